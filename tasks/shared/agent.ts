@@ -1,0 +1,37 @@
+/** Results of a step, spelled as the agent parses them (its `TaskResult` enumeration). */
+export type StepResult = 'Succeeded' | 'SucceededWithIssues' | 'Failed' | 'Canceled';
+
+/** A service connection as the agent hands it to the task: URL, scheme, secret parameters and plain data. */
+export interface ServiceConnection {
+  readonly url: string;
+  /** `None`, `Token`, `UsernamePassword` or `Certificate`. */
+  readonly scheme: string;
+  /** An authorization parameter (masked by the agent as one whole value); undefined when absent or empty. */
+  parameter(name: string): string | undefined;
+  /** A data field (never masked by the agent); undefined when absent or empty. */
+  data(name: string): string | undefined;
+}
+
+/** What a task needs from the pipeline agent, and nothing else. */
+export interface Agent {
+  /** An input's text, trimmed; undefined when absent or empty. */
+  input(name: string): string | undefined;
+  /** A variable by its pipeline name (`Build.BuildId`), secret ones included; undefined when absent or empty. */
+  variable(name: string): string | undefined;
+  /** Whether the variable of this name is a secret one. */
+  isSecretVariable(name: string): boolean;
+  /** The service connection an input names; undefined when the step may not use it. */
+  serviceConnection(id: string): ServiceConnection | undefined;
+  /** Has the agent replace this text by `***` in every log from now on. One line of text. */
+  maskSecret(secret: string): void;
+  /** Sets an output variable of the step. */
+  setOutput(name: string, value: string): void;
+  /** Writes one log line. Any text may be passed: it is neutralised here. */
+  info(text: string): void;
+  /** As {@link info}, shown only when `System.Debug` is true. */
+  debug(text: string): void;
+  /** As {@link info}, and as a warning of the step. */
+  warning(text: string): void;
+  /** Ends the step: the only call that decides its result. `message` becomes the step's error where the result is Failed. */
+  complete(result: StepResult, message: string): void;
+}

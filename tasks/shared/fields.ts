@@ -1,0 +1,161 @@
+import { statSync } from 'node:fs';
+import path from 'node:path';
+import type { Agent } from './agent.ts';
+import { TaskError, type ErrorCode } from './errors.ts';
+import { subjectProblem } from './subject.ts';
+
+const DURATION = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
+const UNIT_MS = [3_600_000, 60_000, 1_000, 1];
+/** Longest duration accepted: Node's timers hold at most 2^31 ms (24.8 days) and fire at once beyond that. */
+const MAX_DURATION_MS = 20 * 24 * 3_600_000;
+
+/**
+ * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h` or `1h30m`; undefined when it is not one, not above
+ * zero, or above 20 days.
+ */
+export function parseDuration(text: string): number | undefined {
+  const parts = DURATION.exec(text)?.slice(1);
+  if (parts === undefined) return undefined;
+  const ms = parts.reduce((sum, part, index) => sum + Number(part) * (UNIT_MS[index] ?? 0) || sum, 0);
+  return ms > 0 && ms <= MAX_DURATION_MS ? ms : undefined;
+}
+
+/** The lines of a multi-line text, trimmed, without empty ones. */
+export function linesOf(text: string | undefined): string[] {
+  return (text ?? '').split(/\r\n|\n|\r/).map((line) => line.trim()).filter(Boolean);
+}
+
+/** A value from outside as it appears in a message: quoted, and cut when it is long. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
+
+/**
+ * Reads a step's inputs into typed values. A bad one is noted, not thrown, so that {@link done} can report all of a
+ * step's problems together; what a reader returns for a bad input is only there to go on reading.
+ */
+export class Fields {
+  readonly #agent: Agent;
+  readonly #problems: { readonly code: ErrorCode; readonly text: string }[] = [];
+
+  constructor(agent: Agent) {
+    this.#agent = agent;
+  }
+
+  /** Notes a problem: one or two sentences that begin with the name of the input. */
+  problem(text: string, code: ErrorCode = 'InvalidInput'): void {
+    this.#problems.push({ code, text });
+  }
+
+  text(name: string): string | undefined {
+    return this.#agent.input(name);
+  }
+
+  required(name: string): string {
+    const text = this.text(name);
+    if (text === undefined) this.problem(`${name}: is required.`);
+    return text ?? '';
+  }
+
+  oneOf<Option extends string>(name: string, options: readonly [Option, ...Option[]]): Option {
+    const text = this.text(name) ?? options[0];
+    const option = options.find((candidate) => candidate === text);
+    if (option === undefined) this.problem(`${name}: ${quoted(text)} is not one of ${options.join(', ')}.`);
+    return option ?? options[0];
+  }
+
+  /** A duration in milliseconds. */
+  duration(name: string, otherwise: string): number;
+  duration(name: string): number | undefined;
+  duration(name: string, otherwise?: string): number | undefined {
+    const text = this.text(name) ?? otherwise;
+    if (text === undefined) return undefined;
+    const ms = parseDuration(text);
+    if (ms === undefined) {
+      this.problem(`${name}: ${quoted(text)} is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m or 1h30m.`);
+    }
+    return ms ?? 1;
+  }
+
+  integer(name: string, otherwise: number, least: number, most: number): number;
+  integer(name: string, otherwise: undefined, least: number, most: number): number | undefined;
+  integer(name: string, otherwise: number | undefined, least: number, most: number): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return otherwise;
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (!(value >= least && value <= most)) {
+      this.problem(`${name}: ${quoted(text)} is not a whole number from ${String(least)} to ${String(most)}.`);
+    }
+    return value;
+  }
+
+  lines(name: string): string[] {
+    return linesOf(this.text(name));
+  }
+
+  /** One subject to publish to. */
+  subject(name: string): string {
+    const subject = this.required(name);
+    if (subject !== '') this.#checkSubject(name, subject, 'subject');
+    return subject;
+  }
+
+  /** Subjects, one a line, wildcards allowed. */
+  subjectPatterns(name: string): string[] {
+    const patterns = linesOf(this.required(name));
+    for (const pattern of patterns) this.#checkSubject(name, pattern, 'pattern');
+    return patterns;
+  }
+
+  #checkSubject(name: string, subject: string, kind: 'subject' | 'pattern'): void {
+    const problem = subjectProblem(subject, kind);
+    if (problem !== undefined) this.problem(`${name}: ${quoted(subject)} ${problem}.`);
+  }
+
+  /**
+   * The absolute path of a file. Relative paths start at `System.DefaultWorkingDirectory`. A directory means "not
+   * given", since the classic editor sends the sources folder for an empty path.
+   */
+  file(name: string): string | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const file = path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', text);
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats?.isDirectory() === true) return undefined;
+    if (stats === undefined) this.problem(`${name}: there is no file ${quoted(file)}.`);
+    return file;
+  }
+
+  /**
+   * The name of a secret variable. A value that does not look like a name may be the secret itself, so it is masked
+   * and never shown.
+   */
+  secretVariableName(name: string): string | undefined {
+    const text = this.text(name);
+    if (text === undefined || /^[A-Za-z_][\w.-]*$/.test(text)) return text;
+    for (const line of linesOf(text)) this.#agent.maskSecret(line);
+    this.problem(
+      `${name}: holds ${String(text.length)} characters that are not the name of a variable. Give the name of a secret variable, never the secret itself.`,
+    );
+    return undefined;
+  }
+
+  /**
+   * Warns about an input that does not apply to the chosen mode. It is no error: the classic editor sends hidden
+   * inputs with their last values, and all inputs with their defaults.
+   */
+  unused(name: string, because: string, defaultValue?: string): void {
+    const text = this.text(name);
+    if (text !== undefined && text !== defaultValue) this.#agent.warning(`${name} is ignored: ${because}.`);
+  }
+
+  /** Throws one error for all problems noted; returns when there are none. */
+  done(): void {
+    const [first, ...others] = this.#problems;
+    if (first === undefined) return;
+    const code = others.every((other) => other.code === first.code) ? first.code : 'InvalidInput';
+    if (others.length === 0) throw new TaskError(code, first.text);
+    const listed = this.#problems.map(({ text }, index) => `(${String(index + 1)}) ${text}`);
+    throw new TaskError(code, `${String(this.#problems.length)} problems with the inputs of this step. ${listed.join(' ')}`);
+  }
+}

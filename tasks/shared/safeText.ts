@@ -1,0 +1,30 @@
+/** Longest text shown of one foreign value, in UTF-16 units: a log line stays readable and an event cannot flood the log. */
+const MAX_LENGTH = 4_000;
+
+// Control, format (bidi, zero-width), surrogate, private, unassigned and default-ignorable characters and separators:
+// none can be seen, some reorder the line, and a culture-sensitive comparison such as .NET's skips the ignorable ones.
+const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+
+// The agent runs a command found anywhere in a line, in any case; `##[` at the start of a line formats it.
+const COMMAND_MARKER = /##(?=vso|\[)/gi;
+
+/**
+ * The one neutraliser: any text as one line that the agent only shows. Nothing is deleted, since deleting a marker can
+ * put another one together: markers are broken by an underscore, invisible characters are shown as `\u{…}`.
+ *
+ * The rule it defends against is the agent's command parser, which looks for `##vso[` anywhere in each line of stdout
+ * and stderr and splits lines at LF and at a lone CR.
+ */
+export function safeText(text: string, maxLength = MAX_LENGTH): string {
+  const shown = text.length > maxLength ? text.slice(0, maxLength) : text;
+  const neutral = shown
+    .replace(/\r\n|\n|\r/g, '\\n')
+    .replace(/\t/g, ' ')
+    .replace(INVISIBLE, escapeCharacter)
+    .replace(COMMAND_MARKER, '##_');
+  return shown === text ? neutral : `${neutral}… (${String(text.length - maxLength)} more characters)`;
+}
+
+function escapeCharacter(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+}
