@@ -26,6 +26,8 @@ export interface ReceivedMessage {
   readonly sequence: number;
   /** When the stream stored it, in milliseconds since the epoch; undefined for core NATS. */
   readonly storedAt: number | undefined;
+  /** When it reached this step, in milliseconds since the epoch. */
+  readonly receivedAt: number;
 }
 
 /** Where reading of a stream begins. */

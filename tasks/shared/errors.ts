@@ -28,19 +28,22 @@ export type ErrorCode = (typeof ERROR_CODES)[number];
  */
 export class TaskError extends Error {
   override readonly name = 'TaskError';
+  readonly details: readonly string[];
 
   /**
    * @param code what kind of failure this is
    * @param problem what happened and on what: one sentence with its full stop
    * @param remedy what the user can do about it: one or more sentences, or empty
+   * @param options.details lines for the log beside the message, such as a permissions block to paste
    */
   constructor(
     readonly code: ErrorCode,
     readonly problem: string,
     readonly remedy = '',
-    options: { readonly cause?: unknown } = {},
+    options: { readonly cause?: unknown; readonly details?: readonly string[] } = {},
   ) {
     super(`${code}: ${[problem, remedy].filter(Boolean).join(' ')}`, options);
+    this.details = options.details ?? [];
   }
 }
 

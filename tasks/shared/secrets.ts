@@ -1,7 +1,8 @@
 import type { Agent } from './agent.ts';
 
-/** Shorter parts of a secret are not masked by themselves: they would hide ordinary words of the log. */
-const SHORTEST_PART = 6;
+// Shorter parts of a secret are not masked by themselves: they would hide ordinary words of the log.
+const SHORTEST_LINE = 6;
+const SHORTEST_WORD = 16;
 
 /**
  * Has the agent hide a secret in every form in which it may come back: whole, by line and by word (the agent itself
@@ -12,10 +13,15 @@ export function maskSecret(agent: Agent, secret: string): void {
 }
 
 function formsOf(secret: string): Set<string> {
-  const whole = [secret, secret.trim()];
-  // A form field turns the line breaks of a PEM or .creds text into spaces: words cover those as well.
-  const parts = secret.split(/\s+/).concat(secret.split(/[\r\n]+/).map((line) => line.trim()));
-  const plain = [...whole, ...parts.filter((part) => part.length >= SHORTEST_PART && /[^-*]/.test(part))];
+  const lines = secret.split(/[\r\n]+/).map((line) => line.trim());
+  // A form field turns the line breaks of a PEM or .creds text into spaces, so that words are what is secret.
+  const words = secret.split(/\s+/);
+  const plain = [
+    secret,
+    secret.trim(),
+    ...lines.filter((line) => line.length >= SHORTEST_LINE),
+    ...words.filter((word) => word.length >= SHORTEST_WORD),
+  ];
   const forms = plain.flatMap((text) => [
     text,
     Buffer.from(text).toString('base64'),

@@ -1,0 +1,85 @@
+import type { Subscription, SubscriptionEvents } from '../bus.ts';
+import { TaskError } from '../errors.ts';
+import type { Link, Violation } from './link.ts';
+import type { NatsBus } from './natsBus.ts';
+import { unlessAborted } from './pause.ts';
+import { coreWaitGrants, deniedError } from './permissions.ts';
+import { coreMessage } from './receivedMessage.ts';
+
+const FLUSH_TIMEOUT_MS = 5_000;
+
+/** Core NATS subscriptions that are made again on each new link. What is published while there is none is lost. */
+export class CoreSubscription implements Subscription {
+  readonly stream = '';
+  #stopped = false;
+  #link: Link | undefined;
+
+  constructor(
+    private readonly bus: NatsBus,
+    private readonly subjects: readonly string[],
+    private readonly events: SubscriptionEvents,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Resolves once the server has the subscriptions. */
+  async begin(): Promise<void> {
+    for (;;) {
+      const link = await this.bus.liveLink(this.signal);
+      if (await this.#subscribe(link)) return;
+      await link.close('the server did not answer');
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#link?.close();
+  }
+
+  /** False when the link broke or the server did not answer in time. */
+  async #subscribe(link: Link): Promise<boolean> {
+    this.#link = link;
+    for (const subject of this.subjects) {
+      link.connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (this.#stopped || link !== this.#link) return;
+          if (error === null) this.events.message(coreMessage(message));
+        },
+      });
+    }
+    const violations = await unlessAborted(link.flush(FLUSH_TIMEOUT_MS), this.signal);
+    if (violations === undefined) return false;
+    const denied = violations.find(({ operation }) => operation === 'subscription');
+    if (denied !== undefined) throw this.#denied(denied);
+    // Permissions can also be taken away later, when the server's configuration is reloaded.
+    link.onViolation((violation) => {
+      if (violation.operation === 'subscription') this.#fail(this.#denied(violation));
+    });
+    void link.closed.then((reason) => this.#recover(reason));
+    return true;
+  }
+
+  #denied({ operation, subject }: Violation): TaskError {
+    return deniedError(operation, subject, coreWaitGrants(this.subjects));
+  }
+
+  async #recover(reason: string): Promise<void> {
+    if (this.#stopped || this.signal.aborted) return;
+    const lostAt = Date.now();
+    this.events.linkDown(reason);
+    try {
+      await this.begin();
+    } catch (error) {
+      if (!this.signal.aborted) this.#fail(error as Error);
+      return;
+    }
+    const downMs = Date.now() - lostAt;
+    this.events.linkUp(downMs);
+    this.events.notice(`Events published while the link was down (${String(downMs)} ms) are lost: core NATS keeps none. Use delivery: jetStream where that matters.`);
+  }
+
+  #fail(error: Error): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.events.failed(error);
+  }
+}

@@ -1,0 +1,192 @@
+import { sign } from 'node:crypto';
+import { createConnection, isIP } from 'node:net';
+import { connect, type Authenticator, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
+import type { ConnectionSettings, ServerAddress } from '../connection.ts';
+import { reasonOf, type ErrorCode } from '../errors.ts';
+import type { SigningKey } from '../nkey.ts';
+
+/** One attempt: TCP, INFO, TLS and sign-in together. */
+const DIAL_TIMEOUT_MS = 10_000;
+const INFO_TIMEOUT_MS = 2_000;
+/** With two unanswered pings a half-dead link is noticed within 30 s; the library's default takes minutes. */
+const PING_INTERVAL_MS = 10_000;
+
+export interface DialFailure {
+  readonly code: ErrorCode;
+  /** What happened, on which server, without a full stop. */
+  readonly reason: string;
+  readonly remedy: string;
+  /** Whether trying again may help: the server was not there, which says nothing of the settings. */
+  readonly transient: boolean;
+}
+
+/**
+ * Opens a connection to one server. The library would take several at once, but it then reports only the last one's
+ * error, checks a certificate of an IP address against `localhost`, and ignores the scheme.
+ *
+ * `nats://` asks for verified TLS first and goes plain only when the server offers none.
+ */
+export async function dial(settings: ConnectionSettings, address: ServerAddress, timeoutMs: number): Promise<NatsConnection | DialFailure> {
+  const common: ConnectionOptions = {
+    servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`,
+    name: 'nats-event-tasks',
+    timeout: Math.min(timeoutMs, DIAL_TIMEOUT_MS),
+    // Lost links are dialled again by NatsBus, with fresh credentials and every server's own error.
+    reconnect: false,
+    ignoreClusterUpdates: true,
+    // The library would ask c-ares, which knows neither the hosts file nor the name service switch.
+    resolve: false,
+    noAsyncTraces: true,
+    pingInterval: PING_INTERVAL_MS,
+    maxPingOut: 2,
+    ...(settings.inboxPrefix === undefined ? {} : { inboxPrefix: settings.inboxPrefix }),
+    ...authenticationOptions(settings),
+  };
+  try {
+    try {
+      return await connect({ ...common, tls: tlsOptions(settings, address) });
+    } catch (error) {
+      if (address.tls || settings.tlsFirst || codeOf(error) !== 'SERVER_OPT_NA') throw error;
+      return await connect({ ...common, tls: null });
+    }
+  } catch (error) {
+    return explain(error, settings, address);
+  }
+}
+
+function tlsOptions(settings: ConnectionSettings, address: ServerAddress): TlsOptions {
+  return {
+    ...(settings.caCertificate === undefined ? {} : { ca: settings.caCertificate }),
+    ...(settings.clientCertificate === undefined ? {} : { cert: settings.clientCertificate.certificate, key: settings.clientCertificate.privateKey }),
+    ...(settings.tlsFirst ? { handshakeFirst: true } : {}),
+    // Passed through to tls.connect: without it Node checks the certificate of an address against `localhost`.
+    ...(isIP(address.host) === 0 ? {} : { host: address.host }),
+    ...(address.tlsName === undefined ? {} : { servername: address.tlsName }),
+  } as TlsOptions;
+}
+
+function authenticationOptions({ authentication }: ConnectionSettings): ConnectionOptions {
+  switch (authentication.kind) {
+    case 'none':
+      return {};
+    case 'token':
+      return { token: authentication.token };
+    case 'userPassword':
+      return { user: authentication.username, pass: authentication.password };
+    case 'nkey':
+      return { authenticator: nonceSigner(authentication.key) };
+    case 'jwt': {
+      const { jwt, key } = authentication;
+      const prove = key === undefined ? () => ({}) : nonceSigner(key);
+      return { authenticator: (nonce) => ({ ...prove(nonce), jwt }) as ReturnType<Authenticator> };
+    }
+  }
+}
+
+/** Signs the server's nonce with Node's ed25519, some two hundred times faster than the library's. */
+function nonceSigner({ publicKey, privateKey }: SigningKey): Authenticator {
+  return (nonce) => ({ nkey: publicKey, sig: sign(null, Buffer.from(nonce ?? ''), privateKey).toString('base64url') });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+const TLS_CODES = /^(UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH|EPROTO|TLS$)/;
+const ABSENT_CODES = new Set(['CONNECTION_REFUSED', 'ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EPIPE']);
+
+async function explain(error: unknown, settings: ConnectionSettings, address: ServerAddress): Promise<DialFailure> {
+  const server = `${address.host}:${String(address.port)}`;
+  const failure = (code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure => ({ code, reason: `${server} ${reason}`, remedy, transient });
+  const cause = error instanceof Error && 'chainedError' in error && error.chainedError instanceof Error ? error.chainedError : error;
+  const code = codeOf(error);
+
+  if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
+    return failure('Denied', `refused to sign this connection in (${reasonOf(error)})`, signInRemedy(settings));
+  }
+  if (code === 'SERVER_OPT_NA') {
+    return failure('TlsFailure', 'offers no TLS', 'Use nats:// for a server without TLS, or turn TLS on in the server.');
+  }
+  if (TLS_CODES.test(code)) {
+    return failure('TlsFailure', `could not agree on TLS (${reasonOf(cause)})`, tlsRemedy(code));
+  }
+  if (ABSENT_CODES.has(code)) {
+    const undefinedReason = reasonOf(cause).includes('undefined error');
+    return failure('Unreachable', undefinedReason ? 'closed the connection at once' : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`, 'Check the host, the port, and that this agent may reach it.', true);
+  }
+  if (code === 'TIMEOUT') return explainSilence(settings, address, failure);
+  return failure('Unreachable', `does not answer as a NATS server does (${reasonOf(error)})`, 'Check that the port is the one for NATS clients.');
+}
+
+/** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
+async function explainSilence(
+  settings: ConnectionSettings,
+  address: ServerAddress,
+  failure: (code: ErrorCode, reason: string, remedy: string, transient?: boolean) => DialFailure,
+): Promise<DialFailure> {
+  const info = await readInfo(address);
+  if (info === undefined) {
+    return failure('Unreachable', 'accepted no NATS connection in time', 'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.', true);
+  }
+  if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined)) {
+    return settings.clientCertificate === undefined
+      ? failure('TlsFailure', 'wants a client certificate, and the service connection has none', 'Use the authentication scheme "Client certificate".')
+      : failure('TlsFailure', 'closed the connection after the TLS handshake, most likely since it does not trust the client certificate', 'Check that the server\'s CA signed the client certificate.');
+  }
+  return failure('Unreachable', 'stopped answering while the connection was set up', 'Check its limits for connections and the length of the CONNECT line (max_connections, max_control_line).', true);
+}
+
+interface ServerInfo {
+  readonly tls_verify?: boolean;
+  readonly tls_required?: boolean;
+}
+
+/** The INFO a server sends first; undefined when none comes in time. */
+function readInfo(address: ServerAddress): Promise<ServerInfo | undefined> {
+  return new Promise((resolve) => {
+    let text = '';
+    const socket = createConnection({ host: address.host, port: address.port, timeout: INFO_TIMEOUT_MS });
+    const done = (info: ServerInfo | undefined) => {
+      socket.destroy();
+      resolve(info);
+    };
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      const line = /^INFO (\{.*\})\r\n/.exec(text)?.[1];
+      if (line !== undefined) done(parseInfo(line));
+      else if (text.length > 64 * 1_024) done(undefined);
+    });
+    for (const event of ['timeout', 'error', 'close']) socket.on(event, () => { done(undefined); });
+  });
+}
+
+function parseInfo(line: string): ServerInfo | undefined {
+  try {
+    return JSON.parse(line) as ServerInfo;
+  } catch {
+    return undefined;
+  }
+}
+
+function signInRemedy({ authentication }: ConnectionSettings): string {
+  switch (authentication.kind) {
+    case 'none':
+      return 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.';
+    case 'token':
+      return 'Check the token of the service connection.';
+    case 'userPassword':
+      return 'Check the user name and password of the service connection.';
+    case 'nkey':
+      return 'Check that the server knows the public key of this NKey seed.';
+    case 'jwt':
+      return 'Check that the credentials belong to an account of this server and are neither expired nor revoked.';
+  }
+}
+
+function tlsRemedy(code: string): string {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'Use the host name or address that the server\'s certificate names.';
+  if (code === 'CERT_HAS_EXPIRED') return "The server's certificate has expired: its operator must renew it.";
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'The server does not begin with TLS: clear "TLS first" in the connection.';
+  if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code)) return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
+  return 'Check the TLS settings of the server and of the service connection.';
+}

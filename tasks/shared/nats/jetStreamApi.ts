@@ -1,0 +1,108 @@
+import type { ConsumerConfig, ConsumerInfo, StreamInfo } from 'nats';
+import { TaskError } from '../errors.ts';
+import { quoted } from '../fields.ts';
+import type { Link, Reply } from './link.ts';
+
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/** Error numbers of the JetStream API (nats-server, `server/errors.json`). */
+export const API_ERROR = {
+  insufficientResources: 10023,
+  notEnabledForAccount: 10039,
+  notEnabled: 10076,
+  consumerNotFound: 10014,
+  streamNotFound: 10059,
+  wrongLastSequence: 10071,
+  wrongLastMessageId: 10070,
+  wrongStream: 10060,
+  messageTooLarge: 10054,
+  headersTooLarge: 10097,
+  storeFailed: 10077,
+} as const;
+
+/** An error as the API reports it. */
+export interface ApiError {
+  readonly code: number;
+  readonly err_code: number;
+  readonly description: string;
+}
+
+/** The answer of one API call: the response, an error of the API, or what became of the request. */
+export type ApiAnswer<Response> = { readonly kind: 'ok'; readonly response: Response } | { readonly kind: 'apiError'; readonly error: ApiError } | Exclude<Reply, { kind: 'reply' }>;
+
+/** The JetStream API of one link, in the domain of the service connection. */
+export class JetStreamApi {
+  readonly prefix: string;
+
+  constructor(
+    readonly link: Link,
+    domain: string | undefined,
+  ) {
+    this.prefix = apiPrefix(domain);
+  }
+
+  /** Names of the streams that capture subjects inside the pattern. */
+  streamNames(pattern: string): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {
+    return this.#call('STREAM.NAMES', { subject: pattern });
+  }
+
+  streamInfo(stream: string): Promise<ApiAnswer<StreamInfo>> {
+    return this.#call(`STREAM.INFO.${stream}`, undefined);
+  }
+
+  /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */
+  createConsumer(stream: string, config: Partial<ConsumerConfig> & { readonly name: string }): Promise<ApiAnswer<ConsumerInfo>> {
+    const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
+    return this.#call(`CONSUMER.CREATE.${stream}.${config.name}${filter}`, { stream_name: stream, config });
+  }
+
+  deleteConsumer(stream: string, consumer: string, timeoutMs: number): Promise<ApiAnswer<{ readonly success: boolean }>> {
+    return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, timeoutMs);
+  }
+
+  async #call<Response>(operation: string, request: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<ApiAnswer<Response>> {
+    const payload = Buffer.from(request === undefined ? '' : JSON.stringify(request));
+    const reply = await this.link.request(`${this.prefix}.${operation}`, payload, timeoutMs);
+    return reply.kind === 'reply' ? parseAnswer<Response>(reply.message.data) : reply;
+  }
+}
+
+/** The subject prefix of the JetStream API in a domain. */
+export function apiPrefix(domain: string | undefined): string {
+  return domain === undefined ? '$JS.API' : `$JS.${domain}.API`;
+}
+
+/** Reads a JSON answer of JetStream, a PubAck included. */
+export function parseAnswer<Response>(bytes: Uint8Array): ApiAnswer<Response> {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(Buffer.from(bytes).toString());
+  } catch {
+    answer = undefined;
+  }
+  if (typeof answer !== 'object' || answer === null) {
+    throw new TaskError('Internal', `JetStream gave an answer that is not JSON: ${quoted(Buffer.from(bytes).toString())}.`, 'Check which service listens on the JetStream subjects.');
+  }
+  const { error } = answer as { error?: ApiError };
+  return error === undefined ? { kind: 'ok', response: answer as Response } : { kind: 'apiError', error };
+}
+
+/** Whether the API may answer otherwise in a moment: no leader, or a server that is starting. */
+export function isTransient(answer: ApiAnswer<unknown>): boolean {
+  switch (answer.kind) {
+    case 'timeout':
+    case 'lost':
+    case 'noResponders':
+      return true;
+    case 'apiError':
+      return answer.error.code === 503 && answer.error.err_code !== API_ERROR.notEnabledForAccount && answer.error.err_code !== API_ERROR.storeFailed;
+    case 'ok':
+    case 'denied':
+      return false;
+  }
+}
+
+/** What an API error says, with its number, which the NATS documentation can be searched for. */
+export function apiErrorText(error: ApiError): string {
+  return `${error.description} (JetStream error ${String(error.err_code)})`;
+}
