@@ -1,0 +1,59 @@
+import { build, type Metafile } from 'esbuild';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { ROOT, TASK_NAMES } from './manifest.ts';
+
+/** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
+export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
+
+/**
+ * Bundles each task's index.ts with all it imports into one CommonJS file for Node 20 and later. The same source gives
+ * the same bytes. Returns the folders (relative to the root) of the npm packages whose code is in the bundles.
+ * @throws when esbuild warns, or when a bundle holds two copies of one package
+ */
+export async function bundleTasks(): Promise<string[]> {
+  await rm(BUILD_FOLDER, { recursive: true, force: true });
+  const packages = new Set<string>();
+  for (const task of TASK_NAMES) {
+    const folder = path.join(BUILD_FOLDER, task);
+    const { metafile, warnings } = await build({
+      absWorkingDir: ROOT,
+      entryPoints: [`tasks/${task}/index.ts`],
+      outfile: path.join(folder, 'index.js'),
+      bundle: true,
+      packages: 'bundle',
+      platform: 'node',
+      target: 'node20',
+      format: 'cjs',
+      minify: true,
+      legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
+      metafile: true,
+      logLevel: 'warning',
+    });
+    if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${task}.`);
+    const bundled = packageFolders(metafile);
+    refuseSecondCopies(task, bundled);
+    for (const bundledPackage of bundled) packages.add(bundledPackage);
+    await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
+  }
+  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
+  await mkdir(BUILD_FOLDER, { recursive: true });
+  await writeFile(path.join(BUILD_FOLDER, 'package.json'), '{ "type": "commonjs" }\n');
+  return [...packages].sort();
+}
+
+/** The package folders whose code is in the bundle's output: files that were read but shaken out do not count. */
+function packageFolders(metafile: Metafile): string[] {
+  const inputs = Object.values(metafile.outputs).flatMap((output) =>
+    Object.entries(output.inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
+  );
+  const folders = inputs.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))];
+}
+
+/** Two copies of a package are two sets of its state: two copies of task-lib would split its secret vault. */
+function refuseSecondCopies(task: string, folders: string[]): void {
+  const names = folders.map((folder) => folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length));
+  const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  if (twice.length > 0) throw new Error(`The bundle of ${task} holds two copies of ${twice.join(', ')}.`);
+}

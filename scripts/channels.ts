@@ -1,0 +1,70 @@
+import {
+  connectionTypeOf,
+  type ExtensionManifest,
+  type PackageManifest,
+  type TaskManifest,
+  type TaskName,
+} from './manifest.ts';
+
+/** `prod` is what the source says; `dev` is private and can be installed beside it. */
+export type Channel = 'prod' | 'dev';
+
+/** All that the dev channel has of its own. The prod channel's ids are in task.json and vss-extension.json. */
+const DEV = {
+  extensionSuffix: '-dev',
+  nameSuffix: ' (Dev)',
+  connectionType: 'NatsServerDev',
+  taskIds: {
+    PublishNatsEvent: '25605479-5adb-49e5-8fdd-fc67afdea7f0',
+    WaitForNatsEvent: '82f840c4-4a91-4865-821d-aaa59f04da5e',
+  } satisfies Record<TaskName, string>,
+};
+
+/**
+ * The tasks' version for a package version `x.y.z`: 1.(100x + y).z.
+ * The major stays 1, since users write it (`PublishNatsEvent@1`); every higher package version is a higher task version,
+ * which is what makes the service hand the new code to pipelines.
+ * @throws when the version is not three numbers, or y is above 99
+ */
+export function taskVersion(packageVersion: string): TaskManifest['version'] {
+  const [x, y, z] = (/^(\d+)\.(\d{1,2})\.(\d+)$/.exec(packageVersion) ?? []).slice(1).map(Number);
+  if (x === undefined || y === undefined || z === undefined) {
+    throw new Error(`package.json: the version "${packageVersion}" is not x.y.z with y below 100.`);
+  }
+  return { Major: 1, Minor: 100 * x + y, Patch: z };
+}
+
+/** A task.json as it is shipped: version, the channel's ids, and the link to the documentation if package.json has one. */
+export function stampTask(source: TaskManifest, project: PackageManifest, channel: Channel): TaskManifest {
+  const task = structuredClone(source);
+  task.version = taskVersion(project.version);
+  if (project.homepage) task.helpMarkDown = task.helpMarkDown?.replace('{homepage}', project.homepage) ?? '';
+  else delete task.helpMarkDown;
+  if (channel === 'prod') return task;
+  task.id = DEV.taskIds[task.name as TaskName];
+  task.friendlyName += DEV.nameSuffix;
+  for (const input of task.inputs) {
+    if (input.type.startsWith('connectedService:')) input.type = `connectedService:${DEV.connectionType}`;
+  }
+  return task;
+}
+
+/** vss-extension.json as it is shipped: version, publisher, the channel's ids, and the link to the documentation if package.json has one. */
+export function stampExtension(
+  source: ExtensionManifest,
+  project: PackageManifest,
+  channel: Channel,
+): ExtensionManifest {
+  const extension = structuredClone(source);
+  extension.version = project.version;
+  extension.publisher = project.publisher;
+  if (project.homepage) extension.links = { learn: { uri: project.homepage } };
+  if (channel === 'prod') return extension;
+  extension.id += DEV.extensionSuffix;
+  extension.name += DEV.nameSuffix;
+  extension.public = false;
+  const connection = connectionTypeOf(extension);
+  connection.name = DEV.connectionType;
+  connection.displayName += DEV.nameSuffix;
+  return extension;
+}

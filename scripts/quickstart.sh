@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# From a fresh Debian machine with Node.js 20 or later to the running demo. Usage, one of:
+#   bash scripts/quickstart.sh         (as root)
+#   sudo bash scripts/quickstart.sh    (as a user; npm then runs as that user, so that no file here belongs to root)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "quickstart: $1" >&2
+  exit 1
+}
+
+# Runs a command as the user who called sudo, else as the present one.
+as_user() {
+  if [[ -n ${SUDO_USER:-} && $EUID -eq 0 ]]; then
+    sudo --user="$SUDO_USER" --set-home env PATH="$PATH" "$@"
+  else
+    "$@"
+  fi
+}
+
+# Debian installs nats-server here, where a user's PATH does not look.
+PATH="$PATH:/usr/sbin"
+
+command -v node >/dev/null || fail 'there is no Node.js. Install version 20.19 or later, then run this again.'
+command -v npm >/dev/null || fail 'there is no npm. It comes with Node.js; on Debian, install the package npm too.'
+node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)' ||
+  fail "Node.js $(node --version) is too old. Install version 20.19 or later, then run this again."
+
+if ! command -v nats-server >/dev/null; then
+  command -v apt-get >/dev/null || fail 'there is no nats-server, and no apt-get to install it with: this script is for Debian. Install nats-server, then run this again.'
+  [[ $EUID -eq 0 ]] || fail 'there is no nats-server, and only root can install it. Run: sudo bash scripts/quickstart.sh'
+  apt-get update
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nats-server
+fi
+
+as_user npm ci --no-audit --no-fund
+as_user npm run demo

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/channels.ts';
+import {
+  connectionTypeOf,
+  readExtension,
+  readJson,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type PackageManifest,
+} from '../../scripts/manifest.ts';
+
+const project = readJson('package.json') as PackageManifest;
+const extension = readExtension();
+const connection = connectionTypeOf(extension);
+const schemes = Object.fromEntries(
+  connection.authenticationSchemes.map(({ type, displayName, inputDescriptors }) => [
+    type.replace('ms.vss-endpoint.endpoint-auth-scheme-', ''),
+    { displayName, fields: Object.fromEntries(inputDescriptors.map((field) => [field.id, field])) },
+  ]),
+);
+
+test('the extension is the one the interface names, asks for no scope and keeps the limits of the marketplace', () => {
+  assert.equal(extension.id, 'nats-event-tasks');
+  assert.equal(extension.name, 'Event Tasks for NATS');
+  assert.deepEqual(extension.categories, ['Azure Pipelines']);
+  assert.equal(extension.scopes, undefined);
+  assert.ok(extension.description.length <= 200);
+  assert.equal(extension.version, '0.0.0', 'only package.json carries the version');
+});
+
+test('each task is contributed from its own folder, and each contribution has its own id', () => {
+  const tasks = extension.contributions.filter(({ type }) => type === 'ms.vss-distributed-task.task');
+  assert.deepEqual(
+    tasks.map(({ properties }) => properties.name),
+    [...TASK_NAMES],
+  );
+  for (const task of TASK_NAMES) {
+    assert.ok(existsSync(path.join(ROOT, 'tasks', task, 'task.json')));
+    assert.ok(extension.files.some((file) => file.path === task));
+  }
+  assert.equal(new Set(extension.contributions.map(({ id }) => id)).size, extension.contributions.length);
+});
+
+test('both tasks take the connection type that the extension contributes', () => {
+  assert.equal(connection.name, 'NatsServer');
+  assert.equal(connection.displayName, 'NATS');
+  assert.equal(connection.isVerifiable, false, 'Azure DevOps can verify HTTP servers only');
+  for (const task of TASK_NAMES) {
+    const input = readTask(task).inputs.find(({ name }) => name === 'natsConnection');
+    assert.equal(input?.type, `connectedService:${connection.name}`);
+  }
+});
+
+test('the icons are addressable PNGs of the size the marketplace asks for', () => {
+  const images = extension.files.find((file) => file.path === 'images');
+  assert.equal(images?.addressable, true);
+  for (const [file, size] of [
+    [extension.icons.default, 128],
+    [connection.icon, 32],
+  ] as const) {
+    const bytes = readFileSync(path.join(ROOT, file));
+    assert.deepEqual([bytes.readUInt32BE(16), bytes.readUInt32BE(20)], [size, size], file);
+  }
+});
+
+test('the ways to sign in are those of the interface', () => {
+  const shape = Object.entries(schemes).map(([scheme, { displayName, fields }]) => [
+    scheme,
+    displayName,
+    Object.values(fields).map(({ id, validation }) => id + (validation.isRequired ? '' : '?')),
+  ]);
+  assert.deepEqual(shape, [
+    ['none', 'Credentials file, NKey, or no secret', ['credentials?']],
+    ['token', 'Token', ['apitoken']],
+    ['basic', 'User name and password', ['username', 'password']],
+    ['cert', 'Client certificate', ['certificate', 'privateKey', 'credentials?']],
+  ]);
+});
+
+test('every secret is an authentication parameter, which the agent masks, and no plain field is confidential', () => {
+  const fields = Object.values(schemes).flatMap((scheme) => Object.values(scheme.fields));
+  for (const field of fields) assert.equal(field.isConfidential, field.id !== 'username', field.id);
+  assert.deepEqual(
+    connection.inputDescriptors.map(({ id, isConfidential, validation }) => [
+      id,
+      isConfidential,
+      validation.isRequired,
+    ]),
+    ['servers', 'caCertificate', 'tlsFirst', 'inboxPrefix', 'jetStreamDomain', 'publishSubjects', 'waitSubjects'].map(
+      (id) => [id, false, false],
+    ),
+  );
+});
+
+test('texts of several lines have an area, and no field, own or overridden default, is too short for a JWT', () => {
+  const all = [
+    ...connection.inputDescriptors,
+    ...Object.values(schemes).flatMap(({ fields }) => Object.values(fields)),
+  ];
+  for (const { id, inputMode, validation } of all) {
+    const lines = [
+      'credentials',
+      'certificate',
+      'privateKey',
+      'caCertificate',
+      'servers',
+      'publishSubjects',
+      'waitSubjects',
+    ];
+    assert.equal(inputMode === 'textarea', lines.includes(id), id);
+    assert.equal(validation.maxLength, undefined, id);
+  }
+});
+
+test('the dev channel is private and shares no id with the prod channel', () => {
+  const idsOf = (channel: Channel) => {
+    const stamped = stampExtension(extension, project, channel);
+    const type = connectionTypeOf(stamped);
+    const tasks = TASK_NAMES.map((task) => stampTask(readTask(task), project, channel));
+    for (const task of tasks) {
+      const input = task.inputs.find(({ name }) => name === 'natsConnection');
+      assert.equal(input?.type, `connectedService:${type.name}`, `${channel}: ${task.name}`);
+    }
+    assert.equal(stamped.public, channel === 'prod');
+    return [
+      stamped.id,
+      stamped.name,
+      type.name,
+      type.displayName,
+      ...tasks.flatMap((task) => [task.id, task.friendlyName]),
+    ];
+  };
+  const ids = [...idsOf('prod'), ...idsOf('dev')];
+  assert.equal(new Set(ids).size, ids.length, ids.join(', '));
+  assert.deepEqual(idsOf('dev').slice(0, 4), [
+    'nats-event-tasks-dev',
+    'Event Tasks for NATS (Dev)',
+    'NatsServerDev',
+    'NATS (Dev)',
+  ]);
+  for (const task of TASK_NAMES) assert.ok(stampTask(readTask(task), project, 'dev').friendlyName.length <= 40);
+});
+
+test("the version of package.json is the extension's, and a higher one is a higher version of the tasks at major 1", () => {
+  assert.equal(stampExtension(extension, project, 'prod').version, project.version);
+  const versions = ['0.1.0', '0.1.1', '0.2.0', '0.99.7', '1.0.0', '1.0.12', '1.3.0', '2.0.0'].map(taskVersion);
+  assert.deepEqual(versions[0], { Major: 1, Minor: 1, Patch: 0 });
+  for (const [index, version] of versions.entries()) {
+    const previous = versions[index - 1];
+    assert.equal(version.Major, 1);
+    if (previous) {
+      assert.ok(version.Minor > previous.Minor || (version.Minor === previous.Minor && version.Patch > previous.Patch));
+    }
+  }
+  for (const wrong of ['1.0', '1.100.0', '1.0.0-rc.1', '']) assert.throws(() => taskVersion(wrong), /x\.y\.z/, wrong);
+});
+
+test('links to the documentation come from the homepage of package.json, and there are none without it', () => {
+  const [withIt, without] = [
+    { ...project, homepage: 'https://docs.example/nats' },
+    { version: '0.1.0', publisher: 'x' },
+  ];
+  for (const task of TASK_NAMES) {
+    assert.equal(stampTask(readTask(task), withIt, 'prod').helpMarkDown, '[Documentation](https://docs.example/nats)');
+    assert.equal(stampTask(readTask(task), without, 'prod').helpMarkDown, undefined);
+  }
+  assert.deepEqual(stampExtension(extension, withIt, 'prod').links, { learn: { uri: 'https://docs.example/nats' } });
+  assert.equal(stampExtension(extension, without, 'prod').links, undefined);
+});

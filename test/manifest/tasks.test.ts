@@ -1,0 +1,217 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from '../../scripts/manifest.ts';
+
+/** The public interface: each input's default (`!` = required) and, where it has options, their values. */
+const INTERFACE: Record<
+  TaskName,
+  { inputs: Record<string, [fallback?: string, ...options: string[]]>; outputs: string[] }
+> = {
+  PublishNatsEvent: {
+    inputs: {
+      natsConnection: ['!'],
+      subject: ['!'],
+      payloadFrom: ['inline', 'inline', 'file'],
+      payload: [],
+      payloadFile: [],
+      schemaFile: [],
+      subjectVersion: ['warn', 'require', 'warn', 'off'],
+      envelope: ['binary', 'binary', 'structured', 'none'],
+      eventType: [],
+      eventSource: [],
+      contentType: [],
+      headers: [],
+      correlationId: [],
+      messageId: [],
+      delivery: ['jetStream', 'jetStream', 'core'],
+      stream: [],
+      timeout: ['30s'],
+      credentialsVariable: [],
+    },
+    outputs: [
+      ...['messageId', 'subject', 'correlationId', 'traceparent', 'stream', 'sequence', 'duplicate', 'count'],
+      ...['schemaDigest', 'receiptFile'],
+    ],
+  },
+  WaitForNatsEvent: {
+    inputs: {
+      natsConnection: ['!'],
+      subject: ['!'],
+      delivery: ['jetStream', 'jetStream', 'core'],
+      stream: [],
+      startFrom: ['runStart', 'runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'],
+      startSequence: [],
+      startTime: [],
+      schemaFile: [],
+      onInvalid: ['skip', 'skip', 'fail'],
+      match: [],
+      correlationId: [],
+      failWhen: [],
+      count: ['1'],
+      distinctBy: [],
+      expect: [],
+      maxEventAge: [],
+      timeout: ['30m'],
+      idleTimeout: [],
+      onTimeout: ['fail', 'fail', 'warn', 'succeed'],
+      outputs: [],
+      credentialsVariable: [],
+    },
+    outputs: [
+      ...['verdict', 'subject', 'messageId', 'stream', 'sequence', 'correlationId', 'traceparent', 'publishedAt'],
+      ...['receivedAt', 'latencyMs', 'count', 'missing', 'eventFile', 'receiptFile'],
+    ],
+  },
+};
+
+/** What the service and tfx ask of a task.json, as far as these tasks use it: nothing else may be in it. */
+const NAME = { type: 'string', pattern: '^[A-Za-z][A-Za-z0-9]*$' };
+const TEXT = { type: 'string', minLength: 1 };
+const TASK_SCHEMA = closed({
+  $schema: TEXT,
+  id: { type: 'string', pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' },
+  name: NAME,
+  friendlyName: { ...TEXT, maxLength: 40 },
+  description: TEXT,
+  helpMarkDown: TEXT,
+  author: TEXT,
+  category: { const: 'Utility' },
+  visibility: { const: ['Build', 'Release'] },
+  runsOn: { type: 'array', items: { enum: ['Agent', 'DeploymentGroup'] } },
+  demands: { const: [] },
+  minimumAgentVersion: { const: '3.232.1' },
+  version: { const: { Major: 0, Minor: 0, Patch: 0 } },
+  instanceNameFormat: TEXT,
+  groups: listOf(closed({ name: NAME, displayName: TEXT, isExpanded: { type: 'boolean' } })),
+  inputs: listOf(
+    closed(
+      {
+        name: NAME,
+        type: { enum: ['connectedService:NatsServer', 'filePath', 'multiLine', 'pickList', 'string'] },
+        label: TEXT,
+        helpMarkDown: TEXT,
+        required: { const: true },
+        defaultValue: TEXT,
+        groupName: NAME,
+        visibleRule: TEXT,
+        options: { type: 'object', additionalProperties: TEXT },
+        properties: closed({ resizable: { type: 'boolean' }, rows: { type: 'string', pattern: '^[0-9]+$' } }),
+      },
+      ['name', 'type', 'label', 'helpMarkDown'],
+    ),
+  ),
+  outputVariables: listOf(closed({ name: NAME, description: TEXT })),
+  restrictions: closed({
+    commands: { const: { mode: 'restricted' } },
+    settableVariables: closed({ allowed: listOf(TEXT) }),
+  }),
+  execution: { const: { Node20_1: { target: 'index.js' }, Node24: { target: 'index.js' } } },
+});
+
+for (const name of TASK_NAMES) {
+  const task = readTask(name);
+  const byName = new Map(task.inputs.map((input) => [input.name, input]));
+
+  test(`${name}: task.json has what the service asks for and nothing it does not know`, () => {
+    const ajv = new Ajv2020({ allErrors: true });
+    assert.ok(ajv.validate(TASK_SCHEMA, task), ajv.errorsText());
+    assert.equal(task.name, name);
+  });
+
+  test(`${name}: inputs, defaults and options are those of the public interface`, () => {
+    const actual = Object.fromEntries(
+      task.inputs.map(({ name, required, defaultValue, options }) => [
+        name,
+        [...(required ? ['!'] : defaultValue === undefined ? [] : [defaultValue]), ...Object.keys(options ?? {})],
+      ]),
+    );
+    assert.deepEqual(actual, INTERFACE[name].inputs);
+    assert.equal(byName.size, task.inputs.length, 'two inputs have one name');
+  });
+
+  test(`${name}: outputs are those of the public interface, and are all that the task may set`, () => {
+    const outputs = task.outputVariables.map((output) => output.name);
+    assert.deepEqual(outputs, INTERFACE[name].outputs);
+    const patterns = name === 'WaitForNatsEvent' ? ['event.*'] : [];
+    assert.deepEqual(task.restrictions.settableVariables.allowed, [...outputs, ...patterns]);
+  });
+
+  test(`${name}: every input is in a group that exists, and the groups are together and in order`, () => {
+    const groupsInOrder = task.inputs
+      .map((input) => input.groupName)
+      .filter((group, index, groups) => index === 0 || group !== groups[index - 1]);
+    assert.deepEqual(groupsInOrder, [undefined, ...task.groups.map((group) => group.name)]);
+  });
+
+  test(`${name}: every rule of visibility can be parsed and refers to real inputs and option values`, () => {
+    for (const { name: hidden, visibleRule } of task.inputs) {
+      if (visibleRule !== undefined)
+        assert.deepEqual(faultsOfRule(visibleRule, byName), [], `${hidden}: ${visibleRule}`);
+    }
+  });
+
+  test(`${name}: the help of each input says its default, gives an example and explains each option`, () => {
+    for (const { name: input, required, defaultValue, options, helpMarkDown: help } of task.inputs) {
+      assert.match(help, /\bExample: `.+`\.$/, input);
+      if (required) assert.match(help, / Required\. /, input);
+      else if (defaultValue === undefined) assert.match(help, / (Default: |No default\. )/, input);
+      else assert.ok(help.includes(` Default: \`${defaultValue}\`.`), input);
+      for (const option of Object.keys(options ?? {})) assert.ok(help.includes(`\`${option}\``), `${input}: ${option}`);
+      assert.doesNotMatch(help, /[\n|]/, `${input}: the help is also a table cell`);
+    }
+  });
+
+  test(`${name}: durations say their units and limits`, () => {
+    for (const input of ['timeout', 'idleTimeout', 'maxEventAge']) {
+      const help = byName.get(input)?.helpMarkDown;
+      if (help !== undefined) assert.match(help, /\(`ms`, `s`, `m`, `h`\), above 0 and at most 20 days\./, input);
+    }
+  });
+
+  test(`${name}: the icon is a PNG of 32 by 32 pixels`, () => {
+    assert.deepEqual(pngSize(`tasks/${name}/icon.png`), [32, 32]);
+  });
+}
+
+test('a rule of visibility that mixes && and ||, names no input or no option, or has a value the parser breaks on is found', () => {
+  const inputs = new Map(readTask('PublishNatsEvent').inputs.map((input) => [input.name, input]));
+  for (const rule of [
+    'payloadFrom = file && delivery = core || envelope = none',
+    'nowhere = file',
+    'payloadFrom = files',
+    'subject = a_b',
+    '(payloadFrom = file)',
+    'payloadFrom file',
+  ]) {
+    assert.notDeepEqual(faultsOfRule(rule, inputs), [], rule);
+  }
+});
+
+function closed(properties: Record<string, unknown>, required = Object.keys(properties)) {
+  return { type: 'object', properties, required, additionalProperties: false };
+}
+
+function listOf(items: unknown) {
+  return { type: 'array', items, minItems: 1 };
+}
+
+/** What the service would not understand in a `visibleRule`: conditions joined by && only or by || only, no parentheses. */
+function faultsOfRule(rule: string, inputs: ReadonlyMap<string, TaskInput>): string[] {
+  if (rule.includes('&&') && rule.includes('||')) return ['mixes && and ||'];
+  return rule.split(/\s*(?:&&|\|\|)\s*/).flatMap((condition) => {
+    const [, name = '', value = ''] = /^(\w+) (?:=|!=) (""|[A-Za-z0-9]+)$/.exec(condition) ?? [];
+    const input = inputs.get(name);
+    if (!input) return [`"${condition}" names no input`];
+    return input.options && !(value in input.options) ? [`"${value}" is no option of ${name}`] : [];
+  });
+}
+
+/** Width and height as the PNG's header says them. */
+function pngSize(file: string): [number, number] {
+  const bytes = readFileSync(path.join(ROOT, file));
+  assert.equal(bytes.subarray(1, 4).toString('latin1'), 'PNG');
+  return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+}

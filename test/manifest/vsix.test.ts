@@ -1,0 +1,68 @@
+import { strFromU8, unzipSync } from 'fflate';
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import path from 'node:path';
+import { test } from 'node:test';
+import { stampTask } from '../../scripts/channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+
+const DIST = path.join(ROOT, 'dist');
+const project = readJson('package.json') as PackageManifest;
+const packages = readdirSync(DIST).filter((file) => file.endsWith('.vsix'));
+const bytes = readFileSync(path.join(DIST, packages[0] ?? 'no .vsix: run npm run package'));
+const contents = unzipSync(bytes);
+
+test('packaging leaves exactly one .vsix, of the prod channel, below 450 KB', () => {
+  assert.deepEqual(packages, [`${project.publisher}.nats-event-tasks-${project.version}.vsix`]);
+  assert.ok(bytes.length < 450 * 1024, `${bytes.length} bytes`);
+});
+
+test('the .vsix holds two self-contained tasks, the icons, the listing page and the licence, and nothing else', () => {
+  const files = Object.keys(contents).filter((entry) => !entry.endsWith('/'));
+  assert.deepEqual(files.sort(), [
+    'LICENSE.txt',
+    'PublishNatsEvent/icon.png',
+    'PublishNatsEvent/index.js',
+    'PublishNatsEvent/task.json',
+    'WaitForNatsEvent/icon.png',
+    'WaitForNatsEvent/index.js',
+    'WaitForNatsEvent/task.json',
+    '[Content_Types].xml',
+    'extension.vsixmanifest',
+    'extension.vsomanifest',
+    'images/connection-icon.png',
+    'images/extension-icon.png',
+    'overview.md',
+  ]);
+});
+
+test('the packed task.json files are the stamped ones', () => {
+  for (const task of TASK_NAMES) {
+    assert.deepEqual(JSON.parse(text(`${task}/task.json`)), stampTask(readTask(task), project, 'prod'));
+  }
+});
+
+test('the listing page is the README, and the licence comes with those of the bundled packages', () => {
+  assert.equal(text('overview.md'), readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
+  const licence = text('LICENSE.txt');
+  assert.ok(licence.startsWith(readFileSync(path.join(ROOT, 'LICENSE'), 'utf8').trim()));
+  const { dependencies } = readJson('package.json') as { dependencies: Record<string, string> };
+  for (const [name, version] of Object.entries(dependencies)) assert.ok(licence.includes(`${name} ${version} (`), name);
+});
+
+test('the packed code asks for nothing that is not in Node itself', () => {
+  for (const task of TASK_NAMES) {
+    const { outputs } = readJson(`dist/build/${task}/meta.json`) as {
+      outputs: Record<string, { imports: { path: string; external?: boolean }[] }>;
+    };
+    const imports = Object.values(outputs).flatMap((output) => output.imports.map((imported) => imported.path));
+    assert.ok(imports.includes('net'), 'the report is the one of the bundle');
+    const builtins = new Set(builtinModules);
+    for (const name of imports) assert.ok(builtins.has(name.replace(/^node:/, '')), `${task} imports ${name}`);
+  }
+});
+
+function text(file: string): string {
+  return strFromU8(contents[file] ?? new Uint8Array());
+}
