@@ -13,6 +13,8 @@ export interface StepClock {
   readonly signal: AbortSignal;
   /** The absolute deadline, in milliseconds since the epoch. */
   readonly deadline: number;
+  /** Milliseconds since the epoch. */
+  now(): number;
 }
 
 /** After a cancel the body has this long to clean up; the agent kills the process 10 s after its SIGINT. */
@@ -57,7 +59,7 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
     const deadline = performance.timeOrigin + request.timeoutMs;
     const timer = setTimeout(() => { controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.')); }, Math.max(0, deadline - Date.now()));
     try {
-      return await Promise.race([body(request, { signal, deadline }), failAfterGrace(signal), failOnStrayError()]);
+      return await Promise.race([body(request, { signal, deadline, now: () => Date.now() }), failAfterGrace(signal), failOnStrayError()]);
     } finally {
       clearTimeout(timer);
     }
@@ -88,6 +90,7 @@ function failOnStrayError(): Promise<never> {
 
 function endOfFailure(agent: Agent, thrown: unknown): StepEnd {
   const error = thrown instanceof TaskError ? thrown : new TaskError('Internal', `Unexpected error: ${reasonOf(thrown)}.`, 'Please report it, with the log of a run that has System.Debug set to true.', { cause: thrown });
+  for (const line of error.details) agent.info(line);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     for (const line of (cause.stack ?? cause.message).split('\n')) agent.debug(line);
   }

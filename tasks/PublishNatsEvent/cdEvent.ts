@@ -1,0 +1,32 @@
+import { TaskError } from '../shared/errors.ts';
+import type { Attributes } from '../shared/event.ts';
+import { quoted } from '../shared/fields.ts';
+import type { PublishRequest } from './inputs.ts';
+
+/**
+ * The CDEvents preset: with an `eventType` of `dev.cdevents.…` (or `dev.cdeventsx.…`, its namespace for tools) the
+ * payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
+ * binding). Undefined for any other type.
+ */
+export function cdEventAttributes(request: PublishRequest, payload: unknown): Attributes | undefined {
+  if (!/^dev\.cdeventsx?\./.test(request.eventType) || request.envelope === 'none') return undefined;
+  const { context, subject } = (payload ?? {}) as { context?: Record<string, unknown>; subject?: Record<string, unknown> };
+  const text = (place: string, value: unknown): string => {
+    if (typeof value === 'string' && value !== '') return value;
+    throw new TaskError('ContractViolation', `The payload is not a CDEvent: ${place} is missing or not a text.`, 'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).');
+  };
+  const attributes = {
+    id: text('context.id', context?.id),
+    source: text('context.source', context?.source),
+    type: text('context.type', context?.type),
+    time: text('context.timestamp', context?.timestamp),
+    subject: text('subject.id', subject?.id),
+  };
+  if (attributes.type !== request.eventType) {
+    throw new TaskError('ContractViolation', `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(request.eventType)}.`, 'Correct eventType or context.type of the payload.');
+  }
+  if (!/^[ -~]{1,256}$/.test(attributes.id) || (request.messageId !== undefined && request.messageId !== attributes.id)) {
+    throw new TaskError('InvalidInput', `messageId: for a CDEvent it is the id in its context, ${quoted(attributes.id)}, of at most 256 printable ASCII characters.`, 'Leave messageId empty.');
+  }
+  return attributes;
+}

@@ -1,0 +1,185 @@
+import { randomUUID } from 'node:crypto';
+import type { Agent } from '../shared/agent.ts';
+import type { Headers } from '../shared/bus.ts';
+import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
+import type { Envelope } from '../shared/event.ts';
+import { Fields, quoted } from '../shared/fields.ts';
+import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
+import { defaultMessageId, readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
+import { maskSecret } from '../shared/secrets.ts';
+import { hasVersionToken } from '../shared/subject.ts';
+import { childOf } from '../shared/traceContext.ts';
+import { TaskError } from '../shared/errors.ts';
+
+/** The agent sends inputs through the environment, which Windows limits to 32,766 characters a variable. */
+const MAX_INLINE_LENGTH = 30_000;
+
+/** What one step publishes. It holds no secret of the connection. */
+export interface PublishRequest {
+  readonly subject: string;
+  readonly payload: { readonly from: 'inline'; readonly text: string } | { readonly from: 'file'; readonly file: string };
+  readonly schemaFile: string | undefined;
+  readonly envelope: Envelope;
+  readonly eventType: string;
+  readonly eventSource: string;
+  /** Undefined: by what the payload is. */
+  readonly contentType: string | undefined;
+  readonly headers: Headers;
+  readonly correlationId: string;
+  /** Undefined: the default of the step, or the id of a CDEvent. */
+  readonly messageId: string | undefined;
+  readonly defaultMessageId: () => string;
+  readonly traceparent: string;
+  readonly delivery: 'jetStream' | 'core';
+  readonly expectedStream: string | undefined;
+  readonly run: PipelineRun;
+}
+
+export interface PublishStep {
+  readonly timeoutMs: number;
+  readonly connection: ConnectionSettings;
+  readonly request: PublishRequest;
+  readonly signingKey: SigningKey | undefined;
+}
+
+/** Reads and checks everything a publishing step is given; throws one error for all problems. */
+export function readPublish(agent: Agent): PublishStep {
+  const fields = new Fields(agent);
+  const subject = fields.subject('subject');
+  const connection = readConnection(agent, fields, 'publishSubjects', [subject]);
+  const run = readPipelineRun(agent);
+  const delivery = fields.oneOf('delivery', ['jetStream', 'core']);
+  checkVersionToken(agent, fields, subject);
+  const step: PublishStep = {
+    timeoutMs: fields.duration('timeout', '30s'),
+    connection,
+    request: {
+      subject,
+      payload: readPayload(agent, fields),
+      schemaFile: fields.file('schemaFile'),
+      ...readEnvelope(fields, subject, run),
+      correlationId: readId(fields, 'correlationId') ?? randomUUID(),
+      messageId: readId(fields, 'messageId'),
+      defaultMessageId: () => defaultMessageId(agent),
+      traceparent: childOf(agent.variable('TRACEPARENT')),
+      delivery,
+      expectedStream: readExpectedStream(fields, delivery),
+      run,
+    },
+    signingKey: readSigningKey(agent, fields, connection),
+  };
+  fields.done();
+  return step;
+}
+
+function readPayload(agent: Agent, fields: Fields): PublishRequest['payload'] {
+  if (fields.oneOf('payloadFrom', ['inline', 'file']) === 'file') {
+    fields.unused('payload', 'payloadFrom is file');
+    const file = fields.file('payloadFile');
+    if (file === undefined) fields.problem('payloadFile: is required with payloadFrom: file, and must not be a directory.');
+    return { from: 'file', file: file ?? '' };
+  }
+  if (fields.file('payloadFile') !== undefined) fields.unused('payloadFile', 'payloadFrom is inline');
+  const text = fields.text('payload');
+  if (text === undefined) fields.problem('payload: is required with payloadFrom: inline.');
+  if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
+    fields.problem(`payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`);
+  }
+  const macro = /\$\([^()\s]+\)/.exec(text ?? '')?.[0];
+  if (macro !== undefined) agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
+  return { from: 'inline', text: text ?? '' };
+}
+
+function checkVersionToken(agent: Agent, fields: Fields, subject: string): void {
+  const mode = fields.oneOf('subjectVersion', ['warn', 'require', 'off']);
+  if (mode === 'off' || subject === '' || hasVersionToken(subject)) return;
+  const advice = `${quoted(subject)} has no version part such as v1. With one, a contract can change without breaking its readers: ${quoted(`${subject}.v1`)}.`;
+  if (mode === 'require') fields.problem(`subject: ${advice}`);
+  else agent.warning(`The subject ${advice}`);
+}
+
+function readEnvelope(fields: Fields, subject: string, run: PipelineRun): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'headers'> {
+  const envelope = fields.oneOf('envelope', ['binary', 'structured', 'none']);
+  if (envelope === 'none') {
+    for (const name of ['eventType', 'eventSource', 'contentType']) fields.unused(name, 'envelope is none');
+  }
+  return {
+    envelope,
+    eventType: readAttribute(fields, 'eventType') ?? subject,
+    eventSource: readAttribute(fields, 'eventSource') ?? run.source,
+    contentType: readAttribute(fields, 'contentType'),
+    headers: readHeaders(fields, envelope),
+  };
+}
+
+/** Text that becomes a CloudEvents attribute: printable, without white space. */
+function readAttribute(fields: Fields, name: string): string | undefined {
+  const text = fields.text(name);
+  const allowed = name === 'contentType' ? /^[!-~]+\/[ -~]+$/ : /^[^\s\p{C}]+$/u;
+  if (text !== undefined && !allowed.test(text)) fields.problem(`${name}: ${quoted(text)} ${name === 'contentType' ? 'is not a media type such as application/json' : 'holds white space or control characters'}.`);
+  return text;
+}
+
+/** An id that travels in a header: printable ASCII, at most 256 characters. */
+function readId(fields: Fields, name: string): string | undefined {
+  const text = fields.text(name);
+  if (text !== undefined && !/^[ -~]{1,256}$/.test(text)) fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
+  if (text?.includes('$(') === true) fields.problem(`${name}: contains "$(", most likely a pipeline variable that is not set.`);
+  return text;
+}
+
+const RESERVED_HEADER = /^(nats-.*|ce-.*|event-signature|correlation-id|traceparent)$/i;
+
+function readHeaders(fields: Fields, envelope: Envelope): Headers {
+  return fields.lines('headers').flatMap((line) => {
+    const [, name = '', value = ''] = /^([^:]*):(.*)$/.exec(line) ?? [];
+    const problem = headerProblem(name, value, line, envelope);
+    if (problem !== undefined) fields.problem(`headers: ${problem}`);
+    return problem === undefined ? [[name, value.trim()] as const] : [];
+  });
+}
+
+function headerProblem(name: string, value: string, line: string, envelope: Envelope): string | undefined {
+  if (!line.includes(':')) return `${quoted(line)} is not of the form "Name: value".`;
+  if (!/^[!-9;-~]+$/.test(name)) return `${quoted(name)} is not a header name (printable ASCII without spaces).`;
+  if (/\p{Cc}/u.test(value)) return `the value of ${quoted(name)} holds a control character.`;
+  if (RESERVED_HEADER.test(name)) return `${quoted(name)} is reserved: this task sets it.`;
+  if (/^content-type$/i.test(name) && (envelope === 'structured' || /^\s*application\/cloudevents/i.test(value))) {
+    return `${quoted(name)} is set by envelope: structured. Use the input contentType for the type of the payload.`;
+  }
+  return undefined;
+}
+
+function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
+  if (delivery !== 'jetStream') {
+    fields.unused('stream', `delivery is ${delivery}`);
+    return undefined;
+  }
+  const stream = fields.text('stream');
+  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
+  return stream;
+}
+
+function readSigningKey(agent: Agent, fields: Fields, { authentication }: ConnectionSettings): SigningKey | undefined {
+  const name = fields.secretVariableName('signingKeyVariable');
+  const seed = name === undefined ? undefined : agent.variable(name);
+  if (name === undefined) return undefined;
+  if (seed === undefined) {
+    fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run.`);
+    return undefined;
+  }
+  maskSecret(agent, seed);
+  if (!agent.isSecretVariable(name)) fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
+  try {
+    const key = parseUserSeed(seed);
+    // A server chooses the text that is signed at sign-in, so it could have an event's signature made there.
+    if ('key' in authentication && authentication.key?.publicKey === key.publicKey) {
+      fields.problem('signingKeyVariable: holds the key this step signs in with. Sign events with a key of their own.');
+    }
+    return key;
+  } catch (error) {
+    if (!(error instanceof TaskError)) throw error;
+    fields.problem(`signingKeyVariable: ${error.problem} ${error.remedy}`);
+    return undefined;
+  }
+}

@@ -1,0 +1,16 @@
+import { azureAgent } from '../shared/azureAgent.ts';
+import { loadContract } from '../shared/contract.ts';
+import { openNatsBus } from '../shared/nats/natsBus.ts';
+import { runTask } from '../shared/run.ts';
+import { readWait } from './inputs.ts';
+import { reportOutcome } from './report.ts';
+import { waitForEvent } from './wait.ts';
+
+const agent = azureAgent();
+
+void runTask(agent, readWait, async (step, clock) => {
+  const { request, connection } = step;
+  const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
+  const outcome = await waitForEvent(request, contract, () => openNatsBus(connection, clock, agent), clock, agent);
+  return reportOutcome(agent, step, outcome, contract?.digest);
+});

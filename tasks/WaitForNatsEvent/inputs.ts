@@ -1,0 +1,179 @@
+import type { Agent } from '../shared/agent.ts';
+import type { StartPosition } from '../shared/bus.ts';
+import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
+import { reasonOf } from '../shared/errors.ts';
+import { parseTime } from '../shared/event.ts';
+import { compileExpression, type Expression } from '../shared/expression.ts';
+import { Fields, quoted } from '../shared/fields.ts';
+import { readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
+import { parseTrustedKeys, type TrustedKey } from '../shared/signature.ts';
+import { withoutCovered } from '../shared/subject.ts';
+
+const MOST_EVENTS = 10_000;
+const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'] as const;
+
+/** An expression with the text it was compiled from. */
+export interface NamedExpression extends Expression {
+  readonly text: string;
+}
+
+/** What one step waits for. It holds no secret. */
+export interface WaitRequest {
+  /** Patterns, none covered by another. */
+  readonly subjects: readonly string[];
+  readonly delivery: 'jetStream' | 'core';
+  readonly stream: string | undefined;
+  readonly start: StartPosition;
+  readonly schemaFile: string | undefined;
+  readonly onInvalid: 'skip' | 'fail';
+  readonly match: NamedExpression | undefined;
+  readonly failWhen: NamedExpression | undefined;
+  readonly correlationId: string | undefined;
+  readonly count: number;
+  readonly distinctBy: NamedExpression | undefined;
+  /** Replaces `count`. */
+  readonly expect: readonly string[] | undefined;
+  readonly trustedKeys: readonly TrustedKey[] | undefined;
+  readonly maxEventAgeMs: number | undefined;
+  readonly timeoutMs: number;
+  readonly idleTimeoutMs: number | undefined;
+  readonly onTimeout: 'fail' | 'warn' | 'succeed';
+  readonly outputs: readonly { readonly name: string; readonly expression: NamedExpression }[];
+  readonly run: PipelineRun;
+}
+
+export interface WaitStep {
+  readonly timeoutMs: number;
+  readonly connection: ConnectionSettings;
+  readonly request: WaitRequest;
+}
+
+/** Reads and checks everything a waiting step is given; throws one error for all problems. */
+export function readWait(agent: Agent): WaitStep {
+  const fields = new Fields(agent);
+  const subjects = withoutCovered(fields.subjectPatterns('subject'));
+  const connection = readConnection(agent, fields, 'waitSubjects', subjects);
+  const delivery = fields.oneOf('delivery', ['jetStream', 'core']);
+  const timeoutMs = fields.duration('timeout', '30m');
+  if (delivery === 'core') fields.unused('stream', 'delivery is core');
+  const request: WaitRequest = {
+    subjects,
+    delivery,
+    stream: delivery === 'core' ? undefined : readStream(fields),
+    start: readStart(agent, fields, delivery),
+    schemaFile: fields.file('schemaFile'),
+    onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
+    match: readExpression(agent, fields, 'match', fields.text('match')),
+    failWhen: readExpression(agent, fields, 'failWhen', fields.text('failWhen')),
+    correlationId: fields.text('correlationId'),
+    ...readQuorum(agent, fields),
+    trustedKeys: readTrustedKeys(fields),
+    maxEventAgeMs: fields.duration('maxEventAge'),
+    timeoutMs,
+    idleTimeoutMs: fields.duration('idleTimeout'),
+    onTimeout: fields.oneOf('onTimeout', ['fail', 'warn', 'succeed']),
+    outputs: readOutputs(agent, fields),
+    run: readPipelineRun(agent),
+  };
+  fields.done();
+  return { timeoutMs, connection, request };
+}
+
+function readStream(fields: Fields): string | undefined {
+  const stream = fields.text('stream');
+  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
+  return stream;
+}
+
+function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery']): StartPosition {
+  const from = fields.oneOf('startFrom', START_POSITIONS);
+  for (const [name, value] of [['startSequence', 'sequence'], ['startTime', 'time']] as const) {
+    if (from !== value && fields.text(name) !== undefined) fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}.`);
+  }
+  if (delivery === 'core') {
+    if (from !== 'runStart' && from !== 'now') fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events.`);
+    return { from: 'now' };
+  }
+  switch (from) {
+    case 'now':
+    case 'all':
+    case 'lastPerSubject':
+      return { from };
+    case 'sequence':
+      if (fields.text('startSequence') === undefined) fields.problem('startSequence: is required with startFrom: sequence.');
+      return { from, after: fields.integer('startSequence', 0, 0, Number.MAX_SAFE_INTEGER) };
+    case 'time':
+      return { from, at: readStartTime(fields), correctSkew: false };
+    case 'runStart':
+      return { from: 'time', at: readRunStart(agent, fields), correctSkew: true };
+  }
+}
+
+function readStartTime(fields: Fields): number {
+  const text = fields.text('startTime');
+  const time = text === undefined ? undefined : parseTime(text);
+  if (text === undefined) fields.problem('startTime: is required with startFrom: time.');
+  else if (time === undefined) fields.problem(`startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`);
+  return time ?? 0;
+}
+
+function readRunStart(agent: Agent, fields: Fields): number {
+  const text = agent.variable('System.PipelineStartTime');
+  const time = Date.parse(text ?? '');
+  if (Number.isNaN(time)) {
+    fields.problem('startFrom: runStart needs the variable System.PipelineStartTime, which is absent here. Use now, time, sequence, lastPerSubject or all.');
+    return 0;
+  }
+  const attempts = ['System.StageAttempt', 'System.JobAttempt'].map((name) => Number(agent.variable(name) ?? '1'));
+  if (attempts.some((attempt) => attempt > 1)) {
+    agent.info('This is a later attempt, and the wait begins when the run\'s first attempt started: an event meant for that attempt also counts. Set correlationId to tell them apart.');
+  }
+  return time;
+}
+
+function readExpression(agent: Agent, fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const expression = compileExpression(text);
+    for (const unknown of expression.unknownFields) {
+      agent.warning(`${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`);
+    }
+    return { ...expression, text };
+  } catch (error) {
+    fields.problem(`${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}.`);
+    return undefined;
+  }
+}
+
+function readQuorum(agent: Agent, fields: Fields): Pick<WaitRequest, 'count' | 'distinctBy' | 'expect'> {
+  const count = fields.integer('count', 1, 1, MOST_EVENTS);
+  const distinctBy = readExpression(agent, fields, 'distinctBy', fields.text('distinctBy'));
+  const expect = [...new Set(fields.lines('expect'))];
+  if (expect.length === 0) return { count, distinctBy, expect: undefined };
+  if (fields.text('distinctBy') === undefined) fields.problem('expect: needs distinctBy, the expression whose values it lists.');
+  fields.unused('count', 'expect replaces it', '1');
+  return { count: expect.length, distinctBy, expect };
+}
+
+function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
+  const text = fields.text('trustedKeys');
+  if (text === undefined) return undefined;
+  const { keys, problems } = parseTrustedKeys(text);
+  for (const problem of problems) fields.problem(`trustedKeys: ${problem}`);
+  return keys;
+}
+
+function readOutputs(agent: Agent, fields: Fields): WaitRequest['outputs'] {
+  const names = new Set<string>();
+  return fields.lines('outputs').flatMap((line) => {
+    const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
+    if (name === '' || text.trim() === '') {
+      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath.`);
+      return [];
+    }
+    if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice.`);
+    names.add(name.toLowerCase());
+    const expression = readExpression(agent, fields, `outputs: ${name}`, text.trim());
+    return expression === undefined ? [] : [{ name, expression }];
+  });
+}

@@ -1,0 +1,135 @@
+import type { Agent, StepResult } from '../shared/agent.ts';
+import { reasonOf, TaskError } from '../shared/errors.ts';
+import { publishedAt } from '../shared/eventView.ts';
+import { hasMacro, isoTime, logLine, setOutputs, writeJsonFile } from '../shared/report.ts';
+import type { StepEnd } from '../shared/run.ts';
+import type { WaitStep } from './inputs.ts';
+import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
+
+/** Longest value of an `event.<name>` output, in characters: Windows limits an environment variable to 32,766. */
+const MAX_OUTPUT_LENGTH = 16 * 1_024;
+
+/** Every output of the task besides `event.<name>`, so that one without a value does not compile. */
+type Output =
+  | 'verdict'
+  | 'subject'
+  | 'messageId'
+  | 'stream'
+  | 'sequence'
+  | 'correlationId'
+  | 'traceparent'
+  | 'publishedAt'
+  | 'receivedAt'
+  | 'latencyMs'
+  | 'count'
+  | 'missing'
+  | 'eventFile'
+  | 'receiptFile';
+
+/** Says how the wait ended: outputs, files, and the end of the step. */
+export function reportOutcome(agent: Agent, step: WaitStep, outcome: WaitOutcome, contractDigest: string | undefined): StepEnd {
+  const eventFile = writeJsonFile(agent, 'nats-events', outcome.judge.matched.map(({ view }) => view));
+  const values = eventOutputs(step, outcome, eventFile);
+  // A value that cannot be handed on safely fails the step: a later step would work with nothing.
+  const unsafe = 'error' in values ? values.error : undefined;
+  const verdict = unsafe === undefined || outcome.verdict !== 'matched' ? outcome.verdict : 'error';
+  const error = verdict === outcome.verdict ? outcome.error : unsafe;
+  const { deciding } = outcome;
+  const published = deciding === undefined ? undefined : publishedAt(deciding.message, deciding.decoded);
+  const missing = outcome.judge.missing;
+  const outputs: Record<Output, string> = {
+    verdict,
+    subject: deciding?.message.subject ?? '',
+    messageId: deciding === undefined ? '' : messageIdOf(deciding),
+    stream: deciding?.message.stream ?? '',
+    sequence: String(deciding?.message.sequence || ''),
+    correlationId: deciding?.decoded.correlationId ?? '',
+    traceparent: deciding?.decoded.traceparent ?? '',
+    publishedAt: isoTime(published),
+    receivedAt: isoTime(deciding?.message.receivedAt),
+    latencyMs: deciding === undefined || published === undefined ? '' : String(deciding.message.receivedAt - published),
+    count: String(outcome.judge.matched.length),
+    missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
+    eventFile,
+    receiptFile: writeJsonFile(agent, 'nats-wait-receipt', receipt(step, outcome, verdict, error, contractDigest)),
+  };
+  setOutputs(agent, outputs);
+  if ('values' in values) {
+    for (const [name, value] of Object.entries(values.values)) agent.setOutput(`event.${name}`, value);
+  }
+  agent.info(logLine('verdict', { verdict, count: outcome.judge.matched.length, ...outcome.judge.counts, linkBreaks: outcome.linkBreaks.count }));
+  return endOf(agent, step, verdict, error, outcome);
+}
+
+function endOf(agent: Agent, { request }: WaitStep, verdict: Verdict, error: TaskError | undefined, outcome: WaitOutcome): StepEnd {
+  if (verdict === 'matched') {
+    const last = outcome.deciding?.message;
+    return { result: 'Succeeded', message: last?.stream ? `Matched ${last.stream} ${String(last.sequence)}` : 'Matched' };
+  }
+  const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}.`);
+  const result: StepResult = verdict === 'timedOut' && request.onTimeout !== 'fail' ? RESULT_OF_TIMEOUT[request.onTimeout] : 'Failed';
+  if (result === 'Failed') throw failure;
+  if (result === 'SucceededWithIssues') agent.warning(failure.message);
+  else agent.info(failure.message);
+  return { result, message: failure.message };
+}
+
+const RESULT_OF_TIMEOUT = { warn: 'SucceededWithIssues', succeed: 'Succeeded' } as const;
+
+/** The values of the input `outputs`, of the last deciding event; none when no event decided. */
+function eventOutputs({ request }: WaitStep, { deciding }: WaitOutcome, eventFile: string): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
+  const values: Record<string, string> = {};
+  for (const { name, expression } of deciding === undefined ? [] : request.outputs) {
+    let value: unknown;
+    try {
+      value = expression.evaluate(deciding?.view as never);
+    } catch (error) {
+      return { error: new TaskError('ContractViolation', `outputs: ${name} fails on the event: ${reasonOf(error)}.`, `The event is in ${eventFile}.`) };
+    }
+    const text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
+    if (text.length > MAX_OUTPUT_LENGTH) {
+      return { error: new TaskError('TooLarge', `outputs: the value of ${name} has ${String(text.length)} characters, and a variable should hold at most ${String(MAX_OUTPUT_LENGTH)}.`, `Read it from the file in the output eventFile: ${eventFile}.`) };
+    }
+    if (hasMacro(text)) {
+      return { error: new TaskError('ContractViolation', `outputs: the value of ${name} holds "$(", which the agent would expand in later steps.`, `Read it from the file in the output eventFile: ${eventFile}.`) };
+    }
+    values[name] = text;
+  }
+  return { values };
+}
+
+function receipt({ request, connection }: WaitStep, outcome: WaitOutcome, verdict: Verdict, error: TaskError | undefined, schemaDigest: string | undefined): unknown {
+  const events = [...outcome.judge.matched, ...(outcome.deciding === undefined || outcome.deciding.decision === 'matched' ? [] : [outcome.deciding])];
+  return {
+    receiptVersion: 1,
+    task: 'WaitForNatsEvent',
+    who: { ...request.run.owner, ...request.run.step },
+    where: {
+      servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`),
+      delivery: request.delivery,
+      subjects: request.subjects,
+      stream: outcome.stream || null,
+    },
+    what: {
+      match: request.match?.text ?? null,
+      failWhen: request.failWhen?.text ?? null,
+      correlationId: request.correlationId ?? null,
+      schemaFile: request.schemaFile ?? null,
+      schemaDigest: schemaDigest ?? null,
+      events: events.map((event) => ({
+        decision: event.decision,
+        messageId: messageIdOf(event),
+        subject: event.message.subject,
+        stream: event.message.stream || null,
+        sequence: event.message.sequence || null,
+        source: event.decoded.attributes.source ?? null,
+        correlationId: event.decoded.correlationId ?? null,
+        traceparent: event.decoded.traceparent ?? null,
+        publishedAt: isoTime(publishedAt(event.message, event.decoded)) || null,
+        receivedAt: isoTime(event.message.receivedAt),
+        signedBy: event.signedBy ?? null,
+      })),
+    },
+    result: { verdict, error: error?.code ?? null, missing: outcome.judge.missing, counts: outcome.judge.counts, linkBreaks: outcome.linkBreaks },
+  };
+}

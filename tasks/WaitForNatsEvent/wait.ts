@@ -1,0 +1,273 @@
+import type { Agent } from '../shared/agent.ts';
+import type { Bus, ReceivedMessage, Subscription, SubscriptionEvents } from '../shared/bus.ts';
+import type { Contract } from '../shared/contract.ts';
+import { TaskError } from '../shared/errors.ts';
+import { publishedAt } from '../shared/eventView.ts';
+import { logLine } from '../shared/report.ts';
+import type { StepClock } from '../shared/run.ts';
+import type { WaitRequest } from './inputs.ts';
+import { Judge, type JudgedEvent } from './judge.ts';
+
+const PROGRESS_MS = 60_000;
+/** Lines about events that merely do not match. */
+const MOST_LINES_NOT_MATCHING = 20;
+/** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
+const MOST_LINES_REFUSED = 1_000;
+
+/** How a wait ended, as the output `verdict` says it. */
+export type Verdict = 'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
+
+/** Links to the server that broke while waiting. */
+export interface LinkBreaks {
+  readonly count: number;
+  readonly totalMs: number;
+}
+
+export interface WaitOutcome {
+  readonly verdict: Verdict;
+  /** Why the wait failed; undefined for `matched`, and for `timedOut` where that is no failure. */
+  readonly error: TaskError | undefined;
+  /** The event that ended the wait, or the last one that matched. */
+  readonly deciding: JudgedEvent | undefined;
+  readonly judge: Judge;
+  readonly stream: string;
+  readonly linkBreaks: LinkBreaks;
+}
+
+type Log = Pick<Agent, 'info' | 'warning' | 'debug'>;
+
+/**
+ * Waits until what the request asks for has come, or until it is clear that it will not. Never rejects: whatever goes
+ * wrong is a verdict, so that what was seen until then is reported in every case.
+ */
+export async function waitForEvent(request: WaitRequest, contract: Contract | undefined, openBus: () => Promise<Bus>, clock: StepClock, log: Log): Promise<WaitOutcome> {
+  return new Wait(request, contract, clock, log).run(openBus);
+}
+
+class Wait implements SubscriptionEvents {
+  readonly #judge: Judge;
+  #end: (end: Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>) => void = () => {};
+  #downSince: number | undefined;
+  #downReason = '';
+  #breaks = 0;
+  #downMs = 0;
+  #lastEventAt: number;
+  #lastMiss: JudgedEvent | undefined;
+
+  constructor(
+    private readonly request: WaitRequest,
+    contract: Contract | undefined,
+    private readonly clock: StepClock,
+    private readonly log: Log,
+  ) {
+    this.#judge = new Judge(request, contract, (text) => { log.warning(text); });
+    this.#lastEventAt = clock.now();
+  }
+
+  async run(openBus: () => Promise<Bus>): Promise<WaitOutcome> {
+    const ended = new Promise<Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>>((resolve) => { this.#end = resolve; });
+    let subscription: Subscription | undefined;
+    const timers: NodeJS.Timeout[] = [];
+    try {
+      const bus = await openBus();
+      subscription = await this.#subscribe(bus);
+      this.log.info(logLine('waiting', { subject: this.request.subjects.join(' '), stream: subscription.stream || undefined, startFrom: describeStart(this.request), deadline: new Date(this.clock.deadline).toISOString() }));
+      timers.push(setInterval(() => { this.log.info(this.#progress()); }, PROGRESS_MS));
+      if (this.request.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.request.idleTimeoutMs));
+      this.clock.signal.addEventListener('abort', () => { this.#onAbort(); });
+      if (this.clock.signal.aborted) this.#onAbort();
+      return this.#outcome(await ended, subscription.stream);
+    } catch (error) {
+      return this.#outcome(failure(error), subscription?.stream ?? '');
+    } finally {
+      for (const timer of timers) clearInterval(timer);
+      await subscription?.stop();
+    }
+  }
+
+  #subscribe(bus: Bus): Promise<Subscription> {
+    const { delivery, subjects, stream, start } = this.request;
+    if (delivery === 'core') return bus.subscribeCore(subjects, this, this.clock.signal);
+    return bus.readStream({ subjects, stream, start }, this, this.clock.signal);
+  }
+
+  message(message: ReceivedMessage): void {
+    if (this.#judge.isSatisfied) return;
+    this.#lastEventAt = message.receivedAt;
+    const judged = this.#judge.judge(message);
+    this.#logEvent(judged);
+    switch (judged.decision) {
+      case 'negative':
+        this.#end({
+          verdict: 'negative',
+          deciding: judged,
+          error: new TaskError('Negative', `The event ${nameOf(judged)} says no: ${judged.reason}.`, 'See the line "negative" in the log for what it holds.'),
+        });
+        break;
+      case 'matched':
+        if (this.#judge.isSatisfied) this.#end({ verdict: 'matched' });
+        break;
+      case 'invalid':
+        if (this.request.onInvalid === 'fail') {
+          this.#end({
+            verdict: 'contractViolation',
+            deciding: judged,
+            error: new TaskError('ContractViolation', `The event ${nameOf(judged)} breaks its contract: ${judged.reason}.`, 'Tell its owner, or set onInvalid to skip.'),
+          });
+        }
+        break;
+      default:
+        this.#lastMiss = judged;
+    }
+  }
+
+  #logEvent(judged: JudgedEvent): void {
+    const { decision } = judged;
+    const counts = this.#judge.counts;
+    if (decision === 'foreign') return;
+    const mere = decision === 'notMatching' || decision === 'repeated';
+    const number = mere ? counts.notMatching + counts.repeated : counts.invalid + counts.untrusted + counts.expired;
+    const most = mere ? MOST_LINES_NOT_MATCHING : MOST_LINES_REFUSED;
+    const decides = decision === 'matched' || decision === 'negative';
+    if (!decides && number > most) return;
+    const line = eventLine(judged);
+    if (decision === 'invalid' && this.request.onInvalid === 'skip') this.log.warning(line);
+    else this.log.info(line);
+    if (!decides && number === most) this.log.info(`Further events of this kind are counted, not listed.`);
+  }
+
+  linkDown(reason: string): void {
+    this.#downSince = this.clock.now();
+    this.#downReason = reason;
+    this.#breaks++;
+    this.log.info(logLine('linkDown', { reason }));
+  }
+
+  linkUp(downMs: number): void {
+    this.#downSince = undefined;
+    this.#downMs += downMs;
+    this.#lastEventAt = this.clock.now();
+    this.log.info(logLine('linkUp', { downMs }));
+  }
+
+  notice(text: string): void {
+    this.log.warning(text);
+  }
+
+  failed(error: Error): void {
+    this.#end(failure(error));
+  }
+
+  #onAbort(): void {
+    const reason = this.clock.signal.reason as TaskError;
+    if (reason.code === 'Cancelled') {
+      this.#end(failure(reason));
+    } else if (this.#downSince !== undefined) {
+      this.#end({
+        verdict: 'connectionLost',
+        error: new TaskError('ConnectionLost', `The deadline passed while the link to the server was down (${this.#downReason}). ${this.#summary()}`, 'What came meanwhile is not known: see whether the server is reachable, and run the step again.'),
+      });
+    } else {
+      this.#end({ verdict: 'timedOut', error: new TaskError('Timeout', `${this.#what()} did not come within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`, 'Check that the sender ran and published to this subject.') });
+    }
+  }
+
+  #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
+    return setInterval(() => {
+      if (this.#downSince !== undefined || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
+      this.#end({ verdict: 'timedOut', error: new TaskError('Timeout', `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout). ${this.#summary()}`, 'Check that the sender is running.') });
+    }, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
+  }
+
+  #outcome(end: Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>, stream: string): WaitOutcome {
+    const downMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
+    return { error: undefined, deciding: this.#judge.matched.at(-1), judge: this.#judge, stream, linkBreaks: { count: this.#breaks, totalMs: downMs }, ...end };
+  }
+
+  #what(): string {
+    const { expect, count, subjects } = this.request;
+    const on = `on ${subjects.join(', ')}`;
+    if (expect !== undefined) return `All of ${expect.join(', ')} ${on}`;
+    return count === 1 ? `A matching event ${on}` : `${String(count)} matching events ${on}`;
+  }
+
+  /** What was seen so far, in sentences. */
+  #summary(): string {
+    const { seen, matched, ...others } = this.#judge.counts;
+    const parts = Object.entries({ matched, ...others }).filter(([, number]) => number > 0).map(([name, number]) => `${String(number)} ${LABELS[name as keyof typeof LABELS]}`);
+    const missing = this.#judge.missing;
+    return [
+      seen === 0 ? 'No event came at all.' : `Seen ${String(seen)}: ${parts.join(', ')}.`,
+      typeof missing === 'number' ? (this.request.count > 1 ? `Missing: ${String(missing)}.` : '') : `Missing: ${missing.join(', ')}.`,
+      this.#lastMiss === undefined ? '' : `The last one that did not count (${nameOf(this.#lastMiss)}): ${this.#lastMiss.reason}.`,
+      this.#breaks === 0 ? '' : `The link broke ${String(this.#breaks)} times.`,
+    ].filter(Boolean).join(' ');
+  }
+
+  #progress(): string {
+    const left = Math.max(0, this.clock.deadline - this.clock.now());
+    return `Still waiting, ${describeMs(left)} left. ${this.#summary()}`;
+  }
+}
+
+const LABELS = {
+  matched: 'matched',
+  foreign: 'foreign',
+  untrusted: 'untrusted',
+  expired: 'expired',
+  invalid: 'invalid',
+  notMatching: 'not matching',
+  repeated: 'repeated',
+  negative: 'negative',
+};
+
+function failure(error: unknown): Pick<WaitOutcome, 'verdict' | 'error'> {
+  if (!(error instanceof TaskError)) throw error;
+  return { verdict: VERDICT_OF_CODE[error.code] ?? 'error', error };
+}
+
+const VERDICT_OF_CODE: Readonly<Partial<Record<TaskError['code'], Verdict>>> = {
+  Cancelled: 'cancelled',
+  Denied: 'denied',
+  ConnectionLost: 'connectionLost',
+};
+
+/** One structured line: what was decided on which event, with its latency from publication to receipt. */
+function eventLine(judged: JudgedEvent): string {
+  const { message, decoded } = judged;
+  const published = publishedAt(message, decoded);
+  return logLine(judged.decision, {
+    subject: message.subject,
+    messageId: messageIdOf(judged),
+    stream: message.stream || undefined,
+    sequence: message.sequence || undefined,
+    latencyMs: published === undefined ? undefined : message.receivedAt - published,
+    correlationId: decoded.correlationId,
+    source: decoded.attributes.source,
+    signedBy: judged.signedBy,
+    reason: judged.reason || undefined,
+  });
+}
+
+/** The CloudEvents `id`, else `Nats-Msg-Id`; empty when it has neither. */
+export function messageIdOf({ message, decoded }: JudgedEvent): string {
+  return decoded.attributes.id ?? message.headers.get('nats-msg-id')?.[0] ?? '';
+}
+
+/** How messages name an event: where it is found again. */
+function nameOf({ message }: JudgedEvent): string {
+  return message.stream === '' ? `on "${message.subject}"` : `${message.stream} ${String(message.sequence)} on "${message.subject}"`;
+}
+
+function describeStart({ delivery, start }: WaitRequest): string {
+  if (delivery === 'core' || start.from === 'now') return 'now';
+  if (start.from === 'sequence') return `after sequence ${String(start.after)}`;
+  return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
+}
+
+function describeMs(ms: number): string {
+  if (ms < 1_000) return `${String(ms)}ms`;
+  const seconds = Math.round(ms / 1_000);
+  const parts = [[Math.floor(seconds / 3_600), 'h'], [Math.floor(seconds / 60) % 60, 'm'], [seconds % 60, 's']] as const;
+  return parts.filter(([number]) => number > 0).map(([number, unit]) => `${String(number)}${unit}`).join('');
+}

@@ -1,0 +1,181 @@
+import type { ReceivedMessage } from './bus.ts';
+import {
+  ATTRIBUTE_NAME,
+  cleanAttribute,
+  decodeAttribute,
+  parseJson,
+  parseTime,
+  REQUIRED_ATTRIBUTES,
+  utf8Text,
+  type Attributes,
+} from './event.ts';
+import { reasonOf } from './errors.ts';
+import { quoted } from './fields.ts';
+import { parseTraceparent } from './traceContext.ts';
+
+/** What a message says as an event. `data` and `dataBase64` are parsed when they are first read. */
+export interface DecodedEvent {
+  /** `specversion` included; none when the message is no CloudEvent. Has no prototype, so that any name can be looked up. */
+  readonly attributes: Attributes;
+  /** The parsed JSON, or the text where it is not JSON, or null where there is none or it is not UTF-8. */
+  readonly data: unknown;
+  /** The data in base64 where it is not UTF-8, else null. */
+  readonly dataBase64: string | null;
+  /** The attribute, else the header `Correlation-Id`. */
+  readonly correlationId: string | undefined;
+  /** The header, else the attribute; undefined when neither is valid. */
+  readonly traceparent: string | undefined;
+  /** What is wrong with the envelope, in one sentence; the attributes are then those that could be read. */
+  readonly problem: string | undefined;
+}
+
+type Data = Pick<DecodedEvent, 'data' | 'dataBase64'>;
+
+/** An envelope that was opened: the context in it, and how to come by the data. */
+interface Opened {
+  readonly attributes: Attributes;
+  readonly problem: string | undefined;
+  readonly read: () => Data;
+}
+
+/**
+ * Reads a message as a CloudEvent: structured when its `Content-Type` says so, binary when it has `ce-` headers,
+ * structured also when the payload looks like a CloudEvent in JSON and no header says anything; else it is none.
+ * Never throws: a wrong envelope is told by `problem`.
+ */
+export function decodeEvent(message: ReceivedMessage): DecodedEvent {
+  const { attributes, problem, read } = openEnvelope(message);
+  let data: Data | undefined;
+  return {
+    attributes,
+    problem,
+    correlationId: attributes.correlationid || firstValue(message, 'correlation-id') || undefined,
+    get traceparent() {
+      const candidates = [firstValue(message, 'traceparent'), attributes.traceparent];
+      return candidates.find((text) => text !== undefined && parseTraceparent(text) !== undefined);
+    },
+    get data() {
+      return (data ??= read()).data;
+    },
+    get dataBase64() {
+      return (data ??= read()).dataBase64;
+    },
+  };
+}
+
+function openEnvelope(message: ReceivedMessage): Opened {
+  const read = (): Data => readBytes(message.payload);
+  const contentType = firstValue(message, 'content-type')?.trim().toLowerCase() ?? '';
+  if (contentType.startsWith('application/cloudevents')) {
+    const refused = (problem: string): Opened => ({ attributes: noAttributes(), problem, read });
+    if (!/^application\/cloudevents(\+json)?\s*(;|$)/.test(contentType)) {
+      return refused(`Its content type ${quoted(contentType)} is not supported: only single events in JSON are.`);
+    }
+    const event = parseObject(message.payload);
+    return event === undefined ? refused('Its payload is not the JSON object it claims to be.') : openStructured(event);
+  }
+  const headers = [...message.headers].filter(([name]) => name.startsWith('ce-'));
+  if (headers.length > 0) return { ...readHeaders(headers), read };
+  const event = bareStructured(message.payload);
+  return event === undefined ? { attributes: noAttributes(), problem: undefined, read } : openStructured(event);
+}
+
+function readHeaders(headers: readonly (readonly [string, readonly string[]])[]): Omit<Opened, 'read'> {
+  return collectAttributes(
+    headers.map(([header, values]) => [header.slice('ce-'.length), values]),
+    (values) => {
+      if (values.length !== 1) throw new Error('it is given more than once');
+      return decodeAttribute(values[0] ?? '');
+    },
+  );
+}
+
+function openStructured(event: Record<string, unknown>): Opened {
+  const { data = null, data_base64: base64 = null, ...members } = event;
+  const context = collectAttributes(
+    // null stands for an absent attribute (JSON event format, 2.2).
+    Object.entries(members).filter(([, value]) => value !== null),
+    (value) => {
+      if (typeof value === 'string' || typeof value === 'boolean') return String(value);
+      if (typeof value === 'number' && (value | 0) === value) return String(value);
+      throw new Error('it is not a string, a boolean or a 32-bit integer');
+    },
+  );
+  const inline = { data, dataBase64: null };
+  if (base64 === null) return { ...context, read: () => inline };
+  const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined;
+  // Buffer skips what is not base64.
+  if (bytes === undefined || bytes.toString('base64') !== base64) {
+    return { ...context, problem: context.problem ?? 'Its data_base64 is not base64.', read: () => inline };
+  }
+  if (data !== null) {
+    return {
+      ...context,
+      problem: context.problem ?? 'Its data is given twice, as data and as data_base64.',
+      read: () => inline,
+    };
+  }
+  return { ...context, read: () => readBytes(bytes) };
+}
+
+/** Reads every attribute with `read`, which throws a clause about a bad one, and checks the whole against CloudEvents 1.0. */
+function collectAttributes<T>(
+  source: readonly (readonly [name: string, value: T])[],
+  read: (value: T) => string,
+): Omit<Opened, 'read'> {
+  const attributes = noAttributes();
+  let problem: string | undefined;
+  for (const [name, value] of source) {
+    try {
+      if (!ATTRIBUTE_NAME.test(name)) throw new Error('attributes are named with a-z and 0-9');
+      const text = read(value);
+      if (text !== cleanAttribute(text)) throw new Error('it has a character that CloudEvents forbids');
+      attributes[name] = text;
+    } catch (error) {
+      problem ??= `Its CloudEvents attribute ${quoted(name)} is wrong: ${reasonOf(error)}.`;
+    }
+  }
+  return { attributes, problem: problem ?? contextProblem(attributes) };
+}
+
+function contextProblem(attributes: Attributes): string | undefined {
+  const { specversion, time } = attributes;
+  if (specversion !== '1.0') {
+    return `Its CloudEvents specversion is ${specversion === undefined ? 'absent' : quoted(specversion)}, not "1.0".`;
+  }
+  const missing = REQUIRED_ATTRIBUTES.find((name) => !attributes[name]);
+  if (missing !== undefined) return `Its CloudEvents attribute "${missing}" is absent or empty.`;
+  if (time !== undefined && parseTime(time) === undefined) {
+    return `Its CloudEvents attribute "time" is ${quoted(time)}, not an RFC 3339 time.`;
+  }
+  return undefined;
+}
+
+/** A payload that is a CloudEvent in JSON although no header says so. Anything else is not parsed in full just to find out. */
+function bareStructured(payload: Uint8Array): Record<string, unknown> | undefined {
+  if (!Buffer.from(payload.buffer, payload.byteOffset, payload.length).includes('"specversion"')) return undefined;
+  const event = parseObject(payload);
+  const isEvent = ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof event?.[name] === 'string');
+  return isEvent ? event : undefined;
+}
+
+function parseObject(payload: Uint8Array): Record<string, unknown> | undefined {
+  const value = parseJson(utf8Text(payload) ?? '')?.value;
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isObject ? (value as Record<string, unknown>) : undefined;
+}
+
+function readBytes(bytes: Uint8Array): Data {
+  const text = utf8Text(bytes);
+  if (text === undefined) return { data: null, dataBase64: Buffer.from(bytes).toString('base64') };
+  const json = parseJson(text);
+  return { data: json === undefined ? text : json.value, dataBase64: null };
+}
+
+function firstValue(message: ReceivedMessage, header: string): string | undefined {
+  return message.headers.get(header)?.[0];
+}
+
+function noAttributes(): Record<string, string> {
+  return Object.create(null) as Record<string, string>;
+}

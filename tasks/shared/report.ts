@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Agent } from './agent.ts';
+
+/** A value the agent would expand: it replaces `$(name)` inside the values of variables before each later step. */
+export function hasMacro(value: string): boolean {
+  return value.includes('$(');
+}
+
+/**
+ * Sets output variables. A value that holds `$(` is set empty, with a warning: an event could otherwise have the agent
+ * put a secret variable into a later step.
+ */
+export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(outputs)) {
+    if (hasMacro(value)) agent.warning(`The output ${name} is left empty: its value holds "$(", which the agent would expand.`);
+    agent.setOutput(name, hasMacro(value) ? '' : value);
+  }
+}
+
+/**
+ * Writes a JSON file into the agent's temporary folder, which it empties after the job.
+ * @param kind the first part of the file's name
+ * @returns the absolute path
+ */
+export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
+  const file = path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.json`);
+  writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
+  return file;
+}
+
+/**
+ * One structured log line: a word for what happened, then `name=value` pairs. Text is quoted as JSON, since it may
+ * come from an event; undefined values are left out.
+ */
+export function logLine(what: string, values: Readonly<Record<string, string | number | boolean | undefined>>): string {
+  const pairs = Object.entries(values).filter(([, value]) => value !== undefined);
+  return [what.padEnd(12), ...pairs.map(([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`)].join(' ');
+}
+
+/** UTC, ISO 8601 with milliseconds; empty for an unknown time. */
+export function isoTime(ms: number | undefined): string {
+  return ms === undefined ? '' : new Date(ms).toISOString();
+}
