@@ -80,8 +80,7 @@ export async function loadContract(schemaFile: string, { checkLimitMs = 1000 } =
     const ajv = new AjvOfDraft({ ...AJV_OPTIONS, allErrors });
     addFormats.default(ajv, { mode: 'full', keywords: false });
     // Keywords of Ajv's own, without meaning in JSON Schema.
-    ajv.removeKeyword('id');
-    ajv.removeKeyword('nullable');
+    for (const keyword of ['$async', 'id', 'nullable']) ajv.removeKeyword(keyword);
     return ajv;
   };
   try {
@@ -206,8 +205,6 @@ function messageOf({ keyword, params, message = keyword, propertyName }: ErrorOb
         return `must not have property ${show(params.unevaluatedProperty)}`;
       case 'propertyNames':
         return `has the property name ${show(params.propertyName)}, which is not allowed`;
-      case 'format':
-        return params.format === 'regex' ? 'must be a valid regular expression' : message;
       case 'false schema':
         return 'is not allowed';
       default:

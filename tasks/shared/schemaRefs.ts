@@ -1,4 +1,4 @@
-import { TaskError } from './errors.ts';
+import { TaskError, reasonOf } from './errors.ts';
 import { isJsonObject, resolveUri, sameId } from './schemaFiles.ts';
 import type { JsonObject, SchemaFile, SchemaFolder } from './schemaFiles.ts';
 
@@ -143,12 +143,15 @@ class Linker {
         this.#references.push({ keyword, text, holder: schema, resource, pointer: `${pointer}/${keyword}` });
       }
     }
-    const format = schema.format;
+    const { format, pattern } = schema;
     if (typeof format === 'string' && this.#isKeyword(schema, 'format') && !this.dialect.isFormat(format)) {
       throw invalid(
         `The schema file "${file.path}" has at ${pointer}/format the format "${format}", which is unknown.`,
         'Formats are checked, so each must be a known one; docs/contracts.md lists them.',
       );
+    }
+    if (typeof pattern === 'string' && this.#isKeyword(schema, 'pattern')) {
+      requireRegExp(pattern, file, `${pointer}/pattern`);
     }
     for (const [keyword, value] of Object.entries(schema)) {
       if (!this.#isKeyword(schema, keyword)) continue;
@@ -157,7 +160,10 @@ class Linker {
         if (Object.hasOwn(value, '__proto__')) {
           throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked.`);
         }
-        for (const [name, part] of Object.entries(value)) this.#visit(part, resource, `${at}/${escapeToken(name)}`);
+        for (const [name, part] of Object.entries(value)) {
+          if (keyword === 'patternProperties') requireRegExp(name, file, `${at}/${escapeToken(name)}`);
+          this.#visit(part, resource, `${at}/${escapeToken(name)}`);
+        }
       } else if (ONE_OR_LIST.has(keyword)) {
         if (Array.isArray(value)) value.forEach((part, index) => this.#visit(part, resource, `${at}/${index}`));
         else this.#visit(value, resource, at);
@@ -288,6 +294,18 @@ function invalid(problem: string, remedy = ''): TaskError {
 
 function describe({ text, resource, pointer }: Reference): string {
   return `The reference "${text}" in "${resource.file.path}" at ${pointer}`;
+}
+
+/** Ajv finds a wrong expression only when it compiles it, and does not say where it is. */
+function requireRegExp(expression: string, file: SchemaFile, pointer: string): void {
+  try {
+    new RegExp(expression, 'u');
+  } catch (error) {
+    throw invalid(
+      `The schema file "${file.path}" has at ${pointer} no valid regular expression: ${reasonOf(error)}.`,
+      'Write it as ECMAScript with the flag u has it: there, for example, \\- is allowed inside [ ] only.',
+    );
+  }
 }
 
 function idAnchor(id: unknown): string | undefined {
