@@ -14,7 +14,7 @@ const DIRECTIONS = [
   { name: 'task-lib', regex: '^azure-pipelines-task-lib(/|$)', onlyIn: AGENT_ADAPTER },
   { name: 'nats', regex: '^(nats|nkeys\\.js|@nats-io/.*)(/|$)', onlyIn: NATS_ADAPTER },
   { name: 'ajv', regex: '^ajv(-.*)?(/|$)', onlyIn: CONTRACT },
-  { name: 'jmespath', regex: '^@jmespath-community/', onlyIn: ['tasks/shared/expression.ts'] },
+  { name: 'jmespath', regex: '^@jmespath-community/', onlyIn: ['tasks/shared/jmespath.ts'] },
   { name: 'agent-adapter', regex: '/azureAgent\\.ts$', onlyIn: ENTRIES },
   { name: 'nats-adapter', regex: '/(nats/|natsBus\\.ts$)', onlyIn: [...ENTRIES, ...NATS_ADAPTER] },
   { name: 'tasks', regex: '/(PublishNatsEvent|WaitForNatsEvent)/', onlyIn: [] },
@@ -57,7 +57,8 @@ export default defineConfig(
       '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true } }],
       // Finding control characters in foreign text is part of what the tasks do.
       'no-control-regex': 'off',
-      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/dot-notation': ['error', { allowIndexSignaturePropertyAccess: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
     },
   },
@@ -72,6 +73,7 @@ export default defineConfig(
       '@typescript-eslint/no-unsafe-member-access': 'off',
       '@typescript-eslint/no-unsafe-return': 'off',
       '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/unbound-method': 'off',
       // The test runner awaits these promises itself.
       '@typescript-eslint/no-floating-promises': [
         'error',

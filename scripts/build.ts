@@ -1,10 +1,22 @@
-import { build, type Metafile } from 'esbuild';
+import { build, type Metafile, type Plugin } from 'esbuild';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { ROOT, TASK_NAMES } from './manifest.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
+
+/** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
+const englishMessages: Plugin = {
+  name: 'english-messages',
+  setup({ onLoad }) {
+    onLoad({ filter: /azure-pipelines-task-lib[\\/]lib-resource\.js$/ }, ({ path: file }) => {
+      const { messages } = createRequire(import.meta.url)(file) as { messages: Record<string, string> };
+      return { contents: JSON.stringify({ messages, localizedMessages: {} }), loader: 'json' };
+    });
+  },
+};
 
 /**
  * Bundles each task's index.ts with all it imports into one CommonJS file for Node 20 and later. The same source gives
@@ -28,6 +40,7 @@ export async function bundleTasks(): Promise<string[]> {
       minify: true,
       legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
       metafile: true,
+      plugins: [englishMessages],
       logLevel: 'warning',
     });
     if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${task}.`);
