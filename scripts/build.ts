@@ -10,8 +10,8 @@ export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
 /** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
 const englishMessages: Plugin = {
   name: 'english-messages',
-  setup({ onLoad }) {
-    onLoad({ filter: /azure-pipelines-task-lib[\\/]lib-resource\.js$/ }, ({ path: file }) => {
+  setup(bundle) {
+    bundle.onLoad({ filter: /azure-pipelines-task-lib[\\/]lib-resource\.js$/ }, ({ path: file }) => {
       const { messages } = createRequire(import.meta.url)(file) as { messages: Record<string, string> };
       return { contents: JSON.stringify({ messages, localizedMessages: {} }), loader: 'json' };
     });
