@@ -33,6 +33,7 @@ export function encodeAttribute(value: string): string {
  * Throws an `Error` with a clause about the value when an escape is broken or the bytes are not UTF-8.
  */
 export function decodeAttribute(header: string): string {
+  if (!/[%"]/.test(header)) return header;
   const isQuoted = header.length > 1 && header.startsWith('"') && header.endsWith('"');
   try {
     return decodeURIComponent(isQuoted ? header.slice(1, -1).replace(/\\(.)/gs, '$1') : header);

@@ -13,6 +13,12 @@ import { quoted } from './fields.ts';
 /** A node of the syntax tree of a JMESPath expression. */
 export type Node = ReturnType<typeof compile>;
 
+/** A word of an expression and where it starts, counted from 0. */
+interface Token {
+  readonly type: string;
+  readonly start: number;
+}
+
 /** What a function wants: how many arguments, and which of them are expressions with `&` before them. */
 export interface Signature {
   readonly least: number;
@@ -46,8 +52,9 @@ export function signatureOf(name: string): Signature | undefined {
 const OWN_MEMBER = 'own member';
 
 function ownMember([object, name]: unknown[]): JSONValue {
-  const isObject = typeof object === 'object' && object !== null && !Array.isArray(object);
-  return isObject && Object.hasOwn(object, String(name)) ? (object as Record<string, JSONValue>)[String(name)]! : null;
+  if (typeof object !== 'object' || object === null || Array.isArray(object)) return null;
+  const member = String(name);
+  return Object.hasOwn(object, member) ? ((object as Record<string, JSONValue>)[member] ?? null) : null;
 }
 
 function hideInherited(node: Node): void {
@@ -83,7 +90,7 @@ function extreme(elements: readonly JSONValue[], keys: readonly Key[], sign: 1 |
 }
 
 function trim(text: string, characters: string | undefined, sides: 'left' | 'right' | 'both'): string {
-  const all = [...text];
+  const all = Array.from(text);
   const isTrimmed = (character = ''): boolean =>
     characters ? characters.includes(character) : /[\s\u0085]/.test(character);
   let [start, end] = [0, all.length];
@@ -141,7 +148,7 @@ export function splitAtAnd(text: string): string[] {
   const ends: number[] = [];
   let depth = 0;
   let inLet = false;
-  for (const { type, start } of tokenize(text)) {
+  for (const { type, start } of readTokens(text)) {
     if (/^(?:Lparen|Lbracket|Lbrace|Filter)$/.test(type)) depth++;
     if (/^(?:Rparen|Rbracket|Rbrace)$/.test(type)) depth--;
     // All that follows `let` is one operand.
@@ -151,7 +158,7 @@ export function splitAtAnd(text: string): string[] {
   return [...ends, text.length].map((end, index) => text.slice((ends[index - 1] ?? -2) + 2, end).trim());
 }
 
-function readTokens(text: string): ReturnType<typeof tokenize> {
+function readTokens(text: string): readonly Token[] {
   for (let start = 0; start < text.length;) {
     PIECE.lastIndex = start;
     const piece = PIECE.exec(text)?.[0];
@@ -172,7 +179,7 @@ function readTokens(text: string): ReturnType<typeof tokenize> {
 function wrongToken(text: string, problem: string): string {
   // What fails at its end fails in another way when something follows.
   if (problemOf(() => compile(`${text} :`)) !== problem) return `position ${text.length + 1}: it ends too early`;
-  const tokens = tokenize(text);
+  const tokens: readonly Token[] = tokenize(text);
   const endOf = (index: number): number => tokens[index + 1]?.start ?? text.length;
   let [low, high] = [0, tokens.length - 1];
   while (low < high) {
