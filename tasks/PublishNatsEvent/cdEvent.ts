@@ -10,10 +10,17 @@ import type { PublishRequest } from './inputs.ts';
  */
 export function cdEventAttributes(request: PublishRequest, payload: unknown): Attributes | undefined {
   if (!/^dev\.cdeventsx?\./.test(request.eventType) || request.envelope === 'none') return undefined;
-  const { context, subject } = (payload ?? {}) as { context?: Record<string, unknown>; subject?: Record<string, unknown> };
+  const { context, subject } = (payload ?? {}) as {
+    context?: Record<string, unknown>;
+    subject?: Record<string, unknown>;
+  };
   const text = (place: string, value: unknown): string => {
     if (typeof value === 'string' && value !== '') return value;
-    throw new TaskError('ContractViolation', `The payload is not a CDEvent: ${place} is missing or not a text.`, 'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).');
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is not a CDEvent: ${place} is missing or not a text.`,
+      'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).',
+    );
   };
   const attributes = {
     id: text('context.id', context?.id),
@@ -23,10 +30,21 @@ export function cdEventAttributes(request: PublishRequest, payload: unknown): At
     subject: text('subject.id', subject?.id),
   };
   if (attributes.type !== request.eventType) {
-    throw new TaskError('ContractViolation', `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(request.eventType)}.`, 'Correct eventType or context.type of the payload.');
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(request.eventType)}.`,
+      'Correct eventType or context.type of the payload.',
+    );
   }
-  if (!/^[ -~]{1,256}$/.test(attributes.id) || (request.messageId !== undefined && request.messageId !== attributes.id)) {
-    throw new TaskError('InvalidInput', `messageId: for a CDEvent it is the id in its context, ${quoted(attributes.id)}, of at most 256 printable ASCII characters.`, 'Leave messageId empty.');
+  if (
+    !/^[ -~]{1,256}$/.test(attributes.id) ||
+    (request.messageId !== undefined && request.messageId !== attributes.id)
+  ) {
+    throw new TaskError(
+      'InvalidInput',
+      `messageId: for a CDEvent it is the id in its context, ${quoted(attributes.id)}, of at most 256 printable ASCII characters.`,
+      'Leave messageId empty.',
+    );
   }
   return attributes;
 }

@@ -14,7 +14,9 @@ void runTask(agent, readPublish, async (step, clock) => {
   const event = prepareEvent(request, contract);
   try {
     const bus = await openNatsBus(step.connection, clock, agent);
-    return reportPublished(agent, step, await publishEvent(request, event, step.signingKey, bus, clock));
+    const published = await publishEvent(request, event, step.signingKey, bus, clock);
+    await bus.close();
+    return reportPublished(agent, step, published);
   } catch (error) {
     reportUnpublished(agent, step, event, error);
     throw error;

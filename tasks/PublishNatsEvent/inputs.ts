@@ -17,7 +17,8 @@ const MAX_INLINE_LENGTH = 30_000;
 /** What one step publishes. It holds no secret of the connection. */
 export interface PublishRequest {
   readonly subject: string;
-  readonly payload: { readonly from: 'inline'; readonly text: string } | { readonly from: 'file'; readonly file: string };
+  readonly payload:
+    { readonly from: 'inline'; readonly text: string } | { readonly from: 'file'; readonly file: string };
   readonly schemaFile: string | undefined;
   readonly envelope: Envelope;
   readonly eventType: string;
@@ -76,17 +77,21 @@ function readPayload(agent: Agent, fields: Fields): PublishRequest['payload'] {
   if (fields.oneOf('payloadFrom', ['inline', 'file']) === 'file') {
     fields.unused('payload', 'payloadFrom is file');
     const file = fields.file('payloadFile');
-    if (file === undefined) fields.problem('payloadFile: is required with payloadFrom: file, and must not be a directory.');
+    if (file === undefined)
+      fields.problem('payloadFile: is required with payloadFrom: file, and must not be a directory.');
     return { from: 'file', file: file ?? '' };
   }
   if (fields.file('payloadFile') !== undefined) fields.unused('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
   if (text === undefined) fields.problem('payload: is required with payloadFrom: inline.');
   if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
-    fields.problem(`payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`);
+    fields.problem(
+      `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`,
+    );
   }
   const macro = /\$\([^()\s]+\)/.exec(text ?? '')?.[0];
-  if (macro !== undefined) agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
+  if (macro !== undefined)
+    agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
   return { from: 'inline', text: text ?? '' };
 }
 
@@ -98,7 +103,11 @@ function checkVersionToken(agent: Agent, fields: Fields, subject: string): void 
   else agent.warning(`The subject ${advice}`);
 }
 
-function readEnvelope(fields: Fields, subject: string, run: PipelineRun): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'headers'> {
+function readEnvelope(
+  fields: Fields,
+  subject: string,
+  run: PipelineRun,
+): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'headers'> {
   const envelope = fields.oneOf('envelope', ['binary', 'structured', 'none']);
   if (envelope === 'none') {
     for (const name of ['eventType', 'eventSource', 'contentType']) fields.unused(name, 'envelope is none');
@@ -116,15 +125,20 @@ function readEnvelope(fields: Fields, subject: string, run: PipelineRun): Pick<P
 function readAttribute(fields: Fields, name: string): string | undefined {
   const text = fields.text(name);
   const allowed = name === 'contentType' ? /^[!-~]+\/[ -~]+$/ : /^[^\s\p{C}]+$/u;
-  if (text !== undefined && !allowed.test(text)) fields.problem(`${name}: ${quoted(text)} ${name === 'contentType' ? 'is not a media type such as application/json' : 'holds white space or control characters'}.`);
+  if (text !== undefined && !allowed.test(text))
+    fields.problem(
+      `${name}: ${quoted(text)} ${name === 'contentType' ? 'is not a media type such as application/json' : 'holds white space or control characters'}.`,
+    );
   return text;
 }
 
 /** An id that travels in a header: printable ASCII, at most 256 characters. */
 function readId(fields: Fields, name: string): string | undefined {
   const text = fields.text(name);
-  if (text !== undefined && !/^[ -~]{1,256}$/.test(text)) fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
-  if (text?.includes('$(') === true) fields.problem(`${name}: contains "$(", most likely a pipeline variable that is not set.`);
+  if (text !== undefined && !/^[ -~]{1,256}$/.test(text))
+    fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
+  if (text?.includes('$(') === true)
+    fields.problem(`${name}: contains "$(", most likely a pipeline variable that is not set.`);
   return text;
 }
 
@@ -156,7 +170,8 @@ function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']
     return undefined;
   }
   const stream = fields.text('stream');
-  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
+  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream))
+    fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
   return stream;
 }
 
@@ -169,7 +184,8 @@ function readSigningKey(agent: Agent, fields: Fields, { authentication }: Connec
     return undefined;
   }
   maskSecret(agent, seed);
-  if (!agent.isSecretVariable(name)) fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
+  if (!agent.isSecretVariable(name))
+    fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
   try {
     const key = parseUserSeed(seed);
     // A server chooses the text that is signed at sign-in, so it could have an event's signature made there.

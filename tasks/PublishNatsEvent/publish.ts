@@ -59,29 +59,54 @@ function readPayload({ payload }: PublishRequest): Uint8Array {
   try {
     const { size } = statSync(payload.file);
     if (size > LARGEST_PAYLOAD) {
-      throw new TaskError('TooLarge', `The file ${payload.file} has ${String(size)} bytes, more than any NATS server takes.`, 'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.');
+      throw new TaskError(
+        'TooLarge',
+        `The file ${payload.file} has ${String(size)} bytes, more than any NATS server takes.`,
+        'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
+      );
     }
     return readFileSync(payload.file);
   } catch (error) {
     if (error instanceof TaskError) throw error;
-    throw new TaskError('InvalidInput', `payloadFile: ${payload.file} cannot be read (${reasonOf(error)}).`, '', { cause: error });
+    throw new TaskError('InvalidInput', `payloadFile: ${payload.file} cannot be read (${reasonOf(error)}).`, '', {
+      cause: error,
+    });
   }
 }
 
 function checkContract(contract: Contract, json: { readonly value: unknown } | undefined): void {
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
-  if (json === undefined) throw new TaskError('ContractViolation', `The payload is not JSON, which the schema ${contract.schemaFile} demands.`, nothingSent);
+  if (json === undefined)
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is not JSON, which the schema ${contract.schemaFile} demands.`,
+      nothingSent,
+    );
   const result = contract.check(json.value);
   if (result.outcome === 'violated') {
-    throw new TaskError('ContractViolation', `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(result.problems)}.`, nothingSent);
+    throw new TaskError(
+      'ContractViolation',
+      `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(result.problems)}.`,
+      nothingSent,
+    );
   }
   if (result.outcome === 'interrupted') {
-    throw new TaskError('InvalidSchema', `The check against ${contract.schemaFile} was interrupted after ${String(result.afterMs)} ms.`, 'Look for a regular expression with nested repetition in the schema.');
+    throw new TaskError(
+      'InvalidSchema',
+      `The check against ${contract.schemaFile} was interrupted after ${String(result.afterMs)} ms.`,
+      'Look for a regular expression with nested repetition in the schema.',
+    );
   }
 }
 
 /** Sends the event and waits until it is confirmed: by the stream, or for core NATS by the server. */
-export async function publishEvent(request: PublishRequest, event: PreparedEvent, signingKey: SigningKey | undefined, bus: Bus, clock: StepClock): Promise<Published> {
+export async function publishEvent(
+  request: PublishRequest,
+  event: PreparedEvent,
+  signingKey: SigningKey | undefined,
+  bus: Bus,
+  clock: StepClock,
+): Promise<Published> {
   const sentAt = clock.now();
   const plain = encodeEvent({
     subject: request.subject,
@@ -94,7 +119,10 @@ export async function publishEvent(request: PublishRequest, event: PreparedEvent
     traceparent: request.traceparent,
   });
   const message: OutgoingMessage = signingKey === undefined ? plain : signMessage(plain, signingKey, new Date(sentAt));
-  const ack = request.delivery === 'jetStream' ? await bus.publishToStream(message, request.expectedStream, clock.signal) : undefined;
+  const ack =
+    request.delivery === 'jetStream'
+      ? await bus.publishToStream(message, request.expectedStream, clock.signal)
+      : undefined;
   if (request.delivery === 'core') await bus.publishCore(message, clock.signal);
   return { event, sentAt, confirmedAt: clock.now(), ack };
 }

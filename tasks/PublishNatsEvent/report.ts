@@ -6,7 +6,17 @@ import type { PublishStep } from './inputs.ts';
 import { sha256, type PreparedEvent, type Published } from './publish.ts';
 
 /** Every output of the task, so that one without a value does not compile. */
-type Output = 'messageId' | 'subject' | 'correlationId' | 'traceparent' | 'stream' | 'sequence' | 'duplicate' | 'count' | 'schemaDigest' | 'receiptFile';
+type Output =
+  | 'messageId'
+  | 'subject'
+  | 'correlationId'
+  | 'traceparent'
+  | 'stream'
+  | 'sequence'
+  | 'duplicate'
+  | 'count'
+  | 'schemaDigest'
+  | 'receiptFile';
 
 /** Says what was published: log line, outputs, receipt and the end of the step. */
 export function reportPublished(agent: Agent, step: PublishStep, published: Published): StepEnd {
@@ -29,9 +39,17 @@ export function reportPublished(agent: Agent, step: PublishStep, published: Publ
   const duplicate = ack?.duplicate === true;
   const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
   if (duplicate) {
-    agent.warning(`The stream ${ack.stream} already holds an event with the message id "${event.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`);
+    agent.warning(
+      `The stream ${ack.stream} already holds an event with the message id "${event.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`,
+    );
   }
-  setAll(agent, step, event, published, writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, published, undefined)));
+  setAll(
+    agent,
+    step,
+    event,
+    published,
+    writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, published, undefined)),
+  );
   return {
     result: 'Succeeded',
     message: duplicate ? `Already published${place}` : `Published to ${request.subject}${place}`,
@@ -40,10 +58,22 @@ export function reportPublished(agent: Agent, step: PublishStep, published: Publ
 
 /** Leaves evidence of an event that could not be published. */
 export function reportUnpublished(agent: Agent, step: PublishStep, event: PreparedEvent, error: unknown): void {
-  setAll(agent, step, event, undefined, writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, undefined, error)));
+  setAll(
+    agent,
+    step,
+    event,
+    undefined,
+    writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, undefined, error)),
+  );
 }
 
-function setAll(agent: Agent, { request }: PublishStep, event: PreparedEvent, published: Published | undefined, receiptFile: string): void {
+function setAll(
+  agent: Agent,
+  { request }: PublishStep,
+  event: PreparedEvent,
+  published: Published | undefined,
+  receiptFile: string,
+): void {
   const outputs: Record<Output, string> = {
     messageId: event.messageId,
     subject: request.subject,
@@ -59,7 +89,12 @@ function setAll(agent: Agent, { request }: PublishStep, event: PreparedEvent, pu
   setOutputs(agent, outputs);
 }
 
-function receipt({ request, connection }: PublishStep, event: PreparedEvent, published: Published | undefined, error: unknown): unknown {
+function receipt(
+  { request, connection }: PublishStep,
+  event: PreparedEvent,
+  published: Published | undefined,
+  error: unknown,
+): unknown {
   return {
     receiptVersion: 1,
     task: 'PublishNatsEvent',

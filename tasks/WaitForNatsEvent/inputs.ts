@@ -81,17 +81,23 @@ export function readWait(agent: Agent): WaitStep {
 
 function readStream(fields: Fields): string | undefined {
   const stream = fields.text('stream');
-  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
+  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream))
+    fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
   return stream;
 }
 
 function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery']): StartPosition {
   const from = fields.oneOf('startFrom', START_POSITIONS);
-  for (const [name, value] of [['startSequence', 'sequence'], ['startTime', 'time']] as const) {
-    if (from !== value && fields.text(name) !== undefined) fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}.`);
+  for (const [name, value] of [
+    ['startSequence', 'sequence'],
+    ['startTime', 'time'],
+  ] as const) {
+    if (from !== value && fields.text(name) !== undefined)
+      fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}.`);
   }
   if (delivery === 'core') {
-    if (from !== 'runStart' && from !== 'now') fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events.`);
+    if (from !== 'runStart' && from !== 'now')
+      fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events.`);
     return { from: 'now' };
   }
   switch (from) {
@@ -100,7 +106,8 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
     case 'lastPerSubject':
       return { from };
     case 'sequence':
-      if (fields.text('startSequence') === undefined) fields.problem('startSequence: is required with startFrom: sequence.');
+      if (fields.text('startSequence') === undefined)
+        fields.problem('startSequence: is required with startFrom: sequence.');
       return { from, after: fields.integer('startSequence', 0, 0, Number.MAX_SAFE_INTEGER) };
     case 'time':
       return { from, at: readStartTime(fields), correctSkew: false };
@@ -113,7 +120,10 @@ function readStartTime(fields: Fields): number {
   const text = fields.text('startTime');
   const time = text === undefined ? undefined : parseTime(text);
   if (text === undefined) fields.problem('startTime: is required with startFrom: time.');
-  else if (time === undefined) fields.problem(`startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`);
+  else if (time === undefined)
+    fields.problem(
+      `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`,
+    );
   return time ?? 0;
 }
 
@@ -121,22 +131,33 @@ function readRunStart(agent: Agent, fields: Fields): number {
   const text = agent.variable('System.PipelineStartTime');
   const time = Date.parse(text ?? '');
   if (Number.isNaN(time)) {
-    fields.problem('startFrom: runStart needs the variable System.PipelineStartTime, which is absent here. Use now, time, sequence, lastPerSubject or all.');
+    fields.problem(
+      'startFrom: runStart needs the variable System.PipelineStartTime, which is absent here. Use now, time, sequence, lastPerSubject or all.',
+    );
     return 0;
   }
   const attempts = ['System.StageAttempt', 'System.JobAttempt'].map((name) => Number(agent.variable(name) ?? '1'));
   if (attempts.some((attempt) => attempt > 1)) {
-    agent.info('This is a later attempt, and the wait begins when the run\'s first attempt started: an event meant for that attempt also counts. Set correlationId to tell them apart.');
+    agent.info(
+      "This is a later attempt, and the wait begins when the run's first attempt started: an event meant for that attempt also counts. Set correlationId to tell them apart.",
+    );
   }
   return time;
 }
 
-function readExpression(agent: Agent, fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
+function readExpression(
+  agent: Agent,
+  fields: Fields,
+  name: string,
+  text: string | undefined,
+): NamedExpression | undefined {
   if (text === undefined) return undefined;
   try {
     const expression = compileExpression(text);
     for (const unknown of expression.unknownFields) {
-      agent.warning(`${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`);
+      agent.warning(
+        `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
+      );
     }
     return { ...expression, text };
   } catch (error) {
@@ -150,7 +171,8 @@ function readQuorum(agent: Agent, fields: Fields): Pick<WaitRequest, 'count' | '
   const distinctBy = readExpression(agent, fields, 'distinctBy', fields.text('distinctBy'));
   const expect = [...new Set(fields.lines('expect'))];
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
-  if (fields.text('distinctBy') === undefined) fields.problem('expect: needs distinctBy, the expression whose values it lists.');
+  if (fields.text('distinctBy') === undefined)
+    fields.problem('expect: needs distinctBy, the expression whose values it lists.');
   fields.unused('count', 'expect replaces it', '1');
   return { count: expect.length, distinctBy, expect };
 }

@@ -10,7 +10,8 @@ import { verifySignature } from '../shared/signature.ts';
 import type { NamedExpression, WaitRequest } from './inputs.ts';
 
 /** What an event was found to be. The first six end nothing; the others may. */
-export type Decision = 'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
+export type Decision =
+  'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
 /** An event with what was decided on it. */
 export interface JudgedEvent {
@@ -36,7 +37,17 @@ const FUTURE_TOLERANCE_MS = 60_000;
  */
 export class Judge {
   readonly matched: JudgedEvent[] = [];
-  readonly #counts: Record<'seen' | Decision, number> = { seen: 0, foreign: 0, untrusted: 0, expired: 0, invalid: 0, notMatching: 0, repeated: 0, negative: 0, matched: 0 };
+  readonly #counts: Record<'seen' | Decision, number> = {
+    seen: 0,
+    foreign: 0,
+    untrusted: 0,
+    expired: 0,
+    invalid: 0,
+    notMatching: 0,
+    repeated: 0,
+    negative: 0,
+    matched: 0,
+  };
   readonly #keys = new Set<string>();
   readonly #warned = new Set<string>();
 
@@ -60,7 +71,10 @@ export class Judge {
 
   /** The values of `expect` that have not come yet, else how many events are missing. */
   get missing(): readonly string[] | number {
-    return this.request.expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, this.request.count - this.matched.length);
+    return (
+      this.request.expect?.filter((value) => !this.#keys.has(value)) ??
+      Math.max(0, this.request.count - this.matched.length)
+    );
   }
 
   judge(message: ReceivedMessage): JudgedEvent {
@@ -74,10 +88,20 @@ export class Judge {
     return judged;
   }
 
-  #decide(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
+  #decide(
+    message: ReceivedMessage,
+    decoded: DecodedEvent,
+    view: EventView,
+  ): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
     const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match } = this.request;
     if (correlationId !== undefined && decoded.correlationId !== correlationId) {
-      return { decision: 'foreign', reason: decoded.correlationId === undefined ? 'it has no correlation id' : `its correlation id is ${quoted(decoded.correlationId)}` };
+      return {
+        decision: 'foreign',
+        reason:
+          decoded.correlationId === undefined
+            ? 'it has no correlation id'
+            : `its correlation id is ${quoted(decoded.correlationId)}`,
+      };
     }
     const signature = trustedKeys === undefined ? undefined : verifySignature(message, trustedKeys);
     if (signature?.ok === false) return { decision: 'untrusted', reason: signature.reason };
@@ -88,7 +112,8 @@ export class Judge {
     }
     const invalid = decoded.problem ?? this.#contractProblem(decoded);
     if (invalid !== undefined) return { decision: 'invalid', reason: invalid, signedBy };
-    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view)) return { decision: 'negative', reason: `failWhen is true: ${failWhen.text}`, signedBy };
+    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view))
+      return { decision: 'negative', reason: `failWhen is true: ${failWhen.text}`, signedBy };
     if (match !== undefined && !this.#holds('match', match, view)) {
       return { decision: 'notMatching', reason: nearMiss(match, view), signedBy };
     }
@@ -118,19 +143,29 @@ export class Judge {
     try {
       return expression.evaluate(view);
     } catch (error) {
-      if (!this.#warned.has(name)) this.warn(`${name} fails on the event ${view.stream} ${String(view.sequence)} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`);
+      if (!this.#warned.has(name))
+        this.warn(
+          `${name} fails on the event ${view.stream} ${String(view.sequence)} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`,
+        );
       this.#warned.add(name);
       return null;
     }
   }
 
-  #distinguish(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
+  #distinguish(
+    message: ReceivedMessage,
+    decoded: DecodedEvent,
+    view: EventView,
+  ): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
     const { distinctBy, expect } = this.request;
-    if (distinctBy === undefined) return this.#once(identityOf(message, decoded, this.#counts.seen), 'an event with the same id has come before');
+    if (distinctBy === undefined)
+      return this.#once(identityOf(message, decoded, this.#counts.seen), 'an event with the same id has come before');
     const value = this.#evaluate('distinctBy', distinctBy, view);
     const key = typeof value === 'string' ? value : JSON.stringify(value);
-    if (value === null || value === undefined) return { decision: 'notMatching', reason: `it has no value for distinctBy (${distinctBy.text})` };
-    if (expect !== undefined && !expect.includes(key)) return { decision: 'notMatching', reason: `distinctBy is ${quoted(key)}, which is not expected` };
+    if (value === null || value === undefined)
+      return { decision: 'notMatching', reason: `it has no value for distinctBy (${distinctBy.text})` };
+    if (expect !== undefined && !expect.includes(key))
+      return { decision: 'notMatching', reason: `distinctBy is ${quoted(key)}, which is not expected` };
     return this.#once(key, `an event with distinctBy ${quoted(key)} has come before`);
   }
 
@@ -144,7 +179,10 @@ export class Judge {
 /** What makes two deliveries the same event: `source` and `id`, else `Nats-Msg-Id`, else the place in the stream. */
 function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent, arrival: number): string {
   const { source, id } = attributes;
-  if (source !== undefined && id !== undefined) return createHash('sha256').update(JSON.stringify([source, id])).digest('base64');
+  if (source !== undefined && id !== undefined)
+    return createHash('sha256')
+      .update(JSON.stringify([source, id]))
+      .digest('base64');
   const messageId = message.headers.get('nats-msg-id')?.[0];
   if (messageId !== undefined) return `id:${messageId}`;
   return message.sequence > 0 ? `sequence:${String(message.sequence)}` : `arrival:${String(arrival)}`;

@@ -27,8 +27,17 @@ type Output =
   | 'receiptFile';
 
 /** Says how the wait ended: outputs, files, and the end of the step. */
-export function reportOutcome(agent: Agent, step: WaitStep, outcome: WaitOutcome, contractDigest: string | undefined): StepEnd {
-  const eventFile = writeJsonFile(agent, 'nats-events', outcome.judge.matched.map(({ view }) => view));
+export function reportOutcome(
+  agent: Agent,
+  step: WaitStep,
+  outcome: WaitOutcome,
+  contractDigest: string | undefined,
+): StepEnd {
+  const eventFile = writeJsonFile(
+    agent,
+    'nats-events',
+    outcome.judge.matched.map(({ view }) => view),
+  );
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
   const unsafe = 'error' in values ? values.error : undefined;
@@ -42,7 +51,7 @@ export function reportOutcome(agent: Agent, step: WaitStep, outcome: WaitOutcome
     subject: deciding?.message.subject ?? '',
     messageId: deciding === undefined ? '' : messageIdOf(deciding),
     stream: deciding?.message.stream ?? '',
-    sequence: String(deciding?.message.sequence || ''),
+    sequence: deciding === undefined || deciding.message.sequence === 0 ? '' : String(deciding.message.sequence),
     correlationId: deciding?.decoded.correlationId ?? '',
     traceparent: deciding?.decoded.traceparent ?? '',
     publishedAt: isoTime(published),
@@ -57,17 +66,34 @@ export function reportOutcome(agent: Agent, step: WaitStep, outcome: WaitOutcome
   if ('values' in values) {
     for (const [name, value] of Object.entries(values.values)) agent.setOutput(`event.${name}`, value);
   }
-  agent.info(logLine('verdict', { verdict, count: outcome.judge.matched.length, ...outcome.judge.counts, linkBreaks: outcome.linkBreaks.count }));
+  agent.info(
+    logLine('verdict', {
+      verdict,
+      count: outcome.judge.matched.length,
+      ...outcome.judge.counts,
+      linkBreaks: outcome.linkBreaks.count,
+    }),
+  );
   return endOf(agent, step, verdict, error, outcome);
 }
 
-function endOf(agent: Agent, { request }: WaitStep, verdict: Verdict, error: TaskError | undefined, outcome: WaitOutcome): StepEnd {
+function endOf(
+  agent: Agent,
+  { request }: WaitStep,
+  verdict: Verdict,
+  error: TaskError | undefined,
+  outcome: WaitOutcome,
+): StepEnd {
   if (verdict === 'matched') {
     const last = outcome.deciding?.message;
-    return { result: 'Succeeded', message: last?.stream ? `Matched ${last.stream} ${String(last.sequence)}` : 'Matched' };
+    return {
+      result: 'Succeeded',
+      message: last?.stream ? `Matched ${last.stream} ${String(last.sequence)}` : 'Matched',
+    };
   }
   const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}.`);
-  const result: StepResult = verdict === 'timedOut' && request.onTimeout !== 'fail' ? RESULT_OF_TIMEOUT[request.onTimeout] : 'Failed';
+  const result: StepResult =
+    verdict === 'timedOut' && request.onTimeout !== 'fail' ? RESULT_OF_TIMEOUT[request.onTimeout] : 'Failed';
   if (result === 'Failed') throw failure;
   if (result === 'SucceededWithIssues') agent.warning(failure.message);
   else agent.info(failure.message);
@@ -77,29 +103,60 @@ function endOf(agent: Agent, { request }: WaitStep, verdict: Verdict, error: Tas
 const RESULT_OF_TIMEOUT = { warn: 'SucceededWithIssues', succeed: 'Succeeded' } as const;
 
 /** The values of the input `outputs`, of the last deciding event; none when no event decided. */
-function eventOutputs({ request }: WaitStep, { deciding }: WaitOutcome, eventFile: string): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
+function eventOutputs(
+  { request }: WaitStep,
+  { deciding }: WaitOutcome,
+  eventFile: string,
+): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
   const values: Record<string, string> = {};
   for (const { name, expression } of deciding === undefined ? [] : request.outputs) {
     let value: unknown;
     try {
       value = expression.evaluate(deciding?.view as never);
     } catch (error) {
-      return { error: new TaskError('ContractViolation', `outputs: ${name} fails on the event: ${reasonOf(error)}.`, `The event is in ${eventFile}.`) };
+      return {
+        error: new TaskError(
+          'ContractViolation',
+          `outputs: ${name} fails on the event: ${reasonOf(error)}.`,
+          `The event is in ${eventFile}.`,
+        ),
+      };
     }
     const text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
     if (text.length > MAX_OUTPUT_LENGTH) {
-      return { error: new TaskError('TooLarge', `outputs: the value of ${name} has ${String(text.length)} characters, and a variable should hold at most ${String(MAX_OUTPUT_LENGTH)}.`, `Read it from the file in the output eventFile: ${eventFile}.`) };
+      return {
+        error: new TaskError(
+          'TooLarge',
+          `outputs: the value of ${name} has ${String(text.length)} characters, and a variable should hold at most ${String(MAX_OUTPUT_LENGTH)}.`,
+          `Read it from the file in the output eventFile: ${eventFile}.`,
+        ),
+      };
     }
     if (hasMacro(text)) {
-      return { error: new TaskError('ContractViolation', `outputs: the value of ${name} holds "$(", which the agent would expand in later steps.`, `Read it from the file in the output eventFile: ${eventFile}.`) };
+      return {
+        error: new TaskError(
+          'ContractViolation',
+          `outputs: the value of ${name} holds "$(", which the agent would expand in later steps.`,
+          `Read it from the file in the output eventFile: ${eventFile}.`,
+        ),
+      };
     }
     values[name] = text;
   }
   return { values };
 }
 
-function receipt({ request, connection }: WaitStep, outcome: WaitOutcome, verdict: Verdict, error: TaskError | undefined, schemaDigest: string | undefined): unknown {
-  const events = [...outcome.judge.matched, ...(outcome.deciding === undefined || outcome.deciding.decision === 'matched' ? [] : [outcome.deciding])];
+function receipt(
+  { request, connection }: WaitStep,
+  outcome: WaitOutcome,
+  verdict: Verdict,
+  error: TaskError | undefined,
+  schemaDigest: string | undefined,
+): unknown {
+  const events = [
+    ...outcome.judge.matched,
+    ...(outcome.deciding === undefined || outcome.deciding.decision === 'matched' ? [] : [outcome.deciding]),
+  ];
   return {
     receiptVersion: 1,
     task: 'WaitForNatsEvent',
@@ -130,6 +187,12 @@ function receipt({ request, connection }: WaitStep, outcome: WaitOutcome, verdic
         signedBy: event.signedBy ?? null,
       })),
     },
-    result: { verdict, error: error?.code ?? null, missing: outcome.judge.missing, counts: outcome.judge.counts, linkBreaks: outcome.linkBreaks },
+    result: {
+      verdict,
+      error: error?.code ?? null,
+      missing: outcome.judge.missing,
+      counts: outcome.judge.counts,
+      linkBreaks: outcome.linkBreaks,
+    },
   };
 }

@@ -15,7 +15,8 @@ const MOST_LINES_NOT_MATCHING = 20;
 const MOST_LINES_REFUSED = 1_000;
 
 /** How a wait ended, as the output `verdict` says it. */
-export type Verdict = 'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
+export type Verdict =
+  'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
 
 /** Links to the server that broke while waiting. */
 export interface LinkBreaks {
@@ -34,25 +35,33 @@ export interface WaitOutcome {
   readonly linkBreaks: LinkBreaks;
 }
 
+type Ending = Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>;
 type Log = Pick<Agent, 'info' | 'warning' | 'debug'>;
 
 /**
  * Waits until what the request asks for has come, or until it is clear that it will not. Never rejects: whatever goes
  * wrong is a verdict, so that what was seen until then is reported in every case.
  */
-export async function waitForEvent(request: WaitRequest, contract: Contract | undefined, openBus: () => Promise<Bus>, clock: StepClock, log: Log): Promise<WaitOutcome> {
+export async function waitForEvent(
+  request: WaitRequest,
+  contract: Contract | undefined,
+  openBus: () => Promise<Bus>,
+  clock: StepClock,
+  log: Log,
+): Promise<WaitOutcome> {
   return new Wait(request, contract, clock, log).run(openBus);
 }
 
 class Wait implements SubscriptionEvents {
   readonly #judge: Judge;
-  #end: (end: Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>) => void = () => {};
+  #end: (ending: Ending) => void = () => {};
   #downSince: number | undefined;
   #downReason = '';
   #breaks = 0;
   #downMs = 0;
   #lastEventAt: number;
   #lastMiss: JudgedEvent | undefined;
+  #hasEnded = false;
 
   constructor(
     private readonly request: WaitRequest,
@@ -60,21 +69,42 @@ class Wait implements SubscriptionEvents {
     private readonly clock: StepClock,
     private readonly log: Log,
   ) {
-    this.#judge = new Judge(request, contract, (text) => { log.warning(text); });
+    this.#judge = new Judge(request, contract, (text) => {
+      log.warning(text);
+    });
     this.#lastEventAt = clock.now();
   }
 
   async run(openBus: () => Promise<Bus>): Promise<WaitOutcome> {
-    const ended = new Promise<Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>>((resolve) => { this.#end = resolve; });
+    const ended = new Promise<Ending>((resolve) => {
+      this.#end = (ending) => {
+        this.#hasEnded = true;
+        resolve(ending);
+      };
+    });
+    let bus: Bus | undefined;
     let subscription: Subscription | undefined;
     const timers: NodeJS.Timeout[] = [];
     try {
-      const bus = await openBus();
+      bus = await openBus();
       subscription = await this.#subscribe(bus);
-      this.log.info(logLine('waiting', { subject: this.request.subjects.join(' '), stream: subscription.stream || undefined, startFrom: describeStart(this.request), deadline: new Date(this.clock.deadline).toISOString() }));
-      timers.push(setInterval(() => { this.log.info(this.#progress()); }, PROGRESS_MS));
+      this.log.info(
+        logLine('waiting', {
+          subject: this.request.subjects.join(' '),
+          stream: subscription.stream || undefined,
+          startFrom: describeStart(this.request),
+          deadline: new Date(this.clock.deadline).toISOString(),
+        }),
+      );
+      timers.push(
+        setInterval(() => {
+          this.log.info(this.#progress());
+        }, PROGRESS_MS),
+      );
       if (this.request.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.request.idleTimeoutMs));
-      this.clock.signal.addEventListener('abort', () => { this.#onAbort(); });
+      this.clock.signal.addEventListener('abort', () => {
+        this.#onAbort();
+      });
       if (this.clock.signal.aborted) this.#onAbort();
       return this.#outcome(await ended, subscription.stream);
     } catch (error) {
@@ -82,6 +112,7 @@ class Wait implements SubscriptionEvents {
     } finally {
       for (const timer of timers) clearInterval(timer);
       await subscription?.stop();
+      await bus?.close();
     }
   }
 
@@ -92,7 +123,7 @@ class Wait implements SubscriptionEvents {
   }
 
   message(message: ReceivedMessage): void {
-    if (this.#judge.isSatisfied) return;
+    if (this.#hasEnded) return;
     this.#lastEventAt = message.receivedAt;
     const judged = this.#judge.judge(message);
     this.#logEvent(judged);
@@ -101,7 +132,11 @@ class Wait implements SubscriptionEvents {
         this.#end({
           verdict: 'negative',
           deciding: judged,
-          error: new TaskError('Negative', `The event ${nameOf(judged)} says no: ${judged.reason}.`, 'See the line "negative" in the log for what it holds.'),
+          error: new TaskError(
+            'Negative',
+            `The event ${nameOf(judged)} says no: ${judged.reason}.`,
+            'See the line "negative" in the log for what it holds.',
+          ),
         });
         break;
       case 'matched':
@@ -112,7 +147,11 @@ class Wait implements SubscriptionEvents {
           this.#end({
             verdict: 'contractViolation',
             deciding: judged,
-            error: new TaskError('ContractViolation', `The event ${nameOf(judged)} breaks its contract: ${judged.reason}.`, 'Tell its owner, or set onInvalid to skip.'),
+            error: new TaskError(
+              'ContractViolation',
+              `The event ${nameOf(judged)} breaks its contract: ${judged.reason}.`,
+              'Tell its owner, or set onInvalid to skip.',
+            ),
           });
         }
         break;
@@ -165,23 +204,51 @@ class Wait implements SubscriptionEvents {
     } else if (this.#downSince !== undefined) {
       this.#end({
         verdict: 'connectionLost',
-        error: new TaskError('ConnectionLost', `The deadline passed while the link to the server was down (${this.#downReason}). ${this.#summary()}`, 'What came meanwhile is not known: see whether the server is reachable, and run the step again.'),
+        error: new TaskError(
+          'ConnectionLost',
+          `The deadline passed while the link to the server was down (${this.#downReason}). ${this.#summary()}`,
+          'What came meanwhile is not known: see whether the server is reachable, and run the step again.',
+        ),
       });
     } else {
-      this.#end({ verdict: 'timedOut', error: new TaskError('Timeout', `${this.#what()} did not come within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`, 'Check that the sender ran and published to this subject.') });
+      this.#end({
+        verdict: 'timedOut',
+        error: new TaskError(
+          'Timeout',
+          `${this.#what()} did not come within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
+          'Check that the sender ran and published to this subject.',
+        ),
+      });
     }
   }
 
   #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
-    return setInterval(() => {
-      if (this.#downSince !== undefined || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
-      this.#end({ verdict: 'timedOut', error: new TaskError('Timeout', `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout). ${this.#summary()}`, 'Check that the sender is running.') });
-    }, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
+    return setInterval(
+      () => {
+        if (this.#downSince !== undefined || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
+        this.#end({
+          verdict: 'timedOut',
+          error: new TaskError(
+            'Timeout',
+            `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout). ${this.#summary()}`,
+            'Check that the sender is running.',
+          ),
+        });
+      },
+      Math.min(1_000, Math.max(10, idleTimeoutMs / 10)),
+    );
   }
 
-  #outcome(end: Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>, stream: string): WaitOutcome {
+  #outcome(ending: Ending, stream: string): WaitOutcome {
     const downMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
-    return { error: undefined, deciding: this.#judge.matched.at(-1), judge: this.#judge, stream, linkBreaks: { count: this.#breaks, totalMs: downMs }, ...end };
+    return {
+      error: undefined,
+      deciding: this.#judge.matched.at(-1),
+      judge: this.#judge,
+      stream,
+      linkBreaks: { count: this.#breaks, totalMs: downMs },
+      ...ending,
+    };
   }
 
   #what(): string {
@@ -194,14 +261,24 @@ class Wait implements SubscriptionEvents {
   /** What was seen so far, in sentences. */
   #summary(): string {
     const { seen, matched, ...others } = this.#judge.counts;
-    const parts = Object.entries({ matched, ...others }).filter(([, number]) => number > 0).map(([name, number]) => `${String(number)} ${LABELS[name as keyof typeof LABELS]}`);
+    const parts = Object.entries({ matched, ...others })
+      .filter(([, number]) => number > 0)
+      .map(([name, number]) => `${String(number)} ${LABELS[name as keyof typeof LABELS]}`);
     const missing = this.#judge.missing;
     return [
       seen === 0 ? 'No event came at all.' : `Seen ${String(seen)}: ${parts.join(', ')}.`,
-      typeof missing === 'number' ? (this.request.count > 1 ? `Missing: ${String(missing)}.` : '') : `Missing: ${missing.join(', ')}.`,
-      this.#lastMiss === undefined ? '' : `The last one that did not count (${nameOf(this.#lastMiss)}): ${this.#lastMiss.reason}.`,
+      typeof missing === 'number'
+        ? this.request.count > 1
+          ? `Missing: ${String(missing)}.`
+          : ''
+        : `Missing: ${missing.join(', ')}.`,
+      this.#lastMiss === undefined
+        ? ''
+        : `The last one that did not count (${nameOf(this.#lastMiss)}): ${this.#lastMiss.reason}.`,
       this.#breaks === 0 ? '' : `The link broke ${String(this.#breaks)} times.`,
-    ].filter(Boolean).join(' ');
+    ]
+      .filter(Boolean)
+      .join(' ');
   }
 
   #progress(): string {
@@ -256,7 +333,9 @@ export function messageIdOf({ message, decoded }: JudgedEvent): string {
 
 /** How messages name an event: where it is found again. */
 function nameOf({ message }: JudgedEvent): string {
-  return message.stream === '' ? `on "${message.subject}"` : `${message.stream} ${String(message.sequence)} on "${message.subject}"`;
+  return message.stream === ''
+    ? `on "${message.subject}"`
+    : `${message.stream} ${String(message.sequence)} on "${message.subject}"`;
 }
 
 function describeStart({ delivery, start }: WaitRequest): string {
@@ -268,6 +347,13 @@ function describeStart({ delivery, start }: WaitRequest): string {
 function describeMs(ms: number): string {
   if (ms < 1_000) return `${String(ms)}ms`;
   const seconds = Math.round(ms / 1_000);
-  const parts = [[Math.floor(seconds / 3_600), 'h'], [Math.floor(seconds / 60) % 60, 'm'], [seconds % 60, 's']] as const;
-  return parts.filter(([number]) => number > 0).map(([number, unit]) => `${String(number)}${unit}`).join('');
+  const parts = [
+    [Math.floor(seconds / 3_600), 'h'],
+    [Math.floor(seconds / 60) % 60, 'm'],
+    [seconds % 60, 's'],
+  ] as const;
+  return parts
+    .filter(([number]) => number > 0)
+    .map(([number, unit]) => `${String(number)}${unit}`)
+    .join('');
 }

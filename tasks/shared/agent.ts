@@ -22,6 +22,8 @@ export interface Agent {
   isSecretVariable(name: string): boolean;
   /** The service connection an input names; undefined when the step may not use it. */
   serviceConnection(id: string): ServiceConnection | undefined;
+  /** The present time, in milliseconds since the epoch. */
+  now(): number;
   /** Has the agent replace this text by `***` in every log from now on. One line of text. */
   maskSecret(secret: string): void;
   /** Sets an output variable of the step. */

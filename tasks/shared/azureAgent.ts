@@ -1,5 +1,6 @@
+import { Writable } from 'node:stream';
 import * as tl from 'azure-pipelines-task-lib/task.js';
-import type { Agent, ServiceConnection, StepResult } from './agent.ts';
+import type { Agent, ServiceConnection } from './agent.ts';
 import { safeText } from './safeText.ts';
 
 /**
@@ -7,35 +8,55 @@ import { safeText } from './safeText.ts';
  * caller can forget it; commands go through task-lib, which escapes their values.
  */
 export function azureAgent(): Agent {
+  const isDebug = /^true$/i.test(quietly(() => tl.getVariable('System.Debug')) ?? '');
   return {
-    input: (name) => nonEmpty(tl.getInput(name)),
-    variable: (name) => nonEmpty(tl.getVariable(name)),
-    isSecretVariable: (name) => tl.getVariables().some((variable) => variable.secret && sameVariable(variable.name, name)),
-    serviceConnection,
+    input: (name) => nonEmpty(quietly(() => tl.getInput(name))),
+    variable: (name) => nonEmpty(quietly(() => tl.getVariable(name))),
+    isSecretVariable: (name) =>
+      quietly(() => tl.getVariables()).some((variable) => variable.secret && keyOf(variable.name) === keyOf(name)),
+    now: () => Date.now(),
+    serviceConnection: (id) => quietly(() => serviceConnection(id)),
     maskSecret: (secret) => {
       tl.setSecret(secret);
     },
     setOutput: (name, value) => {
-      tl.setVariable(name, value, false, true);
+      tl.command('task.setvariable', { variable: name, isOutput: 'true' }, value);
     },
     info: (text) => {
       process.stdout.write(`${safeText(text)}\n`);
     },
     debug: (text) => {
-      tl.debug(safeText(text));
+      if (isDebug) tl.command('task.debug', {}, safeText(text));
     },
     warning: (text) => {
-      tl.warning(safeText(text));
+      tl.command('task.logissue', { type: 'warning' }, safeText(text));
     },
-    complete: (result: StepResult, message) => {
+    complete: (result, message) => {
       const text = safeText(message);
-      if (result === 'Failed') tl.error(text);
+      if (result === 'Failed') tl.command('task.logissue', { type: 'error' }, text);
       // Written as a command since task-lib spells its `Cancelled` in a way the agent cannot parse.
       tl.command('task.complete', { result }, text);
     },
   };
 }
 
+/** task-lib writes whatever it reads to the debug log, secrets of the service connection included. */
+function quietly<Value>(read: () => Value): Value {
+  tl.setStdStream(
+    new Writable({
+      write: (_chunk, _encoding, done) => {
+        done();
+      },
+    }),
+  );
+  try {
+    return read();
+  } finally {
+    tl.setStdStream(process.stdout);
+  }
+}
+
+/** Its readers are called later, one by one. */
 function serviceConnection(id: string): ServiceConnection | undefined {
   const url = tl.getEndpointUrl(id, true);
   const scheme = tl.getEndpointAuthorizationScheme(id, true);
@@ -43,8 +64,8 @@ function serviceConnection(id: string): ServiceConnection | undefined {
   return {
     url,
     scheme,
-    parameter: (name) => nonEmpty(tl.getEndpointAuthorizationParameter(id, name, true)),
-    data: (name) => nonEmpty(tl.getEndpointDataParameter(id, name, true)),
+    parameter: (name) => nonEmpty(quietly(() => tl.getEndpointAuthorizationParameter(id, name, true))),
+    data: (name) => nonEmpty(quietly(() => tl.getEndpointDataParameter(id, name, true))),
   };
 }
 
@@ -53,7 +74,6 @@ function nonEmpty(text: string | undefined): string | undefined {
 }
 
 /** Variable names are case-insensitive, and an environment writes `.` and space as `_`. */
-function sameVariable(one: string, other: string): boolean {
-  const key = (name: string) => name.replace(/[. ]/g, '_').toUpperCase();
-  return key(one) === key(other);
+function keyOf(variableName: string): string {
+  return variableName.replace(/[. ]/g, '_').toUpperCase();
 }

@@ -47,13 +47,20 @@ export type Guardrail = 'publishSubjects' | 'waitSubjects';
  * Reads the service connection the input `natsConnection` names. All secrets are masked before anything is checked.
  * Problems are noted in `fields`; subjects outside the guardrail are noted as `Denied`.
  */
-export function readConnection(agent: Agent, fields: Fields, guardrail: Guardrail, subjects: readonly string[]): ConnectionSettings {
+export function readConnection(
+  agent: Agent,
+  fields: Fields,
+  guardrail: Guardrail,
+  subjects: readonly string[],
+): ConnectionSettings {
   const id = fields.required('natsConnection');
   const connection = id === '' ? undefined : agent.serviceConnection(id);
   const replacement = replacementSecret(agent, fields);
   if (connection === undefined) {
     if (id !== '') {
-      fields.problem('natsConnection: this step has no access to that service connection. Check its name, and that the pipeline is permitted to use it.');
+      fields.problem(
+        'natsConnection: this step has no access to that service connection. Check its name, and that the pipeline is permitted to use it.',
+      );
     }
     return { ...NO_CONNECTION };
   }
@@ -64,8 +71,9 @@ export function readConnection(agent: Agent, fields: Fields, guardrail: Guardrai
   checkGuardrail(connection, fields, guardrail, subjects);
   return {
     servers: readServers(connection, fields),
-    authentication: readAuthentication(connection, fields, replacement),
-    clientCertificate: connection.scheme === 'Certificate' ? readClientCertificate(agent, connection, fields) : undefined,
+    authentication: readAuthentication(agent, connection, fields, replacement),
+    clientCertificate:
+      connection.scheme === 'Certificate' ? readClientCertificate(agent, connection, fields) : undefined,
     caCertificate: readCaCertificate(connection, fields),
     tlsFirst: readFlag(connection, fields, 'tlsFirst'),
     inboxPrefix: readSubjectPart(connection, fields, 'inboxPrefix'),
@@ -89,12 +97,16 @@ function replacementSecret(agent: Agent, fields: Fields): string | undefined {
   if (name === undefined) return undefined;
   const secret = agent.variable(name);
   if (secret === undefined) {
-    fields.problem(`credentialsVariable: there is no variable ${quoted(name)} in this run. Link the variable group that holds it, or run the AzureKeyVault task before this step.`);
+    fields.problem(
+      `credentialsVariable: there is no variable ${quoted(name)} in this run. Link the variable group that holds it, or run the AzureKeyVault task before this step.`,
+    );
     return undefined;
   }
   maskSecret(agent, secret);
   if (!agent.isSecretVariable(name)) {
-    fields.problem(`credentialsVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret, or read it from Key Vault.`);
+    fields.problem(
+      `credentialsVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret, or read it from Key Vault.`,
+    );
   }
   return secret;
 }
@@ -102,7 +114,9 @@ function replacementSecret(agent: Agent, fields: Fields): string | undefined {
 function readServers(connection: ServiceConnection, fields: Fields): ServerAddress[] {
   const first = parseServer(connection.url, undefined, 'the URL', fields);
   const others = (connection.data('servers') ?? '').split(/[\s,]+/).filter(Boolean);
-  const servers = [first, ...others.map((text) => parseServer(text, first?.tls, 'servers', fields))].filter((server) => server !== undefined);
+  const servers = [first, ...others.map((text) => parseServer(text, first?.tls, 'servers', fields))].filter(
+    (server) => server !== undefined,
+  );
   if (new Set(servers.map((server) => server.tls)).size > 1) {
     fields.problem('natsConnection: its servers mix tls:// and nats://. Give all of them the same scheme.');
   }
@@ -111,27 +125,52 @@ function readServers(connection: ServiceConnection, fields: Fields): ServerAddre
 
 /** @param tls what a server without a scheme inherits; undefined where a scheme is required */
 function parseServer(text: string, tls: boolean | undefined, where: string, fields: Fields): ServerAddress | undefined {
-  const problem = (what: string) => {
+  const problem = (what: string): undefined => {
     fields.problem(`natsConnection: in ${where} of the connection, ${what}`);
     return undefined;
   };
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined && tls === undefined) return problem('a scheme is missing. Write nats://host:4222 or tls://host:4222.');
+  if (scheme === undefined && tls === undefined) {
+    problem('a scheme is missing. Write nats://host:4222 or tls://host:4222.');
+    return;
+  }
   if (scheme === 'ws' || scheme === 'wss') {
-    fields.problem(`natsConnection: WebSocket (${scheme}://) is not supported. Use the server's nats:// or tls:// port.`, 'Unsupported');
+    fields.problem(
+      `natsConnection: WebSocket (${scheme}://) is not supported. Use the server's nats:// or tls:// port.`,
+      'Unsupported',
+    );
     return undefined;
   }
   const usesTls = scheme === undefined ? tls : TLS_OF_SCHEME.get(scheme);
-  if (usesTls === undefined) return problem(`the scheme ${quoted(scheme ?? '')} is unknown. Use nats:// or tls://.`);
+  if (usesTls === undefined) {
+    problem(`the scheme ${quoted(scheme ?? '')} is unknown. Use nats:// or tls://.`);
+    return;
+  }
   // Only a special scheme such as http makes URL check the host; its default port 80 must not swallow a given ":80".
   const authority = text.slice(scheme === undefined ? 0 : scheme.length + 3);
-  if (authority.includes('@')) return problem('there is a user or password. Put them into the fields of the authentication scheme instead.');
-  if (!URL.canParse(`http://${authority}`)) return problem('there is no valid host and port.');
+  if (authority.includes('@')) {
+    problem('there is a user or password. Put them into the fields of the authentication scheme instead.');
+    return;
+  }
+  if (!URL.canParse(`http://${authority}`)) {
+    problem('there is no valid host and port.');
+    return;
+  }
   const { hostname, pathname, search, hash } = new URL(`http://${authority}`);
   const port = /:(\d+)\/?$/.exec(authority)?.[1];
-  if ((pathname !== '/' && pathname !== '') || search !== '' || hash !== '') return problem('there is a path. Only a host and a port are needed.');
-  if (port === '0') return problem('the port is 0.');
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: port === undefined ? DEFAULT_PORT : Number(port), tls: usesTls };
+  if ((pathname !== '/' && pathname !== '') || search !== '' || hash !== '') {
+    problem('there is a path. Only a host and a port are needed.');
+    return;
+  }
+  if (port === '0') {
+    problem('the port is 0.');
+    return;
+  }
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: port === undefined ? DEFAULT_PORT : Number(port),
+    tls: usesTls,
+  };
 }
 
 const TLS_OF_SCHEME = new Map([
@@ -142,7 +181,12 @@ const TLS_OF_SCHEME = new Map([
   ['https', true],
 ]);
 
-function readAuthentication(connection: ServiceConnection, fields: Fields, replacement: string | undefined): Authentication {
+function readAuthentication(
+  agent: Agent,
+  connection: ServiceConnection,
+  fields: Fields,
+  replacement: string | undefined,
+): Authentication {
   const secret = (name: string): string => {
     const value = replacement ?? connection.parameter(name);
     if (value === undefined) fields.problem(`natsConnection: the connection's field ${name} is empty.`);
@@ -158,27 +202,41 @@ function readAuthentication(connection: ServiceConnection, fields: Fields, repla
     }
     case 'None':
     case 'Certificate':
-      return readCredentials(replacement ?? connection.parameter('credentials'), replacement === undefined ? 'natsConnection: its credentials' : 'credentialsVariable: its value', fields);
+      return readCredentials(
+        agent,
+        replacement ?? connection.parameter('credentials'),
+        replacement === undefined ? 'natsConnection: its credentials' : 'credentialsVariable: its value',
+        fields,
+      );
     default:
-      fields.problem(`natsConnection: the authentication scheme ${quoted(connection.scheme)} is unknown. Use a connection of type NATS.`);
+      fields.problem(
+        `natsConnection: the authentication scheme ${quoted(connection.scheme)} is unknown. Use a connection of type NATS.`,
+      );
       return { kind: 'none' };
   }
 }
 
-function readCredentials(text: string | undefined, subject: string, fields: Fields): Authentication {
+function readCredentials(agent: Agent, text: string | undefined, subject: string, fields: Fields): Authentication {
   if (text === undefined) return { kind: 'none' };
   const credentials = parseCredentials(text);
   if ('problem' in credentials) {
     fields.problem(`${subject} ${credentials.problem}`);
     return { kind: 'none' };
   }
-  if (credentials.kind === 'jwt' && credentials.expiresAt !== undefined && credentials.expiresAt <= Date.now()) {
-    fields.problem(`${subject} expired on ${new Date(credentials.expiresAt).toISOString()}. Ask the NATS operator for new ones.`, 'Denied');
+  if (credentials.kind === 'jwt' && credentials.expiresAt !== undefined && credentials.expiresAt <= agent.now()) {
+    fields.problem(
+      `${subject} expired on ${new Date(credentials.expiresAt).toISOString()}. Ask the NATS operator for new ones.`,
+      'Denied',
+    );
   }
   return credentials;
 }
 
-function readClientCertificate(agent: Agent, connection: ServiceConnection, fields: Fields): ConnectionSettings['clientCertificate'] {
+function readClientCertificate(
+  agent: Agent,
+  connection: ServiceConnection,
+  fields: Fields,
+): ConnectionSettings['clientCertificate'] {
   const certificate = readPem(connection.parameter('certificate'), 'certificate', fields);
   const privateKey = readPem(connection.parameter('privateKey'), 'privateKey', fields);
   if (certificate === undefined || privateKey === undefined) return undefined;
@@ -189,14 +247,21 @@ function readClientCertificate(agent: Agent, connection: ServiceConnection, fiel
       fields.problem('natsConnection: its private key does not belong to its certificate.');
     }
     const expiresAt = Date.parse(parsed.validTo);
-    if (expiresAt <= Date.now()) {
-      fields.problem(`natsConnection: its client certificate expired on ${new Date(expiresAt).toISOString()}. Renew it.`, 'TlsFailure');
-    } else if (expiresAt - Date.now() < CERTIFICATE_WARNING_DAYS * DAY_MS) {
-      agent.warning(`The client certificate of the service connection expires on ${new Date(expiresAt).toISOString()}.`);
+    if (expiresAt <= agent.now()) {
+      fields.problem(
+        `natsConnection: its client certificate expired on ${new Date(expiresAt).toISOString()}. Renew it.`,
+        'TlsFailure',
+      );
+    } else if (expiresAt - agent.now() < CERTIFICATE_WARNING_DAYS * DAY_MS) {
+      agent.warning(
+        `The client certificate of the service connection expires on ${new Date(expiresAt).toISOString()}.`,
+      );
     }
   } catch (error) {
     // The text of an OpenSSL error names the kind of failure and never the key.
-    fields.problem(`natsConnection: its client certificate or private key cannot be read (${reasonOf(error)}). Both are PEM texts; the key must not be encrypted.`);
+    fields.problem(
+      `natsConnection: its client certificate or private key cannot be read (${reasonOf(error)}). Both are PEM texts; the key must not be encrypted.`,
+    );
     return undefined;
   }
   return { certificate, privateKey };
@@ -208,7 +273,8 @@ function readCaCertificate(connection: ServiceConnection, fields: Fields): strin
   const pem = readPem(text, 'caCertificate', fields);
   if (pem === undefined) return undefined;
   try {
-    for (const block of pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? ['']) new X509Certificate(block);
+    for (const block of pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [''])
+      new X509Certificate(block);
     return pem;
   } catch {
     fields.problem('natsConnection: its caCertificate is not a certificate in PEM.');
@@ -229,13 +295,21 @@ function readPem(text: string | undefined, name: string, fields: Fields): string
     return undefined;
   }
   return blocks
-    .map(([, label, body]) => [`-----BEGIN ${label ?? ''}-----`, ...((body ?? '').replace(/\s/g, '').match(/.{1,64}/g) ?? []), `-----END ${label ?? ''}-----`, ''].join('\n'))
+    .map(([, label, body]) =>
+      [
+        `-----BEGIN ${label ?? ''}-----`,
+        ...((body ?? '').replace(/\s/g, '').match(/.{1,64}/g) ?? []),
+        `-----END ${label ?? ''}-----`,
+        '',
+      ].join('\n'),
+    )
     .join('');
 }
 
 function readFlag(connection: ServiceConnection, fields: Fields, name: string): boolean {
   const text = connection.data(name)?.toLowerCase() ?? 'false';
-  if (text !== 'true' && text !== 'false') fields.problem(`natsConnection: the connection's field ${name} is ${quoted(text)}, not true or false.`);
+  if (text !== 'true' && text !== 'false')
+    fields.problem(`natsConnection: the connection's field ${name} is ${quoted(text)}, not true or false.`);
   return text === 'true';
 }
 
@@ -244,12 +318,19 @@ function readSubjectPart(connection: ServiceConnection, fields: Fields, name: st
   const text = connection.data(name)?.trim();
   if (text === undefined) return undefined;
   // The default inbox prefix is reserved to others, so it passes here.
-  const problem = text.startsWith('_INBOX') ? subjectProblem(text.slice(1), 'subject') : subjectProblem(text, 'subject');
+  const problem = text.startsWith('_INBOX')
+    ? subjectProblem(text.slice(1), 'subject')
+    : subjectProblem(text, 'subject');
   if (problem !== undefined) fields.problem(`natsConnection: the connection's field ${name} ${problem}.`);
   return text;
 }
 
-function checkGuardrail(connection: ServiceConnection, fields: Fields, guardrail: Guardrail, subjects: readonly string[]): void {
+function checkGuardrail(
+  connection: ServiceConnection,
+  fields: Fields,
+  guardrail: Guardrail,
+  subjects: readonly string[],
+): void {
   const allowed = (connection.data(guardrail) ?? '').split(/[\s,]+/).filter(Boolean);
   if (allowed.length === 0) return;
   for (const subject of subjects) {

@@ -166,11 +166,12 @@ function newLimiter(): (validate: ValidateFunction, value: unknown, limitMs: num
       if (script.runInContext(globals, { timeout: limitMs }) === true) return { outcome: 'valid' };
       return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
     } catch (error) {
-      const { name, code } = error as NodeJS.ErrnoException;
-      if (code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') return { outcome: 'interrupted', afterMs: limitMs };
-      // The one error a validator has: the stack is full.
-      if (name !== 'RangeError') throw error;
-      return { outcome: 'violated', problems: [{ pointer: '', message: 'is nested too deeply to be checked' }] };
+      if ((error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+        return { outcome: 'interrupted', afterMs: limitMs };
+      }
+      // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
+      const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
+      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
     } finally {
       globals.validate = undefined;
       validate.errors = null;

@@ -26,7 +26,9 @@ export function parseCredentials(text: string): Credentials | { readonly problem
   const jwt = JWT.exec(text)?.[0];
   if (jwt === undefined) {
     if (key !== undefined) return 'problem' in key ? key : { kind: 'nkey', key };
-    return { problem: `(${String(text.length)} characters) are neither the text of a .creds file nor an NKey user seed (SU…).` };
+    return {
+      problem: `(${String(text.length)} characters) are neither the text of a .creds file nor an NKey user seed (SU…).`,
+    };
   }
   const claims = parseClaims(jwt);
   if (claims === undefined) return { problem: 'hold a user JWT that cannot be read.' };
@@ -51,7 +53,10 @@ function parseClaims(jwt: string): { readonly expiresAt: number | undefined; rea
       readonly exp?: unknown;
       readonly nats?: { readonly bearer_token?: unknown };
     };
-    return { expiresAt: typeof claims.exp === 'number' ? claims.exp * 1_000 : undefined, bearer: claims.nats?.bearer_token === true };
+    return {
+      expiresAt: typeof claims.exp === 'number' ? claims.exp * 1_000 : undefined,
+      bearer: claims.nats?.bearer_token === true,
+    };
   } catch {
     return undefined;
   }

@@ -22,7 +22,10 @@ export function parseDuration(text: string): number | undefined {
 
 /** The lines of a multi-line text, trimmed, without empty ones. */
 export function linesOf(text: string | undefined): string[] {
-  return (text ?? '').split(/\r\n|\n|\r/).map((line) => line.trim()).filter(Boolean);
+  return (text ?? '')
+    .split(/\r\n|\n|\r/)
+    .map((line) => line.trim())
+    .filter(Boolean);
 }
 
 /** A value from outside as it appears in a message: quoted, and cut when it is long. */
@@ -72,7 +75,9 @@ export class Fields {
     if (text === undefined) return undefined;
     const ms = parseDuration(text);
     if (ms === undefined) {
-      this.problem(`${name}: ${quoted(text)} is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m or 1h30m.`);
+      this.problem(
+        `${name}: ${quoted(text)} is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m or 1h30m.`,
+      );
     }
     return ms ?? 1;
   }
@@ -156,6 +161,9 @@ export class Fields {
     const code = others.every((other) => other.code === first.code) ? first.code : 'InvalidInput';
     if (others.length === 0) throw new TaskError(code, first.text);
     const listed = this.#problems.map(({ text }, index) => `(${String(index + 1)}) ${text}`);
-    throw new TaskError(code, `${String(this.#problems.length)} problems with the inputs of this step. ${listed.join(' ')}`);
+    throw new TaskError(
+      code,
+      `${String(this.#problems.length)} problems with the inputs of this step. ${listed.join(' ')}`,
+    );
   }
 }

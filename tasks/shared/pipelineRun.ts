@@ -14,9 +14,11 @@ export interface PipelineRun {
 
 /** Reads the run's variables. Classic releases have `Release.*` where pipelines have `Build.*`. */
 export function readPipelineRun(agent: Agent): PipelineRun {
-  const collection = agent.variable('System.CollectionUri') ?? agent.variable('System.TeamFoundationCollectionUri') ?? '';
+  const collection =
+    agent.variable('System.CollectionUri') ?? agent.variable('System.TeamFoundationCollectionUri') ?? '';
   const project = agent.variable('System.TeamProject') ?? '';
-  const firstOf = (...names: readonly string[]) => names.map((name) => agent.variable(name)).find((value) => value !== undefined);
+  const firstOf = (...names: readonly string[]) =>
+    names.map((name) => agent.variable(name)).find((value) => value !== undefined);
   return {
     owner: present({
       azporganization: organizationOf(collection),
@@ -39,7 +41,9 @@ export function readPipelineRun(agent: Agent): PipelineRun {
 }
 
 function present(values: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => (entry[1] ?? '') !== ''));
+  return Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, string] => (entry[1] ?? '') !== ''),
+  );
 }
 
 /** `https://dev.azure.com/<organisation>/`, `https://<organisation>.visualstudio.com/`, or a server's collection. */
@@ -72,8 +76,16 @@ function decodeSafely(text: string): string {
  * new when a person runs the job again (which raises an attempt). Random, with a warning, outside a pipeline.
  */
 export function defaultMessageId(agent: Agent): string {
-  const parts = ['System.PlanId', 'System.StageAttempt', 'System.JobId', 'System.JobAttempt', 'System.TaskInstanceId'].map((name) => agent.variable(name));
+  const parts = [
+    'System.PlanId',
+    'System.StageAttempt',
+    'System.JobId',
+    'System.JobAttempt',
+    'System.TaskInstanceId',
+  ].map((name) => agent.variable(name));
   if (parts.every((part) => part !== undefined)) return parts.join('.');
-  agent.warning('The message id is random, since the variables of a pipeline run are absent: a retry of this step is not recognised as a duplicate.');
+  agent.warning(
+    'The message id is random, since the variables of a pipeline run are absent: a retry of this step is not recognised as a duplicate.',
+  );
   return randomUUID();
 }

@@ -15,7 +15,8 @@ export function hasMacro(value: string): boolean {
  */
 export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(outputs)) {
-    if (hasMacro(value)) agent.warning(`The output ${name} is left empty: its value holds "$(", which the agent would expand.`);
+    if (hasMacro(value))
+      agent.warning(`The output ${name} is left empty: its value holds "$(", which the agent would expand.`);
     agent.setOutput(name, hasMacro(value) ? '' : value);
   }
 }
@@ -37,7 +38,10 @@ export function writeJsonFile(agent: Agent, kind: string, value: unknown): strin
  */
 export function logLine(what: string, values: Readonly<Record<string, string | number | boolean | undefined>>): string {
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined);
-  return [what.padEnd(12), ...pairs.map(([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`)].join(' ');
+  return [
+    what.padEnd(12),
+    ...pairs.map(([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`),
+  ].join(' ');
 }
 
 /** UTC, ISO 8601 with milliseconds; empty for an unknown time. */

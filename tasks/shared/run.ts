@@ -38,7 +38,11 @@ export async function runTask<Request extends { readonly timeoutMs: number }>(
   const end = await endOfStep(agent, read, body);
   agent.complete(end.result, end.message);
   // Everything written so far is out once an empty write is: a pipe may be asynchronous.
-  await new Promise<void>((written) => process.stdout.write('', () => { written(); }));
+  await new Promise<void>((written) =>
+    process.stdout.write('', () => {
+      written();
+    }),
+  );
   process.exit(0);
 }
 
@@ -49,7 +53,9 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
 ): Promise<StepEnd> {
   const controller = new AbortController();
   const { signal } = controller;
-  const cancel = () => { controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.')); };
+  const cancel = () => {
+    controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.'));
+  };
   // SIGBREAK is what an agent on Windows sends where others send SIGTERM.
   for (const name of ['SIGINT', 'SIGTERM', ...(process.platform === 'win32' ? (['SIGBREAK'] as const) : [])] as const) {
     process.on(name, cancel);
@@ -57,9 +63,18 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
   try {
     const request = read(agent);
     const deadline = performance.timeOrigin + request.timeoutMs;
-    const timer = setTimeout(() => { controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.')); }, Math.max(0, deadline - Date.now()));
+    const timer = setTimeout(
+      () => {
+        controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));
+      },
+      Math.max(0, deadline - Date.now()),
+    );
     try {
-      return await Promise.race([body(request, { signal, deadline, now: () => Date.now() }), failAfterGrace(signal), failOnStrayError()]);
+      return await Promise.race([
+        body(request, { signal, deadline, now: () => agent.now() }),
+        failAfterGrace(signal),
+        failOnStrayError(),
+      ]);
     } finally {
       clearTimeout(timer);
     }
@@ -73,7 +88,12 @@ function failAfterGrace(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {
       const reason = signal.reason as TaskError;
-      setTimeout(() => { reject(reason); }, reason.code === 'Cancelled' ? CANCEL_GRACE_MS : DEADLINE_GRACE_MS);
+      setTimeout(
+        () => {
+          reject(reason);
+        },
+        reason.code === 'Cancelled' ? CANCEL_GRACE_MS : DEADLINE_GRACE_MS,
+      );
     });
   });
 }
@@ -89,7 +109,15 @@ function failOnStrayError(): Promise<never> {
 }
 
 function endOfFailure(agent: Agent, thrown: unknown): StepEnd {
-  const error = thrown instanceof TaskError ? thrown : new TaskError('Internal', `Unexpected error: ${reasonOf(thrown)}.`, 'Please report it, with the log of a run that has System.Debug set to true.', { cause: thrown });
+  const error =
+    thrown instanceof TaskError
+      ? thrown
+      : new TaskError(
+          'Internal',
+          `Unexpected error: ${reasonOf(thrown)}.`,
+          'Please report it, with the log of a run that has System.Debug set to true.',
+          { cause: thrown },
+        );
   for (const line of error.details) agent.info(line);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     for (const line of (cause.stack ?? cause.message).split('\n')) agent.debug(line);

@@ -2,7 +2,7 @@
 const MAX_SUBJECT_BYTES = 1024;
 
 // Whitespace and control characters end a subject in the NATS protocol: a subject that holds them injects commands.
-// eslint-disable-next-line no-control-regex
+
 const FORBIDDEN_CHARACTERS = /[\s\u0000-\u001f\u007f-\u009f]/u;
 
 /**
@@ -22,7 +22,7 @@ export function subjectProblem(subject: string, kind: 'subject' | 'pattern'): st
   if (kind === 'subject' && tokens.some((token) => token === '*' || token === '>')) {
     return 'contains a wildcard, which only a wait can use';
   }
-  if (tokens.indexOf('>') !== -1 && tokens.indexOf('>') !== tokens.length - 1) return 'has ">" before its last part';
+  if (tokens.includes('>') && tokens.indexOf('>') !== tokens.length - 1) return 'has ">" before its last part';
   return undefined;
 }
 

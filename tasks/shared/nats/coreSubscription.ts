@@ -1,5 +1,5 @@
 import type { Subscription, SubscriptionEvents } from '../bus.ts';
-import { TaskError } from '../errors.ts';
+import { type TaskError } from '../errors.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
 import { unlessAborted } from './pause.ts';
@@ -63,18 +63,24 @@ export class CoreSubscription implements Subscription {
   }
 
   async #recover(reason: string): Promise<void> {
-    if (this.#stopped || this.signal.aborted) return;
+    if (this.#isOver()) return;
     const lostAt = Date.now();
     this.events.linkDown(reason);
     try {
       await this.begin();
     } catch (error) {
-      if (!this.signal.aborted) this.#fail(error as Error);
+      if (!this.#isOver()) this.#fail(error as Error);
       return;
     }
     const downMs = Date.now() - lostAt;
     this.events.linkUp(downMs);
-    this.events.notice(`Events published while the link was down (${String(downMs)} ms) are lost: core NATS keeps none. Use delivery: jetStream where that matters.`);
+    this.events.notice(
+      `Events published while the link was down (${String(downMs)} ms) are lost: core NATS keeps none. Use delivery: jetStream where that matters.`,
+    );
+  }
+
+  #isOver(): boolean {
+    return this.#stopped || this.signal.aborted;
   }
 
   #fail(error: Error): void {

@@ -26,7 +26,11 @@ export interface DialFailure {
  *
  * `nats://` asks for verified TLS first and goes plain only when the server offers none.
  */
-export async function dial(settings: ConnectionSettings, address: ServerAddress, timeoutMs: number): Promise<NatsConnection | DialFailure> {
+export async function dial(
+  settings: ConnectionSettings,
+  address: ServerAddress,
+  timeoutMs: number,
+): Promise<NatsConnection | DialFailure> {
   const common: ConnectionOptions = {
     servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`,
     name: 'nats-event-tasks',
@@ -57,12 +61,14 @@ export async function dial(settings: ConnectionSettings, address: ServerAddress,
 function tlsOptions(settings: ConnectionSettings, address: ServerAddress): TlsOptions {
   return {
     ...(settings.caCertificate === undefined ? {} : { ca: settings.caCertificate }),
-    ...(settings.clientCertificate === undefined ? {} : { cert: settings.clientCertificate.certificate, key: settings.clientCertificate.privateKey }),
+    ...(settings.clientCertificate === undefined
+      ? {}
+      : { cert: settings.clientCertificate.certificate, key: settings.clientCertificate.privateKey }),
     ...(settings.tlsFirst ? { handshakeFirst: true } : {}),
     // Passed through to tls.connect: without it Node checks the certificate of an address against `localhost`.
     ...(isIP(address.host) === 0 ? {} : { host: address.host }),
     ...(address.tlsName === undefined ? {} : { servername: address.tlsName }),
-  } as TlsOptions;
+  };
 }
 
 function authenticationOptions({ authentication }: ConnectionSettings): ConnectionOptions {
@@ -78,7 +84,7 @@ function authenticationOptions({ authentication }: ConnectionSettings): Connecti
     case 'jwt': {
       const { jwt, key } = authentication;
       const prove = key === undefined ? () => ({}) : nonceSigner(key);
-      return { authenticator: (nonce) => ({ ...prove(nonce), jwt }) as ReturnType<Authenticator> };
+      return { authenticator: (nonce) => ({ ...prove(nonce), jwt }) };
     }
   }
 }
@@ -92,30 +98,64 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-const TLS_CODES = /^(UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH|EPROTO|TLS$)/;
-const ABSENT_CODES = new Set(['CONNECTION_REFUSED', 'ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EPIPE']);
+const TLS_CODES =
+  /^(UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH|EPROTO|TLS$)/;
+const ABSENT_CODES = new Set([
+  'CONNECTION_REFUSED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'EPIPE',
+]);
 
 async function explain(error: unknown, settings: ConnectionSettings, address: ServerAddress): Promise<DialFailure> {
   const server = `${address.host}:${String(address.port)}`;
-  const failure = (code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure => ({ code, reason: `${server} ${reason}`, remedy, transient });
-  const cause = error instanceof Error && 'chainedError' in error && error.chainedError instanceof Error ? error.chainedError : error;
+  const failure = (code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure => ({
+    code,
+    reason: `${server} ${reason}`,
+    remedy,
+    transient,
+  });
+  const cause =
+    error instanceof Error && 'chainedError' in error && error.chainedError instanceof Error
+      ? error.chainedError
+      : error;
   const code = codeOf(error);
 
   if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
     return failure('Denied', `refused to sign this connection in (${reasonOf(error)})`, signInRemedy(settings));
   }
   if (code === 'SERVER_OPT_NA') {
-    return failure('TlsFailure', 'offers no TLS', 'Use nats:// for a server without TLS, or turn TLS on in the server.');
+    return failure(
+      'TlsFailure',
+      'offers no TLS',
+      'Use nats:// for a server without TLS, or turn TLS on in the server.',
+    );
   }
   if (TLS_CODES.test(code)) {
     return failure('TlsFailure', `could not agree on TLS (${reasonOf(cause)})`, tlsRemedy(code));
   }
   if (ABSENT_CODES.has(code)) {
     const undefinedReason = reasonOf(cause).includes('undefined error');
-    return failure('Unreachable', undefinedReason ? 'closed the connection at once' : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`, 'Check the host, the port, and that this agent may reach it.', true);
+    return failure(
+      'Unreachable',
+      undefinedReason
+        ? 'closed the connection at once'
+        : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`,
+      'Check the host, the port, and that this agent may reach it.',
+      true,
+    );
   }
   if (code === 'TIMEOUT') return explainSilence(settings, address, failure);
-  return failure('Unreachable', `does not answer as a NATS server does (${reasonOf(error)})`, 'Check that the port is the one for NATS clients.');
+  return failure(
+    'Unreachable',
+    `does not answer as a NATS server does (${reasonOf(error)})`,
+    'Check that the port is the one for NATS clients.',
+  );
 }
 
 /** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
@@ -126,14 +166,32 @@ async function explainSilence(
 ): Promise<DialFailure> {
   const info = await readInfo(address);
   if (info === undefined) {
-    return failure('Unreachable', 'accepted no NATS connection in time', 'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.', true);
+    return failure(
+      'Unreachable',
+      'accepted no NATS connection in time',
+      'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.',
+      true,
+    );
   }
   if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined)) {
     return settings.clientCertificate === undefined
-      ? failure('TlsFailure', 'wants a client certificate, and the service connection has none', 'Use the authentication scheme "Client certificate".')
-      : failure('TlsFailure', 'closed the connection after the TLS handshake, most likely since it does not trust the client certificate', 'Check that the server\'s CA signed the client certificate.');
+      ? failure(
+          'TlsFailure',
+          'wants a client certificate, and the service connection has none',
+          'Use the authentication scheme "Client certificate".',
+        )
+      : failure(
+          'TlsFailure',
+          'closed the connection after the TLS handshake, most likely since it does not trust the client certificate',
+          "Check that the server's CA signed the client certificate.",
+        );
   }
-  return failure('Unreachable', 'stopped answering while the connection was set up', 'Check its limits for connections and the length of the CONNECT line (max_connections, max_control_line).', true);
+  return failure(
+    'Unreachable',
+    'stopped answering while the connection was set up',
+    'Check its limits for connections and the length of the CONNECT line (max_connections, max_control_line).',
+    true,
+  );
 }
 
 interface ServerInfo {
@@ -156,7 +214,10 @@ function readInfo(address: ServerAddress): Promise<ServerInfo | undefined> {
       if (line !== undefined) done(parseInfo(line));
       else if (text.length > 64 * 1_024) done(undefined);
     });
-    for (const event of ['timeout', 'error', 'close']) socket.on(event, () => { done(undefined); });
+    for (const event of ['timeout', 'error', 'close'])
+      socket.on(event, () => {
+        done(undefined);
+      });
   });
 }
 
@@ -184,9 +245,12 @@ function signInRemedy({ authentication }: ConnectionSettings): string {
 }
 
 function tlsRemedy(code: string): string {
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'Use the host name or address that the server\'s certificate names.';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return "Use the host name or address that the server's certificate names.";
   if (code === 'CERT_HAS_EXPIRED') return "The server's certificate has expired: its operator must renew it.";
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER') return 'The server does not begin with TLS: clear "TLS first" in the connection.';
-  if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code)) return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER')
+    return 'The server does not begin with TLS: clear "TLS first" in the connection.';
+  if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code))
+    return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
   return 'Check the TLS settings of the server and of the service connection.';
 }

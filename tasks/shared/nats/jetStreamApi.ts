@@ -28,7 +28,10 @@ export interface ApiError {
 }
 
 /** The answer of one API call: the response, an error of the API, or what became of the request. */
-export type ApiAnswer<Response> = { readonly kind: 'ok'; readonly response: Response } | { readonly kind: 'apiError'; readonly error: ApiError } | Exclude<Reply, { kind: 'reply' }>;
+export type ApiAnswer<Response> =
+  | { readonly kind: 'ok'; readonly response: Response }
+  | { readonly kind: 'apiError'; readonly error: ApiError }
+  | Exclude<Reply, { kind: 'reply' }>;
 
 /** The JetStream API of one link, in the domain of the service connection. */
 export class JetStreamApi {
@@ -51,16 +54,27 @@ export class JetStreamApi {
   }
 
   /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */
-  createConsumer(stream: string, config: Partial<ConsumerConfig> & { readonly name: string }): Promise<ApiAnswer<ConsumerInfo>> {
+  createConsumer(
+    stream: string,
+    config: Partial<ConsumerConfig> & { readonly name: string },
+  ): Promise<ApiAnswer<ConsumerInfo>> {
     const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
     return this.#call(`CONSUMER.CREATE.${stream}.${config.name}${filter}`, { stream_name: stream, config });
   }
 
-  deleteConsumer(stream: string, consumer: string, timeoutMs: number): Promise<ApiAnswer<{ readonly success: boolean }>> {
+  deleteConsumer(
+    stream: string,
+    consumer: string,
+    timeoutMs: number,
+  ): Promise<ApiAnswer<{ readonly success: boolean }>> {
     return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, timeoutMs);
   }
 
-  async #call<Response>(operation: string, request: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<ApiAnswer<Response>> {
+  async #call<Response>(
+    operation: string,
+    request: unknown,
+    timeoutMs = REQUEST_TIMEOUT_MS,
+  ): Promise<ApiAnswer<Response>> {
     const payload = Buffer.from(request === undefined ? '' : JSON.stringify(request));
     const reply = await this.link.request(`${this.prefix}.${operation}`, payload, timeoutMs);
     return reply.kind === 'reply' ? parseAnswer<Response>(reply.message.data) : reply;
@@ -81,7 +95,11 @@ export function parseAnswer<Response>(bytes: Uint8Array): ApiAnswer<Response> {
     answer = undefined;
   }
   if (typeof answer !== 'object' || answer === null) {
-    throw new TaskError('Internal', `JetStream gave an answer that is not JSON: ${quoted(Buffer.from(bytes).toString())}.`, 'Check which service listens on the JetStream subjects.');
+    throw new TaskError(
+      'Internal',
+      `JetStream gave an answer that is not JSON: ${quoted(Buffer.from(bytes).toString())}.`,
+      'Check which service listens on the JetStream subjects.',
+    );
   }
   const { error } = answer as { error?: ApiError };
   return error === undefined ? { kind: 'ok', response: answer as Response } : { kind: 'apiError', error };
@@ -95,7 +113,11 @@ export function isTransient(answer: ApiAnswer<unknown>): boolean {
     case 'noResponders':
       return true;
     case 'apiError':
-      return answer.error.code === 503 && answer.error.err_code !== API_ERROR.notEnabledForAccount && answer.error.err_code !== API_ERROR.storeFailed;
+      return (
+        answer.error.code === 503 &&
+        answer.error.err_code !== API_ERROR.notEnabledForAccount &&
+        answer.error.err_code !== API_ERROR.storeFailed
+      );
     case 'ok':
     case 'denied':
       return false;

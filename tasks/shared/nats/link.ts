@@ -1,4 +1,12 @@
-import { ErrorCode, Events, headers as newHeaders, type Msg, type MsgHdrs, type NatsConnection, type Status } from 'nats';
+import {
+  ErrorCode,
+  Events,
+  headers as newHeaders,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+  type Status,
+} from 'nats';
 import type { ServerAddress } from '../connection.ts';
 import type { Headers } from '../bus.ts';
 
@@ -57,7 +65,10 @@ export class Link {
   /** Sends a request and waits for its one reply. */
   async request(subject: string, payload: Uint8Array, timeoutMs: number, messageHeaders?: MsgHdrs): Promise<Reply> {
     const request = this.connection
-      .request(subject, payload, { timeout: Math.max(1, timeoutMs), ...(messageHeaders === undefined ? {} : { headers: messageHeaders }) })
+      .request(subject, payload, {
+        timeout: Math.max(1, timeoutMs),
+        ...(messageHeaders === undefined ? {} : { headers: messageHeaders }),
+      })
       .then<Reply, Reply>(
         (message) => ({ kind: 'reply', message }),
         (error: unknown) => this.#failedRequest(error),
@@ -82,9 +93,16 @@ export class Link {
   async flush(timeoutMs: number): Promise<readonly Violation[] | undefined> {
     const before = this.#violations.length;
     const flushed = await Promise.race([
-      this.connection.flush().then(() => true, () => false),
+      this.connection.flush().then(
+        () => true,
+        () => false,
+      ),
       this.closed.then(() => false),
-      new Promise<false>((resolve) => setTimeout(() => { resolve(false); }, timeoutMs).unref()),
+      new Promise<false>((resolve) =>
+        setTimeout(() => {
+          resolve(false);
+        }, timeoutMs).unref(),
+      ),
     ]);
     if (!flushed) return undefined;
     // Refusals pass through the library's status queue, which is read after the flush has resolved.
@@ -107,7 +125,7 @@ export class Link {
     if (status.type !== Events.Error) return;
     const violation = status.permissionContext as Violation | undefined;
     if (violation === undefined) {
-      this.#closeReason ??= `the server reported ${String(status.data)}`;
+      this.#closeReason ??= `the server reported ${JSON.stringify(status.data)}`;
       return;
     }
     this.#violations.push(violation);
@@ -121,4 +139,3 @@ export function toMsgHeaders(list: Headers): MsgHdrs {
   for (const [name, value] of list) result.append(name, value);
   return result;
 }
-

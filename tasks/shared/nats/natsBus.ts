@@ -40,7 +40,6 @@ export class NatsBus implements Bus {
   #announced: readonly ServerAddress[] = [];
   /** Once a link was encrypted, none without TLS may follow: whoever broke it might be waiting for the credentials. */
   #mustEncrypt = false;
-  #isClosed = false;
 
   constructor(settings: ConnectionSettings, clock: StepClock, log: Log) {
     this.#settings = settings;
@@ -74,7 +73,8 @@ export class NatsBus implements Bus {
         throw reason;
       });
       if (result instanceof Link) return;
-      if (Date.now() + RETRY_PAUSE_MS >= until || result.some((failure) => !failure.transient)) throw connectError(result, this.#settings);
+      if (Date.now() + RETRY_PAUSE_MS >= until || result.some((failure) => !failure.transient))
+        throw connectError(result, this.#settings);
       await pause(RETRY_PAUSE_MS, this.#clock.signal);
     }
   }
@@ -82,7 +82,9 @@ export class NatsBus implements Bus {
   /** The link, dialled again if it is gone: until the signal, or until signing in is refused for good. */
   async liveLink(signal: AbortSignal): Promise<Link> {
     if (this.#link !== undefined && !this.#link.isClosed) return this.#link;
-    this.#dialling ??= this.#redial().finally(() => { this.#dialling = undefined; });
+    this.#dialling ??= this.#redial().finally(() => {
+      this.#dialling = undefined;
+    });
     return unlessAborted(this.#dialling, signal);
   }
 
@@ -93,7 +95,11 @@ export class NatsBus implements Bus {
       if (result instanceof Link) return result;
       const refused = result.find((failure) => !failure.transient);
       if (refused !== undefined && Date.now() - lostAt > SIGN_IN_AGAIN_MS) {
-        throw new TaskError('ConnectionLost', `The link broke and cannot be restored: ${refused.reason}.`, refused.remedy);
+        throw new TaskError(
+          'ConnectionLost',
+          `The link broke and cannot be restored: ${refused.reason}.`,
+          refused.remedy,
+        );
       }
       for (const { reason } of result) this.#log.debug(`Connecting again: ${reason}`);
       await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#clock.signal);
@@ -104,17 +110,16 @@ export class NatsBus implements Bus {
   async #dialEach(until: number): Promise<Link | DialFailure[]> {
     const failures: DialFailure[] = [];
     for (const address of [...this.#settings.servers, ...this.#announced]) {
-      if (this.#isClosed) break;
-      const result = await dial(this.#settings, { ...address, tls: address.tls || this.#mustEncrypt }, Math.max(1, until - Date.now()));
+      const result = await dial(
+        this.#settings,
+        { ...address, tls: address.tls || this.#mustEncrypt },
+        Math.max(1, until - Date.now()),
+      );
       if ('code' in result) {
         failures.push(result);
         continue;
       }
       const link = new Link(result, address);
-      if (this.#isClosed) {
-        await link.close();
-        break;
-      }
       this.#adopt(link);
       return link;
     }
@@ -132,46 +137,76 @@ export class NatsBus implements Bus {
       const match = /^\[?(.+?)\]?:(\d+)$/.exec(url);
       if (match === null) return [];
       const address = { host: match[1] ?? '', port: Number(match[2]), tls: encrypted, tlsName };
-      return this.#settings.servers.some((known) => known.host === address.host && known.port === address.port) ? [] : [address];
+      return this.#settings.servers.some((known) => known.host === address.host && known.port === address.port)
+        ? []
+        : [address];
     });
     if (!first) return;
-    this.#log.info(`connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(encrypted)}`);
+    this.#log.info(
+      `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(encrypted)}`,
+    );
     const { kind } = this.#settings.authentication;
     if (!encrypted && (kind === 'token' || kind === 'userPassword')) {
-      this.#log.warning(`The ${kind === 'token' ? 'token' : 'password'} was sent to ${link.server} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`);
+      this.#log.warning(
+        `The ${kind === 'token' ? 'token' : 'password'} was sent to ${link.server} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`,
+      );
     }
   }
 
-  async publishToStream(message: OutgoingMessage, expectedStream: string | undefined, signal: AbortSignal): Promise<PubAck> {
+  async publishToStream(
+    message: OutgoingMessage,
+    expectedStream: string | undefined,
+    signal: AbortSignal,
+  ): Promise<PubAck> {
     const grants = streamPublishGrants(message.subject, this.inboxPrefix);
-    const headers = toMsgHeaders(expectedStream === undefined ? message.headers : [...message.headers, ['Nats-Expected-Stream', expectedStream]]);
+    const headers = toMsgHeaders(
+      expectedStream === undefined ? message.headers : [...message.headers, ['Nats-Expected-Stream', expectedStream]],
+    );
     let silentSince: number | undefined;
     let lastLink: Link | undefined;
     for (;;) {
-      const link = await this.liveLink(signal).catch((reason: unknown) => { throw publishInterrupted(reason, message.subject, true); });
+      const link = await this.liveLink(signal).catch((reason: unknown) => {
+        throw publishInterrupted(reason, message.subject, true);
+      });
       if (link !== lastLink) checkSize(message, link);
       lastLink = link;
-      const reply = await unlessAborted(link.request(message.subject, message.payload, ACK_TIMEOUT_MS, headers), signal).catch((reason: unknown) => {
+      const reply = await unlessAborted(
+        link.request(message.subject, message.payload, ACK_TIMEOUT_MS, headers),
+        signal,
+      ).catch((reason: unknown) => {
         throw publishInterrupted(reason, message.subject, false);
       });
       if (reply.kind === 'denied') throw deniedError(reply.violation.operation, reply.violation.subject, grants);
       if (reply.kind === 'reply') {
         const answer = parseAnswer<{ stream: string; seq: number; duplicate?: boolean }>(reply.message.data);
         if (answer.kind === 'ok' && typeof answer.response.stream === 'string') {
-          return { stream: answer.response.stream, sequence: answer.response.seq, duplicate: answer.response.duplicate === true };
+          return {
+            stream: answer.response.stream,
+            sequence: answer.response.seq,
+            duplicate: answer.response.duplicate === true,
+          };
         }
         if (answer.kind === 'apiError') throw refusedByStream(answer.error, message.subject, expectedStream);
-        throw new TaskError('NoStream', `The answer on "${message.subject}" does not come from a stream: a subscriber replied instead.`, 'Create a stream that captures the subject, or set delivery to core.');
+        throw new TaskError(
+          'NoStream',
+          `The answer on "${message.subject}" does not come from a stream: a subscriber replied instead.`,
+          'Create a stream that captures the subject, or set delivery to core.',
+        );
       }
       if (reply.kind === 'lost') continue;
       // Nobody answers: no stream captures the subject, or its leader is being elected.
       silentSince ??= Date.now();
       const state = await this.#streamState(link, message.subject);
-      if (state === 'none' || (reply.kind === 'noResponders' && state === 'unknown' && Date.now() - silentSince > LEADER_ELECTION_MS)) {
+      if (
+        state === 'none' ||
+        (reply.kind === 'noResponders' && state === 'unknown' && Date.now() - silentSince > LEADER_ELECTION_MS)
+      ) {
         throw noStreamError(message.subject);
       }
       if (state === 'off') throw jetStreamOffError(link);
-      await pause(RETRY_PAUSE_MS, signal).catch((reason: unknown) => { throw publishInterrupted(reason, message.subject, false); });
+      await pause(RETRY_PAUSE_MS, signal).catch((reason: unknown) => {
+        throw publishInterrupted(reason, message.subject, false);
+      });
     }
   }
 
@@ -187,7 +222,9 @@ export class NatsBus implements Bus {
   async publishCore(message: OutgoingMessage, signal: AbortSignal): Promise<void> {
     const headers = toMsgHeaders(message.headers);
     for (;;) {
-      const link = await this.liveLink(signal).catch((reason: unknown) => { throw publishInterrupted(reason, message.subject, true); });
+      const link = await this.liveLink(signal).catch((reason: unknown) => {
+        throw publishInterrupted(reason, message.subject, true);
+      });
       checkSize(message, link);
       link.connection.publish(message.subject, message.payload, { headers });
       const violations = await unlessAborted(link.flush(FLUSH_TIMEOUT_MS), signal).catch((reason: unknown) => {
@@ -208,14 +245,17 @@ export class NatsBus implements Bus {
     return reader;
   }
 
-  async subscribeCore(subjects: readonly string[], events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription> {
+  async subscribeCore(
+    subjects: readonly string[],
+    events: SubscriptionEvents,
+    signal: AbortSignal,
+  ): Promise<Subscription> {
     const subscription = new CoreSubscription(this, subjects, events, signal);
     await subscription.begin();
     return subscription;
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
     await this.#link?.close();
   }
 }
@@ -224,17 +264,30 @@ function connectError(failures: readonly DialFailure[], settings: ConnectionSett
   const worst = failures.find((failure) => !failure.transient) ?? failures[0];
   if (worst === undefined) {
     const servers = settings.servers.map(({ host, port }) => `${host}:${String(port)}`).join(', ');
-    return new TaskError('Unreachable', `No connection to ${servers} within the timeout of this step.`, 'Check the host, the port, and that this agent may reach it, or raise the timeout.');
+    return new TaskError(
+      'Unreachable',
+      `No connection to ${servers} within the timeout of this step.`,
+      'Check the host, the port, and that this agent may reach it, or raise the timeout.',
+    );
   }
-  return new TaskError(worst.code, `Cannot connect to NATS: ${failures.map(({ reason }) => reason).join('; ')}.`, worst.remedy);
+  return new TaskError(
+    worst.code,
+    `Cannot connect to NATS: ${failures.map(({ reason }) => reason).join('; ')}.`,
+    worst.remedy,
+  );
 }
 
 /** What the end of the step means for a publish in flight. */
 function publishInterrupted(reason: unknown, subject: string, linkDown: boolean): unknown {
   if (!(reason instanceof TaskError) || reason.code !== 'Timeout') return reason;
-  const remedy = 'Whether the event was stored is not known. Run the step again: it sends the same message id, so a stored event is not doubled within the duplicate window of the stream.';
+  const remedy =
+    'Whether the event was stored is not known. Run the step again: it sends the same message id, so a stored event is not doubled within the duplicate window of the stream.';
   return linkDown
-    ? new TaskError('ConnectionLost', `The link to the server broke before the event on "${subject}" was confirmed, and did not come back within the timeout.`, remedy)
+    ? new TaskError(
+        'ConnectionLost',
+        `The link to the server broke before the event on "${subject}" was confirmed, and did not come back within the timeout.`,
+        remedy,
+      )
     : new TaskError('Timeout', `The event on "${subject}" was not confirmed within the timeout.`, remedy);
 }
 
@@ -243,35 +296,70 @@ function checkSize(message: OutgoingMessage, link: Link): void {
   const limit = link.connection.info?.max_payload;
   const size = encodedSize(message.headers) + message.payload.length;
   if (limit !== undefined && size > limit) {
-    throw new TaskError('TooLarge', `The event has ${String(size)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`, 'Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.');
+    throw new TaskError(
+      'TooLarge',
+      `The event has ${String(size)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`,
+      'Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
+    );
   }
 }
 
 function encodedSize(headers: Headers): number {
-  return headers.reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + ': \r\n'.length, 'NATS/1.0\r\n\r\n'.length);
+  return headers.reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + ': \r\n'.length,
+    'NATS/1.0\r\n\r\n'.length,
+  );
 }
 
 function refusedByStream(error: ApiError, subject: string, expectedStream: string | undefined): TaskError {
   switch (error.err_code) {
     case API_ERROR.wrongStream:
-      return new TaskError('Conflict', `The subject "${subject}" is not captured by the stream "${expectedStream ?? ''}" but by another one.`, 'Correct the input "stream", or leave it empty.');
+      return new TaskError(
+        'Conflict',
+        `The subject "${subject}" is not captured by the stream "${expectedStream ?? ''}" but by another one.`,
+        'Correct the input "stream", or leave it empty.',
+      );
     case API_ERROR.wrongLastSequence:
     case API_ERROR.wrongLastMessageId:
-      return new TaskError('Conflict', `The stream did not take the event: ${apiErrorText(error)}.`, 'Another event was stored in between.');
+      return new TaskError(
+        'Conflict',
+        `The stream did not take the event: ${apiErrorText(error)}.`,
+        'Another event was stored in between.',
+      );
     case API_ERROR.messageTooLarge:
     case API_ERROR.headersTooLarge:
-      return new TaskError('TooLarge', `The stream did not take the event: ${apiErrorText(error)}.`, 'Make the event smaller, or raise max_msg_size of the stream.');
+      return new TaskError(
+        'TooLarge',
+        `The stream did not take the event: ${apiErrorText(error)}.`,
+        'Make the event smaller, or raise max_msg_size of the stream.',
+      );
     case API_ERROR.notEnabledForAccount:
-      return new TaskError('NoStream', 'JetStream is not enabled for the account of this user.', 'Enable it, or set delivery to core.');
+      return new TaskError(
+        'NoStream',
+        'JetStream is not enabled for the account of this user.',
+        'Enable it, or set delivery to core.',
+      );
     default:
-      return new TaskError('StreamRefused', `The stream did not take the event: ${apiErrorText(error)}.`, 'Check the limits of the stream (max_msgs, max_bytes, max_msgs_per_subject with discard new) and of its account.');
+      return new TaskError(
+        'StreamRefused',
+        `The stream did not take the event: ${apiErrorText(error)}.`,
+        'Check the limits of the stream (max_msgs, max_bytes, max_msgs_per_subject with discard new) and of its account.',
+      );
   }
 }
 
 export function noStreamError(subject: string): TaskError {
-  return new TaskError('NoStream', `No stream captures the subject "${subject}".`, 'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.');
+  return new TaskError(
+    'NoStream',
+    `No stream captures the subject "${subject}".`,
+    'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.',
+  );
 }
 
 export function jetStreamOffError(link: Link): TaskError {
-  return new TaskError('NoStream', `JetStream is not enabled for this user on ${link.server}, so there is no stream to use.`, 'Enable JetStream for the server and the account, or set delivery to core.');
+  return new TaskError(
+    'NoStream',
+    `JetStream is not enabled for this user on ${link.server}, so there is no stream to use.`,
+    'Enable JetStream for the server and the account, or set delivery to core.',
+  );
 }

@@ -22,7 +22,9 @@ export async function unlessAborted<Value>(promise: Promise<Value>, signal: Abor
   signal.throwIfAborted();
   let onAbort = () => {};
   const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => { reject(signal.reason as Error); };
+    onAbort = () => {
+      reject(signal.reason as Error);
+    };
     signal.addEventListener('abort', onAbort, { once: true });
   });
   try {

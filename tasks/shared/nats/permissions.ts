@@ -32,7 +32,13 @@ export function coreWaitGrants(subjects: readonly string[]): Grants {
  *
  * @param filter the one subject the consumer is limited to; undefined where it cannot be limited by name
  */
-export function streamWaitGrants(api: string, stream: string, named: boolean, filter: string | undefined, inboxPrefix: string): Grants {
+export function streamWaitGrants(
+  api: string,
+  stream: string,
+  named: boolean,
+  filter: string | undefined,
+  inboxPrefix: string,
+): Grants {
   return {
     publish: [
       ...(named ? [] : [`${api}.STREAM.NAMES`]),
@@ -41,7 +47,12 @@ export function streamWaitGrants(api: string, stream: string, named: boolean, fi
       `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     subscribe: [`${inboxPrefix}.>`],
-    optional: [{ subject: `${api}.CONSUMER.DELETE.${stream}.*`, reason: 'removes the consumer at once instead of after a minute' }],
+    optional: [
+      {
+        subject: `${api}.CONSUMER.DELETE.${stream}.*`,
+        reason: 'removes the consumer at once instead of after a minute',
+      },
+    ],
   };
 }
 
@@ -54,7 +65,12 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
     'Denied',
     `The NATS server does not let this user ${verb} to "${subject}".`,
     `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
-    { details: ['Permissions this step needs, for its user in the NATS server configuration:', ...permissionsBlock(grants)] },
+    {
+      details: [
+        'Permissions this step needs, for its user in the NATS server configuration:',
+        ...permissionsBlock(grants),
+      ],
+    },
   );
 }
 
@@ -68,12 +84,7 @@ function grantCovers(pattern: string, subject: string): boolean {
 
 /** The block in the syntax of the NATS server's configuration, line by line. */
 function permissionsBlock({ publish, subscribe, optional = [] }: Grants): string[] {
-  return [
-    'permissions: {',
-    ...listOf('publish', publish, optional),
-    ...listOf('subscribe', subscribe, []),
-    '}',
-  ];
+  return ['permissions: {', ...listOf('publish', publish, optional), ...listOf('subscribe', subscribe, []), '}'];
 }
 
 function listOf(operation: string, subjects: readonly string[], optional: NonNullable<Grants['optional']>): string[] {

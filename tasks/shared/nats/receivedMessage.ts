@@ -16,7 +16,10 @@ export function streamMessage(message: Msg): { readonly message: ReceivedMessage
   const start = tokens.length > 9 ? 4 : 2;
   const [stream = '', , , streamSequence, deliverySequence, nanoseconds = ''] = tokens.slice(start);
   const storedAt = Number(nanoseconds.slice(0, -6));
-  return { message: new NatsMessage(message, stream, Number(streamSequence), storedAt), deliverySequence: Number(deliverySequence) };
+  return {
+    message: new NatsMessage(message, stream, Number(streamSequence), storedAt),
+    deliverySequence: Number(deliverySequence),
+  };
 }
 
 class NatsMessage implements ReceivedMessage {

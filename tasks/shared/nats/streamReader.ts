@@ -1,14 +1,22 @@
 import { randomUUID } from 'node:crypto';
-import { AckPolicy, createInbox, DeliverPolicy, ReplayPolicy, type ConsumerConfig, type Msg, type StreamInfo } from 'nats';
+import {
+  AckPolicy,
+  createInbox,
+  DeliverPolicy,
+  ReplayPolicy,
+  type ConsumerConfig,
+  type Msg,
+  type StreamInfo,
+} from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import { covers, overlap, subjectMatches, withoutCovered } from '../subject.ts';
-import { apiErrorText, API_ERROR, isTransient, type ApiAnswer, type ApiError } from './jetStreamApi.ts';
+import { subjectMatches } from '../subject.ts';
+import { API_ERROR, isTransient, type ApiAnswer } from './jetStreamApi.ts';
 import type { Link, Violation } from './link.ts';
-import { jetStreamOffError, noStreamError, type NatsBus } from './natsBus.ts';
+import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
-import { deniedError, streamWaitGrants, type Grants } from './permissions.ts';
 import { streamMessage } from './receivedMessage.ts';
+import { StreamAccess } from './streamAccess.ts';
 
 /** Messages asked for ahead of their arrival. */
 const WINDOW = 1_000;
@@ -22,8 +30,6 @@ const INACTIVE_THRESHOLD_MS = 60_000;
 const CLEANUP_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
 const FLUSH_TIMEOUT_MS = 3_000;
-/** How long JetStream may be without a leader before the wait begins. */
-const FIRST_ANSWER_MS = 15_000;
 const SKEW_TOLERANCE_MS = 2_000;
 
 /** What one attachment of the reader to its stream consists of; messages of an older one are not listened to. */
@@ -45,11 +51,13 @@ interface Attachment {
  * message arrives exactly once and in order.
  */
 export class StreamReader implements Subscription {
-  #stream = '';
+  readonly #access: StreamAccess;
   #streamCreated = '';
-  #consumerConfig: Partial<ConsumerConfig> = {};
   /** The sequence to go on with; undefined while the start position itself still says so. */
   #nextSequence: number | undefined;
+  /** Milliseconds since the epoch, corrected by the skew of the clocks; undefined for other start positions. */
+  #startTime: number | undefined;
+  #streamGone = false;
   #attachment: Attachment | undefined;
   #watchdog: NodeJS.Timeout | undefined;
   #ended = false;
@@ -60,22 +68,23 @@ export class StreamReader implements Subscription {
     private readonly source: StreamSource,
     private readonly events: SubscriptionEvents,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    this.#access = new StreamAccess(bus, source, signal);
+  }
 
   get stream(): string {
-    return this.#stream;
+    return this.#access.name;
   }
 
   /** Finds the stream, checks it, and begins to read. */
   async begin(): Promise<void> {
-    this.#stream = this.source.stream ?? (await this.#findStream());
-    const info = await this.#firstAnswer((link) => this.bus.api(link).streamInfo(this.#stream));
-    this.#checkStream(info);
+    const info = await this.#access.open((text) => this.events.notice(text));
     this.#streamCreated = info.created;
-    this.#consumerConfig = this.#filterFor(info, await this.bus.liveLink(this.signal));
-    this.#start(info);
+    this.#nextSequence = this.#firstSequence(info);
     await this.#firstAttachment();
-    this.#watchdog = setInterval(() => { this.#checkSilence(); }, HEARTBEAT_MS);
+    this.#watchdog = setInterval(() => {
+      this.#checkSilence();
+    }, HEARTBEAT_MS);
   }
 
   async stop(): Promise<void> {
@@ -89,120 +98,42 @@ export class StreamReader implements Subscription {
 
   async #deleteConsumer({ link, consumer }: Attachment): Promise<void> {
     if (link.isClosed) return;
-    const answer = await this.bus.api(link).deleteConsumer(this.#stream, consumer, CLEANUP_MS);
-    if (answer.kind !== 'ok') this.bus.log.debug(`The consumer ${consumer} was not removed (${answer.kind}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`);
+    const answer = await this.bus.api(link).deleteConsumer(this.#access.name, consumer, CLEANUP_MS);
+    if (answer.kind !== 'ok')
+      this.bus.log.debug(
+        `The consumer ${consumer} was not removed (${answer.kind}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
+      );
   }
 
-  get #grants(): Grants {
-    return streamWaitGrants(this.bus.apiPrefix, this.#stream === '' ? '<stream>' : this.#stream, this.source.stream !== undefined, this.#consumerConfig.filter_subject, this.bus.inboxPrefix);
-  }
-
-  #denied({ operation, subject }: Violation): TaskError {
-    return deniedError(operation, subject, this.#grants);
-  }
-
-  /** Repeats a call until JetStream gives an answer that is none of a passing state. */
-  async #firstAnswer<Response>(call: (link: Link) => Promise<ApiAnswer<Response>>): Promise<Response> {
-    const until = Date.now() + FIRST_ANSWER_MS;
-    for (;;) {
-      const link = await this.bus.liveLink(this.signal);
-      const answer = await unlessAborted(call(link), this.signal);
-      if (answer.kind === 'ok') return answer.response;
-      if (answer.kind === 'denied') throw this.#denied(answer.violation);
-      if (answer.kind === 'apiError' && !isTransient(answer)) throw this.#apiError(answer.error, link);
-      if (answer.kind === 'noResponders' && link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
-      if (answer.kind !== 'lost' && Date.now() > until) {
-        throw new TaskError('Unreachable', `JetStream on ${link.server} does not answer (${answer.kind === 'apiError' ? apiErrorText(answer.error) : answer.kind}).`, 'Check that JetStream is running and that its cluster has a leader.');
-      }
-      await pause(RETRY_PAUSE_MS, this.signal);
-    }
-  }
-
-  #apiError(error: ApiError, link: Link): TaskError {
-    switch (error.err_code) {
-      case API_ERROR.streamNotFound:
-        return new TaskError('NoStream', `There is no stream "${this.#stream}" in the account of this user.`, 'Correct the input "stream", or leave it empty to find the stream from the subject.');
-      case API_ERROR.notEnabled:
-      case API_ERROR.notEnabledForAccount:
-        return jetStreamOffError(link);
-      default:
-        return new TaskError('StreamRefused', `The stream "${this.#stream}" cannot be read: ${apiErrorText(error)}.`, 'Check the limits for consumers of the stream and its account.');
-    }
-  }
-
-  async #findStream(): Promise<string> {
-    const found = new Map<string, readonly string[]>();
-    for (const subject of this.source.subjects) {
-      const { streams } = await this.#firstAnswer((link) => this.bus.api(link).streamNames(subject));
-      if (streams === null || streams.length === 0) throw noStreamError(subject);
-      found.set(subject, streams);
-    }
-    const [first = '', ...others] = new Set([...found.values()].flat());
-    if (others.length > 0) {
-      const listed = [...found].map(([subject, streams]) => `"${subject}" in ${streams.join(', ')}`).join('; ');
-      throw new TaskError('NoStream', `The subjects are not all in one stream: ${listed}.`, 'Wait on subjects of one stream, or name the one to read in the input "stream".');
-    }
-    return first;
-  }
-
-  #checkStream({ config }: StreamInfo): void {
-    // The library declares retention as an enumeration of its own, with these values.
-    const retention: string = config.retention;
-    if (retention === 'workqueue') {
-      throw new TaskError('Unsupported', `The stream "${this.#stream}" is a work queue: reading it would take events from its workers.`, 'Wait on a stream that mirrors or sources it.');
-    }
-    if (retention === 'interest') {
-      this.events.notice(`The stream "${this.#stream}" keeps events only while a consumer wants them, so events of the past may be absent.`);
-    }
-    const captured = config.subjects as string[] | undefined;
-    if (captured === undefined || captured.length === 0 || config.subject_transform !== undefined) return;
-    const outside = this.source.subjects.filter((subject) => !captured.some((own) => overlap(own, subject)));
-    if (outside.length > 0 && config.sources === undefined) {
-      throw new TaskError('NoStream', `The stream "${this.#stream}" captures ${captured.join(', ')} and so never holds ${outside.join(', ')}.`, 'Correct the subject or the input "stream".');
-    }
-  }
-
-  /** What the server can filter by itself. All subjects are matched again here, whatever it does. */
-  #filterFor({ config }: StreamInfo, link: Link): Partial<ConsumerConfig> {
-    const subjects = withoutCovered(this.source.subjects);
-    const captured = (config.subjects as string[] | undefined) ?? [];
-    const [only] = subjects;
-    const [major = 0, minor = 0] = (link.connection.info?.version ?? '').split('.').map(Number);
-    const since210 = major > 2 || (major === 2 && minor >= 10);
-    if (only !== undefined && subjects.length === 1) {
-      // Older servers refuse a filter that is wider than the stream's subjects (error 10093).
-      return since210 || captured.some((own) => covers(own, only)) ? { filter_subject: only } : {};
-    }
-    const overlapping = subjects.some((one, index) => subjects.slice(index + 1).some((other) => overlap(one, other)));
-    // Older servers ignore a list silently; overlapping subjects are refused (error 10138).
-    return since210 && !overlapping ? { filter_subjects: subjects } : {};
-  }
-
-  #start({ state }: StreamInfo): void {
+  /** Where the start position is a sequence from the beginning. */
+  #firstSequence({ state }: StreamInfo): number | undefined {
     const { start } = this.source;
-    if (start.from === 'now') this.#nextSequence = state.last_seq + 1;
-    if (start.from === 'sequence') {
-      if (start.after > state.last_seq) {
-        throw new TaskError('InvalidInput', `startSequence: the stream "${this.#stream}" ends at sequence ${String(state.last_seq)}, before ${String(start.after)}.`, 'Give the sequence of an event of this stream, such as the output "sequence" of the publishing step.');
-      }
-      this.#nextSequence = start.after + 1;
-    }
+    if (start.from === 'now') return state.last_seq + 1;
+    if (start.from !== 'sequence') return undefined;
+    if (start.after <= state.last_seq) return start.after + 1;
+    throw new TaskError(
+      'InvalidInput',
+      `startSequence: the stream "${this.stream}" ends at sequence ${String(state.last_seq)}, before ${String(start.after)}.`,
+      'Give the sequence of an event of this stream, such as the output "sequence" of the publishing step.',
+    );
   }
 
   async #firstAttachment(): Promise<void> {
     const { start } = this.source;
     let startTime = start.from === 'time' ? start.at : undefined;
     const sentAt = Date.now();
-    let info = await this.#firstAnswer((link) => this.#attach(link, startTime));
+    let info = await this.#access.firstAnswer((link) => this.#attach(link, startTime));
     if (start.from === 'time' && start.correctSkew && this.#nextSequence === undefined) {
       const skew = Date.parse(info.created) - (sentAt + Date.now()) / 2;
       if (Math.abs(skew) > SKEW_TOLERANCE_MS) {
-        this.events.notice(`The clock of the NATS server is ${String(Math.round(Math.abs(skew)))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`);
+        this.events.notice(
+          `The clock of the NATS server is ${String(Math.round(Math.abs(skew)))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
+        );
         startTime = start.at + skew;
         const wrong = this.#attachment;
         wrong?.release();
         if (wrong !== undefined) await this.#deleteConsumer(wrong);
-        info = await this.#firstAnswer((link) => this.#attach(link, startTime));
+        info = await this.#access.firstAnswer((link) => this.#attach(link, startTime));
       }
     }
     this.#startTime = startTime;
@@ -210,25 +141,31 @@ export class StreamReader implements Subscription {
     this.#pull();
   }
 
-  #startTime: number | undefined;
-
   #checkFilters(config: ConsumerConfig): void {
-    const asked = this.#consumerConfig.filter_subjects;
+    const asked = this.#access.filter.filter_subjects;
     if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
       this.bus.log.debug('The server ignored the list of subjects to filter by; they are matched here.');
     }
   }
 
   /** Creates a consumer at the present position and listens to it. */
-  async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<{ readonly created: string; readonly config: ConsumerConfig }>> {
+  async #attach(
+    link: Link,
+    startTime: number | undefined,
+  ): Promise<ApiAnswer<{ readonly created: string; readonly config: ConsumerConfig }>> {
     const consumer = `nats-event-tasks-${randomUUID()}`;
     const inbox = createInbox(this.bus.inboxPrefix);
     const subscription = link.connection.subscribe(inbox, {
-      callback: (error, message) => { if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message); },
+      callback: (error, message) => {
+        if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message);
+      },
     });
+    const next = `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${consumer}`;
+    const denials: Violation[] = [];
     const stopWatching = link.onViolation((violation) => {
-      const concerns = violation.subject === inbox || violation.subject === `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#stream}.${consumer}`;
-      if (concerns && this.#attachment === attachment) this.#fail(this.#denied(violation));
+      if (violation.subject !== inbox && violation.subject !== next) return;
+      denials.push(violation);
+      if (this.#attachment === attachment) this.#fail(this.#access.denied(violation));
     });
     const attachment: Attachment = {
       link,
@@ -242,7 +179,7 @@ export class StreamReader implements Subscription {
         if (!link.isClosed) subscription.unsubscribe();
       },
     };
-    const answer = await this.bus.api(link).createConsumer(this.#stream, {
+    const answer = await this.bus.api(link).createConsumer(this.#access.name, {
       name: consumer,
       ack_policy: AckPolicy.None,
       replay_policy: ReplayPolicy.Instant,
@@ -250,21 +187,29 @@ export class StreamReader implements Subscription {
       num_replicas: 1,
       inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
       ...this.#position(startTime),
-      ...this.#consumerConfig,
+      ...this.#access.filter,
     });
     if (answer.kind !== 'ok') {
       attachment.release();
       return answer;
     }
+    const [denial] = denials;
+    if (denial !== undefined) throw this.#access.denied(denial);
     this.#attachment = attachment;
-    void link.closed.then((reason) => { if (this.#attachment === attachment) void this.#recover(reason, true); });
+    void link.closed.then((reason) => {
+      if (this.#attachment === attachment) void this.#recover(reason, true);
+    });
     return answer;
   }
 
   #position(startTime: number | undefined): Partial<ConsumerConfig> {
-    if (this.#nextSequence !== undefined) return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: this.#nextSequence };
-    if (startTime !== undefined) return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(startTime).toISOString() };
-    return { deliver_policy: this.source.start.from === 'lastPerSubject' ? DeliverPolicy.LastPerSubject : DeliverPolicy.All };
+    if (this.#nextSequence !== undefined)
+      return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: this.#nextSequence };
+    if (startTime !== undefined)
+      return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(startTime).toISOString() };
+    return {
+      deliver_policy: this.source.start.from === 'lastPerSubject' ? DeliverPolicy.LastPerSubject : DeliverPolicy.All,
+    };
   }
 
   /** Asks for as many messages as the window has room for. */
@@ -274,7 +219,11 @@ export class StreamReader implements Subscription {
     const batch = WINDOW - attachment.outstanding;
     attachment.outstanding = WINDOW;
     const request = { batch, expires: PULL_EXPIRES_MS * NANOSECONDS, idle_heartbeat: HEARTBEAT_MS * NANOSECONDS };
-    attachment.link.connection.publish(`${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#stream}.${attachment.consumer}`, Buffer.from(JSON.stringify(request)), { reply: attachment.inbox });
+    attachment.link.connection.publish(
+      `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#access.name}.${attachment.consumer}`,
+      Buffer.from(JSON.stringify(request)),
+      { reply: attachment.inbox },
+    );
   }
 
   #onMessage(attachment: Attachment, received: Msg): void {
@@ -293,7 +242,8 @@ export class StreamReader implements Subscription {
     attachment.outstanding--;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
-      if (this.source.subjects.some((pattern) => subjectMatches(pattern, message.subject))) this.events.message(message);
+      if (this.source.subjects.some((pattern) => subjectMatches(pattern, message.subject)))
+        this.events.message(message);
     }
     if (attachment.outstanding <= WINDOW / 2) this.#pull();
   }
@@ -304,7 +254,10 @@ export class StreamReader implements Subscription {
     if (code === 404 || code === 408) {
       // The end of one pull request: what it still had open will not come.
       const open = Number(status.headers?.get('Nats-Pending-Messages'));
-      attachment.outstanding = Math.max(0, attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding));
+      attachment.outstanding = Math.max(
+        0,
+        attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding),
+      );
       if (attachment.outstanding <= WINDOW / 2) this.#pull();
       return;
     }
@@ -316,7 +269,8 @@ export class StreamReader implements Subscription {
     if (attachment === undefined || this.#recovering || Date.now() - attachment.lastHeard < SILENCE_MS) return;
     // A long check of an event holds the process up, and its timers run before what has arrived meanwhile is read.
     setImmediate(() => {
-      if (this.#attachment === attachment && Date.now() - attachment.lastHeard >= SILENCE_MS) void this.#recover('the server is silent', false);
+      if (this.#attachment === attachment && Date.now() - attachment.lastHeard >= SILENCE_MS)
+        void this.#recover('the server is silent', false);
     });
   }
 
@@ -328,21 +282,20 @@ export class StreamReader implements Subscription {
     const lost = this.#attachment;
     this.#attachment = undefined;
     lost?.release();
-    let announced = false;
-    const announce = (why: string) => {
-      if (!announced) this.events.linkDown(why);
-      announced = true;
-    };
-    if (linkBroke) announce(reason);
+    let isDown = linkBroke;
+    if (linkBroke) this.events.linkDown(reason);
     this.bus.log.debug(`Reading the stream again: ${reason}.`);
     try {
       for (let first = true; !this.#isOver(); first = false) {
         if (!first) await pause(RETRY_PAUSE_MS, this.signal);
         const link = await this.bus.liveLink(this.signal);
-        if (lost !== undefined && link === lost.link && first) void this.#deleteConsumer(lost);
+        if (first && link === lost?.link) void this.#deleteConsumer(lost);
         if (await this.#attachAgain(link)) break;
-        if (!link.isClosed && (await link.flush(FLUSH_TIMEOUT_MS)) === undefined) await link.close('the server does not answer');
-        if (link.isClosed) announce(await link.closed);
+        const answers = link.isClosed || (await link.flush(FLUSH_TIMEOUT_MS)) !== undefined;
+        if (!answers) await link.close('the server does not answer');
+        if (!link.isClosed || isDown) continue;
+        isDown = true;
+        this.events.linkDown(await link.closed);
       }
     } catch (error) {
       if (!this.#isOver()) this.#fail(error as Error);
@@ -351,7 +304,7 @@ export class StreamReader implements Subscription {
       this.#recovering = false;
     }
     if (this.#isOver()) return;
-    if (announced) this.events.linkUp(Date.now() - lostAt);
+    if (isDown) this.events.linkUp(Date.now() - lostAt);
     this.#pull();
     // The new link may have broken while this was going on.
     const current = this.#attachment as Attachment | undefined;
@@ -364,17 +317,21 @@ export class StreamReader implements Subscription {
 
   /** One attempt; false when it may work in a moment. */
   async #attachAgain(link: Link): Promise<boolean> {
-    const info = await unlessAborted(this.bus.api(link).streamInfo(this.#stream), this.signal);
+    const info = await unlessAborted(this.bus.api(link).streamInfo(this.#access.name), this.signal);
     if (info.kind === 'apiError' && info.error.err_code === API_ERROR.streamNotFound) {
-      if (!this.#streamGone) this.events.notice(`The stream "${this.#stream}" was deleted; waiting for it to be created again.`);
+      if (!this.#streamGone)
+        this.events.notice(`The stream "${this.#access.name}" was deleted; waiting for it to be created again.`);
       this.#streamGone = true;
       return false;
     }
     if (info.kind !== 'ok') return this.#passing(info, link);
     this.#streamGone = false;
     const { created, state } = info.response;
-    if (created !== this.#streamCreated || (this.#nextSequence !== undefined && state.last_seq + 1 < this.#nextSequence)) {
-      this.events.notice(`The stream "${this.#stream}" was created again; it is read from its first event.`);
+    if (
+      created !== this.#streamCreated ||
+      (this.#nextSequence !== undefined && state.last_seq + 1 < this.#nextSequence)
+    ) {
+      this.events.notice(`The stream "${this.#access.name}" was created again; it is read from its first event.`);
       this.#streamCreated = created;
       this.#nextSequence = 1;
     }
@@ -382,11 +339,9 @@ export class StreamReader implements Subscription {
     return answer.kind === 'ok' || this.#passing(answer, link);
   }
 
-  #streamGone = false;
-
   #passing(answer: Exclude<ApiAnswer<unknown>, { kind: 'ok' }>, link: Link): false {
-    if (answer.kind === 'denied') throw this.#denied(answer.violation);
-    if (answer.kind === 'apiError' && !isTransient(answer)) throw this.#apiError(answer.error, link);
+    if (answer.kind === 'denied') throw this.#access.denied(answer.violation);
+    if (answer.kind === 'apiError' && !isTransient(answer)) throw this.#access.apiError(answer.error, link);
     return false;
   }
 
