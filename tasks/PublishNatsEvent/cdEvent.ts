@@ -1,6 +1,6 @@
 import { TaskError } from '../shared/errors.ts';
 import type { Attributes } from '../shared/event.ts';
-import { quoted } from '../shared/fields.ts';
+import { quoted } from '../shared/safeText.ts';
 import type { PublishRequest } from './inputs.ts';
 
 /**

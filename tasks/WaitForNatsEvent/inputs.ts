@@ -4,7 +4,8 @@ import { readConnection, type ConnectionSettings } from '../shared/connection.ts
 import { reasonOf } from '../shared/errors.ts';
 import { parseTime } from '../shared/event.ts';
 import { compileExpression, type Expression } from '../shared/expression.ts';
-import { Fields, quoted } from '../shared/fields.ts';
+import { Fields } from '../shared/fields.ts';
+import { quoted } from '../shared/safeText.ts';
 import { readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
 import { parseTrustedKeys, type TrustedKey } from '../shared/signature.ts';
 import { withoutCovered } from '../shared/subject.ts';

@@ -5,7 +5,7 @@ import { reasonOf } from '../shared/errors.ts';
 import { decodeEvent, type DecodedEvent } from '../shared/eventDecoding.ts';
 import { eventView, publishedAt, type EventView } from '../shared/eventView.ts';
 import { isTruthy } from '../shared/expression.ts';
-import { quoted } from '../shared/fields.ts';
+import { quoted } from '../shared/safeText.ts';
 import { verifySignature } from '../shared/signature.ts';
 import type { NamedExpression, WaitRequest } from './inputs.ts';
 
@@ -110,7 +110,7 @@ export class Judge {
       const tooOld = ageProblem(message, signature?.signedAt ?? publishedAt(message, decoded), maxEventAgeMs);
       if (tooOld !== undefined) return { decision: 'expired', reason: tooOld, signedBy };
     }
-    const invalid = decoded.problem ?? this.#contractProblem(decoded);
+    const invalid = decoded.problem?.replace(/\.$/, '') ?? this.#contractProblem(decoded);
     if (invalid !== undefined) return { decision: 'invalid', reason: invalid, signedBy };
     if (failWhen !== undefined && this.#holds('failWhen', failWhen, view))
       return { decision: 'negative', reason: `failWhen is true: ${failWhen.text}`, signedBy };
@@ -161,8 +161,8 @@ export class Judge {
     if (distinctBy === undefined)
       return this.#once(identityOf(message, decoded, this.#counts.seen), 'an event with the same id has come before');
     const value = this.#evaluate('distinctBy', distinctBy, view);
-    const key = typeof value === 'string' ? value : JSON.stringify(value);
-    if (value === null || value === undefined)
+    const key = textOf(value);
+    if (key === undefined)
       return { decision: 'notMatching', reason: `it has no value for distinctBy (${distinctBy.text})` };
     if (expect !== undefined && !expect.includes(key))
       return { decision: 'notMatching', reason: `distinctBy is ${quoted(key)}, which is not expected` };
@@ -186,6 +186,16 @@ function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent, arri
   const messageId = message.headers.get('nats-msg-id')?.[0];
   if (messageId !== undefined) return `id:${messageId}`;
   return message.sequence > 0 ? `sequence:${String(message.sequence)}` : `arrival:${String(arrival)}`;
+}
+
+/** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */
+function textOf(value: unknown): string | undefined {
+  if (value === null || value === undefined) return undefined;
+  try {
+    return typeof value === 'string' ? value : JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
 }
 
 function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined, maxAgeMs: number): string | undefined {

@@ -4,6 +4,7 @@ import { publishedAt } from '../shared/eventView.ts';
 import { hasMacro, isoTime, logLine, setOutputs, writeJsonFile } from '../shared/report.ts';
 import type { StepEnd } from '../shared/run.ts';
 import type { WaitStep } from './inputs.ts';
+import type { JudgedEvent } from './judge.ts';
 import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
 
 /** Longest value of an `event.<name>` output, in characters: Windows limits an environment variable to 32,766. */
@@ -33,11 +34,7 @@ export function reportOutcome(
   outcome: WaitOutcome,
   contractDigest: string | undefined,
 ): StepEnd {
-  const eventFile = writeJsonFile(
-    agent,
-    'nats-events',
-    outcome.judge.matched.map(({ view }) => view),
-  );
+  const eventFile = writeJsonFile(agent, 'nats-events', outcome.judge.matched.map(storable));
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
   const unsafe = 'error' in values ? values.error : undefined;
@@ -110,9 +107,10 @@ function eventOutputs(
 ): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
   const values: Record<string, string> = {};
   for (const { name, expression } of deciding === undefined ? [] : request.outputs) {
-    let value: unknown;
+    let text: string;
     try {
-      value = expression.evaluate(deciding?.view as never);
+      const value = expression.evaluate(deciding?.view as never);
+      text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
     } catch (error) {
       return {
         error: new TaskError(
@@ -122,7 +120,6 @@ function eventOutputs(
         ),
       };
     }
-    const text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
     if (text.length > MAX_OUTPUT_LENGTH) {
       return {
         error: new TaskError(
@@ -144,6 +141,16 @@ function eventOutputs(
     values[name] = text;
   }
   return { values };
+}
+
+/** JSON that is nested too deeply can be read but not written: such an event is kept as its bytes. */
+function storable({ view, message }: JudgedEvent): unknown {
+  try {
+    JSON.stringify(view);
+    return view;
+  } catch {
+    return { ...view, data: null, dataBase64: Buffer.from(message.payload).toString('base64') };
+  }
 }
 
 function receipt(

@@ -2,7 +2,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { Agent, ServiceConnection } from './agent.ts';
 import { parseCredentials, type Credentials } from './credentials.ts';
 import { reasonOf } from './errors.ts';
-import { quoted, type Fields } from './fields.ts';
+import { type Fields } from './fields.ts';
+import { quoted } from './safeText.ts';
 import { maskSecret } from './secrets.ts';
 import { covers, subjectProblem } from './subject.ts';
 

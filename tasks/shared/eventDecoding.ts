@@ -10,7 +10,7 @@ import {
   type Attributes,
 } from './event.ts';
 import { reasonOf } from './errors.ts';
-import { quoted } from './fields.ts';
+import { quoted } from './safeText.ts';
 import { parseTraceparent } from './traceContext.ts';
 
 /** What a message says as an event. `data` and `dataBase64` are parsed when they are first read. */

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { TaskError, type ErrorCode } from './errors.ts';
+import { quoted } from './safeText.ts';
 import { subjectProblem } from './subject.ts';
 
 const DURATION = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
@@ -26,11 +27,6 @@ export function linesOf(text: string | undefined): string[] {
     .split(/\r\n|\n|\r/)
     .map((line) => line.trim())
     .filter(Boolean);
-}
-
-/** A value from outside as it appears in a message: quoted, and cut when it is long. */
-export function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }
 
 /**

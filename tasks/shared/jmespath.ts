@@ -8,7 +8,7 @@ import {
   type JSONValue,
 } from '@jmespath-community/jmespath';
 import { reasonOf } from './errors.ts';
-import { quoted } from './fields.ts';
+import { quoted } from './safeText.ts';
 
 /** A node of the syntax tree of a JMESPath expression. */
 export type Node = ReturnType<typeof compile>;

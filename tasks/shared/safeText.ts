@@ -28,3 +28,8 @@ export function safeText(text: string, maxLength = MAX_LENGTH): string {
 function escapeCharacter(character: string): string {
   return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }
+
+/** A value from outside as it appears in a message: quoted, and cut when it is long. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}

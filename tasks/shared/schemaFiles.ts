@@ -14,7 +14,7 @@ export interface SchemaFile {
   readonly name: string;
   /** Its own `file:` URL. */
   readonly url: string;
-  /** Its URI by `$id`, resolved against `url` and without fragment; `url` when it has none. */
+  /** Its absolute URI by `$id`, without fragment; without `$id`, the URI that lies to the root's as the file lies to the root. */
   readonly uri: string;
   readonly text: string;
   readonly schema: JsonObject | boolean;
@@ -31,7 +31,12 @@ export class SchemaFolder {
   #pathsByUri: Map<string, string[]> | undefined;
   #scanComplete = true;
 
-  private constructor(readonly folder: string) {}
+  /** The root's URI up to its last `/`, which stands for the folder. */
+  #base: string;
+
+  private constructor(readonly folder: string) {
+    this.#base = this.#url();
+  }
 
   /**
    * Opens the folder of a root schema, with that schema.
@@ -56,7 +61,9 @@ export class SchemaFolder {
       );
     }
     const files = new SchemaFolder(path.dirname(real));
-    return { files, root: await files.#read(real, 'InvalidInput') };
+    const root = await files.#read(real, 'InvalidInput');
+    if (root.uri.includes('/')) files.#base = root.uri.slice(0, root.uri.lastIndexOf('/') + 1);
+    return { files, root };
   }
 
   /**
@@ -64,12 +71,12 @@ export class SchemaFolder {
    * lies relative to the root schema's URI.
    *
    * @param uri absolute, without fragment
-   * @param rootUri the root schema's URI
    * @param reference how an error names the place that refers to it
    * @throws TaskError InvalidSchema when there is none, more than one, one outside the folder, or one that is not a schema
    */
-  async openUri(uri: string, rootUri: string, reference: string): Promise<SchemaFile> {
-    const beside = (await this.#fileAt(uri, rootUri, reference)) ?? (await this.#fileAt(uri, this.#url(), reference));
+  async openUri(uri: string, reference: string): Promise<SchemaFile> {
+    const beside =
+      (await this.#fileAt(uri, this.#base, reference)) ?? (await this.#fileAt(uri, this.#url(), reference));
     const file = beside === undefined ? undefined : await this.#read(beside);
     if (file && (file.url === uri || file.uri === uri)) return file;
 
@@ -89,11 +96,10 @@ export class SchemaFolder {
     );
   }
 
-  /** The real path of the file that lies in the folder as `uri` lies relative to `base`; undefined when there is none. */
+  /** The real path of the file that lies in the folder as `uri` lies under `base`; undefined when there is none. */
   async #fileAt(uri: string, base: string, reference: string): Promise<string | undefined> {
-    const start = base.slice(0, base.lastIndexOf('/') + 1);
-    if (start === '' || !uri.startsWith(start)) return undefined;
-    const candidate = pathOf(this.#url() + uri.slice(start.length));
+    if (!uri.startsWith(base)) return undefined;
+    const candidate = pathOf(this.#url() + uri.slice(base.length));
     // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
     if (candidate === undefined || !this.#isInside(candidate)) return undefined;
     let real: string;
@@ -117,12 +123,12 @@ export class SchemaFolder {
     }
     const url = pathToFileURL(file).href;
     const name = path.relative(this.folder, file).split(path.sep).join('/');
-    const opened = { path: file, name, url, uri: idOf(value, url) ?? url, text, schema: value };
+    const opened = { path: file, name, url, uri: this.#uriOf(value, url), text, schema: value };
     this.#open.set(file, opened);
     return opened;
   }
 
-  /** The files under the folder by the URI of their `$id`. A file that cannot be read or parsed has none. */
+  /** The files under the folder by their URI, except those that cannot be read or parsed. */
   async #scan(): Promise<Map<string, string[]>> {
     const found = new Map<string, string[]>();
     const folders = [this.folder];
@@ -139,13 +145,19 @@ export class SchemaFolder {
         if (!entry.isFile() || !entry.name.toLowerCase().endsWith('.json')) continue;
         files++;
         const uri = await readJson(at, 'InvalidSchema').then(
-          ({ value }) => idOf(value, pathToFileURL(at).href),
+          ({ value }) => this.#uriOf(value, pathToFileURL(at).href),
           () => undefined,
         );
         if (uri !== undefined) found.set(uri, [...(found.get(uri) ?? []), at]);
       }
     }
     return found;
+  }
+
+  #uriOf(schema: unknown, url: string): string {
+    const place = this.#base + url.slice(this.#url().length);
+    const id = isJsonObject(schema) ? schema.$id : undefined;
+    return (typeof id === 'string' ? resolveUri(id, place)?.uri : undefined) ?? place;
   }
 
   #url(): string {
@@ -186,10 +198,6 @@ export function resolveUri(reference: string, base: string): { uri: string; frag
 /** Whether a JSON value is an object, and no array. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function idOf(schema: unknown, url: string): string | undefined {
-  return isJsonObject(schema) && typeof schema.$id === 'string' ? resolveUri(schema.$id, url)?.uri : undefined;
 }
 
 /** The path of a `file:` URL; undefined where it can be none, such as another host's or one with an encoded `/`. */

@@ -198,7 +198,7 @@ class Linker {
     }
     let resource = this.#resources.get(resolved.uri);
     if (!resource) {
-      const file = await this.files.openUri(resolved.uri, this.root.uri, describe(reference));
+      const file = await this.files.openUri(resolved.uri, describe(reference));
       resource = this.#copies.has(file) ? this.#resources.get(file.url) : this.#addFile(file);
       if (!resource) throw new Error(`no resource for ${file.url}`);
       this.#resources.set(resolved.uri, resource);

@@ -29,6 +29,7 @@ const INTERFACE: Record<
       delivery: ['jetStream', 'jetStream', 'core'],
       stream: [],
       timeout: ['30s'],
+      signingKeyVariable: [],
       credentialsVariable: [],
     },
     outputs: [
@@ -58,6 +59,7 @@ const INTERFACE: Record<
       idleTimeout: [],
       onTimeout: ['fail', 'fail', 'warn', 'succeed'],
       outputs: [],
+      trustedKeys: [],
       credentialsVariable: [],
     },
     outputs: [

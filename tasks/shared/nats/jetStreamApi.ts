@@ -1,6 +1,6 @@
 import type { ConsumerConfig, ConsumerInfo, StreamInfo } from 'nats';
 import { TaskError } from '../errors.ts';
-import { quoted } from '../fields.ts';
+import { quoted } from '../safeText.ts';
 import type { Link, Reply } from './link.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
