@@ -63,14 +63,8 @@ export function reportOutcome(
   if ('values' in values) {
     for (const [name, value] of Object.entries(values.values)) agent.setOutput(`event.${name}`, value);
   }
-  agent.info(
-    logLine('verdict', {
-      verdict,
-      count: outcome.judge.matched.length,
-      ...outcome.judge.counts,
-      linkBreaks: outcome.linkBreaks.count,
-    }),
-  );
+  const counts = Object.entries(outcome.judge.counts).filter(([, number]) => number > 0);
+  agent.info(logLine(verdict, { ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }));
   return endOf(agent, step, verdict, error, outcome);
 }
 
