@@ -64,7 +64,9 @@ export function reportOutcome(
     for (const [name, value] of Object.entries(values.values)) agent.setOutput(`event.${name}`, value);
   }
   const counts = Object.entries(outcome.judge.counts).filter(([, number]) => number > 0);
-  agent.info(logLine(verdict, { ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }));
+  agent.info(
+    logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }),
+  );
   return endOf(agent, step, verdict, error, outcome);
 }
 

@@ -64,6 +64,8 @@ const AJV_OPTIONS: Options = {
   validateSchema: false, // done before, with places in the user's file
   ownProperties: true, // else {} has a property "constructor"
   multipleOfPrecision: 7, // else 19.99 is no multiple of 0.01
+  // Else unevaluatedProperties lets a property "constructor" pass, which every object has by its prototype.
+  code: { process: (code) => code.replaceAll(/!(props\d+)\[(key\d+)\]/g, '!Object.hasOwn($1, $2)') },
 };
 
 /**

@@ -367,22 +367,25 @@ describe('references', () => {
     assertViolated(contract, { a: 1 }, { b: 'x' });
   });
 
-  test('know a file by its URL and by its $id, and an $id wins over a place', async () => {
+  test('know a file by its URL and by its $id; one without $id has the URL that fits its place', async () => {
     const contract = await contractOf({
       'root.json': {
         $id: 'https://example.com/v1/root.json',
         properties: {
           a: { $ref: 'https://example.com/shared/text' },
           b: { $ref: 'text.json' },
-          c: { $ref: 'moved.json' },
+          c: { $ref: 'plain.json' },
+          d: { $ref: 'taken.json' },
         },
+        $defs: { count: { $id: 'count', type: 'integer' } },
       },
       'text.json': { $id: 'https://example.com/shared/text', type: 'string' },
-      'moved.json': { type: 'string' },
-      'really.json': { $id: 'https://example.com/v1/moved.json', type: 'integer' },
+      'plain.json': { $ref: 'count' },
+      'taken.json': { $id: 'https://example.com/v0/taken.json', type: 'string' },
+      'x.json': { $id: 'taken.json', type: 'integer' },
     });
-    assertValid(contract, { a: 'x', b: 'x', c: 1 });
-    assertViolated(contract, { a: 1 }, { b: 1 }, { c: 'x' });
+    assertValid(contract, { a: 'x', b: 'x', c: 1, d: 1 });
+    assertViolated(contract, { a: 1 }, { b: 1 }, { c: 'x' }, { d: 'x' });
   });
 
   test('are not fetched: an unknown URL is refused with reference, file, place and remedy', async () => {
@@ -644,6 +647,10 @@ describe('a hostile value', () => {
     assert.ok(performance.now() - start < 3000);
   });
 
+  test('of no items is held against contains', async () => {
+    assertViolated(await contractOf({ 'root.json': { prefixItems: [{ not: {} }], contains: {} } }), []);
+  });
+
   test('that makes a schema recurse without end is interrupted or violated', async () => {
     const both = { anyOf: [{ $ref: '#/$defs/fork' }, { $ref: '#/$defs/fork' }] };
     const contract = await contractOf(
@@ -667,7 +674,9 @@ describe('a hostile value', () => {
       assert.notEqual(unique.check([deep, deep]).outcome, 'interrupted');
     }
     const tooDeep = JSON.parse('['.repeat(200_000) + ']'.repeat(200_000)) as unknown;
-    assert.deepEqual(problems(recursive, tooDeep), [{ pointer: '', message: 'is nested too deeply to be checked' }]);
+    assert.deepEqual(problems(recursive, tooDeep), [
+      { pointer: '', message: 'cannot be checked: it is nested too deeply' },
+    ]);
   });
 
   test('of a million wrong items is answered within the limit', async () => {
@@ -692,6 +701,14 @@ describe('a hostile value', () => {
     });
     const value = (text: string): unknown => JSON.parse(text);
     assertViolated(contract, {}, value('{"hasOwnProperty":1}'), value('{"constructor":1}'), value('{"__proto__":1}'));
+    const unevaluated = await contractOf({
+      'root.json': {
+        anyOf: [{ properties: { a: true } }, { patternProperties: { '^b': true } }],
+        unevaluatedProperties: false,
+      },
+    });
+    assertValid(unevaluated, { a: 1 }, { b: 1 });
+    assertViolated(unevaluated, { c: 1 }, value('{"constructor":1}'), value('{"__proto__":1}'));
     const open = await contractOf({
       'root.json': { required: ['__proto__'], properties: { constructor: { type: 'string' } } },
     });
