@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream';
+import { format } from 'node:util';
 import * as tl from 'azure-pipelines-task-lib/task.js';
 import type { Agent, ServiceConnection } from './agent.ts';
 import { safeText } from './safeText.ts';
@@ -9,6 +10,10 @@ import { safeText } from './safeText.ts';
  */
 export function azureAgent(): Agent {
   const isDebug = /^true$/i.test(quietly(() => tl.getVariable('System.Debug')) ?? '');
+  const debug = (text: string) => {
+    if (isDebug) tl.command('task.debug', {}, safeText(text));
+  };
+  divertLibraryOutput(debug);
   return {
     input: (name) => nonEmpty(quietly(() => tl.getInput(name))),
     variable: (name) => nonEmpty(quietly(() => tl.getVariable(name))),
@@ -25,9 +30,7 @@ export function azureAgent(): Agent {
     info: (text) => {
       process.stdout.write(`${safeText(text)}\n`);
     },
-    debug: (text) => {
-      if (isDebug) tl.command('task.debug', {}, safeText(text));
-    },
+    debug,
     warning: (text) => {
       tl.command('task.logissue', { type: 'warning' }, safeText(text));
     },
@@ -38,6 +41,22 @@ export function azureAgent(): Agent {
       tl.command('task.complete', { result }, text);
     },
   };
+}
+
+/**
+ * Libraries write to the console, and Node its warnings to stderr, where the agent looks for commands as well; the NATS
+ * library prints bytes of the server when it cannot read them.
+ */
+function divertLibraryOutput(debug: (text: string) => void): void {
+  for (const method of ['debug', 'error', 'info', 'log', 'trace', 'warn'] as const) {
+    console[method] = (...values: unknown[]) => {
+      debug(format(...values));
+    };
+  }
+  process.removeAllListeners('warning');
+  process.on('warning', ({ message }) => {
+    debug(message);
+  });
 }
 
 /** task-lib writes whatever it reads to the debug log, secrets of the service connection included. */

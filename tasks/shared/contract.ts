@@ -94,7 +94,7 @@ export async function loadContract(schemaFile: string, { checkLimitMs = 1000 } =
     };
   } catch (error) {
     if (error instanceof TaskError) throw error;
-    const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
+    const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
     throw new TaskError('InvalidSchema', `The schema file "${root.path}" cannot be used: ${reason}.`, '', {
       cause: error,
     });

@@ -119,7 +119,11 @@ export class SchemaFolder {
     const { text, value } = await readJson(file, unreadable);
     const isSchema = typeof value === 'boolean' || isJsonObject(value);
     if (!isSchema) {
-      throw new TaskError('InvalidSchema', `The schema file "${file}" holds neither an object nor true or false.`);
+      throw new TaskError(
+        'InvalidSchema',
+        `The schema file "${file}" holds neither an object nor true or false.`,
+        'Write a JSON Schema.',
+      );
     }
     const url = pathToFileURL(file).href;
     const name = path.relative(this.folder, file).split(path.sep).join('/');

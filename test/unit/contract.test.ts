@@ -735,7 +735,12 @@ describe('a hostile schema', () => {
     await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'nested too deeply');
   });
 
-  test('that refers only to itself is refused or bounded', async () => {
+  test('that refers only to itself is refused, or accepts nothing', async () => {
+    await assertRefused(
+      contractOf({ 'root.json': { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } } }),
+      'InvalidSchema',
+      'leads to itself',
+    );
     const contract = await contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': { $ref: 'root.json' } });
     assertViolated(contract, 1);
   });
