@@ -3,6 +3,7 @@ import type { Agent, ServiceConnection } from './agent.ts';
 import { parseCredentials, type Credentials } from './credentials.ts';
 import { reasonOf } from './errors.ts';
 import { type Fields } from './fields.ts';
+import { OidcToken, readIdTokenRequest } from './oidc.ts';
 import { quoted } from './safeText.ts';
 import { maskSecret } from './secrets.ts';
 import { covers, subjectProblem } from './subject.ts';
@@ -25,6 +26,8 @@ export type Authentication =
   | { readonly kind: 'none' }
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'userPassword'; readonly username: string; readonly password: string }
+  /** The pipeline's own ID token: asked for at each sign-in, since it lives minutes. */
+  | { readonly kind: 'oidc'; readonly idToken: OidcToken }
   | Credentials;
 
 /** A service connection, read and checked. It holds secrets: nothing prints it. */
@@ -70,9 +73,12 @@ export function readConnection(
     if (secret !== undefined) maskSecret(agent, secret);
   }
   checkGuardrail(connection, fields, guardrail, subjects);
+  const servers = readServers(connection, fields);
   return {
-    servers: readServers(connection, fields),
-    authentication: readAuthentication(agent, connection, fields, replacement),
+    servers,
+    authentication: readFlag(connection, fields, 'oidc')
+      ? readOidc(agent, id, connection, fields, servers)
+      : readAuthentication(agent, connection, fields, replacement),
     clientCertificate:
       connection.scheme === 'Certificate' ? readClientCertificate(agent, connection, fields) : undefined,
     caCertificate: readCaCertificate(connection, fields),
@@ -215,6 +221,29 @@ function readAuthentication(
       );
       return { kind: 'none' };
   }
+}
+
+/** An ID token is the run's own identity: nothing else signs in beside it, and it never travels in clear text. */
+function readOidc(
+  agent: Agent,
+  connectionId: string,
+  connection: ServiceConnection,
+  fields: Fields,
+  servers: readonly ServerAddress[],
+): Authentication {
+  const problems = [
+    servers.every((server) => server.tls) ? '' : 'every server to be tls://',
+    connection.scheme === 'None' ? '' : `the authentication scheme None instead of ${quoted(connection.scheme)}`,
+    connection.parameter('credentials') === undefined ? '' : 'its field credentials to be empty',
+    fields.text('credentialsVariable') === undefined ? '' : 'the input credentialsVariable to be empty',
+  ].filter(Boolean);
+  if (problems.length > 0) {
+    fields.problem(
+      `natsConnection: with oidc the step signs in with the ID token of the run, which needs ${problems.join(', and ')}. Correct that, or clear "oidc" in the connection.`,
+    );
+  }
+  const request = readIdTokenRequest(agent, fields, connectionId);
+  return request === undefined ? { kind: 'none' } : { kind: 'oidc', idToken: new OidcToken(request, agent) };
 }
 
 function readCredentials(agent: Agent, text: string | undefined, subject: string, fields: Fields): Authentication {

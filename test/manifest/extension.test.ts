@@ -90,9 +90,16 @@ test('every secret is an authentication parameter, which the agent masks, and no
       isConfidential,
       validation.isRequired,
     ]),
-    ['servers', 'caCertificate', 'tlsFirst', 'inboxPrefix', 'jetStreamDomain', 'publishSubjects', 'waitSubjects'].map(
-      (id) => [id, false, false],
-    ),
+    [
+      'servers',
+      'caCertificate',
+      'tlsFirst',
+      'oidc',
+      'inboxPrefix',
+      'jetStreamDomain',
+      'publishSubjects',
+      'waitSubjects',
+    ].map((id) => [id, false, false]),
   );
 });
 

@@ -1,7 +1,7 @@
 import { sign } from 'node:crypto';
 import { createConnection, isIP } from 'node:net';
 import { connect, type Authenticator, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
-import type { ConnectionSettings, ServerAddress } from '../connection.ts';
+import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
 import type { SigningKey } from '../nkey.ts';
 
@@ -10,6 +10,17 @@ const DIAL_TIMEOUT_MS = 10_000;
 const INFO_TIMEOUT_MS = 2_000;
 /** With two unanswered pings a half-dead link is noticed within 30 s; the library's default takes minutes. */
 const PING_INTERVAL_MS = 10_000;
+
+/** The longest token whose CONNECT line surely fits the 4,096 bytes that a server takes by default (`max_control_line`). */
+export const MAX_TOKEN_LENGTH = 3_900;
+
+/** What one dial signs in with: the library asks for it synchronously, so an ID token is at hand before. */
+export type SignIn =
+  Exclude<Authentication, { readonly kind: 'oidc' }> | { readonly kind: 'idToken'; readonly token: string };
+
+export interface DialSettings extends Omit<ConnectionSettings, 'authentication'> {
+  readonly authentication: SignIn;
+}
 
 export interface DialFailure {
   readonly code: ErrorCode;
@@ -27,7 +38,7 @@ export interface DialFailure {
  * `nats://` asks for verified TLS first and goes plain only when the server offers none.
  */
 export async function dial(
-  settings: ConnectionSettings,
+  settings: DialSettings,
   address: ServerAddress,
   timeoutMs: number,
 ): Promise<NatsConnection | DialFailure> {
@@ -58,7 +69,7 @@ export async function dial(
   }
 }
 
-function tlsOptions(settings: ConnectionSettings, address: ServerAddress): TlsOptions {
+function tlsOptions(settings: DialSettings, address: ServerAddress): TlsOptions {
   return {
     ...(settings.caCertificate === undefined ? {} : { ca: settings.caCertificate }),
     ...(settings.clientCertificate === undefined
@@ -71,11 +82,12 @@ function tlsOptions(settings: ConnectionSettings, address: ServerAddress): TlsOp
   };
 }
 
-function authenticationOptions({ authentication }: ConnectionSettings): ConnectionOptions {
+function authenticationOptions({ authentication }: DialSettings): ConnectionOptions {
   switch (authentication.kind) {
     case 'none':
       return {};
     case 'token':
+    case 'idToken':
       return { token: authentication.token };
     case 'userPassword':
       return { user: authentication.username, pass: authentication.password };
@@ -112,7 +124,7 @@ const ABSENT_CODES = new Set([
   'EPIPE',
 ]);
 
-async function explain(error: unknown, settings: ConnectionSettings, address: ServerAddress): Promise<DialFailure> {
+async function explain(error: unknown, settings: DialSettings, address: ServerAddress): Promise<DialFailure> {
   const server = `${address.host}:${String(address.port)}`;
   const failure = (code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure => ({
     code,
@@ -160,7 +172,7 @@ async function explain(error: unknown, settings: ConnectionSettings, address: Se
 
 /** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
 async function explainSilence(
-  settings: ConnectionSettings,
+  settings: DialSettings,
   address: ServerAddress,
   failure: (code: ErrorCode, reason: string, remedy: string, transient?: boolean) => DialFailure,
 ): Promise<DialFailure> {
@@ -185,6 +197,14 @@ async function explainSilence(
           'closed the connection after the TLS handshake, most likely since it does not trust the client certificate',
           "Check that the server's CA signed the client certificate.",
         );
+  }
+  const { authentication } = settings;
+  if (authentication.kind === 'idToken' && authentication.token.length > MAX_TOKEN_LENGTH) {
+    return failure(
+      'TooLarge',
+      `closed the connection when this step signed in, most likely since its max_control_line is too short for an ID token of ${String(authentication.token.length)} characters`,
+      'Set max_control_line: 32768 in the configuration of the server.',
+    );
   }
   return failure(
     'Unreachable',
@@ -229,12 +249,14 @@ function parseInfo(line: string): ServerInfo | undefined {
   }
 }
 
-function signInRemedy({ authentication }: ConnectionSettings): string {
+function signInRemedy({ authentication }: DialSettings): string {
   switch (authentication.kind) {
     case 'none':
       return 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.';
     case 'token':
       return 'Check the token of the service connection.';
+    case 'idToken':
+      return "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.";
     case 'userPassword':
       return 'Check the user name and password of the service connection.';
     case 'nkey':

@@ -1,13 +1,15 @@
+import type { NatsConnection } from 'nats';
 import type { Bus, Headers, OutgoingMessage, PubAck, StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import type { ConnectionSettings, ServerAddress } from '../connection.ts';
 import { TaskError } from '../errors.ts';
 import type { StepClock } from '../run.ts';
 import type { Agent } from '../agent.ts';
 import { CoreSubscription } from './coreSubscription.ts';
-import { dial, type DialFailure } from './dial.ts';
+import { dial, MAX_TOKEN_LENGTH, type DialFailure, type SignIn } from './dial.ts';
 import { apiErrorText, apiPrefix, API_ERROR, JetStreamApi, parseAnswer, type ApiError } from './jetStreamApi.ts';
 import { Link, toMsgHeaders } from './link.ts';
 import { corePublishGrants, deniedError, streamPublishGrants } from './permissions.ts';
+import { signInAfterRefusal, signInWith } from './signIn.ts';
 import { StreamReader } from './streamReader.ts';
 import { pause, unlessAborted } from './pause.ts';
 
@@ -40,6 +42,7 @@ export class NatsBus implements Bus {
   #announced: readonly ServerAddress[] = [];
   /** Once a link was encrypted, none without TLS may follow: whoever broke it might be waiting for the credentials. */
   #mustEncrypt = false;
+  #hasWarnedOfLength = false;
 
   constructor(settings: ConnectionSettings, clock: StepClock, log: Log) {
     this.#settings = settings;
@@ -109,12 +112,12 @@ export class NatsBus implements Bus {
   /** Tries every known server once, in order. */
   async #dialEach(until: number): Promise<Link | DialFailure[]> {
     const failures: DialFailure[] = [];
+    const signIn = await signInWith(this.#settings.authentication, this.#clock.signal);
+    // Asking for an ID token has its own retries; a broken link is worth more of them.
+    if ('code' in signIn) return [{ ...signIn, transient: signIn.transient && this.#link !== undefined }];
+    if (signIn.kind === 'idToken') this.#checkLength(signIn.token);
     for (const address of [...this.#settings.servers, ...this.#announced]) {
-      const result = await dial(
-        this.#settings,
-        { ...address, tls: address.tls || this.#mustEncrypt },
-        Math.max(1, until - Date.now()),
-      );
+      const result = await this.#dial(address, signIn, until);
       if ('code' in result) {
         failures.push(result);
         continue;
@@ -124,6 +127,27 @@ export class NatsBus implements Bus {
       return link;
     }
     return failures;
+  }
+
+  async #dial(address: ServerAddress, signIn: SignIn, until: number): Promise<NatsConnection | DialFailure> {
+    const dialWith = (authentication: SignIn) =>
+      dial(
+        { ...this.#settings, authentication },
+        { ...address, tls: address.tls || this.#mustEncrypt },
+        Math.max(1, until - Date.now()),
+      );
+    const result = await dialWith(signIn);
+    if (!('code' in result) || result.code !== 'Denied') return result;
+    const newer = await signInAfterRefusal(this.#settings.authentication, signIn, this.#clock.signal);
+    return newer === undefined ? result : dialWith(newer);
+  }
+
+  #checkLength(token: string): void {
+    if (token.length <= MAX_TOKEN_LENGTH || this.#hasWarnedOfLength) return;
+    this.#hasWarnedOfLength = true;
+    this.#log.warning(
+      `The ID token of this run has ${String(token.length)} characters, more than a NATS server takes by default. Set max_control_line: 32768 in the configuration of the server if it does not answer.`,
+    );
   }
 
   #adopt(link: Link): void {
@@ -256,6 +280,8 @@ export class NatsBus implements Bus {
   }
 
   async close(): Promise<void> {
+    const { authentication } = this.#settings;
+    if (authentication.kind === 'oidc') authentication.idToken.close();
     await this.#link?.close();
   }
 }

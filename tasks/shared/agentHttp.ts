@@ -1,0 +1,183 @@
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
+import { isIP, type Socket } from 'node:net';
+import tls from 'node:tls';
+import vm from 'node:vm';
+import type { Agent } from './agent.ts';
+import { reasonOf } from './errors.ts';
+import type { Fields } from './fields.ts';
+import { quoted } from './safeText.ts';
+import { maskSecret } from './secrets.ts';
+
+const MAX_ANSWER_BYTES = 256 * 1_024;
+/** A bypass list is a dozen short expressions; one with nested repetition must not stop the step. */
+const BYPASS_LIST_MS = 250;
+
+/** How this agent reaches a server over HTTP: its administrator's proxy and certificate authority. */
+export interface HttpRoute {
+  /** Undefined: directly. */
+  readonly proxy: { readonly url: URL; /** Of `Proxy-Authorization`. */ readonly authorization?: string } | undefined;
+  readonly tls: { readonly ca?: string[]; readonly rejectUnauthorized: boolean };
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** The server's clock, in milliseconds since the epoch; undefined when it did not tell. */
+  readonly date: number | undefined;
+  readonly body: string;
+}
+
+/** The proxy answered, and not with a tunnel. */
+export class ProxyRefusal extends Error {
+  constructor(
+    readonly proxy: string,
+    readonly status: number,
+  ) {
+    super(`the proxy ${proxy} answered with HTTP status ${String(status)}`);
+  }
+}
+
+/** Reads the agent's route to a server from its variables `Agent.Proxy…`, `Agent.CAInfo` and `Agent.SkipCertValidation`. */
+export function readHttpRoute(agent: Agent, fields: Fields, server: URL): HttpRoute {
+  const ca = readAuthority(agent, fields);
+  return {
+    proxy: readProxy(agent, fields, server),
+    tls: {
+      // A list replaces the authorities Node trusts, so they are named as well.
+      ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] }),
+      rejectUnauthorized: agent.variable('Agent.SkipCertValidation')?.toLowerCase() !== 'true',
+    },
+  };
+}
+
+function readAuthority(agent: Agent, fields: Fields): string | undefined {
+  const file = agent.variable('Agent.CAInfo');
+  if (file === undefined) return undefined;
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    fields.problem(`Agent.CAInfo: the agent's file of certificate authorities cannot be read (${reasonOf(error)}).`);
+    return undefined;
+  }
+}
+
+function readProxy(agent: Agent, fields: Fields, server: URL): HttpRoute['proxy'] {
+  const password = agent.variable('Agent.ProxyPassword') ?? '';
+  if (password !== '') maskSecret(agent, password);
+  const text = agent.variable('Agent.ProxyUrl');
+  if (text === undefined || isBypassed(agent, server)) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
+    fields.problem("Agent.ProxyUrl: the URL of the agent's proxy is not one of http:// or https://.");
+    return undefined;
+  }
+  const user = agent.variable('Agent.ProxyUsername');
+  if (user === undefined) return { url };
+  const credentials = Buffer.from(`${user}:${password}`).toString('base64');
+  maskSecret(agent, credentials);
+  return { url, authorization: `Basic ${credentials}` };
+}
+
+/** Whether the agent's bypass list names a server. The agent matches `scheme://host[:port]`, ignoring case. */
+function isBypassed(agent: Agent, server: URL): boolean {
+  const text = agent.variable('Agent.ProxyBypassList');
+  const patterns = text === undefined ? [] : parseList(text);
+  if (patterns === undefined) agent.warning('Agent.ProxyBypassList is ignored: it is no JSON array of texts.');
+  return (patterns ?? []).some((pattern) => {
+    try {
+      const matches = () => new RegExp(pattern, 'i').test(server.origin);
+      // A timeout of node:vm interrupts even a regular expression.
+      return vm.runInNewContext('matches()', { matches }, { timeout: BYPASS_LIST_MS }) as boolean;
+    } catch (error) {
+      agent.warning(`The entry ${quoted(pattern)} of Agent.ProxyBypassList is ignored: ${reasonOf(error)}.`);
+      return false;
+    }
+  });
+}
+
+function parseList(json: string): string[] | undefined {
+  try {
+    const list: unknown = JSON.parse(json);
+    return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Posts a JSON text and reads the answer, up to 256 KiB. Redirects are not followed: they would take the authorization
+ * to another server.
+ * @throws whatever Node reports, {@link ProxyRefusal}, or the signal's AbortError
+ */
+export async function postJson(
+  url: URL,
+  route: HttpRoute,
+  headers: Readonly<Record<string, string>>,
+  json: string,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
+  const tunnel = route.proxy === undefined ? undefined : await openTunnel(url, route, signal);
+  const request = (url.protocol === 'https:' ? https : http).request(url, {
+    method: 'POST',
+    headers: { accept: 'application/json', 'content-type': 'application/json', ...headers },
+    signal,
+    ...route.tls,
+    ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
+  });
+  const answered = new Promise<http.IncomingMessage>((resolve, reject) => {
+    request.once('response', resolve);
+    request.on('error', reject);
+  });
+  tunnel?.on('error', (error) => request.destroy(error));
+  request.end(json);
+  const answer = await answered;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${String(MAX_ANSWER_BYTES)} bytes`);
+    chunks.push(chunk);
+  }
+  const date = Date.parse(answer.headers.date ?? '');
+  return {
+    status: answer.statusCode ?? 0,
+    date: Number.isNaN(date) ? undefined : date,
+    body: Buffer.concat(chunks).toString(),
+  };
+}
+
+/** A connection to the server through the proxy (HTTP CONNECT, RFC 9110 9.3.6). */
+function openTunnel(url: URL, { proxy, ...route }: HttpRoute, signal: AbortSignal): Promise<Socket> {
+  if (proxy === undefined) throw new TypeError('There is no proxy.');
+  const target = `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
+  const request = (proxy.url.protocol === 'https:' ? https : http).request(proxy.url, {
+    method: 'CONNECT',
+    path: target,
+    headers: {
+      host: target,
+      ...(proxy.authorization === undefined ? {} : { 'proxy-authorization': proxy.authorization }),
+    },
+    agent: false,
+    signal,
+    ...route.tls,
+  });
+  return new Promise((resolve, reject) => {
+    request.once('connect', ({ statusCode = 0 }, socket: Socket) => {
+      if (statusCode === 200) {
+        resolve(socket);
+        return;
+      }
+      socket.destroy();
+      reject(new ProxyRefusal(proxy.url.host, statusCode));
+    });
+    request.on('error', reject);
+    request.end();
+  });
+}
+
+function secured(tunnel: Socket, url: URL, route: HttpRoute): Socket {
+  if (url.protocol !== 'https:') return tunnel;
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  return tls.connect({ socket: tunnel, host, ...(isIP(host) === 0 ? { servername: host } : {}), ...route.tls });
+}
