@@ -159,6 +159,10 @@ function parseServer(text: string, tls: boolean | undefined, where: string, fiel
     problem('there is a user or password. Put them into the fields of the authentication scheme instead.');
     return;
   }
+  if (authority.includes(',')) {
+    problem('there is more than one server. Put the others into its field servers.');
+    return;
+  }
   if (!URL.canParse(`http://${authority}`)) {
     problem('there is no valid host and port.');
     return;
