@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import type { Bus, OutgoingMessage, PubAck } from '../shared/bus.ts';
+import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult } from '../shared/bus.ts';
 import type { Contract } from '../shared/contract.ts';
 import { describeProblems } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
@@ -119,12 +119,33 @@ export async function publishEvent(
     traceparent: request.traceparent,
   });
   const message: OutgoingMessage = signingKey === undefined ? plain : signMessage(plain, signingKey, new Date(sentAt));
-  const ack =
-    request.delivery === 'jetStream'
-      ? await bus.publishToStream(message, request.expectedStream, clock.signal)
-      : undefined;
-  if (request.delivery === 'core') await bus.publishCore(message, clock.signal);
-  return { event, sentAt, confirmedAt: clock.now(), ack };
+  const { error, last } = await send(request, [[message]], bus, () => {}, clock);
+  if (error !== undefined) throw unconfirmed(error, request.subject);
+  return { event, sentAt, confirmedAt: clock.now(), ack: last };
+}
+
+function send(
+  request: PublishRequest,
+  messages: Chunks,
+  bus: Bus,
+  onProgress: (confirmed: number) => void,
+  clock: StepClock,
+): Promise<PublishResult> {
+  return request.delivery === 'jetStream'
+    ? bus.publishToStream(messages, request.expectedStream, onProgress, clock.signal)
+    : bus.publishCore(messages, onProgress, clock.signal);
+}
+
+/** What it means for the user that an event in flight was not confirmed. */
+function unconfirmed(error: unknown, subject: string): unknown {
+  if (!(error instanceof TaskError) || (error.code !== 'Timeout' && error.code !== 'ConnectionLost')) return error;
+  const remedy =
+    'Whether it was stored is not known. Run the step again: it sends the same message id, so a stored event is not doubled within the duplicate window of the stream.';
+  const problem =
+    error.code === 'Timeout'
+      ? `The event on "${subject}" was not confirmed within the timeout.`
+      : `The event on "${subject}" was not confirmed. ${error.problem}`;
+  return new TaskError(error.code, problem, remedy, { cause: error });
 }
 
 /** SHA-256 of a payload, in hexadecimal: what a receipt shows in its place. */

@@ -34,6 +34,8 @@ export interface Agent {
   debug(text: string): void;
   /** As {@link info}, and as a warning of the step. */
   warning(text: string): void;
+  /** Shows how far the step is: 0 to 100. */
+  progress(percent: number, text: string): void;
   /** Ends the step: the only call that decides its result. `message` becomes the step's error where the result is Failed. */
   complete(result: StepResult, message: string): void;
 }

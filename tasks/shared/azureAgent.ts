@@ -34,6 +34,9 @@ export function azureAgent(): Agent {
     warning: (text) => {
       tl.command('task.logissue', { type: 'warning' }, safeText(text));
     },
+    progress: (percent, text) => {
+      tl.command('task.setprogress', { value: String(percent) }, safeText(text));
+    },
     complete: (result, message) => {
       const text = safeText(message);
       if (result === 'Failed') tl.command('task.logissue', { type: 'error' }, text);

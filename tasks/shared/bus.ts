@@ -69,12 +69,52 @@ export interface Subscription {
   stop(): Promise<void>;
 }
 
+/** Messages in the order of sending, some at a time. */
+export type Chunks = Iterable<readonly OutgoingMessage[]> | AsyncIterable<readonly OutgoingMessage[]>;
+
+/** What became of messages. Positions count from 1, in the order of sending. */
+export interface PublishResult {
+  readonly sent: number;
+  /** Acknowledged by the stream, duplicates included; for core NATS, taken by the server. */
+  readonly confirmed: number;
+  readonly duplicates: number;
+  /** The acknowledgement of the last message that has none missing before it. */
+  readonly last: PubAck | undefined;
+  /** Sent, but not known to be stored: ranges with both ends. */
+  readonly unconfirmed: readonly (readonly [from: number, to: number])[];
+  /** Messages stored before their predecessors, as the acknowledged sequences show; the first few are named. */
+  readonly outOfOrder: { readonly count: number; readonly positions: readonly number[] };
+  /** What ended it early; undefined when all was sent and confirmed. */
+  readonly error: unknown;
+}
+
+/** The one reply to a request. */
+export interface ReceivedReply {
+  readonly headers: ReadonlyMap<string, readonly string[]>;
+  readonly payload: Uint8Array;
+}
+
 /** What the tasks need from the messaging system. Every method fails with a `TaskError`, or with the signal's reason. */
 export interface Bus {
-  /** Publishes to the stream that captures the subject and waits for its acknowledgement; retried with the same message id until the signal. */
-  publishToStream(message: OutgoingMessage, expectedStream: string | undefined, signal: AbortSignal): Promise<PubAck>;
-  /** Publishes and returns once the server has taken the message. It proves nothing about receivers. */
-  publishCore(message: OutgoingMessage, signal: AbortSignal): Promise<void>;
+  /**
+   * Publishes to the stream that captures the subject, in order and each message stored once: what stays unconfirmed is
+   * sent again, with the same message ids, until the signal. Never rejects for what happens to messages.
+   */
+  publishToStream(
+    messages: Chunks,
+    expectedStream: string | undefined,
+    onProgress: (confirmed: number) => void,
+    signal: AbortSignal,
+  ): Promise<PublishResult>;
+  /**
+   * Publishes to core NATS and returns once the server has taken all messages, which proves nothing about receivers.
+   * What was under way when a link broke is sent again, so it may arrive twice. Never rejects for what happens to messages.
+   */
+  publishCore(messages: Chunks, onProgress: (confirmed: number) => void, signal: AbortSignal): Promise<PublishResult>;
+  /** Publishes a request and waits for one reply. It is never sent twice, since the receiver might act twice. */
+  request(message: OutgoingMessage, signal: AbortSignal): Promise<ReceivedReply>;
+  /** Throws `TooLarge` when the server does not take a message of this size. */
+  checkSize(message: OutgoingMessage): void;
   /** Reads a stream with a consumer of its own. Resolves once reading has begun. */
   readStream(source: StreamSource, events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription>;
   /** Subscribes to core NATS subjects. Resolves once the server knows the subscription. */

@@ -128,3 +128,19 @@ export function isTransient(answer: ApiAnswer<unknown>): boolean {
 export function apiErrorText(error: ApiError): string {
   return `${error.description} (JetStream error ${String(error.err_code)})`;
 }
+
+export function noStreamError(subject: string): TaskError {
+  return new TaskError(
+    'NoStream',
+    `No stream captures the subject "${subject}".`,
+    'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.',
+  );
+}
+
+export function jetStreamOffError(link: Link): TaskError {
+  return new TaskError(
+    'NoStream',
+    `JetStream is not enabled for this user on ${link.server}, so there is no stream to use.`,
+    'Enable JetStream for the server and the account, or set delivery to core.',
+  );
+}

@@ -1,14 +1,5 @@
-import {
-  ErrorCode,
-  Events,
-  headers as newHeaders,
-  type Msg,
-  type MsgHdrs,
-  type NatsConnection,
-  type Status,
-} from 'nats';
+import { ErrorCode, Events, type Msg, type MsgHdrs, type NatsConnection, type Status } from 'nats';
 import type { ServerAddress } from '../connection.ts';
-import type { Headers } from '../bus.ts';
 
 /** How one request ended. */
 export type Reply =
@@ -131,11 +122,4 @@ export class Link {
     this.#violations.push(violation);
     for (const listener of this.#violationListeners) listener(violation);
   }
-}
-
-/** Headers in the library's form. Throws its error where a name or value cannot be sent. */
-export function toMsgHeaders(list: Headers): MsgHdrs {
-  const result = newHeaders();
-  for (const [name, value] of list) result.append(name, value);
-  return result;
 }

@@ -1,14 +1,23 @@
 import type { NatsConnection } from 'nats';
-import type { Bus, Headers, OutgoingMessage, PubAck, StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
+import type {
+  Bus,
+  Chunks,
+  OutgoingMessage,
+  PublishResult,
+  ReceivedReply,
+  StreamSource,
+  Subscription,
+  SubscriptionEvents,
+} from '../bus.ts';
 import type { ConnectionSettings, ServerAddress } from '../connection.ts';
 import { TaskError } from '../errors.ts';
 import type { StepClock } from '../run.ts';
 import type { Agent } from '../agent.ts';
 import { CoreSubscription } from './coreSubscription.ts';
 import { dial, MAX_TOKEN_LENGTH, type DialFailure, type SignIn } from './dial.ts';
-import { apiErrorText, apiPrefix, API_ERROR, JetStreamApi, parseAnswer, type ApiError } from './jetStreamApi.ts';
-import { Link, toMsgHeaders } from './link.ts';
-import { corePublishGrants, deniedError, streamPublishGrants } from './permissions.ts';
+import { apiPrefix, JetStreamApi } from './jetStreamApi.ts';
+import { Link } from './link.ts';
+import { checkSize, publishCore, publishToStream, sendRequest } from './publish.ts';
 import { signInAfterRefusal, signInWith } from './signIn.ts';
 import { StreamReader } from './streamReader.ts';
 import { pause, unlessAborted } from './pause.ts';
@@ -18,10 +27,6 @@ const FIRST_CONNECTION_MS = 30_000;
 /** A broken link: how long refusals to sign in again are taken for a passing fault. */
 const SIGN_IN_AGAIN_MS = 30_000;
 const RETRY_PAUSE_MS = 250;
-const ACK_TIMEOUT_MS = 5_000;
-/** How long "nobody answers on this subject" may be a stream that is electing its leader. */
-const LEADER_ELECTION_MS = 10_000;
-const FLUSH_TIMEOUT_MS = 5_000;
 
 type Log = Pick<Agent, 'info' | 'warning' | 'debug'>;
 
@@ -48,6 +53,10 @@ export class NatsBus implements Bus {
     this.#settings = settings;
     this.#clock = clock;
     this.#log = log;
+  }
+
+  get isLinkUp(): boolean {
+    return this.#link?.isClosed === false;
   }
 
   get inboxPrefix(): string {
@@ -177,90 +186,25 @@ export class NatsBus implements Bus {
     }
   }
 
-  async publishToStream(
-    message: OutgoingMessage,
+  publishToStream(
+    messages: Chunks,
     expectedStream: string | undefined,
+    onProgress: (confirmed: number) => void,
     signal: AbortSignal,
-  ): Promise<PubAck> {
-    const grants = streamPublishGrants(message.subject, this.inboxPrefix);
-    const headers = toMsgHeaders(
-      expectedStream === undefined ? message.headers : [...message.headers, ['Nats-Expected-Stream', expectedStream]],
-    );
-    let silentSince: number | undefined;
-    let lastLink: Link | undefined;
-    for (;;) {
-      const link = await this.liveLink(signal).catch((reason: unknown) => {
-        throw publishInterrupted(reason, message.subject, true);
-      });
-      if (link !== lastLink) checkSize(message, link);
-      lastLink = link;
-      const reply = await unlessAborted(
-        link.request(message.subject, message.payload, ACK_TIMEOUT_MS, headers),
-        signal,
-      ).catch((reason: unknown) => {
-        throw publishInterrupted(reason, message.subject, false);
-      });
-      if (reply.kind === 'denied') throw deniedError(reply.violation.operation, reply.violation.subject, grants);
-      if (reply.kind === 'reply') {
-        const answer = parseAnswer<{ stream: string; seq: number; duplicate?: boolean }>(reply.message.data);
-        if (answer.kind === 'ok' && typeof answer.response.stream === 'string') {
-          return {
-            stream: answer.response.stream,
-            sequence: answer.response.seq,
-            duplicate: answer.response.duplicate === true,
-          };
-        }
-        if (answer.kind === 'apiError') throw refusedByStream(answer.error, message.subject, expectedStream);
-        throw new TaskError(
-          'NoStream',
-          `The answer on "${message.subject}" does not come from a stream: a subscriber replied instead.`,
-          'Create a stream that captures the subject, or set delivery to core.',
-        );
-      }
-      if (reply.kind === 'lost') continue;
-      // Nobody answers: no stream captures the subject, or its leader is being elected.
-      silentSince ??= Date.now();
-      const state = await this.#streamState(link, message.subject);
-      if (
-        state === 'none' ||
-        (reply.kind === 'noResponders' && state === 'unknown' && Date.now() - silentSince > LEADER_ELECTION_MS)
-      ) {
-        throw noStreamError(message.subject);
-      }
-      if (state === 'off') throw jetStreamOffError(link);
-      await pause(RETRY_PAUSE_MS, signal).catch((reason: unknown) => {
-        throw publishInterrupted(reason, message.subject, false);
-      });
-    }
+  ): Promise<PublishResult> {
+    return publishToStream(this, messages, expectedStream, onProgress, signal);
   }
 
-  /** Whether a stream captures the subject, as far as this user may know. */
-  async #streamState(link: Link, subject: string): Promise<'some' | 'none' | 'off' | 'unknown'> {
-    const names = await this.api(link).streamNames(subject);
-    if (names.kind === 'ok') return (names.response.streams ?? []).length > 0 ? 'some' : 'none';
-    if (names.kind === 'apiError' && names.error.err_code === API_ERROR.notEnabledForAccount) return 'off';
-    if (names.kind === 'noResponders' && link.connection.info?.jetstream !== true) return 'off';
-    return 'unknown';
+  publishCore(messages: Chunks, onProgress: (confirmed: number) => void, signal: AbortSignal): Promise<PublishResult> {
+    return publishCore(this, messages, onProgress, signal);
   }
 
-  async publishCore(message: OutgoingMessage, signal: AbortSignal): Promise<void> {
-    const headers = toMsgHeaders(message.headers);
-    for (;;) {
-      const link = await this.liveLink(signal).catch((reason: unknown) => {
-        throw publishInterrupted(reason, message.subject, true);
-      });
-      checkSize(message, link);
-      link.connection.publish(message.subject, message.payload, { headers });
-      const violations = await unlessAborted(link.flush(FLUSH_TIMEOUT_MS), signal).catch((reason: unknown) => {
-        throw publishInterrupted(reason, message.subject, false);
-      });
-      if (violations !== undefined) {
-        const denied = violations.find(({ subject }) => subject === message.subject);
-        if (denied !== undefined) throw deniedError('publish', message.subject, corePublishGrants(message.subject));
-        return;
-      }
-      await link.close('the server did not answer');
-    }
+  request(message: OutgoingMessage, signal: AbortSignal): Promise<ReceivedReply> {
+    return sendRequest(this, message, signal);
+  }
+
+  checkSize(message: OutgoingMessage): void {
+    if (this.#link !== undefined) checkSize(message, this.#link);
   }
 
   async readStream(source: StreamSource, events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription> {
@@ -300,92 +244,5 @@ function connectError(failures: readonly DialFailure[], settings: ConnectionSett
     worst.code,
     `Cannot connect to NATS: ${failures.map(({ reason }) => reason).join('; ')}.`,
     worst.remedy,
-  );
-}
-
-/** What the end of the step means for a publish in flight. */
-function publishInterrupted(reason: unknown, subject: string, linkDown: boolean): unknown {
-  if (!(reason instanceof TaskError) || reason.code !== 'Timeout') return reason;
-  const remedy =
-    'Whether the event was stored is not known. Run the step again: it sends the same message id, so a stored event is not doubled within the duplicate window of the stream.';
-  return linkDown
-    ? new TaskError(
-        'ConnectionLost',
-        `The link to the server broke before the event on "${subject}" was confirmed, and did not come back within the timeout.`,
-        remedy,
-      )
-    : new TaskError('Timeout', `The event on "${subject}" was not confirmed within the timeout.`, remedy);
-}
-
-/** Bytes a message takes: the server counts its encoded headers as well. */
-function checkSize(message: OutgoingMessage, link: Link): void {
-  const limit = link.connection.info?.max_payload;
-  const size = encodedSize(message.headers) + message.payload.length;
-  if (limit !== undefined && size > limit) {
-    throw new TaskError(
-      'TooLarge',
-      `The event has ${String(size)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`,
-      'Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
-    );
-  }
-}
-
-function encodedSize(headers: Headers): number {
-  return headers.reduce(
-    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value) + ': \r\n'.length,
-    'NATS/1.0\r\n\r\n'.length,
-  );
-}
-
-function refusedByStream(error: ApiError, subject: string, expectedStream: string | undefined): TaskError {
-  switch (error.err_code) {
-    case API_ERROR.wrongStream:
-      return new TaskError(
-        'Conflict',
-        `The subject "${subject}" is not captured by the stream "${expectedStream ?? ''}" but by another one.`,
-        'Correct the input "stream", or leave it empty.',
-      );
-    case API_ERROR.wrongLastSequence:
-    case API_ERROR.wrongLastMessageId:
-      return new TaskError(
-        'Conflict',
-        `The stream did not take the event: ${apiErrorText(error)}.`,
-        'Another event was stored in between.',
-      );
-    case API_ERROR.messageTooLarge:
-    case API_ERROR.headersTooLarge:
-      return new TaskError(
-        'TooLarge',
-        `The stream did not take the event: ${apiErrorText(error)}.`,
-        'Make the event smaller, or raise max_msg_size of the stream.',
-      );
-    case API_ERROR.notEnabledForAccount:
-      return new TaskError(
-        'NoStream',
-        'JetStream is not enabled for the account of this user.',
-        'Enable it, or set delivery to core.',
-      );
-    default:
-      return new TaskError(
-        'StreamRefused',
-        `The stream did not take the event: ${apiErrorText(error)}.`,
-        'Check the limits of the stream (max_msgs, max_bytes, max_msgs_per_subject with discard new) and of its account.',
-      );
-  }
-}
-
-export function noStreamError(subject: string): TaskError {
-  return new TaskError(
-    'NoStream',
-    `No stream captures the subject "${subject}".`,
-    'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.',
-  );
-}
-
-export function jetStreamOffError(link: Link): TaskError {
-  return new TaskError(
-    'NoStream',
-    `JetStream is not enabled for this user on ${link.server}, so there is no stream to use.`,
-    'Enable JetStream for the server and the account, or set delivery to core.',
   );
 }

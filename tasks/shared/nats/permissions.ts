@@ -22,6 +22,11 @@ export function streamPublishGrants(subject: string, inboxPrefix: string): Grant
   };
 }
 
+/** Publishing a request: the reply comes back to an inbox. */
+export function requestGrants(subject: string, inboxPrefix: string): Grants {
+  return { publish: [subject], subscribe: [`${inboxPrefix}.>`] };
+}
+
 /** Waiting on core NATS. */
 export function coreWaitGrants(subjects: readonly string[]): Grants {
   return { publish: [], subscribe: subjects };

@@ -46,12 +46,13 @@ class NatsMessage implements ReceivedMessage {
 
   /** Read when first asked for: a backlog that is matched by subject alone needs none. */
   get headers(): ReadonlyMap<string, readonly string[]> {
-    this.#headers ??= lowerCased(this.#message);
+    this.#headers ??= lowerCasedHeaders(this.#message);
     return this.#headers;
   }
 }
 
-function lowerCased(message: Msg): ReadonlyMap<string, readonly string[]> {
+/** A message's headers by lower-case name. */
+export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
   const headers = new Map<string, string[]>();
   for (const [name, values] of message.headers ?? []) {
     const key = name.toLowerCase();

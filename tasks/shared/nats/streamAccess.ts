@@ -2,9 +2,17 @@ import type { ConsumerConfig, StreamInfo } from 'nats';
 import type { StreamSource } from '../bus.ts';
 import { TaskError } from '../errors.ts';
 import { covers, overlap, withoutCovered } from '../subject.ts';
-import { apiErrorText, API_ERROR, isTransient, type ApiAnswer, type ApiError } from './jetStreamApi.ts';
+import {
+  API_ERROR,
+  apiErrorText,
+  isTransient,
+  jetStreamOffError,
+  noStreamError,
+  type ApiAnswer,
+  type ApiError,
+} from './jetStreamApi.ts';
 import type { Link, Violation } from './link.ts';
-import { jetStreamOffError, noStreamError, type NatsBus } from './natsBus.ts';
+import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
 import { deniedError, streamWaitGrants } from './permissions.ts';
 
