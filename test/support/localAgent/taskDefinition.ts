@@ -1,0 +1,152 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+/** The parts of a task.json that the agent acts on. */
+export interface TaskDefinition {
+  readonly name: string;
+  readonly friendlyName?: string;
+  readonly description?: string;
+  readonly author?: string;
+  readonly helpUrl?: string;
+  readonly helpMarkDown?: string;
+  readonly version: {
+    readonly Major: number | string;
+    readonly Minor: number | string;
+    readonly Patch: number | string;
+  };
+  readonly minimumAgentVersion?: string;
+  readonly inputs?: readonly TaskInput[];
+  readonly outputVariables?: readonly { readonly name: string }[];
+  readonly restrictions?: {
+    readonly commands?: { readonly mode?: string };
+    readonly settableVariables?: { readonly allowed?: readonly string[] };
+  };
+  readonly execution?: Readonly<Record<string, { readonly target: string; readonly workingDirectory?: string }>>;
+}
+
+export interface TaskInput {
+  readonly name: string;
+  readonly type: string;
+  readonly defaultValue?: string | boolean;
+  readonly aliases?: readonly string[];
+}
+
+/** A task and the folder its files are in. */
+export interface InstalledTask {
+  readonly definition: TaskDefinition;
+  readonly folder: string;
+}
+
+export type Handler = 'Node24' | 'Node20_1';
+
+/** Handlers in the order the agent prefers them, with the first agent that knows each. */
+const HANDLERS: readonly { readonly handler: Handler; readonly since: string }[] = [
+  { handler: 'Node24', since: '4.265.0' },
+  { handler: 'Node20_1', since: '3.230.2' },
+];
+
+/** Where an extension keeps its tasks: a folder each, or a folder for each major version below that. */
+function* taskFolders(extension: string): Generator<string> {
+  for (const entry of readdirSync(extension, { withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    const folder = path.join(extension, entry.name);
+    yield folder;
+    for (const version of readdirSync(folder, { withFileTypes: true })) {
+      if (version.isDirectory()) yield path.join(folder, version.name);
+    }
+  }
+}
+
+/**
+ * Finds a task as YAML names it.
+ * @param extension folder of an unpacked extension
+ * @param reference `name@major`
+ * @throws Error when the extension has no such task, as the service refuses such a pipeline
+ */
+export function findTask(extension: string, reference: string): InstalledTask {
+  const [name, major] = reference.split('@');
+  for (const folder of taskFolders(extension)) {
+    const file = path.join(folder, 'task.json');
+    if (!existsSync(file)) continue;
+    const definition = JSON.parse(readFileSync(file, 'utf8')) as TaskDefinition;
+    if (definition.name === name && String(definition.version.Major) === major) return { definition, folder };
+  }
+  throw new Error(`A task is missing. The pipeline references a task called '${reference}'. Looked in ${extension}.`);
+}
+
+/** Compares dotted version numbers: negative when a is the older one. */
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [a, b].map((version) => version.split('.').map(Number)) as [number[], number[]];
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** The handler an agent of this version, with these Node binaries, runs the task by; undefined when it has none for it. */
+export function chooseHandler(
+  definition: TaskDefinition,
+  agentVersion: string,
+  nodes: Readonly<Partial<Record<Handler, string>>>,
+): { readonly node: string; readonly target: string; readonly workingDirectory: string | undefined } | undefined {
+  for (const { handler, since } of HANDLERS) {
+    const data = definition.execution?.[handler];
+    const node = nodes[handler];
+    if (data && node && compareVersions(agentVersion, since) >= 0) {
+      return { node, target: data.target, workingDirectory: data.workingDirectory };
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The Node binary of a major version, as the agent brings one for each handler: from the npm package `node-<major>-linux-x64`,
+ * or the running one where it is of that version.
+ * @throws Error when this machine has neither
+ */
+export function nodeBinary(major: '20' | '24'): string {
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`node-${major}-linux-x64/package.json`);
+    return path.join(path.dirname(manifest), 'bin', 'node');
+  } catch {
+    if (process.versions.node.startsWith(`${major}.`)) return process.execPath;
+    throw new Error(
+      `No Node ${major} here: the package node-${major}-linux-x64 is not installed and Node ${process.versions.node} is running.`,
+    );
+  }
+}
+
+/** What the agent writes into the log ahead of a task. */
+export function describe({ name, friendlyName, description, version, author, ...help }: TaskDefinition): string[] {
+  const rule = '='.repeat(78);
+  return [
+    rule,
+    `Task         : ${friendlyName ?? name}`,
+    `Description  : ${description ?? ''}`,
+    `Version      : ${version.Major}.${version.Minor}.${version.Patch}`,
+    `Author       : ${author ?? ''}`,
+    `Help         : ${help.helpUrl ?? help.helpMarkDown ?? ''}`,
+    rule,
+  ];
+}
+
+/**
+ * The task's inputs: values of the step, given by name or alias, over the defaults of task.json.
+ * @throws Error for an input the task does not have. (The service lets it pass; here it is a mistake of a test or an example.)
+ */
+export function inputsOf(
+  { name, inputs = [] }: TaskDefinition,
+  given: Readonly<Record<string, string>>,
+): Map<string, string> {
+  const values = new Map(inputs.map((input) => [input.name, String(input.defaultValue ?? '')]));
+  for (const [key, value] of Object.entries(given)) {
+    const spellings = ({ name, aliases = [] }: TaskInput): string[] =>
+      [name, ...aliases].map((text) => text.toLowerCase());
+    const input = inputs.find((known) => spellings(known).includes(key.toLowerCase()));
+    if (!input) throw new Error(`The task ${name} has no input "${key}".`);
+    values.set(input.name, value);
+  }
+  return values;
+}

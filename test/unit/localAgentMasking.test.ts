@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { SecretMasker } from '../support/localAgent/secretMasker.ts';
+
+function maskerOf(...values: string[]): SecretMasker {
+  const masker = new SecretMasker();
+  values.forEach((value) => {
+    masker.add(value);
+  });
+  return masker;
+}
+
+describe('the masking of a log', () => {
+  it('replaces a secret wherever it stands, and everything that looks like it', () => {
+    assert.equal(maskerOf('nats').mask('nats://host: user nats, subject natsy'), '***://host: user ***, subject ***y');
+  });
+
+  it('finds a value JSON-escaped and URI-escaped', () => {
+    const masker = maskerOf('p"a/s\ts!');
+    assert.equal(masker.mask(JSON.stringify({ password: 'p"a/s\ts!' })), '{"password":"***"}');
+    assert.equal(masker.mask('?password=p%22a%2Fs%09s%21'), '?password=***');
+  });
+
+  it('does not find a value in base64, unless it is a secret variable of the job', () => {
+    const encoded = Buffer.from('opensesame').toString('base64');
+    const masker = maskerOf('opensesame');
+    assert.equal(masker.mask(encoded), encoded);
+    masker.addVariable('opensesame');
+    assert.equal(masker.mask(encoded), '***');
+  });
+
+  it('finds a secret variable trimmed, without its quotes, and as a logging command escapes it', () => {
+    const masker = new SecretMasker();
+    masker.addVariable(' padded-secret ');
+    masker.addVariable(`'quoted-secret'`);
+    masker.addVariable('50%\noff');
+    assert.equal(masker.mask('padded-secret quoted-secret 50%AZP25%0Aoff'), '*** *** ***');
+  });
+
+  it('masks a value of several lines only as a whole', () => {
+    const pem = '-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----';
+    const masker = maskerOf(pem);
+    assert.equal(masker.mask(`key: ${pem}`), 'key: ***');
+    assert.equal(masker.mask(JSON.stringify(pem)), '"***"');
+    assert.equal(masker.mask('bad line MIIEvQ'), 'bad line MIIEvQ');
+  });
+
+  it('writes one mask for secrets that overlap or touch', () => {
+    assert.equal(maskerOf('abcd', 'cdef', 'gh').mask('xabcdefghy'), 'x***y');
+  });
+
+  it('hides the password in a URL', () => {
+    assert.equal(new SecretMasker().mask('nats://user:hush@host:4222'), 'nats://user:***@host:4222');
+  });
+
+  it('masks authorization parameters except those the agent shows', () => {
+    const masker = new SecretMasker();
+    masker.addParameter('apitoken', 'token-value');
+    masker.addParameter('Scope', 'scope-value');
+    assert.equal(masker.mask('token-value scope-value'), '*** scope-value');
+  });
+});
