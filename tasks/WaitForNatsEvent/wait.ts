@@ -223,6 +223,8 @@ class Wait implements SubscriptionEvents {
   }
 
   #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
+    // Connecting is not idleness.
+    this.#lastEventAt = this.clock.now();
     return setInterval(
       () => {
         if (this.#downSince !== undefined || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
