@@ -51,21 +51,21 @@ function organizationOf(collection: string): string {
   if (!URL.canParse(collection)) return '';
   const { hostname, pathname } = new URL(collection);
   if (hostname.endsWith('.visualstudio.com')) return hostname.split('.')[0] ?? '';
-  return decodeURIComponent(pathname.split('/').filter(Boolean).at(-1) ?? hostname);
+  return decodeSafely(decodeURIComponent, pathname.split('/').filter(Boolean).at(-1) ?? hostname);
 }
 
 function sourceOf(collection: string, project: string, definitionId: string | undefined): string {
   // Outside a pipeline, as in a local run, there is nothing to link to; a source must not be empty.
   if (collection === '' || project === '') return 'urn:azure-pipelines:unknown';
-  const base = encodeURI(decodeSafely(collection)).replace(/\/*$/, '/');
+  const base = encodeURI(decodeSafely(decodeURI, collection)).replace(/\/*$/, '/');
   const query = definitionId === undefined ? '' : `?definitionId=${encodeURIComponent(definitionId)}`;
   return `${base}${encodeURIComponent(project)}/_build${query}`;
 }
 
 /** The collection URL may be percent-encoded already. */
-function decodeSafely(text: string): string {
+function decodeSafely(decode: (text: string) => string, text: string): string {
   try {
-    return decodeURI(text);
+    return decode(text);
   } catch {
     return text;
   }
