@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { hasMacro, isoTime, logLine, setOutputs, writeJsonFile } from '../../tasks/shared/report.ts';
+import { FakeAgent } from '../support/fakeAgent.ts';
+import { temporaryFolder } from '../support/localAgent/vsix.ts';
+
+test('a value the agent would expand in later steps is never set as an output', () => {
+  const agent = new FakeAgent();
+  setOutputs(agent, { subject: 'ci.built', correlationId: 'a$(System.AccessToken)b', stream: '$( x', count: '$1 (2)' });
+  assert.deepEqual(
+    [...agent.outputs],
+    [
+      ['subject', 'ci.built'],
+      ['correlationId', ''],
+      ['stream', ''],
+      ['count', '$1 (2)'],
+    ],
+  );
+  assert.deepEqual(agent.warnings, [
+    'The output correlationId is left empty: its value holds "$(", which the agent would expand.',
+    'The output stream is left empty: its value holds "$(", which the agent would expand.',
+  ]);
+  assert.ok(hasMacro('$(a)') && !hasMacro('$ (a)') && !hasMacro('$[a] ${a}'));
+});
+
+test('a receipt lies in the temporary folder of the agent, each one in a file of its own', () => {
+  const folder = temporaryFolder('report-');
+  const agent = new FakeAgent({ variables: { 'Agent.TempDirectory': folder } });
+  const files = [1, 2].map((value) => writeJsonFile(agent, 'nats-publish-receipt', { value, none: null }));
+  assert.notEqual(files[0], files[1]);
+  for (const [index, file] of files.entries()) {
+    assert.equal(path.dirname(file), folder);
+    assert.match(path.basename(file), /^nats-publish-receipt-[0-9a-f-]{36}\.json$/);
+    assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), { value: index + 1, none: null });
+  }
+});
+
+test('a log line quotes text, so that no value can pass for another field', () => {
+  assert.equal(
+    logLine('published', { subject: 'ci "a"\n stream=x', sequence: 7, duplicate: false, schema: undefined }),
+    'published    subject="ci \\"a\\"\\n stream=x" sequence=7 duplicate=false',
+  );
+  assert.equal(logLine('contractViolation', {}), 'contractViolation');
+});
+
+test('times are UTC with milliseconds, unknown ones empty', () => {
+  assert.equal(isoTime(Date.UTC(2026, 4, 31, 8, 9, 10, 11)), '2026-05-31T08:09:10.011Z');
+  assert.equal(isoTime(0), '1970-01-01T00:00:00.000Z');
+  assert.equal(isoTime(undefined), '');
+});
