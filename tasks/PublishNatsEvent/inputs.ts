@@ -19,8 +19,10 @@ const MAX_INLINE_LENGTH = 30_000;
 export interface PublishRequest {
   readonly subject: string;
   readonly payload:
-    { readonly from: 'inline'; readonly text: string } | { readonly from: 'file'; readonly file: string };
+    { readonly from: 'inline'; readonly text: string } | { readonly from: 'file' | 'lines'; readonly file: string };
   readonly schemaFile: string | undefined;
+  /** For the reply to a request. */
+  readonly replySchemaFile: string | undefined;
   readonly envelope: Envelope;
   readonly eventType: string;
   readonly eventSource: string;
@@ -32,7 +34,7 @@ export interface PublishRequest {
   readonly messageId: string | undefined;
   readonly defaultMessageId: () => string;
   readonly traceparent: string;
-  readonly delivery: 'jetStream' | 'core';
+  readonly delivery: 'jetStream' | 'core' | 'request';
   readonly expectedStream: string | undefined;
   readonly run: PipelineRun;
 }
@@ -50,15 +52,16 @@ export function readPublish(agent: Agent): PublishStep {
   const subject = fields.subject('subject');
   const connection = readConnection(agent, fields, 'publishSubjects', [subject]);
   const run = readPipelineRun(agent);
-  const delivery = fields.oneOf('delivery', ['jetStream', 'core']);
+  const delivery = fields.oneOf('delivery', ['jetStream', 'core', 'request']);
   checkVersionToken(agent, fields, subject);
   const step: PublishStep = {
     timeoutMs: fields.duration('timeout', '30s'),
     connection,
     request: {
       subject,
-      payload: readPayload(agent, fields),
+      payload: readPayload(agent, fields, delivery),
       schemaFile: fields.file('schemaFile'),
+      replySchemaFile: readReplySchemaFile(fields, delivery),
       ...readEnvelope(fields, subject, run),
       correlationId: readId(fields, 'correlationId') ?? randomUUID(),
       messageId: readId(fields, 'messageId'),
@@ -74,13 +77,16 @@ export function readPublish(agent: Agent): PublishStep {
   return step;
 }
 
-function readPayload(agent: Agent, fields: Fields): PublishRequest['payload'] {
-  if (fields.oneOf('payloadFrom', ['inline', 'file']) === 'file') {
-    fields.unused('payload', 'payloadFrom is file');
+function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['delivery']): PublishRequest['payload'] {
+  const from = fields.oneOf('payloadFrom', ['inline', 'file', 'lines']);
+  if (from !== 'inline') {
+    fields.unused('payload', `payloadFrom is ${from}`);
     const file = fields.file('payloadFile');
     if (file === undefined)
-      fields.problem('payloadFile: is required with payloadFrom: file, and must not be a directory.');
-    return { from: 'file', file: file ?? '' };
+      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a directory.`);
+    if (from === 'lines' && delivery === 'request')
+      fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event.');
+    return { from, file: file ?? '' };
   }
   if (fields.file('payloadFile') !== undefined) fields.unused('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
@@ -94,6 +100,12 @@ function readPayload(agent: Agent, fields: Fields): PublishRequest['payload'] {
   if (macro !== undefined)
     agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
   return { from: 'inline', text: text ?? '' };
+}
+
+function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
+  if (delivery === 'request') return fields.file('replySchemaFile');
+  if (fields.file('replySchemaFile') !== undefined) fields.unused('replySchemaFile', `delivery is ${delivery}`);
+  return undefined;
 }
 
 function checkVersionToken(agent: Agent, fields: Fields, subject: string): void {

@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult } from '../shared/bus.ts';
-import type { Contract } from '../shared/contract.ts';
-import { describeProblems } from '../shared/contract.ts';
-import { reasonOf, TaskError } from '../shared/errors.ts';
+import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../shared/bus.ts';
+import { describeProblems, type Contract } from '../shared/contract.ts';
+import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text, type Attributes } from '../shared/event.ts';
 import { encodeEvent } from '../shared/eventEncoding.ts';
 import type { SigningKey } from '../shared/nkey.ts';
@@ -11,77 +8,154 @@ import type { StepClock } from '../shared/run.ts';
 import { signMessage } from '../shared/signature.ts';
 import { cdEventAttributes } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
+import { readSurveyedLines, surveyLines } from './lines.ts';
+import { readPayloadFile, sha256 } from './payload.ts';
 
-/** No NATS server takes a larger `max_payload` (nats-server, `MAX_PAYLOAD_MAX_SIZE`). */
-const LARGEST_PAYLOAD = 64 * 1_024 * 1_024;
-
-/** An event that satisfies its contract, ready to be sent. */
-export interface PreparedEvent {
+/** What is to be sent: checked against its contract, nothing connected yet. */
+export interface Prepared {
+  /** Of the only event, or of the last of a batch. */
   readonly messageId: string;
-  readonly payload: Uint8Array;
-  readonly attributes: Attributes;
-  readonly schemaDigest: string | undefined;
+  readonly source: string;
+  readonly type: string;
+  readonly count: number;
+  readonly payloadBytes: number;
+  /** Of the payload, or of the whole file of a batch; in hexadecimal. */
+  readonly payloadSha256: string;
+  /** The largest event, and where it comes from. */
+  readonly largest: { readonly message: OutgoingMessage; readonly name: string };
+  /** The events as messages, made as they are asked for. */
+  messages(): Chunks;
 }
 
-/** What became of an event. */
+/** What became of it. */
 export interface Published {
-  readonly event: PreparedEvent;
-  /** When it was sent and confirmed, in milliseconds since the epoch. */
+  /** In milliseconds since the epoch. */
   readonly sentAt: number;
-  readonly confirmedAt: number;
-  /** The stream's acknowledgement; undefined for core NATS. */
+  readonly endedAt: number;
   readonly ack: PubAck | undefined;
+  readonly confirmed: number;
+  readonly duplicates: number;
+  /** Lines of a batch that are stored before their predecessors. */
+  readonly outOfOrder: PublishResult['outOfOrder'];
+  readonly unconfirmed: PublishResult['unconfirmed'];
+  readonly reply: ReceivedReply | undefined;
+  readonly error: unknown;
 }
 
-/** Reads the payload and checks it against its contract. Nothing is connected yet. */
-export function prepareEvent(request: PublishRequest, contract: Contract | undefined): PreparedEvent {
-  const payload = readPayload(request);
+/** Turns payloads into messages, each with its own id and the time of sending. */
+type MakeMessage = (payload: Uint8Array, messageId: string, json: unknown) => OutgoingMessage;
+
+/** Reads what is to be published and checks all of it. */
+export function prepare(
+  request: PublishRequest,
+  contract: Contract | undefined,
+  signingKey: SigningKey | undefined,
+  clock: StepClock,
+): Promise<Prepared> | Prepared {
+  const { payload } = request;
+  if (payload.from === 'lines') return prepareLines(request, payload.file, contract, signingKey, clock);
+  return prepareEvent(
+    request,
+    payload.from === 'inline' ? Buffer.from(payload.text) : readPayloadFile(payload.file),
+    contract,
+    signingKey,
+    clock,
+  );
+}
+
+function prepareEvent(
+  request: PublishRequest,
+  payload: Uint8Array,
+  contract: Contract | undefined,
+  signingKey: SigningKey | undefined,
+  clock: StepClock,
+): Prepared {
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
   if (contract !== undefined) checkContract(contract, json);
-  const cdEvent = cdEventAttributes(request, json?.value);
+  const id = cdEventAttributes(request, json?.value)?.id ?? request.messageId ?? request.defaultMessageId();
+  const contentType = request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json');
+  const make = messageMaker(request, contentType, signingKey, clock);
   return {
-    messageId: cdEvent?.id ?? request.messageId ?? request.defaultMessageId(),
-    payload,
-    attributes: {
-      source: request.eventSource,
-      type: request.eventType,
-      datacontenttype: request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json'),
-      ...request.run.owner,
-      ...cdEvent,
-    },
-    schemaDigest: contract?.digest,
+    messageId: id,
+    source: request.eventSource,
+    type: request.eventType,
+    count: 1,
+    payloadBytes: payload.length,
+    payloadSha256: sha256(payload),
+    largest: { message: make(payload, id, json?.value), name: 'The event' },
+    messages: () => [[make(payload, id, json?.value)]],
   };
 }
 
-function readPayload({ payload }: PublishRequest): Uint8Array {
-  if (payload.from === 'inline') return Buffer.from(payload.text);
-  try {
-    const { size } = statSync(payload.file);
-    if (size > LARGEST_PAYLOAD) {
-      throw new TaskError(
-        'TooLarge',
-        `The file ${payload.file} has ${String(size)} bytes, more than any NATS server takes.`,
-        'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
-      );
-    }
-    return readFileSync(payload.file);
-  } catch (error) {
-    if (error instanceof TaskError) throw error;
-    throw new TaskError('InvalidInput', `payloadFile: ${payload.file} cannot be read (${reasonOf(error)}).`, '', {
-      cause: error,
+async function prepareLines(
+  request: PublishRequest,
+  file: string,
+  contract: Contract | undefined,
+  signingKey: SigningKey | undefined,
+  clock: StepClock,
+): Promise<Prepared> {
+  const lines = await surveyLines(request, file, contract);
+  const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
+  const isCdEvent = request.eventType.startsWith('dev.cdevents');
+  const make = messageMaker(request, request.contentType ?? 'application/json', signingKey, clock);
+  const makeLine = (line: Uint8Array, number: number) =>
+    make(line, `${base}.${String(number)}`, isCdEvent ? JSON.parse(Buffer.from(line).toString()) : undefined);
+  return {
+    messageId: `${base}.${String(lines.count)}`,
+    source: request.eventSource,
+    type: request.eventType,
+    count: lines.count,
+    payloadBytes: lines.bytes,
+    payloadSha256: lines.sha256,
+    largest: {
+      message: makeLine(lines.longest.line, lines.longest.number),
+      name: `Line ${String(lines.longest.number)}`,
+    },
+    messages: async function* () {
+      let number = 0;
+      for await (const chunk of readSurveyedLines(lines)) yield chunk.map((line) => makeLine(line, ++number));
+    },
+  };
+}
+
+function messageMaker(
+  request: PublishRequest,
+  contentType: string,
+  signingKey: SigningKey | undefined,
+  clock: StepClock,
+): MakeMessage {
+  const attributes: Attributes = {
+    source: request.eventSource,
+    type: request.eventType,
+    datacontenttype: contentType,
+    ...request.run.owner,
+  };
+  return (payload, messageId, json) => {
+    const now = new Date(clock.now());
+    const message = encodeEvent({
+      subject: request.subject,
+      envelope: request.envelope,
+      attributes: { id: messageId, time: now.toISOString(), ...attributes, ...cdEventAttributes(request, json) },
+      payload,
+      headers: request.headers,
+      messageId,
+      correlationId: request.correlationId,
+      traceparent: request.traceparent,
     });
-  }
+    return signingKey === undefined ? message : signMessage(message, signingKey, now);
+  };
 }
 
 function checkContract(contract: Contract, json: { readonly value: unknown } | undefined): void {
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
-  if (json === undefined)
+  if (json === undefined) {
     throw new TaskError(
       'ContractViolation',
       `The payload is not JSON, which the schema ${contract.schemaFile} demands.`,
       nothingSent,
     );
+  }
   const result = contract.check(json.value);
   if (result.outcome === 'violated') {
     throw new TaskError(
@@ -90,65 +164,62 @@ function checkContract(contract: Contract, json: { readonly value: unknown } | u
       nothingSent,
     );
   }
-  if (result.outcome === 'interrupted') {
-    throw new TaskError(
-      'InvalidSchema',
-      `The check against ${contract.schemaFile} was interrupted after ${String(result.afterMs)} ms.`,
-      'Look for a regular expression with nested repetition in the schema.',
-    );
-  }
+  if (result.outcome === 'interrupted') throw interruptedCheck(contract, result.afterMs);
 }
 
-/** Sends the event and waits until it is confirmed: by the stream, or for core NATS by the server. */
-export async function publishEvent(
-  request: PublishRequest,
-  event: PreparedEvent,
-  signingKey: SigningKey | undefined,
-  bus: Bus,
-  clock: StepClock,
-): Promise<Published> {
-  const sentAt = clock.now();
-  const plain = encodeEvent({
-    subject: request.subject,
-    envelope: request.envelope,
-    attributes: { id: event.messageId, time: new Date(sentAt).toISOString(), ...event.attributes },
-    payload: event.payload,
-    headers: request.headers,
-    messageId: event.messageId,
-    correlationId: request.correlationId,
-    traceparent: request.traceparent,
-  });
-  const message: OutgoingMessage = signingKey === undefined ? plain : signMessage(plain, signingKey, new Date(sentAt));
-  const { error, last } = await send(request, [[message]], bus, () => {}, clock);
-  if (error !== undefined) throw unconfirmed(error, request.subject);
-  return { event, sentAt, confirmedAt: clock.now(), ack: last };
+function interruptedCheck(contract: Contract, afterMs: number): TaskError {
+  return new TaskError(
+    'InvalidSchema',
+    `The check against ${contract.schemaFile} was interrupted after ${String(afterMs)} ms.`,
+    'Look for a regular expression with nested repetition in the schema.',
+  );
 }
 
-function send(
+/** Sends everything and waits until it is confirmed. Never rejects for what happens to events: the result says it. */
+export async function publish(
   request: PublishRequest,
-  messages: Chunks,
+  prepared: Prepared,
   bus: Bus,
   onProgress: (confirmed: number) => void,
   clock: StepClock,
-): Promise<PublishResult> {
-  return request.delivery === 'jetStream'
-    ? bus.publishToStream(messages, request.expectedStream, onProgress, clock.signal)
-    : bus.publishCore(messages, onProgress, clock.signal);
+): Promise<Published> {
+  const sentAt = clock.now();
+  const nothing = {
+    sentAt,
+    ack: undefined,
+    confirmed: 0,
+    duplicates: 0,
+    outOfOrder: { count: 0, positions: [] },
+    unconfirmed: [],
+    reply: undefined,
+  };
+  try {
+    bus.checkSize(prepared.largest.message);
+    if (request.delivery === 'request') {
+      const reply = await bus.request(prepared.largest.message, clock.signal);
+      return { ...nothing, endedAt: clock.now(), confirmed: 1, reply, error: undefined };
+    }
+    const result =
+      request.delivery === 'jetStream'
+        ? await bus.publishToStream(prepared.messages(), request.expectedStream, onProgress, clock.signal)
+        : await bus.publishCore(prepared.messages(), onProgress, clock.signal);
+    return { ...nothing, ...result, ack: result.last, endedAt: clock.now() };
+  } catch (error) {
+    return { ...nothing, endedAt: clock.now(), error };
+  }
 }
 
-/** What it means for the user that an event in flight was not confirmed. */
-function unconfirmed(error: unknown, subject: string): unknown {
-  if (!(error instanceof TaskError) || (error.code !== 'Timeout' && error.code !== 'ConnectionLost')) return error;
-  const remedy =
-    'Whether it was stored is not known. Run the step again: it sends the same message id, so a stored event is not doubled within the duplicate window of the stream.';
-  const problem =
-    error.code === 'Timeout'
-      ? `The event on "${subject}" was not confirmed within the timeout.`
-      : `The event on "${subject}" was not confirmed. ${error.problem}`;
-  return new TaskError(error.code, problem, remedy, { cause: error });
-}
-
-/** SHA-256 of a payload, in hexadecimal: what a receipt shows in its place. */
-export function sha256(payload: Uint8Array): string {
-  return createHash('sha256').update(payload).digest('hex');
+/** Checks a reply against its own contract; the problem as an error, or undefined. */
+export function replyProblem(reply: ReceivedReply, contract: Contract): TaskError | undefined {
+  const text = utf8Text(reply.payload);
+  const json = text === undefined ? undefined : parseJson(text);
+  const result = json === undefined ? undefined : contract.check(json.value);
+  if (result?.outcome === 'valid') return undefined;
+  if (result?.outcome === 'interrupted') return interruptedCheck(contract, result.afterMs);
+  const reason = result === undefined ? 'it is not JSON' : describeProblems(result.problems);
+  return new TaskError(
+    'ContractViolation',
+    `The reply breaks the schema ${contract.schemaFile}: ${reason}.`,
+    'The request was delivered. Tell the owner of the responder; the output replyFile has the reply.',
+  );
 }

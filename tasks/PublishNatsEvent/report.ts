@@ -1,9 +1,10 @@
+import { writeFileSync } from 'node:fs';
 import type { Agent } from '../shared/agent.ts';
 import { TaskError } from '../shared/errors.ts';
-import { isoTime, logLine, setOutputs, writeJsonFile } from '../shared/report.ts';
-import type { StepEnd } from '../shared/run.ts';
+import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
+import type { StepClock, StepEnd } from '../shared/run.ts';
 import type { PublishStep } from './inputs.ts';
-import { sha256, type PreparedEvent, type Published } from './publish.ts';
+import type { Prepared, Published } from './publish.ts';
 
 /** Every output of the task, so that one without a value does not compile. */
 type Output =
@@ -15,86 +16,151 @@ type Output =
   | 'sequence'
   | 'duplicate'
   | 'count'
+  | 'duplicateCount'
+  | 'failedCount'
   | 'schemaDigest'
+  | 'replyFile'
   | 'receiptFile';
 
-/** Says what was published: log line, outputs, receipt and the end of the step. */
-export function reportPublished(agent: Agent, step: PublishStep, published: Published): StepEnd {
+const MOST_RANGES = 10;
+
+/** Says what was published, or how far it came: log line, outputs, receipt and the end of the step. Throws when it failed. */
+export function reportPublished(
+  agent: Agent,
+  step: PublishStep,
+  prepared: Prepared,
+  published: Published,
+  schemaDigest: string | undefined,
+): StepEnd {
   const { request } = step;
-  const { event, ack } = published;
-  agent.info(
-    logLine('published', {
-      subject: request.subject,
-      messageId: event.messageId,
-      correlationId: request.correlationId,
-      stream: ack?.stream,
-      sequence: ack?.sequence,
-      duplicate: ack?.duplicate,
-      bytes: event.payload.length,
-      confirmedAfterMs: published.confirmedAt - published.sentAt,
-      schema: event.schemaDigest,
-      traceparent: request.traceparent,
-    }),
-  );
-  const duplicate = ack?.duplicate === true;
-  const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
-  if (duplicate) {
-    agent.warning(
-      `The stream ${ack.stream} already holds an event with the message id "${event.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`,
+  const { ack, confirmed, error } = published;
+  const isBatch = request.payload.from === 'lines';
+  if (error === undefined) {
+    agent.info(
+      logLine(request.delivery === 'request' ? 'replied' : 'published', {
+        subject: request.subject,
+        messageId: prepared.messageId,
+        correlationId: request.correlationId,
+        stream: ack?.stream,
+        sequence: ack?.sequence,
+        duplicate: isBatch ? undefined : ack?.duplicate,
+        count: isBatch ? confirmed : undefined,
+        duplicates: isBatch ? published.duplicates : undefined,
+        bytes: prepared.payloadBytes,
+        confirmedAfterMs: published.endedAt - published.sentAt,
+        schema: schemaDigest,
+        traceparent: request.traceparent,
+      }),
     );
   }
-  setAll(
-    agent,
-    step,
-    event,
-    published,
-    writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, published, undefined)),
-  );
-  return {
-    result: 'Succeeded',
-    message: duplicate ? `Already published${place}` : `Published to ${request.subject}${place}`,
-  };
-}
-
-/** Leaves evidence of an event that could not be published. */
-export function reportUnpublished(agent: Agent, step: PublishStep, event: PreparedEvent, error: unknown): void {
-  setAll(
-    agent,
-    step,
-    event,
-    undefined,
-    writeJsonFile(agent, 'nats-publish-receipt', receipt(step, event, undefined, error)),
-  );
-}
-
-function setAll(
-  agent: Agent,
-  { request }: PublishStep,
-  event: PreparedEvent,
-  published: Published | undefined,
-  receiptFile: string,
-): void {
+  warnOfDuplicates(agent, isBatch, prepared, published);
   const outputs: Record<Output, string> = {
-    messageId: event.messageId,
+    messageId: prepared.messageId,
     subject: request.subject,
     correlationId: request.correlationId,
     traceparent: request.traceparent,
-    stream: published?.ack?.stream ?? '',
-    sequence: published?.ack === undefined ? '' : String(published.ack.sequence),
-    duplicate: String(published?.ack?.duplicate ?? false),
-    count: published === undefined ? '0' : '1',
-    schemaDigest: event.schemaDigest ?? '',
-    receiptFile,
+    stream: ack?.stream ?? '',
+    sequence: ack === undefined ? '' : String(ack.sequence),
+    duplicate: String(ack?.duplicate ?? false),
+    count: String(confirmed),
+    duplicateCount: String(published.duplicates),
+    failedCount: String(prepared.count - confirmed),
+    schemaDigest: schemaDigest ?? '',
+    replyFile: writeReply(agent, published),
+    receiptFile: writeJsonFile(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest)),
   };
   setOutputs(agent, outputs);
+  if (error !== undefined) throw isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
+  const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
+  return {
+    result: 'Succeeded',
+    message: `${isBatch ? `Published ${String(confirmed)} events` : 'Published'} to ${request.subject}${place}`,
+  };
+}
+
+/** Shows the progress of a batch on the step, at most once a second. */
+export function progressOf(agent: Agent, { count }: Prepared, clock: StepClock): (confirmed: number) => void {
+  let shownAt = clock.now();
+  return (confirmed) => {
+    if (clock.now() - shownAt < 1_000) return;
+    shownAt = clock.now();
+    agent.progress(Math.floor((100 * confirmed) / count), `${String(confirmed)} of ${String(count)} lines confirmed`);
+  };
+}
+
+function warnOfDuplicates(
+  agent: Agent,
+  isBatch: boolean,
+  prepared: Prepared,
+  { ack, duplicates, confirmed, outOfOrder }: Published,
+): void {
+  if (duplicates > 0 && isBatch) {
+    agent.warning(
+      `${String(duplicates)} of ${String(confirmed)} lines were already in the stream; nothing was stored for them this time.`,
+    );
+  } else if (duplicates > 0 && ack !== undefined) {
+    agent.warning(
+      `The stream ${ack.stream} already holds an event with the message id "${prepared.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`,
+    );
+  }
+  if (outOfOrder.count > 0) {
+    agent.warning(
+      `${String(outOfOrder.count)} lines are stored behind a later one, since the stream had no leader for a moment: lines ${outOfOrder.positions.join(', ')}${outOfOrder.count > outOfOrder.positions.length ? ', …' : ''}.`,
+    );
+  }
+}
+
+function writeReply(agent: Agent, { reply }: Published): string {
+  if (reply === undefined) return '';
+  const file = temporaryFile(agent, 'nats-reply', 'bin');
+  writeFileSync(file, reply.payload);
+  const serviceError = reply.headers.get('nats-service-error')?.[0];
+  if (serviceError !== undefined) agent.warning(`The responder answered with an error: ${serviceError}`);
+  return file;
+}
+
+const RUN_AGAIN =
+  'Run the step again: it sends the same message ids, so what is stored is not doubled within the duplicate window of the stream.';
+
+/** What it means for the user that an event in flight was not confirmed. */
+function unconfirmed(error: unknown, subject: string): unknown {
+  const isInFlight =
+    error instanceof TaskError && error.remedy === '' && (error.code === 'Timeout' || error.code === 'ConnectionLost');
+  if (!isInFlight) return error;
+  return new TaskError(
+    error.code,
+    `The event on "${subject}" was not confirmed. ${error.problem}`,
+    `Whether it was stored is not known. ${RUN_AGAIN}`,
+    { cause: error },
+  );
+}
+
+/** A batch that came only part of the way: which lines, and why. A batch of which nothing was confirmed has its own reason as the error. */
+function incomplete(prepared: Prepared, { confirmed, unconfirmed: ranges, error }: Published): unknown {
+  if (!(error instanceof TaskError) || error.code === 'Cancelled') return error;
+  const last = ranges.at(-1)?.[1] ?? confirmed;
+  const named = ranges
+    .slice(0, MOST_RANGES)
+    .map(([from, to]) => (from === to ? String(from) : `${String(from)}-${String(to)}`));
+  const lines = [
+    `${String(confirmed)} of ${String(prepared.count)} lines were confirmed.`,
+    named.length === 0 ? '' : `Unconfirmed lines: ${named.join(', ')}${ranges.length > MOST_RANGES ? ', …' : ''}.`,
+    last < prepared.count ? `Not sent: ${String(last + 1)}-${String(prepared.count)}.` : '',
+  ].filter(Boolean);
+  if (confirmed === 0 && error.code !== 'Timeout' && error.code !== 'ConnectionLost') return error;
+  return new TaskError('Incomplete', `${lines.join(' ')} ${error.message}`, RUN_AGAIN, {
+    cause: error,
+    details: error.details,
+  });
 }
 
 function receipt(
   { request, connection }: PublishStep,
-  event: PreparedEvent,
-  published: Published | undefined,
-  error: unknown,
+  prepared: Prepared,
+  published: Published,
+  schemaDigest: string | undefined,
 ): unknown {
+  const { ack, error } = published;
   return {
     receiptVersion: 1,
     task: 'PublishNatsEvent',
@@ -103,26 +169,30 @@ function receipt(
       servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`),
       delivery: request.delivery,
       subject: request.subject,
-      stream: published?.ack?.stream ?? null,
-      sequence: published?.ack?.sequence ?? null,
+      stream: ack?.stream ?? null,
+      sequence: ack?.sequence ?? null,
     },
     what: {
-      messageId: event.messageId,
+      messageId: prepared.messageId,
       envelope: request.envelope,
-      source: event.attributes.source,
-      type: event.attributes.type,
+      source: prepared.source,
+      type: prepared.type,
       correlationId: request.correlationId,
       traceparent: request.traceparent,
-      payloadBytes: event.payload.length,
-      payloadSha256: sha256(event.payload),
+      events: prepared.count,
+      payloadBytes: prepared.payloadBytes,
+      payloadSha256: prepared.payloadSha256,
       schemaFile: request.schemaFile ?? null,
-      schemaDigest: event.schemaDigest ?? null,
+      schemaDigest: schemaDigest ?? null,
     },
-    when: { sentAt: isoTime(published?.sentAt) || null, confirmedAt: isoTime(published?.confirmedAt) || null },
+    when: { sentAt: isoTime(published.sentAt), endedAt: isoTime(published.endedAt) },
     result: {
-      published: published !== undefined,
-      duplicate: published?.ack?.duplicate ?? null,
-      count: published === undefined ? 0 : 1,
+      published: error === undefined,
+      duplicate: ack?.duplicate ?? null,
+      confirmed: published.confirmed,
+      duplicates: published.duplicates,
+      failed: prepared.count - published.confirmed,
+      unconfirmed: published.unconfirmed.slice(0, MOST_RANGES),
       error: error === undefined ? null : error instanceof TaskError ? error.code : 'Internal',
     },
   };

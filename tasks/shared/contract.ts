@@ -31,6 +31,8 @@ export interface Contract {
   readonly schemaFile: string;
   /** Checks a parsed JSON value. Never throws. */
   check(value: unknown): CheckResult;
+  /** Checks many values, at much less cost for each than {@link check}. Never throws. */
+  checkAll(values: readonly unknown[]): readonly CheckResult[];
 }
 
 /* eslint-disable no-restricted-syntax -- Ajv takes a tenth of a second to load, so a step loads only the draft it uses, if any. */
@@ -90,7 +92,7 @@ export async function loadContract(schemaFile: string, { checkLimitMs = 1000 } =
     return {
       digest: digestOf(schemas.map(({ file }) => file)),
       schemaFile,
-      check: checker(validate, checkLimitMs),
+      ...checksOf(validate, checkLimitMs),
     };
   } catch (error) {
     if (error instanceof TaskError) throw error;
@@ -145,10 +147,10 @@ function digestOf(files: readonly SchemaFile[]): string {
 }
 
 /** Runs a validator so that it can be interrupted: a timeout of `node:vm` stops even a regular expression. */
-function checker(validate: ValidateFunction, limitMs: number): Contract['check'] {
+function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, 'check' | 'checkAll'> {
   const globals = vm.createContext({ validate: (): unknown => true });
   const script = new vm.Script('validate()');
-  return (value) => {
+  const check = (value: unknown): CheckResult => {
     globals.validate = () => validate(value);
     try {
       if (script.runInContext(globals, { timeout: limitMs }) === true) return { outcome: 'valid' };
@@ -164,6 +166,22 @@ function checker(validate: ValidateFunction, limitMs: number): Contract['check']
       globals.validate = undefined;
       validate.errors = null;
     }
+  };
+  // Entering the context takes a hundred times as long as a check. One that fails there is told by checking alone.
+  const areAllValid = (values: readonly unknown[]): boolean => {
+    globals.validate = () => values.every((value) => validate(value));
+    try {
+      return script.runInContext(globals, { timeout: limitMs }) === true;
+    } catch {
+      return false;
+    } finally {
+      globals.validate = undefined;
+      validate.errors = null;
+    }
+  };
+  return {
+    check,
+    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : values.map(check)),
   };
 }
 

@@ -21,13 +21,18 @@ export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string
   }
 }
 
+/** The absolute path for a new file in the agent's temporary folder, which the agent empties after the job. */
+export function temporaryFile(agent: Agent, kind: string, extension: string): string {
+  return path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
+}
+
 /**
  * Writes a JSON file into the agent's temporary folder, which it empties after the job.
  * @param kind the first part of the file's name
  * @returns the absolute path
  */
 export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
-  const file = path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.json`);
+  const file = temporaryFile(agent, kind, 'json');
   writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
   return file;
 }

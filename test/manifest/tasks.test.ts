@@ -14,7 +14,7 @@ const INTERFACE: Record<
     inputs: {
       natsConnection: ['!'],
       subject: ['!'],
-      payloadFrom: ['inline', 'inline', 'file'],
+      payloadFrom: ['inline', 'inline', 'file', 'lines'],
       payload: [],
       payloadFile: [],
       schemaFile: [],
@@ -26,7 +26,8 @@ const INTERFACE: Record<
       headers: [],
       correlationId: [],
       messageId: [],
-      delivery: ['jetStream', 'jetStream', 'core'],
+      delivery: ['jetStream', 'jetStream', 'core', 'request'],
+      replySchemaFile: [],
       stream: [],
       timeout: ['30s'],
       signingKeyVariable: [],
@@ -34,7 +35,7 @@ const INTERFACE: Record<
     },
     outputs: [
       ...['messageId', 'subject', 'correlationId', 'traceparent', 'stream', 'sequence', 'duplicate', 'count'],
-      ...['schemaDigest', 'receiptFile'],
+      ...['duplicateCount', 'failedCount', 'schemaDigest', 'replyFile', 'receiptFile'],
     ],
   },
   WaitForNatsEvent: {
