@@ -5,6 +5,7 @@ import {
   DeliverPolicy,
   ReplayPolicy,
   type ConsumerConfig,
+  type ConsumerInfo,
   type Msg,
   type StreamInfo,
 } from 'nats';
@@ -37,6 +38,10 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
+  /** The most messages asked for at a time. */
+  window: number;
+  /** Messages of `lastPerSubject` that are still to come from before the wait. */
+  snapshot: number;
   /** Messages asked for and not yet delivered. */
   outstanding: number;
   /** The consumer's own count of deliveries. */
@@ -57,7 +62,12 @@ export class StreamReader implements Subscription {
   #nextSequence: number | undefined;
   /** Milliseconds since the epoch, corrected by the skew of the clocks; undefined for other start positions. */
   #startTime: number | undefined;
+  /** While `lastPerSubject` has not delivered what there was, no sequence tells which messages are still missing. */
+  #inSnapshot: boolean;
+  /** The last sequence of the stream before the latest consumer was created. */
+  #lastSequence = 0;
   #streamGone = false;
+  #downSince: number | undefined;
   #attachment: Attachment | undefined;
   #watchdog: NodeJS.Timeout | undefined;
   #ended = false;
@@ -70,6 +80,7 @@ export class StreamReader implements Subscription {
     private readonly signal: AbortSignal,
   ) {
     this.#access = new StreamAccess(bus, source, signal);
+    this.#inSnapshot = source.start.from === 'lastPerSubject';
   }
 
   get stream(): string {
@@ -80,6 +91,7 @@ export class StreamReader implements Subscription {
   async begin(): Promise<void> {
     const info = await this.#access.open((text) => this.events.notice(text));
     this.#streamCreated = info.created;
+    this.#lastSequence = info.state.last_seq;
     this.#nextSequence = this.#firstSequence(info);
     await this.#firstAttachment();
     this.#watchdog = setInterval(() => {
@@ -149,10 +161,7 @@ export class StreamReader implements Subscription {
   }
 
   /** Creates a consumer at the present position and listens to it. */
-  async #attach(
-    link: Link,
-    startTime: number | undefined,
-  ): Promise<ApiAnswer<{ readonly created: string; readonly config: ConsumerConfig }>> {
+  async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
     const consumer = `nats-event-tasks-${randomUUID()}`;
     const inbox = createInbox(this.bus.inboxPrefix);
     const subscription = link.connection.subscribe(inbox, {
@@ -171,6 +180,8 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
+      window: WINDOW,
+      snapshot: 0,
       outstanding: 0,
       delivered: 0,
       lastHeard: Date.now(),
@@ -195,6 +206,14 @@ export class StreamReader implements Subscription {
     }
     const [denial] = denials;
     if (denial !== undefined) throw this.#access.denied(denial);
+    const { config, num_pending } = answer.response;
+    // A server can limit all its consumers (max_request_batch).
+    if (config.max_batch !== undefined && config.max_batch > 0) attachment.window = Math.min(WINDOW, config.max_batch);
+    if (this.#inSnapshot) attachment.snapshot = num_pending;
+    if (this.#inSnapshot && num_pending === 0) {
+      this.#inSnapshot = false;
+      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
+    }
     this.#attachment = attachment;
     void link.closed.then((reason) => {
       if (this.#attachment === attachment) void this.#recover(reason, true);
@@ -203,21 +222,20 @@ export class StreamReader implements Subscription {
   }
 
   #position(startTime: number | undefined): Partial<ConsumerConfig> {
+    if (this.#inSnapshot) return { deliver_policy: DeliverPolicy.LastPerSubject };
     if (this.#nextSequence !== undefined)
       return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: this.#nextSequence };
     if (startTime !== undefined)
       return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(startTime).toISOString() };
-    return {
-      deliver_policy: this.source.start.from === 'lastPerSubject' ? DeliverPolicy.LastPerSubject : DeliverPolicy.All,
-    };
+    return { deliver_policy: DeliverPolicy.All };
   }
 
   /** Asks for as many messages as the window has room for. */
   #pull(): void {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#ended || attachment.link.isClosed) return;
-    const batch = WINDOW - attachment.outstanding;
-    attachment.outstanding = WINDOW;
+    const batch = attachment.window - attachment.outstanding;
+    attachment.outstanding = attachment.window;
     const request = { batch, expires: PULL_EXPIRES_MS * NANOSECONDS, idle_heartbeat: HEARTBEAT_MS * NANOSECONDS };
     attachment.link.connection.publish(
       `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#access.name}.${attachment.consumer}`,
@@ -240,12 +258,13 @@ export class StreamReader implements Subscription {
     }
     attachment.delivered = deliverySequence;
     attachment.outstanding--;
+    if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
       if (this.source.subjects.some((pattern) => subjectMatches(pattern, message.subject)))
         this.events.message(message);
     }
-    if (attachment.outstanding <= WINDOW / 2) this.#pull();
+    if (attachment.outstanding <= attachment.window / 2) this.#pull();
   }
 
   #onStatus(attachment: Attachment, status: Msg): void {
@@ -258,7 +277,7 @@ export class StreamReader implements Subscription {
         0,
         attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding),
       );
-      if (attachment.outstanding <= WINDOW / 2) this.#pull();
+      if (attachment.outstanding <= attachment.window / 2) this.#pull();
       return;
     }
     void this.#recover(status.headers?.description ?? 'the consumer is gone', false);
@@ -278,12 +297,10 @@ export class StreamReader implements Subscription {
   async #recover(reason: string, linkBroke: boolean): Promise<void> {
     if (this.#ended || this.#recovering) return;
     this.#recovering = true;
-    const lostAt = Date.now();
     const lost = this.#attachment;
     this.#attachment = undefined;
     lost?.release();
-    let isDown = linkBroke;
-    if (linkBroke) this.events.linkDown(reason);
+    if (linkBroke) this.#reportDown(reason);
     this.bus.log.debug(`Reading the stream again: ${reason}.`);
     try {
       for (let first = true; !this.#isOver(); first = false) {
@@ -293,9 +310,7 @@ export class StreamReader implements Subscription {
         if (await this.#attachAgain(link)) break;
         const answers = link.isClosed || (await link.flush(FLUSH_TIMEOUT_MS)) !== undefined;
         if (!answers) await link.close('the server does not answer');
-        if (!link.isClosed || isDown) continue;
-        isDown = true;
-        this.events.linkDown(await link.closed);
+        if (link.isClosed) this.#reportDown(await link.closed);
       }
     } catch (error) {
       if (!this.#isOver()) this.#fail(error as Error);
@@ -304,11 +319,23 @@ export class StreamReader implements Subscription {
       this.#recovering = false;
     }
     if (this.#isOver()) return;
-    if (isDown) this.events.linkUp(Date.now() - lostAt);
+    this.#reportUp();
     this.#pull();
     // The new link may have broken while this was going on.
     const current = this.#attachment as Attachment | undefined;
     if (current?.link.isClosed === true) void this.#recover(await current.link.closed, true);
+  }
+
+  #reportDown(reason: string): void {
+    if (this.#downSince !== undefined) return;
+    this.#downSince = Date.now();
+    this.events.linkDown(reason);
+  }
+
+  #reportUp(): void {
+    if (this.#downSince === undefined) return;
+    this.events.linkUp(Date.now() - this.#downSince);
+    this.#downSince = undefined;
   }
 
   #isOver(): boolean {
@@ -322,6 +349,7 @@ export class StreamReader implements Subscription {
       if (!this.#streamGone)
         this.events.notice(`The stream "${this.#access.name}" was deleted; waiting for it to be created again.`);
       this.#streamGone = true;
+      this.#reportUp();
       return false;
     }
     if (info.kind !== 'ok') return this.#passing(info, link);
@@ -334,7 +362,9 @@ export class StreamReader implements Subscription {
       this.events.notice(`The stream "${this.#access.name}" was created again; it is read from its first event.`);
       this.#streamCreated = created;
       this.#nextSequence = 1;
+      this.#inSnapshot = false;
     }
+    this.#lastSequence = state.last_seq;
     const answer = await unlessAborted(this.#attach(link, this.#startTime), this.signal);
     return answer.kind === 'ok' || this.#passing(answer, link);
   }
