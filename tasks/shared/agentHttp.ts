@@ -90,7 +90,8 @@ function isBypassed(agent: Agent, server: URL): boolean {
       // A timeout of node:vm interrupts even a regular expression.
       return vm.runInNewContext('matches()', { matches }, { timeout: BYPASS_LIST_MS }) as boolean;
     } catch (error) {
-      agent.warning(`The entry ${quoted(pattern)} of Agent.ProxyBypassList is ignored: ${reasonOf(error)}.`);
+      const reason = error instanceof SyntaxError ? error.message : 'it takes too long';
+      agent.warning(`The entry ${quoted(pattern)} of Agent.ProxyBypassList is ignored: ${reason}.`);
       return false;
     }
   });
@@ -120,7 +121,8 @@ export async function postJson(
   const tunnel = route.proxy === undefined ? undefined : await openTunnel(url, route, signal);
   const request = (url.protocol === 'https:' ? https : http).request(url, {
     method: 'POST',
-    headers: { accept: 'application/json', 'content-type': 'application/json', ...headers },
+    // The host without its port, which Node would add to a tunnelled request.
+    headers: { host: url.host, accept: 'application/json', 'content-type': 'application/json', ...headers },
     signal,
     ...route.tls,
     ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),

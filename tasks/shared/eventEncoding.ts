@@ -35,7 +35,7 @@ export function encodeEvent(event: EventToSend): OutgoingMessage {
   const traceparent = ['traceparent', event.traceparent] as const;
   switch (event.envelope) {
     case 'binary': {
-      const attributes = contextOf(event).map(([name, value]) => [`ce-${name}`, encodeAttribute(value)] as const);
+      const attributes = contextOf(event).map(attributeHeader);
       return { subject, headers: [messageId, ...attributes, traceparent, ...event.headers], payload };
     }
     case 'structured': {
@@ -59,19 +59,38 @@ export function encodeEvent(event: EventToSend): OutgoingMessage {
   }
 }
 
+type Attribute = readonly [name: string, value: string];
+
+/** The header each attribute had last: in a batch most attributes are the same for every event. */
+const lastHeaders = new Map<string, { readonly value: string; readonly header: Attribute }>();
+
+function attributeHeader([name, value]: Attribute): Attribute {
+  const last = lastHeaders.get(name);
+  if (last?.value === value) return last.header;
+  const header = [`ce-${name}`, encodeAttribute(value)] as const;
+  lastHeaders.set(name, { value, header });
+  return header;
+}
+
 /** Names and cleaned values of all attributes, `specversion` first. */
-function contextOf(event: EventToSend): [name: string, value: string][] {
+function contextOf(event: EventToSend): Attribute[] {
   const { correlationId: correlationid, traceparent } = event;
-  const context = Object.entries({ specversion: '1.0', ...event.attributes, correlationid, traceparent })
-    .map(([name, value]): [string, string] => [name, cleanAttribute(value)])
-    .filter(([, value]) => value !== '');
-  const names = context.map(([name]) => name);
-  const wrong =
-    names.find((name) => !ATTRIBUTE_NAME.test(name)) ?? REQUIRED_ATTRIBUTES.find((name) => !names.includes(name));
-  if (wrong !== undefined) {
-    throw new TaskError('Internal', `An event was to be sent with a missing or misnamed attribute "${wrong}".`);
+  const attributes = { specversion: '1.0', ...event.attributes, correlationid, traceparent };
+  const context: Attribute[] = [];
+  for (const [name, text] of Object.entries(attributes)) {
+    const value = cleanAttribute(text);
+    if (value === '') continue;
+    if (!ATTRIBUTE_NAME.test(name)) throw faultyAttribute(name);
+    context.push([name, value]);
+  }
+  for (const name of REQUIRED_ATTRIBUTES) {
+    if (!event.attributes[name]) throw faultyAttribute(name);
   }
   return context;
+}
+
+function faultyAttribute(name: string): TaskError {
+  return new TaskError('Internal', `An event was to be sent with a missing or misnamed attribute "${name}".`);
 }
 
 /**

@@ -14,8 +14,8 @@ const RETRY_PAUSE_MS = 500;
 /** The part of a token's lifetime after which the next one is asked for. */
 const REFRESH_AFTER = 0.8;
 const REFRESH_RETRY_MS = 10_000;
-/** A token this close to its end may have expired by the time the server looks at it. */
-const EXPIRY_MARGIN_MS = 5_000;
+/** The part of its lifetime in which a token is used: in the rest it may expire before a server has looked at it. */
+const USED_FOR = 0.95;
 /** A refused token this young is refused for what it says, not for its age. */
 const FRESH_MS = 1_000;
 /** Node's timers hold at most 2^31 ms. */
@@ -34,7 +34,7 @@ interface IdToken {
   readonly text: string;
   /** Both in milliseconds since the epoch, by the agent's clock. */
   readonly obtainedAt: number;
-  readonly expiresAt: number;
+  readonly usableUntil: number;
 }
 
 /**
@@ -90,7 +90,7 @@ export class OidcToken {
    */
   async current(signal: AbortSignal): Promise<string> {
     const token = this.#newest;
-    if (token !== undefined && this.#agent.now() < token.expiresAt - EXPIRY_MARGIN_MS) return token.text;
+    if (token !== undefined && this.#agent.now() < token.usableUntil) return token.text;
     return (await this.#renew(signal)).text;
   }
 
@@ -123,7 +123,7 @@ export class OidcToken {
         if (this.#newest === undefined) this.#agent.info(line);
         else this.#agent.debug(line);
         const now = this.#agent.now();
-        this.#newest = { text, obtainedAt: now, expiresAt: now + lifetimeMs };
+        this.#newest = { text, obtainedAt: now, usableUntil: now + lifetimeMs * USED_FOR };
         this.#renewAfter(lifetimeMs * REFRESH_AFTER, signal);
         return this.#newest;
       } catch (error) {

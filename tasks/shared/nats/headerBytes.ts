@@ -13,12 +13,21 @@ export interface EncodedHeaders extends MsgHdrs {
 /** Fails with `Internal` where a line break would end a header early: whoever passes one has not checked it. */
 export function encodeHeaders(headers: Headers): EncodedHeaders {
   let text = 'NATS/1.0\r\n';
-  for (const [name, value] of headers) {
-    if (/[\r\n]/.test(name) || /[\r\n]/.test(value)) {
-      throw new TaskError('Internal', `The header "${name}" was to be sent with a line break.`);
-    }
-    text += `${name}: ${value}\r\n`;
-  }
+  for (const header of headers) text += lineOf(header);
   const bytes = Buffer.from(`${text}\r\n`);
   return { bytes, encode: () => bytes } as unknown as EncodedHeaders;
+}
+
+/** The line each name had last: the events of a batch share most of their headers. */
+const lastLines = new Map<string, { readonly value: string; readonly line: string }>();
+
+function lineOf([name, value]: Headers[number]): string {
+  const last = lastLines.get(name);
+  if (last?.value === value) return last.line;
+  const line = `${name}: ${value}\r\n`;
+  if (line.search(/[\r\n]/) !== line.length - 2) {
+    throw new TaskError('Internal', `The header "${name}" was to be sent with a line break.`);
+  }
+  lastLines.set(name, { value, line });
+  return line;
 }
