@@ -1,0 +1,75 @@
+import { connect, type ConsumerInfo, type JetStreamManager, type NatsConnection, type StreamConfig } from 'nats';
+
+/** A connection of the test itself to its server: it makes streams, publishes, and looks at what is left behind. */
+export class Admin implements AsyncDisposable {
+  static async connect(urls: readonly string[], options: { user?: string; pass?: string } = {}): Promise<Admin> {
+    const connection = await connect({
+      ...options,
+      noAsyncTraces: true,
+      servers: [...urls],
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
+    return new Admin(connection, await connection.jetstreamManager({ checkAPI: false, timeout: 10_000 }));
+  }
+
+  private constructor(
+    readonly connection: NatsConnection,
+    readonly manager: JetStreamManager,
+  ) {}
+
+  /** Creates a stream that captures `<name>.>`, unless the configuration says otherwise. */
+  async stream(name: string, config: Partial<StreamConfig> = {}): Promise<TestStream> {
+    const subjects = config.mirror || config.sources ? {} : { subjects: [`${name}.>`] };
+    await this.manager.streams.add({ name, ...subjects, ...config });
+    return new TestStream(this, name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.connection.close();
+  }
+}
+
+/** A stream of a test. */
+export class TestStream {
+  constructor(
+    readonly admin: Admin,
+    readonly name: string,
+  ) {}
+
+  /** Publishes one event after the other on `<name>.<token>`; resolves with the sequence of the last one. */
+  async publish(token: string, ...payloads: readonly string[]): Promise<number> {
+    let sequence = 0;
+    for (const payload of payloads)
+      sequence = (await this.admin.connection.jetstream().publish(`${this.name}.${token}`, payload)).seq;
+    return sequence;
+  }
+
+  /** Publishes so many events in order, the payload of each its number from 1. */
+  async fill(number: number, token: (index: number) => string): Promise<void> {
+    const jetStream = this.admin.connection.jetstream();
+    for (let index = 1; index <= number;) {
+      const window = [];
+      for (; index <= number && window.length < 500; index++)
+        window.push(jetStream.publish(`${this.name}.${token(index)}`, String(index)));
+      await Promise.all(window);
+    }
+  }
+
+  async consumers(): Promise<ConsumerInfo[]> {
+    return this.admin.manager.consumers.list(this.name).next();
+  }
+
+  /** Deletes all consumers, as an administrator may. */
+  async deleteConsumers(): Promise<void> {
+    for (const { name } of await this.consumers()) await this.admin.manager.consumers.delete(this.name, name);
+  }
+
+  async messages(): Promise<number> {
+    return (await this.admin.manager.streams.info(this.name)).state.messages;
+  }
+
+  async delete(): Promise<void> {
+    await this.admin.manager.streams.delete(this.name);
+  }
+}
