@@ -112,6 +112,8 @@ function codeOf(error: unknown): string {
 
 const TLS_CODES =
   /^(UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH|EPROTO|TLS$)/;
+/** What the server says of the certificate of its client. Node 24 has a slash in these codes. */
+const CERTIFICATE_ALERT = /_ALERT_(.*CERTIFICATE.*|UNKNOWN_CA)$/;
 const ABSENT_CODES = new Set([
   'CONNECTION_REFUSED',
   'ECONNREFUSED',
@@ -149,7 +151,14 @@ async function explain(error: unknown, settings: DialSettings, address: ServerAd
     );
   }
   if (TLS_CODES.test(code)) {
-    return failure('TlsFailure', `could not agree on TLS (${reasonOf(cause)})`, tlsRemedy(code));
+    const reason = tlsReason(cause);
+    return CERTIFICATE_ALERT.test(code)
+      ? clientCertificateFailure(settings, reason, failure)
+      : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code));
+  }
+  // The reset overtakes the alert now and then.
+  if (code === 'ECONNRESET' && (await readInfo(address))?.tls_verify === true) {
+    return { ...clientCertificateFailure(settings, 'it closed the connection', failure), transient: true };
   }
   if (ABSENT_CODES.has(code)) {
     const undefinedReason = reasonOf(cause).includes('undefined error');
@@ -170,6 +179,41 @@ async function explain(error: unknown, settings: DialSettings, address: ServerAd
   );
 }
 
+/** What is told of a server from which nothing has come. */
+export function silence(address: ServerAddress): DialFailure {
+  return {
+    code: 'Unreachable',
+    reason: `${address.host}:${String(address.port)} accepted no NATS connection in time`,
+    remedy:
+      'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.',
+    transient: true,
+  };
+}
+
+/** With TLS 1.3 a client learns only after its own handshake what the server thinks of its certificate. */
+function clientCertificateFailure(
+  settings: DialSettings,
+  reason: string,
+  failure: (code: ErrorCode, reason: string, remedy: string) => DialFailure,
+): DialFailure {
+  return settings.clientCertificate === undefined
+    ? failure(
+        'TlsFailure',
+        'wants a client certificate, and the service connection has none',
+        'Use the authentication scheme "Client certificate".',
+      )
+    : failure(
+        'TlsFailure',
+        `does not accept the client certificate (${reason})`,
+        'Check that an authority the server trusts signed it, for use by clients, and that it has not expired.',
+      );
+}
+
+/** OpenSSL puts its reason between code, function and place in the source; Node itself says it plainly. */
+function tlsReason(error: unknown): string {
+  return /:error:[^:]*:[^:]*:[^:]*:([^:]+):/.exec(reasonOf(error))?.[1] ?? reasonOf(error);
+}
+
 /** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
 async function explainSilence(
   settings: DialSettings,
@@ -177,27 +221,9 @@ async function explainSilence(
   failure: (code: ErrorCode, reason: string, remedy: string, transient?: boolean) => DialFailure,
 ): Promise<DialFailure> {
   const info = await readInfo(address);
-  if (info === undefined) {
-    return failure(
-      'Unreachable',
-      'accepted no NATS connection in time',
-      'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.',
-      true,
-    );
-  }
-  if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined)) {
-    return settings.clientCertificate === undefined
-      ? failure(
-          'TlsFailure',
-          'wants a client certificate, and the service connection has none',
-          'Use the authentication scheme "Client certificate".',
-        )
-      : failure(
-          'TlsFailure',
-          'closed the connection after the TLS handshake, most likely since it does not trust the client certificate',
-          "Check that the server's CA signed the client certificate.",
-        );
-  }
+  if (info === undefined) return silence(address);
+  if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined))
+    return clientCertificateFailure(settings, 'it closed the connection', failure);
   const { authentication } = settings;
   if (authentication.kind === 'idToken' && authentication.token.length > MAX_TOKEN_LENGTH) {
     return failure(

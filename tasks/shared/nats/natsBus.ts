@@ -14,7 +14,7 @@ import { TaskError } from '../errors.ts';
 import type { StepClock } from '../run.ts';
 import type { Agent } from '../agent.ts';
 import { CoreSubscription } from './coreSubscription.ts';
-import { dial, MAX_TOKEN_LENGTH, type DialFailure, type SignIn } from './dial.ts';
+import { dial, MAX_TOKEN_LENGTH, silence, type DialFailure, type SignIn } from './dial.ts';
 import { apiPrefix, JetStreamApi } from './jetStreamApi.ts';
 import { Link } from './link.ts';
 import { checkSize, publishCore, publishToStream, sendRequest } from './publish.ts';
@@ -80,13 +80,16 @@ export class NatsBus implements Bus {
   async connect(): Promise<void> {
     const until = Math.min(Date.now() + FIRST_CONNECTION_MS, this.#clock.deadline);
     for (;;) {
-      const result = await unlessAborted(this.#dialEach(until), this.#clock.signal).catch((reason: unknown) => {
-        if (reason instanceof TaskError && reason.code === 'Timeout') return [] as DialFailure[];
-        throw reason;
+      const failures: DialFailure[] = [];
+      const link = await unlessAborted(this.#dialEach(until, failures), this.#clock.signal).catch((reason: unknown) => {
+        if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+        // Servers that had no turn yet, or did not answer in theirs.
+        failures.push(...this.#settings.servers.slice(failures.length).map(silence));
+        return undefined;
       });
-      if (result instanceof Link) return;
-      if (Date.now() + RETRY_PAUSE_MS >= until || result.some((failure) => !failure.transient))
-        throw connectError(result, this.#settings);
+      if (link !== undefined) return;
+      if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
+        throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#clock.signal);
     }
   }
@@ -103,9 +106,10 @@ export class NatsBus implements Bus {
   async #redial(): Promise<Link> {
     const lostAt = Date.now();
     for (let attempt = 0; ; attempt++) {
-      const result = await this.#dialEach(this.#clock.deadline);
-      if (result instanceof Link) return result;
-      const refused = result.find((failure) => !failure.transient);
+      const failures: DialFailure[] = [];
+      const link = await this.#dialEach(this.#clock.deadline, failures);
+      if (link !== undefined) return link;
+      const refused = failures.find((failure) => !failure.transient);
       if (refused !== undefined && Date.now() - lostAt > SIGN_IN_AGAIN_MS) {
         throw new TaskError(
           'ConnectionLost',
@@ -113,20 +117,24 @@ export class NatsBus implements Bus {
           refused.remedy,
         );
       }
-      for (const { reason } of result) this.#log.debug(`Connecting again: ${reason}`);
+      for (const { reason } of failures) this.#log.debug(`Connecting again: ${reason}`);
       await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#clock.signal);
     }
   }
 
-  /** Tries every known server once, in order. */
-  async #dialEach(until: number): Promise<Link | DialFailure[]> {
-    const failures: DialFailure[] = [];
+  /** Tries every known server once, in order, each with its share of the time, until one accepts; notes what the others said. */
+  async #dialEach(until: number, failures: DialFailure[]): Promise<Link | undefined> {
     const signIn = await signInWith(this.#settings.authentication, this.#clock.signal);
     // Asking for an ID token has its own retries; a broken link is worth more of them.
-    if ('code' in signIn) return [{ ...signIn, transient: signIn.transient && this.#link !== undefined }];
+    if ('code' in signIn) {
+      failures.push({ ...signIn, transient: signIn.transient && this.#link !== undefined });
+      return undefined;
+    }
     if (signIn.kind === 'idToken') this.#checkLength(signIn.token);
-    for (const address of [...this.#settings.servers, ...this.#announced]) {
-      const result = await this.#dial(address, signIn, until);
+    const addresses = [...this.#settings.servers, ...this.#announced];
+    for (const [index, address] of addresses.entries()) {
+      const share = (until - Date.now()) / (addresses.length - index);
+      const result = await this.#dial(address, signIn, Date.now() + share);
       if ('code' in result) {
         failures.push(result);
         continue;
@@ -135,7 +143,7 @@ export class NatsBus implements Bus {
       this.#adopt(link);
       return link;
     }
-    return failures;
+    return undefined;
   }
 
   async #dial(address: ServerAddress, signIn: SignIn, until: number): Promise<NatsConnection | DialFailure> {
@@ -230,19 +238,8 @@ export class NatsBus implements Bus {
   }
 }
 
-function connectError(failures: readonly DialFailure[], settings: ConnectionSettings): TaskError {
-  const worst = failures.find((failure) => !failure.transient) ?? failures[0];
-  if (worst === undefined) {
-    const servers = settings.servers.map(({ host, port }) => `${host}:${String(port)}`).join(', ');
-    return new TaskError(
-      'Unreachable',
-      `No connection to ${servers} within the timeout of this step.`,
-      'Check the host, the port, and that this agent may reach it, or raise the timeout.',
-    );
-  }
-  return new TaskError(
-    worst.code,
-    `Cannot connect to NATS: ${failures.map(({ reason }) => reason).join('; ')}.`,
-    worst.remedy,
-  );
+function connectError(failures: readonly DialFailure[]): TaskError {
+  const worst = failures.reduce((one, next) => (one.transient && !next.transient ? next : one));
+  const reasons = failures.map(({ reason }) => reason).join('; ');
+  return new TaskError(worst.code, `Cannot connect to NATS: ${reasons}.`, worst.remedy);
 }
