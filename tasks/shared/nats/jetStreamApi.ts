@@ -1,4 +1,3 @@
-import type { ConsumerConfig, ConsumerInfo, StreamInfo } from 'nats';
 import { TaskError } from '../errors.ts';
 import { quoted } from '../safeText.ts';
 import type { Link, Reply } from './link.ts';
@@ -19,6 +18,55 @@ export const API_ERROR = {
   headersTooLarge: 10097,
   storeFailed: 10077,
 } as const;
+
+/** What a stream is, as far as a reader must know (nats-server, `StreamInfo`). */
+export interface StreamInfo {
+  /** RFC 3339; another one when the stream was deleted and created again. */
+  readonly created: string;
+  readonly state: { readonly messages: number; readonly last_seq: number };
+  readonly config: {
+    readonly retention: 'limits' | 'interest' | 'workqueue';
+    /** Absent for a mirror. */
+    readonly subjects?: readonly string[];
+    readonly sources?: readonly unknown[];
+    readonly subject_transform?: unknown;
+  };
+}
+
+/** Which subjects a consumer delivers: one, several (nats-server 2.10 and later), or all. */
+export interface ConsumerFilter {
+  readonly filter_subject?: string;
+  readonly filter_subjects?: readonly string[];
+}
+
+/** Where a consumer begins. */
+export interface ConsumerStart {
+  readonly deliver_policy: 'all' | 'last_per_subject' | 'by_start_sequence' | 'by_start_time';
+  readonly opt_start_seq?: number;
+  /** RFC 3339. */
+  readonly opt_start_time?: string;
+}
+
+/** The consumers these tasks create (nats-server, `ConsumerConfig`). Durations in nanoseconds. */
+export interface ConsumerConfig extends ConsumerFilter, ConsumerStart {
+  readonly name: string;
+  readonly ack_policy: 'none';
+  readonly replay_policy: 'instant';
+  readonly mem_storage: boolean;
+  readonly num_replicas: number;
+  readonly inactive_threshold: number;
+}
+
+export interface ConsumerInfo {
+  /** RFC 3339, by the server's clock. */
+  readonly created: string;
+  /** Messages it has yet to deliver. */
+  readonly num_pending: number;
+  readonly config: ConsumerFilter & {
+    /** The largest pull request it takes; absent or 0: any. */
+    readonly max_batch?: number;
+  };
+}
 
 /** An error as the API reports it. */
 export interface ApiError {
@@ -54,10 +102,7 @@ export class JetStreamApi {
   }
 
   /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */
-  createConsumer(
-    stream: string,
-    config: Partial<ConsumerConfig> & { readonly name: string },
-  ): Promise<ApiAnswer<ConsumerInfo>> {
+  createConsumer(stream: string, config: ConsumerConfig): Promise<ApiAnswer<ConsumerInfo>> {
     const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
     return this.#call(`CONSUMER.CREATE.${stream}.${config.name}${filter}`, { stream_name: stream, config });
   }

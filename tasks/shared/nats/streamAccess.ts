@@ -1,4 +1,3 @@
-import type { ConsumerConfig, StreamInfo } from 'nats';
 import type { StreamSource } from '../bus.ts';
 import { TaskError } from '../errors.ts';
 import { covers, overlap, withoutCovered } from '../subject.ts';
@@ -10,6 +9,8 @@ import {
   noStreamError,
   type ApiAnswer,
   type ApiError,
+  type ConsumerFilter,
+  type StreamInfo,
 } from './jetStreamApi.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
@@ -25,7 +26,7 @@ export class StreamAccess {
   /** Empty until {@link open} has found it. */
   name = '';
   /** What the server filters by itself. All subjects are matched again by the reader, whatever it does. */
-  filter: Partial<ConsumerConfig> = {};
+  filter: ConsumerFilter = {};
 
   constructor(
     private readonly bus: NatsBus,
@@ -117,8 +118,7 @@ export class StreamAccess {
   }
 
   #check({ config }: StreamInfo, notice: (text: string) => void): void {
-    // The library declares retention as an enumeration of its own, with these values.
-    const retention: string = config.retention;
+    const { retention } = config;
     if (retention === 'workqueue') {
       throw new TaskError(
         'Unsupported',
@@ -131,7 +131,7 @@ export class StreamAccess {
         `The stream "${this.name}" keeps events only while a consumer wants them, so events of the past may be absent.`,
       );
     }
-    const captured = config.subjects as string[] | undefined;
+    const captured = config.subjects;
     if (captured === undefined || captured.length === 0 || config.subject_transform !== undefined) return;
     const outside = this.source.subjects.filter((subject) => !captured.some((own) => overlap(own, subject)));
     if (outside.length > 0 && config.sources === undefined) {
@@ -148,7 +148,7 @@ function filterFor(
   patterns: readonly string[],
   captured: readonly string[] | undefined,
   version: string,
-): Partial<ConsumerConfig> {
+): ConsumerFilter {
   const subjects = withoutCovered(patterns);
   const [only] = subjects;
   const [major = 0, minor = 0] = version.split('.').map(Number);

@@ -1,18 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import {
-  AckPolicy,
-  createInbox,
-  DeliverPolicy,
-  ReplayPolicy,
-  type ConsumerConfig,
-  type ConsumerInfo,
-  type Msg,
-  type StreamInfo,
-} from 'nats';
+import { createInbox, type Msg } from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import { TaskError } from '../errors.ts';
 import { subjectMatches } from '../subject.ts';
-import { API_ERROR, isTransient, type ApiAnswer } from './jetStreamApi.ts';
+import {
+  API_ERROR,
+  isTransient,
+  type ApiAnswer,
+  type ConsumerFilter,
+  type ConsumerInfo,
+  type ConsumerStart,
+  type StreamInfo,
+} from './jetStreamApi.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
@@ -153,7 +152,7 @@ export class StreamReader implements Subscription {
     this.#pull();
   }
 
-  #checkFilters(config: ConsumerConfig): void {
+  #checkFilters(config: ConsumerFilter): void {
     const asked = this.#access.filter.filter_subjects;
     if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
       this.bus.log.debug('The server ignored the list of subjects to filter by; they are matched here.');
@@ -192,8 +191,8 @@ export class StreamReader implements Subscription {
     };
     const answer = await this.bus.api(link).createConsumer(this.#access.name, {
       name: consumer,
-      ack_policy: AckPolicy.None,
-      replay_policy: ReplayPolicy.Instant,
+      ack_policy: 'none',
+      replay_policy: 'instant',
       mem_storage: true,
       num_replicas: 1,
       inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
@@ -221,13 +220,13 @@ export class StreamReader implements Subscription {
     return answer;
   }
 
-  #position(startTime: number | undefined): Partial<ConsumerConfig> {
-    if (this.#inSnapshot) return { deliver_policy: DeliverPolicy.LastPerSubject };
+  #position(startTime: number | undefined): ConsumerStart {
+    if (this.#inSnapshot) return { deliver_policy: 'last_per_subject' };
     if (this.#nextSequence !== undefined)
-      return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: this.#nextSequence };
+      return { deliver_policy: 'by_start_sequence', opt_start_seq: this.#nextSequence };
     if (startTime !== undefined)
-      return { deliver_policy: DeliverPolicy.StartTime, opt_start_time: new Date(startTime).toISOString() };
-    return { deliver_policy: DeliverPolicy.All };
+      return { deliver_policy: 'by_start_time', opt_start_time: new Date(startTime).toISOString() };
+    return { deliver_policy: 'all' };
   }
 
   /** Asks for as many messages as the window has room for. */
