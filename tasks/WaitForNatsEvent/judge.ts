@@ -14,15 +14,25 @@ export type Decision =
   'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
 /** An event with what was decided on it. */
-export interface JudgedEvent {
-  readonly message: ReceivedMessage;
-  readonly decoded: DecodedEvent;
-  readonly view: EventView;
-  readonly decision: Decision;
-  /** Why, for all decisions but `matched`: a clause without full stop. */
-  readonly reason: string;
-  /** The key that signed it, where signatures are checked. */
-  readonly signedBy: string | undefined;
+export class JudgedEvent {
+  readonly #reason: string | (() => string);
+
+  constructor(
+    readonly message: ReceivedMessage,
+    readonly decoded: DecodedEvent,
+    readonly view: EventView,
+    readonly decision: Decision,
+    /** The key that signed it, where signatures are checked. */
+    readonly signedBy: string | undefined,
+    reason: string | (() => string),
+  ) {
+    this.#reason = reason;
+  }
+
+  /** Why, for all decisions but `matched`: a clause without full stop. Worked out only when it is read. */
+  get reason(): string {
+    return typeof this.#reason === 'string' ? this.#reason : this.#reason();
+  }
 }
 
 /** How many events of each kind there were. `seen` is the sum of the others. */
@@ -80,44 +90,43 @@ export class Judge {
   judge(message: ReceivedMessage): JudgedEvent {
     const decoded = decodeEvent(message);
     const view = eventView(message, decoded);
-    const verdict = this.#decide(message, decoded, view);
-    const judged = { message, decoded, view, reason: '', signedBy: undefined, ...verdict };
+    const judged = this.#decide(message, decoded, view);
     this.#counts.seen++;
     this.#counts[judged.decision]++;
     if (judged.decision === 'matched') this.matched.push(judged);
     return judged;
   }
 
-  #decide(
-    message: ReceivedMessage,
-    decoded: DecodedEvent,
-    view: EventView,
-  ): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
+  #decide(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): JudgedEvent {
     const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match } = this.request;
+    let signedBy: string | undefined;
+    const is = (decision: Decision, reason: string | (() => string) = ''): JudgedEvent =>
+      new JudgedEvent(message, decoded, view, decision, signedBy, reason);
     if (correlationId !== undefined && decoded.correlationId !== correlationId) {
-      return {
-        decision: 'foreign',
-        reason:
-          decoded.correlationId === undefined
-            ? 'it has no correlation id'
-            : `its correlation id is ${quoted(decoded.correlationId)}`,
-      };
+      const other = decoded.correlationId;
+      return is('foreign', other === undefined ? 'it has no correlation id' : `its correlation id is ${quoted(other)}`);
     }
-    const signature = trustedKeys === undefined ? undefined : verifySignature(message, trustedKeys);
-    if (signature?.ok === false) return { decision: 'untrusted', reason: signature.reason };
-    const signedBy = signature?.kid;
+    let publishedAtMs = maxEventAgeMs === undefined ? undefined : publishedAt(message, decoded);
+    if (trustedKeys !== undefined) {
+      const signature = verifySignature(message, trustedKeys);
+      if (!signature.ok) return is('untrusted', signature.reason);
+      signedBy = signature.kid;
+      publishedAtMs = signature.signedAt;
+    }
     if (maxEventAgeMs !== undefined) {
-      const tooOld = ageProblem(message, signature?.signedAt ?? publishedAt(message, decoded), maxEventAgeMs);
-      if (tooOld !== undefined) return { decision: 'expired', reason: tooOld, signedBy };
+      const problem = ageProblem(message, publishedAtMs, maxEventAgeMs);
+      if (problem !== undefined) return is('expired', problem);
     }
     const invalid = decoded.problem?.replace(/\.$/, '') ?? this.#contractProblem(decoded);
-    if (invalid !== undefined) return { decision: 'invalid', reason: invalid, signedBy };
-    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view))
-      return { decision: 'negative', reason: `failWhen is true: ${failWhen.text}`, signedBy };
-    if (match !== undefined && !this.#holds('match', match, view)) {
-      return { decision: 'notMatching', reason: nearMiss(match, view), signedBy };
+    if (invalid !== undefined) return is('invalid', invalid);
+    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view)) {
+      return is('negative', `failWhen is true: ${failWhen.text}`);
     }
-    return { ...this.#distinguish(message, decoded, view), signedBy };
+    if (match !== undefined && !this.#holds('match', match, view)) {
+      return is('notMatching', () => nearMiss(match, view));
+    }
+    const { decision, reason } = this.#distinguish(message, decoded, view);
+    return is(decision, reason);
   }
 
   #contractProblem(decoded: DecodedEvent): string | undefined {
@@ -152,11 +161,7 @@ export class Judge {
     }
   }
 
-  #distinguish(
-    message: ReceivedMessage,
-    decoded: DecodedEvent,
-    view: EventView,
-  ): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
+  #distinguish(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): Distinction {
     const { distinctBy, expect } = this.request;
     if (distinctBy === undefined)
       return this.#once(identityOf(message, decoded, this.#counts.seen), 'an event with the same id has come before');
@@ -169,7 +174,7 @@ export class Judge {
     return this.#once(key, `an event with distinctBy ${quoted(key)} has come before`);
   }
 
-  #once(key: string, repetition: string): Pick<JudgedEvent, 'decision'> & Partial<JudgedEvent> {
+  #once(key: string, repetition: string): Distinction {
     if (this.#keys.has(key)) return { decision: 'repeated', reason: repetition };
     this.#keys.add(key);
     return { decision: 'matched' };
@@ -196,6 +201,12 @@ function textOf(value: unknown): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Whether an event that matches is one more, and why not. */
+interface Distinction {
+  readonly decision: Decision;
+  readonly reason?: string;
 }
 
 function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined, maxAgeMs: number): string | undefined {

@@ -145,7 +145,7 @@ function storable({ view, message }: JudgedEvent): unknown {
     JSON.stringify(view);
     return view;
   } catch {
-    return { ...view, data: null, dataBase64: Buffer.from(message.payload).toString('base64') };
+    return { ...view.toJSON(), data: null, dataBase64: Buffer.from(message.payload).toString('base64') };
   }
 }
 

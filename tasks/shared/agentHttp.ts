@@ -38,8 +38,27 @@ export class ProxyRefusal extends Error {
   }
 }
 
+/** The token of the job: the agent gives every task the connection that holds it, and the variable where a pipeline passes it on. */
+export function readJobToken(agent: Pick<Agent, 'serviceConnection' | 'variable'>): string | undefined {
+  return (
+    agent.serviceConnection('SYSTEMVSSCONNECTION')?.parameter('AccessToken') ?? agent.variable('System.AccessToken')
+  );
+}
+
+/** The URL of a server that may be shown the job's token, which must not cross a network in clear text; else undefined. */
+export function parseServerUrl(text: string): URL | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url)) ? url : undefined;
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
+}
+
+type RouteAgent = Pick<Agent, 'variable' | 'maskSecret' | 'warning'>;
+
 /** Reads the agent's route to a server from its variables `Agent.Proxy…`, `Agent.CAInfo` and `Agent.SkipCertValidation`. */
-export function readHttpRoute(agent: Agent, fields: Fields, server: URL): HttpRoute {
+export function readHttpRoute(agent: RouteAgent, fields: Fields, server: URL): HttpRoute {
   const ca = readAuthority(agent, fields);
   return {
     proxy: readProxy(agent, fields, server),
@@ -51,7 +70,7 @@ export function readHttpRoute(agent: Agent, fields: Fields, server: URL): HttpRo
   };
 }
 
-function readAuthority(agent: Agent, fields: Fields): string | undefined {
+function readAuthority(agent: RouteAgent, fields: Fields): string | undefined {
   const file = agent.variable('Agent.CAInfo');
   if (file === undefined) return undefined;
   try {
@@ -62,7 +81,7 @@ function readAuthority(agent: Agent, fields: Fields): string | undefined {
   }
 }
 
-function readProxy(agent: Agent, fields: Fields, server: URL): HttpRoute['proxy'] {
+function readProxy(agent: RouteAgent, fields: Fields, server: URL): HttpRoute['proxy'] {
   const password = agent.variable('Agent.ProxyPassword') ?? '';
   if (password !== '') maskSecret(agent, password);
   const text = agent.variable('Agent.ProxyUrl');
@@ -80,7 +99,7 @@ function readProxy(agent: Agent, fields: Fields, server: URL): HttpRoute['proxy'
 }
 
 /** Whether the agent's bypass list names a server. The agent matches `scheme://host[:port]`, ignoring case. */
-function isBypassed(agent: Agent, server: URL): boolean {
+function isBypassed(agent: RouteAgent, server: URL): boolean {
   const text = agent.variable('Agent.ProxyBypassList');
   const patterns = text === undefined ? [] : parseList(text);
   if (patterns === undefined) agent.warning('Agent.ProxyBypassList is ignored: it is no JSON array of texts.');
@@ -106,34 +125,54 @@ function parseList(json: string): string[] | undefined {
   }
 }
 
-/**
- * Posts a JSON text and reads the answer, up to 256 KiB. Redirects are not followed: they would take the authorization
- * to another server.
- * @throws whatever Node reports, {@link ProxyRefusal}, or the signal's AbortError
- */
-export async function postJson(
+/** Posts a JSON text; see {@link sendText}. */
+export function postJson(
   url: URL,
   route: HttpRoute,
   headers: Readonly<Record<string, string>>,
   json: string,
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
+  return sendText('POST', url, route, { 'content-type': 'application/json', ...headers }, json, signal);
+}
+
+/**
+ * Sends a text and reads the answer, up to 256 KiB. Redirects are not followed: they would take the authorization to
+ * another server.
+ * @throws whatever Node reports, {@link ProxyRefusal}, or the signal's AbortError
+ */
+export async function sendText(
+  method: 'POST' | 'PUT',
+  url: URL,
+  route: HttpRoute,
+  headers: Readonly<Record<string, string>>,
+  text: string,
+  signal: AbortSignal,
+): Promise<HttpAnswer> {
   const tunnel = route.proxy === undefined ? undefined : await openTunnel(url, route, signal);
-  const request = (url.protocol === 'https:' ? https : http).request(url, {
-    method: 'POST',
-    // The host without its port, which Node would add to a tunnelled request.
-    headers: { host: url.host, accept: 'application/json', 'content-type': 'application/json', ...headers },
-    signal,
-    ...route.tls,
-    ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
-  });
-  const answered = new Promise<http.IncomingMessage>((resolve, reject) => {
+  try {
+    const request = (url.protocol === 'https:' ? https : http).request(url, {
+      method,
+      // Node would add the port to the host of a tunnelled request.
+      headers: { host: url.host, accept: 'application/json', ...headers },
+      signal,
+      ...route.tls,
+      ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
+    });
+    tunnel?.on('error', (error) => request.destroy(error));
+    return await answerOf(request, text);
+  } finally {
+    // A failed TLS handshake leaves it open.
+    tunnel?.destroy();
+  }
+}
+
+async function answerOf(request: http.ClientRequest, text: string): Promise<HttpAnswer> {
+  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
     request.once('response', resolve);
     request.on('error', reject);
+    request.end(text);
   });
-  tunnel?.on('error', (error) => request.destroy(error));
-  request.end(json);
-  const answer = await answered;
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {

@@ -31,11 +31,12 @@ export interface DecodedEvent {
 
 type Data = Pick<DecodedEvent, 'data' | 'dataBase64'>;
 
-/** An envelope that was opened: the context in it, and how to come by the data. */
+/** An envelope that was opened: the context in it, and the data. */
 interface Opened {
   readonly attributes: Attributes;
   readonly problem: string | undefined;
-  readonly read: () => Data;
+  /** As bytes that are not read yet, or as it stands in the JSON of a structured event. */
+  readonly data: Uint8Array | Data;
 }
 
 /**
@@ -44,30 +45,52 @@ interface Opened {
  * Never throws: a wrong envelope is told by `problem`.
  */
 export function decodeEvent(message: ReceivedMessage): DecodedEvent {
-  const { attributes, problem, read } = openEnvelope(message);
-  let data: Data | undefined;
-  return {
-    attributes,
-    problem,
-    correlationId: attributes.correlationid || firstValue(message, 'correlation-id') || undefined,
-    get traceparent() {
-      const candidates = [firstValue(message, 'traceparent'), attributes.traceparent];
-      return candidates.find((text) => text !== undefined && parseTraceparent(text) !== undefined);
-    },
-    get data() {
-      return (data ??= read()).data;
-    },
-    get dataBase64() {
-      return (data ??= read()).dataBase64;
-    },
-  };
+  return new OpenedEvent(message, openEnvelope(message));
 }
 
+/** A class, since a backlog is decoded at hundreds of thousands of events a second: getters of an object literal are new functions each time. */
+class OpenedEvent implements DecodedEvent {
+  readonly attributes: Attributes;
+  readonly problem: string | undefined;
+  readonly correlationId: string | undefined;
+  readonly #message: ReceivedMessage;
+  readonly #data: Opened['data'];
+  #read: Data | undefined;
+
+  constructor(message: ReceivedMessage, { attributes, problem, data }: Opened) {
+    this.attributes = attributes;
+    this.problem = problem;
+    this.correlationId = attributes.correlationid || firstValue(message, 'correlation-id') || undefined;
+    this.#message = message;
+    this.#data = data;
+  }
+
+  get traceparent(): string | undefined {
+    const candidates = [firstValue(this.#message, 'traceparent'), this.attributes.traceparent];
+    return candidates.find((text) => text !== undefined && parseTraceparent(text) !== undefined);
+  }
+
+  get data(): unknown {
+    return this.#content.data;
+  }
+
+  get dataBase64(): string | null {
+    return this.#content.dataBase64;
+  }
+
+  get #content(): Data {
+    this.#read ??= this.#data instanceof Uint8Array ? readBytes(this.#data) : this.#data;
+    return this.#read;
+  }
+}
+
+const NO_ATTRIBUTES: Attributes = Object.freeze(Object.create(null) as Attributes);
+
 function openEnvelope(message: ReceivedMessage): Opened {
-  const read = (): Data => readBytes(message.payload);
+  const data = message.payload;
   const contentType = firstValue(message, 'content-type')?.trim().toLowerCase() ?? '';
   if (contentType.startsWith('application/cloudevents')) {
-    const refused = (problem: string): Opened => ({ attributes: noAttributes(), problem, read });
+    const refused = (problem: string): Opened => ({ attributes: NO_ATTRIBUTES, problem, data });
     if (!/^application\/cloudevents(\+json)?\s*(;|$)/.test(contentType)) {
       return refused(`Its content type ${quoted(contentType)} is not supported: only single events in JSON are.`);
     }
@@ -75,12 +98,12 @@ function openEnvelope(message: ReceivedMessage): Opened {
     return event === undefined ? refused('Its payload is not the JSON object it claims to be.') : openStructured(event);
   }
   const headers = [...message.headers].filter(([name]) => name.startsWith('ce-'));
-  if (headers.length > 0) return { ...readHeaders(headers), read };
+  if (headers.length > 0) return { ...readHeaders(headers), data };
   const event = bareStructured(message.payload);
-  return event === undefined ? { attributes: noAttributes(), problem: undefined, read } : openStructured(event);
+  return event === undefined ? { attributes: NO_ATTRIBUTES, problem: undefined, data } : openStructured(event);
 }
 
-function readHeaders(headers: readonly (readonly [string, readonly string[]])[]): Omit<Opened, 'read'> {
+function readHeaders(headers: readonly (readonly [string, readonly string[]])[]): Omit<Opened, 'data'> {
   return collectAttributes(
     headers.map(([header, values]) => [header.slice('ce-'.length), values]),
     (values) => {
@@ -102,28 +125,28 @@ function openStructured(event: Record<string, unknown>): Opened {
     },
   );
   const inline = { data, dataBase64: null };
-  if (base64 === null) return { ...context, read: () => inline };
+  if (base64 === null) return { ...context, data: inline };
   const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined;
   // Buffer skips what is not base64.
   if (bytes === undefined || bytes.toString('base64') !== base64) {
-    return { ...context, problem: context.problem ?? 'Its data_base64 is not base64.', read: () => inline };
+    return { ...context, problem: context.problem ?? 'Its data_base64 is not base64.', data: inline };
   }
   if (data !== null) {
     return {
       ...context,
       problem: context.problem ?? 'Its data is given twice, as data and as data_base64.',
-      read: () => inline,
+      data: inline,
     };
   }
-  return { ...context, read: () => readBytes(bytes) };
+  return { ...context, data: bytes };
 }
 
 /** Reads every attribute with `read`, which throws a clause about a bad one, and checks the whole against CloudEvents 1.0. */
 function collectAttributes<T>(
   source: readonly (readonly [name: string, value: T])[],
   read: (value: T) => string,
-): Omit<Opened, 'read'> {
-  const attributes = noAttributes();
+): Omit<Opened, 'data'> {
+  const attributes = Object.create(null) as Record<string, string>;
   let problem: string | undefined;
   for (const [name, value] of source) {
     try {
@@ -151,12 +174,18 @@ function contextProblem(attributes: Attributes): string | undefined {
   return undefined;
 }
 
+const SPECVERSION = Buffer.from('"specversion"');
+
 /** A payload that is a CloudEvent in JSON although no header says so. Anything else is not parsed in full just to find out. */
 function bareStructured(payload: Uint8Array): Record<string, unknown> | undefined {
-  if (!Buffer.from(payload.buffer, payload.byteOffset, payload.length).includes('"specversion"')) return undefined;
+  if (!asBuffer(payload).includes(SPECVERSION)) return undefined;
   const event = parseObject(payload);
   const isEvent = ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof event?.[name] === 'string');
   return isEvent ? event : undefined;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function parseObject(payload: Uint8Array): Record<string, unknown> | undefined {
@@ -174,8 +203,4 @@ function readBytes(bytes: Uint8Array): Data {
 
 function firstValue(message: ReceivedMessage, header: string): string | undefined {
   return message.headers.get(header)?.[0];
-}
-
-function noAttributes(): Record<string, string> {
-  return Object.create(null) as Record<string, string>;
 }

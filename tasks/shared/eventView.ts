@@ -2,7 +2,7 @@ import type { ReceivedMessage } from './bus.ts';
 import { parseTime } from './event.ts';
 import type { DecodedEvent } from './eventDecoding.ts';
 
-/** An event as expressions, and the file of matched events, see it. Every field is enumerable. */
+/** An event as expressions, and the file of matched events, see it. */
 export interface EventView {
   readonly subject: string;
   readonly data: unknown;
@@ -17,10 +17,12 @@ export interface EventView {
   readonly sequence: number;
   /** UTC, ISO 8601 with milliseconds; see {@link publishedAt}. */
   readonly time: string | null;
+  /** All fields, as members of their own. */
+  toJSON(): Record<string, unknown>;
 }
 
 /** The names an expression can start with. */
-export const VIEW_FIELDS: readonly string[] = [
+export const VIEW_FIELDS = [
   'subject',
   'data',
   'dataBase64',
@@ -29,30 +31,60 @@ export const VIEW_FIELDS: readonly string[] = [
   'stream',
   'sequence',
   'time',
-] satisfies (keyof EventView)[];
+] as const satisfies readonly (keyof EventView)[];
 
 /** What expressions see of an event. What costs something is built when it is first read. */
 export function eventView(message: ReceivedMessage, decoded: DecodedEvent): EventView {
-  let headers: EventView['headers'] | undefined;
-  return {
-    subject: message.subject,
-    get data() {
-      return decoded.data;
-    },
-    get dataBase64() {
-      return decoded.dataBase64;
-    },
-    get headers() {
-      return (headers ??= Object.fromEntries(message.headers));
-    },
-    event: decoded.attributes,
-    stream: message.stream,
-    sequence: message.sequence,
-    get time() {
-      const ms = publishedAt(message, decoded);
-      return ms === undefined ? null : new Date(ms).toISOString();
-    },
-  };
+  return new MessageView(message, decoded);
+}
+
+class MessageView implements EventView {
+  readonly #message: ReceivedMessage;
+  readonly #decoded: DecodedEvent;
+  #headers: EventView['headers'] | undefined;
+
+  constructor(message: ReceivedMessage, decoded: DecodedEvent) {
+    this.#message = message;
+    this.#decoded = decoded;
+  }
+
+  get subject(): string {
+    return this.#message.subject;
+  }
+
+  get data(): unknown {
+    return this.#decoded.data;
+  }
+
+  get dataBase64(): string | null {
+    return this.#decoded.dataBase64;
+  }
+
+  get headers(): EventView['headers'] {
+    this.#headers ??= Object.fromEntries(this.#message.headers);
+    return this.#headers;
+  }
+
+  get event(): EventView['event'] {
+    return this.#decoded.attributes;
+  }
+
+  get stream(): string {
+    return this.#message.stream;
+  }
+
+  get sequence(): number {
+    return this.#message.sequence;
+  }
+
+  get time(): string | null {
+    const ms = publishedAt(this.#message, this.#decoded);
+    return ms === undefined ? null : new Date(ms).toISOString();
+  }
+
+  toJSON(): Record<string, unknown> {
+    return Object.fromEntries(VIEW_FIELDS.map((name) => [name, this[name]]));
+  }
 }
 
 /** When the event was published, in milliseconds since the epoch: when the stream stored it, else its CloudEvents `time`. */

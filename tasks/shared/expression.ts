@@ -25,8 +25,10 @@ export function compileExpression(text: string): Expression {
   check(root, new Set());
   const parts = conjunction(text, root);
   return {
-    unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !VIEW_FIELDS.includes(name)),
-    evaluate: (view) => search(root, view),
+    unknownFields: [...new Set(fieldsOfEvent(root))].filter(
+      (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
+    ),
+    evaluate: usesWholeEvent(root) ? (view) => search(root, view.toJSON()) : (view) => search(root, view),
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -94,6 +96,11 @@ function checkCall(name: string, given: readonly Node[]): void {
       throw new Error(`argument ${index + 1} of the function ${name}() ${rule}`);
     }
   }
+}
+
+/** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
+function usesWholeEvent(node: Node): boolean {
+  return node.type === 'Current' || node.type === 'Root' || childrenOf(node).same.some(usesWholeEvent);
 }
 
 /** The names of the fields that are looked up in the event itself. */

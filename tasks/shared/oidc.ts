@@ -1,6 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from './agent.ts';
-import { postJson, ProxyRefusal, readHttpRoute, type HttpAnswer, type HttpRoute } from './agentHttp.ts';
+import {
+  parseServerUrl,
+  postJson,
+  ProxyRefusal,
+  readHttpRoute,
+  readJobToken,
+  type HttpAnswer,
+  type HttpRoute,
+} from './agentHttp.ts';
 import { reasonOf, TaskError } from './errors.ts';
 import type { Fields } from './fields.ts';
 import { logLine } from './report.ts';
@@ -42,9 +50,7 @@ interface IdToken {
  * @param connectionId the id of the service connection
  */
 export function readIdTokenRequest(agent: Agent, fields: Fields, connectionId: string): IdTokenRequest | undefined {
-  // The agent gives every task this connection; the variable reaches it where a pipeline passes it on.
-  const jobToken =
-    agent.serviceConnection('SYSTEMVSSCONNECTION')?.parameter('AccessToken') ?? agent.variable('System.AccessToken');
+  const jobToken = readJobToken(agent);
   if (jobToken !== undefined) maskSecret(agent, jobToken);
   const text = agent.variable('System.OidcRequestUri');
   if (text === undefined || jobToken === undefined) {
@@ -54,19 +60,14 @@ export function readIdTokenRequest(agent: Agent, fields: Fields, connectionId: s
     );
     return undefined;
   }
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  // The job's token must not cross a network in clear text.
-  if (url === undefined || (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopback(url)))) {
+  const url = parseServerUrl(text);
+  if (url === undefined) {
     fields.problem('System.OidcRequestUri: is not an https:// URL, and the token of the job is sent to no other.');
     return undefined;
   }
   url.searchParams.set('api-version', API_VERSION);
   url.searchParams.set('serviceConnectionId', connectionId);
   return { url, jobToken, route: readHttpRoute(agent, fields, url) };
-}
-
-function isLoopback({ hostname }: URL): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 /** The pipeline's ID token (OIDC), asked for when it is needed and renewed as long as it is used. */

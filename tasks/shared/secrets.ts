@@ -8,7 +8,7 @@ const SHORTEST_WORD = 16;
  * Has the agent hide a secret in every form in which it may come back: whole, by line and by word (the agent itself
  * masks a multi-line value only as a whole), base64, URL-encoded and JSON-escaped.
  */
-export function maskSecret(agent: Agent, secret: string): void {
+export function maskSecret(agent: Pick<Agent, 'maskSecret'>, secret: string): void {
   for (const form of formsOf(secret)) agent.maskSecret(form);
 }
 

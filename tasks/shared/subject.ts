@@ -31,6 +31,16 @@ export function subjectMatches(pattern: string, subject: string): boolean {
   return covers(pattern, subject);
 }
 
+/** A test for the subjects inside a pattern, for many subjects. */
+export function subjectTest(pattern: string): (subject: string) => boolean {
+  if (!/[*>]/.test(pattern)) return (subject) => subject === pattern;
+  if (/^[^*>]+\.>$/.test(pattern)) {
+    const start = pattern.slice(0, -1);
+    return (subject) => subject.length > start.length && subject.startsWith(start);
+  }
+  return (subject) => covers(pattern, subject);
+}
+
 /** Whether every subject of `inner` (which may have wildcards itself) lies inside `outer`. */
 export function covers(outer: string, inner: string): boolean {
   const outerTokens = outer.split('.');

@@ -14,11 +14,11 @@ export function corePublishGrants(subject: string): Grants {
 }
 
 /** Publishing to a stream: the acknowledgement comes back to an inbox. */
-export function streamPublishGrants(subject: string, inboxPrefix: string): Grants {
+export function streamPublishGrants(subject: string, api: string, inboxPrefix: string): Grants {
   return {
     publish: [subject],
     subscribe: [`${inboxPrefix}.>`],
-    optional: [{ subject: '$JS.API.STREAM.NAMES', reason: 'tells a missing stream from one without a leader' }],
+    optional: [{ subject: `${api}.STREAM.NAMES`, reason: 'tells a missing stream from one without a leader' }],
   };
 }
 

@@ -26,6 +26,7 @@ export interface PublishHost {
   liveLink(signal: AbortSignal): Promise<Link>;
   readonly isLinkUp: boolean;
   readonly inboxPrefix: string;
+  readonly apiPrefix: string;
   api(link: Link): JetStreamApi;
 }
 
@@ -45,7 +46,7 @@ export async function publishToStream(
       checkStream: (link, subject, silentSince) => checkStream(host.api(link), link, subject, silentSince),
       refused: (error, subject) => refusedByStream(error, subject, expectedStream),
       denied: ({ operation, subject }, published) =>
-        deniedError(operation, subject, streamPublishGrants(published, host.inboxPrefix)),
+        deniedError(operation, subject, streamPublishGrants(published, host.apiPrefix, host.inboxPrefix)),
     },
     expectedStream,
     signal,

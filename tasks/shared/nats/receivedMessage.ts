@@ -3,24 +3,49 @@ import type { ReceivedMessage } from '../bus.ts';
 
 /** A message of core NATS. */
 export function coreMessage(message: Msg): ReceivedMessage {
-  return new NatsMessage(message, '', 0, undefined);
+  return new NatsMessage(message, '', 0);
 }
 
 /**
  * A message of a stream. Where it stands there is written in its reply subject:
- * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>…`
- * (NATS ADR-15).
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`
+ * (NATS ADR-15). It is read from its end and in place: a backlog has hundreds of thousands of these a second.
+ *
+ * @param ackPrefix `$JS.ACK.<stream>.<consumer>.`, which the form without a domain begins with
  */
-export function streamMessage(message: Msg): { readonly message: ReceivedMessage; readonly deliverySequence: number } {
-  const tokens = (message.reply ?? '').split('.');
-  const start = tokens.length > 9 ? 4 : 2;
-  const [stream = '', , , streamSequence, deliverySequence, nanoseconds = ''] = tokens.slice(start);
-  const storedAt = Number(nanoseconds.slice(0, -6));
+export function streamMessage(
+  message: Msg,
+  stream: string,
+  ackPrefix: string,
+): { readonly message: ReceivedMessage; readonly deliverySequence: number } {
+  const reply = message.reply ?? '';
+  const last = reply.lastIndexOf('.');
+  const timeEnd = reply.startsWith(ackPrefix) ? last : reply.lastIndexOf('.', last - 1);
+  const deliveryEnd = reply.lastIndexOf('.', timeEnd - 1);
+  const sequenceEnd = reply.lastIndexOf('.', deliveryEnd - 1);
+  const sequenceStart = reply.lastIndexOf('.', sequenceEnd - 1) + 1;
   return {
-    message: new NatsMessage(message, stream, Number(streamSequence), storedAt),
-    deliverySequence: Number(deliverySequence),
+    message: new NatsMessage(
+      message,
+      stream,
+      digits(reply, sequenceStart, sequenceEnd),
+      reply,
+      deliveryEnd + 1,
+      timeEnd,
+    ),
+    deliverySequence: digits(reply, sequenceEnd + 1, deliveryEnd),
   };
 }
+
+/** The number these characters are the digits of. */
+function digits(text: string, start: number, end: number): number {
+  let value = 0;
+  for (let index = start; index < end; index++) value = value * 10 + text.charCodeAt(index) - 48;
+  return value;
+}
+
+/** What a time in nanoseconds has more digits than one in milliseconds. */
+const NANOSECOND_DIGITS = 6;
 
 class NatsMessage implements ReceivedMessage {
   readonly receivedAt = Date.now();
@@ -31,9 +56,15 @@ class NatsMessage implements ReceivedMessage {
     message: Msg,
     readonly stream: string,
     readonly sequence: number,
-    readonly storedAt: number | undefined,
+    private readonly reply = '',
+    private readonly timeStart = 0,
+    private readonly timeEnd = 0,
   ) {
     this.#message = message;
+  }
+
+  get storedAt(): number | undefined {
+    return this.timeEnd === 0 ? undefined : digits(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
   }
 
   get subject(): string {
@@ -51,10 +82,13 @@ class NatsMessage implements ReceivedMessage {
   }
 }
 
+const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
+
 /** A message's headers by lower-case name. */
 export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
+  if (message.headers === undefined) return NO_HEADERS;
   const headers = new Map<string, string[]>();
-  for (const [name, values] of message.headers ?? []) {
+  for (const [name, values] of message.headers) {
     const key = name.toLowerCase();
     headers.set(key, [...(headers.get(key) ?? []), ...values]);
   }

@@ -36,10 +36,12 @@ export class StreamAccess {
 
   /** Finds the stream and checks that it can be read. `notice` is told what the user should know of it. */
   async open(notice: (text: string) => void): Promise<StreamInfo> {
+    const { version = '' } = (await this.bus.liveLink(this.signal)).connection.info ?? {};
+    // What a refusal tells to grant, before it is known which subjects the stream captures.
+    this.filter = filterFor(this.source.subjects, this.source.subjects, version);
     this.name = this.source.stream ?? (await this.#find());
     const info = await this.firstAnswer((link) => this.bus.api(link).streamInfo(this.name));
     this.#check(info, notice);
-    const { version = '' } = (await this.bus.liveLink(this.signal)).connection.info ?? {};
     this.filter = filterFor(this.source.subjects, info.config.subjects, version);
     return info;
   }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createInbox, type Msg } from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import { subjectMatches } from '../subject.ts';
+import { subjectTest } from '../subject.ts';
 import {
   API_ERROR,
   isTransient,
@@ -18,8 +18,9 @@ import { pause, unlessAborted } from './pause.ts';
 import { streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
-/** Messages asked for ahead of their arrival. */
-const WINDOW = 1_000;
+/** Messages asked for ahead of their arrival, by number and by bytes: a server closes a link with 64 MiB in its queue. */
+const WINDOW = 4_000;
+const WINDOW_BYTES = 16 * 1_024 * 1_024;
 const NANOSECONDS = 1e6;
 const PULL_EXPIRES_MS = 30_000;
 const HEARTBEAT_MS = 5_000;
@@ -37,6 +38,8 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
+  /** What the reply subjects of its messages begin with. */
+  readonly ackPrefix: string;
   /** The most messages asked for at a time. */
   window: number;
   /** Messages of `lastPerSubject` that are still to come from before the wait. */
@@ -56,6 +59,7 @@ interface Attachment {
  */
 export class StreamReader implements Subscription {
   readonly #access: StreamAccess;
+  readonly #isWanted: (subject: string) => boolean;
   #streamCreated = '';
   /** The sequence to go on with; undefined while the start position itself still says so. */
   #nextSequence: number | undefined;
@@ -79,6 +83,8 @@ export class StreamReader implements Subscription {
     private readonly signal: AbortSignal,
   ) {
     this.#access = new StreamAccess(bus, source, signal);
+    const tests = source.subjects.map(subjectTest);
+    this.#isWanted = (subject) => tests.some((test) => test(subject));
     this.#inSnapshot = source.start.from === 'lastPerSubject';
   }
 
@@ -179,6 +185,7 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
+      ackPrefix: `$JS.ACK.${this.stream}.${consumer}.`,
       window: WINDOW,
       snapshot: 0,
       outstanding: 0,
@@ -235,7 +242,13 @@ export class StreamReader implements Subscription {
     if (attachment === undefined || this.#ended || attachment.link.isClosed) return;
     const batch = attachment.window - attachment.outstanding;
     attachment.outstanding = attachment.window;
-    const request = { batch, expires: PULL_EXPIRES_MS * NANOSECONDS, idle_heartbeat: HEARTBEAT_MS * NANOSECONDS };
+    const request = {
+      batch,
+      // A single message has to fit, with its subject and headers.
+      max_bytes: Math.max(WINDOW_BYTES, 2 * (attachment.link.connection.info?.max_payload ?? 0)),
+      expires: PULL_EXPIRES_MS * NANOSECONDS,
+      idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
+    };
     attachment.link.connection.publish(
       `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#access.name}.${attachment.consumer}`,
       Buffer.from(JSON.stringify(request)),
@@ -250,7 +263,7 @@ export class StreamReader implements Subscription {
       this.#onStatus(attachment, received);
       return;
     }
-    const { message, deliverySequence } = streamMessage(received);
+    const { message, deliverySequence } = streamMessage(received, this.stream, attachment.ackPrefix);
     if (deliverySequence !== attachment.delivered + 1) {
       void this.#recover('the server skipped messages', false);
       return;
@@ -260,16 +273,15 @@ export class StreamReader implements Subscription {
     if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
-      if (this.source.subjects.some((pattern) => subjectMatches(pattern, message.subject)))
-        this.events.message(message);
+      if (this.#isWanted(message.subject)) this.events.message(message);
     }
     if (attachment.outstanding <= attachment.window / 2) this.#pull();
   }
 
   #onStatus(attachment: Attachment, status: Msg): void {
-    const code = status.headers?.code;
+    const { code, description } = status.headers ?? {};
     if (code === 100) return;
-    if (code === 404 || code === 408) {
+    if (code === 404 || code === 408 || (code === 409 && /exceeds maxbytes/i.test(description ?? ''))) {
       // The end of one pull request: what it still had open will not come.
       const open = Number(status.headers?.get('Nats-Pending-Messages'));
       attachment.outstanding = Math.max(
@@ -279,7 +291,7 @@ export class StreamReader implements Subscription {
       if (attachment.outstanding <= attachment.window / 2) this.#pull();
       return;
     }
-    void this.#recover(status.headers?.description ?? 'the consumer is gone', false);
+    void this.#recover(description ?? 'the consumer is gone', false);
   }
 
   #checkSilence(): void {
