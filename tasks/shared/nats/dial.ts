@@ -42,10 +42,12 @@ export async function dial(
   address: ServerAddress,
   timeoutMs: number,
 ): Promise<NatsConnection | DialFailure> {
+  // What is left to ask a silent server what it is.
+  const infoMs = Math.min(timeoutMs / 4, INFO_TIMEOUT_MS);
   const common: ConnectionOptions = {
     servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`,
     name: 'nats-event-tasks',
-    timeout: Math.min(timeoutMs, DIAL_TIMEOUT_MS),
+    timeout: Math.min(timeoutMs - infoMs, DIAL_TIMEOUT_MS),
     // Lost links are dialled again by NatsBus, with fresh credentials and every server's own error.
     reconnect: false,
     ignoreClusterUpdates: true,
@@ -65,7 +67,7 @@ export async function dial(
       return await connect({ ...common, tls: null });
     }
   } catch (error) {
-    return explain(error, settings, address);
+    return explain(error, settings, address, infoMs);
   }
 }
 
@@ -126,7 +128,12 @@ const ABSENT_CODES = new Set([
   'EPIPE',
 ]);
 
-async function explain(error: unknown, settings: DialSettings, address: ServerAddress): Promise<DialFailure> {
+async function explain(
+  error: unknown,
+  settings: DialSettings,
+  address: ServerAddress,
+  infoMs: number,
+): Promise<DialFailure> {
   const server = `${address.host}:${String(address.port)}`;
   const failure = (code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure => ({
     code,
@@ -157,7 +164,7 @@ async function explain(error: unknown, settings: DialSettings, address: ServerAd
       : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code));
   }
   // The reset overtakes the alert now and then.
-  if (code === 'ECONNRESET' && (await readInfo(address))?.tls_verify === true) {
+  if (code === 'ECONNRESET' && (await readInfo(address, infoMs))?.tls_verify === true) {
     return { ...clientCertificateFailure(settings, 'it closed the connection', failure), transient: true };
   }
   if (ABSENT_CODES.has(code)) {
@@ -171,7 +178,7 @@ async function explain(error: unknown, settings: DialSettings, address: ServerAd
       true,
     );
   }
-  if (code === 'TIMEOUT') return explainSilence(settings, address, failure);
+  if (code === 'TIMEOUT') return explainSilence(settings, address, infoMs, failure);
   return failure(
     'Unreachable',
     `does not answer as a NATS server does (${reasonOf(error)})`,
@@ -218,9 +225,10 @@ function tlsReason(error: unknown): string {
 async function explainSilence(
   settings: DialSettings,
   address: ServerAddress,
+  infoMs: number,
   failure: (code: ErrorCode, reason: string, remedy: string, transient?: boolean) => DialFailure,
 ): Promise<DialFailure> {
-  const info = await readInfo(address);
+  const info = await readInfo(address, infoMs);
   if (info === undefined) return silence(address);
   if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined))
     return clientCertificateFailure(settings, 'it closed the connection', failure);
@@ -246,17 +254,17 @@ interface ServerInfo {
 }
 
 /** The INFO a server sends first; undefined when none comes in time. */
-function readInfo(address: ServerAddress): Promise<ServerInfo | undefined> {
+function readInfo(address: ServerAddress, timeoutMs: number): Promise<ServerInfo | undefined> {
   return new Promise((resolve) => {
     let text = '';
-    const socket = createConnection({ host: address.host, port: address.port, timeout: INFO_TIMEOUT_MS });
+    const socket = createConnection({ host: address.host, port: address.port, timeout: timeoutMs });
     const done = (info: ServerInfo | undefined) => {
       socket.destroy();
       resolve(info);
     };
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
-      const line = /^INFO (\{.*\})\r\n/.exec(text)?.[1];
+      const line = /^INFO (\{.*\}) *\r\n/.exec(text)?.[1];
       if (line !== undefined) done(parseInfo(line));
       else if (text.length > 64 * 1_024) done(undefined);
     });
