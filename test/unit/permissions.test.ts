@@ -41,13 +41,17 @@ test('a refused wait on core NATS names the pattern, and the block denies publis
 });
 
 test('publishing to a stream needs the subject and an inbox for the acknowledgement', () => {
-  const error = deniedError('subscription', '_INBOX.ci.abc.def', streamPublishGrants('ci.built.v1', '_INBOX.ci'));
+  const error = deniedError(
+    'subscription',
+    '_INBOX.ci.abc.def',
+    streamPublishGrants('ci.built.v1', '$JS.hub.API', '_INBOX.ci'),
+  );
   assert.match(error.remedy, /^Grant it subscribe permission for "_INBOX\.ci\.>"/);
   assert.deepEqual(error.details.slice(1), [
     'permissions: {',
     '  publish: { allow: [',
     '    "ci.built.v1"',
-    '    "$JS.API.STREAM.NAMES"  # optional: tells a missing stream from one without a leader',
+    '    "$JS.hub.API.STREAM.NAMES"  # optional: tells a missing stream from one without a leader',
     '  ] }',
     '  subscribe: { allow: [',
     '    "_INBOX.ci.>"',
