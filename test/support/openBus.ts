@@ -1,5 +1,13 @@
 import { EventEmitter, once } from 'node:events';
-import type { ReceivedMessage, StreamSource, Subscription, SubscriptionEvents } from '../../tasks/shared/bus.ts';
+import type {
+  OutgoingMessage,
+  PubAck,
+  ReceivedMessage,
+  ReceivedReply,
+  StreamSource,
+  Subscription,
+  SubscriptionEvents,
+} from '../../tasks/shared/bus.ts';
 import type { ConnectionSettings } from '../../tasks/shared/connection.ts';
 import { reasonOf, TaskError } from '../../tasks/shared/errors.ts';
 import { openNatsBus, type NatsBus } from '../../tasks/shared/nats/natsBus.ts';
@@ -66,6 +74,24 @@ export class OpenBus implements AsyncDisposable {
     readonly step: Step,
   ) {}
 
+  /** Publishes one event, with a message id if one is given; throws what ended it. */
+  async publishToStream(subject: string, id?: string, expectedStream?: string): Promise<PubAck> {
+    const messages = [[event(subject, id)]];
+    const result = await this.bus.publishToStream(messages, expectedStream, () => {}, this.step.clock.signal);
+    if (result.error !== undefined) throw result.error as Error;
+    return result.last!;
+  }
+
+  /** As {@link publishToStream}, to core NATS. */
+  async publishCore(subject: string): Promise<void> {
+    const { error } = await this.bus.publishCore([[event(subject)]], () => {}, this.step.clock.signal);
+    if (error !== undefined) throw error as Error;
+  }
+
+  async request(subject: string): Promise<ReceivedReply> {
+    return this.bus.request(event(subject), this.step.clock.signal);
+  }
+
   /** Reads a stream until the scope ends. */
   async read(source: Partial<StreamSource> & Pick<StreamSource, 'subjects' | 'start'>): Promise<Reading> {
     const events = new Recorder();
@@ -83,6 +109,10 @@ export class OpenBus implements AsyncDisposable {
     this.step.cancel();
     await this.bus.close();
   }
+}
+
+function event(subject: string, id?: string): OutgoingMessage {
+  return { subject, headers: id === undefined ? [] : [['Nats-Msg-Id', id]], payload: Buffer.from('payload') };
 }
 
 /** A subscription with what it has told so far. */

@@ -6,6 +6,7 @@ const REQUEST_TIMEOUT_MS = 5_000;
 
 /** Error numbers of the JetStream API (nats-server, `server/errors.json`). */
 export const API_ERROR = {
+  notLeader: 10009,
   insufficientResources: 10023,
   notEnabledForAccount: 10039,
   notEnabled: 10076,
@@ -17,6 +18,8 @@ export const API_ERROR = {
   messageTooLarge: 10054,
   headersTooLarge: 10097,
   storeFailed: 10077,
+  duplicateInProcess: 10158,
+  tooManyRequests: 10167,
 } as const;
 
 /** What a stream is, as far as a reader must know (nats-server, `StreamInfo`). */
@@ -81,16 +84,12 @@ export type ApiAnswer<Response> =
   | { readonly kind: 'apiError'; readonly error: ApiError }
   | Exclude<Reply, { kind: 'reply' }>;
 
-/** The JetStream API of one link, in the domain of the service connection. */
+/** The JetStream API of one link. */
 export class JetStreamApi {
-  readonly prefix: string;
-
   constructor(
     readonly link: Link,
-    domain: string | undefined,
-  ) {
-    this.prefix = apiPrefix(domain);
-  }
+    readonly prefix: string,
+  ) {}
 
   /** Names of the streams that capture subjects inside the pattern. */
   streamNames(pattern: string): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {

@@ -45,6 +45,8 @@ export class NatsBus implements Bus {
   #link: Link | undefined;
   #dialling: Promise<Link> | undefined;
   #announced: readonly ServerAddress[] = [];
+  /** The JetStream domain of the server of the link. */
+  #serverDomain: string | undefined;
   /** Once a link was encrypted, none without TLS may follow: whoever broke it might be waiting for the credentials. */
   #mustEncrypt = false;
   #hasWarnedOfLength = false;
@@ -63,8 +65,13 @@ export class NatsBus implements Bus {
     return this.#settings.inboxPrefix ?? '_INBOX';
   }
 
+  /**
+   * A server of the domain itself maps its prefix to the plain one before it looks at permissions, and then names the
+   * plain one in its refusals. So the prefix with the domain is for other servers only, such as leaf nodes.
+   */
   get apiPrefix(): string {
-    return apiPrefix(this.#settings.jetStreamDomain);
+    const { jetStreamDomain } = this.#settings;
+    return apiPrefix(jetStreamDomain === this.#serverDomain ? undefined : jetStreamDomain);
   }
 
   get log(): Log {
@@ -73,7 +80,7 @@ export class NatsBus implements Bus {
 
   /** The JetStream API over a link. */
   api(link: Link): JetStreamApi {
-    return new JetStreamApi(link, this.#settings.jetStreamDomain);
+    return new JetStreamApi(link, this.apiPrefix);
   }
 
   /** Opens the first link. */
@@ -171,6 +178,7 @@ export class NatsBus implements Bus {
     const first = this.#link === undefined;
     this.#link = link;
     const { info } = link.connection;
+    this.#serverDomain = (info as { readonly domain?: string } | undefined)?.domain;
     const encrypted = info?.tls_required === true || info?.tls_available === true;
     this.#mustEncrypt ||= encrypted;
     const tlsName = link.address.tlsName ?? link.address.host;
