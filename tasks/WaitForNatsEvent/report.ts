@@ -1,7 +1,7 @@
 import type { Agent, StepResult } from '../shared/agent.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
-import { hasMacro, isoTime, logLine, setOutputs, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../shared/report.ts';
 import type { StepEnd } from '../shared/run.ts';
 import type { WaitStep } from './inputs.ts';
 import type { JudgedEvent } from './judge.ts';
@@ -125,11 +125,12 @@ function eventOutputs(
         ),
       };
     }
-    if (hasMacro(text)) {
+    const problem = outputProblem(text);
+    if (problem !== undefined) {
       return {
         error: new TaskError(
           'ContractViolation',
-          `outputs: the value of ${name} holds "$(", which the agent would expand in later steps.`,
+          `outputs: the value of ${name} ${problem}.`,
           `Read it from the file in the output eventFile: ${eventFile}.`,
         ),
       };

@@ -1,7 +1,7 @@
 import type { Agent } from '../shared/agent.ts';
 import type { Bus, ReceivedMessage, Subscription, SubscriptionEvents } from '../shared/bus.ts';
 import type { Contract } from '../shared/contract.ts';
-import { TaskError } from '../shared/errors.ts';
+import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { logLine } from '../shared/report.ts';
 import type { StepClock } from '../shared/run.ts';
@@ -125,7 +125,21 @@ class Wait implements SubscriptionEvents {
   message(message: ReceivedMessage): void {
     if (this.#hasEnded) return;
     this.#lastEventAt = message.receivedAt;
-    const judged = this.#judge.judge(message);
+    try {
+      this.#take(this.#judge.judge(message));
+    } catch (error) {
+      // Thrown into the library, it would leave the wait deaf until its deadline.
+      this.#end(
+        failure(
+          new TaskError('Internal', `The event ${nameOf({ message })} cannot be judged: ${reasonOf(error)}.`, '', {
+            cause: error,
+          }),
+        ),
+      );
+    }
+  }
+
+  #take(judged: JudgedEvent): void {
     this.#logEvent(judged);
     switch (judged.decision) {
       case 'negative':
@@ -334,7 +348,7 @@ export function messageIdOf({ message, decoded }: JudgedEvent): string {
 }
 
 /** How messages name an event: where it is found again. */
-function nameOf({ message }: JudgedEvent): string {
+function nameOf({ message }: Pick<JudgedEvent, 'message'>): string {
   return message.stream === ''
     ? `on "${message.subject}"`
     : `${message.stream} ${String(message.sequence)} on "${message.subject}"`;

@@ -4,20 +4,22 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 
-/** A value the agent would expand: it replaces `$(name)` inside the values of variables before each later step. */
-export function hasMacro(value: string): boolean {
-  return value.includes('$(');
+/**
+ * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
+ * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
+ * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
+ */
+export function outputProblem(value: string): string | undefined {
+  if (value.includes('$(')) return 'holds "$(", which the agent would expand in later steps';
+  return value.includes('\0') ? 'holds a NUL character, which no environment variable can' : undefined;
 }
 
-/**
- * Sets output variables. A value that holds `$(` is set empty, with a warning: an event could otherwise have the agent
- * put a secret variable into a later step.
- */
+/** Sets output variables. A value that must not become one is left empty, with a warning. */
 export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(outputs)) {
-    if (hasMacro(value))
-      agent.warning(`The output ${name} is left empty: its value holds "$(", which the agent would expand.`);
-    agent.setOutput(name, hasMacro(value) ? '' : value);
+    const problem = outputProblem(value);
+    if (problem !== undefined) agent.warning(`The output ${name} is left empty: its value ${problem}.`);
+    agent.setOutput(name, problem === undefined ? value : '');
   }
 }
 

@@ -84,13 +84,26 @@ class NatsMessage implements ReceivedMessage {
 
 const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
 
-/** A message's headers by lower-case name. */
+/**
+ * A message's headers by lower-case name. They are read from its bytes: the library throws on a value with a lone CR or LF,
+ * which servers pass on, and so anyone who may publish could end a wait.
+ */
 export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
-  if (message.headers === undefined) return NO_HEADERS;
+  const { _msg, _rdata } = message as unknown as {
+    readonly _msg: { readonly hdr: number };
+    readonly _rdata: Uint8Array;
+  };
+  if (_msg.hdr <= 0) return NO_HEADERS;
   const headers = new Map<string, string[]>();
-  for (const [name, values] of message.headers) {
-    const key = name.toLowerCase();
-    headers.set(key, [...(headers.get(key) ?? []), ...values]);
+  const [, ...lines] = Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr).toString().split('\r\n');
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    if (colon < 0) continue;
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    const values = headers.get(name);
+    if (values === undefined) headers.set(name, [value]);
+    else values.push(value);
   }
   return headers;
 }
