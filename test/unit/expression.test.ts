@@ -32,7 +32,7 @@ test('an expression sees every part of an event', () => {
     value('[subject, data.a, dataBase64, headers."x-tag"[1], event.id, stream, sequence, time]', { a: 1 }),
     ['shop.deployed.eu', 1, null, 'two', 'e1', 'SHOP', 42, '2026-03-04T00:00:00.000Z'],
   );
-  assert.deepEqual(value('keys(@)', 1), Object.keys(viewOf(1)));
+  assert.deepEqual(value('keys(@)', 1), Object.keys(viewOf(1).toJSON()));
   assert.equal(value('$.data.list[?@ == $.sequence] | [0]', { list: [41, 42] }), 42);
 });
 
