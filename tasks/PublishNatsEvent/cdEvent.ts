@@ -3,13 +3,17 @@ import type { Attributes } from '../shared/event.ts';
 import { quoted } from '../shared/safeText.ts';
 import type { PublishRequest } from './inputs.ts';
 
+/** Whether a type asks for the CDEvents preset. The second namespace is the one for events of single tools. */
+export function isCdEventType(type: string): boolean {
+  return /^dev\.cdeventsx?\./.test(type);
+}
+
 /**
- * The CDEvents preset: with an `eventType` of `dev.cdevents.…` (or `dev.cdeventsx.…`, its namespace for tools) the
- * payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
+ * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
  * binding). Undefined for any other type.
  */
 export function cdEventAttributes(request: PublishRequest, payload: unknown): Attributes | undefined {
-  if (!/^dev\.cdeventsx?\./.test(request.eventType) || request.envelope === 'none') return undefined;
+  if (!isCdEventType(request.eventType) || request.envelope === 'none') return undefined;
   const { context, subject } = (payload ?? {}) as {
     context?: Record<string, unknown>;
     subject?: Record<string, unknown>;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import { describeProblems, type Contract } from '../shared/contract.ts';
+import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
-import { cdEventAttributes } from './cdEvent.ts';
+import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
 
@@ -20,8 +20,11 @@ export interface SurveyedLines {
   readonly bytes: number;
   /** Of the whole file, in hexadecimal. */
   readonly sha256: string;
-  /** The longest line, by which the size of all is checked before the first is sent. */
-  readonly longest: { readonly number: number; readonly line: Uint8Array };
+  /** The line with the largest event, by which the size of all is checked before the first is sent. */
+  readonly largest: { readonly number: number; readonly line: Uint8Array };
+  readonly last: Uint8Array;
+  /** Size and time of change. */
+  readonly version: string;
 }
 
 /**
@@ -32,53 +35,63 @@ export async function surveyLines(
   request: PublishRequest,
   file: string,
   contract: Contract | undefined,
+  weigh: (line: Uint8Array, number: number) => number,
 ): Promise<SurveyedLines> {
   const hash = createHash('sha256');
-  const before = versionOf(file);
+  const version = versionOf(file);
   let count = 0;
   let bytes = 0;
   let bad = 0;
-  let longest: SurveyedLines['longest'] = { number: 0, line: new Uint8Array() };
+  let last = new Uint8Array();
+  let largest = { number: 0, line: last, weight: 0 };
   const described: string[] = [];
-  for await (const lines of readLines(file, (chunk) => {
+  const onChunk = (chunk: Buffer) => {
     hash.update(chunk);
     bytes += chunk.length;
-  })) {
+  };
+  for await (const lines of readLines(file, onChunk)) {
     const problems = problemsOf(request, lines, contract);
     for (const [index, line] of lines.entries()) {
       count++;
-      if (line.length > longest.line.length) longest = { number: count, line: Uint8Array.from(line) };
       const problem = problems[index];
-      if (problem === undefined) continue;
-      bad++;
-      if (described.length < MOST_DESCRIBED) described.push(`line ${String(count)}: ${problem}`);
+      if (problem === undefined) {
+        const weight = bad === 0 ? weigh(line, count) : 0;
+        if (weight > largest.weight) largest = { number: count, line: Uint8Array.from(line), weight };
+      } else if (++bad <= MOST_DESCRIBED) {
+        described.push(`line ${String(count)}: ${problem}`);
+      }
     }
+    last = Uint8Array.from(lines.at(-1) ?? last);
   }
   if (count === 0)
     throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines.`, 'Write one JSON event a line.');
   if (bad > 0) {
     const more = bad > described.length ? ` And ${String(bad - described.length)} more lines.` : '';
     throw new TaskError(
-      contract === undefined ? 'InvalidInput' : 'ContractViolation',
+      contract === undefined && !isCdEventType(request.eventType) ? 'InvalidInput' : 'ContractViolation',
       `payloadFile: ${String(bad)} of ${String(count)} lines of ${file} cannot be sent. ${described.join('. ')}.${more}`,
       'Nothing was sent. Correct the lines.',
     );
   }
-  if (versionOf(file) !== before) throw changed(file);
-  return { file, count, bytes, sha256: hash.digest('hex'), longest };
+  if (versionOf(file) !== version) throw changed(file);
+  return { file, count, bytes, sha256: hash.digest('hex'), largest, last, version };
 }
 
-/** Reads the surveyed file again; fails when it is not the same any more. */
-export async function* readSurveyedLines({ file, sha256 }: SurveyedLines): AsyncGenerator<readonly Uint8Array[]> {
+/** Reads the surveyed file again; fails as soon as it is not the same any more, so that no unchecked line is sent. */
+export async function* readSurveyedLines(lines: SurveyedLines): AsyncGenerator<readonly Uint8Array[]> {
+  const { file, version, sha256 } = lines;
   const hash = createHash('sha256');
-  yield* readLines(file, (chunk) => hash.update(chunk));
+  yield* readLines(file, (chunk) => {
+    if (versionOf(file) !== version) throw changed(file);
+    hash.update(chunk);
+  });
   if (hash.digest('hex') !== sha256) throw changed(file);
 }
 
 function changed(file: string): TaskError {
   return new TaskError(
     'Incomplete',
-    `payloadFile: ${file} was changed while it was being sent.`,
+    `payloadFile: ${file} was changed while this step read it.`,
     'Publish a file that no other step writes to.',
   );
 }
@@ -92,6 +105,7 @@ function versionOf(file: string): string {
 async function* readLines(file: string, onChunk: (chunk: Buffer) => void): AsyncGenerator<readonly Uint8Array[]> {
   let parts: Buffer[] = [];
   let partBytes = 0;
+  let number = 0;
   const take = (end: Buffer): Buffer => {
     const line = parts.length === 0 ? end : Buffer.concat([...parts, end]);
     parts = [];
@@ -109,10 +123,12 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
       }
       if (start < chunk.length) parts.push(chunk.subarray(start));
       partBytes += chunk.length - start;
+      number += lines.length;
       if (partBytes > LARGEST_PAYLOAD)
         throw new TaskError(
           'TooLarge',
-          `payloadFile: ${file} has a line of more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes.`,
+          `payloadFile: line ${String(number + 1)} of ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes.`,
+          'Nothing was sent. Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
         );
       if (lines.length > 0) yield lines;
     }
@@ -131,20 +147,22 @@ function problemsOf(
   lines: readonly Uint8Array[],
   contract: Contract | undefined,
 ): (string | undefined)[] {
-  const values = lines.map((line) => {
-    const text = utf8Text(line);
-    return text === undefined ? undefined : parseJson(text);
-  });
-  const problems = values.map((json) => (json === undefined ? 'it is not JSON' : cdEventProblem(request, json.value)));
+  const texts = lines.map(utf8Text);
+  const values = texts.map((text) => (text === undefined ? undefined : parseJson(text)));
+  const problems = values.map((json, index) =>
+    json === undefined ? notJson(texts[index]) : cdEventProblem(request, json.value),
+  );
   if (contract === undefined) return problems;
-  const results = contract.checkAll(values.map((json) => json?.value));
-  return problems.map((problem, index) => {
-    const result = results[index];
-    if (problem !== undefined || result === undefined || result.outcome === 'valid') return problem;
-    return result.outcome === 'violated'
-      ? describeProblems(result.problems)
-      : `its check was interrupted after ${String(result.afterMs)} ms`;
-  });
+  for (const [index, result] of contract.checkAll(values.map((json) => json?.value)).entries()) {
+    if (result.outcome === 'interrupted') throw interruptedCheck(contract, result.afterMs);
+    if (result.outcome === 'violated') problems[index] ??= describeProblems(result.problems);
+  }
+  return problems;
+}
+
+function notJson(text: string | undefined): string {
+  if (text === undefined) return 'it is not UTF-8';
+  return text.trim() === '' ? 'it is blank' : 'it is not JSON';
 }
 
 function cdEventProblem(request: PublishRequest, value: unknown): string | undefined {

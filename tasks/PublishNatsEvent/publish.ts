@@ -1,12 +1,12 @@
 import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../shared/bus.ts';
-import { describeProblems, type Contract } from '../shared/contract.ts';
+import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text, type Attributes } from '../shared/event.ts';
 import { encodeEvent } from '../shared/eventEncoding.ts';
 import type { SigningKey } from '../shared/nkey.ts';
 import type { StepClock } from '../shared/run.ts';
 import { signMessage } from '../shared/signature.ts';
-import { cdEventAttributes } from './cdEvent.ts';
+import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
 import { readSurveyedLines, surveyLines } from './lines.ts';
 import { readPayloadFile, sha256 } from './payload.ts';
@@ -21,8 +21,10 @@ export interface Prepared {
   readonly payloadBytes: number;
   /** Of the payload, or of the whole file of a batch; in hexadecimal. */
   readonly payloadSha256: string;
-  /** The largest event, and where it comes from. */
-  readonly largest: { readonly message: OutgoingMessage; readonly name: string };
+  /** The largest event. */
+  readonly largest: OutgoingMessage;
+  /** The line it is on, in a batch. */
+  readonly largestLine: number | undefined;
   /** The events as messages, made as they are asked for. */
   messages(): Chunks;
 }
@@ -33,9 +35,9 @@ export interface Published {
   readonly sentAt: number;
   readonly endedAt: number;
   readonly ack: PubAck | undefined;
+  readonly sent: number;
   readonly confirmed: number;
   readonly duplicates: number;
-  /** Lines of a batch that are stored before their predecessors. */
   readonly outOfOrder: PublishResult['outOfOrder'];
   readonly unconfirmed: PublishResult['unconfirmed'];
   readonly reply: ReceivedReply | undefined;
@@ -83,7 +85,8 @@ function prepareEvent(
     count: 1,
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
-    largest: { message: make(payload, id, json?.value), name: 'The event' },
+    largest: make(payload, id, json?.value),
+    largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],
   };
 }
@@ -95,28 +98,34 @@ async function prepareLines(
   signingKey: SigningKey | undefined,
   clock: StepClock,
 ): Promise<Prepared> {
-  const lines = await surveyLines(request, file, contract);
-  const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
-  const isCdEvent = request.eventType.startsWith('dev.cdevents');
   const make = messageMaker(request, request.contentType ?? 'application/json', signingKey, clock);
-  const makeLine = (line: Uint8Array, number: number) =>
-    make(line, `${base}.${String(number)}`, isCdEvent ? JSON.parse(Buffer.from(line).toString()) : undefined);
+  const jsonOf = (line: Uint8Array) =>
+    isCdEventType(request.eventType) ? parseJson(utf8Text(line) ?? '')?.value : undefined;
+  // What is different from line to line: the line, its number in the ids, and all that a CDEvent has in its context.
+  const weigh = (line: Uint8Array, number: number) =>
+    isCdEventType(request.eventType) ? sizeOf(make(line, '', jsonOf(line))) : line.length + 2 * String(number).length;
+  const lines = await surveyLines(request, file, contract, weigh);
+  const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
+  const idOf = (number: number) => `${base}.${String(number)}`;
   return {
-    messageId: `${base}.${String(lines.count)}`,
+    messageId: cdEventAttributes(request, jsonOf(lines.last))?.id ?? idOf(lines.count),
     source: request.eventSource,
     type: request.eventType,
     count: lines.count,
     payloadBytes: lines.bytes,
     payloadSha256: lines.sha256,
-    largest: {
-      message: makeLine(lines.longest.line, lines.longest.number),
-      name: `Line ${String(lines.longest.number)}`,
-    },
+    largest: make(lines.largest.line, idOf(lines.largest.number), jsonOf(lines.largest.line)),
+    largestLine: lines.largest.number,
     messages: async function* () {
       let number = 0;
-      for await (const chunk of readSurveyedLines(lines)) yield chunk.map((line) => makeLine(line, ++number));
+      for await (const chunk of readSurveyedLines(lines))
+        yield chunk.map((line) => make(line, idOf(++number), jsonOf(line)));
     },
   };
+}
+
+function sizeOf({ headers, payload }: OutgoingMessage): number {
+  return headers.reduce((size, [name, value]) => size + name.length + Buffer.byteLength(value), payload.length);
 }
 
 function messageMaker(
@@ -133,13 +142,14 @@ function messageMaker(
   };
   return (payload, messageId, json) => {
     const now = new Date(clock.now());
+    const cdEvent = cdEventAttributes(request, json);
     const message = encodeEvent({
       subject: request.subject,
       envelope: request.envelope,
-      attributes: { id: messageId, time: now.toISOString(), ...attributes, ...cdEventAttributes(request, json) },
+      attributes: { id: messageId, time: now.toISOString(), ...attributes, ...cdEvent },
       payload,
       headers: request.headers,
-      messageId,
+      messageId: cdEvent?.id ?? messageId,
       correlationId: request.correlationId,
       traceparent: request.traceparent,
     });
@@ -167,14 +177,6 @@ function checkContract(contract: Contract, json: { readonly value: unknown } | u
   if (result.outcome === 'interrupted') throw interruptedCheck(contract, result.afterMs);
 }
 
-function interruptedCheck(contract: Contract, afterMs: number): TaskError {
-  return new TaskError(
-    'InvalidSchema',
-    `The check against ${contract.schemaFile} was interrupted after ${String(afterMs)} ms.`,
-    'Look for a regular expression with nested repetition in the schema.',
-  );
-}
-
 /** Sends everything and waits until it is confirmed. Never rejects for what happens to events: the result says it. */
 export async function publish(
   request: PublishRequest,
@@ -187,17 +189,18 @@ export async function publish(
   const nothing = {
     sentAt,
     ack: undefined,
+    sent: 0,
     confirmed: 0,
     duplicates: 0,
-    outOfOrder: { count: 0, positions: [] },
+    outOfOrder: [],
     unconfirmed: [],
     reply: undefined,
   };
   try {
-    bus.checkSize(prepared.largest.message);
+    checkSize(prepared, bus);
     if (request.delivery === 'request') {
-      const reply = await bus.request(prepared.largest.message, clock.signal);
-      return { ...nothing, endedAt: clock.now(), confirmed: 1, reply, error: undefined };
+      const reply = await bus.request(prepared.largest, clock.signal);
+      return { ...nothing, endedAt: clock.now(), sent: 1, confirmed: 1, reply, error: undefined };
     }
     const result =
       request.delivery === 'jetStream'
@@ -206,6 +209,20 @@ export async function publish(
     return { ...nothing, ...result, ack: result.last, endedAt: clock.now() };
   } catch (error) {
     return { ...nothing, endedAt: clock.now(), error };
+  }
+}
+
+/** One event that is too large keeps a whole batch from being sent. */
+function checkSize({ largest, largestLine }: Prepared, bus: Bus): void {
+  try {
+    bus.checkSize(largest);
+  } catch (error) {
+    if (!(error instanceof TaskError) || largestLine === undefined) throw error;
+    throw new TaskError(
+      error.code,
+      `Line ${String(largestLine)} is too long, so nothing was sent. ${error.problem}`,
+      error.remedy,
+    );
   }
 }
 

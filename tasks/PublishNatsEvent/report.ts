@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type { Agent } from '../shared/agent.ts';
+import type { PublishResult } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
 import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
@@ -96,31 +97,47 @@ function warnOfDuplicates(
 ): void {
   if (duplicates > 0 && isBatch) {
     agent.warning(
-      `${String(duplicates)} of ${String(confirmed)} lines were already in the stream; nothing was stored for them this time.`,
+      `${String(duplicates)} of ${String(confirmed)} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.`,
     );
   } else if (duplicates > 0 && ack !== undefined) {
     agent.warning(
       `The stream ${ack.stream} already holds an event with the message id "${prepared.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`,
     );
   }
-  if (outOfOrder.count > 0) {
+  if (outOfOrder.length > 0) {
     agent.warning(
-      `${String(outOfOrder.count)} lines are stored behind a later one, since the stream had no leader for a moment: lines ${outOfOrder.positions.join(', ')}${outOfOrder.count > outOfOrder.positions.length ? ', …' : ''}.`,
+      `Not in the order of the file: ${String(countOf(outOfOrder))} lines are in the stream before a line that had to be sent again: ${named(outOfOrder)}.`,
     );
   }
+}
+
+type Ranges = PublishResult['unconfirmed'];
+
+function countOf(ranges: Ranges): number {
+  return ranges.reduce((count, [from, to]) => count + to - from + 1, 0);
+}
+
+/** `4, 10-12, …` */
+function named(ranges: Ranges): string {
+  const texts = ranges
+    .slice(0, MOST_RANGES)
+    .map(([from, to]) => (from === to ? String(from) : `${String(from)}-${String(to)}`));
+  return `${texts.join(', ')}${ranges.length > MOST_RANGES ? ', …' : ''}`;
 }
 
 function writeReply(agent: Agent, { reply }: Published): string {
   if (reply === undefined) return '';
   const file = temporaryFile(agent, 'nats-reply', 'bin');
   writeFileSync(file, reply.payload);
-  const serviceError = reply.headers.get('nats-service-error')?.[0];
-  if (serviceError !== undefined) agent.warning(`The responder answered with an error: ${serviceError}`);
+  const serviceError = ['nats-service-error-code', 'nats-service-error'].flatMap(
+    (name) => reply.headers.get(name) ?? [],
+  );
+  if (serviceError.length > 0) agent.warning(`The responder answered with an error: ${serviceError.join(' ')}`);
   return file;
 }
 
 const RUN_AGAIN =
-  'Run the step again: it sends the same message ids, so what is stored is not doubled within the duplicate window of the stream.';
+  'A retry of the step (retryCountOnTaskFailure) sends the same message ids, so that the stream stores only what it does not hold yet, within its duplicate window.';
 
 /** What it means for the user that an event in flight was not confirmed. */
 function unconfirmed(error: unknown, subject: string): unknown {
@@ -135,20 +152,18 @@ function unconfirmed(error: unknown, subject: string): unknown {
   );
 }
 
-/** A batch that came only part of the way: which lines, and why. A batch of which nothing was confirmed has its own reason as the error. */
-function incomplete(prepared: Prepared, { confirmed, unconfirmed: ranges, error }: Published): unknown {
-  if (!(error instanceof TaskError) || error.code === 'Cancelled') return error;
-  const last = ranges.at(-1)?.[1] ?? confirmed;
-  const named = ranges
-    .slice(0, MOST_RANGES)
-    .map(([from, to]) => (from === to ? String(from) : `${String(from)}-${String(to)}`));
+/** A batch that came only part of the way: which lines, and why. Where none was sent, the reason is the error itself. */
+function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, error }: Published): unknown {
+  if (!(error instanceof TaskError) || sent === 0) return error;
+  const mayBeStored = error.code === 'Timeout' || error.code === 'ConnectionLost' || error.code === 'Cancelled';
+  if (confirmed === 0 && !mayBeStored) return error;
   const lines = [
     `${String(confirmed)} of ${String(prepared.count)} lines were confirmed.`,
-    named.length === 0 ? '' : `Unconfirmed lines: ${named.join(', ')}${ranges.length > MOST_RANGES ? ', …' : ''}.`,
-    last < prepared.count ? `Not sent: ${String(last + 1)}-${String(prepared.count)}.` : '',
+    ranges.length === 0 ? '' : `Unconfirmed lines: ${named(ranges)}.`,
+    sent < prepared.count ? `Not sent: ${named([[sent + 1, prepared.count]])}.` : '',
   ].filter(Boolean);
-  if (confirmed === 0 && error.code !== 'Timeout' && error.code !== 'ConnectionLost') return error;
-  return new TaskError('Incomplete', `${lines.join(' ')} ${error.message}`, RUN_AGAIN, {
+  const code = error.code === 'Cancelled' ? 'Cancelled' : 'Incomplete';
+  return new TaskError(code, `${lines.join(' ')} ${error.message}`, RUN_AGAIN, {
     cause: error,
     details: error.details,
   });

@@ -82,8 +82,8 @@ export interface PublishResult {
   readonly last: PubAck | undefined;
   /** Sent, but not known to be stored: ranges with both ends. */
   readonly unconfirmed: readonly (readonly [from: number, to: number])[];
-  /** Messages stored before their predecessors, as the acknowledged sequences show; the first few are named. */
-  readonly outOfOrder: { readonly count: number; readonly positions: readonly number[] };
+  /** Stored before a message that was to come before them, as the acknowledged sequences show: ranges with both ends. */
+  readonly outOfOrder: readonly (readonly [from: number, to: number])[];
   /** What ended it early; undefined when all was sent and confirmed. */
   readonly error: unknown;
 }

@@ -31,7 +31,7 @@ export interface Contract {
   readonly schemaFile: string;
   /** Checks a parsed JSON value. Never throws. */
   check(value: unknown): CheckResult;
-  /** Checks many values, at much less cost for each than {@link check}. Never throws. */
+  /** Checks many values, at much less cost for each than {@link check}, up to one whose check is interrupted. Never throws. */
   checkAll(values: readonly unknown[]): readonly CheckResult[];
 }
 
@@ -112,6 +112,15 @@ export function describeProblems(problems: readonly SchemaProblem[]): string {
   return oneLine([...described, ...(more > 0 ? [`and ${more} more`] : [])].join('; '));
 }
 
+/** The error for a check that took too long, where that is the fault of the schema's own side. */
+export function interruptedCheck({ schemaFile }: Contract, afterMs: number): TaskError {
+  return new TaskError(
+    'InvalidSchema',
+    `The check against ${schemaFile} was interrupted after ${String(afterMs)} ms.`,
+    'Look for a regular expression with nested repetition in the schema.',
+  );
+}
+
 function draftOf(root: SchemaFile): Draft {
   const declared = isJsonObject(root.schema) ? root.schema.$schema : undefined;
   if (declared === undefined) return '2020-12';
@@ -179,9 +188,18 @@ function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, '
       validate.errors = null;
     }
   };
+  const checkEach = (values: readonly unknown[]): CheckResult[] => {
+    const results: CheckResult[] = [];
+    for (const value of values) {
+      const result = check(value);
+      results.push(result);
+      if (result.outcome === 'interrupted') break;
+    }
+    return results;
+  };
   return {
     check,
-    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : values.map(check)),
+    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : checkEach(values)),
   };
 }
 

@@ -13,7 +13,7 @@ import type { Link } from './link.ts';
 import { unlessAborted } from './pause.ts';
 import { corePublishGrants, deniedError, requestGrants, streamPublishGrants } from './permissions.ts';
 import { lowerCasedHeaders } from './receivedMessage.ts';
-import { StreamBatch } from './streamBatch.ts';
+import { StreamBatch, type Silence } from './streamBatch.ts';
 
 /** How long "nobody answers on this subject" may be a stream that is electing its leader. */
 const LEADER_ELECTION_MS = 10_000;
@@ -43,7 +43,7 @@ export async function publishToStream(
       liveLink: (until) => host.liveLink(until),
       inboxPrefix: host.inboxPrefix,
       checkSize,
-      checkStream: (link, subject, silentSince) => checkStream(host.api(link), link, subject, silentSince),
+      checkStream: (link, subject, silence) => checkStream(host.api(link), link, subject, silence),
       refused: (error, subject) => refusedByStream(error, subject, expectedStream),
       denied: ({ operation, subject }, published) =>
         deniedError(operation, subject, streamPublishGrants(published, host.apiPrefix, host.inboxPrefix)),
@@ -87,7 +87,7 @@ export async function publishCore(
     duplicates: 0,
     last: undefined,
     unconfirmed,
-    outOfOrder: { count: 0, positions: [] },
+    outOfOrder: [],
     error,
   };
 }
@@ -172,18 +172,42 @@ export function checkSize(
   );
 }
 
-/** Throws when a stream that does not answer will not do so later: there is none, as far as this user may know. */
-async function checkStream(api: JetStreamApi, link: Link, subject: string, silentSince: number): Promise<void> {
-  const names = await api.streamNames(subject);
-  if (names.kind === 'ok') {
-    if ((names.response.streams ?? []).length === 0) throw noStreamError(subject);
-  } else if (names.kind === 'apiError' && names.error.err_code === API_ERROR.notEnabledForAccount) {
-    throw jetStreamOffError(link);
-  } else if (names.kind === 'noResponders' && link.connection.info?.jetstream !== true) {
-    throw jetStreamOffError(link);
-  } else if (Date.now() - silentSince > LEADER_ELECTION_MS) {
-    throw noStreamError(subject);
+/** Why a stream does not answer. Throws when it will not do so later: there is none, as far as this user may know. */
+async function checkStream(
+  api: JetStreamApi,
+  link: Link,
+  subject: string,
+  { since, streamWasThere }: Silence,
+): Promise<string> {
+  const isLong = Date.now() - since > LEADER_ELECTION_MS;
+  const [names, flushed] = await Promise.all([api.streamNames(subject), link.flush(FLUSH_TIMEOUT_MS)]);
+  // A server that answers nothing at all may never do so again; another one may.
+  if (flushed === undefined) await link.close('the server did not answer');
+  switch (names.kind) {
+    case 'ok': {
+      const [stream] = names.response.streams ?? [];
+      if (stream !== undefined) return `the stream "${stream}" did not answer, as one does that has no leader`;
+      if (!streamWasThere || isLong) throw noStreamError(subject);
+      break;
+    }
+    case 'apiError':
+      if (names.error.err_code === API_ERROR.notEnabledForAccount) throw jetStreamOffError(link);
+      break;
+    case 'noResponders':
+      if (link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
+      if (isLong) throw noStreamError(subject);
+      break;
+    case 'denied':
+      if (!isLong) break;
+      throw new TaskError(
+        'NoStream',
+        `Nobody has answered on the subject "${subject}" for ${String(LEADER_ELECTION_MS / 1_000)} s: no stream captures it, or its stream has no leader.`,
+        `Create a stream for it. A user who may publish to "${api.prefix}.STREAM.NAMES" is told which of the two it is.`,
+      );
+    case 'timeout':
+    case 'lost':
   }
+  return 'JetStream did not answer, as it does without a leader';
 }
 
 /** A deadline that passed while there was no link is told as that. */

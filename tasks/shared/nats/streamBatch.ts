@@ -1,36 +1,44 @@
 import { createInbox, type Msg, type Subscription } from 'nats';
 import type { Chunks, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import type { ApiError } from './jetStreamApi.ts';
-import { parseAnswer } from './jetStreamApi.ts';
+import { API_ERROR, parseAnswer, type ApiError } from './jetStreamApi.ts';
 import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
 import type { Link, Violation } from './link.ts';
 import { pause, unlessAborted } from './pause.ts';
 
-/** Unconfirmed messages at a time: by number, and by bytes, so that memory does not grow with the size of the events. */
+/**
+ * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
+ * earlier one, and by bytes, so that memory does not grow with the size of the events.
+ */
 const WINDOW = 4_096;
 const WINDOW_BYTES = 8 * 1_024 * 1_024;
 const ACK_TIMEOUT_MS = 5_000;
+/** After so long without an answer none is under way any more. */
+const QUIET_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
-/** Positions named of those that are out of order. */
-const MOST_NAMED = 10;
 
 /** What a batch needs of the bus that runs it. */
 export interface BatchHost {
   liveLink(signal: AbortSignal): Promise<Link>;
   readonly inboxPrefix: string;
-  /** Throws when waiting longer for a stream makes no sense. */
-  checkStream(link: Link, subject: string, silentSince: number): Promise<void>;
+  /** Why a stream does not answer, as a clause. Throws when waiting longer for it makes no sense. */
+  checkStream(link: Link, subject: string, silence: Silence): Promise<string>;
   checkSize(message: OutgoingMessage, link: Link, headerBytes: number): void;
   refused(error: ApiError, subject: string): TaskError;
   denied(violation: Violation, subject: string): TaskError;
 }
 
+/** Since when no acknowledgement has come, and whether one had come before. */
+export interface Silence {
+  readonly since: number;
+  readonly streamWasThere: boolean;
+}
+
 interface Sent {
   readonly message: OutgoingMessage;
   readonly headers: EncodedHeaders;
-  /** The server answered that nobody takes the message. */
-  unanswered: boolean;
+  /** It was answered, with anything but an acknowledgement. */
+  isDeclined: boolean;
 }
 
 /**
@@ -50,12 +58,13 @@ export class StreamBatch {
   /** All positions up to here are confirmed. */
   #frontier = 0;
   #last: PubAck | undefined;
-  #outOfOrder = 0;
-  readonly #outOfOrderPositions: number[] = [];
+  #highestSequence = 0;
+  readonly #outOfOrder: Ranges = [];
   #lastAnswerAt = 0;
   #silentSince: number | undefined;
+  #silence = 'the stream did not answer';
   #isStalled = false;
-  #failure: TaskError | undefined;
+  #failure: Error | undefined;
   #wake: () => void = () => {};
   #link: Link | undefined;
   #subscription: Subscription | undefined;
@@ -72,6 +81,10 @@ export class StreamBatch {
   /** Never rejects for what happens to messages: the result says which are unconfirmed and why. */
   async run(chunks: Chunks): Promise<PublishResult> {
     let error: unknown;
+    const onAbort = () => {
+      this.#wake();
+    };
+    this.signal.addEventListener('abort', onAbort);
     try {
       for await (const chunk of chunks) {
         for (const message of chunk) {
@@ -81,8 +94,9 @@ export class StreamBatch {
       }
       await this.#settle(() => this.#pending.size === 0);
     } catch (thrown) {
-      error = thrown;
+      error = this.#explained(thrown);
     }
+    this.signal.removeEventListener('abort', onAbort);
     this.#stopWatching();
     if (this.#link?.isClosed === false) this.#subscription?.unsubscribe();
     return {
@@ -91,13 +105,13 @@ export class StreamBatch {
       last: this.#last,
       unconfirmed: rangesOf(this.#pending.keys()),
       sent: this.#sent,
-      outOfOrder: { count: this.#outOfOrder, positions: this.#outOfOrderPositions },
+      outOfOrder: this.#outOfOrder,
       error,
     };
   }
 
   get #isFull(): boolean {
-    return this.#pending.size >= WINDOW || this.#pendingBytes >= WINDOW_BYTES;
+    return this.#sent - this.#frontier >= WINDOW || this.#pendingBytes >= WINDOW_BYTES;
   }
 
   get #needsAttention(): boolean {
@@ -110,7 +124,7 @@ export class StreamBatch {
         ? message.headers
         : [...message.headers, ['Nats-Expected-Stream', this.expectedStream]],
     );
-    const sent: Sent = { message, headers, unanswered: false };
+    const sent: Sent = { message, headers, isDeclined: false };
     this.#sent++;
     this.#pending.set(this.#sent, sent);
     this.#pendingBytes += message.payload.length + sent.headers.bytes.length;
@@ -118,7 +132,7 @@ export class StreamBatch {
   }
 
   #publish(position: number, sent: Sent): void {
-    sent.unanswered = false;
+    sent.isDeclined = false;
     if (this.#link?.isClosed !== false) return;
     this.host.checkSize(sent.message, this.#link, sent.headers.bytes.length);
     this.#link.connection.publish(sent.message.subject, sent.message.payload, {
@@ -130,41 +144,45 @@ export class StreamBatch {
   /** Waits until the condition holds, sending again whenever that is needed. */
   async #settle(condition: () => boolean): Promise<void> {
     for (;;) {
-      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#failure !== undefined) {
+        // What is stored in spite of it is said exactly, as far as there is time.
+        await this.#lastAnswers().catch(() => undefined);
+        throw this.#failure;
+      }
+      this.signal.throwIfAborted();
       if (this.#needsAttention) await this.#sendAgain();
       else if (condition()) return;
       else await this.#nextAnswer();
     }
   }
 
-  /** Resolves at the next answer, or when one is overdue. */
-  async #nextAnswer(): Promise<void> {
-    const overdue = setTimeout(() => {
-      this.#isStalled = true;
-      this.#wake();
-    }, ACK_TIMEOUT_MS);
-    try {
-      await unlessAborted(
-        Promise.race([
-          new Promise<void>((resolve) => {
-            this.#wake = resolve;
-          }),
-          this.#link?.closed,
-        ]),
-        this.signal,
-      );
-    } finally {
-      clearTimeout(overdue);
-    }
+  /** Resolves at the next answer, at the end of the link or of the step, or when an answer is overdue. */
+  #nextAnswer(): Promise<void> {
+    return new Promise((resolve) => {
+      const overdue = setTimeout(() => {
+        this.#isStalled = true;
+        resolve();
+      }, ACK_TIMEOUT_MS);
+      this.#wake = () => {
+        clearTimeout(overdue);
+        resolve();
+      };
+    });
   }
 
   async #sendAgain(): Promise<void> {
     if (this.#isStalled) {
-      await this.#quiesce();
+      // What is sent again keeps its order only when nothing is under way.
+      await this.#lastAnswers();
+      if (this.#failure !== undefined) return;
       const first = this.#pending.values().next().value;
       if (first !== undefined && this.#link?.isClosed === false) {
         this.#silentSince ??= Date.now();
-        await this.host.checkStream(this.#link, first.message.subject, this.#silentSince);
+        const silence = { since: this.#silentSince, streamWasThere: this.#last !== undefined };
+        this.#silence = await unlessAborted(
+          this.host.checkStream(this.#link, first.message.subject, silence),
+          this.signal,
+        );
       }
       await pause(RETRY_PAUSE_MS, this.signal);
     }
@@ -174,15 +192,18 @@ export class StreamBatch {
     for (const [position, sent] of this.#pending) this.#publish(position, sent);
   }
 
-  /** Waits for the answers to what is under way, so that what is sent again keeps its order. */
-  async #quiesce(): Promise<void> {
+  /** Waits for the answers to what is under way. */
+  async #lastAnswers(): Promise<void> {
     const until = Date.now() + ACK_TIMEOUT_MS;
     const isQuiet = () =>
-      [...this.#pending.values()].every((sent) => sent.unanswered) || Date.now() - this.#lastAnswerAt > 1_000;
-    while (!isQuiet() && Date.now() < until && this.#link?.isClosed === false && this.#failure === undefined) {
-      await pause(20, this.signal);
-    }
-    if (this.#failure !== undefined) throw this.#failure;
+      Date.now() - this.#lastAnswerAt > QUIET_MS || [...this.#pending.values()].every((sent) => sent.isDeclined);
+    while (!isQuiet() && Date.now() < until && this.#link?.isClosed === false) await pause(20, this.signal);
+  }
+
+  /** A deadline that passed while the stream was silent is told with the reason for that. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof TaskError) || error.code !== 'Timeout' || this.#silentSince === undefined) return error;
+    return new TaskError('Timeout', `The deadline of this step has passed while ${this.#silence}.`);
   }
 
   #listen(link: Link): void {
@@ -196,6 +217,9 @@ export class StreamBatch {
         if (error === null && inbox === this.#inbox) this.#onAnswer(Number(message.subject.slice(prefix)), message);
       },
     });
+    void link.closed.then(() => {
+      this.#wake();
+    });
     this.#stopWatching = link.onViolation((violation) => {
       const subject = this.#pending.values().next().value?.message.subject ?? '';
       if (violation.subject !== subject && violation.subject !== `${inbox}.*`) return;
@@ -208,32 +232,36 @@ export class StreamBatch {
     this.#lastAnswerAt = Date.now();
     const sent = this.#pending.get(position);
     if (sent === undefined) return;
-    if (answer.headers?.code === 503 && answer.data.length === 0) {
-      sent.unanswered = true;
-      this.#isStalled = true;
-    } else {
-      this.#onAck(position, sent, answer.data);
+    try {
+      if (answer.headers?.code === 503 && answer.data.length === 0) this.#onDecline(sent, undefined);
+      else this.#onReply(position, sent, answer.data);
+    } catch (error) {
+      // Thrown into the library, it would break the link.
+      this.#onDecline(sent, error as Error);
     }
     this.#wake();
   }
 
-  #onAck(position: number, sent: Sent, bytes: Uint8Array): void {
+  /** @param failure why it must not be sent again; undefined: the stream may take it in a moment */
+  #onDecline(sent: Sent, failure: Error | undefined): void {
+    sent.isDeclined = true;
+    if (failure === undefined) this.#isStalled = true;
+    else this.#failure ??= failure;
+  }
+
+  #onReply(position: number, sent: Sent, bytes: Uint8Array): void {
+    const { subject } = sent.message;
     const ack = parseAnswer<{ readonly stream?: string; readonly seq: number; readonly duplicate?: boolean }>(bytes);
-    if (ack.kind === 'apiError' && ack.error.code === 503 && ack.error.err_code !== 10077) {
-      sent.unanswered = true;
-      this.#isStalled = true;
+    if (ack.kind === 'apiError') {
+      this.#onDecline(sent, isPassing(ack.error) ? undefined : this.host.refused(ack.error, subject));
       return;
     }
     if (ack.kind !== 'ok' || ack.response.stream === undefined) {
-      this.#failure ??=
-        ack.kind === 'apiError'
-          ? this.host.refused(ack.error, sent.message.subject)
-          : new TaskError(
-              'NoStream',
-              `The answer on "${sent.message.subject}" does not come from a stream: a subscriber replied instead.`,
-              'Create a stream that captures the subject, or set delivery to core.',
-            );
-      return;
+      throw new TaskError(
+        'NoStream',
+        `The answer on "${subject}" does not come from a stream: a subscriber replied instead.`,
+        'Create a stream that captures the subject, or set delivery to core.',
+      );
     }
     const { stream, seq, duplicate = false } = ack.response;
     this.#silentSince = undefined;
@@ -250,22 +278,42 @@ export class StreamBatch {
   #advance(): void {
     for (let ack = this.#early.get(this.#frontier + 1); ack !== undefined; ack = this.#early.get(this.#frontier + 1)) {
       this.#early.delete(++this.#frontier);
-      if (this.#last !== undefined && ack.sequence < this.#last.sequence) {
-        this.#outOfOrder++;
-        if (this.#outOfOrderPositions.length < MOST_NAMED) this.#outOfOrderPositions.push(this.#frontier);
-      }
+      if (ack.sequence < this.#highestSequence) addTo(this.#outOfOrder, this.#frontier);
+      else this.#highestSequence = ack.sequence;
       this.#last = ack;
     }
   }
 }
 
-/** Ascending numbers as ranges, both ends included. */
-function rangesOf(positions: Iterable<number>): [from: number, to: number][] {
-  const ranges: [number, number][] = [];
-  for (const position of positions) {
-    const last = ranges.at(-1);
-    if (last?.[1] === position - 1) last[1] = position;
-    else ranges.push([position, position]);
+/** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */
+function isPassing({ code, err_code, description }: ApiError): boolean {
+  switch (err_code) {
+    case API_ERROR.duplicateInProcess:
+    case API_ERROR.tooManyRequests:
+    case API_ERROR.notLeader:
+      return true;
+    case API_ERROR.storeFailed:
+      // Else the stream is full.
+      return description === 'store is closed';
+    case API_ERROR.insufficientResources:
+    case API_ERROR.notEnabledForAccount:
+      return false;
+    default:
+      return code === 503;
   }
+}
+
+/** Ascending positions, both ends of each range included. */
+type Ranges = [from: number, to: number][];
+
+function addTo(ranges: Ranges, position: number): void {
+  const last = ranges.at(-1);
+  if (last?.[1] === position - 1) last[1] = position;
+  else ranges.push([position, position]);
+}
+
+function rangesOf(positions: Iterable<number>): Ranges {
+  const ranges: Ranges = [];
+  for (const position of positions) addTo(ranges, position);
   return ranges;
 }
