@@ -76,6 +76,16 @@ for (const [refused, filter, named, grant] of [
   });
 }
 
+test('a stream that is not known yet has a placeholder, and the log says so', () => {
+  const grants = streamWaitGrants('$JS.API', '<stream>', false, undefined, '_INBOX');
+  const { details } = deniedError('publish', '$JS.API.STREAM.NAMES', grants);
+  assert.equal(
+    details[0],
+    'Permissions this step needs, for its user in the NATS server configuration, with the name of the stream in the place of <stream>:',
+  );
+  assert.ok(details.includes('    "$JS.API.STREAM.INFO.<stream>"'));
+});
+
 test('a wait on a named stream needs no list of streams, and no grant is wider than its stream', () => {
   const { publish, subscribe, optional } = streamWaitGrants('$JS.hub.API', 'CI', true, 'ci.*', '_INBOX');
   assert.deepEqual(publish, [

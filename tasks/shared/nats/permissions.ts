@@ -65,6 +65,9 @@ export function streamWaitGrants(
 export function deniedError(operation: 'publish' | 'subscription', subject: string, grants: Grants): TaskError {
   const verb = operation === 'publish' ? 'publish' : 'subscribe';
   const all = operation === 'publish' ? grants.publish : grants.subscribe;
+  const placeholder = grants.publish.some((pattern) => pattern.includes('<stream>'))
+    ? ', with the name of the stream in the place of <stream>'
+    : '';
   const grant = all.find((pattern) => grantCovers(pattern, subject)) ?? subject;
   return new TaskError(
     'Denied',
@@ -72,7 +75,7 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
     `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
     {
       details: [
-        'Permissions this step needs, for its user in the NATS server configuration:',
+        `Permissions this step needs, for its user in the NATS server configuration${placeholder}:`,
         ...permissionsBlock(grants),
       ],
     },
