@@ -179,6 +179,7 @@ async function explain(
     );
   }
   if (code === 'TIMEOUT') return explainSilence(settings, address, infoMs, failure);
+  if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', failure);
   return failure(
     'Unreachable',
     `does not answer as a NATS server does (${reasonOf(error)})`,
@@ -216,6 +217,21 @@ function clientCertificateFailure(
       );
 }
 
+function isLong({ authentication }: DialSettings): boolean {
+  return authentication.kind === 'idToken' && authentication.token.length > MAX_TOKEN_LENGTH;
+}
+
+function longLineFailure(
+  how: string,
+  failure: (code: ErrorCode, reason: string, remedy: string) => DialFailure,
+): DialFailure {
+  return failure(
+    'TooLarge',
+    `closed the connection, ${how}since its max_control_line is too short for what this step signs in with`,
+    'Set max_control_line: 32768 in the configuration of the server.',
+  );
+}
+
 /** OpenSSL puts its reason between code, function and place in the source; Node itself says it plainly. */
 function tlsReason(error: unknown): string {
   return /:error:[^:]*:[^:]*:[^:]*:([^:]+):/.exec(reasonOf(error))?.[1] ?? reasonOf(error);
@@ -232,14 +248,7 @@ async function explainSilence(
   if (info === undefined) return silence(address);
   if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined))
     return clientCertificateFailure(settings, 'it closed the connection', failure);
-  const { authentication } = settings;
-  if (authentication.kind === 'idToken' && authentication.token.length > MAX_TOKEN_LENGTH) {
-    return failure(
-      'TooLarge',
-      `closed the connection when this step signed in, most likely since its max_control_line is too short for an ID token of ${String(authentication.token.length)} characters`,
-      'Set max_control_line: 32768 in the configuration of the server.',
-    );
-  }
+  if (isLong(settings)) return longLineFailure('most likely ', failure);
   return failure(
     'Unreachable',
     'stopped answering while the connection was set up',
