@@ -159,7 +159,7 @@ const RESERVED_HEADER = /^(nats-.*|ce-.*|event-signature|correlation-id|tracepar
 
 function readHeaders(fields: Fields, envelope: Envelope): Headers {
   return fields.lines('headers').flatMap((line) => {
-    const [, name = '', value = ''] = /^([^:]*):(.*)$/.exec(line) ?? [];
+    const [, name = '', value = ''] = /^([^:]*):(.*)$/s.exec(line) ?? [];
     const problem = headerProblem(name, value, line, envelope);
     if (problem !== undefined) fields.problem(`headers: ${problem}`);
     return problem === undefined ? [[name, value.trim()] as const] : [];
