@@ -14,8 +14,13 @@ export function azureAgent(): Agent {
     if (isDebug) tl.command('task.debug', {}, safeText(text));
   };
   divertLibraryOutput(debug);
+  const inputs = new Map<string, string | undefined>();
   return {
-    input: (name) => nonEmpty(quietly(() => tl.getInput(name))),
+    input: (name) => {
+      // task-lib opens its vault anew, with a file and a hash, at each call.
+      if (!inputs.has(name)) inputs.set(name, nonEmpty(quietly(() => tl.getInput(name))));
+      return inputs.get(name);
+    },
     variable: (name) => nonEmpty(quietly(() => tl.getVariable(name))),
     isSecretVariable: (name) =>
       quietly(() => tl.getVariables()).some((variable) => variable.secret && keyOf(variable.name) === keyOf(name)),
@@ -62,15 +67,11 @@ function divertLibraryOutput(debug: (text: string) => void): void {
   });
 }
 
+const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+
 /** task-lib writes whatever it reads to the debug log, secrets of the service connection included. */
 function quietly<Value>(read: () => Value): Value {
-  tl.setStdStream(
-    new Writable({
-      write: (_chunk, _encoding, done) => {
-        done();
-      },
-    }),
-  );
+  tl.setStdStream(nowhere);
   try {
     return read();
   } finally {

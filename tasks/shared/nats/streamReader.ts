@@ -20,6 +20,8 @@ import { StreamAccess } from './streamAccess.ts';
 
 /** Messages asked for ahead of their arrival, by number and by bytes: a server closes a link with 64 MiB in its queue. */
 const WINDOW = 4_000;
+/** Where the window begins, to double with each pull: most waits find their event among the first. */
+const FIRST_WINDOW = 100;
 const WINDOW_BYTES = 16 * 1_024 * 1_024;
 const NANOSECONDS = 1e6;
 const PULL_EXPIRES_MS = 30_000;
@@ -42,6 +44,8 @@ interface Attachment {
   readonly ackPrefix: string;
   /** The most messages asked for at a time. */
   window: number;
+  /** What the window may grow to. */
+  maxWindow: number;
   /** Messages of `lastPerSubject` that are still to come from before the wait. */
   snapshot: number;
   /** Messages asked for and not yet delivered. */
@@ -113,10 +117,11 @@ export class StreamReader implements Subscription {
     await this.#deleteConsumer(attachment);
   }
 
-  async #deleteConsumer({ link, consumer }: Attachment): Promise<void> {
+  async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
     if (link.isClosed) return;
     const answer = await this.bus.api(link).deleteConsumer(this.#access.name, consumer, CLEANUP_MS);
-    if (answer.kind !== 'ok')
+    const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
+    if (answer.kind !== 'ok' && !isGone)
       this.bus.log.debug(
         `The consumer ${consumer} was not removed (${answer.kind}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
       );
@@ -186,7 +191,8 @@ export class StreamReader implements Subscription {
       consumer,
       inbox,
       ackPrefix: `$JS.ACK.${this.stream}.${consumer}.`,
-      window: WINDOW,
+      window: FIRST_WINDOW,
+      maxWindow: WINDOW,
       snapshot: 0,
       outstanding: 0,
       delivered: 0,
@@ -214,7 +220,8 @@ export class StreamReader implements Subscription {
     if (denial !== undefined) throw this.#access.denied(denial);
     const { config, num_pending } = answer.response;
     // A server can limit all its consumers (max_request_batch).
-    if (config.max_batch !== undefined && config.max_batch > 0) attachment.window = Math.min(WINDOW, config.max_batch);
+    if (config.max_batch !== undefined && config.max_batch > 0)
+      attachment.maxWindow = Math.min(WINDOW, config.max_batch);
     if (this.#inSnapshot) attachment.snapshot = num_pending;
     if (this.#inSnapshot && num_pending === 0) {
       this.#inSnapshot = false;
@@ -240,6 +247,9 @@ export class StreamReader implements Subscription {
   #pull(): void {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#ended || attachment.link.isClosed) return;
+    // The first pull asks for the first window, each one after messages came for twice as much.
+    if (attachment.delivered > 0) attachment.window *= 2;
+    attachment.window = Math.min(attachment.window, attachment.maxWindow);
     const batch = attachment.window - attachment.outstanding;
     attachment.outstanding = attachment.window;
     const request = {
@@ -317,7 +327,8 @@ export class StreamReader implements Subscription {
       for (let first = true; !this.#isOver(); first = false) {
         if (!first) await pause(RETRY_PAUSE_MS, this.signal);
         const link = await this.bus.liveLink(this.signal);
-        if (first && link === lost?.link) void this.#deleteConsumer(lost);
+        // Left alone, it counts for a minute against the consumers that the stream may have.
+        if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
         if (await this.#attachAgain(link)) break;
         const answers = link.isClosed || (await link.flush(FLUSH_TIMEOUT_MS)) !== undefined;
         if (!answers) await link.close('the server does not answer');
