@@ -91,7 +91,7 @@ function grantCovers(pattern: string, subject: string): boolean {
 }
 
 /** The block in the syntax of the NATS server's configuration, line by line. */
-function permissionsBlock({ publish, subscribe, optional = [] }: Grants): string[] {
+export function permissionsBlock({ publish, subscribe, optional = [] }: Grants): string[] {
   return ['permissions: {', ...listOf('publish', publish, optional), ...listOf('subscribe', subscribe, []), '}'];
 }
 
