@@ -1,5 +1,6 @@
 import { sign } from 'node:crypto';
 import { createConnection, isIP } from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { connect, type Authenticator, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
 import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
@@ -72,15 +73,17 @@ export async function dial(
 }
 
 function tlsOptions(settings: DialSettings, address: ServerAddress): TlsOptions {
+  const name = address.tlsName ?? address.host;
   return {
     ...(settings.caCertificate === undefined ? {} : { ca: settings.caCertificate }),
     ...(settings.clientCertificate === undefined
       ? {}
       : { cert: settings.clientCertificate.certificate, key: settings.clientCertificate.privateKey }),
     ...(settings.tlsFirst ? { handshakeFirst: true } : {}),
-    // Passed through to tls.connect: without it Node checks the certificate of an address against `localhost`.
-    ...(isIP(address.host) === 0 ? {} : { host: address.host }),
-    ...(address.tlsName === undefined ? {} : { servername: address.tlsName }),
+    // Passed through to tls.connect. An address must not be its `servername`, and without one Node expects `localhost`.
+    ...(isIP(name) === 0
+      ? { servername: name }
+      : { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(name, certificate) }),
   };
 }
 
