@@ -18,7 +18,8 @@ const ESCAPES = [
   ['%AZP25', '%'],
 ] as const;
 
-function unescape(text: string): string {
+/** Text of a logging command as it was before it was escaped. */
+export function unescapeCommand(text: string): string {
   return ESCAPES.reduce((unescaped, [token, replacement]) => unescaped.replaceAll(token, replacement), text);
 }
 
@@ -43,9 +44,9 @@ export function parseLoggingCommand(line: string): LoggingCommand | undefined {
   for (const pair of space < 0 ? [] : info.slice(space + 1).split(';')) {
     // The agent drops empty entries of the split, so "=a=b" and "a==b" are both a → b and "a=" is nothing.
     const [, name, value] = /^=*([^=]+)=+(.+)$/s.exec(pair) ?? [];
-    if (name && value) properties.set(name.toLowerCase(), unescape(value));
+    if (name && value) properties.set(name.toLowerCase(), unescapeCommand(value));
   }
-  return { area, event, properties, data: unescape(line.slice(end + 1)) };
+  return { area, event, properties, data: unescapeCommand(line.slice(end + 1)) };
 }
 
 /** Commands the agent leaves a task in restricted mode (`CommandRestriction` attributes in the agent). */

@@ -1,4 +1,4 @@
-import { kindOfCommand, maySetVariable, parseLoggingCommand } from './loggingCommands.ts';
+import { kindOfCommand, maySetVariable, parseLoggingCommand, unescapeCommand } from './loggingCommands.ts';
 import type { LoggingCommand } from './loggingCommands.ts';
 import type { SecretMasker } from './secretMasker.ts';
 import type { TaskDefinition } from './taskDefinition.ts';
@@ -110,7 +110,8 @@ export class Step {
         this.commandResult = 'Failed';
         this.commands.push({ ...command, outcome: 'refused', why: error.message });
       }
-      if (commandName.toLowerCase() !== '##vso[task.debug]') this.debug(`Processed: ${line}`);
+      // Unescaped, since only so is a secret with a percent sign found and masked.
+      if (commandName.toLowerCase() !== '##vso[task.debug]') this.debug(`Processed: ${unescapeCommand(line)}`);
     }
   }
 
