@@ -150,21 +150,16 @@ export async function sendText(
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
   const tunnel = route.proxy === undefined ? undefined : await openTunnel(url, route, signal);
-  try {
-    const request = (url.protocol === 'https:' ? https : http).request(url, {
-      method,
-      // Node would add the port to the host of a tunnelled request.
-      headers: { host: url.host, accept: 'application/json', ...headers },
-      signal,
-      ...route.tls,
-      ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
-    });
-    tunnel?.on('error', (error) => request.destroy(error));
-    return await answerOf(request, text);
-  } finally {
-    // A failed TLS handshake leaves it open.
-    tunnel?.destroy();
-  }
+  const request = (url.protocol === 'https:' ? https : http).request(url, {
+    method,
+    // Node would add the port to the host of a tunnelled request.
+    headers: { host: url.host, accept: 'application/json', ...headers },
+    signal,
+    ...route.tls,
+    ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
+  });
+  tunnel?.on('error', (error) => request.destroy(error));
+  return answerOf(request, text);
 }
 
 async function answerOf(request: http.ClientRequest, text: string): Promise<HttpAnswer> {

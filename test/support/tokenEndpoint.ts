@@ -9,6 +9,8 @@ import type { Certificate } from './certificates.ts';
 /** The token a pipeline's job shows to Azure DevOps. */
 export const JOB_TOKEN = 'job-token-0123456789abcdef';
 
+const WITHIN_MS = 10_000;
+
 /** What the endpoint was asked. */
 export interface TokenRequest {
   readonly method: string;
@@ -75,9 +77,10 @@ export class TokenEndpoint implements AsyncDisposable {
     return `${scheme}://${host}/contoso/_apis/distributedtask/hubs/build/plans/p/jobs/j/oidctoken`;
   }
 
-  /** Resolves once it has been asked so many times in all. */
+  /** Resolves once it has been asked so many times in all; rejects after 10 s. */
   async asked(count: number): Promise<void> {
-    while (this.requests.length < count) await once(this.#asked, 'asked');
+    const signal = AbortSignal.timeout(WITHIN_MS);
+    while (this.requests.length < count) await once(this.#asked, 'asked', { signal });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -92,8 +95,8 @@ export class TokenEndpoint implements AsyncDisposable {
     for await (const chunk of request) body += String(chunk);
     const { method = '', url = '', headers } = request;
     this.requests.push({ method, url, headers, body });
-    const answer = await this.answer(this.requests.length);
     this.#asked.dispatchEvent(new Event('asked'));
+    const answer = await this.answer(this.requests.length);
     if (answer === null) {
       response.destroy();
       return;
@@ -114,7 +117,7 @@ export class TunnelProxy implements AsyncDisposable {
   /** `host:port` of every tunnel that was asked for. */
   readonly targets: string[] = [];
   readonly #server = http.createServer();
-  readonly #tunnels = new Set<Promise<unknown>>();
+  readonly #tunnels = new Set<Socket>();
 
   /** @param credentials `user:password` that it demands */
   static async start(port: number, credentials?: string): Promise<TunnelProxy> {
@@ -126,7 +129,8 @@ export class TunnelProxy implements AsyncDisposable {
   private constructor(port: number, credentials: string | undefined) {
     this.#server.on('connect', (request: http.IncomingMessage, client: Socket) => {
       this.targets.push(request.url ?? '');
-      this.#tunnels.add(new Promise((resolve) => client.once('close', resolve)));
+      this.#tunnels.add(client);
+      client.on('close', () => this.#tunnels.delete(client));
       client.on('error', () => client.destroy());
       const wanted = credentials && `Basic ${Buffer.from(credentials).toString('base64')}`;
       if (wanted !== undefined && request.headers['proxy-authorization'] !== wanted) {
@@ -141,9 +145,9 @@ export class TunnelProxy implements AsyncDisposable {
     });
   }
 
-  /** Resolves when its clients have closed every tunnel. */
-  async idle(): Promise<void> {
-    await Promise.all(this.#tunnels);
+  /** How many tunnels its clients hold open. */
+  get open(): number {
+    return this.#tunnels.size;
   }
 
   get url(): string {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { readConnection } from '../../tasks/shared/connection.ts';
 import { TaskError } from '../../tasks/shared/errors.ts';
 import { Fields } from '../../tasks/shared/fields.ts';
@@ -160,7 +161,7 @@ test('a refused ID token is replaced by a newer one, unless it has only just bee
   const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
   const first = await token.current(signal);
   assert.equal(await token.newerThan(first, signal), undefined);
-  await new Promise((resolve) => setTimeout(resolve, 1_050)); // its age is what counts
+  await delay(1_050); // its age is what counts
   const second = await token.newerThan(first, signal);
   assert.equal(second, endpoint.issued[1]);
   assert.equal(await token.newerThan(first, signal), second);
@@ -199,7 +200,8 @@ test('the end of the step ends the request at once', async () => {
   const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
   const asking = token.current(controller.signal);
   const cancelled = new TaskError('Cancelled', 'The agent cancelled this step.');
-  setImmediate(() => controller.abort(cancelled));
+  await endpoint.asked(1);
+  controller.abort(cancelled);
   await assert.rejects(asking, cancelled);
 });
 
@@ -350,7 +352,8 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
     const error = await complaint(stepIn({ variables: { ...site.variables, 'Agent.CAInfo': '' } }));
     assert.equal(error.code, 'TlsFailure');
-    await site.proxy.idle();
+    for (let turn = 0; turn < 1_000 && site.proxy.open > 0; turn++) await setImmediate();
+    assert.equal(site.proxy.open, 0, 'a tunnel to a server that is not trusted is closed');
   });
 
   test('is given the user name and the password, which is masked', async () => {
