@@ -87,6 +87,11 @@ export class Judge {
     );
   }
 
+  /** The values of `distinctBy` that have come; none without it. */
+  get distinctValues(): readonly string[] {
+    return this.request.distinctBy === undefined ? [] : [...this.#keys];
+  }
+
   judge(message: ReceivedMessage): JudgedEvent {
     const decoded = decodeEvent(message);
     const view = eventView(message, decoded);

@@ -14,6 +14,9 @@ const MOST_LINES_NOT_MATCHING = 20;
 /** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
 const MOST_LINES_REFUSED = 1_000;
 
+/** Distinct values listed in a summary. */
+const MOST_VALUES = 20;
+
 /** How a wait ended, as the output `verdict` says it. */
 export type Verdict =
   'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
@@ -168,10 +171,17 @@ class Wait implements SubscriptionEvents {
             ),
           });
         }
+        this.#noteMiss(judged);
         break;
       default:
-        this.#lastMiss = judged;
+        this.#noteMiss(judged);
     }
+  }
+
+  /** The nearest miss is the last one, but an event of somebody else's correlation is not even near. */
+  #noteMiss(judged: JudgedEvent): void {
+    const isNearer = judged.decision !== 'foreign' || (this.#lastMiss?.decision ?? 'foreign') === 'foreign';
+    if (isNearer) this.#lastMiss = judged;
   }
 
   #logEvent(judged: JudgedEvent): void {
@@ -280,9 +290,12 @@ class Wait implements SubscriptionEvents {
     const parts = Object.entries({ matched, ...others })
       .filter(([, number]) => number > 0)
       .map(([name, number]) => `${String(number)} ${LABELS[name as keyof typeof LABELS]}`);
-    const missing = this.#judge.missing;
+    const { missing, distinctValues: values } = this.#judge;
     return [
       seen === 0 ? 'No event came at all.' : `Seen ${String(seen)}: ${parts.join(', ')}.`,
+      values.length === 0
+        ? ''
+        : `Came: ${values.slice(0, MOST_VALUES).join(', ')}${values.length > MOST_VALUES ? ', …' : ''}.`,
       typeof missing === 'number'
         ? this.request.count > 1
           ? `Missing: ${String(missing)}.`
@@ -360,7 +373,8 @@ function describeStart({ delivery, start }: WaitRequest): string {
   return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
 }
 
-function describeMs(ms: number): string {
+/** Milliseconds as inputs write durations: `1h30m`, `500ms`. */
+export function describeMs(ms: number): string {
   if (ms < 1_000) return `${String(ms)}ms`;
   const seconds = Math.round(ms / 1_000);
   const parts = [
