@@ -252,7 +252,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       return publish(local, event(subject));
     }
     function waitOnCore(local: LocalAgent): Promise<StepRun> {
-      return wait(local, { subject, delivery: 'core', timeout: '1s' });
+      return wait(local, { subject, delivery: 'core', timeout: '3s' });
     }
     function waitOnStream(local: LocalAgent): Promise<StepRun> {
       return wait(local, { subject, startFrom: 'all' });
@@ -308,7 +308,7 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
   it('of a waiting step are warnings too', async () => {
     const step = await wait(agent(sourcesWith({})), {
       ...{ subject: 'ci.>', delivery: 'core', stream: 'OLD', count: '5', expect: 'eu\nus', distinctBy: 'data.region' },
-      ...{ timeout: '500ms', onTimeout: 'succeed' },
+      ...{ timeout: '3s', onTimeout: 'succeed' },
     });
     assertSucceeded(step);
     assert.deepEqual(step.warnings.toSorted(), [
