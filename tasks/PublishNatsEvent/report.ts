@@ -4,8 +4,10 @@ import type { PublishResult } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
 import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
+import { attachSummary } from '../shared/summary.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
+import { publishSummary } from './summary.ts';
 
 /** Every output of the task, so that one without a value does not compile. */
 type Output =
@@ -25,14 +27,24 @@ type Output =
 
 const MOST_RANGES = 10;
 
-/** Says what was published, or how far it came: log line, outputs, receipt and the end of the step. Throws when it failed. */
-export function reportPublished(
+/** Says that nothing was sent: the summary of the run, and the end of the step, which has failed. */
+export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: StepClock): Promise<never> {
+  await attachSummary(agent, clock.signal, () => publishSummary(step, undefined, error, clock));
+  throw error;
+}
+
+/**
+ * Says what was published, or how far it came: log line, outputs, receipt, the summary of the run, and the end of the
+ * step. Throws when it failed.
+ */
+export async function reportPublished(
   agent: Agent,
   step: PublishStep,
   prepared: Prepared,
   published: Published,
   schemaDigest: string | undefined,
-): StepEnd {
+  clock: StepClock,
+): Promise<StepEnd> {
   const { request } = step;
   const { ack, confirmed, error } = published;
   const isBatch = request.payload.from === 'lines';
@@ -71,7 +83,11 @@ export function reportPublished(
     receiptFile: writeJsonFile(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest)),
   };
   setOutputs(agent, outputs);
-  if (error !== undefined) throw isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
+  const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
+  await attachSummary(agent, clock.signal, () =>
+    publishSummary(step, { prepared, published, schemaDigest }, failure, clock),
+  );
+  if (error !== undefined) throw failure;
   const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
   return {
     result: 'Succeeded',

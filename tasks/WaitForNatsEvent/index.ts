@@ -12,5 +12,5 @@ void runTask(agent, readWait, async (step, clock) => {
   const { request, connection } = step;
   const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
   const outcome = await waitForEvent(request, contract, () => openNatsBus(connection, clock, agent), clock, agent);
-  return reportOutcome(agent, step, outcome, contract?.digest);
+  return reportOutcome(agent, step, outcome, contract?.digest, clock);
 });

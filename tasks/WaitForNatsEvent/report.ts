@@ -2,9 +2,11 @@ import type { Agent, StepResult } from '../shared/agent.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../shared/report.ts';
-import type { StepEnd } from '../shared/run.ts';
+import type { StepClock, StepEnd } from '../shared/run.ts';
+import { attachSummary } from '../shared/summary.ts';
 import type { WaitStep } from './inputs.ts';
 import type { JudgedEvent } from './judge.ts';
+import { decidingEvents, waitSummary } from './summary.ts';
 import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
 
 /** Longest value of an `event.<name>` output, in characters: Windows limits an environment variable to 32,766. */
@@ -27,13 +29,14 @@ type Output =
   | 'eventFile'
   | 'receiptFile';
 
-/** Says how the wait ended: outputs, files, and the end of the step. */
-export function reportOutcome(
+/** Says how the wait ended: outputs, files, the summary of the run, and the end of the step. */
+export async function reportOutcome(
   agent: Agent,
   step: WaitStep,
   outcome: WaitOutcome,
   contractDigest: string | undefined,
-): StepEnd {
+  clock: StepClock,
+): Promise<StepEnd> {
   const eventFile = writeJsonFile(agent, 'nats-events', outcome.judge.matched.map(storable));
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
@@ -57,7 +60,11 @@ export function reportOutcome(
     count: String(outcome.judge.matched.length),
     missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
     eventFile,
-    receiptFile: writeJsonFile(agent, 'nats-wait-receipt', receipt(step, outcome, verdict, error, contractDigest)),
+    receiptFile: writeJsonFile(
+      agent,
+      'nats-wait-receipt',
+      receipt(step, outcome, verdict, error, contractDigest, clock),
+    ),
   };
   setOutputs(agent, outputs);
   if ('values' in values) {
@@ -67,6 +74,7 @@ export function reportOutcome(
   agent.info(
     logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }),
   );
+  await attachSummary(agent, clock.signal, () => waitSummary(step, outcome, verdict, error, contractDigest, clock));
   return endOf(agent, step, verdict, error, outcome);
 }
 
@@ -156,11 +164,8 @@ function receipt(
   verdict: Verdict,
   error: TaskError | undefined,
   schemaDigest: string | undefined,
+  clock: StepClock,
 ): unknown {
-  const events = [
-    ...outcome.judge.matched,
-    ...(outcome.deciding === undefined || outcome.deciding.decision === 'matched' ? [] : [outcome.deciding]),
-  ];
   return {
     receiptVersion: 1,
     task: 'WaitForNatsEvent',
@@ -177,7 +182,7 @@ function receipt(
       correlationId: request.correlationId ?? null,
       schemaFile: request.schemaFile ?? null,
       schemaDigest: schemaDigest ?? null,
-      events: events.map((event) => ({
+      events: decidingEvents(outcome).map((event) => ({
         decision: event.decision,
         messageId: messageIdOf(event),
         subject: event.message.subject,
@@ -190,6 +195,11 @@ function receipt(
         receivedAt: isoTime(event.message.receivedAt),
         signedBy: event.signedBy ?? null,
       })),
+    },
+    when: {
+      startedAt: isoTime(clock.deadline - request.timeoutMs),
+      endedAt: isoTime(clock.now()),
+      deadline: isoTime(clock.deadline),
     },
     result: {
       verdict,

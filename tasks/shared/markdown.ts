@@ -44,3 +44,17 @@ export function markdownTable(heading: readonly string[], rows: readonly (readon
 export function markdownBlock(lines: readonly string[]): string {
   return ['```text', ...lines.map((line) => safeText(line, MAX_CODE).replaceAll('`', '\\u{60}')), '```'].join('\n');
 }
+
+/** What happened when, in a code block: the time, and how long after (or before) the step began. */
+export function markdownTimeline(
+  beganAt: number,
+  moments: readonly { readonly at: number; readonly what: string }[],
+): string {
+  const lines = [{ at: beganAt, what: 'step began' }, ...moments]
+    .sort((one, other) => one.at - other.at)
+    .map(({ at, what }) => {
+      const offset = ((at - beganAt) / 1_000).toFixed(3);
+      return `${new Date(at).toISOString()}  ${`${at < beganAt ? '' : '+'}${offset} s`.padStart(12)}  ${what}`;
+    });
+  return markdownBlock(lines);
+}

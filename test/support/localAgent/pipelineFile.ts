@@ -49,7 +49,6 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const stages = readStages(readFileSync(file, 'utf8'));
   const run = {
     'System.PlanId': randomUUID(),
-    'System.TimelineId': randomUUID(),
     'System.PipelineStartTime': pipelineTime(new Date()),
   };
   const holds = ({ condition }: Stage | Job, before: ReadonlyMap<string, { readonly result: Result }>): boolean =>

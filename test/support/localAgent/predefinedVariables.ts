@@ -33,7 +33,10 @@ export function pipelineTime(moment: Date): string {
   return `${moment.toISOString().slice(0, 19).replace('T', ' ')}+00:00`;
 }
 
-/** What the service and the agent tell a job of a build, as public variables. The job token comes apart. */
+/**
+ * What the service and the agent tell a job of a build, as public variables. The job token comes apart, and
+ * `System.TimelineId` is left out: nothing keeps the records of a local run, so that no task may try to add to them.
+ */
 export function predefinedVariables(folders: JobFolders, agentVersion: string): Record<string, string> {
   const buildFolder = path.dirname(folders.sources);
   return {
@@ -95,7 +98,6 @@ export function predefinedVariables(folders: JobFolders, agentVersion: string): 
     'System.TeamFoundationCollectionUri': 'https://dev.azure.com/contoso/',
     'System.TeamProject': 'Orders',
     'System.TeamProjectId': '0f6dd2c7-3a1d-4a9e-8b5e-5f0c5c1d9a10',
-    'System.TimelineId': randomUUID(),
     'System.WorkFolder': folders.work,
   };
 }
