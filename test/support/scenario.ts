@@ -179,8 +179,8 @@ export function assertOutputs(step: StepRun, expected: Readonly<Record<string, s
 }
 
 /** The JSON in the file that an output names. */
-export function jsonFile<T>(step: StepRun, output: 'eventFile' | 'receiptFile'): T {
-  return JSON.parse(readFileSync(step.outputs.get(output) ?? '', 'utf8')) as T;
+export function jsonFile(step: StepRun, output: 'eventFile' | 'receiptFile'): unknown {
+  return JSON.parse(readFileSync(step.outputs.get(output) ?? '', 'utf8'));
 }
 
 /** An event in `eventFile`. */
@@ -196,12 +196,12 @@ export interface EventInFile {
 }
 
 export function eventsOf(step: StepRun): EventInFile[] {
-  return jsonFile(step, 'eventFile');
+  return jsonFile(step, 'eventFile') as EventInFile[];
 }
 
 /** How many events of each kind a wait saw, by its receipt; kinds with none left out. */
 export function countsOf(step: StepRun): Record<string, number> {
-  const { counts } = jsonFile<{ result: { counts: Record<string, number> } }>(step, 'receiptFile').result;
+  const { counts } = (jsonFile(step, 'receiptFile') as { result: { counts: Record<string, number> } }).result;
   return Object.fromEntries(Object.entries(counts).filter(([, number]) => number > 0));
 }
 
