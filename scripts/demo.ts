@@ -2,9 +2,10 @@
  * The main job on real parts: starts a NATS server with JetStream, runs examples/image-ready.yml with the two tasks of the
  * packed .vsix as an agent would, and shows both jobs' logs side by side, in the order of time.
  */
+import { cpSync } from 'node:fs';
 import path from 'node:path';
 import { connect } from 'nats';
-import { runPipelineFile } from '../test/support/localAgent/index.ts';
+import { runPipelineFile, temporaryFolder } from '../test/support/localAgent/index.ts';
 import type { LogLine, PipelineRun } from '../test/support/localAgent/index.ts';
 import { startNatsServer } from '../test/support/natsServer.ts';
 import { ROOT } from './manifest.ts';
@@ -21,10 +22,16 @@ await connection.close();
 console.log(`nats-server ${server.version} with JetStream on ${server.url}, stream CI for ci.>\n`);
 console.log(`Running ${EXAMPLE}: the jobs Build and Deploy, each on an agent of its own.\n`);
 const lines: { readonly job: string; readonly line: LogLine }[] = [];
+// A copy, since the pipeline writes files.
+const sources = temporaryFolder('demo');
+cpSync(path.join(ROOT, 'examples'), sources, { recursive: true });
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort());
 const run = await runPipelineFile(path.join(ROOT, EXAMPLE), {
-  sources: path.join(ROOT, 'examples'),
+  sources,
   variables: { 'Build.BuildId': '42', 'Build.DefinitionName': 'shop', 'Build.RequestedFor': 'Jane Doe' },
   connections: { 'nats-ci': { url: server.url, scheme: 'None' } },
+  signal: interrupted.signal,
   onLine: (line, job) => lines.push({ job, line: { ...line, text: line.text.replace(/^##\[section\]/, '── ') } }),
 });
 printSideBySide();
