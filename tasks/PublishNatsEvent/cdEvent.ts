@@ -12,7 +12,10 @@ export function isCdEventType(type: string): boolean {
  * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
  * binding). Undefined for any other type.
  */
-export function cdEventAttributes(request: PublishRequest, payload: unknown): Attributes | undefined {
+export function cdEventAttributes(
+  request: PublishRequest,
+  payload: unknown,
+): (Attributes & { readonly id: string }) | undefined {
   if (!isCdEventType(request.eventType) || request.envelope === 'none') return undefined;
   const { context, subject } = (payload ?? {}) as {
     context?: Record<string, unknown>;

@@ -7,7 +7,7 @@ import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
 
-const CHUNK_BYTES = 256 * 1_024;
+const CHUNK_BYTES = 64 * 1_024;
 /** Bad lines that are described; all are counted. */
 const MOST_DESCRIBED = 5;
 const LINE_FEED = 0x0a;

@@ -1,8 +1,8 @@
 import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../shared/bus.ts';
 import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
 import { TaskError } from '../shared/errors.ts';
-import { parseJson, utf8Text, type Attributes } from '../shared/event.ts';
-import { encodeEvent } from '../shared/eventEncoding.ts';
+import { parseJson, utf8Text } from '../shared/event.ts';
+import { eventEncoder } from '../shared/eventEncoding.ts';
 import type { SigningKey } from '../shared/nkey.ts';
 import type { StepClock } from '../shared/run.ts';
 import { signMessage } from '../shared/signature.ts';
@@ -134,25 +134,23 @@ function messageMaker(
   signingKey: SigningKey | undefined,
   clock: StepClock,
 ): MakeMessage {
-  const attributes: Attributes = {
-    source: request.eventSource,
-    type: request.eventType,
-    datacontenttype: contentType,
-    ...request.run.owner,
-  };
-  return (payload, messageId, json) => {
+  const typed = { source: request.eventSource, type: request.eventType };
+  const encode = eventEncoder({
+    subject: request.subject,
+    envelope: request.envelope,
+    attributes: {
+      ...(isCdEventType(request.eventType) ? {} : typed),
+      datacontenttype: contentType,
+      ...request.run.owner,
+    },
+    headers: request.headers,
+    correlationId: request.correlationId,
+    traceparent: request.traceparent,
+  });
+  return (payload, id, json) => {
     const now = new Date(clock.now());
-    const cdEvent = cdEventAttributes(request, json);
-    const message = encodeEvent({
-      subject: request.subject,
-      envelope: request.envelope,
-      attributes: { id: messageId, time: now.toISOString(), ...attributes, ...cdEvent },
-      payload,
-      headers: request.headers,
-      messageId: cdEvent?.id ?? messageId,
-      correlationId: request.correlationId,
-      traceparent: request.traceparent,
-    });
+    const attributes = cdEventAttributes(request, json) ?? { id, time: now.toISOString() };
+    const message = encode({ attributes, payload, messageId: attributes.id });
     return signingKey === undefined ? message : signMessage(message, signingKey, now);
   };
 }

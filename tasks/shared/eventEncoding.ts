@@ -11,71 +11,95 @@ import {
   type Envelope,
 } from './event.ts';
 
-export interface EventToSend {
+/** What the events of one step have in common. */
+export interface CommonParts {
   readonly subject: string;
   readonly envelope: Envelope;
   /** Without `specversion`, `correlationid` and `traceparent`, which are added. An empty value counts as absent. */
   readonly attributes: Attributes;
-  readonly payload: Uint8Array;
   /** The user's own headers. They may hold a `Content-Type`, which gives way to that of a structured event, but nothing else set here. */
   readonly headers: Headers;
-  /** Becomes `Nats-Msg-Id`, by which the stream recognises a repetition. */
-  readonly messageId: string;
   readonly correlationId: string;
   readonly traceparent: string;
 }
 
+/** What is different from event to event. */
+export interface OwnParts {
+  /** None of those that all events have in common. */
+  readonly attributes: Attributes;
+  readonly payload: Uint8Array;
+  /** Becomes `Nats-Msg-Id`, by which the stream recognises a repetition. */
+  readonly messageId: string;
+}
+
 /**
- * The NATS message of an event (CloudEvents 1.0, NATS protocol binding).
+ * Makes the NATS messages of events (CloudEvents 1.0, NATS protocol binding). What they have in common is encoded once:
+ * it is most of a small event.
  * Attribute values are cleaned; a missing or misnamed attribute is a fault of the caller and throws `Internal`.
  */
-export function encodeEvent(event: EventToSend): OutgoingMessage {
-  const { subject, payload } = event;
-  const messageId = ['Nats-Msg-Id', event.messageId] as const;
-  const traceparent = ['traceparent', event.traceparent] as const;
-  switch (event.envelope) {
+export function eventEncoder(common: CommonParts): (own: OwnParts) => OutgoingMessage {
+  const { subject, envelope } = common;
+  const traceparent = ['traceparent', common.traceparent] as const;
+  const attributes = {
+    ...common.attributes,
+    correlationid: common.correlationId,
+    traceparent: common.traceparent,
+  };
+  switch (envelope) {
     case 'binary': {
-      const attributes = contextOf(event).map(attributeHeader);
-      return { subject, headers: [messageId, ...attributes, traceparent, ...event.headers], payload };
+      const tail = [...contextOf(attributes).map(attributeHeader), traceparent, ...common.headers];
+      return (own) => {
+        requireAttributes(common, own);
+        const context = contextOf(own.attributes).map(attributeHeader);
+        return { subject, headers: [idHeader(own), SPECVERSION, ...context, ...tail], payload: own.payload };
+      };
     }
     case 'structured': {
-      const contentType = ['Content-Type', 'application/cloudevents+json'] as const;
-      const members = contextOf(event).map(([name, value]) => `"${name}":${JSON.stringify(value)}`);
-      return {
-        subject,
-        headers: [
-          messageId,
-          contentType,
-          traceparent,
-          ...event.headers.filter(([name]) => !/^content-type$/i.test(name)),
-        ],
-        payload: Buffer.from(`{${[...members, dataMember(payload)].join(',')}}`),
+      const headers = [
+        ['Content-Type', 'application/cloudevents+json'] as const,
+        traceparent,
+        ...common.headers.filter(([name]) => !/^content-type$/i.test(name)),
+      ];
+      const members = contextOf(attributes).map(member);
+      return (own) => {
+        requireAttributes(common, own);
+        const all = ['"specversion":"1.0"', ...contextOf(own.attributes).map(member), ...members];
+        return {
+          subject,
+          headers: [idHeader(own), ...headers],
+          payload: Buffer.from(`{${all.join(',')},${dataMember(own.payload)}}`),
+        };
       };
     }
     case 'none': {
-      const correlationId = ['Correlation-Id', cleanAttribute(event.correlationId)] as const;
-      return { subject, headers: [messageId, correlationId, traceparent, ...event.headers], payload };
+      const headers = [
+        ['Correlation-Id', cleanAttribute(common.correlationId)] as const,
+        traceparent,
+        ...common.headers,
+      ];
+      return (own) => ({ subject, headers: [idHeader(own), ...headers], payload: own.payload });
     }
   }
 }
 
 type Attribute = readonly [name: string, value: string];
 
-/** The header each attribute had last: in a batch most attributes are the same for every event. */
-const lastHeaders = new Map<string, { readonly value: string; readonly header: Attribute }>();
+const SPECVERSION: Attribute = ['ce-specversion', '1.0'];
 
-function attributeHeader([name, value]: Attribute): Attribute {
-  const last = lastHeaders.get(name);
-  if (last?.value === value) return last.header;
-  const header = [`ce-${name}`, encodeAttribute(value)] as const;
-  lastHeaders.set(name, { value, header });
-  return header;
+function idHeader({ messageId }: OwnParts): Attribute {
+  return ['Nats-Msg-Id', messageId];
 }
 
-/** Names and cleaned values of all attributes, `specversion` first. */
-function contextOf(event: EventToSend): Attribute[] {
-  const { correlationId: correlationid, traceparent } = event;
-  const attributes = { specversion: '1.0', ...event.attributes, correlationid, traceparent };
+function attributeHeader([name, value]: Attribute): Attribute {
+  return [`ce-${name}`, encodeAttribute(value)];
+}
+
+function member([name, value]: Attribute): string {
+  return `"${name}":${JSON.stringify(value)}`;
+}
+
+/** Names and cleaned values of the attributes. */
+function contextOf(attributes: Attributes): Attribute[] {
   const context: Attribute[] = [];
   for (const [name, text] of Object.entries(attributes)) {
     const value = cleanAttribute(text);
@@ -83,10 +107,13 @@ function contextOf(event: EventToSend): Attribute[] {
     if (!ATTRIBUTE_NAME.test(name)) throw faultyAttribute(name);
     context.push([name, value]);
   }
-  for (const name of REQUIRED_ATTRIBUTES) {
-    if (!event.attributes[name]) throw faultyAttribute(name);
-  }
   return context;
+}
+
+function requireAttributes(common: CommonParts, own: OwnParts): void {
+  for (const name of REQUIRED_ATTRIBUTES) {
+    if (!own.attributes[name] && !common.attributes[name]) throw faultyAttribute(name);
+  }
 }
 
 function faultyAttribute(name: string): TaskError {

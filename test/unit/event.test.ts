@@ -10,7 +10,7 @@ import {
   type Envelope,
 } from '../../tasks/shared/event.ts';
 import { decodeEvent } from '../../tasks/shared/eventDecoding.ts';
-import { encodeEvent, type EventToSend } from '../../tasks/shared/eventEncoding.ts';
+import { eventEncoder, type CommonParts, type OwnParts } from '../../tasks/shared/eventEncoding.ts';
 import { eventView, publishedAt } from '../../tasks/shared/eventView.ts';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
@@ -22,6 +22,13 @@ const ATTRIBUTES = {
   datacontenttype: 'application/json',
   azprequester: 'Zoë "Z" 100%',
 };
+
+type EventToSend = CommonParts & OwnParts;
+
+/** The message of an event whose attributes are all its own. */
+function encodeEvent(event: EventToSend): OutgoingMessage {
+  return eventEncoder({ ...event, attributes: {} })(event);
+}
 
 function toSend(overrides: Partial<EventToSend> = {}): EventToSend {
   return {
@@ -68,6 +75,17 @@ const BINARY = { 'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/s', 'ce-t
 const STRUCTURED = { specversion: '1.0', id: '1', source: '/s', type: 't' };
 const structured = (members: object, contentType = 'application/cloudevents+json'): ReceivedMessage =>
   received({ 'content-type': contentType }, JSON.stringify({ ...STRUCTURED, ...members }));
+
+test('an event is the same whether its attributes are its own or those of all events', () => {
+  for (const envelope of ['binary', 'structured'] as const) {
+    const event = toSend({ envelope, headers: [['X-Own', 'a']] });
+    const { id, ...common } = ATTRIBUTES;
+    assert.deepEqual(
+      eventEncoder({ ...event, attributes: common })({ ...event, attributes: { id } }),
+      encodeEvent(event),
+    );
+  }
+});
 
 test('a binary event has its attributes in headers and its payload untouched', () => {
   const event = toSend({ headers: [['X-Own', 'a']], payload: Buffer.from('\uFEFF{ "n": 1.10 }\n') });

@@ -10,24 +10,44 @@ export interface EncodedHeaders extends MsgHdrs {
   readonly bytes: Uint8Array;
 }
 
+const SLAB_BYTES = 128 * 1_024;
+
+/** The headers of the message before, and the bytes of the last ones, which that of the next mostly shares with it. */
+let before: Headers = [];
+let shared = { count: -1, bytes: Buffer.alloc(0) };
+
 /** Fails with `Internal` where a line break would end a header early: whoever passes one has not checked it. */
 export function encodeHeaders(headers: Headers): EncodedHeaders {
-  let text = 'NATS/1.0\r\n';
-  for (const header of headers) text += lineOf(header);
-  const bytes = Buffer.from(`${text}\r\n`);
+  let count = 0;
+  while (count < headers.length && headers.at(-1 - count) === before.at(-1 - count)) count++;
+  if (count !== shared.count)
+    shared = { count, bytes: Buffer.from(`${linesOf(headers.slice(headers.length - count))}\r\n`) };
+  before = headers;
+  const own = `NATS/1.0\r\n${linesOf(headers.slice(0, headers.length - count))}`;
+  const ownLength = Buffer.byteLength(own);
+  const bytes = allocate(ownLength + shared.bytes.length);
+  bytes.write(own);
+  bytes.set(shared.bytes, ownLength);
   return { bytes, encode: () => bytes } as unknown as EncodedHeaders;
 }
 
-/** The line each name had last: the events of a batch share most of their headers. */
-const lastLines = new Map<string, { readonly value: string; readonly line: string }>();
+/** One piece of memory for many messages, which is given back once all of them are confirmed. */
+let slab = Buffer.alloc(0);
 
-function lineOf([name, value]: Headers[number]): string {
-  const last = lastLines.get(name);
-  if (last?.value === value) return last.line;
-  const line = `${name}: ${value}\r\n`;
-  if (line.search(/[\r\n]/) !== line.length - 2) {
-    throw new TaskError('Internal', `The header "${name}" was to be sent with a line break.`);
+function allocate(length: number): Buffer {
+  if (slab.length < length) slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length));
+  const bytes = slab.subarray(0, length);
+  slab = slab.subarray(length);
+  return bytes;
+}
+
+function linesOf(headers: Headers): string {
+  let lines = '';
+  for (const [name, value] of headers) {
+    if (/[\r\n]/.test(name) || /[\r\n]/.test(value)) {
+      throw new TaskError('Internal', `The header "${name}" was to be sent with a line break.`);
+    }
+    lines += `${name}: ${value}\r\n`;
   }
-  lastLines.set(name, { value, line });
-  return line;
+  return lines;
 }

@@ -134,7 +134,7 @@ export function apiPrefix(domain: string | undefined): string {
 export function parseAnswer<Response>(bytes: Uint8Array): ApiAnswer<Response> {
   let answer: unknown;
   try {
-    answer = JSON.parse(Buffer.from(bytes).toString());
+    answer = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
   } catch {
     answer = undefined;
   }

@@ -8,7 +8,7 @@ import {
   type ApiError,
   type JetStreamApi,
 } from './jetStreamApi.ts';
-import { encodeHeaders } from './headerBytes.ts';
+import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
 import type { Link } from './link.ts';
 import { unlessAborted } from './pause.ts';
 import { corePublishGrants, deniedError, requestGrants, streamPublishGrants } from './permissions.ts';
@@ -100,10 +100,10 @@ async function publishAndFlush(
 ): Promise<void> {
   for (;;) {
     const link = await host.liveLink(signal);
-    for (const message of messages) {
-      checkSize(message, link);
-      if (!link.isClosed)
-        link.connection.publish(message.subject, message.payload, { headers: encodeHeaders(message.headers) });
+    for (const { subject, payload, headers: fields } of messages) {
+      const headers = encodeHeaders(fields);
+      checkSize(payload, headers, link);
+      if (!link.isClosed) link.connection.publish(subject, payload, { headers });
     }
     const violations = await unlessAborted(link.flush(FLUSH_TIMEOUT_MS), signal);
     const denied = violations?.find(({ operation }) => operation === 'publish');
@@ -119,22 +119,22 @@ export async function sendRequest(
   message: OutgoingMessage,
   signal: AbortSignal,
 ): Promise<ReceivedReply> {
-  const { subject } = message;
+  const { subject, payload } = message;
+  const headers = encodeHeaders(message.headers);
   const link = await host.liveLink(signal);
-  checkSize(message, link);
+  checkSize(payload, headers, link);
   const unknown = 'Whether it was acted upon is not known.';
   // The step's own deadline ends the request; the library's comes a day later at the earliest.
-  const reply = await unlessAborted(
-    link.request(subject, message.payload, 2 ** 31 - 1, encodeHeaders(message.headers)),
-    signal,
-  ).catch((reason: unknown) => {
-    if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
-    throw new TaskError(
-      'Timeout',
-      `No reply to the request on "${subject}" came within the timeout.`,
-      `${unknown} Raise the timeout if the responder needs longer.`,
-    );
-  });
+  const reply = await unlessAborted(link.request(subject, payload, 2 ** 31 - 1, headers), signal).catch(
+    (reason: unknown) => {
+      if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+      throw new TaskError(
+        'Timeout',
+        `No reply to the request on "${subject}" came within the timeout.`,
+        `${unknown} Raise the timeout if the responder needs longer.`,
+      );
+    },
+  );
   switch (reply.kind) {
     case 'reply':
       return { headers: lowerCasedHeaders(reply.message), payload: reply.message.data };
@@ -156,14 +156,10 @@ export async function sendRequest(
   }
 }
 
-/** Bytes a message takes: the server counts its encoded headers as well. */
-export function checkSize(
-  message: OutgoingMessage,
-  link: Link,
-  headerBytes = encodeHeaders(message.headers).bytes.length,
-): void {
+/** Throws `TooLarge` when the server does not take so much: it counts the encoded headers as well. */
+export function checkSize(payload: Uint8Array, headers: EncodedHeaders, link: Link): void {
   const limit = link.connection.info?.max_payload;
-  const size = headerBytes + message.payload.length;
+  const size = headers.bytes.length + payload.length;
   if (limit === undefined || size <= limit) return;
   throw new TaskError(
     'TooLarge',

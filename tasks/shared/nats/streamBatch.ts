@@ -1,5 +1,5 @@
 import { createInbox, type Msg, type Subscription } from 'nats';
-import type { Chunks, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
+import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
 import { TaskError } from '../errors.ts';
 import { API_ERROR, parseAnswer, type ApiError } from './jetStreamApi.ts';
 import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
@@ -10,7 +10,7 @@ import { pause, unlessAborted } from './pause.ts';
  * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
  * earlier one, and by bytes, so that memory does not grow with the size of the events.
  */
-const WINDOW = 4_096;
+const WINDOW = 1_024;
 const WINDOW_BYTES = 8 * 1_024 * 1_024;
 const ACK_TIMEOUT_MS = 5_000;
 /** After so long without an answer none is under way any more. */
@@ -23,7 +23,7 @@ export interface BatchHost {
   readonly inboxPrefix: string;
   /** Why a stream does not answer, as a clause. Throws when waiting longer for it makes no sense. */
   checkStream(link: Link, subject: string, silence: Silence): Promise<string>;
-  checkSize(message: OutgoingMessage, link: Link, headerBytes: number): void;
+  checkSize(payload: Uint8Array, headers: EncodedHeaders, link: Link): void;
   refused(error: ApiError, subject: string): TaskError;
   denied(violation: Violation, subject: string): TaskError;
 }
@@ -35,7 +35,8 @@ export interface Silence {
 }
 
 interface Sent {
-  readonly message: OutgoingMessage;
+  readonly subject: string;
+  readonly payload: Uint8Array;
   readonly headers: EncodedHeaders;
   /** It was answered, with anything but an acknowledgement. */
   isDeclined: boolean;
@@ -47,6 +48,7 @@ interface Sent {
  * message ids, so that the stream stores each message once.
  */
 export class StreamBatch {
+  readonly #ownHeaders: Headers;
   /** Sent and unconfirmed, by position and in that order. */
   readonly #pending = new Map<number, Sent>();
   #pendingBytes = 0;
@@ -73,10 +75,12 @@ export class StreamBatch {
 
   constructor(
     private readonly host: BatchHost,
-    private readonly expectedStream: string | undefined,
+    expectedStream: string | undefined,
     private readonly signal: AbortSignal,
     private readonly onProgress: (confirmed: number) => void,
-  ) {}
+  ) {
+    this.#ownHeaders = expectedStream === undefined ? [] : [['Nats-Expected-Stream', expectedStream]];
+  }
 
   /** Never rejects for what happens to messages: the result says which are unconfirmed and why. */
   async run(chunks: Chunks): Promise<PublishResult> {
@@ -88,7 +92,8 @@ export class StreamBatch {
     try {
       for await (const chunk of chunks) {
         for (const message of chunk) {
-          if (this.#isFull || this.#needsAttention) await this.#settle(() => !this.#isFull);
+          // Half a window at a time: a few messages at each acknowledgement would cost far more system calls.
+          if (this.#isFilled(1) || this.#needsAttention) await this.#settle(() => !this.#isFilled(0.5));
           this.#send(message);
         }
       }
@@ -110,8 +115,8 @@ export class StreamBatch {
     };
   }
 
-  get #isFull(): boolean {
-    return this.#sent - this.#frontier >= WINDOW || this.#pendingBytes >= WINDOW_BYTES;
+  #isFilled(part: number): boolean {
+    return this.#sent - this.#frontier >= part * WINDOW || this.#pendingBytes >= part * WINDOW_BYTES;
   }
 
   get #needsAttention(): boolean {
@@ -119,23 +124,20 @@ export class StreamBatch {
   }
 
   #send(message: OutgoingMessage): void {
-    const headers = encodeHeaders(
-      this.expectedStream === undefined
-        ? message.headers
-        : [...message.headers, ['Nats-Expected-Stream', this.expectedStream]],
-    );
-    const sent: Sent = { message, headers, isDeclined: false };
+    const { subject, payload } = message;
+    const headers = encodeHeaders([...message.headers, ...this.#ownHeaders]);
+    const sent: Sent = { subject, payload, headers, isDeclined: false };
     this.#sent++;
     this.#pending.set(this.#sent, sent);
-    this.#pendingBytes += message.payload.length + sent.headers.bytes.length;
+    this.#pendingBytes += payload.length + headers.bytes.length;
     this.#publish(this.#sent, sent);
   }
 
   #publish(position: number, sent: Sent): void {
     sent.isDeclined = false;
     if (this.#link?.isClosed !== false) return;
-    this.host.checkSize(sent.message, this.#link, sent.headers.bytes.length);
-    this.#link.connection.publish(sent.message.subject, sent.message.payload, {
+    this.host.checkSize(sent.payload, sent.headers, this.#link);
+    this.#link.connection.publish(sent.subject, sent.payload, {
       headers: sent.headers,
       reply: `${this.#inbox}.${String(position)}`,
     });
@@ -179,10 +181,7 @@ export class StreamBatch {
       if (first !== undefined && this.#link?.isClosed === false) {
         this.#silentSince ??= Date.now();
         const silence = { since: this.#silentSince, streamWasThere: this.#last !== undefined };
-        this.#silence = await unlessAborted(
-          this.host.checkStream(this.#link, first.message.subject, silence),
-          this.signal,
-        );
+        this.#silence = await unlessAborted(this.host.checkStream(this.#link, first.subject, silence), this.signal);
       }
       await pause(RETRY_PAUSE_MS, this.signal);
     }
@@ -221,7 +220,7 @@ export class StreamBatch {
       this.#wake();
     });
     this.#stopWatching = link.onViolation((violation) => {
-      const subject = this.#pending.values().next().value?.message.subject ?? '';
+      const subject = this.#pending.values().next().value?.subject ?? '';
       if (violation.subject !== subject && violation.subject !== `${inbox}.*`) return;
       this.#failure ??= this.host.denied(violation, subject);
       this.#wake();
@@ -250,7 +249,7 @@ export class StreamBatch {
   }
 
   #onReply(position: number, sent: Sent, bytes: Uint8Array): void {
-    const { subject } = sent.message;
+    const { subject } = sent;
     const ack = parseAnswer<{ readonly stream?: string; readonly seq: number; readonly duplicate?: boolean }>(bytes);
     if (ack.kind === 'apiError') {
       this.#onDecline(sent, isPassing(ack.error) ? undefined : this.host.refused(ack.error, subject));
@@ -266,7 +265,7 @@ export class StreamBatch {
     const { stream, seq, duplicate = false } = ack.response;
     this.#silentSince = undefined;
     this.#pending.delete(position);
-    this.#pendingBytes -= sent.message.payload.length + sent.headers.bytes.length;
+    this.#pendingBytes -= sent.payload.length + sent.headers.bytes.length;
     this.#confirmed++;
     if (duplicate) this.#duplicates++;
     this.#early.set(position, { stream, sequence: seq, duplicate });
