@@ -64,7 +64,7 @@ function success({ request }: PublishStep, { published }: Sent): string[] {
       }
       return [
         '## ✅ Published: the stream has stored it',
-        `**What happened:** ${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}, up to sequence ${String(ack?.sequence ?? 0)}, confirmed ${after}.`,
+        `**What happened:** ${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${String(ack?.sequence ?? 0)}, confirmed ${after}.`,
         nothing,
       ];
     }

@@ -23,7 +23,7 @@ const TITLES: Readonly<Record<Verdict, string>> = {
   contractViolation: '❌ Contract violation: an event breaks its contract',
   denied: '⛔ Denied: the NATS server refused a permission',
   cancelled: '🚫 Cancelled: the run was cancelled while this step waited',
-  error: '❌ Error: this step could not wait',
+  error: '❌ Error: this step could not do its work',
 };
 
 /** The events that decided: those that matched, and the one that ended the wait otherwise. */
@@ -44,8 +44,8 @@ export function waitSummary(
   const events = decidingEvents(outcome);
   const listed = events.slice(-MOST_LISTED);
   return [
-    `## ${TITLES[verdict]}`,
-    `**What happened:** ${error === undefined ? describeMatch(request, outcome) : markdownText(error.problem)}`,
+    `## ${TITLES[verdict]}${verdict === 'error' && error !== undefined ? ` (${error.code})` : ''}`,
+    `**What happened:** ${error === undefined ? describeMatch(step, outcome, clock) : markdownText(error.problem)}`,
     `**What to do:** ${whatToDo(request, verdict, error)}`,
     describeMissing(request, outcome),
     error?.details.length ? markdownBlock(error.details.slice(0, MOST_DETAILS)) : '',
@@ -63,15 +63,23 @@ export function waitSummary(
     .concat('\n');
 }
 
-function describeMatch({ count }: WaitRequest, { deciding }: WaitOutcome): string {
+function describeMatch(step: WaitStep, { deciding }: WaitOutcome, clock: StepClock): string {
   if (deciding === undefined) return '';
+  const { count } = step.request;
   const { message, decoded } = deciding;
-  const published = publishedAt(message, decoded);
-  const latency = published === undefined ? '' : `, ${latencyText(deciding, published)} after it was published`;
   const subject = markdownCode(message.subject);
-  return count === 1
-    ? `The event on ${subject} came${latency}.`
-    : `All ${String(count)} events came, the last one on ${subject}${latency}.`;
+  const event =
+    count === 1 ? `The event on ${subject} came` : `All ${String(count)} events came, the last one on ${subject}`;
+  const published = publishedAt(message, decoded);
+  if (published === undefined) return `${event}.`;
+  return published < beginOf(step.request, clock)
+    ? `${event}. It had been published before this step began, and was found.`
+    : `${event}, ${latencyText(deciding, published)} after it was published.`;
+}
+
+/** When the step began, in milliseconds since the epoch. */
+function beginOf({ timeoutMs }: WaitRequest, { deadline }: StepClock): number {
+  return deadline - timeoutMs;
 }
 
 function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError | undefined): string {
@@ -112,8 +120,8 @@ function eventTable(request: WaitRequest, events: readonly JudgedEvent[], digest
       markdownCode(messageIdOf(event)),
       message.sequence === 0 ? '–' : `${markdownCode(message.stream)} ${String(message.sequence)}`,
       markdownCode(describeOwner(decoded.attributes) || decoded.attributes.source || ''),
-      isoTime(published) || '–',
-      isoTime(message.receivedAt),
+      isoTime(published).replace('T', ' ') || '–',
+      isoTime(message.receivedAt).replace('T', ' '),
       published === undefined ? '–' : latencyText(event, published),
       digest === undefined
         ? 'none'
@@ -148,13 +156,13 @@ function countTable({ judge: { counts }, linkBreaks }: WaitOutcome): string {
     notMatching: 'Not matching',
     repeated: 'Repeated',
     invalid: 'Invalid',
-    foreign: 'Foreign (other correlation id)',
+    negative: 'Negative',
+    foreign: 'Foreign',
     untrusted: 'Untrusted',
     expired: 'Expired',
   };
-  const table = markdownTable(Object.values(labels), [
-    Object.keys(labels).map((name) => String(counts[name as keyof typeof labels])),
-  ]);
+  const numbers = Object.keys(labels).map((name) => String(counts[name as keyof typeof labels]));
+  const table = counts.seen === 0 ? '**Events seen:** none' : markdownTable(Object.values(labels), [numbers]);
   const { count, totalMs } = linkBreaks;
   if (count === 0) return table;
   return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${String(count)} times`}, down for ${describeMs(Math.round(totalMs))} in all.`;
@@ -177,8 +185,8 @@ function timeline(
     ];
   });
   const { start } = request;
-  return markdownTimeline(clock.deadline - request.timeoutMs, [
-    ...(start.from === 'time' ? [{ at: start.at, what: 'events from here on count' }] : []),
+  return markdownTimeline(beginOf(request, clock), [
+    ...(start.from === 'time' ? [{ at: start.at, what: 'start point: events from here on count' }] : []),
     ...events,
     { at: clock.now(), what: `verdict ${verdict}${linkBreaks.count > 0 ? ', after a broken link' : ''}` },
   ]);
@@ -186,16 +194,17 @@ function timeline(
 
 function describeRequest(request: WaitRequest, { stream }: WaitOutcome, digest: string | undefined): string {
   const { subjects, match, failWhen, correlationId, count, distinctBy, expect, schemaFile, timeoutMs } = request;
-  const where = request.delivery === 'core' ? 'core NATS' : `stream ${markdownCode(stream)}`;
+  const where =
+    request.delivery === 'core' ? ' in core NATS' : stream === '' ? '' : ` in stream ${markdownCode(stream)}`;
   return [
-    `${count === 1 ? 'one event' : `${String(count)} events`} on ${listCodes(subjects)} in ${where}`,
+    `${count === 1 ? 'one event' : `${String(count)} events`} on ${listCodes(subjects)}${where}`,
     match && `where ${markdownCode(match.text)}`,
     distinctBy && `distinct by ${markdownCode(distinctBy.text)}`,
     expect && `expected ${listCodes(expect)}`,
     failWhen && `failing when ${markdownCode(failWhen.text)}`,
     correlationId && `with the correlation id ${markdownCode(correlationId)}`,
     schemaFile &&
-      `that fits the schema ${markdownCode(schemaFile)}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
+      `with data that fits the schema ${markdownCode(schemaFile)}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
     `for at most ${describeMs(timeoutMs)}`,
   ]
     .filter(Boolean)
