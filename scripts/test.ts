@@ -9,18 +9,22 @@ import path from 'node:path';
 import { ROOT } from './manifest.ts';
 
 const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e'];
+/** The long forms of fault, load and hostile tests: `npm run test:long`. */
+const LONG = 'test/long';
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
+const LONG_FILE_TIMEOUT_MS = 3_600_000;
 
 const given = process.argv.slice(2);
+const isLong = given.some((place) => place.startsWith(LONG));
 const files = (given.length > 0 ? given : KINDS).flatMap(testFiles);
 if (files.length === 0) throw new Error('No test file found.');
 
 const { status, signal } = spawnSync(
   process.execPath,
   [
-    ...['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2'],
-    `--test-timeout=${FILE_TIMEOUT_MS}`,
+    ...['--import', 'tsx', '--test', '--test-reporter=spec', `--test-concurrency=${isLong ? 1 : 2}`],
+    `--test-timeout=${isLong ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS}`,
     ...files,
   ],
   { cwd: ROOT, stdio: 'inherit' },

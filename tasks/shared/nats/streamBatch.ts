@@ -166,6 +166,7 @@ export class StreamBatch {
         resolve();
       }, ACK_TIMEOUT_MS);
       this.#wake = () => {
+        this.#wake = () => {};
         clearTimeout(overdue);
         resolve();
       };

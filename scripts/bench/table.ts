@@ -1,0 +1,63 @@
+export interface Benchmark {
+  readonly title: string;
+  /** @param long whether to measure what takes minutes as well */
+  run(long: boolean): Promise<readonly Row[]>;
+}
+
+/** One line of a benchmark's table. */
+export interface Row {
+  readonly what: string;
+  readonly figure: number;
+  readonly unit: string;
+  /** What the figure is compared with, in the same unit. */
+  readonly baseline?: number;
+  /** What the figure, or its ratio to the baseline where there is one, must reach or must not exceed. */
+  readonly required?: { readonly atLeast: number } | { readonly atMost: number };
+}
+
+/** Prints the rows; returns whether all meet what is required of them. */
+export function printTable(rows: readonly Row[]): boolean {
+  const cells = rows.map((row) => {
+    const ratio = row.baseline === undefined ? undefined : row.figure / row.baseline;
+    return [
+      row.what,
+      `${shown(row.figure)} ${row.unit}`,
+      row.baseline === undefined ? '' : `${shown(row.baseline)} ${row.unit}`,
+      ratio === undefined ? '' : `${ratio.toFixed(2)}×`,
+      requirement(row, ratio),
+    ];
+  });
+  const header = ['', 'figure', 'baseline', 'ratio', 'required'];
+  const widths = header.map((name, column) => Math.max(name.length, ...cells.map((line) => line[column]?.length ?? 0)));
+  for (const line of [header, ...cells]) {
+    const [first = '', ...others] = line.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+    console.log([first, ...others].join('  '));
+  }
+  return rows.every(isMet);
+}
+
+/** The middle of several measurements. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((one, other) => one - other);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+function isMet({ figure, baseline = 1, required }: Row): boolean {
+  const measured = figure / baseline;
+  if (required === undefined) return true;
+  return 'atLeast' in required ? measured >= required.atLeast : measured <= required.atMost;
+}
+
+function requirement(row: Row, ratio: number | undefined): string {
+  const { required, unit } = row;
+  if (required === undefined) return '';
+  const sign = ratio === undefined ? ` ${unit}` : '×';
+  const text = 'atLeast' in required ? `≥ ${shown(required.atLeast)}${sign}` : `≤ ${shown(required.atMost)}${sign}`;
+  return `${text} ${isMet(row) ? 'met' : 'MISSED'}`;
+}
+
+function shown(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en') : Number(value.toPrecision(3)).toString();
+}
