@@ -67,6 +67,7 @@ export async function reportPublished(
     );
   }
   warnOfDuplicates(agent, isBatch, prepared, published);
+  const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
   const outputs: Record<Output, string> = {
     messageId: prepared.messageId,
     subject: request.subject,
@@ -80,10 +81,13 @@ export async function reportPublished(
     failedCount: String(prepared.count - confirmed),
     schemaDigest: schemaDigest ?? '',
     replyFile: writeReply(agent, published),
-    receiptFile: writeJsonFile(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest)),
+    receiptFile: writeJsonFile(
+      agent,
+      'nats-publish-receipt',
+      receipt(step, prepared, published, schemaDigest, failure),
+    ),
   };
   setOutputs(agent, outputs);
-  const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
   await attachSummary(agent, clock.signal, () =>
     publishSummary(step, { prepared, published, schemaDigest }, failure, clock),
   );
@@ -178,20 +182,22 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
     ranges.length === 0 ? '' : `Unconfirmed lines: ${named(ranges)}.`,
     sent < prepared.count ? `Not sent: ${named([[sent + 1, prepared.count]])}.` : '',
   ].filter(Boolean);
-  const code = error.code === 'Cancelled' ? 'Cancelled' : 'Incomplete';
-  return new TaskError(code, `${lines.join(' ')} ${error.message}`, RUN_AGAIN, {
-    cause: error,
-    details: error.details,
-  });
+  const text = lines.join(' ');
+  // A cancelled step has no error in the log, so its lines are told there.
+  if (error.code === 'Cancelled') {
+    return new TaskError('Cancelled', `${text} ${error.problem}`, RUN_AGAIN, { cause: error, details: [text] });
+  }
+  return new TaskError('Incomplete', `${text} ${error.message}`, RUN_AGAIN, { cause: error, details: error.details });
 }
 
 function receipt(
-  { request, connection }: PublishStep,
+  { request, connection, signingKey }: PublishStep,
   prepared: Prepared,
   published: Published,
   schemaDigest: string | undefined,
+  failure: unknown,
 ): unknown {
-  const { ack, error } = published;
+  const { ack } = published;
   return {
     receiptVersion: 1,
     task: 'PublishNatsEvent',
@@ -215,16 +221,17 @@ function receipt(
       payloadSha256: prepared.payloadSha256,
       schemaFile: request.schemaFile ?? null,
       schemaDigest: schemaDigest ?? null,
+      signedBy: signingKey?.publicKey ?? null,
     },
     when: { sentAt: isoTime(published.sentAt), endedAt: isoTime(published.endedAt) },
     result: {
-      published: error === undefined,
+      published: failure === undefined,
       duplicate: ack?.duplicate ?? null,
       confirmed: published.confirmed,
       duplicates: published.duplicates,
       failed: prepared.count - published.confirmed,
       unconfirmed: published.unconfirmed.slice(0, MOST_RANGES),
-      error: error === undefined ? null : error instanceof TaskError ? error.code : 'Internal',
+      error: failure === undefined ? null : failure instanceof TaskError ? failure.code : 'Internal',
     },
   };
 }

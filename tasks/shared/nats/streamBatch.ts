@@ -97,10 +97,13 @@ export class StreamBatch {
           this.#send(message);
         }
       }
-      await this.#settle(() => this.#pending.size === 0);
     } catch (thrown) {
-      error = this.#explained(thrown);
+      error = thrown;
     }
+    // Also when the source has failed: what is under way is confirmed all the same.
+    await this.#settle(() => this.#pending.size === 0).catch((thrown: unknown) => {
+      error ??= thrown;
+    });
     this.signal.removeEventListener('abort', onAbort);
     this.#stopWatching();
     if (this.#link?.isClosed === false) this.#subscription?.unsubscribe();
@@ -111,7 +114,7 @@ export class StreamBatch {
       unconfirmed: rangesOf(this.#pending.keys()),
       sent: this.#sent,
       outOfOrder: this.#outOfOrder,
-      error,
+      error: this.#explained(error),
     };
   }
 
@@ -143,7 +146,7 @@ export class StreamBatch {
     });
   }
 
-  /** Waits until the condition holds, sending again whenever that is needed. */
+  /** Waits until the condition holds, sending again whenever that is needed. What it fails with once, it always does. */
   async #settle(condition: () => boolean): Promise<void> {
     for (;;) {
       if (this.#failure !== undefined) {
@@ -151,10 +154,14 @@ export class StreamBatch {
         await this.#lastAnswers().catch(() => undefined);
         throw this.#failure;
       }
-      this.signal.throwIfAborted();
-      if (this.#needsAttention) await this.#sendAgain();
-      else if (condition()) return;
-      else await this.#nextAnswer();
+      try {
+        this.signal.throwIfAborted();
+        if (this.#needsAttention) await this.#sendAgain();
+        else if (condition()) return;
+        else await this.#nextAnswer();
+      } catch (error) {
+        this.#failure ??= error as Error;
+      }
     }
   }
 
