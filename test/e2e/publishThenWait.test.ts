@@ -109,6 +109,7 @@ underEachNode('Publish and wait', (nodes) => {
         payloadSha256: sha256(payload),
         schemaFile: agent.folders.sources + '/image.schema.json',
         schemaDigest,
+        signedBy: null,
       },
       when: { sentAt, endedAt },
       result: {
