@@ -36,3 +36,7 @@ fi
 
 as_user npm ci --no-audit --no-fund
 as_user npm run demo
+
+echo
+echo 'The tests run against newer servers as well; fetching those:'
+as_user bash scripts/nats-servers.sh
