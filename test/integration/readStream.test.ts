@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { AckPolicy, RetentionPolicy } from 'nats';
 import type { StartPosition } from '../../tasks/shared/bus.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../support/natsServer.ts';
-import { openBus } from '../support/openBus.ts';
+import { openBus, Recorder } from '../support/openBus.ts';
 import { TcpProxy } from '../support/tcpProxy.ts';
 import { Admin, type TestStream } from '../support/testStream.ts';
 
@@ -123,6 +123,40 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await seen.count(3_001);
       assert.deepEqual(seen.sequences, [...Array.from({ length: 3_000 }, (_, index) => 2 * (index + 1)), 6_001]);
       assert.equal(seen.downs.length, 1);
+    });
+
+    test('lastPerSubject misses none of the events of one subject that come while the link is broken', async () => {
+      await using proxy = await TcpProxy.start(server.port);
+      await using open = await openBus([proxy.url]);
+      const stream = await newStream();
+      await stream.fill(3_000, (index) => `subject${index}`);
+      await using reading = await open.read({ subjects: [`${stream.name}.>`], start: { from: 'lastPerSubject' } });
+      const { seen } = reading;
+      let published: Promise<unknown> | undefined;
+      seen.onMessage = ({ sequence }) => {
+        if (sequence !== 50) return;
+        proxy.cut();
+        published = stream.publish('subject1', 'one', 'two').finally(() => proxy.mend());
+      };
+      await seen.count(3_002);
+      await published;
+      assert.deepEqual(
+        seen.sequences,
+        Array.from({ length: 3_002 }, (_, index) => index + 1),
+      );
+    });
+
+    test('lastPerSubject of several subjects', async () => {
+      await using open = await openBus([server.url]);
+      const stream = await newStream();
+      await stream.publish('a', 'a1', 'a2');
+      await stream.publish('noise', 'noise');
+      await stream.publish('b', 'b1');
+      const subjects = [`${stream.name}.a`, `${stream.name}.b`];
+      await using reading = await open.read({ subjects, start: { from: 'lastPerSubject' } });
+      await stream.publish('a', 'a3');
+      await reading.seen.count(3);
+      assert.deepEqual(reading.seen.payloads, ['a2', 'b1', 'a3']);
     });
 
     test('several subjects are filtered by the server where it can, and arrive in order', async () => {
@@ -434,6 +468,32 @@ describe('when the clocks of agent and server differ', () => {
       t.mock.reset();
     }
   });
+});
+
+test('a server that takes 4.5 s to answer has no skew of its clock', async () => {
+  await using server = await startNatsServer();
+  await using admin = await Admin.connect([server.url]);
+  // A stream of this kind is told of just before the request that shows the clock of the server.
+  const stream = await admin.stream('CI', { retention: RetentionPolicy.Interest });
+  await admin.manager.consumers.add('CI', { durable_name: 'worker', ack_policy: AckPolicy.Explicit });
+  const runStart = Date.now();
+  await stream.publish('a', 'in the run');
+  await using open = await openBus([server.url]);
+  const seen = new (class extends Recorder {
+    override notice(text: string): void {
+      super.notice(text);
+      void server.pause();
+      setTimeout(() => server.resume(), 4_500);
+    }
+  })();
+  const subscription = await open.bus.readStream(
+    { subjects: ['CI.a'], stream: 'CI', start: { from: 'time', at: runStart, correctSkew: true } },
+    seen,
+    open.step.clock.signal,
+  );
+  await seen.count(1);
+  assert.equal(seen.notices.length, 1);
+  await subscription.stop();
 });
 
 test('where JetStream is off, the wait says so', async () => {

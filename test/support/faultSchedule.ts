@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OutgoingMessage } from '../../tasks/shared/bus.ts';
+import { reasonOf } from '../../tasks/shared/errors.ts';
 import type { Verdict, WaitOutcome } from '../../tasks/WaitForNatsEvent/wait.ts';
 import type { NatsServer } from './natsServer.ts';
 import { openBus, type OpenBus } from './openBus.ts';
@@ -128,7 +129,7 @@ export async function runSchedule(schedule: FaultSchedule, faulty: FaultyServers
     await run.toItsEnd();
   } catch (error) {
     throw new Error(
-      `The schedule of FAULT_SEED=${schedule.seed} fails:\n${JSON.stringify(schedule, null, 1)}\nThe log of the wait:\n${run.log}`,
+      `FAULT_SEED=${schedule.seed}: ${reasonOf(error)}\nThe log of the wait:\n${run.log}\nThe schedule: ${JSON.stringify(schedule)}`,
       { cause: error },
     );
   }

@@ -43,6 +43,8 @@ export class StreamAccess {
     const info = await this.firstAnswer((link) => this.bus.api(link).streamInfo(this.name));
     this.#check(info, notice);
     this.filter = filterFor(this.source.subjects, info.config.subjects, version);
+    if (this.source.start.from === 'lastPerSubject' && Object.keys(this.filter).length === 0)
+      this.filter = this.#filterByCaptured(info.config.subjects ?? ['>'], version);
     return info;
   }
 
@@ -117,6 +119,17 @@ export class StreamAccess {
       );
     }
     return first;
+  }
+
+  /** `lastPerSubject` demands one filter from servers before 2.10 (error 10094), which none but a subject of the stream may be. */
+  #filterByCaptured(captured: readonly string[], version: string): ConsumerFilter {
+    const [only, ...others] = captured.filter((own) => this.source.subjects.some((subject) => overlap(own, subject)));
+    if (only !== undefined && others.length === 0) return { filter_subject: only };
+    throw new TaskError(
+      'Unsupported',
+      `startFrom: lastPerSubject over ${this.source.subjects.join(', ')} needs nats-server 2.10; this one is ${version}.`,
+      'Name one subject that a single subject of the stream covers, or use another startFrom.',
+    );
   }
 
   #check({ config }: StreamInfo, notice: (text: string) => void): void {

@@ -71,8 +71,9 @@ export class StreamReader implements Subscription {
   #startTime: number | undefined;
   /** While `lastPerSubject` has not delivered what there was, no sequence tells which messages are still missing. */
   #inSnapshot: boolean;
-  /** The last sequence of the stream before the latest consumer was created. */
+  /** The last sequence of the stream when the wait began. */
   #lastSequence = 0;
+  #isResumed = false;
   #streamGone = false;
   #downSince: number | undefined;
   #attachment: Attachment | undefined;
@@ -143,11 +144,16 @@ export class StreamReader implements Subscription {
   async #firstAttachment(): Promise<void> {
     const { start } = this.source;
     let startTime = start.from === 'time' ? start.at : undefined;
-    const sentAt = Date.now();
-    let info = await this.#access.firstAnswer((link) => this.#attach(link, startTime));
+    let sentAt = 0;
+    let info = await this.#access.firstAnswer((link) => {
+      sentAt = Date.now();
+      return this.#attach(link, startTime);
+    });
     if (start.from === 'time' && start.correctSkew && this.#nextSequence === undefined) {
-      const skew = Date.parse(info.created) - (sentAt + Date.now()) / 2;
-      if (Math.abs(skew) > SKEW_TOLERANCE_MS) {
+      const created = Date.parse(info.created);
+      // The consumer was created at some time between request and answer, which a slow server takes long to give.
+      const skew = created - Date.now();
+      if (skew > SKEW_TOLERANCE_MS || created - sentAt < -SKEW_TOLERANCE_MS) {
         this.events.notice(
           `The clock of the NATS server is ${String(Math.round(Math.abs(skew)))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
         );
@@ -280,6 +286,13 @@ export class StreamReader implements Subscription {
     }
     attachment.delivered = deliverySequence;
     attachment.outstanding--;
+    if (this.#inSnapshot && this.#isResumed && message.sequence > this.#lastSequence) {
+      // The last of its subject now, but it may not be the first since the wait began.
+      this.#inSnapshot = false;
+      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
+      void this.#recover('what came before the wait is read', false);
+      return;
+    }
     if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
@@ -290,7 +303,8 @@ export class StreamReader implements Subscription {
 
   #onStatus(attachment: Attachment, status: Msg): void {
     const { code, description } = status.headers ?? {};
-    if (code === 100) return;
+    // A pull request that got all it asked for says so since 2.10 where it had a limit in bytes.
+    if (code === 100 || (code === 409 && /batch completed/i.test(description ?? ''))) return;
     if (code === 404 || code === 408 || (code === 409 && /exceeds maxbytes/i.test(description ?? ''))) {
       // The end of one pull request: what it still had open will not come.
       const open = Number(status.headers?.get('Nats-Pending-Messages'));
@@ -318,6 +332,7 @@ export class StreamReader implements Subscription {
   async #recover(reason: string, linkBroke: boolean): Promise<void> {
     if (this.#ended || this.#recovering) return;
     this.#recovering = true;
+    this.#isResumed = true;
     const lost = this.#attachment;
     this.#attachment = undefined;
     lost?.release();
@@ -386,7 +401,6 @@ export class StreamReader implements Subscription {
       this.#nextSequence = 1;
       this.#inSnapshot = false;
     }
-    this.#lastSequence = state.last_seq;
     const answer = await unlessAborted(this.#attach(link, this.#startTime), this.signal);
     return answer.kind === 'ok' || this.#passing(answer, link);
   }
