@@ -34,8 +34,7 @@ export type Outcome = Readonly<Record<string, string | number>>;
  * Throws unless each line is stored exactly once and in order, or the step names what is not so.
  */
 export async function killInBatch(kill: Kill): Promise<Outcome> {
-  const servers = kill.of === 'leader' ? await Cluster.start(kill) : await Single.start(kill);
-  await using _ = servers;
+  await using servers: Servers = kill.of === 'leader' ? await Cluster.start(kill) : await Single.start(kill);
   await using admin = await Admin.connect(servers.urls);
   await admin.stream(STREAM, { num_replicas: servers.urls.length });
   let isBack: Promise<void> | undefined;
@@ -134,7 +133,7 @@ async function readNumbers({ connection, manager }: Admin): Promise<number[]> {
   const numbers: number[] = [];
   const { state } = await untilAnswered(() => manager.streams.info(STREAM));
   if (state.messages === 0) return numbers;
-  const consumer = await untilAnswered(() => connection.jetstream({ checkAPI: false } as object).consumers.get(STREAM));
+  const consumer = await untilAnswered(() => connection.jetstream({ checkAPI: false }).consumers.get(STREAM));
   const messages = await consumer.consume({ max_messages: 5_000 });
   const timer = setTimeout(() => messages.stop(), READ_MS);
   for await (const message of messages) {

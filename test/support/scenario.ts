@@ -31,10 +31,16 @@ export class Scenario implements AsyncDisposable {
     readonly manager: JetStreamManager,
   ) {}
 
-  /** @param token what the client signs in with, where the options demand one */
-  static async start(options: NatsServerOptions = {}, token?: string): Promise<Scenario> {
+  /** @param signIn the token, or the user and password, of the client, where the options demand one */
+  static async start(
+    options: NatsServerOptions = {},
+    signIn: string | { readonly user?: string; readonly pass?: string } = {},
+  ): Promise<Scenario> {
     const server = await startNatsServer(options);
-    const client = await connect({ servers: server.url, ...(token === undefined ? {} : { token }) });
+    const client = await connect({
+      servers: server.url,
+      ...(typeof signIn === 'string' ? { token: signIn } : signIn),
+    });
     return new Scenario(server, client, await client.jetstreamManager());
   }
 
