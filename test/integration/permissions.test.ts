@@ -285,8 +285,9 @@ function waitFor(source: Pick<StreamSource, 'subjects'> & Partial<StreamSource>)
 
 /** Resolves when the server's log holds the pattern at or after an offset. */
 async function logged(server: NatsServer, pattern: RegExp, from = 0): Promise<void> {
-  for (const deadline = Date.now() + DENIED_WITHIN_MS; Date.now() < deadline; await delay(20)) {
+  for (const deadline = Date.now() + DENIED_WITHIN_MS; Date.now() < deadline;) {
     if (pattern.test(server.logText().slice(from))) return;
+    await delay(20);
   }
   throw new Error(`The server has not logged ${String(pattern)}.`);
 }

@@ -496,6 +496,17 @@ test('a server that takes 4.5 s to answer has no skew of its clock', async () =>
   await subscription.stop();
 });
 
+test('an event on two overlapping subjects of core NATS arrives once', async () => {
+  await using server = await startNatsServer({ jetStream: false });
+  await using admin = await Admin.connect([server.url]);
+  await using open = await openBus([server.url]);
+  await using reading = await open.subscribe(['app.*', '*.built', 'app.built']);
+  for (const subject of ['app.built', 'app.tested', 'other.built', 'other.tested', 'app.end'])
+    admin.connection.publish(subject, subject);
+  await reading.seen.until(() => reading.seen.payloads.includes('app.end'), 'the last event');
+  assert.deepEqual(reading.seen.payloads, ['app.built', 'app.tested', 'other.built', 'app.end']);
+});
+
 test('where JetStream is off, the wait says so', async () => {
   await using server = await startNatsServer({ jetStream: false });
   await using open = await openBus([server.url]);

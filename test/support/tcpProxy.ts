@@ -5,6 +5,7 @@ import { createConnection, createServer, type AddressInfo, type Server, type Soc
 export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #targets = new Map<Socket, Socket>();
   #isCut = false;
 
   static async start(targetPort: number): Promise<TcpProxy> {
@@ -20,6 +21,7 @@ export class TcpProxy implements AsyncDisposable {
         return;
       }
       const target = createConnection(targetPort, '127.0.0.1');
+      this.#targets.set(target, client);
       for (const [socket, other] of [
         [client, target],
         [target, client],
@@ -28,6 +30,7 @@ export class TcpProxy implements AsyncDisposable {
         socket.on('error', () => {});
         socket.on('close', () => {
           this.#sockets.delete(socket);
+          this.#targets.delete(socket);
           other.destroy();
         });
         socket.pipe(other);
@@ -42,11 +45,16 @@ export class TcpProxy implements AsyncDisposable {
   /** Breaks all connections, and each new one at once, until {@link mend}. */
   cut(): void {
     this.#isCut = true;
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   mend(): void {
     this.#isCut = false;
+  }
+
+  /** Keeps back what the servers answer on the connections there are; what the clients send still arrives. */
+  mute(): void {
+    for (const [target, client] of this.#targets) target.unpipe(client);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect, type ConsumerInfo, type JetStreamManager, type NatsConnection, type StreamConfig } from 'nats';
+
+const CONNECTED_MS = 10_000;
 
 /** A connection of the test itself to its server: it makes streams, publishes, and looks at what is left behind. */
 export class Admin implements AsyncDisposable {
@@ -18,11 +21,34 @@ export class Admin implements AsyncDisposable {
     readonly manager: JetStreamManager,
   ) {}
 
+  /** Resolves when the connection is up: what is sent over a broken one is lost. */
+  async connected(): Promise<void> {
+    const deadline = Date.now() + CONNECTED_MS;
+    for (;;) {
+      try {
+        await this.connection.rtt();
+        return;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+        await delay(50);
+      }
+    }
+  }
+
   /** Creates a stream that captures `<name>.>`, unless the configuration says otherwise. */
   async stream(name: string, config: Partial<StreamConfig> = {}): Promise<TestStream> {
+    await this.connected();
     const subjects = config.mirror || config.sources ? {} : { subjects: [`${name}.>`] };
-    await this.manager.streams.add({ name, ...subjects, ...config });
-    return new TestStream(this, name);
+    for (const deadline = Date.now() + CONNECTED_MS; ;) {
+      try {
+        await this.manager.streams.add({ name, ...subjects, ...config });
+        return new TestStream(this, name);
+      } catch (error) {
+        // A cluster that elects another leader just after it has formed does not see all of its members at first.
+        if (!(error as Error).message.includes('no suitable peers') || Date.now() > deadline) throw error;
+        await delay(100);
+      }
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -39,6 +65,7 @@ export class TestStream {
 
   /** Publishes one event after the other on `<name>.<token>`; resolves with the sequence of the last one. */
   async publish(token: string, ...payloads: readonly string[]): Promise<number> {
+    await this.admin.connected();
     let sequence = 0;
     for (const payload of payloads)
       sequence = (await this.admin.connection.jetstream().publish(`${this.name}.${token}`, payload)).seq;
@@ -65,6 +92,7 @@ export class TestStream {
     for (const { name } of await this.consumers()) await this.admin.manager.consumers.delete(this.name, name);
   }
 
+  /** How many messages it holds. */
   async messages(): Promise<number> {
     return (await this.admin.manager.streams.info(this.name)).state.messages;
   }

@@ -1,5 +1,6 @@
 import type { Subscription, SubscriptionEvents } from '../bus.ts';
 import { type TaskError } from '../errors.ts';
+import { subjectMatches } from '../subject.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
 import { unlessAborted } from './pause.ts';
@@ -42,7 +43,9 @@ export class CoreSubscription implements Subscription {
       link.connection.subscribe(subject, {
         callback: (error, message) => {
           if (this.#stopped || link !== this.#link) return;
-          if (error === null) this.events.message(coreMessage(message));
+          // The server delivers an event once for each subscription that it is on.
+          if (error === null && this.subjects.find((other) => subjectMatches(other, message.subject)) === subject)
+            this.events.message(coreMessage(message));
         },
       });
     }
