@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { StorageType } from 'nats';
-import { openNatsBus } from '../../tasks/shared/nats/natsBus.ts';
+import { openNatsBus, type NatsBus } from '../../tasks/shared/nats/natsBus.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
 import { waitForEvent, type WaitOutcome } from '../../tasks/WaitForNatsEvent/wait.ts';
 import { FakeAgent } from '../support/fakeAgent.ts';
@@ -193,6 +193,15 @@ describe('faults of the link and the server', { concurrency: true }, () => {
       assert.ok(outcome.linkBreaks.totalMs > 500, String(outcome.linkBreaks.totalMs));
     });
 
+    test(`the deadline of a ${delivery} wait whose link breaks before it has begun is a lost connection`, async () => {
+      await using server = await startNatsServer();
+      await using proxy = await TcpProxy.start(server.port);
+      const wait = waiting(proxy, { delivery, timeout: '3s' }, () => proxy.cut());
+      const outcome = await wait.outcome;
+      assert.equal(outcome.verdict, 'connectionLost');
+      assert.equal(outcome.error?.code, 'ConnectionLost');
+    });
+
     test(`the deadline of a ${delivery} wait after the link is back is a timeout`, async () => {
       await using server = await startNatsServer();
       await using admin = await Admin.connect([server.url]);
@@ -315,8 +324,12 @@ interface Waiting {
   readonly outcome: Promise<WaitOutcome>;
 }
 
-/** A waiting step on `CI.a`, from its inputs to its outcome. */
-function waiting({ url }: { readonly url: string }, inputs: Readonly<Record<string, string>>): Waiting {
+/** A waiting step on `CI.a`, from its inputs to its outcome. `connected` is called between sign-in and subscription. */
+function waiting(
+  { url }: { readonly url: string },
+  inputs: Readonly<Record<string, string>>,
+  connected = (): void => {},
+): Waiting {
   const agent = new FakeAgent({
     inputs: { natsConnection: 'nats', subject: 'CI.a', startFrom: 'now', ...inputs },
     connections: { nats: { url, scheme: 'None' } },
@@ -329,9 +342,12 @@ function waiting({ url }: { readonly url: string }, inputs: Readonly<Record<stri
     step.log.info(text);
     if (text.startsWith('waiting')) arm();
   };
-  const outcome = waitForEvent(request, undefined, () => openNatsBus(connection, step.clock, step.log), step.clock, {
-    ...step.log,
-    info,
-  }).finally(() => step.cancel());
+  const open = async (): Promise<NatsBus> => {
+    const bus = await openNatsBus(connection, step.clock, step.log);
+    connected();
+    return bus;
+  };
+  const log = { ...step.log, info };
+  const outcome = waitForEvent(request, undefined, open, step.clock, log).finally(() => step.cancel());
   return { armed, outcome };
 }

@@ -102,13 +102,26 @@ export class NatsBus implements Bus {
     }
   }
 
-  /** The link, dialled again if it is gone: until the signal, or until signing in is refused for good. */
+  /**
+   * The link, dialled again if it is gone: until the signal, or until signing in is refused for good. A deadline that
+   * passes meanwhile is `ConnectionLost`.
+   */
   async liveLink(signal: AbortSignal): Promise<Link> {
     if (this.#link !== undefined && !this.#link.isClosed) return this.#link;
-    this.#dialling ??= this.#redial().finally(() => {
-      this.#dialling = undefined;
-    });
-    return unlessAborted(this.#dialling, signal);
+    try {
+      signal.throwIfAborted();
+      this.#dialling ??= this.#redial().finally(() => {
+        this.#dialling = undefined;
+      });
+      return await unlessAborted(this.#dialling, signal);
+    } catch (reason) {
+      if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+      throw new TaskError(
+        'ConnectionLost',
+        'The link to the server broke and did not come back within the timeout.',
+        'See whether the server is reachable, and run the step again.',
+      );
+    }
   }
 
   async #redial(): Promise<Link> {
