@@ -1,10 +1,12 @@
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { build, transform, type BuildOptions, type Metafile, type Plugin, type TransformOptions } from 'esbuild';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type { Draft } from '../tasks/shared/schemaDrafts.ts';
 import { ROOT, TASK_NAMES } from './manifest.ts';
+import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
 
-/** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
+/** Where the bundles (`<task>/index.js` and what it loads later) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
 
 /** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
@@ -21,13 +23,14 @@ const englishMessages: Plugin = {
 /**
  * Modules that the libraries load when they are loaded, and that no task ever calls: half of what they weigh. JetStream is
  * spoken in its JSON (tasks/shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (tasks/shared/nkey.ts), and
- * of the task library only variables, inputs, connections and commands are used.
+ * of the task library only variables, inputs, connections and commands are used. Meta-schemas are there as code.
  */
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
   /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient)\.js$/,
   /azure-pipelines-task-lib\/toolrunner\.js$/,
   /node_modules\/minimatch\/\w+\.js$/,
+  /ajv\/dist\/refs\/.*\.js(on)?$/,
 ];
 
 const withoutUnused: Plugin = {
@@ -38,7 +41,9 @@ const withoutUnused: Plugin = {
       importer.includes('azure-pipelines-task-lib') ? { path: 'child_process', namespace: 'unused' } : undefined,
     );
     bundle.onLoad({ filter: /./, namespace: 'unused' }, () => ({ contents: '' }));
-    bundle.onLoad({ filter: /node_modules.*\.js$/ }, ({ path: file }) =>
+    // The task library asks it only whether Node is older than 4.2.
+    bundle.onLoad({ filter: /[\\/]semver[\\/]semver\.js$/ }, () => ({ contents: 'exports.lt = () => false;' }));
+    bundle.onLoad({ filter: /node_modules.*\.js(on)?$/ }, ({ path: file }) =>
       UNUSED.some((pattern) => pattern.test(file.split(path.sep).join('/')))
         ? { contents: '', loader: 'js' }
         : undefined,
@@ -46,40 +51,88 @@ const withoutUnused: Plugin = {
   },
 };
 
+/** The meta-schemas of JSON Schema as the code that Ajv compiles them to, each loaded by the steps that use its draft. */
+const compiledMetaSchemas: Plugin = {
+  name: 'compiled-meta-schemas',
+  setup(bundle) {
+    bundle.onLoad({ filter: /[\\/]shared[\\/]schemaMetas\.ts$/ }, () => ({ contents: schemaMetasCode() }));
+    bundle.onResolve({ filter: /^meta-schema:/ }, ({ path: name }) => ({
+      path: name.replace(/^.*:/, ''),
+      namespace: 'meta-schema',
+    }));
+    bundle.onLoad({ filter: /./, namespace: 'meta-schema' }, ({ path: draft }) => ({
+      contents: metaSchemaCode(draft as Draft),
+      resolveDir: ROOT,
+    }));
+  },
+};
+
+const BUNDLE: BuildOptions = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  packages: 'bundle',
+  platform: 'node',
+  target: 'node20',
+  // esbuild makes files of their own of what is imported by import() for this format only.
+  format: 'esm',
+  splitting: true,
+  minify: true,
+  legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
+  // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
+  define: { 'globalThis.ReadableStream': 'true', 'globalThis.crypto': 'randomness' },
+  inject: ['scripts/randomness.ts'],
+  plugins: [englishMessages, withoutUnused, compiledMetaSchemas],
+  logLevel: 'warning',
+};
+
+const COMMON_JS: TransformOptions = {
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  minify: true,
+  // As require(): Node takes longer to load its loader for import() than the file.
+  supported: { 'dynamic-import': false },
+};
+
 /**
- * Bundles each task's index.ts with all it imports into one CommonJS file for Node 20 and later. The same source gives
- * the same bytes. Returns the folders (relative to the root) of the npm packages whose code is in the bundles.
- * @throws when esbuild warns, or when a bundle holds two copies of one package
+ * Bundles a module with all it imports: into a CommonJS file for Node 20 and later that has its name, and files beside it
+ * for what is imported by import(), so that only steps that need it read it. The same source gives the same bytes.
+ * @throws when esbuild warns
+ */
+export async function bundleModule(module: string, folder: string): Promise<Metafile> {
+  const { metafile, warnings, outputFiles } = await build({
+    ...BUNDLE,
+    entryPoints: [module],
+    outdir: folder,
+    metafile: true,
+    write: false,
+  });
+  if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
+  await mkdir(folder, { recursive: true });
+  for (const { path: file, contents } of outputFiles) {
+    const { code } = await transform(contents, COMMON_JS);
+    await writeFile(file, code);
+  }
+  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
+  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+  return metafile;
+}
+
+/**
+ * Bundles the tasks. Returns the folders (relative to the root) of the npm packages whose code is in the bundles.
+ * @throws when a bundle holds two copies of one package
  */
 export async function bundleTasks(): Promise<string[]> {
   await rm(BUILD_FOLDER, { recursive: true, force: true });
   const packages = new Set<string>();
   for (const task of TASK_NAMES) {
     const folder = path.join(BUILD_FOLDER, task);
-    const { metafile, warnings } = await build({
-      absWorkingDir: ROOT,
-      entryPoints: [`tasks/${task}/index.ts`],
-      outfile: path.join(folder, 'index.js'),
-      bundle: true,
-      packages: 'bundle',
-      platform: 'node',
-      target: 'node20',
-      format: 'cjs',
-      minify: true,
-      legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
-      metafile: true,
-      plugins: [englishMessages, withoutUnused],
-      logLevel: 'warning',
-    });
-    if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${task}.`);
+    const metafile = await bundleModule(`tasks/${task}/index.ts`, folder);
     const bundled = packageFolders(metafile);
     refuseSecondCopies(task, bundled);
     for (const bundledPackage of bundled) packages.add(bundledPackage);
     await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
   }
-  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
-  await mkdir(BUILD_FOLDER, { recursive: true });
-  await writeFile(path.join(BUILD_FOLDER, 'package.json'), '{ "type": "commonjs" }\n');
   return [...packages].sort();
 }
 

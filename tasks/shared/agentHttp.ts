@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import http from 'node:http';
-import https from 'node:https';
+import type http from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import vm from 'node:vm';
@@ -150,7 +149,8 @@ export async function sendText(
   signal: AbortSignal,
 ): Promise<HttpAnswer> {
   const tunnel = route.proxy === undefined ? undefined : await openTunnel(url, route, signal);
-  const request = (url.protocol === 'https:' ? https : http).request(url, {
+  const { request: begin } = await clientOf(url);
+  const request = begin(url, {
     method,
     // Node would add the port to the host of a tunnelled request.
     headers: { host: url.host, accept: 'application/json', ...headers },
@@ -160,6 +160,10 @@ export async function sendText(
   });
   tunnel?.on('error', (error) => request.destroy(error));
   return answerOf(request, text);
+}
+
+function clientOf({ protocol }: URL): Promise<Pick<typeof http, 'request'>> {
+  return protocol === 'https:' ? import('node:https') : import('node:http');
 }
 
 async function answerOf(request: http.ClientRequest, text: string): Promise<HttpAnswer> {
@@ -184,10 +188,11 @@ async function answerOf(request: http.ClientRequest, text: string): Promise<Http
 }
 
 /** A connection to the server through the proxy (HTTP CONNECT, RFC 9110 9.3.6). */
-function openTunnel(url: URL, { proxy, ...route }: HttpRoute, signal: AbortSignal): Promise<Socket> {
+async function openTunnel(url: URL, { proxy, ...route }: HttpRoute, signal: AbortSignal): Promise<Socket> {
   if (proxy === undefined) throw new TypeError('There is no proxy.');
   const target = `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
-  const request = (proxy.url.protocol === 'https:' ? https : http).request(proxy.url, {
+  const { request: begin } = await clientOf(proxy.url);
+  const request = begin(proxy.url, {
     method: 'CONNECT',
     path: target,
     headers: {
@@ -198,7 +203,7 @@ function openTunnel(url: URL, { proxy, ...route }: HttpRoute, signal: AbortSigna
     signal,
     ...route.tls,
   });
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     request.once('connect', ({ statusCode = 0 }, socket: Socket) => {
       if (statusCode === 200) {
         resolve(socket);

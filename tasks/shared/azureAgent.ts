@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream';
 import { format } from 'node:util';
+import './quietTaskLib.ts';
 import * as tl from 'azure-pipelines-task-lib/task.js';
 import type { Agent, ServiceConnection } from './agent.ts';
 import { safeText } from './safeText.ts';

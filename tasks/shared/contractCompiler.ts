@@ -1,0 +1,168 @@
+import { createHash } from 'node:crypto';
+import vm from 'node:vm';
+import type { ErrorObject, ValidateFunction } from 'ajv';
+import canonicalizeModule from 'canonicalize';
+import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
+import { TaskError, reasonOf } from './errors.ts';
+import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './schemaDrafts.ts';
+import { SchemaFolder, isJsonObject } from './schemaFiles.ts';
+import type { SchemaFile } from './schemaFiles.ts';
+import { metaSchemaOf } from './schemaMetas.ts';
+import { linkSchemas } from './schemaRefs.ts';
+import type { Dialect } from './schemaRefs.ts';
+
+const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
+
+const MAX_PROBLEMS = 100;
+
+// The package's types describe another module shape than the one it has.
+const canonicalize = canonicalizeModule as unknown as (json: unknown) => string;
+
+/** See `loadContract` in contract.ts, the one caller. */
+export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
+  const { files, root } = await SchemaFolder.openAt(schemaFile);
+  const draft = draftOf(root);
+  const ajv = newAjv(draft);
+  const isSchema = await metaSchemaOf(draft);
+  try {
+    const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
+    for (const { id, schema } of schemas) ajv.addSchema(schema, id);
+    const validate = ajv.compile({ $ref: schemas[0]?.id });
+    return {
+      digest: digestOf(schemas.map(({ file }) => file)),
+      schemaFile,
+      ...checksOf(validate, checkLimitMs),
+    };
+  } catch (error) {
+    if (error instanceof TaskError) throw error;
+    const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
+    throw new TaskError('InvalidSchema', `The schema file "${root.path}" cannot be used: ${reason}.`, '', {
+      cause: error,
+    });
+  }
+}
+
+function draftOf(root: SchemaFile): Draft {
+  const declared = isJsonObject(root.schema) ? root.schema.$schema : undefined;
+  if (declared === undefined) return '2020-12';
+  const draft = DRAFTS.find((name) => declares(name, declared));
+  if (draft) return draft;
+  throw new TaskError(
+    'InvalidSchema',
+    `The schema file "${root.path}" declares the $schema ${JSON.stringify(declared)}, which is not supported.`,
+    `Use one of ${Object.values(META_SCHEMAS).join(', ')}.`,
+  );
+}
+
+function declares(draft: Draft, $schema: unknown): boolean {
+  const bare = (uri: string) => uri.replace(/^https?:\/\//, '').replace(/#$/, '');
+  return typeof $schema === 'string' && bare($schema) === bare(META_SCHEMAS[draft]);
+}
+
+function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Dialect {
+  return {
+    draft,
+    isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
+    isFormat: (name) => Object.hasOwn(ajv.formats, name),
+    isDeclaredBy: ($schema) => declares(draft, $schema),
+    reasonAgainst(schema, pointer) {
+      if (isSchema(schema)) return undefined;
+      return describeProblems(
+        problemsOf(isSchema.errors ?? []).map((it) => ({ ...it, pointer: pointer + it.pointer })),
+      );
+    },
+  };
+}
+
+function digestOf(files: readonly SchemaFile[]): string {
+  const byName = Object.fromEntries(files.map(({ name, schema }) => [name, schema]));
+  return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
+}
+
+/** Runs a validator so that it can be interrupted: a timeout of `node:vm` stops even a regular expression. */
+function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, 'check' | 'checkAll'> {
+  const globals = vm.createContext({ validate: (): unknown => true });
+  const script = new vm.Script('validate()');
+  const check = (value: unknown): CheckResult => {
+    globals.validate = () => validate(value);
+    try {
+      if (script.runInContext(globals, { timeout: limitMs }) === true) return { outcome: 'valid' };
+      return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ERR_SCRIPT_EXECUTION_TIMEOUT') {
+        return { outcome: 'interrupted', afterMs: limitMs };
+      }
+      // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
+      const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
+      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
+    } finally {
+      globals.validate = undefined;
+      validate.errors = null;
+    }
+  };
+  // Entering the context takes a hundred times as long as a check. One that fails there is told by checking alone.
+  const areAllValid = (values: readonly unknown[]): boolean => {
+    globals.validate = () => values.every((value) => validate(value));
+    try {
+      return script.runInContext(globals, { timeout: limitMs }) === true;
+    } catch {
+      return false;
+    } finally {
+      globals.validate = undefined;
+      validate.errors = null;
+    }
+  };
+  const checkEach = (values: readonly unknown[]): CheckResult[] => {
+    const results: CheckResult[] = [];
+    for (const value of values) {
+      const result = check(value);
+      results.push(result);
+      if (result.outcome === 'interrupted') break;
+    }
+    return results;
+  };
+  return {
+    check,
+    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : checkEach(values)),
+  };
+}
+
+function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
+  const problems = new Map<string, SchemaProblem>();
+  for (const error of errors) {
+    const problem = { pointer: error.instancePath, message: messageOf(error) };
+    problems.set(`${problem.pointer}\n${problem.message}`, problem);
+    if (problems.size === MAX_PROBLEMS) break;
+  }
+  return [...problems.values()];
+}
+
+function messageOf({ keyword, params, message = keyword, propertyName }: ErrorObject): string {
+  const text = ((): string => {
+    switch (keyword) {
+      case 'enum':
+        return `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ')}`;
+      case 'const':
+        return `must be ${show(params.allowedValue)}`;
+      case 'type':
+        return `must be ${[params.type].flat().join(' or ')}`;
+      case 'required':
+        return `must have property ${show(params.missingProperty)}`;
+      case 'additionalProperties':
+        return `must not have property ${show(params.additionalProperty)}`;
+      case 'unevaluatedProperties':
+        return `must not have property ${show(params.unevaluatedProperty)}`;
+      case 'propertyNames':
+        return `has the property name ${show(params.propertyName)}, which is not allowed`;
+      case 'false schema':
+        return 'is not allowed';
+      default:
+        return message;
+    }
+  })();
+  return shorten(propertyName === undefined ? text : `property name ${show(propertyName)} ${text}`);
+}
+
+function show(value: unknown): string {
+  return shorten(JSON.stringify(value));
+}
