@@ -5,8 +5,9 @@
  */
 import { batch } from './bench/batch.ts';
 import { printTable, type Benchmark } from './bench/table.ts';
+import { wait } from './bench/wait.ts';
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait };
 
 const given = process.argv.slice(2);
 const long = given.includes('--long');
