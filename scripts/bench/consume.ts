@@ -17,4 +17,5 @@ const messages = await consumer.consume({ max_messages: WINDOW });
 const events = messages[Symbol.asyncIterator]();
 while (left > 0 && (await events.next()).done !== true) left--;
 console.log(performance.now() - begin);
+messages.stop();
 await connection.close();
