@@ -147,9 +147,15 @@ function messageMaker(
     correlationId: request.correlationId,
     traceparent: request.traceparent,
   });
+  let now = new Date(0);
+  let time = '';
   return (payload, id, json) => {
-    const now = new Date(clock.now());
-    const attributes = cdEventAttributes(request, json) ?? { id, time: now.toISOString() };
+    const ms = clock.now();
+    if (ms !== now.getTime()) {
+      now = new Date(ms);
+      time = now.toISOString();
+    }
+    const attributes = cdEventAttributes(request, json) ?? { id, time };
     const message = encode({ attributes, payload, messageId: attributes.id });
     return signingKey === undefined ? message : signMessage(message, signingKey, now);
   };

@@ -90,8 +90,15 @@ function idHeader({ messageId }: OwnParts): Attribute {
   return ['Nats-Msg-Id', messageId];
 }
 
+/** The header each attribute had last: the events of one millisecond have the same time. */
+const lastHeaders = new Map<string, { readonly value: string; readonly header: Attribute }>();
+
 function attributeHeader([name, value]: Attribute): Attribute {
-  return [`ce-${name}`, encodeAttribute(value)];
+  const last = lastHeaders.get(name);
+  if (last?.value === value) return last.header;
+  const header: Attribute = [`ce-${name}`, encodeAttribute(value)];
+  lastHeaders.set(name, { value, header });
+  return header;
 }
 
 function member([name, value]: Attribute): string {

@@ -33,21 +33,25 @@ export function encodeHeaders(headers: Headers): EncodedHeaders {
 
 /** One piece of memory for many messages, which is given back once all of them are confirmed. */
 let slab = Buffer.alloc(0);
+let used = 0;
 
 function allocate(length: number): Buffer {
-  if (slab.length < length) slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length));
-  const bytes = slab.subarray(0, length);
-  slab = slab.subarray(length);
-  return bytes;
+  if (slab.length - used < length) {
+    slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length));
+    used = 0;
+  }
+  used += length;
+  return slab.subarray(used - length, used);
 }
 
 function linesOf(headers: Headers): string {
   let lines = '';
   for (const [name, value] of headers) {
-    if (/[\r\n]/.test(name) || /[\r\n]/.test(value)) {
+    const line = `${name}: ${value}`;
+    if (/[\r\n]/.test(line)) {
       throw new TaskError('Internal', `The header "${name}" was to be sent with a line break.`);
     }
-    lines += `${name}: ${value}\r\n`;
+    lines += `${line}\r\n`;
   }
   return lines;
 }

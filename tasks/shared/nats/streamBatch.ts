@@ -128,7 +128,9 @@ export class StreamBatch {
 
   #send(message: OutgoingMessage): void {
     const { subject, payload } = message;
-    const headers = encodeHeaders([...message.headers, ...this.#ownHeaders]);
+    const headers = encodeHeaders(
+      this.#ownHeaders.length === 0 ? message.headers : [...message.headers, ...this.#ownHeaders],
+    );
     const sent: Sent = { subject, payload, headers, isDeclined: false };
     this.#sent++;
     this.#pending.set(this.#sent, sent);
