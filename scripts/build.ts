@@ -1,12 +1,12 @@
-import { build, transform, type BuildOptions, type Metafile, type Plugin, type TransformOptions } from 'esbuild';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
+import { rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Draft } from '../tasks/shared/schemaDrafts.ts';
 import { ROOT, TASK_NAMES } from './manifest.ts';
 import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
 
-/** Where the bundles (`<task>/index.js` and what it loads later) and esbuild's reports on them (`<task>/meta.json`) are written. */
+/** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
 
 /** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
@@ -73,9 +73,8 @@ const BUNDLE: BuildOptions = {
   packages: 'bundle',
   platform: 'node',
   target: 'node20',
-  // esbuild makes files of their own of what is imported by import() for this format only.
-  format: 'esm',
-  splitting: true,
+  // One file; what is imported by import() is in it, and runs only in the steps that need it.
+  format: 'cjs',
   minify: true,
   legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
   // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
@@ -85,34 +84,14 @@ const BUNDLE: BuildOptions = {
   logLevel: 'warning',
 };
 
-const COMMON_JS: TransformOptions = {
-  platform: 'node',
-  target: 'node20',
-  format: 'cjs',
-  minify: true,
-  // As require(): Node takes longer to load its loader for import() than the file.
-  supported: { 'dynamic-import': false },
-};
-
 /**
- * Bundles a module with all it imports: into a CommonJS file for Node 20 and later that has its name, and files beside it
- * for what is imported by import(), so that only steps that need it read it. The same source gives the same bytes.
+ * Bundles a module with all it imports into one CommonJS file for Node 20 and later that has its name. The same source
+ * gives the same bytes.
  * @throws when esbuild warns
  */
 export async function bundleModule(module: string, folder: string): Promise<Metafile> {
-  const { metafile, warnings, outputFiles } = await build({
-    ...BUNDLE,
-    entryPoints: [module],
-    outdir: folder,
-    metafile: true,
-    write: false,
-  });
+  const { metafile, warnings } = await build({ ...BUNDLE, entryPoints: [module], outdir: folder, metafile: true });
   if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
-  await mkdir(folder, { recursive: true });
-  for (const { path: file, contents } of outputFiles) {
-    const { code } = await transform(contents, COMMON_JS);
-    await writeFile(file, code);
-  }
   // The repository's own package.json says "module"; without this, a bundle could not be run in place.
   await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   return metafile;
