@@ -1,5 +1,5 @@
 import { TaskError } from '../shared/errors.ts';
-import type { Attributes } from '../shared/event.ts';
+import { parseTime, type Attributes } from '../shared/event.ts';
 import { quoted } from '../shared/safeText.ts';
 import type { PublishRequest } from './inputs.ts';
 
@@ -36,6 +36,13 @@ export function cdEventAttributes(
     time: text('context.timestamp', context?.timestamp),
     subject: text('subject.id', subject?.id),
   };
+  if (parseTime(attributes.time) === undefined) {
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is not a CDEvent: context.timestamp is ${quoted(attributes.time)}, which is not a time.`,
+      'Write it as RFC 3339 has it: 2026-03-01T08:00:00Z.',
+    );
+  }
   if (attributes.type !== request.eventType) {
     throw new TaskError(
       'ContractViolation',
