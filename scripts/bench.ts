@@ -1,17 +1,29 @@
 /**
  * Measures the tasks of the packed .vsix, each figure against a baseline in the same run.
- * Usage: npm run bench [-- name …] [--long]    (default: all; --long adds what takes minutes)
- * Ends with exit code 1 when a figure misses what is required of it.
+ * Usage: npm run bench [-- name …] [--long] [--write] [--ci]
+ *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md, where it has a place for them)
+ * Ends with exit code 1 when a figure misses what is required of it; with --ci, only when it is far worse than stated.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
 import { batch } from './bench/batch.ts';
-import { printTable, type Benchmark } from './bench/table.ts';
+import { startup } from './bench/startup.ts';
+import { isGrossLoss, isMet, markdownTable, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup };
+const DOCUMENT = path.join(import.meta.dirname, '..', 'docs', 'performance.md');
 
-const given = process.argv.slice(2);
-const long = given.includes('--long');
-const names = given.filter((name) => name !== '--long');
+const { values: options, positionals: names } = parseArgs({
+  options: {
+    long: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    ci: { type: 'boolean', default: false },
+  },
+  allowPositionals: true,
+});
 const unknown = names.filter((name) => !(name in BENCHMARKS));
 if (unknown.length > 0)
   throw new Error(`No benchmark ${unknown.join(', ')}. There are: ${Object.keys(BENCHMARKS).join(', ')}.`);
@@ -19,5 +31,18 @@ if (unknown.length > 0)
 for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   if (names.length > 0 && !names.includes(name)) continue;
   console.log(`\n${name}: ${benchmark.title}\n`);
-  if (!printTable(await benchmark.run(long))) process.exitCode = 1;
+  const rows = await benchmark.run(options.long);
+  printTable(rows);
+  if (rows.some(options.ci ? isGrossLoss : (row) => !isMet(row))) process.exitCode = 1;
+  const details = options.ci ? undefined : await benchmark.details?.();
+  if (details !== undefined) console.log(`\n${details}`);
+  if (options.write) await write(name, [`${benchmark.title}.`, markdownTable(rows), details ?? ''].join('\n\n'));
+}
+
+/** Replaces what is between `<!-- bench:name -->` and `<!-- /bench -->`. */
+async function write(name: string, report: string): Promise<void> {
+  const text = readFileSync(DOCUMENT, 'utf8');
+  const section = new RegExp(`(<!-- bench:${name} -->\n)[^]*?(\n<!-- /bench -->)`);
+  const fresh = text.replace(section, (_, begin: string, end: string) => `${begin}\n${report}\n${end}`);
+  writeFileSync(DOCUMENT, await format(fresh, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
 }

@@ -89,8 +89,14 @@ const BUNDLE: BuildOptions = {
  * gives the same bytes.
  * @throws when esbuild warns
  */
-export async function bundleModule(module: string, folder: string): Promise<Metafile> {
-  const { metafile, warnings } = await build({ ...BUNDLE, entryPoints: [module], outdir: folder, metafile: true });
+export async function bundleModule(module: string, folder: string, options?: BuildOptions): Promise<Metafile> {
+  const { metafile, warnings } = await build({
+    ...BUNDLE,
+    ...options,
+    entryPoints: [module],
+    outdir: folder,
+    metafile: true,
+  });
   if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
   // The repository's own package.json says "module"; without this, a bundle could not be run in place.
   await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');

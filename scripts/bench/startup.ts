@@ -1,0 +1,250 @@
+import { spawn } from 'node:child_process';
+import { build } from 'esbuild';
+import { once } from 'node:events';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { connect } from 'nats';
+import {
+  builtVsix,
+  LocalAgent,
+  temporaryFolder,
+  unpackVsix,
+  type TaskRequest,
+} from '../../test/support/localAgent/index.ts';
+import { startNatsServer } from '../../test/support/natsServer.ts';
+import { BUILD_FOLDER, bundleModule } from '../build.ts';
+import { ROOT, TASK_NAMES } from '../manifest.ts';
+import { measuringPeak, peakOf } from './peakMemory.ts';
+import { bytesByPackage, profile } from './startupProfile.ts';
+import { markdownOf, median, type Benchmark, type Row } from './table.ts';
+
+const ROUNDS = 21;
+const PEAK_ROUNDS = 3;
+
+const PAYLOAD = {
+  ...{ id: '6f1b9d2e-3c1a-4b6e-9f56-0d9b8a5c7e11', at: '2026-05-31T08:00:00Z', region: 'eu', version: '1.2.3' },
+  ...{ count: 3, tags: ['a', 'b'], service: 'shop' },
+};
+/** Twenty keywords that check something. */
+const SCHEMA = {
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  type: 'object',
+  required: ['id', 'at', 'service'],
+  additionalProperties: false,
+  properties: {
+    id: { type: 'string', format: 'uuid' },
+    at: { type: 'string', format: 'date-time' },
+    region: { enum: ['eu', 'us'] },
+    version: { type: 'string', pattern: '^\\d+\\.\\d+\\.\\d+$', maxLength: 20 },
+    count: { type: 'integer', minimum: 0, maximum: 10 },
+    tags: { type: 'array', items: { type: 'string' }, uniqueItems: true },
+    service: { $ref: '#/$defs/name' },
+  },
+  $defs: { name: { type: 'string' } },
+};
+const EVENT = { natsConnection: 'nats', subject: 'bench.start.v1', payload: JSON.stringify(PAYLOAD) };
+
+const STEPS = {
+  'publish with a schema': { task: 'PublishNatsEvent@1', inputs: { ...EVENT, schemaFile: 'event.schema.json' } },
+  publish: { task: 'PublishNatsEvent@1', inputs: EVENT },
+  'wait for an event that is there': {
+    task: 'WaitForNatsEvent@1',
+    inputs: { natsConnection: 'nats', subject: EVENT.subject, startFrom: 'all' },
+  },
+} as const satisfies Record<string, TaskRequest>;
+type StepName = keyof typeof STEPS;
+const NAMES = Object.keys(STEPS) as StepName[];
+
+/** A process as the agent starts it. */
+interface Launch {
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+type Launches = Readonly<Record<StepName, Launch>>;
+
+const certificates = process.env.NODE_EXTRA_CA_CERTS;
+
+/** Whole processes, from their start to their exit, against an empty one and against a plain program with the same libraries. */
+export const startup: Benchmark = {
+  title:
+    `whole processes from start to exit, Node ${process.versions.node}, a server on this machine; medians of ${ROUNDS} alternating runs; ` +
+    (certificates === undefined
+      ? 'NODE_EXTRA_CA_CERTS is not set'
+      : 'NODE_EXTRA_CA_CERTS is set, which each of them, the empty one too, reads when it starts'),
+  run: () =>
+    onServer(async (launches, agent) => {
+      const { publish } = launches;
+      const candidates: Record<string, Launch> = {
+        empty: { ...publish, args: ['-e', '0'] },
+        plain: { ...launches['publish with a schema'], args: [await plainBundle()] },
+        ...launches,
+      };
+      const runs: Record<string, number[]> = {};
+      // The first round is not counted: it brings the files into memory.
+      for (let round = 0; round <= ROUNDS; round++) {
+        for (const [name, launch] of Object.entries(candidates)) {
+          const ms = await measure(launch);
+          if (round > 0) (runs[name] ??= []).push(ms);
+        }
+      }
+      const ms = (name: string) => median(runs[name] ?? []);
+      const row = (name: StepName, baseline: 'empty' | 'plain', atMost: number, stated: number): Row => ({
+        what: `${name}; baseline: ${baseline === 'empty' ? 'an empty Node' : 'the plain program'}`,
+        figure: ms(name),
+        unit: 'ms',
+        baseline: ms(baseline),
+        required: { atMost },
+        stated,
+      });
+      return [
+        { what: 'the plain program; baseline: an empty Node', figure: ms('plain'), unit: 'ms', baseline: ms('empty') },
+        row('publish with a schema', 'plain', 0.75, 0.75),
+        row('publish with a schema', 'empty', 2.2, 5.2),
+        row('publish', 'empty', 2, 3.8),
+        row('wait for an event that is there', 'empty', 2.2, 4),
+        { ...(await peak(agent)), required: { atMost: 75 } },
+        { what: 'the .vsix', figure: kilobytes(builtVsix()), unit: 'KB', required: { atMost: 400 } },
+        ...TASK_NAMES.map((task) => ({
+          what: `the code of ${task}`,
+          figure: kilobytes(path.join(BUILD_FOLDER, task, 'index.js')),
+          unit: 'KB',
+          required: { atMost: 600 },
+        })),
+      ];
+    }),
+  details: () => onServer(describe),
+};
+
+/** Phases and packages of each step, and what the bundles are made of. */
+async function describe(launches: Launches): Promise<string> {
+  const bundles = Object.fromEntries(
+    await Promise.all(
+      TASK_NAMES.map(async (task) => {
+        const folder = temporaryFolder('unminified-');
+        await bundleModule(`tasks/${task}/index.ts`, folder, { minify: false });
+        return [task, path.join(folder, 'index.js')] as const;
+      }),
+    ),
+  );
+  const profiles = NAMES.map((name) =>
+    profile({ ...launches[name], bundle: bundles[STEPS[name].task.replace('@1', '')] ?? '' }),
+  );
+  const sizes = TASK_NAMES.map((task) => bytesByPackage(path.join(BUILD_FOLDER, task, 'meta.json')));
+  return [
+    'By phase, in milliseconds under the profiler of V8, of code that is not minified:',
+    comparison(
+      NAMES,
+      profiles.map(({ phases }) => phases),
+    ),
+    'The same by whose code ran:',
+    comparison(
+      NAMES,
+      profiles.map(({ packages }) => byMost(packages)),
+    ),
+    'Kilobytes of each bundle, minified:',
+    comparison(
+      TASK_NAMES,
+      sizes.map((bytes) => byMost(new Map([...bytes].map(([name, size]) => [name, size / 1_024])))),
+    ),
+  ].join('\n\n');
+}
+
+/** A table with a column for each map and a line for each name in them; figures that round to nothing are left out. */
+function comparison(columns: readonly string[], maps: readonly ReadonlyMap<string, number>[]): string {
+  const names = [...new Set(maps.flatMap((map) => [...map.keys()]))];
+  const lines = names
+    .map((name) => [name, ...maps.map((map) => (map.get(name) ?? 0).toFixed(1))])
+    .filter((line) => line.slice(1).some((figure) => figure !== '0.0'));
+  const sums = maps.map((map) => [...map.values()].reduce((sum, figure) => sum + figure, 0).toFixed(1));
+  return markdownOf([['', ...columns], ...lines, ['together', ...sums]]);
+}
+
+function byMost(figures: ReadonlyMap<string, number>): Map<string, number> {
+  return new Map([...figures].sort(([, one], [, other]) => other - one));
+}
+
+/** Runs something beside a server with a stream that holds one event, and an agent whose connection leads to it. */
+async function onServer<Result>(act: (launches: Launches, agent: LocalAgent) => Promise<Result>): Promise<Result> {
+  await using server = await startNatsServer();
+  const client = await connect({ servers: server.url });
+  const manager = await client.jetstreamManager();
+  await manager.streams.add({ name: 'BENCH', subjects: ['bench.>'] });
+  await client.jetstream().publish(EVENT.subject, EVENT.payload);
+  await client.close();
+  const sources = temporaryFolder('sources-');
+  writeFileSync(path.join(sources, 'event.schema.json'), JSON.stringify(SCHEMA));
+  const agent = new LocalAgent({
+    extension: unpackVsix(),
+    sources,
+    connections: { nats: { url: server.url, scheme: 'None' } },
+  });
+  const launches = {} as Record<StepName, Launch>;
+  for (const name of NAMES) launches[name] = await recordLaunch(agent, STEPS[name]);
+  return await act(launches, agent);
+}
+
+/** How the agent starts a step's process: it is run once with code ahead of it that notes this. */
+async function recordLaunch(agent: LocalAgent, request: TaskRequest): Promise<Launch> {
+  const folder = temporaryFolder('launch-');
+  const [note, preload] = [path.join(folder, 'launch.json'), path.join(folder, 'preload.mjs')];
+  writeFileSync(
+    preload,
+    `import { writeFileSync } from 'node:fs';
+     const { NODE_OPTIONS, ...env } = process.env;
+     writeFileSync(${JSON.stringify(note)}, JSON.stringify({ args: [process.argv[1]], cwd: process.cwd(), env }));`,
+  );
+  const step = await agent.runTask({ ...request, env: { NODE_OPTIONS: `--import=${pathToFileURL(preload).href}` } });
+  if (step.result !== 'Succeeded') throw new Error(step.logText);
+  const launch = JSON.parse(readFileSync(note, 'utf8')) as Launch;
+  return {
+    ...launch,
+    env: { ...launch.env, ...(certificates === undefined ? {} : { NODE_EXTRA_CA_CERTS: certificates }) },
+  };
+}
+
+/** Milliseconds from the start of a process to its end with all its output read. */
+async function measure({ args, cwd, env }: Launch): Promise<number> {
+  const begin = performance.now();
+  const child = spawn(process.execPath, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (output += bytes.toString()));
+  const [code] = (await once(child, 'close')) as [number];
+  const ms = performance.now() - begin;
+  if (code !== 0 || output.includes('result=Failed')) throw new Error(output);
+  return ms;
+}
+
+async function peak(agent: LocalAgent): Promise<Row> {
+  const peaks: number[] = [];
+  for (let round = 1; round <= PEAK_ROUNDS; round++) {
+    for (const name of NAMES) {
+      const memory = measuringPeak();
+      await agent.runTask({ ...STEPS[name], env: memory.env });
+      peaks.push(peakOf(memory));
+    }
+  }
+  return { what: 'peak memory, of the step that needs most', figure: Math.max(...peaks), unit: 'MB' };
+}
+
+/** The plain program, bundled with all that its libraries load. */
+async function plainBundle(): Promise<string> {
+  const outfile = path.join(temporaryFolder('plain-'), 'index.js');
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['scripts/bench/plainPublish.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    minify: true,
+    logLevel: 'warning',
+  });
+  return outfile;
+}
+
+function kilobytes(file: string): number {
+  return statSync(file).size / 1_024;
+}
