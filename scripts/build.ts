@@ -23,7 +23,8 @@ const englishMessages: Plugin = {
 /**
  * Modules that the libraries load when they are loaded, and that no task ever calls: half of what they weigh. JetStream is
  * spoken in its JSON (tasks/shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (tasks/shared/nkey.ts), and
- * of the task library only variables, inputs, connections and commands are used. Meta-schemas are there as code.
+ * of the task library only variables, inputs, connections and commands are used. Meta-schemas are there as
+ * code, and the URIs of linked schemas need no library (tasks/shared/schemaDrafts.ts).
  */
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
@@ -31,6 +32,7 @@ const UNUSED = [
   /azure-pipelines-task-lib\/toolrunner\.js$/,
   /node_modules\/minimatch\/\w+\.js$/,
   /ajv\/dist\/refs\/.*\.js(on)?$/,
+  /fast-uri\/.*\.js$/,
 ];
 
 const withoutUnused: Plugin = {

@@ -30,9 +30,21 @@ const OPTIONS: Options = {
   code: CODE,
 };
 
-/** What compiles schemas of a draft. It knows no meta-schema. */
+/** For linked schemas, whose URIs are `contract:/<number>` and of whose references none is relative but `#name`. */
+const LINKED_URIS: NonNullable<Options['uriResolver']> = {
+  parse: (uri) => {
+    const [path = '', fragment] = uri.split('#', 2);
+    return { path, ...(fragment === undefined ? {} : { fragment }) };
+  },
+  serialize: ({ path = '', fragment }) => (fragment === undefined ? path : `${path}#${fragment}`),
+  resolve: (base, uri) => (uri.startsWith('#') ? base.replace(/#.*/, '') + uri : uri),
+};
+
+/** What compiles linked schemas of a draft. It knows no meta-schema. */
 export function newAjv(draft: Draft): AnyAjv {
-  return prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false }));
+  // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
+  const code = { ...CODE, optimize: false };
+  return prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code }));
 }
 
 /** As {@link newAjv}, with the meta-schemas of the draft, which can be had as code. */
