@@ -4,7 +4,7 @@
  */
 import { AckPolicy, connect } from 'nats';
 
-const WINDOW = 4_000;
+const WINDOW = 10_000;
 
 const [url = '', stream = '', number = ''] = process.argv.slice(2);
 const connection = await connect({ servers: url });

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 /** CloudEvents context attributes, extensions included, by lower-case name. */
 export type Attributes = Readonly<Record<string, string>>;
 
@@ -51,15 +53,17 @@ export function parseTime(text: string): number | undefined {
   return Date.parse(time.replace(':60', ':59'));
 }
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
+const BYTE_ORDER_MARK = '\uFEFF';
 
 /** The text in these bytes, without a byte order mark; undefined when they are not UTF-8. */
 export function utf8Text(bytes: Uint8Array): string | undefined {
-  try {
-    return strictUtf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
+  if (!isUtf8(bytes)) return undefined;
+  const text = asBuffer(bytes).toString();
+  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 /** The value of a JSON text, wrapped because it may be null; undefined when it is not JSON. Of a repeated key the last value counts. */

@@ -35,8 +35,8 @@ type Data = Pick<DecodedEvent, 'data' | 'dataBase64'>;
 interface Opened {
   readonly attributes: Attributes;
   readonly problem: string | undefined;
-  /** As bytes that are not read yet, or as it stands in the JSON of a structured event. */
-  readonly data: Uint8Array | Data;
+  /** As bytes or text not read yet, or as it stands in the JSON of a structured event. */
+  readonly data: Uint8Array | string | Data;
 }
 
 /**
@@ -79,7 +79,7 @@ class OpenedEvent implements DecodedEvent {
   }
 
   get #content(): Data {
-    this.#read ??= this.#data instanceof Uint8Array ? readBytes(this.#data) : this.#data;
+    this.#read ??= readData(this.#data);
     return this.#read;
   }
 }
@@ -87,6 +87,7 @@ class OpenedEvent implements DecodedEvent {
 const NO_ATTRIBUTES: Attributes = Object.freeze(Object.create(null) as Attributes);
 
 function openEnvelope(message: ReceivedMessage): Opened {
+  if (message.headers.size === 0) return openBare(message.payload);
   const data = message.payload;
   const contentType = firstValue(message, 'content-type')?.trim().toLowerCase() ?? '';
   if (contentType.startsWith('application/cloudevents')) {
@@ -99,8 +100,15 @@ function openEnvelope(message: ReceivedMessage): Opened {
   }
   const headers = [...message.headers].filter(([name]) => name.startsWith('ce-'));
   if (headers.length > 0) return { ...readHeaders(headers), data };
-  const event = bareStructured(message.payload);
-  return event === undefined ? { attributes: NO_ATTRIBUTES, problem: undefined, data } : openStructured(event);
+  return openBare(data);
+}
+
+/** A payload that may be a CloudEvent in JSON although no header says so. It is not parsed in full just to find out. */
+function openBare(payload: Uint8Array): Opened {
+  const text = utf8Text(payload);
+  const event = text?.includes('"specversion"') === true ? bareStructured(text) : undefined;
+  if (event !== undefined) return openStructured(event);
+  return { attributes: NO_ATTRIBUTES, problem: undefined, data: text ?? payload };
 }
 
 function readHeaders(headers: readonly (readonly [string, readonly string[]])[]): Omit<Opened, 'data'> {
@@ -174,29 +182,26 @@ function contextProblem(attributes: Attributes): string | undefined {
   return undefined;
 }
 
-const SPECVERSION = Buffer.from('"specversion"');
-
-/** A payload that is a CloudEvent in JSON although no header says so. Anything else is not parsed in full just to find out. */
-function bareStructured(payload: Uint8Array): Record<string, unknown> | undefined {
-  if (!asBuffer(payload).includes(SPECVERSION)) return undefined;
-  const event = parseObject(payload);
+function bareStructured(text: string): Record<string, unknown> | undefined {
+  const event = objectIn(text);
   const isEvent = ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof event?.[name] === 'string');
   return isEvent ? event : undefined;
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+function parseObject(payload: Uint8Array): Record<string, unknown> | undefined {
+  return objectIn(utf8Text(payload) ?? '');
 }
 
-function parseObject(payload: Uint8Array): Record<string, unknown> | undefined {
-  const value = parseJson(utf8Text(payload) ?? '')?.value;
+function objectIn(text: string): Record<string, unknown> | undefined {
+  const value = parseJson(text)?.value;
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   return isObject ? (value as Record<string, unknown>) : undefined;
 }
 
-function readBytes(bytes: Uint8Array): Data {
-  const text = utf8Text(bytes);
-  if (text === undefined) return { data: null, dataBase64: Buffer.from(bytes).toString('base64') };
+function readData(data: Opened['data']): Data {
+  if (typeof data !== 'string' && !(data instanceof Uint8Array)) return data;
+  const text = typeof data === 'string' ? data : utf8Text(data);
+  if (text === undefined) return { data: null, dataBase64: Buffer.from(data).toString('base64') };
   const json = parseJson(text);
   return { data: json === undefined ? text : json.value, dataBase64: null };
 }

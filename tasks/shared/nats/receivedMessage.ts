@@ -6,29 +6,34 @@ export function coreMessage(message: Msg): ReceivedMessage {
   return new NatsMessage(message, '', 0);
 }
 
+/** What the library keeps of a message besides its interface: the bytes as they came. */
+interface RawMessage {
+  readonly _msg: { readonly hdr: number; readonly reply?: Uint8Array };
+  readonly _rdata: Uint8Array;
+}
+
 /**
  * A message of a stream. Where it stands there is written in its reply subject:
  * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`
- * (NATS ADR-15). It is read from its end and in place: a backlog has hundreds of thousands of these a second.
+ * (NATS ADR-15). It is read from its end and as bytes: a backlog has hundreds of thousands of these a second.
  *
- * @param ackPrefix `$JS.ACK.<stream>.<consumer>.`, which the form without a domain begins with
+ * @param hasDomain whether the reply subjects of this consumer have the longer form, with a domain and a last token
  */
 export function streamMessage(
   message: Msg,
   stream: string,
-  ackPrefix: string,
+  hasDomain: boolean,
 ): { readonly message: ReceivedMessage; readonly deliverySequence: number } {
-  const reply = message.reply ?? '';
-  const last = reply.lastIndexOf('.');
-  const timeEnd = reply.startsWith(ackPrefix) ? last : reply.lastIndexOf('.', last - 1);
-  const deliveryEnd = reply.lastIndexOf('.', timeEnd - 1);
-  const sequenceEnd = reply.lastIndexOf('.', deliveryEnd - 1);
-  const sequenceStart = reply.lastIndexOf('.', sequenceEnd - 1) + 1;
+  const { reply = NO_REPLY } = (message as unknown as RawMessage)._msg;
+  const last = dotBefore(reply, reply.length);
+  const timeEnd = hasDomain ? dotBefore(reply, last) : last;
+  const deliveryEnd = dotBefore(reply, timeEnd);
+  const sequenceEnd = dotBefore(reply, deliveryEnd);
   return {
     message: new NatsMessage(
       message,
       stream,
-      digits(reply, sequenceStart, sequenceEnd),
+      digits(reply, dotBefore(reply, sequenceEnd) + 1, sequenceEnd),
       reply,
       deliveryEnd + 1,
       timeEnd,
@@ -37,10 +42,20 @@ export function streamMessage(
   };
 }
 
-/** The number these characters are the digits of. */
-function digits(text: string, start: number, end: number): number {
+const NO_REPLY: Uint8Array = new Uint8Array();
+const DOT = 0x2e;
+const ZERO = 0x30;
+
+function dotBefore(bytes: Uint8Array, end: number): number {
+  let index = end - 1;
+  while (index >= 0 && bytes[index] !== DOT) index--;
+  return index;
+}
+
+/** The number these bytes are the digits of. */
+function digits(bytes: Uint8Array, start: number, end: number): number {
   let value = 0;
-  for (let index = start; index < end; index++) value = value * 10 + text.charCodeAt(index) - 48;
+  for (let index = start; index < end; index++) value = value * 10 + (bytes[index] ?? ZERO) - ZERO;
   return value;
 }
 
@@ -56,7 +71,7 @@ class NatsMessage implements ReceivedMessage {
     message: Msg,
     readonly stream: string,
     readonly sequence: number,
-    private readonly reply = '',
+    private readonly reply: Uint8Array = NO_REPLY,
     private readonly timeStart = 0,
     private readonly timeEnd = 0,
   ) {
@@ -89,10 +104,7 @@ const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
  * which servers pass on, and so anyone who may publish could end a wait.
  */
 export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
-  const { _msg, _rdata } = message as unknown as {
-    readonly _msg: { readonly hdr: number };
-    readonly _rdata: Uint8Array;
-  };
+  const { _msg, _rdata } = message as unknown as RawMessage;
   if (_msg.hdr <= 0) return NO_HEADERS;
   const headers = new Map<string, string[]>();
   const [, ...lines] = Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr).toString().split('\r\n');

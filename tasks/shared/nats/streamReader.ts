@@ -19,7 +19,7 @@ import { streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
 /** Messages asked for ahead of their arrival, by number and by bytes: a server closes a link with 64 MiB in its queue. */
-const WINDOW = 4_000;
+const WINDOW = 10_000;
 /** Where the window begins, to double with each pull: most waits find their event among the first. */
 const FIRST_WINDOW = 100;
 const WINDOW_BYTES = 16 * 1_024 * 1_024;
@@ -40,8 +40,8 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
-  /** What the reply subjects of its messages begin with. */
-  readonly ackPrefix: string;
+  /** Whether the reply subjects of its messages name a domain; the first message tells. */
+  hasDomain: boolean | undefined;
   /** The most messages asked for at a time. */
   window: number;
   /** What the window may grow to. */
@@ -196,7 +196,7 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
-      ackPrefix: `$JS.ACK.${this.stream}.${consumer}.`,
+      hasDomain: undefined,
       window: FIRST_WINDOW,
       maxWindow: WINDOW,
       snapshot: 0,
@@ -279,7 +279,8 @@ export class StreamReader implements Subscription {
       this.#onStatus(attachment, received);
       return;
     }
-    const { message, deliverySequence } = streamMessage(received, this.stream, attachment.ackPrefix);
+    attachment.hasDomain ??= received.reply?.startsWith(`$JS.ACK.${this.stream}.${attachment.consumer}.`) !== true;
+    const { message, deliverySequence } = streamMessage(received, this.stream, attachment.hasDomain);
     if (deliverySequence !== attachment.delivered + 1) {
       void this.#recover('the server skipped messages', false);
       return;
