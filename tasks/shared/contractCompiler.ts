@@ -20,7 +20,7 @@ const canonicalize = canonicalizeModule as unknown as (json: unknown) => string;
 
 /** See `loadContract` in contract.ts, the one caller. */
 export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
-  const { files, root } = await SchemaFolder.openAt(schemaFile);
+  const { files, root } = SchemaFolder.openAt(schemaFile);
   const draft = draftOf(root);
   const ajv = newAjv(draft);
   const isSchema = await metaSchemaOf(draft);

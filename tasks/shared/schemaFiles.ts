@@ -1,4 +1,4 @@
-import { readFile, readdir, realpath, stat } from 'node:fs/promises';
+import { promises, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { TaskError, reasonOf } from './errors.ts';
@@ -44,12 +44,12 @@ export class SchemaFolder {
    * @param schemaFile absolute path of the root schema; a symbolic link is followed first
    * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it is not a JSON schema
    */
-  static async openAt(schemaFile: string): Promise<{ readonly files: SchemaFolder; readonly root: SchemaFile }> {
+  static openAt(schemaFile: string): { readonly files: SchemaFolder; readonly root: SchemaFile } {
     const remedy = 'Give the path of a JSON Schema file; a relative path starts at System.DefaultWorkingDirectory.';
     let real: string;
     try {
-      real = await realpath(schemaFile);
-      if (!(await stat(real)).isFile()) throw new Error('it is not a file');
+      real = realpathSync.native(schemaFile);
+      if (!statSync(real).isFile()) throw new Error('it is not a file');
     } catch (error) {
       throw new TaskError(
         'InvalidInput',
@@ -61,7 +61,7 @@ export class SchemaFolder {
       );
     }
     const files = new SchemaFolder(path.dirname(real));
-    const root = await files.#read(real, 'InvalidInput');
+    const root = files.#read(real, 'InvalidInput');
     if (root.uri.includes('/')) files.#base = root.uri.slice(0, root.uri.lastIndexOf('/') + 1);
     return { files, root };
   }
@@ -75,15 +75,14 @@ export class SchemaFolder {
    * @throws TaskError InvalidSchema when there is none, more than one, one outside the folder, or one that is not a schema
    */
   async openUri(uri: string, reference: string): Promise<SchemaFile> {
-    const beside =
-      (await this.#fileAt(uri, this.#base, reference)) ?? (await this.#fileAt(uri, this.#url(), reference));
-    const file = beside === undefined ? undefined : await this.#read(beside);
+    const beside = this.#fileAt(uri, this.#base, reference) ?? this.#fileAt(uri, this.#url(), reference);
+    const file = beside === undefined ? undefined : this.#read(beside);
     if (file && (file.url === uri || file.uri === uri)) return file;
 
     this.#pathsByUri ??= await this.#scan();
     const [first, second] = this.#pathsByUri.get(uri) ?? [];
     if (first !== undefined && second !== undefined) throw sameId(uri, first, second);
-    if (first !== undefined) return await this.#read(first);
+    if (first !== undefined) return this.#read(first);
     if (file) return file;
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
     throw new TaskError(
@@ -97,15 +96,15 @@ export class SchemaFolder {
   }
 
   /** The real path of the file that lies in the folder as `uri` lies under `base`; undefined when there is none. */
-  async #fileAt(uri: string, base: string, reference: string): Promise<string | undefined> {
+  #fileAt(uri: string, base: string, reference: string): string | undefined {
     if (!uri.startsWith(base)) return undefined;
     const candidate = pathOf(this.#url() + uri.slice(base.length));
     // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
     if (candidate === undefined || !this.#isInside(candidate)) return undefined;
     let real: string;
     try {
-      real = await realpath(candidate);
-      if (!(await stat(real)).isFile()) return undefined;
+      real = realpathSync.native(candidate);
+      if (!statSync(real).isFile()) return undefined;
     } catch {
       return undefined;
     }
@@ -113,10 +112,10 @@ export class SchemaFolder {
     return real;
   }
 
-  async #read(file: string, unreadable: 'InvalidInput' | 'InvalidSchema' = 'InvalidSchema'): Promise<SchemaFile> {
+  #read(file: string, unreadable: 'InvalidInput' | 'InvalidSchema' = 'InvalidSchema'): SchemaFile {
     const known = this.#open.get(file);
     if (known) return known;
-    const { text, value } = await readJson(file, unreadable);
+    const { text, value } = readJson(file, unreadable);
     const isSchema = typeof value === 'boolean' || isJsonObject(value);
     if (!isSchema) {
       throw new TaskError(
@@ -139,7 +138,7 @@ export class SchemaFolder {
     let files = 0;
     let entries = 0;
     for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+      for (const entry of await promises.readdir(folder, { withFileTypes: true }).catch(() => [])) {
         if (++entries > MAX_SCANNED_ENTRIES || files >= MAX_SCANNED_FILES) {
           this.#scanComplete = false;
           return found;
@@ -148,11 +147,12 @@ export class SchemaFolder {
         if (entry.isDirectory() && !SKIPPED_FOLDERS.has(entry.name)) folders.push(at);
         if (!entry.isFile() || !entry.name.toLowerCase().endsWith('.json')) continue;
         files++;
-        const uri = await readJson(at, 'InvalidSchema').then(
-          ({ value }) => this.#uriOf(value, pathToFileURL(at).href),
-          () => undefined,
-        );
-        if (uri !== undefined) found.set(uri, [...(found.get(uri) ?? []), at]);
+        try {
+          const uri = this.#uriOf(readJson(at, 'InvalidSchema').value, pathToFileURL(at).href);
+          found.set(uri, [...(found.get(uri) ?? []), at]);
+        } catch {
+          continue;
+        }
       }
     }
     return found;
@@ -213,15 +213,15 @@ function pathOf(url: string): string | undefined {
   }
 }
 
-async function readJson(
+function readJson(
   file: string,
   unreadable: 'InvalidInput' | 'InvalidSchema',
-): Promise<{ readonly text: string; readonly value: unknown }> {
+): { readonly text: string; readonly value: unknown } {
   let bytes: Uint8Array;
   try {
-    const { size } = await stat(file);
+    const { size } = statSync(file);
     if (size > MAX_FILE_BYTES) throw new Error(`it has ${size} bytes, more than ${MAX_FILE_BYTES}`);
-    bytes = await readFile(file);
+    bytes = readFileSync(file);
   } catch (error) {
     throw new TaskError(unreadable, `The schema file "${file}" cannot be read: ${reasonOf(error)}.`, '', {
       cause: error,
