@@ -42,7 +42,7 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
 /** Replaces what is between `<!-- bench:name -->` and `<!-- /bench -->`. */
 async function write(name: string, report: string): Promise<void> {
   const text = readFileSync(DOCUMENT, 'utf8');
-  const section = new RegExp(`(<!-- bench:${name} -->\n)[^]*?(\n<!-- /bench -->)`);
-  const fresh = text.replace(section, (_, begin: string, end: string) => `${begin}\n${report}\n${end}`);
+  const section = new RegExp(`(<!-- bench:${name} -->\n)[^]*?(<!-- /bench -->)`);
+  const fresh = text.replace(section, (_, begin: string, end: string) => `${begin}\n${report}\n\n${end}`);
   writeFileSync(DOCUMENT, await format(fresh, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
 }
