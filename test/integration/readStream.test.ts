@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AckPolicy, RetentionPolicy } from 'nats';
 import type { StartPosition } from '../../tasks/shared/bus.ts';
@@ -173,6 +174,22 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       const [consumer] = await stream.consumers();
       assert.deepEqual(consumer?.config.filter_subjects, line === '2.9' ? undefined : subjects);
       assert.equal(consumer?.config.filter_subject, undefined);
+    });
+
+    test('several subjects from a start time miss none of the first subject before one of the second', async () => {
+      await using open = await openBus([server.url]);
+      const stream = await newStream();
+      await stream.publish('a', 'before');
+      await delay(5);
+      const at = Date.now();
+      await delay(5);
+      await stream.publish('a', 'a1', 'a2');
+      await stream.publish('b', 'b1');
+      const subjects = [`${stream.name}.a`, `${stream.name}.b`];
+      await using reading = await open.read({ subjects, start: { from: 'time', at, correctSkew: false } });
+      await stream.publish('a', 'a3');
+      await reading.seen.until(() => reading.seen.payloads.includes('a3'), 'the last event');
+      assert.deepEqual(reading.seen.payloads, ['a1', 'a2', 'b1', 'a3']);
     });
 
     test('an event on two overlapping subjects arrives once', async () => {

@@ -172,7 +172,7 @@ export class StreamReader implements Subscription {
   #checkFilters(config: ConsumerFilter): void {
     const asked = this.#access.filter.filter_subjects;
     if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
-      this.bus.log.debug('The server ignored the list of subjects to filter by; they are matched here.');
+      this.bus.log.debug('The server does not filter by the list of subjects; they are matched here.');
     }
   }
 
@@ -208,6 +208,13 @@ export class StreamReader implements Subscription {
         if (!link.isClosed) subscription.unsubscribe();
       },
     };
+    const position = this.#position(startTime);
+    // With a list of subjects, servers from 2.10 to 2.15 at least begin too late for a start time: at an event of one
+    // subject, behind those of another.
+    const filter =
+      position.deliver_policy === 'by_start_time' && this.#access.filter.filter_subjects !== undefined
+        ? {}
+        : this.#access.filter;
     const answer = await this.bus.api(link).createConsumer(this.#access.name, {
       name: consumer,
       ack_policy: 'none',
@@ -215,8 +222,8 @@ export class StreamReader implements Subscription {
       mem_storage: true,
       num_replicas: 1,
       inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
-      ...this.#position(startTime),
-      ...this.#access.filter,
+      ...position,
+      ...filter,
     });
     if (answer.kind !== 'ok') {
       attachment.release();
