@@ -159,7 +159,12 @@ export async function sendText(
     ...(tunnel === undefined ? { agent: false } : { createConnection: () => secured(tunnel, url, route) }),
   });
   tunnel?.on('error', (error) => request.destroy(error));
-  return answerOf(request, text);
+  try {
+    return await answerOf(request, text);
+  } finally {
+    // A TLS handshake that fails leaves it open.
+    tunnel?.destroy();
+  }
 }
 
 function clientOf({ protocol }: URL): Promise<Pick<typeof http, 'request'>> {
