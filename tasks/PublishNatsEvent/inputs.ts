@@ -182,10 +182,7 @@ function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']
     fields.unused('stream', `delivery is ${delivery}`);
     return undefined;
   }
-  const stream = fields.text('stream');
-  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream))
-    fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
-  return stream;
+  return fields.streamName('stream');
 }
 
 function readSigningKey(agent: Agent, fields: Fields, { authentication }: ConnectionSettings): SigningKey | undefined {

@@ -60,7 +60,7 @@ export function readWait(agent: Agent): WaitStep {
   const request: WaitRequest = {
     subjects,
     delivery,
-    stream: delivery === 'core' ? undefined : readStream(fields),
+    stream: delivery === 'core' ? undefined : fields.streamName('stream'),
     start: readStart(agent, fields, delivery),
     schemaFile: fields.file('schemaFile'),
     onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
@@ -78,13 +78,6 @@ export function readWait(agent: Agent): WaitStep {
   };
   fields.done();
   return { timeoutMs, connection, request };
-}
-
-function readStream(fields: Fields): string | undefined {
-  const stream = fields.text('stream');
-  if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream))
-    fields.problem(`stream: ${quoted(stream)} is not a name of a stream.`);
-  return stream;
 }
 
 function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery']): StartPosition {

@@ -94,6 +94,15 @@ export class Fields {
     return linesOf(this.text(name));
   }
 
+  /** The name of a stream. */
+  streamName(name: string): string | undefined {
+    const stream = this.text(name);
+    if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) {
+      this.problem(`${name}: ${quoted(stream)} is not a name of a stream.`);
+    }
+    return stream;
+  }
+
   /** One subject to publish to. */
   subject(name: string): string {
     const subject = this.required(name);
