@@ -25,9 +25,9 @@ export function cleanAttribute(value: string): string {
   return value.replace(/\p{Cc}/gu, ' ').replace(/[\p{Cs}\p{NChar}]/gu, '\uFFFD');
 }
 
-/** An attribute's value, cleaned, as a `ce-` header carries it (percent-encoding of the HTTP and NATS bindings). */
+/** An attribute's clean value as a `ce-` header carries it (percent-encoding of the HTTP and NATS bindings). */
 export function encodeAttribute(value: string): string {
-  return cleanAttribute(value).replace(/[^\x21\x23\x24\x26-\x7e]/gu, encodeURIComponent);
+  return value.replace(/[^\x21\x23\x24\x26-\x7e]/gu, encodeURIComponent);
 }
 
 /**

@@ -53,12 +53,13 @@ export class Link {
     return () => this.#violationListeners.delete(listener);
   }
 
-  /** Sends a request and waits for its one reply. */
-  async request(subject: string, payload: Uint8Array, timeoutMs: number, messageHeaders?: MsgHdrs): Promise<Reply> {
+  /** Sends a request and waits for its one reply. The headers are given as they are sent. */
+  async request(subject: string, payload: Uint8Array, timeoutMs: number, headers?: Uint8Array): Promise<Reply> {
     const request = this.connection
       .request(subject, payload, {
         timeout: Math.max(1, timeoutMs),
-        ...(messageHeaders === undefined ? {} : { headers: messageHeaders }),
+        // All that the library asks headers for when it sends them.
+        ...(headers === undefined ? {} : { headers: { encode: () => headers } as unknown as MsgHdrs }),
       })
       .then<Reply, Reply>(
         (message) => ({ kind: 'reply', message }),

@@ -15,10 +15,10 @@ import type { StepClock } from '../run.ts';
 import type { Agent } from '../agent.ts';
 import { CoreSubscription } from './coreSubscription.ts';
 import { dial, MAX_TOKEN_LENGTH, silence, type DialFailure, type SignIn } from './dial.ts';
-import { encodeHeaders } from './headerBytes.ts';
 import { apiPrefix, JetStreamApi } from './jetStreamApi.ts';
 import { Link } from './link.ts';
-import { checkSize, publishCore, publishToStream, sendRequest } from './publish.ts';
+import { checkSize, encodeHeaders } from './messageFrames.ts';
+import { publishCore, publishToStream, sendRequest } from './publish.ts';
 import { signInAfterRefusal, signInWith } from './signIn.ts';
 import { StreamReader } from './streamReader.ts';
 import { pause, unlessAborted } from './pause.ts';
@@ -234,7 +234,7 @@ export class NatsBus implements Bus {
   }
 
   checkSize(message: OutgoingMessage): void {
-    if (this.#link !== undefined) checkSize(message.payload, encodeHeaders(message.headers), this.#link);
+    if (this.#link !== undefined) checkSize(encodeHeaders(message.headers).length + message.payload.length, this.#link);
   }
 
   async readStream(source: StreamSource, events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription> {

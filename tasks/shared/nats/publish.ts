@@ -8,8 +8,8 @@ import {
   type ApiError,
   type JetStreamApi,
 } from './jetStreamApi.ts';
-import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
 import type { Link } from './link.ts';
+import { checkSize, encodeHeaders, MessageFrames } from './messageFrames.ts';
 import { unlessAborted } from './pause.ts';
 import { corePublishGrants, deniedError, requestGrants, streamPublishGrants } from './permissions.ts';
 import { lowerCasedHeaders } from './receivedMessage.ts';
@@ -42,7 +42,6 @@ export async function publishToStream(
     {
       liveLink: (until) => host.liveLink(until),
       inboxPrefix: host.inboxPrefix,
-      checkSize,
       checkStream: (link, subject, silence) => checkStream(host.api(link), link, subject, silence),
       refused: (error, subject) => refusedByStream(error, subject, expectedStream),
       denied: ({ operation, subject }, published) =>
@@ -100,11 +99,9 @@ async function publishAndFlush(
 ): Promise<void> {
   for (;;) {
     const link = await host.liveLink(signal);
-    for (const { subject, payload, headers: fields } of messages) {
-      const headers = encodeHeaders(fields);
-      checkSize(payload, headers, link);
-      if (!link.isClosed) link.connection.publish(subject, payload, { headers });
-    }
+    const frames = new MessageFrames(link);
+    for (const { subject, payload, headers } of messages) frames.send(subject, undefined, headers, payload);
+    frames.flush();
     const violations = await unlessAborted(link.flush(FLUSH_TIMEOUT_MS), signal);
     const denied = violations?.find(({ operation }) => operation === 'publish');
     if (denied !== undefined) throw deniedError('publish', denied.subject, corePublishGrants(denied.subject));
@@ -122,7 +119,7 @@ export async function sendRequest(
   const { subject, payload } = message;
   const headers = encodeHeaders(message.headers);
   const link = await host.liveLink(signal);
-  checkSize(payload, headers, link);
+  checkSize(headers.length + payload.length, link);
   const unknown = 'Whether it was acted upon is not known.';
   // The step's own deadline ends the request; the library's comes a day later at the earliest.
   const reply = await unlessAborted(link.request(subject, payload, 2 ** 31 - 1, headers), signal).catch(
@@ -154,18 +151,6 @@ export async function sendRequest(
         unknown,
       );
   }
-}
-
-/** Throws `TooLarge` when the server does not take so much: it counts the encoded headers as well. */
-export function checkSize(payload: Uint8Array, headers: EncodedHeaders, link: Link): void {
-  const limit = link.connection.info?.max_payload;
-  const size = headers.bytes.length + payload.length;
-  if (limit === undefined || size <= limit) return;
-  throw new TaskError(
-    'TooLarge',
-    `The event has ${String(size)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`,
-    'Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
-  );
 }
 
 /** Why a stream does not answer. Throws when it will not do so later: there is none, as far as this user may know. */

@@ -8,7 +8,7 @@ export function coreMessage(message: Msg): ReceivedMessage {
 
 /** What the library keeps of a message besides its interface: the bytes as they came. */
 interface RawMessage {
-  readonly _msg: { readonly hdr: number; readonly reply?: Uint8Array };
+  readonly _msg: { readonly hdr: number; readonly subject: Uint8Array; readonly reply?: Uint8Array };
   readonly _rdata: Uint8Array;
 }
 
@@ -33,12 +33,12 @@ export function streamMessage(
     message: new NatsMessage(
       message,
       stream,
-      digits(reply, dotBefore(reply, sequenceEnd) + 1, sequenceEnd),
+      numberAt(reply, dotBefore(reply, sequenceEnd) + 1, sequenceEnd),
       reply,
       deliveryEnd + 1,
       timeEnd,
     ),
-    deliverySequence: digits(reply, sequenceEnd + 1, deliveryEnd),
+    deliverySequence: numberAt(reply, sequenceEnd + 1, deliveryEnd),
   };
 }
 
@@ -52,8 +52,13 @@ function dotBefore(bytes: Uint8Array, end: number): number {
   return index;
 }
 
+/** A message's subject as bytes. */
+export function rawSubject(message: Msg): Uint8Array {
+  return (message as unknown as RawMessage)._msg.subject;
+}
+
 /** The number these bytes are the digits of. */
-function digits(bytes: Uint8Array, start: number, end: number): number {
+export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): number {
   let value = 0;
   for (let index = start; index < end; index++) value = value * 10 + (bytes[index] ?? ZERO) - ZERO;
   return value;
@@ -79,7 +84,7 @@ class NatsMessage implements ReceivedMessage {
   }
 
   get storedAt(): number | undefined {
-    return this.timeEnd === 0 ? undefined : digits(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
+    return this.timeEnd === 0 ? undefined : numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
   }
 
   get subject(): string {

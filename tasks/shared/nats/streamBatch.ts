@@ -1,16 +1,18 @@
 import { createInbox, type Msg, type Subscription } from 'nats';
 import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import { API_ERROR, parseAnswer, type ApiError } from './jetStreamApi.ts';
-import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
+import { API_ERROR, type ApiError } from './jetStreamApi.ts';
 import type { Link, Violation } from './link.ts';
+import { MessageFrames, type ComposedMessage } from './messageFrames.ts';
+import { PubAcks } from './pubAcks.ts';
+import { numberAt, rawSubject } from './receivedMessage.ts';
 import { pause, unlessAborted } from './pause.ts';
 
 /**
  * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
  * earlier one, and by bytes, so that memory does not grow with the size of the events.
  */
-const WINDOW = 1_024;
+const WINDOW = 4_096;
 const WINDOW_BYTES = 8 * 1_024 * 1_024;
 const ACK_TIMEOUT_MS = 5_000;
 /** After so long without an answer none is under way any more. */
@@ -23,7 +25,6 @@ export interface BatchHost {
   readonly inboxPrefix: string;
   /** Why a stream does not answer, as a clause. Throws when waiting longer for it makes no sense. */
   checkStream(link: Link, subject: string, silence: Silence): Promise<string>;
-  checkSize(payload: Uint8Array, headers: EncodedHeaders, link: Link): void;
   refused(error: ApiError, subject: string): TaskError;
   denied(violation: Violation, subject: string): TaskError;
 }
@@ -34,14 +35,6 @@ export interface Silence {
   readonly streamWasThere: boolean;
 }
 
-interface Sent {
-  readonly subject: string;
-  readonly payload: Uint8Array;
-  readonly headers: EncodedHeaders;
-  /** It was answered, with anything but an acknowledgement. */
-  isDeclined: boolean;
-}
-
 /**
  * Sends many messages to one stream in order, with a window of unacknowledged ones. At the first acknowledgement that
  * stays out, it stops, waits for what is under way, and sends again from the lowest unconfirmed position, with the same
@@ -50,8 +43,11 @@ interface Sent {
 export class StreamBatch {
   readonly #ownHeaders: Headers;
   /** Sent and unconfirmed, by position and in that order. */
-  readonly #pending = new Map<number, Sent>();
+  readonly #pending = new Map<number, ComposedMessage>();
+  /** Those of them that were answered, with anything but an acknowledgement. */
+  readonly #declined = new Set<number>();
   #pendingBytes = 0;
+  readonly #acks = new PubAcks();
   #sent = 0;
   #confirmed = 0;
   #duplicates = 0;
@@ -69,6 +65,7 @@ export class StreamBatch {
   #failure: Error | undefined;
   #wake: () => void = () => {};
   #link: Link | undefined;
+  #frames: MessageFrames | undefined;
   #subscription: Subscription | undefined;
   #stopWatching: () => void = () => {};
   #inbox = '';
@@ -96,6 +93,7 @@ export class StreamBatch {
           if (this.#isFilled(1) || this.#needsAttention) await this.#settle(() => !this.#isFilled(0.5));
           this.#send(message);
         }
+        this.#frames?.flush();
       }
     } catch (thrown) {
       error = thrown;
@@ -126,30 +124,23 @@ export class StreamBatch {
     return this.#isStalled || this.#failure !== undefined || this.#link?.isClosed !== false;
   }
 
-  #send(message: OutgoingMessage): void {
-    const { subject, payload } = message;
-    const headers = encodeHeaders(
-      this.#ownHeaders.length === 0 ? message.headers : [...message.headers, ...this.#ownHeaders],
-    );
-    const sent: Sent = { subject, payload, headers, isDeclined: false };
-    this.#sent++;
-    this.#pending.set(this.#sent, sent);
-    this.#pendingBytes += payload.length + headers.bytes.length;
-    this.#publish(this.#sent, sent);
+  #send({ subject, headers, payload }: OutgoingMessage): void {
+    const all = this.#ownHeaders.length === 0 ? headers : [...headers, ...this.#ownHeaders];
+    // Before the first message, there is a link: its absence needs attention.
+    if (this.#frames === undefined) throw new TaskError('Internal', 'A message was to be sent without a link.');
+    const position = ++this.#sent;
+    const composed = this.#frames.send(subject, this.#replySubject(position), all, payload);
+    this.#pending.set(position, composed);
+    this.#pendingBytes += bytesOf(composed);
   }
 
-  #publish(position: number, sent: Sent): void {
-    sent.isDeclined = false;
-    if (this.#link?.isClosed !== false) return;
-    this.host.checkSize(sent.payload, sent.headers, this.#link);
-    this.#link.connection.publish(sent.subject, sent.payload, {
-      headers: sent.headers,
-      reply: `${this.#inbox}.${String(position)}`,
-    });
+  #replySubject(position: number): string {
+    return `${this.#inbox}.${String(position)}`;
   }
 
   /** Waits until the condition holds, sending again whenever that is needed. What it fails with once, it always does. */
   async #settle(condition: () => boolean): Promise<void> {
+    this.#frames?.flush();
     for (;;) {
       if (this.#failure !== undefined) {
         // What is stored in spite of it is said exactly, as far as there is time.
@@ -198,14 +189,15 @@ export class StreamBatch {
     const link = await this.host.liveLink(this.signal);
     if (link !== this.#link) this.#listen(link);
     this.#isStalled = false;
-    for (const [position, sent] of this.#pending) this.#publish(position, sent);
+    this.#declined.clear();
+    for (const [position, composed] of this.#pending) this.#frames?.sendAgain(composed, this.#replySubject(position));
+    this.#frames?.flush();
   }
 
   /** Waits for the answers to what is under way. */
   async #lastAnswers(): Promise<void> {
     const until = Date.now() + ACK_TIMEOUT_MS;
-    const isQuiet = () =>
-      Date.now() - this.#lastAnswerAt > QUIET_MS || [...this.#pending.values()].every((sent) => sent.isDeclined);
+    const isQuiet = () => Date.now() - this.#lastAnswerAt > QUIET_MS || this.#declined.size === this.#pending.size;
     while (!isQuiet() && Date.now() < until && this.#link?.isClosed === false) await pause(20, this.signal);
   }
 
@@ -218,12 +210,13 @@ export class StreamBatch {
   #listen(link: Link): void {
     this.#stopWatching();
     this.#link = link;
+    this.#frames = new MessageFrames(link);
     this.#inbox = createInbox(this.host.inboxPrefix);
     const inbox = this.#inbox;
     const prefix = inbox.length + 1;
     this.#subscription = link.connection.subscribe(`${inbox}.*`, {
       callback: (error, message) => {
-        if (error === null && inbox === this.#inbox) this.#onAnswer(Number(message.subject.slice(prefix)), message);
+        if (error === null && inbox === this.#inbox) this.#onAnswer(numberAt(rawSubject(message), prefix), message);
       },
     });
     void link.closed.then(() => {
@@ -242,51 +235,44 @@ export class StreamBatch {
     const sent = this.#pending.get(position);
     if (sent === undefined) return;
     try {
-      if (answer.headers?.code === 503 && answer.data.length === 0) this.#onDecline(sent, undefined);
+      if (answer.headers?.code === 503 && answer.data.length === 0) this.#onDecline(position, undefined);
       else this.#onReply(position, sent, answer.data);
     } catch (error) {
       // Thrown into the library, it would break the link.
-      this.#onDecline(sent, error as Error);
+      this.#onDecline(position, error as Error);
     }
     this.#wake();
   }
 
   /** @param failure why it must not be sent again; undefined: the stream may take it in a moment */
-  #onDecline(sent: Sent, failure: Error | undefined): void {
-    sent.isDeclined = true;
+  #onDecline(position: number, failure: Error | undefined): void {
+    this.#declined.add(position);
     if (failure === undefined) this.#isStalled = true;
     else this.#failure ??= failure;
   }
 
-  #onReply(position: number, sent: Sent, bytes: Uint8Array): void {
-    const { subject } = sent;
-    const ack = parseAnswer<{ readonly stream?: string; readonly seq: number; readonly duplicate?: boolean }>(bytes);
-    if (ack.kind === 'apiError') {
-      this.#onDecline(sent, isPassing(ack.error) ? undefined : this.host.refused(ack.error, subject));
+  #onReply(position: number, sent: ComposedMessage, bytes: Uint8Array): void {
+    const ack = this.#acks.read(bytes, sent.subject);
+    if ('error' in ack) {
+      this.#onDecline(position, isPassing(ack.error) ? undefined : this.host.refused(ack.error, sent.subject));
       return;
     }
-    if (ack.kind !== 'ok' || ack.response.stream === undefined) {
-      throw new TaskError(
-        'NoStream',
-        `The answer on "${subject}" does not come from a stream: a subscriber replied instead.`,
-        'Create a stream that captures the subject, or set delivery to core.',
-      );
-    }
-    const { stream, seq, duplicate = false } = ack.response;
     this.#silentSince = undefined;
     this.#pending.delete(position);
-    this.#pendingBytes -= sent.payload.length + sent.headers.bytes.length;
+    this.#declined.delete(position);
+    this.#pendingBytes -= bytesOf(sent);
     this.#confirmed++;
-    if (duplicate) this.#duplicates++;
-    this.#early.set(position, { stream, sequence: seq, duplicate });
-    this.#advance();
+    if (ack.duplicate) this.#duplicates++;
+    if (position === this.#frontier + 1) this.#advance(ack);
+    else this.#early.set(position, ack);
     this.onProgress(this.#confirmed);
   }
 
   /** Looks at the acknowledgements in the order of their positions, which their sequences should have as well. */
-  #advance(): void {
-    for (let ack = this.#early.get(this.#frontier + 1); ack !== undefined; ack = this.#early.get(this.#frontier + 1)) {
-      this.#early.delete(++this.#frontier);
+  #advance(next: PubAck): void {
+    for (let ack: PubAck | undefined = next; ack !== undefined; ack = this.#early.get(this.#frontier + 1)) {
+      this.#frontier++;
+      if (this.#early.size > 0) this.#early.delete(this.#frontier);
       if (ack.sequence < this.#highestSequence) addTo(this.#outOfOrder, this.#frontier);
       else this.#highestSequence = ack.sequence;
       this.#last = ack;
@@ -310,6 +296,10 @@ function isPassing({ code, err_code, description }: ApiError): boolean {
     default:
       return code === 503;
   }
+}
+
+function bytesOf({ start, end }: ComposedMessage): number {
+  return end - start;
 }
 
 /** Ascending positions, both ends of each range included. */
