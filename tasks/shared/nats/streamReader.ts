@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createInbox, type Msg } from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import { TaskError } from '../errors.ts';
@@ -30,6 +30,8 @@ const HEARTBEAT_MS = 5_000;
 const SILENCE_MS = 2 * HEARTBEAT_MS + 2_000;
 /** A consumer nobody pulls from is removed by the server after this long: the cleanup where no signal arrives. */
 const INACTIVE_THRESHOLD_MS = 60_000;
+/** Random ones: few, since the name comes with every message and reading its bytes is a part of reading a backlog. */
+const CONSUMER_NAME_BYTES = 9;
 const CLEANUP_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
 const FLUSH_TIMEOUT_MS = 3_000;
@@ -178,7 +180,7 @@ export class StreamReader implements Subscription {
 
   /** Creates a consumer at the present position and listens to it. */
   async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
-    const consumer = `nats-event-tasks-${randomUUID()}`;
+    const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
     const inbox = createInbox(this.bus.inboxPrefix);
     const subscription = link.connection.subscribe(inbox, {
       callback: (error, message) => {
