@@ -10,6 +10,7 @@ import { readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
 import { parseTrustedKeys, type TrustedKey } from '../shared/signature.ts';
 import { withoutCovered } from '../shared/subject.ts';
 
+const DEFAULT_TIMEOUT = '30m';
 const MOST_EVENTS = 10_000;
 const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'] as const;
 
@@ -55,7 +56,8 @@ export function readWait(agent: Agent): WaitStep {
   const subjects = withoutCovered(fields.subjectPatterns('subject'));
   const connection = readConnection(agent, fields, 'waitSubjects', subjects);
   const delivery = fields.oneOf('delivery', ['jetStream', 'core']);
-  const timeoutMs = fields.duration('timeout', '30m');
+  const timeoutMs = fields.duration('timeout', DEFAULT_TIMEOUT);
+  warnOfJobTimeout(agent, timeoutMs, fields.text('timeout') ?? DEFAULT_TIMEOUT);
   if (delivery === 'core') fields.unused('stream', 'delivery is core');
   const request: WaitRequest = {
     subjects,
@@ -78,6 +80,15 @@ export function readWait(agent: Agent): WaitStep {
   };
   fields.done();
   return { timeoutMs, connection, request };
+}
+
+/** When the job's own time is over, it is cancelled, however much of the step's timeout is left; 0 stands for no limit. */
+function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): void {
+  const minutes = Number(agent.variable('System.JobTimeout') ?? 0);
+  if (minutes > 0 && timeoutMs >= minutes * 60_000)
+    agent.warning(
+      `timeout: ${timeout} is not reached, since the job itself may take ${String(minutes)} minutes and is then cancelled. Raise timeoutInMinutes of the job, or lower the timeout.`,
+    );
 }
 
 function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery']): StartPosition {

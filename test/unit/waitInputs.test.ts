@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
+import { FakeAgent } from '../support/fakeAgent.ts';
+
+function warningsOf(timeout: string | undefined, jobTimeout: string | undefined): readonly string[] {
+  const agent = new FakeAgent({
+    inputs: {
+      natsConnection: 'nats',
+      subject: 'ci.done.v1',
+      startFrom: 'now',
+      ...(timeout === undefined ? {} : { timeout }),
+    },
+    variables: jobTimeout === undefined ? {} : { 'System.JobTimeout': jobTimeout },
+    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+  });
+  readWait(agent);
+  return agent.warnings;
+}
+
+test("a deadline that the job's own time limit comes before is a warning", () => {
+  assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is not reached, .* 60 minutes .*timeoutInMinutes/);
+  assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is not reached/, 'the job began before the step');
+  assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is not reached/);
+});
+
+test('no such warning where the deadline comes first, or the job has no limit or a limit nobody knows', () => {
+  for (const [timeout, jobTimeout] of [
+    ['59m', '60'],
+    ['2h', '0'],
+    ['2h', undefined],
+    ['2h', 'long'],
+  ] as const)
+    assert.deepEqual(warningsOf(timeout, jobTimeout), []);
+});
