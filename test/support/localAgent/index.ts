@@ -1,13 +1,15 @@
 export { AGENT_WAITS } from './childProcess.ts';
 export type { Waits } from './childProcess.ts';
-export type { Condition } from './conditions.ts';
+export { parseCondition } from './conditions.ts';
 export type { Connection } from './connections.ts';
 export { LocalAgent } from './localAgent.ts';
 export type { LocalAgentOptions, ScriptRequest, StepRun, TaskRequest } from './localAgent.ts';
 export { LineReader, maySetVariable, parseLoggingCommand } from './loggingCommands.ts';
 export type { LoggingCommand } from './loggingCommands.ts';
+export type { OtherTask } from './pipelineChecks.ts';
 export { runPipelineFile } from './pipelineFile.ts';
-export type { JobRun, PipelineFileOptions, PipelineRun } from './pipelineFile.ts';
+export type { PipelineFileOptions, PipelineRun } from './pipelineFile.ts';
+export type { JobRun } from './pipelineResults.ts';
 export { pipelineTime } from './predefinedVariables.ts';
 export type { CommandRecord, LogLine, Result } from './step.ts';
 export { nodeBinary } from './taskDefinition.ts';

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../../../tasks/shared/errors.ts';
 import { AGENT_WAITS, inheritedEnvironment, runProcess } from './childProcess.ts';
 import type { ProcessOptions, Waits } from './childProcess.ts';
-import { conditionHolds } from './conditions.ts';
-import type { Condition } from './conditions.ts';
+import { parseCondition } from './conditions.ts';
 import { Connections, jobConnectionEnvironment } from './connections.ts';
 import type { Connection } from './connections.ts';
 import { LineReader } from './loggingCommands.ts';
@@ -18,7 +17,7 @@ import type { CommandRecord, JobState, LogLine, Result } from './step.ts';
 import { chooseHandler, compareVersions, describe, findTask, inputsOf } from './taskDefinition.ts';
 import type { Handler, InstalledTask } from './taskDefinition.ts';
 import { environmentName, expandMacros, Variables } from './variables.ts';
-import { temporaryFolder, unpackVsix } from './vsix.ts';
+import { extensionFolder, temporaryFolder } from './vsix.ts';
 
 export interface LocalAgentOptions {
   /** Folder of an unpacked extension, or a .vsix file; the one file in `dist/` when absent. */
@@ -27,7 +26,7 @@ export interface LocalAgentOptions {
   readonly nodes?: Readonly<Partial<Record<Handler, string>>>;
   readonly agentVersion?: string;
   /** `System.DefaultWorkingDirectory`; an empty folder of the job's own when absent. */
-  readonly sources?: string;
+  readonly sources?: string | undefined;
   /** Variables of the pipeline. They replace predefined ones of the same name; `undefined` takes a predefined one away. */
   readonly variables?: Readonly<Record<string, string | undefined>>;
   readonly secrets?: Readonly<Record<string, string>>;
@@ -46,7 +45,7 @@ interface StepRequest {
   readonly displayName?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** Without one the step runs whatever came before it, until the job is cancelled. Steps of a pipeline file have `succeeded()`. */
-  readonly condition?: Condition;
+  readonly condition?: string;
   readonly retryCountOnTaskFailure?: number;
   readonly timeoutInMinutes?: number;
   readonly continueOnError?: boolean;
@@ -174,7 +173,7 @@ export class LocalAgent {
    * @throws Error when the service would refuse the step: no such task, input or service connection, or too old an agent
    */
   async runTask(request: TaskRequest): Promise<StepRun> {
-    const task = findTask(this.#extensionFolder(), request.task);
+    const task = findTask(extensionFolder(this.#options.extension), request.task);
     const { definition } = task;
     const minimum = definition.minimumAgentVersion;
     if (minimum && compareVersions(this.#agentVersion, minimum) < 0) {
@@ -209,8 +208,10 @@ export class LocalAgent {
     const { signal } = this.#options;
     let ended: ProcessEnd = { attempts: 0, exitCode: undefined };
 
+    const condition = request.condition === undefined ? undefined : parseCondition(request.condition);
+    const valueAt = ([, ...path]: readonly string[]): string | undefined => this.#variables.get(path.join('.'))?.value;
     const conditionFails = (): boolean =>
-      request.condition ? !conditionHolds(request.condition, this.jobStatus) : this.jobStatus === 'Canceled';
+      condition ? !condition({ status: this.jobStatus, valueAt }) : this.jobStatus === 'Canceled';
     const cancel = new AbortController();
     const onJobCancel = (): void => {
       if (!conditionFails()) return;
@@ -455,11 +456,6 @@ export class LocalAgent {
       const value = this.#overrides.has(key) ? this.#overrides.get(key) : usual;
       if (value !== undefined) this.#variables.set(name, defuse(name, value), { readOnly: true });
     }
-  }
-
-  #extensionFolder(): string {
-    const given = this.#options.extension;
-    return given && statSync(given).isDirectory() ? given : unpackVsix(given);
   }
 
   /** The given name, or as the service names steps: after the task, then with a number. */

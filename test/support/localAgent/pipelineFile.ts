@@ -1,26 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { conditionHolds } from './conditions.ts';
+import { parseCondition } from './conditions.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
-import { readStages } from './pipelineSyntax.ts';
+import { checkPipeline, sourcesOf } from './pipelineChecks.ts';
+import type { OtherTask, Sources } from './pipelineChecks.ts';
+import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, worst } from './pipelineResults.ts';
+import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
+import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
 import { pipelineTime } from './predefinedVariables.ts';
 import type { LogLine, Result } from './step.ts';
+import { hasTask } from './taskDefinition.ts';
+import { extensionFolder } from './vsix.ts';
 
-export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'> {
-  /** The folder the file paths of the pipeline start at: `System.DefaultWorkingDirectory` of every job. */
-  readonly sources: string;
+export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
+  /** Values of the file's parameters. */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /** Leaves out the steps that only an agent of Azure Pipelines can run; without it they are an error. */
+  readonly skipOtherTasks?: boolean;
+  /** Called for each step that is left out, before any other begins. */
+  readonly onSkip?: (step: OtherTask) => void;
   /** Called for each line the moment a step logs it. */
   readonly onLine?: (line: LogLine, job: string) => void;
-}
-
-export interface JobRun {
-  /** `__default` where the file has no stages. */
-  readonly stage: string;
-  readonly name: string;
-  readonly result: Result;
-  readonly steps: readonly StepRun[];
 }
 
 export interface PipelineRun {
@@ -29,55 +31,74 @@ export interface PipelineRun {
   readonly jobs: readonly JobRun[];
 }
 
-interface FinishedJob extends JobRun {
-  readonly outputs: LocalAgent['outputs'];
-}
-
-interface FinishedStage {
-  readonly result: Result;
-  readonly jobs: ReadonlyMap<string, FinishedJob>;
-}
-
 /**
  * Runs the jobs of an Azure Pipelines file, each on an agent of its own; jobs that do not depend on each other run at the same
- * time. It reads what the examples of this project use: stages, jobs, steps, `dependsOn`, `condition` with one status function,
- * variables, `task`, `script`, `bash` and `checkout` steps, and outputs of earlier jobs and stages as variables.
+ * time. It reads what pipelines around the tasks of this project use: stages, jobs, `strategy.matrix`, deployment jobs that run
+ * once, `dependsOn`, `condition`, parameters, variables, `task`, `script`, `bash` and `checkout` steps, and outputs of earlier
+ * jobs and stages as variables.
  * @param file path of the YAML file
- * @throws Error that names anything in the file that is not supported, before any step runs; and whatever `runTask` throws
+ * @throws Error that names anything in the file that is not supported or that the service would refuse, before any step runs
  */
 export async function runPipelineFile(file: string, options: PipelineFileOptions): Promise<PipelineRun> {
-  const stages = readStages(readFileSync(file, 'utf8'));
-  const run = {
-    'System.PlanId': randomUUID(),
-    'System.PipelineStartTime': pipelineTime(new Date()),
-  };
-  const holds = ({ condition }: Stage | Job, before: ReadonlyMap<string, { readonly result: Result }>): boolean =>
-    conditionHolds(condition, options.signal?.aborted ? 'Canceled' : worst(resultsOf(before)));
+  const pipeline = readPipeline(readFileSync(file, 'utf8'), options.parameters);
+  const { stages, repositories } = pipeline;
+  const extension = extensionFolder(options.extension);
+  const others = checkPipeline(pipeline, extension, options.connections ?? {});
+  if (others.length > 0 && !options.skipOtherTasks) {
+    const list = others.map(
+      ({ job, task, title }) => `  job ${job}: ${task}${title === undefined ? '' : ` "${title}"`}`,
+    );
+    throw new Error(`Only an agent of Azure Pipelines can run these steps:\n${list.join('\n')}`);
+  }
+  const folders = new Map(
+    stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
+  );
+  others.forEach((step) => options.onSkip?.(step));
+
+  const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
+  const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
+    options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
   const finished = await runGraph(stages, async (stage, stagesBefore): Promise<FinishedStage> => {
-    if (!holds(stage, stagesBefore)) return { result: 'Skipped', jobs: new Map() };
-    const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
-      const identity = { stage: stage.name, name: job.name };
-      if (!holds(job, jobsBefore)) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+    const stageRuns = parseCondition(stage.condition, ['variables', 'dependencies'])({
+      status: statusAfter(stagesBefore),
+      resultOf: (name) => stagesBefore.get(name)?.result,
+      valueAt: ([root, ...path]) =>
+        root === 'variables' ? variableOf({ ...options.variables }, path) : valueOfStage(stagesBefore, path),
+    });
+    if (!stageRuns) return { result: 'Skipped', jobs: new Map() };
 
-      const values = resolve(job.variables, (reference) => {
-        const from = reference.stage === undefined ? jobsBefore : stagesBefore.get(reference.stage)?.jobs;
-        return from?.get(reference.job)?.outputs.get(reference.variable);
+    const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
+      const { name, phase, outputPrefix } = job;
+      const identity = { stage: stage.name, name, phase, outputPrefix };
+      const values = resolve(job.variables, ({ stage: from, job: of, variable }) =>
+        outputOf(from === undefined ? jobsBefore : stagesBefore.get(from)?.jobs, of, variable),
+      );
+      const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
+      const jobRuns = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies'])({
+        status: statusAfter(jobsBefore),
+        resultOf: (phaseName) => resultOfPhase(jobsBefore, phaseName),
+        valueAt: ([root, ...path]) => {
+          if (root === 'variables') return variableOf(variables, path);
+          if (root === 'dependencies') return valueOfJob(jobsBefore, path);
+          return valueOfJob(stagesBefore.get(path[0] ?? '')?.jobs, path.slice(1));
+        },
       });
-      const signals = options.signal ? [options.signal] : [];
+      if (!jobRuns) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+
+      // What runs although the run was cancelled before is not cancelled again.
+      const signals = options.signal && !options.signal.aborted ? [options.signal] : [];
       if (job.timeoutInMinutes > 0) signals.push(AbortSignal.timeout(job.timeoutInMinutes * 60_000));
       const agent = new LocalAgent({
         ...options,
+        sources: folders.get(job),
+        extension,
         signal: AbortSignal.any(signals),
-        variables: { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables },
+        variables,
         secrets: { ...values.secrets, ...options.secrets },
       });
-      return {
-        ...identity,
-        steps: await runSteps(job, agent, options.onLine),
-        result: agent.jobStatus,
-        outputs: agent.outputs,
-      };
+      const steps = await runSteps(job, agent, extension, options.onLine);
+      return { ...identity, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
     return { result: overall(resultsOf(jobs)), jobs };
   });
@@ -89,10 +110,16 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   };
 }
 
-async function runSteps(job: Job, agent: LocalAgent, onLine: PipelineFileOptions['onLine']): Promise<StepRun[]> {
+async function runSteps(
+  job: Job,
+  agent: LocalAgent,
+  extension: string,
+  onLine: PipelineFileOptions['onLine'],
+): Promise<StepRun[]> {
   const runs: StepRun[] = [];
   const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name) } : {};
   for (const step of job.steps) {
+    if ('other' in step || ('task' in step && !hasTask(extension, step.task))) continue;
     runs.push(
       'task' in step ? await agent.runTask({ ...step, ...watched }) : await agent.runScript({ ...step, ...watched }),
     );
@@ -100,63 +127,58 @@ async function runSteps(job: Job, agent: LocalAgent, onLine: PipelineFileOptions
   return runs;
 }
 
-/** Runs each node once those it depends on have ended. The result has the order of the nodes. */
+/** Runs each node once those it depends on have ended; it sees all that came before it. The result has the order of the nodes. */
 async function runGraph<N extends { readonly name: string; readonly dependsOn: readonly string[] }, R>(
   nodes: readonly N[],
   run: (node: N, before: ReadonlyMap<string, R>) => Promise<R>,
 ): Promise<Map<string, R>> {
-  const started = new Map<string, Promise<R>>();
-  const start = (node: N): Promise<R> => {
+  const started = new Map<string, Promise<ReadonlyMap<string, R>>>();
+  /** Resolves with the node's result and those of all before it. */
+  const start = (node: N): Promise<ReadonlyMap<string, R>> => {
     const known = started.get(node.name);
     if (known) return known;
     const dependencies = nodes.filter(({ name }) => node.dependsOn.includes(name));
-    const ended = Promise.all(
-      dependencies.map(async (dependency) => [dependency.name, await start(dependency)] as const),
-    );
-    const running = ended.then((before) => run(node, new Map(before)));
+    const running = Promise.all(dependencies.map(start)).then(async (ended) => {
+      const before = new Map(ended.flatMap((results) => [...results]));
+      return new Map([...before, [node.name, await run(node, before)]]);
+    });
     started.set(node.name, running);
     return running;
   };
-  return new Map(await Promise.all(nodes.map(async (node) => [node.name, await start(node)] as const)));
-}
-
-function resultsOf(finished: ReadonlyMap<string, { readonly result: Result }>): Result[] {
-  return [...finished.values()].map(({ result }) => result);
-}
-
-/** What a condition sees of the results it depends on. */
-function worst(results: readonly Result[]): Result {
-  const badness: readonly Result[] = ['Canceled', 'Failed', 'Skipped', 'SucceededWithIssues'];
-  return badness.find((result) => results.includes(result)) ?? 'Succeeded';
-}
-
-/** The result of a stage or run: what was skipped does not count, unless all was. */
-function overall(results: readonly Result[]): Result {
-  const ran = results.filter((result) => result !== 'Skipped');
-  return ran.length > 0 ? worst(ran) : worst(results);
+  return new Map(
+    await Promise.all(nodes.map(async (node) => [node.name, (await start(node)).get(node.name)!] as const)),
+  );
 }
 
 function jobIdentity(stage: Stage, job: Job): Record<string, string> {
   return {
     'Agent.JobName': job.displayName,
     'System.JobDisplayName': job.displayName,
-    'System.JobName': job.name,
+    'System.JobName': job.name.slice(job.name.indexOf(' ') + 1),
     'System.PhaseDisplayName': job.displayName,
-    'System.PhaseName': job.name,
+    'System.PhaseName': job.phase,
     'System.StageDisplayName': stage.displayName,
     'System.StageName': stage.name,
   };
 }
 
+function variableOf(
+  variables: Readonly<Record<string, string | undefined>>,
+  path: readonly string[],
+): string | undefined {
+  const wanted = path.join('.').toLowerCase();
+  return Object.entries(variables).findLast(([name]) => name.toLowerCase() === wanted)?.[1];
+}
+
 /** Puts in the outputs of earlier jobs. One that was not set is empty; a secret one stays secret. */
 function resolve(
   values: VariableValues,
-  outputOf: (reference: OutputReference) => { readonly value: string; readonly secret: boolean } | undefined,
+  outputNamed: (reference: OutputReference) => Output | undefined,
 ): { readonly variables: Record<string, string>; readonly secrets: Record<string, string> } {
   const variables: Record<string, string> = {};
   const secrets: Record<string, string> = {};
   for (const [name, value] of Object.entries(values)) {
-    const output = typeof value === 'string' ? { value, secret: false } : outputOf(value);
+    const output = typeof value === 'string' ? { value, secret: false } : outputNamed(value);
     (output?.secret ? secrets : variables)[name] = output?.value ?? '';
   }
   return { variables, secrets };

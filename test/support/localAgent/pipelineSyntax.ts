@@ -1,7 +1,18 @@
-import { parse } from 'yaml';
-import { CONDITIONS } from './conditions.ts';
-import type { Condition } from './conditions.ts';
-import type { ScriptRequest, TaskRequest } from './localAgent.ts';
+import { withParameters } from './pipelineParameters.ts';
+import { checkoutOf, readCondition, readStep } from './pipelineSteps.ts';
+import type { PipelineStep } from './pipelineSteps.ts';
+import {
+  asList,
+  asMap,
+  asText,
+  asTexts,
+  checkKeys,
+  parseYaml,
+  readNames,
+  readNumber,
+  unsupported,
+} from './pipelineYaml.ts';
+import type { Yaml, YamlMap } from './pipelineYaml.ts';
 
 /** An output variable of a job that ran before, `variable` being `step.name`. */
 export interface OutputReference {
@@ -17,7 +28,7 @@ interface Node {
   readonly name: string;
   readonly displayName: string;
   readonly dependsOn: readonly string[];
-  readonly condition: Condition;
+  readonly condition: string;
 }
 
 export interface Stage extends Node {
@@ -25,45 +36,49 @@ export interface Stage extends Node {
 }
 
 export interface Job extends Node {
+  /** What other jobs refer to this one by; the jobs of a matrix share it. */
+  readonly phase: string;
+  /** What other jobs put before `step.variable` to refer to an output: of a deployment its name, of a matrix the job's key. */
+  readonly outputPrefix: string;
   /** Those of the file, the stage and the job. */
   readonly variables: VariableValues;
   /** After this the job is cancelled; 0 = never. */
   readonly timeoutInMinutes: number;
-  readonly steps: readonly (TaskRequest | ScriptRequest)[];
+  /** The repositories it checks out: `self`, or as the file declares them. */
+  readonly checkouts: readonly string[];
+  readonly steps: readonly PipelineStep[];
 }
 
-/** Every scalar is text, as the file spells it. */
-type Yaml = string | readonly Yaml[] | YamlMap;
-type YamlMap = Readonly<Partial<{ [key: string]: Yaml }>>;
+export interface Pipeline {
+  readonly stages: readonly Stage[];
+  /** The names of the repositories the file declares, such as `platform/contracts`, by what its checkout steps call them. */
+  readonly repositories: ReadonlyMap<string, string>;
+}
 
 /** Keys that name a run, or say when and where it runs, which has no meaning on this machine. */
-const WITHOUT_EFFECT = ['name', 'trigger', 'pr', 'schedules', 'pool'];
+const WITHOUT_EFFECT = ['name', 'trigger', 'pr', 'schedules', 'pool', 'lockBehavior', 'appendCommitMessageToRunName'];
 const NODE_KEYS = ['displayName', 'dependsOn', 'condition', 'variables', 'pool'];
-const STEP_KEYS = [
-  'displayName',
-  'name',
-  'env',
-  'condition',
-  'enabled',
-  'continueOnError',
-  'timeoutInMinutes',
-  'retryCountOnTaskFailure',
-];
-const SCRIPTS = ['script', 'bash'] as const;
 
 /**
  * Reads the text of a pipeline file. A file with only jobs has the one stage `__default`, one with only steps also the one job `Job`.
  * @throws Error that names what is wrong or not supported, and where
  */
-export function readStages(text: string): Stage[] {
-  // Azure Pipelines has no anchors and aliases.
-  const root = asMap(parse(text, { schema: 'failsafe', maxAliasCount: 0 }), 'the file');
-  refuseTemplates(root);
+export function readPipeline(text: string, parameters: Readonly<Record<string, string>> = {}): Pipeline {
+  const root = withParameters(parseYaml(text), parameters);
   const shape = ['stages', 'jobs', 'steps'].filter((key) => key in root);
   if (shape.length !== 1) throw new Error('The file must have one of stages, jobs, steps.');
-  checkKeys(root, ['variables', ...WITHOUT_EFFECT, ...shape], 'the file');
+  checkKeys(root, ['variables', 'resources', ...WITHOUT_EFFECT, ...shape], 'the file');
   const variables = readVariables(root.variables, 'the file', () => false);
+  const repositories = readRepositories(root.resources ?? {});
+  const stages = readStages(root, variables);
+  for (const repository of stages.flatMap(({ jobs }) => jobs.flatMap(({ checkouts }) => checkouts))) {
+    if (repository !== 'self' && !repositories.has(repository))
+      throw new Error(`checkout: ${repository}, but the file declares no such repository in its resources.`);
+  }
+  return { stages, repositories };
+}
 
+function readStages(root: YamlMap, variables: VariableValues): Stage[] {
   if (root.stages) {
     const entries = asList(root.stages, 'stages').map((entry) => asMap(entry, 'a stage'));
     const names = entries.map((entry) => nameOf(entry, 'stage'));
@@ -71,11 +86,20 @@ export function readStages(text: string): Stage[] {
     checkDependencies(stages);
     return stages;
   }
-  const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' } as const;
-  const jobs = root.jobs
-    ? readJobs(root.jobs, [], variables)
-    : [readJob({ job: 'Job', steps: root.steps! }, [], variables)];
-  return [{ ...only, jobs }];
+  const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' };
+  return [{ ...only, jobs: readJobs(root.jobs ?? [{ job: 'Job', steps: root.steps! }], [], variables) }];
+}
+
+function readRepositories(resources: Yaml): Map<string, string> {
+  const where = 'the resources of the file';
+  const { repositories = [], ...others } = asMap(resources, where);
+  checkKeys(others, ['pipelines', 'webhooks'], where);
+  return new Map(
+    asList(repositories, where).map((entry) => {
+      const { repository, name } = asMap(entry, where);
+      return [asText(repository, where), asText(name ?? repository, where)];
+    }),
+  );
 }
 
 function readStage(entry: YamlMap, previous: readonly string[], inherited: VariableValues): Stage {
@@ -87,85 +111,106 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Varia
     reference.stage !== undefined && dependsOn.includes(reference.stage);
   const variables = { ...inherited, ...readVariables(entry.variables, where, isVisible) };
   return {
-    ...readNode(entry, name, where),
+    ...readNode(entry, name, where, ['variables', 'dependencies']),
     dependsOn,
     jobs: readJobs(entry.jobs ?? [], dependsOn, variables),
   };
 }
 
 function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: VariableValues): Job[] {
-  const jobs = asList(list, 'jobs').map((entry) => readJob(asMap(entry, 'a job'), stagesBefore, inherited));
-  checkDependencies(jobs);
-  return jobs;
+  const phases = asList(list, 'jobs').map((entry) => readJob(asMap(entry, 'a job'), stagesBefore, inherited));
+  checkDependencies(phases.map(([job]) => ({ ...job!, name: job!.phase })));
+  const jobs = phases.flat();
+  return jobs.map((job) => ({
+    ...job,
+    dependsOn: jobs.filter(({ phase }) => job.dependsOn.includes(phase)).map(({ name }) => name),
+  }));
 }
 
-function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: VariableValues): Job {
-  const name = nameOf(entry, 'job');
-  const where = `job ${name}`;
-  checkKeys(entry, ['job', 'steps', 'timeoutInMinutes', ...NODE_KEYS], where);
+/** @returns the job, or those of its matrix; they depend on phases */
+function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: VariableValues): Job[] {
+  const isDeployment = 'deployment' in entry;
+  const kind = isDeployment ? 'deployment' : 'job';
+  const phase = nameOf(entry, kind);
+  const where = `job ${phase}`;
+  checkKeys(entry, [kind, 'timeoutInMinutes', 'strategy', isDeployment ? 'environment' : 'steps', ...NODE_KEYS], where);
   const dependsOn = readNames(entry.dependsOn ?? [], where);
   const isVisible = ({ stage, job }: OutputReference): boolean =>
     stage === undefined ? dependsOn.includes(job) : stagesBefore.includes(stage);
-  const variables = { ...inherited, ...readVariables(entry.variables, where, isVisible) };
-  const steps = asList(entry.steps ?? [], where).flatMap((step) => readStep(asMap(step, `a step of ${where}`), where));
-  const names = steps.flatMap((step) => step.name ?? []);
+
+  const strategy = asMap(entry.strategy ?? {}, where);
+  const entries = asList(isDeployment ? stepsOfDeployment(strategy, where) : (entry.steps ?? []), where);
+  const steps = entries.map((step) => asMap(step, `a step of ${where}`));
+  const named = steps.flatMap((step) => checkoutOf(step, where) ?? []);
+  const read = steps.filter((step) => !('checkout' in step)).flatMap((step) => readStep(step, where) ?? []);
+  const names = read.flatMap((step) => ('name' in step ? step.name : []));
   for (const step of names) {
     if (names.indexOf(step) !== names.lastIndexOf(step)) throw new Error(`In ${where} two steps are named ${step}.`);
   }
-  const timeoutInMinutes = readNumber(entry, 'timeoutInMinutes', where);
-  return { ...readNode(entry, name, where), dependsOn, variables, timeoutInMinutes, steps };
-}
-
-function readNode(entry: YamlMap, name: string, where: string): Pick<Node, 'name' | 'displayName' | 'condition'> {
-  return { name, displayName: asText(entry.displayName ?? name, where), condition: readCondition(entry, where) };
-}
-
-/** @returns no step for a checkout, as the sources are there, and for a step that is not enabled */
-function readStep(entry: YamlMap, job: string): (TaskRequest | ScriptRequest)[] {
-  const where = `a step of ${job}`;
-  if ('checkout' in entry) {
-    checkKeys(entry, ['checkout'], where);
-    const repository = asText(entry.checkout, where);
-    if (repository !== 'self' && repository !== 'none') throw unsupported(`checkout: ${repository}`, where);
-    return [];
-  }
-  const scriptKey = SCRIPTS.find((key) => key in entry);
-  if (!scriptKey && !('task' in entry)) throw unsupported(`a step with the keys ${Object.keys(entry).join(', ')}`, job);
-  checkKeys(entry, [...STEP_KEYS, ...(scriptKey ? [scriptKey, 'workingDirectory'] : ['task', 'inputs'])], where);
-
-  const text = (key: string): string | undefined => (key in entry ? asText(entry[key], where) : undefined);
-  const [name, displayName, workingDirectory] = [text('name'), text('displayName'), text('workingDirectory')];
-  const common = {
-    ...(name !== undefined && { name }),
-    ...(displayName !== undefined && { displayName }),
-    env: asTexts(entry.env ?? {}, where),
-    condition: readCondition(entry, where),
-    continueOnError: readFlag(entry, 'continueOnError', false, where),
+  const job: Job = {
+    ...readNode(entry, phase, where, ['variables', 'dependencies', 'stageDependencies']),
+    phase,
+    outputPrefix: isDeployment ? `${phase}.` : '',
+    dependsOn,
+    variables: { ...inherited, ...readVariables(entry.variables, where, isVisible) },
     timeoutInMinutes: readNumber(entry, 'timeoutInMinutes', where),
-    retryCountOnTaskFailure: readNumber(entry, 'retryCountOnTaskFailure', where),
+    // A deployment checks out nothing by itself.
+    checkouts: named.length === 0 && !isDeployment ? ['self'] : named.filter((repository) => repository !== 'none'),
+    steps: read,
   };
-  if (!readFlag(entry, 'enabled', true, where)) return [];
-  if (!scriptKey) return [{ ...common, task: text('task')!, inputs: asTexts(entry.inputs ?? {}, where) }];
-  return [{ ...common, script: text(scriptKey)!, ...(workingDirectory !== undefined && { workingDirectory }) }];
+  return isDeployment || !entry.strategy ? [job] : matrixOf(job, strategy, where);
 }
 
-function readCondition(entry: YamlMap, where: string): Condition {
-  const text = asText(entry.condition ?? 'succeeded()', where);
-  const condition = CONDITIONS.find((known) => known.toLowerCase() === text.replace(/\s/g, '').toLowerCase());
-  if (!condition) throw unsupported(`condition: ${text}`, where);
-  return condition;
+function stepsOfDeployment(strategy: YamlMap, where: string): Yaml {
+  checkKeys(strategy, ['runOnce'], where);
+  const runOnce = asMap(strategy.runOnce ?? {}, where);
+  checkKeys(runOnce, ['deploy'], where);
+  const deploy = asMap(runOnce.deploy ?? {}, where);
+  checkKeys(deploy, ['steps'], where);
+  return deploy.steps ?? [];
 }
 
+function matrixOf(job: Job, strategy: YamlMap, where: string): Job[] {
+  checkKeys(strategy, ['matrix'], where);
+  const matrix = Object.entries(asMap(strategy.matrix ?? {}, where));
+  if (matrix.length === 0) throw unsupported('a matrix of nothing', where);
+  return matrix.map(([key, variables]) => ({
+    ...job,
+    name: `${job.name} ${key}`,
+    displayName: `${job.displayName} ${key}`,
+    outputPrefix: `${key}.`,
+    variables: { ...job.variables, ...asTexts(variables!, where) },
+  }));
+}
+
+function readNode(
+  entry: YamlMap,
+  name: string,
+  where: string,
+  roots: readonly string[],
+): Pick<Node, 'name' | 'displayName' | 'condition'> {
+  return {
+    name,
+    displayName: asText(entry.displayName ?? name, where),
+    condition: readCondition(entry, where, roots),
+  };
+}
+
+/** The variables of a group come with the run: what it holds is not part of the file. */
 function readVariables(
   entry: Yaml | undefined,
   where: string,
   isVisible: (reference: OutputReference) => boolean,
 ): VariableValues {
   const pairs = Array.isArray(entry)
-    ? (entry as readonly Yaml[]).map((item) => {
+    ? (entry as readonly Yaml[]).flatMap((item) => {
         const variable = asTexts(item, where);
-        checkKeys(variable, ['name', 'value'], `the variables of ${where}`);
-        return [variable.name ?? '', variable.value ?? ''] as const;
+        checkKeys(
+          variable,
+          'group' in variable ? ['group'] : ['name', 'value', 'readonly'],
+          `the variables of ${where}`,
+        );
+        return 'group' in variable ? [] : [[variable.name ?? '', variable.value ?? ''] as const];
       })
     : Object.entries(asTexts(entry ?? {}, where));
   return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, isVisible)]));
@@ -187,20 +232,7 @@ function readValue(
   return reference;
 }
 
-function refuseTemplates(node: Yaml): void {
-  if (typeof node === 'string') {
-    if (node.includes('${{')) throw unsupported(`a template expression: ${node}`, 'the file');
-  } else {
-    for (const [key, value] of Object.entries(node)) [key, value!].forEach(refuseTemplates);
-  }
-}
-
-function checkKeys(entry: YamlMap, allowed: readonly string[], where: string): void {
-  const other = Object.keys(entry).find((key) => !allowed.includes(key));
-  if (other !== undefined) throw unsupported(`"${other}"`, where);
-}
-
-function checkDependencies(nodes: readonly Node[]): void {
+function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): void {
   const ready = new Set<string>();
   for (let pending = nodes; pending.length > 0;) {
     const next = pending.filter(({ dependsOn }) => dependsOn.every((name) => ready.has(name)));
@@ -213,51 +245,9 @@ function checkDependencies(nodes: readonly Node[]): void {
   }
 }
 
-function nameOf(entry: YamlMap, kind: 'stage' | 'job'): string {
+function nameOf(entry: YamlMap, kind: 'stage' | 'job' | 'deployment'): string {
   const name = asText(entry[kind] ?? '', `a ${kind}`);
   if (!/^\w+$/.test(name))
     throw new Error(`A ${kind} needs a name of letters, digits and underscores: ${JSON.stringify(entry)}`);
   return name;
-}
-
-function readNames(value: Yaml, where: string): string[] {
-  if (typeof value === 'string') return value ? [value] : [];
-  return asList(value, where).map((name) => asText(name, where));
-}
-
-function readFlag(entry: YamlMap, key: string, otherwise: boolean, where: string): boolean {
-  const text = asText(entry[key] ?? String(otherwise), where).toLowerCase();
-  if (text !== 'true' && text !== 'false') throw unsupported(`${key}: ${text}`, where);
-  return text === 'true';
-}
-
-function readNumber(entry: YamlMap, key: string, where: string): number {
-  const text = asText(entry[key] ?? '0', where);
-  if (!/^\d+(\.\d+)?$/.test(text)) throw unsupported(`${key}: ${text}`, where);
-  return Number(text);
-}
-
-function asText(value: Yaml | undefined, where: string): string {
-  if (typeof value !== 'string') throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.`);
-  return value;
-}
-
-function asList(value: Yaml, where: string): readonly Yaml[] {
-  if (!Array.isArray(value)) throw new Error(`In ${where}, a list was expected instead of ${JSON.stringify(value)}.`);
-  return value as readonly Yaml[];
-}
-
-function asMap(value: unknown, where: string): YamlMap {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) {
-    throw new Error(`In ${where}, a mapping was expected instead of ${JSON.stringify(value)}.`);
-  }
-  return value as YamlMap;
-}
-
-function asTexts(value: Yaml, where: string): Record<string, string> {
-  return Object.fromEntries(Object.entries(asMap(value, where)).map(([key, text]) => [key, asText(text, where)]));
-}
-
-function unsupported(what: string, where: string): Error {
-  return new Error(`Not supported in ${where}: ${what}`);
 }

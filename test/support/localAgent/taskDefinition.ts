@@ -65,6 +65,17 @@ function* taskFolders(extension: string): Generator<string> {
  * @throws Error when the extension has no such task, as the service refuses such a pipeline
  */
 export function findTask(extension: string, reference: string): InstalledTask {
+  const found = lookForTask(extension, reference);
+  if (found) return found;
+  throw new Error(`A task is missing. The pipeline references a task called '${reference}'. Looked in ${extension}.`);
+}
+
+/** Whether the extension has the task that YAML names `name@major`. */
+export function hasTask(extension: string, reference: string): boolean {
+  return lookForTask(extension, reference) !== undefined;
+}
+
+function lookForTask(extension: string, reference: string): InstalledTask | undefined {
   const [name, major] = reference.split('@');
   for (const folder of taskFolders(extension)) {
     const file = path.join(folder, 'task.json');
@@ -72,7 +83,7 @@ export function findTask(extension: string, reference: string): InstalledTask {
     const definition = JSON.parse(readFileSync(file, 'utf8')) as TaskDefinition;
     if (definition.name === name && String(definition.version.Major) === major) return { definition, folder };
   }
-  throw new Error(`A task is missing. The pipeline references a task called '${reference}'. Looked in ${extension}.`);
+  return undefined;
 }
 
 /** Compares dotted version numbers: negative when a is the older one. */

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,6 +36,11 @@ export function unpackVsix(file = builtVsix()): string {
   }
   unpacked.set(vsix, folder);
   return folder;
+}
+
+/** The folder of an extension that is given as one, or as a .vsix file; without either, of the built one. */
+export function extensionFolder(extension?: string): string {
+  return extension && statSync(extension).isDirectory() ? extension : unpackVsix(extension);
 }
 
 const folders = new Set<string>();

@@ -1,0 +1,53 @@
+import { asList, asMap, asText, checkKeys, readNames, unsupported } from './pipelineYaml.ts';
+import type { Yaml, YamlMap } from './pipelineYaml.ts';
+
+const TYPES: Readonly<Record<string, RegExp>> = { string: /^/, number: /^-?\d+(\.\d+)?$/, boolean: /^(true|false)$/i };
+
+/**
+ * Puts the values of the file's parameters where `${{ parameters.name }}` stands, as the service does before a run begins.
+ * @param given values by the parameters' names; those left out have their defaults
+ * @throws Error for a value that the service refuses, and for any other template expression
+ */
+export function withParameters(root: YamlMap, given: Readonly<Record<string, string>>): YamlMap {
+  const { parameters = [], ...rest } = root;
+  const values = new Map(
+    asList(parameters, 'parameters').map((entry) => readParameter(asMap(entry, 'a parameter'), given)),
+  );
+  const unknown = Object.keys(given).find((name) => !values.has(name));
+  if (unknown !== undefined) throw new Error(`Unexpected parameter '${unknown}'.`);
+  return expand(rest, values) as YamlMap;
+}
+
+function readParameter(entry: YamlMap, given: Readonly<Record<string, string>>): [name: string, value: string] {
+  const name = asText(entry.name, 'a parameter');
+  const where = `parameter ${name}`;
+  checkKeys(entry, ['name', 'displayName', 'type', 'default', 'values'], where);
+  const type = asText(entry.type ?? 'string', where);
+  const shape = TYPES[type];
+  if (!shape) throw unsupported(`type: ${type}`, where);
+  const value = given[name] ?? (entry.default === undefined ? undefined : asText(entry.default, where));
+  if (value === undefined) throw new Error(`A value for the '${name}' parameter must be provided.`);
+  if (!shape.test(value)) throw new Error(`The value "${value}" of the parameter '${name}' is not a valid ${type}.`);
+  const allowed = readNames(entry.values ?? [], where);
+  if (entry.values !== undefined && !allowed.includes(value))
+    throw new Error(`The '${name}' parameter value "${value}" is not an allowed value.`);
+  return [name, type === 'boolean' ? value[0]!.toUpperCase() + value.slice(1).toLowerCase() : value];
+}
+
+function expand(node: Yaml, values: ReadonlyMap<string, string>): Yaml {
+  if (typeof node === 'string') {
+    return node.replace(/\$\{\{(.*?)\}\}/gs, (all, inner: string) => {
+      const value = values.get(/^\s*parameters\.(\w+)\s*$/.exec(inner)?.[1] ?? '');
+      if (value === undefined) throw unsupported(`a template expression: ${all}`, 'the file');
+      return value;
+    });
+  }
+  if (Array.isArray(node)) return node.map((entry: Yaml) => expand(entry, values));
+  return Object.fromEntries(
+    Object.entries(node as YamlMap).map(([key, value]) => {
+      if (key.includes('${{')) throw unsupported(`a template expression: ${key}`, 'the file');
+      // A key of a flow mapping may have no value at all.
+      return [key, expand(value ?? '', values)];
+    }),
+  );
+}

@@ -1,0 +1,77 @@
+import { parseCondition } from './conditions.ts';
+import type { ScriptRequest, TaskRequest } from './localAgent.ts';
+import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
+import type { YamlMap } from './pipelineYaml.ts';
+
+/** A step that only an agent of Azure Pipelines can run. */
+export interface OtherStep {
+  /** The task, such as `AzureKeyVault@2`, or the key of a step that stands for one, such as `publish`. */
+  readonly other: string;
+  readonly displayName?: string;
+}
+
+export type PipelineStep = TaskRequest | ScriptRequest | OtherStep;
+
+const STEP_KEYS = [
+  'displayName',
+  'name',
+  'env',
+  'condition',
+  'enabled',
+  'continueOnError',
+  'timeoutInMinutes',
+  'retryCountOnTaskFailure',
+];
+const SCRIPTS = ['script', 'bash'] as const;
+/** Keys of steps that stand for tasks this machine does not have. */
+const OTHERS = ['download', 'publish', 'powershell', 'pwsh', 'getPackage'];
+/** How to fetch what is already there has no meaning on this machine. */
+const CHECKOUT_KEYS = [
+  ...['checkout', 'clean', 'displayName', 'fetchDepth', 'fetchTags', 'lfs', 'persistCredentials', 'submodules'],
+];
+
+/** The repository of a checkout step: `self`, `none` or one that the file declares; undefined for any other step. */
+export function checkoutOf(entry: YamlMap, where: string): string | undefined {
+  if (!('checkout' in entry)) return undefined;
+  checkKeys(entry, CHECKOUT_KEYS, `a step of ${where}`);
+  return asText(entry.checkout, where);
+}
+
+/** @returns undefined for a step that does nothing: it is not enabled, or says what not to download */
+export function readStep(entry: YamlMap, job: string): PipelineStep | undefined {
+  const where = `a step of ${job}`;
+  const text = (key: string): string | undefined => (key in entry ? asText(entry[key], where) : undefined);
+  const [name, displayName, workingDirectory] = [text('name'), text('displayName'), text('workingDirectory')];
+  const other = OTHERS.find((key) => key in entry);
+  if (other !== undefined) {
+    if (entry[other] === 'none' || !readFlag(entry, 'enabled', true, where)) return undefined;
+    return { other, ...(displayName !== undefined && { displayName }) };
+  }
+  const scriptKey = SCRIPTS.find((key) => key in entry);
+  if (!scriptKey && !('task' in entry)) throw unsupported(`a step with the keys ${Object.keys(entry).join(', ')}`, job);
+  checkKeys(entry, [...STEP_KEYS, ...(scriptKey ? [scriptKey, 'workingDirectory'] : ['task', 'inputs'])], where);
+
+  const common = {
+    ...(name !== undefined && { name }),
+    ...(displayName !== undefined && { displayName }),
+    env: asTexts(entry.env ?? {}, where),
+    condition: readCondition(entry, where, ['variables']),
+    continueOnError: readFlag(entry, 'continueOnError', false, where),
+    timeoutInMinutes: readNumber(entry, 'timeoutInMinutes', where),
+    retryCountOnTaskFailure: readNumber(entry, 'retryCountOnTaskFailure', where),
+  };
+  if (!readFlag(entry, 'enabled', true, where)) return undefined;
+  if (!scriptKey) return { ...common, task: text('task')!, inputs: asTexts(entry.inputs ?? {}, where) };
+  return { ...common, script: text(scriptKey)!, ...(workingDirectory !== undefined && { workingDirectory }) };
+}
+
+/** The text of a condition that can be asked; `roots` are what its values may begin with. */
+export function readCondition(entry: YamlMap, where: string, roots: readonly string[]): string {
+  const text = asText(entry.condition ?? 'succeeded()', where);
+  try {
+    parseCondition(text, roots);
+  } catch {
+    throw unsupported(`condition: ${text}`, where);
+  }
+  return text;
+}
