@@ -1,155 +1,147 @@
 import assert from 'node:assert/strict';
-import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { runPipelineFile, temporaryFolder } from '../support/localAgent/index.ts';
-import type { PipelineRun, StepRun } from '../support/localAgent/index.ts';
-import { cloudEvent, headerFields, natsHeaders, Scenario } from '../support/scenario.ts';
+import type { PipelineRun } from '../support/localAgent/index.ts';
+import {
+  assertRunSucceeded,
+  EXAMPLES,
+  runExample,
+  startExamplesServer,
+  stepOf,
+  type ExampleOptions,
+} from '../support/exampleRun.ts';
+import { cloudEvent, natsHeaders, type Scenario } from '../support/scenario.ts';
 
-const EXAMPLES = path.join(import.meta.dirname, '../../examples');
-/** An example that waits for longer is cancelled. */
-const LONGEST_MS = 30_000;
-const run = new Set<string>();
-
-interface CdEvent {
-  readonly context: Record<string, string>;
-  readonly subject: { readonly id: string; readonly content: Record<string, unknown> };
-  readonly customData?: unknown;
-}
-
-describe('Each example', { concurrency: 3 }, () => {
+describe('The example', { concurrency: 3 }, () => {
   let scene: Scenario;
   before(async () => {
-    scene = await Scenario.start();
-    await scene.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
-    await scene.manager.streams.add({ name: 'RELEASE', subjects: ['release.>'] });
-    await scene.manager.streams.add({ name: 'CDEVENTS', subjects: ['dev.cdevents.>'] });
+    scene = await startExamplesServer();
   });
   after(() => scene[Symbol.asyncDispose]());
 
-  /** Runs an example in a copy of the examples, since it writes files there. `change` alters its text. */
-  async function runExample(name: string, buildId: string, change = (yaml: string) => yaml): Promise<PipelineRun> {
-    run.add(name);
-    const sources = temporaryFolder('examples-');
-    cpSync(EXAMPLES, sources, { recursive: true });
-    const file = path.join(sources, name);
-    writeFileSync(file, change(readFileSync(file, 'utf8')));
-    return runPipelineFile(file, {
-      sources,
-      variables: { 'Build.BuildId': buildId },
-      signal: AbortSignal.timeout(LONGEST_MS),
-      connections: { 'nats-ci': { url: scene.server.url, scheme: 'None' } },
-    });
+  function run(name: string, buildId: string, options: ExampleOptions = {}): Promise<PipelineRun> {
+    return runExample(name, scene.server.url, buildId, options);
   }
 
-  function stepOf({ jobs }: PipelineRun, displayName: string): StepRun {
-    const step = jobs.flatMap(({ steps }) => steps).find((candidate) => candidate.displayName === displayName);
-    assert.ok(step, `no step "${displayName}"`);
-    return step;
-  }
-
-  /** Answers the question of one run, as a person's tool does. */
-  async function answer(buildId: string, decision: string): Promise<void> {
-    const questions = scene.client.subscribe('release.shop.approval-requested.v1');
-    for await (const question of questions) {
-      if (question.headers?.get('ce-correlationid') !== buildId) continue;
-      assert.deepEqual(question.json(), { release: buildId, requestedBy: 'Ada Lovelace' });
-      const payload = { release: buildId, decision, by: 'Grace Hopper' };
-      const headers = natsHeaders(cloudEvent({ id: `answer-${buildId}`, correlationid: buildId }));
-      await scene.client.jetstream().publish('release.shop.approval.v1', JSON.stringify(payload), { headers });
+  /** Answers what a run says on one subject with an event on another one, as a person's tool or a monitor does. */
+  async function answer(buildId: string, question: string, subject: string, payload: object): Promise<void> {
+    for await (const { headers } of scene.client.subscribe(question)) {
+      if (headers?.get('ce-correlationid') !== buildId) continue;
+      await scene.client.jetstream().publish(subject, JSON.stringify(payload), {
+        headers: natsHeaders(cloudEvent({ id: `answer-${buildId}`, correlationid: buildId })),
+      });
       return;
     }
   }
 
   it('image-ready.yml: the deployment goes on with the image the build published', async () => {
-    const pipeline = await runExample('image-ready.yml', '42');
-    assert.equal(pipeline.result, 'Succeeded', stepOf(pipeline, 'Wait until the image is ready').logText);
+    const pipeline = await run('image-ready.yml', '42');
+    assertRunSucceeded(pipeline);
     assert.match(stepOf(pipeline, 'Deploy').logText, /^Deploying shop\/web:42 at sha256:[0-9a-f]{64}$/m);
   });
 
-  /** The CDEvent of a type that one run has published, with the attributes of its envelope. */
-  async function cdEvent(
-    type: string,
-    run: string,
-  ): Promise<{ readonly payload: CdEvent; readonly attributes: Record<string, string> }> {
-    const { state } = await scene.manager.streams.info('CDEVENTS');
-    for (let seq = state.last_seq; seq > 0; seq--) {
-      const { header, data } = await scene.manager.streams.getMessage('CDEVENTS', { seq });
-      const attributes = Object.fromEntries(
-        headerFields(header).flatMap(([name, value]) =>
-          name.startsWith('ce-') ? [[name.slice('ce-'.length), decodeURIComponent(value)]] : [],
-        ),
-      ) as Record<string, string>;
-      if (attributes['type'] === `dev.cdevents.${type}.0.3.0` && attributes['correlationid'] === run)
-        return { payload: JSON.parse(Buffer.from(data).toString()) as CdEvent, attributes };
-    }
-    throw new Error(`The run ${run} has published no ${type}.`);
+  function decide(buildId: string, decision: string): Promise<void> {
+    return answer(buildId, 'release.shop.approval-requested.v1', 'release.shop.approval.v1', {
+      release: buildId,
+      decision,
+      by: 'Grace Hopper',
+    });
   }
 
-  it('cdevents.yml: the image and the end of the run are told as CDEvents', async () => {
-    const pipeline = await runExample('cdevents.yml', '43');
-    assert.equal(pipeline.result, 'Succeeded', stepOf(pipeline, 'Say that the image is published').logText);
-    for (const type of ['artifact.published', 'pipelinerun.finished']) {
-      const { payload, attributes } = await cdEvent(type, '43-1');
-      const { context, subject } = payload;
-      assert.equal(context.type, `dev.cdevents.${type}.0.3.0`);
-      assert.equal(context.specversion, '0.5.1');
-      const { id, source, timestamp } = context;
-      const { id: inEnvelope, source: from, type: typed, time, subject: about, correlationid } = attributes;
-      assert.deepEqual(
-        { id: inEnvelope, source: from, type: typed, time, subject: about, correlationid },
-        { id, source, type: context.type, time: timestamp, subject: subject.id, correlationid: '43-1' },
-      );
-    }
-    assert.match(
-      (await cdEvent('artifact.published', '43-1')).payload.subject.id,
-      /^pkg:oci\/web@sha256%3A[0-9a-f]{64}\?/,
-    );
-    assert.equal((await cdEvent('pipelinerun.finished', '43-1')).payload.subject.content.outcome, 'success');
-  });
-
-  it('cdevents.yml: a run that fails is told as a failure', async () => {
-    const pipeline = await runExample('cdevents.yml', '44', (yaml) =>
-      yaml.replace('"content": {}', '"content": { "x": 1 }'),
-    );
-    assert.equal(pipeline.result, 'Failed');
-    assert.match(
-      stepOf(pipeline, 'Say that the image is published').errors.join(),
-      /^ContractViolation: .*\/subject\/content: must not have property "x"/,
-    );
-    const { payload } = await cdEvent('pipelinerun.finished', '44-1');
-    assert.equal(payload.context.chainId, '44-1');
-    assert.equal(payload.subject.content.outcome, 'failure');
-    assert.deepEqual(payload.customData, { azureResult: 'Failed' });
-  });
-
   it('approval-signal.yml: an approval releases', async () => {
-    const [pipeline] = await Promise.all([runExample('approval-signal.yml', '1'), answer('1', 'approved')]);
-    assert.equal(pipeline.result, 'Succeeded', stepOf(pipeline, 'Wait for the decision').logText);
-    assert.match(stepOf(pipeline, 'Release if approved').logText, /^Releasing, approved by Grace Hopper$/m);
+    const [pipeline] = await Promise.all([run('approval-signal.yml', '1'), decide('1', 'approved')]);
+    assertRunSucceeded(pipeline);
+    assert.match(stepOf(pipeline, 'Release').logText, /^Releasing, approved by Grace Hopper$/m);
+    assert.equal(stepOf(pipeline, 'Say that the question has expired').result, 'Skipped');
   });
 
   it('approval-signal.yml: a rejection fails the run at once', async () => {
-    const [pipeline] = await Promise.all([runExample('approval-signal.yml', '2'), answer('2', 'rejected')]);
+    const [pipeline] = await Promise.all([run('approval-signal.yml', '2'), decide('2', 'rejected')]);
     assert.equal(pipeline.result, 'Failed');
     const decision = stepOf(pipeline, 'Wait for the decision');
     assert.equal(decision.outputs.get('verdict'), 'negative');
     assert.match(decision.errors.join(), /^Negative: /);
-    assert.equal(stepOf(pipeline, 'Release if approved').result, 'Skipped');
+    assert.equal(stepOf(pipeline, 'Release').result, 'Skipped');
+    assert.equal(stepOf(pipeline, 'Say that the question has expired').result, 'Skipped');
   });
 
-  it('approval-signal.yml: when nobody decides in time, the run goes on without releasing', async () => {
-    const pipeline = await runExample('approval-signal.yml', '3', (yaml) => {
-      assert.ok(yaml.includes('timeout: 2h\n'));
-      return yaml.replace('timeout: 2h\n', 'timeout: 2s\n');
+  it('approval-signal.yml: when nobody decides in time, the run does not release and takes the question back', async () => {
+    const pipeline = await run('approval-signal.yml', '3', {
+      change: (yaml) => yaml.replace('timeout: 2h\n', 'timeout: 2s\n'),
     });
     assert.equal(pipeline.result, 'SucceededWithIssues');
     assert.equal(stepOf(pipeline, 'Wait for the decision').outputs.get('verdict'), 'timedOut');
-    assert.match(stepOf(pipeline, 'Release if approved').logText, /^Nobody decided in time; not releasing$/m);
+    assert.equal(stepOf(pipeline, 'Release').result, 'Skipped');
+    assert.equal(
+      stepOf(pipeline, 'Say that the question has expired').outputs.get('subject'),
+      'release.shop.approval-expired.v1',
+    );
+  });
+
+  it('fan-in-regions.yml: two regions let traffic shift, three end the run', async () => {
+    const pipeline = await run('fan-in-regions.yml', '51');
+    assertRunSucceeded(pipeline);
+    assert.equal(stepOf(pipeline, 'Wait for two regions').outputs.get('count'), '2');
+    assert.equal(stepOf(pipeline, 'Wait for all regions').outputs.get('count'), '3');
+    assert.match(stepOf(pipeline, 'Shift all of the traffic').logText, /^All regions serve$/m);
+  });
+
+  it('fan-in-regions.yml: a region that says it twice counts once, and one that is silent is named', async () => {
+    const pipeline = await run('fan-in-regions.yml', '52', {
+      change: (yaml) =>
+        yaml.replace('us: { region: us }', 'again: { region: eu }').replace(/30m(?=\s+onTimeout)/, '2s'),
+    });
+    assert.equal(pipeline.result, 'Failed');
+    assert.equal(stepOf(pipeline, 'Shift half of the traffic').result, 'Succeeded');
+    assert.equal(stepOf(pipeline, 'Wait for all regions').outputs.get('missing'), 'us');
+    assert.equal(stepOf(pipeline, 'Shift all of the traffic').result, 'Skipped');
+    assert.match(stepOf(pipeline, 'Name the regions that are missing').errors.join(), /Not deployed in time to us/);
+  });
+
+  function judge(buildId: string, verdict: string, errorRate: number): Promise<void> {
+    return answer(buildId, 'ci.shop.canary-started.v1', 'ci.shop.canary-verdict.v1', {
+      release: buildId,
+      verdict,
+      errorRate,
+    });
+  }
+  const resultsOf = ({ jobs }: PipelineRun): string[] => jobs.map(({ name, result }) => `${name} ${result}`);
+
+  it('canary-verdict.yml: a good canary is promoted', async () => {
+    const [pipeline] = await Promise.all([run('canary-verdict.yml', '61'), judge('61', 'good', 0.001)]);
+    assertRunSucceeded(pipeline);
+    assert.deepEqual(resultsOf(pipeline), ['Canary Succeeded', 'Promote Succeeded', 'RollBack Skipped']);
+    assert.match(stepOf(pipeline, 'Promote').logText, /error rate 0\.001$/m);
+  });
+
+  it('canary-verdict.yml: a bad one is rolled back', async () => {
+    const [pipeline] = await Promise.all([run('canary-verdict.yml', '62'), judge('62', 'bad', 0.2)]);
+    assert.deepEqual(resultsOf(pipeline), ['Canary Failed', 'Promote Skipped', 'RollBack Succeeded']);
+    assert.match(stepOf(pipeline, 'Roll back').logText, /to the old release, verdict negative$/m);
+  });
+
+  it('canary-verdict.yml: so is one of which nobody says anything, and one that is cancelled', async () => {
+    const silent = await run('canary-verdict.yml', '63', {
+      change: (yaml) => yaml.replace('timeout: 20m', 'timeout: 2s'),
+    });
+    assert.deepEqual(resultsOf(silent), ['Canary Failed', 'Promote Skipped', 'RollBack Succeeded']);
+    assert.match(stepOf(silent, 'Roll back').logText, /verdict timedOut$/m);
+    const cancel = new AbortController();
+    const cancelled = await run('canary-verdict.yml', '64', {
+      signal: cancel.signal,
+      onLine: ({ text }) => text.startsWith('waiting ') && cancel.abort(),
+    });
+    assert.deepEqual(resultsOf(cancelled), ['Canary Canceled', 'Promote Skipped', 'RollBack Succeeded']);
   });
 });
 
 it('no example is left out', () => {
+  const tests = readdirSync(import.meta.dirname).filter((file) => file.startsWith('example'));
+  const texts = tests.map((file) => readFileSync(path.join(import.meta.dirname, file), 'utf8'));
+  const run = texts.flatMap((text) =>
+    [...text.matchAll(/\brun(?:Example)?\(\s*'([^']+\.yml)'/g)].map(([, name]) => name),
+  );
   const files = readdirSync(EXAMPLES, { recursive: true, encoding: 'utf8' });
-  assert.deepEqual(files.filter((file) => /\.ya?ml$/.test(file)).sort(), [...run].sort());
+  assert.deepEqual(files.filter((file) => /\.ya?ml$/.test(file)).sort(), [...new Set(run)].sort());
 });

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, describe, it } from 'node:test';
+import { AckPolicy, DeliverPolicy } from 'nats';
+import { assertRunSucceeded, EXAMPLES, runExample, startExamplesServer, stepOf } from '../support/exampleRun.ts';
+import { temporaryFolder } from '../support/localAgent/index.ts';
+import { cloudEvent, natsHeaders, type Scenario } from '../support/scenario.ts';
+import { TokenEndpoint, type TokenAnswer } from '../support/tokenEndpoint.ts';
+
+const SUBJECT = 'ci.shop.image-ready.v1';
+const UNTIL_MS = 10_000;
+
+/** A process that runs the bridge of the example, with what it has logged. */
+class Bridge implements AsyncDisposable {
+  readonly #child;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(env: Readonly<Record<string, string>>) {
+    this.#child = spawn(process.execPath, [path.join(EXAMPLES, 'start-from-event/bridge.mjs')], {
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 60_000,
+    });
+    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
+  }
+
+  /** The next thing it logs, without the time. */
+  async entry(): Promise<Record<string, unknown>> {
+    const { time: _, ...entry } = JSON.parse((await this.#lines.next()).value) as Record<string, unknown>;
+    return entry;
+  }
+
+  /** Ends it as a service manager does. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = once(this.#child, 'close', { signal: AbortSignal.timeout(UNTIL_MS) });
+    this.#child.kill('SIGTERM');
+    assert.deepEqual(await closed, [0, null]);
+  }
+}
+
+describe('The example', { concurrency: 2 }, () => {
+  let scene: Scenario;
+  before(async () => {
+    scene = await startExamplesServer();
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  it('start-from-event.yml: an event starts a run, which reads it; only then is it acknowledged', async () => {
+    await scene.manager.consumers.add('CI', {
+      durable_name: 'start-shop',
+      filter_subject: SUBJECT,
+      ack_policy: AckPolicy.Explicit,
+      deliver_policy: DeliverPolicy.New,
+    });
+    const digest = `sha256:${'7'.repeat(64)}`;
+    const { seq } = await scene.client
+      .jetstream()
+      .publish(SUBJECT, JSON.stringify({ image: 'shop/web:7', digest, region: 'eu' }), {
+        headers: natsHeaders(cloudEvent({ id: 'image-7' })),
+      });
+
+    // Plays the route of Azure DevOps that starts runs.
+    await using service = await TokenEndpoint.start();
+    let queue: (answer: TokenAnswer) => void = () => {};
+    const queued = new Promise<TokenAnswer>((resolve) => (queue = resolve));
+    service.answer = (number) => [{ status: 503 }, { status: 203, body: '<html>Sign in</html>' }][number - 1] ?? queued;
+    const tokenFile = path.join(temporaryFolder('token-'), 'token');
+    writeFileSync(tokenFile, 'entra-token\n');
+    await using bridge = new Bridge({
+      NATS_URL: scene.server.url,
+      STREAM: 'CI',
+      CONSUMER: 'start-shop',
+      PIPELINE_URL: `http://127.0.0.1:${service.port}/contoso/Orders/_apis/pipelines/42`,
+      TOKEN_FILE: tokenFile,
+      RETRY_SECONDS: '0.1',
+    });
+    assert.deepEqual(await bridge.entry(), { event: 'ready' });
+    for (const status of [503, 203]) {
+      const reason = `Azure DevOps answered with HTTP status ${status}`;
+      assert.deepEqual(await bridge.entry(), { event: 'failed', sequence: seq, reason });
+    }
+    await service.asked(3);
+    const pending = async (): Promise<number> => {
+      const { num_ack_pending, num_pending } = await scene.manager.consumers.info('CI', 'start-shop');
+      return num_ack_pending + num_pending;
+    };
+    assert.equal(await pending(), 1);
+    queue({ body: JSON.stringify({ id: 815 }) });
+    assert.deepEqual(await bridge.entry(), { event: 'started', sequence: seq, run: 815 });
+    assert.equal(await pending(), 0);
+
+    const { method, url, headers, body } = service.requests[2]!;
+    assert.equal(`${method} ${url}`, 'POST /contoso/Orders/_apis/pipelines/42/runs?api-version=7.1');
+    assert.equal(headers.authorization, 'Bearer entra-token');
+    assert.equal(headers['content-type'], 'application/json');
+    const { templateParameters, ...others } = JSON.parse(body);
+    assert.deepEqual(others, {});
+    const pipeline = await runExample('start-from-event.yml', scene.server.url, '101', {
+      parameters: templateParameters,
+    });
+    assertRunSucceeded(pipeline);
+    assert.ok(stepOf(pipeline, 'Deploy').logText.includes(`\nDeploying shop/web:7 at ${digest}\n`));
+  });
+
+  it('announce-build.yml: the build of another pipeline is announced, and once only', async () => {
+    const announce = (): ReturnType<typeof runExample> =>
+      runExample('announce-build.yml', scene.server.url, '102', {
+        variables: {
+          'resources.pipeline.build.pipelineName': 'shop-build',
+          'resources.pipeline.build.runName': '20260531.4',
+          'resources.pipeline.build.runID': '4242',
+          'resources.pipeline.build.sourceCommit': 'ab'.repeat(20),
+        },
+      });
+    const pipeline = await announce();
+    assertRunSucceeded(pipeline);
+    const seq = Number(stepOf(pipeline, 'Announce the build').outputs.get('sequence'));
+    const { data, header } = await scene.manager.streams.getMessage('CI', { seq });
+    assert.deepEqual(JSON.parse(Buffer.from(data).toString()), {
+      pipeline: 'shop-build',
+      run: '20260531.4',
+      runId: 4242,
+      commit: 'ab'.repeat(20),
+    });
+    assert.equal(header.get('Nats-Msg-Id'), 'shop-build-4242');
+    assert.equal(header.get('ce-correlationid'), 'ab'.repeat(20));
+    assert.equal(stepOf(await announce(), 'Announce the build').outputs.get('duplicate'), 'true');
+  });
+});
