@@ -6,9 +6,10 @@ import { cpSync } from 'node:fs';
 import path from 'node:path';
 import { connect } from 'nats';
 import { runPipelineFile, temporaryFolder } from '../test/support/localAgent/index.ts';
-import type { LogLine, PipelineRun } from '../test/support/localAgent/index.ts';
+import type { LogLine } from '../test/support/localAgent/index.ts';
 import { startNatsServer } from '../test/support/natsServer.ts';
 import { ROOT } from './manifest.ts';
+import { cancelOnInterrupt, printOutputs } from './runReport.ts';
 
 const EXAMPLE = 'examples/image-ready.yml';
 const WIDTH = Math.max(100, Math.min(process.stdout.columns || 170, 200));
@@ -25,17 +26,19 @@ const lines: { readonly job: string; readonly line: LogLine }[] = [];
 // A copy, since the pipeline writes files.
 const sources = temporaryFolder('demo');
 cpSync(path.join(ROOT, 'examples'), sources, { recursive: true });
-const interrupted = new AbortController();
-process.once('SIGINT', () => interrupted.abort());
 const run = await runPipelineFile(path.join(ROOT, EXAMPLE), {
   sources,
   variables: { 'Build.BuildId': '42', 'Build.DefinitionName': 'shop', 'Build.RequestedFor': 'Jane Doe' },
   connections: { 'nats-ci': { url: server.url, scheme: 'None' } },
-  signal: interrupted.signal,
+  signal: cancelOnInterrupt(),
   onLine: (line, job) => lines.push({ job, line: { ...line, text: line.text.replace(/^##\[section\]/, '── ') } }),
 });
 printSideBySide();
-printOutputs(run);
+for (const step of run.jobs.flatMap((job) => job.steps)) {
+  if (step.outputs.size === 0) continue;
+  console.log(`\nOutputs of "${step.name}":`);
+  printOutputs(step);
+}
 
 const verdict = run.jobs
   .flatMap((job) => job.steps)
@@ -61,12 +64,4 @@ function printSideBySide(): void {
 
 function wrap(text: string): string[] {
   return text === '' ? [''] : (text.match(new RegExp(`.{1,${COLUMN}}(?:\\s|$)|.{1,${COLUMN}}`, 'gu')) ?? []);
-}
-
-function printOutputs({ jobs }: PipelineRun): void {
-  for (const step of jobs.flatMap((job) => job.steps)) {
-    if (step.outputs.size === 0) continue;
-    console.log(`\nOutputs of "${step.name}":`);
-    for (const [name, value] of step.outputs) console.log(`  ${name.padEnd(15)} ${value}`);
-  }
 }

@@ -19,7 +19,7 @@ import { connect, credsAuthenticator } from 'nats';
 
 /** Below the 30 seconds that a consumer waits for an acknowledgement unless it is told otherwise. */
 const REQUEST_MS = 20_000;
-const FETCH_MS = 5_000;
+const FETCH_MS = 30_000;
 
 const connection = await connect({
   name: 'start-from-event',
@@ -31,11 +31,15 @@ const consumer = await connection.jetstream().consumers.get(setting('STREAM'), s
 const [pipeline, tokenFile] = [setting('PIPELINE_URL'), setting('TOKEN_FILE')];
 const retryMs = Number(setting('RETRY_SECONDS', '30')) * 1_000;
 
-const stop = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
+/** @type {Promise<null>} resolves when the process is asked to end. */
+const stopped = new Promise((resolve) => {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => resolve(null));
+});
+let running = true;
+void stopped.then(() => (running = false));
 log('ready', {});
-while (!stop.signal.aborted) {
-  const message = await consumer.next({ expires: FETCH_MS });
+while (running) {
+  const message = await Promise.race([consumer.next({ expires: FETCH_MS }), stopped]);
   if (message === null) continue;
   const { seq: sequence } = message;
   try {

@@ -6,7 +6,7 @@ export { LocalAgent } from './localAgent.ts';
 export type { LocalAgentOptions, ScriptRequest, StepRun, TaskRequest } from './localAgent.ts';
 export { LineReader, maySetVariable, parseLoggingCommand } from './loggingCommands.ts';
 export type { LoggingCommand } from './loggingCommands.ts';
-export type { OtherTask } from './pipelineChecks.ts';
+export { OtherTasksError } from './pipelineChecks.ts';
 export { runPipelineFile } from './pipelineFile.ts';
 export type { PipelineFileOptions, PipelineRun } from './pipelineFile.ts';
 export type { JobRun } from './pipelineResults.ts';

@@ -37,6 +37,8 @@ export interface LocalAgentOptions {
   /** Cancels the job: the running step too, unless its condition still holds. */
   readonly signal?: AbortSignal;
   readonly waits?: Partial<Waits>;
+  /** The task steps of this name or display name wait for a debugger on this port of 127.0.0.1, 0 being a free one. */
+  readonly inspect?: { readonly step: string; readonly port: number };
 }
 
 interface StepRequest {
@@ -85,6 +87,8 @@ export interface StepRun {
   readonly warnings: readonly string[];
   /** Output variables by their name without the step's. */
   readonly outputs: ReadonlyMap<string, string>;
+  /** The {@link outputs} as a log shows them: secrets masked. */
+  readonly shownOutputs: ReadonlyMap<string, string>;
   readonly secretsAdded: readonly string[];
   /** How often the process was started. */
   readonly attempts: number;
@@ -277,6 +281,7 @@ export class LocalAgent {
       errors: step.errors,
       warnings: step.warnings,
       outputs: step.outputs,
+      shownOutputs: new Map([...step.outputs].map(([key, value]) => [key, this.#masker.mask(value)])),
       secretsAdded: step.secretsAdded,
       durationMs: Date.now() - started,
     };
@@ -373,9 +378,15 @@ export class LocalAgent {
     Object.assign(env, this.#connectionEnvironment(task, inputs), this.#variables.environment(true));
     this.#prependPath(env);
     const target = path.join(folder, handler.target);
+    const { inspect } = this.#options;
+    // As the agent starts Node when tasks are debugged.
+    const debugged =
+      inspect && [request.name, request.displayName].includes(inspect.step)
+        ? [`--inspect-brk=127.0.0.1:${inspect.port}`, '--enable-source-maps']
+        : [];
     return {
       file: handler.node,
-      args: [target],
+      args: [...debugged, target],
       cwd: handler.workingDirectory ?? this.#workingDirectory(),
       env,
       exitProblem: (code) =>

@@ -16,6 +16,16 @@ export interface OtherTask {
   readonly title: string | undefined;
 }
 
+/** Steps that cannot be run were not to be left out. */
+export class OtherTasksError extends Error {
+  constructor(steps: readonly OtherTask[]) {
+    const list = steps.map(
+      ({ job, task, title }) => `  job ${job}: ${task}${title === undefined ? '' : ` "${title}"`}`,
+    );
+    super(`Only an agent of Azure Pipelines can run these steps:\n${list.join('\n')}`);
+  }
+}
+
 /** Where checkout steps take their files from. */
 export interface Sources {
   /** The folder of `self`. It is the `System.DefaultWorkingDirectory` of a job that checks out nothing else. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseCondition } from './conditions.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
-import { checkPipeline, sourcesOf } from './pipelineChecks.ts';
+import { checkPipeline, OtherTasksError, sourcesOf } from './pipelineChecks.ts';
 import type { OtherTask, Sources } from './pipelineChecks.ts';
 import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, worst } from './pipelineResults.ts';
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
@@ -44,12 +44,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const { stages, repositories } = pipeline;
   const extension = extensionFolder(options.extension);
   const others = checkPipeline(pipeline, extension, options.connections ?? {});
-  if (others.length > 0 && !options.skipOtherTasks) {
-    const list = others.map(
-      ({ job, task, title }) => `  job ${job}: ${task}${title === undefined ? '' : ` "${title}"`}`,
-    );
-    throw new Error(`Only an agent of Azure Pipelines can run these steps:\n${list.join('\n')}`);
-  }
+  if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
   const folders = new Map(
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
