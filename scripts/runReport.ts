@@ -11,5 +11,5 @@ export function cancelOnInterrupt(): AbortSignal {
 /** Prints the output variables of a step, secrets masked. */
 export function printOutputs({ shownOutputs }: StepRun): void {
   const width = Math.max(15, ...[...shownOutputs.keys()].map((name) => name.length));
-  for (const [name, value] of shownOutputs) console.log(`  ${name.padEnd(width)} ${safeText(value)}`);
+  for (const [name, value] of shownOutputs) console.log(`  ${name.padEnd(width)} ${safeText(value)}`.trimEnd());
 }

@@ -31,14 +31,12 @@ const consumer = await connection.jetstream().consumers.get(setting('STREAM'), s
 const [pipeline, tokenFile] = [setting('PIPELINE_URL'), setting('TOKEN_FILE')];
 const retryMs = Number(setting('RETRY_SECONDS', '30')) * 1_000;
 
-/** @type {Promise<null>} resolves when the process is asked to end. */
-const stopped = new Promise((resolve) => {
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => resolve(null));
-});
-let running = true;
-void stopped.then(() => (running = false));
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
+/** @type {Promise<null>} */
+const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', () => resolve(null)));
 log('ready', {});
-while (running) {
+while (!stop.signal.aborted) {
   const message = await Promise.race([consumer.next({ expires: FETCH_MS }), stopped]);
   if (message === null) continue;
   const { seq: sequence } = message;

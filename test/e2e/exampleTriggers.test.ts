@@ -30,7 +30,8 @@ class Bridge implements AsyncDisposable {
 
   /** The next thing it logs, without the time. */
   async entry(): Promise<Record<string, unknown>> {
-    const { time: _, ...entry } = JSON.parse((await this.#lines.next()).value) as Record<string, unknown>;
+    const entry = JSON.parse((await this.#lines.next()).value);
+    delete entry.time;
     return entry;
   }
 

@@ -114,19 +114,9 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     );
   });
 
-  for (const [what, args, problem] of [
-    ['no file', [], /One pipeline file is needed\.\nUsage: npm run pipeline/],
-    ['a file that is not there', ['other.yml'], /the pipeline file: there is no file .*other\.yml/],
-    ['an unknown option', ['--fast'], /Unknown option '--fast'/],
-    ['a secret itself', ['azure-pipelines.yml', '--secret', 'natsToken=hunter22'], /--secret natsToken: give the name/],
-    ['a password in a URL', ['azure-pipelines.yml', '--connection', 'n=nats://u:hunter22@h'], /n: put what signs in/],
-    ['no such connection', ['azure-pipelines.yml', '--parameter', 'exit=0'], /service connection nats .* not be found/],
-  ] as const) {
-    it(`says what is wrong: ${what}`, async () => {
-      const { exitCode, stdout, stderr } = await localRun(project(), args);
-      assert.deepEqual([exitCode, stdout], [2, '']);
-      assert.match(stderr, problem);
-      assert.ok(!stderr.includes('hunter22'));
-    });
-  }
+  it('says what is wrong with its arguments', async () => {
+    const { exitCode, stdout, stderr } = await localRun(project(), ['azure-pipelines.yml', '--fast']);
+    assert.deepEqual([exitCode, stdout], [2, '']);
+    assert.match(stderr, /^pipeline: Unknown option '--fast'/);
+  });
 });

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { temporaryFolder } from '../support/localAgent/index.ts';
 import { resultsOf, runPipeline } from '../support/localAgent/throwawayPipeline.ts';
 
-describe('a pipeline file', () => {
+describe('what a pipeline file may hold', () => {
   it('runs a job of a matrix for each of its keys, and a deployment, with the outputs of both', async () => {
     const pipeline = await runPipeline(`
       variables: { tag: v1 }
@@ -185,6 +185,7 @@ describe('a pipeline file', () => {
     ['a rolling deployment', 'jobs: [{ deployment: A, strategy: { rolling: {} } }]', /job A: "rolling"/],
     ['a hook', 'jobs: [{ deployment: A, strategy: { runOnce: { on: {} } } }]', /job A: "on"/],
     ['an unknown function', 'steps: [{ script: a, condition: "xor(true, true)" }]', /condition: xor\(true, true\)/],
+    ['a name of no function', 'steps: [{ script: a, condition: constructor() }]', /condition: constructor/],
     ['half a condition', 'steps: [{ script: a, condition: "and(succeeded(), eq(1" }]', /condition: and/],
     ['a text after a condition', 'steps: [{ script: a, condition: "succeeded() x" }]', /condition: succeeded/],
     [

@@ -42,6 +42,17 @@ function outcomes({ commands }: StepRun): string[] {
   return commands.map(({ area, event, outcome }) => `${area}.${event} ${outcome}`);
 }
 
+it('a task can wait for a debugger', async () => {
+  const cancel = new AbortController();
+  const step = await run(
+    print('never'),
+    { name: 'slow', onLine: ({ text }) => text.startsWith('Debugger listening on ws://127.0.0.1:') && cancel.abort() },
+    { inspect: { step: 'slow', port: 0 }, signal: cancel.signal },
+  );
+  assert.equal(step.result, 'Canceled', step.logText);
+  assert.equal(step.rawStdout, '');
+});
+
 describe('what a task gets from the agent', () => {
   const parts: Partial<TaskDefinition> = {
     inputs: [

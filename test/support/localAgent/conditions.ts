@@ -17,13 +17,21 @@ type Expression = (scope: ConditionScope) => Value;
 /** A condition, ready to be asked. */
 export type Condition = (scope: ConditionScope) => boolean;
 
-const STATUS: Readonly<Record<string, (status: Result) => boolean>> = {
-  always: () => true,
-  canceled: (status) => status === 'Canceled',
-  failed: (status) => status === 'Failed',
-  succeeded: (status) => status === 'Succeeded' || status === 'SucceededWithIssues',
-  succeededorfailed: (status) => ['Succeeded', 'SucceededWithIssues', 'Failed'].includes(status),
-};
+const CONSTANTS: ReadonlyMap<string, Value> = new Map<string, Value>([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]);
+
+const STATUS = new Map<string, (status: Result) => boolean>(
+  Object.entries({
+    always: () => true,
+    canceled: (status) => status === 'Canceled',
+    failed: (status) => status === 'Failed',
+    succeeded: (status) => status === 'Succeeded' || status === 'SucceededWithIssues',
+    succeededorfailed: (status) => ['Succeeded', 'SucceededWithIssues', 'Failed'].includes(status),
+  }),
+);
 
 interface Operation {
   readonly fewest: number;
@@ -38,18 +46,20 @@ const texts =
   ([text, part = '']) =>
     holds(textOf(text).toLowerCase(), textOf(part).toLowerCase());
 
-const OPERATIONS: Readonly<Record<string, Operation>> = {
-  and: { fewest: 2, most: Infinity, apply: (values) => values.every(isTrue) },
-  or: { fewest: 2, most: Infinity, apply: (values) => values.some(isTrue) },
-  not: { fewest: 1, most: 1, apply: ([value]) => !isTrue(value) },
-  eq: { fewest: 2, most: 2, apply: among },
-  ne: { fewest: 2, most: 2, apply: (values) => !among(values) },
-  in: { fewest: 2, most: Infinity, apply: among },
-  notin: { fewest: 2, most: Infinity, apply: (values) => !among(values) },
-  contains: { fewest: 2, most: 2, apply: texts((text, part) => text.includes(part)) },
-  startswith: { fewest: 2, most: 2, apply: texts((text, part) => text.startsWith(part)) },
-  endswith: { fewest: 2, most: 2, apply: texts((text, part) => text.endsWith(part)) },
-};
+const OPERATIONS = new Map<string, Operation>(
+  Object.entries({
+    and: { fewest: 2, most: Infinity, apply: (values) => values.every(isTrue) },
+    or: { fewest: 2, most: Infinity, apply: (values) => values.some(isTrue) },
+    not: { fewest: 1, most: 1, apply: ([value]) => !isTrue(value) },
+    eq: { fewest: 2, most: 2, apply: among },
+    ne: { fewest: 2, most: 2, apply: (values) => !among(values) },
+    in: { fewest: 2, most: Infinity, apply: among },
+    notin: { fewest: 2, most: Infinity, apply: (values) => !among(values) },
+    contains: { fewest: 2, most: 2, apply: texts((text, part) => text.includes(part)) },
+    startswith: { fewest: 2, most: 2, apply: texts((text, part) => text.startsWith(part)) },
+    endswith: { fewest: 2, most: 2, apply: texts((text, part) => text.endsWith(part)) },
+  }),
+);
 
 const TOKEN =
   /\s*(?:(?<text>'(?:[^']|'')*')|(?<number>-?\d+(?:\.\d+)?)|(?<name>[A-Za-z_][\w-]*)|(?<mark>[(),.[\]]))\s*/y;
@@ -74,16 +84,17 @@ export function parseCondition(text: string, roots: readonly string[] = ['variab
       const value = literal();
       return () => value;
     }
-    const word = /^-/.test(tokens[0] ?? '') ? tokens.shift()! : name();
+    const word = tokens[0]?.startsWith('-') ? tokens.shift()! : name();
     if (take('(')) return call(word.toLowerCase());
-    const constant: Value | undefined = { true: true, false: false, null: null }[word.toLowerCase()];
+    const constant = CONSTANTS.get(word.toLowerCase());
     if (constant !== undefined) return () => constant;
     if (/^[-\d]/.test(word)) return () => Number(word);
     if (!roots.includes(word)) return fail();
     const path = [word];
     while (tokens[0] === '.' || tokens[0] === '[') {
-      if (take('.')) path.push(name());
-      else if (take('[')) path.push(literal()) && (take(']') || fail());
+      const isIndex = tokens.shift() === '[';
+      path.push(isIndex ? literal() : name());
+      if (isIndex && !take(']')) fail();
     }
     return (scope) => scope.valueAt(path) ?? null;
   };
@@ -93,14 +104,14 @@ export function parseCondition(text: string, roots: readonly string[] = ['variab
       if (args.length > 0 && !take(',')) fail();
       args.push(expression());
     }
-    const holds = STATUS[called];
+    const holds = STATUS.get(called);
     if (holds) {
       return (scope) =>
         args.length === 0
           ? holds(scope.status)
           : args.every((arg) => holds(scope.resultOf?.(textOf(arg(scope))) ?? 'Skipped'));
     }
-    const operation = OPERATIONS[called];
+    const operation = OPERATIONS.get(called);
     if (!operation || args.length < operation.fewest || args.length > operation.most) return fail();
     return (scope) => operation.apply(args.map((arg) => arg(scope)) as [Value, ...Value[]]);
   };
