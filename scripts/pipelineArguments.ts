@@ -42,7 +42,7 @@ export function readArguments(args: string[], from: string): PipelineArguments {
     options: {
       ...{ connection: texts, 'connection-file': texts, variable: texts, secret: texts, parameter: texts },
       ...{ repository: texts, sources: text, inspect: text },
-      ...{ 'skip-other-tasks': flag, debug: flag },
+      ...{ 'skip-other-tasks': flag, debug: flag, help: flag },
     },
   });
   const existing = (place: string, what: string, kind: 'isFile' | 'isDirectory'): string => {
@@ -51,7 +51,8 @@ export function readArguments(args: string[], from: string): PipelineArguments {
     throw new Error(`${what}: there is no ${kind === 'isFile' ? 'file' : 'folder'} ${absolute}.`);
   };
   const [given] = positionals;
-  if (given === undefined || positionals.length > 1) throw new Error(`One pipeline file is needed.\n${USAGE}`);
+  if (values.help || given === undefined || positionals.length > 1)
+    throw new Error(`One pipeline file is needed.\n${USAGE}`);
   const file = existing(given, 'the pipeline file', 'isFile');
   const repositories = Object.entries(pairs(values.repository, 'repository')).map(
     ([name, folder]) => [name, copyOf(existing(folder, '--repository', 'isDirectory'))] as const,

@@ -75,6 +75,24 @@ describe('what a pipeline file may hold', () => {
     );
   });
 
+  it('lets conditions see the variables of the file and of the run', async () => {
+    const pipeline = await runPipeline(`
+      variables: { environment: test }
+      stages:
+        - stage: A
+          condition: and(succeeded(), eq(variables.environment, 'test'), eq(variables['Build.Reason'], 'Manual'))
+          jobs:
+            - { job: B, condition: "eq(variables['Build.SourceBranch'], 'refs/heads/main')", steps: [{ script: 'true' }] }
+            - { job: C, condition: "ne(variables['Build.SourceBranchName'], 'main')", steps: [{ script: 'true' }] }
+    `);
+    assert.deepEqual(resultsOf(pipeline), ['A.B Succeeded', 'A.C Skipped']);
+  });
+
+  it('is refused when the step to be inspected is not there', async () => {
+    const inspect = { step: 'publish', port: 0 };
+    await assert.rejects(runPipeline('steps: [{ script: a, name: publish }]', { inspect }), /No step of a task/);
+  });
+
   it('looks at all that came before, not only at what a job names', async () => {
     const pipeline = await runPipeline(`
       jobs:

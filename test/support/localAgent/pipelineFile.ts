@@ -9,7 +9,7 @@ import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, 
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
-import { pipelineTime } from './predefinedVariables.ts';
+import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
 import type { LogLine, Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
 import { extensionFolder } from './vsix.ts';
@@ -45,21 +45,28 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const extension = extensionFolder(options.extension);
   const others = checkPipeline(pipeline, extension, options.connections ?? {});
   if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
+  checkInspected(stages, options.inspect?.step);
   const folders = new Map(
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
   others.forEach((step) => options.onSkip?.(step));
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
+  const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '');
   const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
     options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
   const finished = await runGraph(stages, async (stage, stagesBefore): Promise<FinishedStage> => {
+    const { variables: ofStage } = resolve(stage.variables, ({ stage: from = '', job, variable }) =>
+      outputOf(stagesBefore.get(from)?.jobs, job, variable),
+    );
     const stageRuns = parseCondition(stage.condition, ['variables', 'dependencies'])({
       status: statusAfter(stagesBefore),
       resultOf: (name) => stagesBefore.get(name)?.result,
       valueAt: ([root, ...path]) =>
-        root === 'variables' ? variableOf({ ...options.variables }, path) : valueOfStage(stagesBefore, path),
+        root === 'variables'
+          ? variableOf({ ...ofService, ...ofStage, ...options.variables }, path)
+          : valueOfStage(stagesBefore, path),
     });
     if (!stageRuns) return { result: 'Skipped', jobs: new Map() };
 
@@ -74,7 +81,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         status: statusAfter(jobsBefore),
         resultOf: (phaseName) => resultOfPhase(jobsBefore, phaseName),
         valueAt: ([root, ...path]) => {
-          if (root === 'variables') return variableOf(variables, path);
+          if (root === 'variables') return variableOf({ ...ofService, ...variables }, path);
           if (root === 'dependencies') return valueOfJob(jobsBefore, path);
           return valueOfJob(stagesBefore.get(path[0] ?? '')?.jobs, path.slice(1));
         },
@@ -103,6 +110,12 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     result: overall(jobs.map(({ result }) => result)),
     jobs: jobs.map(({ stage, name, result, steps }) => ({ stage, name, result, steps })),
   };
+}
+
+function checkInspected(stages: readonly Stage[], inspected: string | undefined): void {
+  const steps = stages.flatMap(({ jobs }) => jobs.flatMap((job) => job.steps)).filter((step) => 'task' in step);
+  if (inspected === undefined || steps.some((step) => [step.name, step.displayName].includes(inspected))) return;
+  throw new Error(`No step of a task has the name or display name "${inspected}".`);
 }
 
 async function runSteps(

@@ -32,6 +32,8 @@ interface Node {
 }
 
 export interface Stage extends Node {
+  /** Those of the file and the stage. */
+  readonly variables: VariableValues;
   readonly jobs: readonly Job[];
 }
 
@@ -87,7 +89,7 @@ function readStages(root: YamlMap, variables: VariableValues): Stage[] {
     return stages;
   }
   const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' };
-  return [{ ...only, jobs: readJobs(root.jobs ?? [{ job: 'Job', steps: root.steps! }], [], variables) }];
+  return [{ ...only, variables, jobs: readJobs(root.jobs ?? [{ job: 'Job', steps: root.steps! }], [], variables) }];
 }
 
 function readRepositories(resources: Yaml): Map<string, string> {
@@ -113,6 +115,7 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Varia
   return {
     ...readNode(entry, name, where, ['variables', 'dependencies']),
     dependsOn,
+    variables,
     jobs: readJobs(entry.jobs ?? [], dependsOn, variables),
   };
 }
