@@ -113,10 +113,4 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
       /^pipeline: Only an agent .*:\n {2}job Job: AzureKeyVault@2 "Fetch secrets"\n.*--skip-other-tasks/,
     );
   });
-
-  it('says what is wrong with its arguments', async () => {
-    const { exitCode, stdout, stderr } = await localRun(project(), ['azure-pipelines.yml', '--fast']);
-    assert.deepEqual([exitCode, stdout], [2, '']);
-    assert.match(stderr, /^pipeline: Unknown option '--fast'/);
-  });
 });
