@@ -163,6 +163,7 @@ function jobIdentity(stage: Stage, job: Job): Record<string, string> {
     'Agent.JobName': job.displayName,
     'System.JobDisplayName': job.displayName,
     'System.JobName': job.name.slice(job.name.indexOf(' ') + 1),
+    ...(job.timeoutInMinutes > 0 ? { 'System.JobTimeout': String(job.timeoutInMinutes) } : {}),
     'System.PhaseDisplayName': job.displayName,
     'System.PhaseName': job.phase,
     'System.StageDisplayName': stage.displayName,

@@ -86,6 +86,7 @@ export function predefinedVariables(folders: JobFolders, agentVersion: string): 
     'System.JobDisplayName': 'Job',
     'System.JobId': randomUUID(),
     'System.JobName': 'Job',
+    'System.JobTimeout': '60',
     'System.PhaseAttempt': '1',
     'System.PhaseDisplayName': 'Job',
     'System.PhaseName': 'Job',
