@@ -1,0 +1,20 @@
+/** Code keeps what looks like a link in it. */
+const CODE_OR_LINK = /^(`{3,})[^]*?^\1|`+[^`]*`+|(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)/gm;
+
+/**
+ * The listing page of the Marketplace from README.md. Links into the repository lead to its public address; while it has
+ * none, they are plain text. Images stay relative if they are in the package, and addresses and anchors stay as they are.
+ * @param repository the repository's public address, without a slash at the end
+ * @param packed the files of the package
+ */
+export function listingOf(readme: string, repository: string | undefined, packed: readonly string[]): string {
+  return readme.replace(
+    CODE_OR_LINK,
+    (whole: string, _fence: string, image: string | undefined, text = '', target: string | undefined = undefined) => {
+      if (target === undefined || /^(#|[a-z][\w+.-]*:)/i.test(target)) return whole;
+      if (image && packed.includes(target)) return whole;
+      if (repository === undefined) return image ? text : listingOf(text, repository, packed);
+      return `${image}[${listingOf(text, repository, packed)}](${repository}/${image ? 'raw' : 'blob'}/HEAD/${target})`;
+    },
+  );
+}
