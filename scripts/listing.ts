@@ -1,5 +1,5 @@
-/** Code keeps what looks like a link in it. */
-const CODE_OR_LINK = /^(`{3,})[^]*?^\1|`+[^`]*`+|(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)/gm;
+/** Code, a block or a span of it, keeps what looks like a link in it. */
+const CODE_OR_LINK = /(?<!`)(`+)(?!`)[^]*?(?<!`)\1(?!`)|(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)/g;
 
 /**
  * The listing page of the Marketplace from README.md. Links into the repository lead to its public address; while it has
@@ -8,13 +8,10 @@ const CODE_OR_LINK = /^(`{3,})[^]*?^\1|`+[^`]*`+|(!?)\[((?:[^[\]]|\[[^\]]*\])*)\
  * @param packed the files of the package
  */
 export function listingOf(readme: string, repository: string | undefined, packed: readonly string[]): string {
-  return readme.replace(
-    CODE_OR_LINK,
-    (whole: string, _fence: string, image: string | undefined, text = '', target: string | undefined = undefined) => {
-      if (target === undefined || /^(#|[a-z][\w+.-]*:)/i.test(target)) return whole;
-      if (image && packed.includes(target)) return whole;
-      if (repository === undefined) return image ? text : listingOf(text, repository, packed);
-      return `${image}[${listingOf(text, repository, packed)}](${repository}/${image ? 'raw' : 'blob'}/HEAD/${target})`;
-    },
-  );
+  return readme.replace(CODE_OR_LINK, (whole: string, _code: string, image = '', text = '', target?: string) => {
+    if (target === undefined || /^(#|[a-z][\w+.-]*:)/i.test(target)) return whole;
+    if (image && packed.includes(target)) return whole;
+    if (repository === undefined) return image ? text : listingOf(text, repository, packed);
+    return `${image}[${listingOf(text, repository, packed)}](${repository}/${image ? 'raw' : 'blob'}/HEAD/${target})`;
+  });
 }

@@ -1,0 +1,78 @@
+import { unzipSync } from 'fflate';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { ROOT } from '../../scripts/manifest.ts';
+
+const SOURCES = [
+  'scripts',
+  'tasks',
+  'images',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'vss-extension.json',
+];
+/** Compilers and Nodes for the tests, which packaging does not use. */
+const NOT_NEEDED = /^(node-\d+-linux-x64|typescript|prettier|eslint.*|@typescript-eslint)$/;
+
+test('the same source packed in another folder gives the same files, byte by byte', () => {
+  // On the same file system, so that the installed packages can be linked.
+  mkdirSync(path.join(ROOT, '.cache'), { recursive: true });
+  const copy = path.join(mkdtempSync(path.join(ROOT, '.cache', 'another place ')), 'clone');
+  try {
+    mkdirSync(copy);
+    const documents = readdirSync(ROOT).filter((file) => /^LICENSE$|\.md$/.test(file));
+    for (const source of [...SOURCES, ...documents]) {
+      cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
+    }
+    link(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+    const packing = spawnSync(process.execPath, ['--import', 'tsx', path.join(copy, 'scripts', 'package.ts')], {
+      cwd: copy,
+      encoding: 'utf8',
+      env: { ...process.env, TZ: 'Pacific/Chatham', LANG: 'tr_TR.UTF-8' },
+    });
+    assert.equal(packing.status, 0, packing.stderr);
+    const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
+    assert.ok('PublishNatsEvent/index.js' in ours && 'the .cdx.json' in ours, Object.keys(ours).join());
+    assert.deepEqual(theirs, ours);
+  } finally {
+    rmSync(path.dirname(copy), { recursive: true, force: true });
+  }
+});
+
+test('no packed file holds a path of the machine that packed it', () => {
+  for (const [file, bytes] of Object.entries(packed(ROOT))) {
+    for (const place of [ROOT, os.homedir() + path.sep])
+      assert.ok(!Buffer.from(bytes).includes(place), `${file}: ${place}`);
+  }
+});
+
+function packed(root: string): Record<string, Uint8Array> {
+  const dist = path.join(root, 'dist');
+  const find = (ending: string): Buffer => {
+    const file = readdirSync(dist).find((name) => name.endsWith(ending));
+    return readFileSync(path.join(dist, file ?? `no *${ending}: run npm run package`));
+  };
+  return { ...unzipSync(find('.vsix')), 'the .cdx.json': find('.cdx.json') };
+}
+
+function digestsIn(root: string): Record<string, string> {
+  const entries = Object.entries(packed(root)).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(entries.map(([file, bytes]) => [file, createHash('sha256').update(bytes).digest('hex')]));
+}
+
+/** Copies a folder by hard links: its files are at other paths then, as those of another clone would be. */
+function link(from: string, to: string): void {
+  mkdirSync(to);
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    if (NOT_NEEDED.test(entry.name)) continue;
+    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
+    if (entry.isDirectory()) link(source, target);
+    else if (entry.isFile()) linkSync(source, target);
+  }
+}
