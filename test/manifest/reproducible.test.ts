@@ -7,6 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { ROOT } from '../../scripts/manifest.ts';
+import { vsixDigests } from '../../scripts/vsixDigests.ts';
 
 const SOURCES = [
   'scripts',
@@ -46,24 +47,21 @@ test('the same source packed in another folder gives the same files, byte by byt
 });
 
 test('no packed file holds a path of the machine that packed it', () => {
-  for (const [file, bytes] of Object.entries(packed(ROOT))) {
+  for (const [file, bytes] of Object.entries(unzipSync(readFileSync(packageIn(ROOT, '.vsix'))))) {
     for (const place of [ROOT, os.homedir() + path.sep])
       assert.ok(!Buffer.from(bytes).includes(place), `${file}: ${place}`);
   }
 });
 
-function packed(root: string): Record<string, Uint8Array> {
+function packageIn(root: string, ending: string): string {
   const dist = path.join(root, 'dist');
-  const find = (ending: string): Buffer => {
-    const file = readdirSync(dist).find((name) => name.endsWith(ending));
-    return readFileSync(path.join(dist, file ?? `no *${ending}: run npm run package`));
-  };
-  return { ...unzipSync(find('.vsix')), 'the .cdx.json': find('.cdx.json') };
+  const file = readdirSync(dist).find((name) => name.endsWith(ending));
+  return path.join(dist, file ?? `no *${ending}: run npm run package`);
 }
 
 function digestsIn(root: string): Record<string, string> {
-  const entries = Object.entries(packed(root)).sort(([one], [other]) => (one < other ? -1 : 1));
-  return Object.fromEntries(entries.map(([file, bytes]) => [file, createHash('sha256').update(bytes).digest('hex')]));
+  const bill = createHash('sha256').update(readFileSync(packageIn(root, '.cdx.json')));
+  return { ...vsixDigests(packageIn(root, '.vsix')), 'the .cdx.json': bill.digest('hex') };
 }
 
 /** Copies a folder by hard links: its files are at other paths then, as those of another clone would be. */
