@@ -8,10 +8,11 @@ const CODE_OR_LINK = /(?<!`)(`+)(?!`)[^]*?(?<!`)\1(?!`)|(!?)\[((?:[^[\]]|\[[^\]]
  * @param packed the files of the package
  */
 export function listingOf(readme: string, repository: string | undefined, packed: readonly string[]): string {
-  return readme.replace(CODE_OR_LINK, (whole: string, _code: string, image = '', text = '', target?: string) => {
-    if (target === undefined || /^(#|[a-z][\w+.-]*:)/i.test(target)) return whole;
-    if (image && packed.includes(target)) return whole;
-    if (repository === undefined) return image ? text : listingOf(text, repository, packed);
-    return `${image}[${listingOf(text, repository, packed)}](${repository}/${image ? 'raw' : 'blob'}/HEAD/${target})`;
+  return readme.replace(CODE_OR_LINK, (whole, _code, image?: string, text?: string, target?: string) => {
+    if (image === undefined || text === undefined || target === undefined) return whole;
+    if (/^(#|[a-z][\w+.-]*:)/i.test(target) || (image && packed.includes(target))) return whole;
+    const inner = listingOf(text, repository, packed);
+    if (repository === undefined) return inner;
+    return `${image}[${inner}](${repository}/${image ? 'raw' : 'blob'}/HEAD/${target})`;
   });
 }

@@ -63,7 +63,7 @@ function componentOf({ name, version, licence, integrity }: ThirdPartyPackage): 
 /** A UUID of version 8 (RFC 9562) from the SHA-256 of a text. */
 function uuidOf(text: string): string {
   const bytes = createHash('sha256').update(text).digest();
-  bytes[6] = 0x80 | (bytes[6]! & 0x0f);
-  bytes[8] = 0x80 | (bytes[8]! & 0x3f);
+  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
+  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
   return bytes.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
 }

@@ -42,7 +42,8 @@ for (let attempt = 1; ; attempt++) {
 async function runPipeline(): Promise<{ id: number; result: string }> {
   const body = { resources: { repositories: { self: { refName: variable('BUILD_SOURCEBRANCH') } } } };
   const { id } = await call<{ id: number }>(`pipelines/${variable('TRY_PIPELINE_ID')}/runs`, body);
-  for (const deadline = Date.now() + RUN_MS; Date.now() < deadline; await delay(PAUSE_MS / 6)) {
+  for (const deadline = Date.now() + RUN_MS; Date.now() < deadline;) {
+    await delay(PAUSE_MS / 6);
     const { status, result } = await call<{ status: string; result?: string }>(`build/builds/${id}`);
     if (status === 'completed') return { id, result: result ?? 'unknown' };
   }
