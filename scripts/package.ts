@@ -52,15 +52,15 @@ const { values } = parseArgs({
 const channel: Channel = values.dev ? 'dev' : 'prod';
 const project = readJson('package.json') as PackageManifest;
 
+removePackages();
 const auditing = auditShipped();
 const bundledFolders = await bundleTasks();
-const extension = stage([...new Set([...bundledFolders.values()].flat())].sort());
+const id = stage([...new Set([...bundledFolders.values()].flat())].sort());
 const audit = await auditing;
 if (values.release !== undefined) refuseUnfinished(values.release);
-removePackages();
-const vsix = createVsix(`${project.publisher}.${extension}-${project.version}.vsix`);
+const vsix = createVsix(`${project.publisher}.${id}-${project.version}.vsix`);
 checkVsix(vsix);
-writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id: extension }, contentsOf(bundledFolders)));
+writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id }, contentsOf(bundledFolders)));
 console.log(describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.'));
 
 /** Fills dist/stage with what the extension is made of; returns the extension's id. */
@@ -96,8 +96,9 @@ function contentsOf(folders: BundledFolders): Map<TaskName, BundleContents> {
   );
 }
 
-/** A refused package must not leave an older one in its place. */
+/** Also where packing fails: an older package must not stand for a newer one. */
 function removePackages(): void {
+  mkdirSync(DIST, { recursive: true });
   for (const file of readdirSync(DIST)) if (/\.(vsix|cdx\.json)$/.test(file)) rmSync(path.join(DIST, file));
 }
 

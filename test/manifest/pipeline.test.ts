@@ -153,7 +153,10 @@ test('the installed tasks are tried by the ids of the dev channel, in a pipeline
     for (const input of Object.keys(inputs)) assert.ok(known.includes(input), `${name}: ${input}`);
   }
   const { payload = '', schemaFile = '' } = trying.steps.find(({ task }) => task === tried[0])?.inputs ?? {};
-  assert.ok(new Ajv2020().validate(readJson(schemaFile) as object, JSON.parse(payload)), 'the event keeps its contract');
+  assert.ok(
+    new Ajv2020().validate(readJson(schemaFile) as object, JSON.parse(payload)),
+    'the event keeps its contract',
+  );
 });
 
 function stepsOf(job: Job): readonly Step[] {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { ROOT } from '../../scripts/manifest.ts';
 import { vsixDigests } from '../../scripts/vsixDigests.ts';
 
@@ -21,29 +21,36 @@ const SOURCES = [
 /** Compilers and Nodes for the tests, which packaging does not use. */
 const NOT_NEEDED = /^(node-\d+-linux-x64|typescript|prettier|eslint.*|@typescript-eslint)$/;
 
-test('the same source packed in another folder gives the same files, byte by byte', () => {
-  // On the same file system, so that the installed packages can be linked.
-  mkdirSync(path.join(ROOT, '.cache'), { recursive: true });
-  const copy = path.join(mkdtempSync(path.join(ROOT, '.cache', 'another place ')), 'clone');
-  try {
-    mkdirSync(copy);
-    const documents = readdirSync(ROOT).filter((file) => /^LICENSE$|\.md$/.test(file));
-    for (const source of [...SOURCES, ...documents]) {
-      cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
-    }
-    link(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
-    const packing = spawnSync(process.execPath, ['--import', 'tsx', path.join(copy, 'scripts', 'package.ts')], {
-      cwd: copy,
-      encoding: 'utf8',
-      env: { ...process.env, TZ: 'Pacific/Chatham', LANG: 'tr_TR.UTF-8' },
-    });
-    assert.equal(packing.status, 0, packing.stderr);
-    const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
-    assert.ok('PublishNatsEvent/index.js' in ours && 'the .cdx.json' in ours, Object.keys(ours).join());
-    assert.deepEqual(theirs, ours);
-  } finally {
-    rmSync(path.dirname(copy), { recursive: true, force: true });
+// On the same file system, so that the installed packages can be linked.
+mkdirSync(path.join(ROOT, '.cache'), { recursive: true });
+const folder = mkdtempSync(path.join(ROOT, '.cache', 'another place '));
+const copy = path.join(folder, 'clone');
+before(() => {
+  mkdirSync(copy);
+  const documents = readdirSync(ROOT).filter((file) => /^LICENSE$|\.md$/.test(file));
+  for (const source of [...SOURCES, ...documents]) {
+    cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
   }
+  link(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the same source packed in another folder gives the same files, byte by byte', () => {
+  const { status, stderr } = packCopy();
+  assert.equal(status, 0, stderr);
+  const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
+  assert.ok('PublishNatsEvent/index.js' in ours && 'the .cdx.json' in ours, Object.keys(ours).join());
+  assert.deepEqual(theirs, ours);
+});
+
+test('what is no release yet is not packed as one, and the package before it is gone', () => {
+  const { status, stderr } = packCopy('--release', 'v0.0.9');
+  assert.equal(status, 1);
+  assert.match(stderr, /This is no release yet:\n- the tag is v0\.0\.9, but package\.json has the version/);
+  assert.deepEqual(
+    readdirSync(path.join(copy, 'dist')).filter((file) => /\.(vsix|cdx\.json)$/.test(file)),
+    [],
+  );
 });
 
 test('no packed file holds a path of the machine that packed it', () => {
@@ -52,6 +59,14 @@ test('no packed file holds a path of the machine that packed it', () => {
       assert.ok(!Buffer.from(bytes).includes(place), `${file}: ${place}`);
   }
 });
+
+function packCopy(...options: readonly string[]) {
+  return spawnSync(process.execPath, ['--import', 'tsx', path.join(copy, 'scripts', 'package.ts'), ...options], {
+    cwd: copy,
+    encoding: 'utf8',
+    env: { ...process.env, TZ: 'Pacific/Chatham', LANG: 'tr_TR.UTF-8' },
+  });
+}
 
 function packageIn(root: string, ending: string): string {
   const dist = path.join(root, 'dist');
