@@ -154,7 +154,7 @@ test('the installed tasks are tried by the ids of the dev channel, in a pipeline
   }
   const { payload = '', schemaFile = '' } = trying.steps.find(({ task }) => task === tried[0])?.inputs ?? {};
   assert.ok(
-    new Ajv2020().validate(readJson(schemaFile) as object, JSON.parse(payload)),
+    new Ajv2020({ validateFormats: false }).validate(readJson(schemaFile) as object, JSON.parse(payload)),
     'the event keeps its contract',
   );
 });
