@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Draft } from '../tasks/shared/schemaDrafts.ts';
-import { ROOT, TASK_NAMES } from './manifest.ts';
+import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
 import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
@@ -35,6 +35,9 @@ const UNUSED = [
   /fast-uri\/.*\.js$/,
 ];
 
+/** The task library asks it only whether Node is older than 4.2. */
+const SEMVER = /[\\/]semver[\\/]semver\.js$/;
+
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup(bundle) {
@@ -43,15 +46,16 @@ const withoutUnused: Plugin = {
       importer.includes('azure-pipelines-task-lib') ? { path: 'child_process', namespace: 'unused' } : undefined,
     );
     bundle.onLoad({ filter: /./, namespace: 'unused' }, () => ({ contents: '' }));
-    // The task library asks it only whether Node is older than 4.2.
-    bundle.onLoad({ filter: /[\\/]semver[\\/]semver\.js$/ }, () => ({ contents: 'exports.lt = () => false;' }));
+    bundle.onLoad({ filter: SEMVER }, () => ({ contents: 'exports.lt = () => false;' }));
     bundle.onLoad({ filter: /node_modules.*\.js(on)?$/ }, ({ path: file }) =>
-      UNUSED.some((pattern) => pattern.test(file.split(path.sep).join('/')))
-        ? { contents: '', loader: 'js' }
-        : undefined,
+      isUnused(file) ? { contents: '', loader: 'js' } : undefined,
     );
   },
 };
+
+function isUnused(file: string): boolean {
+  return UNUSED.some((pattern) => pattern.test(file.split(path.sep).join('/')));
+}
 
 /** The meta-schemas of JSON Schema as the code that Ajv compiles them to, each loaded by the steps that use its draft. */
 const compiledMetaSchemas: Plugin = {
@@ -78,7 +82,7 @@ const BUNDLE: BuildOptions = {
   // One file; what is imported by import() is in it, and runs only in the steps that need it.
   format: 'cjs',
   minify: true,
-  legalComments: 'none', // scripts/package.ts puts the licences into LICENSE.txt
+  legalComments: 'none', // the licences are in ThirdPartyNotices.txt, see scripts/thirdParty.ts
   // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
   define: { 'globalThis.ReadableStream': 'true', 'globalThis.crypto': 'randomness' },
   inject: ['scripts/randomness.ts'],
@@ -105,31 +109,35 @@ export async function bundleModule(module: string, folder: string, options?: Bui
   return metafile;
 }
 
+/** The folders (relative to the root, sorted) of the npm packages whose code is in each task's bundle. */
+export type BundledFolders = ReadonlyMap<TaskName, readonly string[]>;
+
 /**
- * Bundles the tasks. Returns the folders (relative to the root) of the npm packages whose code is in the bundles.
+ * Bundles the tasks.
  * @throws when a bundle holds two copies of one package
  */
-export async function bundleTasks(): Promise<string[]> {
+export async function bundleTasks(): Promise<BundledFolders> {
   await rm(BUILD_FOLDER, { recursive: true, force: true });
-  const packages = new Set<string>();
+  const folders = new Map<TaskName, readonly string[]>();
   for (const task of TASK_NAMES) {
     const folder = path.join(BUILD_FOLDER, task);
     const metafile = await bundleModule(`tasks/${task}/index.ts`, folder);
     const bundled = packageFolders(metafile);
     refuseSecondCopies(task, bundled);
-    for (const bundledPackage of bundled) packages.add(bundledPackage);
+    folders.set(task, bundled);
     await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
   }
-  return [...packages].sort();
+  return folders;
 }
 
-/** The package folders whose code is in the bundle's output: files that were read but shaken out do not count. */
+/** The packages that have code in the bundle: neither what was read but shaken out nor what the plugins empty or replace. */
 function packageFolders(metafile: Metafile): string[] {
   const inputs = Object.values(metafile.outputs).flatMap((output) =>
     Object.entries(output.inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
   );
-  const folders = inputs.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
-  return [...new Set(folders.filter((folder) => folder !== undefined))];
+  const theirs = inputs.filter((file) => !isUnused(file) && !SEMVER.test(file));
+  const folders = theirs.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))].sort();
 }
 
 /** Two copies of a package are two sets of its state: two copies of task-lib would split its secret vault. */

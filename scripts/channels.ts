@@ -49,7 +49,12 @@ export function stampTask(source: TaskManifest, project: PackageManifest, channe
   return task;
 }
 
-/** vss-extension.json as it is shipped: version, publisher, the channel's ids, and the link to the documentation if package.json has one. */
+/** The public repository as a web page, without a slash at the end; undefined while there is none. */
+export function repositoryPage({ repository }: PackageManifest): string | undefined {
+  return repository?.url.replace(/^git\+/, '').replace(/(\.git)?\/*$/, '');
+}
+
+/** vss-extension.json as it is shipped: version, publisher, the channel's ids, and the links that package.json has. */
 export function stampExtension(
   source: ExtensionManifest,
   project: PackageManifest,
@@ -58,7 +63,10 @@ export function stampExtension(
   const extension = structuredClone(source);
   extension.version = project.version;
   extension.publisher = project.publisher;
-  if (project.homepage) extension.links = { learn: { uri: project.homepage } };
+  const links = linksOf(project);
+  if (Object.keys(links).length > 0) extension.links = links;
+  const repository = repositoryPage(project);
+  if (repository !== undefined) extension.repository = { type: 'git', uri: repository };
   if (channel === 'prod') return extension;
   extension.id += DEV.extensionSuffix;
   extension.name += DEV.nameSuffix;
@@ -67,4 +75,11 @@ export function stampExtension(
   connection.name = DEV.connectionType;
   connection.displayName += DEV.nameSuffix;
   return extension;
+}
+
+function linksOf({ homepage, bugs, privacyPolicy }: PackageManifest): Record<string, { uri: string }> {
+  const addresses = { learn: homepage, support: bugs?.url, issues: bugs?.url, privacypolicy: privacyPolicy };
+  return Object.fromEntries(
+    Object.entries(addresses).flatMap(([link, uri]) => (uri === undefined ? [] : [[link, { uri }]])),
+  );
 }

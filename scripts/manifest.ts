@@ -73,15 +73,24 @@ export interface ExtensionManifest {
   icons: { default: string };
   content: Record<string, { path: string }>;
   links?: Record<string, { uri: string }>;
+  repository?: { type: string; uri: string };
   files: { path: string; addressable?: boolean }[];
   contributions: { id: string; type: string; targets: string[]; properties: { name: string } }[];
 }
 
-/** What the scripts read of package.json. */
+/** What the scripts read of package.json. An address that does not exist yet is absent, and nothing refers to it. */
 export interface PackageManifest {
   version: string;
+  license: string;
   publisher: string;
+  /** The documentation. */
   homepage?: string;
+  /** The public repository, as npm writes it: `git+https://github.com/owner/name.git`. */
+  repository?: { type: string; url: string };
+  /** Where problems are reported; security problems too, see SECURITY.md. */
+  bugs?: { url?: string; email?: string };
+  /** A page on what is done with personal data. */
+  privacyPolicy?: string;
 }
 
 /** Reads a JSON file of the repository; `file` is relative to the root. */

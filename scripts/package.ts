@@ -1,6 +1,8 @@
 /**
- * Writes the extension as the only dist/*.vsix.
- * Usage: npm run package [-- --dev]    (--dev: the private channel that can be installed beside the public one)
+ * Writes the extension as the only dist/*.vsix, and its bill of materials as the only dist/*.cdx.json.
+ * Usage: npm run package [-- --dev] [--release v1.2.3]
+ *   (--dev: the private channel that can be installed beside the public one; --release: for publishing under this tag,
+ *   which is refused without an entry in CHANGELOG.md, a publisher, and an answer of npm audit that all is well)
  */
 import { unzipSync } from 'fflate';
 import { spawnSync } from 'node:child_process';
@@ -16,9 +18,22 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { BUILD_FOLDER, bundleTasks } from './build.ts';
-import { stampExtension, stampTask, type Channel } from './channels.ts';
-import { readExtension, readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from './manifest.ts';
+import { auditShipped, describeAudit } from './audit.ts';
+import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build.ts';
+import { repositoryPage, stampExtension, stampTask, type Channel } from './channels.ts';
+import { listingOf } from './listing.ts';
+import {
+  readExtension,
+  readJson,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type PackageManifest,
+  type TaskName,
+} from './manifest.ts';
+import { releaseProblems } from './release.ts';
+import { sbomOf, type BundleContents } from './sbom.ts';
+import { readThirdParty, thirdPartyNotices } from './thirdParty.ts';
 
 const DIST = path.join(ROOT, 'dist');
 const STAGE = path.join(DIST, 'stage');
@@ -27,31 +42,64 @@ const CODE_LIMIT = 600 * 1024;
 /** Everything a .vsix holds; the first three are the format's own. */
 const PACKAGED_FILES = [
   ...['[Content_Types].xml', 'extension.vsixmanifest', 'extension.vsomanifest'],
-  ...['LICENSE.txt', 'overview.md', 'images/connection-icon.png', 'images/extension-icon.png'],
+  ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', 'images/connection-icon.png', 'images/extension-icon.png'],
   ...TASK_NAMES.flatMap((task) => ['icon.png', 'index.js', 'task.json'].map((file) => `${task}/${file}`)),
 ];
 
-const { values } = parseArgs({ options: { dev: { type: 'boolean', default: false } } });
+const { values } = parseArgs({
+  options: { dev: { type: 'boolean', default: false }, release: { type: 'string' } },
+});
 const channel: Channel = values.dev ? 'dev' : 'prod';
+const project = readJson('package.json') as PackageManifest;
 
-const vsix = createVsix(stage(await bundleTasks()));
+removePackages();
+const auditing = auditShipped();
+const bundledFolders = await bundleTasks();
+const id = stage([...new Set([...bundledFolders.values()].flat())].sort());
+const audit = await auditing;
+if (values.release !== undefined) refuseUnfinished(values.release);
+const vsix = createVsix(`${project.publisher}.${id}-${project.version}.vsix`);
 checkVsix(vsix);
+writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id }, contentsOf(bundledFolders)));
+console.log(describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.'));
 
-/** Fills dist/stage with what the extension is made of; returns the .vsix file's name. */
+/** Fills dist/stage with what the extension is made of; returns the extension's id. */
 function stage(bundledPackages: string[]): string {
   rmSync(STAGE, { recursive: true, force: true });
-  const project = readJson('package.json') as PackageManifest;
   for (const task of TASK_NAMES) {
     writeJson(`${task}/task.json`, stampTask(readTask(task), project, channel));
     copy(`tasks/${task}/icon.png`, `${task}/icon.png`);
     copy(codeOf(task), `${task}/index.js`);
   }
   for (const icon of ['extension-icon.png', 'connection-icon.png']) copy(`images/${icon}`, `images/${icon}`);
-  copy('README.md', 'overview.md');
-  writeFileSync(path.join(STAGE, 'LICENSE.txt'), licences(bundledPackages));
+  const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  write('overview.md', listingOf(readme, repositoryPage(project), PACKAGED_FILES));
+  copy('LICENSE', 'LICENSE.txt');
+  write('ThirdPartyNotices.txt', thirdPartyNotices(readThirdParty(bundledPackages)));
   const extension = stampExtension(readExtension(), project, channel);
   writeJson('vss-extension.json', extension);
-  return `${project.publisher}.${extension.id}-${extension.version}.vsix`;
+  return extension.id;
+}
+
+function refuseUnfinished(tag: string): void {
+  const changelog = readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8');
+  const problems = releaseProblems(project, tag, changelog, audit);
+  if (problems.length > 0) throw new Error(`This is no release yet:\n- ${problems.join('\n- ')}`);
+}
+
+function contentsOf(folders: BundledFolders): Map<TaskName, BundleContents> {
+  return new Map(
+    [...folders].map(([task, packages]) => [
+      task,
+      { code: readFileSync(path.join(STAGE, task, 'index.js')), packages: readThirdParty(packages) },
+    ]),
+  );
+}
+
+/** Also where packing fails: an older package must not stand for a newer one. */
+function removePackages(): void {
+  mkdirSync(DIST, { recursive: true });
+  for (const file of readdirSync(DIST)) if (/\.(vsix|cdx\.json)$/.test(file)) rmSync(path.join(DIST, file));
 }
 
 /** The bundle of a task, relative to the root. Throws when it is too large. */
@@ -62,23 +110,8 @@ function codeOf(task: string): string {
   return file;
 }
 
-/** Our licence, then those of the packages whose code is in the bundles. */
-function licences(bundledPackages: string[]): string {
-  const theirs = bundledPackages.map((folder) => {
-    const { name, version, license } = readJson(`${folder}/package.json`) as Record<string, string>;
-    const files = readdirSync(path.join(ROOT, folder)).filter((file) => /^(licen[cs]e|notice)/i.test(file));
-    const texts = files.map((file) => readFileSync(path.join(ROOT, folder, file), 'utf8').trim());
-    return `${name} ${version} (${license})\n\n${texts.join('\n\n')}`.trim();
-  });
-  const ours = readFileSync(path.join(ROOT, 'LICENSE'), 'utf8').trim();
-  const heading =
-    'The tasks contain code of the following packages.\nThe source code of each is published on npm under its name and version.';
-  return [ours, heading, ...theirs].join(`\n\n${'-'.repeat(80)}\n\n`) + '\n';
-}
-
 /** Has tfx pack dist/stage. It reports a faulty task.json as a mere warning, so a warning is a failure here. */
 function createVsix(name: string): string {
-  for (const file of readdirSync(DIST)) if (file.endsWith('.vsix')) rmSync(path.join(DIST, file));
   const vsix = path.join(DIST, name);
   const tfx = spawnSync(
     process.execPath,
@@ -120,7 +153,11 @@ function copy(from: string, to: string): void {
 }
 
 function writeJson(to: string, content: unknown): void {
+  write(to, JSON.stringify(content, null, 2) + '\n');
+}
+
+function write(to: string, text: string): void {
   const target = path.join(STAGE, to);
   mkdirSync(path.dirname(target), { recursive: true });
-  writeFileSync(target, JSON.stringify(content, null, 2) + '\n');
+  writeFileSync(target, text);
 }

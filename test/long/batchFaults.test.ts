@@ -1,12 +1,17 @@
 import { test } from 'node:test';
 import { printKills, type Kill } from '../support/batchKill.ts';
+import { noteCases } from '../support/familyCases.ts';
+import { faultSeeds, Random } from '../support/faultSchedule.ts';
 import { natsServerBinary } from '../support/natsServer.ts';
 
 const RUNS = 20;
 const VERSIONS = ['2.9', '2.10', '2.15'] as const;
+/** Run the same kills again with FAULT_SEED=<seed>. */
+const [SEED = 0] = faultSeeds(1);
 
 for (const of of ['single server', 'leader'] as const) {
-  test(`${RUNS} batches of 50,000 lines, each with the ${of} killed at another point`, async () => {
+  test(`${RUNS} batches of 50,000 lines, each with the ${of} killed at another point, FAULT_SEED=${SEED}`, async () => {
+    const random = new Random(SEED);
     const kills = Array.from({ length: RUNS }, (_, run): Kill => {
       const version = VERSIONS[run % VERSIONS.length]!;
       return {
@@ -14,9 +19,11 @@ for (const of of ['single server', 'leader'] as const) {
         version,
         binary: natsServerBinary(version),
         at: (run + 0.5) / RUNS,
-        downMs: Math.round(Math.random() * 4_000),
+        downMs: random.upTo(4_000),
       };
     });
-    await printKills(kills);
+    const failures = await printKills(kills);
+    noteCases({ family: 'killed batches', cases: RUNS, failures: failures.length, seed: SEED, form: 'long' });
+    if (failures.length > 0) throw new AggregateError(failures, failures.join('\n'));
   });
 }

@@ -1,5 +1,6 @@
-import { describe, test } from 'node:test';
-import { faultSeeds, planSchedule, runSchedule } from '../support/faultSchedule.ts';
+import { describe, test, type TestContext } from 'node:test';
+import { noteCases } from '../support/familyCases.ts';
+import { faultSeeds, planSchedule, runSchedule, type FaultyServers } from '../support/faultSchedule.ts';
 import { natsServerBinary, startNatsCluster, startNatsServer } from '../support/natsServer.ts';
 
 // A failing schedule names its seed: run it again with FAULT_SEED=<seed>.
@@ -7,17 +8,27 @@ describe('100 random schedules of events and faults end as the stream says they 
   for (const line of ['2.9', '2.10', '2.15'] as const) {
     test(`one nats-server ${line}`, async (t) => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
-      const faulty = { servers: [server], leaderOf: () => Promise.resolve(server) };
-      for (const seed of faultSeeds(20))
-        await t.test(`FAULT_SEED=${seed}`, () => runSchedule(planSchedule(seed, 1), faulty));
+      await runSchedules(t, { servers: [server], leaderOf: () => Promise.resolve(server) });
     });
   }
 
   for (const line of ['2.9', '2.15'] as const) {
     test(`a cluster of three nats-server ${line}`, async (t) => {
       await using cluster = await startNatsCluster({ binary: natsServerBinary(line) });
-      for (const seed of faultSeeds(20))
-        await t.test(`FAULT_SEED=${seed}`, () => runSchedule(planSchedule(seed, 3), cluster));
+      await runSchedules(t, cluster);
     });
   }
 });
+
+async function runSchedules(t: TestContext, faulty: FaultyServers): Promise<void> {
+  const seeds = faultSeeds(20);
+  let failures = seeds.length;
+  for (const seed of seeds) {
+    await t.test(`FAULT_SEED=${seed}`, async () => {
+      await runSchedule(planSchedule(seed, faulty.servers.length), faulty);
+      failures--;
+    });
+  }
+  const seed = `${seeds[0]} to ${seeds.at(-1)}`;
+  noteCases({ family: 'fault schedules', cases: seeds.length, failures, seed, form: 'long' });
+}

@@ -166,15 +166,29 @@ test("the version of package.json is the extension's, and a higher one is a high
   for (const wrong of ['1.0', '1.100.0', '1.0.0-rc.1', '']) assert.throws(() => taskVersion(wrong), /x\.y\.z/, wrong);
 });
 
-test('links to the documentation come from the homepage of package.json, and there are none without it', () => {
-  const [withIt, without] = [
-    { ...project, homepage: 'https://docs.example/nats' },
-    { version: '0.1.0', publisher: 'x' },
-  ];
+test('links come from the addresses in package.json, and there are none without them', () => {
+  const bare: PackageManifest = { version: '0.1.0', license: 'MIT', publisher: 'x' };
+  const homepage = 'https://docs.example/nats';
   for (const task of TASK_NAMES) {
-    assert.equal(stampTask(readTask(task), withIt, 'prod').helpMarkDown, '[Documentation](https://docs.example/nats)');
-    assert.equal(stampTask(readTask(task), without, 'prod').helpMarkDown, undefined);
+    assert.equal(stampTask(readTask(task), { ...bare, homepage }, 'prod').helpMarkDown, `[Documentation](${homepage})`);
+    assert.equal(stampTask(readTask(task), bare, 'prod').helpMarkDown, undefined);
   }
-  assert.deepEqual(stampExtension(extension, withIt, 'prod').links, { learn: { uri: 'https://docs.example/nats' } });
-  assert.equal(stampExtension(extension, without, 'prod').links, undefined);
+  const without = stampExtension(extension, bare, 'prod');
+  assert.deepEqual([without.links, without.repository], [undefined, undefined]);
+
+  const issues = 'https://github.com/owner/name/issues';
+  const privacyPolicy = 'https://docs.example/privacy';
+  const repository = { type: 'git', url: 'git+https://github.com/owner/name.git' };
+  const all = stampExtension(
+    extension,
+    { ...bare, homepage, repository, bugs: { url: issues }, privacyPolicy },
+    'prod',
+  );
+  assert.deepEqual(all.links, {
+    learn: { uri: homepage },
+    support: { uri: issues },
+    issues: { uri: issues },
+    privacypolicy: { uri: privacyPolicy },
+  });
+  assert.deepEqual(all.repository, { type: 'git', uri: 'https://github.com/owner/name' });
 });

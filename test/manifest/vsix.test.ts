@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
-import { stampTask } from '../../scripts/channels.ts';
+import { repositoryPage, stampTask } from '../../scripts/channels.ts';
+import { listingOf } from '../../scripts/listing.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
 
 const DIST = path.join(ROOT, 'dist');
@@ -18,13 +19,14 @@ test('packaging leaves exactly one .vsix, of the prod channel, below 400 KB', ()
   assert.ok(bytes.length < 400 * 1024, `${bytes.length} bytes`);
 });
 
-test('the .vsix holds two self-contained tasks, the icons, the listing page and the licence, and nothing else', () => {
+test('the .vsix holds two self-contained tasks, the icons, the listing page, the licence and the notices, and nothing else', () => {
   const files = Object.keys(contents).filter((entry) => !entry.endsWith('/'));
   assert.deepEqual(files.sort(), [
     'LICENSE.txt',
     'PublishNatsEvent/icon.png',
     'PublishNatsEvent/index.js',
     'PublishNatsEvent/task.json',
+    'ThirdPartyNotices.txt',
     'WaitForNatsEvent/icon.png',
     'WaitForNatsEvent/index.js',
     'WaitForNatsEvent/task.json',
@@ -43,12 +45,24 @@ test('the packed task.json files are the stamped ones', () => {
   }
 });
 
-test('the listing page is the README, and the licence comes with those of the bundled packages', () => {
-  assert.equal(text('overview.md'), readFileSync(path.join(ROOT, 'README.md'), 'utf8'));
-  const licence = text('LICENSE.txt');
-  assert.ok(licence.startsWith(readFileSync(path.join(ROOT, 'LICENSE'), 'utf8').trim()));
+test('the listing page is the README with the links that package.json has, and none that leads nowhere', () => {
+  const overview = text('overview.md');
+  const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  assert.equal(overview, listingOf(readme, repositoryPage(project), Object.keys(contents)));
+  for (const [, target = ''] of overview.matchAll(/\]\(([^()\s]+)\)/g)) {
+    assert.ok(/^(https:|#)/.test(target) || target in contents, target);
+  }
+});
+
+test('the licence is ours, and the notices have those of the bundled packages', () => {
+  assert.equal(text('LICENSE.txt'), readFileSync(path.join(ROOT, 'LICENSE'), 'utf8'));
+  const notices = text('ThirdPartyNotices.txt');
   const { dependencies } = readJson('package.json') as { dependencies: Record<string, string> };
-  for (const [name, version] of Object.entries(dependencies)) assert.ok(licence.includes(`${name} ${version} (`), name);
+  for (const [name, version] of Object.entries(dependencies)) {
+    const licence = readdirSync(path.join(ROOT, 'node_modules', name)).find((file) => /^licen[cs]e/i.test(file));
+    const itsText = readFileSync(path.join(ROOT, 'node_modules', name, licence ?? ''), 'utf8').trim();
+    assert.ok(notices.includes(`\n\n${name} ${version} (`) && notices.includes(itsText), name);
+  }
 });
 
 test('the packed code asks for nothing that is not in Node itself', () => {

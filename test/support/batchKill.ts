@@ -56,14 +56,18 @@ export async function killInBatch(kill: Kill): Promise<Outcome> {
   return judge(kill, step, stored);
 }
 
-/** Runs kills one after the other and prints what came of them. */
-export async function printKills(kills: readonly Kill[]): Promise<void> {
+/** Runs kills one after the other, prints what came of them, and returns why any failed. */
+export async function printKills(kills: readonly Kill[]): Promise<unknown[]> {
   const outcomes: Outcome[] = [];
-  try {
-    for (const kill of kills) outcomes.push(await killInBatch(kill));
-  } finally {
-    console.table(outcomes);
+  const failures: unknown[] = [];
+  for (const kill of kills) {
+    await killInBatch(kill).then(
+      (outcome) => outcomes.push(outcome),
+      (error: unknown) => failures.push(error),
+    );
   }
+  console.table(outcomes);
+  return failures;
 }
 
 interface Servers extends AsyncDisposable {

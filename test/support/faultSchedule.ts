@@ -364,7 +364,7 @@ class Run {
 }
 
 /** Numbers that follow from a seed (mulberry32). */
-class Random {
+export class Random {
   #state: number;
 
   constructor(seed: number) {

@@ -1,0 +1,62 @@
+/**
+ * Runs the long tests and prints what they have tried. When all of them ran and passed, the table goes into
+ * docs/reliability.md.
+ * Usage: npm run test:long [-- file …]    (with files, one FAULT_SEED or uncommitted changes, the table is only printed)
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import { natsServerBinary } from '../test/support/natsServer.ts';
+import { ROOT } from './manifest.ts';
+import { familiesOf, isRecordable, reliabilityTable, withRecord } from './reliabilityTable.ts';
+
+const DOCUMENT = path.join(ROOT, 'docs', 'reliability.md');
+const TESTS = path.join(ROOT, 'scripts', 'test.ts');
+const PLACES = ['test/long', 'test/hostile'].filter((place) => existsSync(path.join(ROOT, place)));
+
+const files = process.argv.slice(2);
+const commit = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], { cwd: ROOT, encoding: 'utf8' });
+const isWhole = files.length === 0 && !process.env['FAULT_SEED'] && !commit.includes('dirty');
+const began = performance.now();
+const { status, noted } = runTests(files.length > 0 ? files : PLACES);
+const families = familiesOf(noted);
+const table = reliabilityTable(families, {
+  date: new Date().toISOString().slice(0, 10),
+  commit: commit.trim(),
+  minutes: Math.ceil((performance.now() - began) / 60_000),
+  servers: (['2.9', '2.10', '2.15'] as const).map(serverVersion),
+  node: process.versions.node,
+});
+console.log(`\n${table}\n`);
+if (status !== 0) process.exitCode = 1;
+else if (isWhole && isRecordable(families)) await record(table);
+else console.log('docs/reliability.md stays as it is: this was not a whole long run of a commit.');
+
+/** Returns the exit code and the lines of what was tried. */
+function runTests(places: readonly string[]): { status: number; noted: string } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'reliability-'));
+  const noting = path.join(folder, 'cases.jsonl');
+  try {
+    const { status } = spawnSync(process.execPath, ['--import', 'tsx', TESTS, ...places], {
+      cwd: ROOT,
+      stdio: 'inherit',
+      env: { ...process.env, HOSTILE_TABLE: noting },
+    });
+    return { status: status ?? 1, noted: existsSync(noting) ? readFileSync(noting, 'utf8') : '' };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function serverVersion(line: '2.9' | '2.10' | '2.15'): string {
+  const version = execFileSync(natsServerBinary(line), ['--version'], { encoding: 'utf8' });
+  return version.replace(/^nats-server: v/, '').trim();
+}
+
+async function record(table: string): Promise<void> {
+  const text = withRecord(readFileSync(DOCUMENT, 'utf8'), table);
+  writeFileSync(DOCUMENT, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
+  console.log('docs/reliability.md has this table now.');
+}

@@ -1,0 +1,168 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import assert from 'node:assert/strict';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { parse } from 'yaml';
+import { stampTask } from '../../scripts/channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+
+interface Step {
+  readonly checkout?: string;
+  readonly task?: string;
+  readonly script?: string;
+  readonly bash?: string;
+  readonly download?: string;
+  readonly artifact?: string;
+  readonly condition?: string;
+  readonly inputs?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+interface Job {
+  readonly job?: string;
+  readonly deployment?: string;
+  readonly environment?: string;
+  readonly pool: { readonly vmImage: string };
+  readonly timeoutInMinutes?: number;
+  readonly steps?: readonly Step[];
+  readonly strategy?: {
+    readonly runOnce?: { readonly deploy: { readonly steps: readonly Step[] } };
+    readonly matrix?: Readonly<Record<string, { readonly image: string }>>;
+  };
+}
+
+interface Stage {
+  readonly stage: string;
+  readonly dependsOn?: string;
+  readonly condition?: string;
+  readonly jobs: readonly Job[];
+}
+
+const project = readJson('package.json') as PackageManifest & { scripts: Record<string, string> };
+const { stages } = read('azure-pipelines.yml') as { stages: readonly Stage[] };
+const trying = read('azure-pipelines.try.yml') as { trigger: string; pr: string; steps: readonly Step[] };
+const jobs = stages.flatMap(({ jobs }) => jobs);
+const steps = [...jobs.flatMap(stepsOf), ...trying.steps];
+
+test('the stages follow each other, and those after the tests run for a tag only', () => {
+  const order = ['Build', 'Test', 'Dev', 'Try', 'Release'];
+  assert.deepEqual(
+    stages.map(({ stage }) => stage),
+    order,
+  );
+  for (const [index, { stage, dependsOn, condition }] of stages.entries()) {
+    assert.equal(dependsOn, order[index - 1], stage);
+    const forTagsOnly = "and(succeeded(), startsWith(variables['Build.SourceBranch'], 'refs/tags/v'))";
+    assert.equal(condition, index > 1 ? forTagsOnly : undefined, stage);
+  }
+});
+
+test('what is tested runs on Linux, Windows and macOS images of a fixed version', () => {
+  const testing = stages[1]!.jobs;
+  const images = testing.flatMap(({ pool, strategy }) =>
+    strategy?.matrix ? Object.values(strategy.matrix).map(({ image }) => image) : [pool.vmImage],
+  );
+  assert.deepEqual(
+    images.map((image) => image.replace(/-[\d.]+$/, '')),
+    ['ubuntu', 'windows', 'macOS'],
+  );
+  for (const image of [...images, ...jobs.map(({ pool }) => pool.vmImage)]) {
+    assert.match(image, /-\d+(\.\d+)?$|^\$\(image\)$/);
+  }
+});
+
+test('each channel is packed once, in one job, and published unchanged; prod after an approval', () => {
+  const packing = jobs.filter((job) => stepsOf(job).some(({ bash = '' }) => bash.includes('--release')));
+  assert.equal(packing.length, 1);
+  const kept = stepsOf(packing[0]!).flatMap(({ task, inputs }) =>
+    task?.startsWith('PublishPipelineArtifact@') ? [inputs?.['artifact']] : [],
+  );
+  assert.deepEqual(kept, ['extension-dev', 'extension-prod']);
+
+  const publishing = jobs.filter((job) => stepsOf(job).some(({ task }) => task?.startsWith('AzureCLI@')));
+  assert.deepEqual(
+    publishing.map((job) => {
+      const own = stepsOf(job);
+      assert.ok(!own.some(({ bash = '', script = '' }) => (bash + script).includes('package')), 'it packs nothing');
+      const { inputs = {} } = own.find(({ task }) => task?.startsWith('AzureCLI@'))!;
+      return [
+        job.environment,
+        own.find(({ download }) => download === 'current')?.artifact,
+        inputs['azureSubscription'],
+        inputs['scriptPath'],
+        inputs['arguments'],
+      ];
+    }),
+    [
+      [
+        'marketplace-dev',
+        'extension-dev',
+        'marketplace-publisher',
+        'scripts/publish.sh',
+        '$(Pipeline.Workspace)/extension-dev $(shareWith)',
+      ],
+      [
+        'marketplace',
+        'extension-prod',
+        'marketplace-publisher',
+        'scripts/publish.sh',
+        '$(Pipeline.Workspace)/extension-prod',
+      ],
+    ],
+  );
+});
+
+test('every task has a major version, every npm script and file that is run exists, and each job has a time limit', () => {
+  for (const { task } of steps) if (task !== undefined) assert.match(task, /^[\w-]+@\d+$/);
+  const commands = steps.flatMap(({ bash = '', script = '' }) => [bash, script]).join('\n');
+  const scripts = [...commands.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
+  assert.ok(scripts.length >= 4);
+  for (const name of scripts) assert.ok(name in project.scripts, name);
+  const files = [...commands.matchAll(/\b(?:test|scripts)\/[\w/.]+|\.ci\/run/g)].map(([file]) => file);
+  assert.ok(files.length >= 4);
+  for (const file of files) assert.ok(existsSync(path.join(ROOT, file)), file);
+  for (const { inputs } of steps) {
+    if (inputs?.['scriptPath']) accessSync(path.join(ROOT, inputs['scriptPath']), constants.X_OK);
+  }
+  for (const job of jobs) assert.ok((job.timeoutInMinutes ?? 0) > 0, job.job ?? job.deployment);
+});
+
+test('no step is given a secret but the token of the job, and that one to the script that needs it', () => {
+  const given = steps.flatMap(({ env, script }) =>
+    Object.keys(env ?? {}).some((name) => /token|secret|password/i.test(name)) ? [script] : [],
+  );
+  assert.deepEqual(given, ['npm run try-installed']);
+  const text = readFileSync(path.join(ROOT, 'azure-pipelines.yml'), 'utf8');
+  assert.doesNotMatch(text, /persistCredentials|\bPAT\b|AZURE_DEVOPS_EXT_PAT/);
+});
+
+test('the installed tasks are tried by the ids of the dev channel, in a pipeline that nothing else starts', () => {
+  assert.deepEqual([trying.trigger, trying.pr], ['none', 'none']);
+  const tried = trying.steps.flatMap(({ task }) => (task !== undefined && /^[\da-f-]{36}@/.test(task) ? [task] : []));
+  assert.deepEqual(
+    tried,
+    TASK_NAMES.map((name) => {
+      const { id, version } = stampTask(readTask(name), project, 'dev');
+      return `${id}@${version.Major}`;
+    }),
+  );
+  for (const [index, name] of TASK_NAMES.entries()) {
+    const inputs = trying.steps.find(({ task }) => task === tried[index])?.inputs ?? {};
+    const known = readTask(name).inputs.map((input) => input.name);
+    for (const input of Object.keys(inputs)) assert.ok(known.includes(input), `${name}: ${input}`);
+  }
+  const { payload = '', schemaFile = '' } = trying.steps.find(({ task }) => task === tried[0])?.inputs ?? {};
+  assert.ok(
+    new Ajv2020({ validateFormats: false }).validate(readJson(schemaFile) as object, JSON.parse(payload)),
+    'the event keeps its contract',
+  );
+});
+
+function stepsOf(job: Job): readonly Step[] {
+  return job.steps ?? job.strategy?.runOnce?.deploy.steps ?? [];
+}
+
+function read(file: string): unknown {
+  return parse(readFileSync(path.join(ROOT, file), 'utf8'));
+}

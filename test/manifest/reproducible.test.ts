@@ -1,0 +1,91 @@
+import { unzipSync } from 'fflate';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { ROOT } from '../../scripts/manifest.ts';
+import { vsixDigests } from '../../scripts/vsixDigests.ts';
+
+const SOURCES = [
+  'scripts',
+  'tasks',
+  'images',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'vss-extension.json',
+];
+/** Compilers and Nodes for the tests, which packaging does not use. */
+const NOT_NEEDED = /^(node-\d+-linux-x64|typescript|prettier|eslint.*|@typescript-eslint)$/;
+
+// On the same file system, so that the installed packages can be linked.
+mkdirSync(path.join(ROOT, '.cache'), { recursive: true });
+const folder = mkdtempSync(path.join(ROOT, '.cache', 'another place '));
+const copy = path.join(folder, 'clone');
+before(() => {
+  mkdirSync(copy);
+  const documents = readdirSync(ROOT).filter((file) => /^LICENSE$|\.md$/.test(file));
+  for (const source of [...SOURCES, ...documents]) {
+    cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
+  }
+  link(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the same source packed in another folder gives the same files, byte by byte', () => {
+  const { status, stderr } = packCopy();
+  assert.equal(status, 0, stderr);
+  const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
+  assert.ok('PublishNatsEvent/index.js' in ours && 'the .cdx.json' in ours, Object.keys(ours).join());
+  assert.deepEqual(theirs, ours);
+});
+
+test('what is no release yet is not packed as one, and the package before it is gone', () => {
+  const { status, stderr } = packCopy('--release', 'v0.0.9');
+  assert.equal(status, 1);
+  assert.match(stderr, /This is no release yet:\n- the tag is v0\.0\.9, but package\.json has the version/);
+  assert.deepEqual(
+    readdirSync(path.join(copy, 'dist')).filter((file) => /\.(vsix|cdx\.json)$/.test(file)),
+    [],
+  );
+});
+
+test('no packed file holds a path of the machine that packed it', () => {
+  for (const [file, bytes] of Object.entries(unzipSync(readFileSync(packageIn(ROOT, '.vsix'))))) {
+    for (const place of [ROOT, os.homedir() + path.sep])
+      assert.ok(!Buffer.from(bytes).includes(place), `${file}: ${place}`);
+  }
+});
+
+function packCopy(...options: readonly string[]) {
+  return spawnSync(process.execPath, ['--import', 'tsx', path.join(copy, 'scripts', 'package.ts'), ...options], {
+    cwd: copy,
+    encoding: 'utf8',
+    env: { ...process.env, TZ: 'Pacific/Chatham', LANG: 'tr_TR.UTF-8' },
+  });
+}
+
+function packageIn(root: string, ending: string): string {
+  const dist = path.join(root, 'dist');
+  const file = readdirSync(dist).find((name) => name.endsWith(ending));
+  return path.join(dist, file ?? `no *${ending}: run npm run package`);
+}
+
+function digestsIn(root: string): Record<string, string> {
+  const bill = createHash('sha256').update(readFileSync(packageIn(root, '.cdx.json')));
+  return { ...vsixDigests(packageIn(root, '.vsix')), 'the .cdx.json': bill.digest('hex') };
+}
+
+/** Copies a folder by hard links: its files are at other paths then, as those of another clone would be. */
+function link(from: string, to: string): void {
+  mkdirSync(to);
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    if (NOT_NEEDED.test(entry.name)) continue;
+    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
+    if (entry.isDirectory()) link(source, target);
+    else if (entry.isFile()) linkSync(source, target);
+  }
+}

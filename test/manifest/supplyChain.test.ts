@@ -1,0 +1,130 @@
+import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { auditShipped } from '../../scripts/audit.ts';
+import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+import { sbomOf } from '../../scripts/sbom.ts';
+
+const project = readJson('package.json') as PackageManifest & Record<string, Record<string, string>>;
+const lock = readJson('package-lock.json') as {
+  lockfileVersion: number;
+  packages: Record<string, { version?: string; integrity?: string; dev?: boolean; optional?: boolean }>;
+};
+
+test('package.json asks for exact versions only', () => {
+  for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
+    for (const [name, version] of Object.entries(project[kind] ?? {})) {
+      assert.match(version, /^(npm:[\w@/-]+@)?\d+\.\d+\.\d+$/, `${kind}: ${name}`);
+    }
+  }
+});
+
+test('the lock file holds a SHA-512 of every package', () => {
+  assert.equal(lock.lockfileVersion, 3);
+  const packages = Object.entries(lock.packages).filter(([folder]) => folder !== '');
+  assert.ok(packages.length > 100);
+  for (const [folder, { integrity }] of packages) assert.match(integrity ?? '', /^sha512-[\w+/]{86}==$/, folder);
+});
+
+test('what builds, tests and releases installs what is locked, and nothing else', () => {
+  for (const file of ['.ci/run', 'scripts/quickstart.sh', 'azure-pipelines.yml', 'azure-pipelines.try.yml']) {
+    const text = readFileSync(path.join(ROOT, file), 'utf8');
+    assert.match(text, /\bnpm ci\b/, file);
+    assert.doesNotMatch(text, /\bnpm (i|install|add|update|exec)\b|\bnpx (?!--no-install )|\b(yarn|pnpm)\b/, file);
+  }
+});
+
+const bills = readdirSync(path.join(ROOT, 'dist')).filter((file) => file.endsWith('.cdx.json'));
+
+test('one bill of materials is beside the .vsix, and it is CycloneDX 1.6', async () => {
+  assert.deepEqual(bills, [`${project.publisher}.nats-event-tasks-${project.version}.cdx.json`]);
+  const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
+  assert.equal(await validator.validate(billText()), null);
+  const wrong = billText().replace('"alg": "SHA-512"', '"alg": "SHA-7"');
+  assert.notEqual(await validator.validate(wrong), null, 'the validator finds what is wrong');
+});
+
+test('the bill of materials lists the code in the bundles: each file, and every package of which it has code', () => {
+  const bill = JSON.parse(billText()) as {
+    components: { type: string; name: string; purl?: string; hashes: { alg: string; content: string }[] }[];
+    dependencies: { ref: string; dependsOn?: string[] }[];
+  };
+  for (const task of TASK_NAMES) {
+    const bundle = bill.components.find(({ name }) => name === `${task}/index.js`);
+    const code = readFileSync(path.join(ROOT, 'dist', 'stage', task, 'index.js'));
+    assert.deepEqual(bundle?.hashes, [{ alg: 'SHA-256', content: createHash('sha256').update(code).digest('hex') }]);
+    const parts = bill.dependencies.find(({ ref }) => ref === `${task}/index.js`)?.dependsOn ?? [];
+    assert.ok(
+      parts.some((part) => part.startsWith('pkg:npm/nats@')),
+      parts.join(),
+    );
+    assert.equal(
+      parts.some((part) => part.startsWith('pkg:npm/%40jmespath-community/jmespath@')),
+      task === 'WaitForNatsEvent',
+    );
+  }
+  for (const { purl, hashes } of bill.components.filter(({ type }) => type === 'library')) {
+    const [, name = '', version] = /^pkg:npm\/(.+)@([^@]+)$/.exec(purl ?? '') ?? [];
+    const locked = lock.packages[`node_modules/${name.replace('%40', '@')}`];
+    assert.equal(locked?.version, version, purl);
+    assert.ok(!locked?.dev && !locked?.optional, `${purl} is a dependency of the tasks`);
+    const sha512 = Buffer.from(hashes[0]!.content, 'hex').toString('base64');
+    assert.deepEqual([hashes[0]!.alg, `sha512-${sha512}`], ['SHA-512', locked?.integrity]);
+  }
+  for (const name of Object.keys(project['dependencies'] ?? {})) {
+    assert.ok(
+      bill.components.some(({ purl }) => purl?.startsWith(`pkg:npm/${name.replace('@', '%40')}@`)),
+      name,
+    );
+  }
+});
+
+test('a bill of materials has another serial number when its contents are others', () => {
+  const numberOf = (code: string): string => {
+    const bundles = new Map([['PublishNatsEvent', { code: Buffer.from(code), packages: [] }]] as const);
+    return (JSON.parse(sbomOf({ ...project, id: 'x' }, bundles)) as { serialNumber: string }).serialNumber;
+  };
+  assert.equal(numberOf('a'), numberOf('a'));
+  assert.notEqual(numberOf('a'), numberOf('b'));
+});
+
+test('npm audit: clean, vulnerable and unanswered are told apart', async (t) => {
+  assert.deepEqual(await auditWith(t, 200, {}), { result: 'clean' });
+  const advisory = {
+    id: 1,
+    url: 'https://advisories.example/1',
+    title: 'x',
+    severity: 'high',
+    vulnerable_versions: '*',
+  };
+  assert.deepEqual(await auditWith(t, 200, { nats: [{ ...advisory, cwe: [], cvss: { score: 0 } }] }), {
+    result: 'vulnerable',
+    packages: ['nats (high)'],
+  });
+  const unanswered = await auditWith(t, 405, {});
+  assert.equal(unanswered.result, 'unknown');
+  assert.match(JSON.stringify(unanswered), /405/);
+});
+
+/** What an audit says that a registry with this answer about advisories is asked for. */
+async function auditWith(t: TestContext, status: number, answer: object) {
+  const registry = createServer((request, response) => {
+    const isAudit = request.method === 'POST' && request.url?.endsWith('/advisories/bulk');
+    response.writeHead(isAudit ? status : 404, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(isAudit ? answer : {}));
+  }).listen(0, '127.0.0.1');
+  t.after(() => registry.close());
+  await once(registry, 'listening');
+  const { port } = registry.address() as AddressInfo;
+  return auditShipped({ ...process.env, npm_config_registry: `http://127.0.0.1:${port}/` });
+}
+
+function billText(): string {
+  return readFileSync(path.join(ROOT, 'dist', bills[0] ?? 'no bill of materials: run npm run package'), 'utf8');
+}

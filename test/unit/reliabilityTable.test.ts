@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { format, resolveConfig } from 'prettier';
+import { ROOT } from '../../scripts/manifest.ts';
+import {
+  familiesOf,
+  isRecordable,
+  NOT_RECORDED,
+  recordedIn,
+  reliabilityTable,
+  withRecord,
+} from '../../scripts/reliabilityTable.ts';
+
+const LINES = [
+  '{"family":"fault schedules","cases":20,"failures":0,"seed":"1 to 20","form":"long"}',
+  '{"family":"foreign text","cases":500,"failures":0,"seed":7,"form":"short"}',
+  '{"family":"killed batches","cases":20,"failures":0,"seed":9,"form":"long"}',
+  '{"family":"fault schedules","cases":2000,"failures":0,"seed":"30 to 2029","form":"long"}',
+  '{"family":"killed batches","cases":20,"failures":0,"seed":9,"form":"long"}',
+  '',
+].join('\n');
+const RUN = { date: '2026-01-31', commit: 'abc1234', minutes: 12, servers: ['2.9.10', '2.15.0'], node: '20.20.2' };
+
+test('the table adds up the long form of each family, and names its seeds', () => {
+  assert.equal(
+    reliabilityTable(familiesOf(LINES), RUN),
+    [
+      'Long run of 2026-01-31, commit abc1234, 12 minutes: nats-server 2.9.10, 2.15.0; Node 20.20.2.',
+      '',
+      '| family | cases tried | failures | seed |',
+      '| --- | --: | --: | --: |',
+      '| fault schedules | 2,020 | 0 | 1 to 20, 30 to 2029 |',
+      '| killed batches | 40 | 0 | 9 |',
+    ].join('\n'),
+  );
+});
+
+test('a run with a failure, or in which nothing was tried, is not recorded', () => {
+  assert.ok(isRecordable(familiesOf(LINES)));
+  assert.ok(!isRecordable(familiesOf('')));
+  assert.ok(!isRecordable(familiesOf('{"family":"a","cases":0,"failures":0,"seed":1,"form":"long"}')));
+  assert.ok(!isRecordable(familiesOf(LINES + '{"family":"a","cases":9,"failures":1,"seed":1,"form":"long"}')));
+});
+
+test('docs/reliability.md says that there are no figures, or has those of a run without failures', async () => {
+  const file = path.join(ROOT, 'docs', 'reliability.md');
+  const document = readFileSync(file, 'utf8');
+  const options = { ...(await resolveConfig(file)), filepath: file };
+  if (document === (await format(withRecord(document, NOT_RECORDED), options))) return;
+  const record = recordedIn(document);
+  assert.match(
+    record,
+    /^Long run of \d{4}-\d\d-\d\d, commit \w+, \d+ minutes: nats-server [\d., ]+; Node [\d.]+\.\n\n\| family/,
+  );
+  const rows = record.split('\n').slice(4);
+  assert.ok(rows.length >= 2);
+  for (const row of rows) assert.match(row, /^\| [^|]+ \| +[1-9][\d,]* \| +0 \| +[^| ][^|]* \|$/);
+});
