@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import publishTask from '../../tasks/PublishNatsEvent/task.json' with { type: 'json' };
-import waitTask from '../../tasks/WaitForNatsEvent/task.json' with { type: 'json' };
-import type { LocalAgent, StepRun } from '../support/localAgent/index.ts';
+import { assertHarmless, forAll } from '../support/harmless.ts';
+import type { LocalAgent } from '../support/localAgent/index.ts';
 import { assertFailed, countsOf, natsHeaders, publish, Scenario, sourcesWith, wait } from '../support/scenario.ts';
 import type { TestStream } from '../support/scenario.ts';
 
@@ -46,57 +45,11 @@ const EVENT_OUTPUTS = {
   subject: 'subject',
   id: 'event.id',
 };
-const OUTPUTS = new Set([
-  ...[publishTask, waitTask].flatMap(({ outputVariables }) => outputVariables.map(({ name }) => name)),
-  ...Object.keys(EVENT_OUTPUTS).map((name) => `event.${name}`),
-]);
-
-/** The agent ran no command but those the task itself means, and what the task logged is plain lines. */
-function assertHarmless(step: StepRun): void {
-  const about = `${step.name}:\n${step.rawStdout.slice(0, 20_000)}`;
-  assert.equal(step.rawStderr, '');
-  for (const { area, event, properties, data, outcome } of step.commands) {
-    assert.equal(outcome, 'executed', about);
-    switch (`${area}.${event}`) {
-      case 'task.setvariable':
-        assert.deepEqual([...properties.keys()].sort(), ['isoutput', 'variable'], about);
-        assert.ok(OUTPUTS.has(properties.get('variable') ?? ''), about);
-        assert.ok(!data.includes('$('), about);
-        break;
-      case 'task.logissue':
-        assert.match(properties.get('type') ?? '', /^(error|warning)$/, about);
-        break;
-      default:
-        // None of these steps has a secret to mask.
-        assert.match(`${area}.${event}`, /^task\.(debug|complete)$/, about);
-    }
-  }
-  const ends = step.commands.filter(({ event }) => event === 'complete');
-  assert.deepEqual(
-    ends.map(({ properties }) => properties.get('result')),
-    [step.result],
-    about,
-  );
-  assert.ok(!step.errors.join().includes('Internal'), about);
-  for (const line of step.rawStdout.split('\n').filter((text) => !text.startsWith('##vso['))) {
-    assert.doesNotMatch(line, /##vso|^##\[|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/iu, about);
-  }
-}
-
 /** A later step that prints all it knows sees no secret. */
 async function assertNoSecretLeaks(agent: LocalAgent): Promise<void> {
   const { rawStdout } = await agent.runScript({ script: 'env' });
   assert.match(rawStdout, /^WAIT_VERDICT=|^PUBLISH_MESSAGEID=|^BUILD_BUILDID=/m);
   for (const secret of Object.values(SECRETS)) assert.ok(!rawStdout.includes(secret), rawStdout);
-}
-
-/** Runs for all items, a few at a time; all of them have ended when this fails. */
-async function forAll<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
-  const rest = items.values();
-  const workers = Array.from({ length: 4 }, async () => {
-    for (const item of rest) await run(item);
-  });
-  for (const outcome of await Promise.allSettled(workers)) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** Publishes with headers as they are, byte by byte: client libraries refuse to send some of them. */
@@ -241,7 +194,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
           outputs: outputs.join('\n'),
           ...(sequence % 4 === 0 ? { failWhen: 'subject' } : {}),
         });
-        assertHarmless(step);
+        assertHarmless(step, Object.keys(EVENT_OUTPUTS));
         assert.match(step.outputs.get('verdict') ?? '', /^(matched|negative|contractViolation|error)$/);
         await assertNoSecretLeaks(agent);
       },
