@@ -132,3 +132,11 @@ test('outside a pipeline the message id is random, with a warning', () => {
   assert.equal(ids.size, 2);
   assert.match(agent.warnings[0]!, /^The message id is random, since the variables of a pipeline run are absent/);
 });
+
+test('variables of a run that are no ids, which no header could hold, make a random message id', () => {
+  for (const value of ['plan 1', 'a\nb', 'a\rNats-Msg-Id: x', 'é', '$(x)', 'x'.repeat(51)]) {
+    const agent = new FakeAgent({ variables: { ...BUILD, 'System.PlanId': value } });
+    assert.match(defaultMessageId(agent), /^[0-9a-f-]{36}$/);
+    assert.equal(agent.warnings.length, 1);
+  }
+});
