@@ -14,9 +14,13 @@ const SKIPPED = /[\p{C}\p{M}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
  * The agent ran exactly the commands that the task itself means, and all else it printed is plain lines, by the agent's
  * own reading and by a more permissive one: any case, and nothing that cannot be seen.
  *
- * @param eventOutputs names in the input `outputs` of a waiting step
+ * @param options.eventOutputs names in the input `outputs` of a waiting step
+ * @param options.mayBeInternal whether the step may end with the code for what it does not expect
  */
-export function assertHarmless(step: StepRun, eventOutputs: readonly string[] = []): void {
+export function assertHarmless(
+  step: StepRun,
+  { eventOutputs = [], mayBeInternal = false }: { eventOutputs?: readonly string[]; mayBeInternal?: boolean } = {},
+): void {
   assert.equal(step.rawStderr, '');
   const set: string[] = [];
   for (const { area, event, properties, data, outcome } of step.commands) {
@@ -36,7 +40,7 @@ export function assertHarmless(step: StepRun, eventOutputs: readonly string[] = 
     ends.map(({ properties }) => properties.get('result')),
     [step.result],
   );
-  assert.ok(!step.errors.join().includes('Internal'), step.errors.join('\n'));
+  assert.ok(mayBeInternal || !/\bInternal: /.test(step.errors.join()), step.errors.join('\n'));
   const lines = step.rawStdout.split(/\r\n|\n|\r/);
   const own = lines.filter((line) => OWN_COMMAND.test(line));
   assert.equal(own.length, step.commands.length, 'a command the task does not mean');

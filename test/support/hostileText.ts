@@ -48,7 +48,7 @@ function withMarker(between: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return fc
     .tuple(command, fc.array(fc.tuple(fc.boolean(), between), { minLength: 6, maxLength: 6 }))
     .map(([text, marks]) =>
-      [...text]
+      Array.from(text)
         .map((character, index) => {
           const [isUpper, filling] = marks[index] ?? [false, ''];
           return index < 6 ? (isUpper ? character.toUpperCase() : character) + filling : character;
@@ -93,7 +93,7 @@ export const hostileText: fc.Arbitrary<string> = fc.oneof(
 
 /** So many texts, the same for the same seed; other ones for another purpose. */
 export function hostileTexts(count: number, purpose: string): string[] {
-  const salt = [...purpose].reduce((sum, character) => (Math.imul(sum, 31) + character.charCodeAt(0)) | 0, 0);
+  const salt = Buffer.from(purpose).reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 0);
   return fc.sample(hostileText, { seed: (SEED + salt) | 0, numRuns: count });
 }
 
