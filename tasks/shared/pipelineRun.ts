@@ -69,9 +69,10 @@ function organizationOf(collection: string): string {
 function sourceOf(collection: string, project: string, definitionId: string | undefined): string {
   // Outside a pipeline, as in a local run, there is nothing to link to; a source must not be empty.
   if (collection === '' || project === '') return 'urn:azure-pipelines:unknown';
-  const base = encodeURI(decodeSafely(decodeURI, collection)).replace(/\/*$/, '/');
-  const query = definitionId === undefined ? '' : `?definitionId=${encodeURIComponent(definitionId)}`;
-  return `${base}${encodeURIComponent(project)}/_build${query}`;
+  const base = encodeURI(decodeSafely(decodeURI, collection).toWellFormed()).replace(/\/*$/, '/');
+  const encode = (text: string) => encodeURIComponent(text.toWellFormed());
+  const query = definitionId === undefined ? '' : `?definitionId=${encode(definitionId)}`;
+  return `${base}${encode(project)}/_build${query}`;
 }
 
 /** The collection URL may be percent-encoded already. */

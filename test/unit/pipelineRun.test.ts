@@ -106,6 +106,12 @@ test('a collection whose percent signs do not encode anything does not fail the 
   assert.equal(source, 'https://tfs.example/tfs/100%25/Orders/_build?definitionId=12');
 });
 
+test('half a character, which the environment of Windows can hold, does not fail the step', () => {
+  const half = { 'System.CollectionUri': 'https://dev.azure.com/c\ud800/', 'System.TeamProject': 'O\udfff' };
+  const { source } = runWith({ ...BUILD, ...half, 'System.DefinitionId': '\ud800' });
+  assert.equal(source, 'https://dev.azure.com/c%EF%BF%BD/O%EF%BF%BD/_build?definitionId=%EF%BF%BD');
+});
+
 test('outside a pipeline there is no owner, and still a source', () => {
   assert.deepEqual(runWith({}), { owner: {}, source: 'urn:azure-pipelines:unknown', step: {} });
 });
