@@ -92,7 +92,8 @@ describe('Whatever the inputs of a step that runs are', () => {
         const given = forProcess(sample, scene.server.url);
         const subject = given.inputs['subject'] === 'SUBJECT' ? stream.subject('v1') : given.inputs['subject'];
         const agent = scene.agent({ connection: given.connection, sources: FILES, variables: given.variables });
-        const step = await run(agent, { timeout: '2s', ...given.inputs, subject: subject ?? '' });
+        const timeout = given.inputs['timeout']?.trim() || '2s';
+        const step = await run(agent, { ...given.inputs, subject: subject ?? '', timeout });
         assert.equal(step.rawStderr, '');
         const code = /^(\w+): /.exec(step.errors[0] ?? '')?.[1] ?? '';
         if (given.wrong.length > 0) assert.ok(EARLY.has(code), step.logText);

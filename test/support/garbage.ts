@@ -226,10 +226,10 @@ function given(
     .map(({ inputs, connection, variables, isWrong, payload }) => {
       const chosen = (values: Readonly<Record<string, Value>>, wanted: boolean): Record<string, Value> =>
         Object.fromEntries(Object.entries(values).filter(([, { is }]) => wanted || is === 'good'));
-      const of = { ...chosen(inputs as Record<string, Value>, isWrong.inputs) };
+      const of = { ...chosen(inputs, isWrong.inputs) };
       const payloadFrom = of['payloadFrom']?.text.trim() ?? '';
       if ('payloadFrom' in fields && payloadFrom !== 'file' && payloadFrom !== 'lines') of['payload'] = payload;
-      const parts = chosen(connection as Record<string, Value>, isWrong.connection);
+      const parts = chosen(connection, isWrong.connection);
       const text = (name: string): string => parts[name]?.text ?? '';
       const bad = Object.entries(of).flatMap(([name, { is }]) => (is === 'bad' ? [name] : []));
       // A stream is not looked at where there is none.
