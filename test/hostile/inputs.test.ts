@@ -14,7 +14,7 @@ import { withoutNul } from '../support/hostileText.ts';
 import { publish, Scenario, wait } from '../support/scenario.ts';
 
 const inputs = family('Inputs');
-const RUNS = cases({ short: 1_500, long: 60_000 });
+const RUNS = cases({ short: 1_500, long: 20_000 });
 /** What may be found before anything is connected. */
 const EARLY = new Set([
   'InvalidInput',
