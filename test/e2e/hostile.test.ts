@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { assertHarmless, forAll } from '../support/harmless.ts';
+import { assertHarmless, assertNoSecretLeaks, forAll } from '../support/harmless.ts';
 import { publishRaw } from '../support/hostileEvents.ts';
-import type { LocalAgent } from '../support/localAgent/index.ts';
 import { assertFailed, countsOf, natsHeaders, publish, Scenario, sourcesWith, wait } from '../support/scenario.ts';
 import type { TestStream } from '../support/scenario.ts';
 
@@ -44,13 +43,6 @@ const EVENT_OUTPUTS = {
   subject: 'subject',
   id: 'event.id',
 };
-/** A later step that prints all it knows sees no secret. */
-async function assertNoSecretLeaks(agent: LocalAgent): Promise<void> {
-  const { rawStdout } = await agent.runScript({ script: 'env' });
-  assert.match(rawStdout, /^WAIT_VERDICT=|^PUBLISH_MESSAGEID=|^BUILD_BUILDID=/m);
-  for (const secret of Object.values(SECRETS)) assert.ok(!rawStdout.includes(secret), rawStdout);
-}
-
 /** Text that a NATS header value can hold. */
 function headerText(text: string): string {
   return text.replace(/\r|\n/g, ' ');
@@ -159,7 +151,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
         const { seen = 0, ...counts } = countsOf(step);
         assert.equal(seen, await stream.lastSequence());
         assert.ok((counts[kind] ?? 0) > 20, JSON.stringify(counts));
-        await assertNoSecretLeaks(agent);
+        await assertNoSecretLeaks(agent, SECRETS);
       });
     }
   }
@@ -182,7 +174,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
         });
         assertHarmless(step, { eventOutputs: Object.keys(EVENT_OUTPUTS) });
         assert.match(step.outputs.get('verdict') ?? '', /^(matched|negative|contractViolation|error)$/);
-        await assertNoSecretLeaks(agent);
+        await assertNoSecretLeaks(agent, SECRETS);
       },
     );
   });
@@ -233,7 +225,7 @@ describe('Hostile inputs of a publishing step', { concurrency: 4 }, () => {
       });
       assert.equal(step.result, 'Succeeded', step.logText);
       assertHarmless(step);
-      await assertNoSecretLeaks(agent);
+      await assertNoSecretLeaks(agent, SECRETS);
     });
   });
 
@@ -246,7 +238,7 @@ describe('Hostile inputs of a publishing step', { concurrency: 4 }, () => {
       });
       assertFailed(step, 'InvalidInput');
       assertHarmless(step);
-      await assertNoSecretLeaks(agent);
+      await assertNoSecretLeaks(agent, SECRETS);
     });
   });
 
@@ -261,6 +253,6 @@ describe('Hostile inputs of a publishing step', { concurrency: 4 }, () => {
     assertHarmless(step);
     const { data } = await stream.stored(Number(step.outputs.get('sequence')));
     assert.equal(Buffer.from(data).toString(), content);
-    await assertNoSecretLeaks(agent);
+    await assertNoSecretLeaks(agent, SECRETS);
   });
 });

@@ -28,12 +28,11 @@ const EARLY = new Set([
 /** No input takes longer to read, in milliseconds. */
 const LIMIT_MS = 2_000;
 
-function agentOf({ inputs, connection, variables, secrets }: Given): FakeAgent {
+function agentOf({ inputs, connection, variables }: Given): FakeAgent {
   return new FakeAgent({
     inputs: { ...inputs, natsConnection: 'nats' },
     connections: { nats: connection },
     variables,
-    secrets,
   });
 }
 

@@ -17,7 +17,6 @@ export interface Given {
   readonly inputs: Readonly<Record<string, string>>;
   readonly connection: Connection;
   readonly variables: Readonly<Record<string, string>>;
-  readonly secrets: Readonly<Record<string, string>>;
   readonly wrong: readonly string[];
 }
 
@@ -251,7 +250,6 @@ function given(
           'System.PipelineStartTime': '2026-01-01 00:00:00+00:00',
           'System.DefaultWorkingDirectory': FILES,
         },
-        secrets: {},
         wrong: [
           ...bad.filter((name) => !unseen.includes(name)),
           ...(Object.entries(parts).some(([name, { is }]) => is === 'bad' && name !== 'credentials')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import publishTask from '../../tasks/PublishNatsEvent/task.json' with { type: 'json' };
 import waitTask from '../../tasks/WaitForNatsEvent/task.json' with { type: 'json' };
-import type { StepRun } from './localAgent/index.ts';
+import type { LocalAgent, StepRun } from './localAgent/index.ts';
 
 const OUTPUTS = [publishTask, waitTask].map(({ outputVariables }) => outputVariables.map(({ name }) => name));
 /** The commands of a step that has no secret to mask, as task-lib writes them. */
@@ -66,6 +66,13 @@ function assertOutputNames(set: readonly string[], eventOutputs: readonly string
 export function assertPlain(line: string, about: string): void {
   assert.doesNotMatch(line, /##vso\[|^##\[|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/iu, about);
   assert.doesNotMatch(line.replace(SKIPPED, ''), /##vso\[|^##\[/iu, about);
+}
+
+/** A later step that prints all it knows sees none of these secrets. */
+export async function assertNoSecretLeaks(agent: LocalAgent, secrets: Readonly<Record<string, string>>): Promise<void> {
+  const { rawStdout } = await agent.runScript({ script: 'env' });
+  assert.match(rawStdout, /^BUILD_BUILDID=/m);
+  for (const secret of Object.values(secrets)) assert.ok(!rawStdout.includes(secret), rawStdout);
 }
 
 /** Runs for all items, a few at a time; all of them have ended when this fails. */
