@@ -75,7 +75,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'tasks/shared/nats/link.ts',
     line: 'this.#violations.push(violation);',
     becomes: '',
-    tests: { files: [PERMISSIONS], pattern: 'core' },
+    tests: { files: [PERMISSIONS], pattern: '^publish to core NATS: ' },
   },
   {
     what: 'a wait on a stream does not watch its permissions',
@@ -89,7 +89,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'tasks/shared/nats/streamBatch.ts',
     line: 'this.#failure ??= this.host.denied(violation, subject);',
     becomes: '',
-    tests: { files: [PERMISSIONS], pattern: 'publish' },
+    tests: { files: [PERMISSIONS], pattern: '^publish to a stream: ' },
   },
   {
     what: 'the deadline counts from when the inputs were read',
@@ -138,7 +138,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'tasks/shared/contractCompiler.ts',
     line: 'values.every((value) => validate(value))',
     becomes: 'values.some((value) => validate(value))',
-    tests: { files: ['test/e2e/batch.test.ts'], pattern: 'line', packed: true },
+    tests: { files: ['test/e2e/batch.test.ts'], pattern: 'with one bad line', packed: true },
   },
   {
     what: 'a schema is not held against its meta-schema',
