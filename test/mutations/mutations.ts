@@ -49,11 +49,10 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: NEUTRALISER,
   },
   {
-    what: 'the neutraliser breaks markers before it shows what is invisible in them',
+    what: 'the neutraliser shows control characters only',
     file: 'tasks/shared/safeText.ts',
-    line: 'const shown = text.length > maxLength ? text.slice(0, maxLength) : text;',
-    becomes:
-      'const shown = (text.length > maxLength ? text.slice(0, maxLength) : text).replace(/##(?=vso)/g, "##_").replaceAll("\\u200b", "");',
+    line: String.raw`const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;`,
+    becomes: String.raw`const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}]/gu;`,
     tests: NEUTRALISER,
   },
   {
@@ -82,7 +81,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'tasks/shared/nats/streamReader.ts',
     line: 'if (this.#attachment === attachment) this.#fail(this.#access.denied(violation));',
     becomes: '',
-    tests: { files: [PERMISSIONS], pattern: 'taken away during a wait' },
+    tests: { files: [PERMISSIONS], pattern: '^wait on one subject of a named stream: ' },
   },
   {
     what: 'publishing to a stream does not watch its permissions',
