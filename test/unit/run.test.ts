@@ -19,6 +19,8 @@ interface EndlessStep {
 async function endlessStep(behaviour: string, signal?: NodeJS.Signals): Promise<EndlessStep> {
   const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, String(TIMEOUT_MS), behaviour], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 20_000,
+    killSignal: 'SIGKILL',
   });
   let printed = '';
   child.stdout.on('data', (chunk: Buffer) => {
