@@ -1,25 +1,45 @@
 /**
  * Runs the tests with node's own test runner.
- * Usage: npx tsx scripts/test.ts [folder or file …]    (default: all kinds; a folder stands for the *.test.ts in it)
- * The manifest tests look at dist/*.vsix and the e2e tests run it: `npm run package` comes first.
+ * Usage: npx tsx scripts/test.ts [--long] [--seed N] [folder or file …]
+ * Without a place it runs all kinds; a folder stands for the *.test.ts in it. `--long` and `--seed` are for the hostile tests.
+ * The manifest tests look at dist/*.vsix and the e2e and hostile tests run it: `npm run package` comes first.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
+import type { FamilyResult } from '../test/support/hostile.ts';
 import { ROOT } from './manifest.ts';
 
-const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e'];
-/** The long forms of fault, load and hostile tests: `npm run test:long`. */
+const HOSTILE = 'test/hostile';
+const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
+/** The long forms of fault and load tests: `npm run test:long`. */
 const LONG = 'test/long';
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
 
-const given = process.argv.slice(2);
-const isLong = given.some((place) => place.startsWith(LONG));
+const { values, positionals: given } = parseArgs({
+  allowPositionals: true,
+  options: { long: { type: 'boolean', default: false }, seed: { type: 'string' } },
+});
+const isLong = values.long || given.some((place) => place.startsWith(LONG));
 const files = (given.length > 0 ? given : KINDS).flatMap(testFiles);
 if (files.length === 0) throw new Error('No test file found.');
 
+const folder = mkdtempSync(path.join(tmpdir(), 'hostile-'));
+const table = path.join(folder, 'table.jsonl');
+writeFileSync(table, '');
 const { status, signal } = spawnSync(
   process.execPath,
   [
@@ -27,8 +47,25 @@ const { status, signal } = spawnSync(
     `--test-timeout=${isLong ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS}`,
     ...files,
   ],
-  { cwd: ROOT, stdio: 'inherit' },
+  {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      HOSTILE_TABLE: table,
+      HOSTILE_FORM: isLong ? 'long' : 'short',
+      ...(values.seed === undefined ? {} : { HOSTILE_SEED: values.seed }),
+    },
+  },
 );
+const results = readFileSync(table, 'utf8');
+rmSync(folder, { recursive: true });
+if (process.env['HOSTILE_TABLE']) appendFileSync(process.env['HOSTILE_TABLE'], results);
+const families = results.split('\n').filter(Boolean);
+if (families.length > 0) {
+  console.log('\nHostile cases by family:');
+  console.table(families.map((line) => JSON.parse(line) as FamilyResult));
+}
 if (signal) console.error(`The test runner was ended by ${signal}.`);
 process.exitCode = status ?? 1;
 

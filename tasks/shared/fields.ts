@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
-import { TaskError, type ErrorCode } from './errors.ts';
+import { reasonOf, TaskError, type ErrorCode } from './errors.ts';
 import { quoted } from './safeText.ts';
 import { subjectProblem } from './subject.ts';
 
@@ -130,9 +130,15 @@ export class Fields {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const file = path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', text);
-    const stats = statSync(file, { throwIfNoEntry: false });
-    if (stats?.isDirectory() === true) return undefined;
-    if (stats === undefined) this.problem(`${name}: there is no file ${quoted(file)}.`);
+    try {
+      const stats = statSync(file, { throwIfNoEntry: false });
+      if (stats?.isDirectory() === true) return undefined;
+      if (stats === undefined) this.problem(`${name}: there is no file ${quoted(file)}.`);
+    } catch (error) {
+      // A name that is too long, a circle of links, a folder that may not be entered.
+      const { code = reasonOf(error) } = error as NodeJS.ErrnoException;
+      this.problem(`${name}: ${quoted(file)} is no path to a file that can be read (${code}).`);
+    }
     return file;
   }
 
@@ -165,10 +171,14 @@ export class Fields {
     if (first === undefined) return;
     const code = others.every((other) => other.code === first.code) ? first.code : 'InvalidInput';
     if (others.length === 0) throw new TaskError(code, first.text);
-    const listed = this.#problems.map(({ text }, index) => `(${String(index + 1)}) ${text}`);
+    const texts = this.#problems.map(({ text }) => text);
+    const listed = texts.map((text, index) => `(${String(index + 1)}) ${text}`);
+    // The message is one line, which is cut where it is too long to be read; the log has a line for each.
     throw new TaskError(
       code,
-      `${String(this.#problems.length)} problems with the inputs of this step. ${listed.join(' ')}`,
+      `${String(texts.length)} problems with the inputs of this step. ${listed.join(' ')}`,
+      '',
+      { details: texts },
     );
   }
 }

@@ -69,9 +69,10 @@ function organizationOf(collection: string): string {
 function sourceOf(collection: string, project: string, definitionId: string | undefined): string {
   // Outside a pipeline, as in a local run, there is nothing to link to; a source must not be empty.
   if (collection === '' || project === '') return 'urn:azure-pipelines:unknown';
-  const base = encodeURI(decodeSafely(decodeURI, collection)).replace(/\/*$/, '/');
-  const query = definitionId === undefined ? '' : `?definitionId=${encodeURIComponent(definitionId)}`;
-  return `${base}${encodeURIComponent(project)}/_build${query}`;
+  const base = encodeURI(decodeSafely(decodeURI, collection).toWellFormed()).replace(/\/*$/, '/');
+  const encode = (text: string) => encodeURIComponent(text.toWellFormed());
+  const query = definitionId === undefined ? '' : `?definitionId=${encode(definitionId)}`;
+  return `${base}${encode(project)}/_build${query}`;
 }
 
 /** The collection URL may be percent-encoded already. */
@@ -95,9 +96,10 @@ export function defaultMessageId(agent: Agent): string {
     'System.JobAttempt',
     'System.TaskInstanceId',
   ].map((name) => agent.variable(name));
-  if (parts.every((part) => part !== undefined)) return parts.join('.');
+  // Ids and numbers, as the service sets them: whatever else they may hold elsewhere could not travel in a header.
+  if (parts.every((part) => part !== undefined && /^[\w-]{1,50}$/.test(part))) return parts.join('.');
   agent.warning(
-    'The message id is random, since the variables of a pipeline run are absent: a retry of this step is not recognised as a duplicate.',
+    'The message id is random, since the variables of a pipeline run are absent or no ids: a retry of this step is not recognised as a duplicate.',
   );
   return randomUUID();
 }

@@ -5,8 +5,9 @@ const MAX_LENGTH = 4_000;
 // none can be seen, some reorder the line, and a culture-sensitive comparison such as .NET's skips the ignorable ones.
 const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
-// The agent runs a command found anywhere in a line, in any case; `##[` at the start of a line formats it.
-const COMMAND_MARKER = /##(?=vso|\[)/gi;
+// The agent runs a command found anywhere in a line, in any case; `##[` at the start of a line formats it. Such a comparison
+// skips some marks on characters as well, such as the Hebrew accents: a marker with marks in it is one.
+const COMMAND_MARKER = /#\p{M}*#(?=\p{M}*(?:v\p{M}*s\p{M}*o|\[))/giu;
 
 /**
  * The one neutraliser: any text as one line that the agent only shows. Nothing is deleted, since deleting a marker can
@@ -21,7 +22,7 @@ export function safeText(text: string, maxLength = MAX_LENGTH): string {
     .replace(/\r\n|\n|\r/g, '\\n')
     .replace(/\t/g, ' ')
     .replace(INVISIBLE, escapeCharacter)
-    .replace(COMMAND_MARKER, '##_');
+    .replace(COMMAND_MARKER, '$&_');
   return shown === text ? neutral : `${neutral}… (${String(text.length - maxLength)} more characters)`;
 }
 

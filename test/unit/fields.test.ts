@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { TaskError } from '../../tasks/shared/errors.ts';
@@ -161,4 +161,31 @@ test('an input that does not apply is a warning, unless it has its default', () 
   fields.unused('absent', 'delivery is core');
   assert.deepEqual(agent.warnings, ['stream is ignored: delivery is core.']);
   assert.equal(complaint(fields), undefined);
+});
+
+test('a path that cannot even be looked at is a problem of its input', () => {
+  const folder = temporaryFolder('fields-');
+  symlinkSync('circle', path.join(folder, 'circle'));
+  for (const [name, code] of [
+    ['x'.repeat(300), 'ENAMETOOLONG'],
+    ['d/'.repeat(3_000), 'ENAMETOOLONG'],
+    ['circle', 'ELOOP'],
+    ['a\0b', 'ERR_INVALID_ARG_VALUE'],
+  ] as const) {
+    const { fields } = fieldsOf({ schemaFile: name }, { variables: { 'System.DefaultWorkingDirectory': folder } });
+    fields.file('schemaFile');
+    assert.match(
+      complaint(fields)!.message,
+      new RegExp(`schemaFile: ".*" is no path to a file that can be read \\(${code}\\)`),
+    );
+  }
+});
+
+test('the log has a line for each of several problems, since the message is cut where it is long', () => {
+  const { fields } = fieldsOf({});
+  for (let number = 1; number <= 100; number++) fields.problem(`headers: ${'x'.repeat(80)} ${number}`);
+  const { details, message } = complaint(fields)!;
+  assert.match(message, /100 problems with the inputs of this step/);
+  assert.equal(details.length, 100);
+  assert.match(details[99]!, /^headers: x+ 100$/);
 });

@@ -49,6 +49,41 @@ describe('the masking of a log', () => {
     assert.equal(maskerOf('abcd', 'cdef', 'gh').mask('xabcdefghy'), 'x***y');
   });
 
+  it('finds the spellings of a value with backslashes', () => {
+    assert.equal(maskerOf(String.raw`a\\b\"c\'d\te`).mask(`a\\b"c'd\te`), '***');
+  });
+
+  it('finds no other spelling: other case, parts of it, or spread over lines', () => {
+    const masker = maskerOf('Open-Sesame');
+    for (const text of ['open-sesame', 'Open-Sesam', 'Open-\nSesame', 'Open -Sesame', 'Open%AZP252DSesame'])
+      assert.equal(masker.mask(text), text);
+  });
+
+  it('has nothing to do for an empty value', () => {
+    const masker = maskerOf('');
+    masker.addVariable(' ');
+    masker.addParameter('apitoken', '');
+    assert.equal(masker.mask('a b'), 'a b');
+  });
+
+  it('hides every authorization parameter but the known ones, by their names in any case', () => {
+    for (const name of [
+      ...['role', 'scope', 'tenantId', 'issuedAt', 'expiresAt', 'audience', 'AuthenticationType', 'AuthorizationType'],
+      ...['accessTokenType', 'accessTokenFetchingMethod', 'UseWindowsSecurity', 'unsecured'],
+      ...['OAuthAccessTokenIsSupplied', 'completeCallbackPayload', 'acceptUntrustedCertificates'],
+    ]) {
+      const masker = new SecretMasker();
+      masker.addParameter(name, 'shown-value');
+      assert.equal(masker.mask('shown-value'), 'shown-value', name);
+    }
+    // A user name too, although it is no secret.
+    for (const name of ['username', 'password', 'apitoken', 'certificate', 'credentials', 'url', 'Role2']) {
+      const masker = new SecretMasker();
+      masker.addParameter(name, 'hidden-value');
+      assert.equal(masker.mask('hidden-value'), '***', name);
+    }
+  });
+
   it('hides the password in a URL', () => {
     assert.equal(new SecretMasker().mask('nats://user:hush@host:4222'), 'nats://user:***@host:4222');
   });

@@ -106,6 +106,12 @@ test('a collection whose percent signs do not encode anything does not fail the 
   assert.equal(source, 'https://tfs.example/tfs/100%25/Orders/_build?definitionId=12');
 });
 
+test('half a character, which the environment of Windows can hold, does not fail the step', () => {
+  const half = { 'System.CollectionUri': 'https://dev.azure.com/c\ud800/', 'System.TeamProject': 'O\udfff' };
+  const { source } = runWith({ ...BUILD, ...half, 'System.DefinitionId': '\ud800' });
+  assert.equal(source, 'https://dev.azure.com/c%EF%BF%BD/O%EF%BF%BD/_build?definitionId=%EF%BF%BD');
+});
+
 test('outside a pipeline there is no owner, and still a source', () => {
   assert.deepEqual(runWith({}), { owner: {}, source: 'urn:azure-pipelines:unknown', step: {} });
 });
@@ -131,4 +137,12 @@ test('outside a pipeline the message id is random, with a warning', () => {
   const ids = new Set([defaultMessageId(agent), defaultMessageId(agent)]);
   assert.equal(ids.size, 2);
   assert.match(agent.warnings[0]!, /^The message id is random, since the variables of a pipeline run are absent/);
+});
+
+test('variables of a run that are no ids, which no header could hold, make a random message id', () => {
+  for (const value of ['plan 1', 'a\nb', 'a\rNats-Msg-Id: x', 'é', '$(x)', 'x'.repeat(51)]) {
+    const agent = new FakeAgent({ variables: { ...BUILD, 'System.PlanId': value } });
+    assert.match(defaultMessageId(agent), /^[0-9a-f-]{36}$/);
+    assert.equal(agent.warnings.length, 1);
+  }
 });

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { prepare } from '../../tasks/PublishNatsEvent/publish.ts';
+import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
+import { TaskError } from '../../tasks/shared/errors.ts';
+import { encodeHeaders } from '../../tasks/shared/nats/headerBytes.ts';
+import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
+import { FakeAgent } from '../support/fakeAgent.ts';
+import { FILES, givenToPublish, givenToWait, type Given } from '../support/garbage.ts';
+import { forAll } from '../support/harmless.ts';
+import { cases, family, parameters, SEED } from '../support/hostile.ts';
+import { withoutNul } from '../support/hostileText.ts';
+import { publish, Scenario, wait } from '../support/scenario.ts';
+
+const inputs = family('Inputs');
+const RUNS = cases({ short: 1_500, long: 20_000 });
+/** What may be found before anything is connected. */
+const EARLY = new Set([
+  'InvalidInput',
+  'InvalidSchema',
+  'ContractViolation',
+  'Denied',
+  'Unsupported',
+  'TlsFailure',
+  'TooLarge',
+]);
+/** No input takes longer to read, in milliseconds. */
+const LIMIT_MS = 2_000;
+
+function agentOf({ inputs, connection, variables }: Given): FakeAgent {
+  return new FakeAgent({
+    inputs: { ...inputs, natsConnection: 'nats' },
+    connections: { nats: connection },
+    variables,
+  });
+}
+
+/** The error tells every wrong input by its name, and nothing but inputs. */
+function assertTold(error: unknown, { inputs, wrong }: Given): void {
+  assert.ok(error instanceof TaskError, error instanceof Error ? error.stack : String(error));
+  assert.ok(EARLY.has(error.code), error.message);
+  const problems = error.details.length > 0 ? error.details : [error.problem];
+  const count = Number(/^(\d+) problems/.exec(error.problem)?.[1] ?? '1');
+  assert.equal(problems.length, count);
+  const names = new Set(['natsConnection', ...Object.keys(inputs), 'payload', 'startFrom', 'expect']);
+  const told = new Set(problems.map((problem) => /^[A-Za-z.]+/.exec(problem)?.[0] ?? ''));
+  for (const name of told) assert.ok(names.has(name), `${name}: ${error.message}`);
+  for (const name of wrong) assert.ok(told.has(name), `${name} is not told: ${error.message}`);
+}
+
+/** As an environment and a step's inputs can hold it. */
+function forProcess({ inputs, connection, ...others }: Given, url: string): Given {
+  const plain = (texts: Readonly<Record<string, string>>) =>
+    Object.fromEntries(
+      Object.entries(texts).map(([name, text]) => [name, withoutNul(text).replaceAll('$(', '$(Not.').slice(0, 30_000)]),
+    );
+  return {
+    ...others,
+    inputs: plain(inputs),
+    connection: {
+      ...connection,
+      url: connection.url.startsWith('nats://127.') ? url : withoutNul(connection.url),
+      parameters: plain(connection.parameters ?? {}),
+      data: plain(connection.data ?? {}),
+    },
+    variables: plain(others.variables),
+  };
+}
+
+describe('Whatever the inputs of a step that runs are', () => {
+  let scene: Scenario;
+  before(async () => {
+    scene = await Scenario.start();
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  for (const [task, run, givenTo, count] of [
+    ['publishing', publish, givenToPublish, cases({ short: 14, long: 250 })],
+    ['waiting', wait, givenToWait, cases({ short: 10, long: 150 })],
+  ] as const) {
+    it(`a ${task} step ends at once with what is wrong, and leaves nothing; or does what it is for`, async () => {
+      // Every second step has few wrong inputs, so that it comes further.
+      const few = fc.integer({ min: 0, max: 3 }).map((number) => number === 0);
+      const all = [few, fc.constant(true)].map((wrong) =>
+        fc.sample(givenTo('SUBJECT', wrong), { seed: SEED, numRuns: count / 2 }),
+      );
+      await forAll(all.flat(), async (sample) => {
+        inputs.tried();
+        const stream = await scene.stream();
+        const given = forProcess(sample, scene.server.url);
+        const subject = given.inputs['subject'] === 'SUBJECT' ? stream.subject('v1') : given.inputs['subject'];
+        const agent = scene.agent({ connection: given.connection, sources: FILES, variables: given.variables });
+        const timeout = given.inputs['timeout']?.trim() || '2s';
+        const step = await run(agent, { ...given.inputs, subject: subject ?? '', timeout });
+        assert.equal(step.rawStderr, '');
+        const code = /^(\w+): /.exec(step.errors[0] ?? '')?.[1] ?? '';
+        if (given.wrong.length > 0) assert.ok(EARLY.has(code), step.logText);
+        else assert.notEqual(code, 'Internal', step.logText);
+        const stored = await stream.lastSequence();
+        if (step.result !== 'Succeeded' || task === 'waiting') assert.equal(stored, 0, step.logText);
+        else if (given.inputs['delivery'] !== 'core') assert.equal(stored, Number(step.outputs.get('count')));
+        assert.ok(step.durationMs < 20_000);
+      });
+    });
+  }
+});
+
+describe('Whatever the inputs are', () => {
+  it('a publishing step reads them, or tells all that is wrong with them', async () => {
+    await fc.assert(
+      fc.asyncProperty(givenToPublish('ci.built.v1'), async (given) => {
+        inputs.tried();
+        const began = performance.now();
+        try {
+          const { request, signingKey } = readPublish(agentOf(given));
+          assert.deepEqual(given.wrong, []);
+          const clock = { signal: new AbortController().signal, deadline: Date.now() + 60_000, now: Date.now };
+          const prepared = await prepare(request, undefined, signingKey, clock);
+          for await (const messages of prepared.messages()) for (const { headers } of messages) encodeHeaders(headers);
+        } catch (error) {
+          assertTold(error, given);
+        }
+        assert.ok(performance.now() - began < LIMIT_MS);
+      }),
+      parameters(RUNS),
+    );
+  });
+
+  it('a waiting step reads them, or tells all that is wrong with them', () => {
+    fc.assert(
+      fc.property(givenToWait('ci.built.v1'), (given) => {
+        inputs.tried();
+        const began = performance.now();
+        try {
+          readWait(agentOf(given));
+          assert.deepEqual(given.wrong, []);
+        } catch (error) {
+          assertTold(error, given);
+        }
+        assert.ok(performance.now() - began < LIMIT_MS);
+      }),
+      parameters(RUNS),
+    );
+  });
+});

@@ -1,0 +1,149 @@
+/** One line of the source changed for the worse, and the tests that must notice. */
+export interface Mutation {
+  readonly what: string;
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly line: string;
+  readonly becomes: string;
+  readonly tests: Tests;
+}
+
+interface Tests {
+  readonly files: readonly string[];
+  /** Of the names of tests; all of a file when absent. */
+  readonly pattern?: string;
+  /** Whether they run the packed tasks. */
+  readonly packed?: true;
+}
+
+const NEUTRALISER: Tests = { files: ['test/unit/safeText.test.ts', 'test/hostile/neutraliser.test.ts'] };
+const WHOLE_PATH: Tests = {
+  files: ['test/hostile/foreignText.test.ts'],
+  pattern: 'shows them as invalid',
+  packed: true,
+};
+const PERMISSIONS = 'test/integration/permissions.test.ts';
+const DEADLINE: Tests = { files: ['test/unit/run.test.ts'] };
+const CONTRACT: Tests = { files: ['test/unit/contract.test.ts'] };
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    what: 'the neutraliser knows one spelling of a command only',
+    file: 'tasks/shared/safeText.ts',
+    line: String.raw`const COMMAND_MARKER = /#\p{M}*#(?=\p{M}*(?:v\p{M}*s\p{M}*o|\[))/giu;`,
+    becomes: String.raw`const COMMAND_MARKER = /##(?=vso\[)/g;`,
+    tests: NEUTRALISER,
+  },
+  {
+    what: 'the neutraliser deletes a marker instead of breaking it',
+    file: 'tasks/shared/safeText.ts',
+    line: `.replace(COMMAND_MARKER, '$&_')`,
+    becomes: `.replace(COMMAND_MARKER, '')`,
+    tests: NEUTRALISER,
+  },
+  {
+    what: 'the neutraliser leaves invisible characters',
+    file: 'tasks/shared/safeText.ts',
+    line: '.replace(INVISIBLE, escapeCharacter)',
+    becomes: '',
+    tests: NEUTRALISER,
+  },
+  {
+    what: 'the neutraliser shows control characters only',
+    file: 'tasks/shared/safeText.ts',
+    line: String.raw`const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;`,
+    becomes: String.raw`const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}]/gu;`,
+    tests: NEUTRALISER,
+  },
+  {
+    what: 'what the tasks log does not pass the neutraliser',
+    file: 'tasks/shared/azureAgent.ts',
+    line: 'process.stdout.write(`${safeText(text)}\\n`);',
+    becomes: 'process.stdout.write(`${text}\\n`);',
+    tests: WHOLE_PATH,
+  },
+  {
+    what: 'nobody is told of a refused operation',
+    file: 'tasks/shared/nats/link.ts',
+    line: 'for (const listener of this.#violationListeners) listener(violation);',
+    becomes: '',
+    tests: { files: [PERMISSIONS], pattern: 'taken away during a wait' },
+  },
+  {
+    what: 'refused operations are not kept until the flush',
+    file: 'tasks/shared/nats/link.ts',
+    line: 'this.#violations.push(violation);',
+    becomes: '',
+    tests: { files: [PERMISSIONS], pattern: '^publish to core NATS: ' },
+  },
+  {
+    what: 'a wait on a stream does not watch its permissions',
+    file: 'tasks/shared/nats/streamReader.ts',
+    line: 'if (this.#attachment === attachment) this.#fail(this.#access.denied(violation));',
+    becomes: '',
+    tests: { files: [PERMISSIONS], pattern: '^wait on one subject of a named stream: ' },
+  },
+  {
+    what: 'publishing to a stream does not watch its permissions',
+    file: 'tasks/shared/nats/streamBatch.ts',
+    line: 'this.#failure ??= this.host.denied(violation, subject);',
+    becomes: '',
+    tests: { files: [PERMISSIONS], pattern: '^publish to a stream: ' },
+  },
+  {
+    what: 'the deadline counts from when the inputs were read',
+    file: 'tasks/shared/run.ts',
+    line: 'const deadline = performance.timeOrigin + request.timeoutMs;',
+    becomes: 'const deadline = Date.now() + request.timeoutMs;',
+    tests: DEADLINE,
+  },
+  {
+    what: 'nothing happens at the deadline',
+    file: 'tasks/shared/run.ts',
+    line: `controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));`,
+    becomes: '',
+    tests: { ...DEADLINE, pattern: 'at its deadline' },
+  },
+  {
+    what: 'a step that ignores its deadline goes on',
+    file: 'tasks/shared/run.ts',
+    line: 'failAfterGrace(signal),',
+    becomes: '',
+    tests: { ...DEADLINE, pattern: 'five seconds after the deadline' },
+  },
+  {
+    what: 'an error that nobody awaited passes for silence',
+    file: 'tasks/shared/run.ts',
+    line: 'failOnStrayError(),',
+    becomes: '',
+    tests: { ...DEADLINE, pattern: 'nobody awaited' },
+  },
+  {
+    what: 'data that breaks the schema is valid',
+    file: 'tasks/shared/contractCompiler.ts',
+    line: `return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };`,
+    becomes: `return { outcome: 'valid' };`,
+    tests: CONTRACT,
+  },
+  {
+    what: 'a check that takes too long finds the data valid',
+    file: 'tasks/shared/contractCompiler.ts',
+    line: `return { outcome: 'interrupted', afterMs: limitMs };`,
+    becomes: `return { outcome: 'valid' };`,
+    tests: CONTRACT,
+  },
+  {
+    what: 'one good line of a file stands for all',
+    file: 'tasks/shared/contractCompiler.ts',
+    line: 'values.every((value) => validate(value))',
+    becomes: 'values.some((value) => validate(value))',
+    tests: { files: ['test/e2e/batch.test.ts'], pattern: 'with one bad line', packed: true },
+  },
+  {
+    what: 'a schema is not held against its meta-schema',
+    file: 'tasks/shared/contractCompiler.ts',
+    line: 'if (isSchema(schema)) return undefined;',
+    becomes: 'if (isSchema(schema) || schema !== undefined) return undefined;',
+    tests: CONTRACT,
+  },
+];

@@ -1,0 +1,87 @@
+/**
+ * Shows that the tests can fail: makes one line of the source worse at a time, in a copy of the tree, and runs the tests
+ * that must notice. Fails when they do not, or when a line is not there any more.
+ * Usage: npm run test:mutations
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { transformSync } from 'esbuild';
+import { ROOT } from '../../scripts/manifest.ts';
+import { MUTATIONS, type Mutation } from './mutations.ts';
+
+/** A mutation may make a test wait for ever. */
+const LIMIT_MS = 120_000;
+/** Shared with the copy, not copied. */
+const LINKED = ['node_modules', '.cache'];
+const LEFT_OUT = new Set([...LINKED, '.git', 'dist']);
+
+interface TestRun {
+  readonly passed: number;
+  readonly failed: number;
+}
+
+const copy = mkdtempSync(path.join(tmpdir(), 'mutations-'));
+process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
+cpSync(ROOT, copy, { recursive: true, filter: (source) => !LEFT_OUT.has(path.relative(ROOT, source)) });
+for (const name of LINKED) symlinkSync(path.join(ROOT, name), path.join(copy, name));
+
+function node(args: readonly string[]): string {
+  const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', ...args], {
+    cwd: copy,
+    encoding: 'utf8',
+    timeout: LIMIT_MS,
+    maxBuffer: 256 * 1_024 * 1_024,
+    // Not that of a test this may run in.
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, HOSTILE_TABLE: undefined, HOSTILE_FORM: 'short' },
+  });
+  return stdout + stderr;
+}
+
+function runTests({ files, pattern, packed }: Mutation['tests']): TestRun {
+  if (packed) node(['scripts/package.ts']);
+  const only = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
+  const report = node(['--test', '--test-reporter=tap', ...only, `--test-timeout=${LIMIT_MS / 2}`, ...files]);
+  const count = (of: string): number => Number(new RegExp(`^# ${of} (\\d+)$`, 'm').exec(report)?.[1] ?? '0');
+  return { passed: count('pass'), failed: count('fail') + count('cancelled') };
+}
+
+/** The tests must pass without the mutation, or they would notice anything. */
+const unmutated = new Map<string, boolean>();
+function passUnmutated({ tests }: Mutation): boolean {
+  const key = JSON.stringify(tests);
+  const known = unmutated.get(key);
+  if (known !== undefined) return known;
+  const { passed, failed } = runTests(tests);
+  unmutated.set(key, passed > 0 && failed === 0);
+  return passed > 0 && failed === 0;
+}
+
+function outcomeOf(mutation: Mutation): string {
+  const { file, line, becomes, tests } = mutation;
+  const source = readFileSync(path.join(ROOT, file), 'utf8');
+  if (source.split(line).length !== 2) return 'LINE NOT FOUND ONCE';
+  if (!passUnmutated(mutation)) return 'TESTS FAIL WITHOUT IT';
+  const mutated = source.replace(line, () => becomes);
+  // A file that cannot be read at all would be noticed by any test.
+  transformSync(mutated, { loader: 'ts' });
+  writeFileSync(path.join(copy, file), mutated);
+  try {
+    return runTests(tests).failed > 0 ? 'noticed' : 'SURVIVED';
+  } finally {
+    writeFileSync(path.join(copy, file), source);
+  }
+}
+
+const rows = MUTATIONS.map((mutation) => {
+  const began = performance.now();
+  const outcome = outcomeOf(mutation);
+  const seconds = Math.round((performance.now() - began) / 100) / 10;
+  console.log(`${outcome.padEnd(22)} ${mutation.what}`);
+  return { mutation: mutation.what, file: mutation.file, tests: mutation.tests.files.join(' '), outcome, seconds };
+});
+console.table(rows);
+const bad = rows.filter(({ outcome }) => outcome !== 'noticed');
+if (bad.length > 0) console.error(`${bad.length} of ${rows.length} mutations were not noticed as they must be.`);
+process.exitCode = bad.length > 0 ? 1 : 0;
