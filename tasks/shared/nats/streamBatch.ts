@@ -1,7 +1,7 @@
 import { createInbox, type Msg, type Subscription } from 'nats';
 import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import { API_ERROR, parseAnswer, type ApiError } from './jetStreamApi.ts';
+import { API_ERROR, isPubAck, parseAnswer, type ApiError } from './jetStreamApi.ts';
 import { encodeHeaders, type EncodedHeaders } from './headerBytes.ts';
 import type { Link, Violation } from './link.ts';
 import { pause, unlessAborted } from './pause.ts';
@@ -260,12 +260,15 @@ export class StreamBatch {
 
   #onReply(position: number, sent: Sent, bytes: Uint8Array): void {
     const { subject } = sent;
-    const ack = parseAnswer<{ readonly stream?: string; readonly seq: number; readonly duplicate?: boolean }>(bytes);
-    if (ack.kind === 'apiError') {
+    const ack = parseAnswer<{ readonly stream: string; readonly seq: number; readonly duplicate?: boolean }>(
+      bytes,
+      isPubAck,
+    );
+    if (ack?.kind === 'apiError') {
       this.#onDecline(sent, isPassing(ack.error) ? undefined : this.host.refused(ack.error, subject));
       return;
     }
-    if (ack.kind !== 'ok' || ack.response.stream === undefined) {
+    if (ack === undefined) {
       throw new TaskError(
         'NoStream',
         `The answer on "${subject}" does not come from a stream: a subscriber replied instead.`,
