@@ -156,11 +156,18 @@ export async function sendRequest(
   }
 }
 
-/** Throws `TooLarge` when the server does not take so much: it counts the encoded headers as well. */
+/** Throws `TooLarge` when the server does not take so much: it counts the encoded headers as well. `Unsupported` without headers. */
 export function checkSize(payload: Uint8Array, headers: EncodedHeaders, link: Link): void {
-  const limit = link.connection.info?.max_payload;
+  if (link.connection.info?.headers !== true) {
+    throw new TaskError(
+      'Unsupported',
+      `The server ${link.server} takes no message headers, which every event has.`,
+      'It needs nats-server 2.2 or later, without no_header_support in its configuration.',
+    );
+  }
+  const limit = link.connection.info.max_payload;
   const size = headers.bytes.length + payload.length;
-  if (limit === undefined || size <= limit) return;
+  if (size <= limit) return;
   throw new TaskError(
     'TooLarge',
     `The event has ${String(size)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`,
