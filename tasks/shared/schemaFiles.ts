@@ -195,8 +195,9 @@ export function sameId(uri: string, one: string, other: string): TaskError {
 /** The URI that an absolute or relative reference means, in two parts; undefined when it cannot be resolved. */
 export function resolveUri(reference: string, base: string): { uri: string; fragment: string } | undefined {
   if (!URL.canParse(reference, base)) return undefined;
-  const [uri = '', fragment = ''] = new URL(reference, base).href.split('#', 2);
-  return { uri, fragment };
+  const { href } = new URL(reference, base);
+  const end = href.indexOf('#');
+  return end < 0 ? { uri: href, fragment: '' } : { uri: href.slice(0, end), fragment: href.slice(end + 1) };
 }
 
 /** Whether a JSON value is an object, and no array. */

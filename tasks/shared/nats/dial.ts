@@ -1,10 +1,18 @@
 import { sign } from 'node:crypto';
 import { createConnection, isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import { connect, type Authenticator, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
+import {
+  connect,
+  type Authenticator,
+  type ConnectionOptions,
+  type NatsConnection,
+  type ServerInfo,
+  type TlsOptions,
+} from 'nats';
 import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
 import type { SigningKey } from '../nkey.ts';
+import { infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
 
 /** One attempt: TCP, INFO, TLS and sign-in together. */
 const DIAL_TIMEOUT_MS = 10_000;
@@ -263,36 +271,36 @@ async function explainSilence(
   );
 }
 
-interface ServerInfo {
-  readonly tls_verify?: boolean;
-  readonly tls_required?: boolean;
-}
-
 /** The INFO a server sends first; undefined when none comes in time. */
 function readInfo(address: ServerAddress, timeoutMs: number): Promise<ServerInfo | undefined> {
   return new Promise((resolve) => {
-    let text = '';
-    const socket = createConnection({ host: address.host, port: address.port, timeout: timeoutMs });
+    const chunks: Buffer[] = [];
+    let received = 0;
+    const socket = createConnection({ host: address.host, port: address.port });
     const done = (info: ServerInfo | undefined) => {
+      clearTimeout(timer);
       socket.destroy();
       resolve(info);
     };
+    const timer = setTimeout(() => {
+      done(undefined);
+    }, timeoutMs);
     socket.on('data', (chunk) => {
-      text += chunk.toString('latin1');
-      const line = /^INFO (\{.*\}) *\r\n/.exec(text)?.[1];
-      if (line !== undefined) done(parseInfo(line));
-      else if (text.length > 64 * 1_024) done(undefined);
+      chunks.push(chunk);
+      received += chunk.length;
+      if (chunk.includes('\n')) done(infoOrNone(Buffer.concat(chunks)));
+      else if (received > MAX_LINE_BYTES) done(undefined);
     });
-    for (const event of ['timeout', 'error', 'close'])
+    for (const event of ['error', 'close'])
       socket.on(event, () => {
         done(undefined);
       });
   });
 }
 
-function parseInfo(line: string): ServerInfo | undefined {
+function infoOrNone(bytes: Buffer): ServerInfo | undefined {
   try {
-    return JSON.parse(line) as ServerInfo;
+    return infoIn(bytes);
   } catch {
     return undefined;
   }

@@ -3,6 +3,8 @@ import { quoted } from '../safeText.ts';
 import type { Link, Reply } from './link.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
+/** Characters kept of what an error says. */
+const MAX_DESCRIPTION = 500;
 
 /** Error numbers of the JetStream API (nats-server, `server/errors.json`). */
 export const API_ERROR = {
@@ -93,17 +95,36 @@ export class JetStreamApi {
 
   /** Names of the streams that capture subjects inside the pattern. */
   streamNames(pattern: string): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {
-    return this.#call('STREAM.NAMES', { subject: pattern });
+    return this.#call(
+      'STREAM.NAMES',
+      { subject: pattern },
+      ({ streams }) => streams === null || isListOf(streams, isName),
+    );
   }
 
   streamInfo(stream: string): Promise<ApiAnswer<StreamInfo>> {
-    return this.#call(`STREAM.INFO.${stream}`, undefined);
+    return this.#call(
+      `STREAM.INFO.${stream}`,
+      undefined,
+      ({ created, state, config }) =>
+        typeof created === 'string' &&
+        isObject(state) &&
+        isCount(state.messages) &&
+        isCount(state.last_seq) &&
+        isObject(config) &&
+        (config.subjects === undefined || isListOf(config.subjects, (subject) => typeof subject === 'string')),
+    );
   }
 
   /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */
   createConsumer(stream: string, config: ConsumerConfig): Promise<ApiAnswer<ConsumerInfo>> {
     const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
-    return this.#call(`CONSUMER.CREATE.${stream}.${config.name}${filter}`, { stream_name: stream, config });
+    return this.#call(
+      `CONSUMER.CREATE.${stream}.${config.name}${filter}`,
+      { stream_name: stream, config },
+      ({ created, num_pending, config: made }) =>
+        typeof created === 'string' && !Number.isNaN(Date.parse(created)) && isCount(num_pending) && isObject(made),
+    );
   }
 
   deleteConsumer(
@@ -111,17 +132,25 @@ export class JetStreamApi {
     consumer: string,
     timeoutMs: number,
   ): Promise<ApiAnswer<{ readonly success: boolean }>> {
-    return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, timeoutMs);
+    return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, () => true, timeoutMs);
   }
 
   async #call<Response>(
     operation: string,
     request: unknown,
+    isResponse: (response: JsonObject) => boolean,
     timeoutMs = REQUEST_TIMEOUT_MS,
   ): Promise<ApiAnswer<Response>> {
     const payload = Buffer.from(request === undefined ? '' : JSON.stringify(request));
     const reply = await this.link.request(`${this.prefix}.${operation}`, payload, timeoutMs);
-    return reply.kind === 'reply' ? parseAnswer<Response>(reply.message.data) : reply;
+    if (reply.kind !== 'reply') return reply;
+    const answer = parseAnswer<Response>(reply.message.data, isResponse);
+    if (answer !== undefined) return answer;
+    throw new TaskError(
+      'Unreachable',
+      `JetStream on ${this.link.server} does not answer as it should: ${quoted(Buffer.from(reply.message.data).toString())}.`,
+      'Check which service listens on the JetStream subjects.',
+    );
   }
 }
 
@@ -130,23 +159,48 @@ export function apiPrefix(domain: string | undefined): string {
   return domain === undefined ? '$JS.API' : `$JS.${domain}.API`;
 }
 
-/** Reads a JSON answer of JetStream, a PubAck included. */
-export function parseAnswer<Response>(bytes: Uint8Array): ApiAnswer<Response> {
+type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Reads a JSON answer of JetStream, a PubAck included; undefined where it is neither such a response nor an error. */
+export function parseAnswer<Response>(
+  bytes: Uint8Array,
+  isResponse: (response: JsonObject) => boolean,
+): Extract<ApiAnswer<Response>, { kind: 'ok' | 'apiError' }> | undefined {
   let answer: unknown;
   try {
     answer = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
   } catch {
-    answer = undefined;
+    return undefined;
   }
-  if (typeof answer !== 'object' || answer === null) {
-    throw new TaskError(
-      'Internal',
-      `JetStream gave an answer that is not JSON: ${quoted(Buffer.from(bytes).toString())}.`,
-      'Check which service listens on the JetStream subjects.',
-    );
-  }
-  const { error } = answer as { error?: ApiError };
-  return error === undefined ? { kind: 'ok', response: answer as Response } : { kind: 'apiError', error };
+  if (!isObject(answer)) return undefined;
+  const { error } = answer;
+  if (error === undefined) return isResponse(answer) ? { kind: 'ok', response: answer as Response } : undefined;
+  if (!isObject(error)) return undefined;
+  const { code = 0, err_code = 0, description = '' } = error;
+  if (typeof code !== 'number' || typeof err_code !== 'number' || typeof description !== 'string') return undefined;
+  return { kind: 'apiError', error: { code, err_code, description: description.slice(0, MAX_DESCRIPTION) } };
+}
+
+/** Whether it is the acknowledgement of an event by a stream. */
+export function isPubAck({ stream, seq, duplicate }: JsonObject): boolean {
+  return isName(stream) && isCount(seq) && (duplicate === undefined || typeof duplicate === 'boolean');
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isItem);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** A name becomes a part of subjects, where a space or line break would begin something else. */
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && /^[^\s.*>\p{Cc}]{1,255}$/u.test(value);
 }
 
 /** Whether the API may answer otherwise in a moment: no leader, or a server that is starting. */

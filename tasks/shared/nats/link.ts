@@ -1,5 +1,6 @@
 import { ErrorCode, Events, type Msg, type MsgHdrs, type NatsConnection, type Status } from 'nats';
 import type { ServerAddress } from '../connection.ts';
+import { TaskError } from '../errors.ts';
 
 /** How one request ended. */
 export type Reply =
@@ -73,6 +74,13 @@ export class Link {
     const { code, permissionContext } = error as { code?: string; permissionContext?: Violation };
     if (permissionContext !== undefined) return { kind: 'denied', violation: permissionContext };
     if (code === ErrorCode.NoResponders) return { kind: 'noResponders' };
+    if (code === ErrorCode.MaxPayloadExceeded) {
+      throw new TaskError(
+        'TooLarge',
+        `The server ${this.server} takes no message as long as a request of this step.`,
+        'Raise its max_payload.',
+      );
+    }
     if (code === ErrorCode.Timeout) return { kind: this.isClosed ? 'lost' : 'timeout' };
     if (this.isClosed || code === ErrorCode.ConnectionClosed || code === ErrorCode.Disconnect) return { kind: 'lost' };
     throw error;

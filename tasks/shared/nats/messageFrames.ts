@@ -96,10 +96,20 @@ export function encodeHeaders(headers: Headers): Buffer {
   return Buffer.concat([Buffer.from(own), shared]);
 }
 
-/** Throws `TooLarge` when the server does not take so many bytes; they include the encoded headers. */
+/**
+ * Throws `TooLarge` when the server does not take so many bytes, the encoded headers included, and `Unsupported` when it
+ * takes no headers.
+ */
 export function checkSize(bytes: number, link: Link): void {
-  const limit = link.connection.info?.max_payload;
-  if (limit === undefined || bytes <= limit) return;
+  if (link.connection.info?.headers !== true) {
+    throw new TaskError(
+      'Unsupported',
+      `The server ${link.server} takes no message headers, which every event has.`,
+      'It needs nats-server 2.2 or later, without no_header_support in its configuration.',
+    );
+  }
+  const limit = link.connection.info.max_payload;
+  if (bytes <= limit) return;
   throw new TaskError(
     'TooLarge',
     `The event has ${String(bytes)} bytes with its headers, and the server takes ${String(limit)} (max_payload).`,

@@ -28,6 +28,8 @@ const FIRST_CONNECTION_MS = 30_000;
 /** A broken link: how long refusals to sign in again are taken for a passing fault. */
 const SIGN_IN_AGAIN_MS = 30_000;
 const RETRY_PAUSE_MS = 250;
+/** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
+const MAX_ANNOUNCED = 32;
 
 type Log = Pick<Agent, 'info' | 'warning' | 'debug'>;
 
@@ -196,14 +198,9 @@ export class NatsBus implements Bus {
     const encrypted = info?.tls_required === true || info?.tls_available === true;
     this.#mustEncrypt ||= encrypted;
     const tlsName = link.address.tlsName ?? link.address.host;
-    this.#announced = (info?.connect_urls ?? []).flatMap((url) => {
-      const match = /^\[?(.+?)\]?:(\d+)$/.exec(url);
-      if (match === null) return [];
-      const address = { host: match[1] ?? '', port: Number(match[2]), tls: encrypted, tlsName };
-      return this.#settings.servers.some((known) => known.host === address.host && known.port === address.port)
-        ? []
-        : [address];
-    });
+    this.#announced = announced(info?.connect_urls ?? [])
+      .map((server) => ({ ...server, tls: encrypted, tlsName }))
+      .filter(({ host, port }) => !this.#settings.servers.some((known) => known.host === host && known.port === port));
     if (!first) return;
     this.#log.info(
       `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(encrypted)}`,
@@ -258,6 +255,15 @@ export class NatsBus implements Bus {
     if (authentication.kind === 'oidc') authentication.idToken.close();
     await this.#link?.close();
   }
+}
+
+/** The servers of the cluster that a server names, without what cannot be one. */
+function announced(urls: readonly string[]): { readonly host: string; readonly port: number }[] {
+  return urls.slice(0, MAX_ANNOUNCED).flatMap((url) => {
+    const [, bracketed, plain, port] = /^(?:\[([\da-f:.%]+)\]|([\w.-]+)):(\d{1,5})$/i.exec(url) ?? [];
+    const host = bracketed ?? plain;
+    return host === undefined || Number(port) > 65_535 ? [] : [{ host, port: Number(port) }];
+  });
 }
 
 function connectError(failures: readonly DialFailure[]): TaskError {

@@ -1,10 +1,17 @@
 import type { PubAck } from '../bus.ts';
 import { TaskError } from '../errors.ts';
-import { parseAnswer, type ApiError } from './jetStreamApi.ts';
+import { isPubAck, parseAnswer, type ApiError } from './jetStreamApi.ts';
 
 const ZERO = 0x30;
 const NINE = 0x39;
 const CLOSING_BRACE = 0x7d;
+
+/** An acknowledgement in JetStream's JSON. */
+interface StreamAnswer {
+  readonly stream: string;
+  readonly seq: number;
+  readonly duplicate?: boolean;
+}
 
 /**
  * Reads a stream's answers to messages. Nearly all are the same acknowledgement with another sequence at its end, and of
@@ -19,9 +26,9 @@ export class PubAcks {
   read(bytes: Uint8Array, subject: string): PubAck | { readonly error: ApiError } {
     const sequence = this.#sequenceIn(bytes);
     if (sequence !== undefined) return { stream: this.#stream, sequence, duplicate: false };
-    const answer = parseAnswer<{ readonly stream?: string; readonly seq: number; readonly duplicate?: boolean }>(bytes);
-    if (answer.kind === 'apiError') return answer;
-    if (answer.kind !== 'ok' || answer.response.stream === undefined) {
+    const answer = parseAnswer<StreamAnswer>(bytes, isPubAck);
+    if (answer?.kind === 'apiError') return answer;
+    if (answer === undefined) {
       throw new TaskError(
         'NoStream',
         `The answer on "${subject}" does not come from a stream: a subscriber replied instead.`,

@@ -1,0 +1,381 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
+import { loadContract, type Contract } from '../../tasks/shared/contract.ts';
+import { TaskError } from '../../tasks/shared/errors.ts';
+import { family } from '../support/hostile.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
+import { assertOutputs, assertSucceeded, countsOf, publish, Scenario, sourcesWith, wait } from '../support/scenario.ts';
+import { ScriptedServer, SUBJECT } from '../support/scriptedServer.ts';
+
+const { tried } = family('Schemas: bombs');
+
+/** Of a check that must not end, and of one that may. */
+const SHORT_LIMIT_MS = 40;
+const LIMIT_MS = 300;
+/** Of loading and one check, on a busy machine. */
+const MAX_MS = 10_000;
+const MAX_MEGABYTES = 400;
+
+type Verdict = 'valid' | 'violated' | 'interrupted' | 'InvalidSchema';
+
+const DRAFT_07 = { $schema: 'http://json-schema.org/draft-07/schema#' };
+const DRAFT_2019 = { $schema: 'https://json-schema.org/draft/2019-09/schema' };
+
+/** @param schema the text of a file, or what it holds */
+async function contractOf(schema: unknown, checkLimitMs: number): Promise<Contract> {
+  const file = path.join(temporaryFolder('bomb-'), 'root.json');
+  writeFileSync(file, typeof schema === 'string' ? schema : JSON.stringify(schema));
+  return loadContract(file, { checkLimitMs });
+}
+
+async function verdictOn(schema: unknown, value: unknown): Promise<Verdict> {
+  try {
+    return (await contractOf(schema, LIMIT_MS)).check(value).outcome;
+  } catch (error) {
+    assert.ok(error instanceof TaskError && error.code === 'InvalidSchema', String(error));
+    return 'InvalidSchema';
+  }
+}
+
+async function assertVerdict(schema: unknown, value: unknown, ...verdicts: readonly Verdict[]): Promise<void> {
+  const begun = Date.now();
+  const verdict = await verdictOn(schema, value);
+  const tookMs = Date.now() - begun;
+  tried();
+  const about = `${verdict} after ${tookMs} ms: ${JSON.stringify(schema).slice(0, 300)}`;
+  assert.ok(verdicts.includes(verdict), about);
+  assert.ok(tookMs < MAX_MS, about);
+}
+
+/** Regular expressions that try exponentially or very many ways, with a text that makes them. */
+const EXPRESSIONS: readonly (readonly [string, string])[] = [
+  ['^(a+)+$', `${'a'.repeat(40)}!`],
+  ['^(a*)*$', `${'a'.repeat(40)}!`],
+  ['^(a|aa)+$', `${'a'.repeat(60)}!`],
+  ['^(a|a?)+$', `${'a'.repeat(40)}!`],
+  ['(x+x+)+y', 'x'.repeat(40)],
+  ['^(([a-z])+.)+[A-Z]([a-z])+$', 'a'.repeat(60)],
+  ['^(.*a){25}$', `${'a'.repeat(60)}!`],
+  ['^(?=(a+)+$)', `${'a'.repeat(40)}!`],
+  ['^(\\p{L}+)*$', `${'ä'.repeat(40)}!`],
+  ['^([a-zA-Z]+)*\\d$', 'a'.repeat(40)],
+  ['^(\\w+\\s?)*$', `${'a'.repeat(40)}!`],
+  ['^(a+)+\\1$', `${'a'.repeat(40)}!`],
+  ['^((a{1,20}){1,20}){1,20}$', `${'a'.repeat(60)}!`],
+  ['^[\\s\\S]*[\\s\\S]*[\\s\\S]*[\\s\\S]*[\\s\\S]*x$', 'a'.repeat(2_000)],
+];
+
+const EXPRESSION_PLACES: Readonly<Record<string, (pattern: string, text: string) => readonly [unknown, unknown]>> = {
+  pattern: (pattern, text) => [{ pattern }, text],
+  'pattern of items': (pattern, text) => [{ items: { pattern } }, ['b', text]],
+  patternProperties: (pattern, text) => [{ patternProperties: { [pattern]: false } }, { [text]: 1 }],
+  propertyNames: (pattern, text) => [{ propertyNames: { pattern } }, { [text]: 1 }],
+  'not, in if': (pattern, text) => [{ if: { not: { pattern } }, then: false }, text],
+  unevaluatedProperties: (pattern, text) => [
+    { patternProperties: { [pattern]: true }, unevaluatedProperties: false },
+    { [text]: 1 },
+  ],
+};
+
+const FORMATS = (
+  'date time date-time iso-time iso-date-time duration uri uri-reference uri-template url email hostname ipv4 ipv6 ' +
+  'regex uuid json-pointer json-pointer-uri-fragment relative-json-pointer byte int32 int64 float double password binary'
+).split(' ');
+const LONG_TEXTS = [
+  'a',
+  '1',
+  ':',
+  '.',
+  '/',
+  '-',
+  '@',
+  '%',
+  '{',
+  '(',
+  'a.',
+  'a@',
+  '1:',
+  '%41',
+  '{a}',
+  '=',
+  'P1',
+  '://',
+  'ä',
+  '\0',
+].map((part) => part.repeat(20_000 / part.length));
+
+describe('A check of what takes without end is interrupted:', () => {
+  for (const [place, make] of Object.entries(EXPRESSION_PLACES)) {
+    it(`regular expressions in ${place}`, async () => {
+      const made = EXPRESSIONS.map(([pattern, text]) => make(pattern, text));
+      const properties = Object.fromEntries(made.map(([schema], index) => [String(index), schema]));
+      const contract = await contractOf({ properties }, SHORT_LIMIT_MS);
+      for (const [index, [schema, value]] of made.entries()) {
+        const begun = Date.now();
+        assert.equal(contract.check({ [index]: value }).outcome, 'interrupted', JSON.stringify(schema));
+        assert.ok(Date.now() - begun < MAX_MS);
+        tried();
+      }
+    });
+  }
+  it('long texts against each format', async () => {
+    const properties = Object.fromEntries(FORMATS.map((format) => [format, { format }]));
+    const contract = await contractOf({ properties }, SHORT_LIMIT_MS);
+    for (const format of FORMATS) {
+      for (const text of LONG_TEXTS) {
+        const begun = Date.now();
+        for (const value of [text, `${text}!`, `!${text}`]) contract.check({ [format]: value });
+        assert.ok(Date.now() - begun < MAX_MS, `${format} of ${text.slice(0, 9)}…`);
+        tried(3);
+      }
+    }
+  });
+});
+
+/** Schemas that double what they refer to, again and again. */
+function doubling(keyword: string, levels: number, last: unknown, defs = '$defs'): object {
+  const names = Array.from({ length: levels }, (_, level) => `n${level}`);
+  const definitions = names.map((name, level) => {
+    const $ref = `#/${defs}/n${level + 1}`;
+    return [name, { [keyword]: [{ $ref }, { $ref }] }];
+  });
+  return { $ref: `#/${defs}/n0`, [defs]: { ...Object.fromEntries(definitions), [`n${levels}`]: last } };
+}
+
+function nested(keyword: string, levels: number): string {
+  const isList = keyword.endsWith('Of');
+  const open = `{"${keyword}":${isList ? '[' : ''}`;
+  return `${open.repeat(levels)}true${(isList ? ']}' : '}').repeat(levels)}`;
+}
+
+function deep(levels: number): unknown {
+  return JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
+}
+
+describe('Schemas that double, circle or go deep end in bounded time:', () => {
+  it('references that double', async () => {
+    for (const keyword of ['allOf', 'anyOf', 'oneOf']) {
+      await assertVerdict(doubling(keyword, 40, { type: 'string' }), 1, 'interrupted');
+      await assertVerdict(
+        { ...DRAFT_07, ...doubling(keyword, 40, { type: 'string' }, 'definitions') },
+        1,
+        'interrupted',
+      );
+      await assertVerdict(doubling(keyword, 3_000, { type: 'string' }), 1, 'interrupted', 'InvalidSchema', 'violated');
+    }
+  });
+  it('references in circles', async () => {
+    for (const schema of [
+      { $ref: '#' },
+      { ...DRAFT_07, $ref: '#' },
+      { allOf: [{ $ref: '#' }] },
+      { not: { $ref: '#' } },
+      { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } },
+      {
+        $ref: '#/$defs/a',
+        $defs: { a: { anyOf: [{ $ref: '#/$defs/b' }, false] }, b: { oneOf: [{ $ref: '#/$defs/a' }] } },
+      },
+      { $dynamicAnchor: 'x', $dynamicRef: '#x' },
+      { $dynamicAnchor: 'x', allOf: [{ $dynamicRef: '#x' }, { $dynamicRef: '#x' }] },
+      { ...DRAFT_2019, $recursiveAnchor: true, $recursiveRef: '#' },
+      { ...DRAFT_2019, $recursiveAnchor: true, anyOf: [{ $recursiveRef: '#' }, { $recursiveRef: '#' }] },
+      {
+        $defs: { a: { $dynamicAnchor: 'x', not: { $dynamicRef: '#x' } } },
+        $ref: '#/$defs/a',
+        unevaluatedProperties: false,
+      },
+    ]) {
+      await assertVerdict(schema, {}, 'InvalidSchema', 'violated', 'interrupted');
+    }
+  });
+  it('schemas and values that are deep', async () => {
+    for (const keyword of ['allOf', 'anyOf', 'oneOf', 'not', 'items', 'additionalProperties', 'if', 'propertyNames']) {
+      for (const levels of [30, 300, 100_000])
+        await assertVerdict(nested(keyword, levels), [[[1]]], 'InvalidSchema', 'valid', 'violated', 'interrupted');
+    }
+    const list = { type: 'array', items: { $ref: '#' } };
+    for (const levels of [100, 200_000]) await assertVerdict(list, deep(levels), 'valid', 'violated', 'interrupted');
+    for (const levels of [100, 200_000])
+      await assertVerdict({ uniqueItems: true, const: 1 }, [deep(levels), deep(levels)], 'violated');
+    await assertVerdict({ enum: [deep(2_000)] }, deep(2_000), 'valid', 'violated', 'InvalidSchema');
+  });
+});
+
+describe('Large schemas and values end in bounded time:', () => {
+  it('lists and values', async () => {
+    const objects = Array.from({ length: 30_000 }, (_, n) => ({ n }));
+    const numbers = Array.from({ length: 200_000 }, (_, n) => n);
+    await assertVerdict({ uniqueItems: true }, objects, 'interrupted');
+    await assertVerdict({ items: { type: 'number' }, uniqueItems: true }, numbers, 'valid', 'interrupted');
+    await assertVerdict({ enum: numbers }, 'x', 'violated');
+    await assertVerdict({ enum: objects }, { n: -1 }, 'violated', 'interrupted');
+    await assertVerdict({ items: { enum: numbers.slice(0, 20_000) } }, numbers, 'violated', 'interrupted');
+    await assertVerdict({ contains: { const: -1 }, minContains: 1e9 }, numbers, 'violated', 'interrupted');
+    await assertVerdict({ required: numbers.slice(0, 20_000).map(String) }, {}, 'violated', 'interrupted');
+    await assertVerdict(
+      { oneOf: numbers.slice(0, 1_000).map((n) => ({ const: n })) },
+      1_500,
+      'violated',
+      'interrupted',
+    );
+    await assertVerdict(
+      { patternProperties: Object.fromEntries(numbers.slice(0, 500).map((n) => [`^a*${n}$`, true])) },
+      { ['a'.repeat(9_999)]: 1 },
+      'valid',
+      'interrupted',
+    );
+  });
+  it('numbers', async () => {
+    for (const [schema, value, ...verdicts] of [
+      [{ multipleOf: 0 }, 1, 'InvalidSchema'],
+      [{ multipleOf: -1 }, 1, 'InvalidSchema'],
+      ['{"multipleOf":1e-400}', 1, 'InvalidSchema'],
+      [{ multipleOf: 5e-324 }, 1e308, 'valid', 'violated'],
+      ['{"maximum":1e400}', 1e308, 'valid', 'InvalidSchema'],
+      [{ minLength: -1 }, '', 'InvalidSchema'],
+      [{ maxLength: 1.5 }, '', 'InvalidSchema'],
+      [{ maxLength: 1e308 }, '', 'valid'],
+      [{ minItems: 1e308 }, [], 'violated'],
+      [{ maxItems: '1' }, [], 'InvalidSchema'],
+      ['{"const":9007199254740993}', 9007199254740992, 'valid'],
+      [{ type: 'integer' }, 1e308, 'valid'],
+      [{ minContains: -1, contains: true }, [], 'InvalidSchema'],
+    ] as const) {
+      await assertVerdict(schema, value, ...verdicts);
+    }
+  });
+  it('names that every object has', async () => {
+    const names = ['constructor', 'toString', 'hasOwnProperty', 'valueOf', 'isPrototypeOf', '__defineGetter__'];
+    for (const name of names) {
+      const own = JSON.parse(`{"${name}":1}`) as unknown;
+      await assertVerdict({ required: [name] }, {}, 'violated');
+      await assertVerdict({ required: [name] }, own, 'valid');
+      await assertVerdict({ properties: { [name]: false } }, {}, 'valid');
+      await assertVerdict({ properties: { [name]: false } }, own, 'violated');
+      await assertVerdict({ additionalProperties: false }, own, 'violated');
+      await assertVerdict({ unevaluatedProperties: false }, own, 'violated');
+      await assertVerdict({ dependentRequired: { [name]: ['x'] } }, {}, 'valid');
+      await assertVerdict({ $ref: `#/$defs/${name}`, $defs: { [name]: { type: 'string' } } }, 1, 'violated');
+      await assertVerdict({ $ref: `#/$defs/${name}`, $defs: {} }, 1, 'InvalidSchema');
+      await assertVerdict(`{"properties":{"__proto__":{"${name}":1}}}`, {}, 'InvalidSchema');
+    }
+    await assertVerdict('{"__proto__":{"type":"string"}}', 1, 'valid');
+    await assertVerdict({ additionalProperties: false }, JSON.parse('{"__proto__":1}'), 'violated');
+    await assertVerdict({ required: ['__proto__'] }, {}, 'violated', 'InvalidSchema');
+    assert.equal(({} as { type?: unknown }).type, undefined);
+  });
+});
+
+/** Files of a step, which ends with one of these codes; the payload is `event.json`. */
+const STEPS: readonly (readonly [name: string, files: Readonly<Record<string, unknown>>, code: RegExp])[] = [
+  [
+    'a catastrophic expression',
+    { 'root.json': { pattern: '^(a+)+$' }, 'event.json': JSON.stringify(`${'a'.repeat(40)}!`) },
+    /^InvalidSchema: .*interrupted/,
+  ],
+  [
+    'a catastrophic name',
+    { 'root.json': { patternProperties: { '(x+x+)+y': false } }, 'event.json': { ['x'.repeat(40)]: 1 } },
+    /^InvalidSchema: .*interrupted/,
+  ],
+  [
+    'references that double',
+    { 'root.json': doubling('allOf', 40, { type: 'string' }), 'event.json': '1' },
+    /^InvalidSchema: .*interrupted/,
+  ],
+  ['a reference to itself', { 'root.json': { $ref: '#' }, 'event.json': '1' }, /^(InvalidSchema|ContractViolation): /],
+  ['a schema of 100,000 levels', { 'root.json': nested('not', 100_000), 'event.json': '1' }, /^InvalidSchema: /],
+  [
+    'a value of 300,000 levels',
+    {
+      'root.json': { items: { $ref: '#' }, type: 'array' },
+      'event.json': `${'['.repeat(300_000)}${']'.repeat(300_000)}`,
+    },
+    /^(InvalidSchema|ContractViolation|InvalidInput): /,
+  ],
+  [
+    '200,000 values in an enum',
+    { 'root.json': { enum: Array.from({ length: 200_000 }, (_, n) => n) }, 'event.json': '"x"' },
+    /^ContractViolation: /,
+  ],
+  [
+    '30,000 objects to be unique',
+    { 'root.json': { uniqueItems: true }, 'event.json': Array.from({ length: 30_000 }, (_, n) => ({ n })) },
+    /^InvalidSchema: .*interrupted/,
+  ],
+  [
+    '3,000 properties',
+    {
+      'root.json': {
+        properties: Object.fromEntries(Array.from({ length: 3_000 }, (_, n) => [`p${n}`, { type: 'string' }])),
+      },
+      'event.json': { p1: 1 },
+    },
+    /^(ContractViolation|InvalidSchema): /,
+  ],
+  [
+    'a file of 11 MiB',
+    { 'root.json': `{"description":"${'x'.repeat(11 << 20)}"}`, 'event.json': '1' },
+    /^Invalid(Schema|Input): .*bytes/,
+  ],
+];
+
+describe('A step that is given a bomb ends by itself, in bounded time and memory:', { concurrency: 2 }, () => {
+  const extension = unpackVsix();
+  for (const [name, files, code] of STEPS) {
+    it(name, async () => {
+      await using server = await ScriptedServer.start();
+      const memory = measuringPeak();
+      const agent = new LocalAgent({
+        extension,
+        sources: sourcesWith(files),
+        connections: { nats: { url: server.url, scheme: 'None' } },
+      });
+      const begun = Date.now();
+      const inputs = { subject: SUBJECT, payloadFrom: 'file', payloadFile: 'event.json', schemaFile: 'root.json' };
+      const step = await publish(agent, inputs, { env: memory.env });
+      tried();
+      const about = `${Date.now() - begun} ms, ${peakOf(memory).toFixed()} MB: ${step.errors.join('; ').slice(0, 300)}`;
+      assert.equal(step.result, 'Failed', about);
+      assert.match(step.errors.join('\n'), code, about);
+      assert.equal(step.exitCode, 0, about);
+      assert.ok(Date.now() - begun < MAX_MS && peakOf(memory) < MAX_MEGABYTES, about);
+    });
+  }
+});
+
+describe(
+  'A wait to which bombs are sent counts them as invalid and matches the next good event:',
+  { concurrency: 2 },
+  () => {
+    let scene: Scenario;
+    before(async () => {
+      scene = await Scenario.start();
+    });
+    after(() => scene[Symbol.asyncDispose]());
+
+    for (const [name, schema, bombs, good] of [
+      ['expressions', { type: 'string', pattern: '^(a+)+$' }, ['a'.repeat(40) + '!', 'a'.repeat(50) + '?'], 'aaa'],
+      ['unique items', { type: 'array', uniqueItems: true }, [Array.from({ length: 30_000 }, (_, n) => ({ n }))], [1]],
+      ['depth', { type: 'array', items: { $ref: '#' } }, [`${'['.repeat(300_000)}${']'.repeat(300_000)}`, '[1]'], [[]]],
+    ] as const) {
+      it(name, async () => {
+        const stream = await scene.stream();
+        for (const bomb of bombs) await stream.put('x', name === 'depth' ? bomb : JSON.stringify(bomb));
+        await stream.put('x', JSON.stringify(good));
+        const step = await wait(scene.agent({ sources: sourcesWith({ 'root.json': schema }) }), {
+          subject: stream.subject('x'),
+          startFrom: 'all',
+          schemaFile: 'root.json',
+        });
+        tried(bombs.length);
+        assertSucceeded(step);
+        assertOutputs(step, { verdict: 'matched', sequence: String(bombs.length + 1) });
+        assert.equal(countsOf(step)['invalid'], bombs.length);
+      });
+    }
+  },
+);

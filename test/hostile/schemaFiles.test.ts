@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import fc from 'fast-check';
+import { loadContract } from '../../tasks/shared/contract.ts';
+import { TaskError, type ErrorCode } from '../../tasks/shared/errors.ts';
+import { cases, family, parameters } from '../support/hostile.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
+import { assertFailed, publish, sourcesWith } from '../support/scenario.ts';
+import { ScriptedServer, SUBJECT } from '../support/scriptedServer.ts';
+
+const { tried } = family('Schemas: files and references');
+
+const SECRET = 'hush-4711';
+
+/** The error that loading ends with; undefined when there is none. */
+async function errorOf(file: string): Promise<TaskError | undefined> {
+  return loadContract(file).then(
+    () => undefined,
+    (error: unknown) => (error instanceof TaskError ? error : assert.fail(String(error))),
+  );
+}
+
+async function assertRefused(file: string, about: string, ...codes: readonly ErrorCode[]): Promise<void> {
+  const error = await errorOf(file);
+  tried();
+  assert.ok(error !== undefined && codes.includes(error.code), `${about}: ${error?.message ?? 'accepted'}`);
+  assert.ok(!error.message.includes(SECRET), error.message);
+}
+
+describe('A reference that leads out of the folder is refused, and nothing there is read or asked:', () => {
+  const listener = createServer((socket) => socket.destroy());
+  let asked = 0;
+  listener.on('connection', () => asked++);
+  before(() => once(listener.listen(0, '127.0.0.1'), 'listening'));
+  after(() => listener.close());
+
+  /** A folder with a root schema beside which secrets lie, one of them by a symbolic link. */
+  function folder(root: unknown): string {
+    const outside = temporaryFolder('outside-');
+    const inside = path.join(outside, 'contracts');
+    mkdirSync(path.join(inside, 'deeper'), { recursive: true });
+    for (const name of ['secret.json', 'x y.json']) {
+      writeFileSync(path.join(outside, name), JSON.stringify({ const: SECRET, $defs: { a: { const: SECRET } } }));
+    }
+    symlinkSync(path.join(outside, 'secret.json'), path.join(inside, 'link.json'));
+    symlinkSync(outside, path.join(inside, 'linked'));
+    symlinkSync('loop.json', path.join(inside, 'loop.json'));
+    writeFileSync(
+      path.join(inside, 'root.json'),
+      JSON.stringify(root).replaceAll('<outside>', pathToFileURL(outside).href),
+    );
+    return path.join(inside, 'root.json');
+  }
+
+  it('paths, URLs, links and encodings', async () => {
+    const port = String((listener.address() as AddressInfo).port);
+    const up = [
+      '..',
+      '%2e%2e',
+      '%2E.',
+      '.%2e',
+      'deeper/../..',
+      'deeper/%2e%2e/..',
+      './/..',
+      '..%2f..',
+      '..%5c',
+      '..\\',
+      '\\..',
+    ];
+    const references = [
+      ...up.flatMap((part) => [`${part}/secret.json`, `${part}/secret.json#/$defs/a`, `${part}%2fsecret.json`]),
+      ...['link.json', 'link.json#/$defs/a', 'linked/secret.json', 'linked/x%20y.json', 'loop.json', 'linked'],
+      ...['<outside>/secret.json', 'file:///etc/hostname', 'file:/etc/hostname', 'file://localhost/etc/hostname'],
+      ...['/etc/hostname', '//etc/hostname', 'file://host.example/share/x.json', '\\\\host.example\\share\\x.json'],
+      ...['http', 'https', 'ftp', 'ws'].map((scheme) => `${scheme}://127.0.0.1:${port}/secret.json`),
+      ...[
+        `//127.0.0.1:${port}/secret.json`,
+        'data:application/json,{}',
+        'javascript:true',
+        'node:fs',
+        'urn:x:y',
+        'blob:x',
+      ],
+      ...[
+        '.',
+        './',
+        '',
+        '?',
+        'root.json?x',
+        'deeper',
+        'deeper/',
+        'no.json',
+        '%00',
+        'a%00.json',
+        '%',
+        '%zz',
+        'http://',
+        'http://[',
+      ],
+    ];
+    for (const $ref of references) {
+      for (const root of [
+        { $ref },
+        { $id: 'https://x.example/a/root.json', properties: { p: { $ref } } },
+        { $dynamicRef: $ref },
+      ]) {
+        // These mean the root itself.
+        if (/^(\?|)$|^root\.json\?x$/.test($ref)) continue;
+        await assertRefused(folder(root), JSON.stringify(root), 'InvalidSchema');
+      }
+    }
+    assert.equal(asked, 0);
+  });
+
+  it('generated paths', async () => {
+    const part = fc.constantFrom(
+      '..',
+      '.',
+      '%2e%2e',
+      '%2E%2E',
+      '',
+      'deeper',
+      'linked',
+      '%5c',
+      '%2f',
+      '\\',
+      'a',
+      '..%2f',
+      '%252e%252e',
+    );
+    const reference = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => `${parts.join('/')}/secret.json`);
+    const references = fc.sample(reference, parameters(cases({ short: 40, long: 20_000 })));
+    for (const $ref of references) await assertRefused(folder({ $ref }), $ref, 'InvalidSchema');
+    assert.equal(asked, 0);
+  });
+});
+
+const GOOD = '{"type":"object"}';
+const NOT_JSON: readonly (string | Buffer)[] = [
+  '',
+  ' ',
+  '{',
+  '}',
+  '[1,2',
+  '{"a":1,}',
+  "{'a':1}",
+  '{a:1}',
+  '// x\n{}',
+  '{}{}',
+  'NaN',
+  '{"a":NaN}',
+  '{"a":01}',
+  '{"a":"\u0001"}',
+  '{"a":"\\x"}',
+  '{"a":"\\ud800',
+  'undefined',
+  '[]',
+  '5',
+  '"text"',
+  'null',
+  '['.repeat(100_000),
+  '{"a":'.repeat(100_000),
+  Buffer.from([0xff, 0xfe, 0x7b, 0, 0x7d, 0]),
+  Buffer.from([0xfe, 0xff, 0, 0x7b, 0, 0x7d]),
+  Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]),
+  Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
+  Buffer.from([0]),
+  Buffer.from([0x1f, 0x8b, 8, 0]),
+];
+
+describe('A file that is no schema is refused:', () => {
+  const write = (content: string | Buffer, name = 'root.json'): string => {
+    const folder = temporaryFolder('files-');
+    writeFileSync(path.join(folder, name), content);
+    return folder;
+  };
+
+  it('as root, and where a reference leads to it', async () => {
+    for (const content of NOT_JSON) {
+      const about = JSON.stringify(content.toString('latin1').slice(0, 60));
+      await assertRefused(path.join(write(content), 'root.json'), about, 'InvalidSchema');
+      const folder = write(content, 'part.json');
+      writeFileSync(path.join(folder, 'root.json'), JSON.stringify({ $ref: 'part.json' }));
+      await assertRefused(path.join(folder, 'root.json'), about, 'InvalidSchema');
+    }
+  });
+  it('a byte order mark is none of these', async () => {
+    assert.equal(await errorOf(path.join(write(`\ufeff${GOOD}`), 'root.json')), undefined);
+    tried();
+  });
+  it('what is no file', async () => {
+    const folder = write(GOOD);
+    symlinkSync('loop', path.join(folder, 'loop'));
+    for (const name of ['', '.', 'no.json', 'loop', 'root.json/x', `${'x'.repeat(5_000)}.json`, '\0'])
+      await assertRefused(path.join(folder, name), JSON.stringify(name.slice(0, 40)), 'InvalidInput');
+  });
+  it('with any change of its bytes, or it is still one', async () => {
+    const schema = JSON.stringify({
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      $defs: { a: { pattern: '^a$', minimum: 1 } },
+      properties: { b: { $ref: '#/$defs/a' }, c: { items: { type: ['string', 'null'] } } },
+      required: ['b'],
+    });
+    const change = fc.record({
+      at: fc.nat({ max: schema.length }),
+      remove: fc.nat({ max: 5 }),
+      insert: fc.oneof(
+        fc.uint8Array({ maxLength: 3 }),
+        fc.constantFrom('"', '{', '}', '[', ',', '\\', '#', '/', '-1', 'null').map((text) => Buffer.from(text)),
+      ),
+    });
+    for (const { at, remove, insert } of fc.sample(change, parameters(cases({ short: 150, long: 10_000 })))) {
+      const bytes = Buffer.from(schema);
+      const content = Buffer.concat([bytes.subarray(0, at), insert, bytes.subarray(at + remove)]);
+      const error = await errorOf(path.join(write(content), 'root.json'));
+      tried();
+      assert.ok(
+        error === undefined || error.code === 'InvalidSchema',
+        `${content.toString()}: ${error?.message ?? ''}`,
+      );
+    }
+  });
+});
+
+describe('A step with such a schema fails before it connects:', { concurrency: 2 }, () => {
+  const extension = unpackVsix();
+  for (const [name, schema, code] of [
+    ['out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
+    ['over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
+    ['not JSON', '{##vso[task.complete result=Succeeded]', 'InvalidSchema'],
+    [
+      'a command for a reference',
+      { $ref: '##vso[task.complete result=Succeeded]\n##vso[task.complete result=Succeeded]' },
+      'InvalidSchema',
+    ],
+    ['a command for a pattern', { pattern: '(##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
+    ['a command for a format', { format: '\n##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
+    ['of a draft that is not supported', { $schema: '##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
+    ['that says what is wrong in a command', { const: '##vso[task.complete result=Succeeded]\n' }, 'ContractViolation'],
+  ] as const) {
+    it(name, async () => {
+      await using server = await ScriptedServer.start();
+      const agent = new LocalAgent({
+        extension,
+        debug: true,
+        sources: sourcesWith({ 'root.json': schema }),
+        connections: { nats: { url: server.url, scheme: 'None' } },
+      });
+      const step = await publish(agent, { subject: SUBJECT, payload: '{}', schemaFile: 'root.json' });
+      tried();
+      assertFailed(step, code);
+      assert.equal(server.links.length, 0);
+      const ends = step.commands.filter(({ event }) => event === 'complete');
+      assert.deepEqual(
+        ends.map(({ properties }) => properties.get('result')),
+        ['Failed'],
+      );
+      assert.ok(step.commands.every(({ outcome }) => outcome === 'executed'));
+    });
+  }
+});

@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
+import type { ErrorCode } from '../../tasks/shared/errors.ts';
+import { family } from '../support/hostile.ts';
+import { LocalAgent, unpackVsix, type StepRun } from '../support/localAgent/index.ts';
+import { publish, wait } from '../support/scenario.ts';
+import {
+  infoLine,
+  publication,
+  ScriptedServer,
+  SUBJECT,
+  type Script,
+  type ScriptedLink,
+} from '../support/scriptedServer.ts';
+
+const { tried } = family('Servers that misbehave: processes');
+
+const EXTENSION = unpackVsix();
+const COMMAND = '##vso[task.setvariable variable=PWNED;isOutput=true]yes';
+const TIMEOUT_MS = 2_000;
+/** The start of a process, and the time after its deadline, on a busy machine. */
+const GRACE_MS = 6_000;
+const MAX_MEGABYTES = 400;
+
+const TASKS: Readonly<Record<string, (agent: LocalAgent, env: Readonly<Record<string, string>>) => Promise<StepRun>>> =
+  {
+    publish: (agent, env) => publish(agent, { subject: SUBJECT, payload: '{}', timeout: `${TIMEOUT_MS}ms` }, { env }),
+    wait: (agent, env) => wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: `${TIMEOUT_MS}ms` }, { env }),
+  };
+
+type ProcessCase = readonly [name: string, script: Script, codes: readonly ErrorCode[]];
+
+function declare(cases: readonly ProcessCase[], tasks = Object.keys(TASKS)): void {
+  for (const [name, script, codes] of cases) {
+    for (const task of tasks) {
+      it(`${task} from a server with ${name}`, async () => {
+        await using server = await ScriptedServer.start(script);
+        const agent = new LocalAgent({
+          extension: EXTENSION,
+          debug: true,
+          connections: { nats: { url: server.url, scheme: 'None' } },
+        });
+        const memory = measuringPeak();
+        const begun = Date.now();
+        const step = await TASKS[task]!(agent, memory.env);
+        const tookMs = Date.now() - begun;
+        tried();
+        const about = `${step.result} after ${tookMs} ms with ${peakOf(memory).toFixed()} MB: ${step.errors.join('; ').slice(0, 500)}`;
+        assert.equal(step.result, 'Failed', about);
+        assert.ok(
+          codes.some((code) => step.errors.some((error) => error.startsWith(`${code}: `))),
+          about,
+        );
+        assert.ok(tookMs < TIMEOUT_MS + GRACE_MS, about);
+        assert.ok(peakOf(memory) < MAX_MEGABYTES, about);
+        assertUntouched(step);
+      });
+    }
+  }
+}
+
+/** The agent ran the task's own commands only, and its process ended by itself. */
+function assertUntouched(step: StepRun): void {
+  assert.equal(step.exitCode, 0);
+  assert.equal(step.rawStderr, '');
+  for (const { area, event, properties, outcome } of step.commands) {
+    assert.equal(outcome, 'executed', event);
+    assert.match(`${area}.${event}`, /^task\.(setvariable|logissue|debug|complete)$/);
+    assert.notEqual(properties.get('variable'), 'PWNED');
+  }
+  assert.equal(step.commands.filter(({ event }) => event === 'complete').length, 1);
+}
+
+/** Sends pieces for as long as the client takes them. */
+function endless(link: ScriptedLink, piece: string): void {
+  const write = (): void => {
+    while (link.socket.writable && link.socket.write(piece));
+  };
+  link.socket.on('drain', write);
+  write();
+}
+
+const atGreeting = (piece: string): Script => ({ greeting: '', onLink: (link) => endless(link, piece) });
+/** From the moment that the client has its link, in place of any answer. */
+const afterSignIn = (first: string, piece: string): Script => ({
+  answer({ verb, args }, link) {
+    if (!/^H?PUB$/.test(verb) && args[0] !== SUBJECT) return undefined;
+    if (link.socket.listenerCount('drain') === 0) {
+      link.send(first);
+      endless(link, piece);
+    }
+    return '';
+  },
+});
+const BLOCK = 'y'.repeat(65_536);
+const LOST: readonly ErrorCode[] = ['ConnectionLost', 'Timeout', 'Unreachable'];
+
+describe(
+  'Servers that send without end cost little memory and no time beyond the deadline:',
+  { concurrency: 2 },
+  () => {
+    declare([
+      ['an endless INFO', atGreeting(BLOCK), ['Unreachable']],
+      ['an endless INFO, begun well', { ...atGreeting(BLOCK), greeting: 'INFO {"x":"' }, ['Unreachable']],
+      ['endless lines', atGreeting(`${COMMAND}\r\n`.repeat(1_000)), ['Unreachable']],
+      ['endless INFOs', atGreeting(infoLine().repeat(300)), LOST],
+      ['an endless message', afterSignIn('MSG x 1 2147483647\r\n', BLOCK), LOST],
+      ['an endless message of a size a server may have', afterSignIn('MSG x 1 67108864\r\n', BLOCK), LOST],
+      ['an endless subject', afterSignIn('MSG ', BLOCK), LOST],
+      ['an endless -ERR', afterSignIn('-ERR ', BLOCK), LOST],
+      ['an endless INFO in the middle', afterSignIn('INFO {"x":"', BLOCK), LOST],
+      ['PINGs without end', afterSignIn('', 'PING\r\n'.repeat(10_000)), LOST],
+      [
+        'PINGs without end whose PONGs it does not take',
+        {
+          ...afterSignIn('', 'PING\r\n'.repeat(10_000)),
+          onLink: ({ socket }) => socket.once('drain', () => socket.pause()),
+        },
+        LOST,
+      ],
+      ['messages nobody asked for, without end', afterSignIn('', `MSG x 99 2\r\nhi\r\n`.repeat(3_000)), LOST],
+      ['refusals without end', afterSignIn('', `-ERR '${COMMAND}'\r\n`.repeat(1_000)), LOST],
+    ]);
+  },
+);
+
+/** JetStream's answers, all of one kind. */
+const answering = (payload: (subject: string) => unknown, headers = ''): Script => ({
+  answer(command, link) {
+    const published = publication(command);
+    if (published === undefined || published.reply === '') return undefined;
+    return link.messageTo(published.reply, payload(published.subject), { headers });
+  },
+});
+const NOT_JETSTREAM: readonly ErrorCode[] = ['Unreachable', 'NoStream'];
+
+describe('What a server says runs no command and is told with the right code:', { concurrency: 2 }, () => {
+  declare([
+    ['silence', { greeting: '' }, ['Unreachable']],
+    ['commands in place of INFO', { greeting: `${COMMAND}\r\n` }, ['Unreachable']],
+    [
+      'commands in its INFO',
+      { greeting: `INFO {"version":"${COMMAND}","server_name":"${COMMAND}"}\r\n` },
+      ['Unreachable'],
+    ],
+    ['commands after its INFO', { greeting: `${infoLine()}\r\n${COMMAND}\r\n` }, ['Unreachable']],
+    [
+      'commands in place of PONG',
+      { answer: ({ verb }) => (verb === 'PING' ? `x\n${COMMAND}\r\n` : undefined) },
+      ['Unreachable'],
+    ],
+    [
+      'a refusal with commands',
+      {
+        answer: ({ verb }) =>
+          verb === 'PING' ? `-ERR 'Authorization Violation ${COMMAND}\r${COMMAND}'\r\n` : undefined,
+      },
+      ['Denied'],
+    ],
+    ['commands in place of an answer', afterSignIn(`${COMMAND}\r\n`, ''), LOST],
+    ['answers that are no JSON', answering(() => COMMAND), NOT_JETSTREAM],
+    ['answers that are null', answering(() => null), NOT_JETSTREAM],
+    ['answers without anything', answering(() => ({})), NOT_JETSTREAM],
+    [
+      'errors that are commands',
+      answering(() => ({ error: { code: 400, err_code: 1, description: `${COMMAND}\n${COMMAND}`.repeat(999) } })),
+      ['StreamRefused'],
+    ],
+    ['errors that are null', answering(() => ({ error: null })), NOT_JETSTREAM],
+    ['a stream named as a command', answering(() => ({ streams: [COMMAND], stream: COMMAND, seq: 1 })), NOT_JETSTREAM],
+    [
+      'a stream whose name would publish',
+      answering(() => ({ streams: ['x\r\nPUB y 0\r\n\r\n'], stream: 5, seq: 1 })),
+      NOT_JETSTREAM,
+    ],
+    ['a link that ends at once', { cutAfterSent: 0 }, ['Unreachable']],
+    ['a link that ends in INFO', { cutAfterSent: 20 }, ['Unreachable']],
+    ['a link that ends after INFO', { cutAfterReceived: 10 }, ['Unreachable']],
+    ['a link that ends with the event', { cutAfterReceived: 250 }, LOST],
+    ['a TLS alert', { greeting: Buffer.from([0x15, 3, 3, 0, 2, 2, 40]) }, ['Unreachable']],
+    [
+      'TLS it does not have',
+      { greeting: infoLine({ tls_required: true }), answer: () => `${COMMAND}\r\n` },
+      ['TlsFailure', 'Unreachable'],
+    ],
+  ]);
+});
+
+describe('An event with a wrong place in the stream', { concurrency: 2 }, () => {
+  for (const [name, place] of [
+    ['a time far off', '1.1.1.99999999999999999999999999999999.0'],
+    ['a time before all', '1.1.1.-5.0'],
+    ['a sequence far off', '1.99999999999999999999999.1.1767225600000000000.0'],
+    ['a sequence below 0', '1.-1.1.1767225600000000000.0'],
+    ['no digits', '1.x.1.y.z'],
+  ] as const) {
+    it(`${name} ends a wait with a right code`, async () => {
+      await using server = await ScriptedServer.start({
+        answer(command, link) {
+          const { subject, reply } = publication(command) ?? { subject: '', reply: '' };
+          const consumer = /MSG\.NEXT\.CI\.(.+)$/.exec(subject)?.[1];
+          if (consumer === undefined) return undefined;
+          return link.messageTo(reply, '{}', { subject: SUBJECT, reply: `$JS.ACK.CI.${consumer}.${place}` });
+        },
+      });
+      const agent = new LocalAgent({
+        extension: EXTENSION,
+        connections: { nats: { url: server.url, scheme: 'None' } },
+      });
+      const step = await wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: '1s' });
+      tried();
+      assertUntouched(step);
+      assert.ok(
+        step.result === 'Succeeded' || step.errors.some((error) => /^(Timeout|ConnectionLost): /.test(error)),
+        step.logText,
+      );
+    });
+  }
+});
+
+it('A server that drips does not keep a step from the next one', async () => {
+  await using dripping = await ScriptedServer.start({
+    greeting: '',
+    onLink({ socket }) {
+      const timer = setInterval(() => socket.write('I'), 50);
+      socket.on('close', () => clearInterval(timer));
+    },
+  });
+  await using good = await ScriptedServer.start();
+  const agent = new LocalAgent({
+    extension: EXTENSION,
+    connections: { nats: { url: dripping.url, scheme: 'None', data: { servers: good.url } } },
+  });
+  const step = await publish(agent, { subject: SUBJECT, payload: '{}', timeout: '8s' });
+  tried();
+  assert.equal(step.result, 'Succeeded', step.logText);
+});
