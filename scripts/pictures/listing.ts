@@ -9,7 +9,7 @@ import { MARKDOWN_STYLE, renderMarkdown } from './markdown.ts';
 /** A wide screen, and a telephone. */
 const WIDTHS = [1366, 400];
 /** A page is cut into pictures of at most this height in pixels, so that they can be looked at in their real size. */
-const MOST_HEIGHT = 4_000;
+const MOST_HEIGHT = 2_000;
 
 const STYLE = `${MARKDOWN_STYLE}
 body { margin: 0; font: 15px/1.55 'Liberation Sans', sans-serif; color: #24292f; background: #fff; }

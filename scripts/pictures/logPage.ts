@@ -2,8 +2,8 @@ import type { StepRun } from '../../test/support/localAgent/index.ts';
 import { escapeHtml, page } from './page.ts';
 
 const STYLE = `
-.log { flex: 1; padding: 16px 24px; background: #1c2128; color: #d5dbe1; line-height: 28px;
-  font-size: 16px; letter-spacing: 0.368px; } /* 10 pixels, or 5 bytes, a character: equal ones are equal bytes, which compress. */
+.log { flex: 1; padding: 16px 24px; background: #1c2128; color: #d5dbe1; line-height: 26px;
+  font-size: 14px; letter-spacing: -0.428px; } /* 8 pixels, or 4 bytes, a character: equal ones are equal bytes, which compress. */
 .line { display: flex; gap: 18px; }
 .line time { flex: none; color: #7d8894; }
 .line span { white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -26,7 +26,9 @@ export function sourceDigest(file: string): string | undefined {
 
 /** Writes a picture with a palette of at most `colours`, as small as it gets, and the digest of its source in it. */
 export async function writePng(file: string, image: Sharp, colours: number, digest: string): Promise<void> {
-  const png = await image.png({ palette: true, colours, dither: 0, effort: 10, compressionLevel: 9 }).toBuffer();
+  const png = await image
+    .png({ palette: true, colours, quality: 60, dither: 0, effort: 10, compressionLevel: 9 })
+    .toBuffer();
   // After the header, whose chunk has 25 bytes.
   const at = SIGNATURE_LENGTH + 25;
   writeFileSync(file, Buffer.concat([png.subarray(0, at), textChunk(`${KEYWORD}\0${digest}`), png.subarray(at)]));
