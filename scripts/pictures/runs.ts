@@ -40,7 +40,7 @@ export const WAIT_INPUTS = {
   timeout: '10m',
 };
 
-/** Runs the pictured steps; takes about ten seconds. */
+/** Runs the pictured steps; takes about fifteen seconds. */
 export async function picturedRuns(): Promise<PicturedRuns> {
   await using scene = await Scenario.start();
   await using service = await RunService.start();
@@ -68,7 +68,7 @@ export async function picturedRuns(): Promise<PicturedRuns> {
   });
   const failed = await wait(
     agent(),
-    { ...WAIT_INPUTS, match: '', distinctBy: 'data.region', expect: 'eu\nus\napac', timeout: '3s' },
+    { ...WAIT_INPUTS, match: '', distinctBy: 'data.region', expect: 'eu\nus\napac', timeout: '8s' },
     { displayName: 'Wait until the image is ready in every region' },
   );
   return { matched, failed, summary: service.summaries[0] ?? '' };
