@@ -19,6 +19,7 @@ export interface TaskInput {
   options?: Record<string, string>;
   groupName?: string;
   visibleRule?: string;
+  properties?: { rows?: string };
   helpMarkDown: string;
 }
 
@@ -69,6 +70,7 @@ export interface ExtensionManifest {
   description: string;
   public: boolean;
   categories: string[];
+  screenshots: { path: string }[];
   scopes?: string[];
   icons: { default: string };
   content: Record<string, { path: string }>;

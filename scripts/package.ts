@@ -39,10 +39,14 @@ const DIST = path.join(ROOT, 'dist');
 const STAGE = path.join(DIST, 'stage');
 const SIZE_LIMIT = 400 * 1024;
 const CODE_LIMIT = 600 * 1024;
+const IMAGES = [
+  ...['images/connection-icon.png', 'images/extension-icon.png'],
+  ...readExtension().screenshots.map((screenshot) => screenshot.path),
+];
 /** Everything a .vsix holds; the first three are the format's own. */
 const PACKAGED_FILES = [
   ...['[Content_Types].xml', 'extension.vsixmanifest', 'extension.vsomanifest'],
-  ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', 'images/connection-icon.png', 'images/extension-icon.png'],
+  ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', ...IMAGES],
   ...TASK_NAMES.flatMap((task) => ['icon.png', 'index.js', 'task.json'].map((file) => `${task}/${file}`)),
 ];
 
@@ -71,7 +75,7 @@ function stage(bundledPackages: string[]): string {
     copy(`tasks/${task}/icon.png`, `${task}/icon.png`);
     copy(codeOf(task), `${task}/index.js`);
   }
-  for (const icon of ['extension-icon.png', 'connection-icon.png']) copy(`images/${icon}`, `images/${icon}`);
+  for (const image of IMAGES) copy(image, image);
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
   write('overview.md', listingOf(readme, repositoryPage(project), PACKAGED_FILES));
   copy('LICENSE', 'LICENSE.txt');

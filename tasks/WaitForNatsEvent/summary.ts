@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { markdownBlock, markdownCode, markdownTable, markdownText, markdownTimeline } from '../shared/markdown.ts';
@@ -161,8 +162,14 @@ function countTable({ judge: { counts }, linkBreaks }: WaitOutcome): string {
     untrusted: 'Untrusted',
     expired: 'Expired',
   };
-  const numbers = Object.keys(labels).map((name) => String(counts[name as keyof typeof labels]));
-  const table = counts.seen === 0 ? '**Events seen:** none' : markdownTable(Object.values(labels), [numbers]);
+  const kinds = (Object.keys(labels) as (keyof typeof labels)[]).filter((kind) => counts[kind] > 0);
+  const table =
+    kinds.length === 0
+      ? '**Events seen:** none'
+      : markdownTable(
+          kinds.map((kind) => labels[kind]),
+          [kinds.map((kind) => String(counts[kind]))],
+        );
   const { count, totalMs } = linkBreaks;
   if (count === 0) return table;
   return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${String(count)} times`}, down for ${describeMs(Math.round(totalMs))} in all.`;
@@ -204,7 +211,7 @@ function describeRequest(request: WaitRequest, { stream }: WaitOutcome, digest: 
     failWhen && `failing when ${markdownCode(failWhen.text)}`,
     correlationId && `with the correlation id ${markdownCode(correlationId)}`,
     schemaFile &&
-      `with data that fits the schema ${markdownCode(schemaFile)}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
+      `with data that fits the schema ${markdownCode(path.basename(schemaFile))}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
     `for at most ${describeMs(timeoutMs)}`,
   ]
     .filter(Boolean)

@@ -239,7 +239,7 @@ class Wait implements SubscriptionEvents {
         verdict: 'timedOut',
         error: new TaskError(
           'Timeout',
-          `${this.#what()} did not come within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
+          `${this.#notCome()} within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
           'Check that the sender ran and published to this subject.',
         ),
       });
@@ -277,11 +277,11 @@ class Wait implements SubscriptionEvents {
     };
   }
 
-  #what(): string {
+  #notCome(): string {
     const { expect, count, subjects } = this.request;
     const on = `on ${subjects.join(', ')}`;
-    if (expect !== undefined) return `All of ${expect.join(', ')} ${on}`;
-    return count === 1 ? `A matching event ${on}` : `${String(count)} matching events ${on}`;
+    if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
+    return `${count === 1 ? 'A matching event' : `${String(count)} matching events`} ${on} did not come`;
   }
 
   /** What was seen so far, in sentences. */

@@ -91,7 +91,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
       expect: 'a\nb\nc d',
       timeout: '2s',
     });
-    assertFailed(step, 'Timeout', 'Missing: a, c d.');
+    assertFailed(step, 'Timeout', 'Not all of ', 'Missing: a, c d.');
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', 'a, c d']);
     assert.deepEqual((jsonFile(step, 'receiptFile') as { result: { missing: string[] } }).result.missing, ['a', 'c d']);
   });

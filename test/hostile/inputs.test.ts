@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { prepare } from '../../tasks/PublishNatsEvent/publish.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
 import { TaskError } from '../../tasks/shared/errors.ts';
-import { encodeHeaders } from '../../tasks/shared/nats/headerBytes.ts';
+import { encodeHeaders } from '../../tasks/shared/nats/messageFrames.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
 import { FakeAgent } from '../support/fakeAgent.ts';
 import { FILES, givenToPublish, givenToWait, type Given } from '../support/garbage.ts';

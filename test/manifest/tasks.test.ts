@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from '../../scripts/manifest.ts';
+import { parseRule } from '../../scripts/visibleRule.ts';
 
 /** The public interface: each input's default (`!` = required) and, where it has options, their values. */
 const INTERFACE: Record<
@@ -149,6 +150,13 @@ for (const name of TASK_NAMES) {
     assert.deepEqual(groupsInOrder, [undefined, ...task.groups.map((group) => group.name)]);
   });
 
+  test(`${name}: the groups are the same in both tasks`, () => {
+    assert.deepEqual(
+      task.groups.map((group) => group.displayName),
+      ['Event', 'Contract', 'Delivery', 'Advanced'],
+    );
+  });
+
   test(`${name}: every rule of visibility can be parsed and refers to real inputs and option values`, () => {
     for (const { name: hidden, visibleRule } of task.inputs) {
       if (visibleRule !== undefined)
@@ -164,6 +172,15 @@ for (const name of TASK_NAMES) {
       else assert.ok(help.includes(` Default: \`${defaultValue}\`.`), input);
       for (const option of Object.keys(options ?? {})) assert.ok(help.includes(`\`${option}\``), `${input}: ${option}`);
       assert.doesNotMatch(help, /[\n|]/, `${input}: the help is also a table cell`);
+    }
+  });
+
+  test(`${name}: the help says when an input applies that is not always shown, and by which inputs`, () => {
+    for (const { name: input, visibleRule, helpMarkDown: help } of task.inputs) {
+      const applies = / Applies when ([^.;]+)[.;]/.exec(help)?.[1];
+      assert.equal(applies !== undefined, visibleRule !== undefined, input);
+      for (const condition of visibleRule === undefined ? [] : parseRule(visibleRule).conditions)
+        assert.ok(applies?.includes(`\`${condition.input}\``), `${input}: ${condition.input}`);
     }
   });
 
@@ -201,15 +218,17 @@ function listOf(items: unknown) {
   return { type: 'array', items, minItems: 1 };
 }
 
-/** What the service would not understand in a `visibleRule`: conditions joined by && only or by || only, no parentheses. */
+/** What is wrong with a `visibleRule`: it cannot be parsed, or names no input or no option. */
 function faultsOfRule(rule: string, inputs: ReadonlyMap<string, TaskInput>): string[] {
-  if (rule.includes('&&') && rule.includes('||')) return ['mixes && and ||'];
-  return rule.split(/\s*(?:&&|\|\|)\s*/).flatMap((condition) => {
-    const [, name = '', value = ''] = /^(\w+) (?:=|!=) (""|[A-Za-z0-9]+)$/.exec(condition) ?? [];
-    const input = inputs.get(name);
-    if (!input) return [`"${condition}" names no input`];
-    return input.options && !(value in input.options) ? [`"${value}" is no option of ${name}`] : [];
-  });
+  try {
+    return parseRule(rule).conditions.flatMap(({ input: name, value }) => {
+      const input = inputs.get(name);
+      if (!input) return [`"${name}" is no input`];
+      return input.options && !(value in input.options) ? [`"${value}" is no option of ${name}`] : [];
+    });
+  } catch (error) {
+    return [(error as Error).message];
+  }
 }
 
 /** Width and height as the PNG's header says them. */

@@ -19,7 +19,7 @@ test('packaging leaves exactly one .vsix, of the prod channel, below 400 KB', ()
   assert.ok(bytes.length < 400 * 1024, `${bytes.length} bytes`);
 });
 
-test('the .vsix holds two self-contained tasks, the icons, the listing page, the licence and the notices, and nothing else', () => {
+test('the .vsix holds two self-contained tasks, the icons and pictures, the listing page, the licence and the notices, and nothing else', () => {
   const files = Object.keys(contents).filter((entry) => !entry.endsWith('/'));
   assert.deepEqual(files.sort(), [
     'LICENSE.txt',
@@ -35,6 +35,9 @@ test('the .vsix holds two self-contained tasks, the icons, the listing page, the
     'extension.vsomanifest',
     'images/connection-icon.png',
     'images/extension-icon.png',
+    'images/log-failed.png',
+    'images/log-matched.png',
+    'images/summary.png',
     'overview.md',
   ]);
 });
@@ -43,6 +46,18 @@ test('the packed task.json files are the stamped ones', () => {
   for (const task of TASK_NAMES) {
     assert.deepEqual(JSON.parse(text(`${task}/task.json`)), stampTask(readTask(task), project, 'prod'));
   }
+});
+
+test('the marketplace is told of the icon and of each picture', () => {
+  const assets = text('extension.vsixmanifest').matchAll(
+    /<Asset Type="[\w.]+\.(Icons|Screenshots)\.(\w+)"[^>]* Path="([^"]*)"/g,
+  );
+  assert.deepEqual([...assets].map(([, kind = '', name = '', file = '']) => `${kind} ${name} ${file}`).sort(), [
+    'Icons Default images/extension-icon.png',
+    'Screenshots 1 images/summary.png',
+    'Screenshots 2 images/log-matched.png',
+    'Screenshots 3 images/log-failed.png',
+  ]);
 });
 
 test('the listing page is the README with the links that package.json has, and none that leads nowhere', () => {

@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readTask, TASK_NAMES, type TaskName } from '../../scripts/manifest.ts';
+import { isShown, parseRule, shownInputs } from '../../scripts/visibleRule.ts';
+import { TaskError } from '../../tasks/shared/errors.ts';
+import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
+import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
+import { FakeAgent } from '../support/fakeAgent.ts';
+
+type Values = Readonly<Record<string, string>>;
+interface Form {
+  /** Every input that is shown or hidden by another, in the order of the form. */
+  readonly changing: readonly string[];
+  /** Which of them are shown, for each choice. */
+  readonly shown: readonly (readonly [values: Values, shown: readonly string[]])[];
+}
+
+const ENVELOPE = ['eventType', 'eventSource', 'contentType'];
+
+/** The inputs that apply, written out by what the tasks do. All others are always shown. */
+const FORMS: Readonly<Record<TaskName, Form>> = {
+  PublishNatsEvent: {
+    changing: ['payload', 'payloadFile', 'stream', 'replySchemaFile', ...ENVELOPE],
+    shown: [
+      [{}, ['payload', 'stream', ...ENVELOPE]],
+      [{ payloadFrom: 'inline' }, ['payload', 'stream', ...ENVELOPE]],
+      [{ payloadFrom: 'file' }, ['payloadFile', 'stream', ...ENVELOPE]],
+      [{ payloadFrom: 'lines' }, ['payloadFile', 'stream', ...ENVELOPE]],
+      [{ delivery: 'jetStream' }, ['payload', 'stream', ...ENVELOPE]],
+      [{ delivery: 'core' }, ['payload', ...ENVELOPE]],
+      [{ delivery: 'request' }, ['payload', 'replySchemaFile', ...ENVELOPE]],
+      [{ envelope: 'binary' }, ['payload', 'stream', ...ENVELOPE]],
+      [{ envelope: 'structured' }, ['payload', 'stream', ...ENVELOPE]],
+      [{ envelope: 'none' }, ['payload', 'stream']],
+      [{ payloadFrom: 'file', delivery: 'core', envelope: 'none' }, ['payloadFile']],
+    ],
+  },
+  WaitForNatsEvent: {
+    changing: ['count', 'expect', 'startFrom', 'startSequence', 'startTime', 'stream'],
+    shown: [
+      [{}, ['count', 'startFrom', 'stream']],
+      [{ delivery: 'jetStream' }, ['count', 'startFrom', 'stream']],
+      [{ delivery: 'core' }, ['count']],
+      [{ startFrom: 'runStart' }, ['count', 'startFrom', 'stream']],
+      [{ startFrom: 'now' }, ['count', 'startFrom', 'stream']],
+      [{ startFrom: 'sequence' }, ['count', 'startFrom', 'startSequence', 'stream']],
+      [{ startFrom: 'time' }, ['count', 'startFrom', 'startTime', 'stream']],
+      [{ startFrom: 'lastPerSubject' }, ['count', 'startFrom', 'stream']],
+      [{ startFrom: 'all' }, ['count', 'startFrom', 'stream']],
+      [{ delivery: 'core', startFrom: 'sequence' }, ['count']],
+      [{ delivery: 'core', startFrom: 'time' }, ['count']],
+      [{ distinctBy: 'data.region' }, ['count', 'expect', 'startFrom', 'stream']],
+      [{ distinctBy: 'data.region', expect: 'eu' }, ['expect', 'startFrom', 'stream']],
+      [{ expect: 'eu' }, ['count', 'startFrom', 'stream']],
+    ],
+  },
+};
+
+/** A value for each input that is not always shown, of which the task must say something when it does not apply. */
+const SAMPLES: Values = {
+  payload: '{}',
+  payloadFile: import.meta.filename,
+  stream: 'CI',
+  replySchemaFile: import.meta.filename,
+  eventType: 'built',
+  eventSource: '/shop',
+  contentType: 'text/plain',
+  count: '2',
+  expect: 'eu',
+  startFrom: 'all',
+  startSequence: '1',
+  startTime: '2026-05-31T08:00:00Z',
+};
+
+for (const name of TASK_NAMES) {
+  const { inputs } = readTask(name);
+  const { changing, shown } = FORMS[name];
+  const names = inputs.map((input) => input.name);
+
+  test(`${name}: every choice that shows or hides an input is among those looked at`, () => {
+    for (const { input } of inputs.flatMap(({ visibleRule: rule }) => (rule ? parseRule(rule).conditions : []))) {
+      for (const option of Object.keys(inputs.find((each) => each.name === input)?.options ?? {}))
+        assert.ok(
+          shown.some(([values]) => values[input] === option),
+          `${input}: ${option}`,
+        );
+    }
+  });
+
+  for (const [values, expected] of shown) {
+    const choice = JSON.stringify(values);
+    const visible = shownInputs(inputs, values);
+
+    test(`${name}: the form shows exactly what applies with ${choice}`, () => {
+      assert.deepEqual(
+        visible,
+        names.filter((input) => !changing.includes(input) || expected.includes(input)),
+      );
+    });
+
+    test(`${name}: an input is hidden together with the one that brings it, with ${choice}`, () => {
+      for (const { name: input, visibleRule } of inputs) {
+        if (visibleRule === undefined || !visible.includes(input)) continue;
+        for (const { input: bringer, value } of parseRule(visibleRule).conditions)
+          assert.ok(visible.includes(bringer) || value === '', `${input} is shown without ${bringer}`);
+      }
+    });
+
+    // What the task refuses as a whole says nothing about a single input.
+    if (complaints(name, withNeeded(values)) !== '') continue;
+    test(`${name}: the form hides what the task says does not apply with ${choice}`, () => {
+      const told = changing.filter((input) => {
+        const said = complaints(name, { [input]: SAMPLES[input] ?? '', ...withNeeded(values) });
+        return said.includes(`${input} is ignored: `) || said.includes(`${input}: `);
+      });
+      assert.deepEqual(
+        told,
+        changing.filter((input) => !visible.includes(input)),
+      );
+    });
+  }
+}
+
+test('a rule is read with every operator, all or one of its conditions, and nothing else', () => {
+  const inputs = ['rule', 'a', 'b'].map((name) => ({ name, type: 'string', label: name, helpMarkDown: name }));
+  const holds = (visibleRule: string, a: string, b = '') => isShown({ ...inputs[0]!, visibleRule }, inputs, { a, b });
+  for (const [rule, yes, no] of [
+    ['a = x', 'x', 'y'],
+    ['a == x', 'x', 'xx'],
+    ['a != x', 'y', 'x'],
+    ['a != ""', 'x', ''],
+    ['a < 10', '9', '10'],
+    ['a > 10', '11', '10'],
+    ['a <= 10', '10', '11'],
+    ['a >= 10', '10', '9'],
+    ['a Contains x', 'axb', 'ab'],
+    ['a NotContains x', 'ab', 'axb'],
+    ['a StartsWith x', 'xb', 'bx'],
+    ['a NotStartsWith x', 'bx', 'xb'],
+    ['a EndsWith x', 'bx', 'xb'],
+    ['a NotEndsWith x', 'xb', 'bx'],
+  ] as const) {
+    assert.ok(holds(rule, yes), `${rule}: ${yes}`);
+    assert.ok(!holds(rule, no), `${rule}: ${no}`);
+  }
+  assert.deepEqual([holds('a = x && b = x', 'x', 'x'), holds('a = x && b = x', 'x', 'y')], [true, false]);
+  assert.deepEqual([holds('a = x || b = x', 'x', 'y'), holds('a = x || b = x', 'y', 'y')], [true, false]);
+  for (const rule of ['a = x && b = x || a = y', '(a = x)', 'a x', 'a = x_y', 'a ~ x', ''])
+    assert.throws(() => parseRule(rule), rule);
+});
+
+/** With what the task asks for besides, given these choices. */
+function withNeeded(values: Values): Values {
+  const payload = (values['payloadFrom'] ?? 'inline') === 'inline' ? 'payload' : 'payloadFile';
+  const start = { sequence: 'startSequence', time: 'startTime' }[values['startFrom'] ?? ''];
+  const needed = [payload, ...(start === undefined ? [] : [start])];
+  return { ...Object.fromEntries(needed.map((input) => [input, SAMPLES[input] ?? ''])), ...values };
+}
+
+/** What a task says of its inputs: its warnings, and its refusal. */
+function complaints(name: TaskName, inputs: Values): string {
+  const agent = new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.shop.built.v1', ...inputs },
+    variables: { 'System.PipelineStartTime': '2026-05-31 08:00:00+00:00' },
+    connections: { nats: { url: 'nats://127.0.0.1:4222', scheme: 'None' } },
+  });
+  try {
+    if (name === 'PublishNatsEvent') readPublish(agent);
+    else readWait(agent);
+    return agent.warnings.join('\n');
+  } catch (error) {
+    assert.ok(error instanceof TaskError);
+    return [...agent.warnings, error.problem].join('\n');
+  }
+}
