@@ -17,15 +17,7 @@ import {
   type Grants,
 } from '../tasks/shared/nats/permissions.ts';
 import { taskVersion } from './channels.ts';
-import {
-  readJson,
-  readTask,
-  ROOT,
-  TASK_NAMES,
-  type PackageManifest,
-  type TaskInput,
-  type TaskName,
-} from './manifest.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './manifest.ts';
 
 const API = '$JS.API';
 const INBOX = '_INBOX';
@@ -69,10 +61,7 @@ function update(file: string, write: (text: string) => string): void {
 
 function withTables(text: string, name: TaskName): string {
   const task = readTask(name);
-  const inputs = [
-    ['Input', 'Default', 'Meaning'],
-    ...task.inputs.map((input) => [`\`${input.name}\``, defaultOf(input), input.helpMarkDown]),
-  ];
+  const inputs = [['Input', 'Meaning'], ...task.inputs.map((input) => [`\`${input.name}\``, input.helpMarkDown])];
   const outputs = [
     ['Output', 'Value'],
     ...task.outputVariables.map((output) => [`\`${output.name}\``, output.description]),
@@ -150,9 +139,4 @@ function tableOf(rows: string[][]): string {
   const lines = rows.map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
   lines.splice(1, 0, `|${' --- |'.repeat(rows[0]?.length ?? 0)}`);
   return ['<!-- prettier-ignore-start -->', ...lines, '<!-- prettier-ignore-end -->'].join('\n');
-}
-
-function defaultOf({ required, defaultValue }: TaskInput): string {
-  if (required) return '**required**';
-  return defaultValue === undefined ? '' : `\`${defaultValue}\``;
 }
