@@ -226,7 +226,7 @@ describe('The README', { concurrency: 4 }, () => {
         async () => {
           await using own = await startNatsServer();
           const waiting = agent({ url: own.url, scheme: 'None', parameters: {} });
-          const { ended } = await beginWait(waiting, { subject: 'ci.>', delivery: 'core', timeout: '3s' });
+          const { ended } = await beginWait(waiting, { subject: 'ci.>', delivery: 'core', timeout: '5s' });
           await own.stop();
           return await ended;
         },
