@@ -1,124 +1,72 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
+import { connect, DiscardPolicy, RetentionPolicy } from 'nats';
 import { ROOT } from '../../scripts/manifest.ts';
 import { ERROR_CODES } from '../../tasks/shared/errors.ts';
 import { createAuthority, saveCertificate } from '../support/certificates.ts';
-import { quotedIn, readMarkdown, VERDICTS, yamlBlocks } from '../support/documents.ts';
-import { LocalAgent, runPipelineFile, temporaryFolder, type Connection } from '../support/localAgent/index.ts';
-import type { LocalAgentOptions, StepRun } from '../support/localAgent/index.ts';
+import { quotedIn, readMarkdown, VERDICTS } from '../support/documents.ts';
+import { temporaryFolder } from '../support/localAgent/index.ts';
+import type { Connection, LocalAgent, LocalAgentOptions, StepRun } from '../support/localAgent/index.ts';
 import { startNatsServer, type NatsServer } from '../support/natsServer.ts';
-import { beginWait, natsHeaders, publish, sourcesWith, wait } from '../support/scenario.ts';
+import {
+  beginWait,
+  natsHeaders,
+  publish,
+  Scenario,
+  sourcesWith,
+  wait,
+  type HeaderFields,
+} from '../support/scenario.ts';
 
 const PASSWORD = 'pass-of-everybody';
-const README = readMarkdown(ROOT, 'README.md');
-const LINES = quotedIn(README, 'Log line');
-const SUBJECT = 'ci.shop.image-ready.v1';
-
-/** The block of permissions that README.md prints for a step of this kind. */
-function permissionsOf(kind: string): string {
-  const block = new RegExp(`<!-- permissions:${kind} -->\\s+\`\`\`text\\n(.*?)\`\`\``, 's').exec(README.text)?.[1];
-  assert.ok(block, kind);
-  return block;
-}
-
-const USERS = {
-  everything: '',
-  nothing: 'permissions: { publish: { deny: ">" }, subscribe: { allow: ["_INBOX.>"] } }',
-  both: permissionsOf('publishAndWait'),
-  publisher: permissionsOf('publishToStream'),
-  waiter: permissionsOf('waitFound'),
-  coreWaiter: permissionsOf('waitCore'),
-};
+const LINES = quotedIn(readMarkdown(ROOT, 'README.md'), 'Log line');
 
 const CONFIG = `accounts {
   CI { jetstream: enabled, users: [
-${Object.entries(USERS)
-  .map(([user, permissions]) => `    { user: ${user}, password: ${PASSWORD}\n${permissions} }`)
-  .join('\n')}
+    { user: everything, password: ${PASSWORD} }
+    { user: nothing, password: ${PASSWORD}, permissions: { publish: { deny: ">" } } }
   ] }
   BARE { users: [{ user: bare, password: ${PASSWORD} }] }
 }`;
 
-describe('The README', { concurrency: 4 }, () => {
-  let server: NatsServer;
+describe('The troubleshooting in the README', { concurrency: 4 }, () => {
+  let scene: Scenario;
   let secured: NatsServer;
-  let client: NatsConnection;
-  let streams: JetStreamManager;
 
   before(async () => {
     const authority = await createAuthority();
-    const folder = temporaryFolder('certificates-');
-    const tls = saveCertificate(folder, 'server', await authority.server({ names: ['localhost'] }));
-    [server, secured] = await Promise.all([
-      startNatsServer({ config: CONFIG, maxPayload: 65_536 }),
+    const tls = saveCertificate(
+      temporaryFolder('certificates-'),
+      'server',
+      await authority.server({ names: ['localhost'] }),
+    );
+    [scene, secured] = await Promise.all([
+      Scenario.start({ config: CONFIG, maxPayload: 65_536 }, { user: 'everything', pass: PASSWORD }),
       startNatsServer({ tls }),
     ]);
-    client = await connect({ servers: server.url, user: 'everything', pass: PASSWORD });
-    streams = await client.jetstreamManager();
     for (const config of [
       { name: 'CI', subjects: ['ci.>'] },
       { name: 'OTHER', subjects: ['other.>'] },
-      { name: 'FULL', subjects: ['full.>'], max_msgs: 1, discard: DiscardPolicy.New },
-      { name: 'SMALL', subjects: ['small.>'], max_msgs: 1, discard: DiscardPolicy.New },
+      { name: 'FULL', subjects: ['full.v1'], max_msgs: 1, discard: DiscardPolicy.New },
+      { name: 'SMALL', subjects: ['small.*'], max_msgs: 1, discard: DiscardPolicy.New },
       { name: 'WORK', subjects: ['work.>'], retention: RetentionPolicy.Workqueue },
     ])
-      await streams.streams.add(config);
-    await client.jetstream().publish('full.v1');
+      await scene.manager.streams.add(config);
   });
-  after(async () => {
-    await client.close();
-    await Promise.all([server.stop(), secured.stop()]);
-  });
+  after(() => Promise.all([scene[Symbol.asyncDispose](), secured.stop()]));
 
   function agent(
-    connection: Partial<Connection> & { user?: string } = {},
+    { user = 'everything', ...connection }: Partial<Connection> & { readonly user?: string } = {},
     options: LocalAgentOptions = {},
   ): LocalAgent {
-    const { user = 'everything', ...others } = connection;
-    return new LocalAgent({ ...options, connections: { nats: connectionOf(user, others) } });
+    const parameters = { username: user, password: PASSWORD };
+    return scene.agent({ ...options, connection: { scheme: 'UsernamePassword', parameters, ...connection } });
   }
 
-  function connectionOf(username: string, others: Partial<Connection> = {}): Connection {
-    const parameters = { username, password: PASSWORD };
-    return { url: server.url, scheme: 'UsernamePassword', parameters, ...others };
+  async function put(subject: string, payload: unknown, headers: HeaderFields = {}): Promise<void> {
+    const options = { headers: natsHeaders(headers) };
+    await scene.client.jetstream().publish(subject, JSON.stringify(payload), options);
   }
-
-  async function put(subject: string, payload: unknown, headers: Readonly<Record<string, string>> = {}): Promise<void> {
-    await client.jetstream().publish(subject, JSON.stringify(payload), { headers: natsHeaders(headers) });
-  }
-
-  describe('has permissions that are enough', { concurrency: 4 }, () => {
-    it('for its first pipeline, which is twelve lines long and goes well', async () => {
-      const [steps = ''] = yamlBlocks(README);
-      assert.equal(steps.trim().split('\n').length, 12);
-      const sources = temporaryFolder('first-pipeline-');
-      const file = path.join(sources, 'azure-pipelines.yml');
-      writeFileSync(file, `steps:\n${steps}`);
-      const run = await runPipelineFile(file, { sources, connections: { 'nats-ci': connectionOf('both') } });
-      const [first, second] = run.jobs.flatMap((job) => job.steps);
-      assert.equal(run.result, 'Succeeded', `${first?.logText ?? ''}\n${second?.logText ?? ''}`);
-      assertQuoted(second, 'verdict="matched"');
-    });
-
-    it('for a user who only publishes, and for another who only waits', async () => {
-      const subject = SUBJECT;
-      const start = { startFrom: 'all', match: "data.by == 'publisher'" };
-      assert.equal(
-        (await publish(agent({ user: 'publisher' }), { subject, payload: '{"by":"publisher"}' })).result,
-        'Succeeded',
-      );
-      assert.equal((await wait(agent({ user: 'waiter' }), { subject, ...start })).result, 'Succeeded');
-    });
-
-    it('for a user who waits on core NATS', async () => {
-      const { ended } = await beginWait(agent({ user: 'coreWaiter' }), { subject: SUBJECT, delivery: 'core' });
-      client.publish(SUBJECT, '{}');
-      assert.equal((await ended).result, 'Succeeded');
-    });
-  });
 
   describe('quotes what the log says', { concurrency: 4 }, () => {
     const event = { subject: 'ci.v1', payload: '{}' };
@@ -157,7 +105,7 @@ describe('The README', { concurrency: 4 }, () => {
         ['TlsFailure: … could not agree on TLS'],
         () => publish(agent({ url: `tls://localhost:${secured.port}` }), event),
       ],
-      [['TlsFailure: … offers no TLS'], () => publish(agent({ url: `tls://127.0.0.1:${server.port}` }), event)],
+      [['TlsFailure: … offers no TLS'], () => publish(agent({ url: `tls://127.0.0.1:${scene.server.port}` }), event)],
       [['Denied: Cannot connect to NATS:'], () => publish(agent({ user: 'stranger' }), event)],
       [
         ['Denied: The NATS server does not let', 'verdict="denied"'],
@@ -179,7 +127,13 @@ describe('The README', { concurrency: 4 }, () => {
           }),
       ],
       [['Conflict:'], () => publish(agent(), { ...event, stream: 'OTHER' })],
-      [['StreamRefused:'], () => publish(agent(), { ...event, subject: 'full.v1' })],
+      [
+        ['StreamRefused:'],
+        async () => {
+          await put('full.v1', {});
+          return publish(agent(), { ...event, subject: 'full.v1' });
+        },
+      ],
       [
         ['Incomplete:'],
         () =>
@@ -216,8 +170,8 @@ describe('The README', { concurrency: 4 }, () => {
       [
         ['Timeout: No reply'],
         async () => {
-          client.subscribe('service.silent.v1', { callback: () => {} });
-          await client.flush();
+          scene.client.subscribe('service.silent.v1', { callback: () => {} });
+          await scene.client.flush();
           return publish(agent(), { ...event, subject: 'service.silent.v1', delivery: 'request', ...brief });
         },
       ],
@@ -272,7 +226,7 @@ describe('The README', { concurrency: 4 }, () => {
         for (const begin of quoted) {
           const line = LINES.filter((candidate) => inLog(begin).test(candidate));
           assert.equal(line.length, 1, `${line.length} rows of the README have "${begin}"`);
-          assertQuoted(step, line[0] ?? '');
+          assert.match(step.logText, inLog(line[0] ?? ''));
           covered.add(line[0] ?? '');
         }
       });
@@ -294,10 +248,6 @@ describe('The README', { concurrency: 4 }, () => {
     assert.deepEqual(verdicts.sort(), [...VERDICTS].sort());
   });
 });
-
-function assertQuoted(step: StepRun | undefined, line: string): void {
-  assert.match(step?.logText ?? '', inLog(line));
-}
 
 /** A quoted line, where `…` stands for anything. */
 function inLog(line: string): RegExp {
