@@ -1,6 +1,7 @@
 /**
- * Writes what the documents repeat of the code: the tables of inputs and outputs in README.md from each task's task.json,
- * and the blocks in docs/permissions.md from the grants that the errors print.
+ * Writes what the documents repeat of the code: in README.md the tables of inputs and outputs from each task's task.json
+ * and the versions that are tested, and there and in docs/permissions.md the blocks of permissions from the grants that
+ * the errors print.
  * Usage: npm run docs [-- --check]    (--check: change nothing, fail when a document is stale)
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -15,7 +16,8 @@ import {
   streamWaitGrants,
   type Grants,
 } from '../tasks/shared/nats/permissions.ts';
-import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from './manifest.ts';
+import { taskVersion } from './channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './manifest.ts';
 
 const API = '$JS.API';
 const INBOX = '_INBOX';
@@ -32,9 +34,19 @@ const GRANTS: Readonly<Record<string, Grants>> = {
   waitCore: coreWaitGrants([SUBJECT]),
 };
 
+/** What README.md shows of them; the first is for a user who does both. */
+const GRANTS_OF_README: Readonly<Record<string, Grants | undefined>> = {
+  publishAndWait: both(streamPublishGrants(SUBJECT, API, INBOX), streamWaitGrants(API, 'CI', false, SUBJECT, INBOX)),
+  publishToStream: GRANTS['publishToStream'],
+  waitFound: GRANTS['waitFound'],
+  waitCore: GRANTS['waitCore'],
+};
+
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
 
-update('README.md', (text) => TASK_NAMES.reduce(withTables, text));
+update('README.md', (text) =>
+  withVersions(Object.entries(GRANTS_OF_README).reduce(withPermissions, TASK_NAMES.reduce(withTables, text))),
+);
 update('docs/permissions.md', (text) => Object.entries(GRANTS).reduce(withPermissions, text));
 
 function update(file: string, write: (text: string) => string): void {
@@ -49,10 +61,7 @@ function update(file: string, write: (text: string) => string): void {
 
 function withTables(text: string, name: TaskName): string {
   const task = readTask(name);
-  const inputs = [
-    ['Input', 'Default', 'Meaning'],
-    ...task.inputs.map((input) => [`\`${input.name}\``, defaultOf(input), input.helpMarkDown]),
-  ];
+  const inputs = [['Input', 'Meaning'], ...task.inputs.map((input) => [`\`${input.name}\``, input.helpMarkDown])];
   const outputs = [
     ['Output', 'Value'],
     ...task.outputVariables.map((output) => [`\`${output.name}\``, output.description]),
@@ -63,8 +72,57 @@ function withTables(text: string, name: TaskName): string {
   return replaceSection(replaceSection(text, 'inputs', name, tableOf(inputs)), 'outputs', name, tableOf(outputs));
 }
 
-function withPermissions(text: string, [mode, grants]: [string, Grants]): string {
+function withPermissions(text: string, [mode, grants]: [string, Grants | undefined]): string {
+  if (grants === undefined) throw new Error(`There are no grants "${mode}".`);
   return replaceSection(text, 'permissions', mode, ['```text', ...permissionsBlock(grants), '```'].join('\n'));
+}
+
+function both(one: Grants, other: Grants): Grants {
+  const publish = [...new Set([...one.publish, ...other.publish])];
+  return {
+    publish,
+    subscribe: [...new Set([...one.subscribe, ...other.subscribe])],
+    optional: [one, other].flatMap(({ optional = [] }) => optional).filter(({ subject }) => !publish.includes(subject)),
+  };
+}
+
+function withVersions(text: string): string {
+  const project = readJson('package.json') as PackageManifest & { optionalDependencies: Record<string, string> };
+  const { Major, Minor, Patch } = taskVersion(project.version);
+  const node = (major: string): string =>
+    /@([\d.]+)$/.exec(project.optionalDependencies[`node-${major}-linux-x64`] ?? '')?.[1] ?? notFound(`Node ${major}`);
+  return replaceSection(
+    text,
+    'versions',
+    'tested',
+    tableOf([
+      ['Part', 'Version'],
+      ['Tasks', `${Major}.${Minor}.${Patch}, in version ${project.version} of the extension`],
+      ['Node.js', `${node('20')} and ${node('24')}`],
+      ['nats-server', natsServerLines().join(', ')],
+      ['Operating system of the agent', 'Linux x64. Windows and macOS: not tested in CI'],
+      ['Agent', `${minimumAgentVersion()} or newer, with its own Node 20 or 24. A real one: not tested in CI`],
+      ['Azure DevOps Services', 'not tested in CI'],
+      ['Azure DevOps Server', 'not tested in CI'],
+    ]),
+  );
+}
+
+/** The lines of nats-server that scripts/nats-servers.sh fetches for the tests. */
+function natsServerLines(): string[] {
+  const wanted = /^WANTED=\((.*)\)$/m.exec(readFileSync(path.join(ROOT, 'scripts/nats-servers.sh'), 'utf8'))?.[1] ?? '';
+  const lines = [...wanted.matchAll(/'(\S+) \S+'/g)].map(([, line = '']) => line);
+  return lines.length > 0 ? lines : notFound('line of nats-server');
+}
+
+function minimumAgentVersion(): string {
+  const versions = new Set(TASK_NAMES.map((task) => readTask(task).minimumAgentVersion));
+  if (versions.size > 1) throw new Error('The tasks ask for different agents.');
+  return [...versions].join();
+}
+
+function notFound(what: string): never {
+  throw new Error(`No ${what} is found among what the tests run on.`);
 }
 
 /** Replaces what is between `<!-- kind:name -->` and `<!-- /kind -->`. */
@@ -81,9 +139,4 @@ function tableOf(rows: string[][]): string {
   const lines = rows.map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
   lines.splice(1, 0, `|${' --- |'.repeat(rows[0]?.length ?? 0)}`);
   return ['<!-- prettier-ignore-start -->', ...lines, '<!-- prettier-ignore-end -->'].join('\n');
-}
-
-function defaultOf({ required, defaultValue }: TaskInput): string {
-  if (required) return '**required**';
-  return defaultValue === undefined ? '' : `\`${defaultValue}\``;
 }

@@ -1,4 +1,4 @@
-import MarkdownIt from 'markdown-it';
+import { parse } from 'marked';
 
 /** How Markdown looks on the pages of a run and of the listing: headings, tables and code set off from the text. */
 export const MARKDOWN_STYLE = `
@@ -13,9 +13,7 @@ pre { margin: 0 0 14px; padding: 9px 12px; background: #f3f5f7; border-radius: 4
 pre code { padding: 0; background: none; }
 img { max-width: 100%; }`;
 
-const markdown = new MarkdownIt({ html: true, linkify: true });
-
 /** Markdown as HTML, with GitHub's tables. Raw HTML stays, so only for text of our own. */
 export function renderMarkdown(text: string): string {
-  return markdown.render(text);
+  return parse(text, { async: false });
 }

@@ -240,7 +240,9 @@ class Wait implements SubscriptionEvents {
         error: new TaskError(
           'Timeout',
           `${this.#notCome()} within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
-          'Check that the sender ran and published to this subject.',
+          this.#judge.counts.seen === 0
+            ? 'Check that the sender ran and published to this subject.'
+            : 'Compare what the sender published with the conditions of this step.',
         ),
       });
     }

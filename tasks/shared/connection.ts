@@ -74,6 +74,7 @@ export function readConnection(
   }
   checkGuardrail(connection, fields, guardrail, subjects);
   const servers = readServers(connection, fields);
+  explainMaskedName(agent, connection, subjects);
   return {
     servers,
     authentication: readFlag(connection, fields, 'oidc')
@@ -86,6 +87,13 @@ export function readConnection(
     inboxPrefix: readSubjectPart(connection, fields, 'inboxPrefix'),
     jetStreamDomain: readSubjectPart(connection, fields, 'jetStreamDomain'),
   };
+}
+
+/** The agent masks the user name too, so that a subject it is part of, or permissions to paste, cannot be read. */
+function explainMaskedName(agent: Agent, connection: ServiceConnection, subjects: readonly string[]): void {
+  const username = connection.scheme === 'UsernamePassword' ? connection.parameter('username') : undefined;
+  if (username !== undefined && subjects.some((subject) => subject.includes(username)))
+    agent.info('In this log *** stands for the user name of the service connection, which the agent masks.');
 }
 
 const NO_CONNECTION: ConnectionSettings = {

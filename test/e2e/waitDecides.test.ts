@@ -231,7 +231,8 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     );
     assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
     const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
-    assertFailed(fail, 'Timeout', 'did not come within 2s', 'Seen 1: 1 not matching', nearMiss);
+    const remedy = 'Compare what the sender published with the conditions of this step.';
+    assertFailed(fail, 'Timeout', 'did not come within 2s', 'Seen 1: 1 not matching', nearMiss, remedy);
     assert.deepEqual([warn.result, warn.errors], ['SucceededWithIssues', []]);
     assert.ok(
       warn.warnings.some((text) => text.startsWith('Timeout: ')),

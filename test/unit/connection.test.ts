@@ -70,6 +70,17 @@ for (const [url, host, port, tls] of [
   });
 }
 
+test('a user name that the agent masks in the subject is explained, and no other', () => {
+  const user = { scheme: 'UsernamePassword', parameters: { username: 'ci', password: 's3cret' } };
+  const told = (connection: Partial<Connection>, subject: string) =>
+    accepted(connection, { subjects: [subject] }).agent.infos;
+  assert.deepEqual(told(user, 'ci.built'), [
+    'In this log *** stands for the user name of the service connection, which the agent masks.',
+  ]);
+  assert.deepEqual(told(user, 'qa.built'), []);
+  assert.deepEqual(told({ scheme: 'Token', parameters: { username: 'ci', apitoken: 't0ken-1' } }, 'ci.built'), []);
+});
+
 for (const [url, code, problem] of [
   ['nats.example:4222', 'InvalidInput', /a scheme is missing\. Write nats:\/\/host:4222/],
   ['ws://nats.example', 'Unsupported', /WebSocket \(ws:\/\/\) is not supported/],

@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { ROOT } from '../../scripts/manifest.ts';
+import {
+  brokenLinks,
+  filesEndingWith,
+  readMarkdown,
+  unknownCommands,
+  unknownWords,
+  yamlBlocks,
+  type MarkdownFile,
+} from '../support/documents.ts';
+import { faultsOfSteps } from '../support/documentedSteps.ts';
+import { temporaryFolder } from '../support/localAgent/index.ts';
+
+const documents = filesEndingWith(ROOT, '.md').map((file) => readMarkdown(ROOT, file));
+const examples = filesEndingWith(path.join(ROOT, 'examples'), '.yml');
+
+test('every relative link and picture of a document leads to a file, and every anchor to a heading', () => {
+  assertNone(brokenLinks);
+});
+
+test('every command that a document names exists', () => {
+  assertNone(unknownCommands);
+});
+
+test('every error code and verdict that a document names exists', () => {
+  assertNone(unknownWords);
+});
+
+test('every step of our tasks in a document is one that the tasks take, and every output it refers to exists', () => {
+  assertNone((document) => faultsOfSteps(yamlBlocks(document)));
+});
+
+test('so is every step in the examples', () => {
+  assert.ok(examples.length > 0);
+  const faults = examples.map((file) => [
+    file,
+    faultsOfSteps([readFileSync(path.join(ROOT, 'examples', file), 'utf8')]),
+  ]);
+  assert.deepEqual(
+    faults.filter(([, found]) => (found ?? []).length > 0),
+    [],
+  );
+});
+
+test('a link to a missing file or heading, or out of the project, is found', () => {
+  const document = written(
+    '# One `code`\n\n## One\n\n## One\n\n[a](b.md) [b](#one-1) [c](#two) [d](sub/e.md#deep) ![f](g.png) [h](../x) [i](#one-code)',
+    { 'sub/e.md': '# Deeper' },
+  );
+  assert.deepEqual(
+    brokenLinks(document).map((fault) => fault.split(':')[0]),
+    ['b.md', '#two', 'sub/e.md#deep', 'g.png', '../x'],
+  );
+});
+
+test('a command that is in no package.json is found', () => {
+  const document = written('`npm run there`, `npm run gone`, `npm test`, `npm ci`, `bash scripts/gone.sh`');
+  assert.deepEqual(
+    unknownCommands(document).map((fault) => fault.split(':')[0]),
+    ['npm run gone', 'npm test', 'bash scripts/gone.sh'],
+  );
+});
+
+test('an error code or verdict of old is found', () => {
+  const document = written('`Refused`, `Denied`, `verdict="matched"`, `verdict="lost"`, the verdict `late`');
+  assert.deepEqual(
+    unknownWords(document).map((fault) => fault.split(':')[0]),
+    ['Refused', 'lost', 'late'],
+  );
+});
+
+const PUBLISH = 'task: PublishNatsEvent@1\n  name: said\n  inputs: { natsConnection: n, subject: ci.v1, payload: x';
+for (const [what, yaml, fault] of [
+  ['that is no YAML', '- a: [', /flow/i],
+  ['of another major', '- task: PublishNatsEvent@2', /PublishNatsEvent@2: there is no such task/],
+  ['of another name', '- task: AwaitNatsEvent@1', /AwaitNatsEvent@1: there is no such task/],
+  ['with an input of old', `- ${PUBLISH}, topic: a }`, /there is no input "topic"/],
+  ['without a required input', '- task: WaitForNatsEvent@1\n  inputs: { natsConnection: n }', /subject: is required/],
+  ['with an option that does not exist', `- ${PUBLISH}, delivery: fast }`, /delivery: "fast" is not one of/],
+  ['with an input that does not apply', `- ${PUBLISH}, delivery: core, stream: CI }`, /stream is ignored/],
+  [
+    'with a value that the task refuses',
+    `- ${PUBLISH}, timeout: 5 minutes }`,
+    /timeout: "5 minutes" is not a duration/,
+  ],
+  ['whose output does not exist', `- ${PUBLISH} }\n- script: echo $(said.offset)`, /the step has no output "offset"/],
+  ['whose name is another', `- ${PUBLISH} }\n- script: echo $(told.sequence)`, /there is no step "told"/],
+  [
+    'whose output is wanted in another job',
+    `- ${PUBLISH} }\n- script: echo $[ dependencies.A.outputs['A.said.event.x'] ]`,
+    /the step has no output "event.x"/,
+  ],
+] as const) {
+  test(`a step ${what} is found`, () => {
+    assert.match(faultsOfSteps([yaml]).join('\n'), fault);
+  });
+}
+
+test('a step is good with variables in its inputs, and so are references to its outputs', () => {
+  const wait = `- task: WaitForNatsEvent@1
+  name: wait
+  inputs:
+    natsConnection: n
+    subject: ci.v1
+    startFrom: sequence
+    startSequence: $(said.sequence)
+    outputs: |
+      image=data.image
+- script: echo $(wait.event.image) $(Build.BuildId)
+- script: echo $[ stageDependencies.S.A.outputs['wait.verdict'] ]`;
+  assert.deepEqual(faultsOfSteps([`- ${PUBLISH} }`, wait]), []);
+});
+
+function assertNone(faultsOf: (document: MarkdownFile) => string[]): void {
+  assert.ok(documents.length > 5);
+  const faults = documents.map((document) => [document.file, faultsOf(document)] as const);
+  assert.deepEqual(
+    faults.filter(([, found]) => found.length > 0),
+    [],
+  );
+}
+
+/** A document in a folder of its own, with other files beside it and a package.json that has one script. */
+function written(text: string, others: Readonly<Record<string, string>> = {}): MarkdownFile {
+  const root = temporaryFolder('documents-');
+  const files = { 'a.md': text, 'package.json': '{ "scripts": { "there": "true" } }', ...others };
+  for (const [file, content] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true });
+    writeFileSync(path.join(root, file), content);
+  }
+  return readMarkdown(root, 'a.md');
+}
