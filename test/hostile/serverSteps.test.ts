@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
 import type { ErrorCode } from '../../tasks/shared/errors.ts';
-import { family } from '../support/hostile.ts';
+import { family, isLong } from '../support/hostile.ts';
 import { LocalAgent, unpackVsix, type StepRun } from '../support/localAgent/index.ts';
 import { publish, wait } from '../support/scenario.ts';
 import {
@@ -29,11 +29,13 @@ const TASKS: Readonly<Record<string, (agent: LocalAgent, env: Readonly<Record<st
     wait: (agent, env) => wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: `${TIMEOUT_MS}ms` }, { env }),
   };
 
-type ProcessCase = readonly [name: string, script: Script, codes: readonly ErrorCode[]];
+/** `undefined` among the codes: the step may also succeed. */
+type ProcessCase = readonly [name: string, script: Script, codes: readonly (ErrorCode | undefined)[]];
 
-function declare(cases: readonly ProcessCase[], tasks = Object.keys(TASKS)): void {
-  for (const [name, script, codes] of cases) {
-    for (const task of tasks) {
+/** In the short form each case has one of the tasks. */
+function declare(cases: readonly ProcessCase[]): void {
+  for (const [index, [name, script, codes]] of cases.entries()) {
+    for (const task of Object.keys(TASKS).filter((_, turn) => isLong || turn === index % 2)) {
       it(`${task} from a server with ${name}`, async () => {
         await using server = await ScriptedServer.start(script);
         const agent = new LocalAgent({
@@ -47,11 +49,11 @@ function declare(cases: readonly ProcessCase[], tasks = Object.keys(TASKS)): voi
         const tookMs = Date.now() - begun;
         tried();
         const about = `${step.result} after ${tookMs} ms with ${peakOf(memory).toFixed()} MB: ${step.errors.join('; ').slice(0, 500)}`;
-        assert.equal(step.result, 'Failed', about);
-        assert.ok(
-          codes.some((code) => step.errors.some((error) => error.startsWith(`${code}: `))),
-          about,
-        );
+        const code = step.errors
+          .map((error) => error.slice(0, error.indexOf(': ')))
+          .find((start) => /^\w+$/.test(start));
+        assert.ok((codes as readonly (string | undefined)[]).includes(code), about);
+        assert.equal(step.result, code === undefined ? 'Succeeded' : 'Failed', about);
         assert.ok(tookMs < TIMEOUT_MS + GRACE_MS, about);
         assert.ok(peakOf(memory) < MAX_MEGABYTES, about);
         assertUntouched(step);
@@ -82,13 +84,13 @@ function endless(link: ScriptedLink, piece: string): void {
 }
 
 const atGreeting = (piece: string): Script => ({ greeting: '', onLink: (link) => endless(link, piece) });
-/** From the moment that the client has its link, in place of any answer. */
-const afterSignIn = (first: string, piece: string): Script => ({
+/** From the moment that the client has its link, in place of any answer: once, then without end. */
+const afterSignIn = (first: string, piece?: string): Script => ({
   answer({ verb, args }, link) {
     if (!/^H?PUB$/.test(verb) && args[0] !== SUBJECT) return undefined;
     if (link.socket.listenerCount('drain') === 0) {
       link.send(first);
-      endless(link, piece);
+      if (piece !== undefined) endless(link, piece);
     }
     return '';
   },
@@ -98,13 +100,13 @@ const LOST: readonly ErrorCode[] = ['ConnectionLost', 'Timeout', 'Unreachable'];
 
 describe(
   'Servers that send without end cost little memory and no time beyond the deadline:',
-  { concurrency: 2 },
+  { concurrency: 4 },
   () => {
     declare([
       ['an endless INFO', atGreeting(BLOCK), ['Unreachable']],
       ['an endless INFO, begun well', { ...atGreeting(BLOCK), greeting: 'INFO {"x":"' }, ['Unreachable']],
       ['endless lines', atGreeting(`${COMMAND}\r\n`.repeat(1_000)), ['Unreachable']],
-      ['endless INFOs', atGreeting(infoLine().repeat(300)), LOST],
+      ['endless INFOs', atGreeting(infoLine().repeat(300)), [...LOST, undefined]],
       ['an endless message', afterSignIn('MSG x 1 2147483647\r\n', BLOCK), LOST],
       ['an endless message of a size a server may have', afterSignIn('MSG x 1 67108864\r\n', BLOCK), LOST],
       ['an endless subject', afterSignIn('MSG ', BLOCK), LOST],
@@ -135,7 +137,7 @@ const answering = (payload: (subject: string) => unknown, headers = ''): Script 
 });
 const NOT_JETSTREAM: readonly ErrorCode[] = ['Unreachable', 'NoStream'];
 
-describe('What a server says runs no command and is told with the right code:', { concurrency: 2 }, () => {
+describe('What a server says runs no command and is told with the right code:', { concurrency: 4 }, () => {
   declare([
     ['silence', { greeting: '' }, ['Unreachable']],
     ['commands in place of INFO', { greeting: `${COMMAND}\r\n` }, ['Unreachable']],
@@ -158,7 +160,7 @@ describe('What a server says runs no command and is told with the right code:', 
       },
       ['Denied'],
     ],
-    ['commands in place of an answer', afterSignIn(`${COMMAND}\r\n`, ''), LOST],
+    ['commands in place of an answer', afterSignIn(`${COMMAND}\r\n`), LOST],
     ['answers that are no JSON', answering(() => COMMAND), NOT_JETSTREAM],
     ['answers that are null', answering(() => null), NOT_JETSTREAM],
     ['answers without anything', answering(() => ({})), NOT_JETSTREAM],
@@ -187,7 +189,7 @@ describe('What a server says runs no command and is told with the right code:', 
   ]);
 });
 
-describe('An event with a wrong place in the stream', { concurrency: 2 }, () => {
+describe('An event with a wrong place in the stream', { concurrency: 4 }, () => {
   for (const [name, place] of [
     ['a time far off', '1.1.1.99999999999999999999999999999999.0'],
     ['a time before all', '1.1.1.-5.0'],

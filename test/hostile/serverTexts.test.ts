@@ -20,8 +20,7 @@ interface Place {
 
 const PUBLISH = { subject: 'ci.v1', payload: '1' };
 const WAIT = { subject: 'ci.v1', startFrom: 'all' };
-const apiError = (description: unknown, code = 400, err_code: unknown = 10_999) =>
-  JSON.stringify({ error: { code, err_code, description } });
+const apiError = (description: string) => JSON.stringify({ error: { code: 400, err_code: 10_999, description } });
 const INFO = { created: '2026-01-01T00:00:00Z', state: { messages: 1, last_seq: 1 }, config: { retention: 'limits' } };
 
 /** Every place where a server's text comes into a log. */
@@ -45,7 +44,11 @@ const PLACES: readonly Place[] = [
         cluster: other,
         connect_urls: [text, `${line}:1`],
       },
-      answer: (_, reply) => reply.message(JSON.stringify({ stream: text, seq: 7, domain: other })),
+      // A stream's name can hold neither dots nor spaces.
+      answer: (_, reply) =>
+        reply.message(
+          JSON.stringify({ stream: text.replace(/[\s.*>\p{Cc}]/gu, '_').slice(0, 255), seq: 7, domain: other }),
+        ),
     }),
     code: /^$/,
   },
@@ -89,7 +92,7 @@ const PLACES: readonly Place[] = [
     run: publish,
     inputs: PUBLISH,
     speech: (text) => ({ answer: (_, reply) => reply.message(text) }),
-    code: /Internal/,
+    code: /NoStream/,
   },
   {
     where: 'the reply to a request',
@@ -109,7 +112,7 @@ const PLACES: readonly Place[] = [
     where: 'an error of the JetStream API',
     run: wait,
     inputs: WAIT,
-    speech: (text, _, other) => ({ answer: (_subject, reply) => reply.message(apiError(text, 400, other)) }),
+    speech: (text) => ({ answer: (_subject, reply) => reply.message(apiError(text)) }),
     code: /StreamRefused/,
   },
   {
@@ -119,7 +122,7 @@ const PLACES: readonly Place[] = [
     speech: (text, _, other) => ({
       answer: (_subject, reply) => reply.message(JSON.stringify({ streams: [text, `${other} 2`] })),
     }),
-    code: /NoStream/,
+    code: /Unreachable/,
   },
   {
     where: 'what a stream captures',

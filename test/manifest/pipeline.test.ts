@@ -154,7 +154,10 @@ test('the installed tasks are tried by the ids of the dev channel, in a pipeline
   }
   const { payload = '', schemaFile = '' } = trying.steps.find(({ task }) => task === tried[0])?.inputs ?? {};
   assert.ok(
-    new Ajv2020({ validateFormats: false }).validate(readJson(schemaFile) as object, JSON.parse(payload)),
+    new Ajv2020({ validateFormats: false }).validate(
+      readJson(schemaFile) as object,
+      JSON.parse(payload.replace(/\$\([^)]*\)/g, '42')),
+    ),
     'the event keeps its contract',
   );
 });

@@ -11,7 +11,8 @@ const FOREIGN = new Set(['node_modules', 'dist', '.cache', '.git']);
 const OTHER_WORDS = new Set<string>([
   ...TASK_NAMES,
   ...['Canceled', 'Failed', 'Skipped', 'Succeeded', 'SucceededWithIssues'],
-  ...['EdDSA', 'EventSigningSeed', 'NatsCredentials'],
+  ...['EdDSA', 'EventSigningSeed', 'NatsCredentials', 'NatsServer', 'NatsServerDev'],
+  ...['None', 'Token', 'UsernamePassword', 'Certificate'],
 ]);
 
 /** A Markdown file of the project. */

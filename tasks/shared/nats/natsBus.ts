@@ -92,7 +92,7 @@ export class NatsBus implements Bus {
     for (;;) {
       const failures: DialFailure[] = [];
       const link = await unlessAborted(this.#dialEach(until, failures), this.#clock.signal).catch((reason: unknown) => {
-        if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+        if (!isTimeout(reason)) throw reason;
         // Servers that had no turn yet, or did not answer in theirs.
         failures.push(...this.#settings.servers.slice(failures.length).map(silence));
         return undefined;
@@ -100,7 +100,9 @@ export class NatsBus implements Bus {
       if (link !== undefined) return;
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
-      await pause(RETRY_PAUSE_MS, this.#clock.signal);
+      await pause(RETRY_PAUSE_MS, this.#clock.signal).catch((reason: unknown) => {
+        throw isTimeout(reason) ? connectError(failures) : reason;
+      });
     }
   }
 
@@ -117,7 +119,7 @@ export class NatsBus implements Bus {
       });
       return await unlessAborted(this.#dialling, signal);
     } catch (reason) {
-      if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+      if (!isTimeout(reason)) throw reason;
       throw new TaskError(
         'ConnectionLost',
         'The link to the server broke and did not come back within the timeout.',
@@ -264,6 +266,10 @@ function announced(urls: readonly string[]): { readonly host: string; readonly p
     const host = bracketed ?? plain;
     return host === undefined || Number(port) > 65_535 ? [] : [{ host, port: Number(port) }];
   });
+}
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof TaskError && reason.code === 'Timeout';
 }
 
 function connectError(failures: readonly DialFailure[]): TaskError {

@@ -66,6 +66,8 @@ export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): 
 
 /** What a time in nanoseconds has more digits than one in milliseconds. */
 const NANOSECOND_DIGITS = 6;
+/** What a `Date` can hold. */
+const LATEST_TIME = 8.64e15;
 
 class NatsMessage implements ReceivedMessage {
   readonly receivedAt = Date.now();
@@ -84,7 +86,8 @@ class NatsMessage implements ReceivedMessage {
   }
 
   get storedAt(): number | undefined {
-    return this.timeEnd === 0 ? undefined : numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
+    const ms = numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
+    return this.timeEnd > 0 && ms <= LATEST_TIME ? ms : undefined;
   }
 
   get subject(): string {
