@@ -210,7 +210,7 @@ describe('An event with a wrong place in the stream', { concurrency: 4 }, () => 
         extension: EXTENSION,
         connections: { nats: { url: server.url, scheme: 'None' } },
       });
-      const step = await wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: '1s' });
+      const step = await wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: '3s' });
       tried();
       assertUntouched(step);
       assert.ok(
