@@ -12,7 +12,12 @@ import {
 import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
 import type { SigningKey } from '../nkey.ts';
-import { infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
+import { infoIn, MAX_LINE_BYTES, type PlainWithoutOffer } from './libraryLimits.ts';
+
+/** What the library hands on without declaring it. */
+interface UndeclaredOptions extends PlainWithoutOffer {
+  readonly pendingLimit: number;
+}
 
 /** One attempt: TCP, INFO, TLS and sign-in together. */
 const DIAL_TIMEOUT_MS = 10_000;
@@ -46,7 +51,7 @@ export interface DialFailure {
  * Opens a connection to one server. The library would take several at once, but it then reports only the last one's
  * error, checks a certificate of an IP address against `localhost`, and ignores the scheme.
  *
- * `nats://` asks for verified TLS first and goes plain only when the server offers none.
+ * `nats://` goes on with verified TLS where the server offers it, else plain.
  */
 export async function dial(
   settings: DialSettings,
@@ -55,7 +60,7 @@ export async function dial(
 ): Promise<NatsConnection | DialFailure> {
   // What is left to ask a silent server what it is.
   const infoMs = Math.min(timeoutMs / 4, INFO_TIMEOUT_MS);
-  const common: ConnectionOptions & { readonly pendingLimit: number } = {
+  const options: ConnectionOptions & UndeclaredOptions = {
     servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${String(address.port)}`,
     name: 'nats-event-tasks',
     timeout: Math.min(timeoutMs - infoMs, DIAL_TIMEOUT_MS),
@@ -68,16 +73,13 @@ export async function dial(
     pendingLimit: WRITE_BYTES,
     pingInterval: PING_INTERVAL_MS,
     maxPingOut: 2,
+    tls: tlsOptions(settings, address),
+    plainWithoutOffer: !address.tls && !settings.tlsFirst,
     ...(settings.inboxPrefix === undefined ? {} : { inboxPrefix: settings.inboxPrefix }),
     ...authenticationOptions(settings),
   };
   try {
-    try {
-      return await connect({ ...common, tls: tlsOptions(settings, address) });
-    } catch (error) {
-      if (address.tls || settings.tlsFirst || codeOf(error) !== 'SERVER_OPT_NA') throw error;
-      return await connect({ ...common, tls: null });
-    }
+    return await connect(options);
   } catch (error) {
     return explain(error, settings, address, infoMs);
   }

@@ -1,5 +1,5 @@
 /**
- * Limits the NATS library does not have, put into its classes. Without them whoever answers on the port can make a step
+ * Limits the NATS library does not have, put into its classes, and {@link PlainWithoutOffer}. Without them whoever answers on the port can make a step
  * keep bytes without end, or hang: the library waits for the end of any line and message however long, leaves open what
  * a dial gave up, and, at what it cannot read, stops reading, prints it and keeps the connection.
  */
@@ -52,6 +52,14 @@ const INFO_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   tls_verify: isFlag,
 };
 
+/**
+ * An option of ours: to go on without TLS where the server offers none. The library knows TLS that must be, and TLS that
+ * may be but then without settings; a second connection would be needed to find out.
+ */
+export interface PlainWithoutOffer {
+  readonly plainWithoutOffer: boolean;
+}
+
 /** The classes with what is replaced in them, some of which their types call private. */
 interface OpenParser {
   readonly dispatcher: OpenHandler;
@@ -66,6 +74,7 @@ interface OpenHandler {
   processPing: (this: OpenHandler) => void;
 }
 interface OpenTransport {
+  readonly options: Partial<PlainWithoutOffer> & { tls?: unknown };
   readonly socket: Socket | undefined;
   readonly connected: boolean;
   readonly yields: Uint8Array[];
@@ -144,6 +153,8 @@ transport.peekInfo = function () {
       if (chunk.includes(LF)) {
         try {
           const info = infoIn(Buffer.concat(this.yields));
+          if (this.options.plainWithoutOffer === true && info.tls_required !== true && info.tls_available !== true)
+            this.options.tls = null;
           socket.removeAllListeners();
           resolve(info);
         } catch (error) {
