@@ -90,7 +90,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
 
   it('run no command and hand on no secret, whichever of them decides, and says yes or no', async () => {
     const outputs = Object.entries(EVENT_OUTPUTS).map((output) => output.join('='));
-    await forAll(Array.from({ length: cases({ short: 18, long: 400 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 12, long: 400 }) }), async (_, index) => {
       const stream = streams[index % streams.length]!;
       const agent = scene.agent({ debug: index % 2 === 0, secrets: SECRETS, variables: service.variables });
       const step = await wait(

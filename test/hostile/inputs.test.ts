@@ -14,7 +14,7 @@ import { withoutNul } from '../support/hostileText.ts';
 import { publish, Scenario, wait } from '../support/scenario.ts';
 
 const inputs = family('Inputs');
-const RUNS = cases({ short: 1_500, long: 20_000 });
+const RUNS = cases({ short: 1_000, long: 20_000 });
 /** What may be found before anything is connected. */
 const EARLY = new Set([
   'InvalidInput',
@@ -76,8 +76,8 @@ describe('Whatever the inputs of a step that runs are', () => {
   after(() => scene[Symbol.asyncDispose]());
 
   for (const [task, run, givenTo, count] of [
-    ['publishing', publish, givenToPublish, cases({ short: 14, long: 250 })],
-    ['waiting', wait, givenToWait, cases({ short: 10, long: 150 })],
+    ['publishing', publish, givenToPublish, cases({ short: 9, long: 250 })],
+    ['waiting', wait, givenToWait, cases({ short: 6, long: 150 })],
   ] as const) {
     it(`a ${task} step ends at once with what is wrong, and leaves nothing; or does what it is for`, async () => {
       // Every second step has few wrong inputs, so that it comes further.

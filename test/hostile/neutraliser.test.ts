@@ -10,7 +10,7 @@ import { hostileText } from '../support/hostileText.ts';
 import { LineReader, parseLoggingCommand } from '../support/localAgent/loggingCommands.ts';
 
 const texts = family('Neutraliser');
-const RUNS = cases({ short: 10_000, long: 200_000 });
+const RUNS = cases({ short: 5_000, long: 200_000 });
 
 /** The lines the agent reads when a process writes these bytes in two parts. */
 function linesOf(bytes: Uint8Array, cut: number): string[] {

@@ -34,7 +34,7 @@ const LENGTHS: Readonly<Record<string, { readonly sent: number; readonly receive
 };
 
 /** Every so many bytes one case: the long form tries each byte. */
-const STRIDE = cases({ short: 4, long: 1 });
+const STRIDE = cases({ short: 6, long: 1 });
 
 function everyByte(length: number, step: string, how: (at: number) => Script): HostileCase[] {
   const start = STRIDE === 1 ? 0 : step.length % STRIDE;
@@ -95,7 +95,7 @@ describe('A server whose words are changed on the way ends every step in time an
   it('mutations of good conversations', () => {
     const scripts = fc.sample(
       fc.array(MUTATION, { minLength: 1, maxLength: 3 }),
-      parameters(cases({ short: 120, long: 5_000 })),
+      parameters(cases({ short: 80, long: 5_000 })),
     );
     return assertEnds(
       scripts.map((mutations): HostileCase => [JSON.stringify(mutations), mutated(mutations), ANY_BUT_INTERNAL]),
