@@ -2,12 +2,13 @@ import { unzipSync } from 'fflate';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { ROOT } from '../../scripts/manifest.ts';
 import { vsixDigests } from '../../scripts/vsixDigests.ts';
+import { copyByLinks } from '../support/linkedCopy.ts';
 
 const SOURCES = [
   'scripts',
@@ -31,7 +32,7 @@ before(() => {
   for (const source of [...SOURCES, ...documents]) {
     cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
   }
-  link(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+  copyByLinks(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), NOT_NEEDED);
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -77,15 +78,4 @@ function packageIn(root: string, ending: string): string {
 function digestsIn(root: string): Record<string, string> {
   const bill = createHash('sha256').update(readFileSync(packageIn(root, '.cdx.json')));
   return { ...vsixDigests(packageIn(root, '.vsix')), 'the .cdx.json': bill.digest('hex') };
-}
-
-/** Copies a folder by hard links: its files are at other paths then, as those of another clone would be. */
-function link(from: string, to: string): void {
-  mkdirSync(to);
-  for (const entry of readdirSync(from, { withFileTypes: true })) {
-    if (NOT_NEEDED.test(entry.name)) continue;
-    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
-    if (entry.isDirectory()) link(source, target);
-    else if (entry.isFile()) linkSync(source, target);
-  }
 }

@@ -4,28 +4,30 @@
  * Usage: npm run test:mutations
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { transformSync } from 'esbuild';
 import { ROOT } from '../../scripts/manifest.ts';
+import { copyByLinks } from '../support/linkedCopy.ts';
 import { MUTATIONS, type Mutation } from './mutations.ts';
 
 /** A mutation may make a test wait for ever. */
 const LIMIT_MS = 120_000;
-/** Shared with the copy, not copied. */
-const LINKED = ['node_modules', '.cache'];
-const LEFT_OUT = new Set([...LINKED, '.git', 'dist']);
+const LEFT_OUT = new Set(['.cache', '.git', 'dist', 'node_modules']);
 
 interface TestRun {
   readonly passed: number;
   readonly failed: number;
 }
 
-const copy = mkdtempSync(path.join(tmpdir(), 'mutations-'));
+// On the same file system, so that the installed packages can be linked.
+const copy = mkdtempSync(path.join(ROOT, '.cache', 'mutations-'));
 process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
-cpSync(ROOT, copy, { recursive: true, filter: (source) => !LEFT_OUT.has(path.relative(ROOT, source)) });
-for (const name of LINKED) symlinkSync(path.join(ROOT, name), path.join(copy, name));
+for (const name of readdirSync(ROOT).filter((entry) => !LEFT_OUT.has(entry)))
+  cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
+copyByLinks(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
+mkdirSync(path.join(copy, '.cache'));
+symlinkSync(path.join(ROOT, '.cache', 'nats-server'), path.join(copy, '.cache', 'nats-server'));
 
 function node(args: readonly string[]): string {
   const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', ...args], {
