@@ -127,7 +127,7 @@ function replacementSecret(agent: Agent, fields: Fields): string | undefined {
 }
 
 function readServers(connection: ServiceConnection, fields: Fields): ServerAddress[] {
-  const first = parseServer(connection.url, undefined, 'the URL', fields);
+  const first = parseServer(connection.url.trim(), undefined, 'the URL', fields);
   const others = (connection.data('servers') ?? '').split(/[\s,]+/).filter(Boolean);
   const servers = [first, ...others.map((text) => parseServer(text, first?.tls, 'servers', fields))].filter(
     (server) => server !== undefined,
@@ -171,7 +171,8 @@ function parseServer(text: string, tls: boolean | undefined, where: string, fiel
     problem('there is more than one server. Put the others into its field servers.');
     return;
   }
-  if (!URL.canParse(`http://${authority}`)) {
+  // URL drops white space and control characters where a host could not have them.
+  if (/[\s\p{Cc}]/u.test(authority) || !URL.canParse(`http://${authority}`)) {
     problem('there is no valid host and port.');
     return;
   }

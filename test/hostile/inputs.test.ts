@@ -53,7 +53,7 @@ function assertTold(error: unknown, { inputs, wrong }: Given): void {
 function forProcess({ inputs, connection, ...others }: Given, url: string): Given {
   const plain = (texts: Readonly<Record<string, string>>) =>
     Object.fromEntries(
-      Object.entries(texts).map(([name, text]) => [name, withoutNul(text).replaceAll('$(', '$(Not.').slice(0, 30_000)]),
+      Object.entries(texts).map(([name, text]) => [name, withoutNul(text).replaceAll('$(', '$(Not.').slice(0, 30_001)]),
     );
   return {
     ...others,

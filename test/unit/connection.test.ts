@@ -97,6 +97,8 @@ for (const [url, code, problem] of [
   ['nats://nats.example:port', 'InvalidInput', /there is no valid host and port/],
   ['nats://nats.example:0', 'InvalidInput', /the port is 0/],
   ['nats://nats example', 'InvalidInput', /there is no valid host and port/],
+  ['nats://na\nts', 'InvalidInput', /there is no valid host and port/],
+  ['nats://nats\0', 'InvalidInput', /there is no valid host and port/],
   ['nats://one,two', 'InvalidInput', /there is more than one server\. Put the others into its field servers/],
   ['nats://one:4222,nats://two:4222', 'InvalidInput', /there is more than one server/],
 ] as const) {
