@@ -60,6 +60,7 @@ function forProcess({ inputs, connection, ...others }: Given, url: string): Give
     inputs: plain(inputs),
     connection: {
       ...connection,
+      scheme: withoutNul(connection.scheme),
       url: connection.url.startsWith('nats://127.') ? url : withoutNul(connection.url),
       parameters: plain(connection.parameters ?? {}),
       data: plain(connection.data ?? {}),
@@ -76,8 +77,8 @@ describe('Whatever the inputs of a step that runs are', () => {
   after(() => scene[Symbol.asyncDispose]());
 
   for (const [task, run, givenTo, count] of [
-    ['publishing', publish, givenToPublish, cases({ short: 9, long: 250 })],
-    ['waiting', wait, givenToWait, cases({ short: 6, long: 150 })],
+    ['publishing', publish, givenToPublish, cases({ short: 9, long: 150 })],
+    ['waiting', wait, givenToWait, cases({ short: 6, long: 100 })],
   ] as const) {
     it(`a ${task} step ends at once with what is wrong, and leaves nothing; or does what it is for`, async () => {
       // Every second step has few wrong inputs, so that it comes further.

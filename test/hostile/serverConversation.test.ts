@@ -95,7 +95,7 @@ describe('A server whose words are changed on the way ends every step in time an
   it('mutations of good conversations', () => {
     const scripts = fc.sample(
       fc.array(MUTATION, { minLength: 1, maxLength: 3 }),
-      parameters(cases({ short: 80, long: 5_000 })),
+      parameters(cases({ short: 80, long: 1_500 })),
     );
     return assertEnds(
       scripts.map((mutations): HostileCase => [JSON.stringify(mutations), mutated(mutations), ANY_BUT_INTERNAL]),
