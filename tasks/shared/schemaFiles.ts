@@ -253,8 +253,9 @@ function readJson(
 /** Where text stops being JSON, which `JSON.parse` tells only sometimes: the offset of the first token that cannot stand there. */
 function jsonErrorOffset(text: string): number {
   const space = /[\t\n\r ]*/y;
+  // No two ways to read a string: with them, one that has no end would take for ever.
   const token =
-    /[{}[\],:]|(?<string>"(?:[^"\\\u0000-\u001f]+|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*")|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+    /[{}[\],:]|(?<string>"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\u0000-\u001f]*)*")|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
   const open: string[] = [];
   let allowed = '{[sv';
   for (let offset = 0; ; offset = token.lastIndex) {

@@ -171,6 +171,8 @@ describe('a schema file', () => {
     ['has a value where a name must be', '{"a": 1, 2: 3}', '1:10'],
     ['has no colon', '{"a" 1}', '1:6'],
     ['has a number with a leading zero', '[true, 01]', '1:9'],
+    ['has a wrong escape after a long text', `{"a": "${'x'.repeat(100_000)}\\$"}`, '1:7'],
+    ['has many escapes and no end', `{"a": "${'x\\n'.repeat(100_000)}`, '1:7'],
   ] as const) {
     test(`that ${what} is refused with line and column`, async () => {
       await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ` ${place} (line:column)`);
