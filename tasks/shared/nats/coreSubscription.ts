@@ -38,6 +38,7 @@ export class CoreSubscription implements Subscription {
 
   /** False when the link broke or the server did not answer in time. */
   async #subscribe(link: Link): Promise<boolean> {
+    if (link.isClosed) return false;
     this.#link = link;
     for (const subject of this.subjects) {
       link.connection.subscribe(subject, {

@@ -174,7 +174,7 @@ transport.peekInfo = function () {
 
 /** What the first line says. */
 export function infoIn(bytes: Buffer): ServerInfo {
-  const json = /^INFO[ \t]+(.+)\r?$/i.exec(bytes.subarray(0, bytes.indexOf(LF)).toString())?.[1];
+  const json = /^INFO[ \t]+([^\n]+?)\r?$/i.exec(bytes.subarray(0, bytes.indexOf(LF)).toString())?.[1];
   if (json === undefined) throw new Error('its first line is no INFO');
   return parseInfo(json);
 }

@@ -187,6 +187,8 @@ export class StreamBatch {
       await pause(RETRY_PAUSE_MS, this.signal);
     }
     const link = await this.host.liveLink(this.signal);
+    // It may be gone again before anything was sent over it.
+    if (link.isClosed) return pause(RETRY_PAUSE_MS, this.signal);
     if (link !== this.#link) this.#listen(link);
     this.#isStalled = false;
     this.#declined.clear();

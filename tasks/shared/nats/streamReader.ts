@@ -180,6 +180,7 @@ export class StreamReader implements Subscription {
 
   /** Creates a consumer at the present position and listens to it. */
   async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
+    if (link.isClosed) return { kind: 'lost' };
     const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
     const inbox = createInbox(this.bus.inboxPrefix);
     const subscription = link.connection.subscribe(inbox, {
