@@ -180,7 +180,7 @@ describe('In a cluster of three', () => {
     const inputs = { payload: '{}', subject: 'one.v1' };
     const patient = publish(agent(other), { ...inputs, timeout: '60s' });
     const [knowing, ignorant, missing] = await Promise.all([
-      publish(agent(other), { ...inputs, timeout: '12s' }),
+      publish(agent(other), { ...inputs, timeout: '20s' }),
       publish(agent(other, 'publisher'), { ...inputs, timeout: '60s' }),
       publish(agent(other), { ...inputs, subject: 'nothing.v1', timeout: '60s' }),
     ]);

@@ -29,7 +29,7 @@ const LENGTHS: Readonly<Record<string, { readonly sent: number; readonly receive
   'publish, jetStream': { sent: 245, received: 280 },
   'publish, core': { sent: 190, received: 205 },
   'publish, request': { sent: 270, received: 290 },
-  'wait, jetStream': { sent: 680, received: 740 },
+  'wait, jetStream': { sent: 600, received: 740 },
   'wait, core': { sent: 210, received: 175 },
 };
 
