@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { headers as newHeaders, type Msg } from 'nats';
+import { headers as newHeaders, type Msg, type MsgHdrs } from 'nats';
 import { usersConfig } from '../support/natsAccounts.ts';
 import {
   assertFailed,
@@ -123,6 +123,16 @@ underEachNode('A request', (nodes) => {
     const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
     assertSucceeded(step);
     assert.match(step.warnings.join('\n'), /The responder answered with an error: 404 no such shop/);
+  });
+
+  it('may be answered with a header that holds a lone CR', async () => {
+    const encode = () => Buffer.from('NATS/1.0\r\nNats-Service-Error: no\rsuch shop\r\n\r\n');
+    const { subject } = await responder(scene, (request) =>
+      request.respond('{}', { headers: { encode } as unknown as MsgHdrs }),
+    );
+    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
+    assertSucceeded(step);
+    assert.match(step.warnings.join('\n'), /The responder answered with an error: no.+such shop/);
   });
 
   it('may be answered with a reply in which the agent would see a command', async () => {

@@ -150,7 +150,8 @@ const PLACES: readonly Place[] = [
   },
 ];
 
-describe('Hostile texts of a server', { concurrency: 4 }, () => {
+// In either form at most eight steps run at once: each has two seconds.
+describe('Hostile texts of a server', { concurrency: cases({ short: 4, long: 2 }) }, () => {
   const sources = sourcesWith({ 'strict.schema.json': { type: 'object', additionalProperties: false } });
   for (const place of PLACES) {
     it(`run no command as ${place.where}`, async () => {

@@ -4,7 +4,8 @@
  * a dial gave up, and, at what it cannot read, stops reading, prints it and keeps the connection.
  */
 import type { Socket } from 'node:net';
-import { ErrorCode, NatsError, type ServerInfo } from 'nats';
+import { ErrorCode, NatsError, type MsgHdrs, type ServerInfo } from 'nats';
+import { MsgImpl } from 'nats/lib/nats-base-client/msg.js';
 import { Parser } from 'nats/lib/nats-base-client/parser.js';
 import { ProtocolHandler } from 'nats/lib/nats-base-client/protocol.js';
 import { NodeTransport } from 'nats/lib/src/node_transport.js';
@@ -104,6 +105,19 @@ parser.processMsgArgs = function (line) {
   processMsgArgs.call(this, line);
   if (this.ma.size > MAX_MESSAGE_BYTES) throw new Error(`a message of ${String(this.ma.size)} bytes`);
 };
+
+const headers = Object.getOwnPropertyDescriptor(MsgImpl.prototype, 'headers');
+Object.defineProperty(MsgImpl.prototype, 'headers', {
+  ...headers,
+  /** `undefined` where the library would throw inside its reader, as for a value with a lone CR. We read them from the bytes. */
+  get(): MsgHdrs | undefined {
+    try {
+      return headers?.get?.call(this) as MsgHdrs | undefined;
+    } catch {
+      return undefined;
+    }
+  },
+});
 
 const handler = ProtocolHandler.prototype as unknown as OpenHandler;
 const { processInfo } = handler;
