@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { subjectMatches } from '../../tasks/shared/subject.ts';
 
 /** What a {@link HostileServer} says. Whatever is absent is as a real server has it. */
 export interface HostileSpeech {
@@ -9,11 +10,13 @@ export interface HostileSpeech {
   readonly greeting?: string;
   /** Instead of the first PONG, which ends signing in. */
   readonly refusal?: string;
+  /** Ends each link after so many PONGs. */
+  readonly pongs?: number;
   /** What it sends for a message with a reply subject; `undefined`: nothing. */
   readonly answer?: (subject: string, reply: Reply) => string | undefined;
 }
 
-/** Frames of the protocol for the client's one subscription of replies. */
+/** Frames of the protocol for the client's subscription of replies. */
 export interface Reply {
   message(payload: string): string;
   /** @param status the line after `NATS/1.0` @param fields lines of the header block */
@@ -25,6 +28,8 @@ export class HostileServer implements AsyncDisposable {
   readonly #server = createServer((socket) => this.#serve(socket));
   readonly #sockets = new Set<Socket>();
   readonly #speech: HostileSpeech;
+  /** How many links it had. */
+  links = 0;
 
   private constructor(speech: HostileSpeech) {
     this.#speech = speech;
@@ -46,7 +51,8 @@ export class HostileServer implements AsyncDisposable {
   }
 
   #serve(socket: Socket): void {
-    const { info, greeting, refusal, answer } = this.#speech;
+    const { info, greeting, refusal, pongs: mostPongs, answer } = this.#speech;
+    this.links++;
     this.#sockets.add(socket);
     socket.on('error', () => {});
     socket.on('close', () => this.#sockets.delete(socket));
@@ -60,7 +66,7 @@ export class HostileServer implements AsyncDisposable {
     };
     socket.write(greeting ?? `INFO ${JSON.stringify({ ...plain, ...info })}\r\n`);
     let text = '';
-    let subscription = '1';
+    const subscriptions = new Map<string, string>();
     let pings = 0;
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
@@ -71,10 +77,14 @@ export class HostileServer implements AsyncDisposable {
         const size = /^H?PUB$/i.test(verb) ? Number(words.at(-1)) + 2 : 0;
         if (text.length < end + 2 + size) return;
         text = text.slice(end + 2 + size);
-        if (verb === 'SUB') subscription = words.at(-1) ?? '1';
+        if (verb === 'SUB') subscriptions.set(words.at(-1) ?? '', words[0] ?? '');
+        if (verb === 'UNSUB') subscriptions.delete(words[0] ?? '');
         if (verb === 'PING') socket.write(pings++ === 0 && refusal !== undefined ? refusal : 'PONG\r\n');
+        if (pings === mostPongs) socket.end();
         if (size === 0) continue;
         const [subject = '', replyTo = ''] = words;
+        const [subscription] = [...subscriptions].find(([, pattern]) => subjectMatches(pattern, replyTo)) ?? [];
+        if (subscription === undefined) continue;
         const said = answer?.(subject, replyFrames(replyTo, subscription));
         if (said !== undefined) socket.write(said);
       }

@@ -46,6 +46,7 @@ export class NatsBus implements Bus {
   readonly #clock: StepClock;
   readonly #log: Log;
   #link: Link | undefined;
+  #linkedAt = 0;
   #dialling: Promise<Link> | undefined;
   #announced: readonly ServerAddress[] = [];
   /** The JetStream domain of the server of the link. */
@@ -130,6 +131,8 @@ export class NatsBus implements Bus {
 
   async #redial(): Promise<Link> {
     const lostAt = Date.now();
+    // A server that ends each link at once is not to be dialled at the speed of the network.
+    if (lostAt - this.#linkedAt < RETRY_PAUSE_MS) await pause(RETRY_PAUSE_MS, this.#clock.signal);
     for (let attempt = 0; ; attempt++) {
       const failures: DialFailure[] = [];
       const link = await this.#dialEach(this.#clock.deadline, failures);
@@ -195,6 +198,7 @@ export class NatsBus implements Bus {
   #adopt(link: Link): void {
     const first = this.#link === undefined;
     this.#link = link;
+    this.#linkedAt = Date.now();
     const { info } = link.connection;
     this.#serverDomain = (info as { readonly domain?: string } | undefined)?.domain;
     const encrypted = info?.tls_required === true || info?.tls_available === true;

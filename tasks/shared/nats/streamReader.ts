@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createInbox, type Msg } from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
-import { TaskError } from '../errors.ts';
+import { reasonOf, TaskError } from '../errors.ts';
 import { subjectTest } from '../subject.ts';
 import {
   API_ERROR,
@@ -52,6 +52,7 @@ interface Attachment {
   snapshot: number;
   /** Messages asked for and not yet delivered. */
   outstanding: number;
+  readonly since: number;
   /** The consumer's own count of deliveries. */
   delivered: number;
   lastHeard: number;
@@ -120,14 +121,20 @@ export class StreamReader implements Subscription {
     await this.#deleteConsumer(attachment);
   }
 
+  /** Never fails: the server removes the consumer, too, only later. */
   async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
     if (link.isClosed) return;
-    const answer = await this.bus.api(link).deleteConsumer(this.#access.name, consumer, CLEANUP_MS);
-    const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
-    if (answer.kind !== 'ok' && !isGone)
-      this.bus.log.debug(
-        `The consumer ${consumer} was not removed (${answer.kind}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
-      );
+    const failure = await this.bus
+      .api(link)
+      .deleteConsumer(this.#access.name, consumer, CLEANUP_MS)
+      .then((answer) => {
+        const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
+        return answer.kind === 'ok' || isGone ? undefined : answer.kind;
+      }, reasonOf);
+    if (failure === undefined) return;
+    this.bus.log.debug(
+      `The consumer ${consumer} was not removed (${failure}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
+    );
   }
 
   /** Where the start position is a sequence from the beginning. */
@@ -205,6 +212,7 @@ export class StreamReader implements Subscription {
       snapshot: 0,
       outstanding: 0,
       delivered: 0,
+      since: Date.now(),
       lastHeard: Date.now(),
       release: () => {
         stopWatching();
@@ -349,9 +357,11 @@ export class StreamReader implements Subscription {
     lost?.release();
     if (linkBroke) this.#reportDown(reason);
     this.bus.log.debug(`Reading the stream again: ${reason}.`);
+    // A server that ends each consumer at once is not to be asked for new ones at the speed of the network.
+    const tooSoon = lost !== undefined && Date.now() - lost.since < RETRY_PAUSE_MS;
     try {
       for (let first = true; !this.#isOver(); first = false) {
-        if (!first) await pause(RETRY_PAUSE_MS, this.signal);
+        if (!first || tooSoon) await pause(RETRY_PAUSE_MS, this.signal);
         const link = await this.bus.liveLink(this.signal);
         // Left alone, it counts for a minute against the consumers that the stream may have.
         if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
