@@ -1,7 +1,7 @@
 /**
  * Measures the tasks of the packed .vsix, each figure against a baseline in the same run.
  * Usage: npm run bench [-- name …] [--long] [--write] [--ci]
- *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md, where it has a place for them)
+ *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md)
  * Ends with exit code 1 when a figure misses what is required of it; with --ci, only when it is far worse than stated.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,11 +10,13 @@ import { parseArgs } from 'node:util';
 import { format, resolveConfig } from 'prettier';
 import { batch } from './bench/batch.ts';
 import { startup } from './bench/startup.ts';
-import { isGrossLoss, isMet, markdownTable, printTable, type Benchmark } from './bench/table.ts';
+import { isGrossLoss, isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
+import { ROOT } from './manifest.ts';
+import { replaceSection } from './section.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup };
-const DOCUMENT = path.join(import.meta.dirname, '..', 'docs', 'performance.md');
+const DOCUMENT = path.join(ROOT, 'docs', 'performance.md');
 
 const { values: options, positionals: names } = parseArgs({
   options: {
@@ -36,13 +38,11 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   if (rows.some(options.ci ? isGrossLoss : (row) => !isMet(row))) process.exitCode = 1;
   const details = options.ci ? undefined : await benchmark.details?.();
   if (details !== undefined) console.log(`\n${details}`);
-  if (options.write) await write(name, [`${benchmark.title}.`, markdownTable(rows), details ?? ''].join('\n\n'));
+  if (options.write)
+    await write(name, [`${benchmark.title}.`, measuredWith(), markdownTable(rows), details ?? ''].join('\n\n'));
 }
 
-/** Replaces what is between `<!-- bench:name -->` and `<!-- /bench -->`. */
 async function write(name: string, report: string): Promise<void> {
-  const text = readFileSync(DOCUMENT, 'utf8');
-  const section = new RegExp(`(<!-- bench:${name} -->\n)[^]*?(<!-- /bench -->)`);
-  const fresh = text.replace(section, (_, begin: string, end: string) => `${begin}\n${report}\n\n${end}`);
-  writeFileSync(DOCUMENT, await format(fresh, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
+  const text = replaceSection(readFileSync(DOCUMENT, 'utf8'), 'bench', name, report);
+  writeFileSync(DOCUMENT, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
 }

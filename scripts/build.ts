@@ -1,8 +1,9 @@
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Draft } from '../tasks/shared/schemaDrafts.ts';
+import { withEagerModules } from './eagerModules.ts';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
 import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
 
@@ -104,6 +105,8 @@ export async function bundleModule(module: string, folder: string, options?: Bui
     metafile: true,
   });
   if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
+  const file = path.join(folder, `${path.basename(module, '.ts')}.js`);
+  if (options?.minify !== false) await writeFile(file, withEagerModules(await readFile(file, 'utf8')));
   // The repository's own package.json says "module"; without this, a bundle could not be run in place.
   await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
   return metafile;

@@ -18,6 +18,7 @@ import {
 } from '../tasks/shared/nats/permissions.ts';
 import { taskVersion } from './channels.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './manifest.ts';
+import { replaceSection } from './section.ts';
 
 const API = '$JS.API';
 const INBOX = '_INBOX';
@@ -123,15 +124,6 @@ function minimumAgentVersion(): string {
 
 function notFound(what: string): never {
   throw new Error(`No ${what} is found among what the tests run on.`);
-}
-
-/** Replaces what is between `<!-- kind:name -->` and `<!-- /kind -->`. */
-function replaceSection(text: string, kind: string, name: string, content: string): string {
-  const [opening, closing] = [`<!-- ${kind}:${name} -->`, `<!-- /${kind} -->`];
-  const start = text.indexOf(opening);
-  const end = text.indexOf(closing, start);
-  if (start < 0 || end < 0) throw new Error(`There is no section ${opening} … ${closing}.`);
-  return `${text.slice(0, start)}${opening}\n\n${content}\n\n${text.slice(end)}`;
 }
 
 /** A table, whose first row is the heading. Prettier would pad every row to the longest one. */

@@ -1,15 +1,21 @@
+import { transformSync } from 'esbuild';
 import standaloneModule from 'ajv/dist/standalone/index.js';
 import { META_SCHEMAS, newMetaAjv, type Draft } from '../tasks/shared/schemaDrafts.ts';
 
 // The package's types describe another module shape than the one it has.
 const standaloneCode = standaloneModule as unknown as (typeof standaloneModule)['default'];
 
-/** The code of a CommonJS module that exports what `metaSchemaOf` of tasks/shared/schemaMetas.ts gives at run time. */
+/**
+ * The code of a CommonJS module that exports what `metaSchemaOf` of tasks/shared/schemaMetas.ts gives at run time. What Ajv
+ * compiled is in it as text, so that V8 reads it in those steps only that use its draft.
+ */
 export function metaSchemaCode(draft: Draft): string {
   const ajv = newMetaAjv(draft);
-  const metaSchema = ajv.getSchema(META_SCHEMAS[draft]);
-  const code = standaloneCode(ajv, metaSchema);
-  return ajv.opts.code.process?.(code) ?? code;
+  const code = standaloneCode(ajv, ajv.getSchema(META_SCHEMAS[draft]));
+  const text = transformSync(ajv.opts.code.process?.(code) ?? code, { minify: true, format: 'cjs' }).code;
+  // The one module that such code requires.
+  const equal = `require('ajv/dist/runtime/equal.js')`;
+  return `new Function('module', 'require', ${JSON.stringify(text)})(module, () => ${equal});`;
 }
 
 /** The code of a module in place of tasks/shared/schemaMetas.ts, which loads those of `meta-schema:<draft>` one by one. */

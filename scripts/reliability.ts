@@ -10,7 +10,8 @@ import path from 'node:path';
 import { format, resolveConfig } from 'prettier';
 import { natsServerBinary } from '../test/support/natsServer.ts';
 import { ROOT } from './manifest.ts';
-import { familiesOf, isRecordable, reliabilityTable, withRecord } from './reliabilityTable.ts';
+import { familiesOf, isRecordable, reliabilityTable } from './reliabilityTable.ts';
+import { replaceSection } from './section.ts';
 
 const DOCUMENT = path.join(ROOT, 'docs', 'reliability.md');
 const TESTS = path.join(ROOT, 'scripts', 'test.ts');
@@ -56,7 +57,7 @@ function serverVersion(line: '2.9' | '2.10' | '2.15'): string {
 }
 
 async function record(table: string): Promise<void> {
-  const text = withRecord(readFileSync(DOCUMENT, 'utf8'), table);
+  const text = replaceSection(readFileSync(DOCUMENT, 'utf8'), 'reliability', 'latest', table);
   writeFileSync(DOCUMENT, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
   console.log('docs/reliability.md has this table now.');
 }

@@ -61,17 +61,3 @@ export function reliabilityTable(families: readonly Family[], run: LongRun): str
     markdownOf([['family', 'cases tried', 'failures', 'seed'], ...rows]),
   ].join('\n\n');
 }
-
-const SECTION = /(<!-- reliability -->\n)([^]*?)(<!-- \/reliability -->)/;
-
-/** What stands in the document between `<!-- reliability -->` and `<!-- /reliability -->`. */
-export function recordedIn(document: string): string {
-  const section = SECTION.exec(document)?.[2];
-  if (section === undefined) throw new Error('There is no section <!-- reliability --> … <!-- /reliability -->.');
-  return section.trim();
-}
-
-/** The document with this in that place. */
-export function withRecord(document: string, record: string): string {
-  return document.replace(SECTION, (_, begin: string, _old: string, end: string) => `${begin}\n${record}\n\n${end}`);
-}

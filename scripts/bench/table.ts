@@ -1,3 +1,5 @@
+import { readJson } from '../manifest.ts';
+
 export interface Benchmark {
   readonly title: string;
   /** @param long whether to measure what takes minutes as well */
@@ -17,6 +19,15 @@ export interface Row {
   readonly required?: { readonly atLeast: number } | { readonly atMost: number };
   /** What docs/performance.md states of what is required. */
   readonly stated?: number;
+}
+
+/** Libraries whose version decides what a step costs. */
+const LIBRARIES = ['nats', 'ajv', 'azure-pipelines-task-lib'];
+
+/** What the figures of docs/performance.md are of. A test fails when they are of other versions than the tasks have. */
+export function measuredWith(): string {
+  const { dependencies } = readJson('package.json') as { dependencies: Record<string, string> };
+  return `Measured with ${LIBRARIES.map((name) => `${name} ${dependencies[name] ?? ''}`).join(', ')}.`;
 }
 
 /** CI fails only where a figure or ratio is this many times worse than stated. */

@@ -27,7 +27,8 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
   try {
     const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
     for (const { id, schema } of schemas) ajv.addSchema(schema, id);
-    const validate = ajv.compile({ $ref: schemas[0]?.id });
+    const validate = ajv.getSchema(schemas[0]?.id ?? '');
+    if (validate === undefined) throw new Error('it was not compiled');
     return {
       digest: digestOf(schemas.map(({ file }) => file)),
       schemaFile,

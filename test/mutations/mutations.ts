@@ -93,7 +93,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'the deadline counts from when the inputs were read',
     file: 'tasks/shared/run.ts',
-    line: 'const deadline = performance.timeOrigin + request.timeoutMs;',
+    line: 'const deadline = began + request.timeoutMs;',
     becomes: 'const deadline = Date.now() + request.timeoutMs;',
     tests: DEADLINE,
   },

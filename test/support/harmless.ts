@@ -16,10 +16,7 @@ const SKIPPED = /[\p{C}\p{M}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
  *
  * @param options.eventOutputs names in the input `outputs` of a waiting step
  */
-export function assertHarmless(
-  step: StepRun,
-  { eventOutputs = [] }: { eventOutputs?: readonly string[] } = {},
-): void {
+export function assertHarmless(step: StepRun, { eventOutputs = [] }: { eventOutputs?: readonly string[] } = {}): void {
   assert.equal(step.rawStderr, '');
   const set: string[] = [];
   for (const { area, event, properties, data, outcome } of step.commands) {

@@ -4,14 +4,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { format, resolveConfig } from 'prettier';
 import { ROOT } from '../../scripts/manifest.ts';
-import {
-  familiesOf,
-  isRecordable,
-  NOT_RECORDED,
-  recordedIn,
-  reliabilityTable,
-  withRecord,
-} from '../../scripts/reliabilityTable.ts';
+import { familiesOf, isRecordable, NOT_RECORDED, reliabilityTable } from '../../scripts/reliabilityTable.ts';
+import { replaceSection, sectionIn } from '../../scripts/section.ts';
 
 const LINES = [
   '{"family":"fault schedules","cases":20,"failures":0,"seed":"1 to 20","form":"long"}',
@@ -48,8 +42,8 @@ test('docs/reliability.md says that there are no figures, or has those of a run 
   const file = path.join(ROOT, 'docs', 'reliability.md');
   const document = readFileSync(file, 'utf8');
   const options = { ...(await resolveConfig(file)), filepath: file };
-  if (document === (await format(withRecord(document, NOT_RECORDED), options))) return;
-  const record = recordedIn(document);
+  if (document === (await format(replaceSection(document, 'reliability', 'latest', NOT_RECORDED), options))) return;
+  const record = sectionIn(document, 'reliability', 'latest');
   assert.match(
     record,
     /^Long run of \d{4}-\d\d-\d\d, commit \w+, \d+ minutes: nats-server [\d., ]+; Node [\d.]+\.\n\n\| family/,
