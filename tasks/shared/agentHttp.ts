@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import type http from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
-import vm from 'node:vm';
 import type { Agent } from './agent.ts';
 import { reasonOf } from './errors.ts';
 import type { Fields } from './fields.ts';
+import { interruptible } from './interruptible.ts';
 import { quoted } from './safeText.ts';
 import { maskSecret } from './secrets.ts';
 
@@ -104,9 +104,7 @@ function isBypassed(agent: RouteAgent, server: URL): boolean {
   if (patterns === undefined) agent.warning('Agent.ProxyBypassList is ignored: it is no JSON array of texts.');
   return (patterns ?? []).some((pattern) => {
     try {
-      const matches = () => new RegExp(pattern, 'i').test(server.origin);
-      // A timeout of node:vm interrupts even a regular expression.
-      return vm.runInNewContext('matches()', { matches }, { timeout: BYPASS_LIST_MS }) as boolean;
+      return interruptible(() => new RegExp(pattern, 'i').test(server.origin), BYPASS_LIST_MS);
     } catch (error) {
       const reason = error instanceof SyntaxError ? error.message : 'it takes too long';
       agent.warning(`The entry ${quoted(pattern)} of Agent.ProxyBypassList is ignored: ${reason}.`);

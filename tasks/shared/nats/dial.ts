@@ -1,18 +1,11 @@
 import { sign } from 'node:crypto';
 import { createConnection, isIP } from 'node:net';
-import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import {
-  connect,
-  type Authenticator,
-  type ConnectionOptions,
-  type NatsConnection,
-  type ServerInfo,
-  type TlsOptions,
-} from 'nats';
+import tls, { type PeerCertificate } from 'node:tls';
+import type { Authenticator, ConnectionOptions, NatsConnection, ServerInfo, TlsOptions } from 'nats';
 import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
 import type { SigningKey } from '../nkey.ts';
-import { infoIn, MAX_LINE_BYTES, type PlainWithoutOffer } from './libraryLimits.ts';
+import { connect, infoIn, MAX_LINE_BYTES, type PlainWithoutOffer } from './libraryLimits.ts';
 
 /** What the library hands on without declaring it. */
 interface UndeclaredOptions extends PlainWithoutOffer {
@@ -96,7 +89,9 @@ function tlsOptions(settings: DialSettings, address: ServerAddress): TlsOptions 
     // Passed through to tls.connect. An address must not be its `servername`, and without one Node expects `localhost`.
     ...(isIP(name) === 0
       ? { servername: name }
-      : { checkServerIdentity: (_: string, certificate: PeerCertificate) => checkServerIdentity(name, certificate) }),
+      : {
+          checkServerIdentity: (_: string, certificate: PeerCertificate) => tls.checkServerIdentity(name, certificate),
+        }),
   };
 }
 

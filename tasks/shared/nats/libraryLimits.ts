@@ -1,5 +1,5 @@
 /**
- * Limits the NATS library does not have, put into its classes, and {@link PlainWithoutOffer}. Without them whoever answers on the port can make a step
+ * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link PlainWithoutOffer}. Without them whoever answers on the port can make a step
  * keep bytes without end, or hang: the library waits for the end of any line and message however long, leaves open what
  * a dial gave up, and, at what it cannot read, stops reading, prints it and keeps the connection.
  */
@@ -11,6 +11,8 @@ import { ProtocolHandler } from 'nats/lib/nats-base-client/protocol.js';
 import { NodeTransport } from 'nats/lib/src/node_transport.js';
 import { reasonOf } from '../errors.ts';
 import { quoted } from '../safeText.ts';
+
+export { connect, createInbox, ErrorCode, Events, NatsError } from 'nats';
 
 /** A server's longest line is its INFO, which names the servers of its cluster. */
 export const MAX_LINE_BYTES = 256 * 1_024;
@@ -82,6 +84,7 @@ interface OpenTransport {
   done: boolean;
   _send: (frame: Uint8Array) => Promise<void>;
   close: (this: OpenTransport, error?: Error) => Promise<void>;
+  isEncrypted: (this: OpenTransport) => boolean;
   peekInfo: (this: OpenTransport) => Promise<ServerInfo>;
 }
 
@@ -145,6 +148,11 @@ transport.close = function (error) {
   this.done = true;
   this.socket?.destroy();
   return Promise.resolve();
+};
+
+/** The library asks for the class of the socket, which makes Node load its TLS for links without it, too. */
+transport.isEncrypted = function () {
+  return this.socket !== undefined && 'encrypted' in this.socket;
 };
 
 /** As the library's, but in time and memory that grow with what was sent only, and up to a limit. */

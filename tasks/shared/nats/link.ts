@@ -1,6 +1,7 @@
-import { ErrorCode, Events, type Msg, type MsgHdrs, type NatsConnection, type Status } from 'nats';
+import type { Msg, MsgHdrs, NatsConnection, Status } from 'nats';
 import type { ServerAddress } from '../connection.ts';
 import { TaskError } from '../errors.ts';
+import { ErrorCode, Events } from './libraryLimits.ts';
 
 /** How one request ended. */
 export type Reply =

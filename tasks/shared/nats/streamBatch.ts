@@ -1,7 +1,8 @@
-import { createInbox, type Msg, type Subscription } from 'nats';
+import type { Msg, Subscription } from 'nats';
 import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../bus.ts';
 import { TaskError } from '../errors.ts';
 import { API_ERROR, type ApiError } from './jetStreamApi.ts';
+import { createInbox } from './libraryLimits.ts';
 import type { Link, Violation } from './link.ts';
 import { MessageFrames, type ComposedMessage } from './messageFrames.ts';
 import { PubAcks } from './pubAcks.ts';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createInbox, type Msg } from 'nats';
+import type { Msg } from 'nats';
 import type { StreamSource, Subscription, SubscriptionEvents } from '../bus.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import { subjectTest } from '../subject.ts';
@@ -12,6 +12,7 @@ import {
   type ConsumerStart,
   type StreamInfo,
 } from './jetStreamApi.ts';
+import { createInbox } from './libraryLimits.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
