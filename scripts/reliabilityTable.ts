@@ -1,11 +1,6 @@
 import type { FamilyCases } from '../test/support/familyCases.ts';
 import { markdownOf } from './bench/table.ts';
 
-/** What stands in docs/reliability.md while no long run has been recorded. */
-export const NOT_RECORDED =
-  '**No long run has been recorded here, so there are no figures yet.** `npm run test:long` runs the long tests and writes ' +
-  'their table in this place, but only when every one of them has passed.';
-
 /** A family of cases in the table: the long form only, all its tests together. */
 export interface Family {
   readonly family: string;

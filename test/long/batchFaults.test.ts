@@ -23,7 +23,7 @@ for (const of of ['single server', 'leader'] as const) {
       };
     });
     const failures = await printKills(kills);
-    noteCases({ family: 'killed batches', cases: RUNS, failures: failures.length, seed: SEED, form: 'long' });
+    noteCases({ family: 'Killed batches', cases: RUNS, failures: failures.length, seed: SEED, form: 'long' });
     if (failures.length > 0) throw new AggregateError(failures, failures.join('\n'));
   });
 }

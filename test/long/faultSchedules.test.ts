@@ -30,5 +30,5 @@ async function runSchedules(t: TestContext, faulty: FaultyServers): Promise<void
     });
   }
   const seed = `${seeds[0]} to ${seeds.at(-1)}`;
-  noteCases({ family: 'fault schedules', cases: seeds.length, failures, seed, form: 'long' });
+  noteCases({ family: 'Fault schedules', cases: seeds.length, failures, seed, form: 'long' });
 }
