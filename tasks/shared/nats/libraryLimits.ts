@@ -4,7 +4,7 @@
  * a dial gave up, and, at what it cannot read, stops reading, prints it and keeps the connection.
  */
 import type { Socket } from 'node:net';
-import { ErrorCode, NatsError, type MsgHdrs, type ServerInfo } from 'nats';
+import { connect, createInbox, ErrorCode, Events, NatsError, type MsgHdrs, type ServerInfo } from 'nats';
 import { MsgImpl } from 'nats/lib/nats-base-client/msg.js';
 import { Parser } from 'nats/lib/nats-base-client/parser.js';
 import { ProtocolHandler } from 'nats/lib/nats-base-client/protocol.js';
@@ -12,7 +12,7 @@ import { NodeTransport } from 'nats/lib/src/node_transport.js';
 import { reasonOf } from '../errors.ts';
 import { quoted } from '../safeText.ts';
 
-export { connect, createInbox, ErrorCode, Events, NatsError } from 'nats';
+export { connect, createInbox, ErrorCode, Events };
 
 /** A server's longest line is its INFO, which names the servers of its cluster. */
 export const MAX_LINE_BYTES = 256 * 1_024;
