@@ -69,7 +69,7 @@ const certificates = process.env.NODE_EXTRA_CA_CERTS;
 /** Whole processes, from their start to their exit, against an empty one and against a plain program with the same libraries. */
 export const startup: Benchmark = {
   title:
-    `whole processes from start to exit, Node ${process.versions.node}, a server on this machine; medians of ${ROUNDS} alternating runs; ` +
+    `Whole processes from start to exit, Node ${process.versions.node}, a server on this machine; medians of ${ROUNDS} alternating runs; ` +
     (certificates === undefined
       ? 'NODE_EXTRA_CA_CERTS is not set'
       : 'NODE_EXTRA_CA_CERTS is set, which each of them, the empty one too, reads when it starts'),

@@ -13,7 +13,7 @@ const LATENCY_ROUNDS = 9;
 
 /** A wait of the packed task for the last event of a backlog, against a `consume()` loop of the `nats` package; and how soon a wait ends. */
 export const wait: Benchmark = {
-  title: `one event matching on its payload at the end of ${EVENTS.toLocaleString('en')} of ${EVENT_BYTES} bytes; baseline: consume() of the nats package, max_messages 10,000, parsing nothing; medians of ${ROUNDS}, and of ${LATENCY_ROUNDS} for the latency`,
+  title: `One event matching on its payload at the end of ${EVENTS.toLocaleString('en')} of ${EVENT_BYTES} bytes; baseline: consume() of the nats package, max_messages 10,000, parsing nothing; medians of ${ROUNDS}, and of ${LATENCY_ROUNDS} for the latency`,
   async run() {
     await using server = await startNatsServer();
     const connection = await connect({ servers: server.url });
