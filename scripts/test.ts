@@ -18,7 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { FamilyResult } from '../test/support/hostile.ts';
+import type { FamilyCases } from '../test/support/familyCases.ts';
 import { ROOT } from './manifest.ts';
 
 const HOSTILE = 'test/hostile';
@@ -64,7 +64,7 @@ if (process.env['HOSTILE_TABLE']) appendFileSync(process.env['HOSTILE_TABLE'], r
 const families = results.split('\n').filter(Boolean);
 if (families.length > 0) {
   console.log('\nHostile cases by family:');
-  console.table(families.map((line) => JSON.parse(line) as FamilyResult));
+  console.table(families.map((line) => JSON.parse(line) as FamilyCases));
 }
 if (signal) console.error(`The test runner was ended by ${signal}.`);
 process.exitCode = status ?? 1;

@@ -9,9 +9,10 @@ export interface FamilyCases {
   /** What the cases follow from, to run them again. */
   readonly seed: number | string;
   readonly form: 'short' | 'long';
+  readonly seconds?: number;
 }
 
-/** Adds a line to the file that `HOSTILE_TABLE` names; `npm run test:long` makes a table of them. */
+/** Adds a line to the file that `HOSTILE_TABLE` names, which scripts/test.ts and scripts/reliability.ts make tables of. */
 export function noteCases(cases: FamilyCases): void {
   const file = process.env['HOSTILE_TABLE'];
   if (file) appendFileSync(file, `${JSON.stringify(cases)}\n`);

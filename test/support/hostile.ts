@@ -1,6 +1,6 @@
-import { appendFileSync } from 'node:fs';
 import { afterEach, type TestContext } from 'node:test';
 import fc from 'fast-check';
+import { noteCases, type FamilyCases } from './familyCases.ts';
 
 /** What all generated cases follow from: the same seed gives the same cases. */
 export const SEED = Number(process.env['HOSTILE_SEED'] || 20_260_701);
@@ -8,16 +8,6 @@ if (!Number.isInteger(SEED)) throw new Error('HOSTILE_SEED is not a whole number
 
 /** Whether this is the long run, with all cases, and not the short one of each change. */
 export const isLong: boolean = process.env['HOSTILE_FORM'] === 'long';
-
-/** What one family of hostile cases comes to: a line of the table of the run. */
-export interface FamilyResult {
-  readonly family: string;
-  readonly cases: number;
-  readonly failures: number;
-  readonly seed: number;
-  readonly form: 'short' | 'long';
-  readonly seconds: number;
-}
 
 let failures = 0;
 afterEach((context) => {
@@ -31,12 +21,12 @@ export function cases(counts: { readonly short: number; readonly long: number })
 
 /**
  * Counts the cases of a family, which a test file has one of: each failed test of the file is a failure of it. Prints
- * what it came to when the process ends, and appends it to the file that HOSTILE_TABLE names, as a line of JSON.
+ * what it came to when the process ends, and notes it.
  */
 export function family(name: string): { tried(count?: number): void } {
   let tried = 0;
   process.on('exit', (code) => {
-    const result: FamilyResult = {
+    const result: FamilyCases = {
       family: name,
       cases: tried,
       // A hook that failed is no failed test, but the runner's exit code tells.
@@ -46,8 +36,7 @@ export function family(name: string): { tried(count?: number): void } {
       seconds: Math.round(performance.now() / 100) / 10,
     };
     console.log(`hostile: ${name}: ${tried} cases, ${result.failures} failures, seed ${SEED}`);
-    const table = process.env['HOSTILE_TABLE'];
-    if (table) appendFileSync(table, `${JSON.stringify(result)}\n`);
+    noteCases(result);
   });
   return {
     tried: (count = 1) => {
