@@ -1,21 +1,12 @@
 import { describe, it } from 'node:test';
 import { family } from '../support/hostile.ts';
 import { assertEnds, type Code, type HostileCase } from '../support/hostileSteps.ts';
-import { INFO, infoLine, type ScriptedLink } from '../support/scriptedServer.ts';
+import { endless, INFO, infoLine, type ScriptedLink } from '../support/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: handshake');
 
 const COMMAND = '##vso[task.setvariable variable=PWNED]yes';
 const NO_SERVER: readonly Code[] = ['Unreachable'];
-
-/** Sends pieces for as long as the client takes them. */
-function endless(link: ScriptedLink, piece: string): void {
-  const write = (): void => {
-    while (link.socket.writable && link.socket.write(piece));
-  };
-  link.socket.on('drain', write);
-  write();
-}
 
 /** Sends byte by byte, with a pause after each. */
 function drip(link: ScriptedLink, text: string, pauseMs: number): void {

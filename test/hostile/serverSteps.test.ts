@@ -5,14 +5,7 @@ import type { ErrorCode } from '../../tasks/shared/errors.ts';
 import { family, isLong } from '../support/hostile.ts';
 import { LocalAgent, unpackVsix, type StepRun } from '../support/localAgent/index.ts';
 import { publish, wait } from '../support/scenario.ts';
-import {
-  infoLine,
-  publication,
-  ScriptedServer,
-  SUBJECT,
-  type Script,
-  type ScriptedLink,
-} from '../support/scriptedServer.ts';
+import { endless, infoLine, publication, ScriptedServer, SUBJECT, type Script } from '../support/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: processes');
 
@@ -72,15 +65,6 @@ function assertUntouched(step: StepRun): void {
     assert.notEqual(properties.get('variable'), 'PWNED');
   }
   assert.equal(step.commands.filter(({ event }) => event === 'complete').length, 1);
-}
-
-/** Sends pieces for as long as the client takes them. */
-function endless(link: ScriptedLink, piece: string): void {
-  const write = (): void => {
-    while (link.socket.writable && link.socket.write(piece));
-  };
-  link.socket.on('drain', write);
-  write();
 }
 
 const atGreeting = (piece: string): Script => ({ greeting: '', onLink: (link) => endless(link, piece) });

@@ -200,3 +200,12 @@ export function apiResponse({ subject, reply }: { readonly subject: string; read
       return { stream: STREAM, seq: Number(/\.(\d+)$/.exec(reply)?.[1] ?? 1) };
   }
 }
+
+/** Sends pieces for as long as the client takes them. */
+export function endless(link: ScriptedLink, piece: string): void {
+  const write = (): void => {
+    while (link.socket.writable && link.socket.write(piece));
+  };
+  link.socket.on('drain', write);
+  write();
+}
