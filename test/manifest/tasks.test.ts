@@ -184,6 +184,17 @@ for (const name of TASK_NAMES) {
     }
   });
 
+  test(`${name}: no word in code style is so long that the tables of the listing are cut on a telephone`, () => {
+    for (const { name: input, helpMarkDown: help } of task.inputs) {
+      const words = [...help.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => code.split(/[ -]/));
+      assert.deepEqual(
+        words.filter((word) => word.length > 24),
+        [],
+        input,
+      );
+    }
+  });
+
   test(`${name}: durations say their units and limits`, () => {
     for (const input of ['timeout', 'idleTimeout', 'maxEventAge']) {
       const help = byName.get(input)?.helpMarkDown;
