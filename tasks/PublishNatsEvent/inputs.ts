@@ -96,9 +96,7 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
       `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`,
     );
   }
-  const macro = /\$\([^()\s]+\)/.exec(text ?? '')?.[0];
-  if (macro !== undefined)
-    agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
+  fields.warnOfUnset('The payload', text ?? '');
   return { from: 'inline', text: text ?? '' };
 }
 
@@ -147,11 +145,9 @@ function readAttribute(fields: Fields, name: string): string | undefined {
 
 /** An id that travels in a header: printable ASCII, at most 256 characters. */
 function readId(fields: Fields, name: string): string | undefined {
-  const text = fields.text(name);
+  const text = fields.expanded(name);
   if (text !== undefined && !/^[ -~]{1,256}$/.test(text))
     fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
-  if (text?.includes('$(') === true)
-    fields.problem(`${name}: contains "$(", most likely a pipeline variable that is not set.`);
   return text;
 }
 
