@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Agent } from '../shared/agent.ts';
 import type { Headers } from '../shared/bus.ts';
 import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
-import type { Envelope } from '../shared/event.ts';
+import { parseJson, type Envelope } from '../shared/event.ts';
 import { Fields } from '../shared/fields.ts';
 import { quoted } from '../shared/safeText.ts';
 import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
@@ -97,7 +97,22 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
     );
   }
   fields.warnOfUnset('The payload', text ?? '');
+  warnOfBrokenJson(agent, fields, text ?? '');
   return { from: 'inline', text: text ?? '' };
+}
+
+/** Most likely quotes that YAML took for its own. With a schema it is an error, and a `contentType` says that it is meant. */
+function warnOfBrokenJson(agent: Agent, fields: Fields, text: string): void {
+  if (
+    !/^(\{|\[.*\]$)/s.test(text) ||
+    fields.text('contentType') !== undefined ||
+    fields.text('schemaFile') !== undefined
+  )
+    return;
+  if (parseJson(text) === undefined)
+    agent.warning(
+      'The payload begins like JSON, but is none: a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it is meant.',
+    );
 }
 
 function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {

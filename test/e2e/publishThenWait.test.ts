@@ -414,7 +414,12 @@ underEachNode('Publish and wait', (nodes) => {
     assert.deepEqual([event?.data, event?.stream, event?.sequence], [{ n: 1 }, '', 0]);
 
     const tooLate = await wait(agent, { subject, delivery: 'core', timeout: '2s' });
-    assertFailed(tooLate, 'Timeout', 'No event came at all.');
+    assertFailed(
+      tooLate,
+      'Timeout',
+      'No event came at all. Check that',
+      'while this step waited: core NATS keeps no events.',
+    );
   });
 
   it('a message of a plain NATS client is an event, too', async () => {
