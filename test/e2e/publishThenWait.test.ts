@@ -179,6 +179,7 @@ underEachNode('Publish and wait', (nodes) => {
       'event.nothing': '',
       'event.by': 'Ada Lovelace',
     });
+    assert.match(waited.logText, /outputs: event\.nothing is empty, since the event has nothing there\./);
     for (const file of [receiptFile, eventFile, waitReceiptFile]) assert.ok(file.startsWith(agent.folders.temp), file);
     const [event, ...others] = eventsOf(waited);
     assert.deepEqual(others, []);
