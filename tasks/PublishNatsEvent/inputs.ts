@@ -101,15 +101,10 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
   return { from: 'inline', text: text ?? '' };
 }
 
-/** Most likely quotes that YAML took for its own. With a schema it is an error, and a `contentType` says that it is meant. */
+/** Most likely quotes that YAML took for its own; a `contentType` says that it is meant. */
 function warnOfBrokenJson(agent: Agent, fields: Fields, text: string): void {
-  if (
-    !/^(\{|\[.*\]$)/s.test(text) ||
-    fields.text('contentType') !== undefined ||
-    fields.text('schemaFile') !== undefined
-  )
-    return;
-  if (parseJson(text) === undefined)
+  const looksLikeJson = /^(\{|\[.*\]$)/s.test(text);
+  if (looksLikeJson && fields.text('contentType') === undefined && parseJson(text) === undefined)
     agent.warning(
       'The payload begins like JSON, but is none: a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it is meant.',
     );
