@@ -33,8 +33,7 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
 
 export function asText(value: Yaml | undefined, where: string): string {
   if (typeof value === 'string') return value;
-  const hint =
-    typeof value === 'object' && value !== null ? ' Text that begins with { or [ needs quotes around it.' : '';
+  const hint = value === undefined ? '' : ' Text that begins with { or [ needs quotes around it.';
   throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
 }
 
