@@ -31,7 +31,7 @@ function fieldsOfForm(): {
 
 /**
  * Reads service connections of type NATS from a JSON file: by name, `url`, `scheme` (default None), `parameters` and `data`. A
- * parameter is a text, `{ "env": NAME }` for a variable of the environment, or `{ "file": PATH }`, relative to the JSON file.
+ * field of these two is a text, `{ "env": NAME }` for a variable of the environment, or `{ "file": PATH }`, relative to the JSON file.
  * @throws Error that lists all that is wrong, and never shows a value
  */
 export function readConnectionFile(file: string): Record<string, Connection> {
@@ -46,7 +46,7 @@ export function readConnectionFile(file: string): Record<string, Connection> {
     for (const name of Object.keys(given).filter((one) => !known.includes(one)))
       problems.push(`${where} has no "${name}", only ${known.join(', ')}`);
   };
-  const secretOf = (value: unknown, where: string): string => {
+  const fieldOf = (value: unknown, where: string): string => {
     if (typeof value === 'string') return value;
     const { env, file: other, ...more } = asObject(value, where);
     checkNames(more, ['env', 'file'], where);
@@ -82,9 +82,14 @@ export function readConnectionFile(file: string): Record<string, Connection> {
       url: String(url),
       scheme: String(scheme),
       parameters: Object.fromEntries(
-        Object.entries(parameters).map(([key, secret]) => [key, secretOf(secret, `${name}.parameters.${key}`)]),
+        Object.entries(parameters).map(([key, secret]) => [key, fieldOf(secret, `${name}.parameters.${key}`)]),
       ),
-      data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, String(text)])),
+      data: Object.fromEntries(
+        Object.entries(data).map(([key, text]) => [
+          key,
+          typeof text === 'boolean' ? String(text) : fieldOf(text, `${name}.data.${key}`),
+        ]),
+      ),
     };
     return [name, connection] as const;
   });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Agent } from '../shared/agent.ts';
 import type { Headers } from '../shared/bus.ts';
 import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
-import type { Envelope } from '../shared/event.ts';
+import { parseJson, type Envelope } from '../shared/event.ts';
 import { Fields } from '../shared/fields.ts';
 import { quoted } from '../shared/safeText.ts';
 import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
@@ -96,10 +96,18 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
       `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`,
     );
   }
-  const macro = /\$\([^()\s]+\)/.exec(text ?? '')?.[0];
-  if (macro !== undefined)
-    agent.warning(`The payload holds ${macro}, most likely a pipeline variable that is not set.`);
+  fields.warnOfUnset('The payload', text ?? '');
+  warnOfBrokenJson(agent, fields, text ?? '');
   return { from: 'inline', text: text ?? '' };
+}
+
+/** Most likely quotes that YAML took for its own; a `contentType` says that it is meant. */
+function warnOfBrokenJson(agent: Agent, fields: Fields, text: string): void {
+  const looksLikeJson = /^(\{|\[.*\]$)/s.test(text);
+  if (looksLikeJson && fields.text('contentType') === undefined && parseJson(text) === undefined)
+    agent.warning(
+      'The payload begins like JSON, but is none: a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it is meant.',
+    );
 }
 
 function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
@@ -147,11 +155,9 @@ function readAttribute(fields: Fields, name: string): string | undefined {
 
 /** An id that travels in a header: printable ASCII, at most 256 characters. */
 function readId(fields: Fields, name: string): string | undefined {
-  const text = fields.text(name);
+  const text = fields.expanded(name);
   if (text !== undefined && !/^[ -~]{1,256}$/.test(text))
     fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
-  if (text?.includes('$(') === true)
-    fields.problem(`${name}: contains "$(", most likely a pipeline variable that is not set.`);
   return text;
 }
 

@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import type { Agent } from '../shared/agent.ts';
-import type { PublishResult } from '../shared/bus.ts';
+import type { PublishResult, ReceivedReply } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
+import { parseJson, utf8Text } from '../shared/event.ts';
 import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
+import { quoted } from '../shared/safeText.ts';
 import { attachSummary } from '../shared/summary.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
@@ -26,6 +28,8 @@ type Output =
   | 'receiptFile';
 
 const MOST_RANGES = 10;
+/** A stream's acknowledgement is a few names and numbers. */
+const MOST_ACK_BYTES = 4_096;
 
 /** Says that nothing was sent: the summary of the run, and the end of the step, which has failed. */
 export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: StepClock): Promise<never> {
@@ -153,7 +157,20 @@ function writeReply(agent: Agent, { reply }: Published): string {
     (name) => reply.headers.get(name) ?? [],
   );
   if (serviceError.length > 0) agent.warning(`The responder answered with an error: ${serviceError.join(' ')}`);
+  const stream = acknowledgingStream(reply);
+  if (stream !== undefined) {
+    agent.warning(
+      `The reply is the acknowledgement of the stream ${quoted(stream)}, which captures the subject, and not the answer of a service. Send requests to a subject that no stream captures.`,
+    );
+  }
   return file;
+}
+
+/** The name of the stream, where it was one that replied: whose subjects a request is sent to acknowledges it first. */
+function acknowledgingStream({ headers, payload }: ReceivedReply): string | undefined {
+  if (headers.size > 0 || payload.length > MOST_ACK_BYTES) return undefined;
+  const { stream, seq } = Object(parseJson(utf8Text(payload) ?? '')?.value) as Record<string, unknown>;
+  return typeof stream === 'string' && Number.isInteger(seq) ? stream : undefined;
 }
 
 const RUN_AGAIN =

@@ -68,7 +68,7 @@ export function readWait(agent: Agent): WaitStep {
     onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
     match: readExpression(agent, fields, 'match', fields.text('match')),
     failWhen: readExpression(agent, fields, 'failWhen', fields.text('failWhen')),
-    correlationId: fields.text('correlationId'),
+    correlationId: fields.expanded('correlationId'),
     ...readQuorum(agent, fields),
     trustedKeys: readTrustedKeys(fields),
     maxEventAgeMs: fields.duration('maxEventAge'),
@@ -122,10 +122,10 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
 }
 
 function readStartTime(fields: Fields): number {
-  const text = fields.text('startTime');
+  if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time.');
+  const text = fields.expanded('startTime');
   const time = text === undefined ? undefined : parseTime(text);
-  if (text === undefined) fields.problem('startTime: is required with startFrom: time.');
-  else if (time === undefined)
+  if (text !== undefined && time === undefined)
     fields.problem(
       `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`,
     );
@@ -157,6 +157,7 @@ function readExpression(
   text: string | undefined,
 ): NamedExpression | undefined {
   if (text === undefined) return undefined;
+  fields.warnOfUnset(name, text);
   try {
     const expression = compileExpression(text);
     for (const unknown of expression.unknownFields) {
@@ -175,6 +176,7 @@ function readQuorum(agent: Agent, fields: Fields): Pick<WaitRequest, 'count' | '
   const count = fields.integer('count', 1, 1, MOST_EVENTS);
   const distinctBy = readExpression(agent, fields, 'distinctBy', fields.text('distinctBy'));
   const expect = [...new Set(fields.lines('expect'))];
+  for (const value of expect) fields.warnOfUnset('expect', value);
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
   if (fields.text('distinctBy') === undefined)
     fields.problem('expect: needs distinctBy, the expression whose values it lists.');

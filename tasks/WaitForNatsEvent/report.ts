@@ -68,7 +68,10 @@ export async function reportOutcome(
   };
   setOutputs(agent, outputs);
   if ('values' in values) {
-    for (const [name, value] of Object.entries(values.values)) agent.setOutput(`event.${name}`, value);
+    for (const [name, value] of Object.entries(values.values)) {
+      agent.setOutput(`event.${name}`, value);
+      if (value === '') agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
+    }
   }
   const counts = Object.entries(outcome.judge.counts).filter(([, number]) => number > 0);
   agent.info(

@@ -240,9 +240,7 @@ class Wait implements SubscriptionEvents {
         error: new TaskError(
           'Timeout',
           `${this.#notCome()} within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
-          this.#judge.counts.seen === 0
-            ? 'Check that the sender ran and published to this subject.'
-            : 'Compare what the sender published with the conditions of this step.',
+          this.#advice(),
         ),
       });
     }
@@ -284,6 +282,18 @@ class Wait implements SubscriptionEvents {
     const on = `on ${subjects.join(', ')}`;
     if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
     return `${count === 1 ? 'A matching event' : `${String(count)} matching events`} ${on} did not come`;
+  }
+
+  /** What to look at first when the time was over. */
+  #advice(): string {
+    if (this.#judge.counts.seen === 0) {
+      return this.request.delivery === 'core'
+        ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
+        : 'Check that the sender ran and published to this subject.';
+    }
+    return this.#lastMiss === undefined
+      ? 'All that came counted: check that every sender ran.'
+      : 'Compare what the sender published with the conditions of this step.';
   }
 
   /** What was seen so far, in sentences. */

@@ -50,6 +50,21 @@ export class Fields {
     return this.#agent.input(name);
   }
 
+  /** Text in which the agent has left no `$(name)`; one that it has left is a problem. */
+  expanded(name: string): string | undefined {
+    const text = this.text(name);
+    if (text?.includes('$(') !== true) return text;
+    this.problem(`${name}: ${quoted(text)} contains "$(", most likely a pipeline variable that is not set.`);
+    return undefined;
+  }
+
+  /** Warns of a `$(name)` that the agent has left in a text in which it may be meant. */
+  warnOfUnset(what: string, text: string): void {
+    const macro = /\$\([^()\s]+\)/.exec(text)?.[0];
+    if (macro !== undefined)
+      this.#agent.warning(`${what} holds ${macro}, most likely a pipeline variable that is not set.`);
+  }
+
   required(name: string): string {
     const text = this.text(name);
     if (text === undefined) this.problem(`${name}: is required.`);
@@ -67,7 +82,7 @@ export class Fields {
   duration(name: string, otherwise: string): number;
   duration(name: string): number | undefined;
   duration(name: string, otherwise?: string): number | undefined {
-    const text = this.text(name) ?? otherwise;
+    const text = this.expanded(name) ?? otherwise;
     if (text === undefined) return undefined;
     const ms = parseDuration(text);
     if (ms === undefined) {
@@ -81,7 +96,7 @@ export class Fields {
   integer(name: string, otherwise: number, least: number, most: number): number;
   integer(name: string, otherwise: undefined, least: number, most: number): number | undefined;
   integer(name: string, otherwise: number | undefined, least: number, most: number): number | undefined {
-    const text = this.text(name);
+    const text = this.expanded(name);
     if (text === undefined) return otherwise;
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (!(value >= least && value <= most)) {
@@ -96,7 +111,7 @@ export class Fields {
 
   /** The name of a stream. */
   streamName(name: string): string | undefined {
-    const stream = this.text(name);
+    const stream = this.expanded(name);
     if (stream !== undefined && !/^[^\s.*>/\\\p{C}]+$/u.test(stream)) {
       this.problem(`${name}: ${quoted(stream)} is not a name of a stream.`);
     }
@@ -133,7 +148,8 @@ export class Fields {
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
       if (stats?.isDirectory() === true) return undefined;
-      if (stats === undefined) this.problem(`${name}: there is no file ${quoted(file)}.`);
+      if (stats === undefined && this.expanded(name) !== undefined)
+        this.problem(`${name}: there is no file ${quoted(file)}.`);
     } catch (error) {
       // A name that is too long, a circle of links, a folder that may not be entered.
       const { code = reasonOf(error) } = error as NodeJS.ErrnoException;

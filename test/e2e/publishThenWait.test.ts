@@ -179,6 +179,7 @@ underEachNode('Publish and wait', (nodes) => {
       'event.nothing': '',
       'event.by': 'Ada Lovelace',
     });
+    assert.match(waited.logText, /outputs: event\.nothing is empty, since the event has nothing there\./);
     for (const file of [receiptFile, eventFile, waitReceiptFile]) assert.ok(file.startsWith(agent.folders.temp), file);
     const [event, ...others] = eventsOf(waited);
     assert.deepEqual(others, []);
@@ -414,7 +415,12 @@ underEachNode('Publish and wait', (nodes) => {
     assert.deepEqual([event?.data, event?.stream, event?.sequence], [{ n: 1 }, '', 0]);
 
     const tooLate = await wait(agent, { subject, delivery: 'core', timeout: '2s' });
-    assertFailed(tooLate, 'Timeout', 'No event came at all.');
+    assertFailed(
+      tooLate,
+      'Timeout',
+      'No event came at all. Check that',
+      'while this step waited: core NATS keeps no events.',
+    );
   });
 
   it('a message of a plain NATS client is an event, too', async () => {

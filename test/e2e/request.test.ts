@@ -125,6 +125,19 @@ underEachNode('A request', (nodes) => {
     assert.match(step.warnings.join('\n'), /The responder answered with an error: 404 no such shop/);
   });
 
+  it('that a stream acknowledges in place of a service says so', async () => {
+    const { name, prefix } = await scene.stream();
+    const step = await publish(scene.agent({ nodes }), {
+      subject: `${prefix}.ask.v1`,
+      payload: '{}',
+      delivery: 'request',
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings, [
+      `The reply is the acknowledgement of the stream "${name}", which captures the subject, and not the answer of a service. Send requests to a subject that no stream captures.`,
+    ]);
+  });
+
   it('may be answered with a header that holds a lone CR', async () => {
     const encode = () => Buffer.from('NATS/1.0\r\nNats-Service-Error: no\rsuch shop\r\n\r\n');
     const { subject } = await responder(scene, (request) =>

@@ -280,6 +280,17 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
   });
 
+  it('a payload with quotes that are not those of JSON', async () => {
+    const sources = sourcesWith({ 'image.json': {} });
+    const inputs = { subject: 'ci.v1', payload: "{ 'tag': 7 }", schemaFile: 'image.json' };
+    const step = await publish(agent({}, { sources }), inputs);
+    assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
+    assert.match(
+      step.warnings.join('\n'),
+      /^The payload begins like JSON, but is none: .* Check its quotes and commas/,
+    );
+  });
+
   for (const [expression, text] of [
     ["data.status = 'ok'", 'a comparison is written ==, not ='],
     ['data.a && ', 'it ends too early'],

@@ -46,7 +46,12 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const stream = await scene.stream();
     await stream.put('built');
     const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3', timeout: '2s' });
-    assertFailed(step, 'Timeout', '3 matching events', 'Missing: 2.');
+    assertFailed(
+      step,
+      'Timeout',
+      '3 matching events',
+      'Missing: 2. All that came counted: check that every sender ran.',
+    );
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', '2']);
   });
 

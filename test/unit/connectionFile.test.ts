@@ -19,7 +19,11 @@ describe('a file of service connections', () => {
     const connections = read({
       plain: { url: 'nats://localhost' },
       'by-token': { url: 'tls://n', scheme: 'Token', parameters: { apitoken: { env: 'CONNECTION_FILE_TEST' } } },
-      'by-creds': { url: 'tls://n', parameters: { credentials: { file: 'ci.creds' } }, data: { tlsFirst: true } },
+      'by-creds': {
+        url: 'tls://n',
+        parameters: { credentials: { file: 'ci.creds' } },
+        data: { tlsFirst: true, caCertificate: { file: 'ci.creds' } },
+      },
       'by-user': { url: 'tls://n', scheme: 'UsernamePassword', parameters: { username: 'u', password: 'p' } },
     });
     assert.deepEqual(connections, {
@@ -29,7 +33,7 @@ describe('a file of service connections', () => {
         url: 'tls://n',
         scheme: 'None',
         parameters: { credentials: 'line 1\nline 2\n' },
-        data: { tlsFirst: 'true' },
+        data: { tlsFirst: 'true', caCertificate: 'line 1\nline 2\n' },
       },
       'by-user': { url: 'tls://n', scheme: 'UsernamePassword', parameters: { username: 'u', password: 'p' }, data: {} },
     });
@@ -39,7 +43,12 @@ describe('a file of service connections', () => {
     const content = {
       a: { scheme: 'Basic' },
       b: { url: 'nats://n', scheme: 'Token', parameters: { token: 'hunter22', apitoken: { env: 'NOT_THERE' } } },
-      c: { url: 'nats://n', parameters: { credentials: { file: 'missing' } }, data: { tls: 'hunter22' }, more: 1 },
+      c: {
+        url: 'nats://n',
+        parameters: { credentials: { file: 'missing' } },
+        data: { tls: 'hunter22', inboxPrefix: 7 },
+        more: 1,
+      },
       d: 'hunter22',
     };
     assert.throws(
@@ -52,6 +61,7 @@ describe('a file of service connections', () => {
           'b.parameters.apitoken: the environment has no variable of this name',
           'c.parameters.credentials: the file cannot be read',
           'c.data has no "tls", only servers, ',
+          'c.data.inboxPrefix must be',
           'c has no "more", only url, scheme, parameters, data',
           'd must be an object',
         ])

@@ -189,3 +189,25 @@ test('the log has a line for each of several problems, since the message is cut 
   assert.equal(details.length, 100);
   assert.match(details[99]!, /^headers: x+ 100$/);
 });
+
+test('a variable that is not set is named as the cause, and nothing is looked for under its name', () => {
+  const unset = '$(publish.output)';
+  const { fields } = fieldsOf({
+    timeout: unset,
+    startSequence: unset,
+    stream: unset,
+    correlationId: unset,
+    schemaFile: unset,
+  });
+  assert.equal(fields.expanded('correlationId'), undefined);
+  assert.equal(fields.integer('startSequence', 0, 0, 9), 0);
+  assert.equal(fields.streamName('stream'), undefined);
+  assert.equal(fields.duration('timeout', '30s'), 30_000);
+  fields.file('schemaFile');
+  assert.deepEqual(
+    complaint(fields)!.details,
+    ['correlationId', 'startSequence', 'stream', 'timeout', 'schemaFile'].map(
+      (name) => `${name}: "${unset}" contains "$(", most likely a pipeline variable that is not set.`,
+    ),
+  );
+});

@@ -224,6 +224,11 @@ describe('what a pipeline file may hold', () => {
     ['two steps of one name', 'steps: [{ script: a, name: x }, { script: b, name: x }]', /two steps are named x/],
     ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
     ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],
+    [
+      'an input without the quotes that keep it text',
+      'steps: [{ task: Sample@1, inputs: { text: { "a": 1 } } }]',
+      /In text of a step of job Job, text was expected instead of \{"a":"1"\}\. Text that begins with \{ or \[ needs quotes/,
+    ],
     ['an alias', 'steps: [&a { script: a }, *a]', /alias/i],
   ] as const) {
     it(`is refused with ${what}`, async () => {

@@ -3,17 +3,22 @@ import { test } from 'node:test';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
 import { FakeAgent } from '../support/fakeAgent.ts';
 
-function warningsOf(timeout: string | undefined, jobTimeout: string | undefined): readonly string[] {
-  const agent = new FakeAgent({
-    inputs: {
-      natsConnection: 'nats',
-      subject: 'ci.done.v1',
-      startFrom: 'now',
-      ...(timeout === undefined ? {} : { timeout }),
-    },
-    variables: jobTimeout === undefined ? {} : { 'System.JobTimeout': jobTimeout },
+function agentWith(
+  inputs: Readonly<Record<string, string>>,
+  variables: Readonly<Record<string, string>> = {},
+): FakeAgent {
+  return new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'now', ...inputs },
+    variables,
     connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
   });
+}
+
+function warningsOf(timeout: string | undefined, jobTimeout: string | undefined): readonly string[] {
+  const agent = agentWith(
+    timeout === undefined ? {} : { timeout },
+    jobTimeout === undefined ? {} : { 'System.JobTimeout': jobTimeout },
+  );
   readWait(agent);
   return agent.warnings;
 }
@@ -32,4 +37,29 @@ test('no such warning where the deadline comes first, or the job has no limit or
     ['2h', 'long'],
   ] as const)
     assert.deepEqual(warningsOf(timeout, jobTimeout), []);
+});
+
+test('a correlation id that is an unset variable fails the step, since no event could ever match', () => {
+  assert.throws(() => readWait(agentWith({ correlationId: '$(publsh.correlationId)' })), {
+    message:
+      /^InvalidInput: correlationId: "\$\(publsh\.correlationId\)" contains "\$\(", most likely a pipeline variable/,
+  });
+});
+
+test('an unset variable in an expression or among the expected values is a warning', () => {
+  const agent = agentWith({
+    match: "data.image == '$(image)'",
+    distinctBy: 'data.region',
+    expect: 'eu\n$(region)',
+    outputs: "known=data.image == '$(known.image)'",
+  });
+  readWait(agent);
+  assert.deepEqual(
+    agent.warnings,
+    [
+      ['match', '$(image)'],
+      ['expect', '$(region)'],
+      ['outputs: known', '$(known.image)'],
+    ].map(([name, macro]) => `${name} holds ${macro}, most likely a pipeline variable that is not set.`),
+  );
 });

@@ -32,8 +32,9 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
 }
 
 export function asText(value: Yaml | undefined, where: string): string {
-  if (typeof value !== 'string') throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.`);
-  return value;
+  if (typeof value === 'string') return value;
+  const hint = value === undefined ? '' : ' Text that begins with { or [ needs quotes around it.';
+  throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
 }
 
 export function asList(value: Yaml, where: string): readonly Yaml[] {
@@ -49,7 +50,9 @@ export function asMap(value: unknown, where: string): YamlMap {
 }
 
 export function asTexts(value: Yaml, where: string): Record<string, string> {
-  return Object.fromEntries(Object.entries(asMap(value, where)).map(([key, text]) => [key, asText(text, where)]));
+  return Object.fromEntries(
+    Object.entries(asMap(value, where)).map(([key, text]) => [key, asText(text, `${key} of ${where}`)]),
+  );
 }
 
 export function unsupported(what: string, where: string): Error {
