@@ -73,7 +73,7 @@ export async function reportOutcome(
       if (value === '') agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
     }
   }
-  const counts = Object.entries(outcome.judge.counts).filter(([, number]) => number > 0);
+  const counts = Object.entries(outcome.judge.counts).filter(([name, number]) => name === 'seen' || number > 0);
   agent.info(
     logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }),
   );
