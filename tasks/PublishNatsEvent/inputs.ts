@@ -88,7 +88,7 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
       fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event.');
     return { from, file: file ?? '' };
   }
-  if (fields.file('payloadFile') !== undefined) fields.unused('payloadFile', 'payloadFrom is inline');
+  fields.unusedFile('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
   if (text === undefined) fields.problem('payload: is required with payloadFrom: inline.');
   if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
@@ -104,7 +104,7 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
 
 function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
   if (delivery === 'request') return fields.file('replySchemaFile');
-  if (fields.file('replySchemaFile') !== undefined) fields.unused('replySchemaFile', `delivery is ${delivery}`);
+  fields.unusedFile('replySchemaFile', `delivery is ${delivery}`);
   return undefined;
 }
 
@@ -124,6 +124,8 @@ function readEnvelope(
   const envelope = fields.oneOf('envelope', ['binary', 'structured', 'none']);
   if (envelope === 'none') {
     for (const name of ['eventType', 'eventSource', 'contentType']) fields.unused(name, 'envelope is none');
+    const headers = readHeaders(fields, envelope);
+    return { envelope, eventType: subject, eventSource: run.source, contentType: undefined, headers };
   }
   return {
     envelope,

@@ -129,7 +129,7 @@ export class Fields {
   file(name: string): string | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    const file = path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', text);
+    const file = this.#absolute(text);
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
       if (stats?.isDirectory() === true) return undefined;
@@ -140,6 +140,10 @@ export class Fields {
       this.problem(`${name}: ${quoted(file)} is no path to a file that can be read (${code}).`);
     }
     return file;
+  }
+
+  #absolute(file: string): string {
+    return path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', file);
   }
 
   /**
@@ -165,6 +169,12 @@ export class Fields {
     if (text !== undefined && text !== defaultValue) this.#agent.warning(`${name} is ignored: ${because}.`);
   }
 
+  /** As {@link unused}, for a file: whether it is still there does not matter, and a directory means "not given". */
+  unusedFile(name: string, because: string): void {
+    const text = this.text(name);
+    if (text !== undefined && !isDirectory(this.#absolute(text))) this.unused(name, because);
+  }
+
   /** Throws one error for all problems noted; returns when there are none. */
   done(): void {
     const [first, ...others] = this.#problems;
@@ -180,5 +190,13 @@ export class Fields {
       '',
       { details: texts },
     );
+  }
+}
+
+function isDirectory(file: string): boolean {
+  try {
+    return statSync(file).isDirectory();
+  } catch {
+    return false;
   }
 }

@@ -305,6 +305,21 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
     assert.deepEqual(inline.warnings, ['payloadFile is ignored: payloadFrom is inline.']);
   });
 
+  it('are warnings even where they could not be used', async () => {
+    const step = await publish(agent(sourcesWith({})), {
+      ...{ subject: 'ci.v1', payload: '{}', payloadFile: 'gone.json', replySchemaFile: 'gone.schema.json' },
+      ...{ delivery: 'core', envelope: 'none', eventType: 'old type', eventSource: 'old source', contentType: 'old' },
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings.toSorted(), [
+      'contentType is ignored: envelope is none.',
+      'eventSource is ignored: envelope is none.',
+      'eventType is ignored: envelope is none.',
+      'payloadFile is ignored: payloadFrom is inline.',
+      'replySchemaFile is ignored: delivery is core.',
+    ]);
+  });
+
   it('of a waiting step are warnings too', async () => {
     const step = await wait(agent(sourcesWith({})), {
       ...{ subject: 'ci.>', delivery: 'core', stream: 'OLD', count: '5', expect: 'eu\nus', distinctBy: 'data.region' },
