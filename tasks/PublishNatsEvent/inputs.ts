@@ -11,6 +11,7 @@ import { maskSecret } from '../shared/secrets.ts';
 import { hasVersionToken } from '../shared/subject.ts';
 import { childOf } from '../shared/traceContext.ts';
 import { TaskError } from '../shared/errors.ts';
+import { isCdEventType } from './cdEvent.ts';
 
 /** The agent sends inputs through the environment, which Windows limits to 32,766 characters a variable. */
 const MAX_INLINE_LENGTH = 30_000;
@@ -127,10 +128,13 @@ function readEnvelope(
     const headers = readHeaders(fields, envelope);
     return { envelope, eventType: subject, eventSource: run.source, contentType: undefined, headers };
   }
+  const eventType = readAttribute(fields, 'eventType') ?? subject;
+  const isCdEvent = isCdEventType(eventType);
+  if (isCdEvent) fields.unused('eventSource', 'a CDEvent names its source itself');
   return {
     envelope,
-    eventType: readAttribute(fields, 'eventType') ?? subject,
-    eventSource: readAttribute(fields, 'eventSource') ?? run.source,
+    eventType,
+    eventSource: (isCdEvent ? undefined : readAttribute(fields, 'eventSource')) ?? run.source,
     contentType: readAttribute(fields, 'contentType'),
     headers: readHeaders(fields, envelope),
   };
