@@ -111,7 +111,8 @@ class Wait implements SubscriptionEvents {
       if (this.clock.signal.aborted) this.#onAbort();
       return this.#outcome(await ended, subscription.stream);
     } catch (error) {
-      return this.#outcome(failure(error), subscription?.stream ?? '');
+      const isLate = bus !== undefined && error instanceof TaskError && error.code === 'Timeout';
+      return this.#outcome(isLate ? NOT_BEGUN : failure(error), subscription?.stream ?? '');
     } finally {
       for (const timer of timers) clearInterval(timer);
       await subscription?.stop();
@@ -327,6 +328,16 @@ const LABELS = {
   notMatching: 'not matching',
   repeated: 'repeated',
   negative: 'negative',
+};
+
+/** The deadline passed with the link up, but before there was anything to hear of events. */
+const NOT_BEGUN: Ending = {
+  verdict: 'timedOut',
+  error: new TaskError(
+    'Timeout',
+    'The deadline passed before the wait could begin: the server took the connection, but did not answer in time.',
+    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
+  ),
 };
 
 function failure(error: unknown): Pick<WaitOutcome, 'verdict' | 'error'> {

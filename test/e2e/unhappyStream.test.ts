@@ -146,6 +146,24 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       for (const step of steps) assertFailed(step, 'NoStream', 'JetStream is not enabled for', 'set delivery to core');
     });
 
+    it('that does not answer until the time is over, which is a matter of onTimeout', async () => {
+      const bare = await startNatsServer({ jetStream: false });
+      const silent = await connect({ servers: bare.url });
+      silent.subscribe('$JS.API.>', { callback: () => undefined });
+      await silent.flush();
+      const inputs = { subject: 'open.>', startFrom: 'now', timeout: '3s' };
+      const local = () => agent('', { url: bare.url, scheme: 'None' });
+      const [failed, succeeded] = await Promise.all([
+        wait(local(), inputs),
+        wait(local(), { ...inputs, onTimeout: 'succeed' }),
+      ]);
+      await silent.close();
+      await bare.stop();
+      assertFailed(failed, 'Timeout', 'The deadline passed before the wait could begin');
+      assertSucceeded(succeeded);
+      for (const step of [failed, succeeded]) assert.equal(step.outputs.get('verdict'), 'timedOut');
+    });
+
     it('that is full', async () => {
       assertFailed(
         await publish(agent(), event('full.v1')),
