@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { tokenConfig } from '../support/natsAccounts.ts';
 import {
   assertFailed,
+  assertOutputs,
   assertSucceeded,
   beginWait,
   cloudEvent,
@@ -284,6 +285,12 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
         [],
       );
     }
+    const late = await wait(scene.agent({ nodes }), {
+      ...{ subject: stream.subject('built'), outputs: 'macro=data.macro', count: '2' },
+      ...{ timeout: '2s', onTimeout: 'succeed' },
+    });
+    assertFailed(late, 'ContractViolation', 'the value of macro');
+    assertOutputs(late, { verdict: 'error', count: '1', missing: '1' });
   });
 });
 
