@@ -49,6 +49,7 @@ export interface PublishStep {
 
 /** Reads and checks everything a publishing step is given; throws one error for all problems. */
 export function readPublish(agent: Agent): PublishStep {
+  maskSigningKey(agent);
   const fields = new Fields(agent);
   const subject = fields.subject('subject');
   const connection = readConnection(agent, fields, 'publishSubjects', [subject]);
@@ -191,6 +192,13 @@ function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']
   return fields.streamName('stream');
 }
 
+/** Before anything is told, whatever the order in which the inputs are read. */
+function maskSigningKey(agent: Agent): void {
+  const name = agent.input('signingKeyVariable');
+  const seed = name === undefined ? undefined : agent.variable(name);
+  if (seed !== undefined) maskSecret(agent, seed);
+}
+
 function readSigningKey(agent: Agent, fields: Fields, { authentication }: ConnectionSettings): SigningKey | undefined {
   const name = fields.secretVariableName('signingKeyVariable');
   const seed = name === undefined ? undefined : agent.variable(name);
@@ -199,7 +207,6 @@ function readSigningKey(agent: Agent, fields: Fields, { authentication }: Connec
     fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run.`);
     return undefined;
   }
-  maskSecret(agent, seed);
   if (!agent.isSecretVariable(name))
     fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
   try {
