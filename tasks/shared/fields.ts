@@ -10,6 +10,10 @@ const UNIT_MS = [3_600_000, 60_000, 1_000, 1];
 /** Longest duration accepted: Node's timers hold at most 2^31 ms (24.8 days) and fire at once beyond that. */
 const MAX_DURATION_MS = 20 * 24 * 3_600_000;
 
+const VARIABLE_NAME = /^[A-Za-z_][\w.-]*$/;
+/** An NKey seed and a JWT would pass for a name. */
+const SECRET_LIKE_A_NAME = /^(?:S[A-Z][A-Z2-7]{40,}|eyJ[\w-]+\.[\w-]+\.[\w-]*)$/;
+
 /**
  * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h` or `1h30m`; undefined when it is not one, not above
  * zero, or above 20 days.
@@ -152,7 +156,7 @@ export class Fields {
    */
   secretVariableName(name: string): string | undefined {
     const text = this.text(name);
-    if (text === undefined || /^[A-Za-z_][\w.-]*$/.test(text)) return text;
+    if (text === undefined || (VARIABLE_NAME.test(text) && !SECRET_LIKE_A_NAME.test(text))) return text;
     for (const line of linesOf(text)) this.#agent.maskSecret(line);
     this.problem(
       `${name}: holds ${String(text.length)} characters that are not the name of a variable. Give the name of a secret variable, never the secret itself.`,
