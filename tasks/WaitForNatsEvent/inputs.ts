@@ -123,13 +123,20 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
 
 function readStartTime(fields: Fields): number {
   const text = fields.text('startTime');
-  const time = text === undefined ? undefined : parseTime(text);
+  const time = text === undefined ? undefined : parseTime(asRfc3339(text));
   if (text === undefined) fields.problem('startTime: is required with startFrom: time.');
   else if (time === undefined)
     fields.problem(
       `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`,
     );
   return time ?? 0;
+}
+
+/** What ISO 8601 leaves out or shortens and RFC 3339 demands: seconds, and minutes or the colon of the offset. */
+function asRfc3339(text: string): string {
+  return text
+    .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
+    .replace(/(T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
 }
 
 function readRunStart(agent: Agent, fields: Fields): number {
