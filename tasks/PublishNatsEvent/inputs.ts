@@ -52,7 +52,7 @@ export function readPublish(agent: Agent): PublishStep {
   maskSigningKey(agent);
   const fields = new Fields(agent);
   const subject = fields.subject('subject');
-  const connection = readConnection(agent, fields, 'publishSubjects', [subject]);
+  const connection = readConnection(agent, fields, 'publishSubjects', [subject].filter(Boolean));
   const run = readPipelineRun(agent);
   const delivery = fields.oneOf('delivery', ['jetStream', 'core', 'request']);
   checkVersionToken(agent, fields, subject);

@@ -41,7 +41,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
 
   it('a publishing step without subject and payload', async () => {
     assertProblems(
-      await publish(agent(), { subject: '  ', payload: '' }),
+      await publish(agent({ data: { publishSubjects: 'ci.>' } }), { subject: '  ', payload: '' }),
       'InvalidInput',
       /^subject: is required\.$/,
       /^payload: is required with payloadFrom: inline\.$/,
