@@ -136,7 +136,7 @@ function readStartTime(fields: Fields): number {
 function asRfc3339(text: string): string {
   return text
     .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
-    .replace(/(T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
+    .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
 }
 
 function readRunStart(agent: Agent, fields: Fields): number {
