@@ -11,6 +11,7 @@ import { maskSecret } from '../shared/secrets.ts';
 import { hasVersionToken } from '../shared/subject.ts';
 import { childOf } from '../shared/traceContext.ts';
 import { TaskError } from '../shared/errors.ts';
+import { isCdEventType } from './cdEvent.ts';
 
 /** The agent sends inputs through the environment, which Windows limits to 32,766 characters a variable. */
 const MAX_INLINE_LENGTH = 30_000;
@@ -48,9 +49,10 @@ export interface PublishStep {
 
 /** Reads and checks everything a publishing step is given; throws one error for all problems. */
 export function readPublish(agent: Agent): PublishStep {
+  maskSigningKey(agent);
   const fields = new Fields(agent);
   const subject = fields.subject('subject');
-  const connection = readConnection(agent, fields, 'publishSubjects', [subject]);
+  const connection = readConnection(agent, fields, 'publishSubjects', [subject].filter(Boolean));
   const run = readPipelineRun(agent);
   const delivery = fields.oneOf('delivery', ['jetStream', 'core', 'request']);
   checkVersionToken(agent, fields, subject);
@@ -88,7 +90,7 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
       fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event.');
     return { from, file: file ?? '' };
   }
-  if (fields.file('payloadFile') !== undefined) fields.unused('payloadFile', 'payloadFrom is inline');
+  fields.unusedFile('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
   if (text === undefined) fields.problem('payload: is required with payloadFrom: inline.');
   if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
@@ -112,7 +114,7 @@ function warnOfBrokenJson(agent: Agent, fields: Fields, text: string): void {
 
 function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
   if (delivery === 'request') return fields.file('replySchemaFile');
-  if (fields.file('replySchemaFile') !== undefined) fields.unused('replySchemaFile', `delivery is ${delivery}`);
+  fields.unusedFile('replySchemaFile', `delivery is ${delivery}`);
   return undefined;
 }
 
@@ -132,11 +134,16 @@ function readEnvelope(
   const envelope = fields.oneOf('envelope', ['binary', 'structured', 'none']);
   if (envelope === 'none') {
     for (const name of ['eventType', 'eventSource', 'contentType']) fields.unused(name, 'envelope is none');
+    const headers = readHeaders(fields, envelope);
+    return { envelope, eventType: subject, eventSource: run.source, contentType: undefined, headers };
   }
+  const eventType = readAttribute(fields, 'eventType') ?? subject;
+  const isCdEvent = isCdEventType(eventType);
+  if (isCdEvent) fields.unused('eventSource', 'a CDEvent names its source itself');
   return {
     envelope,
-    eventType: readAttribute(fields, 'eventType') ?? subject,
-    eventSource: readAttribute(fields, 'eventSource') ?? run.source,
+    eventType,
+    eventSource: (isCdEvent ? undefined : readAttribute(fields, 'eventSource')) ?? run.source,
     contentType: readAttribute(fields, 'contentType'),
     headers: readHeaders(fields, envelope),
   };
@@ -191,6 +198,13 @@ function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']
   return fields.streamName('stream');
 }
 
+/** Before anything is told, whatever the order in which the inputs are read. */
+function maskSigningKey(agent: Agent): void {
+  const name = agent.input('signingKeyVariable');
+  const seed = name === undefined ? undefined : agent.variable(name);
+  if (seed !== undefined) maskSecret(agent, seed);
+}
+
 function readSigningKey(agent: Agent, fields: Fields, { authentication }: ConnectionSettings): SigningKey | undefined {
   const name = fields.secretVariableName('signingKeyVariable');
   const seed = name === undefined ? undefined : agent.variable(name);
@@ -199,7 +213,6 @@ function readSigningKey(agent: Agent, fields: Fields, { authentication }: Connec
     fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run.`);
     return undefined;
   }
-  maskSecret(agent, seed);
   if (!agent.isSecretVariable(name))
     fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
   try {

@@ -15,6 +15,7 @@ import { readPayloadFile, sha256 } from './payload.ts';
 export interface Prepared {
   /** Of the only event, or of the last of a batch. */
   readonly messageId: string;
+  /** Of the same event. */
   readonly source: string;
   readonly type: string;
   readonly count: number;
@@ -75,12 +76,13 @@ function prepareEvent(
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
   if (contract !== undefined) checkContract(contract, json);
-  const id = cdEventAttributes(request, json?.value)?.id ?? request.messageId ?? request.defaultMessageId();
+  const cdEvent = cdEventAttributes(request, json?.value);
+  const id = cdEvent?.id ?? request.messageId ?? request.defaultMessageId();
   const contentType = request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json');
   const make = messageMaker(request, contentType, signingKey, clock);
   return {
     messageId: id,
-    source: request.eventSource,
+    source: cdEvent?.source ?? request.eventSource,
     type: request.eventType,
     count: 1,
     payloadBytes: payload.length,
@@ -107,9 +109,10 @@ async function prepareLines(
   const lines = await surveyLines(request, file, contract, weigh);
   const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
   const idOf = (number: number) => `${base}.${String(number)}`;
+  const lastCdEvent = cdEventAttributes(request, jsonOf(lines.last));
   return {
-    messageId: cdEventAttributes(request, jsonOf(lines.last))?.id ?? idOf(lines.count),
-    source: request.eventSource,
+    messageId: lastCdEvent?.id ?? idOf(lines.count),
+    source: lastCdEvent?.source ?? request.eventSource,
     type: request.eventType,
     count: lines.count,
     payloadBytes: lines.bytes,

@@ -120,8 +120,12 @@ function warnOfDuplicates(
   { ack, duplicates, confirmed, outOfOrder }: Published,
 ): void {
   if (duplicates > 0 && isBatch) {
+    const place =
+      ack === undefined
+        ? ''
+        : ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${String(ack.sequence)}.`;
     agent.warning(
-      `${String(duplicates)} of ${String(confirmed)} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.`,
+      `${String(duplicates)} of ${String(confirmed)} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${place}`,
     );
   } else if (duplicates > 0 && ack !== undefined) {
     agent.warning(

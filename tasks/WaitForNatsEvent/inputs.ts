@@ -124,12 +124,23 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
 function readStartTime(fields: Fields): number {
   if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time.');
   const text = fields.expanded('startTime');
-  const time = text === undefined ? undefined : parseTime(text);
+  const time = text === undefined ? undefined : parseTime(asRfc3339(text));
   if (text !== undefined && time === undefined)
     fields.problem(
       `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`,
     );
   return time ?? 0;
+}
+
+/**
+ * What ISO 8601 leaves out or shortens and RFC 3339 demands: seconds, and minutes or the colon of the offset. The agent has
+ * a space in the place of the T (`System.PipelineStartTime`).
+ */
+function asRfc3339(text: string): string {
+  return text
+    .replace(/^([\d-]+) (?=\d)/, '$1T')
+    .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
+    .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
 }
 
 function readRunStart(agent: Agent, fields: Fields): number {

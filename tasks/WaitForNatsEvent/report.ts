@@ -1,4 +1,4 @@
-import type { Agent, StepResult } from '../shared/agent.ts';
+import type { Agent } from '../shared/agent.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../shared/report.ts';
@@ -41,7 +41,7 @@ export async function reportOutcome(
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
   const unsafe = 'error' in values ? values.error : undefined;
-  const verdict = unsafe === undefined || outcome.verdict !== 'matched' ? outcome.verdict : 'error';
+  const verdict = unsafe === undefined || isFailure(step, outcome.verdict) ? outcome.verdict : 'error';
   const error = verdict === outcome.verdict ? outcome.error : unsafe;
   const { deciding } = outcome;
   const published = deciding === undefined ? undefined : publishedAt(deciding.message, deciding.decoded);
@@ -83,7 +83,7 @@ export async function reportOutcome(
 
 function endOf(
   agent: Agent,
-  { request }: WaitStep,
+  step: WaitStep,
   verdict: Verdict,
   error: TaskError | undefined,
   outcome: WaitOutcome,
@@ -96,15 +96,16 @@ function endOf(
     };
   }
   const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}.`);
-  const result: StepResult =
-    verdict === 'timedOut' && request.onTimeout !== 'fail' ? RESULT_OF_TIMEOUT[request.onTimeout] : 'Failed';
-  if (result === 'Failed') throw failure;
+  if (isFailure(step, verdict)) throw failure;
+  const result = step.request.onTimeout === 'warn' ? 'SucceededWithIssues' : 'Succeeded';
   if (result === 'SucceededWithIssues') agent.warning(failure.message);
   else agent.info(failure.message);
   return { result, message: failure.message };
 }
 
-const RESULT_OF_TIMEOUT = { warn: 'SucceededWithIssues', succeed: 'Succeeded' } as const;
+function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
+  return verdict === 'timedOut' ? request.onTimeout === 'fail' : verdict !== 'matched';
+}
 
 /** The values of the input `outputs`, of the last deciding event; none when no event decided. */
 function eventOutputs(

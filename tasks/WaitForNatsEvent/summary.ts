@@ -7,7 +7,7 @@ import { isoTime } from '../shared/report.ts';
 import type { StepClock } from '../shared/run.ts';
 import type { WaitRequest, WaitStep } from './inputs.ts';
 import type { JudgedEvent } from './judge.ts';
-import { describeMs, messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
+import { describeMs, messageIdOf, roundedMs, type Verdict, type WaitOutcome } from './wait.ts';
 
 /** Events, subjects and missing values that are listed; all are counted. */
 const MOST_LISTED = 20;
@@ -172,7 +172,7 @@ function countTable({ judge: { counts }, linkBreaks }: WaitOutcome): string {
         );
   const { count, totalMs } = linkBreaks;
   if (count === 0) return table;
-  return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${String(count)} times`}, down for ${describeMs(Math.round(totalMs))} in all.`;
+  return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${String(count)} times`}, down for ${describeMs(roundedMs(totalMs))} in all.`;
 }
 
 function timeline(

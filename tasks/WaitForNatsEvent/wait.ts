@@ -111,7 +111,8 @@ class Wait implements SubscriptionEvents {
       if (this.clock.signal.aborted) this.#onAbort();
       return this.#outcome(await ended, subscription.stream);
     } catch (error) {
-      return this.#outcome(failure(error), subscription?.stream ?? '');
+      const isLate = bus !== undefined && error instanceof TaskError && error.code === 'Timeout';
+      return this.#outcome(isLate ? NOT_BEGUN : failure(error), subscription?.stream ?? '');
     } finally {
       for (const timer of timers) clearInterval(timer);
       await subscription?.stop();
@@ -324,7 +325,7 @@ class Wait implements SubscriptionEvents {
 
   #progress(): string {
     const left = Math.max(0, this.clock.deadline - this.clock.now());
-    return `Still waiting, ${describeMs(left)} left. ${this.#summary()}`;
+    return `Still waiting, ${describeMs(roundedMs(left))} left. ${this.#summary()}`;
   }
 }
 
@@ -337,6 +338,16 @@ const LABELS = {
   notMatching: 'not matching',
   repeated: 'repeated',
   negative: 'negative',
+};
+
+/** The deadline passed with the link up, but before there was anything to hear of events. */
+const NOT_BEGUN: Ending = {
+  verdict: 'timedOut',
+  error: new TaskError(
+    'Timeout',
+    'The deadline passed before the wait could begin: the server took the connection, but did not answer in time.',
+    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
+  ),
 };
 
 function failure(error: unknown): Pick<WaitOutcome, 'verdict' | 'error'> {
@@ -385,17 +396,19 @@ function describeStart({ delivery, start }: WaitRequest): string {
   return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
 }
 
-/** Milliseconds as inputs write durations: `1h30m`, `500ms`. */
+/** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */
 export function describeMs(ms: number): string {
-  if (ms < 1_000) return `${String(ms)}ms`;
-  const seconds = Math.round(ms / 1_000);
   const parts = [
-    [Math.floor(seconds / 3_600), 'h'],
-    [Math.floor(seconds / 60) % 60, 'm'],
-    [seconds % 60, 's'],
+    [Math.floor(ms / 3_600_000), 'h'],
+    [Math.floor(ms / 60_000) % 60, 'm'],
+    [Math.floor(ms / 1_000) % 60, 's'],
+    [ms % 1_000, 'ms'],
   ] as const;
-  return parts
-    .filter(([number]) => number > 0)
-    .map(([number, unit]) => `${String(number)}${unit}`)
-    .join('');
+  const described = parts.filter(([number]) => number > 0).map(([number, unit]) => `${String(number)}${unit}`);
+  return described.join('') || '0ms';
+}
+
+/** Rounded to seconds, where there is at least one. */
+export function roundedMs(ms: number): number {
+  return ms < 1_000 ? Math.round(ms) : Math.round(ms / 1_000) * 1_000;
 }

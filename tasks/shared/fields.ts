@@ -10,6 +10,10 @@ const UNIT_MS = [3_600_000, 60_000, 1_000, 1];
 /** Longest duration accepted: Node's timers hold at most 2^31 ms (24.8 days) and fire at once beyond that. */
 const MAX_DURATION_MS = 20 * 24 * 3_600_000;
 
+const VARIABLE_NAME = /^[A-Za-z_][\w.-]*$/;
+/** An NKey seed and a JWT would pass for a name. */
+const SECRET_LIKE_A_NAME = /^(?:S[A-Z][A-Z2-7]{40,}|eyJ[\w-]+\.[\w-]+\.[\w-]*)$/;
+
 /**
  * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h` or `1h30m`; undefined when it is not one, not above
  * zero, or above 20 days.
@@ -144,7 +148,7 @@ export class Fields {
   file(name: string): string | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
-    const file = path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', text);
+    const file = this.#absolute(text);
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
       if (stats?.isDirectory() === true) return undefined;
@@ -158,13 +162,17 @@ export class Fields {
     return file;
   }
 
+  #absolute(file: string): string {
+    return path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', file);
+  }
+
   /**
    * The name of a secret variable. A value that does not look like a name may be the secret itself, so it is masked
    * and never shown.
    */
   secretVariableName(name: string): string | undefined {
     const text = this.text(name);
-    if (text === undefined || /^[A-Za-z_][\w.-]*$/.test(text)) return text;
+    if (text === undefined || (VARIABLE_NAME.test(text) && !SECRET_LIKE_A_NAME.test(text))) return text;
     for (const line of linesOf(text)) this.#agent.maskSecret(line);
     this.problem(
       `${name}: holds ${String(text.length)} characters that are not the name of a variable. Give the name of a secret variable, never the secret itself.`,
@@ -179,6 +187,12 @@ export class Fields {
   unused(name: string, because: string, defaultValue?: string): void {
     const text = this.text(name);
     if (text !== undefined && text !== defaultValue) this.#agent.warning(`${name} is ignored: ${because}.`);
+  }
+
+  /** As {@link unused}, for a file: whether it is still there does not matter, and a directory means "not given". */
+  unusedFile(name: string, because: string): void {
+    const text = this.text(name);
+    if (text !== undefined && !isDirectory(this.#absolute(text))) this.unused(name, because);
   }
 
   /** Throws one error for all problems noted; returns when there are none. */
@@ -196,5 +210,13 @@ export class Fields {
       '',
       { details: texts },
     );
+  }
+}
+
+function isDirectory(file: string): boolean {
+  try {
+    return statSync(file).isDirectory();
+  } catch {
+    return false;
   }
 }

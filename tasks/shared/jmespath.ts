@@ -30,9 +30,13 @@ export interface Signature {
 
 const functions = TreeInterpreter.runtime._functionTable;
 
-/** The value of a tree on this input. Throws an `Error` where a function is given a value of the wrong type. */
+/** The value of a tree on this input. Throws an `Error` with a clause where a function is given a value of the wrong type. */
 export function search(node: Node, input: unknown): unknown {
-  return TreeInterpreter.search(node, input as JSONValue);
+  try {
+    return TreeInterpreter.search(node, input as JSONValue);
+  } catch (error) {
+    throw new Error(reasonOf(error).replace(/\.$/, ''), { cause: error });
+  }
 }
 
 /** Undefined where there is no such function. */

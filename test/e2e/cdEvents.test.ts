@@ -5,6 +5,7 @@ import {
   assertOutputs,
   assertSucceeded,
   headerFields,
+  jsonFile,
   publish,
   Scenario,
   sourcesWith,
@@ -95,6 +96,21 @@ describe('A CDEvent', { concurrency: 4 }, () => {
       messageId: 'another',
     });
     assertFailed(step, 'InvalidInput', 'messageId', '"deployment 7"');
+  });
+
+  it('has its own source in the receipt, whatever eventSource says', async () => {
+    const lines = [cdEvent({ source: '/first' }), cdEvent({ source: '/last' })].map((event) => JSON.stringify(event));
+    const agent = scene.agent({ sources: sourcesWith({ 'events.ndjson': lines.join('\n') }) });
+    const inputs = { subject: (await scene.stream()).subject('cd'), eventType: TYPE, eventSource: 'an old one' };
+    for (const [source, payload] of [
+      ['/shop/région', { payload: JSON.stringify(cdEvent()) }],
+      ['/last', { payloadFrom: 'lines', payloadFile: 'events.ndjson' }],
+    ] as const) {
+      const step = await publish(agent, { ...inputs, ...payload });
+      assertSucceeded(step);
+      assert.ok(step.warnings.includes('eventSource is ignored: a CDEvent names its source itself.'), step.logText);
+      assert.equal((jsonFile(step, 'receiptFile') as { what: { source: string } }).what.source, source);
+    }
   });
 
   it('may be on each line of a file: each has the id of its own context', async () => {

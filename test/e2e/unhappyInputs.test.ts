@@ -41,7 +41,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
 
   it('a publishing step without subject and payload', async () => {
     assertProblems(
-      await publish(agent(), { subject: '  ', payload: '' }),
+      await publish(agent({ data: { publishSubjects: 'ci.>' } }), { subject: '  ', payload: '' }),
       'InvalidInput',
       /^subject: is required\.$/,
       /^payload: is required with payloadFrom: inline\.$/,
@@ -232,6 +232,16 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     });
     assertFailed(step, 'InvalidInput', 'credentialsVariable: the variable "natsSeed" is not a secret one');
     assert.ok(!step.logText.includes(seed));
+  });
+
+  it('a signing key that is none, masked before anything is told', async () => {
+    const step = await publish(agent({}, { secrets: { seed: 'no seed at all' } }), {
+      ...{ subject: 'ci.built', payload: '{}', subjectVersion: 'warn', signingKeyVariable: 'seed' },
+    });
+    assertFailed(step, 'InvalidInput', 'signingKeyVariable: The NKey has characters other than');
+    const commands = step.rawStdout.split('\n').filter((line) => /^##vso\[task\.(setsecret|logissue)/.test(line));
+    assert.equal(commands[0], '##vso[task.setsecret]no seed at all');
+    assert.match(commands.at(-2) ?? '', /type=warning;\]The subject "ci\.built" has no version part/);
   });
 
   it('a secret in the place of the name of its variable', async () => {

@@ -146,6 +146,24 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       for (const step of steps) assertFailed(step, 'NoStream', 'JetStream is not enabled for', 'set delivery to core');
     });
 
+    it('that does not answer until the time is over, which is a matter of onTimeout', async () => {
+      const bare = await startNatsServer({ jetStream: false });
+      const silent = await connect({ servers: bare.url });
+      silent.subscribe('$JS.API.>', { callback: () => undefined });
+      await silent.flush();
+      const inputs = { subject: 'open.>', startFrom: 'now', timeout: '3s' };
+      const local = () => agent('', { url: bare.url, scheme: 'None' });
+      const [failed, succeeded] = await Promise.all([
+        wait(local(), inputs),
+        wait(local(), { ...inputs, onTimeout: 'succeed' }),
+      ]);
+      await silent.close();
+      await bare.stop();
+      assertFailed(failed, 'Timeout', 'The deadline passed before the wait could begin');
+      assertSucceeded(succeeded);
+      for (const step of [failed, succeeded]) assert.equal(step.outputs.get('verdict'), 'timedOut');
+    });
+
     it('that is full', async () => {
       assertFailed(
         await publish(agent(), event('full.v1')),
@@ -303,6 +321,21 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
     });
     assertSucceeded(inline);
     assert.deepEqual(inline.warnings, ['payloadFile is ignored: payloadFrom is inline.']);
+  });
+
+  it('are warnings even where they could not be used', async () => {
+    const step = await publish(agent(sourcesWith({})), {
+      ...{ subject: 'ci.v1', payload: '{}', payloadFile: 'gone.json', replySchemaFile: 'gone.schema.json' },
+      ...{ delivery: 'core', envelope: 'none', eventType: 'old type', eventSource: 'old source', contentType: 'old' },
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings.toSorted(), [
+      'contentType is ignored: envelope is none.',
+      'eventSource is ignored: envelope is none.',
+      'eventType is ignored: envelope is none.',
+      'payloadFile is ignored: payloadFrom is inline.',
+      'replySchemaFile is ignored: delivery is core.',
+    ]);
   });
 
   it('of a waiting step are warnings too', async () => {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { tokenConfig } from '../support/natsAccounts.ts';
 import {
   assertFailed,
+  assertOutputs,
   assertSucceeded,
   beginWait,
   cloudEvent,
@@ -230,14 +231,14 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('a wait that is over in vain ends as onTimeout says', async () => {
     const stream = await scene.stream();
     await stream.put('built', { region: 'us' });
-    const inputs = { subject: stream.subject('built'), match: "data.region == 'eu'", timeout: '2s' };
+    const inputs = { subject: stream.subject('built'), match: "data.region == 'eu'", timeout: '1500ms' };
     const [fail, warn, succeed] = await Promise.all(
       ['fail', 'warn', 'succeed'].map((onTimeout) => wait(scene.agent({ nodes }), { ...inputs, onTimeout })),
     );
     assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
     const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
     const remedy = 'Compare what the sender published with the conditions of this step.';
-    assertFailed(fail, 'Timeout', 'did not come within 2s', 'Seen 1: 1 not matching', nearMiss, remedy);
+    assertFailed(fail, 'Timeout', 'did not come within 1s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
     assert.deepEqual([warn.result, warn.errors], ['SucceededWithIssues', []]);
     assert.ok(
       warn.warnings.some((text) => text.startsWith('Timeout: ')),
@@ -289,6 +290,12 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
         [],
       );
     }
+    const late = await wait(scene.agent({ nodes }), {
+      ...{ subject: stream.subject('built'), outputs: 'macro=data.macro', count: '2' },
+      ...{ timeout: '2s', onTimeout: 'succeed' },
+    });
+    assertFailed(late, 'ContractViolation', 'the value of macro');
+    assertOutputs(late, { verdict: 'error', count: '1', missing: '1' });
   });
 });
 

@@ -226,13 +226,19 @@ function given(
       const chosen = (values: Readonly<Record<string, Value>>, wanted: boolean): Record<string, Value> =>
         Object.fromEntries(Object.entries(values).filter(([, { is }]) => wanted || is === 'good'));
       const of = { ...chosen(inputs, isWrong.inputs) };
-      const payloadFrom = of['payloadFrom']?.text.trim() ?? '';
-      if ('payloadFrom' in fields && payloadFrom !== 'file' && payloadFrom !== 'lines') of['payload'] = payload;
+      const choice = (name: string): string => of[name]?.text.trim() ?? '';
+      const isInline = !['file', 'lines'].includes(choice('payloadFrom'));
+      if ('payloadFrom' in fields && isInline) of['payload'] = payload;
       const parts = chosen(connection, isWrong.connection);
       const text = (name: string): string => parts[name]?.text ?? '';
       const bad = Object.entries(of).flatMap(([name, { is }]) => (is === 'bad' ? [name] : []));
-      // A stream is not looked at where there is none.
-      const unseen = of['delivery']?.text.trim() === 'core' ? ['stream'] : [];
+      // What does not apply is not looked at; no delivery here is a request.
+      const unseen = [
+        'replySchemaFile',
+        ...(choice('delivery') === 'core' ? ['stream'] : []),
+        ...(isInline ? ['payloadFile'] : []),
+        ...(choice('envelope') === 'none' ? ['eventType', 'eventSource', 'contentType'] : []),
+      ];
       return {
         inputs: Object.fromEntries(Object.entries(of).map(([name, it]) => [name, it.text])),
         connection: {

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { TaskError } from '../../tasks/shared/errors.ts';
 import { Fields, linesOf, parseDuration } from '../../tasks/shared/fields.ts';
 import { FakeAgent, type FakeAgentOptions } from '../support/fakeAgent.ts';
+import { createNKey } from '../support/natsAccounts.ts';
 import { temporaryFolder } from '../support/localAgent/vsix.ts';
 
 function fieldsOf(inputs: Readonly<Record<string, string>>, options: FakeAgentOptions = {}) {
@@ -140,7 +141,9 @@ test('a file is looked for under the default working directory; a directory mean
 });
 
 test('a secret put where its name belongs is masked and never shown', () => {
-  for (const secret of ['S3cret!pass-phrase', 'line one of it\nline two of it', '$(NATS_TOKEN)', '1abc']) {
+  const { seed } = createNKey();
+  const jwt = 'eyJ0eXAiOiJKV1QifQ.eyJleHAiOjF9.c2lnbmF0dXJl';
+  for (const secret of ['S3cret!pass-phrase', 'line one of it\nline two of it', '$(NATS_TOKEN)', '1abc', seed, jwt]) {
     const { agent, fields } = fieldsOf({ credentialsVariable: secret });
     assert.equal(fields.secretVariableName('credentialsVariable'), undefined);
     for (const line of secret.split('\n')) {

@@ -290,7 +290,10 @@ test('an expression that errors on an event counts as false for it, with one war
   for (const name of [1, 2, 'abc']) judge.judge(event({ name }));
   assert.deepEqual([judge.counts.notMatching, judge.counts.matched], [2, 1]);
   assert.equal(warnings.length, 1);
-  assert.match(warnings[0]!, /^match fails on the event CI \d+ and counts as false for it: .*Further ones are not/);
+  assert.match(
+    warnings[0]!,
+    /^match fails on the event CI \d+ and counts as false for it: .*[^.]\. Further ones are not/,
+  );
 });
 
 test('a failWhen that errors does not end the wait', () => {

@@ -63,3 +63,26 @@ test('an unset variable in an expression or among the expected values is a warni
     ].map(([name, macro]) => `${name} holds ${macro}, most likely a pipeline variable that is not set.`),
   );
 });
+
+test('startTime is a time in ISO 8601 with its offset', () => {
+  const startOf = (startTime: string) => {
+    const agent = new FakeAgent({
+      inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'time', startTime },
+      connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+    });
+    const { start } = readWait(agent).request;
+    return start.from === 'time' ? new Date(start.at).toISOString() : undefined;
+  };
+  for (const text of [
+    '2026-03-01T08:00:00Z',
+    '2026-03-01T08:00Z',
+    '2026-03-01t08:00:00.000z',
+    '2026-03-01T09:30:00+01:30',
+    '2026-03-01T09:30+0130',
+    '2026-03-01T06:00:00.000-02',
+    '2026-03-01 08:00:00+00:00',
+  ])
+    assert.equal(startOf(text), '2026-03-01T08:00:00.000Z', text);
+  for (const text of ['2026-03-01', '2026-03-01T08:00:00', '2026-03-01T08Z', '2026-02-30T08:00Z', '1772352000'])
+    assert.throws(() => startOf(text), /startTime: ".*" is not a time in ISO 8601 with its offset from UTC/, text);
+});

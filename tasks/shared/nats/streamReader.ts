@@ -360,10 +360,13 @@ export class StreamReader implements Subscription {
     this.bus.log.debug(`Reading the stream again: ${reason}.`);
     // A server that ends each consumer at once is not to be asked for new ones at the speed of the network.
     const tooSoon = lost !== undefined && Date.now() - lost.since < RETRY_PAUSE_MS;
+    let link = lost?.link;
     try {
       for (let first = true; !this.#isOver(); first = false) {
         if (!first || tooSoon) await pause(RETRY_PAUSE_MS, this.signal);
-        const link = await this.bus.liveLink(this.signal);
+        // It may have closed meanwhile: a server that shuts down says so of the consumer first.
+        if (link?.isClosed === true) this.#reportDown(await link.closed);
+        link = await this.bus.liveLink(this.signal);
         // Left alone, it counts for a minute against the consumers that the stream may have.
         if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
         if (await this.#attachAgain(link)) break;
