@@ -18,7 +18,7 @@ const STYLE = `
 .value { border: 1px solid #a8b0b8; border-radius: 2px; padding: 1px 8px; font-size: 13px; line-height: 19px; white-space: pre-wrap; overflow: hidden; overflow-wrap: anywhere; }
 .pick { display: flex; justify-content: space-between; }
 .help { display: none; }
-.open .help { display: block; position: absolute; z-index: 1; bottom: 8px; left: 70px; right: 36px; padding: 8px 12px; background: #fff; border: 1px solid #6a737d; border-radius: 3px; box-shadow: 0 3px 10px #0003; font-size: 12.5px; }
+.open .help { display: block; position: absolute; z-index: 1; bottom: 5px; left: 24px; right: 8px; padding: 8px 12px; background: #fff; border: 1px solid #6a737d; border-radius: 3px; box-shadow: 0 3px 10px #0003; font-size: 12.5px; }
 .help p { margin: 0; }
 .help code { font-size: 11.5px; background: #eff1f3; }
 [hidden] { display: none; }`;
