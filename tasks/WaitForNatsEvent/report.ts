@@ -70,7 +70,8 @@ export async function reportOutcome(
   if ('values' in values) {
     for (const [name, value] of Object.entries(values.values)) {
       agent.setOutput(`event.${name}`, value);
-      if (value === '') agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
+      if (value === '' && outcome.deciding !== undefined)
+        agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
     }
   }
   const counts = Object.entries(outcome.judge.counts).filter(([name, number]) => name === 'seen' || number > 0);
@@ -107,17 +108,21 @@ function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
   return verdict === 'timedOut' ? request.onTimeout === 'fail' : verdict !== 'matched';
 }
 
-/** The values of the input `outputs`, of the last deciding event; none when no event decided. */
+/**
+ * The values of the input `outputs`, of the last deciding event. They are empty when no event decided: a later step would
+ * else find `$(wait.event.name)` itself.
+ */
 function eventOutputs(
   { request }: WaitStep,
   { deciding }: WaitOutcome,
   eventFile: string,
 ): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
+  if (deciding === undefined) return { values: Object.fromEntries(request.outputs.map(({ name }) => [name, ''])) };
   const values: Record<string, string> = {};
-  for (const { name, expression } of deciding === undefined ? [] : request.outputs) {
+  for (const { name, expression } of request.outputs) {
     let text: string;
     try {
-      const value = expression.evaluate(deciding?.view as never);
+      const value = expression.evaluate(deciding.view);
       text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
     } catch (error) {
       return {
