@@ -90,7 +90,7 @@ describe('The example', { concurrency: 3 }, () => {
   it('fan-in-regions.yml: a region that says it twice counts once, and one that is silent is named', async () => {
     const pipeline = await run('fan-in-regions.yml', '52', {
       change: (yaml) =>
-        yaml.replace('us: { region: us }', 'again: { region: eu }').replace(/30m(?=\s+onTimeout)/, '2s'),
+        yaml.replace('us: { region: us }', 'again: { region: eu }').replace(/30m(?=\s+onTimeout)/, '4s'),
     });
     assert.equal(pipeline.result, 'Failed');
     assert.equal(stepOf(pipeline, 'Shift half of the traffic').result, 'Succeeded');

@@ -280,7 +280,7 @@ underEachNode('Publish and wait', (nodes) => {
     const run = wait(agent, { subject: stream.subject('built') });
     const nextRun = wait(
       scene.agent({ nodes, variables: { 'System.PipelineStartTime': pipelineTime(new Date(Date.now() + 60_000)) } }),
-      { subject: stream.subject('built'), timeout: '2500ms' },
+      { subject: stream.subject('built'), timeout: '4s' },
     );
     assert.equal((await run).outputs.get('sequence'), '1');
     assertFailed(await nextRun, 'Timeout', 'No event came at all.');
@@ -414,7 +414,7 @@ underEachNode('Publish and wait', (nodes) => {
     assert.equal(outputs['publishedAt'], event?.event['time']);
     assert.deepEqual([event?.data, event?.stream, event?.sequence], [{ n: 1 }, '', 0]);
 
-    const tooLate = await wait(agent, { subject, delivery: 'core', timeout: '2s' });
+    const tooLate = await wait(agent, { subject, delivery: 'core', timeout: '4s' });
     assertFailed(
       tooLate,
       'Timeout',
@@ -475,7 +475,7 @@ underEachNode('Publish and wait', (nodes) => {
     const agent = scene.agent({ nodes, waits: { retry: () => 100 } });
     const step = await publish(
       agent,
-      { subject: stream.subject('built'), payload: 'once', timeout: '2s' },
+      { subject: stream.subject('built'), payload: 'once', timeout: '4s' },
       {
         retryCountOnTaskFailure: 1,
         onLine: ({ text }) => {

@@ -114,7 +114,7 @@ describe('The receipt of a publishing step fits its schema', { concurrency: 3 },
   it('when nobody confirms in time, or the run is cancelled meanwhile', async () => {
     const silent = await scene.stream({ no_ack: true });
     const inputs = { subject: silent.subject('built'), payload: '{}' };
-    assertReceipt(await publish(agent(), { ...inputs, timeout: '2s' }), 'publish', 'Timeout');
+    assertReceipt(await publish(agent(), { ...inputs, timeout: '4s' }), 'publish', 'Timeout');
     const cancel = new AbortController();
     const subscription = scene.client.subscribe(silent.subject('>'), { callback: () => cancel.abort(), max: 1 });
     await scene.client.flush();
@@ -129,7 +129,7 @@ describe('The receipt of a publishing step fits its schema', { concurrency: 3 },
       lost.client.subscribe(silent.subject('>'), { callback: () => void lost.server.stop().then(resolve), max: 1 });
     });
     await lost.client.flush();
-    const inputs = { subject: silent.subject('built'), payload: '{}', timeout: '3s' };
+    const inputs = { subject: silent.subject('built'), payload: '{}', timeout: '4s' };
     const step = await publish(lost.agent(), inputs);
     await stopped;
     assertReceipt(step, 'publish', 'ConnectionLost');
@@ -179,7 +179,7 @@ describe('The receipt of a waiting step fits its schema', { concurrency: 3 }, ()
   it('when the time is over', async () => {
     const stream = await scene.stream();
     await stream.put('built', { region: 'eu' });
-    const inputs = { subject: stream.subject('built'), timeout: '2s', distinctBy: 'data.region' };
+    const inputs = { subject: stream.subject('built'), timeout: '4s', distinctBy: 'data.region' };
     const { result } = assertReceipt(await wait(agent(), { ...inputs, expect: 'eu\nus' }), 'wait', 'Timeout');
     assert.deepEqual((result as Json)['missing'], ['us']);
     assertReceipt(await wait(agent(), { ...inputs, count: '3', onTimeout: 'succeed' }), 'wait', 'Timeout');
@@ -208,7 +208,7 @@ describe('The receipt of a waiting step fits its schema', { concurrency: 3 }, ()
   it('when the server goes away for good', async () => {
     await using lost = await Scenario.start();
     const stream = await lost.stream();
-    const { ended } = await beginWait(lost.agent(), { subject: stream.subject('built'), timeout: '3s' });
+    const { ended } = await beginWait(lost.agent(), { subject: stream.subject('built'), timeout: '4s' });
     await lost.server.stop();
     const { result } = assertReceipt(await ended, 'wait', 'ConnectionLost');
     assert.equal(((result as Json)['linkBreaks'] as Json)['count'], 1);

@@ -88,7 +88,7 @@ underEachNode('A request', (nodes) => {
     const { subject, asked } = await responder(scene, (request) => {
       answered = delay(4_000).then(() => request.respond('late'));
     });
-    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request', timeout: '3s' });
+    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request', timeout: '4s' });
     assertFailed(step, 'Timeout', `No reply to the request on "${subject}"`, 'Whether it was acted upon is not known');
     assert.ok(step.durationMs < 8_000, `it took ${step.durationMs} ms`);
     assert.equal(await answered, true);

@@ -91,7 +91,7 @@ underEachNode('The summary of a step in its run', (nodes) => {
     const step = await wait(agentOf(service), {
       subject: stream.subject('*'),
       match: 'data.text == `"|"`',
-      timeout: '2s',
+      timeout: '4s',
     });
     assertFailed(step, 'Timeout');
     const negative = await wait(agentOf(service), { subject: stream.subject('*'), failWhen: '!(data.ok)' });

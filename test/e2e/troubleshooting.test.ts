@@ -73,7 +73,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
     const schemas = { 'number.json': { type: 'number' }, 'wrong.json': { type: 'nonsense' } };
     const withFiles = (files: Readonly<Record<string, unknown>> = schemas) =>
       agent({}, { sources: sourcesWith(files) });
-    const brief = { timeout: '2s' };
+    const brief = { timeout: '4s' };
 
     /** Each brings about the lines of README.md that are beside it. */
     const RUNS: readonly [quoted: readonly string[], run: () => Promise<StepRun>][] = [

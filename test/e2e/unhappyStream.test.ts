@@ -151,7 +151,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       const silent = await connect({ servers: bare.url });
       silent.subscribe('$JS.API.>', { callback: () => undefined });
       await silent.flush();
-      const inputs = { subject: 'open.>', startFrom: 'now', timeout: '3s' };
+      const inputs = { subject: 'open.>', startFrom: 'now', timeout: '4s' };
       const local = () => agent('', { url: bare.url, scheme: 'None' });
       const [failed, succeeded] = await Promise.all([
         wait(local(), inputs),
@@ -270,7 +270,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       return publish(local, event(subject));
     }
     function waitOnCore(local: LocalAgent): Promise<StepRun> {
-      return wait(local, { subject, delivery: 'core', timeout: '3s' });
+      return wait(local, { subject, delivery: 'core', timeout: '4s' });
     }
     function waitOnStream(local: LocalAgent): Promise<StepRun> {
       return wait(local, { subject, startFrom: 'all' });
@@ -341,7 +341,7 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
   it('of a waiting step are warnings too', async () => {
     const step = await wait(agent(sourcesWith({})), {
       ...{ subject: 'ci.>', delivery: 'core', stream: 'OLD', count: '5', expect: 'eu\nus', distinctBy: 'data.region' },
-      ...{ timeout: '3s', onTimeout: 'succeed' },
+      ...{ timeout: '4s', onTimeout: 'succeed' },
     });
     assertSucceeded(step);
     assert.deepEqual(step.warnings.toSorted(), [

@@ -46,7 +46,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('count says how many are missing when the time is over', async () => {
     const stream = await scene.stream();
     await stream.put('built');
-    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3', timeout: '2s' });
+    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3', timeout: '4s' });
     assertFailed(
       step,
       'Timeout',
@@ -95,7 +95,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
       subject: stream.subject('tested'),
       distinctBy: 'data.shard',
       expect: 'a\nb\nc d',
-      timeout: '2s',
+      timeout: '4s',
     });
     assertFailed(step, 'Timeout', 'Not all of ', 'Missing: a, c d.');
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', 'a, c d']);
@@ -233,7 +233,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     await stream.put('built', { region: 'us' });
     const inputs = {
       subject: stream.subject('built'),
-      ...{ match: "data.region == 'eu'", outputs: 'region=data.region', timeout: '1500ms' },
+      ...{ match: "data.region == 'eu'", outputs: 'region=data.region', timeout: '3500ms' },
     };
     const [fail, warn, succeed] = await Promise.all(
       ['fail', 'warn', 'succeed'].map((onTimeout) => wait(scene.agent({ nodes }), { ...inputs, onTimeout })),
@@ -241,7 +241,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
     const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
     const remedy = 'Compare what the sender published with the conditions of this step.';
-    assertFailed(fail, 'Timeout', 'did not come within 1s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
+    assertFailed(fail, 'Timeout', 'did not come within 3s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
     assert.deepEqual([warn.result, warn.errors], ['SucceededWithIssues', []]);
     assert.ok(
       warn.warnings.some((text) => text.startsWith('Timeout: ')),
@@ -299,7 +299,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     }
     const late = await wait(scene.agent({ nodes }), {
       ...{ subject: stream.subject('built'), outputs: 'macro=data.macro', count: '2' },
-      ...{ timeout: '2s', onTimeout: 'succeed' },
+      ...{ timeout: '4s', onTimeout: 'succeed' },
     });
     assertFailed(late, 'ContractViolation', 'the value of macro');
     assertOutputs(late, { verdict: 'error', count: '1', missing: '1' });
