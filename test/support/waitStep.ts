@@ -50,8 +50,11 @@ export class WaitStep {
     await this.until(() => this.lines.some((line) => line.startsWith('waiting ')), 'it waits', withinMs);
   }
 
-  /** Resolves when `holds` is true after a line was logged, or when the step has ended; throws with the log when neither is in time. */
-  async until(holds: () => boolean, what: string, withinMs = 10_000): Promise<void> {
+  /**
+   * Resolves when `holds` is true after a line was logged, or when the step has ended; throws with the log when neither is in
+   * time: by default in more than the 12 s after which a reader notices that what it asked for was lost.
+   */
+  async until(holds: () => boolean, what: string, withinMs = 20_000): Promise<void> {
     const signal = AbortSignal.timeout(withinMs);
     while (!this.hasEnded && !holds()) {
       await once(this.#changes, 'change', { signal }).catch(() => {
