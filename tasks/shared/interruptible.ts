@@ -8,6 +8,7 @@ let script: Script | undefined;
 /**
  * Calls a function and interrupts it when it takes longer, even in the middle of a regular expression.
  *
+ * @param limitMs in milliseconds
  * @throws what the function throws; an Error for which {@link isInterruption} is true when it was interrupted
  */
 export function interruptible<Value>(called: () => Value, limitMs: number): Value {

@@ -9,6 +9,7 @@ export interface FamilyCases {
   /** What the cases follow from, to run them again. */
   readonly seed: number | string;
   readonly form: 'short' | 'long';
+  /** How long the test file took. */
   readonly seconds?: number;
 }
 

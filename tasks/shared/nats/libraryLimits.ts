@@ -1,7 +1,8 @@
 /**
- * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link PlainWithoutOffer}. Without them whoever answers on the port can make a step
- * keep bytes without end, or hang: the library waits for the end of any line and message however long, leaves open what
- * a dial gave up, and, at what it cannot read, stops reading, prints it and keeps the connection.
+ * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link PlainWithoutOffer}.
+ * Without them whoever answers on the port can make a step keep bytes without end, or hang: the library waits for the end of
+ * any line and message however long, leaves open what a dial gave up, and, at what it cannot read, stops reading, prints it
+ * and keeps the connection.
  */
 import type { Socket } from 'node:net';
 import { connect, createInbox, ErrorCode, Events, NatsError, type MsgHdrs, type ServerInfo } from 'nats';
