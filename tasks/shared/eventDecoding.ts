@@ -10,6 +10,7 @@ import {
   type Attributes,
 } from './event.ts';
 import { reasonOf } from './errors.ts';
+import { parseLargeIntegers } from './exactJson.ts';
 import { quoted } from './safeText.ts';
 import { parseTraceparent } from './traceContext.ts';
 
@@ -19,6 +20,11 @@ export interface DecodedEvent {
   readonly attributes: Attributes;
   /** The parsed JSON, or the text where it is not JSON, or null where there is none or it is not UTF-8. */
   readonly data: unknown;
+  /**
+   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws a `RangeError` where it is
+   * nested too deeply for that.
+   */
+  readonly exactData: { readonly value: unknown } | undefined;
   /** The data in base64 where it is not UTF-8, else null. */
   readonly dataBase64: string | null;
   /** The attribute, else the header `Correlation-Id`. */
@@ -29,7 +35,10 @@ export interface DecodedEvent {
   readonly problem: string | undefined;
 }
 
-type Data = Pick<DecodedEvent, 'data' | 'dataBase64'>;
+interface Data extends Pick<DecodedEvent, 'data' | 'dataBase64'> {
+  /** The JSON that `data` was parsed from; undefined where it is no JSON, or a part of a structured event. */
+  readonly json?: string;
+}
 
 /** An envelope that was opened: the context in it, and the data. */
 interface Opened {
@@ -56,6 +65,7 @@ class OpenedEvent implements DecodedEvent {
   readonly #message: ReceivedMessage;
   readonly #data: Opened['data'];
   #read: Data | undefined;
+  #exact: { readonly value: unknown } | null | undefined;
 
   constructor(message: ReceivedMessage, { attributes, problem, data }: Opened) {
     this.attributes = attributes;
@@ -76,6 +86,19 @@ class OpenedEvent implements DecodedEvent {
 
   get dataBase64(): string | null {
     return this.#content.dataBase64;
+  }
+
+  get exactData(): { readonly value: unknown } | undefined {
+    this.#exact ??= this.#readExactly() ?? null;
+    return this.#exact ?? undefined;
+  }
+
+  #readExactly(): { readonly value: unknown } | undefined {
+    const { json, dataBase64 } = this.#content;
+    if (json !== undefined) return parseLargeIntegers(json);
+    if (dataBase64 !== null || typeof this.#data === 'string' || this.#data instanceof Uint8Array) return undefined;
+    const event = parseLargeIntegers(utf8Text(this.#message.payload) ?? '')?.value as { data?: unknown } | undefined;
+    return event && { value: event.data ?? null };
   }
 
   get #content(): Data {
@@ -203,7 +226,7 @@ function readData(data: Opened['data']): Data {
   const text = typeof data === 'string' ? data : utf8Text(data);
   if (text === undefined) return { data: null, dataBase64: Buffer.from(data).toString('base64') };
   const json = parseJson(text);
-  return { data: json === undefined ? text : json.value, dataBase64: null };
+  return json === undefined ? { data: text, dataBase64: null } : { data: json.value, dataBase64: null, json: text };
 }
 
 function firstValue(message: ReceivedMessage, header: string): string | undefined {

@@ -5,6 +5,7 @@ import type { DecodedEvent } from './eventDecoding.ts';
 /** An event as expressions, and the file of matched events, see it. */
 export interface EventView {
   readonly subject: string;
+  /** Integers beyond 2^53 in it are `bigint`s. */
   readonly data: unknown;
   readonly dataBase64: string | null;
   /** Values in order by lower-case name. */
@@ -17,7 +18,9 @@ export interface EventView {
   readonly sequence: number;
   /** UTC, ISO 8601 with milliseconds; see {@link publishedAt}. */
   readonly time: string | null;
-  /** All fields, as members of their own. */
+  /** Whether `data` holds a `bigint`. */
+  readonly hasLargeIntegers: boolean;
+  /** All fields that expressions see, as members of their own. */
   toJSON(): Record<string, unknown>;
 }
 
@@ -53,7 +56,12 @@ class MessageView implements EventView {
   }
 
   get data(): unknown {
-    return this.#decoded.data;
+    const exact = this.#decoded.exactData;
+    return exact === undefined ? this.#decoded.data : exact.value;
+  }
+
+  get hasLargeIntegers(): boolean {
+    return this.#decoded.exactData !== undefined;
   }
 
   get dataBase64(): string | null {

@@ -1,12 +1,16 @@
 import { reasonOf } from './errors.ts';
 import { VIEW_FIELDS, type EventView } from './eventView.ts';
-import { childrenOf, parse, search, signatureOf, splitAtAnd, type Node } from './jmespath.ts';
+import { exactJson } from './exactJson.ts';
+import { childrenOf, guarded, parse, search, signatureOf, splitAtAnd, type Node } from './jmespath.ts';
 
 /** A JMESPath expression over an event. */
 export interface Expression {
   /** The names it looks up in the event that no event has, so that they are null: mostly a text in double quotes. */
   readonly unknownFields: readonly string[];
-  /** Its value. Throws an `Error` where a function is given a value of the wrong type. */
+  /**
+   * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
+   * value of the wrong type, or where it would compare or compute with such an integer, which it could only do inexactly.
+   */
   evaluate(view: EventView): unknown;
   /**
    * The first part of its outermost chain of `&&` that is not true of the event, and what the fields in that part hold:
@@ -24,11 +28,13 @@ export function compileExpression(text: string): Expression {
   const root = parse(text);
   check(root, new Set());
   const parts = conjunction(text, root);
+  const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
+  let guardedRoot: Node | undefined;
   return {
     unknownFields: [...new Set(fieldsOfEvent(root))].filter(
       (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
     ),
-    evaluate: usesWholeEvent(root) ? (view) => search(root, view.toJSON()) : (view) => search(root, view),
+    evaluate: (view) => search(view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -164,7 +170,7 @@ function pathOf(node: Node): string | undefined {
 
 function verdictOf(node: Node, view: EventView): string | undefined {
   try {
-    return isTruthy(search(node, view)) ? undefined : 'was false';
+    return isTruthy(search(view.hasLargeIntegers ? guarded(node) : node, view)) ? undefined : 'was false';
   } catch (error) {
     return `failed: ${reasonOf(error)}`;
   }
@@ -173,7 +179,7 @@ function verdictOf(node: Node, view: EventView): string | undefined {
 /** JSON of at most 80 characters. */
 function shortJson(value: unknown): string {
   try {
-    const json = JSON.stringify(value);
+    const json = exactJson(value);
     return json.length > 80 ? `${json.slice(0, 79).replace(/[\uD800-\uDBFF]$/, '')}…` : json;
   } catch {
     return 'nested too deeply to be shown';

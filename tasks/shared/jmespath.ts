@@ -8,6 +8,7 @@ import {
   type JSONValue,
 } from '@jmespath-community/jmespath';
 import { reasonOf } from './errors.ts';
+import { exactJson, parseLargeIntegers } from './exactJson.ts';
 import { quoted } from './safeText.ts';
 
 /** A node of the syntax tree of a JMESPath expression. */
@@ -103,14 +104,20 @@ function trim(text: string, characters: string | undefined, sides: 'left' | 'rig
   return all.slice(start, end).join('');
 }
 
+function typeOf(value: unknown): string {
+  return typeof value === 'bigint' ? 'number' : typeof value;
+}
+
 // Version 1.3.0 sorts numbers as if they were texts, finds no max_by and min_by of texts, compares by locale in max and
-// min, and takes quadratic time to trim a long run of spaces.
+// min, and takes quadratic time to trim a long run of spaces. It knows no `bigint`.
 const REPLACEMENTS = {
   sort: ([values]: [Key[]]) => [...values].sort(compare),
   max: ([values]: [Key[]]) => extreme(values, values, 1),
   min: ([values]: [Key[]]) => extreme(values, values, -1),
   max_by: ([elements, by]: [JSONValue[], Node]) => extreme(elements, keysOf(elements, by), 1),
   min_by: ([elements, by]: [JSONValue[], Node]) => extreme(elements, keysOf(elements, by), -1),
+  to_string: ([value]: [JSONValue]) => (typeof value === 'string' ? value : exactJson(value)),
+  type: ([value]: [JSONValue]) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeOf(value)),
   trim: ([text, characters]: [string, string?]) => trim(text, characters, 'both'),
   trim_left: ([text, characters]: [string, string?]) => trim(text, characters, 'left'),
   trim_right: ([text, characters]: [string, string?]) => trim(text, characters, 'right'),
@@ -120,6 +127,42 @@ for (const [name, replacement] of Object.entries(REPLACEMENTS)) {
   const signature = functions[name]?._signature ?? [];
   registerFunction(name, replacement as (values: unknown[]) => JSONValue, signature, { override: true });
 }
+// Integers beyond 2^53 are `bigint`s (exactJson.ts). What would compare one or compute with it is given its operands
+// through this function, whose name no expression can spell either.
+const EXACT_OPERAND = 'exact operand';
+/** Functions that hand on what they are given. */
+const COPYING = new Set(
+  'from_items group_by items keys length map merge not_null reverse to_array to_string type values zip'.split(' '),
+);
+
+function exactOperand([value]: unknown[]): JSONValue {
+  const large = [value].flat().find((member) => typeof member === 'bigint');
+  if (typeof large !== 'bigint') return value as JSONValue;
+  throw new Error(`${large} is beyond 2^53, where numbers aren't exact: have the sender write it as a text`);
+}
+
+/** The tree with a guard before whatever compares or computes: it throws where that would be done with a `bigint`. */
+export function guarded(root: Node): Node {
+  const guard = (node: Node): Node => ({ type: 'Function', name: EXACT_OPERAND, children: [node] });
+  const protect = (node: Node): void => {
+    const { same, other } = childrenOf(node);
+    for (const child of [...same, ...other]) protect(child);
+    if (node.type === 'Comparator' || node.type === 'Arithmetic')
+      Object.assign(node, { left: guard(node.left), right: guard(node.right) });
+    else if (node.type === 'Unary') Object.assign(node, { operand: guard(node.operand) });
+    else if (node.type === 'Function' && signatureOf(node.name) !== undefined && !COPYING.has(node.name))
+      Object.assign(node, {
+        children: node.children.map((child) =>
+          child.type === 'ExpressionReference' ? { ...child, child: guard(child.child) } : guard(child),
+        ),
+      });
+  };
+  const copy = structuredClone(root);
+  protect(copy);
+  return copy;
+}
+
+registerFunction(EXACT_OPERAND, exactOperand, [{ types: [TYPE_ANY] }]);
 registerFunction(OWN_MEMBER, ownMember, [{ types: [TYPE_ANY] }, { types: [TYPE_ANY] }]);
 
 // ---- Syntax. The library's errors have no position; and it takes an unclosed literal for a closed one, and `=` outside
@@ -140,11 +183,40 @@ export function parse(text: string): Node {
   const tokens = readTokens(text);
   const assignment = tokens.find(({ type }, index) => type === 'Assign' && tokens[index - 1]?.type !== 'Variable');
   if (assignment !== undefined) throw new Error(`position ${assignment.start + 1}: a comparison is written ==, not =`);
+  for (const [index, { type, start }] of tokens.entries())
+    if (type === 'Literal') checkLiteral(text.slice(start, tokens[index + 1]?.start).trim(), start);
   const problem = problemOf(() => compile(text));
   if (problem !== undefined) throw new Error(wrongToken(text, problem));
   const root = compile(text);
   hideInherited(root);
   return root;
+}
+
+/** An integer that no number holds would be compared as the next one that a number does. */
+function checkLiteral(literal: string, start: number): void {
+  const large = /^`.*\d{16}/s.test(literal) ? largeIntegerIn(literal.slice(1, -1).replaceAll('\\`', '`')) : undefined;
+  if (large === undefined) return;
+  throw new Error(
+    `position ${start + 1}: ${large} is beyond 2^53, where numbers aren't exact. Have the sender write it as a text, and compare that: '${large}'`,
+  );
+}
+
+function largeIntegerIn(json: string): bigint | undefined {
+  const find = (value: unknown): bigint | undefined => {
+    if (typeof value === 'bigint') return value;
+    if (typeof value !== 'object' || value === null) return undefined;
+    for (const member of Object.values(value)) {
+      const found = find(member);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  try {
+    return find(parseLargeIntegers(json)?.value);
+  } catch {
+    // No JSON: the parser says where.
+    return undefined;
+  }
 }
 
 /** The operands of the outermost chain of `&&` in an expression whose root is one. */

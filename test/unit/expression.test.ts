@@ -227,3 +227,25 @@ test('a near miss of hostile data is still a short text', () => {
     'data.deep == `1` was false (data.deep = nested too deeply to be shown)',
   );
 });
+
+test('an integer beyond 2^53 is copied exactly and never compared as another one', () => {
+  const payload = Buffer.from('{"id":9007199254740993,"ids":[12345678901234567890,1],"text":"9007199254740993"}');
+  const view = viewOf(null, { payload });
+  const value = (text: string) => compileExpression(text).evaluate(view);
+  assert.equal(value('data.id'), 9007199254740993n);
+  assert.equal(value('to_string(data.ids)'), '[12345678901234567890,1]');
+  assert.equal(value("data.text == '9007199254740993'"), true);
+  assert.deepEqual(value('[length(data.ids), type(data.id)]'), [2, 'number']);
+  for (const text of [
+    'data.id == `9007199254740991`',
+    'data.ids[?@ > `1`]',
+    'contains(data.ids, `1`)',
+    'sort_by([data], &id)',
+    'data.id + `1`',
+  ])
+    assert.throws(() => value(text), /(9007199254740993|12345678901234567890) is beyond 2\^53/);
+  assert.throws(
+    () => compileExpression('data.ok && data.id == `9007199254740993`'),
+    /position 23: 9007199254740993 is beyond 2\^53.*'9007199254740993'/,
+  );
+});

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+
+/**
+ * Marks the digits of an integer while JSON.parse or JSON.stringify handles them as a text. Drawn anew in each process, so
+ * that no event can hold it.
+ */
+const MARK = `integer ${randomBytes(16).toString('hex')} `;
+/** What an integer beyond 2^53 has at least: sixteen digits in a row. */
+const MANY_DIGITS = /\d{16}/;
+/** A string, which is left alone, or an integer; both as JSON that is known to parse has them. */
+const STRING_OR_INTEGER = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])|-?\d[\d.eE+-]*/g;
+const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
+
+/**
+ * The value of a JSON text, in which each integer that a JavaScript number can't hold exactly (beyond 2^53) is a `bigint`;
+ * undefined where no integer in it is of that kind, so that `JSON.parse` is exact.
+ *
+ * @param text parses as JSON
+ */
+export function parseLargeIntegers(text: string): { readonly value: unknown } | undefined {
+  if (!MANY_DIGITS.test(text)) return undefined;
+  let isLarge = false;
+  const marked = text.replace(STRING_OR_INTEGER, (token) => {
+    if (token.startsWith('"') || /[.eE]/.test(token) || Number.isSafeInteger(Number(token))) return token;
+    isLarge = true;
+    return `"${MARK}${token}"`;
+  });
+  if (!isLarge) return undefined;
+  const revive = (_: string, value: unknown) =>
+    typeof value === 'string' && value.startsWith(MARK) ? BigInt(value.slice(MARK.length)) : value;
+  return { value: JSON.parse(marked, revive) as unknown };
+}
+
+/**
+ * JSON of a value that may hold `bigint`s, each of which becomes its digits; on one line.
+ *
+ * @throws RangeError where it is nested too deeply
+ */
+export function exactJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+  const mark = (_: string, member: unknown) => (typeof member === 'bigint' ? `${MARK}${String(member)}` : member);
+  return JSON.stringify(value, mark).replace(MARKED_INTEGER, '$1');
+}
