@@ -1,9 +1,8 @@
-import { writeFileSync } from 'node:fs';
 import type { Agent } from '../shared/agent.ts';
 import type { PublishResult, ReceivedReply } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
-import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, setOutputs, writeFile, writeJsonFile } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { quoted } from '../shared/safeText.ts';
 import { attachSummary } from '../shared/summary.ts';
@@ -155,8 +154,7 @@ function named(ranges: Ranges): string {
 
 function writeReply(agent: Agent, { reply }: Published): string {
   if (reply === undefined) return '';
-  const file = temporaryFile(agent, 'nats-reply', 'bin');
-  writeFileSync(file, reply.payload);
+  const file = writeFile(agent, 'nats-reply', 'bin', [reply.payload]);
   const serviceError = ['nats-service-error-code', 'nats-service-error'].flatMap(
     (name) => reply.headers.get(name) ?? [],
   );

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { ReceivedMessage } from '../shared/bus.ts';
 import { describeProblems, type Contract } from '../shared/contract.ts';
-import { reasonOf } from '../shared/errors.ts';
+import { reasonOf, TaskError } from '../shared/errors.ts';
 import { decodeEvent, type DecodedEvent } from '../shared/eventDecoding.ts';
 import { eventView, publishedAt, type EventView } from '../shared/eventView.ts';
+import { exactJson } from '../shared/exactJson.ts';
 import { isTruthy } from '../shared/expression.ts';
+import { interruptible, isInterruption } from '../shared/interruptible.ts';
 import { quoted } from '../shared/safeText.ts';
 import { verifySignature } from '../shared/signature.ts';
 import type { NamedExpression, WaitRequest } from './inputs.ts';
@@ -13,9 +15,28 @@ import type { NamedExpression, WaitRequest } from './inputs.ts';
 export type Decision =
   'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
+/** How long computing from events may take, in milliseconds: whoever may publish chooses what is computed from. */
+export interface JudgeLimits {
+  /** For one event: its envelope, the schema and all expressions together. */
+  readonly eventMs: number;
+  /** So many events that were interrupted end the wait. */
+  readonly interruptions: number;
+  /** So do events that took more than {@link SLICE_MS} each and this together. */
+  readonly slowMs: number;
+}
+
+export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, interruptions: 10, slowMs: 60_000 };
+
+/** After so much work, in milliseconds, timers and signals have their turn. */
+export const SLICE_MS = 50;
+/** Many events are assessed in one interruptible call, since each call costs more than most events; this is its limit. */
+const CALL_MS = 2 * SLICE_MS;
+/** For saying why an event did not match. */
+const REASON_MS = 100;
+
 /** An event with what was decided on it. */
 export class JudgedEvent {
-  readonly #reason: string | (() => string);
+  #reason: string | (() => string);
 
   constructor(
     readonly message: ReceivedMessage,
@@ -25,13 +46,16 @@ export class JudgedEvent {
     /** The key that signed it, where signatures are checked. */
     readonly signedBy: string | undefined,
     reason: string | (() => string),
+    /** What no two events that match may have in common; undefined where there is nothing to tell it by. */
+    readonly key?: string,
   ) {
     this.#reason = reason;
   }
 
-  /** Why, for all decisions but `matched`: a clause without full stop. Worked out only when it is read. */
+  /** Why, for all decisions but `matched`: a clause without full stop. Worked out when it is first read, in limited time. */
   get reason(): string {
-    return typeof this.#reason === 'string' ? this.#reason : this.#reason();
+    if (typeof this.#reason !== 'string') this.#reason = this.#reason();
+    return this.#reason;
   }
 }
 
@@ -43,7 +67,9 @@ const FUTURE_TOLERANCE_MS = 60_000;
 
 /**
  * Judges one event after the other against what a step waits for, in the fixed order: correlation, signature, age,
- * envelope and schema, `failWhen`, `match`, distinctness. Knows no clock and no connection.
+ * envelope and schema, `failWhen`, `match`, distinctness. Knows no connection.
+ *
+ * {@link assess} does all that takes time and changes nothing, so that it can be interrupted anywhere; {@link decide} counts.
  */
 export class Judge {
   readonly matched: JudgedEvent[] = [];
@@ -60,6 +86,14 @@ export class Judge {
   };
   readonly #keys = new Set<string>();
   readonly #warned = new Set<string>();
+  /** What is being computed, for the reason of an interruption. */
+  #doing = '';
+  readonly #warnings: string[] = [];
+  /** The event before took long, and so may the next one. */
+  #isSlow = false;
+  #interruptions = 0;
+  #slowMs = 0;
+  #exhaustion: TaskError | undefined;
 
   /**
    * @param warn called once for each expression that errors on an event
@@ -68,6 +102,7 @@ export class Judge {
     private readonly request: WaitRequest,
     private readonly contract: Contract | undefined,
     private readonly warn: (text: string) => void,
+    private readonly limits = STEP_LIMITS,
   ) {}
 
   get counts(): Counts {
@@ -92,21 +127,117 @@ export class Judge {
     return this.request.distinctBy === undefined ? [] : [...this.#keys];
   }
 
-  judge(message: ReceivedMessage): JudgedEvent {
-    const decoded = decodeEvent(message);
-    const view = eventView(message, decoded);
-    const judged = this.#decide(message, decoded, view);
+  /** Set once computing from events has taken more than a wait may spend on it. */
+  get exhaustion(): TaskError | undefined {
+    return this.#exhaustion;
+  }
+
+  /**
+   * What each of the first messages is by itself, for as many as fit a time slice; none once the deadline has passed. An
+   * event that takes longer than one may is invalid.
+   *
+   * @param deadline in milliseconds since the epoch
+   */
+  assess(messages: readonly ReceivedMessage[], deadline: number): readonly JudgedEvent[] {
+    const [first] = messages;
+    const began = Date.now();
+    if (first === undefined || began >= deadline) return [];
+    if (this.#isSlow) return this.#assessSlow(first, deadline);
+    const assessed: JudgedEvent[] = [];
+    try {
+      interruptible(
+        () => {
+          for (const message of messages) {
+            assessed.push(this.#assess(message));
+            const now = Date.now();
+            if (now - began >= SLICE_MS || now >= deadline) break;
+          }
+        },
+        Math.max(1, Math.min(CALL_MS, deadline - began)),
+      );
+    } catch (error) {
+      if (!isInterruption(error)) {
+        if (assessed.length === 0) throw error;
+      } else {
+        this.#isSlow = true;
+        if (assessed.length === 0) return this.#assessSlow(first, deadline);
+      }
+    } finally {
+      this.#tellWarnings();
+    }
+    return assessed;
+  }
+
+  /** The event that took too long for a call with others, in one of its own; nothing when the deadline passes meanwhile. */
+  #assessSlow(message: ReceivedMessage, deadline: number): readonly JudgedEvent[] {
+    const began = Date.now();
+    const { eventMs } = this.limits;
+    try {
+      return [interruptible(() => this.#assess(message), Math.max(1, Math.min(eventMs, deadline - began)))];
+    } catch (error) {
+      if (!isInterruption(error)) throw error;
+      if (Date.now() >= deadline) return [];
+      this.#interruptions++;
+      const reason = `${this.#doing} was interrupted after ${String(eventMs)} ms`;
+      const decoded = decodeEvent(message);
+      return [new JudgedEvent(message, decoded, eventView(message, decoded), 'invalid', undefined, reason)];
+    } finally {
+      const ms = Date.now() - began;
+      this.#isSlow = ms >= SLICE_MS;
+      if (this.#isSlow) this.#slowMs += ms;
+      this.#checkBudget();
+      this.#tellWarnings();
+    }
+  }
+
+  /** Not from within what can be interrupted: an interrupted write would never end. */
+  #tellWarnings(): void {
+    for (const warning of this.#warnings.splice(0)) this.warn(warning);
+  }
+
+  #checkBudget(): void {
+    const { interruptions, slowMs } = this.limits;
+    if (this.#interruptions < interruptions && this.#slowMs < slowMs) return;
+    const isSchema = this.#doing === CHECK_OF_DATA;
+    this.#exhaustion ??= new TaskError(
+      isSchema ? 'InvalidSchema' : 'InvalidInput',
+      `Events on ${this.request.subjects.join(', ')} take too long to judge: ${String(this.#interruptions)} were interrupted, and ${this.#doing} is what took longest last.`,
+      isSchema
+        ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
+        : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
+    );
+  }
+
+  /** Counts an assessed event, and finds out whether one that matches has come before. Called in the order of the stream. */
+  decide(assessed: JudgedEvent): JudgedEvent {
+    const judged = assessed.decision === 'matched' ? this.#distinguish(assessed) : assessed;
     this.#counts.seen++;
     this.#counts[judged.decision]++;
     if (judged.decision === 'matched') this.matched.push(judged);
     return judged;
   }
 
-  #decide(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): JudgedEvent {
-    const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match } = this.request;
+  #distinguish(judged: JudgedEvent): JudgedEvent {
+    const { message, decoded, view, signedBy, key = `arrival:${String(this.#counts.seen)}` } = judged;
+    if (!this.#keys.has(key)) {
+      this.#keys.add(key);
+      return judged;
+    }
+    const repetition =
+      this.request.distinctBy === undefined
+        ? 'an event with the same id has come before'
+        : `an event with distinctBy ${quoted(key)} has come before`;
+    return new JudgedEvent(message, decoded, view, 'repeated', signedBy, repetition);
+  }
+
+  #assess(message: ReceivedMessage): JudgedEvent {
+    this.#doing = 'reading the event';
+    const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match, distinctBy, expect } = this.request;
+    const decoded = decodeEvent(message);
+    const view = eventView(message, decoded);
     let signedBy: string | undefined;
-    const is = (decision: Decision, reason: string | (() => string) = ''): JudgedEvent =>
-      new JudgedEvent(message, decoded, view, decision, signedBy, reason);
+    const is = (decision: Decision, reason: string | (() => string) = '', key?: string): JudgedEvent =>
+      new JudgedEvent(message, decoded, view, decision, signedBy, reason, key);
     if (correlationId !== undefined && decoded.correlationId !== correlationId) {
       const other = decoded.correlationId;
       return is('foreign', other === undefined ? 'it has no correlation id' : `its correlation id is ${quoted(other)}`);
@@ -130,22 +261,22 @@ export class Judge {
     if (match !== undefined && !this.#holds('match', match, view)) {
       return is('notMatching', () => nearMiss(match, view));
     }
-    const { decision, reason } = this.#distinguish(message, decoded, view);
-    return is(decision, reason);
+    if (distinctBy === undefined) return is('matched', '', identityOf(message, decoded));
+    const key = textOf(this.#evaluate('distinctBy', distinctBy, view));
+    if (key === undefined) return is('notMatching', `it has no value for distinctBy (${distinctBy.text})`);
+    if (expect !== undefined && !expect.includes(key))
+      return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
+    return is('matched', '', key);
   }
 
   #contractProblem(decoded: DecodedEvent): string | undefined {
     if (this.contract === undefined) return undefined;
+    this.#doing = CHECK_OF_DATA;
     if (decoded.dataBase64 !== null) return 'its data is not JSON, which the schema demands';
-    const result = this.contract.check(decoded.data);
-    switch (result.outcome) {
-      case 'valid':
-        return undefined;
-      case 'violated':
-        return `its data breaks the schema: ${describeProblems(result.problems)}`;
-      case 'interrupted':
-        return `the check of its data was interrupted after ${String(result.afterMs)} ms`;
-    }
+    const result = this.contract.checkUnlimited(decoded.data);
+    return result.outcome === 'violated'
+      ? `its data breaks the schema: ${describeProblems(result.problems)}`
+      : undefined;
   }
 
   #holds(name: string, expression: NamedExpression, view: EventView): boolean {
@@ -154,40 +285,25 @@ export class Judge {
 
   /** An expression that errors on an event is null for it; the first time is a warning. */
   #evaluate(name: string, expression: NamedExpression, view: EventView): unknown {
+    this.#doing = name;
     try {
       return expression.evaluate(view);
     } catch (error) {
-      if (!this.#warned.has(name))
-        this.warn(
+      if (!this.#warned.has(name)) {
+        this.#warned.add(name);
+        this.#warnings.push(
           `${name} fails on the event ${view.stream} ${String(view.sequence)} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`,
         );
-      this.#warned.add(name);
+      }
       return null;
     }
   }
-
-  #distinguish(message: ReceivedMessage, decoded: DecodedEvent, view: EventView): Distinction {
-    const { distinctBy, expect } = this.request;
-    if (distinctBy === undefined)
-      return this.#once(identityOf(message, decoded, this.#counts.seen), 'an event with the same id has come before');
-    const value = this.#evaluate('distinctBy', distinctBy, view);
-    const key = textOf(value);
-    if (key === undefined)
-      return { decision: 'notMatching', reason: `it has no value for distinctBy (${distinctBy.text})` };
-    if (expect !== undefined && !expect.includes(key))
-      return { decision: 'notMatching', reason: `distinctBy is ${quoted(key)}, which is not expected` };
-    return this.#once(key, `an event with distinctBy ${quoted(key)} has come before`);
-  }
-
-  #once(key: string, repetition: string): Distinction {
-    if (this.#keys.has(key)) return { decision: 'repeated', reason: repetition };
-    this.#keys.add(key);
-    return { decision: 'matched' };
-  }
 }
 
+const CHECK_OF_DATA = 'the check of its data';
+
 /** What makes two deliveries the same event: `source` and `id`, else `Nats-Msg-Id`, else the place in the stream. */
-function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent, arrival: number): string {
+function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent): string | undefined {
   const { source, id } = attributes;
   if (source !== undefined && id !== undefined)
     return createHash('sha256')
@@ -195,23 +311,17 @@ function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent, arri
       .digest('base64');
   const messageId = message.headers.get('nats-msg-id')?.[0];
   if (messageId !== undefined) return `id:${messageId}`;
-  return message.sequence > 0 ? `sequence:${String(message.sequence)}` : `arrival:${String(arrival)}`;
+  return message.sequence > 0 ? `sequence:${String(message.sequence)}` : undefined;
 }
 
 /** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */
 function textOf(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined;
   try {
-    return typeof value === 'string' ? value : JSON.stringify(value);
+    return typeof value === 'string' ? value : exactJson(value);
   } catch {
     return undefined;
   }
-}
-
-/** Whether an event that matches is one more, and why not. */
-interface Distinction {
-  readonly decision: Decision;
-  readonly reason?: string;
 }
 
 function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined, maxAgeMs: number): string | undefined {
@@ -224,8 +334,8 @@ function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined,
 
 function nearMiss(match: NamedExpression, view: EventView): string {
   try {
-    return match.nearMiss(view) ?? `${match.text} was false`;
+    return interruptible(() => match.nearMiss(view), REASON_MS) ?? `${match.text} was false`;
   } catch (error) {
-    return reasonOf(error);
+    return isInterruption(error) ? `${match.text} was false` : reasonOf(error);
   }
 }

@@ -1,7 +1,9 @@
 import type { Agent } from '../shared/agent.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
-import { publishedAt } from '../shared/eventView.ts';
-import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../shared/report.ts';
+import { publishedAt, VIEW_FIELDS } from '../shared/eventView.ts';
+import { exactJson } from '../shared/exactJson.ts';
+import { interruptible, isInterruption } from '../shared/interruptible.ts';
+import { isoTime, logLine, outputProblem, setOutputs, writeFile, writeJsonFile } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { attachSummary } from '../shared/summary.ts';
 import type { WaitStep } from './inputs.ts';
@@ -11,6 +13,9 @@ import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
 
 /** Longest value of an `event.<name>` output, in characters: Windows limits an environment variable to 32,766. */
 const MAX_OUTPUT_LENGTH = 16 * 1_024;
+
+/** How long computing all of `outputs` from an event may take, in milliseconds. */
+const OUTPUTS_MS = 1_000;
 
 /** Every output of the task besides `event.<name>`, so that one without a value does not compile. */
 type Output =
@@ -37,7 +42,7 @@ export async function reportOutcome(
   contractDigest: string | undefined,
   clock: StepClock,
 ): Promise<StepEnd> {
-  const eventFile = writeJsonFile(agent, 'nats-events', outcome.judge.matched.map(storable));
+  const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.judge.matched));
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
   const unsafe = 'error' in values ? values.error : undefined;
@@ -118,21 +123,11 @@ function eventOutputs(
   eventFile: string,
 ): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
   if (deciding === undefined) return { values: Object.fromEntries(request.outputs.map(({ name }) => [name, ''])) };
+  const texts = outputTexts(request, deciding);
+  if ('problem' in texts)
+    return { error: new TaskError('ContractViolation', texts.problem, `The event is in ${eventFile}.`) };
   const values: Record<string, string> = {};
-  for (const { name, expression } of request.outputs) {
-    let text: string;
-    try {
-      const value = expression.evaluate(deciding.view);
-      text = value === null || value === undefined ? '' : typeof value === 'string' ? value : JSON.stringify(value);
-    } catch (error) {
-      return {
-        error: new TaskError(
-          'ContractViolation',
-          `outputs: ${name} fails on the event: ${reasonOf(error)}.`,
-          `The event is in ${eventFile}.`,
-        ),
-      };
-    }
+  for (const [name, text] of texts.values) {
     if (text.length > MAX_OUTPUT_LENGTH) {
       return {
         error: new TaskError(
@@ -157,13 +152,40 @@ function eventOutputs(
   return { values };
 }
 
-/** JSON that is nested too deeply can be read but not written: such an event is kept as its bytes. */
-function storable({ view, message }: JudgedEvent): unknown {
+/** Texts are as they are, anything else is JSON. */
+function outputTexts(
+  { outputs }: WaitStep['request'],
+  { view }: JudgedEvent,
+): { readonly values: readonly (readonly [name: string, text: string])[] } | { readonly problem: string } {
+  let doing = '';
+  const read = ({ name, expression }: (typeof outputs)[number]) => {
+    doing = name;
+    const value = expression.evaluate(view) ?? '';
+    return [name, typeof value === 'string' ? value : exactJson(value)] as const;
+  };
   try {
-    JSON.stringify(view);
-    return view;
+    return { values: interruptible(() => outputs.map(read), OUTPUTS_MS) };
+  } catch (error) {
+    const reason = isInterruption(error) ? `it was interrupted after ${String(OUTPUTS_MS)} ms` : reasonOf(error);
+    return { problem: `outputs: ${doing} fails on the event: ${reason}.` };
+  }
+}
+
+/** A JSON array with an event per line, one event at a time: together they can be too long for a text. */
+function* eventList(events: readonly JudgedEvent[]): Generator<string> {
+  yield '[';
+  for (const [index, event] of events.entries()) yield `${index === 0 ? '' : ',\n'}${storable(event)}`;
+  yield ']\n';
+}
+
+/** JSON that is nested too deeply can be read but not written: such an event is kept as its bytes. */
+function storable({ view, message }: JudgedEvent): string {
+  try {
+    return exactJson(view);
   } catch {
-    return { ...view.toJSON(), data: null, dataBase64: Buffer.from(message.payload).toString('base64') };
+    const others = VIEW_FIELDS.filter((name) => name !== 'data').map((name) => [name, view[name]] as const);
+    const dataBase64 = Buffer.from(message.payload).toString('base64');
+    return JSON.stringify({ ...Object.fromEntries(others), data: null, dataBase64 });
   }
 }
 

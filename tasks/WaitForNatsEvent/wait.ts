@@ -1,12 +1,12 @@
 import type { Agent } from '../shared/agent.ts';
-import type { Bus, ReceivedMessage, Subscription, SubscriptionEvents } from '../shared/bus.ts';
+import type { Arrivals, Bus, ReceivedMessage, Subscription, SubscriptionEvents } from '../shared/bus.ts';
 import type { Contract } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { logLine } from '../shared/report.ts';
 import type { StepClock } from '../shared/run.ts';
 import type { WaitRequest } from './inputs.ts';
-import { Judge, type JudgedEvent } from './judge.ts';
+import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
 
 const PROGRESS_MS = 60_000;
 /** Lines about events that merely do not match. */
@@ -65,6 +65,18 @@ class Wait implements SubscriptionEvents {
   #lastEventAt: number;
   #lastMiss: JudgedEvent | undefined;
   #hasEnded = false;
+  /** Messages are judged from the moment on at which the log says that the step is waiting. */
+  #hasBegun = false;
+  #isScheduled = false;
+  #arrivals: Arrivals | undefined;
+  /** Taken, and not assessed yet. */
+  #messages: readonly ReceivedMessage[] = [];
+  /** Assessed, and not counted yet. */
+  #assessed: readonly JudgedEvent[] = [];
+  /** Where in them to go on. */
+  #next = 0;
+  /** Why the subscription ended; it ends the wait once all that had arrived is judged. */
+  #failure: Error | undefined;
 
   constructor(
     private readonly request: WaitRequest,
@@ -109,6 +121,8 @@ class Wait implements SubscriptionEvents {
         this.#onAbort();
       });
       if (this.clock.signal.aborted) this.#onAbort();
+      this.#hasBegun = true;
+      this.#schedule();
       return this.#outcome(await ended, subscription.stream);
     } catch (error) {
       const isLate = bus !== undefined && error instanceof TaskError && error.code === 'Timeout';
@@ -126,21 +140,61 @@ class Wait implements SubscriptionEvents {
     return bus.readStream({ subjects, stream, start }, this, this.clock.signal);
   }
 
-  message(message: ReceivedMessage): void {
-    if (this.#hasEnded) return;
-    this.#lastEventAt = message.receivedAt;
-    try {
-      this.#take(this.#judge.judge(message));
-    } catch (error) {
-      // Thrown into the library, it would leave the wait deaf until its deadline.
-      this.#end(
-        failure(
-          new TaskError('Internal', `The event ${nameOf({ message })} cannot be judged: ${reasonOf(error)}.`, '', {
-            cause: error,
-          }),
-        ),
-      );
+  arrived(arrivals: Arrivals): void {
+    this.#arrivals = arrivals;
+    this.#schedule();
+  }
+
+  /** Judges when timers, signals and the socket have had their turn. */
+  #schedule(): void {
+    if (this.#isScheduled || !this.#hasBegun) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      try {
+        this.#judgeArrivals();
+      } catch (error) {
+        const [message] = this.#messages;
+        const event = message === undefined ? '' : `${nameOf({ message })} `;
+        const problem = `The event ${event}cannot be judged: ${reasonOf(error)}.`;
+        this.#end(failure(new TaskError('Internal', problem, '', { cause: error })));
+      }
+    });
+  }
+
+  /** One slice of work on what has arrived. The clock is looked at before each event: what is judged too late doesn't count. */
+  #judgeArrivals(): void {
+    const sliceEnd = Date.now() + SLICE_MS;
+    do {
+      if (this.#hasEnded || this.clock.now() >= this.clock.deadline) return;
+      const assessed = this.#nextAssessed();
+      if (assessed === undefined) {
+        this.#onAllJudged();
+        return;
+      }
+      this.#take(this.#judge.decide(assessed));
+      const { exhaustion } = this.#judge;
+      if (exhaustion !== undefined) this.#end(failure(exhaustion));
+    } while (Date.now() < sliceEnd);
+    this.#schedule();
+  }
+
+  #nextAssessed(): JudgedEvent | undefined {
+    if (this.#next === this.#assessed.length) {
+      if (this.#messages.length === 0) this.#messages = this.#arrivals?.take() ?? [];
+      this.#assessed = this.#judge.assess(this.#messages, this.clock.deadline);
+      this.#messages = this.#messages.slice(this.#assessed.length);
+      this.#next = 0;
     }
+    return this.#assessed[this.#next++];
+  }
+
+  #onAllJudged(): void {
+    this.#next = this.#assessed.length;
+    // The deadline passed while the next one was being assessed.
+    if (this.#messages.length > 0) return;
+    this.#lastEventAt = this.clock.now();
+    if (this.#failure !== undefined) this.#end(failure(this.#failure));
   }
 
   #take(judged: JudgedEvent): void {
@@ -219,7 +273,8 @@ class Wait implements SubscriptionEvents {
   }
 
   failed(error: Error): void {
-    this.#end(failure(error));
+    this.#failure = error;
+    this.#schedule();
   }
 
   #onAbort(): void {
@@ -252,7 +307,8 @@ class Wait implements SubscriptionEvents {
     this.#lastEventAt = this.clock.now();
     return setInterval(
       () => {
-        if (this.#downSince !== undefined || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
+        const isBusy = this.#isScheduled || this.#downSince !== undefined;
+        if (isBusy || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
         this.#end({
           verdict: 'timedOut',
           error: new TaskError(

@@ -48,17 +48,23 @@ export interface StreamSource {
   readonly start: StartPosition;
 }
 
+/** Messages that have arrived and not been taken. Few are asked for ahead, so that a slow reader need not hold a fast stream. */
+export interface Arrivals {
+  /** All that have arrived since the last call, in order. */
+  take(): readonly ReceivedMessage[];
+}
+
 /** What a subscription tells its reader. All are called in order, never concurrently. */
 export interface SubscriptionEvents {
-  /** A message on one of the subjects, each stream sequence at most once. */
-  message(message: ReceivedMessage): void;
+  /** There are messages on the subjects to take, each stream sequence at most once; called again once they were taken and others came. */
+  arrived(arrivals: Arrivals): void;
   /** The link to the server broke; nothing arrives until {@link linkUp}. */
   linkDown(reason: string): void;
   /** The link is back after this many milliseconds. */
   linkUp(downMs: number): void;
   /** Something the user should know, which does not end the wait. */
   notice(text: string): void;
-  /** The subscription cannot go on. No further call follows. */
+  /** The subscription cannot go on. No further call follows; what has arrived can still be taken. */
   failed(error: Error): void;
 }
 

@@ -23,6 +23,8 @@ export interface Contract {
   readonly schemaFile: string;
   /** Checks a parsed JSON value. Never throws. */
   check(value: unknown): CheckResult;
+  /** As {@link check}, but nothing interrupts it: for a caller that limits its own time. */
+  checkUnlimited(value: unknown): CheckResult;
   /** Checks many values, at much less cost for each than {@link check}, up to one whose check is interrupted. Never throws. */
   checkAll(values: readonly unknown[]): readonly CheckResult[];
 }

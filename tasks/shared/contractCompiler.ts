@@ -80,20 +80,30 @@ function digestOf(files: readonly SchemaFile[]): string {
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
-function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, 'check' | 'checkAll'> {
+function checksOf(
+  validate: ValidateFunction,
+  limitMs: number,
+): Pick<Contract, 'check' | 'checkUnlimited' | 'checkAll'> {
   // With `$async` in a schema it would be a promise.
   const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
-  const check = (value: unknown): CheckResult => {
+  const checkUnlimited = (value: unknown): CheckResult => {
     try {
-      if (interruptible(() => isValid(value), limitMs)) return { outcome: 'valid' };
+      if (isValid(value)) return { outcome: 'valid' };
       return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
     } catch (error) {
-      if (isInterruption(error)) return { outcome: 'interrupted', afterMs: limitMs };
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
       const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
       return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
     } finally {
       validate.errors = null;
+    }
+  };
+  const check = (value: unknown): CheckResult => {
+    try {
+      return interruptible(() => checkUnlimited(value), limitMs);
+    } catch (error) {
+      if (isInterruption(error)) return { outcome: 'interrupted', afterMs: limitMs };
+      throw error;
     }
   };
   // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
@@ -117,6 +127,7 @@ function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, '
   };
   return {
     check,
+    checkUnlimited,
     checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : checkEach(values)),
   };
 }

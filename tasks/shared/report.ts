@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
+import { reasonOf } from './errors.ts';
 
 /**
  * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
@@ -23,20 +24,32 @@ export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string
   }
 }
 
-/** The absolute path for a new file in the agent's temporary folder, which the agent empties after the job. */
-export function temporaryFile(agent: Agent, kind: string, extension: string): string {
-  return path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
+/**
+ * Writes a new file into the agent's temporary folder, which the agent empties after the job. Only the agent's own user may
+ * read it. Where it can't be written, a warning says so, and the step goes on.
+ *
+ * @param kind the first part of the file's name
+ * @returns the absolute path; empty where the file can't be written
+ */
+export function writeFile(agent: Agent, kind: string, extension: string, parts: Iterable<string | Uint8Array>): string {
+  const file = path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
+  try {
+    const descriptor = openSync(file, 'wx', 0o600);
+    try {
+      for (const part of parts) writeFileSync(descriptor, part);
+    } finally {
+      closeSync(descriptor);
+    }
+    return file;
+  } catch (error) {
+    agent.warning(`The output that names ${file} is empty, since the file can't be written: ${reasonOf(error)}.`);
+    return '';
+  }
 }
 
-/**
- * Writes a JSON file into the agent's temporary folder, which it empties after the job.
- * @param kind the first part of the file's name
- * @returns the absolute path
- */
+/** Writes a value as a JSON file; see {@link writeFile}. */
 export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
-  const file = temporaryFile(agent, kind, 'json');
-  writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
-  return file;
+  return writeFile(agent, kind, 'json', [`${JSON.stringify(value, undefined, 2)}\n`]);
 }
 
 /**

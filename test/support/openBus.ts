@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import type {
+  Arrivals,
   OutgoingMessage,
   PubAck,
   ReceivedMessage,
@@ -148,9 +149,11 @@ export class Recorder implements SubscriptionEvents {
     return this.messages.map(({ sequence }) => sequence);
   }
 
-  message(message: ReceivedMessage): void {
-    this.messages.push(message);
-    this.onMessage(message);
+  arrived(arrivals: Arrivals): void {
+    for (const message of arrivals.take()) {
+      this.messages.push(message);
+      this.onMessage(message);
+    }
     this.#changes.emit('change');
   }
 

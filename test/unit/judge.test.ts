@@ -8,7 +8,13 @@ import { compileExpression } from '../../tasks/shared/expression.ts';
 import { parseUserSeed } from '../../tasks/shared/nkey.ts';
 import { parseTrustedKeys, signMessage } from '../../tasks/shared/signature.ts';
 import type { NamedExpression, WaitRequest } from '../../tasks/WaitForNatsEvent/inputs.ts';
-import { Judge, type Decision } from '../../tasks/WaitForNatsEvent/judge.ts';
+import {
+  Judge,
+  type Decision,
+  type JudgedEvent,
+  STEP_LIMITS,
+  type JudgeLimits,
+} from '../../tasks/WaitForNatsEvent/judge.ts';
 import { temporaryFolder } from '../support/localAgent/vsix.ts';
 import { createNKey } from '../support/natsAccounts.ts';
 
@@ -25,10 +31,21 @@ const SCHEMA = {
 };
 const schemaFile = path.join(temporaryFolder('judge-'), 'schema.json');
 writeFileSync(schemaFile, JSON.stringify(SCHEMA));
-const contract = await loadContract(schemaFile, { checkLimitMs: 50 });
+const contract = await loadContract(schemaFile);
+/** Its check against the schema would take longer than anybody lives. */
+const SLOW = { status: `${'x'.repeat(40)}!` };
+
+/** A judge to whom one event comes after the other, with time to spare. */
+class OneByOne extends Judge {
+  judge(message: ReceivedMessage): JudgedEvent {
+    const [assessed] = this.assess([message], Infinity);
+    assert.ok(assessed);
+    return this.decide(assessed);
+  }
+}
 
 /** A judge of a request, and the warnings it gave. */
-function judgeOf(request: Partial<WaitRequest>, ...contracts: readonly Contract[]) {
+function judgeOf(request: Partial<WaitRequest>, schema?: Contract, limits: Partial<JudgeLimits> = {}) {
   const warnings: string[] = [];
   const full: WaitRequest = {
     subjects: ['ci.>'],
@@ -52,7 +69,8 @@ function judgeOf(request: Partial<WaitRequest>, ...contracts: readonly Contract[
     run: { owner: {}, source: 'urn:x', step: {} },
     ...request,
   };
-  return { judge: new Judge(full, contracts[0], (text) => warnings.push(text)), warnings };
+  const judge = new OneByOne(full, schema, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
+  return { judge, warnings };
 }
 
 let sequence = 0;
@@ -253,7 +271,7 @@ test('data that is no JSON, or takes too long to check, is invalid', () => {
   assert.deepEqual([binary.decision, binary.reason], ['invalid', 'its data is not JSON, which the schema demands']);
   const text = judgeOf({}, contract).judge.judge(plain('not json'));
   assert.equal(text.decision, 'invalid');
-  const slow = judgeOf({}, contract).judge.judge(event({ status: `${'x'.repeat(40)}!` }));
+  const slow = judgeOf({}, contract, { eventMs: 200 }).judge.judge(event(SLOW));
   assert.equal(slow.decision, 'invalid');
   assert.match(slow.reason, /^the check of its data was interrupted after \d+ ms$/);
 });
@@ -365,4 +383,36 @@ test('a distinct value counts only from an event that matches', () => {
   const { judge } = judgeOf({ match: expression('data.ok'), distinctBy: expression('data.region'), count: 9 });
   assert.equal(judge.judge(event({ ok: false, region: 'eu' })).decision, 'notMatching');
   assert.equal(judge.judge(event({ ok: true, region: 'eu' })).decision, 'matched');
+});
+
+test('an event that takes too long is invalid, and those around it are judged as ever', () => {
+  const { judge } = judgeOf({}, contract, { eventMs: 200 });
+  let messages = [event({ status: 'x' }), event(SLOW), event({ status: 'xx' })];
+  const decisions: Decision[] = [];
+  while (messages.length > 0) {
+    const assessed = judge.assess(messages, Infinity);
+    decisions.push(...assessed.map((one) => judge.decide(one).decision));
+    messages = messages.slice(assessed.length);
+  }
+  assert.deepEqual(decisions, ['matched', 'invalid', 'matched']);
+  assert.equal(judge.exhaustion, undefined);
+});
+
+test('a slow schema, or a slow expression, is told as what ends a wait that spends too much time', () => {
+  const schema = judgeOf({}, contract, { eventMs: 120, interruptions: 2 }).judge;
+  for (const message of [event(SLOW), event(SLOW)]) assert.equal(schema.judge(message).decision, 'invalid');
+  assert.equal(schema.exhaustion?.code, 'InvalidSchema');
+
+  const nested = expression('data[?length($.data[?@ > `1`]) == `0`]');
+  const { judge } = judgeOf({ match: nested }, undefined, { eventMs: 120, interruptions: 1 });
+  judge.judge(event(Array.from({ length: 100_000 }, () => 2)));
+  assert.equal(judge.exhaustion?.code, 'InvalidInput');
+  assert.match(judge.exhaustion.problem, /match/);
+});
+
+test('nothing is judged once the deadline has passed, and no reason takes long', () => {
+  const { judge } = judgeOf({ match: expression('data.list[?length($.data.list[?@ > `1`]) == `0`]') });
+  assert.deepEqual(judge.assess([event({})], Date.now()), []);
+  const judged = judge.judge(event({ list: Array.from({ length: 100_000 }, () => 2) }));
+  assert.match(judged.reason, /interrupted|was false/);
 });

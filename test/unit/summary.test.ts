@@ -260,7 +260,7 @@ function summaryOf(
     }),
   );
   const judge = new Judge(step.request, undefined, () => {});
-  for (const message of events) judge.judge(message);
+  for (const assessed of judge.assess(events, Infinity)) judge.decide(assessed);
   const outcome: WaitOutcome = {
     verdict: 'matched',
     error: undefined,

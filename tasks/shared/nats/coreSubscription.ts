@@ -1,6 +1,7 @@
 import type { Subscription, SubscriptionEvents } from '../bus.ts';
 import { type TaskError } from '../errors.ts';
 import { subjectMatches } from '../subject.ts';
+import { ArrivalQueue } from './arrivalQueue.ts';
 import type { Link, Violation } from './link.ts';
 import type { NatsBus } from './natsBus.ts';
 import { unlessAborted } from './pause.ts';
@@ -8,10 +9,13 @@ import { coreWaitGrants, deniedError } from './permissions.ts';
 import { coreMessage } from './receivedMessage.ts';
 
 const FLUSH_TIMEOUT_MS = 5_000;
+/** Core NATS cannot be asked for less, but its socket can be left unread: beyond this much that waits to be taken. */
+const MOST_WAITING_BYTES = 16 * 1_024 * 1_024;
 
 /** Core NATS subscriptions that are made again on each new link. What is published while there is none is lost. */
 export class CoreSubscription implements Subscription {
   readonly stream = '';
+  readonly #arrivals: ArrivalQueue;
   #stopped = false;
   #link: Link | undefined;
 
@@ -20,7 +24,14 @@ export class CoreSubscription implements Subscription {
     private readonly subjects: readonly string[],
     private readonly events: SubscriptionEvents,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    this.#arrivals = new ArrivalQueue(
+      (arrivals) => {
+        events.arrived(arrivals);
+      },
+      () => this.#link?.holdReading(false),
+    );
+  }
 
   /** Resolves once the server has the subscriptions. */
   async begin(): Promise<void> {
@@ -45,8 +56,10 @@ export class CoreSubscription implements Subscription {
         callback: (error, message) => {
           if (this.#stopped || link !== this.#link) return;
           // The server delivers an event once for each subscription that it is on.
-          if (error === null && this.subjects.find((other) => subjectMatches(other, message.subject)) === subject)
-            this.events.message(coreMessage(message));
+          if (error !== null || this.subjects.find((other) => subjectMatches(other, message.subject)) !== subject)
+            return;
+          this.#arrivals.push(coreMessage(message));
+          if (this.#arrivals.bytes > MOST_WAITING_BYTES) link.holdReading(true);
         },
       });
     }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Msg, MsgHdrs, NatsConnection, Status } from 'nats';
 import type { ServerAddress } from '../connection.ts';
 import { TaskError } from '../errors.ts';
@@ -109,6 +110,14 @@ export class Link {
     // Refusals pass through the library's status queue, which is read after the flush has resolved.
     await new Promise((resolve) => setImmediate(resolve));
     return this.#violations.slice(before);
+  }
+
+  /** Leaves what the server sends unread, or reads on. What is not read fills buffers up to the server, which then waits. */
+  holdReading(hold: boolean): void {
+    const { protocol } = this.connection as unknown as { protocol?: { transport?: { socket?: Socket } } };
+    const socket = protocol?.transport?.socket;
+    if (hold) socket?.pause();
+    else socket?.resume();
   }
 
   /** Closes the connection at once; unsent messages are dropped. */

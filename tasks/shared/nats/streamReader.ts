@@ -14,6 +14,7 @@ import {
 } from './jetStreamApi.ts';
 import { createInbox } from './libraryLimits.ts';
 import type { Link, Violation } from './link.ts';
+import { ArrivalQueue } from './arrivalQueue.ts';
 import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
 import { streamMessage } from './receivedMessage.ts';
@@ -67,6 +68,7 @@ interface Attachment {
  */
 export class StreamReader implements Subscription {
   readonly #access: StreamAccess;
+  readonly #arrivals: ArrivalQueue;
   readonly #isWanted: (subject: string) => boolean;
   #streamCreated = '';
   /** The sequence to go on with; undefined while the start position itself still says so. */
@@ -92,6 +94,14 @@ export class StreamReader implements Subscription {
     private readonly signal: AbortSignal,
   ) {
     this.#access = new StreamAccess(bus, source, signal);
+    this.#arrivals = new ArrivalQueue(
+      (arrivals) => {
+        events.arrived(arrivals);
+      },
+      () => {
+        this.#pullWhenLow();
+      },
+    );
     const tests = source.subjects.map(subjectTest);
     this.#isWanted = (subject) => tests.some((test) => test(subject));
     this.#inSnapshot = source.start.from === 'lastPerSubject';
@@ -268,6 +278,13 @@ export class StreamReader implements Subscription {
     return { deliver_policy: 'all' };
   }
 
+  /** Asks for more once less than half of the window is under way or waits to be taken. */
+  #pullWhenLow(): void {
+    const attachment = this.#attachment;
+    if (attachment !== undefined && attachment.outstanding + this.#arrivals.length <= attachment.window / 2)
+      this.#pull();
+  }
+
   /** Asks for as many messages as the window has room for. */
   #pull(): void {
     const attachment = this.#attachment;
@@ -275,8 +292,9 @@ export class StreamReader implements Subscription {
     // The first pull asks for the first window, each one after messages came for twice as much.
     if (attachment.delivered > 0) attachment.window *= 2;
     attachment.window = Math.min(attachment.window, attachment.maxWindow);
-    const batch = attachment.window - attachment.outstanding;
-    attachment.outstanding = attachment.window;
+    const batch = attachment.window - attachment.outstanding - this.#arrivals.length;
+    if (batch <= 0) return;
+    attachment.outstanding += batch;
     const request = {
       batch,
       // A single message has to fit, with its subject and headers.
@@ -316,9 +334,9 @@ export class StreamReader implements Subscription {
     if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
-      if (this.#isWanted(message.subject)) this.events.message(message);
+      if (this.#isWanted(message.subject)) this.#arrivals.push(message);
     }
-    if (attachment.outstanding <= attachment.window / 2) this.#pull();
+    this.#pullWhenLow();
   }
 
   #onStatus(attachment: Attachment, status: Msg): void {
@@ -332,7 +350,7 @@ export class StreamReader implements Subscription {
         0,
         attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding),
       );
-      if (attachment.outstanding <= attachment.window / 2) this.#pull();
+      this.#pullWhenLow();
       return;
     }
     void this.#recover(description ?? 'the consumer is gone', false);
