@@ -153,7 +153,7 @@ export class Judge {
             if (now - began >= SLICE_MS || now >= deadline) break;
           }
         },
-        Math.max(1, Math.min(CALL_MS, deadline - began)),
+        Math.min(CALL_MS, deadline - began),
       );
     } catch (error) {
       if (!isInterruption(error)) {
@@ -173,7 +173,7 @@ export class Judge {
     const began = Date.now();
     const { eventMs } = this.limits;
     try {
-      return [interruptible(() => this.#assess(message), Math.max(1, Math.min(eventMs, deadline - began)))];
+      return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began))];
     } catch (error) {
       if (!isInterruption(error)) throw error;
       if (Date.now() >= deadline) return [];

@@ -15,7 +15,7 @@ export function interruptible<Value>(called: () => Value, limitMs: number): Valu
   script ??= new Script(`globalThis[Symbol.for('nats-event-tasks.interruptible')]()`);
   globals[CALLED] = called;
   try {
-    return script.runInThisContext({ timeout: limitMs }) as Value;
+    return script.runInThisContext({ timeout: Math.max(1, Math.ceil(limitMs)) }) as Value;
   } finally {
     globals[CALLED] = undefined;
   }
