@@ -7,6 +7,7 @@ import { eventView, publishedAt, type EventView } from '../shared/eventView.ts';
 import { exactJson } from '../shared/exactJson.ts';
 import { isTruthy } from '../shared/expression.ts';
 import { interruptible, isInterruption } from '../shared/interruptible.ts';
+import type { StepClock } from '../shared/run.ts';
 import { quoted } from '../shared/safeText.ts';
 import { verifySignature } from '../shared/signature.ts';
 import type { NamedExpression, WaitRequest } from './inputs.ts';
@@ -101,6 +102,7 @@ export class Judge {
   constructor(
     private readonly request: WaitRequest,
     private readonly contract: Contract | undefined,
+    private readonly clock: Pick<StepClock, 'now' | 'deadline'>,
     private readonly warn: (text: string) => void,
     private readonly limits = STEP_LIMITS,
   ) {}
@@ -135,21 +137,20 @@ export class Judge {
   /**
    * What each of the first messages is by itself, for as many as fit a time slice; none once the deadline has passed. An
    * event that takes longer than one may is invalid.
-   *
-   * @param deadline in milliseconds since the epoch
    */
-  assess(messages: readonly ReceivedMessage[], deadline: number): readonly JudgedEvent[] {
+  assess(messages: readonly ReceivedMessage[]): readonly JudgedEvent[] {
     const [first] = messages;
-    const began = Date.now();
+    const { deadline } = this.clock;
+    const began = this.clock.now();
     if (first === undefined || began >= deadline) return [];
-    if (this.#isSlow) return this.#assessSlow(first, deadline);
+    if (this.#isSlow) return this.#assessSlow(first);
     const assessed: JudgedEvent[] = [];
     try {
       interruptible(
         () => {
           for (const message of messages) {
             assessed.push(this.#assess(message));
-            const now = Date.now();
+            const now = this.clock.now();
             if (now - began >= SLICE_MS || now >= deadline) break;
           }
         },
@@ -160,7 +161,7 @@ export class Judge {
         if (assessed.length === 0) throw error;
       } else {
         this.#isSlow = true;
-        if (assessed.length === 0) return this.#assessSlow(first, deadline);
+        if (assessed.length === 0) return this.#assessSlow(first);
       }
     } finally {
       this.#tellWarnings();
@@ -169,20 +170,21 @@ export class Judge {
   }
 
   /** The event that took too long for a call with others, in one of its own; nothing when the deadline passes meanwhile. */
-  #assessSlow(message: ReceivedMessage, deadline: number): readonly JudgedEvent[] {
-    const began = Date.now();
+  #assessSlow(message: ReceivedMessage): readonly JudgedEvent[] {
+    const { deadline } = this.clock;
     const { eventMs } = this.limits;
+    const began = this.clock.now();
     try {
       return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began))];
     } catch (error) {
       if (!isInterruption(error)) throw error;
-      if (Date.now() >= deadline) return [];
+      if (this.clock.now() >= deadline) return [];
       this.#interruptions++;
       const reason = `${this.#doing} was interrupted after ${String(eventMs)} ms`;
       const decoded = decodeEvent(message);
       return [new JudgedEvent(message, decoded, eventView(message, decoded), 'invalid', undefined, reason)];
     } finally {
-      const ms = Date.now() - began;
+      const ms = this.clock.now() - began;
       this.#isSlow = ms >= SLICE_MS;
       if (this.#isSlow) this.#slowMs += ms;
       this.#checkBudget();

@@ -50,13 +50,14 @@ export interface StreamSource {
 
 /** Messages that have arrived and not been taken. Few are asked for ahead, so that a slow reader need not hold a fast stream. */
 export interface Arrivals {
+  readonly length: number;
   /** All that have arrived since the last call, in order. */
   take(): readonly ReceivedMessage[];
 }
 
 /** What a subscription tells its reader. All are called in order, never concurrently. */
 export interface SubscriptionEvents {
-  /** There are messages on the subjects to take, each stream sequence at most once; called again once they were taken and others came. */
+  /** There is one more message to take on the subjects, each stream sequence at most once. */
   arrived(arrivals: Arrivals): void;
   /** The link to the server broke; nothing arrives until {@link linkUp}. */
   linkDown(reason: string): void;

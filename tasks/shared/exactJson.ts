@@ -5,8 +5,10 @@ import { randomBytes } from 'node:crypto';
  * that no event can hold it.
  */
 const MARK = `integer ${randomBytes(16).toString('hex')} `;
-/** What an integer beyond 2^53 has at least: sixteen digits in a row. */
-const MANY_DIGITS = /\d{16}/;
+/** Digits in a row that an integer beyond 2^53 has at least. */
+const LEAST_DIGITS = 16;
+const ZERO = 0x30;
+const NINE = 0x39;
 /** A string, which is left alone, or an integer; both as JSON that is known to parse has them. */
 const STRING_OR_INTEGER = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])|-?\d[\d.eE+-]*/g;
 const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
@@ -18,17 +20,27 @@ const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
  * @param text parses as JSON
  */
 export function parseLargeIntegers(text: string): { readonly value: unknown } | undefined {
-  if (!MANY_DIGITS.test(text)) return undefined;
-  let isLarge = false;
-  const marked = text.replace(STRING_OR_INTEGER, (token) => {
-    if (token.startsWith('"') || /[.eE]/.test(token) || Number.isSafeInteger(Number(token))) return token;
-    isLarge = true;
-    return `"${MARK}${token}"`;
-  });
-  if (!isLarge) return undefined;
+  if (!hasManyDigits(text)) return undefined;
+  const marked = text.replace(STRING_OR_INTEGER, (token) =>
+    token.startsWith('"') || /[.eE]/.test(token) || Number.isSafeInteger(Number(token)) ? token : `"${MARK}${token}"`,
+  );
+  if (marked === text) return undefined;
   const revive = (_: string, value: unknown) =>
     typeof value === 'string' && value.startsWith(MARK) ? BigInt(value.slice(MARK.length)) : value;
   return { value: JSON.parse(marked, revive) as unknown };
+}
+
+/** Looks at each sixteenth character only, as every event of a backlog is looked at: one of them is in any sixteen. */
+function hasManyDigits(text: string): boolean {
+  const isDigit = (index: number) => text.charCodeAt(index) >= ZERO && text.charCodeAt(index) <= NINE;
+  for (let index = LEAST_DIGITS - 1; index < text.length; index += LEAST_DIGITS) {
+    if (!isDigit(index)) continue;
+    let start = index;
+    while (isDigit(start - 1)) start--;
+    while (isDigit(index + 1)) index++;
+    if (index - start + 1 >= LEAST_DIGITS) return true;
+  }
+  return false;
 }
 
 /**

@@ -38,14 +38,20 @@ const SLOW = { status: `${'x'.repeat(40)}!` };
 /** A judge to whom one event comes after the other, with time to spare. */
 class OneByOne extends Judge {
   judge(message: ReceivedMessage): JudgedEvent {
-    const [assessed] = this.assess([message], Infinity);
+    const [assessed] = this.assess([message]);
     assert.ok(assessed);
     return this.decide(assessed);
   }
 }
 
 /** A judge of a request, and the warnings it gave. */
-function judgeOf(request: Partial<WaitRequest>, schema?: Contract, limits: Partial<JudgeLimits> = {}) {
+function judgeOf(
+  request: Partial<WaitRequest>,
+  schema?: Contract,
+  limits: Partial<JudgeLimits> = {},
+  deadline = Infinity,
+) {
+  const clock = { now: Date.now, deadline };
   const warnings: string[] = [];
   const full: WaitRequest = {
     subjects: ['ci.>'],
@@ -69,7 +75,7 @@ function judgeOf(request: Partial<WaitRequest>, schema?: Contract, limits: Parti
     run: { owner: {}, source: 'urn:x', step: {} },
     ...request,
   };
-  const judge = new OneByOne(full, schema, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
+  const judge = new OneByOne(full, schema, clock, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
   return { judge, warnings };
 }
 
@@ -390,7 +396,7 @@ test('an event that takes too long is invalid, and those around it are judged as
   let messages = [event({ status: 'x' }), event(SLOW), event({ status: 'xx' })];
   const decisions: Decision[] = [];
   while (messages.length > 0) {
-    const assessed = judge.assess(messages, Infinity);
+    const assessed = judge.assess(messages);
     decisions.push(...assessed.map((one) => judge.decide(one).decision));
     messages = messages.slice(assessed.length);
   }
@@ -411,8 +417,9 @@ test('a slow schema, or a slow expression, is told as what ends a wait that spen
 });
 
 test('nothing is judged once the deadline has passed, and no reason takes long', () => {
-  const { judge } = judgeOf({ match: expression('data.list[?length($.data.list[?@ > `1`]) == `0`]') });
-  assert.deepEqual(judge.assess([event({})], Date.now()), []);
+  const match = expression('data.list[?length($.data.list[?@ > `1`]) == `0`]');
+  assert.deepEqual(judgeOf({ match }, undefined, {}, Date.now()).judge.assess([event({})]), []);
+  const { judge } = judgeOf({ match });
   const judged = judge.judge(event({ list: Array.from({ length: 100_000 }, () => 2) }));
   assert.match(judged.reason, /interrupted|was false/);
 });

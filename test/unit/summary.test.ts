@@ -259,8 +259,8 @@ function summaryOf(
       connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } },
     }),
   );
-  const judge = new Judge(step.request, undefined, () => {});
-  for (const assessed of judge.assess(events, Infinity)) judge.decide(assessed);
+  const judge = new Judge(step.request, undefined, { now: Date.now, deadline: Infinity }, () => {});
+  for (const assessed of judge.assess(events)) judge.decide(assessed);
   const outcome: WaitOutcome = {
     verdict: 'matched',
     error: undefined,

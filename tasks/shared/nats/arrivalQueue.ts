@@ -10,7 +10,7 @@ export class ArrivalQueue implements Arrivals {
   #bytes = 0;
 
   /**
-   * @param onArrival called when the first message arrives that was not taken
+   * @param onArrival called with each message that arrives
    * @param onTaken called when all of them have been taken
    */
   constructor(
@@ -28,7 +28,8 @@ export class ArrivalQueue implements Arrivals {
 
   push(message: ReceivedMessage): void {
     this.#bytes += message.payload.length + EVENT_BYTES;
-    if (this.#messages.push(message) === 1) this.onArrival(this);
+    this.#messages.push(message);
+    this.onArrival(this);
   }
 
   take(): readonly ReceivedMessage[] {
