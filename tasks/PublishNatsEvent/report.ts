@@ -3,7 +3,7 @@ import type { Agent } from '../shared/agent.ts';
 import type { PublishResult, ReceivedReply } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
-import { isoTime, logLine, setOutputs, temporaryFile, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, PRIVATE_FILE, setOutputs, temporaryFile, writeReceipt } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { quoted } from '../shared/safeText.ts';
 import { attachSummary } from '../shared/summary.ts';
@@ -35,6 +35,14 @@ const MOST_ACK_BYTES = 4_096;
 export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: StepClock): Promise<never> {
   await attachSummary(agent, clock.signal, () => publishSummary(step, undefined, error, clock));
   throw error;
+}
+
+/** Before anything is sent. No error: what is in a file may be meant, and may have been in it for long. */
+export function warnOfSecretInFile(agent: Agent, { request: { payload } }: PublishStep, prepared: Prepared): void {
+  if (payload.from === 'inline' || prepared.secretInFile === undefined) return;
+  agent.warning(
+    `payloadFile: ${payload.file} holds the value of ${prepared.secretInFile}, and whoever may read the subject can read it. Remove it from the file, or send a reference to it.`,
+  );
 }
 
 /**
@@ -71,6 +79,11 @@ export async function reportPublished(
     );
   }
   warnOfDuplicates(agent, isBatch, prepared, published);
+  if (storedByOthers(step, published)) {
+    agent.warning(
+      "This step signed what it published, but didn't look at what the stream holds under the same id: whoever may publish to the subject may have stored it first. Use message ids that can't be guessed.",
+    );
+  }
   const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
   const outputs: Record<Output, string> = {
     messageId: prepared.messageId,
@@ -85,11 +98,7 @@ export async function reportPublished(
     failedCount: String(prepared.count - confirmed),
     schemaDigest: schemaDigest ?? '',
     replyFile: writeReply(agent, published),
-    receiptFile: writeJsonFile(
-      agent,
-      'nats-publish-receipt',
-      receipt(step, prepared, published, schemaDigest, failure),
-    ),
+    receiptFile: writeReceipt(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest, failure)),
   };
   setOutputs(agent, outputs);
   await attachSummary(agent, clock.signal, () =>
@@ -139,6 +148,11 @@ function warnOfDuplicates(
   }
 }
 
+/** Whether the stream holds, in the place of a signed event, one of its id that nobody has verified. */
+function storedByOthers({ signingKey }: PublishStep, { duplicates }: Published): boolean {
+  return signingKey !== undefined && duplicates > 0;
+}
+
 type Ranges = PublishResult['unconfirmed'];
 
 function countOf(ranges: Ranges): number {
@@ -156,7 +170,7 @@ function named(ranges: Ranges): string {
 function writeReply(agent: Agent, { reply }: Published): string {
   if (reply === undefined) return '';
   const file = temporaryFile(agent, 'nats-reply', 'bin');
-  writeFileSync(file, reply.payload);
+  writeFileSync(file, reply.payload, PRIVATE_FILE);
   const serviceError = ['nats-service-error-code', 'nats-service-error'].flatMap(
     (name) => reply.headers.get(name) ?? [],
   );
@@ -212,12 +226,13 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
 }
 
 function receipt(
-  { request, connection, signingKey }: PublishStep,
+  step: PublishStep,
   prepared: Prepared,
   published: Published,
   schemaDigest: string | undefined,
   failure: unknown,
 ): unknown {
+  const { request, connection, signingKey } = step;
   const { ack } = published;
   return {
     receiptVersion: 1,
@@ -250,6 +265,7 @@ function receipt(
       duplicate: ack?.duplicate ?? null,
       confirmed: published.confirmed,
       duplicates: published.duplicates,
+      storedEventVerified: storedByOthers(step, published) ? false : null,
       failed: prepared.count - published.confirmed,
       unconfirmed: published.unconfirmed.slice(0, MOST_RANGES),
       error: failure === undefined ? null : failure instanceof TaskError ? failure.code : 'Internal',

@@ -1,7 +1,7 @@
 import type { Agent } from '../shared/agent.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
-import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile, writeReceipt } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { attachSummary } from '../shared/summary.ts';
 import type { WaitStep } from './inputs.ts';
@@ -60,7 +60,7 @@ export async function reportOutcome(
     count: String(outcome.judge.matched.length),
     missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
     eventFile,
-    receiptFile: writeJsonFile(
+    receiptFile: writeReceipt(
       agent,
       'nats-wait-receipt',
       receipt(step, outcome, verdict, error, contractDigest, clock),

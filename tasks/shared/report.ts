@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
+import { knownSecrets } from './masker.ts';
 
 /**
  * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
@@ -23,6 +24,9 @@ export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string
   }
 }
 
+/** A new file that only the agent's user may read: it holds what an event says, or who ran what where. */
+export const PRIVATE_FILE = { flag: 'wx', mode: 0o600 } as const;
+
 /** The absolute path for a new file in the agent's temporary folder, which the agent empties after the job. */
 export function temporaryFile(agent: Agent, kind: string, extension: string): string {
   return path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
@@ -35,8 +39,13 @@ export function temporaryFile(agent: Agent, kind: string, extension: string): st
  */
 export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
   const file = temporaryFile(agent, kind, 'json');
-  writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`);
+  writeFileSync(file, `${JSON.stringify(value, undefined, 2)}\n`, PRIVATE_FILE);
   return file;
+}
+
+/** Writes a receipt as {@link writeJsonFile} does. Secrets are masked in it, before JSON escapes them. */
+export function writeReceipt(agent: Agent, kind: string, receipt: unknown): string {
+  return writeJsonFile(agent, kind, knownSecrets.maskValues(receipt));
 }
 
 /**
@@ -47,7 +56,10 @@ export function logLine(what: string, values: Readonly<Record<string, string | n
   const pairs = Object.entries(values).filter(([, value]) => value !== undefined);
   return [
     what.padEnd(12),
-    ...pairs.map(([name, value]) => `${name}=${typeof value === 'string' ? JSON.stringify(value) : String(value)}`),
+    ...pairs.map(
+      ([name, value]) =>
+        `${name}=${typeof value === 'string' ? JSON.stringify(knownSecrets.mask(value)) : String(value)}`,
+    ),
   ].join(' ');
 }
 
