@@ -90,7 +90,7 @@ function prepareEvent(
     count: 1,
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
-    secretInFile: request.payload.from === 'file' ? knownSecrets.secretInChunks()(payload) : undefined,
+    secretInFile: request.payload.from === 'file' ? knownSecrets.secretIn(payload) : undefined,
     largest: make(payload, id, json?.value),
     largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],

@@ -31,6 +31,7 @@ export interface Contract {
 
 const MAX_DESCRIBED = 5;
 const MAX_TEXT = 300;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 /**
  * Reads a JSON Schema and all files it refers to, and compiles it.
@@ -68,10 +69,9 @@ export function shorten(text: string): string {
 }
 
 function oneLine(text: string): string {
+  // A secret could not be recognised afterwards; nothing else is done here to most texts, which are masked when they are shown.
+  if (!CONTROL.test(text)) return text;
   return knownSecrets
     .mask(text)
-    .replace(
-      /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    );
+    .replace(new RegExp(CONTROL, 'g'), (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

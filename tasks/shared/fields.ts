@@ -229,5 +229,5 @@ export class Fields {
 /** A path without `..` and trailing separators; Windows ignores case. */
 function comparable(file: string): string {
   const resolved = path.resolve(file);
-  return process.platform === 'win32' ? resolved.toLowerCase() : resolved;
+  return path.sep === '\\' ? resolved.toLowerCase() : resolved;
 }

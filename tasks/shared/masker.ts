@@ -38,19 +38,36 @@ function encodingsOf(texts: readonly string[]): Set<string> {
 
 /** Knows secrets and finds them in texts. */
 export class Masker {
-  readonly #masked = new Needles();
-  /** Forms that tell a whole secret, as UTF-8 in a string of bytes. */
-  readonly #guarded = new Needles();
+  /** What is masked by its first two characters, longest first. All of it is looked for in one pass. */
+  readonly #masked = new Map<number, string[]>();
+  /** Whether something masked begins with two characters, by the low byte of each. */
+  readonly #starts = new Uint8Array(0x1_00_00);
+  /** Forms that tell a whole secret. */
+  readonly #guarded: { readonly bytes: Buffer; readonly name: string }[] = [];
+  #longestGuarded = 0;
 
   /** @param name what people call it, such as `the secret variable "ApiKey"` */
   add(secret: string, name: string): void {
     const whole = secret.trim();
-    if (whole.length >= SHORTEST_LINE) for (const form of formsOf(secret)) this.#masked.add(form, name);
+    if (whole.length >= SHORTEST_LINE) for (const form of formsOf(secret)) this.#addMasked(form);
     if (whole.length < SHORTEST_GUARDED) return;
     for (const form of encodingsOf([secret, whole, ...whole.split(/\s+/).filter((word) => KEY_LIKE.test(word))])) {
       // Padding is the end of a base64 text only.
-      this.#guarded.add(bytesOf(form.replace(/=+$/, '')), name);
+      const bytes = Buffer.from(form.replace(/=+$/, ''));
+      if (this.#guarded.some((other) => other.bytes.equals(bytes))) continue;
+      this.#guarded.push({ bytes, name });
+      this.#longestGuarded = Math.max(this.#longestGuarded, bytes.length);
     }
+  }
+
+  #addMasked(form: string): void {
+    const start = startOf(form, 0);
+    const forms = this.#masked.get(start) ?? [];
+    if (forms.includes(form)) return;
+    forms.push(form);
+    forms.sort((one, other) => other.length - one.length);
+    this.#masked.set(start, forms);
+    this.#starts[start] = 1;
   }
 
   /**
@@ -60,9 +77,12 @@ export class Masker {
   mask(text: string, end = text.length): string {
     let masked = '';
     let shownTo = 0;
-    for (let at = this.#masked.next(text, 0, end); at !== -1; at = this.#masked.next(text, at + 1, end)) {
+    for (let at = 0; this.#masked.size > 0 && at < end; at++) {
+      if (this.#starts[startOf(text, at)] !== 1) continue;
+      const length = this.#masked.get(startOf(text, at))?.find((form) => text.startsWith(form, at))?.length;
+      if (length === undefined) continue;
       if (masked === '' || at > shownTo) masked += `${text.slice(shownTo, at)}${MASK}`;
-      shownTo = Math.max(shownTo, at + this.#masked.lengthAt(text, at));
+      shownTo = Math.max(shownTo, at + length);
     }
     return masked + text.slice(shownTo, Math.max(shownTo, end));
   }
@@ -76,72 +96,23 @@ export class Masker {
   }
 
   /** The name of a secret of 8 characters or more whose value the text tells, in whatever form; undefined when there is none. */
-  secretIn(text: string): string | undefined {
-    return this.#guarded.nameIn(bytesOf(text));
+  secretIn(text: string | Uint8Array): string | undefined {
+    const bytes = typeof text === 'string' ? Buffer.from(text) : Buffer.from(text.buffer, text.byteOffset, text.length);
+    return this.#guarded.find((form) => bytes.includes(form.bytes))?.name;
   }
 
   /** As {@link secretIn}, for the chunks of a file in their order: the first secret found so far. */
   secretInChunks(): (chunk: Uint8Array) => string | undefined {
     let found: string | undefined;
-    let before = '';
+    let before = Buffer.alloc(0);
     return (chunk) => {
-      if (found !== undefined || this.#guarded.longest === 0) return found;
-      const text = before + Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).toString('latin1');
-      found = this.#guarded.nameIn(text);
+      if (found !== undefined || this.#guarded.length === 0) return found;
       // A secret may begin in one chunk and end in the next.
-      before = text.slice(1 - this.#guarded.longest);
+      const bytes = Buffer.concat([before, chunk]);
+      found = this.secretIn(bytes);
+      before = bytes.subarray(Math.max(0, bytes.length - this.#longestGuarded + 1));
       return found;
     };
-  }
-}
-
-/** UTF-8, one character for each byte. */
-function bytesOf(text: string): string {
-  return Buffer.from(text).toString('latin1');
-}
-
-/** Texts that are looked for, all in one pass, so that their number hardly matters. */
-class Needles {
-  longest = 0;
-  /** Whether a needle begins with the two characters, of which this is the low byte of each. */
-  readonly #starts = new Uint8Array(0x1_00_00);
-  /** By those two, longest first. */
-  readonly #needles = new Map<number, { readonly text: string; readonly name: string }[]>();
-
-  /** @param text at least two characters */
-  add(text: string, name: string): void {
-    const start = startOf(text, 0);
-    const needles = this.#needles.get(start) ?? [];
-    if (needles.some((needle) => needle.text === text)) return;
-    needles.push({ text, name });
-    this.#needles.set(
-      start,
-      needles.sort((one, other) => other.text.length - one.text.length),
-    );
-    this.#starts[start] = 1;
-    this.longest = Math.max(this.longest, text.length);
-  }
-
-  /** Where the next needle begins, before `end`; -1 when there is none. */
-  next(text: string, from: number, end: number): number {
-    if (this.longest === 0) return -1;
-    for (let at = from; at < end; at++) {
-      if (this.#starts[startOf(text, at)] === 1 && this.#at(text, at) !== undefined) return at;
-    }
-    return -1;
-  }
-
-  lengthAt(text: string, at: number): number {
-    return this.#at(text, at)?.text.length ?? 0;
-  }
-
-  nameIn(text: string): string | undefined {
-    const at = this.next(text, 0, text.length);
-    return at === -1 ? undefined : this.#at(text, at)?.name;
-  }
-
-  #at(text: string, at: number) {
-    return this.#needles.get(startOf(text, at))?.find((needle) => text.startsWith(needle.text, at));
   }
 }
 

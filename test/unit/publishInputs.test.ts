@@ -62,7 +62,7 @@ for (const [input, value] of [
   ['payload', `{"key":"${API_KEY}"}`],
   ['payload', JSON.stringify({ key: Buffer.from(API_KEY).toString('base64') })],
   ['headers', `Tenant: shop\nAuthorization: Bearer ${API_KEY}`],
-  ['headers', `${API_KEY}`],
+  ['headers', API_KEY],
   ['correlationId', `run-${API_KEY}`],
   ['messageId', API_KEY],
   ['subject', `ci.${encodeURIComponent(API_KEY)}.v1`],
