@@ -104,7 +104,7 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
     fields.unused('payload', `payloadFrom is ${from}`);
     const file = fields.file('payloadFile');
     if (file === undefined)
-      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a folder.`);
+      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a directory.`);
     if (from === 'lines' && delivery === 'request')
       fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event.');
     return { from, file: file ?? '' };

@@ -265,7 +265,7 @@ function receipt(
       duplicate: ack?.duplicate ?? null,
       confirmed: published.confirmed,
       duplicates: published.duplicates,
-      storedEventVerified: storedByOthers(step, published) ? false : null,
+      ...(storedByOthers(step, published) ? { storedEventVerified: false } : {}),
       failed: prepared.count - published.confirmed,
       unconfirmed: published.unconfirmed.slice(0, MOST_RANGES),
       error: failure === undefined ? null : failure instanceof TaskError ? failure.code : 'Internal',
