@@ -4,7 +4,7 @@ import { openNatsBus } from '../shared/nats/natsBus.ts';
 import { runTask, type StepClock } from '../shared/run.ts';
 import { readPublish, type PublishStep } from './inputs.ts';
 import { prepare, publish, replyProblem } from './publish.ts';
-import { progressOf, reportPublished, reportUnsent } from './report.ts';
+import { progressOf, reportPublished, reportUnsent, warnOfSecretInFile } from './report.ts';
 
 const agent = azureAgent();
 
@@ -19,9 +19,11 @@ void runTask(agent, readPublish, async (step, clock) => {
 });
 
 /** Everything that can fail before anything is sent. */
-async function makeReady({ request, connection, signingKey }: PublishStep, clock: StepClock) {
+async function makeReady(step: PublishStep, clock: StepClock) {
+  const { request, connection, signingKey } = step;
   const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
   const replyContract = request.replySchemaFile === undefined ? undefined : await loadContract(request.replySchemaFile);
   const prepared = await prepare(request, contract, signingKey, clock);
+  warnOfSecretInFile(agent, step, prepared);
   return { bus: await openNatsBus(connection, clock, agent), prepared, contract, replyContract };
 }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Agent } from '../shared/agent.ts';
 import type { Headers } from '../shared/bus.ts';
-import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
+import { learnSecrets, readConnection, type ConnectionSettings } from '../shared/connection.ts';
 import { parseJson, type Envelope } from '../shared/event.ts';
 import { Fields } from '../shared/fields.ts';
+import { knownSecrets } from '../shared/masker.ts';
 import { quoted } from '../shared/safeText.ts';
 import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
 import { defaultMessageId, readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
@@ -49,6 +50,7 @@ export interface PublishStep {
 
 /** Reads and checks everything a publishing step is given; throws one error for all problems. */
 export function readPublish(agent: Agent): PublishStep {
+  learnSecrets(agent);
   maskSigningKey(agent);
   const fields = new Fields(agent);
   const subject = fields.subject('subject');
@@ -75,8 +77,25 @@ export function readPublish(agent: Agent): PublishStep {
     },
     signingKey: readSigningKey(agent, fields, connection),
   };
+  refuseSecrets(fields, step.request);
   fields.done();
   return step;
+}
+
+/** What is published is stored, and read by others than those who may see this run. */
+function refuseSecrets(fields: Fields, { payload, envelope, delivery }: PublishRequest): void {
+  const sent = [
+    ...['subject', ...(payload.from === 'inline' ? ['payload'] : []), 'headers', 'correlationId', 'messageId'],
+    ...(envelope === 'none' ? [] : ['eventType', 'eventSource', 'contentType']),
+    ...(delivery === 'jetStream' ? ['stream'] : []),
+  ];
+  for (const name of sent) {
+    const secret = knownSecrets.secretIn(fields.text(name) ?? '');
+    if (secret === undefined) continue;
+    fields.problem(
+      `${name}: holds the value of ${secret}, and secrets aren't sent: whoever may read the subject could read it. Remove it, or send a reference to it, such as its name in Key Vault. If it's no secret, make it a plain variable.`,
+    );
+  }
 }
 
 function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['delivery']): PublishRequest['payload'] {
@@ -172,6 +191,8 @@ const RESERVED_HEADER = /^(nats-.*|ce-.*|event-signature|correlation-id|tracepar
 
 function readHeaders(fields: Fields, envelope: Envelope): Headers {
   return fields.lines('headers').flatMap((line) => {
+    // It is refused as a whole; what is said about a part of it would show that part.
+    if (knownSecrets.secretIn(line) !== undefined) return [];
     const [, name = '', value = ''] = /^([^:]*):(.*)$/s.exec(line) ?? [];
     const problem = headerProblem(name, value, line, envelope);
     if (problem !== undefined) fields.problem(`headers: ${problem}`);

@@ -3,6 +3,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
+import { knownSecrets } from '../shared/masker.ts';
 import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
@@ -23,6 +24,8 @@ export interface SurveyedLines {
   /** The line with the largest event, by which the size of all is checked before the first is sent. */
   readonly largest: { readonly number: number; readonly line: Uint8Array };
   readonly last: Uint8Array;
+  /** The name of a secret whose value the file holds. */
+  readonly secret: string | undefined;
   /** Size and time of change. */
   readonly version: string;
 }
@@ -45,8 +48,11 @@ export async function surveyLines(
   let last = new Uint8Array();
   let largest = { number: 0, line: last, weight: 0 };
   const described: string[] = [];
+  const secretIn = knownSecrets.secretInChunks();
+  let secret: string | undefined;
   const onChunk = (chunk: Buffer) => {
     hash.update(chunk);
+    secret = secretIn(chunk);
     bytes += chunk.length;
   };
   for await (const lines of readLines(file, onChunk)) {
@@ -74,7 +80,7 @@ export async function surveyLines(
     );
   }
   if (versionOf(file) !== version) throw changed(file);
-  return { file, count, bytes, sha256: hash.digest('hex'), largest, last, version };
+  return { file, count, bytes, sha256: hash.digest('hex'), largest, last, secret, version };
 }
 
 /** Reads the surveyed file again; fails as soon as it is not the same any more, so that no unchecked line is sent. */

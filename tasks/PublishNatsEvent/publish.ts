@@ -3,6 +3,7 @@ import { describeProblems, interruptedCheck, type Contract } from '../shared/con
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
 import { eventEncoder } from '../shared/eventEncoding.ts';
+import { knownSecrets } from '../shared/masker.ts';
 import type { SigningKey } from '../shared/nkey.ts';
 import type { StepClock } from '../shared/run.ts';
 import { signMessage } from '../shared/signature.ts';
@@ -22,6 +23,8 @@ export interface Prepared {
   readonly payloadBytes: number;
   /** Of the payload, or of the whole file of a batch; in hexadecimal. */
   readonly payloadSha256: string;
+  /** The name of a secret whose value the file holds. */
+  readonly secretInFile: string | undefined;
   /** The largest event. */
   readonly largest: OutgoingMessage;
   /** The line it is on, in a batch. */
@@ -87,6 +90,7 @@ function prepareEvent(
     count: 1,
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
+    secretInFile: request.payload.from === 'file' ? knownSecrets.secretIn(payload) : undefined,
     largest: make(payload, id, json?.value),
     largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],
@@ -117,6 +121,7 @@ async function prepareLines(
     count: lines.count,
     payloadBytes: lines.bytes,
     payloadSha256: lines.sha256,
+    secretInFile: lines.secret,
     largest: make(lines.largest.line, idOf(lines.largest.number), jsonOf(lines.largest.line)),
     largestLine: lines.largest.number,
     messages: async function* () {

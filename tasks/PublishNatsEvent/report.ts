@@ -2,7 +2,7 @@ import type { Agent } from '../shared/agent.ts';
 import type { PublishResult, ReceivedReply } from '../shared/bus.ts';
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
-import { isoTime, logLine, setOutputs, writeFile, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, setOutputs, writeFile, writeReceipt } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { quoted } from '../shared/safeText.ts';
 import { attachSummary } from '../shared/summary.ts';
@@ -34,6 +34,14 @@ const MOST_ACK_BYTES = 4_096;
 export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: StepClock): Promise<never> {
   await attachSummary(agent, clock.signal, () => publishSummary(step, undefined, error, clock));
   throw error;
+}
+
+/** Before anything is sent. No error: what is in a file may be meant, and may have been in it for long. */
+export function warnOfSecretInFile(agent: Agent, { request: { payload } }: PublishStep, prepared: Prepared): void {
+  if (payload.from === 'inline' || prepared.secretInFile === undefined) return;
+  agent.warning(
+    `payloadFile: ${payload.file} holds the value of ${prepared.secretInFile}, and whoever may read the subject can read it. Remove it from the file, or send a reference to it.`,
+  );
 }
 
 /**
@@ -70,6 +78,11 @@ export async function reportPublished(
     );
   }
   warnOfDuplicates(agent, isBatch, prepared, published);
+  if (storedByOthers(step, published)) {
+    agent.warning(
+      "This step signed what it published, but didn't look at what the stream holds under the same id: whoever may publish to the subject may have stored it first. Use message ids that can't be guessed.",
+    );
+  }
   const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
   const outputs: Record<Output, string> = {
     messageId: prepared.messageId,
@@ -84,11 +97,7 @@ export async function reportPublished(
     failedCount: String(prepared.count - confirmed),
     schemaDigest: schemaDigest ?? '',
     replyFile: writeReply(agent, published),
-    receiptFile: writeJsonFile(
-      agent,
-      'nats-publish-receipt',
-      receipt(step, prepared, published, schemaDigest, failure),
-    ),
+    receiptFile: writeReceipt(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest, failure)),
   };
   setOutputs(agent, outputs);
   await attachSummary(agent, clock.signal, () =>
@@ -136,6 +145,11 @@ function warnOfDuplicates(
       `Not in the order of the file: ${String(countOf(outOfOrder))} lines are in the stream before a line that had to be sent again: ${named(outOfOrder)}.`,
     );
   }
+}
+
+/** Whether the stream holds, in the place of a signed event, one of its id that nobody has verified. */
+function storedByOthers({ signingKey }: PublishStep, { duplicates }: Published): boolean {
+  return signingKey !== undefined && duplicates > 0;
 }
 
 type Ranges = PublishResult['unconfirmed'];
@@ -210,12 +224,13 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
 }
 
 function receipt(
-  { request, connection, signingKey }: PublishStep,
+  step: PublishStep,
   prepared: Prepared,
   published: Published,
   schemaDigest: string | undefined,
   failure: unknown,
 ): unknown {
+  const { request, connection, signingKey } = step;
   const { ack } = published;
   return {
     receiptVersion: 1,
@@ -248,6 +263,7 @@ function receipt(
       duplicate: ack?.duplicate ?? null,
       confirmed: published.confirmed,
       duplicates: published.duplicates,
+      ...(storedByOthers(step, published) ? { storedEventVerified: false } : {}),
       failed: prepared.count - published.confirmed,
       unconfirmed: published.unconfirmed.slice(0, MOST_RANGES),
       error: failure === undefined ? null : failure instanceof TaskError ? failure.code : 'Internal',

@@ -33,7 +33,7 @@ export function publishSummary(step: PublishStep, sent: Sent | undefined, error:
     .concat('\n');
 }
 
-function success({ request }: PublishStep, { published }: Sent): string[] {
+function success({ request, signingKey }: PublishStep, { published }: Sent): string[] {
   const subject = markdownCode(request.subject);
   const isBatch = request.payload.from === 'lines';
   const { ack, confirmed, duplicates } = published;
@@ -59,7 +59,7 @@ function success({ request }: PublishStep, { published }: Sent): string[] {
         return [
           '## ✅ Published before: the stream already has it',
           `**What happened:** ${what} on ${subject} ${isBatch ? 'were' : 'was'} in ${place} already, so nothing was stored again.`,
-          '**What to do:** Nothing after a retry. Otherwise the step needs another `messageId`.',
+          `**What to do:** Nothing after a retry. Otherwise the step needs another \`messageId\`.${signingKey === undefined ? '' : " What the stream holds wasn't looked at: it may be another sender's."}`,
         ];
       }
       return [

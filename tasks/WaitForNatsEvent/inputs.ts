@@ -1,10 +1,11 @@
 import type { Agent } from '../shared/agent.ts';
 import type { StartPosition } from '../shared/bus.ts';
-import { readConnection, type ConnectionSettings } from '../shared/connection.ts';
+import { learnSecrets, readConnection, type ConnectionSettings } from '../shared/connection.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { parseTime } from '../shared/event.ts';
 import { compileExpression, type Expression } from '../shared/expression.ts';
 import { Fields } from '../shared/fields.ts';
+import { knownSecrets } from '../shared/masker.ts';
 import { quoted } from '../shared/safeText.ts';
 import { readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
 import { parseTrustedKeys, type TrustedKey } from '../shared/signature.ts';
@@ -52,6 +53,7 @@ export interface WaitStep {
 
 /** Reads and checks everything a waiting step is given; throws one error for all problems. */
 export function readWait(agent: Agent): WaitStep {
+  learnSecrets(agent);
   const fields = new Fields(agent);
   const subjects = withoutCovered(fields.subjectPatterns('subject'));
   const connection = readConnection(agent, fields, 'waitSubjects', subjects);
@@ -169,16 +171,22 @@ function readExpression(
 ): NamedExpression | undefined {
   if (text === undefined) return undefined;
   fields.warnOfUnset(name, text);
+  // What is said about a part of the expression would show that part of a secret.
+  const holdsSecret = knownSecrets.mask(text) !== text;
   try {
     const expression = compileExpression(text);
-    for (const unknown of expression.unknownFields) {
+    for (const unknown of holdsSecret ? [] : expression.unknownFields) {
       agent.warning(
         `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
       );
     }
     return { ...expression, text };
   } catch (error) {
-    fields.problem(`${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}.`);
+    fields.problem(
+      holdsSecret
+        ? `${name}: is not a JMESPath expression, and holds a secret, so no more of it is shown. Put what the secret stands for in single quotes.`
+        : `${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}.`,
+    );
     return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt, VIEW_FIELDS } from '../shared/eventView.ts';
 import { exactJson } from '../shared/exactJson.ts';
 import { interruptible, isInterruption } from '../shared/interruptible.ts';
-import { isoTime, logLine, outputProblem, setOutputs, writeFile, writeJsonFile } from '../shared/report.ts';
+import { isoTime, logLine, outputProblem, setOutputs, writeFile, writeReceipt } from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { attachSummary } from '../shared/summary.ts';
 import type { WaitStep } from './inputs.ts';
@@ -65,7 +65,7 @@ export async function reportOutcome(
     count: String(outcome.judge.matched.length),
     missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
     eventFile,
-    receiptFile: writeJsonFile(
+    receiptFile: writeReceipt(
       agent,
       'nats-wait-receipt',
       receipt(step, outcome, verdict, error, contractDigest, clock),

@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { TaskError } from '../shared/errors.ts';
 import { publishedAt } from '../shared/eventView.ts';
 import { markdownBlock, markdownCode, markdownTable, markdownText, markdownTimeline } from '../shared/markdown.ts';
+import { knownSecrets } from '../shared/masker.ts';
 import { describeOwner } from '../shared/pipelineRun.ts';
 import { isoTime } from '../shared/report.ts';
 import type { StepClock } from '../shared/run.ts';
@@ -211,7 +212,7 @@ function describeRequest(request: WaitRequest, { stream }: WaitOutcome, digest: 
     failWhen && `failing when ${markdownCode(failWhen.text)}`,
     correlationId && `with the correlation id ${markdownCode(correlationId)}`,
     schemaFile &&
-      `with data that fits the schema ${markdownCode(path.basename(schemaFile))}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
+      `with data that fits the schema ${markdownCode(path.basename(knownSecrets.mask(schemaFile)))}${digest === undefined ? '' : ` (${markdownCode(digest)})`}`,
     `for at most ${describeMs(timeoutMs)}`,
   ]
     .filter(Boolean)

@@ -20,6 +20,8 @@ export interface Agent {
   variable(name: string): string | undefined;
   /** Whether the variable of this name is a secret one. */
   isSecretVariable(name: string): boolean;
+  /** All secret variables of the run that aren't empty. */
+  secretVariables(): readonly { readonly name: string; readonly value: string }[];
   /** The service connection an input names; undefined when the step may not use it. */
   serviceConnection(id: string): ServiceConnection | undefined;
   /** The present time, in milliseconds since the epoch. */
@@ -28,7 +30,7 @@ export interface Agent {
   maskSecret(secret: string): void;
   /** Sets an output variable of the step. */
   setOutput(name: string, value: string): void;
-  /** Writes one log line. Any text may be passed: it is neutralised here. */
+  /** Writes one log line. Any text may be passed: secrets are masked and it is neutralised here. */
   info(text: string): void;
   /** As {@link info}, shown only when `System.Debug` is true. */
   debug(text: string): void;

@@ -6,8 +6,8 @@ import type { Agent, ServiceConnection } from './agent.ts';
 import { safeText } from './safeText.ts';
 
 /**
- * The real agent, by way of azure-pipelines-task-lib. Whatever is logged goes through the neutraliser here, so that no
- * caller can forget it; commands go through task-lib, which escapes their values.
+ * The real agent, by way of azure-pipelines-task-lib. Whatever is logged goes through the neutraliser here, which masks
+ * secrets as well, so that no caller can forget it; commands go through task-lib, which escapes their values.
  */
 export function azureAgent(): Agent {
   const isDebug = /^true$/i.test(quietly(() => tl.getVariable('System.Debug')) ?? '');
@@ -25,6 +25,10 @@ export function azureAgent(): Agent {
     variable: (name) => nonEmpty(quietly(() => tl.getVariable(name))),
     isSecretVariable: (name) =>
       quietly(() => tl.getVariables()).some((variable) => variable.secret && keyOf(variable.name) === keyOf(name)),
+    secretVariables: () =>
+      quietly(() => tl.getVariables()).flatMap(({ name, value, secret }) =>
+        secret && nonEmpty(value) !== undefined ? [{ name, value }] : [],
+      ),
     now: () => Date.now(),
     serviceConnection: (id) => quietly(() => serviceConnection(id)),
     maskSecret: (secret) => {

@@ -1,8 +1,10 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { Agent, ServiceConnection } from './agent.ts';
+import { readJobToken } from './agentHttp.ts';
 import { parseCredentials, type Credentials } from './credentials.ts';
 import { reasonOf } from './errors.ts';
 import { type Fields } from './fields.ts';
+import { knownSecrets } from './masker.ts';
 import { OidcToken, readIdTokenRequest } from './oidc.ts';
 import { quoted } from './safeText.ts';
 import { maskSecret } from './secrets.ts';
@@ -48,7 +50,23 @@ export interface ConnectionSettings {
 export type Guardrail = 'publishSubjects' | 'waitSubjects';
 
 /**
- * Reads the service connection the input `natsConnection` names. All secrets are masked before anything is checked.
+ * Learns what nobody may be shown, before anything is checked or said: the run's secret variables, the token of the job,
+ * and the secrets of the service connection, which are masked as well.
+ */
+export function learnSecrets(agent: Agent): void {
+  for (const { name, value } of agent.secretVariables()) knownSecrets.add(value, `the secret variable ${quoted(name)}`);
+  const jobToken = readJobToken(agent);
+  if (jobToken !== undefined) knownSecrets.add(jobToken, 'the token of the job');
+  const id = agent.input('natsConnection');
+  const connection = id === undefined ? undefined : agent.serviceConnection(id);
+  for (const name of ['credentials', 'apitoken', 'password', 'privateKey', 'certificate']) {
+    const secret = connection?.parameter(name);
+    if (secret !== undefined) maskSecret(agent, secret, `the ${name} of the service connection`);
+  }
+}
+
+/**
+ * Reads the service connection the input `natsConnection` names. {@link learnSecrets} comes before it.
  * Problems are noted in `fields`; subjects outside the guardrail are noted as `Denied`.
  */
 export function readConnection(
@@ -67,10 +85,6 @@ export function readConnection(
       );
     }
     return { ...NO_CONNECTION };
-  }
-  for (const name of ['credentials', 'apitoken', 'password', 'privateKey', 'certificate']) {
-    const secret = connection.parameter(name);
-    if (secret !== undefined) maskSecret(agent, secret);
   }
   checkGuardrail(connection, fields, guardrail, subjects);
   const servers = readServers(connection, fields);

@@ -1,4 +1,6 @@
 import { TaskError } from './errors.ts';
+import { knownSecrets } from './masker.ts';
+import { shortened } from './safeText.ts';
 
 export interface SchemaProblem {
   /** JSON pointer into the value; empty for the value itself. */
@@ -31,6 +33,7 @@ export interface Contract {
 
 const MAX_DESCRIBED = 5;
 const MAX_TEXT = 300;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
 /**
  * Reads a JSON Schema and all files it refers to, and compiles it.
@@ -64,12 +67,13 @@ export function interruptedCheck({ schemaFile }: Contract, afterMs: number): Tas
 
 /** At most 300 characters. */
 export function shorten(text: string): string {
-  return text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT)}…`;
+  return shortened(text, MAX_TEXT);
 }
 
 function oneLine(text: string): string {
-  return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  // A secret could not be recognised afterwards; nothing else is done here to most texts, which are masked when they are shown.
+  if (!CONTROL.test(text)) return text;
+  return knownSecrets
+    .mask(text)
+    .replace(new RegExp(CONTROL, 'g'), (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

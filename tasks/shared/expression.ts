@@ -2,6 +2,7 @@ import { reasonOf } from './errors.ts';
 import { VIEW_FIELDS, type EventView } from './eventView.ts';
 import { exactJson } from './exactJson.ts';
 import { childrenOf, guarded, parse, search, signatureOf, splitAtAnd, type Node } from './jmespath.ts';
+import { shortened } from './safeText.ts';
 
 /** A JMESPath expression over an event. */
 export interface Expression {
@@ -180,7 +181,7 @@ function verdictOf(node: Node, view: EventView): string | undefined {
 function shortJson(value: unknown): string {
   try {
     const json = exactJson(value);
-    return json.length > 80 ? `${json.slice(0, 79).replace(/[\uD800-\uDBFF]$/, '')}…` : json;
+    return json.length > 80 ? shortened(json, 79).replace(/[\uD800-\uDBFF]…$/, '…') : json;
   } catch {
     return 'nested too deeply to be shown';
   }

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf, TaskError, type ErrorCode } from './errors.ts';
+import { knownSecrets } from './masker.ts';
 import { quoted } from './safeText.ts';
 import { subjectProblem } from './subject.ts';
 
@@ -142,16 +143,18 @@ export class Fields {
   }
 
   /**
-   * The absolute path of a file. Relative paths start at `System.DefaultWorkingDirectory`. A directory means "not
-   * given", since the classic editor sends the sources folder for an empty path.
+   * The absolute path of a file. Relative paths start at `System.DefaultWorkingDirectory`. The sources folder means "not
+   * given", since the classic editors send it for an empty path; any other folder is a problem.
    */
   file(name: string): string | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const file = this.#absolute(text);
+    if (this.#isSourcesFolder(file)) return undefined;
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
-      if (stats?.isDirectory() === true) return undefined;
+      if (stats?.isDirectory() === true)
+        this.problem(`${name}: ${quoted(file)} is a folder. Give the path of a file, or leave the input empty.`);
       if (stats === undefined && this.expanded(name) !== undefined)
         this.problem(`${name}: there is no file ${quoted(file)}.`);
     } catch (error) {
@@ -166,6 +169,15 @@ export class Fields {
     return path.resolve(this.#agent.variable('System.DefaultWorkingDirectory') ?? '.', file);
   }
 
+  /** A release has its artifacts where a build has its sources. */
+  #isSourcesFolder(file: string): boolean {
+    const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory', 'Build.Repository.LocalPath'];
+    return folders.some((name) => {
+      const folder = this.#agent.variable(name);
+      return folder !== undefined && comparable(folder) === comparable(file);
+    });
+  }
+
   /**
    * The name of a secret variable. A value that does not look like a name may be the secret itself, so it is masked
    * and never shown.
@@ -173,6 +185,7 @@ export class Fields {
   secretVariableName(name: string): string | undefined {
     const text = this.text(name);
     if (text === undefined || (VARIABLE_NAME.test(text) && !SECRET_LIKE_A_NAME.test(text))) return text;
+    knownSecrets.add(text, `what ${name} holds`);
     for (const line of linesOf(text)) this.#agent.maskSecret(line);
     this.problem(
       `${name}: holds ${String(text.length)} characters that are not the name of a variable. Give the name of a secret variable, never the secret itself.`,
@@ -189,10 +202,10 @@ export class Fields {
     if (text !== undefined && text !== defaultValue) this.#agent.warning(`${name} is ignored: ${because}.`);
   }
 
-  /** As {@link unused}, for a file: whether it is still there does not matter, and a directory means "not given". */
+  /** As {@link unused}, for a file: whether it is still there does not matter, and the sources folder means "not given". */
   unusedFile(name: string, because: string): void {
     const text = this.text(name);
-    if (text !== undefined && !isDirectory(this.#absolute(text))) this.unused(name, because);
+    if (text !== undefined && !this.#isSourcesFolder(this.#absolute(text))) this.unused(name, because);
   }
 
   /** Throws one error for all problems noted; returns when there are none. */
@@ -213,10 +226,8 @@ export class Fields {
   }
 }
 
-function isDirectory(file: string): boolean {
-  try {
-    return statSync(file).isDirectory();
-  } catch {
-    return false;
-  }
+/** A path without `..` and trailing separators; Windows ignores case. */
+function comparable(file: string): string {
+  const resolved = path.resolve(file);
+  return path.sep === '\\' ? resolved.toLowerCase() : resolved;
 }

@@ -1,3 +1,5 @@
+import { knownSecrets } from './masker.ts';
+
 /** Longest text shown of one foreign value, in UTF-16 units: a log line stays readable and an event cannot flood the log. */
 const MAX_LENGTH = 4_000;
 
@@ -11,19 +13,21 @@ const COMMAND_MARKER = /#\p{M}*#(?=\p{M}*(?:v\p{M}*s\p{M}*o|\[))/giu;
 
 /**
  * The one neutraliser: any text as one line that the agent only shows. Nothing is deleted, since deleting a marker can
- * put another one together: markers are broken by an underscore, invisible characters are shown as `\u{…}`.
+ * put another one together: markers are broken by an underscore, invisible characters are shown as `\u{…}`. Secrets are
+ * masked first: neither their beginning nor another form of them is shown.
  *
  * The rule it defends against is the agent's command parser, which looks for `##vso[` anywhere in each line of stdout
  * and stderr and splits lines at LF and at a lone CR.
  */
 export function safeText(text: string, maxLength = MAX_LENGTH): string {
-  const shown = text.length > maxLength ? text.slice(0, maxLength) : text;
-  const neutral = shown
+  const end = Math.min(text.length, maxLength);
+  const neutral = knownSecrets
+    .mask(text, end)
     .replace(/\r\n|\n|\r/g, '\\n')
     .replace(/\t/g, ' ')
     .replace(INVISIBLE, escapeCharacter)
     .replace(COMMAND_MARKER, '$&_');
-  return shown === text ? neutral : `${neutral}… (${String(text.length - maxLength)} more characters)`;
+  return end === text.length ? neutral : `${neutral}… (${String(text.length - end)} more characters)`;
 }
 
 function escapeCharacter(character: string): string {
@@ -32,5 +36,10 @@ function escapeCharacter(character: string): string {
 
 /** A value from outside as it appears in a message: quoted, and cut when it is long. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return JSON.stringify(shortened(text, 80));
+}
+
+/** A text of at most so many characters, and `…` in the place of the others: never the beginning of a secret. */
+export function shortened(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${knownSecrets.mask(text, maxLength)}…` : text;
 }

@@ -2,6 +2,7 @@ import type { Agent } from './agent.ts';
 import { parseServerUrl, readHttpRoute, readJobToken, sendText, type HttpRoute } from './agentHttp.ts';
 import { reasonOf, type TaskError } from './errors.ts';
 import { Fields } from './fields.ts';
+import { knownSecrets } from './masker.ts';
 
 /** The summary may make a step this much longer, in milliseconds, and a cancelled one so much. */
 const LIMIT_MS = 2_000;
@@ -30,7 +31,9 @@ export async function attachSummary(agent: Agent, signal: AbortSignal, markdown:
     if (attachment === undefined) return;
     const { url, route, jobToken } = attachment;
     const headers = { authorization: `Bearer ${jobToken}`, 'content-type': 'application/octet-stream' };
-    const { status } = await sendText('PUT', url, route, headers, markdown(), limit);
+    // Whatever is put into Markdown was masked before: this is for what was not.
+    const text = knownSecrets.mask(markdown());
+    const { status } = await sendText('PUT', url, route, headers, text, limit);
     if (status < 200 || status > 299) throw new Error(`${url.host} answered with HTTP status ${String(status)}`);
   } catch (error) {
     agent.debug(`The summary is not attached to the run: ${limit.aborted ? 'it took too long' : reasonOf(error)}.`);
@@ -71,6 +74,9 @@ function readAttachment(agent: Agent): Attachment | undefined {
 
 /** The name of an attachment is the heading of its summary: the step's own, as far as a path takes it. */
 function nameOf(step: string): string {
-  const plain = step.replace(/[^\p{L}\p{N} ._-]+/gu, ' ').slice(0, MAX_NAME);
+  const plain = knownSecrets
+    .mask(step)
+    .replace(/[^\p{L}\p{N} ._-]+/gu, ' ')
+    .slice(0, MAX_NAME);
   return `NATS ${plain}`.replace(/[\s.]+$/, '').replace(/\s+/g, ' ');
 }

@@ -166,6 +166,12 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
       'InvalidInput',
       'payloadFile: is required with payloadFrom: file, and must not be a directory.',
     );
+    assertFailed(
+      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '..' }),
+      'InvalidInput',
+      'payloadFile: ',
+      'is a folder. Give the path of a file',
+    );
   });
 
   it('an inline payload of more than 30,000 characters, which points to a file', async () => {

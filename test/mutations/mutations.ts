@@ -28,6 +28,20 @@ const CONTRACT: Tests = { files: ['test/unit/contract.test.ts'] };
 
 export const MUTATIONS: readonly Mutation[] = [
   {
+    what: 'the step itself masks no secret',
+    file: 'tasks/shared/masker.ts',
+    line: 'this.#starts[start] = 1;',
+    becomes: '',
+    tests: { files: ['test/unit/masker.test.ts'] },
+  },
+  {
+    what: 'a secret in an input is sent',
+    file: 'tasks/PublishNatsEvent/inputs.ts',
+    line: 'if (secret === undefined) continue;',
+    becomes: 'if (secret === undefined || name) continue;',
+    tests: { files: ['test/unit/publishInputs.test.ts'] },
+  },
+  {
     what: 'the neutraliser knows one spelling of a command only',
     file: 'tasks/shared/safeText.ts',
     line: String.raw`const COMMAND_MARKER = /#\p{M}*#(?=\p{M}*(?:v\p{M}*s\p{M}*o|\[))/giu;`,

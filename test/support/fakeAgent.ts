@@ -56,6 +56,12 @@ export class FakeAgent implements Agent {
     return this.#variables.get(environmentName(name))?.secret ?? false;
   }
 
+  secretVariables(): { name: string; value: string }[] {
+    return [...this.#variables].flatMap(([name, { value, secret }]) =>
+      secret && nonEmpty(value) !== undefined ? [{ name, value }] : [],
+    );
+  }
+
   serviceConnection(id: string): ServiceConnection | undefined {
     const connection = this.#connections[id];
     if (connection === undefined) return undefined;

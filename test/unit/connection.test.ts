@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { test } from 'node:test';
-import { readConnection, type ConnectionSettings, type Guardrail } from '../../tasks/shared/connection.ts';
+import {
+  learnSecrets,
+  readConnection,
+  type ConnectionSettings,
+  type Guardrail,
+} from '../../tasks/shared/connection.ts';
 import { TaskError } from '../../tasks/shared/errors.ts';
 import { Fields } from '../../tasks/shared/fields.ts';
 import { createAuthority } from '../support/certificates.ts';
@@ -25,6 +30,7 @@ function read(
     inputs: { natsConnection: 'nats-ci', ...options.inputs },
     connections: { 'nats-ci': { url: 'nats://nats.example', scheme: 'None', ...connection } },
   });
+  learnSecrets(agent);
   const fields = new Fields(agent);
   const settings = readConnection(agent, fields, options.guardrail ?? 'publishSubjects', options.subjects ?? []);
   try {

@@ -120,17 +120,15 @@ test('subjects to wait on are one a line, and every bad one is named', () => {
   assert.match(complaint(fields)!.message, /\(1\) subject: "ci\.\.x" has an empty part.*\(2\) subject: "\$JS/);
 });
 
-test('a file is looked for under the default working directory; a directory means none was given', () => {
+test('a file is looked for under the default working directory, and a missing one is named', () => {
   const folder = temporaryFolder('fields-');
   mkdirSync(path.join(folder, 'schemas'));
   writeFileSync(path.join(folder, 'schemas', 'a.json'), '{}');
   const { fields } = fieldsOf(
-    { schemaFile: 'schemas/a.json', payloadFile: folder, other: 'schemas', missing: 'schemas/b.json' },
+    { schemaFile: 'schemas/a.json', missing: 'schemas/b.json' },
     { variables: { 'System.DefaultWorkingDirectory': folder } },
   );
   assert.equal(fields.file('schemaFile'), path.join(folder, 'schemas', 'a.json'));
-  assert.equal(fields.file('payloadFile'), undefined);
-  assert.equal(fields.file('other'), undefined);
   assert.equal(fields.file('absent'), undefined);
   assert.equal(complaint(fields), undefined);
   fields.file('missing');
@@ -138,6 +136,41 @@ test('a file is looked for under the default working directory; a directory mean
     complaint(fields)?.problem,
     `missing: there is no file ${JSON.stringify(path.join(folder, 'schemas', 'b.json'))}.`,
   );
+});
+
+test('the sources folder, which the classic editors send for an empty path, means that no file was given', () => {
+  const folder = temporaryFolder('fields-');
+  for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory', 'Build.Repository.LocalPath']) {
+    for (const sent of [folder, `${folder}/`, `${folder}/./`, `${folder}/schemas/..`]) {
+      const { agent, fields } = fieldsOf({ schemaFile: sent }, { variables: { [name]: folder } });
+      assert.equal(fields.file('schemaFile'), undefined);
+      fields.unusedFile('schemaFile', 'delivery is core');
+      assert.equal(complaint(fields), undefined);
+      assert.deepEqual(agent.warnings, []);
+    }
+  }
+});
+
+test('any other folder in the place of a file is a problem: a contract must not go unchecked', () => {
+  const folder = temporaryFolder('fields-');
+  mkdirSync(path.join(folder, 'schemas'));
+  for (const [sent, place] of [
+    ['schemas', path.join(folder, 'schemas')],
+    [`${folder}/schemas/`, path.join(folder, 'schemas')],
+    ['..', path.dirname(folder)],
+  ] as const) {
+    const { agent, fields } = fieldsOf(
+      { schemaFile: sent },
+      { variables: { 'System.DefaultWorkingDirectory': folder } },
+    );
+    fields.file('schemaFile');
+    assert.equal(
+      complaint(fields)?.message,
+      `InvalidInput: schemaFile: ${JSON.stringify(place)} is a folder. Give the path of a file, or leave the input empty.`,
+    );
+    fields.unusedFile('schemaFile', 'delivery is core');
+    assert.deepEqual(agent.warnings, ['schemaFile is ignored: delivery is core.']);
+  }
 });
 
 test('a secret put where its name belongs is masked and never shown', () => {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile } from '../../tasks/shared/report.ts';
+import { knownSecrets } from '../../tasks/shared/masker.ts';
+import { isoTime, logLine, outputProblem, setOutputs, writeJsonFile, writeReceipt } from '../../tasks/shared/report.ts';
 import { FakeAgent } from '../support/fakeAgent.ts';
 import { temporaryFolder } from '../support/localAgent/vsix.ts';
 
@@ -39,7 +40,21 @@ test('a receipt lies in the temporary folder of the agent, each one in a file of
     assert.equal(path.dirname(file), folder);
     assert.match(path.basename(file), /^nats-publish-receipt-[0-9a-f-]{36}\.json$/);
     assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), { value: index + 1, none: null });
+    if (process.platform !== 'win32') assert.equal(statSync(file).mode & 0o777, 0o600);
   }
+});
+
+test('a receipt shows no secret, whatever JSON makes of it; a file of events is not altered', () => {
+  const agent = new FakeAgent({ variables: { 'Agent.TempDirectory': temporaryFolder('report-') } });
+  const secret = 'a "quoted"\tkey';
+  knownSecrets.add(secret, 'a secret of this test');
+  const value = { match: `data.key == '${secret}'`, many: [secret] };
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as unknown;
+  assert.deepEqual(read(writeReceipt(agent, 'nats-wait-receipt', value)), {
+    match: "data.key == '***'",
+    many: ['***'],
+  });
+  assert.deepEqual(read(writeJsonFile(agent, 'nats-events', value)), value);
 });
 
 test('a log line quotes text, so that no value can pass for another field', () => {

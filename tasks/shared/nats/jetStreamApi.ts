@@ -1,5 +1,5 @@
 import { TaskError } from '../errors.ts';
-import { quoted } from '../safeText.ts';
+import { quoted, shortened } from '../safeText.ts';
 import type { Link, Reply } from './link.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
@@ -178,7 +178,7 @@ export function parseAnswer<Response>(
   if (!isObject(error)) return undefined;
   const { code = 0, err_code = 0, description = '' } = error;
   if (typeof code !== 'number' || typeof err_code !== 'number' || typeof description !== 'string') return undefined;
-  return { kind: 'apiError', error: { code, err_code, description: description.slice(0, MAX_DESCRIPTION) } };
+  return { kind: 'apiError', error: { code, err_code, description: shortened(description, MAX_DESCRIPTION) } };
 }
 
 /** Whether it is the acknowledgement of an event by a stream. */
