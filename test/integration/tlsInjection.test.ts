@@ -6,6 +6,7 @@ import { createSecureContext, TLSSocket } from 'node:tls';
 import type { Authentication, ConnectionSettings } from '../../tasks/shared/connection.ts';
 import { parseCredentials } from '../../tasks/shared/credentials.ts';
 import { TaskError } from '../../tasks/shared/errors.ts';
+import { connect } from '../../tasks/shared/nats/libraryLimits.ts';
 import { openNatsBus } from '../../tasks/shared/nats/natsBus.ts';
 import type { OidcToken } from '../../tasks/shared/oidc.ts';
 import { createAuthority } from '../support/certificates.ts';
@@ -161,20 +162,24 @@ const betweenThem = (own: string, deliver: Delivery) => {
 
 /** How a waiting step of core NATS ends. */
 async function waitOver(settings: ConnectionSettings, timeoutMs: number): Promise<string> {
-  const { clock, log } = new Step(timeoutMs);
+  const step = new Step(timeoutMs);
+  const { clock, log } = step;
   const events = new Recorder();
   try {
     const bus = await openNatsBus(settings, clock, log);
     try {
       await bus.subscribeCore(['ci.done.v1'], events, clock.signal);
-      await events.until(() => events.messages.length + events.failures.length > 0, 'an end');
+      const aborted = once(clock.signal, 'abort').then(() => clock.signal.throwIfAborted());
+      await Promise.race([aborted, events.until(() => events.messages.length + events.failures.length > 0, 'an end')]);
       if (events.failures[0] !== undefined) throw events.failures[0];
-      return 'succeeded with the event of the attacker';
+      return 'succeeded with the event of the server';
     } finally {
       await bus.close();
     }
   } catch (error) {
     return error instanceof TaskError ? error.code : String(error);
+  } finally {
+    step.cancel();
   }
 }
 
@@ -194,4 +199,109 @@ describe('An attacker who speaks before TLS, and names a server of his own, gets
       });
     }
   }
+});
+
+const PASSWORD = SECRETS['a password'] ?? { kind: 'none' };
+
+describe('A password over an encrypted link', () => {
+  it('is not sent over one that is talked out of TLS later', async () => {
+    await using attackers = await attackersServer();
+    const own = infoLine({ connect_urls: [attackers.address] });
+    let dials = 0;
+    // Speaks before TLS from the second dial on.
+    await using between = await new Listener((socket, listener) => {
+      dials++;
+      const info = infoLine({ tls_required: true });
+      socket.write(dials === 1 ? info : info + own);
+      const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
+      listener.serve(encrypted, () => socket.destroy());
+    }).listening();
+    assert.equal(await waitOver(settings(between, PASSWORD), 2_000), 'ConnectionLost');
+    assert.ok(dials > 2, `${dials} dials`);
+    assert.equal(between.heard.filter((text) => text.includes('CONNECT')).length, 1);
+    assert.deepEqual(attackers.heard, []);
+  });
+
+  for (const scheme of ['tls', 'nats']) {
+    it(`is not sent in clear text to servers that a later INFO names, which says there is no TLS (${scheme}://)`, async () => {
+      await using attackers = await attackersServer();
+      let dials = 0;
+      await using server = await new Listener((socket, listener) => {
+        if (++dials > 1) {
+          socket.destroy();
+          return;
+        }
+        socket.write(infoLine({ tls_required: true }));
+        const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
+        encrypted.write(infoLine({ tls_required: false, connect_urls: [attackers.address] }));
+        listener.serve(encrypted, () => socket.destroy());
+      }).listening();
+      assert.equal(await waitOver(settings(server, PASSWORD, scheme), 2_000), 'ConnectionLost');
+      assert.deepEqual(new Set(attackers.heard), new Set(['']));
+    });
+
+    it(`is not sent to servers named behind the INFO of an attacker (${scheme}://)`, async () => {
+      await using attackers = await attackersServer();
+      const own = infoLine({ connect_urls: [attackers.address] });
+      for (const deliver of Object.values(DELIVERIES)) {
+        await using between = await betweenThem(own, deliver);
+        assert.equal(await waitOver(settings(between, PASSWORD, scheme), 5_000), 'TlsFailure');
+        assert.equal(between.heard.join(''), '');
+      }
+      assert.deepEqual(attackers.heard, []);
+    });
+  }
+
+  it('is not sent in clear text after a server with TLS took it and hung up', async () => {
+    let dials = 0;
+    await using server = await new Listener((socket, listener) => {
+      if (++dials > 1) {
+        socket.write(infoLine());
+        listener.serve(socket, () => {});
+        return;
+      }
+      socket.write(infoLine({ tls_required: true }));
+      const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
+      encrypted.on('error', () => {});
+      encrypted.once('data', (bytes: Buffer) => {
+        listener.heard.push(bytes.toString());
+        socket.destroy();
+      });
+    }).listening();
+    assert.equal(await waitOver(settings(server, PASSWORD, 'nats'), 5_000), 'TlsFailure');
+    const [overTls = '', inClearText] = server.heard;
+    assert.match(overTls, /canary-password/);
+    assert.equal(inClearText, '');
+  });
+
+  it('is not sent with "TLS first" to a server that speaks first', async () => {
+    await using attackers = await attackersServer();
+    const connection = { ...settings(attackers, PASSWORD, 'nats'), tlsFirst: true };
+    assert.equal(await waitOver(connection, 5_000), 'TlsFailure');
+    assert.ok(!attackers.heard.join('').includes('CONNECT'));
+  });
+
+  it('is sent with "TLS first", and what stands behind the INFO of that server is read', async () => {
+    await using server = await new Listener((socket, listener) => {
+      const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
+      const info = infoLine({ tls_required: true });
+      encrypted.write(info + info);
+      listener.serve(encrypted, (sid) => encrypted.write(`MSG ci.done.v1 ${sid} 2\r\n{}\r\n`));
+    }).listening();
+    const connection = { ...settings(server, PASSWORD), tlsFirst: true };
+    assert.equal(await waitOver(connection, 5_000), 'succeeded with the event of the server');
+  });
+
+  it('would not be sent in clear text even if the library went on without TLS', async () => {
+    await using attackers = await attackersServer();
+    const options = {
+      servers: attackers.address,
+      tls: null,
+      reconnect: false,
+      user: 'pipelines',
+      pass: 'canary-password',
+    };
+    await assert.rejects(connect(options), { code: 'SERVER_OPT_NA' });
+    assert.equal(attackers.heard.join(''), '');
+  });
 });

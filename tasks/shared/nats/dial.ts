@@ -189,7 +189,8 @@ async function explain(
       'Use nats:// for a server without TLS, or turn TLS on in the server.',
     );
   }
-  if (code === CLEAR_TEXT_BEFORE_TLS) return failure('TlsFailure', 'said more than its INFO before TLS', NOT_TLS_REMEDY);
+  if (code === CLEAR_TEXT_BEFORE_TLS)
+    return failure('TlsFailure', 'said more than its INFO before TLS', NOT_TLS_REMEDY);
   if (TLS_CODES.test(code)) {
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
