@@ -297,6 +297,7 @@ describe('A password over an encrypted link', () => {
     const options = {
       servers: attackers.address,
       tls: null,
+      plainWithoutOffer: false,
       reconnect: false,
       user: 'pipelines',
       pass: 'canary-password',

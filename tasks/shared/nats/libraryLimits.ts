@@ -186,7 +186,7 @@ export function isEncrypted(connection: NatsConnection): boolean {
 
 /** From here on the library speaks, and signs in: never in clear text where that was not allowed. */
 transport.setupHandlers = function () {
-  if (this.options.plainWithoutOffer !== true && !this.isEncrypted())
+  if (this.options.plainWithoutOffer === false && !this.isEncrypted())
     throw NatsError.errorForCode(ErrorCode.ServerOptionNotAvailable);
   setupHandlers.call(this);
 };
