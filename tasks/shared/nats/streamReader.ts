@@ -191,7 +191,7 @@ export class StreamReader implements Subscription {
   async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
     if (link.isClosed) return { kind: 'lost' };
     const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
-    const inbox = createInbox(this.bus.inboxPrefix);
+    const inbox = `${createInbox(this.bus.inboxPrefix)}.0`;
     const subscription = link.connection.subscribe(inbox, {
       callback: (error, message) => {
         if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message);
