@@ -375,7 +375,7 @@ it("A wait ends timedOut, with no event in its receipt, where another user's con
   await using scene = await Scenario.start({ binary: natsServerBinary('2.15') });
   const stream = await scene.stream();
   const subject_transform = { src: 'other.done', dest: stream.subject('done') };
-  await scene.manager.streams.add({ name: 'OTHER', subjects: ['other.>'], subject_transform } as object);
+  await scene.manager.streams.add({ name: 'OTHER', subjects: ['other.>'], subject_transform });
   await scene.client.jetstream().publish('other.done', '{"approved":true}');
   const pulls = scene.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${stream.name}.*`, { max: 1 });
   await scene.client.flush();

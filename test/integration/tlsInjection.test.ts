@@ -103,7 +103,7 @@ class Listener implements AsyncDisposable {
     let line = '';
     socket.on('error', () => {});
     socket.on('data', (bytes: Buffer) => {
-      this.heard[index] += bytes.toString();
+      this.heard[index] = (this.heard[index] ?? '') + bytes.toString();
       const lines = (line + bytes.toString()).split('\r\n');
       line = lines.pop() ?? '';
       for (const text of lines) {
