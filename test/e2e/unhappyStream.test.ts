@@ -382,7 +382,8 @@ it("A wait ends timedOut, with no event in its receipt, where another user's con
   const { ended } = await beginWait(scene.agent(), { subject: stream.subject('done'), timeout: '4s' });
   for await (const { reply } of pulls) {
     const delivered = scene.client.subscribe(reply!, { max: 1 });
-    await scene.manager.consumers.add('OTHER', { deliver_subject: reply!, ack_policy: AckPolicy.None });
+    const push = { deliver_subject: reply!, ack_policy: AckPolicy.None };
+    await scene.manager.consumers.add('OTHER', push);
     for await (const { subject } of delivered) assert.equal(subject, stream.subject('done'));
   }
   const step = await ended;

@@ -57,12 +57,8 @@ for (const [server, config] of [
           const delivered = async (): Promise<void> => {
             while (!(await inbox.next()).value?.reply?.includes(`.${from}.${name}.`));
           };
-          await intruder.manager.consumers.add(from, {
-            name,
-            deliver_subject: reply!,
-            ack_policy: AckPolicy.None,
-            deliver_policy: DeliverPolicy.All,
-          });
+          const push = { deliver_subject: reply!, deliver_policy: DeliverPolicy.All, ack_policy: AckPolicy.None };
+          await intruder.manager.consumers.add(from, { name, ...push });
           await delivered();
           await stream.publish('done', 'true');
           await reading.seen.count(1);
