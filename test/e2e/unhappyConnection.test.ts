@@ -15,6 +15,7 @@ import {
 } from '../support/natsAccounts.ts';
 import { startNatsServer, type NatsServer } from '../support/natsServer.ts';
 import { assertFailed, publish, wait } from '../support/scenario.ts';
+import { infoLine, ScriptedServer } from '../support/scriptedServer.ts';
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -330,6 +331,24 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
         `127.0.0.1:${mutual.port} does not accept the client certificate (`,
         'Check that an authority the server trusts signed it',
       );
+    });
+
+    it('since somebody says more than the INFO before TLS', async () => {
+      const greeting = infoLine({ tls_required: true }) + infoLine({ connect_urls: ['127.0.0.1:1'] });
+      await using between = await ScriptedServer.start({ greeting });
+      const connection = {
+        url: between.url.replace('nats:', 'tls:'),
+        ...{ scheme: 'Token', parameters: { apitoken: 'canary' }, data: { caCertificate: authority.cert } },
+      } as const;
+      const address = between.url.slice('nats://'.length);
+      await assertBothFail(
+        connection,
+        {},
+        'TlsFailure',
+        `${address} said more than its INFO before TLS`,
+        'Something between this agent and the server may be changing what it says',
+      );
+      assert.ok(between.links.every(({ received }) => received === 0));
     });
 
     it('since the server does not begin with TLS', async () => {

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
+import { AckPolicy, connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
 import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../support/localAgent/index.ts';
-import { startNatsServer, type NatsServer } from '../support/natsServer.ts';
-import { assertFailed, assertSucceeded, publish, sourcesWith, wait } from '../support/scenario.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../support/natsServer.ts';
+import {
+  assertFailed,
+  assertSucceeded,
+  beginWait,
+  countsOf,
+  jsonFile,
+  publish,
+  Scenario,
+  sourcesWith,
+  wait,
+} from '../support/scenario.ts';
 
 const PASSWORD = 'pass-of-everybody';
 const MAX_PAYLOAD = 65_536;
@@ -220,9 +230,9 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
     for (const [user, what, run, grant] of [
       ['mayNotPublish', 'publish an event to core NATS', publishCore, `publish permission for "${subject}"`],
       ['mayNotPublish', 'publish an event to a stream', publishToStream, `publish permission for "${subject}"`],
-      ['hasNoInbox', 'be told of the acknowledgement', publishToStream, 'subscribe permission for "_INBOX.>"'],
+      ['hasNoInbox', 'be told of the acknowledgement', publishToStream, 'subscribe permission for "_INBOX.*.*"'],
       ['mayNotSubscribe', 'wait on core NATS', waitOnCore, `subscribe permission for "${subject}"`],
-      ['hasNoInbox', 'be told of the events of a stream', waitOnStream, 'subscribe permission for "_INBOX.>"'],
+      ['hasNoInbox', 'be told of the events of a stream', waitOnStream, 'subscribe permission for "_INBOX.*.*"'],
       ['mayNotListStreams', 'find the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.NAMES"'],
       ['mayNotSeeStreams', 'look at the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.INFO.OPEN"'],
       [
@@ -359,4 +369,27 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
     assert.deepEqual(step.warnings, []);
     assert.equal(step.outputs.get('schemaDigest'), '');
   });
+});
+
+it("A wait ends timedOut, with no event in its receipt, where another user's consumer delivers to its inbox", async () => {
+  await using scene = await Scenario.start({ binary: natsServerBinary('2.15') });
+  const stream = await scene.stream();
+  const subject_transform = { src: 'other.done', dest: stream.subject('done') };
+  await scene.manager.streams.add({ name: 'OTHER', subjects: ['other.>'], subject_transform });
+  await scene.client.jetstream().publish('other.done', '{"approved":true}');
+  const pulls = scene.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${stream.name}.*`, { max: 1 });
+  await scene.client.flush();
+  const { ended } = await beginWait(scene.agent(), { subject: stream.subject('done'), timeout: '4s' });
+  for await (const { reply } of pulls) {
+    const delivered = scene.client.subscribe(reply!, { max: 1 });
+    const push = { deliver_subject: reply!, ack_policy: AckPolicy.None };
+    await scene.manager.consumers.add('OTHER', push);
+    for await (const { subject } of delivered) assert.equal(subject, stream.subject('done'));
+  }
+  const step = await ended;
+  assertFailed(step, 'Timeout');
+  assert.equal(step.outputs.get('verdict'), 'timedOut');
+  const receipt = jsonFile(step, 'receiptFile') as { readonly what: { readonly events: unknown } };
+  assert.deepEqual(receipt.what.events, []);
+  assert.deepEqual(countsOf(step), {});
 });

@@ -39,25 +39,25 @@ const MODES: readonly Mode[] = [
   {
     name: 'publish to a stream',
     run: publishToStream,
-    block: { publish: ['CI.a.x', '$JS.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX.>'] },
+    block: { publish: ['CI.a.x', '$JS.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX.*.*'] },
   },
   {
     name: 'publish to a stream of the own domain, with an inbox prefix',
     settings: { jetStreamDomain: 'hub', inboxPrefix: '_INBOX_ci' },
     run: publishToStream,
-    block: { publish: ['CI.a.x', '$JS.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX_ci.>'] },
+    block: { publish: ['CI.a.x', '$JS.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX_ci.*.*'] },
   },
   {
     name: 'publish to a stream of another domain',
     settings: { jetStreamDomain: 'hub' },
     overLeaf: true,
     run: publishToStream,
-    block: { publish: ['CI.a.x', '$JS.hub.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX.>'] },
+    block: { publish: ['CI.a.x', '$JS.hub.API.STREAM.NAMES (optional)'], subscribe: ['_INBOX.*.*'] },
   },
   {
     name: 'publish a request',
     run: request,
-    block: { publish: ['core.service'], subscribe: ['_INBOX.>'] },
+    block: { publish: ['core.service'], subscribe: ['_INBOX.*.*'] },
   },
   {
     name: 'wait on core NATS',
@@ -73,21 +73,21 @@ const MODES: readonly Mode[] = [
   {
     name: 'wait on one subject of a named stream',
     run: waitFor({ subjects: ['CI.a.>'], stream: 'CI' }),
-    block: { publish: [...namedStream.publish, namedStream.optional], subscribe: ['_INBOX.>'] },
+    block: { publish: [...namedStream.publish, namedStream.optional], subscribe: ['_INBOX.*.*'] },
   },
   {
     name: 'wait on one subject, its stream found',
     run: waitFor({ subjects: ['CI.a.>'] }),
     block: {
       publish: ['$JS.API.STREAM.NAMES', ...namedStream.publish, namedStream.optional],
-      subscribe: ['_INBOX.>'],
+      subscribe: ['_INBOX.*.*'],
     },
   },
   {
     name: 'wait on one subject of the own domain, with an inbox prefix',
     settings: { jetStreamDomain: 'hub', inboxPrefix: '_INBOX_ci' },
     run: waitFor({ subjects: ['CI.a.>'], stream: 'CI' }),
-    block: { publish: [...namedStream.publish, namedStream.optional], subscribe: ['_INBOX_ci.>'] },
+    block: { publish: [...namedStream.publish, namedStream.optional], subscribe: ['_INBOX_ci.*.*'] },
   },
   {
     name: 'wait on one subject of another domain',
@@ -96,7 +96,7 @@ const MODES: readonly Mode[] = [
     run: waitFor({ subjects: ['CI.a.>'], stream: 'CI' }),
     block: {
       publish: [...namedStream.publish, namedStream.optional].map((subject) => subject.replace('$JS', '$JS.hub')),
-      subscribe: ['_INBOX.>'],
+      subscribe: ['_INBOX.*.*'],
     },
   },
   {
@@ -110,7 +110,7 @@ const MODES: readonly Mode[] = [
         '$JS.API.CONSUMER.MSG.NEXT.CI.*',
         namedStream.optional,
       ],
-      subscribe: ['_INBOX.>'],
+      subscribe: ['_INBOX.*.*'],
     },
   },
 ];
@@ -202,7 +202,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       const grants = [...namedStream.publish.map((subject) => JSON.stringify(subject))].join(', ');
       await server.reload(
         serverText({
-          waiter: [`permissions: { publish: { allow: [${grants}] }, subscribe: { allow: ["_INBOX.>"] } }`],
+          waiter: [`permissions: { publish: { allow: [${grants}] }, subscribe: { allow: ["_INBOX.*.*"] } }`],
         }),
       );
       const earlier = new Set((await stream.consumers()).map(({ name }) => name));
@@ -224,7 +224,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
     test('without permission to list streams, publishing waits for a stream that is on its way', async () => {
       await server.reload(
         serverText({
-          publisher: ['permissions: { publish: { allow: ["late.a"] }, subscribe: { allow: ["_INBOX.>"] } }'],
+          publisher: ['permissions: { publish: { allow: ["late.a"] }, subscribe: { allow: ["_INBOX.*.*"] } }'],
         }),
       );
       await using open = await openAs('publisher');

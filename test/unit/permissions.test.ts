@@ -43,10 +43,10 @@ test('a refused wait on core NATS names the pattern, and the block denies publis
 test('publishing to a stream needs the subject and an inbox for the acknowledgement', () => {
   const error = deniedError(
     'subscription',
-    '_INBOX.ci.abc.def',
+    '_INBOX.ci.abc.*',
     streamPublishGrants('ci.built.v1', '$JS.hub.API', '_INBOX.ci'),
   );
-  assert.match(error.remedy, /^Grant it subscribe permission for "_INBOX\.ci\.>"/);
+  assert.match(error.remedy, /^Grant it subscribe permission for "_INBOX\.ci\.\*\.\*"/);
   assert.deepEqual(error.details.slice(1), [
     'permissions: {',
     '  publish: { allow: [',
@@ -54,7 +54,7 @@ test('publishing to a stream needs the subject and an inbox for the acknowledgem
     '    "$JS.hub.API.STREAM.NAMES"  # optional: tells a missing stream from one without a leader',
     '  ] }',
     '  subscribe: { allow: [',
-    '    "_INBOX.ci.>"',
+    '    "_INBOX.ci.*.*"',
     '  ] }',
     '}',
   ]);
@@ -93,7 +93,7 @@ test('a wait on a named stream needs no list of streams, and no grant is wider t
     '$JS.hub.API.CONSUMER.CREATE.CI.*.ci.*',
     '$JS.hub.API.CONSUMER.MSG.NEXT.CI.*',
   ]);
-  assert.deepEqual(subscribe, ['_INBOX.>']);
+  assert.deepEqual(subscribe, ['_INBOX.*.*']);
   assert.deepEqual(
     optional!.map(({ subject }) => subject),
     ['$JS.hub.API.CONSUMER.DELETE.CI.*'],

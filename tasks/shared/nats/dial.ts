@@ -5,10 +5,10 @@ import type { Authenticator, ConnectionOptions, NatsConnection, ServerInfo, TlsO
 import type { Authentication, ConnectionSettings, ServerAddress } from '../connection.ts';
 import { reasonOf, type ErrorCode } from '../errors.ts';
 import type { SigningKey } from '../nkey.ts';
-import { connect, infoIn, MAX_LINE_BYTES, type PlainWithoutOffer } from './libraryLimits.ts';
+import { CLEAR_TEXT_BEFORE_TLS, connect, infoIn, MAX_LINE_BYTES, type OwnOptions } from './libraryLimits.ts';
 
 /** What the library hands on without declaring it. */
-interface UndeclaredOptions extends PlainWithoutOffer {
+interface UndeclaredOptions extends OwnOptions {
   readonly pendingLimit: number;
 }
 
@@ -45,11 +45,14 @@ export interface DialFailure {
  * error, checks a certificate of an IP address against `localhost`, and ignores the scheme.
  *
  * `nats://` goes on with verified TLS where the server offers it, else plain.
+ *
+ * @param onSignIn called when the line that signs in has gone out, whatever becomes of the dial, with whether that was over TLS
  */
 export async function dial(
   settings: DialSettings,
   address: ServerAddress,
   timeoutMs: number,
+  onSignIn: OwnOptions['onSignIn'],
 ): Promise<NatsConnection | DialFailure> {
   // What is left to ask a silent server what it is.
   const infoMs = Math.min(timeoutMs / 4, INFO_TIMEOUT_MS);
@@ -68,6 +71,7 @@ export async function dial(
     maxPingOut: 2,
     tls: tlsOptions(settings, address),
     plainWithoutOffer: !address.tls && !settings.tlsFirst,
+    onSignIn,
     ...(settings.inboxPrefix === undefined ? {} : { inboxPrefix: settings.inboxPrefix }),
     ...authenticationOptions(settings),
   };
@@ -93,6 +97,23 @@ function tlsOptions(settings: DialSettings, address: ServerAddress): TlsOptions 
           checkServerIdentity: (_: string, certificate: PeerCertificate) => tls.checkServerIdentity(name, certificate),
         }),
   };
+}
+
+/** What a sign-in shows to whoever can read it and could use it himself; undefined when it proves a key, or nothing. */
+export function secretSentBy(signIn: SignIn): string | undefined {
+  switch (signIn.kind) {
+    case 'token':
+      return 'token';
+    case 'idToken':
+      return 'ID token';
+    case 'userPassword':
+      return 'password';
+    case 'jwt':
+      return signIn.key === undefined ? 'JWT' : undefined;
+    case 'nkey':
+    case 'none':
+      return undefined;
+  }
 }
 
 function authenticationOptions({ authentication }: DialSettings): ConnectionOptions {
@@ -168,11 +189,13 @@ async function explain(
       'Use nats:// for a server without TLS, or turn TLS on in the server.',
     );
   }
+  if (code === CLEAR_TEXT_BEFORE_TLS)
+    return failure('TlsFailure', 'said more than its INFO before TLS', NOT_TLS_REMEDY);
   if (TLS_CODES.test(code)) {
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
       ? clientCertificateFailure(settings, reason, failure)
-      : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code));
+      : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code, settings));
   }
   // The reset overtakes the alert now and then.
   if (code === 'ECONNRESET' && (await readInfo(address, infoMs))?.tls_verify === true) {
@@ -320,12 +343,15 @@ function signInRemedy({ authentication }: DialSettings): string {
   }
 }
 
-function tlsRemedy(code: string): string {
+const NOT_TLS_REMEDY =
+  'Something between this agent and the server may be changing what it says, or the port is not the one for NATS clients.';
+
+function tlsRemedy(code: string, { tlsFirst }: DialSettings): string {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return "Use the host name or address that the server's certificate names.";
   if (code === 'CERT_HAS_EXPIRED') return "The server's certificate has expired: its operator must renew it.";
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER')
-    return 'The server does not begin with TLS: clear "TLS first" in the connection.';
+    return tlsFirst ? 'The server does not begin with TLS: clear "TLS first" in the connection.' : NOT_TLS_REMEDY;
   if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code))
     return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
   return 'Check the TLS settings of the server and of the service connection.';

@@ -1,11 +1,21 @@
 /**
- * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link PlainWithoutOffer}.
+ * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link OwnOptions}.
  * Without them whoever answers on the port can make a step keep bytes without end, or hang: the library waits for the end of
  * any line and message however long, leaves open what a dial gave up, and, at what it cannot read, stops reading, prints it
- * and keeps the connection.
+ * and keeps the connection. Whoever stands before the port could speak for the server: the library believes, after TLS has
+ * begun, what came before it.
  */
 import type { Socket } from 'node:net';
-import { connect, createInbox, ErrorCode, Events, NatsError, type MsgHdrs, type ServerInfo } from 'nats';
+import {
+  connect,
+  createInbox,
+  ErrorCode,
+  Events,
+  NatsError,
+  type MsgHdrs,
+  type NatsConnection,
+  type ServerInfo,
+} from 'nats';
 import { MsgImpl } from 'nats/lib/nats-base-client/msg.js';
 import { Parser } from 'nats/lib/nats-base-client/parser.js';
 import { ProtocolHandler } from 'nats/lib/nats-base-client/protocol.js';
@@ -56,13 +66,19 @@ const INFO_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   tls_verify: isFlag,
 };
 
-/**
- * An option of ours: to go on without TLS where the server offers none. The library knows TLS that must be, and TLS that
- * may be but then without settings; a second connection would be needed to find out.
- */
-export interface PlainWithoutOffer {
+/** Options of ours. */
+export interface OwnOptions {
+  /**
+   * To go on without TLS where the server offers none. The library knows TLS that must be, and TLS that may be but then
+   * without settings; a second connection would be needed to find out.
+   */
   readonly plainWithoutOffer: boolean;
+  /** Called when the line that signs in has gone out, with whether that was over TLS. */
+  readonly onSignIn: (isEncrypted: boolean) => void;
 }
+
+/** The code of the error that ends a dial where a server said more than its INFO before TLS. */
+export const CLEAR_TEXT_BEFORE_TLS = 'CLEAR_TEXT_BEFORE_TLS';
 
 /** The classes with what is replaced in them, some of which their types call private. */
 interface OpenParser {
@@ -74,19 +90,23 @@ interface OpenParser {
 }
 interface OpenHandler {
   readonly transport: OpenTransport;
+  readonly options: Partial<OwnOptions>;
+  readonly infoReceived: boolean;
   processInfo: (this: OpenHandler, json: Uint8Array) => void;
   processPing: (this: OpenHandler) => void;
 }
 interface OpenTransport {
-  readonly options: Partial<PlainWithoutOffer> & { tls?: unknown };
+  readonly options: Partial<OwnOptions> & { tls?: unknown };
   readonly socket: Socket | undefined;
   readonly connected: boolean;
-  readonly yields: Uint8Array[];
+  /** What the parser has yet to read. */
+  yields: Uint8Array[];
   done: boolean;
   _send: (frame: Uint8Array) => Promise<void>;
   close: (this: OpenTransport, error?: Error) => Promise<void>;
   isEncrypted: (this: OpenTransport) => boolean;
   peekInfo: (this: OpenTransport) => Promise<ServerInfo>;
+  setupHandlers: (this: OpenTransport) => void;
 }
 
 const parser = Parser.prototype as unknown as OpenParser;
@@ -129,7 +149,10 @@ const unsentPongs = new WeakMap<OpenHandler, number>();
 
 handler.processInfo = function (json) {
   parseInfo(Buffer.from(json).toString());
+  const isFirst = !this.infoReceived;
   processInfo.call(this, json);
+  // The first one is answered with the line that signs in.
+  if (isFirst) this.options.onSignIn?.(this.transport.isEncrypted());
 };
 
 handler.processPing = function () {
@@ -141,7 +164,7 @@ handler.processPing = function () {
 };
 
 const transport = NodeTransport.prototype as unknown as OpenTransport;
-const { close } = transport;
+const { close, setupHandlers } = transport;
 
 transport.close = function (error) {
   if (this.connected) return close.call(this, error);
@@ -156,7 +179,22 @@ transport.isEncrypted = function () {
   return this.socket !== undefined && 'encrypted' in this.socket;
 };
 
-/** As the library's, but in time and memory that grow with what was sent only, and up to a limit. */
+/** Whether the socket of a connection is a TLS socket, whatever the server says of itself. */
+export function isEncrypted(connection: NatsConnection): boolean {
+  return (connection as unknown as { readonly protocol: OpenHandler }).protocol.transport.isEncrypted();
+}
+
+/** From here on the library speaks, and signs in: never in clear text where that was not allowed. */
+transport.setupHandlers = function () {
+  if (this.options.plainWithoutOffer === false && !this.isEncrypted())
+    throw NatsError.errorForCode(ErrorCode.ServerOptionNotAvailable);
+  setupHandlers.call(this);
+};
+
+/**
+ * As the library's, but in time and memory that grow with what was sent only, and up to a limit; and where TLS follows,
+ * nothing but the INFO may have come before it, so that all else the parser reads was decrypted.
+ */
 transport.peekInfo = function () {
   return new Promise((resolve, reject) => {
     const { socket } = this;
@@ -175,9 +213,13 @@ transport.peekInfo = function () {
       received += chunk.length;
       if (chunk.includes(LF)) {
         try {
-          const info = infoIn(Buffer.concat(this.yields));
-          if (this.options.plainWithoutOffer === true && info.tls_required !== true && info.tls_available !== true)
-            this.options.tls = null;
+          const bytes = Buffer.concat(this.yields);
+          const info = infoIn(bytes);
+          if (info.tls_required === true || info.tls_available === true) {
+            // What comes later than this is read as TLS, which it isn't.
+            if (!this.isEncrypted() && bytes.indexOf(LF) + 1 < bytes.length)
+              throw new NatsError('it said more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);
+          } else if (this.options.plainWithoutOffer === true) this.options.tls = null;
           socket.removeAllListeners();
           resolve(info);
         } catch (error) {

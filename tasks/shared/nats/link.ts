@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Msg, MsgHdrs, NatsConnection, Status } from 'nats';
 import type { ServerAddress } from '../connection.ts';
 import { TaskError } from '../errors.ts';
-import { ErrorCode, Events } from './libraryLimits.ts';
+import { ErrorCode, Events, isEncrypted } from './libraryLimits.ts';
 
 /** How one request ended. */
 export type Reply =
@@ -24,6 +24,7 @@ export interface Violation {
 export class Link {
   readonly connection: NatsConnection;
   readonly address: ServerAddress;
+  readonly isEncrypted: boolean;
   /** Settles with the reason once the connection is gone, whoever closed it. */
   readonly closed: Promise<string>;
   readonly #violations: Violation[] = [];
@@ -34,6 +35,7 @@ export class Link {
   constructor(connection: NatsConnection, address: ServerAddress) {
     this.connection = connection;
     this.address = address;
+    this.isEncrypted = isEncrypted(connection);
     this.closed = connection.closed().then((error) => {
       this.#isClosed = true;
       return this.#closeReason ?? (error instanceof Error ? error.message : 'the server closed the connection');

@@ -14,7 +14,7 @@ import { TaskError } from '../errors.ts';
 import type { StepClock } from '../run.ts';
 import type { Agent } from '../agent.ts';
 import { CoreSubscription } from './coreSubscription.ts';
-import { dial, MAX_TOKEN_LENGTH, silence, type DialFailure, type SignIn } from './dial.ts';
+import { dial, MAX_TOKEN_LENGTH, secretSentBy, silence, type DialFailure, type SignIn } from './dial.ts';
 import { apiPrefix, JetStreamApi } from './jetStreamApi.ts';
 import { Link } from './link.ts';
 import { checkSize, encodeHeaders } from './messageFrames.ts';
@@ -51,12 +51,17 @@ export class NatsBus implements Bus {
   #announced: readonly ServerAddress[] = [];
   /** The JetStream domain of the server of the link. */
   #serverDomain: string | undefined;
-  /** Once a link was encrypted, none without TLS may follow: whoever broke it might be waiting for the credentials. */
-  #mustEncrypt = false;
+  /**
+   * With `tls://`, or once the step has signed in over TLS, no server is dialled without it: whoever broke the link might be
+   * waiting for the credentials.
+   */
+  #mustEncrypt: boolean;
   #hasWarnedOfLength = false;
+  #hasWarnedOfClearText = false;
 
   constructor(settings: ConnectionSettings, clock: StepClock, log: Log) {
     this.#settings = settings;
+    this.#mustEncrypt = settings.servers.some(({ tls }) => tls);
     this.#clock = clock;
     this.#log = log;
   }
@@ -180,6 +185,10 @@ export class NatsBus implements Bus {
         { ...this.#settings, authentication },
         { ...address, tls: address.tls || this.#mustEncrypt },
         Math.max(1, until - Date.now()),
+        (isEncrypted) => {
+          if (isEncrypted) this.#mustEncrypt = true;
+          else this.#warnOfClearText(address, authentication);
+        },
       );
     const result = await dialWith(signIn);
     if (!('code' in result) || result.code !== 'Denied') return result;
@@ -201,22 +210,23 @@ export class NatsBus implements Bus {
     this.#linkedAt = Date.now();
     const { info } = link.connection;
     this.#serverDomain = (info as { readonly domain?: string } | undefined)?.domain;
-    const encrypted = info?.tls_required === true || info?.tls_available === true;
-    this.#mustEncrypt ||= encrypted;
     const tlsName = link.address.tlsName ?? link.address.host;
     this.#announced = announced(info?.connect_urls ?? [])
-      .map((server) => ({ ...server, tls: encrypted, tlsName }))
+      .map((server) => ({ ...server, tls: this.#mustEncrypt, tlsName }))
       .filter(({ host, port }) => !this.#settings.servers.some((known) => known.host === host && known.port === port));
     if (!first) return;
     this.#log.info(
-      `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(encrypted)}`,
+      `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(link.isEncrypted)}`,
     );
-    const { kind } = this.#settings.authentication;
-    if (!encrypted && (kind === 'token' || kind === 'userPassword')) {
-      this.#log.warning(
-        `The ${kind === 'token' ? 'token' : 'password'} was sent to ${link.server} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`,
-      );
-    }
+  }
+
+  #warnOfClearText({ host, port }: ServerAddress, signIn: SignIn): void {
+    const secret = secretSentBy(signIn);
+    if (secret === undefined || this.#hasWarnedOfClearText) return;
+    this.#hasWarnedOfClearText = true;
+    this.#log.warning(
+      `The ${secret} was sent to ${host}:${String(port)} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`,
+    );
   }
 
   publishToStream(

@@ -13,18 +13,26 @@ export function corePublishGrants(subject: string): Grants {
   return { publish: [subject], subscribe: [] };
 }
 
+/**
+ * The inboxes of a step, no more: each subscribes to one name behind the prefix and one token behind that, the library's for
+ * the answers to requests as well.
+ */
+function inboxes(prefix: string): string {
+  return `${prefix}.*.*`;
+}
+
 /** Publishing to a stream: the acknowledgement comes back to an inbox. */
 export function streamPublishGrants(subject: string, api: string, inboxPrefix: string): Grants {
   return {
     publish: [subject],
-    subscribe: [`${inboxPrefix}.>`],
+    subscribe: [inboxes(inboxPrefix)],
     optional: [{ subject: `${api}.STREAM.NAMES`, reason: 'tells a missing stream from one without a leader' }],
   };
 }
 
 /** Publishing a request: the reply comes back to an inbox. */
 export function requestGrants(subject: string, inboxPrefix: string): Grants {
-  return { publish: [subject], subscribe: [`${inboxPrefix}.>`] };
+  return { publish: [subject], subscribe: [inboxes(inboxPrefix)] };
 }
 
 /** Waiting on core NATS. */
@@ -51,7 +59,7 @@ export function streamWaitGrants(
       filter === undefined ? `${api}.CONSUMER.CREATE.${stream}.*` : `${api}.CONSUMER.CREATE.${stream}.*.${filter}`,
       `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
-    subscribe: [`${inboxPrefix}.>`],
+    subscribe: [inboxes(inboxPrefix)],
     optional: [
       {
         subject: `${api}.CONSUMER.DELETE.${stream}.*`,

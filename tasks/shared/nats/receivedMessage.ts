@@ -12,33 +12,51 @@ interface RawMessage {
   readonly _rdata: Uint8Array;
 }
 
+/** Tokens of a reply subject: without a domain, with one, and with one and a last token that says nothing. */
+const SHORT_FORM = 9;
+const LONG_FORMS = [11, 12];
+
 /**
- * A message of a stream. Where it stands there is written in its reply subject:
- * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`
- * (NATS ADR-15). It is read from its end and as bytes: a backlog has hundreds of thousands of these a second.
+ * How the reply subjects of a consumer's messages begin, up to where they say which message it is:
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.` (NATS ADR-15); undefined where this message is not one of that
+ * consumer. Whoever may use JetStream can let a consumer of his own deliver to any inbox, but not under this name.
+ */
+export function replyPrefix({ reply = '' }: Msg, stream: string, consumer: string): Uint8Array | undefined {
+  const tokens = reply.split('.');
+  const isLong = LONG_FORMS.includes(tokens.length);
+  if (!isLong && tokens.length !== SHORT_FORM) return undefined;
+  const domain = isLong ? tokens.slice(2, 4) : [];
+  const prefix = ['$JS', 'ACK', ...domain, stream, consumer, ''].join('.');
+  return reply.startsWith(prefix) ? Buffer.from(prefix) : undefined;
+}
+
+/**
+ * A message of a stream. Where it stands there is written in its reply subject, behind the {@link replyPrefix}:
+ * `<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`. It is read as bytes: a backlog
+ * has hundreds of thousands of these a second.
  *
- * @param hasDomain whether the reply subjects of this consumer have the longer form, with a domain and a last token
+ * @returns undefined where the reply subject begins otherwise: it comes from another consumer
  */
 export function streamMessage(
   message: Msg,
   stream: string,
-  hasDomain: boolean,
-): { readonly message: ReceivedMessage; readonly deliverySequence: number } {
+  prefix: Uint8Array,
+): { readonly message: ReceivedMessage; readonly deliverySequence: number } | undefined {
   const { reply = NO_REPLY } = (message as unknown as RawMessage)._msg;
-  const last = dotBefore(reply, reply.length);
-  const timeEnd = hasDomain ? dotBefore(reply, last) : last;
-  const deliveryEnd = dotBefore(reply, timeEnd);
-  const sequenceEnd = dotBefore(reply, deliveryEnd);
+  for (let index = 0; index < prefix.length; index++) if (reply[index] !== prefix[index]) return undefined;
+  const sequenceStart = dotAfter(reply, prefix.length) + 1;
+  const deliveryStart = dotAfter(reply, sequenceStart) + 1;
+  const timeStart = dotAfter(reply, deliveryStart) + 1;
   return {
     message: new NatsMessage(
       message,
       stream,
-      numberAt(reply, dotBefore(reply, sequenceEnd) + 1, sequenceEnd),
+      numberAt(reply, sequenceStart, deliveryStart - 1),
       reply,
-      deliveryEnd + 1,
-      timeEnd,
+      timeStart,
+      dotAfter(reply, timeStart),
     ),
-    deliverySequence: numberAt(reply, sequenceEnd + 1, deliveryEnd),
+    deliverySequence: numberAt(reply, deliveryStart, timeStart - 1),
   };
 }
 
@@ -46,9 +64,9 @@ const NO_REPLY: Uint8Array = new Uint8Array();
 const DOT = 0x2e;
 const ZERO = 0x30;
 
-function dotBefore(bytes: Uint8Array, end: number): number {
-  let index = end - 1;
-  while (index >= 0 && bytes[index] !== DOT) index--;
+function dotAfter(bytes: Uint8Array, start: number): number {
+  let index = start;
+  while (index < bytes.length && bytes[index] !== DOT) index++;
   return index;
 }
 

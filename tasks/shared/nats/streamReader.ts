@@ -17,7 +17,7 @@ import type { Link, Violation } from './link.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import type { NatsBus } from './natsBus.ts';
 import { pause, unlessAborted } from './pause.ts';
-import { streamMessage } from './receivedMessage.ts';
+import { replyPrefix, streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
 /** Messages asked for ahead of their arrival, by number and by bytes: a server closes a link with 64 MiB in its queue. */
@@ -44,8 +44,8 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
-  /** Whether the reply subjects of its messages name a domain; the first message tells. */
-  hasDomain: boolean | undefined;
+  /** How the reply subjects of its messages begin; the first message tells. */
+  replyPrefix: Uint8Array | undefined;
   /** The most messages asked for at a time. */
   window: number;
   /** What the window may grow to. */
@@ -86,6 +86,7 @@ export class StreamReader implements Subscription {
   #watchdog: NodeJS.Timeout | undefined;
   #ended = false;
   #recovering = false;
+  #hasIgnored = false;
 
   constructor(
     private readonly bus: NatsBus,
@@ -200,7 +201,7 @@ export class StreamReader implements Subscription {
   async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
     if (link.isClosed) return { kind: 'lost' };
     const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
-    const inbox = createInbox(this.bus.inboxPrefix);
+    const inbox = `${createInbox(this.bus.inboxPrefix)}.0`;
     const subscription = link.connection.subscribe(inbox, {
       callback: (error, message) => {
         if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message);
@@ -217,7 +218,7 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
-      hasDomain: undefined,
+      replyPrefix: undefined,
       window: FIRST_WINDOW,
       maxWindow: WINDOW,
       snapshot: 0,
@@ -310,14 +311,21 @@ export class StreamReader implements Subscription {
   }
 
   #onMessage(attachment: Attachment, received: Msg): void {
-    attachment.lastHeard = Date.now();
-    // Only the server itself sends to the inbox: an event keeps its own subject, whatever its headers pretend.
+    // An event keeps its own subject, whatever its headers pretend. Whoever may publish to the inbox can send a status, too:
+    // it makes no event, and at worst the stream is read again from where it was, with a pause and another inbox.
     if (received.subject === attachment.inbox) {
+      attachment.lastHeard = Date.now();
       this.#onStatus(attachment, received);
       return;
     }
-    attachment.hasDomain ??= received.reply?.startsWith(`$JS.ACK.${this.stream}.${attachment.consumer}.`) !== true;
-    const { message, deliverySequence } = streamMessage(received, this.stream, attachment.hasDomain);
+    attachment.replyPrefix ??= replyPrefix(received, this.stream, attachment.consumer);
+    const read = attachment.replyPrefix && streamMessage(received, this.stream, attachment.replyPrefix);
+    if (read === undefined) {
+      this.#ignore();
+      return;
+    }
+    attachment.lastHeard = Date.now();
+    const { message, deliverySequence } = read;
     if (deliverySequence !== attachment.delivered + 1) {
       void this.#recover('the server skipped messages', false);
       return;
@@ -337,6 +345,14 @@ export class StreamReader implements Subscription {
       if (this.#isWanted(message.subject)) this.#arrivals.push(message);
     }
     this.#pullWhenLow();
+  }
+
+  #ignore(): void {
+    if (this.#hasIgnored) return;
+    this.#hasIgnored = true;
+    this.bus.log.debug(
+      'The inbox of this wait was sent what its consumer did not deliver; that was ignored. An inbox prefix of its own keeps others out.',
+    );
   }
 
   #onStatus(attachment: Attachment, status: Msg): void {
