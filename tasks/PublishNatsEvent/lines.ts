@@ -3,6 +3,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
+import { openRegularFile } from '../shared/regularFile.ts';
 import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
@@ -113,7 +114,8 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
     return line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line;
   };
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
+    const fd = openRegularFile(file);
+    for await (const chunk of createReadStream('', { fd, highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
       onChunk(chunk);
       const lines: Buffer[] = [];
       let start = 0;

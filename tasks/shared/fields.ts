@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf, TaskError, type ErrorCode } from './errors.ts';
+import { irregularity } from './regularFile.ts';
 import { quoted } from './safeText.ts';
 import { subjectProblem } from './subject.ts';
 
@@ -154,6 +155,8 @@ export class Fields {
       if (stats?.isDirectory() === true) return undefined;
       if (stats === undefined && this.expanded(name) !== undefined)
         this.problem(`${name}: there is no file ${quoted(file)}.`);
+      const irregular = stats && irregularity(stats);
+      if (irregular !== undefined) this.problem(`${name}: ${quoted(file)} can't be read: ${irregular}.`);
     } catch (error) {
       // A name that is too long, a circle of links, a folder that may not be entered.
       const { code = reasonOf(error) } = error as NodeJS.ErrnoException;
