@@ -80,15 +80,16 @@ function digestOf(files: readonly SchemaFile[]): string {
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
-function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, 'check' | 'checkAll'> {
+function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, 'check' | 'areAllValid'> {
   // With `$async` in a schema it would be a promise.
   const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
-  const check = (value: unknown): CheckResult => {
+  const check = (value: unknown, atMostMs = limitMs): CheckResult => {
+    const afterMs = Math.min(limitMs, atMostMs);
     try {
-      if (interruptible(() => isValid(value), limitMs)) return { outcome: 'valid' };
+      if (interruptible(() => isValid(value), afterMs)) return { outcome: 'valid' };
       return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
     } catch (error) {
-      if (isInterruption(error)) return { outcome: 'interrupted', afterMs: limitMs };
+      if (isInterruption(error)) return { outcome: 'interrupted', afterMs };
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
       const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
       return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
@@ -97,28 +98,16 @@ function checksOf(validate: ValidateFunction, limitMs: number): Pick<Contract, '
     }
   };
   // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
-  const areAllValid = (values: readonly unknown[]): boolean => {
+  const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
     try {
-      return interruptible(() => values.every(isValid), limitMs);
+      return interruptible(() => values.every(isValid), Math.min(limitMs, atMostMs));
     } catch {
       return false;
     } finally {
       validate.errors = null;
     }
   };
-  const checkEach = (values: readonly unknown[]): CheckResult[] => {
-    const results: CheckResult[] = [];
-    for (const value of values) {
-      const result = check(value);
-      results.push(result);
-      if (result.outcome === 'interrupted') break;
-    }
-    return results;
-  };
-  return {
-    check,
-    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : checkEach(values)),
-  };
+  return { check, areAllValid };
 }
 
 function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
