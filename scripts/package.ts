@@ -47,7 +47,9 @@ const IMAGES = [
 const PACKAGED_FILES = [
   ...['[Content_Types].xml', 'extension.vsixmanifest', 'extension.vsomanifest'],
   ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', ...IMAGES],
-  ...TASK_NAMES.flatMap((task) => ['icon.png', 'index.js', 'package.json', 'task.json'].map((file) => `${task}/${file}`)),
+  ...TASK_NAMES.flatMap((task) =>
+    ['icon.png', 'index.js', 'package.json', 'task.json'].map((file) => `${task}/${file}`),
+  ),
 ];
 
 const { values } = parseArgs({
