@@ -47,7 +47,9 @@ const IMAGES = [
 const PACKAGED_FILES = [
   ...['[Content_Types].xml', 'extension.vsixmanifest', 'extension.vsomanifest'],
   ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', ...IMAGES],
-  ...TASK_NAMES.flatMap((task) => ['icon.png', 'index.js', 'task.json'].map((file) => `${task}/${file}`)),
+  ...TASK_NAMES.flatMap((task) =>
+    ['icon.png', 'index.js', 'package.json', 'task.json'].map((file) => `${task}/${file}`),
+  ),
 ];
 
 const { values } = parseArgs({
@@ -74,6 +76,8 @@ function stage(bundledPackages: string[]): string {
     writeJson(`${task}/task.json`, stampTask(readTask(task), project, channel));
     copy(`tasks/${task}/icon.png`, `${task}/icon.png`);
     copy(codeOf(task), `${task}/index.js`);
+    // An agent's folder may lie below one whose package.json says "module", under which Node wouldn't run index.js.
+    write(`${task}/package.json`, '{"type":"commonjs"}\n');
   }
   for (const image of IMAGES) copy(image, image);
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');

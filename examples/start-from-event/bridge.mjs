@@ -5,7 +5,7 @@
  * for one event: make the pipeline so that this does no harm.
  *
  * Usage: node bridge.mjs, under a service manager that starts it again when it ends. The environment configures it:
- *   NATS_URL, NATS_CREDS   the server; a credentials file to sign in with (optional)
+ *   NATS_URL, NATS_CREDS   the server, nats://… or tls://…; a credentials file to sign in with (optional)
  *   STREAM, CONSUMER       a durable pull consumer with explicit acknowledgement, made for example by
  *                          nats consumer add CI start-shop --pull --ack explicit --deliver new --filter ci.shop.image-ready.v1 --defaults
  *   PIPELINE_URL           https://dev.azure.com/ORGANISATION/PROJECT/_apis/pipelines/ID
@@ -21,9 +21,14 @@ import { connect, credsAuthenticator } from 'nats';
 const REQUEST_MS = 20_000;
 const FETCH_MS = 30_000;
 
+const url = setting('NATS_URL');
+const { protocol } = new URL(url);
+if (!/^(nats|tls):$/.test(protocol)) throw new Error(`NATS_URL begins with ${protocol}, not nats: or tls:.`);
 const connection = await connect({
   name: 'start-from-event',
-  servers: setting('NATS_URL'),
+  servers: url,
+  // The library ignores the scheme: without this, the server decides whether the link is encrypted.
+  ...(protocol === 'tls:' && { tls: {} }),
   ...(env['NATS_CREDS'] && { authenticator: credsAuthenticator(readFileSync(env['NATS_CREDS'])) }),
   maxReconnectAttempts: -1,
 });

@@ -13,8 +13,10 @@ void runTask(agent, readPublish, async (step, clock) => {
     reportUnsent(agent, step, error, clock),
   );
   const published = await publish(step.request, prepared, bus, progressOf(agent, prepared, clock), clock);
+  const { reply } = published;
+  const problem = replyContract && reply && (await replyProblem(reply, replyContract, clock));
   await bus.close();
-  const error = published.error ?? (replyContract && published.reply && replyProblem(published.reply, replyContract));
+  const error = published.error ?? problem;
   return reportPublished(agent, step, prepared, { ...published, error }, contract?.digest, clock);
 });
 

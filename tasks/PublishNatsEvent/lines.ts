@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
+import { describeProblems, type Contract } from '../shared/contract.ts';
 import { reasonOf, TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
 import { knownSecrets } from '../shared/masker.ts';
+import type { Pace } from '../shared/pace.ts';
+import { openRegularFile } from '../shared/regularFile.ts';
 import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
+import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
 
@@ -39,6 +42,7 @@ export async function surveyLines(
   file: string,
   contract: Contract | undefined,
   weigh: (line: Uint8Array, number: number) => number,
+  pace: Pace,
 ): Promise<SurveyedLines> {
   const hash = createHash('sha256');
   const version = versionOf(file);
@@ -56,7 +60,9 @@ export async function surveyLines(
     bytes += chunk.length;
   };
   for await (const lines of readLines(file, onChunk)) {
-    const problems = problemsOf(request, lines, contract);
+    const problems = await problemsOf(request, lines, contract, pace).catch((error: unknown) => {
+      throw notInTime(error, file, count);
+    });
     for (const [index, line] of lines.entries()) {
       count++;
       const problem = problems[index];
@@ -119,7 +125,8 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
     return line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line;
   };
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
+    const fd = openRegularFile(file);
+    for await (const chunk of createReadStream('', { fd, highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
       onChunk(chunk);
       const lines: Buffer[] = [];
       let start = 0;
@@ -147,23 +154,39 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
   if (partBytes > 0) yield [take(Buffer.alloc(0))];
 }
 
-/** What is wrong with each line; undefined for the good ones. */
-function problemsOf(
+/** What is wrong with each line; undefined for the good ones. Throws when there is no time left to find out. */
+async function problemsOf(
   request: PublishRequest,
   lines: readonly Uint8Array[],
   contract: Contract | undefined,
-): (string | undefined)[] {
+  pace: Pace,
+): Promise<(string | undefined)[]> {
+  await pace.timeLeft();
   const texts = lines.map(utf8Text);
   const values = texts.map((text) => (text === undefined ? undefined : parseJson(text)));
   const problems = values.map((json, index) =>
     json === undefined ? notJson(texts[index]) : cdEventProblem(request, json.value),
   );
   if (contract === undefined) return problems;
-  for (const [index, result] of contract.checkAll(values.map((json) => json?.value)).entries()) {
-    if (result.outcome === 'interrupted') throw interruptedCheck(contract, result.afterMs);
-    if (result.outcome === 'violated') problems[index] ??= describeProblems(result.problems);
+  const good = problems.flatMap((problem, index) => (problem === undefined ? [index] : []));
+  const valuesOfGood = good.map((index) => values[index]?.value);
+  if (contract.areAllValid(valuesOfGood, await pace.timeLeft())) return problems;
+  // Each one by itself: some may take as long as a check may, and a chunk has thousands.
+  for (const [position, index] of good.entries()) {
+    const problem = await checked(contract, valuesOfGood[position], pace);
+    if (problem !== undefined) problems[index] = describeProblems(problem);
   }
   return problems;
+}
+
+function notInTime(error: unknown, file: string, checked: number): unknown {
+  if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
+  return new TaskError(
+    'Timeout',
+    `payloadFile: the deadline of this step passed while it checked ${file}, after ${String(checked)} lines.`,
+    'Nothing was sent. Raise timeout, or look for a regular expression with nested repetition in the schema.',
+    { cause: error },
+  );
 }
 
 function notJson(text: string | undefined): string {

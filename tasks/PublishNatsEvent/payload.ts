@@ -1,28 +1,26 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import { reasonOf, TaskError } from '../shared/errors.ts';
+import { readRegularFile } from '../shared/regularFile.ts';
 
 /** No NATS server takes a larger `max_payload` (nats-server, `MAX_PAYLOAD_MAX_SIZE`), in bytes. */
 export const LARGEST_PAYLOAD = 64 * 1_024 * 1_024;
 
-/** The bytes of a file, untouched. */
+/** The bytes of a regular file, untouched. */
 export function readPayloadFile(file: string): Uint8Array {
+  let bytes: Buffer | undefined;
   try {
-    const { size } = statSync(file);
-    if (size > LARGEST_PAYLOAD) {
-      throw new TaskError(
-        'TooLarge',
-        `payloadFile: ${file} has ${String(size)} bytes, more than any NATS server takes.`,
-        'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
-      );
-    }
-    return readFileSync(file);
+    bytes = readRegularFile(file, LARGEST_PAYLOAD);
   } catch (error) {
-    if (error instanceof TaskError) throw error;
     throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)}).`, '', {
       cause: error,
     });
   }
+  if (bytes !== undefined) return bytes;
+  throw new TaskError(
+    'TooLarge',
+    `payloadFile: ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes.`,
+    'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
+  );
 }
 
 /** SHA-256 of a payload, in hexadecimal: what a receipt shows in its place. */

@@ -1,13 +1,15 @@
 import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../shared/bus.ts';
-import { describeProblems, interruptedCheck, type Contract } from '../shared/contract.ts';
+import { describeProblems, type Contract } from '../shared/contract.ts';
 import { TaskError } from '../shared/errors.ts';
 import { parseJson, utf8Text } from '../shared/event.ts';
 import { eventEncoder } from '../shared/eventEncoding.ts';
 import { knownSecrets } from '../shared/masker.ts';
 import type { SigningKey } from '../shared/nkey.ts';
+import { Pace } from '../shared/pace.ts';
 import type { StepClock } from '../shared/run.ts';
 import { signMessage } from '../shared/signature.ts';
 import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
+import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
 import { readSurveyedLines, surveyLines } from './lines.ts';
 import { readPayloadFile, sha256 } from './payload.ts';
@@ -48,6 +50,9 @@ export interface Published {
   readonly error: unknown;
 }
 
+/** Events signed in one go. */
+const MOST_SIGNED = 256;
+
 /** Turns payloads into messages, each with its own id and the time of sending. */
 type MakeMessage = (payload: Uint8Array, messageId: string, json: unknown) => OutgoingMessage;
 
@@ -57,7 +62,7 @@ export function prepare(
   contract: Contract | undefined,
   signingKey: SigningKey | undefined,
   clock: StepClock,
-): Promise<Prepared> | Prepared {
+): Promise<Prepared> {
   const { payload } = request;
   if (payload.from === 'lines') return prepareLines(request, payload.file, contract, signingKey, clock);
   return prepareEvent(
@@ -69,16 +74,16 @@ export function prepare(
   );
 }
 
-function prepareEvent(
+async function prepareEvent(
   request: PublishRequest,
   payload: Uint8Array,
   contract: Contract | undefined,
   signingKey: SigningKey | undefined,
   clock: StepClock,
-): Prepared {
+): Promise<Prepared> {
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
-  if (contract !== undefined) checkContract(contract, json);
+  if (contract !== undefined) await checkContract(contract, json, clock);
   const cdEvent = cdEventAttributes(request, json?.value);
   const id = cdEvent?.id ?? request.messageId ?? request.defaultMessageId();
   const contentType = request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json');
@@ -110,7 +115,8 @@ async function prepareLines(
   // What is different from line to line: the line, its number in the ids, and all that a CDEvent has in its context.
   const weigh = (line: Uint8Array, number: number) =>
     isCdEventType(request.eventType) ? sizeOf(make(line, '', jsonOf(line))) : line.length + 2 * String(number).length;
-  const lines = await surveyLines(request, file, contract, weigh);
+  const pace = new Pace(clock);
+  const lines = await surveyLines(request, file, contract, weigh, pace);
   const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
   const idOf = (number: number) => `${base}.${String(number)}`;
   const lastCdEvent = cdEventAttributes(request, jsonOf(lines.last));
@@ -126,8 +132,14 @@ async function prepareLines(
     largestLine: lines.largest.number,
     messages: async function* () {
       let number = 0;
-      for await (const chunk of readSurveyedLines(lines))
-        yield chunk.map((line) => make(line, idOf(++number), jsonOf(line)));
+      for await (const chunk of readSurveyedLines(lines)) {
+        // To sign takes long, and a chunk can have thousands of short lines.
+        const most = signingKey === undefined ? chunk.length : MOST_SIGNED;
+        for (let start = 0; start < chunk.length; start += most) {
+          await pace.timeLeft();
+          yield chunk.slice(start, start + most).map((line) => make(line, idOf(++number), jsonOf(line)));
+        }
+      }
     },
   };
 }
@@ -169,7 +181,11 @@ function messageMaker(
   };
 }
 
-function checkContract(contract: Contract, json: { readonly value: unknown } | undefined): void {
+async function checkContract(
+  contract: Contract,
+  json: { readonly value: unknown } | undefined,
+  clock: StepClock,
+): Promise<void> {
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
   if (json === undefined) {
     throw new TaskError(
@@ -178,15 +194,13 @@ function checkContract(contract: Contract, json: { readonly value: unknown } | u
       nothingSent,
     );
   }
-  const result = contract.check(json.value);
-  if (result.outcome === 'violated') {
-    throw new TaskError(
-      'ContractViolation',
-      `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(result.problems)}.`,
-      nothingSent,
-    );
-  }
-  if (result.outcome === 'interrupted') throw interruptedCheck(contract, result.afterMs);
+  const problems = await checked(contract, json.value, new Pace(clock));
+  if (problems === undefined) return;
+  throw new TaskError(
+    'ContractViolation',
+    `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}.`,
+    nothingSent,
+  );
 }
 
 /** Sends everything and waits until it is confirmed. Never rejects for what happens to events: the result says it. */
@@ -238,14 +252,27 @@ function checkSize({ largest, largestLine }: Prepared, bus: Bus): void {
   }
 }
 
-/** Checks a reply against its own contract; the problem as an error, or undefined. */
-export function replyProblem(reply: ReceivedReply, contract: Contract): TaskError | undefined {
-  const text = utf8Text(reply.payload);
-  const json = text === undefined ? undefined : parseJson(text);
-  const result = json === undefined ? undefined : contract.check(json.value);
-  if (result?.outcome === 'valid') return undefined;
-  if (result?.outcome === 'interrupted') return interruptedCheck(contract, result.afterMs);
-  const reason = result === undefined ? 'it is not JSON' : describeProblems(result.problems);
+/** Checks a reply against its own contract, as long as there is time; the problem as an error, or undefined. */
+export async function replyProblem(reply: ReceivedReply, contract: Contract, clock: StepClock): Promise<unknown> {
+  const pace = new Pace(clock);
+  let reason: string;
+  try {
+    const text = utf8Text(reply.payload);
+    const json = text === undefined ? undefined : parseJson(text);
+    const problems = json === undefined ? undefined : await checked(contract, json.value, pace);
+    // A cancel that came meanwhile is heard here.
+    await pace.timeLeft();
+    if (json !== undefined && problems === undefined) return undefined;
+    reason = problems === undefined ? 'it is not JSON' : describeProblems(problems);
+  } catch (error) {
+    if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
+    return new TaskError(
+      'Timeout',
+      `The deadline of this step passed before the reply was checked against the schema ${contract.schemaFile}.`,
+      'The request was delivered; the output replyFile has the reply.',
+      { cause: error },
+    );
+  }
   return new TaskError(
     'ContractViolation',
     `The reply breaks the schema ${contract.schemaFile}: ${reason}.`,

@@ -3,7 +3,17 @@ import { reasonOf, TaskError } from '../shared/errors.ts';
 import { publishedAt, VIEW_FIELDS } from '../shared/eventView.ts';
 import { exactJson } from '../shared/exactJson.ts';
 import { interruptible, isInterruption } from '../shared/interruptible.ts';
-import { isoTime, logLine, outputProblem, setOutputs, writeFile, writeReceipt } from '../shared/report.ts';
+import {
+  isoTime,
+  logLine,
+  MAX_OUTPUT_BYTES,
+  MAX_OUTPUTS_BYTES,
+  outputProblem,
+  outputsSize,
+  setOutputs,
+  writeFile,
+  writeReceipt,
+} from '../shared/report.ts';
 import type { StepClock, StepEnd } from '../shared/run.ts';
 import { attachSummary } from '../shared/summary.ts';
 import type { WaitStep } from './inputs.ts';
@@ -11,28 +21,17 @@ import type { JudgedEvent } from './judge.ts';
 import { decidingEvents, waitSummary } from './summary.ts';
 import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
 
-/** Longest value of an `event.<name>` output, in characters: Windows limits an environment variable to 32,766. */
-const MAX_OUTPUT_LENGTH = 16 * 1_024;
+/** Room for the outputs that every wait has and that are never long, in bytes. */
+const OWN_OUTPUTS_BYTES = 4 * 1_024;
 
 /** How long computing all of `outputs` from an event may take, in milliseconds. */
 const OUTPUTS_MS = 1_000;
 
 /** Every output of the task besides `event.<name>`, so that one without a value does not compile. */
-type Output =
-  | 'verdict'
-  | 'subject'
-  | 'messageId'
-  | 'stream'
-  | 'sequence'
-  | 'correlationId'
-  | 'traceparent'
-  | 'publishedAt'
-  | 'receivedAt'
-  | 'latencyMs'
-  | 'count'
-  | 'missing'
-  | 'eventFile'
-  | 'receiptFile';
+type OwnOutput =
+  'verdict' | 'sequence' | 'publishedAt' | 'receivedAt' | 'latencyMs' | 'count' | 'eventFile' | 'receiptFile';
+/** Those whose length others decide. */
+type ForeignOutput = 'subject' | 'messageId' | 'stream' | 'correlationId' | 'traceparent' | 'missing';
 
 /** Says how the wait ended: outputs, files, the summary of the run, and the end of the step. */
 export async function reportOutcome(
@@ -51,19 +50,13 @@ export async function reportOutcome(
   const { deciding } = outcome;
   const published = deciding === undefined ? undefined : publishedAt(deciding.message, deciding.decoded);
   const missing = outcome.judge.missing;
-  const outputs: Record<Output, string> = {
+  const own: Record<OwnOutput, string> = {
     verdict,
-    subject: deciding?.message.subject ?? '',
-    messageId: deciding === undefined ? '' : messageIdOf(deciding),
-    stream: deciding?.message.stream ?? '',
     sequence: deciding === undefined || deciding.message.sequence === 0 ? '' : String(deciding.message.sequence),
-    correlationId: deciding?.decoded.correlationId ?? '',
-    traceparent: deciding?.decoded.traceparent ?? '',
     publishedAt: isoTime(published),
     receivedAt: isoTime(deciding?.message.receivedAt),
     latencyMs: deciding === undefined || published === undefined ? '' : String(deciding.message.receivedAt - published),
     count: String(outcome.judge.matched.length),
-    missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
     eventFile,
     receiptFile: writeReceipt(
       agent,
@@ -71,13 +64,20 @@ export async function reportOutcome(
       receipt(step, outcome, verdict, error, contractDigest, clock),
     ),
   };
-  setOutputs(agent, outputs);
-  if ('values' in values) {
-    for (const [name, value] of Object.entries(values.values)) {
-      agent.setOutput(`event.${name}`, value);
-      if (value === '' && outcome.deciding !== undefined)
-        agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
-    }
+  const foreign: Record<ForeignOutput, string> = {
+    subject: deciding?.message.subject ?? '',
+    messageId: deciding === undefined ? '' : messageIdOf(deciding),
+    stream: deciding?.message.stream ?? '',
+    correlationId: deciding?.decoded.correlationId ?? '',
+    traceparent: deciding?.decoded.traceparent ?? '',
+    missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
+  };
+  const asked = 'values' in values ? values.values : {};
+  // Where there is no room for all, the ones that were asked for go before those of which an event decides how long they are.
+  setOutputs(agent, { ...own, ...asked, ...foreign });
+  for (const [name, value] of Object.entries(asked)) {
+    if (value === '' && deciding !== undefined)
+      agent.info(`outputs: ${name} is empty, since the event has nothing there.`);
   }
   const counts = Object.entries(outcome.judge.counts).filter(([name, number]) => name === 'seen' || number > 0);
   agent.info(
@@ -114,7 +114,7 @@ function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
 }
 
 /**
- * The values of the input `outputs`, of the last deciding event. They are empty when no event decided: a later step would
+ * The values of the input `outputs` by the names of their variables, of the last deciding event. They are empty when no event decided: a later step would
  * else find `$(wait.event.name)` itself.
  */
 function eventOutputs(
@@ -122,17 +122,19 @@ function eventOutputs(
   { deciding }: WaitOutcome,
   eventFile: string,
 ): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
-  if (deciding === undefined) return { values: Object.fromEntries(request.outputs.map(({ name }) => [name, ''])) };
+  if (deciding === undefined)
+    return { values: Object.fromEntries(request.outputs.map(({ name }) => [`event.${name}`, ''])) };
   const texts = outputTexts(request, deciding);
   if ('problem' in texts)
     return { error: new TaskError('ContractViolation', texts.problem, `The event is in ${eventFile}.`) };
   const values: Record<string, string> = {};
   for (const [name, text] of texts.values) {
-    if (text.length > MAX_OUTPUT_LENGTH) {
+    const size = Buffer.byteLength(text);
+    if (size > MAX_OUTPUT_BYTES) {
       return {
         error: new TaskError(
           'TooLarge',
-          `outputs: the value of ${name} has ${String(text.length)} characters, and a variable should hold at most ${String(MAX_OUTPUT_LENGTH)}.`,
+          `outputs: the value of ${name} has ${String(size)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}.`,
           `Read it from the file in the output eventFile: ${eventFile}.`,
         ),
       };
@@ -147,7 +149,17 @@ function eventOutputs(
         ),
       };
     }
-    values[name] = text;
+    values[`event.${name}`] = text;
+  }
+  const bytes = outputsSize(values);
+  if (bytes > MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) {
+    return {
+      error: new TaskError(
+        'TooLarge',
+        `outputs: the values have ${String(bytes)} bytes with their names, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together.`,
+        `Ask for fewer, and read the others from the file in the output eventFile: ${eventFile}.`,
+      ),
+    };
   }
   return { values };
 }

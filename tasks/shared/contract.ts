@@ -23,12 +23,19 @@ export interface Contract {
   readonly digest: string;
   /** Absolute path of the root schema, as it was given. */
   readonly schemaFile: string;
-  /** Checks a parsed JSON value. Never throws. */
-  check(value: unknown): CheckResult;
+  /**
+   * Checks a parsed JSON value. Never throws.
+   *
+   * @param atMostMs interrupts the check sooner than the contract's own limit, in whole milliseconds
+   */
+  check(value: unknown, atMostMs?: number): CheckResult;
   /** As {@link check}, but nothing interrupts it: for a caller that limits its own time. */
   checkUnlimited(value: unknown): CheckResult;
-  /** Checks many values, at much less cost for each than {@link check}, up to one whose check is interrupted. Never throws. */
-  checkAll(values: readonly unknown[]): readonly CheckResult[];
+  /**
+   * Whether all of these values are valid, found out at much less cost for each than by {@link check}. False also when
+   * checking them all takes as long as one check may: each one's own check tells then. Never throws.
+   */
+  areAllValid(values: readonly unknown[], atMostMs?: number): boolean;
 }
 
 const MAX_DESCRIBED = 5;
@@ -56,7 +63,7 @@ export function describeProblems(problems: readonly SchemaProblem[]): string {
   return oneLine([...described, ...(more > 0 ? [`and ${more} more`] : [])].join('; '));
 }
 
-/** The error for a check that took too long, where that is the fault of the schema's own side. */
+/** The error for a check that took longer than one may, where that is the fault of the schema's own side. */
 export function interruptedCheck({ schemaFile }: Contract, afterMs: number): TaskError {
   return new TaskError(
     'InvalidSchema',

@@ -83,7 +83,7 @@ function digestOf(files: readonly SchemaFile[]): string {
 function checksOf(
   validate: ValidateFunction,
   limitMs: number,
-): Pick<Contract, 'check' | 'checkUnlimited' | 'checkAll'> {
+): Pick<Contract, 'check' | 'checkUnlimited' | 'areAllValid'> {
   // With `$async` in a schema it would be a promise.
   const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
   const checkUnlimited = (value: unknown): CheckResult => {
@@ -98,38 +98,26 @@ function checksOf(
       validate.errors = null;
     }
   };
-  const check = (value: unknown): CheckResult => {
+  const check = (value: unknown, atMostMs = limitMs): CheckResult => {
+    const afterMs = Math.min(limitMs, atMostMs);
     try {
-      return interruptible(() => checkUnlimited(value), limitMs);
+      return interruptible(() => checkUnlimited(value), afterMs);
     } catch (error) {
-      if (isInterruption(error)) return { outcome: 'interrupted', afterMs: limitMs };
+      if (isInterruption(error)) return { outcome: 'interrupted', afterMs };
       throw error;
     }
   };
   // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
-  const areAllValid = (values: readonly unknown[]): boolean => {
+  const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
     try {
-      return interruptible(() => values.every(isValid), limitMs);
+      return interruptible(() => values.every(isValid), Math.min(limitMs, atMostMs));
     } catch {
       return false;
     } finally {
       validate.errors = null;
     }
   };
-  const checkEach = (values: readonly unknown[]): CheckResult[] => {
-    const results: CheckResult[] = [];
-    for (const value of values) {
-      const result = check(value);
-      results.push(result);
-      if (result.outcome === 'interrupted') break;
-    }
-    return results;
-  };
-  return {
-    check,
-    checkUnlimited,
-    checkAll: (values) => (areAllValid(values) ? values.map(() => ({ outcome: 'valid' })) : checkEach(values)),
-  };
+  return { check, checkUnlimited, areAllValid };
 }
 
 function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf, TaskError, type ErrorCode } from './errors.ts';
 import { knownSecrets } from './masker.ts';
+import { irregularity } from './regularFile.ts';
 import { quoted } from './safeText.ts';
 import { subjectProblem } from './subject.ts';
 
@@ -153,10 +154,12 @@ export class Fields {
     if (this.#isSourcesFolder(file)) return undefined;
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
-      if (stats?.isDirectory() === true)
-        this.problem(`${name}: ${quoted(file)} is a folder. Give the path of a file, or leave the input empty.`);
       if (stats === undefined && this.expanded(name) !== undefined)
         this.problem(`${name}: there is no file ${quoted(file)}.`);
+      const irregular = stats && irregularity(stats);
+      if (stats?.isDirectory() === true)
+        this.problem(`${name}: ${quoted(file)} is a folder. Give the path of a file, or leave the input empty.`);
+      else if (irregular !== undefined) this.problem(`${name}: ${quoted(file)} can't be read: ${irregular}.`);
     } catch (error) {
       // A name that is too long, a circle of links, a folder that may not be entered.
       const { code = reasonOf(error) } = error as NodeJS.ErrnoException;

@@ -16,13 +16,41 @@ export function outputProblem(value: string): string | undefined {
   return value.includes('\0') ? 'holds a NUL character, which no environment variable can' : undefined;
 }
 
-/** Sets output variables. A value that must not become one is left empty, with a warning. */
+/**
+ * Longest value of an output, in bytes of UTF-8. Later steps get it as an environment variable, which Windows limits to
+ * 32,766 characters and Linux to 128 KiB; with a longer one, none of them would start.
+ */
+export const MAX_OUTPUT_BYTES = 16 * 1_024;
+/** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
+export const MAX_OUTPUTS_BYTES = 64 * 1_024;
+
+/** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
+export function outputsSize(outputs: Readonly<Record<string, string>>): number {
+  return Object.entries(outputs).reduce((sum, output) => sum + Buffer.byteLength(output.join('')), 0);
+}
+
+/**
+ * Sets the output variables of a step: all of them in one call. A value that must not become one, is too long or has no room beside those
+ * before it is left empty, with a warning that points to the receipt.
+ */
 export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
+  let room = MAX_OUTPUTS_BYTES - outputsSize(Object.fromEntries(Object.keys(outputs).map((name) => [name, ''])));
   for (const [name, value] of Object.entries(outputs)) {
-    const problem = outputProblem(value);
+    const bytes = Buffer.byteLength(value);
+    const problem = outputProblem(value) ?? lengthProblem(bytes, room);
     if (problem !== undefined) agent.warning(`The output ${name} is left empty: its value ${problem}.`);
+    else room -= bytes;
     agent.setOutput(name, problem === undefined ? value : '');
   }
+}
+
+function lengthProblem(bytes: number, room: number): string | undefined {
+  const where = 'Read it from the file in the output receiptFile';
+  if (bytes > MAX_OUTPUT_BYTES)
+    return `has ${String(bytes)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}. ${where}`;
+  if (bytes > room)
+    return `has ${String(bytes)} bytes, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together. ${where}`;
+  return undefined;
 }
 
 /**

@@ -17,6 +17,11 @@ export interface StepClock {
   now(): number;
 }
 
+/** The error of a step whose time is over. */
+export function deadlinePassed(): TaskError {
+  return new TaskError('Timeout', 'The deadline of this step has passed.');
+}
+
 /** After a cancel the body has this long to clean up; the agent kills the process 10 s after its SIGINT. */
 const CANCEL_GRACE_MS = 1_500;
 /** After the deadline the body has this long to clean up. */
@@ -67,7 +72,7 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
     const deadline = began + request.timeoutMs;
     const timer = setTimeout(
       () => {
-        controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));
+        controller.abort(deadlinePassed());
       },
       Math.max(0, deadline - Date.now()),
     );

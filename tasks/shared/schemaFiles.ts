@@ -1,7 +1,8 @@
-import { promises, readFileSync, realpathSync, statSync } from 'node:fs';
+import { promises, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { TaskError, reasonOf } from './errors.ts';
+import { irregularity, readRegularFile } from './regularFile.ts';
 
 /** A JSON object of a schema file: a schema, or any other object in it. */
 export type JsonObject = Record<string, unknown>;
@@ -49,7 +50,8 @@ export class SchemaFolder {
     let real: string;
     try {
       real = realpathSync.native(schemaFile);
-      if (!statSync(real).isFile()) throw new Error('it is not a file');
+      const irregular = irregularity(statSync(real));
+      if (irregular !== undefined) throw new Error(irregular);
     } catch (error) {
       throw new TaskError(
         'InvalidInput',
@@ -72,7 +74,8 @@ export class SchemaFolder {
    *
    * @param uri absolute, without fragment
    * @param reference how an error names the place that refers to it
-   * @throws TaskError InvalidSchema when there is none, more than one, one outside the folder, or one that is not a schema
+   * @throws TaskError InvalidSchema when there is none, more than one, one outside the folder, or one that is not a schema;
+   *   InvalidInput when it is a pipe, socket or device
    */
   async openUri(uri: string, reference: string): Promise<SchemaFile> {
     const beside = this.#fileAt(uri, this.#base, reference) ?? this.#fileAt(uri, this.#url(), reference);
@@ -102,12 +105,17 @@ export class SchemaFolder {
     // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
     if (candidate === undefined || !this.#isInside(candidate)) return undefined;
     let real: string;
+    let stats: Stats;
     try {
       real = realpathSync.native(candidate);
-      if (!statSync(real).isFile()) return undefined;
+      stats = statSync(real);
     } catch {
       return undefined;
     }
+    if (stats.isDirectory()) return undefined;
+    const irregular = irregularity(stats);
+    if (irregular !== undefined)
+      throw new TaskError('InvalidInput', `${reference} leads to "${candidate}", which can't be read: ${irregular}.`);
     if (!this.#isInside(real)) throw this.#outside(reference);
     return real;
   }
@@ -218,11 +226,10 @@ function readJson(
   file: string,
   unreadable: 'InvalidInput' | 'InvalidSchema',
 ): { readonly text: string; readonly value: unknown } {
-  let bytes: Uint8Array;
+  let bytes: Uint8Array | undefined;
   try {
-    const { size } = statSync(file);
-    if (size > MAX_FILE_BYTES) throw new Error(`it has ${size} bytes, more than ${MAX_FILE_BYTES}`);
-    bytes = readFileSync(file);
+    bytes = readRegularFile(file, MAX_FILE_BYTES);
+    if (bytes === undefined) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
   } catch (error) {
     throw new TaskError(unreadable, `The schema file "${file}" cannot be read: ${reasonOf(error)}.`, '', {
       cause: error,

@@ -22,6 +22,7 @@ import {
   wait,
 } from '../support/scenario.ts';
 import type { TestStream } from '../support/scenario.ts';
+import { SLOW_PATTERN, slowText } from '../support/slowPattern.ts';
 
 interface Receipt {
   readonly where: { readonly stream: string | null; readonly sequence: number | null };
@@ -442,4 +443,15 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     assert.ok(stored < ALL, `${stored} lines were sent`);
     assert.equal(outputsOf(step).count, String(stored));
   });
+});
+
+it('A batch whose lines take too long to check ends at its deadline, with nothing sent', async () => {
+  await using scene = await Scenario.start();
+  const stream = await scene.stream();
+  const agent = scene.agent({ sources: sourcesWith({ 'slow.schema.json': { pattern: SLOW_PATTERN } }) });
+  const lines = `${JSON.stringify(slowText())}\n`.repeat(1_000);
+  const step = await publishLines(agent, stream, lines, { schemaFile: 'slow.schema.json', timeout: '4s' });
+  assertFailed(step, 'Timeout', 'payloadFile: the deadline of this step passed while it checked', 'Nothing was sent.');
+  assert.ok(step.durationMs < 6_000, `it took ${step.durationMs} ms`);
+  assert.equal(await stream.lastSequence(), 0);
 });

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalAgent, StepRun } from '../support/localAgent/index.ts';
 import { assertOutputs, beginWait, jsonFile, publish, Scenario, wait } from '../support/scenario.ts';
+import { SLOW_PATTERN, slowText } from '../support/slowPattern.ts';
 
 /** The agent itself waits 7.5 s before it sends the next signal. */
 const GONE_WITHIN_MS = 2_000;
@@ -159,4 +162,31 @@ describe('A cancelled step ends at once', { concurrency: 4 }, () => {
     const { result } = jsonFile(step, 'receiptFile') as { result: { published: boolean; error: string } };
     assert.deepEqual([result.published, result.error], [false, 'Cancelled']);
   });
+});
+
+it('A cancelled step ends at once when it checks many lines against a slow schema, and sends none', async () => {
+  await using scene = await Scenario.start();
+  const stream = await scene.stream();
+  const job = new Job(scene);
+  const { temp } = job.agent.folders;
+  writeFileSync(path.join(temp, 'slow.schema.json'), JSON.stringify({ pattern: SLOW_PATTERN }));
+  writeFileSync(path.join(temp, 'events.ndjson'), `${JSON.stringify(slowText())}\n`.repeat(1_000));
+  const lines = new EventEmitter<{ begun: [] }>();
+  const running = publish(
+    job.agent,
+    {
+      ...{ subject: stream.subject('built'), subjectVersion: 'warn', timeout: '5m', payloadFrom: 'lines' },
+      ...{ payloadFile: path.join(temp, 'events.ndjson'), schemaFile: path.join(temp, 'slow.schema.json') },
+    },
+    {
+      onLine: ({ text }) => {
+        if (text.includes('has no version part')) lines.emit('begun');
+      },
+    },
+  );
+  await once(lines, 'begun');
+  // It cannot be seen from here when the checks begin: a moment after the inputs are read.
+  await delay(1_500);
+  await job.cancel(running);
+  assert.equal(await stream.lastSequence(), 0);
 });

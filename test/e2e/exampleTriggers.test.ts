@@ -2,16 +2,21 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
-import { AckPolicy, DeliverPolicy } from 'nats';
+import { AckPolicy, connect, DeliverPolicy } from 'nats';
+import { createAuthority, saveCertificate } from '../support/certificates.ts';
 import { assertRunSucceeded, EXAMPLES, runExample, startExamplesServer, stepOf } from '../support/exampleRun.ts';
 import { temporaryFolder } from '../support/localAgent/index.ts';
+import { startNatsServer } from '../support/natsServer.ts';
 import { cloudEvent, natsHeaders, type Scenario } from '../support/scenario.ts';
 import { TokenEndpoint, type TokenAnswer } from '../support/tokenEndpoint.ts';
 
 const SUBJECT = 'ci.shop.image-ready.v1';
+const BRIDGE = path.join(EXAMPLES, 'start-from-event/bridge.mjs');
 const UNTIL_MS = 10_000;
 
 /** A process that runs the bridge of the example, with what it has logged. */
@@ -20,7 +25,7 @@ class Bridge implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(env: Readonly<Record<string, string>>) {
-    this.#child = spawn(process.execPath, [path.join(EXAMPLES, 'start-from-event/bridge.mjs')], {
+    this.#child = spawn(process.execPath, [BRIDGE], {
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
       timeout: 60_000,
@@ -41,6 +46,22 @@ class Bridge implements AsyncDisposable {
     this.#child.kill('SIGTERM');
     assert.deepEqual(await closed, [0, null]);
   }
+}
+
+/** The environment of a bridge that starts runs of nothing. */
+function settings(url: string): Record<string, string> {
+  return { NATS_URL: url, STREAM: 'CI', CONSUMER: 'tls', PIPELINE_URL: 'http://127.0.0.1:9', TOKEN_FILE: 'none' };
+}
+
+/** How a bridge that ends by itself ended. */
+async function endOf(
+  env: Readonly<Record<string, string>>,
+): Promise<{ code: unknown; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [BRIDGE], { env: { PATH: process.env['PATH'], ...env }, timeout: UNTIL_MS });
+  const closed = once(child, 'close');
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [code] = await closed;
+  return { code, stdout, stderr };
 }
 
 describe('The example', { concurrency: 2 }, () => {
@@ -105,6 +126,48 @@ describe('The example', { concurrency: 2 }, () => {
     });
     assertRunSucceeded(pipeline);
     assert.ok(stepOf(pipeline, 'Deploy').logText.includes(`\nDeploying shop/web:7 at ${digest}\n`));
+  });
+
+  it('start-from-event.yml: its bridge never speaks to a tls:// server in clear text, and knows no other schemes', async () => {
+    const plain = createServer((socket) => {
+      socket.on('error', () => {}).on('data', (bytes) => said.push(bytes.toString('latin1')));
+      socket.write('INFO {"server_id":"S","version":"2.12.0","proto":1,"headers":true,"max_payload":1048576}\r\n');
+    });
+    const said: string[] = [];
+    await once(plain.listen(0, '127.0.0.1'), 'listening');
+    const { port } = plain.address() as AddressInfo;
+    const end = await endOf(settings(`tls://127.0.0.1:${port}`));
+    plain.close();
+    assert.deepEqual(said, []);
+    assert.equal(end.code, 1, end.stdout);
+    for (const scheme of ['ws', 'wss', 'http', 'tsl']) {
+      const { code, stderr } = await endOf(settings(`${scheme}://127.0.0.1:${port}`));
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`NATS_URL begins with ${scheme}:`));
+    }
+
+    const folder = temporaryFolder('certificates-');
+    const authority = await createAuthority();
+    const tls = saveCertificate(folder, 'server', await authority.server());
+    const caFile = path.join(folder, 'ca.pem');
+    writeFileSync(caFile, authority.cert);
+    // The server takes both, so that only the bridge decides.
+    await using server = await startNatsServer({
+      config: `tls { cert_file: "${tls.certFile}", key_file: "${tls.keyFile}" }\nallow_non_tls: true`,
+    });
+    const client = await connect({ servers: server.url, tls: null });
+    const manager = await client.jetstreamManager();
+    await manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
+    await manager.consumers.add('CI', { durable_name: 'tls', ack_policy: AckPolicy.Explicit });
+    await client.close();
+    const url = server.url.replace('nats:', 'tls:').replace('127.0.0.1', 'localhost');
+    {
+      await using bridge = new Bridge({ ...settings(url), NODE_EXTRA_CA_CERTS: caFile });
+      assert.deepEqual(await bridge.entry(), { event: 'ready' });
+    }
+    const untrusted = await endOf(settings(url));
+    assert.equal(untrusted.code, 1);
+    assert.match(untrusted.stderr, /certificate/);
   });
 
   it('announce-build.yml: the build of another pipeline is announced, and once only', async () => {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { symlinkSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
+import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { ErrorCode } from '../../tasks/shared/errors.ts';
 import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../support/localAgent/index.ts';
@@ -172,6 +175,39 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
       'payloadFile: ',
       'is a folder. Give the path of a file',
     );
+  });
+
+  it('a pipe, a socket or a device where a file is needed, at once and without opening it', async () => {
+    const sources = sourcesWith({ 'to-pipe.json': { $ref: 'pipe' }, 'to-device.json': { $ref: 'device' } });
+    assert.equal(spawnSync('mkfifo', [path.join(sources, 'pipe')]).status, 0);
+    symlinkSync('/dev/zero', path.join(sources, 'device'));
+    const socket = createServer();
+    await once(socket.listen(path.join(sources, 'socket')), 'listening');
+    const cases = [
+      ['pipe', 'named pipe'],
+      ['socket', 'socket'],
+      ['device', 'device'],
+      ['/dev/zero', 'device'],
+      ['/dev/stdin', 'device'],
+    ].flatMap(([file = '', kind = '']) => [
+      { inputs: { payloadFrom: 'file', payloadFile: file }, name: 'payloadFile', kind },
+      { inputs: { payloadFrom: 'lines', payloadFile: file }, name: 'payloadFile', kind },
+      { inputs: { payload: '{}', schemaFile: file }, name: 'schemaFile', kind },
+      { inputs: { payload: '{}', delivery: 'request', replySchemaFile: file }, name: 'replySchemaFile', kind },
+    ]);
+    cases.push({ inputs: { payload: '{}', schemaFile: 'to-pipe.json' }, name: '$ref', kind: 'named pipe' });
+    cases.push({ inputs: { payload: '{}', schemaFile: 'to-device.json' }, name: '$ref', kind: 'device' });
+    for (const { inputs, name, kind } of cases) {
+      const step = await publish(agent({}, { sources }), { subject: 'ci.v1', timeout: '10m', ...inputs });
+      assertFailed(step, 'InvalidInput', name, `can't be read: it is a ${kind}, not a regular file.`);
+      assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
+    }
+    assertFailed(
+      await wait(agent({}, { sources }), { subject: 'ci.>', schemaFile: 'pipe' }),
+      'InvalidInput',
+      "can't be read: it is a named pipe, not a regular file.",
+    );
+    socket.close();
   });
 
   it('an inline payload of more than 30,000 characters, which points to a file', async () => {

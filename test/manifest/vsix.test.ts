@@ -1,12 +1,13 @@
 import { strFromU8, unzipSync } from 'fflate';
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
 import { repositoryPage, stampTask } from '../../scripts/channels.ts';
 import { listingOf } from '../../scripts/listing.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
 
 const DIST = path.join(ROOT, 'dist');
 const project = readJson('package.json') as PackageManifest;
@@ -25,10 +26,12 @@ test('the .vsix holds two self-contained tasks, the icons and pictures, the list
     'LICENSE.txt',
     'PublishNatsEvent/icon.png',
     'PublishNatsEvent/index.js',
+    'PublishNatsEvent/package.json',
     'PublishNatsEvent/task.json',
     'ThirdPartyNotices.txt',
     'WaitForNatsEvent/icon.png',
     'WaitForNatsEvent/index.js',
+    'WaitForNatsEvent/package.json',
     'WaitForNatsEvent/task.json',
     '[Content_Types].xml',
     'extension.vsixmanifest',
@@ -45,6 +48,19 @@ test('the .vsix holds two self-contained tasks, the icons and pictures, the list
 test('the packed task.json files are the stamped ones', () => {
   for (const task of TASK_NAMES) {
     assert.deepEqual(JSON.parse(text(`${task}/task.json`)), stampTask(readTask(task), project, 'prod'));
+  }
+});
+
+test('the tasks start below a folder whose package.json says "module", as an agent installed in a repository has it', async () => {
+  for (const task of TASK_NAMES) assert.deepEqual(JSON.parse(text(`${task}/package.json`)), { type: 'commonjs' });
+  const folder = temporaryFolder('module-');
+  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}');
+  const extension = path.join(folder, '_work', '_tasks');
+  cpSync(unpackVsix(), extension, { recursive: true });
+  const agent = new LocalAgent({ extension, connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } } });
+  for (const task of TASK_NAMES) {
+    const { errors, logText } = await agent.runTask({ task: `${task}@1`, inputs: { natsConnection: 'nats' } });
+    assert.match(errors.join('\n'), /^InvalidInput: .*subject: is required/, logText);
   }
 });
 

@@ -149,7 +149,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'nothing happens at the deadline',
     file: 'tasks/shared/run.ts',
-    line: `controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));`,
+    line: `controller.abort(deadlinePassed());`,
     becomes: '',
     tests: { ...DEADLINE, pattern: 'at its deadline' },
   },

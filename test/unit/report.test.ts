@@ -31,6 +31,22 @@ test('a value the agent would expand in later steps, or could not hand to them, 
   for (const harmless of ['', '$ (a)', '$[a] ${a}']) assert.equal(outputProblem(harmless), undefined);
 });
 
+test('a value too long for a variable of the environment is left empty, and so is what has no room beside the others', () => {
+  const agent = new FakeAgent();
+  const most = 'ä'.repeat(8_192);
+  setOutputs(agent, { verdict: 'matched', a: `${most}x`, b: most, c: most, d: most, e: most, count: '1' });
+  assert.deepEqual(
+    [...agent.outputs].filter(([, value]) => value === '').map(([name]) => name),
+    ['a', 'e'],
+  );
+  assert.equal(agent.outputs.get('d'), most);
+  assert.equal(agent.outputs.get('count'), '1');
+  assert.deepEqual(agent.warnings, [
+    'The output a is left empty: its value has 16385 bytes, and an output takes at most 16384. Read it from the file in the output receiptFile.',
+    'The output e is left empty: its value has 16384 bytes, and all outputs of a step take at most 65536 together. Read it from the file in the output receiptFile.',
+  ]);
+});
+
 test('a receipt lies in the temporary folder of the agent, each one in a file of its own', () => {
   const folder = temporaryFolder('report-');
   const agent = new FakeAgent({ variables: { 'Agent.TempDirectory': folder } });

@@ -13,6 +13,7 @@ test('the traceparent of the specification is read', () => {
 test('a later version is read as far as it is known, whatever follows', () => {
   assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01`)?.traceId, TRACE);
   assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01-what-the-future-brings`)?.spanId, SPAN);
+  assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01-${'x'.repeat(456)}`)?.spanId, SPAN);
 });
 
 for (const [why, text] of [
@@ -27,6 +28,7 @@ for (const [why, text] of [
   ['a line break at the end', `00-${TRACE}-${SPAN}-01\n`],
   ['a line break in what a later version adds', `cc-${TRACE}-${SPAN}-01-a\nb`],
   ['spaces around', ` 00-${TRACE}-${SPAN}-01 `],
+  ['more than 512 characters', `cc-${TRACE}-${SPAN}-01-${'x'.repeat(457)}`],
   ['nothing', ''],
 ] as const) {
   test(`a traceparent with ${why} is refused`, () => assert.equal(parseTraceparent(text), undefined));

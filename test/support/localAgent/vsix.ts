@@ -17,8 +17,7 @@ export function builtVsix(): string {
 }
 
 /**
- * Unpacks an extension package, once per process and file. The folder lies outside the repository, whose `"type": "module"`
- * would change how Node reads the bundles, and is removed when the process ends.
+ * Unpacks an extension package, once per process and file. The folder is removed when the process ends.
  * @returns the folder
  */
 export function unpackVsix(file = builtVsix()): string {

@@ -1,0 +1,21 @@
+import { interruptedCheck, type Contract, type SchemaProblem } from '../shared/contract.ts';
+import type { Pace } from '../shared/pace.ts';
+import { deadlinePassed } from '../shared/run.ts';
+
+/**
+ * Checks a value in the time that is left.
+ *
+ * @returns what is wrong with it; undefined when it is valid
+ * @throws TaskError InvalidSchema when the check takes longer than one may; Timeout or Cancelled when the step is over
+ */
+export async function checked(
+  contract: Contract,
+  value: unknown,
+  pace: Pace,
+): Promise<readonly SchemaProblem[] | undefined> {
+  const left = await pace.timeLeft();
+  const result = contract.check(value, left);
+  if (result.outcome === 'interrupted')
+    throw result.afterMs === left ? deadlinePassed() : interruptedCheck(contract, result.afterMs);
+  return result.outcome === 'valid' ? undefined : result.problems;
+}

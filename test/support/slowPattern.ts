@@ -1,0 +1,19 @@
+/** Takes twice as long for each `a` more before the `c`, and then matches. */
+export const SLOW_PATTERN = '^(?:(a+)+b|a*c)$';
+
+const LEAST_MS = 100;
+
+let slow: string | undefined;
+
+/** A text that {@link SLOW_PATTERN} takes about 100 to 250 ms for on this machine: well below the limit of one check. */
+export function slowText(): string {
+  if (slow !== undefined) return slow;
+  const pattern = new RegExp(SLOW_PATTERN, 'u');
+  for (let length = 15; length < 60; length++) {
+    const text = `${'a'.repeat(length)}c`;
+    const began = performance.now();
+    pattern.test(text);
+    if (performance.now() - began >= LEAST_MS) return (slow = text);
+  }
+  throw new Error('No text is slow.');
+}
