@@ -177,7 +177,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'a check that takes too long finds the data valid',
     file: 'tasks/shared/contractCompiler.ts',
-    line: `return { outcome: 'interrupted', afterMs: limitMs };`,
+    line: `return { outcome: 'interrupted', afterMs };`,
     becomes: `return { outcome: 'valid' };`,
     tests: CONTRACT,
   },
@@ -194,5 +194,26 @@ export const MUTATIONS: readonly Mutation[] = [
     line: 'if (isSchema(schema)) return undefined;',
     becomes: 'if (isSchema(schema) || schema !== undefined) return undefined;',
     tests: CONTRACT,
+  },
+  {
+    what: 'a step that checks many lines is deaf to a cancel',
+    file: 'tasks/shared/pace.ts',
+    line: 'this.#clock.now() - this.#workingSince > MOST_WORK_MS',
+    becomes: 'this.#workingSince < 0',
+    tests: { files: ['test/unit/publishClock.test.ts'], pattern: 'is heard' },
+  },
+  {
+    what: 'a named pipe is opened like a file',
+    file: 'tasks/shared/regularFile.ts',
+    line: 'if (stats.isFile()) return undefined;',
+    becomes: 'if (stats.isFile() || stats.isFIFO()) return undefined;',
+    tests: { files: ['test/unit/regularFile.test.ts'] },
+  },
+  {
+    what: 'an output may be longer than the environment of the next step takes',
+    file: 'tasks/shared/report.ts',
+    line: 'if (bytes > MAX_OUTPUT_BYTES)',
+    becomes: 'if (bytes > MAX_OUTPUTS_BYTES)',
+    tests: { files: ['test/unit/report.test.ts'] },
   },
 ];
