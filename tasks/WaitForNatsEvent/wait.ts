@@ -14,9 +14,6 @@ const MOST_LINES_NOT_MATCHING = 20;
 /** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
 const MOST_LINES_REFUSED = 1_000;
 
-/** Events that are judged together. */
-const BATCH = 1_024;
-
 /** Distinct values listed in a summary. */
 const MOST_VALUES = 20;
 
@@ -148,9 +145,8 @@ class Wait implements SubscriptionEvents {
   arrived(arrivals: Arrivals): void {
     this.#arrivals = arrivals;
     this.#schedule();
-    // A backlog is judged as it comes, in batches: thousands of events that wait for their turn would outlive the nursery of
-    // V8's memory, which halves the rate.
-    if (arrivals.length >= BATCH && this.#hasBegun) this.#judgeArrivals();
+    // A backlog is judged as it comes: thousands of events that wait for their turn halve the rate.
+    if (arrivals.length >= this.#judge.batch && this.#hasBegun) this.#judgeArrivals();
   }
 
   /** Judges when timers, signals and the socket have had their turn. */

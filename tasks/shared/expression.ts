@@ -8,6 +8,8 @@ import { shortened } from './safeText.ts';
 export interface Expression {
   /** The names it looks up in the event that no event has, so that they are null: mostly a text in double quotes. */
   readonly unknownFields: readonly string[];
+  /** Whether it only follows paths and compares: evaluating it takes no longer than reading the event did. */
+  readonly isPlain: boolean;
   /**
    * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
    * value of the wrong type, or where it would compare or compute with such an integer, which it could only do inexactly.
@@ -35,6 +37,7 @@ export function compileExpression(text: string): Expression {
     unknownFields: [...new Set(fieldsOfEvent(root))].filter(
       (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
     ),
+    isPlain: isPlain(root),
     evaluate: (view) => search(view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
     nearMiss: (view) => {
       for (const part of parts) {
@@ -103,6 +106,17 @@ function checkCall(name: string, given: readonly Node[]): void {
       throw new Error(`argument ${index + 1} of the function ${name}() ${rule}`);
     }
   }
+}
+
+const PLAIN = new Set(
+  'AndExpression Comparator Field Identity Index IndexExpression Literal NotExpression OrExpression Subexpression'.split(
+    ' ',
+  ),
+);
+
+function isPlain(node: Node): boolean {
+  const { same, other } = childrenOf(node);
+  return PLAIN.has(node.type) && [...same, ...other].every(isPlain);
 }
 
 /** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
