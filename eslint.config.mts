@@ -1,35 +1,92 @@
 import js from '@eslint/js';
-import type { ESLint, Linter } from 'eslint';
+import type { Rule } from 'eslint';
 import { defineConfig, globalIgnores } from 'eslint/config';
+import { isBuiltin } from 'node:module';
+import path from 'node:path';
 import ts from 'typescript-eslint';
 
-const ENTRIES = ['tasks/*/index.ts'];
-const NATS_ADAPTER = ['tasks/shared/natsBus.ts', 'tasks/shared/nats/**'];
-const AGENT_ADAPTER = ['tasks/shared/azureAgent.ts', 'tasks/shared/quietTaskLib.ts'];
-const CONTRACT = ['tasks/shared/contract*', 'tasks/shared/contract/**', 'tasks/shared/schema*'];
-const PORTS = ['tasks/shared/agent.ts', 'tasks/shared/bus.ts', 'tasks/shared/errors.ts'];
+const PRODUCT = ['shared/**', 'tasks/**'];
+/** Where the outside world begins. */
+const OUTSIDE = ['tasks/*/index.ts', 'tasks/agent/{azureAgent,quietTaskLib,run}.ts', 'shared/nats/**'];
 
-/** What may not be imported in tasks/, except in some files: the directions in which the code may depend on other code. */
-const DIRECTIONS = [
-  { name: 'task-lib', regex: '^azure-pipelines-task-lib(/|$)', onlyIn: AGENT_ADAPTER },
-  { name: 'nats', regex: '^(nats|nkeys\\.js|@nats-io/.*)(/|$)', onlyIn: NATS_ADAPTER },
-  { name: 'ajv', regex: '^ajv(-.*)?(/|$)', onlyIn: CONTRACT },
-  { name: 'jmespath', regex: '^@jmespath-community/', onlyIn: ['tasks/shared/jmespath.ts'] },
-  { name: 'agent-adapter', regex: '/azureAgent\\.ts$', onlyIn: ENTRIES },
-  { name: 'nats-adapter', regex: '/(nats/|natsBus\\.ts$)', onlyIn: [...ENTRIES, ...NATS_ADAPTER] },
-  { name: 'tasks', regex: '/(PublishNatsEvent|WaitForNatsEvent)/', onlyIn: [] },
-  { name: 'process', regex: '^(node:)?(process|console)$', onlyIn: [] },
+/** What everything else in shared/ stands on: ports and small things. */
+const GROUND = [...'errors clock log bus subject nkey regularFile'.split(' ').map((name) => `shared/${name}.ts`), 'shared/text/'];
+const SHARED = [
+  ...[...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/connection/', 'shared/expression/'],
+  ...['shared/signing/', 'shared/waiting/'],
 ];
 
-/** One rule under a name for each direction: a later setting of one rule would replace the earlier ones. */
-const restrictedImports = (ts.plugin as ESLint.Plugin).rules?.['no-restricted-imports'];
-if (!restrictedImports) throw new Error('typescript-eslint has no rule no-restricted-imports.');
-const directionRules = Object.fromEntries(
-  [...DIRECTIONS.map(({ name }) => name), 'ports'].map((name) => [name, restrictedImports]),
-);
+/**
+ * What each part of the tree may import: the first row whose place begins a file's path holds for it. Places end in `/`
+ * or are files; the others are packages. Files of one folder always see each other, and Node's modules are free.
+ */
+export const ROOMS: readonly (readonly [place: string, mayImport: readonly string[]])[] = [
+  ['shared/inputs/', GROUND],
+  ['shared/event/', GROUND],
+  ['shared/contract/', [...GROUND, 'ajv', 'ajv-formats', 'ajv-formats-draft2019', 'canonicalize']],
+  ['shared/connection/', GROUND],
+  ['shared/expression/jmespath.ts', [...GROUND, '@jmespath-community/jmespath']],
+  ['shared/expression/', [...GROUND, 'shared/event/']],
+  ['shared/signing/', [...GROUND, 'shared/event/', 'canonicalize']],
+  [
+    'shared/waiting/',
+    [...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/expression/', 'shared/signing/'],
+  ],
+  ['shared/nats/', [...GROUND, 'shared/connection/', 'shared/nats/', 'nats']],
+  ['shared/', GROUND],
+  ['tasks/agent/azureAgent.ts', ['azure-pipelines-task-lib', ...SHARED]],
+  ['tasks/agent/', [...SHARED, 'tasks/agent/']],
+  ['tasks/PublishNatsEvent/index.ts', [...SHARED, 'shared/nats/natsBus.ts', 'tasks/agent/']],
+  ['tasks/PublishNatsEvent/', [...SHARED, 'tasks/agent/', '!tasks/agent/azureAgent.ts']],
+  ['tasks/WaitForNatsEvent/index.ts', [...SHARED, 'shared/nats/natsBus.ts', 'tasks/agent/']],
+  ['tasks/WaitForNatsEvent/', [...SHARED, 'tasks/agent/', '!tasks/agent/azureAgent.ts']],
+  // The one neutraliser is its own, too: what a task prints comes from anywhere.
+  ['localAgent/', ['localAgent/', 'shared/text/', 'shared/errors.ts', 'yaml', 'nats', 'fflate', '*']],
+  ['scripts/', ['shared/', 'tasks/', 'localAgent/', 'scripts/', '*']],
+];
+
+/** What an import names: a path from the root, or a package; undefined for modules of Node. */
+function targetOf(specifier: string, file: string): string | undefined {
+  if (/^\.\.?\//.test(specifier)) return path.posix.join(path.posix.dirname(file), specifier);
+  if (isBuiltin(specifier)) return /^(node:)?(process|console)$/.test(specifier) ? 'node:process' : undefined;
+  return /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0];
+}
+
+function mayImport(target: string, file: string, allowed: readonly string[]): boolean {
+  const isIn = (place: string) => target === place || (place.endsWith('/') && target.startsWith(place));
+  if (allowed.some((place) => place.startsWith('!') && isIn(place.slice(1)))) return false;
+  if (/\.\w+$/.test(target) && path.posix.dirname(target) === path.posix.dirname(file)) return true;
+  const isPackage = !/^(shared|tasks|localAgent|scripts|test|bridge)\//.test(target);
+  return allowed.some((place) => isIn(place) || (place === '*' && isPackage));
+}
+
+/** The directions in which the code may depend on other code. */
+const rooms: Rule.RuleModule = {
+  meta: { type: 'problem', schema: [] },
+  create(context) {
+    const file = path
+      .relative(import.meta.dirname, context.filename)
+      .split(path.sep)
+      .join('/');
+    const [place, allowed] = ROOMS.find(([prefix]) => file.startsWith(prefix)) ?? [];
+    if (place === undefined || allowed === undefined) return {};
+    const check = (node: { source?: unknown }) => {
+      const specifier = (node.source as { value?: unknown } | null | undefined)?.value;
+      const target = typeof specifier === 'string' ? targetOf(specifier, file) : undefined;
+      if (target === undefined || mayImport(target, file, allowed)) return;
+      context.report({ node: node as Rule.Node, message: `${place} may not import ${target}.` });
+    };
+    return {
+      ImportDeclaration: check,
+      ExportNamedDeclaration: check,
+      ExportAllDeclaration: check,
+      ImportExpression: check,
+    };
+  },
+};
 
 /** What takes long to load and not every step needs, imported by import(): contracts with the JSON Schema library, HTTP. */
-const LOADED_LATER = ['./contractCompiler.ts', 'node:http', 'node:https'];
+const LOADED_LATER = ['./compile.ts', 'node:http', 'node:https'];
 const DYNAMIC_IMPORT = {
   selector: `ImportExpression${LOADED_LATER.map((module) => `:not([source.value='${module}'])`).join('')}`,
   message: 'Import at the top, where the directions are checked.',
@@ -47,8 +104,9 @@ export default defineConfig(
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
-    plugins: { directions: { rules: directionRules } },
+    plugins: { directions: { rules: { rooms } } },
     rules: {
+      'directions/rooms': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': [
         'error',
@@ -93,25 +151,20 @@ export default defineConfig(
     },
   },
 
-  ...DIRECTIONS.map(({ name, regex, onlyIn }): Linter.Config => {
-    const message = `Allowed ${onlyIn.length > 0 ? `only in ${onlyIn.join(', ')}` : 'nowhere in tasks/'}.`;
-    const rules: Linter.RulesRecord = { [`directions/${name}`]: ['error', { patterns: [{ regex, message }] }] };
-    return { files: ['tasks/**'], ignores: onlyIn, rules };
-  }),
   {
-    files: PORTS,
+    files: ['shared/bus.ts', 'shared/log.ts', 'tasks/agent/agent.ts'],
     rules: {
-      'directions/ports': [
+      '@typescript-eslint/no-restricted-imports': [
         'error',
         { patterns: [{ regex: '.', allowTypeImports: true, message: 'A port imports nothing.' }] },
       ],
     },
   },
-  { files: ['tasks/**'], rules: { 'no-restricted-syntax': ['error', DYNAMIC_IMPORT] } },
+  { files: PRODUCT, rules: { 'no-restricted-syntax': ['error', DYNAMIC_IMPORT] } },
   {
     // The process, the clock and the console are touched where the outside world begins.
-    files: ['tasks/**'],
-    ignores: [...ENTRIES, ...AGENT_ADAPTER, ...NATS_ADAPTER, 'tasks/shared/run.ts'],
+    files: PRODUCT,
+    ignores: OUTSIDE,
     rules: {
       'no-restricted-globals': ['error', 'process', 'console'],
       'no-restricted-properties': [

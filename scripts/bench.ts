@@ -12,8 +12,8 @@ import { batch } from './bench/batch.ts';
 import { startup } from './bench/startup.ts';
 import { isGrossLoss, isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
-import { ROOT } from './manifest.ts';
-import { replaceSection } from './section.ts';
+import { ROOT } from './build/manifest.ts';
+import { replaceSection } from './docs/section.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup };
 const DOCUMENT = path.join(ROOT, 'docs', 'performance.md');

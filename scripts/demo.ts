@@ -5,11 +5,11 @@
 import { cpSync } from 'node:fs';
 import path from 'node:path';
 import { connect } from 'nats';
-import { runPipelineFile, temporaryFolder } from '../test/support/localAgent/index.ts';
-import type { LogLine } from '../test/support/localAgent/index.ts';
-import { startNatsServer } from '../test/support/natsServer.ts';
-import { ROOT } from './manifest.ts';
-import { cancelOnInterrupt, printOutputs } from './runReport.ts';
+import { runPipelineFile, temporaryFolder } from '../localAgent/index.ts';
+import type { LogLine } from '../localAgent/index.ts';
+import { startNatsServer } from '../localAgent/natsServer.ts';
+import { ROOT } from './build/manifest.ts';
+import { cancelOnInterrupt, printOutputs } from '../localAgent/runReport.ts';
 
 const EXAMPLE = 'examples/image-ready.yml';
 const WIDTH = Math.max(100, Math.min(process.stdout.columns || 170, 200));

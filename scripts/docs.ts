@@ -15,10 +15,10 @@ import {
   streamPublishGrants,
   streamWaitGrants,
   type Grants,
-} from '../tasks/shared/nats/permissions.ts';
-import { taskVersion } from './channels.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './manifest.ts';
-import { replaceSection } from './section.ts';
+} from '../shared/nats/permissions.ts';
+import { taskVersion } from './build/channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './build/manifest.ts';
+import { replaceSection } from './docs/section.ts';
 
 const API = '$JS.API';
 const INBOX = '_INBOX';

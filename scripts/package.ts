@@ -18,10 +18,10 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { auditShipped, describeAudit } from './audit.ts';
-import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build.ts';
-import { repositoryPage, stampExtension, stampTask, type Channel } from './channels.ts';
-import { listingOf } from './listing.ts';
+import { auditShipped, describeAudit } from './release/audit.ts';
+import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
+import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
+import { listingOf } from './docs/listing.ts';
 import {
   readExtension,
   readJson,
@@ -30,10 +30,10 @@ import {
   TASK_NAMES,
   type PackageManifest,
   type TaskName,
-} from './manifest.ts';
-import { releaseProblems } from './release.ts';
-import { sbomOf, type BundleContents } from './sbom.ts';
-import { readThirdParty, thirdPartyNotices } from './thirdParty.ts';
+} from './build/manifest.ts';
+import { releaseProblems } from './release/release.ts';
+import { sbomOf, type BundleContents } from './release/sbom.ts';
+import { readThirdParty, thirdPartyNotices } from './release/thirdParty.ts';
 
 const DIST = path.join(ROOT, 'dist');
 const STAGE = path.join(DIST, 'stage');

@@ -8,7 +8,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
-import { ROOT } from './manifest.ts';
+import { ROOT } from './build/manifest.ts';
 import { screenshot } from './pictures/chromium.ts';
 import { ICONS, sourceOf, writeIcon } from './pictures/icons.ts';
 import { renderListing } from './pictures/listing.ts';

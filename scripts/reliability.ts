@@ -8,10 +8,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { format, resolveConfig } from 'prettier';
-import { natsServerBinary } from '../test/support/natsServer.ts';
-import { ROOT } from './manifest.ts';
-import { familiesOf, isRecordable, reliabilityTable } from './reliabilityTable.ts';
-import { replaceSection } from './section.ts';
+import { natsServerBinary } from '../localAgent/natsServer.ts';
+import { ROOT } from './build/manifest.ts';
+import { familiesOf, isRecordable, reliabilityTable } from './docs/reliabilityTable.ts';
+import { replaceSection } from './docs/section.ts';
 
 const DOCUMENT = path.join(ROOT, 'docs', 'reliability.md');
 const TESTS = path.join(ROOT, 'scripts', 'test.ts');

@@ -2,7 +2,7 @@
  * Fails unless two .vsix files hold the same files, byte by byte: that what was tested is what is published.
  * Usage: npm run same-package -- ONE.vsix OTHER.vsix
  */
-import { vsixDigests } from './vsixDigests.ts';
+import { vsixDigests } from './release/vsixDigests.ts';
 
 const [one, other, ...more] = process.argv.slice(2);
 if (one === undefined || other === undefined || more.length > 0) throw new Error('Give two .vsix files.');

@@ -18,8 +18,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { FamilyCases } from '../test/support/familyCases.ts';
-import { ROOT } from './manifest.ts';
+import type { FamilyCases } from './docs/familyCases.ts';
+import { ROOT } from './build/manifest.ts';
 
 const HOSTILE = 'test/hostile';
 const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];

@@ -5,8 +5,8 @@
  * Usage, in a pipeline only: npm run try-installed    (TRY_PIPELINE_ID: the number of that pipeline;
  *   SYSTEM_ACCESSTOKEN: the job's token, which needs "Queue builds" on it and nothing else)
  */
-import { readExtension, readJson, readTask, TASK_NAMES, type PackageManifest } from './manifest.ts';
-import { stampTask } from './channels.ts';
+import { readExtension, readJson, readTask, TASK_NAMES, type PackageManifest } from './build/manifest.ts';
+import { stampTask } from './build/channels.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const ATTEMPTS = 15;

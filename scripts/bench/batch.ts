@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { connect } from 'nats';
-import { LocalAgent, temporaryFolder } from '../../test/support/localAgent/index.ts';
-import { natsServerBinary, startNatsServer } from '../../test/support/natsServer.ts';
+import { LocalAgent, temporaryFolder } from '../../localAgent/index.ts';
+import { natsServerBinary, startNatsServer } from '../../localAgent/natsServer.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { temporaryFolder } from '../../test/support/localAgent/index.ts';
+import { temporaryFolder } from '../../localAgent/index.ts';
 
 /** The preloaded code. `resourceUsage` alone would tell the peak of the parent where that is higher (Linux, after exec). */
 const PRELOAD = `

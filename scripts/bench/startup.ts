@@ -5,16 +5,10 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { connect } from 'nats';
-import {
-  builtVsix,
-  LocalAgent,
-  temporaryFolder,
-  unpackVsix,
-  type TaskRequest,
-} from '../../test/support/localAgent/index.ts';
-import { startNatsServer } from '../../test/support/natsServer.ts';
-import { BUILD_FOLDER, bundleModule } from '../build.ts';
-import { ROOT, TASK_NAMES } from '../manifest.ts';
+import { builtVsix, LocalAgent, temporaryFolder, unpackVsix, type TaskRequest } from '../../localAgent/index.ts';
+import { startNatsServer } from '../../localAgent/natsServer.ts';
+import { BUILD_FOLDER, bundleModule } from '../build/build.ts';
+import { ROOT, TASK_NAMES } from '../build/manifest.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { bytesByPackage, profile } from './startupProfile.ts';
 import { markdownOf, median, type Benchmark, type Row } from './table.ts';

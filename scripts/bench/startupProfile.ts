@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { temporaryFolder } from '../../test/support/localAgent/index.ts';
+import { temporaryFolder } from '../../localAgent/index.ts';
 import { median } from './table.ts';
 
 /** A process as the agent starts it: a bundle that is not minified, so that its functions have names. */
@@ -37,7 +37,7 @@ const PHASES: readonly (readonly [phase: string, begins: (frame: Frame) => boole
   ['reading and compiling the bundle', ({ name }) => name === 'executeUserEntryPoint'],
   ['running what the bundle loads', ({ module }) => !module.startsWith('node:') && module !== ''],
   ['inputs and service connection', ({ module }) => /^tasks\/\w+\/inputs\.ts/.test(module)],
-  ['the contract: JSON Schema library, schema', ({ module }) => module === 'tasks/shared/contractCompiler.ts'],
+  ['the contract: JSON Schema library, schema', ({ module }) => module === 'shared/contract/compile.ts'],
   ['checking and encoding the event', ({ name }) => name === 'prepareEvent'],
   ['dialling', ({ name }) => name === 'openNatsBus'],
   ['signing in', ({ name }) => name === 'processInfo'],

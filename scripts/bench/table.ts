@@ -1,4 +1,4 @@
-import { readJson } from '../manifest.ts';
+import { readJson } from '../build/manifest.ts';
 
 export interface Benchmark {
   readonly title: string;

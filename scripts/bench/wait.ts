@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { connect, type NatsConnection } from 'nats';
-import { LocalAgent } from '../../test/support/localAgent/index.ts';
-import { startNatsServer } from '../../test/support/natsServer.ts';
+import { LocalAgent } from '../../localAgent/index.ts';
+import { startNatsServer } from '../../localAgent/natsServer.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 

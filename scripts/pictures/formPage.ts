@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readTask, ROOT, type TaskInput, type TaskName } from '../manifest.ts';
-import { isShown } from '../visibleRule.ts';
+import { readTask, ROOT, type TaskInput, type TaskName } from '../build/manifest.ts';
+import { isShown } from '../docs/visibleRule.ts';
 import { renderMarkdown } from './markdown.ts';
 import { escapeHtml, page } from './page.ts';
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
-import { ROOT } from '../manifest.ts';
+import { ROOT } from '../build/manifest.ts';
 import { digestOf, writePng } from './png.ts';
 
 /** Each icon: its drawing, and its width and height in pixels. */

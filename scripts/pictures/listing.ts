@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { ROOT } from '../manifest.ts';
+import { ROOT } from '../build/manifest.ts';
 import { heightOf, screenshot } from './chromium.ts';
 import { MARKDOWN_STYLE, renderMarkdown } from './markdown.ts';
 

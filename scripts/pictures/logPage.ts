@@ -1,4 +1,4 @@
-import type { StepRun } from '../../test/support/localAgent/index.ts';
+import type { StepRun } from '../../localAgent/index.ts';
 import { escapeHtml, page } from './page.ts';
 
 const STYLE = `

@@ -1,9 +1,9 @@
 /** The runs that are pictured: steps of the packed tasks, run by the local agent against a nats-server of their own. */
 import path from 'node:path';
-import type { StepRun } from '../../test/support/localAgent/index.ts';
-import { RunService } from '../../test/support/runService.ts';
-import { beginWait, publish, Scenario, wait } from '../../test/support/scenario.ts';
-import { ROOT } from '../manifest.ts';
+import type { StepRun } from '../../localAgent/index.ts';
+import { RunService } from '../../localAgent/runService.ts';
+import { beginWait, publish, Scenario, wait } from '../../test/support/agent/scenario.ts';
+import { ROOT } from '../build/manifest.ts';
 
 /** What people see of the runs. */
 export interface PicturedRuns {

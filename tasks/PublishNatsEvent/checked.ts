@@ -1,6 +1,6 @@
-import { interruptedCheck, type Contract, type SchemaProblem } from '../shared/contract.ts';
-import type { Pace } from '../shared/pace.ts';
-import { deadlinePassed } from '../shared/run.ts';
+import { interruptedCheck, type Contract, type SchemaProblem } from '../../shared/contract/contract.ts';
+import type { Pace } from '../../shared/clock.ts';
+import { deadlinePassed } from '../../shared/clock.ts';
 
 /**
  * Checks a value in the time that is left.

@@ -1,7 +1,8 @@
-import { azureAgent } from '../shared/azureAgent.ts';
-import { loadContract } from '../shared/contract.ts';
-import { openNatsBus } from '../shared/nats/natsBus.ts';
-import { runTask, type StepClock } from '../shared/run.ts';
+import { azureAgent } from '../agent/azureAgent.ts';
+import { loadContract } from '../../shared/contract/contract.ts';
+import { openNatsBus } from '../../shared/nats/natsBus.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { runTask } from '../agent/run.ts';
 import { readPublish, type PublishStep } from './inputs.ts';
 import { prepare, publish, replyProblem } from './publish.ts';
 import { progressOf, reportPublished, reportUnsent, warnOfSecretInFile } from './report.ts';
@@ -21,7 +22,7 @@ void runTask(agent, readPublish, async (step, clock) => {
 });
 
 /** Everything that can fail before anything is sent. */
-async function makeReady(step: PublishStep, clock: StepClock) {
+async function makeReady(step: PublishStep, clock: Clock) {
   const { request, connection, signingKey } = step;
   const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
   const replyContract = request.replySchemaFile === undefined ? undefined : await loadContract(request.replySchemaFile);

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import type { Agent } from '../shared/agent.ts';
-import type { Headers } from '../shared/bus.ts';
-import { learnSecrets, readConnection, type ConnectionSettings } from '../shared/connection.ts';
-import { parseJson, type Envelope } from '../shared/event.ts';
-import { Fields } from '../shared/fields.ts';
-import { knownSecrets } from '../shared/masker.ts';
-import { quoted } from '../shared/safeText.ts';
-import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
-import { defaultMessageId, readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
-import { maskSecret } from '../shared/secrets.ts';
-import { hasVersionToken } from '../shared/subject.ts';
-import { childOf } from '../shared/traceContext.ts';
-import { TaskError } from '../shared/errors.ts';
-import { isCdEventType } from './cdEvent.ts';
+import type { Agent } from '../agent/agent.ts';
+import type { Headers } from '../../shared/bus.ts';
+import { learnSecrets, readConnection, type ConnectionSettings } from '../../shared/connection/settings.ts';
+import { parseJson, type Envelope } from '../../shared/event/cloudEvent.ts';
+import { Fields } from '../../shared/inputs/fields.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import { parseUserSeed, type SigningKey } from '../../shared/nkey.ts';
+import { defaultMessageId, readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
+import { maskSecret } from '../agent/secrets.ts';
+import { hasVersionToken } from '../../shared/subject.ts';
+import { childOf } from '../../shared/event/traceContext.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { isCdEventType } from '../../shared/event/cdEvent.ts';
 
 /** The agent sends inputs through the environment, which Windows limits to 32,766 characters a variable. */
 const MAX_INLINE_LENGTH = 30_000;
@@ -93,7 +93,7 @@ function refuseSecrets(fields: Fields, { payload, envelope, delivery }: PublishR
     const secret = knownSecrets.secretIn(fields.text(name) ?? '');
     if (secret === undefined) continue;
     fields.problem(
-      `${name}: holds the value of ${secret}, and secrets aren't sent: whoever may read the subject could read it. Remove it, or send a reference to it, such as its name in Key Vault. If it's no secret, make it a plain variable.`,
+      `${name}: holds the value of ${secret}, and secrets aren't sent: whoever may read the subject could read it. Remove it, or send a reference to it, such as its name in Key Vault. If it's no secret, make it a plain variable`,
     );
   }
 }
@@ -104,17 +104,17 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
     fields.unused('payload', `payloadFrom is ${from}`);
     const file = fields.file('payloadFile');
     if (file === undefined)
-      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a directory.`);
+      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a directory`);
     if (from === 'lines' && delivery === 'request')
-      fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event.');
+      fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event');
     return { from, file: file ?? '' };
   }
   fields.unusedFile('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
-  if (text === undefined) fields.problem('payload: is required with payloadFrom: inline.');
+  if (text === undefined) fields.problem('payload: is required with payloadFrom: inline');
   if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
     fields.problem(
-      `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file.`,
+      `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file`,
     );
   }
   fields.warnOfUnset('The payload', text ?? '');
@@ -174,7 +174,7 @@ function readAttribute(fields: Fields, name: string): string | undefined {
   const allowed = name === 'contentType' ? /^[!-~]+\/[ -~]+$/ : /^[^\s\p{C}]+$/u;
   if (text !== undefined && !allowed.test(text))
     fields.problem(
-      `${name}: ${quoted(text)} ${name === 'contentType' ? 'is not a media type such as application/json' : 'holds white space or control characters'}.`,
+      `${name}: ${quoted(text)} ${name === 'contentType' ? 'is not a media type such as application/json' : 'holds white space or control characters'}`,
     );
   return text;
 }
@@ -183,7 +183,7 @@ function readAttribute(fields: Fields, name: string): string | undefined {
 function readId(fields: Fields, name: string): string | undefined {
   const text = fields.expanded(name);
   if (text !== undefined && !/^[ -~]{1,256}$/.test(text))
-    fields.problem(`${name}: must be 1 to 256 printable ASCII characters.`);
+    fields.problem(`${name}: must be 1 to 256 printable ASCII characters`);
   return text;
 }
 
@@ -231,16 +231,16 @@ function readSigningKey(agent: Agent, fields: Fields, { authentication }: Connec
   const seed = name === undefined ? undefined : agent.variable(name);
   if (name === undefined) return undefined;
   if (seed === undefined) {
-    fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run.`);
+    fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run`);
     return undefined;
   }
   if (!agent.isSecretVariable(name))
-    fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret.`);
+    fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret`);
   try {
     const key = parseUserSeed(seed);
     // A server chooses the text that is signed at sign-in, so it could have an event's signature made there.
     if ('key' in authentication && authentication.key?.publicKey === key.publicKey) {
-      fields.problem('signingKeyVariable: holds the key this step signs in with. Sign events with a key of their own.');
+      fields.problem('signingKeyVariable: holds the key this step signs in with. Sign events with a key of their own');
     }
     return key;
   } catch (error) {

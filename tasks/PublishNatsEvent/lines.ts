@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import { describeProblems, type Contract } from '../shared/contract.ts';
-import { reasonOf, TaskError } from '../shared/errors.ts';
-import { parseJson, utf8Text } from '../shared/event.ts';
-import { knownSecrets } from '../shared/masker.ts';
-import type { Pace } from '../shared/pace.ts';
-import { openRegularFile } from '../shared/regularFile.ts';
-import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
+import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import type { Pace } from '../../shared/clock.ts';
+import { openRegularFile } from '../../shared/regularFile.ts';
+import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
 import { LARGEST_PAYLOAD } from './payload.ts';
@@ -76,12 +76,12 @@ export async function surveyLines(
     last = Uint8Array.from(lines.at(-1) ?? last);
   }
   if (count === 0)
-    throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines.`, 'Write one JSON event a line.');
+    throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines`, 'Write one JSON event a line.');
   if (bad > 0) {
-    const more = bad > described.length ? ` And ${String(bad - described.length)} more lines.` : '';
+    const more = bad > described.length ? `. And ${String(bad - described.length)} more lines` : '';
     throw new TaskError(
       contract === undefined && !isCdEventType(request.eventType) ? 'InvalidInput' : 'ContractViolation',
-      `payloadFile: ${String(bad)} of ${String(count)} lines of ${file} cannot be sent. ${described.join('. ')}.${more}`,
+      `payloadFile: ${String(bad)} of ${String(count)} lines of ${file} cannot be sent. ${described.join('. ')}${more}`,
       'Nothing was sent. Correct the lines.',
     );
   }
@@ -103,7 +103,7 @@ export async function* readSurveyedLines(lines: SurveyedLines): AsyncGenerator<r
 function changed(file: string): TaskError {
   return new TaskError(
     'Incomplete',
-    `payloadFile: ${file} was changed while this step read it.`,
+    `payloadFile: ${file} was changed while this step read it`,
     'Publish a file that no other step writes to.',
   );
 }
@@ -140,14 +140,14 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
       if (partBytes > LARGEST_PAYLOAD)
         throw new TaskError(
           'TooLarge',
-          `payloadFile: line ${String(number + 1)} of ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes.`,
+          `payloadFile: line ${String(number + 1)} of ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes`,
           'Nothing was sent. Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
         );
       if (lines.length > 0) yield lines;
     }
   } catch (error) {
     if (error instanceof TaskError) throw error;
-    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)}).`, '', {
+    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)})`, '', {
       cause: error,
     });
   }
@@ -183,7 +183,7 @@ function notInTime(error: unknown, file: string, checked: number): unknown {
   if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
   return new TaskError(
     'Timeout',
-    `payloadFile: the deadline of this step passed while it checked ${file}, after ${String(checked)} lines.`,
+    `payloadFile: the deadline of this step passed while it checked ${file}, after ${String(checked)} lines`,
     'Nothing was sent. Raise timeout, or look for a regular expression with nested repetition in the schema.',
     { cause: error },
   );

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { reasonOf, TaskError } from '../shared/errors.ts';
-import { readRegularFile } from '../shared/regularFile.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { readRegularFile } from '../../shared/regularFile.ts';
 
 /** No NATS server takes a larger `max_payload` (nats-server, `MAX_PAYLOAD_MAX_SIZE`), in bytes. */
 export const LARGEST_PAYLOAD = 64 * 1_024 * 1_024;
@@ -11,14 +11,14 @@ export function readPayloadFile(file: string): Uint8Array {
   try {
     bytes = readRegularFile(file, LARGEST_PAYLOAD);
   } catch (error) {
-    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)}).`, '', {
+    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)})`, '', {
       cause: error,
     });
   }
   if (bytes !== undefined) return bytes;
   throw new TaskError(
     'TooLarge',
-    `payloadFile: ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes.`,
+    `payloadFile: ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes`,
     'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
   );
 }

@@ -1,14 +1,14 @@
-import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../shared/bus.ts';
-import { describeProblems, type Contract } from '../shared/contract.ts';
-import { TaskError } from '../shared/errors.ts';
-import { parseJson, utf8Text } from '../shared/event.ts';
-import { eventEncoder } from '../shared/eventEncoding.ts';
-import { knownSecrets } from '../shared/masker.ts';
-import type { SigningKey } from '../shared/nkey.ts';
-import { Pace } from '../shared/pace.ts';
-import type { StepClock } from '../shared/run.ts';
-import { signMessage } from '../shared/signature.ts';
-import { cdEventAttributes, isCdEventType } from './cdEvent.ts';
+import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../../shared/bus.ts';
+import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
+import { eventEncoder } from '../../shared/event/encode.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import type { SigningKey } from '../../shared/nkey.ts';
+import { Pace } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { signMessage } from '../../shared/signing/signature.ts';
+import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
 import { readSurveyedLines, surveyLines } from './lines.ts';
@@ -61,7 +61,7 @@ export function prepare(
   request: PublishRequest,
   contract: Contract | undefined,
   signingKey: SigningKey | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<Prepared> {
   const { payload } = request;
   if (payload.from === 'lines') return prepareLines(request, payload.file, contract, signingKey, clock);
@@ -79,7 +79,7 @@ async function prepareEvent(
   payload: Uint8Array,
   contract: Contract | undefined,
   signingKey: SigningKey | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<Prepared> {
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
@@ -107,7 +107,7 @@ async function prepareLines(
   file: string,
   contract: Contract | undefined,
   signingKey: SigningKey | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<Prepared> {
   const make = messageMaker(request, request.contentType ?? 'application/json', signingKey, clock);
   const jsonOf = (line: Uint8Array) =>
@@ -152,7 +152,7 @@ function messageMaker(
   request: PublishRequest,
   contentType: string,
   signingKey: SigningKey | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): MakeMessage {
   const typed = { source: request.eventSource, type: request.eventType };
   const encode = eventEncoder({
@@ -184,13 +184,13 @@ function messageMaker(
 async function checkContract(
   contract: Contract,
   json: { readonly value: unknown } | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<void> {
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
   if (json === undefined) {
     throw new TaskError(
       'ContractViolation',
-      `The payload is not JSON, which the schema ${contract.schemaFile} demands.`,
+      `The payload is not JSON, which the schema ${contract.schemaFile} demands`,
       nothingSent,
     );
   }
@@ -198,7 +198,7 @@ async function checkContract(
   if (problems === undefined) return;
   throw new TaskError(
     'ContractViolation',
-    `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}.`,
+    `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}`,
     nothingSent,
   );
 }
@@ -209,7 +209,7 @@ export async function publish(
   prepared: Prepared,
   bus: Bus,
   onProgress: (confirmed: number) => void,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<Published> {
   const sentAt = clock.now();
   const nothing = {
@@ -253,7 +253,7 @@ function checkSize({ largest, largestLine }: Prepared, bus: Bus): void {
 }
 
 /** Checks a reply against its own contract, as long as there is time; the problem as an error, or undefined. */
-export async function replyProblem(reply: ReceivedReply, contract: Contract, clock: StepClock): Promise<unknown> {
+export async function replyProblem(reply: ReceivedReply, contract: Contract, clock: Clock): Promise<unknown> {
   const pace = new Pace(clock);
   let reason: string;
   try {
@@ -268,14 +268,14 @@ export async function replyProblem(reply: ReceivedReply, contract: Contract, clo
     if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
     return new TaskError(
       'Timeout',
-      `The deadline of this step passed before the reply was checked against the schema ${contract.schemaFile}.`,
+      `The deadline of this step passed before the reply was checked against the schema ${contract.schemaFile}`,
       'The request was delivered; the output replyFile has the reply.',
       { cause: error },
     );
   }
   return new TaskError(
     'ContractViolation',
-    `The reply breaks the schema ${contract.schemaFile}: ${reason}.`,
+    `The reply breaks the schema ${contract.schemaFile}: ${reason}`,
     'The request was delivered. Tell the owner of the responder; the output replyFile has the reply.',
   );
 }

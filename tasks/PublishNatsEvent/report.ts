@@ -1,11 +1,12 @@
-import type { Agent } from '../shared/agent.ts';
-import type { PublishResult, ReceivedReply } from '../shared/bus.ts';
-import { TaskError } from '../shared/errors.ts';
-import { parseJson, utf8Text } from '../shared/event.ts';
-import { isoTime, logLine, setOutputs, writeFile, writeReceipt } from '../shared/report.ts';
-import type { StepClock, StepEnd } from '../shared/run.ts';
-import { quoted } from '../shared/safeText.ts';
-import { attachSummary } from '../shared/summary.ts';
+import type { Agent } from '../agent/agent.ts';
+import type { PublishResult, ReceivedReply } from '../../shared/bus.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
+import { isoTime, logLine, setOutputs, writeFile, writeReceipt } from '../agent/outputs.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { StepEnd } from '../agent/run.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import { attachSummary } from '../agent/summary/attach.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
 import { publishSummary } from './summary.ts';
@@ -31,7 +32,7 @@ const MOST_RANGES = 10;
 const MOST_ACK_BYTES = 4_096;
 
 /** Says that nothing was sent: the summary of the run, and the end of the step, which has failed. */
-export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: StepClock): Promise<never> {
+export async function reportUnsent(agent: Agent, step: PublishStep, error: unknown, clock: Clock): Promise<never> {
   await attachSummary(agent, clock.signal, () => publishSummary(step, undefined, error, clock));
   throw error;
 }
@@ -54,7 +55,7 @@ export async function reportPublished(
   prepared: Prepared,
   published: Published,
   schemaDigest: string | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<StepEnd> {
   const { request } = step;
   const { ack, confirmed, error } = published;
@@ -112,7 +113,7 @@ export async function reportPublished(
 }
 
 /** Shows the progress of a batch on the step, at most once a second. */
-export function progressOf(agent: Agent, { count }: Prepared, clock: StepClock): (confirmed: number) => void {
+export function progressOf(agent: Agent, { count }: Prepared, clock: Clock): (confirmed: number) => void {
   let shownAt = clock.now();
   return (confirmed) => {
     if (clock.now() - shownAt < 1_000) return;
@@ -220,7 +221,12 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
   if (error.code === 'Cancelled') {
     return new TaskError('Cancelled', `${text} ${error.problem}`, RUN_AGAIN, { cause: error, details: [text] });
   }
-  return new TaskError('Incomplete', `${text} ${error.message}`, RUN_AGAIN, { cause: error, details: error.details });
+  return new TaskError(
+    'Incomplete',
+    `${text} ${error.code}: ${error.problem}`,
+    [error.remedy, RUN_AGAIN].filter(Boolean).join(' '),
+    { cause: error, details: error.details },
+  );
 }
 
 function receipt(

@@ -1,8 +1,14 @@
-import { reasonOf, TaskError } from '../shared/errors.ts';
-import { markdownBlock, markdownCode, markdownTable, markdownText, markdownTimeline } from '../shared/markdown.ts';
-import { describeOwner } from '../shared/pipelineRun.ts';
-import { isoTime } from '../shared/report.ts';
-import type { StepClock } from '../shared/run.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import {
+  markdownBlock,
+  markdownCode,
+  markdownTable,
+  markdownText,
+  markdownTimeline,
+} from '../agent/summary/markdown.ts';
+import { describeOwner } from '../agent/pipelineRun.ts';
+import { isoTime } from '../agent/outputs.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
 
@@ -17,13 +23,13 @@ export interface Sent {
 }
 
 /** How publishing ended, in Markdown for people who do not know this task: what happened and what to do first, evidence after. */
-export function publishSummary(step: PublishStep, sent: Sent | undefined, error: unknown, clock: StepClock): string {
+export function publishSummary(step: PublishStep, sent: Sent | undefined, error: unknown, clock: Clock): string {
   const details = error instanceof TaskError ? error.details.slice(0, MOST_DETAILS) : [];
   return [
     ...(error === undefined && sent !== undefined ? success(step, sent) : failure(sent, error)),
     details.length > 0 ? markdownBlock(details) : '',
     sent === undefined ? '' : eventTable(step, sent),
-    sent === undefined ? '' : timeline(step, sent, error, clock),
+    sent === undefined ? '' : timeline(sent, error, clock),
     sent === undefined
       ? `**Subject:** ${markdownCode(step.request.subject)}`
       : 'The evidence as JSON is in the file that the output `receiptFile` names.',
@@ -73,10 +79,10 @@ function success({ request, signingKey }: PublishStep, { published }: Sent): str
 
 function failure(sent: Sent | undefined, error: unknown): string[] {
   const known = error instanceof TaskError ? error : undefined;
-  const problem = known?.problem ?? `Unexpected error: ${reasonOf(error)}.`;
+  const problem = known?.problem ?? `Unexpected error: ${reasonOf(error)}`;
   return [
     `## ${titleOfFailure(sent, known)}`,
-    `**What happened:** ${markdownText(problem)}`,
+    `**What happened:** ${markdownText(`${problem}.`)}`,
     `**What to do:** ${markdownText(known?.remedy || (known?.code === 'Cancelled' ? 'Run the job again if it was not meant.' : 'See the log of this step.'))}`,
   ];
 }
@@ -124,9 +130,9 @@ function eventTable({ request, signingKey }: PublishStep, { prepared, published,
   );
 }
 
-function timeline({ timeoutMs }: PublishStep, { published }: Sent, error: unknown, clock: StepClock): string {
+function timeline({ published }: Sent, error: unknown, clock: Clock): string {
   const end = published.reply !== undefined ? 'answered' : error === undefined ? 'confirmed' : 'not confirmed';
-  return markdownTimeline(clock.deadline - timeoutMs, [
+  return markdownTimeline(clock.startedAt, [
     { at: published.sentAt, what: 'sent' },
     { at: published.endedAt, what: end },
   ]);

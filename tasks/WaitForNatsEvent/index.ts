@@ -1,10 +1,10 @@
-import { azureAgent } from '../shared/azureAgent.ts';
-import { loadContract } from '../shared/contract.ts';
-import { openNatsBus } from '../shared/nats/natsBus.ts';
-import { runTask } from '../shared/run.ts';
+import { azureAgent } from '../agent/azureAgent.ts';
+import { loadContract } from '../../shared/contract/contract.ts';
+import { openNatsBus } from '../../shared/nats/natsBus.ts';
+import { runTask } from '../agent/run.ts';
 import { readWait } from './inputs.ts';
 import { reportOutcome } from './report.ts';
-import { waitForEvent } from './wait.ts';
+import { waitForEvent } from '../../shared/waiting/wait.ts';
 
 const agent = azureAgent();
 

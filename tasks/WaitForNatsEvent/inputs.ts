@@ -1,15 +1,15 @@
-import type { Agent } from '../shared/agent.ts';
-import type { StartPosition } from '../shared/bus.ts';
-import { learnSecrets, readConnection, type ConnectionSettings } from '../shared/connection.ts';
-import { reasonOf } from '../shared/errors.ts';
-import { parseTime } from '../shared/event.ts';
-import { compileExpression, type Expression } from '../shared/expression.ts';
-import { Fields } from '../shared/fields.ts';
-import { knownSecrets } from '../shared/masker.ts';
-import { quoted } from '../shared/safeText.ts';
-import { readPipelineRun, type PipelineRun } from '../shared/pipelineRun.ts';
-import { parseTrustedKeys, type TrustedKey } from '../shared/signature.ts';
-import { withoutCovered } from '../shared/subject.ts';
+import type { Agent } from '../agent/agent.ts';
+import type { StartPosition } from '../../shared/bus.ts';
+import { learnSecrets, readConnection, type ConnectionSettings } from '../../shared/connection/settings.ts';
+import { reasonOf } from '../../shared/errors.ts';
+import { parseTime } from '../../shared/event/cloudEvent.ts';
+import { compileExpression, type Expression } from '../../shared/expression/expression.ts';
+import { Fields } from '../../shared/inputs/fields.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import { readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
+import { parseTrustedKeys, type TrustedKey } from '../../shared/signing/signature.ts';
+import { withoutCovered } from '../../shared/subject.ts';
 
 const DEFAULT_TIMEOUT = '30m';
 const MOST_EVENTS = 10_000;
@@ -100,11 +100,11 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
     ['startTime', 'time'],
   ] as const) {
     if (from !== value && fields.text(name) !== undefined)
-      fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}.`);
+      fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}`);
   }
   if (delivery === 'core') {
     if (from !== 'runStart' && from !== 'now')
-      fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events.`);
+      fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events`);
     return { from: 'now' };
   }
   switch (from) {
@@ -114,7 +114,7 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
       return { from };
     case 'sequence':
       if (fields.text('startSequence') === undefined)
-        fields.problem('startSequence: is required with startFrom: sequence.');
+        fields.problem('startSequence: is required with startFrom: sequence');
       return { from, after: fields.integer('startSequence', 0, 0, Number.MAX_SAFE_INTEGER) };
     case 'time':
       return { from, at: readStartTime(fields), correctSkew: false };
@@ -124,12 +124,12 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery
 }
 
 function readStartTime(fields: Fields): number {
-  if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time.');
+  if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time');
   const text = fields.expanded('startTime');
   const time = text === undefined ? undefined : parseTime(asRfc3339(text));
   if (text !== undefined && time === undefined)
     fields.problem(
-      `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z.`,
+      `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z`,
     );
   return time ?? 0;
 }
@@ -150,7 +150,7 @@ function readRunStart(agent: Agent, fields: Fields): number {
   const time = Date.parse(text ?? '');
   if (Number.isNaN(time)) {
     fields.problem(
-      'startFrom: runStart needs the variable System.PipelineStartTime, which is absent here. Use now, time, sequence, lastPerSubject or all.',
+      'startFrom: runStart needs the variable System.PipelineStartTime, which is absent here. Use now, time, sequence, lastPerSubject or all',
     );
     return 0;
   }
@@ -184,8 +184,8 @@ function readExpression(
   } catch (error) {
     fields.problem(
       holdsSecret
-        ? `${name}: is not a JMESPath expression, and holds a secret, so no more of it is shown. Put what the secret stands for in single quotes.`
-        : `${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}.`,
+        ? `${name}: is not a JMESPath expression, and holds a secret, so no more of it is shown. Put what the secret stands for in single quotes`
+        : `${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}`,
     );
     return undefined;
   }
@@ -198,7 +198,7 @@ function readQuorum(agent: Agent, fields: Fields): Pick<WaitRequest, 'count' | '
   for (const value of expect) fields.warnOfUnset('expect', value);
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
   if (fields.text('distinctBy') === undefined)
-    fields.problem('expect: needs distinctBy, the expression whose values it lists.');
+    fields.problem('expect: needs distinctBy, the expression whose values it lists');
   fields.unused('count', 'expect replaces it', '1');
   return { count: expect.length, distinctBy, expect };
 }
@@ -207,7 +207,7 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
   const text = fields.text('trustedKeys');
   if (text === undefined) return undefined;
   const { keys, problems } = parseTrustedKeys(text);
-  for (const problem of problems) fields.problem(`trustedKeys: ${problem}`);
+  for (const { problem, remedy } of problems) fields.problem(`trustedKeys: ${problem}`, remedy);
   return keys;
 }
 
@@ -216,10 +216,10 @@ function readOutputs(agent: Agent, fields: Fields): WaitRequest['outputs'] {
   return fields.lines('outputs').flatMap((line) => {
     const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
     if (name === '' || text.trim() === '') {
-      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath.`);
+      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
       return [];
     }
-    if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice.`);
+    if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice`);
     names.add(name.toLowerCase());
     const expression = readExpression(agent, fields, `outputs: ${name}`, text.trim());
     return expression === undefined ? [] : [{ name, expression }];

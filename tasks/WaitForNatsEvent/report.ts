@@ -1,8 +1,8 @@
-import type { Agent } from '../shared/agent.ts';
-import { reasonOf, TaskError } from '../shared/errors.ts';
-import { publishedAt, VIEW_FIELDS } from '../shared/eventView.ts';
-import { exactJson } from '../shared/exactJson.ts';
-import { interruptible, isInterruption } from '../shared/interruptible.ts';
+import type { Agent } from '../agent/agent.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { publishedAt, VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
+import { exactJson } from '../../shared/text/json.ts';
+import { interruptible, isInterruption } from '../../shared/text/interruptible.ts';
 import {
   isoTime,
   logLine,
@@ -13,13 +13,14 @@ import {
   setOutputs,
   writeFile,
   writeReceipt,
-} from '../shared/report.ts';
-import type { StepClock, StepEnd } from '../shared/run.ts';
-import { attachSummary } from '../shared/summary.ts';
+} from '../agent/outputs.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { StepEnd } from '../agent/run.ts';
+import { attachSummary } from '../agent/summary/attach.ts';
 import type { WaitStep } from './inputs.ts';
-import type { JudgedEvent } from './judge.ts';
+import type { JudgedEvent } from '../../shared/waiting/judge.ts';
 import { decidingEvents, waitSummary } from './summary.ts';
-import { messageIdOf, type Verdict, type WaitOutcome } from './wait.ts';
+import { messageIdOf, type Verdict, type WaitOutcome } from '../../shared/waiting/wait.ts';
 
 /** Room for the outputs that every wait has and that are never long, in bytes. */
 const OWN_OUTPUTS_BYTES = 4 * 1_024;
@@ -39,7 +40,7 @@ export async function reportOutcome(
   step: WaitStep,
   outcome: WaitOutcome,
   contractDigest: string | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): Promise<StepEnd> {
   const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.judge.matched));
   const values = eventOutputs(step, outcome, eventFile);
@@ -101,7 +102,7 @@ function endOf(
       message: last?.stream ? `Matched ${last.stream} ${String(last.sequence)}` : 'Matched',
     };
   }
-  const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}.`);
+  const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}`);
   if (isFailure(step, verdict)) throw failure;
   const result = step.request.onTimeout === 'warn' ? 'SucceededWithIssues' : 'Succeeded';
   if (result === 'SucceededWithIssues') agent.warning(failure.message);
@@ -134,7 +135,7 @@ function eventOutputs(
       return {
         error: new TaskError(
           'TooLarge',
-          `outputs: the value of ${name} has ${String(size)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}.`,
+          `outputs: the value of ${name} has ${String(size)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}`,
           `Read it from the file in the output eventFile: ${eventFile}.`,
         ),
       };
@@ -144,7 +145,7 @@ function eventOutputs(
       return {
         error: new TaskError(
           'ContractViolation',
-          `outputs: the value of ${name} ${problem}.`,
+          `outputs: the value of ${name} ${problem}`,
           `Read it from the file in the output eventFile: ${eventFile}.`,
         ),
       };
@@ -156,7 +157,7 @@ function eventOutputs(
     return {
       error: new TaskError(
         'TooLarge',
-        `outputs: the values have ${String(bytes)} bytes with their names, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together.`,
+        `outputs: the values have ${String(bytes)} bytes with their names, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together`,
         `Ask for fewer, and read the others from the file in the output eventFile: ${eventFile}.`,
       ),
     };
@@ -179,7 +180,7 @@ function outputTexts(
     return { values: interruptible(() => outputs.map(read), OUTPUTS_MS) };
   } catch (error) {
     const reason = isInterruption(error) ? `it was interrupted after ${String(OUTPUTS_MS)} ms` : reasonOf(error);
-    return { problem: `outputs: ${doing} fails on the event: ${reason}.` };
+    return { problem: `outputs: ${doing} fails on the event: ${reason}` };
   }
 }
 
@@ -207,7 +208,7 @@ function receipt(
   verdict: Verdict,
   error: TaskError | undefined,
   schemaDigest: string | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): unknown {
   return {
     receiptVersion: 1,
@@ -240,7 +241,7 @@ function receipt(
       })),
     },
     when: {
-      startedAt: isoTime(clock.deadline - request.timeoutMs),
+      startedAt: isoTime(clock.startedAt),
       endedAt: isoTime(clock.now()),
       deadline: isoTime(clock.deadline),
     },

@@ -1,14 +1,20 @@
 import path from 'node:path';
-import type { TaskError } from '../shared/errors.ts';
-import { publishedAt } from '../shared/eventView.ts';
-import { markdownBlock, markdownCode, markdownTable, markdownText, markdownTimeline } from '../shared/markdown.ts';
-import { knownSecrets } from '../shared/masker.ts';
-import { describeOwner } from '../shared/pipelineRun.ts';
-import { isoTime } from '../shared/report.ts';
-import type { StepClock } from '../shared/run.ts';
+import type { TaskError } from '../../shared/errors.ts';
+import { publishedAt } from '../../shared/event/receivedEvent.ts';
+import {
+  markdownBlock,
+  markdownCode,
+  markdownTable,
+  markdownText,
+  markdownTimeline,
+} from '../agent/summary/markdown.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import { describeOwner } from '../agent/pipelineRun.ts';
+import { isoTime } from '../agent/outputs.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { WaitRequest, WaitStep } from './inputs.ts';
-import type { JudgedEvent } from './judge.ts';
-import { describeMs, messageIdOf, roundedMs, type Verdict, type WaitOutcome } from './wait.ts';
+import type { JudgedEvent } from '../../shared/waiting/judge.ts';
+import { describeMs, messageIdOf, roundedMs, type Verdict, type WaitOutcome } from '../../shared/waiting/wait.ts';
 
 /** Events, subjects and missing values that are listed; all are counted. */
 const MOST_LISTED = 20;
@@ -40,14 +46,14 @@ export function waitSummary(
   verdict: Verdict,
   error: TaskError | undefined,
   schemaDigest: string | undefined,
-  clock: StepClock,
+  clock: Clock,
 ): string {
   const { request } = step;
   const events = decidingEvents(outcome);
   const listed = events.slice(-MOST_LISTED);
   return [
     `## ${TITLES[verdict]}${verdict === 'error' && error !== undefined ? ` (${error.code})` : ''}`,
-    `**What happened:** ${error === undefined ? describeMatch(step, outcome, clock) : markdownText(error.problem)}`,
+    `**What happened:** ${error === undefined ? describeMatch(step, outcome, clock) : markdownText(`${error.problem}.`)}`,
     `**What to do:** ${whatToDo(request, verdict, error)}`,
     describeMissing(request, outcome),
     error?.details.length ? markdownBlock(error.details.slice(0, MOST_DETAILS)) : '',
@@ -65,7 +71,7 @@ export function waitSummary(
     .concat('\n');
 }
 
-function describeMatch(step: WaitStep, { deciding }: WaitOutcome, clock: StepClock): string {
+function describeMatch(step: WaitStep, { deciding }: WaitOutcome, clock: Clock): string {
   if (deciding === undefined) return '';
   const { count } = step.request;
   const { message, decoded } = deciding;
@@ -80,7 +86,7 @@ function describeMatch(step: WaitStep, { deciding }: WaitOutcome, clock: StepClo
 }
 
 /** When the step began, in milliseconds since the epoch. */
-function beginOf({ timeoutMs }: WaitRequest, { deadline }: StepClock): number {
+function beginOf({ timeoutMs }: WaitRequest, { deadline }: Clock): number {
   return deadline - timeoutMs;
 }
 
@@ -181,7 +187,7 @@ function timeline(
   { linkBreaks }: WaitOutcome,
   listed: readonly JudgedEvent[],
   verdict: Verdict,
-  clock: StepClock,
+  clock: Clock,
 ): string {
   const first = Math.max(0, listed.length - MOST_TIMED);
   const events = listed.slice(first).flatMap((event, index) => {

@@ -3,15 +3,15 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { prepare } from '../../tasks/PublishNatsEvent/publish.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
-import { TaskError } from '../../tasks/shared/errors.ts';
-import { encodeHeaders } from '../../tasks/shared/nats/messageFrames.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { encodeHeaders } from '../../shared/nats/publishing/messageFrames.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
-import { FakeAgent } from '../support/fakeAgent.ts';
-import { FILES, givenToPublish, givenToWait, type Given } from '../support/garbage.ts';
-import { forAll } from '../support/harmless.ts';
-import { cases, family, parameters, SEED } from '../support/hostile.ts';
-import { withoutNul } from '../support/hostileText.ts';
-import { publish, Scenario, wait } from '../support/scenario.ts';
+import { FakeAgent } from '../support/agent/fakeAgent.ts';
+import { FILES, givenToPublish, givenToWait, type Given } from '../support/hostile/garbage.ts';
+import { forAll } from '../support/hostile/harmless.ts';
+import { cases, family, parameters, SEED } from '../support/hostile/hostile.ts';
+import { withoutNul } from '../support/hostile/hostileText.ts';
+import { publish, Scenario, wait } from '../support/agent/scenario.ts';
 
 const inputs = family('Inputs');
 const RUNS = cases({ short: 1_000, long: 20_000 });
@@ -116,7 +116,12 @@ describe('Whatever the inputs are', () => {
         try {
           const { request, signingKey } = readPublish(agentOf(given));
           assert.deepEqual(given.wrong, []);
-          const clock = { signal: new AbortController().signal, deadline: Date.now() + 60_000, now: Date.now };
+          const clock = {
+            signal: new AbortController().signal,
+            startedAt: Date.now(),
+            deadline: Date.now() + 60_000,
+            now: Date.now,
+          };
           const prepared = await prepare(request, undefined, signingKey, clock);
           for await (const messages of prepared.messages()) for (const { headers } of messages) encodeHeaders(headers);
         } catch (error) {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { markdownText } from '../../tasks/shared/markdown.ts';
-import { logLine } from '../../tasks/shared/report.ts';
-import { quoted, safeText } from '../../tasks/shared/safeText.ts';
-import { assertPlain } from '../support/harmless.ts';
-import { cases, family, parameters } from '../support/hostile.ts';
-import { hostileText } from '../support/hostileText.ts';
-import { LineReader, parseLoggingCommand } from '../support/localAgent/loggingCommands.ts';
+import { markdownText } from '../../tasks/agent/summary/markdown.ts';
+import { logLine } from '../../tasks/agent/outputs.ts';
+import { quoted, safeText } from '../../shared/text/safeText.ts';
+import { assertPlain } from '../support/hostile/harmless.ts';
+import { cases, family, parameters } from '../support/hostile/hostile.ts';
+import { hostileText } from '../support/hostile/hostileText.ts';
+import { LineReader, parseLoggingCommand } from '../../localAgent/loggingCommands.ts';
 
 const texts = family('Neutraliser');
 const RUNS = cases({ short: 5_000, long: 200_000 });

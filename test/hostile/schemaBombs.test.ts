@@ -3,12 +3,20 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
-import { loadContract, type Contract } from '../../tasks/shared/contract.ts';
-import { TaskError } from '../../tasks/shared/errors.ts';
-import { family } from '../support/hostile.ts';
-import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
-import { assertOutputs, assertSucceeded, countsOf, publish, Scenario, sourcesWith, wait } from '../support/scenario.ts';
-import { ScriptedServer, SUBJECT } from '../support/scriptedServer.ts';
+import { loadContract, type Contract } from '../../shared/contract/contract.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { family } from '../support/hostile/hostile.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
+import {
+  assertOutputs,
+  assertSucceeded,
+  countsOf,
+  publish,
+  Scenario,
+  sourcesWith,
+  wait,
+} from '../support/agent/scenario.ts';
+import { ScriptedServer, SUBJECT } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Schemas: bombs');
 

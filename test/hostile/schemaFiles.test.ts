@@ -6,12 +6,12 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
-import { loadContract } from '../../tasks/shared/contract.ts';
-import { TaskError, type ErrorCode } from '../../tasks/shared/errors.ts';
-import { cases, family, parameters } from '../support/hostile.ts';
-import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
-import { assertFailed, publish, sourcesWith } from '../support/scenario.ts';
-import { ScriptedServer, SUBJECT } from '../support/scriptedServer.ts';
+import { loadContract } from '../../shared/contract/contract.ts';
+import { TaskError, type ErrorCode } from '../../shared/errors.ts';
+import { cases, family, parameters } from '../support/hostile/hostile.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
+import { assertFailed, publish, sourcesWith } from '../support/agent/scenario.ts';
+import { ScriptedServer, SUBJECT } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Schemas: files and references');
 

@@ -3,11 +3,11 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { describe, it } from 'node:test';
-import { loadContract, type Contract } from '../../tasks/shared/contract.ts';
-import { META_SCHEMAS, type Draft } from '../../tasks/shared/schemaDrafts.ts';
-import { family } from '../support/hostile.ts';
-import { KEYWORD_CASES, KNOWN_DEVIATIONS, type KeywordCase } from '../support/keywordCases.ts';
-import { temporaryFolder } from '../support/localAgent/index.ts';
+import { loadContract, type Contract } from '../../shared/contract/contract.ts';
+import { META_SCHEMAS, type Draft } from '../../shared/contract/drafts.ts';
+import { family } from '../support/hostile/hostile.ts';
+import { KEYWORD_CASES, KNOWN_DEVIATIONS, type KeywordCase } from '../support/hostile/keywordCases.ts';
+import { temporaryFolder } from '../../localAgent/index.ts';
 
 const { tried } = family('Schemas: keywords');
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];

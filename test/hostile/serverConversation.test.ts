@@ -1,7 +1,7 @@
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { cases, family, parameters } from '../support/hostile.ts';
-import { assertEnds, type Code, type HostileCase } from '../support/hostileSteps.ts';
+import { cases, family, parameters } from '../support/hostile/hostile.ts';
+import { assertEnds, type Code, type HostileCase } from '../support/hostile/hostileSteps.ts';
 import {
   apiResponse,
   publication,
@@ -10,7 +10,7 @@ import {
   type Command,
   type Script,
   type ScriptedLink,
-} from '../support/scriptedServer.ts';
+} from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: publishing and waiting');
 

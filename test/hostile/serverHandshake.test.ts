@@ -1,7 +1,7 @@
 import { describe, it } from 'node:test';
-import { family } from '../support/hostile.ts';
-import { assertEnds, type Code, type HostileCase } from '../support/hostileSteps.ts';
-import { endless, INFO, infoLine, type ScriptedLink } from '../support/scriptedServer.ts';
+import { family } from '../support/hostile/hostile.ts';
+import { assertEnds, type Code, type HostileCase } from '../support/hostile/hostileSteps.ts';
+import { endless, INFO, infoLine, type ScriptedLink } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: handshake');
 

@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
-import type { ErrorCode } from '../../tasks/shared/errors.ts';
-import { family, isLong } from '../support/hostile.ts';
-import { LocalAgent, unpackVsix, type StepRun } from '../support/localAgent/index.ts';
-import { publish, wait } from '../support/scenario.ts';
-import { endless, infoLine, publication, ScriptedServer, SUBJECT, type Script } from '../support/scriptedServer.ts';
+import type { ErrorCode } from '../../shared/errors.ts';
+import { family, isLong } from '../support/hostile/hostile.ts';
+import { LocalAgent, unpackVsix, type StepRun } from '../../localAgent/index.ts';
+import { publish, wait } from '../support/agent/scenario.ts';
+import {
+  endless,
+  infoLine,
+  publication,
+  ScriptedServer,
+  SUBJECT,
+  type Script,
+} from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: processes');
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { assertHarmless, forAll } from '../support/harmless.ts';
-import { cases, family } from '../support/hostile.ts';
-import { HostileServer, type HostileSpeech } from '../support/hostileServer.ts';
-import { hostileTexts } from '../support/hostileText.ts';
-import { LocalAgent, type StepRun } from '../support/localAgent/index.ts';
-import { publish, sourcesWith, wait } from '../support/scenario.ts';
+import { assertHarmless, forAll } from '../support/hostile/harmless.ts';
+import { cases, family } from '../support/hostile/hostile.ts';
+import { HostileServer, type HostileSpeech } from '../support/hostile/hostileServer.ts';
+import { hostileTexts } from '../support/hostile/hostileText.ts';
+import { LocalAgent, type StepRun } from '../../localAgent/index.ts';
+import { publish, sourcesWith, wait } from '../support/agent/scenario.ts';
 
 const texts = family('Server texts');
 

@@ -1,8 +1,8 @@
 import { test } from 'node:test';
-import { printKills, type Kill } from '../support/batchKill.ts';
-import { noteCases } from '../support/familyCases.ts';
-import { faultSeeds, Random } from '../support/faultSchedule.ts';
-import { natsServerBinary } from '../support/natsServer.ts';
+import { printKills, type Kill } from '../support/nats/batchKill.ts';
+import { noteCases } from '../../scripts/docs/familyCases.ts';
+import { faultSeeds, Random } from '../support/nats/faultSchedule.ts';
+import { natsServerBinary } from '../../localAgent/natsServer.ts';
 
 const RUNS = 20;
 const VERSIONS = ['2.9', '2.10', '2.15'] as const;

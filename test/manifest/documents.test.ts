@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { ROOT } from '../../scripts/manifest.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
 import {
   brokenLinks,
   filesEndingWith,
@@ -11,9 +11,9 @@ import {
   unknownWords,
   yamlBlocks,
   type MarkdownFile,
-} from '../support/documents.ts';
-import { faultsOfSteps } from '../support/documentedSteps.ts';
-import { temporaryFolder } from '../support/localAgent/index.ts';
+} from '../support/documents/documents.ts';
+import { faultsOfSteps } from '../support/documents/documentedSteps.ts';
+import { temporaryFolder } from '../../localAgent/index.ts';
 
 const documents = filesEndingWith(ROOT, '.md').map((file) => readMarkdown(ROOT, file));
 const examples = filesEndingWith(path.join(ROOT, 'examples'), '.yml');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/channels.ts';
+import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/build/channels.ts';
 import {
   connectionTypeOf,
   readExtension,
@@ -11,7 +11,7 @@ import {
   ROOT,
   TASK_NAMES,
   type PackageManifest,
-} from '../../scripts/manifest.ts';
+} from '../../scripts/build/manifest.ts';
 
 const project = readJson('package.json') as PackageManifest;
 const extension = readExtension();

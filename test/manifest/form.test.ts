@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readTask, TASK_NAMES, type TaskName } from '../../scripts/manifest.ts';
-import { isShown, parseRule, shownInputs } from '../../scripts/visibleRule.ts';
-import { TaskError } from '../../tasks/shared/errors.ts';
+import { readTask, TASK_NAMES, type TaskName } from '../../scripts/build/manifest.ts';
+import { isShown, parseRule, shownInputs } from '../../scripts/docs/visibleRule.ts';
+import { TaskError } from '../../shared/errors.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
-import { FakeAgent } from '../support/fakeAgent.ts';
+import { FakeAgent } from '../support/agent/fakeAgent.ts';
 
 type Values = Readonly<Record<string, string>>;
 interface Form {

@@ -4,10 +4,10 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { bytesByPackage } from '../../scripts/bench/startupProfile.ts';
 import { measuredWith } from '../../scripts/bench/table.ts';
-import { BUILD_FOLDER } from '../../scripts/build.ts';
-import { ROOT, TASK_NAMES } from '../../scripts/manifest.ts';
-import { sectionIn } from '../../scripts/section.ts';
-import { builtVsix } from '../support/localAgent/index.ts';
+import { BUILD_FOLDER } from '../../scripts/build/build.ts';
+import { ROOT, TASK_NAMES } from '../../scripts/build/manifest.ts';
+import { sectionIn } from '../../scripts/docs/section.ts';
+import { builtVsix } from '../../localAgent/index.ts';
 
 const DOCUMENT = readFileSync(path.join(ROOT, 'docs', 'performance.md'), 'utf8');
 /** How far a stated size may be from that of the build, in kilobytes: code grows a little with each change. */

@@ -4,8 +4,8 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { stampTask } from '../../scripts/channels.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+import { stampTask } from '../../scripts/build/channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 
 interface Step {
   readonly checkout?: string;

@@ -6,8 +6,8 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { ROOT } from '../../scripts/manifest.ts';
-import { vsixDigests } from '../../scripts/vsixDigests.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
+import { vsixDigests } from '../../scripts/release/vsixDigests.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
 
 const SOURCES = [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { ROOT } from '../../scripts/manifest.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
 
 for (const document of ['SECURITY.md', 'docs/reliability.md']) {
   test(`${document} names tests that exist, and one at least for each defence or promise`, () => {

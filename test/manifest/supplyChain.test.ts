@@ -7,9 +7,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { auditShipped } from '../../scripts/audit.ts';
-import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
-import { sbomOf } from '../../scripts/sbom.ts';
+import { auditShipped } from '../../scripts/release/audit.ts';
+import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
+import { sbomOf } from '../../scripts/release/sbom.ts';
 
 const project = readJson('package.json') as PackageManifest & Record<string, Record<string, string>>;
 const lock = readJson('package-lock.json') as {

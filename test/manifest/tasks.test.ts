@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from '../../scripts/manifest.ts';
-import { parseRule } from '../../scripts/visibleRule.ts';
+import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from '../../scripts/build/manifest.ts';
+import { parseRule } from '../../scripts/docs/visibleRule.ts';
 
 /** The public interface: each input's default (`!` = required) and, where it has options, their values. */
 const INTERFACE: Record<

@@ -5,8 +5,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
-import { stampTask } from '../../scripts/channels.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
+import { stampTask } from '../../scripts/build/channels.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 
 /** How one run of the pipeline ends, and with which version of the tasks. */
 interface Run {

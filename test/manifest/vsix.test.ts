@@ -4,10 +4,10 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
-import { repositoryPage, stampTask } from '../../scripts/channels.ts';
-import { listingOf } from '../../scripts/listing.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/manifest.ts';
-import { LocalAgent, temporaryFolder, unpackVsix } from '../support/localAgent/index.ts';
+import { repositoryPage, stampTask } from '../../scripts/build/channels.ts';
+import { listingOf } from '../../scripts/docs/listing.ts';
+import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
+import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
 
 const DIST = path.join(ROOT, 'dist');
 const project = readJson('package.json') as PackageManifest;

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { transformSync } from 'esbuild';
-import { ROOT } from '../../scripts/manifest.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
 import { MUTATIONS, type Mutation } from './mutations.ts';
 

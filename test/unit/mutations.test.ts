@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { ROOT } from '../../scripts/manifest.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
 import { MUTATIONS } from '../mutations/mutations.ts';
 
 test('every line that a mutation makes worse stands in its file, once', () => {

@@ -1,0 +1,122 @@
+import { cpSync, existsSync, statSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { temporaryFolder } from './index.ts';
+import type { Connection, PipelineFileOptions } from './index.ts';
+import { readConnectionFile } from './connectionFile.ts';
+
+const USAGE = `Usage: npm run pipeline -- FILE.yml
+  --connection NAME=URL      a service connection that needs no secret
+  --connection-file FILE     service connections as JSON
+  --variable NAME=VALUE      a variable of the run
+  --secret NAME=ENV_VAR      a secret variable; its value is that of a variable of the environment
+  --parameter NAME=VALUE     a parameter of the file
+  --sources FOLDER           the repository of the pipeline (default: the folder of FILE.yml)
+  --repository NAME=FOLDER   another repository that the file checks out
+  --skip-other-tasks         leave out the steps that only an agent of Azure Pipelines can run
+  --inspect STEP             let a task step wait for a debugger, by its name or display name
+  --debug                    set System.Debug
+The options that name something can be given several times.`;
+
+export interface PipelineArguments {
+  /** The pipeline file. */
+  readonly file: string;
+  /** The step that waits for a debugger. */
+  readonly inspect: string | undefined;
+  readonly options: PipelineFileOptions;
+}
+
+/**
+ * Reads the command line of `npm run pipeline`.
+ * @param from the folder that relative paths start at
+ * @throws Error that says what is wrong, and never shows what may be a secret
+ */
+export function readArguments(args: string[], from: string): PipelineArguments {
+  const text = { type: 'string' } as const;
+  const texts = { type: 'string', multiple: true, default: [] as string[] } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      ...{ connection: texts, 'connection-file': texts, variable: texts, secret: texts, parameter: texts },
+      ...{ repository: texts, sources: text, inspect: text },
+      ...{ 'skip-other-tasks': flag, debug: flag, help: flag },
+    },
+  });
+  const existing = (place: string, what: string, kind: 'isFile' | 'isDirectory'): string => {
+    const absolute = path.resolve(from, place);
+    if (existsSync(absolute) && statSync(absolute)[kind]()) return absolute;
+    throw new Error(`${what}: there is no ${kind === 'isFile' ? 'file' : 'folder'} ${absolute}.`);
+  };
+  const [given] = positionals;
+  if (values.help || given === undefined || positionals.length > 1)
+    throw new Error(`One pipeline file is needed.\n${USAGE}`);
+  const file = existing(given, 'the pipeline file', 'isFile');
+  const repositories = Object.entries(pairs(values.repository, 'repository')).map(
+    ([name, folder]) => [name, copyOf(existing(folder, '--repository', 'isDirectory'))] as const,
+  );
+  const files = values['connection-file'].map((name) => existing(name, '--connection-file', 'isFile'));
+  const options: PipelineFileOptions = {
+    sources: copyOf(existing(values.sources ?? path.dirname(file), '--sources', 'isDirectory')),
+    repositories: Object.fromEntries(repositories),
+    connections: {
+      ...Object.fromEntries(files.flatMap((name) => Object.entries(readConnectionFile(name)))),
+      ...plainConnections(values.connection),
+    },
+    variables: { ...ownVariables(file), ...pairs(values.variable, 'variable') },
+    secrets: secretsOf(values.secret),
+    parameters: pairs(values.parameter, 'parameter'),
+    skipOtherTasks: values['skip-other-tasks'],
+    debug: values.debug,
+  };
+  return { file, inspect: values.inspect, options };
+}
+
+/** What differs from run to run, so that two runs do not take each other's events for their own. */
+function ownVariables(file: string): Record<string, string> {
+  return {
+    'Build.BuildId': String(Math.floor(Date.now() / 1000)),
+    'Build.DefinitionName': path.basename(file, path.extname(file)),
+    'Build.RequestedFor': os.userInfo().username,
+  };
+}
+
+/** `NAME=VALUE` of an option. An error shows the name of the option only: whatever was typed may be a secret. */
+function pairs(given: readonly string[], option: string): Record<string, string> {
+  return Object.fromEntries(
+    given.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new Error(`--${option} needs NAME=VALUE.`);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+function plainConnections(given: readonly string[]): Record<string, Connection> {
+  return Object.fromEntries(
+    Object.entries(pairs(given, 'connection')).map(([name, url]) => {
+      if (url.includes('@')) throw new Error(`--connection ${name}: put what signs in into a --connection-file.`);
+      return [name, { url, scheme: 'None' }];
+    }),
+  );
+}
+
+function secretsOf(given: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(pairs(given, 'secret')).map(([name, variable]) => {
+      const value = process.env[variable];
+      if (!value) throw new Error(`--secret ${name}: give the name of a variable of the environment that is set.`);
+      return [name, value];
+    }),
+  );
+}
+
+/** A copy, as a fresh checkout is one: what the steps write does not land in the author's folder. It goes when the run ends. */
+function copyOf(folder: string): string {
+  const copy = path.join(temporaryFolder('sources-'), path.basename(folder));
+  const left = ['.git', 'node_modules'];
+  cpSync(folder, copy, { recursive: true, filter: (source) => !left.includes(path.basename(source)) });
+  return copy;
+}

@@ -1,0 +1,168 @@
+import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import type { Draft } from '../../shared/contract/drafts.ts';
+import { withEagerModules } from './eagerModules.ts';
+import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
+import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
+
+/** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
+export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
+
+/** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
+const englishMessages: Plugin = {
+  name: 'english-messages',
+  setup(bundle) {
+    bundle.onLoad({ filter: /azure-pipelines-task-lib[\\/]lib-resource\.js$/ }, ({ path: file }) => {
+      const { messages } = createRequire(import.meta.url)(file) as { messages: Record<string, string> };
+      return { contents: JSON.stringify({ messages, localizedMessages: {} }), loader: 'json' };
+    });
+  },
+};
+
+/**
+ * Modules that the libraries load when they are loaded, and that no task ever calls: half of what they weigh. JetStream is
+ * spoken in its JSON (shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (shared/nkey.ts), and
+ * of the task library only variables, inputs, connections and commands are used. Meta-schemas are there as
+ * code, and the URIs of linked schemas need no library (shared/contract/drafts.ts).
+ */
+const UNUSED = [
+  /nats\/lib\/jetstream\/\w+\.js$/,
+  /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient)\.js$/,
+  /azure-pipelines-task-lib\/toolrunner\.js$/,
+  /node_modules\/minimatch\/\w+\.js$/,
+  /ajv\/dist\/refs\/.*\.js(on)?$/,
+  /ajv\/dist\/vocabularies\/discriminator\/\w+\.js$/,
+  /ajv-formats\/dist\/limit\.js$/,
+  /fast-uri\/.*\.js$/,
+];
+
+/** The task library asks it only whether Node is older than 4.2. */
+const SEMVER = /[\\/]semver[\\/]semver\.js$/;
+
+const withoutUnused: Plugin = {
+  name: 'without-unused',
+  setup(bundle) {
+    // Node's own module for child processes takes 9 ms to load; only toolrunner.js would use it.
+    bundle.onResolve({ filter: /^child_process$/ }, ({ importer }) =>
+      importer.includes('azure-pipelines-task-lib') ? { path: 'child_process', namespace: 'unused' } : undefined,
+    );
+    bundle.onLoad({ filter: /./, namespace: 'unused' }, () => ({ contents: '' }));
+    bundle.onLoad({ filter: SEMVER }, () => ({ contents: 'exports.lt = () => false;' }));
+    bundle.onLoad({ filter: /node_modules.*\.js(on)?$/ }, ({ path: file }) =>
+      isUnused(file) ? { contents: '', loader: 'js' } : undefined,
+    );
+  },
+};
+
+function isUnused(file: string): boolean {
+  return UNUSED.some((pattern) => pattern.test(file.split(path.sep).join('/')));
+}
+
+/** Modules of Node that the NATS library loads at its start, and uses for encrypted links and host names only: 3 ms. */
+const LOADED_WHEN_USED = /^(?:node:)?(tls|dns)$/;
+
+const loadedWhenUsed: Plugin = {
+  name: 'loaded-when-used',
+  setup(bundle) {
+    bundle.onResolve({ filter: LOADED_WHEN_USED }, ({ path: name, namespace }) =>
+      namespace === 'when-used' ? { path: name, external: true } : { path: name, namespace: 'when-used' },
+    );
+    bundle.onLoad({ filter: /./, namespace: 'when-used' }, ({ path: name }) => ({
+      contents: `module.exports = new Proxy({}, { get: (_, member) => require('${name}')[member] });`,
+    }));
+  },
+};
+
+/** The meta-schemas of JSON Schema as the code that Ajv compiles them to, each loaded by the steps that use its draft. */
+const compiledMetaSchemas: Plugin = {
+  name: 'compiled-meta-schemas',
+  setup(bundle) {
+    bundle.onLoad({ filter: /[\\/]shared[\\/]schemaMetas\.ts$/ }, () => ({ contents: schemaMetasCode() }));
+    bundle.onResolve({ filter: /^meta-schema:/ }, ({ path: name }) => ({
+      path: name.replace(/^.*:/, ''),
+      namespace: 'meta-schema',
+    }));
+    bundle.onLoad({ filter: /./, namespace: 'meta-schema' }, ({ path: draft }) => ({
+      contents: metaSchemaCode(draft as Draft),
+      resolveDir: ROOT,
+    }));
+  },
+};
+
+const BUNDLE: BuildOptions = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  packages: 'bundle',
+  platform: 'node',
+  target: 'node20',
+  // One file; what is imported by import() is in it, and runs only in the steps that need it.
+  format: 'cjs',
+  minify: true,
+  legalComments: 'none', // the licences are in ThirdPartyNotices.txt, see scripts/release/thirdParty.ts
+  // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
+  define: { 'globalThis.ReadableStream': 'true', 'globalThis.crypto': 'randomness' },
+  inject: ['scripts/build/randomness.ts'],
+  plugins: [englishMessages, withoutUnused, loadedWhenUsed, compiledMetaSchemas],
+  logLevel: 'warning',
+};
+
+/**
+ * Bundles a module with all it imports into one CommonJS file for Node 20 and later that has its name. The same source
+ * gives the same bytes.
+ * @throws when esbuild warns
+ */
+export async function bundleModule(module: string, folder: string, options?: BuildOptions): Promise<Metafile> {
+  const { metafile, warnings } = await build({
+    ...BUNDLE,
+    ...options,
+    entryPoints: [module],
+    outdir: folder,
+    metafile: true,
+  });
+  if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
+  const file = path.join(folder, `${path.basename(module, '.ts')}.js`);
+  if (options?.minify !== false) await writeFile(file, withEagerModules(await readFile(file, 'utf8')));
+  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
+  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+  return metafile;
+}
+
+/** The folders (relative to the root, sorted) of the npm packages whose code is in each task's bundle. */
+export type BundledFolders = ReadonlyMap<TaskName, readonly string[]>;
+
+/**
+ * Bundles the tasks.
+ * @throws when a bundle holds two copies of one package
+ */
+export async function bundleTasks(): Promise<BundledFolders> {
+  await rm(BUILD_FOLDER, { recursive: true, force: true });
+  const folders = new Map<TaskName, readonly string[]>();
+  for (const task of TASK_NAMES) {
+    const folder = path.join(BUILD_FOLDER, task);
+    const metafile = await bundleModule(`tasks/${task}/index.ts`, folder);
+    const bundled = packageFolders(metafile);
+    refuseSecondCopies(task, bundled);
+    folders.set(task, bundled);
+    await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
+  }
+  return folders;
+}
+
+/** The packages that have code in the bundle: neither what was read but shaken out nor what the plugins empty or replace. */
+function packageFolders(metafile: Metafile): string[] {
+  const inputs = Object.values(metafile.outputs).flatMap((output) =>
+    Object.entries(output.inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
+  );
+  const theirs = inputs.filter((file) => !isUnused(file) && !SEMVER.test(file));
+  const folders = theirs.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))].sort();
+}
+
+/** Two copies of a package are two sets of its state: two copies of task-lib would split its secret vault. */
+function refuseSecondCopies(task: string, folders: string[]): void {
+  const names = folders.map((folder) => folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length));
+  const twice = names.filter((name, index) => names.indexOf(name) !== index);
+  if (twice.length > 0) throw new Error(`The bundle of ${task} holds two copies of ${twice.join(', ')}.`);
+}

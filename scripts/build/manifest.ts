@@ -1,0 +1,118 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** The repository's root folder. */
+export const ROOT = path.resolve(import.meta.dirname, '../..');
+
+/** The tasks; each name is also the task's folder under tasks/ and in the .vsix. */
+export const TASK_NAMES = ['PublishNatsEvent', 'WaitForNatsEvent'] as const;
+
+export type TaskName = (typeof TASK_NAMES)[number];
+
+/** An input of a task, as far as the repository's own scripts and tests read it. */
+export interface TaskInput {
+  name: string;
+  type: string;
+  label: string;
+  required?: boolean;
+  defaultValue?: string;
+  options?: Record<string, string>;
+  groupName?: string;
+  visibleRule?: string;
+  properties?: { rows?: string };
+  helpMarkDown: string;
+}
+
+/** A task.json. */
+export interface TaskManifest {
+  id: string;
+  name: string;
+  friendlyName: string;
+  description: string;
+  helpMarkDown?: string;
+  category: string;
+  minimumAgentVersion: string;
+  instanceNameFormat: string;
+  version: { Major: number; Minor: number; Patch: number };
+  groups: { name: string; displayName: string; isExpanded?: boolean }[];
+  inputs: TaskInput[];
+  outputVariables: { name: string; description: string }[];
+  restrictions: { commands: { mode: string }; settableVariables: { allowed: string[] } };
+  execution: Record<string, { target: string }>;
+}
+
+/** A field of the form on which a service connection is made. */
+export interface InputDescriptor {
+  id: string;
+  name: string;
+  description: string;
+  inputMode: string;
+  isConfidential: boolean;
+  validation: { isRequired: boolean; dataType: string; maxLength?: number };
+}
+
+/** The properties of the contribution that declares the service connection's type. */
+export interface ConnectionType {
+  name: string;
+  displayName: string;
+  isVerifiable: boolean;
+  icon: string;
+  inputDescriptors: InputDescriptor[];
+  authenticationSchemes: { type: string; displayName: string; inputDescriptors: InputDescriptor[] }[];
+}
+
+/** vss-extension.json. */
+export interface ExtensionManifest {
+  id: string;
+  publisher?: string;
+  version: string;
+  name: string;
+  description: string;
+  public: boolean;
+  categories: string[];
+  screenshots: { path: string }[];
+  scopes?: string[];
+  icons: { default: string };
+  content: Record<string, { path: string }>;
+  links?: Record<string, { uri: string }>;
+  repository?: { type: string; uri: string };
+  files: { path: string; addressable?: boolean }[];
+  contributions: { id: string; type: string; targets: string[]; properties: { name: string } }[];
+}
+
+/** What the scripts read of package.json. An address that does not exist yet is absent, and nothing refers to it. */
+export interface PackageManifest {
+  version: string;
+  license: string;
+  publisher: string;
+  /** The documentation. */
+  homepage?: string;
+  /** The public repository, as npm writes it: `git+https://github.com/owner/name.git`. */
+  repository?: { type: string; url: string };
+  /** Where problems are reported; security problems too, see SECURITY.md. */
+  bugs?: { url?: string; email?: string };
+  /** A page on what is done with personal data. */
+  privacyPolicy?: string;
+}
+
+/** Reads a JSON file of the repository; `file` is relative to the root. */
+export function readJson(file: string): unknown {
+  return JSON.parse(readFileSync(path.join(ROOT, file), 'utf8'));
+}
+
+/** Reads a task's task.json as it is in the source: version 0.0.0, not stamped. */
+export function readTask(name: TaskName): TaskManifest {
+  return readJson(`tasks/${name}/task.json`) as TaskManifest;
+}
+
+/** Reads vss-extension.json as it is in the source: the prod channel, version 0.0.0. */
+export function readExtension(): ExtensionManifest {
+  return readJson('vss-extension.json') as ExtensionManifest;
+}
+
+/** The service connection's type that the extension contributes. */
+export function connectionTypeOf(extension: ExtensionManifest): ConnectionType {
+  const contribution = extension.contributions.find(({ type }) => type === 'ms.vss-endpoint.service-endpoint-type');
+  if (!contribution) throw new Error('vss-extension.json contributes no service connection type.');
+  return contribution.properties as ConnectionType;
+}

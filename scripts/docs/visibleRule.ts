@@ -1,0 +1,71 @@
+/** The rules by which the classic editor shows and hides the inputs of a task. */
+import type { TaskInput } from '../build/manifest.ts';
+
+/** One comparison of a rule: what the input holds, with a value. */
+export interface Condition {
+  readonly input: string;
+  readonly operator: keyof typeof OPERATORS;
+  readonly value: string;
+}
+
+/** Conditions of which all must hold, or one. A rule cannot mix the two, and has no parentheses. */
+export interface VisibleRule {
+  readonly joinedBy: '&&' | '||';
+  readonly conditions: readonly Condition[];
+}
+
+const isEqual = (held: string, value: string): boolean => held === value;
+
+const OPERATORS = {
+  '=': isEqual,
+  '==': isEqual,
+  '!=': (held: string, value: string) => held !== value,
+  '<': (held: string, value: string) => Number(held) < Number(value),
+  '>': (held: string, value: string) => Number(held) > Number(value),
+  '<=': (held: string, value: string) => Number(held) <= Number(value),
+  '>=': (held: string, value: string) => Number(held) >= Number(value),
+  Contains: (held: string, value: string) => held.includes(value),
+  NotContains: (held: string, value: string) => !held.includes(value),
+  StartsWith: (held: string, value: string) => held.startsWith(value),
+  NotStartsWith: (held: string, value: string) => !held.startsWith(value),
+  EndsWith: (held: string, value: string) => held.endsWith(value),
+  NotEndsWith: (held: string, value: string) => !held.endsWith(value),
+};
+
+/** Letters and digits only, since the service's own parser breaks on others; `""` for an empty value. */
+const CONDITION = new RegExp(`^(\\w+) (${Object.keys(OPERATORS).join('|')}) (""|[A-Za-z0-9]+)$`);
+
+/** Parses a `visibleRule`. Throws where the service would not understand it. */
+export function parseRule(rule: string): VisibleRule {
+  const joinedBy = rule.includes('||') ? '||' : '&&';
+  const conditions = rule.split(joinedBy).map((text): Condition => {
+    const [, input, operator, value] = CONDITION.exec(text.trim()) ?? [];
+    if (input === undefined || operator === undefined || value === undefined)
+      throw new Error(`"${text.trim()}" is no condition, or && and || are mixed.`);
+    return { input, operator: operator as Condition['operator'], value: value === '""' ? '' : value };
+  });
+  return { joinedBy, conditions };
+}
+
+/**
+ * Whether the form of a task shows an input.
+ * @param values what the inputs hold; the default, or nothing, where absent
+ */
+export function isShown(
+  { visibleRule }: TaskInput,
+  inputs: readonly TaskInput[],
+  values: Readonly<Record<string, string>>,
+): boolean {
+  if (visibleRule === undefined) return true;
+  const { joinedBy, conditions } = parseRule(visibleRule);
+  const holds = ({ input, operator, value }: Condition): boolean => {
+    const held = values[input] ?? inputs.find(({ name }) => name === input)?.defaultValue ?? '';
+    return OPERATORS[operator](held, value);
+  };
+  return joinedBy === '&&' ? conditions.every(holds) : conditions.some(holds);
+}
+
+/** The names of the inputs that the form of a task shows, in its order. */
+export function shownInputs(inputs: readonly TaskInput[], values: Readonly<Record<string, string>>): string[] {
+  return inputs.filter((input) => isShown(input, inputs, values)).map(({ name }) => name);
+}

@@ -1,0 +1,50 @@
+import { TaskError } from './errors.ts';
+
+/** The time that a piece of work has. */
+export interface Clock {
+  /** Aborts with `Timeout` at the deadline and with `Cancelled` when the work is called off. */
+  readonly signal: AbortSignal;
+  /** When the work began, in milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** The absolute deadline, in milliseconds since the epoch. */
+  readonly deadline: number;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** The error of work whose time is over. */
+export function deadlinePassed(): TaskError {
+  return new TaskError('Timeout', 'The deadline of this step has passed');
+}
+
+/** After so much work in one go the event loop has its turn, in milliseconds. */
+const MOST_WORK_MS = 50;
+
+/** Keeps a step that has much to compute inside its deadline and within hearing of a cancel: it asks before each piece of work. */
+export class Pace {
+  readonly #clock: Clock;
+  #workingSince: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#workingSince = clock.now();
+  }
+
+  /**
+   * Gives the event loop its turn when it has been without for long.
+   *
+   * @returns how long the next piece of work may take, in whole milliseconds above 0
+   * @throws TaskError Timeout or Cancelled when the step is over
+   */
+  async timeLeft(): Promise<number> {
+    if (this.#clock.now() - this.#workingSince > MOST_WORK_MS) {
+      // The first one may come before signals and timers are looked at, the second one comes after that.
+      for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+      this.#workingSince = this.#clock.now();
+    }
+    this.#clock.signal.throwIfAborted();
+    const left = Math.ceil(this.#clock.deadline - this.#clock.now());
+    if (left <= 0) throw deadlinePassed();
+    return left;
+  }
+}

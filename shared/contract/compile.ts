@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import type { ErrorObject, ValidateFunction } from 'ajv';
+import canonicalizeModule from 'canonicalize';
+import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
+import { TaskError, reasonOf } from '../errors.ts';
+import { interruptible, isInterruption } from '../text/interruptible.ts';
+import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
+import { SchemaFolder, isJsonObject } from './files.ts';
+import type { SchemaFile } from './files.ts';
+import { metaSchemaOf } from './metaSchemas.ts';
+import { linkSchemas } from './references.ts';
+import type { Dialect } from './references.ts';
+
+const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
+
+const MAX_PROBLEMS = 100;
+
+// The package's types describe another module shape than the one it has.
+const canonicalize = canonicalizeModule as unknown as (json: unknown) => string;
+
+/** See `loadContract` in contract.ts, the one caller. */
+export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
+  const { files, root } = SchemaFolder.openAt(schemaFile);
+  const draft = draftOf(root);
+  const ajv = newAjv(draft);
+  const isSchema = await metaSchemaOf(draft);
+  try {
+    const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
+    for (const { id, schema } of schemas) ajv.addSchema(schema, id);
+    const validate = ajv.getSchema(schemas[0]?.id ?? '');
+    if (validate === undefined) throw new Error('it was not compiled');
+    return {
+      digest: digestOf(schemas.map(({ file }) => file)),
+      schemaFile,
+      ...checksOf(validate, checkLimitMs),
+    };
+  } catch (error) {
+    if (error instanceof TaskError) throw error;
+    const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
+    throw new TaskError('InvalidSchema', `The schema file "${root.path}" cannot be used: ${reason}`, '', {
+      cause: error,
+    });
+  }
+}
+
+function draftOf(root: SchemaFile): Draft {
+  const declared = isJsonObject(root.schema) ? root.schema.$schema : undefined;
+  if (declared === undefined) return '2020-12';
+  const draft = DRAFTS.find((name) => declares(name, declared));
+  if (draft) return draft;
+  throw new TaskError(
+    'InvalidSchema',
+    `The schema file "${root.path}" declares the $schema ${JSON.stringify(declared)}, which is not supported`,
+    `Use one of ${Object.values(META_SCHEMAS).join(', ')}.`,
+  );
+}
+
+function declares(draft: Draft, $schema: unknown): boolean {
+  const bare = (uri: string) => uri.replace(/^https?:\/\//, '').replace(/#$/, '');
+  return typeof $schema === 'string' && bare($schema) === bare(META_SCHEMAS[draft]);
+}
+
+function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Dialect {
+  return {
+    draft,
+    isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
+    isFormat: (name) => Object.hasOwn(ajv.formats, name),
+    isDeclaredBy: ($schema) => declares(draft, $schema),
+    reasonAgainst(schema, pointer) {
+      if (isSchema(schema)) return undefined;
+      return describeProblems(
+        problemsOf(isSchema.errors ?? []).map((it) => ({ ...it, pointer: pointer + it.pointer })),
+      );
+    },
+  };
+}
+
+function digestOf(files: readonly SchemaFile[]): string {
+  const byName = Object.fromEntries(files.map(({ name, schema }) => [name, schema]));
+  return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
+}
+
+function checksOf(
+  validate: ValidateFunction,
+  limitMs: number,
+): Pick<Contract, 'check' | 'checkUnlimited' | 'areAllValid'> {
+  // With `$async` in a schema it would be a promise.
+  const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
+  const checkUnlimited = (value: unknown): CheckResult => {
+    try {
+      if (isValid(value)) return { outcome: 'valid' };
+      return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
+    } catch (error) {
+      // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
+      const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
+      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
+    } finally {
+      validate.errors = null;
+    }
+  };
+  const check = (value: unknown, atMostMs = limitMs): CheckResult => {
+    const afterMs = Math.min(limitMs, atMostMs);
+    try {
+      return interruptible(() => checkUnlimited(value), afterMs);
+    } catch (error) {
+      if (isInterruption(error)) return { outcome: 'interrupted', afterMs };
+      throw error;
+    }
+  };
+  // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
+  const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
+    try {
+      return interruptible(() => values.every(isValid), Math.min(limitMs, atMostMs));
+    } catch {
+      return false;
+    } finally {
+      validate.errors = null;
+    }
+  };
+  return { check, checkUnlimited, areAllValid };
+}
+
+function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
+  const problems = new Map<string, SchemaProblem>();
+  for (const error of errors) {
+    const problem = { pointer: error.instancePath, message: messageOf(error) };
+    problems.set(`${problem.pointer}\n${problem.message}`, problem);
+    if (problems.size === MAX_PROBLEMS) break;
+  }
+  return [...problems.values()];
+}
+
+function messageOf({ keyword, params, message = keyword, propertyName }: ErrorObject): string {
+  const text = ((): string => {
+    switch (keyword) {
+      case 'enum':
+        return `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ')}`;
+      case 'const':
+        return `must be ${show(params.allowedValue)}`;
+      case 'type':
+        return `must be ${[params.type].flat().join(' or ')}`;
+      case 'required':
+        return `must have property ${show(params.missingProperty)}`;
+      case 'additionalProperties':
+        return `must not have property ${show(params.additionalProperty)}`;
+      case 'unevaluatedProperties':
+        return `must not have property ${show(params.unevaluatedProperty)}`;
+      case 'propertyNames':
+        return `has the property name ${show(params.propertyName)}, which is not allowed`;
+      case 'false schema':
+        return 'is not allowed';
+      default:
+        return message;
+    }
+  })();
+  return shorten(propertyName === undefined ? text : `property name ${show(propertyName)} ${text}`);
+}
+
+function show(value: unknown): string {
+  return shorten(JSON.stringify(value));
+}

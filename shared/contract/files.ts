@@ -1,0 +1,283 @@
+import { promises, realpathSync, statSync, type Stats } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { TaskError, reasonOf } from '../errors.ts';
+import { irregularity, readRegularFile } from '../regularFile.ts';
+
+/** A JSON object of a schema file: a schema, or any other object in it. */
+export type JsonObject = Record<string, unknown>;
+
+/** One schema file, read and parsed. */
+export interface SchemaFile {
+  /** Its real path (no symbolic link in it). */
+  readonly path: string;
+  /** Its path relative to the root schema's folder, with `/` between the parts. */
+  readonly name: string;
+  /** Its own `file:` URL. */
+  readonly url: string;
+  /** Its absolute URI by `$id`, without fragment; without `$id`, the URI that lies to the root's as the file lies to the root. */
+  readonly uri: string;
+  readonly text: string;
+  readonly schema: JsonObject | boolean;
+}
+
+const MAX_FILE_BYTES = 10 * 1024 * 1024;
+const MAX_SCANNED_FILES = 2000;
+const MAX_SCANNED_ENTRIES = 50_000;
+const SKIPPED_FOLDERS = new Set(['node_modules', '.git']);
+
+/** The root schema's folder: the only place where a contract's files may lie. Nothing outside it is read, nothing is fetched. */
+export class SchemaFolder {
+  readonly #open = new Map<string, SchemaFile>();
+  #pathsByUri: Map<string, string[]> | undefined;
+  #scanComplete = true;
+
+  /** The root's URI up to its last `/`, which stands for the folder. */
+  #base: string;
+
+  private constructor(readonly folder: string) {
+    this.#base = this.#url();
+  }
+
+  /**
+   * Opens the folder of a root schema, with that schema.
+   *
+   * @param schemaFile absolute path of the root schema; a symbolic link is followed first
+   * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it is not a JSON schema
+   */
+  static openAt(schemaFile: string): { readonly files: SchemaFolder; readonly root: SchemaFile } {
+    const remedy = 'Give the path of a JSON Schema file; a relative path starts at System.DefaultWorkingDirectory.';
+    let real: string;
+    try {
+      real = realpathSync.native(schemaFile);
+      const irregular = irregularity(statSync(real));
+      if (irregular !== undefined) throw new Error(irregular);
+    } catch (error) {
+      throw new TaskError(
+        'InvalidInput',
+        `The schema file "${schemaFile}" cannot be read: ${reasonOf(error)}`,
+        remedy,
+        {
+          cause: error,
+        },
+      );
+    }
+    const files = new SchemaFolder(path.dirname(real));
+    const root = files.#read(real, 'InvalidInput');
+    if (root.uri.includes('/')) files.#base = root.uri.slice(0, root.uri.lastIndexOf('/') + 1);
+    return { files, root };
+  }
+
+  /**
+   * Opens the file that a URI means: the one whose URL or `$id` it is, else the one that lies in the folder as the URI
+   * lies relative to the root schema's URI.
+   *
+   * @param uri absolute, without fragment
+   * @param reference how an error names the place that refers to it
+   * @throws TaskError InvalidSchema when there is none, more than one, one outside the folder, or one that is not a schema;
+   *   InvalidInput when it is a pipe, socket or device
+   */
+  async openUri(uri: string, reference: string): Promise<SchemaFile> {
+    const beside = this.#fileAt(uri, this.#base, reference) ?? this.#fileAt(uri, this.#url(), reference);
+    const file = beside === undefined ? undefined : this.#read(beside);
+    if (file && (file.url === uri || file.uri === uri)) return file;
+
+    this.#pathsByUri ??= await this.#scan();
+    const [first, second] = this.#pathsByUri.get(uri) ?? [];
+    if (first !== undefined && second !== undefined) throw sameId(uri, first, second);
+    if (first !== undefined) return this.#read(first);
+    if (file) return file;
+    if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
+    throw new TaskError(
+      'InvalidSchema',
+      `${reference} means <${uri}>, and no schema file under "${this.folder}" has that $id or lies there by that relative path`,
+      `Nothing is fetched: put the file into the root schema's folder.` +
+        (this.#scanComplete
+          ? ''
+          : ` That folder is too large to search for an $id completely: give schemas a folder of their own.`),
+    );
+  }
+
+  /** The real path of the file that lies in the folder as `uri` lies under `base`; undefined when there is none. */
+  #fileAt(uri: string, base: string, reference: string): string | undefined {
+    if (!uri.startsWith(base)) return undefined;
+    const candidate = pathOf(this.#url() + uri.slice(base.length));
+    // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
+    if (candidate === undefined || !this.#isInside(candidate)) return undefined;
+    let real: string;
+    let stats: Stats;
+    try {
+      real = realpathSync.native(candidate);
+      stats = statSync(real);
+    } catch {
+      return undefined;
+    }
+    if (stats.isDirectory()) return undefined;
+    const irregular = irregularity(stats);
+    if (irregular !== undefined)
+      throw new TaskError('InvalidInput', `${reference} leads to "${candidate}", which can't be read: ${irregular}`);
+    if (!this.#isInside(real)) throw this.#outside(reference);
+    return real;
+  }
+
+  #read(file: string, unreadable: 'InvalidInput' | 'InvalidSchema' = 'InvalidSchema'): SchemaFile {
+    const known = this.#open.get(file);
+    if (known) return known;
+    const { text, value } = readJson(file, unreadable);
+    const isSchema = typeof value === 'boolean' || isJsonObject(value);
+    if (!isSchema) {
+      throw new TaskError(
+        'InvalidSchema',
+        `The schema file "${file}" holds neither an object nor true or false`,
+        'Write a JSON Schema.',
+      );
+    }
+    const url = pathToFileURL(file).href;
+    const name = path.relative(this.folder, file).split(path.sep).join('/');
+    const opened = { path: file, name, url, uri: this.#uriOf(value, url), text, schema: value };
+    this.#open.set(file, opened);
+    return opened;
+  }
+
+  /** The files under the folder by their URI, except those that cannot be read or parsed. */
+  async #scan(): Promise<Map<string, string[]>> {
+    const found = new Map<string, string[]>();
+    const folders = [this.folder];
+    let files = 0;
+    let entries = 0;
+    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+      for (const entry of await promises.readdir(folder, { withFileTypes: true }).catch(() => [])) {
+        if (++entries > MAX_SCANNED_ENTRIES || files >= MAX_SCANNED_FILES) {
+          this.#scanComplete = false;
+          return found;
+        }
+        const at = path.join(folder, entry.name);
+        if (entry.isDirectory() && !SKIPPED_FOLDERS.has(entry.name)) folders.push(at);
+        if (!entry.isFile() || !entry.name.toLowerCase().endsWith('.json')) continue;
+        files++;
+        try {
+          const uri = this.#uriOf(readJson(at, 'InvalidSchema').value, pathToFileURL(at).href);
+          found.set(uri, [...(found.get(uri) ?? []), at]);
+        } catch {
+          continue;
+        }
+      }
+    }
+    return found;
+  }
+
+  #uriOf(schema: unknown, url: string): string {
+    const place = this.#base + url.slice(this.#url().length);
+    const id = isJsonObject(schema) ? schema.$id : undefined;
+    return (typeof id === 'string' ? resolveUri(id, place)?.uri : undefined) ?? place;
+  }
+
+  #url(): string {
+    return pathToFileURL(this.folder + path.sep).href;
+  }
+
+  #isInside(file: string | undefined): boolean {
+    if (file === undefined) return false;
+    const relative = path.relative(this.folder, file);
+    return relative !== '' && relative.split(path.sep)[0] !== '..' && !path.isAbsolute(relative);
+  }
+
+  #outside(reference: string): TaskError {
+    return new TaskError(
+      'InvalidSchema',
+      `${reference} leads outside "${this.folder}", the root schema's folder`,
+      'Keep the root schema and all files it refers to in one folder, or below it.',
+    );
+  }
+}
+
+/** The failure of two files that both claim one `$id`. */
+export function sameId(uri: string, one: string, other: string): TaskError {
+  return new TaskError(
+    'InvalidSchema',
+    `The schema files "${one}" and "${other}" have the same $id <${uri}>`,
+    'Give each file an $id of its own.',
+  );
+}
+
+/** The URI that an absolute or relative reference means, in two parts; undefined when it cannot be resolved. */
+export function resolveUri(reference: string, base: string): { uri: string; fragment: string } | undefined {
+  if (!URL.canParse(reference, base)) return undefined;
+  const { href } = new URL(reference, base);
+  const end = href.indexOf('#');
+  return end < 0 ? { uri: href, fragment: '' } : { uri: href.slice(0, end), fragment: href.slice(end + 1) };
+}
+
+/** Whether a JSON value is an object, and no array. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The path of a `file:` URL; undefined where it can be none, such as another host's or one with an encoded `/`. */
+function pathOf(url: string): string | undefined {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    return undefined;
+  }
+}
+
+function readJson(
+  file: string,
+  unreadable: 'InvalidInput' | 'InvalidSchema',
+): { readonly text: string; readonly value: unknown } {
+  let bytes: Uint8Array | undefined;
+  try {
+    bytes = readRegularFile(file, MAX_FILE_BYTES);
+    if (bytes === undefined) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+  } catch (error) {
+    throw new TaskError(unreadable, `The schema file "${file}" cannot be read: ${reasonOf(error)}`, '', {
+      cause: error,
+    });
+  }
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new TaskError('InvalidSchema', `The schema file "${file}" is not UTF-8 text`, 'Save it as UTF-8.');
+  }
+  try {
+    return { text, value: JSON.parse(text) as unknown };
+  } catch (error) {
+    const before = text.slice(0, jsonErrorOffset(text)).split('\n');
+    const place = `${before.length}:${(before.at(-1) ?? '').length + 1}`;
+    throw new TaskError('InvalidSchema', `The schema file "${file}" is not JSON: error at ${place} (line:column)`, '', {
+      cause: error,
+    });
+  }
+}
+
+/** Where text stops being JSON, which `JSON.parse` tells only sometimes: the offset of the first token that cannot stand there. */
+function jsonErrorOffset(text: string): number {
+  const space = /[\t\n\r ]*/y;
+  // No two ways to read a string: with them, one that has no end would take for ever.
+  const token =
+    /[{}[\],:]|(?<string>"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\u0000-\u001f]*)*")|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+  const open: string[] = [];
+  let allowed = '{[sv';
+  for (let offset = 0; ; offset = token.lastIndex) {
+    space.lastIndex = offset;
+    space.exec(text);
+    const at = (token.lastIndex = space.lastIndex);
+    const found = token.exec(text);
+    if (!found) return at;
+    const kind = found.groups?.string !== undefined ? 's' : '{}[],:'.includes(found[0]) ? found[0] : 'v';
+    if (!allowed.includes(kind)) return at;
+
+    if (kind === '{' || kind === '[') {
+      open.push(kind);
+      allowed = kind === '{' ? 's}' : '{[sv]';
+    } else if (kind === ':') allowed = '{[sv';
+    else if (kind === ',') allowed = open.at(-1) === '{' ? 's' : '{[sv';
+    else if (kind === 's' && (allowed === 's' || allowed === 's}')) allowed = ':';
+    else {
+      if (kind === '}' || kind === ']') open.pop();
+      allowed = open.length === 0 ? '' : open.at(-1) === '{' ? ',}' : ',]';
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/** Every way a step can fail, as users see it in the log and in the troubleshooting of README.md. */
+export const ERROR_CODES = [
+  'InvalidInput',
+  'InvalidSchema',
+  'ContractViolation',
+  'Unreachable',
+  'TlsFailure',
+  'Denied',
+  'NoStream',
+  'NoResponders',
+  'TooLarge',
+  'Conflict',
+  'StreamRefused',
+  'Incomplete',
+  'Timeout',
+  'ConnectionLost',
+  'Negative',
+  'Unsupported',
+  'Cancelled',
+  'Internal',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/**
+ * The one error type of both tasks.
+ * It reads: code, what happened on what, what to do: `NoStream: no stream captures "ci.v1". Create one …`.
+ */
+export class TaskError extends Error {
+  override readonly name = 'TaskError';
+  readonly details: readonly string[];
+
+  /**
+   * @param code what kind of failure this is
+   * @param problem what happened and on what: a clause, or sentences, without the last full stop
+   * @param remedy what the user can do about it: one or more sentences, or empty
+   * @param options.details lines for the log beside the message, such as a permissions block to paste
+   */
+  constructor(
+    readonly code: ErrorCode,
+    readonly problem: string,
+    readonly remedy = '',
+    options: { readonly cause?: unknown; readonly details?: readonly string[] } = {},
+  ) {
+    super(`${code}: ${[`${problem}.`, remedy].filter(Boolean).join(' ')}`, options);
+    this.details = options.details ?? [];
+  }
+}
+
+/** The text of anything that was thrown, for use inside a {@link TaskError}'s `problem`. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,64 @@
+import { TaskError } from '../errors.ts';
+import { parseTime, type Attributes } from './cloudEvent.ts';
+import { quoted } from '../text/safeText.ts';
+import type { PublishRequest } from '../../tasks/PublishNatsEvent/inputs.ts';
+
+/** Whether a type asks for the CDEvents preset. The second namespace is the one for events of single tools. */
+export function isCdEventType(type: string): boolean {
+  return /^dev\.cdeventsx?\./.test(type);
+}
+
+/**
+ * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
+ * binding). Undefined for any other type.
+ */
+export function cdEventAttributes(
+  request: PublishRequest,
+  payload: unknown,
+): (Attributes & { readonly id: string }) | undefined {
+  if (!isCdEventType(request.eventType) || request.envelope === 'none') return undefined;
+  const { context, subject } = (payload ?? {}) as {
+    context?: Record<string, unknown>;
+    subject?: Record<string, unknown>;
+  };
+  const text = (place: string, value: unknown): string => {
+    if (typeof value === 'string' && value !== '') return value;
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is not a CDEvent: ${place} is missing or not a text`,
+      'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).',
+    );
+  };
+  const attributes = {
+    id: text('context.id', context?.id),
+    source: text('context.source', context?.source),
+    type: text('context.type', context?.type),
+    time: text('context.timestamp', context?.timestamp),
+    subject: text('subject.id', subject?.id),
+  };
+  if (parseTime(attributes.time) === undefined) {
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is not a CDEvent: context.timestamp is ${quoted(attributes.time)}, which is not a time`,
+      'Write it as RFC 3339 has it: 2026-03-01T08:00:00Z.',
+    );
+  }
+  if (attributes.type !== request.eventType) {
+    throw new TaskError(
+      'ContractViolation',
+      `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(request.eventType)}`,
+      'Correct eventType or context.type of the payload.',
+    );
+  }
+  if (
+    !/^[ -~]{1,256}$/.test(attributes.id) ||
+    (request.messageId !== undefined && request.messageId !== attributes.id)
+  ) {
+    throw new TaskError(
+      'InvalidInput',
+      `messageId: for a CDEvent it is the id in its context, ${quoted(attributes.id)}, of at most 256 printable ASCII characters`,
+      'Leave messageId empty.',
+    );
+  }
+  return attributes;
+}

@@ -1,0 +1,202 @@
+import { reasonOf } from '../errors.ts';
+import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
+import { exactJson } from '../text/json.ts';
+import { childrenOf, guarded, parse, search, signatureOf, splitAtAnd, type Node } from './jmespath.ts';
+import { shortened } from '../text/safeText.ts';
+
+/** A JMESPath expression over an event. */
+export interface Expression {
+  /** The names it looks up in the event that no event has, so that they are null: mostly a text in double quotes. */
+  readonly unknownFields: readonly string[];
+  /** Whether it only follows paths and compares: evaluating it takes no longer than reading the event did. */
+  readonly isPlain: boolean;
+  /**
+   * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
+   * value of the wrong type, or where it would compare or compute with such an integer, which it could only do inexactly.
+   */
+  evaluate(view: EventView): unknown;
+  /**
+   * The first part of its outermost chain of `&&` that is not true of the event, and what the fields in that part hold:
+   * `data.region == 'eu' was false (data.region = "us")`. Undefined where the expression is true.
+   */
+  nearMiss(view: EventView): string | undefined;
+}
+
+/**
+ * Compiles a JMESPath expression.
+ * Throws an `Error` with a clause about what would be wrong for every event: syntax (with its position), an unknown
+ * function or variable, arguments that do not fit.
+ */
+export function compileExpression(text: string): Expression {
+  const root = parse(text);
+  check(root, new Set());
+  const parts = conjunction(text, root);
+  const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
+  let guardedRoot: Node | undefined;
+  return {
+    unknownFields: [...new Set(fieldsOfEvent(root))].filter(
+      (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
+    ),
+    isPlain: isPlain(root),
+    evaluate: (view) => search(view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
+    nearMiss: (view) => {
+      for (const part of parts) {
+        const verdict = verdictOf(part.node, view);
+        if (verdict === undefined) continue;
+        const values = part.paths.map(([path, node]) => `${path} = ${shortJson(search(node, view))}`);
+        return `${part.text} ${verdict}${values.length > 0 ? ` (${values.join(', ')})` : ''}`;
+      }
+      return undefined;
+    },
+  };
+}
+
+/** Truth as JMESPath has it: null, false and all that is empty are false; 0 is true. */
+export function isTruthy(value: unknown): boolean {
+  if (value === null || value === undefined || value === false || value === '') return false;
+  return typeof value !== 'object' || Object.keys(value).length > 0;
+}
+
+function check(node: Node, variables: ReadonlySet<string>): void {
+  switch (node.type) {
+    case 'Binding':
+      throw new Error(`the variable $${node.variable} is set outside of let`);
+    case 'ExpressionReference':
+      throw new Error('& may only stand before an argument of a function such as sort_by');
+    case 'Variable':
+      if (!variables.has(node.name)) throw new Error(`the variable $${node.name} is not defined`);
+      return;
+    case 'LetExpression':
+      for (const binding of node.bindings) check(binding.reference, variables);
+      return check(node.expression, new Set([...variables, ...node.bindings.map((binding) => binding.variable)]));
+    case 'Function':
+      checkCall(node.name, node.children);
+      for (const argument of node.children) {
+        check(argument.type === 'ExpressionReference' ? argument.child : argument, variables);
+      }
+      return;
+    default: {
+      const { same, other } = childrenOf(node);
+      // Every JMESPath parser binds ! more tightly than the dot, and null.ok and false.ok are null.
+      if (
+        same[0]?.type === 'NotExpression' &&
+        ['Subexpression', 'ValueProjection', 'FilterProjection', 'Flatten'].includes(node.type)
+      ) {
+        throw new Error('!a.b means (!a).b, which is never true: put what follows ! in brackets, as in !(a.b)');
+      }
+      for (const child of [...same, ...other]) check(child, variables);
+    }
+  }
+}
+
+function checkCall(name: string, given: readonly Node[]): void {
+  const signature = signatureOf(name);
+  if (signature === undefined) throw new Error(`there is no function ${name}()`);
+  const { least, most } = signature;
+  if (given.length < least || given.length > most) {
+    const count = most === Infinity ? `at least ${least}` : [...new Set([least, most])].join(' to ');
+    throw new Error(
+      `the function ${name}() takes ${count} argument${count.endsWith('1') ? '' : 's'}, not ${given.length}`,
+    );
+  }
+  for (const [index, argument] of given.entries()) {
+    const takesReference = signature.takesReference(index);
+    if (takesReference !== (argument.type === 'ExpressionReference')) {
+      const rule = takesReference ? 'is an expression with & before it' : 'has no & before it';
+      throw new Error(`argument ${index + 1} of the function ${name}() ${rule}`);
+    }
+  }
+}
+
+const PLAIN = new Set(
+  'AndExpression Comparator Field Identity Index IndexExpression Literal NotExpression OrExpression Subexpression'.split(
+    ' ',
+  ),
+);
+
+function isPlain(node: Node): boolean {
+  const { same, other } = childrenOf(node);
+  return PLAIN.has(node.type) && [...same, ...other].every(isPlain);
+}
+
+/** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
+function usesWholeEvent(node: Node): boolean {
+  return node.type === 'Current' || node.type === 'Root' || childrenOf(node).same.some(usesWholeEvent);
+}
+
+/** The names of the fields that are looked up in the event itself. */
+function* fieldsOfEvent(node: Node): Generator<string> {
+  if (node.type === 'Field') yield node.name;
+  for (const child of childrenOf(node).same) yield* fieldsOfEvent(child);
+}
+
+interface Part {
+  readonly text: string;
+  readonly node: Node;
+  /** The plain paths in it, such as `data.region`. */
+  readonly paths: readonly (readonly [path: string, node: Node])[];
+}
+
+/** The operands of the outermost chain of `&&`; the expression itself where it is no such chain. */
+function conjunction(text: string, root: Node): Part[] {
+  const texts = root.type === 'AndExpression' ? splitAtAnd(text) : [text.trim()];
+  const last: Node[] = [];
+  let first = root;
+  // `a && b && c` is the tree `(a && b) && c`; and an operand in brackets may be such a tree, too.
+  while (last.length < texts.length - 1 && first.type === 'AndExpression') {
+    last.unshift(first.right);
+    first = first.left;
+  }
+  return [first, ...last].map((node, index) => ({
+    text: texts[index] ?? '',
+    node,
+    paths: [...new Map(plainPaths(node))],
+  }));
+}
+
+function* plainPaths(node: Node): Generator<readonly [path: string, node: Node]> {
+  const path = ['Field', 'Subexpression', 'IndexExpression'].includes(node.type) ? pathOf(node) : undefined;
+  if (path !== undefined) yield [path, node];
+  else for (const child of childrenOf(node).same) yield* plainPaths(child);
+}
+
+function pathOf(node: Node): string | undefined {
+  switch (node.type) {
+    case 'Field':
+      return /^[A-Za-z_]\w*$/.test(node.name) ? node.name : JSON.stringify(node.name);
+    case 'Index':
+      return `[${node.value}]`;
+    case 'Current':
+      return '@';
+    case 'Root':
+      return '$';
+    case 'Identity':
+      return '';
+    case 'Subexpression':
+    case 'IndexExpression': {
+      const [left, right] = [pathOf(node.left), pathOf(node.right)];
+      if (left === undefined || right === undefined) return undefined;
+      return node.type === 'Subexpression' ? `${left}.${right}` : `${left}${right}`;
+    }
+    default:
+      return undefined;
+  }
+}
+
+function verdictOf(node: Node, view: EventView): string | undefined {
+  try {
+    return isTruthy(search(view.hasLargeIntegers ? guarded(node) : node, view)) ? undefined : 'was false';
+  } catch (error) {
+    return `failed: ${reasonOf(error)}`;
+  }
+}
+
+/** JSON of at most 80 characters. */
+function shortJson(value: unknown): string {
+  try {
+    const json = exactJson(value);
+    return json.length > 80 ? shortened(json, 79).replace(/[\uD800-\uDBFF]…$/, '…') : json;
+  } catch {
+    return 'nested too deeply to be shown';
+  }
+}

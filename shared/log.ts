@@ -1,0 +1,7 @@
+/** Where a part of the program says what it does. Any text may be passed: who writes it out neutralises it. */
+export interface Log {
+  info(text: string): void;
+  warning(text: string): void;
+  /** Shown only where somebody looks for details. */
+  debug(text: string): void;
+}

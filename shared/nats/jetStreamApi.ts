@@ -1,0 +1,244 @@
+import { TaskError } from '../errors.ts';
+import { quoted, shortened } from '../text/safeText.ts';
+import type { Link, Reply } from './link/link.ts';
+
+const REQUEST_TIMEOUT_MS = 5_000;
+/** Characters kept of what an error says. */
+const MAX_DESCRIPTION = 500;
+
+/** Error numbers of the JetStream API (nats-server, `server/errors.json`). */
+export const API_ERROR = {
+  notLeader: 10009,
+  insufficientResources: 10023,
+  notEnabledForAccount: 10039,
+  notEnabled: 10076,
+  consumerNotFound: 10014,
+  streamNotFound: 10059,
+  wrongLastSequence: 10071,
+  wrongLastMessageId: 10070,
+  wrongStream: 10060,
+  messageTooLarge: 10054,
+  headersTooLarge: 10097,
+  storeFailed: 10077,
+  duplicateInProcess: 10158,
+  tooManyRequests: 10167,
+} as const;
+
+/** What a stream is, as far as a reader must know (nats-server, `StreamInfo`). */
+export interface StreamInfo {
+  /** RFC 3339; another one when the stream was deleted and created again. */
+  readonly created: string;
+  readonly state: { readonly messages: number; readonly last_seq: number };
+  readonly config: {
+    readonly retention: 'limits' | 'interest' | 'workqueue';
+    /** Absent for a mirror. */
+    readonly subjects?: readonly string[];
+    readonly sources?: readonly unknown[];
+    readonly subject_transform?: unknown;
+  };
+}
+
+/** Which subjects a consumer delivers: one, several (nats-server 2.10 and later), or all. */
+export interface ConsumerFilter {
+  readonly filter_subject?: string;
+  readonly filter_subjects?: readonly string[];
+}
+
+/** Where a consumer begins. */
+export interface ConsumerStart {
+  readonly deliver_policy: 'all' | 'last_per_subject' | 'by_start_sequence' | 'by_start_time';
+  readonly opt_start_seq?: number;
+  /** RFC 3339. */
+  readonly opt_start_time?: string;
+}
+
+/** The consumers these tasks create (nats-server, `ConsumerConfig`). Durations in nanoseconds. */
+export interface ConsumerConfig extends ConsumerFilter, ConsumerStart {
+  readonly name: string;
+  readonly ack_policy: 'none';
+  readonly replay_policy: 'instant';
+  readonly mem_storage: boolean;
+  readonly num_replicas: number;
+  readonly inactive_threshold: number;
+}
+
+export interface ConsumerInfo {
+  /** RFC 3339, by the server's clock. */
+  readonly created: string;
+  /** Messages it has yet to deliver. */
+  readonly num_pending: number;
+  readonly config: ConsumerFilter & {
+    /** The largest pull request it takes; absent or 0: any. */
+    readonly max_batch?: number;
+  };
+}
+
+/** An error as the API reports it. */
+export interface ApiError {
+  readonly code: number;
+  readonly err_code: number;
+  readonly description: string;
+}
+
+/** The answer of one API call: the response, an error of the API, or what became of the request. */
+export type ApiAnswer<Response> =
+  | { readonly kind: 'ok'; readonly response: Response }
+  | { readonly kind: 'apiError'; readonly error: ApiError }
+  | Exclude<Reply, { kind: 'reply' }>;
+
+/** The JetStream API of one link. */
+export class JetStreamApi {
+  constructor(
+    readonly link: Link,
+    readonly prefix: string,
+  ) {}
+
+  /** Names of the streams that capture subjects inside the pattern. */
+  streamNames(pattern: string): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {
+    return this.#call(
+      'STREAM.NAMES',
+      { subject: pattern },
+      ({ streams }) => streams === null || isListOf(streams, isName),
+    );
+  }
+
+  streamInfo(stream: string): Promise<ApiAnswer<StreamInfo>> {
+    return this.#call(
+      `STREAM.INFO.${stream}`,
+      undefined,
+      ({ created, state, config }) =>
+        typeof created === 'string' &&
+        isObject(state) &&
+        isCount(state.messages) &&
+        isCount(state.last_seq) &&
+        isObject(config) &&
+        (config.subjects === undefined || isListOf(config.subjects, (subject) => typeof subject === 'string')),
+    );
+  }
+
+  /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */
+  createConsumer(stream: string, config: ConsumerConfig): Promise<ApiAnswer<ConsumerInfo>> {
+    const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
+    return this.#call(
+      `CONSUMER.CREATE.${stream}.${config.name}${filter}`,
+      { stream_name: stream, config },
+      ({ created, num_pending, config: made }) =>
+        typeof created === 'string' && !Number.isNaN(Date.parse(created)) && isCount(num_pending) && isObject(made),
+    );
+  }
+
+  deleteConsumer(
+    stream: string,
+    consumer: string,
+    timeoutMs: number,
+  ): Promise<ApiAnswer<{ readonly success: boolean }>> {
+    return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, () => true, timeoutMs);
+  }
+
+  async #call<Response>(
+    operation: string,
+    request: unknown,
+    isResponse: (response: JsonObject) => boolean,
+    timeoutMs = REQUEST_TIMEOUT_MS,
+  ): Promise<ApiAnswer<Response>> {
+    const payload = Buffer.from(request === undefined ? '' : JSON.stringify(request));
+    const reply = await this.link.request(`${this.prefix}.${operation}`, payload, timeoutMs);
+    if (reply.kind !== 'reply') return reply;
+    const answer = parseAnswer<Response>(reply.message.data, isResponse);
+    if (answer !== undefined) return answer;
+    throw new TaskError(
+      'Unreachable',
+      `JetStream on ${this.link.server} does not answer as it should: ${quoted(Buffer.from(reply.message.data).toString())}`,
+      'Check which service listens on the JetStream subjects.',
+    );
+  }
+}
+
+/** The subject prefix of the JetStream API in a domain. */
+export function apiPrefix(domain: string | undefined): string {
+  return domain === undefined ? '$JS.API' : `$JS.${domain}.API`;
+}
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+/** Reads a JSON answer of JetStream, a PubAck included; undefined where it is neither such a response nor an error. */
+export function parseAnswer<Response>(
+  bytes: Uint8Array,
+  isResponse: (response: JsonObject) => boolean,
+): Extract<ApiAnswer<Response>, { kind: 'ok' | 'apiError' }> | undefined {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+  } catch {
+    return undefined;
+  }
+  if (!isObject(answer)) return undefined;
+  const { error } = answer;
+  if (error === undefined) return isResponse(answer) ? { kind: 'ok', response: answer as Response } : undefined;
+  if (!isObject(error)) return undefined;
+  const { code = 0, err_code = 0, description = '' } = error;
+  if (typeof code !== 'number' || typeof err_code !== 'number' || typeof description !== 'string') return undefined;
+  return { kind: 'apiError', error: { code, err_code, description: shortened(description, MAX_DESCRIPTION) } };
+}
+
+/** Whether it is the acknowledgement of an event by a stream. */
+export function isPubAck({ stream, seq, duplicate }: JsonObject): boolean {
+  return isName(stream) && isCount(seq) && (duplicate === undefined || typeof duplicate === 'boolean');
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.every(isItem);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** A name becomes a part of subjects, where a space or line break would begin something else. */
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && /^[^\s.*>\p{Cc}]{1,255}$/u.test(value);
+}
+
+/** Whether the API may answer otherwise in a moment: no leader, or a server that is starting. */
+export function isTransient(answer: ApiAnswer<unknown>): boolean {
+  switch (answer.kind) {
+    case 'timeout':
+    case 'lost':
+    case 'noResponders':
+      return true;
+    case 'apiError':
+      return (
+        answer.error.code === 503 &&
+        answer.error.err_code !== API_ERROR.notEnabledForAccount &&
+        answer.error.err_code !== API_ERROR.storeFailed
+      );
+    case 'ok':
+    case 'denied':
+      return false;
+  }
+}
+
+/** What an API error says, with its number, which the NATS documentation can be searched for. */
+export function apiErrorText(error: ApiError): string {
+  return `${error.description} (JetStream error ${String(error.err_code)})`;
+}
+
+export function noStreamError(subject: string): TaskError {
+  return new TaskError(
+    'NoStream',
+    `No stream captures the subject "${subject}"`,
+    'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.',
+  );
+}
+
+export function jetStreamOffError(link: Link): TaskError {
+  return new TaskError(
+    'NoStream',
+    `JetStream is not enabled for this user on ${link.server}, so there is no stream to use`,
+    'Enable JetStream for the server and the account, or set delivery to core.',
+  );
+}

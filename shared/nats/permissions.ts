@@ -1,0 +1,114 @@
+import { TaskError } from '../errors.ts';
+
+/** What one step needs to be allowed in its NATS account, and no more. */
+export interface Grants {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+  /** Publish grants without which the step works all the same, each with the reason to give it. */
+  readonly optional?: readonly { readonly subject: string; readonly reason: string }[];
+}
+
+/** Publishing to core NATS. */
+export function corePublishGrants(subject: string): Grants {
+  return { publish: [subject], subscribe: [] };
+}
+
+/**
+ * The inboxes of a step, no more: each subscribes to one name behind the prefix and one token behind that, the library's for
+ * the answers to requests as well.
+ */
+function inboxes(prefix: string): string {
+  return `${prefix}.*.*`;
+}
+
+/** Publishing to a stream: the acknowledgement comes back to an inbox. */
+export function streamPublishGrants(subject: string, api: string, inboxPrefix: string): Grants {
+  return {
+    publish: [subject],
+    subscribe: [inboxes(inboxPrefix)],
+    optional: [{ subject: `${api}.STREAM.NAMES`, reason: 'tells a missing stream from one without a leader' }],
+  };
+}
+
+/** Publishing a request: the reply comes back to an inbox. */
+export function requestGrants(subject: string, inboxPrefix: string): Grants {
+  return { publish: [subject], subscribe: [inboxes(inboxPrefix)] };
+}
+
+/** Waiting on core NATS. */
+export function coreWaitGrants(subjects: readonly string[]): Grants {
+  return { publish: [], subscribe: subjects };
+}
+
+/**
+ * Waiting on a stream with a consumer of the step's own.
+ *
+ * @param filter the one subject the consumer is limited to; undefined where it cannot be limited by name
+ */
+export function streamWaitGrants(
+  api: string,
+  stream: string,
+  named: boolean,
+  filter: string | undefined,
+  inboxPrefix: string,
+): Grants {
+  return {
+    publish: [
+      ...(named ? [] : [`${api}.STREAM.NAMES`]),
+      `${api}.STREAM.INFO.${stream}`,
+      filter === undefined ? `${api}.CONSUMER.CREATE.${stream}.*` : `${api}.CONSUMER.CREATE.${stream}.*.${filter}`,
+      `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
+    ],
+    subscribe: [inboxes(inboxPrefix)],
+    optional: [
+      {
+        subject: `${api}.CONSUMER.DELETE.${stream}.*`,
+        reason: 'removes the consumer at once instead of after a minute',
+      },
+    ],
+  };
+}
+
+/** The error for an operation the server refused, with the block of permissions that this step needs. */
+export function deniedError(operation: 'publish' | 'subscription', subject: string, grants: Grants): TaskError {
+  const verb = operation === 'publish' ? 'publish' : 'subscribe';
+  const all = operation === 'publish' ? grants.publish : grants.subscribe;
+  const placeholder = grants.publish.some((pattern) => pattern.includes('<stream>'))
+    ? ', with the name of the stream in the place of <stream>'
+    : '';
+  const grant = all.find((pattern) => grantCovers(pattern, subject)) ?? subject;
+  return new TaskError(
+    'Denied',
+    `The NATS server does not let this user ${verb} to "${subject}"`,
+    `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
+    {
+      details: [
+        `Permissions this step needs, for its user in the NATS server configuration${placeholder}:`,
+        ...permissionsBlock(grants),
+      ],
+    },
+  );
+}
+
+function grantCovers(pattern: string, subject: string): boolean {
+  const expression = pattern
+    .split('.')
+    .map((token) => (token === '>' ? '.+' : token === '*' ? '[^.]+' : token.replace(/[^\w]/g, '\\$&')))
+    .join('\\.');
+  return new RegExp(`^${expression}$`).test(subject);
+}
+
+/** The block in the syntax of the NATS server's configuration, line by line. */
+export function permissionsBlock({ publish, subscribe, optional = [] }: Grants): string[] {
+  return ['permissions: {', ...listOf('publish', publish, optional), ...listOf('subscribe', subscribe, []), '}'];
+}
+
+function listOf(operation: string, subjects: readonly string[], optional: NonNullable<Grants['optional']>): string[] {
+  if (subjects.length + optional.length === 0) return [`  ${operation}: { deny: ">" }`];
+  return [
+    `  ${operation}: { allow: [`,
+    ...subjects.map((subject) => `    ${JSON.stringify(subject)}`),
+    ...optional.map(({ subject, reason }) => `    ${JSON.stringify(subject)}  # optional: ${reason}`),
+    '  ] }',
+  ];
+}

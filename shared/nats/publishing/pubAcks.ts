@@ -1,0 +1,64 @@
+import type { PubAck } from '../../bus.ts';
+import { TaskError } from '../../errors.ts';
+import { isPubAck, parseAnswer, type ApiError } from '../jetStreamApi.ts';
+
+const ZERO = 0x30;
+const NINE = 0x39;
+const CLOSING_BRACE = 0x7d;
+
+/** An acknowledgement in JetStream's JSON. */
+interface StreamAnswer {
+  readonly stream: string;
+  readonly seq: number;
+  readonly duplicate?: boolean;
+}
+
+/**
+ * Reads a stream's answers to messages. Nearly all are the same acknowledgement with another sequence at its end, and of
+ * those only the sequence is read: parsing the JSON of each would take a tenth of a batch.
+ */
+export class PubAcks {
+  #stream = '';
+  /** How the last acknowledgement begins, up to its sequence. */
+  #head: Uint8Array = new Uint8Array();
+
+  /** The acknowledgement or the error in an answer. Throws `NoStream` where somebody else has answered. */
+  read(bytes: Uint8Array, subject: string): PubAck | { readonly error: ApiError } {
+    const sequence = this.#sequenceIn(bytes);
+    if (sequence !== undefined) return { stream: this.#stream, sequence, duplicate: false };
+    const answer = parseAnswer<StreamAnswer>(bytes, isPubAck);
+    if (answer?.kind === 'apiError') return answer;
+    if (answer === undefined) {
+      throw new TaskError(
+        'NoStream',
+        `The answer on "${subject}" does not come from a stream: a subscriber replied instead`,
+        'Create a stream that captures the subject, or set delivery to core.',
+      );
+    }
+    const { stream, seq, duplicate = false } = answer.response;
+    this.#stream = stream;
+    this.#head = headOf(bytes, `"seq":${String(seq)}}`, String(seq).length + 1);
+    return { stream, sequence: seq, duplicate };
+  }
+
+  #sequenceIn(bytes: Uint8Array): number | undefined {
+    const head = this.#head;
+    const end = bytes.length - 1;
+    if (head.length === 0 || end <= head.length || bytes[end] !== CLOSING_BRACE) return undefined;
+    for (let index = 0; index < head.length; index++) if (bytes[index] !== head[index]) return undefined;
+    let sequence = 0;
+    for (let index = head.length; index < end; index++) {
+      const digit = bytes[index] ?? 0;
+      if (digit < ZERO || digit > NINE) return undefined;
+      sequence = sequence * 10 + digit - ZERO;
+    }
+    return sequence;
+  }
+}
+
+/** A copy of what comes before the last so many bytes, where the text ends like this; else nothing. */
+function headOf(bytes: Uint8Array, ending: string, length: number): Uint8Array {
+  return Buffer.from(bytes).toString().endsWith(ending)
+    ? Uint8Array.from(bytes.subarray(0, -length))
+    : new Uint8Array();
+}

@@ -1,0 +1,321 @@
+import type { Msg, Subscription } from 'nats';
+import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../../bus.ts';
+import { TaskError } from '../../errors.ts';
+import { API_ERROR, type ApiError } from '../jetStreamApi.ts';
+import { createInbox } from '../link/libraryLimits.ts';
+import type { Link, Violation } from '../link/link.ts';
+import { MessageFrames, type ComposedMessage } from './messageFrames.ts';
+import { PubAcks } from './pubAcks.ts';
+import { numberAt, rawSubject } from '../reading/receivedMessage.ts';
+import { pause, unlessAborted } from '../pause.ts';
+
+/**
+ * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
+ * earlier one, and by bytes, so that memory does not grow with the size of the events.
+ */
+const WINDOW = 4_096;
+const WINDOW_BYTES = 8 * 1_024 * 1_024;
+const ACK_TIMEOUT_MS = 5_000;
+/** After so long without an answer none is under way any more. */
+const QUIET_MS = 1_000;
+const RETRY_PAUSE_MS = 250;
+
+/** What a batch needs of the bus that runs it. */
+export interface BatchHost {
+  liveLink(signal: AbortSignal): Promise<Link>;
+  readonly inboxPrefix: string;
+  /** Why a stream does not answer, as a clause. Throws when waiting longer for it makes no sense. */
+  checkStream(link: Link, subject: string, silence: Silence): Promise<string>;
+  refused(error: ApiError, subject: string): TaskError;
+  denied(violation: Violation, subject: string): TaskError;
+}
+
+/** Since when no acknowledgement has come, and whether one had come before. */
+export interface Silence {
+  readonly since: number;
+  readonly streamWasThere: boolean;
+}
+
+/**
+ * Sends many messages to one stream in order, with a window of unacknowledged ones. At the first acknowledgement that
+ * stays out, it stops, waits for what is under way, and sends again from the lowest unconfirmed position, with the same
+ * message ids, so that the stream stores each message once.
+ */
+export class StreamBatch {
+  readonly #ownHeaders: Headers;
+  /** Sent and unconfirmed, by position and in that order. */
+  readonly #pending = new Map<number, ComposedMessage>();
+  /** Those of them that were answered, with anything but an acknowledgement. */
+  readonly #declined = new Set<number>();
+  #pendingBytes = 0;
+  readonly #acks = new PubAcks();
+  #sent = 0;
+  #confirmed = 0;
+  #duplicates = 0;
+  /** Acknowledgements behind a gap, by position. */
+  readonly #early = new Map<number, PubAck>();
+  /** All positions up to here are confirmed. */
+  #frontier = 0;
+  #last: PubAck | undefined;
+  #highestSequence = 0;
+  readonly #outOfOrder: Ranges = [];
+  #lastAnswerAt = 0;
+  #silentSince: number | undefined;
+  #silence = 'the stream did not answer';
+  #isStalled = false;
+  #failure: Error | undefined;
+  #wake: () => void = () => {};
+  #link: Link | undefined;
+  #frames: MessageFrames | undefined;
+  #subscription: Subscription | undefined;
+  #stopWatching: () => void = () => {};
+  #inbox = '';
+
+  constructor(
+    private readonly host: BatchHost,
+    expectedStream: string | undefined,
+    private readonly signal: AbortSignal,
+    private readonly onProgress: (confirmed: number) => void,
+  ) {
+    this.#ownHeaders = expectedStream === undefined ? [] : [['Nats-Expected-Stream', expectedStream]];
+  }
+
+  /** Never rejects for what happens to messages: the result says which are unconfirmed and why. */
+  async run(chunks: Chunks): Promise<PublishResult> {
+    let error: unknown;
+    const onAbort = () => {
+      this.#wake();
+    };
+    this.signal.addEventListener('abort', onAbort);
+    try {
+      for await (const chunk of chunks) {
+        for (const message of chunk) {
+          // Half a window at a time: a few messages at each acknowledgement would cost far more system calls.
+          if (this.#isFilled(1) || this.#needsAttention) await this.#settle(() => !this.#isFilled(0.5));
+          this.#send(message);
+        }
+        this.#frames?.flush();
+      }
+    } catch (thrown) {
+      error = thrown;
+    }
+    // Also when the source has failed: what is under way is confirmed all the same.
+    await this.#settle(() => this.#pending.size === 0).catch((thrown: unknown) => {
+      error ??= thrown;
+    });
+    this.signal.removeEventListener('abort', onAbort);
+    this.#stopWatching();
+    if (this.#link?.isClosed === false) this.#subscription?.unsubscribe();
+    return {
+      confirmed: this.#confirmed,
+      duplicates: this.#duplicates,
+      last: this.#last,
+      unconfirmed: rangesOf(this.#pending.keys()),
+      sent: this.#sent,
+      outOfOrder: this.#outOfOrder,
+      error: this.#explained(error),
+    };
+  }
+
+  #isFilled(part: number): boolean {
+    return this.#sent - this.#frontier >= part * WINDOW || this.#pendingBytes >= part * WINDOW_BYTES;
+  }
+
+  get #needsAttention(): boolean {
+    return this.#isStalled || this.#failure !== undefined || this.#link?.isClosed !== false;
+  }
+
+  #send({ subject, headers, payload }: OutgoingMessage): void {
+    const all = this.#ownHeaders.length === 0 ? headers : [...headers, ...this.#ownHeaders];
+    // Before the first message, there is a link: its absence needs attention.
+    if (this.#frames === undefined) throw new TaskError('Internal', 'A message was to be sent without a link');
+    const position = ++this.#sent;
+    const composed = this.#frames.send(subject, this.#replySubject(position), all, payload);
+    this.#pending.set(position, composed);
+    this.#pendingBytes += bytesOf(composed);
+  }
+
+  #replySubject(position: number): string {
+    return `${this.#inbox}.${String(position)}`;
+  }
+
+  /** Waits until the condition holds, sending again whenever that is needed. What it fails with once, it always does. */
+  async #settle(condition: () => boolean): Promise<void> {
+    this.#frames?.flush();
+    for (;;) {
+      if (this.#failure !== undefined) {
+        // What is stored in spite of it is said exactly, as far as there is time.
+        await this.#lastAnswers().catch(() => undefined);
+        throw this.#failure;
+      }
+      try {
+        this.signal.throwIfAborted();
+        if (this.#needsAttention) await this.#sendAgain();
+        else if (condition()) return;
+        else await this.#nextAnswer();
+      } catch (error) {
+        this.#failure ??= error as Error;
+      }
+    }
+  }
+
+  /** Resolves at the next answer, at the end of the link or of the step, or when an answer is overdue. */
+  #nextAnswer(): Promise<void> {
+    return new Promise((resolve) => {
+      const overdue = setTimeout(() => {
+        this.#isStalled = true;
+        resolve();
+      }, ACK_TIMEOUT_MS);
+      this.#wake = () => {
+        this.#wake = () => {};
+        clearTimeout(overdue);
+        resolve();
+      };
+    });
+  }
+
+  async #sendAgain(): Promise<void> {
+    if (this.#isStalled) {
+      // What is sent again keeps its order only when nothing is under way.
+      await this.#lastAnswers();
+      if (this.#failure !== undefined) return;
+      const first = this.#pending.values().next().value;
+      if (first !== undefined && this.#link?.isClosed === false) {
+        this.#silentSince ??= Date.now();
+        const silence = { since: this.#silentSince, streamWasThere: this.#last !== undefined };
+        this.#silence = await unlessAborted(this.host.checkStream(this.#link, first.subject, silence), this.signal);
+      }
+      await pause(RETRY_PAUSE_MS, this.signal);
+    }
+    const link = await this.host.liveLink(this.signal);
+    // It may be gone again before anything was sent over it.
+    if (link.isClosed) return pause(RETRY_PAUSE_MS, this.signal);
+    if (link !== this.#link) this.#listen(link);
+    this.#isStalled = false;
+    this.#declined.clear();
+    for (const [position, composed] of this.#pending) this.#frames?.sendAgain(composed, this.#replySubject(position));
+    this.#frames?.flush();
+  }
+
+  /** Waits for the answers to what is under way. */
+  async #lastAnswers(): Promise<void> {
+    const until = Date.now() + ACK_TIMEOUT_MS;
+    const isQuiet = () => Date.now() - this.#lastAnswerAt > QUIET_MS || this.#declined.size === this.#pending.size;
+    while (!isQuiet() && Date.now() < until && this.#link?.isClosed === false) await pause(20, this.signal);
+  }
+
+  /** A deadline that passed while the stream was silent is told with the reason for that. */
+  #explained(error: unknown): unknown {
+    if (!(error instanceof TaskError) || error.code !== 'Timeout' || this.#silentSince === undefined) return error;
+    return new TaskError('Timeout', `The deadline of this step has passed while ${this.#silence}`);
+  }
+
+  #listen(link: Link): void {
+    this.#stopWatching();
+    this.#link = link;
+    this.#frames = new MessageFrames(link);
+    this.#inbox = createInbox(this.host.inboxPrefix);
+    const inbox = this.#inbox;
+    const prefix = inbox.length + 1;
+    this.#subscription = link.connection.subscribe(`${inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null && inbox === this.#inbox) this.#onAnswer(numberAt(rawSubject(message), prefix), message);
+      },
+    });
+    void link.closed.then(() => {
+      this.#wake();
+    });
+    this.#stopWatching = link.onViolation((violation) => {
+      const subject = this.#pending.values().next().value?.subject ?? '';
+      if (violation.subject !== subject && violation.subject !== `${inbox}.*`) return;
+      this.#failure ??= this.host.denied(violation, subject);
+      this.#wake();
+    });
+  }
+
+  #onAnswer(position: number, answer: Msg): void {
+    this.#lastAnswerAt = Date.now();
+    const sent = this.#pending.get(position);
+    if (sent === undefined) return;
+    try {
+      if (answer.headers?.code === 503 && answer.data.length === 0) this.#onDecline(position, undefined);
+      else this.#onReply(position, sent, answer.data);
+    } catch (error) {
+      // Thrown into the library, it would break the link.
+      this.#onDecline(position, error as Error);
+    }
+    this.#wake();
+  }
+
+  /** @param failure why it must not be sent again; undefined: the stream may take it in a moment */
+  #onDecline(position: number, failure: Error | undefined): void {
+    this.#declined.add(position);
+    if (failure === undefined) this.#isStalled = true;
+    else this.#failure ??= failure;
+  }
+
+  #onReply(position: number, sent: ComposedMessage, bytes: Uint8Array): void {
+    const ack = this.#acks.read(bytes, sent.subject);
+    if ('error' in ack) {
+      this.#onDecline(position, isPassing(ack.error) ? undefined : this.host.refused(ack.error, sent.subject));
+      return;
+    }
+    this.#silentSince = undefined;
+    this.#pending.delete(position);
+    this.#declined.delete(position);
+    this.#pendingBytes -= bytesOf(sent);
+    this.#confirmed++;
+    if (ack.duplicate) this.#duplicates++;
+    if (position === this.#frontier + 1) this.#advance(ack);
+    else this.#early.set(position, ack);
+    this.onProgress(this.#confirmed);
+  }
+
+  /** Looks at the acknowledgements in the order of their positions, which their sequences should have as well. */
+  #advance(next: PubAck): void {
+    for (let ack: PubAck | undefined = next; ack !== undefined; ack = this.#early.get(this.#frontier + 1)) {
+      this.#frontier++;
+      if (this.#early.size > 0) this.#early.delete(this.#frontier);
+      if (ack.sequence < this.#highestSequence) addTo(this.#outOfOrder, this.#frontier);
+      else this.#highestSequence = ack.sequence;
+      this.#last = ack;
+    }
+  }
+}
+
+/** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */
+function isPassing({ code, err_code, description }: ApiError): boolean {
+  switch (err_code) {
+    case API_ERROR.duplicateInProcess:
+    case API_ERROR.tooManyRequests:
+    case API_ERROR.notLeader:
+      return true;
+    case API_ERROR.storeFailed:
+      // Else the stream is full.
+      return description === 'store is closed';
+    case API_ERROR.insufficientResources:
+    case API_ERROR.notEnabledForAccount:
+      return false;
+    default:
+      return code === 503;
+  }
+}
+
+function bytesOf({ start, end }: ComposedMessage): number {
+  return end - start;
+}
+
+/** Ascending positions, both ends of each range included. */
+type Ranges = [from: number, to: number][];
+
+function addTo(ranges: Ranges, position: number): void {
+  const last = ranges.at(-1);
+  if (last?.[1] === position - 1) last[1] = position;
+  else ranges.push([position, position]);
+}
+
+function rangesOf(positions: Iterable<number>): Ranges {
+  const ranges: Ranges = [];
+  for (const position of positions) addTo(ranges, position);
+  return ranges;
+}

@@ -1,0 +1,147 @@
+import type { Msg } from 'nats';
+import type { ReceivedMessage } from '../../bus.ts';
+
+/** A message of core NATS. */
+export function coreMessage(message: Msg): ReceivedMessage {
+  return new NatsMessage(message, '', 0);
+}
+
+/** What the library keeps of a message besides its interface: the bytes as they came. */
+interface RawMessage {
+  readonly _msg: { readonly hdr: number; readonly subject: Uint8Array; readonly reply?: Uint8Array };
+  readonly _rdata: Uint8Array;
+}
+
+/** Tokens of a reply subject: without a domain, with one, and with one and a last token that says nothing. */
+const SHORT_FORM = 9;
+const LONG_FORMS = [11, 12];
+
+/**
+ * How the reply subjects of a consumer's messages begin, up to where they say which message it is:
+ * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.` (NATS ADR-15); undefined where this message is not one of that
+ * consumer. Whoever may use JetStream can let a consumer of his own deliver to any inbox, but not under this name.
+ */
+export function replyPrefix({ reply = '' }: Msg, stream: string, consumer: string): Uint8Array | undefined {
+  const tokens = reply.split('.');
+  const isLong = LONG_FORMS.includes(tokens.length);
+  if (!isLong && tokens.length !== SHORT_FORM) return undefined;
+  const domain = isLong ? tokens.slice(2, 4) : [];
+  const prefix = ['$JS', 'ACK', ...domain, stream, consumer, ''].join('.');
+  return reply.startsWith(prefix) ? Buffer.from(prefix) : undefined;
+}
+
+/**
+ * A message of a stream. Where it stands there is written in its reply subject, behind the {@link replyPrefix}:
+ * `<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`. It is read as bytes: a backlog
+ * has hundreds of thousands of these a second.
+ *
+ * @returns undefined where the reply subject begins otherwise: it comes from another consumer
+ */
+export function streamMessage(
+  message: Msg,
+  stream: string,
+  prefix: Uint8Array,
+): { readonly message: ReceivedMessage; readonly deliverySequence: number } | undefined {
+  const { reply = NO_REPLY } = (message as unknown as RawMessage)._msg;
+  for (let index = 0; index < prefix.length; index++) if (reply[index] !== prefix[index]) return undefined;
+  const sequenceStart = dotAfter(reply, prefix.length) + 1;
+  const deliveryStart = dotAfter(reply, sequenceStart) + 1;
+  const timeStart = dotAfter(reply, deliveryStart) + 1;
+  return {
+    message: new NatsMessage(
+      message,
+      stream,
+      numberAt(reply, sequenceStart, deliveryStart - 1),
+      reply,
+      timeStart,
+      dotAfter(reply, timeStart),
+    ),
+    deliverySequence: numberAt(reply, deliveryStart, timeStart - 1),
+  };
+}
+
+const NO_REPLY: Uint8Array = new Uint8Array();
+const DOT = 0x2e;
+const ZERO = 0x30;
+
+function dotAfter(bytes: Uint8Array, start: number): number {
+  let index = start;
+  while (index < bytes.length && bytes[index] !== DOT) index++;
+  return index;
+}
+
+/** A message's subject as bytes. */
+export function rawSubject(message: Msg): Uint8Array {
+  return (message as unknown as RawMessage)._msg.subject;
+}
+
+/** The number these bytes are the digits of. */
+export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): number {
+  let value = 0;
+  for (let index = start; index < end; index++) value = value * 10 + (bytes[index] ?? ZERO) - ZERO;
+  return value;
+}
+
+/** What a time in nanoseconds has more digits than one in milliseconds. */
+const NANOSECOND_DIGITS = 6;
+/** What a `Date` can hold. */
+const LATEST_TIME = 8.64e15;
+
+class NatsMessage implements ReceivedMessage {
+  readonly receivedAt = Date.now();
+  readonly #message: Msg;
+  #headers: ReadonlyMap<string, readonly string[]> | undefined;
+
+  constructor(
+    message: Msg,
+    readonly stream: string,
+    readonly sequence: number,
+    private readonly reply: Uint8Array = NO_REPLY,
+    private readonly timeStart = 0,
+    private readonly timeEnd = 0,
+  ) {
+    this.#message = message;
+  }
+
+  get storedAt(): number | undefined {
+    const ms = numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
+    return this.timeEnd > 0 && ms <= LATEST_TIME ? ms : undefined;
+  }
+
+  get subject(): string {
+    return this.#message.subject;
+  }
+
+  get payload(): Uint8Array {
+    return this.#message.data;
+  }
+
+  /** Read when first asked for: a backlog that is matched by subject alone needs none. */
+  get headers(): ReadonlyMap<string, readonly string[]> {
+    this.#headers ??= lowerCasedHeaders(this.#message);
+    return this.#headers;
+  }
+}
+
+const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
+
+/**
+ * A message's headers by lower-case name. They are read from its bytes: the library throws on a value with a lone CR or LF,
+ * which servers pass on, and so anyone who may publish could end a wait.
+ */
+export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
+  const { _msg, _rdata } = message as unknown as RawMessage;
+  if (_msg.hdr <= 0) return NO_HEADERS;
+  const headers = new Map<string, string[]>();
+  const [, ...lines] = Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr).toString().split('\r\n');
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    if (colon < 0) continue;
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    const values = headers.get(name);
+    if (values === undefined) headers.set(name, [value]);
+    else values.push(value);
+  }
+  return headers;
+}

@@ -1,0 +1,178 @@
+import type { StreamSource } from '../../bus.ts';
+import { TaskError } from '../../errors.ts';
+import { covers, overlap, withoutCovered } from '../../subject.ts';
+import {
+  API_ERROR,
+  apiErrorText,
+  isTransient,
+  jetStreamOffError,
+  noStreamError,
+  type ApiAnswer,
+  type ApiError,
+  type ConsumerFilter,
+  type StreamInfo,
+} from '../jetStreamApi.ts';
+import type { Link, Violation } from '../link/link.ts';
+import type { NatsBus } from '../natsBus.ts';
+import { pause, unlessAborted } from '../pause.ts';
+import { deniedError, streamWaitGrants } from '../permissions.ts';
+
+const RETRY_PAUSE_MS = 250;
+/** How long JetStream may be without a leader before the wait begins. */
+const FIRST_ANSWER_MS = 15_000;
+
+/** The stream a wait reads: which one it is, whether it may be read, and what went wrong in its own words. */
+export class StreamAccess {
+  /** Empty until {@link open} has found it. */
+  name = '';
+  /** What the server filters by itself. All subjects are matched again by the reader, whatever it does. */
+  filter: ConsumerFilter = {};
+
+  constructor(
+    private readonly bus: NatsBus,
+    private readonly source: StreamSource,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Finds the stream and checks that it can be read. `notice` is told what the user should know of it. */
+  async open(notice: (text: string) => void): Promise<StreamInfo> {
+    const { version = '' } = (await this.bus.liveLink(this.signal)).connection.info ?? {};
+    // What a refusal tells to grant, before it is known which subjects the stream captures.
+    this.filter = filterFor(this.source.subjects, this.source.subjects, version);
+    this.name = this.source.stream ?? (await this.#find());
+    const info = await this.firstAnswer((link) => this.bus.api(link).streamInfo(this.name));
+    this.#check(info, notice);
+    this.filter = filterFor(this.source.subjects, info.config.subjects, version);
+    if (this.source.start.from === 'lastPerSubject' && Object.keys(this.filter).length === 0)
+      this.filter = this.#filterByCaptured(info.config.subjects ?? ['>'], version);
+    return info;
+  }
+
+  /** Repeats a call until JetStream gives an answer that is none of a passing state. */
+  async firstAnswer<Response>(call: (link: Link) => Promise<ApiAnswer<Response>>): Promise<Response> {
+    const until = Date.now() + FIRST_ANSWER_MS;
+    for (;;) {
+      const link = await this.bus.liveLink(this.signal);
+      const answer = await unlessAborted(call(link), this.signal);
+      if (answer.kind === 'ok') return answer.response;
+      if (answer.kind === 'denied') throw this.denied(answer.violation);
+      if (answer.kind === 'apiError' && !isTransient(answer)) throw this.apiError(answer.error, link);
+      if (answer.kind === 'noResponders' && link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
+      if (answer.kind !== 'lost' && Date.now() > until) {
+        throw new TaskError(
+          'Unreachable',
+          `JetStream on ${link.server} does not answer (${answer.kind === 'apiError' ? apiErrorText(answer.error) : answer.kind})`,
+          'Check that JetStream is running and that its cluster has a leader.',
+        );
+      }
+      await pause(RETRY_PAUSE_MS, this.signal);
+    }
+  }
+
+  /** The error for an answer of the API that will not change by itself. */
+  apiError(error: ApiError, link: Link): TaskError {
+    switch (error.err_code) {
+      case API_ERROR.streamNotFound:
+        return new TaskError(
+          'NoStream',
+          `There is no stream "${this.name}" in the account of this user`,
+          'Correct the input "stream", or leave it empty to find the stream from the subject.',
+        );
+      case API_ERROR.notEnabled:
+      case API_ERROR.notEnabledForAccount:
+        return jetStreamOffError(link);
+      default:
+        return new TaskError(
+          'StreamRefused',
+          `The stream "${this.name}" cannot be read: ${apiErrorText(error)}`,
+          'Check the limits for consumers of the stream and its account.',
+        );
+    }
+  }
+
+  denied({ operation, subject }: Violation): TaskError {
+    const { bus, source, name, filter } = this;
+    const grants = streamWaitGrants(
+      bus.apiPrefix,
+      name === '' ? '<stream>' : name,
+      source.stream !== undefined,
+      filter.filter_subject,
+      bus.inboxPrefix,
+    );
+    return deniedError(operation, subject, grants);
+  }
+
+  async #find(): Promise<string> {
+    const found = new Map<string, readonly string[]>();
+    for (const subject of this.source.subjects) {
+      const { streams } = await this.firstAnswer((link) => this.bus.api(link).streamNames(subject));
+      if (streams === null || streams.length === 0) throw noStreamError(subject);
+      found.set(subject, streams);
+    }
+    const [first = '', ...others] = new Set([...found.values()].flat());
+    if (others.length > 0) {
+      const listed = [...found].map(([subject, streams]) => `"${subject}" in ${streams.join(', ')}`).join('; ');
+      throw new TaskError(
+        'NoStream',
+        `The subjects are not all in one stream: ${listed}`,
+        'Wait on subjects of one stream, or name the one to read in the input "stream".',
+      );
+    }
+    return first;
+  }
+
+  /** `lastPerSubject` demands one filter from servers before 2.10 (error 10094), which none but a subject of the stream may be. */
+  #filterByCaptured(captured: readonly string[], version: string): ConsumerFilter {
+    const [only, ...others] = captured.filter((own) => this.source.subjects.some((subject) => overlap(own, subject)));
+    if (only !== undefined && others.length === 0) return { filter_subject: only };
+    throw new TaskError(
+      'Unsupported',
+      `startFrom: lastPerSubject over ${this.source.subjects.join(', ')} needs nats-server 2.10; this one is ${version}`,
+      'Name one subject that a single subject of the stream covers, or use another startFrom.',
+    );
+  }
+
+  #check({ config }: StreamInfo, notice: (text: string) => void): void {
+    const { retention } = config;
+    if (retention === 'workqueue') {
+      throw new TaskError(
+        'Unsupported',
+        `The stream "${this.name}" is a work queue: reading it would take events from its workers`,
+        'Wait on a stream that mirrors or sources it.',
+      );
+    }
+    if (retention === 'interest') {
+      notice(
+        `The stream "${this.name}" keeps events only while a consumer wants them, so events of the past may be absent.`,
+      );
+    }
+    const captured = config.subjects;
+    if (captured === undefined || captured.length === 0 || config.subject_transform !== undefined) return;
+    const outside = this.source.subjects.filter((subject) => !captured.some((own) => overlap(own, subject)));
+    if (outside.length > 0 && config.sources === undefined) {
+      throw new TaskError(
+        'NoStream',
+        `The stream "${this.name}" captures ${captured.join(', ')} and so never holds ${outside.join(', ')}`,
+        'Correct the subject or the input "stream".',
+      );
+    }
+  }
+}
+
+function filterFor(
+  patterns: readonly string[],
+  captured: readonly string[] | undefined,
+  version: string,
+): ConsumerFilter {
+  const subjects = withoutCovered(patterns);
+  const [only] = subjects;
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const since210 = major > 2 || (major === 2 && minor >= 10);
+  if (only !== undefined && subjects.length === 1) {
+    // Older servers refuse a filter that is wider than the stream's subjects (error 10093).
+    return since210 || (captured ?? []).some((own) => covers(own, only)) ? { filter_subject: only } : {};
+  }
+  const overlapping = subjects.some((one, index) => subjects.slice(index + 1).some((other) => overlap(one, other)));
+  // Older servers ignore a list silently; overlapping subjects are refused (error 10138).
+  return since210 && !overlapping ? { filter_subjects: subjects } : {};
+}

@@ -1,0 +1,479 @@
+import { randomBytes } from 'node:crypto';
+import type { Msg } from 'nats';
+import type { StreamSource, Subscription, SubscriptionEvents } from '../../bus.ts';
+import { reasonOf, TaskError } from '../../errors.ts';
+import { subjectTest } from '../../subject.ts';
+import {
+  API_ERROR,
+  isTransient,
+  type ApiAnswer,
+  type ConsumerFilter,
+  type ConsumerInfo,
+  type ConsumerStart,
+  type StreamInfo,
+} from '../jetStreamApi.ts';
+import { createInbox } from '../link/libraryLimits.ts';
+import type { Link, Violation } from '../link/link.ts';
+import { ArrivalQueue } from './arrivalQueue.ts';
+import type { NatsBus } from '../natsBus.ts';
+import { pause, unlessAborted } from '../pause.ts';
+import { replyPrefix, streamMessage } from './receivedMessage.ts';
+import { StreamAccess } from './streamAccess.ts';
+
+/** Messages asked for ahead of their arrival, by number and by bytes: a server closes a link with 64 MiB in its queue. */
+const WINDOW = 10_000;
+/** Where the window begins, to double with each pull: most waits find their event among the first. */
+const FIRST_WINDOW = 100;
+const WINDOW_BYTES = 16 * 1_024 * 1_024;
+const NANOSECONDS = 1e6;
+const PULL_EXPIRES_MS = 30_000;
+const HEARTBEAT_MS = 5_000;
+/** Two heartbeats missed, and a moment. */
+const SILENCE_MS = 2 * HEARTBEAT_MS + 2_000;
+/** A consumer nobody pulls from is removed by the server after this long: the cleanup where no signal arrives. */
+const INACTIVE_THRESHOLD_MS = 60_000;
+/** Random ones: few, since the name comes with every message and reading its bytes is a part of reading a backlog. */
+const CONSUMER_NAME_BYTES = 9;
+const CLEANUP_MS = 1_000;
+const RETRY_PAUSE_MS = 250;
+const FLUSH_TIMEOUT_MS = 3_000;
+const SKEW_TOLERANCE_MS = 2_000;
+
+/** What one attachment of the reader to its stream consists of; messages of an older one are not listened to. */
+interface Attachment {
+  readonly link: Link;
+  readonly consumer: string;
+  readonly inbox: string;
+  /** How the reply subjects of its messages begin; the first message tells. */
+  replyPrefix: Uint8Array | undefined;
+  /** The most messages asked for at a time. */
+  window: number;
+  /** What the window may grow to. */
+  maxWindow: number;
+  /** Messages of `lastPerSubject` that are still to come from before the wait. */
+  snapshot: number;
+  /** Messages asked for and not yet delivered. */
+  outstanding: number;
+  readonly since: number;
+  /** The consumer's own count of deliveries. */
+  delivered: number;
+  lastHeard: number;
+  readonly release: () => void;
+}
+
+/**
+ * Reads a stream with an ephemeral consumer of its own: no acknowledgements, kept in memory, started from a sequence.
+ * After any loss (link, consumer, leader, heartbeats) a new consumer starts behind the last message seen, so that each
+ * message arrives exactly once and in order.
+ */
+export class StreamReader implements Subscription {
+  readonly #access: StreamAccess;
+  readonly #arrivals: ArrivalQueue;
+  readonly #isWanted: (subject: string) => boolean;
+  #streamCreated = '';
+  /** The sequence to go on with; undefined while the start position itself still says so. */
+  #nextSequence: number | undefined;
+  /** Milliseconds since the epoch, corrected by the skew of the clocks; undefined for other start positions. */
+  #startTime: number | undefined;
+  /** While `lastPerSubject` has not delivered what there was, no sequence tells which messages are still missing. */
+  #inSnapshot: boolean;
+  /** The last sequence of the stream when the wait began. */
+  #lastSequence = 0;
+  #isResumed = false;
+  #streamGone = false;
+  #downSince: number | undefined;
+  #attachment: Attachment | undefined;
+  #watchdog: NodeJS.Timeout | undefined;
+  #ended = false;
+  #recovering = false;
+  #hasIgnored = false;
+
+  constructor(
+    private readonly bus: NatsBus,
+    private readonly source: StreamSource,
+    private readonly events: SubscriptionEvents,
+    private readonly signal: AbortSignal,
+  ) {
+    this.#access = new StreamAccess(bus, source, signal);
+    this.#arrivals = new ArrivalQueue(
+      (arrivals) => {
+        events.arrived(arrivals);
+      },
+      () => {
+        this.#pullWhenLow();
+      },
+    );
+    const tests = source.subjects.map(subjectTest);
+    this.#isWanted = (subject) => tests.some((test) => test(subject));
+    this.#inSnapshot = source.start.from === 'lastPerSubject';
+  }
+
+  get stream(): string {
+    return this.#access.name;
+  }
+
+  /** Finds the stream, checks it, and begins to read. */
+  async begin(): Promise<void> {
+    const info = await this.#access.open((text) => this.events.notice(text));
+    this.#streamCreated = info.created;
+    this.#lastSequence = info.state.last_seq;
+    this.#nextSequence = this.#firstSequence(info);
+    await this.#firstAttachment();
+    this.#watchdog = setInterval(() => {
+      this.#checkSilence();
+    }, HEARTBEAT_MS);
+  }
+
+  async stop(): Promise<void> {
+    this.#ended = true;
+    clearInterval(this.#watchdog);
+    const attachment = this.#attachment;
+    if (attachment === undefined) return;
+    attachment.release();
+    await this.#deleteConsumer(attachment);
+  }
+
+  /** Never fails: the server removes the consumer, too, only later. */
+  async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
+    if (link.isClosed) return;
+    const failure = await this.bus
+      .api(link)
+      .deleteConsumer(this.#access.name, consumer, CLEANUP_MS)
+      .then((answer) => {
+        const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
+        return answer.kind === 'ok' || isGone ? undefined : answer.kind;
+      }, reasonOf);
+    if (failure === undefined) return;
+    this.bus.log.debug(
+      `The consumer ${consumer} was not removed (${failure}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
+    );
+  }
+
+  /** Where the start position is a sequence from the beginning. */
+  #firstSequence({ state }: StreamInfo): number | undefined {
+    const { start } = this.source;
+    if (start.from === 'now') return state.last_seq + 1;
+    if (start.from !== 'sequence') return undefined;
+    if (start.after <= state.last_seq) return start.after + 1;
+    throw new TaskError(
+      'InvalidInput',
+      `startSequence: the stream "${this.stream}" ends at sequence ${String(state.last_seq)}, before ${String(start.after)}`,
+      'Give the sequence of an event of this stream, such as the output "sequence" of the publishing step.',
+    );
+  }
+
+  async #firstAttachment(): Promise<void> {
+    const { start } = this.source;
+    let startTime = start.from === 'time' ? start.at : undefined;
+    let sentAt = 0;
+    let info = await this.#access.firstAnswer((link) => {
+      sentAt = Date.now();
+      return this.#attach(link, startTime);
+    });
+    if (start.from === 'time' && start.correctSkew && this.#nextSequence === undefined) {
+      const created = Date.parse(info.created);
+      // The consumer was created at some time between request and answer, which a slow server takes long to give.
+      const skew = created - Date.now();
+      if (skew > SKEW_TOLERANCE_MS || created - sentAt < -SKEW_TOLERANCE_MS) {
+        this.events.notice(
+          `The clock of the NATS server is ${String(Math.round(Math.abs(skew)))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
+        );
+        startTime = start.at + skew;
+        const wrong = this.#attachment;
+        wrong?.release();
+        if (wrong !== undefined) await this.#deleteConsumer(wrong);
+        info = await this.#access.firstAnswer((link) => this.#attach(link, startTime));
+      }
+    }
+    this.#startTime = startTime;
+    this.#checkFilters(info.config);
+    this.#pull();
+  }
+
+  #checkFilters(config: ConsumerFilter): void {
+    const asked = this.#access.filter.filter_subjects;
+    if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
+      this.bus.log.debug('The server does not filter by the list of subjects; they are matched here.');
+    }
+  }
+
+  /** Creates a consumer at the present position and listens to it. */
+  async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
+    if (link.isClosed) return { kind: 'lost' };
+    const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
+    const inbox = `${createInbox(this.bus.inboxPrefix)}.0`;
+    const subscription = link.connection.subscribe(inbox, {
+      callback: (error, message) => {
+        if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message);
+      },
+    });
+    const next = `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${consumer}`;
+    const denials: Violation[] = [];
+    const stopWatching = link.onViolation((violation) => {
+      if (violation.subject !== inbox && violation.subject !== next) return;
+      denials.push(violation);
+      if (this.#attachment === attachment) this.#fail(this.#access.denied(violation));
+    });
+    const attachment: Attachment = {
+      link,
+      consumer,
+      inbox,
+      replyPrefix: undefined,
+      window: FIRST_WINDOW,
+      maxWindow: WINDOW,
+      snapshot: 0,
+      outstanding: 0,
+      delivered: 0,
+      since: Date.now(),
+      lastHeard: Date.now(),
+      release: () => {
+        stopWatching();
+        if (!link.isClosed) subscription.unsubscribe();
+      },
+    };
+    const position = this.#position(startTime);
+    // With a list of subjects, servers from 2.10 to 2.15 at least begin too late for a start time: at an event of one
+    // subject, behind those of another.
+    const filter =
+      position.deliver_policy === 'by_start_time' && this.#access.filter.filter_subjects !== undefined
+        ? {}
+        : this.#access.filter;
+    const answer = await this.bus.api(link).createConsumer(this.#access.name, {
+      name: consumer,
+      ack_policy: 'none',
+      replay_policy: 'instant',
+      mem_storage: true,
+      num_replicas: 1,
+      inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
+      ...position,
+      ...filter,
+    });
+    if (answer.kind !== 'ok') {
+      attachment.release();
+      return answer;
+    }
+    const [denial] = denials;
+    if (denial !== undefined) throw this.#access.denied(denial);
+    const { config, num_pending } = answer.response;
+    // A server can limit all its consumers (max_request_batch).
+    if (config.max_batch !== undefined && config.max_batch > 0)
+      attachment.maxWindow = Math.min(WINDOW, config.max_batch);
+    if (this.#inSnapshot) attachment.snapshot = num_pending;
+    if (this.#inSnapshot && num_pending === 0) {
+      this.#inSnapshot = false;
+      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
+    }
+    this.#attachment = attachment;
+    void link.closed.then((reason) => {
+      if (this.#attachment === attachment) void this.#recover(reason, true);
+    });
+    return answer;
+  }
+
+  #position(startTime: number | undefined): ConsumerStart {
+    if (this.#inSnapshot) return { deliver_policy: 'last_per_subject' };
+    if (this.#nextSequence !== undefined)
+      return { deliver_policy: 'by_start_sequence', opt_start_seq: this.#nextSequence };
+    if (startTime !== undefined)
+      return { deliver_policy: 'by_start_time', opt_start_time: new Date(startTime).toISOString() };
+    return { deliver_policy: 'all' };
+  }
+
+  /** Asks for more once less than half of the window is under way or waits to be taken. */
+  #pullWhenLow(): void {
+    const attachment = this.#attachment;
+    if (attachment !== undefined && attachment.outstanding + this.#arrivals.length <= attachment.window / 2)
+      this.#pull();
+  }
+
+  /** Asks for as many messages as the window has room for. */
+  #pull(): void {
+    const attachment = this.#attachment;
+    if (attachment === undefined || this.#ended || attachment.link.isClosed) return;
+    // The first pull asks for the first window, each one after messages came for twice as much.
+    if (attachment.delivered > 0) attachment.window *= 2;
+    attachment.window = Math.min(attachment.window, attachment.maxWindow);
+    const batch = attachment.window - attachment.outstanding - this.#arrivals.length;
+    if (batch <= 0) return;
+    attachment.outstanding += batch;
+    const request = {
+      batch,
+      // A single message has to fit, with its subject and headers.
+      max_bytes: Math.max(WINDOW_BYTES, 2 * (attachment.link.connection.info?.max_payload ?? 0)),
+      expires: PULL_EXPIRES_MS * NANOSECONDS,
+      idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
+    };
+    attachment.link.connection.publish(
+      `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#access.name}.${attachment.consumer}`,
+      Buffer.from(JSON.stringify(request)),
+      { reply: attachment.inbox },
+    );
+  }
+
+  #onMessage(attachment: Attachment, received: Msg): void {
+    // An event keeps its own subject, whatever its headers pretend. Whoever may publish to the inbox can send a status, too:
+    // it makes no event, and at worst the stream is read again from where it was, with a pause and another inbox.
+    if (received.subject === attachment.inbox) {
+      attachment.lastHeard = Date.now();
+      this.#onStatus(attachment, received);
+      return;
+    }
+    attachment.replyPrefix ??= replyPrefix(received, this.stream, attachment.consumer);
+    const read = attachment.replyPrefix && streamMessage(received, this.stream, attachment.replyPrefix);
+    if (read === undefined) {
+      this.#ignore();
+      return;
+    }
+    attachment.lastHeard = Date.now();
+    const { message, deliverySequence } = read;
+    if (deliverySequence !== attachment.delivered + 1) {
+      void this.#recover('the server skipped messages', false);
+      return;
+    }
+    attachment.delivered = deliverySequence;
+    attachment.outstanding--;
+    if (this.#inSnapshot && this.#isResumed && message.sequence > this.#lastSequence) {
+      // The last of its subject now, but it may not be the first since the wait began.
+      this.#inSnapshot = false;
+      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
+      void this.#recover('what came before the wait is read', false);
+      return;
+    }
+    if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
+    if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
+      this.#nextSequence = message.sequence + 1;
+      if (this.#isWanted(message.subject)) this.#arrivals.push(message);
+    }
+    this.#pullWhenLow();
+  }
+
+  #ignore(): void {
+    if (this.#hasIgnored) return;
+    this.#hasIgnored = true;
+    this.bus.log.debug(
+      'The inbox of this wait was sent what its consumer did not deliver; that was ignored. An inbox prefix of its own keeps others out.',
+    );
+  }
+
+  #onStatus(attachment: Attachment, status: Msg): void {
+    const { code, description } = status.headers ?? {};
+    // A pull request that got all it asked for says so since 2.10 where it had a limit in bytes.
+    if (code === 100 || (code === 409 && /batch completed/i.test(description ?? ''))) return;
+    if (code === 404 || code === 408 || (code === 409 && /exceeds maxbytes/i.test(description ?? ''))) {
+      // The end of one pull request: what it still had open will not come.
+      const open = Number(status.headers?.get('Nats-Pending-Messages'));
+      attachment.outstanding = Math.max(
+        0,
+        attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding),
+      );
+      this.#pullWhenLow();
+      return;
+    }
+    void this.#recover(description ?? 'the consumer is gone', false);
+  }
+
+  #checkSilence(): void {
+    const attachment = this.#attachment;
+    if (attachment === undefined || this.#recovering || Date.now() - attachment.lastHeard < SILENCE_MS) return;
+    // A long check of an event holds the process up, and its timers run before what has arrived meanwhile is read.
+    setImmediate(() => {
+      if (this.#attachment === attachment && Date.now() - attachment.lastHeard >= SILENCE_MS)
+        void this.#recover('the server is silent', false);
+    });
+  }
+
+  /** Attaches again behind the last message seen, for as long as it takes. */
+  async #recover(reason: string, linkBroke: boolean): Promise<void> {
+    if (this.#ended || this.#recovering) return;
+    this.#recovering = true;
+    this.#isResumed = true;
+    const lost = this.#attachment;
+    this.#attachment = undefined;
+    lost?.release();
+    if (linkBroke) this.#reportDown(reason);
+    this.bus.log.debug(`Reading the stream again: ${reason}.`);
+    // A server that ends each consumer at once is not to be asked for new ones at the speed of the network.
+    const tooSoon = lost !== undefined && Date.now() - lost.since < RETRY_PAUSE_MS;
+    let link = lost?.link;
+    try {
+      for (let first = true; !this.#isOver(); first = false) {
+        if (!first || tooSoon) await pause(RETRY_PAUSE_MS, this.signal);
+        // It may have closed meanwhile: a server that shuts down says so of the consumer first.
+        if (link?.isClosed === true) this.#reportDown(await link.closed);
+        link = await this.bus.liveLink(this.signal);
+        // Left alone, it counts for a minute against the consumers that the stream may have.
+        if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
+        if (await this.#attachAgain(link)) break;
+        const answers = link.isClosed || (await link.flush(FLUSH_TIMEOUT_MS)) !== undefined;
+        if (!answers) await link.close('the server does not answer');
+        if (link.isClosed) this.#reportDown(await link.closed);
+      }
+    } catch (error) {
+      if (!this.#isOver()) this.#fail(error as Error);
+      return;
+    } finally {
+      this.#recovering = false;
+    }
+    if (this.#isOver()) return;
+    this.#reportUp();
+    this.#pull();
+    // The new link may have broken while this was going on.
+    const current = this.#attachment as Attachment | undefined;
+    if (current?.link.isClosed === true) void this.#recover(await current.link.closed, true);
+  }
+
+  #reportDown(reason: string): void {
+    if (this.#downSince !== undefined) return;
+    this.#downSince = Date.now();
+    this.events.linkDown(reason);
+  }
+
+  #reportUp(): void {
+    if (this.#downSince === undefined) return;
+    this.events.linkUp(Date.now() - this.#downSince);
+    this.#downSince = undefined;
+  }
+
+  #isOver(): boolean {
+    return this.#ended || this.signal.aborted;
+  }
+
+  /** One attempt; false when it may work in a moment. */
+  async #attachAgain(link: Link): Promise<boolean> {
+    const info = await unlessAborted(this.bus.api(link).streamInfo(this.#access.name), this.signal);
+    if (info.kind === 'apiError' && info.error.err_code === API_ERROR.streamNotFound) {
+      if (!this.#streamGone)
+        this.events.notice(`The stream "${this.#access.name}" was deleted; waiting for it to be created again.`);
+      this.#streamGone = true;
+      this.#reportUp();
+      return false;
+    }
+    if (info.kind !== 'ok') return this.#passing(info, link);
+    this.#streamGone = false;
+    const { created, state } = info.response;
+    if (
+      created !== this.#streamCreated ||
+      (this.#nextSequence !== undefined && state.last_seq + 1 < this.#nextSequence)
+    ) {
+      this.events.notice(`The stream "${this.#access.name}" was created again; it is read from its first event.`);
+      this.#streamCreated = created;
+      this.#nextSequence = 1;
+      this.#inSnapshot = false;
+    }
+    const answer = await unlessAborted(this.#attach(link, this.#startTime), this.signal);
+    return answer.kind === 'ok' || this.#passing(answer, link);
+  }
+
+  #passing(answer: Exclude<ApiAnswer<unknown>, { kind: 'ok' }>, link: Link): false {
+    if (answer.kind === 'denied') throw this.#access.denied(answer.violation);
+    if (answer.kind === 'apiError' && !isTransient(answer)) throw this.#access.apiError(answer.error, link);
+    return false;
+  }
+
+  #fail(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#watchdog);
+    this.events.failed(error);
+  }
+}

@@ -1,0 +1,350 @@
+import { createHash } from 'node:crypto';
+import type { ReceivedMessage } from '../bus.ts';
+import { describeProblems, type Contract } from '../contract/contract.ts';
+import { reasonOf, TaskError } from '../errors.ts';
+import { decodeEvent, type DecodedEvent } from '../event/decode.ts';
+import { eventView, publishedAt, type EventView } from '../event/receivedEvent.ts';
+import { exactJson } from '../text/json.ts';
+import { isTruthy } from '../expression/expression.ts';
+import { interruptible, isInterruption } from '../text/interruptible.ts';
+import type { Clock } from '../clock.ts';
+import { quoted } from '../text/safeText.ts';
+import { verifySignature } from '../signing/signature.ts';
+import type { NamedExpression, WaitRequest } from '../../tasks/WaitForNatsEvent/inputs.ts';
+
+/** What an event was found to be. The first six end nothing; the others may. */
+export type Decision =
+  'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
+
+/** How long computing from events may take, in milliseconds: whoever may publish chooses what is computed from. */
+export interface JudgeLimits {
+  /** For one event: its envelope, the schema and all expressions together. */
+  readonly eventMs: number;
+  /** So many events that were interrupted end the wait. */
+  readonly interruptions: number;
+  /** So do events that took more than {@link SLICE_MS} each and this together. */
+  readonly slowMs: number;
+}
+
+export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, interruptions: 10, slowMs: 60_000 };
+
+/** After so much work, in milliseconds, timers and signals have their turn. */
+export const SLICE_MS = 50;
+/** Many events are assessed in one interruptible call, since each call costs more than most events; this is its limit. */
+const CALL_MS = 2 * SLICE_MS;
+/** For saying why an event did not match. */
+const REASON_MS = 100;
+
+/** An event with what was decided on it. */
+export class JudgedEvent {
+  #reason: string | (() => string);
+
+  constructor(
+    readonly message: ReceivedMessage,
+    readonly decoded: DecodedEvent,
+    readonly view: EventView,
+    readonly decision: Decision,
+    /** The key that signed it, where signatures are checked. */
+    readonly signedBy: string | undefined,
+    reason: string | (() => string),
+    /** What no two events that match may have in common; undefined where there is nothing to tell it by. */
+    readonly key?: string,
+  ) {
+    this.#reason = reason;
+  }
+
+  /** Why, for all decisions but `matched`: a clause without full stop. Worked out when it is first read, in limited time. */
+  get reason(): string {
+    if (typeof this.#reason !== 'string') this.#reason = this.#reason();
+    return this.#reason;
+  }
+}
+
+/** How many events of each kind there were. `seen` is the sum of the others. */
+export type Counts = Readonly<Record<'seen' | Decision, number>>;
+
+/** A sender's clock may be ahead by this much before an event counts as one from the future. */
+const FUTURE_TOLERANCE_MS = 60_000;
+
+/**
+ * Judges one event after the other against what a step waits for, in the fixed order: correlation, signature, age,
+ * envelope and schema, `failWhen`, `match`, distinctness. Knows no connection.
+ *
+ * {@link assess} does all that takes time and changes nothing, so that it can be interrupted anywhere; {@link decide} counts.
+ */
+export class Judge {
+  readonly matched: JudgedEvent[] = [];
+  /** Events of a backlog that are best judged together: few outlive V8's nursery, but each interruptible call has its price. */
+  readonly batch: number;
+  readonly #counts: Record<'seen' | Decision, number> = {
+    seen: 0,
+    foreign: 0,
+    untrusted: 0,
+    expired: 0,
+    invalid: 0,
+    notMatching: 0,
+    repeated: 0,
+    negative: 0,
+    matched: 0,
+  };
+  readonly #keys = new Set<string>();
+  readonly #warned = new Set<string>();
+  /** What is being computed, for the reason of an interruption. */
+  #doing = '';
+  readonly #warnings: string[] = [];
+  /** Whether judging an event can take longer than reading it: what can't needs no interrupting, which costs a tenth of a backlog's rate. */
+  readonly #canBeSlow: boolean;
+  /** The event before took long, and so may the next one. */
+  #isSlow = false;
+  #interruptions = 0;
+  #slowMs = 0;
+  #exhaustion: TaskError | undefined;
+
+  /**
+   * @param warn called once for each expression that errors on an event
+   */
+  constructor(
+    private readonly request: WaitRequest,
+    private readonly contract: Contract | undefined,
+    private readonly clock: Pick<Clock, 'now' | 'deadline'>,
+    private readonly warn: (text: string) => void,
+    private readonly limits = STEP_LIMITS,
+  ) {
+    const { match, failWhen, distinctBy } = request;
+    this.#canBeSlow = contract !== undefined || [match, failWhen, distinctBy].some((it) => it?.isPlain === false);
+    this.batch = this.#canBeSlow ? 1_024 : 128;
+  }
+
+  get counts(): Counts {
+    return this.#counts;
+  }
+
+  /** Whether all that was asked for has come. */
+  get isSatisfied(): boolean {
+    return this.matched.length >= this.request.count;
+  }
+
+  /** The values of `expect` that have not come yet, else how many events are missing. */
+  get missing(): readonly string[] | number {
+    return (
+      this.request.expect?.filter((value) => !this.#keys.has(value)) ??
+      Math.max(0, this.request.count - this.matched.length)
+    );
+  }
+
+  /** The values of `distinctBy` that have come; none without it. */
+  get distinctValues(): readonly string[] {
+    return this.request.distinctBy === undefined ? [] : [...this.#keys];
+  }
+
+  /** Set once computing from events has taken more than a wait may spend on it. */
+  get exhaustion(): TaskError | undefined {
+    return this.#exhaustion;
+  }
+
+  /**
+   * What each of the first messages is by itself, for as many as fit a time slice; none once the deadline has passed. An
+   * event that takes longer than one may is invalid.
+   */
+  assess(messages: readonly ReceivedMessage[]): readonly JudgedEvent[] {
+    const [first] = messages;
+    const { deadline } = this.clock;
+    const began = this.clock.now();
+    if (first === undefined || began >= deadline) return [];
+    if (this.#isSlow) return this.#assessSlow(first);
+    const assessed: JudgedEvent[] = [];
+    const assessSlice = () => {
+      for (const message of messages) {
+        assessed.push(this.#assess(message));
+        const now = this.clock.now();
+        if (now - began >= SLICE_MS || now >= deadline) break;
+      }
+    };
+    try {
+      if (this.#canBeSlow) interruptible(assessSlice, Math.min(CALL_MS, deadline - began));
+      else assessSlice();
+    } catch (error) {
+      if (!isInterruption(error)) {
+        if (assessed.length === 0) throw error;
+      } else {
+        this.#isSlow = true;
+        if (assessed.length === 0) return this.#assessSlow(first);
+      }
+    } finally {
+      this.#tellWarnings();
+    }
+    return assessed;
+  }
+
+  /** The event that took too long for a call with others, in one of its own; nothing when the deadline passes meanwhile. */
+  #assessSlow(message: ReceivedMessage): readonly JudgedEvent[] {
+    const { deadline } = this.clock;
+    const { eventMs } = this.limits;
+    const began = this.clock.now();
+    try {
+      return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began))];
+    } catch (error) {
+      if (!isInterruption(error)) throw error;
+      if (this.clock.now() >= deadline) return [];
+      this.#interruptions++;
+      const reason = `${this.#doing} was interrupted after ${String(eventMs)} ms`;
+      const decoded = decodeEvent(message);
+      return [new JudgedEvent(message, decoded, eventView(message, decoded), 'invalid', undefined, reason)];
+    } finally {
+      const ms = this.clock.now() - began;
+      this.#isSlow = ms >= SLICE_MS;
+      if (this.#isSlow) this.#slowMs += ms;
+      this.#checkBudget();
+      this.#tellWarnings();
+    }
+  }
+
+  /** Not from within what can be interrupted: an interrupted write would never end. */
+  #tellWarnings(): void {
+    for (const warning of this.#warnings.splice(0)) this.warn(warning);
+  }
+
+  #checkBudget(): void {
+    const { interruptions, slowMs } = this.limits;
+    if (this.#interruptions < interruptions && this.#slowMs < slowMs) return;
+    const isSchema = this.#doing === CHECK_OF_DATA;
+    this.#exhaustion ??= new TaskError(
+      isSchema ? 'InvalidSchema' : 'InvalidInput',
+      `Events on ${this.request.subjects.join(', ')} take too long to judge: ${String(this.#interruptions)} were interrupted, and ${this.#doing} is what took longest last`,
+      isSchema
+        ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
+        : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
+    );
+  }
+
+  /** Counts an assessed event, and finds out whether one that matches has come before. Called in the order of the stream. */
+  decide(assessed: JudgedEvent): JudgedEvent {
+    const judged = assessed.decision === 'matched' ? this.#distinguish(assessed) : assessed;
+    this.#counts.seen++;
+    this.#counts[judged.decision]++;
+    if (judged.decision === 'matched') this.matched.push(judged);
+    return judged;
+  }
+
+  #distinguish(judged: JudgedEvent): JudgedEvent {
+    const { message, decoded, view, signedBy, key = `arrival:${String(this.#counts.seen)}` } = judged;
+    if (!this.#keys.has(key)) {
+      this.#keys.add(key);
+      return judged;
+    }
+    const repetition =
+      this.request.distinctBy === undefined
+        ? 'an event with the same id has come before'
+        : `an event with distinctBy ${quoted(key)} has come before`;
+    return new JudgedEvent(message, decoded, view, 'repeated', signedBy, repetition);
+  }
+
+  #assess(message: ReceivedMessage): JudgedEvent {
+    this.#doing = 'reading the event';
+    const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match, distinctBy, expect } = this.request;
+    const decoded = decodeEvent(message);
+    const view = eventView(message, decoded);
+    let signedBy: string | undefined;
+    const is = (decision: Decision, reason: string | (() => string) = '', key?: string): JudgedEvent =>
+      new JudgedEvent(message, decoded, view, decision, signedBy, reason, key);
+    if (correlationId !== undefined && decoded.correlationId !== correlationId) {
+      const other = decoded.correlationId;
+      return is('foreign', other === undefined ? 'it has no correlation id' : `its correlation id is ${quoted(other)}`);
+    }
+    let publishedAtMs = maxEventAgeMs === undefined ? undefined : publishedAt(message, decoded);
+    if (trustedKeys !== undefined) {
+      const signature = verifySignature(message, trustedKeys);
+      if (!signature.ok) return is('untrusted', signature.reason);
+      signedBy = signature.kid;
+      publishedAtMs = signature.signedAt;
+    }
+    if (maxEventAgeMs !== undefined) {
+      const problem = ageProblem(message, publishedAtMs, maxEventAgeMs);
+      if (problem !== undefined) return is('expired', problem);
+    }
+    const invalid = decoded.problem ?? this.#contractProblem(decoded);
+    if (invalid !== undefined) return is('invalid', invalid);
+    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view)) {
+      return is('negative', `failWhen is true: ${failWhen.text}`);
+    }
+    if (match !== undefined && !this.#holds('match', match, view)) {
+      return is('notMatching', () => nearMiss(match, view));
+    }
+    if (distinctBy === undefined) return is('matched', '', identityOf(message, decoded));
+    const key = textOf(this.#evaluate('distinctBy', distinctBy, view));
+    if (key === undefined) return is('notMatching', `it has no value for distinctBy (${distinctBy.text})`);
+    if (expect !== undefined && !expect.includes(key))
+      return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
+    return is('matched', '', key);
+  }
+
+  #contractProblem(decoded: DecodedEvent): string | undefined {
+    if (this.contract === undefined) return undefined;
+    this.#doing = CHECK_OF_DATA;
+    if (decoded.dataBase64 !== null) return 'its data is not JSON, which the schema demands';
+    const result = this.contract.checkUnlimited(decoded.data);
+    return result.outcome === 'violated'
+      ? `its data breaks the schema: ${describeProblems(result.problems)}`
+      : undefined;
+  }
+
+  #holds(name: string, expression: NamedExpression, view: EventView): boolean {
+    return isTruthy(this.#evaluate(name, expression, view));
+  }
+
+  /** An expression that errors on an event is null for it; the first time is a warning. */
+  #evaluate(name: string, expression: NamedExpression, view: EventView): unknown {
+    this.#doing = name;
+    try {
+      return expression.evaluate(view);
+    } catch (error) {
+      if (!this.#warned.has(name)) {
+        this.#warned.add(name);
+        this.#warnings.push(
+          `${name} fails on the event ${view.stream} ${String(view.sequence)} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`,
+        );
+      }
+      return null;
+    }
+  }
+}
+
+const CHECK_OF_DATA = 'the check of its data';
+
+/** What makes two deliveries the same event: `source` and `id`, else `Nats-Msg-Id`, else the place in the stream. */
+function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent): string | undefined {
+  const { source, id } = attributes;
+  if (source !== undefined && id !== undefined)
+    return createHash('sha256')
+      .update(JSON.stringify([source, id]))
+      .digest('base64');
+  const messageId = message.headers.get('nats-msg-id')?.[0];
+  if (messageId !== undefined) return `id:${messageId}`;
+  return message.sequence > 0 ? `sequence:${String(message.sequence)}` : undefined;
+}
+
+/** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */
+function textOf(value: unknown): string | undefined {
+  if (value === null || value === undefined) return undefined;
+  try {
+    return typeof value === 'string' ? value : exactJson(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined, maxAgeMs: number): string | undefined {
+  if (publishedAtMs === undefined) return 'it does not say when it was published';
+  const age = message.receivedAt - publishedAtMs;
+  if (age > maxAgeMs) return `it is ${String(age)} ms old`;
+  if (age < -FUTURE_TOLERANCE_MS) return `it comes ${String(-age)} ms from the future`;
+  return undefined;
+}
+
+function nearMiss(match: NamedExpression, view: EventView): string {
+  try {
+    return interruptible(() => match.nearMiss(view), REASON_MS) ?? `${match.text} was false`;
+  } catch (error) {
+    return isInterruption(error) ? `${match.text} was false` : reasonOf(error);
+  }
+}

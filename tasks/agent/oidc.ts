@@ -1,0 +1,283 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Agent } from './agent.ts';
+import {
+  parseServerUrl,
+  postJson,
+  ProxyRefusal,
+  readHttpRoute,
+  readJobToken,
+  type HttpAnswer,
+  type HttpRoute,
+} from './http.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import type { Fields } from '../../shared/inputs/fields.ts';
+import { logLine } from './outputs.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import { maskSecret } from './secrets.ts';
+
+const API_VERSION = '7.1';
+const ATTEMPTS = 3;
+const ATTEMPT_MS = 8_000;
+const RETRY_PAUSE_MS = 500;
+/** The part of a token's lifetime after which the next one is asked for. */
+const REFRESH_AFTER = 0.8;
+const REFRESH_RETRY_MS = 10_000;
+/** The part of its lifetime in which a token is used: in the rest it may expire before a server has looked at it. */
+const USED_FOR = 0.95;
+/** A refused token this young is refused for what it says, not for its age. */
+const FRESH_MS = 1_000;
+/** Node's timers hold at most 2^31 ms. */
+const MAX_TIMER_MS = 24 * 3_600_000;
+/** Parts of a token shorter than this are not masked by themselves. */
+const SHORTEST_PART = 16;
+
+/** Where and how the pipeline is asked for its ID token. It holds a secret: nothing prints it. */
+export interface IdTokenRequest {
+  readonly url: URL;
+  readonly jobToken: string;
+  readonly route: HttpRoute;
+}
+
+interface IdToken {
+  readonly text: string;
+  /** Both in milliseconds since the epoch, by the agent's clock. */
+  readonly obtainedAt: number;
+  readonly usableUntil: number;
+}
+
+/**
+ * Reads what it takes to ask for an ID token whose subject is a service connection. Problems are noted in `fields`.
+ * @param connectionId the id of the service connection
+ */
+export function readIdTokenRequest(agent: Agent, fields: Fields, connectionId: string): IdTokenRequest | undefined {
+  const jobToken = readJobToken(agent);
+  if (jobToken !== undefined) maskSecret(agent, jobToken);
+  const text = agent.variable('System.OidcRequestUri');
+  if (text === undefined || jobToken === undefined) {
+    fields.problem(
+      `natsConnection: the connection asks for OIDC, and this agent or project offers none (${text === undefined ? 'the variable System.OidcRequestUri' : 'the token of the job'} is absent). Run the step in a job of Azure DevOps Services, or clear "oidc" in the connection`,
+      '',
+      'Unsupported',
+    );
+    return undefined;
+  }
+  const url = parseServerUrl(text);
+  if (url === undefined) {
+    fields.problem('System.OidcRequestUri: is not an https:// URL, and the token of the job is sent to no other');
+    return undefined;
+  }
+  url.searchParams.set('api-version', API_VERSION);
+  url.searchParams.set('serviceConnectionId', connectionId);
+  return { url, jobToken, route: readHttpRoute(agent, fields, url) };
+}
+
+/** The pipeline's ID token (OIDC), asked for when it is needed and renewed as long as it is used. */
+export class OidcToken {
+  readonly #request: IdTokenRequest;
+  readonly #agent: Agent;
+  #newest: IdToken | undefined;
+  #renewal: Promise<IdToken> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(request: IdTokenRequest, agent: Agent) {
+    this.#request = request;
+    this.#agent = agent;
+  }
+
+  /**
+   * A token that has not expired. From the first call on, a new one is asked for whenever 80 % of a token's lifetime
+   * have passed, so that one is at hand when a link breaks.
+   * @throws TaskError `Unreachable` where asking again later may help; else `Denied`, `TlsFailure` or `Unsupported`
+   */
+  async current(signal: AbortSignal): Promise<string> {
+    const token = this.#newest;
+    if (token !== undefined && this.#agent.now() < token.usableUntil) return token.text;
+    return (await this.#renew(signal)).text;
+  }
+
+  /** A newer token than one that a server refused; undefined when that one is the newest and has only just been issued. */
+  async newerThan(refused: string, signal: AbortSignal): Promise<string | undefined> {
+    const token = this.#newest;
+    if (token?.text !== refused) return this.current(signal);
+    if (this.#agent.now() - token.obtainedAt < FRESH_MS) return undefined;
+    return (await this.#renew(signal)).text;
+  }
+
+  /** Ends the renewal. */
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
+  #renew(signal: AbortSignal): Promise<IdToken> {
+    this.#renewal ??= this.#obtain(signal).finally(() => {
+      this.#renewal = undefined;
+    });
+    return this.#renewal;
+  }
+
+  async #obtain(signal: AbortSignal): Promise<IdToken> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { text, lifetimeMs, claims } = await requestToken(this.#request, this.#agent, signal);
+        const line = logLine('idToken', { ...claims, lifetimeS: Math.round(lifetimeMs / 1_000) });
+        if (this.#newest === undefined) this.#agent.info(line);
+        else this.#agent.debug(line);
+        const now = this.#agent.now();
+        this.#newest = { text, obtainedAt: now, usableUntil: now + lifetimeMs * USED_FOR };
+        this.#renewAfter(lifetimeMs * REFRESH_AFTER, signal);
+        return this.#newest;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
+        this.#agent.debug(`Asking for the ID token again: ${error.problem}`);
+        await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => {
+          signal.throwIfAborted();
+        });
+      }
+    }
+  }
+
+  #renewAfter(ms: number, signal: AbortSignal): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(
+      () => {
+        if (signal.aborted) return;
+        this.#renew(signal).catch((error: unknown) => {
+          if (signal.aborted) return;
+          this.#agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
+          this.#renewAfter(REFRESH_RETRY_MS, signal);
+        });
+      },
+      Math.min(ms, MAX_TIMER_MS),
+    ).unref();
+  }
+}
+
+interface NewToken {
+  readonly text: string;
+  readonly lifetimeMs: number;
+  /** What a NATS server's operator needs to recognise it by. */
+  readonly claims: Readonly<Record<'issuer' | 'subject' | 'audience', string | undefined>>;
+}
+
+/** One request. The token is masked before anything else is done with it. */
+async function requestToken(request: IdTokenRequest, agent: Agent, signal: AbortSignal): Promise<NewToken> {
+  const { url, jobToken, route } = request;
+  const timeout = AbortSignal.timeout(ATTEMPT_MS);
+  let answer: HttpAnswer;
+  try {
+    const authorization = `Bearer ${jobToken}`;
+    answer = await postJson(url, route, { authorization }, '{}', AbortSignal.any([signal, timeout]));
+  } catch (error) {
+    signal.throwIfAborted();
+    throw unanswered(error, url, timeout.aborted);
+  }
+  const body = parseObject(answer.body);
+  const text = body?.['oidcToken'];
+  if (typeof text === 'string') {
+    maskSecret(agent, text);
+    for (const part of text.split('.')) if (part.length >= SHORTEST_PART) maskSecret(agent, part);
+  }
+  if (answer.status !== 200) throw refused(answer.status, url, reasonIn(body, jobToken));
+  if (body === undefined) {
+    throw noToken(
+      'Unreachable',
+      `the answer of ${url.host} is not JSON`,
+      'Something between this agent and Azure DevOps may have answered in its place: check the proxy.',
+    );
+  }
+  const claims = typeof text === 'string' ? parseObject(decoded(text.split('.')[1])) : undefined;
+  if (typeof text !== 'string' || typeof claims?.['exp'] !== 'number') {
+    throw noToken(
+      'Denied',
+      `the answer of ${url.host} holds no ${typeof text === 'string' ? 'JWT that tells when it expires' : 'oidcToken'}`,
+      'Check that the pipeline may use the service connection.',
+    );
+  }
+  // By the issuer's clock: the agent's may be wrong by more than the token lives.
+  const lifetimeMs = claims['exp'] * 1_000 - (answer.date ?? agent.now());
+  if (lifetimeMs <= 0)
+    throw noToken('Unreachable', `the token that ${url.host} issued has already expired`, 'Run the step again.');
+  return {
+    text,
+    lifetimeMs,
+    claims: { issuer: textOf(claims['iss']), subject: textOf(claims['sub']), audience: textOf(claims['aud']) },
+  };
+}
+
+function noToken(code: 'Unreachable' | 'Denied' | 'TlsFailure' | 'Unsupported', reason: string, remedy: string) {
+  return new TaskError(code, `Azure DevOps gave this step no ID token: ${reason}`, remedy);
+}
+
+function unanswered(error: unknown, url: URL, timedOut: boolean): TaskError {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (error instanceof ProxyRefusal) {
+    const isFault = error.status === 429 || error.status >= 500;
+    return noToken(
+      isFault ? 'Unreachable' : 'Denied',
+      safeText(error.message),
+      error.status === 407
+        ? "Give the agent the proxy's user name and password (--proxyusername, --proxypassword)."
+        : `Check that the proxy lets this agent reach ${url.host}, or name it in the agent's bypass list.`,
+    );
+  }
+  if (/CERT|SELF_SIGNED|UNABLE_TO_|^ERR_(TLS|SSL|OSSL)_|HOSTNAME_MISMATCH/.test(code)) {
+    return noToken(
+      'TlsFailure',
+      `the certificate of ${url.host} is not trusted (${code})`,
+      'Give the agent the authority that signed it (--sslcacert, Agent.CAInfo).',
+    );
+  }
+  return noToken(
+    'Unreachable',
+    timedOut
+      ? `${url.host} did not answer within ${String(ATTEMPT_MS / 1_000)} s`
+      : `${url.host} cannot be reached (${safeText(code || reasonOf(error), 200)})`,
+    'Check that this agent reaches it, through its proxy where it has one.',
+  );
+}
+
+function refused(status: number, url: URL, reason: string): TaskError {
+  const what = `${url.host} answered with HTTP status ${String(status)}${reason}`;
+  if (status === 429 || status >= 500) return noToken('Unreachable', what, 'Run the step again.');
+  // Azure DevOps leads to its sign-in page (203, 302) where it does not take a token.
+  if (status === 203 || status === 302 || status === 401 || status === 403) {
+    return noToken(
+      'Denied',
+      what,
+      'Check that the pipeline may use the service connection, and that the job is still running.',
+    );
+  }
+  return noToken('Unsupported', what, 'Check that System.OidcRequestUri is as the agent set it.');
+}
+
+/** What Azure DevOps says in words, made harmless; nothing else of its answer is shown. */
+function reasonIn(body: Readonly<Record<string, unknown>> | undefined, jobToken: string): string {
+  const message = body?.['message'];
+  if (typeof message !== 'string') return '';
+  return ` (${safeText(message.replaceAll(jobToken, '***').replace(JWT, '***'), 300)})`;
+}
+
+const JWT = /[\w-]{16,}\.[\w-]{16,}\.[\w-]*/g;
+
+function decoded(part: string | undefined): string {
+  return Buffer.from(part ?? '', 'base64url').toString();
+}
+
+function parseObject(json: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function textOf(claim: unknown): string | undefined {
+  return typeof claim === 'string' ? claim : undefined;
+}

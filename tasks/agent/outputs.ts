@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { Agent } from './agent.ts';
+import { reasonOf } from '../../shared/errors.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+
+/**
+ * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
+ * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
+ * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
+ */
+export function outputProblem(value: string): string | undefined {
+  if (value.includes('$(')) return 'holds "$(", which the agent would expand in later steps';
+  return value.includes('\0') ? 'holds a NUL character, which no environment variable can' : undefined;
+}
+
+/**
+ * Longest value of an output, in bytes of UTF-8. Later steps get it as an environment variable, which Windows limits to
+ * 32,766 characters and Linux to 128 KiB; with a longer one, none of them would start.
+ */
+export const MAX_OUTPUT_BYTES = 16 * 1_024;
+/** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
+export const MAX_OUTPUTS_BYTES = 64 * 1_024;
+
+/** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
+export function outputsSize(outputs: Readonly<Record<string, string>>): number {
+  return Object.entries(outputs).reduce((sum, output) => sum + Buffer.byteLength(output.join('')), 0);
+}
+
+/**
+ * Sets the output variables of a step: all of them in one call. A value that must not become one, is too long or has no room beside those
+ * before it is left empty, with a warning that points to the receipt.
+ */
+export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
+  let room = MAX_OUTPUTS_BYTES - outputsSize(Object.fromEntries(Object.keys(outputs).map((name) => [name, ''])));
+  for (const [name, value] of Object.entries(outputs)) {
+    const bytes = Buffer.byteLength(value);
+    const problem = outputProblem(value) ?? lengthProblem(bytes, room);
+    if (problem !== undefined) agent.warning(`The output ${name} is left empty: its value ${problem}.`);
+    else room -= bytes;
+    agent.setOutput(name, problem === undefined ? value : '');
+  }
+}
+
+function lengthProblem(bytes: number, room: number): string | undefined {
+  const where = 'Read it from the file in the output receiptFile';
+  if (bytes > MAX_OUTPUT_BYTES)
+    return `has ${String(bytes)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}. ${where}`;
+  if (bytes > room)
+    return `has ${String(bytes)} bytes, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together. ${where}`;
+  return undefined;
+}
+
+/**
+ * Writes a new file into the agent's temporary folder, which the agent empties after the job. Only the agent's own user may
+ * read it. Where it can't be written, a warning says so, and the step goes on.
+ *
+ * @param kind the first part of the file's name
+ * @returns the absolute path; empty where the file can't be written
+ */
+export function writeFile(agent: Agent, kind: string, extension: string, parts: Iterable<string | Uint8Array>): string {
+  const file = path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
+  try {
+    const descriptor = openSync(file, 'wx', 0o600);
+    try {
+      for (const part of parts) writeFileSync(descriptor, part);
+    } finally {
+      closeSync(descriptor);
+    }
+    return file;
+  } catch (error) {
+    agent.warning(`The output that names ${file} is empty, since the file can't be written: ${reasonOf(error)}.`);
+    return '';
+  }
+}
+
+/** Writes a value as a JSON file; see {@link writeFile}. */
+export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
+  return writeFile(agent, kind, 'json', [`${JSON.stringify(value, undefined, 2)}\n`]);
+}
+
+/** Writes a receipt as {@link writeJsonFile} does. Secrets are masked in it, before JSON escapes them. */
+export function writeReceipt(agent: Agent, kind: string, receipt: unknown): string {
+  return writeJsonFile(agent, kind, knownSecrets.maskValues(receipt));
+}
+
+/**
+ * One structured log line: a word for what happened, then `name=value` pairs. Text is quoted as JSON, since it may
+ * come from an event; undefined values are left out.
+ */
+export function logLine(what: string, values: Readonly<Record<string, string | number | boolean | undefined>>): string {
+  const pairs = Object.entries(values).filter(([, value]) => value !== undefined);
+  return [
+    what.padEnd(12),
+    ...pairs.map(
+      ([name, value]) =>
+        `${name}=${typeof value === 'string' ? JSON.stringify(knownSecrets.mask(value)) : String(value)}`,
+    ),
+  ].join(' ');
+}
+
+/** UTC, ISO 8601 with milliseconds; empty for an unknown time. */
+export function isoTime(ms: number | undefined): string {
+  return ms === undefined ? '' : new Date(ms).toISOString();
+}

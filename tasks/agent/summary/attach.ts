@@ -1,0 +1,82 @@
+import type { Agent } from '../agent.ts';
+import { parseServerUrl, readHttpRoute, readJobToken, sendText, type HttpRoute } from '../http.ts';
+import { reasonOf, type TaskError } from '../../../shared/errors.ts';
+import { Fields } from '../../../shared/inputs/fields.ts';
+import { knownSecrets } from '../../../shared/text/masker.ts';
+
+/** The summary may make a step this much longer, in milliseconds, and a cancelled one so much. */
+const LIMIT_MS = 2_000;
+const CANCELLED_LIMIT_MS = 400;
+/** Longest name of an attachment. */
+const MAX_NAME = 100;
+
+/** Where the summary of this step is put. It holds a secret: nothing prints it. */
+interface Attachment {
+  readonly url: URL;
+  readonly route: HttpRoute;
+  readonly jobToken: string;
+}
+
+/**
+ * Attaches a Markdown summary to the run, where it is shown beside the run's other results. It does by itself what the
+ * agent does for `task.uploadsummary`, since that command is refused to a task in restricted mode. Never rejects, never
+ * fails the step: what goes wrong is one line for `System.Debug`. Nothing is sent where the run's variables are absent.
+ *
+ * @param signal of the step: its deadline and a cancel end the call
+ */
+export async function attachSummary(agent: Agent, signal: AbortSignal, markdown: () => string): Promise<void> {
+  const limit = limitOf(signal);
+  try {
+    const attachment = readAttachment(agent);
+    if (attachment === undefined) return;
+    const { url, route, jobToken } = attachment;
+    const headers = { authorization: `Bearer ${jobToken}`, 'content-type': 'application/octet-stream' };
+    // Whatever is put into Markdown was masked before: this is for what was not.
+    const text = knownSecrets.mask(markdown());
+    const { status } = await sendText('PUT', url, route, headers, text, limit);
+    if (status < 200 || status > 299) throw new Error(`${url.host} answered with HTTP status ${String(status)}`);
+  } catch (error) {
+    agent.debug(`The summary is not attached to the run: ${limit.aborted ? 'it took too long' : reasonOf(error)}.`);
+  }
+}
+
+/** A step whose time is over has its time to clean up left, a cancelled one hardly any. */
+function limitOf(signal: AbortSignal): AbortSignal {
+  if (!signal.aborted) return AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
+  const isCancelled = (signal.reason as TaskError).code === 'Cancelled';
+  return AbortSignal.timeout(isCancelled ? CANCELLED_LIMIT_MS : LIMIT_MS);
+}
+
+/** The attachment of the step's record in the run's timeline; undefined outside a run. */
+function readAttachment(agent: Agent): Attachment | undefined {
+  const read = (name: string) => agent.variable(name);
+  const [project, hub, plan, timeline, record] = [
+    ...['System.TeamProjectId', 'System.HostType', 'System.PlanId', 'System.TimelineId', 'System.TaskInstanceId'],
+  ].map((name) => read(name) ?? '');
+  const collection = read('System.CollectionUri');
+  const jobToken = readJobToken(agent);
+  if (collection === undefined || jobToken === undefined || !project || !hub || !plan || !timeline || !record) return;
+  const path = [
+    ...[project, '_apis', 'distributedtask', 'hubs', hub, 'plans', plan, 'timelines', timeline, 'records', record],
+    ...['attachments', 'DistributedTask.Core.Summary', nameOf(read('System.TaskDisplayName') ?? '')],
+  ];
+  const url = parseServerUrl(
+    `${collection.replace(/\/*$/, '/')}${path.map(encodeURIComponent).join('/')}?api-version=7.1-preview.1`,
+  );
+  if (url === undefined) throw new Error('System.CollectionUri is not an https:// URL');
+  const fields = new Fields(agent);
+  // What is wrong with the way to it is no warning of a step that does without.
+  const quiet = { variable: read, maskSecret: agent.maskSecret.bind(agent), warning: agent.debug.bind(agent) };
+  const route = readHttpRoute(quiet, fields, url);
+  fields.done();
+  return { url, route, jobToken };
+}
+
+/** The name of an attachment is the heading of its summary: the step's own, as far as a path takes it. */
+function nameOf(step: string): string {
+  const plain = knownSecrets
+    .mask(step)
+    .replace(/[^\p{L}\p{N} ._-]+/gu, ' ')
+    .slice(0, MAX_NAME);
+  return `NATS ${plain}`.replace(/[\s.]+$/, '').replace(/\s+/g, ' ');
+}

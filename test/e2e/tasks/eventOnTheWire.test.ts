@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import {
+  assertFailed,
+  assertSucceeded,
+  cloudEvent,
+  eventsOf,
+  outputsOf,
+  publish,
+  Scenario,
+  sourcesWith,
+  underEachNode,
+  wait,
+} from '../../support/agent/scenario.ts';
+
+underEachNode('An event on the wire', (nodes) => {
+  let scene: Scenario;
+  before(async () => {
+    scene = await Scenario.start();
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  for (const envelope of ['binary', 'structured', 'none']) {
+    it(`the ${envelope} envelope carries what a wait reads back`, async () => {
+      const stream = await scene.stream();
+      const subject = stream.subject('built.v1');
+      const agent = scene.agent({ nodes });
+      const payload = '{"image":"web","size":1.10}';
+      const published = await publish(agent, {
+        subject,
+        payload,
+        envelope,
+        messageId: 'build-1',
+        correlationId: 'c-1',
+        headers: 'Content-Language: de',
+      });
+      assertSucceeded(published);
+      const { traceparent = '' } = outputsOf(published);
+      const { data, header } = await stream.stored(1);
+      const text = Buffer.from(data).toString();
+      assert.equal(header.get('Nats-Msg-Id'), 'build-1');
+      assert.equal(header.get('Content-Language'), 'de');
+      assert.equal(header.get('traceparent'), traceparent);
+      if (envelope === 'structured') {
+        assert.equal(header.get('Content-Type'), 'application/cloudevents+json');
+        assert.ok(text.endsWith(`"data":${payload}}`), text);
+        const { specversion, id, type, correlationid } = JSON.parse(text) as Record<string, string>;
+        assert.deepEqual([specversion, id, type, correlationid], ['1.0', 'build-1', subject, 'c-1']);
+      } else {
+        assert.equal(text, payload);
+        assert.equal(header.get('Correlation-Id'), envelope === 'none' ? 'c-1' : '');
+        assert.equal(header.get('ce-id'), envelope === 'none' ? '' : 'build-1');
+      }
+      const waited = await wait(agent, { subject, correlationId: 'c-1', match: "data.image == 'web'" });
+      assertSucceeded(waited);
+      const outputs = outputsOf(waited);
+      assert.deepEqual(
+        [outputs['messageId'], outputs['correlationId'], outputs['traceparent']],
+        ['build-1', 'c-1', traceparent],
+      );
+      assert.equal(eventsOf(waited)[0]?.event['type'], envelope === 'none' ? undefined : subject);
+    });
+  }
+
+  it('a file is published with exactly its bytes, and read for what it is', async () => {
+    const stream = await scene.stream();
+    const subject = stream.subject('file');
+    const files: Record<string, { bytes: Buffer; type: string; data: unknown; base64?: true; spliced: string }> = {
+      binary: {
+        bytes: Buffer.from([0, 255, 254, 10, 13, 0x80]),
+        type: 'application/octet-stream',
+        data: null,
+        base64: true,
+        spliced: '"data_base64":"AP/+Cg2A"',
+      },
+      bom: {
+        bytes: Buffer.from('\ufeff{"a": 1}\r\n'),
+        type: 'application/json',
+        data: { a: 1 },
+        spliced: '"data":{"a": 1}\r\n',
+      },
+      numbers: {
+        bytes: Buffer.from('[1.10, 12345678901234567890, 1e400]'),
+        type: 'application/json',
+        data: [1.1, 12345678901234567000, null],
+        spliced: '"data":[1.10, 12345678901234567890, 1e400]',
+      },
+      text: {
+        bytes: Buffer.from(' plain\t"text" ü\n'),
+        type: 'application/octet-stream',
+        data: ' plain\t"text" ü\n',
+        spliced: '"data":" plain\\t\\"text\\" ü\\n"',
+      },
+      empty: { bytes: Buffer.alloc(0), type: 'application/octet-stream', data: '', spliced: '"data":""' },
+    };
+    const sources = sourcesWith(Object.fromEntries(Object.entries(files).map(([name, { bytes }]) => [name, bytes])));
+    const agent = scene.agent({ nodes, sources });
+    for (const [payloadFile, { bytes, type, spliced }] of Object.entries(files)) {
+      for (const envelope of ['binary', 'structured']) {
+        const published = await publish(agent, { subject, payloadFrom: 'file', payloadFile, envelope });
+        assertSucceeded(published);
+        const sequence = Number(published.outputs.get('sequence'));
+        const message = await stream.stored(sequence);
+        const sent = Buffer.from(message.data);
+        if (envelope === 'binary') {
+          assert.deepEqual(sent, bytes, payloadFile);
+          assert.equal(message.header.get('ce-datacontenttype'), type, payloadFile);
+        } else {
+          assert.ok(sent.toString().endsWith(`${spliced}}`), `${payloadFile}: ${sent.toString()}`);
+        }
+      }
+    }
+    const step = await wait(agent, { subject, count: String(2 * Object.keys(files).length) });
+    assertSucceeded(step);
+    const events = eventsOf(step);
+    for (const [index, { bytes, data, base64 }] of Object.values(files).entries()) {
+      for (const event of events.slice(2 * index, 2 * index + 2)) {
+        assert.deepEqual([event.data, event.dataBase64], [data, base64 ? bytes.toString('base64') : null]);
+      }
+    }
+  });
+
+  it('an eventType of CDEvents makes the event the CDEvent that the payload is', async () => {
+    const stream = await scene.stream();
+    const subject = stream.subject('cd');
+    const eventType = 'dev.cdevents.artifact.published.0.3.0';
+    const context = {
+      version: '0.5.0',
+      id: 'cd-1',
+      source: '/ci/shop',
+      type: eventType,
+      timestamp: '2026-11-23T07:00:00Z',
+    };
+    const payload = { context, subject: { id: 'pkg:oci/web@sha256%3Aabc', type: 'artifact', content: {} } };
+    const agent = scene.agent({ nodes });
+    const published = await publish(agent, { subject, payload: JSON.stringify(payload), eventType });
+    assertSucceeded(published);
+    assert.equal(published.outputs.get('messageId'), 'cd-1');
+    const waited = await wait(agent, { subject, match: `event.type == '${eventType}' && data.context.id == 'cd-1'` });
+    assertSucceeded(waited);
+    const { id, source, type, time, subject: artifact, azpproject } = eventsOf(waited)[0]?.event ?? {};
+    assert.deepEqual(
+      { id, source, type, time, artifact, azpproject },
+      {
+        id: 'cd-1',
+        source: '/ci/shop',
+        type: eventType,
+        time: '2026-11-23T07:00:00Z',
+        artifact: 'pkg:oci/web@sha256%3Aabc',
+        azpproject: 'Orders',
+      },
+    );
+    const wrong: [Record<string, string>, 'ContractViolation' | 'InvalidInput', string][] = [
+      [{ payload: '{"image":"web"}' }, 'ContractViolation', 'context.id is missing'],
+      [{ eventType: 'dev.cdevents.build.queued.0.2.0' }, 'ContractViolation', `of type "${eventType}", not`],
+      [{ messageId: 'other' }, 'InvalidInput', 'messageId: for a CDEvent it is the id in its context'],
+    ];
+    for (const [inputs, code, text] of wrong) {
+      assertFailed(
+        await publish(agent, { subject, payload: JSON.stringify(payload), eventType, ...inputs }),
+        code,
+        text,
+      );
+    }
+    assert.equal(await stream.lastSequence(), 1);
+  });
+
+  it('the header traceparent wins over the attribute', async () => {
+    const stream = await scene.stream();
+    const traceparent = `00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00`;
+    await stream.put('built', '', {
+      ...cloudEvent({ traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }),
+      traceparent,
+    });
+    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built') });
+    assert.equal(step.outputs.get('traceparent'), traceparent);
+  });
+});

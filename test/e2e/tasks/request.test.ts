@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { headers as newHeaders, type Msg, type MsgHdrs } from 'nats';
+import { usersConfig } from '../../support/nats/natsAccounts.ts';
+import {
+  assertFailed,
+  assertOutputs,
+  assertSucceeded,
+  jsonFile,
+  natsHeaders,
+  publish,
+  Scenario,
+  sourcesWith,
+  underEachNode,
+} from '../../support/agent/scenario.ts';
+import { TcpProxy } from '../../support/nats/tcpProxy.ts';
+
+let subjects = 0;
+
+/** Answers requests on a new subject until the scenario ends; returns the subject and what was asked so far. */
+async function responder(
+  scene: Scenario,
+  answer: (request: Msg) => void,
+): Promise<{ readonly subject: string; readonly asked: Msg[] }> {
+  const subject = `service.s${++subjects}.v1`;
+  const asked: Msg[] = [];
+  scene.client.subscribe(subject, {
+    callback: (_error, request) => {
+      asked.push(request);
+      answer(request);
+    },
+  });
+  await scene.client.flush();
+  return { subject, asked };
+}
+
+underEachNode('A request', (nodes) => {
+  let scene: Scenario;
+  before(async () => {
+    scene = await Scenario.start();
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  it('gets a reply, whose bytes are in a file', async () => {
+    const bytes = Buffer.from([0, 255, 13, 10, 36, 40, 120, 41]);
+    const { subject, asked } = await responder(scene, (request) => request.respond(bytes));
+    const step = await publish(scene.agent({ nodes }), {
+      subject,
+      payload: '{"deploy":"shop"}',
+      delivery: 'request',
+      messageId: 'ask-1',
+    });
+    assertSucceeded(step);
+    assert.deepEqual(readFileSync(step.outputs.get('replyFile') ?? ''), bytes);
+    assertOutputs(step, { subject, messageId: 'ask-1', stream: '', sequence: '', duplicate: 'false', count: '1' });
+    assert.equal(asked.length, 1);
+    const [request] = asked;
+    assert.equal(request?.string(), '{"deploy":"shop"}');
+    assert.equal(request.headers?.get('Nats-Msg-Id'), 'ask-1');
+    assert.equal(request.headers.get('ce-id'), 'ask-1');
+    const { where, result } = jsonFile(step, 'receiptFile') as { where: unknown; result: Record<string, unknown> };
+    assert.deepEqual((where as { delivery: string }).delivery, 'request');
+    assert.equal(result['published'], true);
+  });
+
+  it('may get an empty reply', async () => {
+    const { subject } = await responder(scene, (request) => request.respond());
+    const step = await publish(scene.agent({ nodes }), { subject, payload: 'ping', delivery: 'request' });
+    assertSucceeded(step);
+    assert.equal(readFileSync(step.outputs.get('replyFile') ?? '').length, 0);
+  });
+
+  it('that nobody answers fails at once', async () => {
+    const step = await publish(scene.agent({ nodes }), {
+      subject: 'service.nobody.v1',
+      payload: '{}',
+      delivery: 'request',
+    });
+    assertFailed(step, 'NoResponders', 'service.nobody.v1');
+    assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
+    assertOutputs(step, { count: '0', failedCount: '1', replyFile: '' });
+  });
+
+  it('whose reply comes too late fails at its deadline, and is not sent twice', async () => {
+    let answered: Promise<boolean> | undefined;
+    const { subject, asked } = await responder(scene, (request) => {
+      answered = delay(4_000).then(() => request.respond('late'));
+    });
+    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request', timeout: '4s' });
+    assertFailed(step, 'Timeout', `No reply to the request on "${subject}"`, 'Whether it was acted upon is not known');
+    assert.ok(step.durationMs < 8_000, `it took ${step.durationMs} ms`);
+    assert.equal(await answered, true);
+    assert.equal(asked.length, 1);
+  });
+
+  it('may hold its reply to a schema', async () => {
+    const schema = { type: 'object', properties: { accepted: { const: true } }, required: ['accepted'] };
+    const agent = scene.agent({ nodes, sources: sourcesWith({ 'reply.schema.json': schema }) });
+    for (const [reply, problem] of [
+      ['{"accepted":true}', undefined],
+      ['{"accepted":false}', '/accepted: must be true'],
+      ['{}', 'must have property "accepted"'],
+      ['yes', 'it is not JSON'],
+    ] as const) {
+      const { subject } = await responder(scene, (request) => request.respond(reply));
+      const step = await publish(agent, {
+        subject,
+        payload: '{}',
+        delivery: 'request',
+        replySchemaFile: 'reply.schema.json',
+      });
+      if (problem === undefined) assertSucceeded(step);
+      else assertFailed(step, 'ContractViolation', 'The reply breaks the schema', problem);
+      assert.equal(readFileSync(step.outputs.get('replyFile') ?? '', 'utf8'), reply);
+    }
+  });
+
+  it('answered with the error of a NATS service says so', async () => {
+    const fields = natsHeaders({ 'Nats-Service-Error': 'no such shop', 'Nats-Service-Error-Code': '404' });
+    const { subject } = await responder(scene, (request) => request.respond('', { headers: fields }));
+    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
+    assertSucceeded(step);
+    assert.match(step.warnings.join('\n'), /The responder answered with an error: 404 no such shop/);
+  });
+
+  it('that a stream acknowledges in place of a service says so', async () => {
+    const { name, prefix } = await scene.stream();
+    const step = await publish(scene.agent({ nodes }), {
+      subject: `${prefix}.ask.v1`,
+      payload: '{}',
+      delivery: 'request',
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings, [
+      `The reply is the acknowledgement of the stream "${name}", which captures the subject, and not the answer of a service. Send requests to a subject that no stream captures.`,
+    ]);
+  });
+
+  it('may be answered with a header that holds a lone CR', async () => {
+    const encode = () => Buffer.from('NATS/1.0\r\nNats-Service-Error: no\rsuch shop\r\n\r\n');
+    const { subject } = await responder(scene, (request) =>
+      request.respond('{}', { headers: { encode } as unknown as MsgHdrs }),
+    );
+    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
+    assertSucceeded(step);
+    assert.match(step.warnings.join('\n'), /The responder answered with an error: no.+such shop/);
+  });
+
+  it('may be answered with a reply in which the agent would see a command', async () => {
+    const fields = newHeaders();
+    fields.set('Nats-Service-Error', '##vso[task.setvariable variable=hacked]1');
+    const { subject } = await responder(scene, (request) =>
+      request.respond('##vso[task.setvariable variable=hacked]1', { headers: fields }),
+    );
+    const agent = scene.agent({ nodes });
+    assertSucceeded(await publish(agent, { subject, payload: '{}', delivery: 'request' }));
+    assert.equal(agent.variable('hacked'), undefined);
+  });
+});
+
+describe('A request of a user', { concurrency: 2 }, () => {
+  const password = 'pw';
+  const connection = (username: string) => ({
+    scheme: 'UsernamePassword' as const,
+    parameters: { username, password },
+  });
+  let scene: Scenario;
+  before(async () => {
+    const users = usersConfig(
+      { user: 'admin', password },
+      { user: 'no-subject', password, permissions: { publish: { deny: ['service.>'] } } },
+      { user: 'no-inbox', password, permissions: { subscribe: { deny: ['_INBOX.>'] } } },
+    );
+    scene = await Scenario.start({ config: users }, { user: 'admin', pass: password });
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  it('who may not publish to the subject fails at once and names the permission', async () => {
+    const { subject, asked } = await responder(scene, (request) => request.respond('reply'));
+    const agent = scene.agent({ connection: connection('no-subject') });
+    const step = await publish(agent, { subject, payload: '{}', delivery: 'request' });
+    assertFailed(step, 'Denied', `publish to "${subject}"`);
+    assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
+    assert.equal(asked.length, 0);
+  });
+
+  it('who may not subscribe to the inbox fails at once and names the permission', async () => {
+    const { subject } = await responder(scene, (request) => request.respond('reply'));
+    const agent = scene.agent({ connection: connection('no-inbox') });
+    const step = await publish(agent, { subject, payload: '{}', delivery: 'request' });
+    assertFailed(step, 'Denied', 'subscribe to "_INBOX.');
+    assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
+  });
+});
+
+it('A request whose link breaks before the reply is not sent again, and says that its fate is unknown', async () => {
+  await using scene = await Scenario.start();
+  await using proxy = await TcpProxy.start(scene.server.port);
+  const { subject, asked } = await responder(scene, () => {
+    proxy.cut();
+    proxy.mend();
+  });
+  const agent = scene.agent({ connection: { url: proxy.url } });
+  const step = await publish(agent, { subject, payload: '{}', delivery: 'request' });
+  assertFailed(step, 'ConnectionLost', `the request on "${subject}"`, 'Whether it was acted upon is not known');
+  assert.equal(asked.length, 1);
+});

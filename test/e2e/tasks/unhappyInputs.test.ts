@@ -1,0 +1,387 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { symlinkSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import path from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import type { ErrorCode } from '../../../shared/errors.ts';
+import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../../../localAgent/index.ts';
+import { createNKey, createOperatorMode } from '../../support/nats/natsAccounts.ts';
+import { assertFailed, publish, sourcesWith, wait } from '../../support/agent/scenario.ts';
+
+const INLINE = { subject: 'ci.built.v1', payload: '{}' };
+
+describe('What a step refuses before it connects', { concurrency: 4 }, () => {
+  let trap: Server;
+  let connections = 0;
+
+  before(async () => {
+    trap = createServer((socket) => {
+      connections++;
+      socket.destroy();
+    });
+    await once(trap.listen(0, '127.0.0.1'), 'listening');
+  });
+  after(async () => {
+    trap.close();
+    assert.equal(connections, 0, 'something was connected');
+  });
+
+  function agent(connection: Partial<Connection> = {}, options: LocalAgentOptions = {}): LocalAgent {
+    const url = `nats://127.0.0.1:${(trap.address() as AddressInfo).port}`;
+    return new LocalAgent({ ...options, connections: { nats: { url, scheme: 'None', ...connection } } });
+  }
+
+  /** Each problem of a step, in the order in which they are told. */
+  function assertProblems(step: StepRun, code: ErrorCode, ...problems: readonly RegExp[]): void {
+    assertFailed(step, code, `${problems.length} problems with the inputs of this step.`);
+    assert.equal(step.errors.length, 1);
+    const told = step.errors[0]!.split(/ \(\d+\) /).slice(1);
+    assert.equal(told.length, problems.length, step.errors[0]);
+    for (const [index, problem] of problems.entries()) assert.match(told[index]!, problem);
+  }
+
+  it('a publishing step without subject and payload', async () => {
+    assertProblems(
+      await publish(agent({ data: { publishSubjects: 'ci.>' } }), { subject: '  ', payload: '' }),
+      'InvalidInput',
+      /^subject: is required\.$/,
+      /^payload: is required with payloadFrom: inline\.$/,
+    );
+  });
+
+  it('a waiting step without a subject', async () => {
+    assertFailed(await wait(agent(), { subject: '\n \n' }), 'InvalidInput', 'subject: is required.');
+  });
+
+  it('a publishing step that has everything wrong, told all together', async () => {
+    assertProblems(
+      await publish(
+        agent({
+          url: 'nats://127.0.0.1:0',
+          scheme: 'UsernamePassword',
+          data: { servers: 'tls://two.example', caCertificate: 'none', tlsFirst: 'perhaps', inboxPrefix: 'in box' },
+        }),
+        {
+          subject: 'ci..built',
+          delivery: 'mail',
+          subjectVersion: 'always',
+          timeout: '5 minutes',
+          payloadFrom: 'file',
+          payloadFile: 'nowhere.json',
+          schemaFile: 'nowhere.schema.json',
+          envelope: 'paper',
+          eventType: 'a type',
+          eventSource: 'a source',
+          contentType: 'json',
+          headers: 'no colon\nNats-Msg-Id: 1\nBad Name: x',
+          correlationId: 'Grüße',
+          messageId: 'x'.repeat(257),
+          signingKeyVariable: 'noSuchKey',
+          credentialsVariable: 'no-such-secret',
+        },
+      ),
+      'InvalidInput',
+      /^subject: "ci\.\.built" has an empty part/,
+      /^credentialsVariable: there is no variable "no-such-secret"/,
+      /^natsConnection: in the URL of the connection, the port is 0\.$/,
+      /^natsConnection: the connection's field username is empty\.$/,
+      /^natsConnection: the connection's field password is empty\.$/,
+      /^natsConnection: the connection's field caCertificate is neither PEM nor base64 of PEM\.$/,
+      /^natsConnection: the connection's field tlsFirst is "perhaps", not true or false\.$/,
+      /^natsConnection: the connection's field inboxPrefix contains white space/,
+      /^delivery: "mail" is not one of jetStream, core/,
+      /^subjectVersion: "always" is not one of/,
+      /^timeout: "5 minutes" is not a duration/,
+      /^payloadFile: there is no file ".*nowhere\.json"\.$/,
+      /^schemaFile: there is no file ".*nowhere\.schema\.json"\.$/,
+      /^envelope: "paper" is not one of binary, structured, none/,
+      /^eventType: "a type" holds white space/,
+      /^eventSource: "a source" holds white space/,
+      /^contentType: "json" is not a media type/,
+      /^headers: "no colon" is not of the form "Name: value"/,
+      /^headers: "Nats-Msg-Id" is reserved/,
+      /^headers: "Bad Name" is not a header name/,
+      /^correlationId: must be 1 to 256 printable ASCII characters/,
+      /^messageId: must be 1 to 256 printable ASCII characters/,
+      /^signingKeyVariable: there is no variable "noSuchKey" in this run/,
+    );
+  });
+
+  it('a waiting step that has everything wrong, told all together', async () => {
+    assertProblems(
+      await wait(agent(), {
+        subject: 'ci.>.built\n$JS.API.>\nci.ok',
+        delivery: 'mail',
+        timeout: '21d',
+        stream: 'C I',
+        startFrom: 'time',
+        startTime: 'yesterday',
+        startSequence: '5',
+        schemaFile: 'nowhere.json',
+        onInvalid: 'explode',
+        match: 'data.a ==',
+        failWhen: 'lenght(data)',
+        count: '0',
+        distinctBy: 'data[',
+        trustedKeys: 'UABC',
+        maxEventAge: '0s',
+        idleTimeout: '-1s',
+        onTimeout: 'cry',
+        outputs: 'no-equals\na=\nb=data..b\nc=data.c\nC=data.d',
+      }),
+      'InvalidInput',
+      /^subject: "ci\.>\.built" has ">" before its last part/,
+      /^subject: "\$JS\.API\.>" begins with "\$"/,
+      /^delivery: "mail" is not one of/,
+      /^timeout: "21d" is not a duration/,
+      /^stream: "C I" is not a name of a stream/,
+      /^startSequence: goes with startFrom: sequence only, and startFrom is time/,
+      /^startTime: "yesterday" is not a time in ISO 8601/,
+      /^schemaFile: there is no file/,
+      /^onInvalid: "explode" is not one of skip, fail/,
+      /^match: "data\.a ==" is not a JMESPath expression: position 10: it ends too early/,
+      /^failWhen: "lenght\(data\)" is not a JMESPath expression: there is no function lenght\(\)/,
+      /^count: "0" is not a whole number from 1 to 10000/,
+      /^distinctBy: "data\[" is not a JMESPath expression/,
+      /^trustedKeys: /,
+      /^maxEventAge: "0s" is not a duration/,
+      /^idleTimeout: "-1s" is not a duration/,
+      /^onTimeout: "cry" is not one of fail, warn, succeed/,
+      /^outputs: "no-equals" is not of the form name=JMESPath/,
+      /^outputs: "a=" is not of the form/,
+      /^outputs: b: "data\.\.b" is not a JMESPath expression/,
+      /^outputs: the name "C" is given twice/,
+    );
+  });
+
+  it('a file that is missing, or a directory where a file is needed', async () => {
+    const sources = sourcesWith({ 'a.json': '{}' });
+    assertFailed(
+      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: 'b.json' }),
+      'InvalidInput',
+      'payloadFile: there is no file',
+      'b.json',
+    );
+    assertFailed(
+      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '.' }),
+      'InvalidInput',
+      'payloadFile: is required with payloadFrom: file, and must not be a directory.',
+    );
+    assertFailed(
+      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '..' }),
+      'InvalidInput',
+      'payloadFile: ',
+      'is a folder. Give the path of a file',
+    );
+  });
+
+  it('a pipe, a socket or a device where a file is needed, at once and without opening it', async () => {
+    const sources = sourcesWith({ 'to-pipe.json': { $ref: 'pipe' }, 'to-device.json': { $ref: 'device' } });
+    assert.equal(spawnSync('mkfifo', [path.join(sources, 'pipe')]).status, 0);
+    symlinkSync('/dev/zero', path.join(sources, 'device'));
+    const socket = createServer();
+    await once(socket.listen(path.join(sources, 'socket')), 'listening');
+    const cases = [
+      ['pipe', 'named pipe'],
+      ['socket', 'socket'],
+      ['device', 'device'],
+      ['/dev/zero', 'device'],
+      ['/dev/stdin', 'device'],
+    ].flatMap(([file = '', kind = '']) => [
+      { inputs: { payloadFrom: 'file', payloadFile: file }, name: 'payloadFile', kind },
+      { inputs: { payloadFrom: 'lines', payloadFile: file }, name: 'payloadFile', kind },
+      { inputs: { payload: '{}', schemaFile: file }, name: 'schemaFile', kind },
+      { inputs: { payload: '{}', delivery: 'request', replySchemaFile: file }, name: 'replySchemaFile', kind },
+    ]);
+    cases.push({ inputs: { payload: '{}', schemaFile: 'to-pipe.json' }, name: '$ref', kind: 'named pipe' });
+    cases.push({ inputs: { payload: '{}', schemaFile: 'to-device.json' }, name: '$ref', kind: 'device' });
+    for (const { inputs, name, kind } of cases) {
+      const step = await publish(agent({}, { sources }), { subject: 'ci.v1', timeout: '10m', ...inputs });
+      assertFailed(step, 'InvalidInput', name, `can't be read: it is a ${kind}, not a regular file.`);
+      assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
+    }
+    assertFailed(
+      await wait(agent({}, { sources }), { subject: 'ci.>', schemaFile: 'pipe' }),
+      'InvalidInput',
+      "can't be read: it is a named pipe, not a regular file.",
+    );
+    socket.close();
+  });
+
+  it('an inline payload of more than 30,000 characters, which points to a file', async () => {
+    assertFailed(
+      await publish(agent(), { subject: 'ci.v1', payload: 'x'.repeat(30_001) }),
+      'InvalidInput',
+      'payload: has more than 30000 characters. Write it to a file and use payloadFrom: file.',
+    );
+  });
+
+  it('a subject without a version part, where one is required', async () => {
+    assertFailed(
+      await publish(agent(), { subject: 'ci.built', payload: '{}', subjectVersion: 'require' }),
+      'InvalidInput',
+      'subject: "ci.built" has no version part such as v1.',
+      '"ci.built.v1"',
+    );
+  });
+
+  for (const [url, code, text] of [
+    ['ws://127.0.0.1:9222', 'Unsupported', 'WebSocket (ws://) is not supported'],
+    ['wss://nats.example', 'Unsupported', 'WebSocket (wss://) is not supported'],
+    ['nats://ann:hunter2-hunter2@127.0.0.1', 'InvalidInput', 'there is a user or password'],
+    ['redis://127.0.0.1', 'InvalidInput', 'the scheme "redis" is unknown'],
+  ] as const) {
+    it(`the URL ${url}`, async () => {
+      for (const step of [await publish(agent({ url }), INLINE), await wait(agent({ url }), { subject: 'ci.>' })]) {
+        assertFailed(step, code, text);
+        assert.doesNotMatch(step.logText, /hunter2/);
+      }
+    });
+  }
+
+  it('a subject outside the guardrails of the connection', async () => {
+    const data = { publishSubjects: 'ci.*.v1, qa.>', waitSubjects: 'ci.>\ndeploy.*' };
+    assertFailed(
+      await publish(agent({ data }), { subject: 'deploy.prod', payload: '{}' }),
+      'Denied',
+      'subject: "deploy.prod" is outside what the service connection allows (publishSubjects: ci.*.v1, qa.>)',
+      'ask the administrator of the connection',
+    );
+    assertFailed(
+      await wait(agent({ data }), { subject: 'ci.built\ndeploy.>' }),
+      'Denied',
+      'subject: "deploy.>" is outside what the service connection allows (waitSubjects: ci.>, deploy.*)',
+    );
+  });
+
+  it('credentials that have expired', async () => {
+    const operator = await createOperatorMode();
+    const credentials = await operator.creds({ expires: new Date(Date.now() - 60_000) });
+    for (const step of [
+      await publish(agent({ parameters: { credentials } }), INLINE),
+      await wait(agent({ parameters: { credentials } }), { subject: 'ci.>' }),
+    ])
+      assertFailed(step, 'Denied', 'natsConnection: its credentials expired on 20', 'Ask the NATS operator for new');
+  });
+
+  it('a variable for the credentials that is not a secret one', async () => {
+    const { seed } = createNKey();
+    const step = await publish(agent({}, { variables: { natsSeed: seed } }), {
+      ...INLINE,
+      credentialsVariable: 'natsSeed',
+    });
+    assertFailed(step, 'InvalidInput', 'credentialsVariable: the variable "natsSeed" is not a secret one');
+    assert.ok(!step.logText.includes(seed));
+  });
+
+  it('a signing key that is none, masked before anything is told', async () => {
+    const step = await publish(agent({}, { secrets: { seed: 'no seed at all' } }), {
+      ...{ subject: 'ci.built', payload: '{}', subjectVersion: 'warn', signingKeyVariable: 'seed' },
+    });
+    assertFailed(step, 'InvalidInput', 'signingKeyVariable: The NKey has characters other than');
+    const commands = step.rawStdout.split('\n').filter((line) => /^##vso\[task\.(setsecret|logissue)/.test(line));
+    assert.equal(commands[0], '##vso[task.setsecret]no seed at all');
+    assert.match(commands.at(-2) ?? '', /type=warning;\]The subject "ci\.built" has no version part/);
+  });
+
+  it('a secret in the place of the name of its variable', async () => {
+    const step = await publish(agent(), { ...INLINE, credentialsVariable: 'hunter2 hunter2!' });
+    assertFailed(step, 'InvalidInput', 'credentialsVariable: holds 16 characters that are not the name of a variable');
+    assert.doesNotMatch(step.logText, /hunter2/);
+  });
+
+  for (const [what, schema, text] of [
+    ['no JSON', '{ not json', 'garbage.json'],
+    ['no schema', '[1, 2]', 'garbage.json'],
+    ['a keyword of a wrong value', { type: 'objekt' }, '/type: must be one of'],
+    ['a format nobody knows', { properties: { a: { type: 'string', format: 'zip-code' } } }, 'zip-code'],
+    ['a regular expression that is none', { pattern: '(' }, 'pattern'],
+    ['a $ref to a file that is not there', { properties: { a: { $ref: 'missing.json' } } }, 'missing.json'],
+    ['a $ref to a place that is not there', { items: { $ref: '#/$defs/none' } }, '#/$defs/none'],
+    ['a $ref out of its folder', { $ref: '../../etc/passwd' }, '../../etc/passwd'],
+    ['a $ref to the network', { $ref: 'https://schemas.example/a.json' }, 'https://schemas.example/a.json'],
+    ['a draft nobody reads', { $schema: 'http://json-schema.org/draft-03/schema#' }, 'draft-03'],
+  ] as const) {
+    it(`a schema that is ${what}`, async () => {
+      const sources = sourcesWith({ 'garbage.json': schema });
+      for (const step of [
+        await publish(agent({}, { sources }), { ...INLINE, schemaFile: 'garbage.json' }),
+        await wait(agent({}, { sources }), { subject: 'ci.>', schemaFile: 'garbage.json' }),
+      ])
+        assertFailed(step, 'InvalidSchema', text);
+    });
+  }
+
+  it('a payload that breaks its schema, with the place', async () => {
+    const sources = sourcesWith({
+      'image.json': { type: 'object', required: ['digest'], properties: { tag: { type: 'string' } } },
+    });
+    const step = await publish(agent({}, { sources }), {
+      subject: 'ci.v1',
+      payload: '{"tag": 7}',
+      schemaFile: 'image.json',
+    });
+    assertFailed(step, 'ContractViolation', 'image.json', '/tag', 'digest', 'Nothing was sent.');
+  });
+
+  it('a payload that is no JSON although its schema demands it', async () => {
+    const sources = sourcesWith({ 'image.json': {} });
+    const step = await publish(agent({}, { sources }), { subject: 'ci.v1', payload: 'text', schemaFile: 'image.json' });
+    assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
+  });
+
+  it('a payload with quotes that are not those of JSON', async () => {
+    const sources = sourcesWith({ 'image.json': {} });
+    const inputs = { subject: 'ci.v1', payload: "{ 'tag': 7 }", schemaFile: 'image.json' };
+    const step = await publish(agent({}, { sources }), inputs);
+    assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
+    assert.match(
+      step.warnings.join('\n'),
+      /^The payload begins like JSON, but is none: .* Check its quotes and commas/,
+    );
+  });
+
+  for (const [expression, text] of [
+    ["data.status = 'ok'", 'a comparison is written ==, not ='],
+    ['data.a && ', 'it ends too early'],
+    ['is_ok(data)', 'there is no function is_ok()'],
+    ['contains(data.a)', 'the function contains() takes 2 arguments, not 1'],
+  ] as const) {
+    it(`the expression ${expression}`, async () => {
+      for (const name of ['match', 'failWhen', 'distinctBy'] as const)
+        assertFailed(await wait(agent(), { subject: 'ci.>', [name]: expression }), 'InvalidInput', `${name}: `, text);
+    });
+  }
+
+  it('a start of the wait that core NATS cannot have', async () => {
+    for (const startFrom of ['all', 'lastPerSubject'])
+      assertFailed(
+        await wait(agent(), { subject: 'ci.>', delivery: 'core', startFrom }),
+        'InvalidInput',
+        `startFrom: ${startFrom} needs delivery: jetStream, since core NATS keeps no events.`,
+      );
+  });
+
+  it('a start of the wait without its sequence or time', async () => {
+    assertFailed(
+      await wait(agent(), { subject: 'ci.>', startFrom: 'sequence' }),
+      'InvalidInput',
+      'startSequence: is required with startFrom: sequence.',
+    );
+    assertFailed(
+      await wait(agent(), { subject: 'ci.>', startFrom: 'time' }),
+      'InvalidInput',
+      'startTime: is required with startFrom: time.',
+    );
+  });
+
+  it('the start of the run, where nobody says when that was', async () => {
+    assertFailed(
+      await wait(agent({}, { variables: { 'System.PipelineStartTime': undefined } }), { subject: 'ci.>' }),
+      'InvalidInput',
+      'startFrom: runStart needs the variable System.PipelineStartTime',
+    );
+  });
+});

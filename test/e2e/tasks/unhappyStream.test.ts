@@ -1,0 +1,395 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { AckPolicy, connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
+import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../../../localAgent/index.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import {
+  assertFailed,
+  assertSucceeded,
+  beginWait,
+  countsOf,
+  jsonFile,
+  publish,
+  Scenario,
+  sourcesWith,
+  wait,
+} from '../../support/agent/scenario.ts';
+
+const PASSWORD = 'pass-of-everybody';
+const MAX_PAYLOAD = 65_536;
+
+/** What each user must not do. */
+const DENIALS = {
+  mayNotPublish: { publish: { deny: ['open.denied.>'] } },
+  mayNotSubscribe: { subscribe: { deny: ['open.denied.>'] } },
+  hasNoInbox: { subscribe: { deny: ['_INBOX.>'] } },
+  mayNotListStreams: { publish: { deny: ['$JS.API.STREAM.NAMES'] } },
+  mayNotSeeStreams: { publish: { deny: ['$JS.API.STREAM.INFO.*'] } },
+  mayNotCreateConsumers: { publish: { deny: ['$JS.API.CONSUMER.CREATE.>'] } },
+  mayNotPull: { publish: { deny: ['$JS.API.CONSUMER.MSG.NEXT.>'] } },
+};
+
+const ACCOUNTS = {
+  CI: {
+    jetstream: 'enabled',
+    users: [
+      { user: 'everything', password: PASSWORD },
+      ...Object.entries(DENIALS).map(([user, permissions]) => ({ user, password: PASSWORD, permissions })),
+    ],
+  },
+  BARE: { users: [{ user: 'withoutJetStream', password: PASSWORD }] },
+};
+
+describe('What a server or a stream refuses', { concurrency: 4 }, () => {
+  let server: NatsServer;
+  let client: NatsConnection;
+  let streams: JetStreamManager;
+
+  before(async () => {
+    server = await startNatsServer({ maxPayload: MAX_PAYLOAD, config: `accounts: ${JSON.stringify(ACCOUNTS)}` });
+    client = await connect({ servers: server.url, user: 'everything', pass: PASSWORD });
+    streams = await client.jetstreamManager();
+    for (const config of [
+      { name: 'OPEN', subjects: ['open.>'] },
+      { name: 'OTHER', subjects: ['other.>'] },
+      { name: 'FULL', subjects: ['full.>'], max_msgs: 1, discard: DiscardPolicy.New },
+      { name: 'SMALL', subjects: ['small.>'], max_msg_size: 2_000 },
+      { name: 'WORK', subjects: ['work.>'], retention: RetentionPolicy.Workqueue },
+    ])
+      await streams.streams.add(config);
+    await client.jetstream().publish('full.v1');
+  });
+  after(async () => {
+    await client.close();
+    await server.stop();
+  });
+
+  function agent(
+    user = 'everything',
+    connection: Partial<Connection> = {},
+    options: LocalAgentOptions = {},
+  ): LocalAgent {
+    const parameters = { username: user, password: PASSWORD };
+    return new LocalAgent({
+      ...options,
+      connections: { nats: { url: server.url, scheme: 'UsernamePassword', parameters, ...connection } },
+    });
+  }
+
+  const event = (subject: string) => ({ subject, payload: '{}' });
+
+  describe('a subject', { concurrency: 4 }, () => {
+    it('that no stream captures', async () => {
+      const remedy = 'Create one in the account of this user, or set delivery to core';
+      assertFailed(
+        await publish(agent(), event('nowhere.v1')),
+        'NoStream',
+        'No stream captures the subject "nowhere.v1".',
+        remedy,
+      );
+      assertFailed(
+        await wait(agent(), { subject: 'nowhere.>' }),
+        'NoStream',
+        'No stream captures the subject "nowhere.>".',
+        remedy,
+      );
+    });
+
+    it('that only a subscriber of core NATS hears, silent or not', async () => {
+      client.subscribe('heard.silently', { callback: () => {} });
+      client.subscribe('heard.loudly', { callback: (_, message) => message.respond('{"thanks":true}') });
+      await client.flush();
+      assertFailed(
+        await publish(agent(), event('heard.silently')),
+        'NoStream',
+        'No stream captures the subject "heard.silently".',
+      );
+      assertFailed(
+        await publish(agent(), event('heard.loudly')),
+        'NoStream',
+        'The answer on "heard.loudly" does not come from a stream: a subscriber replied instead.',
+      );
+    });
+
+    it('that another stream captures than the one expected', async () => {
+      const step = await publish(agent(), { ...event('open.v1'), stream: 'OTHER' });
+      assertFailed(step, 'Conflict', 'The subject "open.v1" is not captured by the stream "OTHER"', '"stream"');
+      assertFailed(
+        await wait(agent(), { subject: 'open.v1', stream: 'OTHER' }),
+        'NoStream',
+        'The stream "OTHER" captures other.> and so never holds open.v1.',
+      );
+    });
+
+    it('whose stream is named and does not exist', async () => {
+      const step = await publish(agent(), { ...event('open.v1'), stream: 'ABSENT' });
+      assertFailed(step, 'Conflict', 'not captured by the stream "ABSENT"');
+      assertFailed(
+        await wait(agent(), { subject: 'open.v1', stream: 'ABSENT' }),
+        'NoStream',
+        'There is no stream "ABSENT" in the account of this user.',
+      );
+    });
+
+    it('in another stream than the second one', async () => {
+      const step = await wait(agent(), { subject: 'open.v1\nother.>' });
+      assertFailed(
+        step,
+        'NoStream',
+        'The subjects are not all in one stream: "open.v1" in OPEN; "other.>" in OTHER.',
+        'Wait on subjects of one stream',
+      );
+    });
+  });
+
+  describe('a stream', { concurrency: 4 }, () => {
+    it('where there is no JetStream, in the account or the whole server', async () => {
+      const bare = await startNatsServer({ jetStream: false });
+      const withoutJetStream = { url: bare.url, scheme: 'None' };
+      const steps = await Promise.all([
+        publish(agent('withoutJetStream'), event('open.v1')),
+        wait(agent('withoutJetStream'), { subject: 'open.>' }),
+        publish(agent('', withoutJetStream), event('open.v1')),
+        wait(agent('', withoutJetStream), { subject: 'open.>' }),
+      ]);
+      await bare.stop();
+      for (const step of steps) assertFailed(step, 'NoStream', 'JetStream is not enabled for', 'set delivery to core');
+    });
+
+    it('that does not answer until the time is over, which is a matter of onTimeout', async () => {
+      const bare = await startNatsServer({ jetStream: false });
+      const silent = await connect({ servers: bare.url });
+      silent.subscribe('$JS.API.>', { callback: () => undefined });
+      await silent.flush();
+      const inputs = { subject: 'open.>', startFrom: 'now', timeout: '4s' };
+      const local = () => agent('', { url: bare.url, scheme: 'None' });
+      const [failed, succeeded] = await Promise.all([
+        wait(local(), inputs),
+        wait(local(), { ...inputs, onTimeout: 'succeed' }),
+      ]);
+      await silent.close();
+      await bare.stop();
+      assertFailed(failed, 'Timeout', 'The deadline passed before the wait could begin');
+      assertSucceeded(succeeded);
+      for (const step of [failed, succeeded]) assert.equal(step.outputs.get('verdict'), 'timedOut');
+    });
+
+    it('that is full', async () => {
+      assertFailed(
+        await publish(agent(), event('full.v1')),
+        'StreamRefused',
+        'The stream did not take the event: maximum messages exceeded',
+        'Check the limits of the stream',
+      );
+    });
+
+    it('that takes no event of this size', async () => {
+      assertFailed(
+        await publish(agent(), { subject: 'small.v1', payload: JSON.stringify('x'.repeat(2_000)) }),
+        'TooLarge',
+        'message size exceeds maximum allowed',
+        'max_msg_size of the stream',
+      );
+    });
+
+    it('that is a work queue', async () => {
+      assertFailed(
+        await wait(agent(), { subject: 'work.>' }),
+        'Unsupported',
+        'The stream "WORK" is a work queue: reading it would take events from its workers.',
+        'Wait on a stream that mirrors or sources it.',
+      );
+    });
+
+    it('that ends before the bookmark', async () => {
+      assertFailed(
+        await wait(agent(), { subject: 'other.>', startFrom: 'sequence', startSequence: '1000' }),
+        'InvalidInput',
+        'startSequence: the stream "OTHER" ends at sequence 0, before 1000.',
+      );
+    });
+  });
+
+  for (const delivery of ['jetStream', 'core']) {
+    it(`an event that is larger than the server takes, by ${delivery}`, async () => {
+      const sources = sourcesWith({ 'large.bin': Buffer.alloc(MAX_PAYLOAD) });
+      const inputs = { subject: 'open.v1', payloadFrom: 'file', payloadFile: 'large.bin', delivery };
+      const step = await publish(agent('everything', {}, { sources }), inputs);
+      assertFailed(step, 'TooLarge', 'bytes with its headers, and the server takes 65536 (max_payload)', 'artifact');
+    });
+  }
+
+  describe('a user', { concurrency: 4 }, () => {
+    const subject = 'open.denied.v1';
+
+    /** The block of permissions in the log, as it would be pasted into the configuration of a server. */
+    function permissionsIn(step: StepRun): string {
+      return /^permissions: \{\n[^]*?^\}$/m.exec(step.logText)?.[0] ?? '';
+    }
+
+    for (const [user, what, run, grant] of [
+      ['mayNotPublish', 'publish an event to core NATS', publishCore, `publish permission for "${subject}"`],
+      ['mayNotPublish', 'publish an event to a stream', publishToStream, `publish permission for "${subject}"`],
+      ['hasNoInbox', 'be told of the acknowledgement', publishToStream, 'subscribe permission for "_INBOX.*.*"'],
+      ['mayNotSubscribe', 'wait on core NATS', waitOnCore, `subscribe permission for "${subject}"`],
+      ['hasNoInbox', 'be told of the events of a stream', waitOnStream, 'subscribe permission for "_INBOX.*.*"'],
+      ['mayNotListStreams', 'find the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.NAMES"'],
+      ['mayNotSeeStreams', 'look at the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.INFO.OPEN"'],
+      [
+        'mayNotCreateConsumers',
+        'create a consumer',
+        waitOnStream,
+        `publish permission for "$JS.API.CONSUMER.CREATE.OPEN.*.${subject}"`,
+      ],
+      [
+        'mayNotPull',
+        'pull from the consumer',
+        waitOnStream,
+        'publish permission for "$JS.API.CONSUMER.MSG.NEXT.OPEN.*"',
+      ],
+    ] as const) {
+      it(`who may not ${what}, and what permissions that takes`, async () => {
+        const step = await run(agent(user));
+        assertFailed(step, 'Denied', 'The NATS server does not let this user', `Grant it ${grant};`);
+
+        // A user of another server, with the block as it was printed, may do it.
+        const block = permissionsIn(step).replaceAll('<stream>', 'OPEN');
+        assert.notEqual(block, '', step.logText);
+        const other = await startNatsServer({
+          config: `accounts: { CI: { jetstream: enabled, users: [
+            { user: everything, password: ${PASSWORD} }
+            { user: granted, password: ${PASSWORD}, ${block} }
+          ] } }`,
+        });
+        const admin = await connect({ servers: other.url, user: 'everything', pass: PASSWORD });
+        const manager = await admin.jetstreamManager();
+        await manager.streams.add({ name: 'OPEN', subjects: ['open.>'] });
+        await admin.jetstream().publish(subject, '{}');
+        const granted = await run(agent('granted', { url: other.url }));
+        await admin.close();
+        await other.stop();
+        if (run === waitOnCore) assertFailed(granted, 'Timeout');
+        else assertSucceeded(granted);
+      });
+    }
+
+    function publishCore(local: LocalAgent): Promise<StepRun> {
+      return publish(local, { ...event(subject), delivery: 'core' });
+    }
+    function publishToStream(local: LocalAgent): Promise<StepRun> {
+      return publish(local, event(subject));
+    }
+    function waitOnCore(local: LocalAgent): Promise<StepRun> {
+      return wait(local, { subject, delivery: 'core', timeout: '4s' });
+    }
+    function waitOnStream(local: LocalAgent): Promise<StepRun> {
+      return wait(local, { subject, startFrom: 'all' });
+    }
+  });
+
+  it('a wait that is denied says so in its outputs', async () => {
+    const step = await wait(agent('mayNotPull'), { subject: 'open.>' });
+    assert.equal(step.outputs.get('verdict'), 'denied');
+    const absent = await wait(agent(), { subject: 'nowhere.>' });
+    assert.equal(absent.outputs.get('verdict'), 'error');
+  });
+});
+
+describe('Inputs that do not apply', { concurrency: 2 }, () => {
+  let server: NatsServer;
+  before(async () => {
+    server = await startNatsServer({ jetStream: false });
+  });
+  after(() => server.stop());
+  const agent = (sources: string) =>
+    new LocalAgent({ sources, connections: { nats: { url: server.url, scheme: 'None' } } });
+
+  it('of a publishing step are warnings, as the classic editor sends them along', async () => {
+    const sources = sourcesWith({ 'payload.bin': 'bytes', 'old.json': '{}' });
+    const fromFile = await publish(agent(sources), {
+      subject: 'ci.v1',
+      payloadFrom: 'file',
+      payloadFile: 'payload.bin',
+      payload: '{"old": true}',
+      delivery: 'core',
+      stream: 'OLD',
+      envelope: 'none',
+      eventType: 'old.type',
+      eventSource: '/old',
+      contentType: 'text/old',
+    });
+    assertSucceeded(fromFile);
+    assert.deepEqual(fromFile.warnings.toSorted(), [
+      'contentType is ignored: envelope is none.',
+      'eventSource is ignored: envelope is none.',
+      'eventType is ignored: envelope is none.',
+      'payload is ignored: payloadFrom is file.',
+      'stream is ignored: delivery is core.',
+    ]);
+    const inline = await publish(agent(sources), {
+      ...{ subject: 'ci.v1', payload: '{}', payloadFile: 'old.json', delivery: 'core' },
+    });
+    assertSucceeded(inline);
+    assert.deepEqual(inline.warnings, ['payloadFile is ignored: payloadFrom is inline.']);
+  });
+
+  it('are warnings even where they could not be used', async () => {
+    const step = await publish(agent(sourcesWith({})), {
+      ...{ subject: 'ci.v1', payload: '{}', payloadFile: 'gone.json', replySchemaFile: 'gone.schema.json' },
+      ...{ delivery: 'core', envelope: 'none', eventType: 'old type', eventSource: 'old source', contentType: 'old' },
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings.toSorted(), [
+      'contentType is ignored: envelope is none.',
+      'eventSource is ignored: envelope is none.',
+      'eventType is ignored: envelope is none.',
+      'payloadFile is ignored: payloadFrom is inline.',
+      'replySchemaFile is ignored: delivery is core.',
+    ]);
+  });
+
+  it('of a waiting step are warnings too', async () => {
+    const step = await wait(agent(sourcesWith({})), {
+      ...{ subject: 'ci.>', delivery: 'core', stream: 'OLD', count: '5', expect: 'eu\nus', distinctBy: 'data.region' },
+      ...{ timeout: '4s', onTimeout: 'succeed' },
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings.toSorted(), [
+      'count is ignored: expect replaces it.',
+      'stream is ignored: delivery is core.',
+    ]);
+    assert.equal(step.outputs.get('missing'), 'eu, us');
+  });
+
+  it('and a directory in the place of an optional file is none', async () => {
+    const step = await publish(agent(sourcesWith({})), {
+      ...{ subject: 'ci.v1', payload: 'text', schemaFile: '.', payloadFile: '.', delivery: 'core' },
+    });
+    assertSucceeded(step);
+    assert.deepEqual(step.warnings, []);
+    assert.equal(step.outputs.get('schemaDigest'), '');
+  });
+});
+
+it("A wait ends timedOut, with no event in its receipt, where another user's consumer delivers to its inbox", async () => {
+  await using scene = await Scenario.start({ binary: natsServerBinary('2.15') });
+  const stream = await scene.stream();
+  const subject_transform = { src: 'other.done', dest: stream.subject('done') };
+  await scene.manager.streams.add({ name: 'OTHER', subjects: ['other.>'], subject_transform });
+  await scene.client.jetstream().publish('other.done', '{"approved":true}');
+  const pulls = scene.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${stream.name}.*`, { max: 1 });
+  await scene.client.flush();
+  const { ended } = await beginWait(scene.agent(), { subject: stream.subject('done'), timeout: '4s' });
+  for await (const { reply } of pulls) {
+    const delivered = scene.client.subscribe(reply!, { max: 1 });
+    const push = { deliver_subject: reply!, ack_policy: AckPolicy.None };
+    await scene.manager.consumers.add('OTHER', push);
+    for await (const { subject } of delivered) assert.equal(subject, stream.subject('done'));
+  }
+  const step = await ended;
+  assertFailed(step, 'Timeout');
+  assert.equal(step.outputs.get('verdict'), 'timedOut');
+  const receipt = jsonFile(step, 'receiptFile') as { readonly what: { readonly events: unknown } };
+  assert.deepEqual(receipt.what.events, []);
+  assert.deepEqual(countsOf(step), {});
+});

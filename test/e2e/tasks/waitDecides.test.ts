@@ -1,0 +1,330 @@
+import assert from 'node:assert/strict';
+import { after, before, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { tokenConfig } from '../../support/nats/natsAccounts.ts';
+import {
+  assertFailed,
+  assertOutputs,
+  assertSucceeded,
+  beginWait,
+  cloudEvent,
+  countsOf,
+  eventsOf,
+  jsonFile,
+  natsHeaders,
+  outputsOf,
+  publish,
+  Scenario,
+  sourcesWith,
+  underEachNode,
+  wait,
+} from '../../support/agent/scenario.ts';
+
+const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
+
+underEachNode('What a wait decides on the events that come', (nodes) => {
+  let scene: Scenario;
+  before(async () => {
+    scene = await Scenario.start();
+  });
+  after(() => scene[Symbol.asyncDispose]());
+
+  it('count asks for so many different events: a repeated one does not count twice', async () => {
+    const stream = await scene.stream();
+    for (const id of ['1', '1', '2']) await stream.put('built', id, cloudEvent({ id }));
+    await stream.put('built', '1 of another source', cloudEvent({ id: '1', source: '/other' }));
+    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3' });
+    assertSucceeded(step);
+    assert.deepEqual(
+      eventsOf(step).map(({ data }) => data),
+      [1, 2, '1 of another source'],
+    );
+    assert.deepEqual(countsOf(step), { seen: 4, repeated: 1, matched: 3 });
+    assert.equal(step.outputs.get('count'), '3');
+  });
+
+  it('count says how many are missing when the time is over', async () => {
+    const stream = await scene.stream();
+    await stream.put('built');
+    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3', timeout: '4s' });
+    assertFailed(
+      step,
+      'Timeout',
+      '3 matching events',
+      'Missing: 2. All that came counted: check that every sender ran.',
+    );
+    assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', '2']);
+  });
+
+  it('distinctBy asks for events with different values', async () => {
+    const stream = await scene.stream();
+    for (const region of ['eu', 'eu', null, 'us']) await stream.put('built', { region });
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('built'),
+      count: '2',
+      distinctBy: 'data.region',
+    });
+    assertSucceeded(step);
+    assert.deepEqual(
+      eventsOf(step).map(({ sequence }) => sequence),
+      [1, 4],
+    );
+    assert.deepEqual(countsOf(step), { seen: 4, repeated: 1, notMatching: 1, matched: 2 });
+  });
+
+  it('expect waits until each value has come, as text', async () => {
+    const stream = await scene.stream();
+    for (const shard of [2, 9, '1', 2, true]) await stream.put('tested', { shard });
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('tested'),
+      distinctBy: 'data.shard',
+      expect: '1\n2\ntrue',
+    });
+    assertSucceeded(step);
+    assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['3', '']);
+    assert.deepEqual(
+      eventsOf(step).map(({ sequence }) => sequence),
+      [1, 3, 5],
+    );
+  });
+
+  it('expect names the values that have not come', async () => {
+    const stream = await scene.stream();
+    await stream.put('tested', { shard: 'b' });
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('tested'),
+      distinctBy: 'data.shard',
+      expect: 'a\nb\nc d',
+      timeout: '4s',
+    });
+    assertFailed(step, 'Timeout', 'Not all of ', 'Missing: a, c d.');
+    assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', 'a, c d']);
+    assert.deepEqual((jsonFile(step, 'receiptFile') as { result: { missing: string[] } }).result.missing, ['a', 'c d']);
+  });
+
+  it('an event older than maxEventAge in the stream is expired', async () => {
+    const stream = await scene.stream();
+    await stream.put('approved', 'old');
+    await delay(2_000);
+    const { ended } = await beginWait(scene.agent({ nodes }), {
+      subject: stream.subject('approved'),
+      maxEventAge: '2s',
+    });
+    await stream.put('approved', 'new');
+    const step = await ended;
+    assertSucceeded(step);
+    assert.equal(step.outputs.get('sequence'), '2');
+    assert.deepEqual(countsOf(step), { seen: 2, expired: 1, matched: 1 });
+  });
+
+  it('without a stream the age is by the time the event itself gives, which it must give', async () => {
+    const { ended } = await beginWait(scene.agent({ nodes }), {
+      subject: 'age.>',
+      delivery: 'core',
+      maxEventAge: '10m',
+    });
+    const times: Record<string, number | undefined> = {
+      none: undefined,
+      old: -3_600_000,
+      future: 120_000,
+      ahead: 30_000,
+    };
+    for (const [id, offset] of Object.entries(times)) {
+      const time = offset === undefined ? {} : { time: new Date(Date.now() + offset).toISOString() };
+      scene.client.publish(`age.${id}`, '', { headers: natsHeaders(cloudEvent({ id, ...time })) });
+    }
+    const step = await ended;
+    assertSucceeded(step);
+    assert.equal(step.outputs.get('messageId'), 'ahead');
+    assert.deepEqual(countsOf(step), { seen: 4, expired: 3, matched: 1 });
+    for (const reason of ['does not say when it was published', 'ms old', 'ms from the future'])
+      assert.ok(step.logText.includes(reason), reason);
+  });
+
+  it('idleTimeout ends the wait when nothing comes any more', async () => {
+    const stream = await scene.stream();
+    await stream.put('step', '1');
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('step'),
+      count: '2',
+      idleTimeout: '300ms',
+    });
+    assertFailed(step, 'Timeout', 'The wait was idle', 'no event at all came for 300ms', 'Missing: 1.');
+    assert.equal(step.outputs.get('verdict'), 'timedOut');
+    assert.ok(step.durationMs < 10_000);
+  });
+
+  it('an invalid event is skipped with a warning, or fails the wait, as onInvalid says', async () => {
+    const stream = await scene.stream();
+    await stream.put('built', { n: 'one' });
+    await stream.put('built', 'not JSON');
+    await stream.put('built', { n: 1 }, { ...cloudEvent(), 'ce-specversion': '0.3' });
+    await stream.put('built', { n: 4 });
+    const sources = sourcesWith({ 'number.schema.json': NUMBER_SCHEMA });
+    const inputs = { subject: stream.subject('built'), schemaFile: 'number.schema.json' };
+    const [skip, fail] = await Promise.all(
+      ['skip', 'fail'].map((onInvalid) => wait(scene.agent({ nodes, sources }), { ...inputs, onInvalid })),
+    );
+    assert.ok(skip !== undefined && fail !== undefined);
+    assertSucceeded(skip);
+    assert.equal(skip.outputs.get('sequence'), '4');
+    assert.deepEqual(countsOf(skip), { seen: 4, invalid: 3, matched: 1 });
+    assert.equal(skip.warnings.length, 3, skip.warnings.join('\n'));
+    assertFailed(fail, 'ContractViolation', `${stream.name} 1 on "${stream.subject('built')}"`, '/n: must be integer');
+    assert.deepEqual(
+      [fail.outputs.get('verdict'), fail.outputs.get('sequence'), fail.outputs.get('count')],
+      ['contractViolation', '1', '0'],
+    );
+  });
+
+  it('a payload that breaks its schema is not sent; a schema that is none fails either step', async () => {
+    const stream = await scene.stream();
+    const subject = stream.subject('built');
+    const agent = scene.agent({
+      nodes,
+      sources: sourcesWith({ 'number.schema.json': NUMBER_SCHEMA, 'wrong.schema.json': { type: 'integr' } }),
+    });
+    for (const envelope of ['binary', 'structured', 'none']) {
+      const step = await publish(agent, { subject, payload: '{"n":"1"}', schemaFile: 'number.schema.json', envelope });
+      assertFailed(step, 'ContractViolation', 'number.schema.json', 'Nothing was sent');
+      assert.doesNotMatch(step.logText, /^connected/m);
+    }
+    assertFailed(
+      await publish(agent, { subject, payload: '{"n":1}', schemaFile: 'wrong.schema.json' }),
+      'InvalidSchema',
+    );
+    assertFailed(await wait(agent, { subject, schemaFile: 'wrong.schema.json' }), 'InvalidSchema');
+    assert.equal(await stream.lastSequence(), 0);
+  });
+
+  it('an event for which failWhen is true fails the wait at once, before match is looked at', async () => {
+    const stream = await scene.stream();
+    await stream.put('decided', { state: 'pending' });
+    await stream.put('decided', { state: 'rejected', by: 'Ada' });
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('decided'),
+      failWhen: "data.state == 'rejected'",
+      match: "data.state != 'pending'",
+      outputs: 'by=data.by',
+    });
+    assertFailed(step, 'Negative', `${stream.name} 2 on "${stream.subject('decided')}"`, "data.state == 'rejected'");
+    const outputs = outputsOf(step);
+    assert.deepEqual(
+      [outputs['verdict'], outputs['sequence'], outputs['count'], outputs['event.by']],
+      ['negative', '2', '0', 'Ada'],
+    );
+    assert.deepEqual(eventsOf(step), []);
+  });
+
+  it('0 counts as true, and an expression that fails on an event as false, with one warning', async () => {
+    const stream = await scene.stream();
+    for (const n of ['text', 'again', -1, 0]) await stream.put('counted', { n });
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('counted'),
+      match: 'abs(data.n) == `0` && data.n',
+    });
+    assertSucceeded(step);
+    assert.equal(step.outputs.get('sequence'), '4');
+    assert.equal(step.warnings.length, 1, step.warnings.join('\n'));
+  });
+
+  it('a wait that is over in vain ends as onTimeout says', async () => {
+    const stream = await scene.stream();
+    await stream.put('built', { region: 'us' });
+    const inputs = {
+      subject: stream.subject('built'),
+      ...{ match: "data.region == 'eu'", outputs: 'region=data.region', timeout: '3500ms' },
+    };
+    const [fail, warn, succeed] = await Promise.all(
+      ['fail', 'warn', 'succeed'].map((onTimeout) => wait(scene.agent({ nodes }), { ...inputs, onTimeout })),
+    );
+    assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
+    const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
+    const remedy = 'Compare what the sender published with the conditions of this step.';
+    assertFailed(fail, 'Timeout', 'did not come within 3s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
+    assert.deepEqual([warn.result, warn.errors], ['SucceededWithIssues', []]);
+    assert.ok(
+      warn.warnings.some((text) => text.startsWith('Timeout: ')),
+      warn.logText,
+    );
+    assert.deepEqual([succeed.result, succeed.errors, succeed.warnings], ['Succeeded', [], []]);
+    for (const step of [fail, warn, succeed]) {
+      assertOutputs(step, { verdict: 'timedOut', missing: '1' });
+      assertOutputs(step, {
+        subject: '',
+        messageId: '',
+        sequence: '',
+        latencyMs: '',
+        receivedAt: '',
+        'event.region': '',
+      });
+      assert.deepEqual(eventsOf(step), []);
+      assert.ok(step.logText.includes(nearMiss));
+    }
+    assert.equal(await stream.consumers(), 0, 'a consumer was left behind');
+  });
+
+  it('onTimeout is about time only: a negative event fails the step all the same', async () => {
+    const stream = await scene.stream();
+    await stream.put('decided', 'no');
+    const step = await wait(scene.agent({ nodes }), {
+      subject: stream.subject('decided'),
+      failWhen: "data == 'no'",
+      onTimeout: 'succeed',
+    });
+    assertFailed(step, 'Negative');
+  });
+
+  it('an output that is too long, or that the agent would expand, fails the step and points to the file', async () => {
+    const stream = await scene.stream();
+    const fine = 'x'.repeat(16 * 1024);
+    await stream.put('built', { fine, long: `${fine}x`, macro: 'a $(System.AccessToken) b' });
+    const waitFor = (name: string) =>
+      wait(scene.agent({ nodes }), {
+        subject: stream.subject('built'),
+        outputs: `fine=data.fine\n${name}=data.${name}`,
+      });
+    assert.equal((await waitFor('absent')).outputs.get('event.fine'), fine);
+    for (const [name, code] of [
+      ['long', 'TooLarge'],
+      ['macro', 'ContractViolation'],
+    ] as const) {
+      const step = await waitFor(name);
+      assertFailed(step, code, `the value of ${name}`, `eventFile: ${step.outputs.get('eventFile')}`);
+      assert.equal(step.outputs.get('verdict'), 'error');
+      assert.deepEqual(
+        Object.keys(outputsOf(step)).filter((output) => output.startsWith('event.')),
+        [],
+      );
+    }
+    const late = await wait(scene.agent({ nodes }), {
+      ...{ subject: stream.subject('built'), outputs: 'macro=data.macro', count: '2' },
+      ...{ timeout: '4s', onTimeout: 'succeed' },
+    });
+    assertFailed(late, 'ContractViolation', 'the value of macro');
+    assertOutputs(late, { verdict: 'error', count: '1', missing: '1' });
+  });
+});
+
+underEachNode('The secret of a step', (nodes) => {
+  it('comes from the variable that credentialsVariable names, in place of the one in the service connection', async () => {
+    await using scene = await Scenario.start({ config: tokenConfig('token-of-the-vault') }, 'token-of-the-vault');
+    const stream = await scene.stream();
+    const agent = scene.agent({
+      nodes,
+      connection: { scheme: 'Token', parameters: { apitoken: 'token-of-yesterday' } },
+      secrets: { 'Vault.NatsToken': 'token-of-the-vault' },
+    });
+    const subject = stream.subject('built');
+    const credentialsVariable = 'Vault.NatsToken';
+    const [published, refused, waited] = [
+      await publish(agent, { subject, payload: '1', credentialsVariable }),
+      await publish(agent, { subject, payload: '2' }),
+      await wait(agent, { subject, credentialsVariable }),
+    ];
+    assertSucceeded(published);
+    assertFailed(refused, 'Denied');
+    assertSucceeded(waited);
+    for (const { logText } of [published, refused, waited]) assert.doesNotMatch(logText, /token-of-/);
+  });
+});

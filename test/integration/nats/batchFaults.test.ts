@@ -1,0 +1,19 @@
+import { describe, test } from 'node:test';
+import { killInBatch, type Kill } from '../../support/nats/batchKill.ts';
+import { natsServerBinary } from '../../../localAgent/natsServer.ts';
+
+const KILLS = [
+  ['single server', '2.9', 0.3, 0],
+  ['single server', '2.15', 0.7, 1_000],
+  ['leader', '2.10', 0.2, 0],
+  ['leader', '2.15', 0.6, 3_000],
+] as const;
+
+describe('a batch of 50,000 lines loses none, doubles none and tells of each out of order', () => {
+  for (const [of, version, at, downMs] of KILLS) {
+    test(`when the ${of} (${version}) is killed after ${at * 100} % and is away for ${downMs} ms`, async (t) => {
+      const kill: Kill = { of, version, at, downMs, binary: natsServerBinary(version) };
+      t.diagnostic(JSON.stringify(await killInBatch(kill)));
+    });
+  }
+});

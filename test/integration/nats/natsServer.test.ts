@@ -1,0 +1,359 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
+import {
+  connect,
+  credsAuthenticator,
+  Events,
+  nkeyAuthenticator,
+  type ConnectionOptions,
+  type NatsConnection,
+  type Status,
+  type TlsOptions,
+} from 'nats';
+import { createAuthority, saveCertificate } from '../../support/nats/certificates.ts';
+import {
+  bcryptHash,
+  createNKey,
+  createOperatorMode,
+  tokenConfig,
+  usersConfig,
+} from '../../support/nats/natsAccounts.ts';
+import {
+  natsServerBinary,
+  startNatsCluster,
+  startNatsServer,
+  type NatsServer,
+} from '../../../localAgent/natsServer.ts';
+
+describe('a test server', { concurrency: 2 }, () => {
+  test('starts on a free port, says its version, and leaves nothing behind when it stops', async () => {
+    const server = await startNatsServer();
+    const connection = await connect({ servers: server.url });
+    const { server_name, version } = connection.info ?? {};
+    assert.deepEqual({ server_name, version }, { server_name: server.name, version: server.version });
+    await connection.close();
+
+    await server.stop();
+    await server.stop();
+    assert.equal(existsSync(server.storeDir), false);
+    await assert.rejects(connect({ servers: server.url }), { code: 'CONNECTION_REFUSED' });
+  });
+
+  test('keeps its port and its messages over a restart and over a crash', async () => {
+    await using server = await startNatsServer();
+    const { url } = server;
+    await withConnection(server, {}, async (connection) => {
+      const manager = await connection.jetstreamManager();
+      await manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
+      await connection.jetstream().publish('ci.built', 'before');
+    });
+    await server.restart();
+    assert.equal(server.url, url);
+    assert.equal(await messagesIn(server, 'CI'), 1);
+    await server.kill();
+    await assert.rejects(connect({ servers: url }), { code: 'CONNECTION_REFUSED' });
+    await server.restart();
+    assert.equal(await messagesIn(server, 'CI'), 1);
+  });
+
+  test('answers nothing while it is paused, and everything when it is resumed', async () => {
+    await using server = await startNatsServer();
+    await withConnection(server, {}, async (connection) => {
+      await server.pause();
+      const answer = connection.rtt();
+      assert.equal(await Promise.race([answer, delay(150, 'silence')]), 'silence');
+      server.resume();
+      assert.ok((await answer) > 100);
+    });
+  });
+
+  test('can be stopped while it is paused', async () => {
+    const server = await startNatsServer();
+    await server.pause();
+    await server.stop();
+    assert.match(server.logText(), /Server Exiting/);
+  });
+
+  test('tells its clients to leave when it becomes a lame duck', async () => {
+    await using server = await startNatsServer();
+    await withConnection(server, { reconnect: false }, async (connection) => {
+      const told = firstStatus(connection, Events.LDM);
+      await server.lameDuck();
+      await told;
+    });
+  });
+
+  test('takes a new configuration without a restart, and says why it refuses a wrong one', async () => {
+    await using server = await startNatsServer();
+    await server.reload('max_payload: 1000');
+    await withConnection(server, {}, async ({ info }) => assert.equal(info?.max_payload, 1000));
+    await assert.rejects(server.reload('max_payload: many'), /refused its new configuration.*max_payload/s);
+  });
+
+  test('takes its limits from the options', async () => {
+    await using server = await startNatsServer({ jetStream: false, maxPayload: 2048 });
+    await withConnection(server, {}, async ({ info }) => {
+      const { max_payload, jetstream } = info ?? {};
+      assert.deepEqual({ max_payload, jetstream }, { max_payload: 2048, jetstream: undefined });
+    });
+  });
+
+  test('that cannot start says why, with its log', async () => {
+    await using other = await startNatsServer();
+    await assert.rejects(startNatsServer({ port: other.port }), /taken/);
+    await assert.rejects(startNatsServer({ config: 'max_payload: many' }), /ended\. Its log:\n.*nats\.conf/s);
+  });
+
+  test('that is missing says how to get one', () => {
+    const saved = { ...process.env };
+    process.env['NATS_SERVER_BINARY'] = '/nowhere/nats-server';
+    process.env['NATS_SERVER_2_10'] = '/nowhere/nats-server';
+    try {
+      assert.throws(() => natsServerBinary(), /\/nowhere\/nats-server.*apt-get install nats-server/);
+      assert.throws(() => natsServerBinary('2.10'), /npm run nats-servers.*NATS_SERVER_2_10/);
+    } finally {
+      process.env = saved;
+    }
+  });
+
+  for (const [how, signal] of [
+    ['ends without stopping it', undefined],
+    ['is told to end', 'SIGTERM'],
+    ['is killed', 'SIGKILL'],
+  ] as const) {
+    test(`does not outlive a test process that ${how}`, async (t) => {
+      const TMPDIR = mkdtempSync(join(tmpdir(), 'outlived-'));
+      t.after(() => rmSync(TMPDIR, { recursive: true }));
+      const module = new URL('../../../localAgent/natsServer.ts', import.meta.url).href;
+      const program = `const { startNatsServer } = await import('${module}');
+        process.stdout.write(String((await startNatsServer()).port));
+        ${signal ? 'setInterval(() => {}, 1000);' : ''}`;
+      const owner = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', program], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: { ...process.env, TMPDIR },
+      });
+      const ended = once(owner, 'exit');
+      const port = Number((await once(owner.stdout, 'data'))[0]);
+      assert.ok(port > 0);
+      if (signal) {
+        assert.equal(await accepts(port), true);
+        owner.kill(signal);
+      }
+      await ended;
+      for (const deadline = Date.now() + 5000; Date.now() < deadline && (await accepts(port));) await delay(20);
+      assert.equal(await accepts(port), false);
+    });
+  }
+});
+
+test('a cluster of three keeps a stream through the death and the return of its leader', async () => {
+  await using cluster = await startNatsCluster();
+  assert.equal(cluster.servers.length, 3);
+  const connection = await connect({ servers: cluster.urls, reconnectTimeWait: 100 });
+  const manager = await connection.jetstreamManager();
+  await manager.streams.add({ name: 'CI', subjects: ['ci.>'], num_replicas: 3 });
+  await connection.jetstream().publish('ci.built', 'before');
+
+  const leader = await cluster.leaderOf('CI');
+  await leader.kill();
+  const heir = await cluster.leaderOf('CI');
+  assert.notEqual(heir.name, leader.name);
+  const receipt = await connection.jetstream().publish('ci.built', 'after');
+  assert.equal(receipt.seq, 2);
+
+  await leader.restart();
+  assert.equal((await manager.streams.info('CI')).state.messages, 2);
+  await connection.close();
+});
+
+describe('TLS', { concurrency: 2 }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'certificates-'));
+  after(() => rmSync(folder, { recursive: true }));
+
+  test('a certificate is good for the names and addresses it names, and for its authority only', async () => {
+    const authority = await createAuthority();
+    const stranger = await createAuthority();
+    await using server = await startNatsServer({ tls: saveCertificate(folder, 'server', await authority.server()) });
+    const ca = authority.cert;
+    await signIn(`localhost:${server.port}`, { tls: { ca } });
+    await signIn(server.url, { tls: address(ca) });
+    await refused(server.url, { tls: address(stranger.cert) }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE');
+
+    const files = saveCertificate(folder, 'named', await authority.server({ names: ['nats.example.test'] }));
+    await using named = await startNatsServer({ tls: files });
+    await refused(`localhost:${named.port}`, { tls: { ca } }, 'ERR_TLS_CERT_ALTNAME_INVALID');
+    await refused(named.url, { tls: address(ca) }, 'ERR_TLS_CERT_ALTNAME_INVALID');
+  });
+
+  test('an expired certificate is refused', async () => {
+    const authority = await createAuthority();
+    const files = saveCertificate(folder, 'expired', await authority.server({ expired: true }));
+    await using server = await startNatsServer({ tls: files });
+    await refused(`localhost:${server.port}`, { tls: { ca: authority.cert } }, 'CERT_HAS_EXPIRED');
+  });
+
+  test('a server that demands a client certificate takes those of its authority only', async () => {
+    const authority = await createAuthority();
+    const stranger = await createAuthority();
+    const caFile = saveCertificate(folder, 'authority', authority).certFile;
+    const files = saveCertificate(folder, 'mutual', await authority.server());
+    await using server = await startNatsServer({ tls: { ...files, caFile, verify: true } });
+    const url = `localhost:${server.port}`;
+    const ca = authority.cert;
+    await signIn(url, { tls: { ca, ...(await authority.client('ci')) } });
+    // The client library swallows the server's refusal (TLS 1.3) and reports a timeout.
+    await refused(url, { tls: { ca }, timeout: 500 }, 'TIMEOUT');
+    await refused(url, { tls: { ca, ...(await stranger.client('ci')) }, timeout: 500 }, 'TIMEOUT');
+    await refused(url, { tls: { ca, ...(await authority.client('ci', { expired: true })) }, timeout: 500 }, 'TIMEOUT');
+  });
+
+  test('a server can do TLS before it says anything', async () => {
+    const authority = await createAuthority();
+    const files = saveCertificate(folder, 'first', await authority.server());
+    const binary = natsServerBinary('2.10');
+    await using server = await startNatsServer({ binary, tls: { ...files, handshakeFirst: true } });
+    await signIn(`localhost:${server.port}`, { tls: { ca: authority.cert, handshakeFirst: true } });
+  });
+});
+
+describe('sign-in', { concurrency: 2 }, () => {
+  test('with a token', async () => {
+    await using server = await startNatsServer({ config: tokenConfig('s3cret "token"') });
+    await signIn(server.url, { token: 's3cret "token"' });
+    await denied(server.url, { token: 'other' });
+    await denied(server.url, {});
+  });
+
+  test('with a password, plain or hashed in the configuration', async () => {
+    const plain = { user: 'plain', password: 'pa$$ word' };
+    const hashed = { user: 'hashed', password: bcryptHash('pa$$ word') };
+    await using server = await startNatsServer({ config: usersConfig(plain, hashed) });
+    for (const { user } of [plain, hashed]) {
+      await signIn(server.url, { user, pass: 'pa$$ word' });
+      await denied(server.url, { user, pass: 'other' });
+    }
+    assert.notEqual(hashed.password, 'pa$$ word');
+  });
+
+  test('with an NKey', async () => {
+    const { seed, publicKey } = createNKey();
+    await using server = await startNatsServer({ config: usersConfig({ nkey: publicKey }) });
+    await signIn(server.url, { authenticator: nkeyAuthenticator(Buffer.from(seed)) });
+    await denied(server.url, { authenticator: nkeyAuthenticator(Buffer.from(createNKey().seed)) });
+  });
+
+  test('as a user who may only use some subjects', async () => {
+    const permissions = { publish: { allow: ['ci.>'], deny: ['ci.secret'] } };
+    await using server = await startNatsServer({
+      config: usersConfig({ user: 'ci', password: 'pw', permissions }),
+    });
+    const options = { user: 'ci', pass: 'pw' };
+    assert.equal(await mayPublish(server, options, 'ci.built'), true);
+    assert.equal(await mayPublish(server, options, 'ci.secret'), false);
+    assert.equal(await mayPublish(server, options, 'other'), false);
+  });
+
+  test('with credentials of an operator, not of another operator and not when expired', async () => {
+    const operator = await createOperatorMode();
+    await using server = await startNatsServer({ config: operator.config });
+    const options = { authenticator: authenticatorOf(await operator.creds()) };
+    await withConnection(server, options, async (connection) => {
+      const manager = await connection.jetstreamManager();
+      await manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
+      assert.equal((await connection.jetstream().publish('ci.built')).seq, 1);
+    });
+    await denied(server.url, { authenticator: authenticatorOf(await (await createOperatorMode()).creds()) });
+    const expires = new Date(Date.now() - 60_000);
+    await denied(server.url, { authenticator: authenticatorOf(await operator.creds({ expires })) });
+    await denied(server.url, {});
+  });
+
+  test('with credentials that allow some subjects only', async () => {
+    const operator = await createOperatorMode();
+    await using server = await startNatsServer({ config: operator.config });
+    const creds = await operator.creds({ permissions: { publish: { allow: ['ci.>'] } } });
+    const options = { authenticator: authenticatorOf(creds) };
+    assert.equal(await mayPublish(server, options, 'ci.built'), true);
+    assert.equal(await mayPublish(server, options, 'other'), false);
+  });
+});
+
+async function withConnection(
+  server: NatsServer,
+  options: ConnectionOptions,
+  use: (connection: NatsConnection) => Promise<void>,
+): Promise<void> {
+  const connection = await connect({ ...options, servers: server.url });
+  try {
+    await use(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function messagesIn(server: NatsServer, stream: string): Promise<number> {
+  const connection = await connect({ servers: server.url });
+  const { state } = await (await connection.jetstreamManager()).streams.info(stream);
+  await connection.close();
+  return state.messages;
+}
+
+async function firstStatus(connection: NatsConnection, type: Events): Promise<Status> {
+  for await (const status of connection.status()) if (status.type === type) return status;
+  throw new Error(`The connection ended without the status ${type}.`);
+}
+
+async function signIn(servers: string, options: ConnectionOptions): Promise<void> {
+  const connection = await connect({ ...options, servers });
+  await connection.flush();
+  await connection.close();
+}
+
+/** Without `host` the client library checks the certificate of an address against the name localhost. */
+function address(ca: string): TlsOptions {
+  return { ca, host: '127.0.0.1' } as TlsOptions;
+}
+
+async function refused(servers: string, options: ConnectionOptions, code: string): Promise<void> {
+  await assert.rejects(connect({ ...options, servers }), { code });
+}
+
+async function denied(servers: string, options: ConnectionOptions): Promise<void> {
+  await refused(servers, options, 'AUTHORIZATION_VIOLATION');
+}
+
+async function mayPublish(server: NatsServer, options: ConnectionOptions, subject: string): Promise<boolean> {
+  let violated = false;
+  await withConnection(server, options, async (connection) => {
+    void (async () => {
+      for await (const { data } of connection.status()) violated ||= data === 'PERMISSIONS_VIOLATION';
+    })();
+    connection.publish(subject);
+    await connection.flush();
+    await setImmediate(); // the status queue is read after the flush is answered
+  });
+  return !violated;
+}
+
+function authenticatorOf(creds: string): NonNullable<ConnectionOptions['authenticator']> {
+  return credsAuthenticator(new TextEncoder().encode(creds));
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = createConnection({ host: '127.0.0.1', port });
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}

@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe } from 'node:test';
+import { connect, headers as newHeaders } from 'nats';
+import type { JetStreamManager, MsgHdrs, NatsConnection, StoredMsg, StreamConfig } from 'nats';
+import type { ErrorCode } from '../../../shared/errors.ts';
+import { LocalAgent, nodeBinary, pipelineTime, temporaryFolder, unpackVsix } from '../../../localAgent/index.ts';
+import type { Connection, Handler, LocalAgentOptions, StepRun, TaskRequest } from '../../../localAgent/index.ts';
+import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import type { NatsServer, NatsServerOptions } from '../../../localAgent/natsServer.ts';
+
+/** Header fields as a test writes them: a name may have several values. */
+export type HeaderFields = Readonly<Record<string, string | readonly string[]>>;
+type Inputs = Readonly<Record<string, string>>;
+type StepOptions = Omit<TaskRequest, 'task' | 'inputs'>;
+
+/** Steps that wait for nothing in particular still end: no scenario needs longer. */
+const TIMEOUT = '30s';
+/** One copy for all agents of a test file, taken when it begins. */
+const EXTENSION = unpackVsix();
+
+/** A nats-server of a test's own, a plain client beside it, and agents whose service connection `nats` leads to it. */
+export class Scenario implements AsyncDisposable {
+  readonly #runStart = pipelineTime(new Date());
+  #streams = 0;
+
+  private constructor(
+    readonly server: NatsServer,
+    readonly client: NatsConnection,
+    readonly manager: JetStreamManager,
+  ) {}
+
+  /** @param signIn the token, or the user and password, of the client, where the options demand one */
+  static async start(
+    options: NatsServerOptions = {},
+    signIn: string | { readonly user?: string; readonly pass?: string } = {},
+  ): Promise<Scenario> {
+    const server = await startNatsServer(options);
+    const client = await connect({
+      servers: server.url,
+      ...(typeof signIn === 'string' ? { token: signIn } : signIn),
+    });
+    return new Scenario(server, client, await client.jetstreamManager());
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.client.close();
+    await this.server.stop();
+  }
+
+  /** A new stream, `T1`, `T2` and so on, which captures `t1.>`, `t2.>` and so on. */
+  async stream(config: Partial<StreamConfig> = {}): Promise<TestStream> {
+    const number = ++this.#streams;
+    const stream = new TestStream(this.client, this.manager, `T${number}`, `t${number}`);
+    await this.manager.streams.add({ name: stream.name, subjects: [`${stream.prefix}.>`], ...config });
+    return stream;
+  }
+
+  /** An agent for one job of the run that began with the scenario. `connection` replaces parts of the service connection. */
+  agent({
+    connection,
+    ...options
+  }: LocalAgentOptions & { readonly connection?: Partial<Connection> } = {}): LocalAgent {
+    return new LocalAgent({
+      extension: EXTENSION,
+      ...options,
+      variables: { 'System.PipelineStartTime': this.#runStart, ...options.variables },
+      connections: { nats: { url: this.server.url, scheme: 'None', ...connection } },
+    });
+  }
+}
+
+/** A stream of one test, so that its sequences begin at 1 and are nobody else's. */
+export class TestStream {
+  constructor(
+    private readonly client: NatsConnection,
+    private readonly manager: JetStreamManager,
+    readonly name: string,
+    readonly prefix: string,
+  ) {}
+
+  /** A subject the stream captures. */
+  subject(suffix: string): string {
+    return `${this.prefix}.${suffix}`;
+  }
+
+  /** Publishes as any other NATS client does; resolves with the sequence. Whatever is not bytes or text goes as JSON. */
+  async put(suffix: string, payload: unknown = '', headers: HeaderFields = {}): Promise<number> {
+    const bytes = payload instanceof Uint8Array || typeof payload === 'string' ? payload : JSON.stringify(payload);
+    const { seq } = await this.client
+      .jetstream()
+      .publish(this.subject(suffix), bytes, { headers: natsHeaders(headers) });
+    return seq;
+  }
+
+  /** A message as the stream holds it. */
+  stored(sequence: number): Promise<StoredMsg> {
+    return this.manager.streams.getMessage(this.name, { seq: sequence });
+  }
+
+  async lastSequence(): Promise<number> {
+    return (await this.manager.streams.info(this.name)).state.last_seq;
+  }
+
+  /** How many consumers the stream has. */
+  async consumers(): Promise<number> {
+    return (await this.manager.streams.info(this.name)).state.consumer_count;
+  }
+}
+
+export function natsHeaders(fields: HeaderFields): MsgHdrs {
+  const headers = newHeaders();
+  for (const [name, values] of Object.entries(fields)) {
+    for (const value of typeof values === 'string' ? [values] : values) headers.append(name, value);
+  }
+  return headers;
+}
+
+/** Name and value of every header, in the order of the message. */
+export function headerFields(headers: MsgHdrs): [string, string][] {
+  return [...headers].flatMap(([name, values]) => values.map((value): [string, string] => [name, value]));
+}
+
+/** The headers of a CloudEvent in binary mode, as another sender makes it. */
+export function cloudEvent(attributes: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const all = { specversion: '1.0', id: 'e-1', source: '/another-sender', type: 'test', ...attributes };
+  return Object.fromEntries(Object.entries(all).map(([name, value]) => [`ce-${name}`, value]));
+}
+
+/** Runs a PublishNatsEvent step to its end. */
+export function publish(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
+  return agent.runTask({
+    name: 'publish',
+    ...options,
+    task: 'PublishNatsEvent@1',
+    inputs: { natsConnection: 'nats', subjectVersion: 'off', timeout: TIMEOUT, ...inputs },
+  });
+}
+
+/** Runs a WaitForNatsEvent step to its end. */
+export function wait(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
+  return agent.runTask({
+    name: 'wait',
+    ...options,
+    task: 'WaitForNatsEvent@1',
+    inputs: { natsConnection: 'nats', timeout: TIMEOUT, ...inputs },
+  });
+}
+
+/** Starts a WaitForNatsEvent step; resolves once it is waiting, with the promise of its end. */
+export async function beginWait(
+  agent: LocalAgent,
+  inputs: Inputs,
+  options: StepOptions = {},
+): Promise<{ readonly ended: Promise<StepRun> }> {
+  return new Promise((resolve, reject) => {
+    const onLine: StepOptions['onLine'] = ({ text }) => {
+      if (text.startsWith('waiting ')) resolve({ ended });
+    };
+    const ended = wait(agent, inputs, { ...options, onLine });
+    ended.then(({ logText }) => reject(new Error(`The step ended before it was waiting:\n${logText}`)), reject);
+  });
+}
+
+/** A folder with these files, for `sources` of an agent. */
+export function sourcesWith(files: Readonly<Record<string, unknown>>): string {
+  const folder = temporaryFolder('sources-');
+  for (const [name, content] of Object.entries(files)) {
+    const plain = typeof content === 'string' || content instanceof Uint8Array;
+    writeFileSync(path.join(folder, name), plain ? content : JSON.stringify(content));
+  }
+  return folder;
+}
+
+/** The outputs of a step. */
+export function outputsOf(step: StepRun): Record<string, string> {
+  return Object.fromEntries(step.outputs);
+}
+
+/** The step has set these outputs to these values. */
+export function assertOutputs(step: StepRun, expected: Readonly<Record<string, string>>): void {
+  const set = Object.keys(expected).map((name) => [name, step.outputs.get(name)]);
+  assert.deepEqual(Object.fromEntries(set), expected);
+}
+
+/** The JSON in the file that an output names. */
+export function jsonFile(step: StepRun, output: 'eventFile' | 'receiptFile'): unknown {
+  return JSON.parse(readFileSync(step.outputs.get(output) ?? '', 'utf8'));
+}
+
+/** An event in `eventFile`. */
+export interface EventInFile {
+  readonly subject: string;
+  readonly data: unknown;
+  readonly dataBase64: string | null;
+  readonly headers: Readonly<Record<string, readonly string[]>>;
+  readonly event: Readonly<Record<string, string>>;
+  readonly stream: string;
+  readonly sequence: number;
+  readonly time: string | null;
+}
+
+export function eventsOf(step: StepRun): EventInFile[] {
+  return jsonFile(step, 'eventFile') as EventInFile[];
+}
+
+/** How many events of each kind a wait saw, by its receipt; kinds with none left out. */
+export function countsOf(step: StepRun): Record<string, number> {
+  const { counts } = (jsonFile(step, 'receiptFile') as { result: { counts: Record<string, number> } }).result;
+  return Object.fromEntries(Object.entries(counts).filter(([, number]) => number > 0));
+}
+
+export function assertSucceeded(step: StepRun): void {
+  assert.equal(step.result, 'Succeeded', step.logText);
+}
+
+/** The step failed with this code, in a message that also holds the texts. */
+export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly string[]): void {
+  assert.equal(step.result, 'Failed', step.logText);
+  const message = step.errors.join('\n');
+  for (const text of [`${code}: `, ...texts]) assert.ok(message.includes(text), `"${text}" is not in: ${message}`);
+}
+
+/** Declares the tests once for each Node that the agent runs tasks with, some of them at the same time. */
+export function underEachNode(title: string, declare: (nodes: Partial<Record<Handler, string>>) => void): void {
+  for (const [handler, major] of [
+    ['Node20_1', '20'],
+    ['Node24', '24'],
+  ] as const) {
+    describe(`${title}, under Node ${major}`, { concurrency: 4 }, () => {
+      declare({ [handler]: nodeBinary(major) });
+    });
+  }
+}

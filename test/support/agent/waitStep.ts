@@ -1,0 +1,71 @@
+import { EventEmitter, once } from 'node:events';
+import { TaskError } from '../../../shared/errors.ts';
+import { openNatsBus } from '../../../shared/nats/natsBus.ts';
+import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
+import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
+import { FakeAgent } from './fakeAgent.ts';
+
+/** What a waiting step is given, as a user writes it. */
+export interface WaitStepInputs {
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly variables?: Readonly<Record<string, string>>;
+}
+
+/** A waiting step in this process, from its inputs to its outcome. Its deadline is the test's to call. */
+export class WaitStep {
+  /** What it has logged so far. */
+  readonly lines: string[] = [];
+  readonly outcome: Promise<WaitOutcome>;
+  hasEnded = false;
+  readonly #changes = new EventEmitter();
+  readonly #deadline = new AbortController();
+
+  /** @param urls of the servers; the first one is the service connection's URL, the others are its `servers` */
+  constructor(urls: readonly string[], { inputs, variables = {} }: WaitStepInputs) {
+    const [url = '', ...others] = urls;
+    const agent = new FakeAgent({
+      inputs: { natsConnection: 'nats', ...inputs },
+      variables,
+      connections: { nats: { url, scheme: 'None', data: { servers: others.join('\n') } } },
+    });
+    const { request, connection, timeoutMs } = readWait(agent);
+    const { signal } = this.#deadline;
+    const startedAt = Date.now();
+    const clock = { signal, startedAt, deadline: startedAt + timeoutMs, now: Date.now };
+    const log = { info: this.#note, warning: this.#note, debug: this.#note };
+    this.outcome = waitForEvent(request, undefined, () => openNatsBus(connection, clock, log), clock, log).finally(
+      () => {
+        this.hasEnded = true;
+        this.#changes.emit('change');
+      },
+    );
+  }
+
+  readonly #note = (text: string): void => {
+    this.lines.push(text);
+    this.#changes.emit('change');
+  };
+
+  /** Resolves when the step waits for events. */
+  async armed(withinMs?: number): Promise<void> {
+    await this.until(() => this.lines.some((line) => line.startsWith('waiting ')), 'it waits', withinMs);
+  }
+
+  /**
+   * Resolves when `holds` is true after a line was logged, or when the step has ended; throws with the log when neither is in
+   * time: by default in more than the 12 s after which a reader notices that what it asked for was lost.
+   */
+  async until(holds: () => boolean, what: string, withinMs = 20_000): Promise<void> {
+    const signal = AbortSignal.timeout(withinMs);
+    while (!this.hasEnded && !holds()) {
+      await once(this.#changes, 'change', { signal }).catch(() => {
+        throw new Error(`Not within ${withinMs} ms: ${what}. Its log:\n${this.lines.join('\n')}`);
+      });
+    }
+  }
+
+  /** As when the time of the step is up. */
+  callDeadline(): void {
+    this.#deadline.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));
+  }
+}

@@ -1,0 +1,51 @@
+import { afterEach, type TestContext } from 'node:test';
+import fc from 'fast-check';
+import { noteCases, type FamilyCases } from '../../../scripts/docs/familyCases.ts';
+
+/** What all generated cases follow from: the same seed gives the same cases. */
+export const SEED = Number(process.env['HOSTILE_SEED'] || 20_260_701);
+if (!Number.isInteger(SEED)) throw new Error('HOSTILE_SEED is not a whole number.');
+
+/** Whether this is the long run, with all cases, and not the short one of each change. */
+export const isLong: boolean = process.env['HOSTILE_FORM'] === 'long';
+
+let failures = 0;
+afterEach((context) => {
+  if (!(context as TestContext & { readonly passed: boolean }).passed) failures++;
+});
+
+/** How many cases this run tries. */
+export function cases(counts: { readonly short: number; readonly long: number }): number {
+  return isLong ? counts.long : counts.short;
+}
+
+/**
+ * Counts the cases of a family, which a test file has one of: each failed test of the file is a failure of it. Prints
+ * what it came to when the process ends, and notes it.
+ */
+export function family(name: string): { tried(count?: number): void } {
+  let tried = 0;
+  process.on('exit', (code) => {
+    const result: FamilyCases = {
+      family: name,
+      cases: tried,
+      // A hook that failed is no failed test, but the runner's exit code tells.
+      failures: Math.max(failures, code === 0 ? 0 : 1),
+      seed: SEED,
+      form: isLong ? 'long' : 'short',
+      seconds: Math.round(performance.now() / 100) / 10,
+    };
+    console.log(`hostile: ${name}: ${tried} cases, ${result.failures} failures, seed ${SEED}`);
+    noteCases(result);
+  });
+  return {
+    tried: (count = 1) => {
+      tried += count;
+    },
+  };
+}
+
+/** For fast-check: so many runs from the seed, and a failure tells the smallest case that fails. */
+export function parameters<T>(runs: number): fc.Parameters<T> {
+  return { seed: SEED, numRuns: runs, verbose: fc.VerbosityLevel.Verbose };
+}

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { resultsOf, runPipeline } from '../../../localAgent/throwawayPipeline.ts';
+
+describe('a pipeline file', () => {
+  it('runs dependent jobs after each other and hands over outputs', async () => {
+    const pipeline = await runPipeline(`
+      trigger: none
+      pool: { vmImage: ubuntu-latest }
+      variables:
+        greeting: hello
+      jobs:
+        - job: Second
+          dependsOn: First
+          variables:
+            - name: heard
+              value: $[ dependencies.First.outputs['say.said'] ]
+            - { name: missing, value: "$[ dependencies.First.outputs['say.nothing'] ]" }
+          steps:
+            - checkout: self
+            - bash: echo "heard $HEARD/$(heard)/$MISSING/"
+        - job: First
+          steps:
+            - task: Sample@1
+              name: say
+              inputs:
+                text: $(greeting) 007
+    `);
+    assert.equal(pipeline.result, 'Succeeded');
+    assert.deepEqual(resultsOf(pipeline), ['__default.Second Succeeded', '__default.First Succeeded']);
+    assert.equal(pipeline.jobs[0]!.steps[0]!.rawStdout, 'heard hello 007/hello 007//\n');
+  });
+
+  it('runs independent jobs at the same time, each on its own agent', async () => {
+    // Each job waits for a file of the other one, so that neither can end before both have started.
+    const meet = (mine: string, other: string): string =>
+      `touch ${mine}; for i in $(seq 500); do [ -e ${other} ] && break; sleep 0.02; done; [ -e ${other} ] && echo "$SYSTEM_JOBID $AGENT_TEMPDIRECTORY $SYSTEM_PLANID"`;
+    const pipeline = await runPipeline(`
+      jobs:
+        - job: A
+          steps: [{ script: '${meet('a', 'b')}' }]
+        - job: B
+          steps: [{ script: '${meet('b', 'a')}' }]
+    `);
+    assert.equal(pipeline.result, 'Succeeded');
+    const [a, b] = pipeline.jobs.map(({ steps }) => steps[0]!.rawStdout.trim().split(' '));
+    assert.notEqual(a![0], b![0]);
+    assert.notEqual(a![1], b![1]);
+    assert.equal(a![2], b![2]);
+  });
+
+  it('runs stages in order, with outputs across stages and conditions on the way', async () => {
+    const pipeline = await runPipeline(`
+      stages:
+        - stage: Build
+          jobs:
+            - job: Make
+              steps:
+                - script: 'echo "##vso[task.setvariable variable=id;isOutput=true]$(Build.BuildId)"'
+                  name: out
+                - script: exit 1
+                  continueOnError: true
+        - stage: Test
+          jobs:
+            - job: Fails
+              variables:
+                id: $[ stageDependencies.Build.Make.outputs['out.id'] ]
+              steps:
+                - script: exit $(id)
+                - script: echo never
+                - script: echo mourning
+                  condition: failed()
+                - { script: echo off, enabled: false, condition: always() }
+        - stage: Deploy
+          jobs: [{ job: Never, steps: [{ script: echo never }] }]
+        - stage: Clean
+          dependsOn: [Test, Deploy]
+          condition: always()
+          jobs: [{ job: Up, steps: [{ script: echo clean }] }]
+    `);
+    assert.equal(pipeline.result, 'Failed');
+    assert.deepEqual(resultsOf(pipeline), [
+      'Build.Make SucceededWithIssues',
+      'Test.Fails Failed',
+      'Clean.Up Succeeded',
+    ]);
+    const fails = pipeline.jobs[1]!.steps;
+    assert.equal(fails[0]!.exitCode, 4711 % 256);
+    assert.deepEqual(
+      fails.map(({ result }) => result),
+      ['Failed', 'Skipped', 'Succeeded'],
+    );
+  });
+
+  it('with steps only is one job, whose secrets stay secret', async () => {
+    const lines: string[] = [];
+    const pipeline = await runPipeline(
+      `
+      steps:
+        - script: echo "the token is $TOKEN"
+          env: { TOKEN: $(natsToken) }
+      `,
+      { secrets: { natsToken: 'hunter22' }, onLine: ({ text }, job) => lines.push(`${job}: ${text}`) },
+    );
+    assert.equal(pipeline.jobs[0]!.steps[0]!.rawStdout, 'the token is hunter22\n');
+    assert.ok(lines.includes('Job: the token is ***'));
+  });
+
+  it('hands a secret output on as a secret', async () => {
+    const pipeline = await runPipeline(`
+      jobs:
+        - job: A
+          steps: [{ name: s, script: 'echo "##vso[task.setvariable variable=key;isOutput=true;isSecret=true]hush-hush"' }]
+        - job: B
+          dependsOn: [A]
+          variables: { key: "$[ dependencies.A.outputs['s.key'] ]" }
+          steps: [{ script: 'echo "[$KEY] $(key)"' }]
+    `);
+    assert.equal(pipeline.jobs[1]!.steps[0]!.rawStdout, '[] hush-hush\n');
+    assert.match(pipeline.jobs[1]!.steps[0]!.logText, /^\[\] \*\*\*$/m);
+  });
+
+  it('is cancelled as a whole, and a job by its own timeout', async () => {
+    const cancel = new AbortController();
+    const pipeline = await runPipeline(
+      'jobs: [{ job: A, steps: [{ script: "echo ready; exec sleep 30" }] }, { job: B, dependsOn: A, steps: [{ script: echo never }] }]',
+      { signal: cancel.signal, onLine: ({ text }) => text === 'ready' && cancel.abort() },
+    );
+    assert.deepEqual(resultsOf(pipeline), ['__default.A Canceled', '__default.B Skipped']);
+    assert.equal(pipeline.result, 'Canceled');
+    const late = await runPipeline('jobs: [{ job: A, timeoutInMinutes: 0.005, steps: [{ script: exec sleep 30 }] }]');
+    assert.equal(late.result, 'Canceled');
+  });
+});

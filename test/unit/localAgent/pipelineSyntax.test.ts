@@ -1,0 +1,238 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { temporaryFolder } from '../../../localAgent/index.ts';
+import { resultsOf, runPipeline } from '../../../localAgent/throwawayPipeline.ts';
+
+describe('what a pipeline file may hold', () => {
+  it('runs a job of a matrix for each of its keys, and a deployment, with the outputs of both', async () => {
+    const pipeline = await runPipeline(`
+      variables: { tag: v1 }
+      jobs:
+        - job: Build
+          strategy:
+            matrix:
+              eu: { region: west }
+              us: { region: east }
+          steps: [{ task: Sample@1, name: say, inputs: { text: $(tag) $(region) $(System.PhaseName) $(System.JobName) } }]
+        - deployment: Deploy
+          dependsOn: Build
+          environment: production
+          variables: { us: "$[ dependencies.Build.outputs['us.say.said'] ]" }
+          strategy:
+            runOnce:
+              deploy:
+                steps:
+                  - script: ls
+                  - { task: Sample@1, name: say, inputs: { text: "[$(us)]" } }
+        - job: After
+          dependsOn: Deploy
+          variables: { said: "$[ dependencies.Deploy.outputs['Deploy.say.said'] ]" }
+          steps: [{ script: echo "$SAID" }]
+    `);
+    assert.deepEqual(resultsOf(pipeline), [
+      '__default.Build eu Succeeded',
+      '__default.Build us Succeeded',
+      '__default.Deploy Succeeded',
+      '__default.After Succeeded',
+    ]);
+    // A deployment has no sources unless it checks them out.
+    assert.equal(pipeline.jobs[2]!.steps[0]!.rawStdout, '');
+    assert.equal(pipeline.jobs[3]!.steps[0]!.rawStdout, '[v1 east Build us]\n');
+  });
+
+  it('decides by conditions on variables, outputs and results', async () => {
+    const pipeline = await runPipeline(
+      `
+      stages:
+        - stage: Ask
+          jobs:
+            - job: A
+              steps:
+                - { task: Sample@1, name: say, inputs: { text: Yes } }
+                - { script: echo said, condition: "and(succeeded(), eq(variables['say.said'], 'yes'))" }
+                - { script: echo never, condition: "ne(variables.branch, 'MAIN')" }
+            - { job: B, dependsOn: A, condition: "eq(dependencies.A.outputs['say.said'], 'no')", steps: [{ script: 'true' }] }
+            - { job: C, dependsOn: [A, B], steps: [{ script: 'true' }] }
+            - { job: D, dependsOn: B, condition: "in(dependencies.B.result, 'Skipped')", steps: [{ script: exit 1 }] }
+            - { job: E, dependsOn: D, condition: "and(failed('D'), not(succeeded()))", steps: [{ script: 'true' }] }
+        - stage: Act
+          condition: and(failed(), eq(dependencies.Ask.outputs['A.say.said'], 'Yes'))
+          jobs:
+            - { job: F, condition: "eq(stageDependencies.Ask.A.outputs['say.said'], 'Yes')", steps: [{ script: 'true' }] }
+            - { job: G, dependsOn: F, condition: "or(failed(), canceled())", steps: [{ script: 'true' }] }
+      `,
+      { variables: { Branch: 'main' } },
+    );
+    assert.deepEqual(
+      resultsOf(pipeline).map((text) => text.replace(/^\w+\./, '')),
+      ['A Succeeded', 'B Skipped', 'C Skipped', 'D Failed', 'E Succeeded', 'F Succeeded', 'G Skipped'],
+    );
+    assert.deepEqual(
+      pipeline.jobs[0]!.steps.map(({ result }) => result),
+      ['Succeeded', 'Succeeded', 'Skipped'],
+    );
+  });
+
+  it('lets conditions see the variables of the file and of the run', async () => {
+    const pipeline = await runPipeline(`
+      variables: { environment: test }
+      stages:
+        - stage: A
+          condition: and(succeeded(), eq(variables.environment, 'test'), eq(variables['Build.Reason'], 'Manual'))
+          jobs:
+            - { job: B, condition: "eq(variables['Build.SourceBranch'], 'refs/heads/main')", steps: [{ script: 'true' }] }
+            - { job: C, condition: "ne(variables['Build.SourceBranchName'], 'main')", steps: [{ script: 'true' }] }
+    `);
+    assert.deepEqual(resultsOf(pipeline), ['A.B Succeeded', 'A.C Skipped']);
+  });
+
+  it('is refused when the step to be inspected is not there', async () => {
+    const inspect = { step: 'publish', port: 0 };
+    await assert.rejects(runPipeline('steps: [{ script: a, name: publish }]', { inspect }), /No step of a task/);
+  });
+
+  it('looks at all that came before, not only at what a job names', async () => {
+    const pipeline = await runPipeline(`
+      jobs:
+        - { job: A, steps: [{ script: exit 1 }] }
+        - { job: B, dependsOn: A, condition: always(), steps: [{ script: 'true' }] }
+        - { job: C, dependsOn: B, steps: [{ script: 'true' }] }
+        - { job: D, dependsOn: B, condition: failed(), steps: [{ script: 'true' }] }
+    `);
+    assert.deepEqual(
+      pipeline.jobs.map(({ result }) => result),
+      ['Failed', 'Succeeded', 'Skipped', 'Succeeded'],
+    );
+  });
+
+  it('cleans up after it was cancelled', async () => {
+    const cancel = new AbortController();
+    const pipeline = await runPipeline(
+      `
+      jobs:
+        - { job: A, steps: [{ script: "echo ready; exec sleep 30" }] }
+        - { job: B, dependsOn: A, condition: "or(failed(), canceled())", steps: [{ script: echo cleaned }] }
+      `,
+      { signal: cancel.signal, onLine: ({ text }) => text === 'ready' && cancel.abort() },
+    );
+    assert.deepEqual(resultsOf(pipeline), ['__default.A Canceled', '__default.B Succeeded']);
+    assert.equal(pipeline.jobs[1]!.steps[0]!.rawStdout, 'cleaned\n');
+  });
+
+  it('has parameters, whose values are checked and not expanded again', async () => {
+    const yaml = `
+      parameters:
+        - { name: after, type: number }
+        - { name: dry, type: boolean, default: false }
+        - { name: region, default: eu, values: [eu, us] }
+        - { name: note, default: '' }
+      steps:
+        - script: echo "\${{ parameters.after }} \${{parameters.dry}} \${{ parameters.region }} $NOTE"
+          env: { NOTE: "\${{ parameters.note }}" }
+    `;
+    const pipeline = await runPipeline(yaml, { parameters: { after: '7', note: '${{ parameters.after }}' } });
+    assert.equal(pipeline.jobs[0]!.steps[0]!.rawStdout, '7 False eu ${{ parameters.after }}\n');
+    await assert.rejects(runPipeline(yaml), /A value for the 'after' parameter must be provided/);
+    await assert.rejects(runPipeline(yaml, { parameters: { after: 'x' } }), /'after' is not a valid number/);
+    await assert.rejects(
+      runPipeline(yaml, { parameters: { after: '1', region: 'mars' } }),
+      /'region' .* not an allowed value/,
+    );
+    await assert.rejects(runPipeline(yaml, { parameters: { after: '1', other: '' } }), /Unexpected parameter 'other'/);
+  });
+
+  it('checks out other repositories, alone or beside its own', async () => {
+    const contracts = temporaryFolder('contracts-');
+    writeFileSync(path.join(contracts, 'order.json'), '{}');
+    const yaml = `
+      resources:
+        repositories:
+          - { repository: shared, type: git, name: platform/contracts, ref: refs/tags/v1 }
+      jobs:
+        - { job: None, steps: [{ checkout: none }, { script: ls }] }
+        - { job: One, steps: [{ checkout: shared, fetchDepth: 1 }, { script: ls }] }
+        - { job: Both, steps: [{ checkout: self }, { checkout: shared }, { script: 'ls contracts; ls | wc -l' }] }
+    `;
+    const pipeline = await runPipeline(yaml, { repositories: { shared: contracts } });
+    assert.deepEqual(
+      pipeline.jobs.map(({ steps }) => steps[0]!.rawStdout),
+      ['', 'order.json\n', 'order.json\n2\n'],
+    );
+    await assert.rejects(runPipeline(yaml), /checkout: shared, but no folder is given/);
+  });
+
+  it('says before it begins what only an agent of Azure Pipelines can run, and leaves that out when asked to', async () => {
+    const yaml = `
+      steps:
+        - { task: AzureKeyVault@2, displayName: Fetch secrets, inputs: { KeyVaultName: shop } }
+        - { script: echo ran }
+        - { publish: out, artifact: x }
+        - download: none
+    `;
+    const lines: string[] = [];
+    const onLine = ({ text }: { text: string }): unknown => lines.push(text);
+    await assert.rejects(
+      runPipeline(yaml, { onLine }),
+      /job Job: AzureKeyVault@2 "Fetch secrets"\n {2}job Job: publish$/,
+    );
+    assert.deepEqual(lines, []);
+    const skipped: string[] = [];
+    const pipeline = await runPipeline(yaml, { skipOtherTasks: true, onSkip: ({ task }) => skipped.push(task) });
+    assert.deepEqual(skipped, ['AzureKeyVault@2', 'publish']);
+    assert.deepEqual(
+      pipeline.jobs[0]!.steps.map(({ rawStdout }) => rawStdout),
+      ['ran\n'],
+    );
+  });
+
+  it('lists all wrong inputs before it begins', async () => {
+    await assert.rejects(
+      runPipeline(
+        'steps: [{ script: echo x }, { task: Sample@1, inputs: { txt: a } }, { task: Sample@1, inputs: { b: a } }]',
+      ),
+      /job Job: The task Sample has no input "txt"\.\njob Job: The task Sample has no input "b"\./,
+    );
+  });
+
+  for (const [what, yaml, problem] of [
+    ['a template expression', 'steps: [{ script: "echo ${{ parameters.x }}" }]', /template expression/],
+    ['a template', 'steps: [{ template: a.yml }]', /job Job: a step with the keys template/],
+    ['jobs in parallel', 'jobs: [{ job: A, strategy: { parallel: 2 }, steps: [] }]', /job A: "parallel"/],
+    ['a rolling deployment', 'jobs: [{ deployment: A, strategy: { rolling: {} } }]', /job A: "rolling"/],
+    ['a hook', 'jobs: [{ deployment: A, strategy: { runOnce: { on: {} } } }]', /job A: "on"/],
+    ['an unknown function', 'steps: [{ script: a, condition: "xor(true, true)" }]', /condition: xor\(true, true\)/],
+    ['a name of no function', 'steps: [{ script: a, condition: constructor() }]', /condition: constructor/],
+    ['half a condition', 'steps: [{ script: a, condition: "and(succeeded(), eq(1" }]', /condition: and/],
+    ['a text after a condition', 'steps: [{ script: a, condition: "succeeded() x" }]', /condition: succeeded/],
+    [
+      'a job in the condition of a step',
+      'steps: [{ script: a, condition: "eq(dependencies.A.result, 1)" }]',
+      /condition/,
+    ],
+    ['a checkout of an unknown repository', 'steps: [{ checkout: other }]', /declares no such repository/],
+    ['a group that is a template', 'variables: [{ template: a.yml }]\nsteps: []', /"template"/],
+    ['another expression', 'jobs: [{ job: A, variables: { a: "$[ counter(1) ]" }, steps: [] }]', /counter/],
+    [
+      'an output of a job it does not depend on',
+      `jobs: [{ job: A, steps: [] }, { job: B, variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }, steps: [] }]`,
+      /job B does not depend on/,
+    ],
+    ['an unknown dependency', 'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]', /A depends on/],
+    ['a circle', 'jobs: [{ job: A, dependsOn: B, steps: [] }, { job: B, dependsOn: A, steps: [] }]', /A depends on/],
+    ['two steps of one name', 'steps: [{ script: a, name: x }, { script: b, name: x }]', /two steps are named x/],
+    ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
+    ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],
+    [
+      'an input without the quotes that keep it text',
+      'steps: [{ task: Sample@1, inputs: { text: { "a": 1 } } }]',
+      /In text of a step of job Job, text was expected instead of \{"a":"1"\}\. Text that begins with \{ or \[ needs quotes/,
+    ],
+    ['an alias', 'steps: [&a { script: a }, *a]', /alias/i],
+  ] as const) {
+    it(`is refused with ${what}`, async () => {
+      await assert.rejects(runPipeline(yaml), problem);
+    });
+  }
+});

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { listingOf } from '../../../../scripts/docs/listing.ts';
+
+const README = [
+  'See [Publishing](docs/publishing.md#order), [`examples`](examples) and [NATS](https://nats.io).',
+  '[Inputs](#inputs) ![a run](images/run.png) ![not packed](docs/plot.png) [![run](images/run.png)](docs/receipts.md)',
+  'Code: `[text](file.md)` and ``[a](b.md) ` [c](d.md)``.',
+  '```yaml',
+  '# [text](file.md)',
+  '```',
+  'After [it](LICENSE), [mail](mailto:security@example.com).',
+].join('\n');
+
+test('without a public repository, links into it are plain text; packed images, addresses and code stay', () => {
+  assert.equal(
+    listingOf(README, undefined, ['images/run.png']),
+    [
+      'See Publishing, `examples` and [NATS](https://nats.io).',
+      '[Inputs](#inputs) ![a run](images/run.png) not packed ![run](images/run.png)',
+      'Code: `[text](file.md)` and ``[a](b.md) ` [c](d.md)``.',
+      '```yaml',
+      '# [text](file.md)',
+      '```',
+      'After it, [mail](mailto:security@example.com).',
+    ].join('\n'),
+  );
+});
+
+test('with a public repository, links and images that are not packed lead there', () => {
+  const page = 'https://github.com/owner/name';
+  assert.equal(
+    listingOf(README, page, ['images/run.png']),
+    [
+      `See [Publishing](${page}/blob/HEAD/docs/publishing.md#order), [\`examples\`](${page}/blob/HEAD/examples) and [NATS](https://nats.io).`,
+      `[Inputs](#inputs) ![a run](images/run.png) ![not packed](${page}/raw/HEAD/docs/plot.png) [![run](images/run.png)](${page}/blob/HEAD/docs/receipts.md)`,
+      'Code: `[text](file.md)` and ``[a](b.md) ` [c](d.md)``.',
+      '```yaml',
+      '# [text](file.md)',
+      '```',
+      `After [it](${page}/blob/HEAD/LICENSE), [mail](mailto:security@example.com).`,
+    ].join('\n'),
+  );
+});

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createUser } from 'nats-jwt';
+import { parseCredentials } from '../../../../shared/connection/credentials.ts';
+import { createNKey, createOperatorMode } from '../../../support/nats/natsAccounts.ts';
+
+const operator = await createOperatorMode();
+const expires = new Date('2031-05-06T07:08:09Z');
+const creds = await operator.creds({ expires });
+const { seed, publicKey } = createNKey();
+const jwt = creds.split('\n')[1]!;
+const jwtSeed = creds.split('\n').find((line) => line.startsWith('SU'))!;
+
+function accepted(text: string) {
+  const credentials = parseCredentials(text);
+  assert.ok(!('problem' in credentials), JSON.stringify(credentials));
+  return credentials;
+}
+
+function refused(text: string): string {
+  const credentials = parseCredentials(text);
+  assert.ok('problem' in credentials);
+  return credentials.problem;
+}
+
+const BOM = '\ufeff';
+
+for (const [form, text] of [
+  ['as the tool wrote them', creds],
+  ['with CRLF', creds.replaceAll('\n', '\r\n')],
+  ['with lone CR', creds.replaceAll('\n', '\r')],
+  ['with a byte order mark', BOM + creds],
+  ['flattened to one line by a form field', creds.replaceAll('\n', ' ')],
+  ['with a byte order mark, CRLF and indentation', BOM + creds.replaceAll('\n', '\r\n    ')],
+  ['with all line ends lost', `${jwt} ${jwtSeed}`],
+  ['without the closing lines', creds.slice(0, creds.indexOf(jwtSeed) + jwtSeed.length)],
+] as const) {
+  test(`credentials ${form} are read`, () => {
+    const credentials = accepted(text);
+    assert.equal(credentials.kind, 'jwt');
+    assert.equal(credentials.jwt, jwt);
+    assert.match(credentials.key!.publicKey, /^U[A-Z2-7]{55}$/);
+    assert.equal(credentials.expiresAt, expires.getTime());
+  });
+}
+
+test('credentials without an end never expire', async () => {
+  const credentials = accepted(await operator.creds());
+  assert.equal(credentials.kind === 'jwt' && credentials.expiresAt, undefined);
+});
+
+for (const [form, text] of [
+  ['alone', seed],
+  ['with CRLF', `${seed}\r\n`],
+  ['with a byte order mark', BOM + seed],
+  ['in quotes', `"${seed}"`],
+  ['with the banner of its file', `-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`],
+] as const) {
+  test(`a user seed ${form} is an NKey`, () => {
+    const credentials = accepted(text);
+    assert.equal(credentials.kind, 'nkey');
+    assert.equal(credentials.key.publicKey, publicKey);
+  });
+}
+
+/** A user JWT with these claims, whose signature nobody looks at on this side. */
+function jwtWith(claims: unknown): string {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${part({ typ: 'JWT', alg: 'ed25519-nkey' })}.${part(claims)}.${'s'.repeat(86)}`;
+}
+
+test('a bearer JWT needs no seed, any other does', () => {
+  const bearer = accepted(jwtWith({ sub: publicKey, nats: { bearer_token: true } }));
+  assert.deepEqual(bearer.kind === 'jwt' && { key: bearer.key, expiresAt: bearer.expiresAt }, {
+    key: undefined,
+    expiresAt: undefined,
+  });
+  assert.equal(refused(jwtWith({ sub: publicKey, nats: {} })), 'hold a user JWT but not its NKey user seed (SU…).');
+});
+
+test('what is no credentials is refused in words that show nothing of it', () => {
+  const wrongSeed = new TextDecoder()
+    .decode(createUser().getSeed())
+    .replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));
+  for (const [text, problem] of [
+    ['hunter2-hunter2', /^\(15 characters\) are neither/],
+    [publicKey, /^\(56 characters\) are neither/],
+    ['/home/agent/ci.creds', /are neither the text of a \.creds file nor/],
+    [wrongSeed, /^cannot be used\. The NKey /],
+    [`${jwt}\n${wrongSeed}`, /^cannot be used\. The NKey /],
+    [seed.replace('SU', 'SA'), /^cannot be used\. The NKey is (an account|a.*account) seed/],
+    [`${'e'.repeat(30)}.${'f'.repeat(30)}.${'g'.repeat(30)}\n${seed}`, /^hold a user JWT that cannot be read\.$/],
+  ] as const) {
+    const told = refused(text);
+    assert.match(told, problem);
+    for (const word of text.split(/\s+/)) assert.ok(!told.includes(word), told);
+  }
+});

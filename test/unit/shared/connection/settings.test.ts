@@ -1,0 +1,370 @@
+import assert from 'node:assert/strict';
+import { createPrivateKey } from 'node:crypto';
+import { test } from 'node:test';
+import {
+  learnSecrets,
+  readConnection,
+  type ConnectionSettings,
+  type Guardrail,
+} from '../../../../shared/connection/settings.ts';
+import { TaskError } from '../../../../shared/errors.ts';
+import { Fields } from '../../../../shared/inputs/fields.ts';
+import { createAuthority } from '../../../support/nats/certificates.ts';
+import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import type { Connection } from '../../../../localAgent/connections.ts';
+import { createNKey, createOperatorMode } from '../../../support/nats/natsAccounts.ts';
+
+interface Reading {
+  readonly settings: ConnectionSettings;
+  readonly agent: FakeAgent;
+  /** What the step says about the connection; undefined when nothing is wrong with it. */
+  readonly error: TaskError | undefined;
+}
+
+function read(
+  connection: Partial<Connection>,
+  options: FakeAgentOptions & { readonly subjects?: readonly string[]; readonly guardrail?: Guardrail } = {},
+): Reading {
+  const agent = new FakeAgent({
+    ...options,
+    inputs: { natsConnection: 'nats-ci', ...options.inputs },
+    connections: { 'nats-ci': { url: 'nats://nats.example', scheme: 'None', ...connection } },
+  });
+  learnSecrets(agent);
+  const fields = new Fields(agent);
+  const settings = readConnection(agent, fields, options.guardrail ?? 'publishSubjects', options.subjects ?? []);
+  try {
+    fields.done();
+    return { settings, agent, error: undefined };
+  } catch (error) {
+    assert.ok(error instanceof TaskError);
+    return { settings, agent, error };
+  }
+}
+
+function accepted(...parameters: Parameters<typeof read>): Reading {
+  const reading = read(...parameters);
+  assert.equal(reading.error, undefined);
+  return reading;
+}
+
+function refused(...parameters: Parameters<typeof read>): TaskError {
+  const { error } = read(...parameters);
+  assert.ok(error !== undefined, 'the connection was accepted');
+  return error;
+}
+
+for (const [url, host, port, tls] of [
+  ['nats://nats.example', 'nats.example', 4222, false],
+  ['nats://nats.example/', 'nats.example', 4222, false],
+  ['nats://nats.example:4333', 'nats.example', 4333, false],
+  ['nats://nats.example:4333/', 'nats.example', 4333, false],
+  ['NATS://Nats.Example:80', 'nats.example', 80, false],
+  ['http://nats.example', 'nats.example', 4222, false],
+  ['http://nats.example:80/', 'nats.example', 80, false],
+  ['tls://nats.example', 'nats.example', 4222, true],
+  ['nats+tls://nats.example:443', 'nats.example', 443, true],
+  ['https://nats.example', 'nats.example', 4222, true],
+  ['https://nats.example:443/', 'nats.example', 443, true],
+  ['tls://192.0.2.7:4222', '192.0.2.7', 4222, true],
+  ['nats://[2001:db8::7]', '2001:db8::7', 4222, false],
+  ['tls://[2001:db8::7]:4333', '2001:db8::7', 4333, true],
+  ['nats://bücher.example', 'xn--bcher-kva.example', 4222, false],
+] as const) {
+  test(`the URL ${url} means ${host} port ${String(port)} ${tls ? 'with' : 'without'} obligatory TLS`, () => {
+    assert.deepEqual(accepted({ url }).settings.servers, [{ host, port, tls }]);
+  });
+}
+
+test('a user name that the agent masks in the subject is explained, and no other', () => {
+  const user = { scheme: 'UsernamePassword', parameters: { username: 'ci', password: 's3cret' } };
+  const told = (connection: Partial<Connection>, subject: string) =>
+    accepted(connection, { subjects: [subject] }).agent.infos;
+  assert.deepEqual(told(user, 'ci.built'), [
+    'In this log *** stands for the user name of the service connection, which the agent masks.',
+  ]);
+  assert.deepEqual(told(user, 'qa.built'), []);
+  assert.deepEqual(told({ scheme: 'Token', parameters: { username: 'ci', apitoken: 't0ken-1' } }, 'ci.built'), []);
+});
+
+for (const [url, code, problem] of [
+  ['nats.example:4222', 'InvalidInput', /a scheme is missing\. Write nats:\/\/host:4222/],
+  ['ws://nats.example', 'Unsupported', /WebSocket \(ws:\/\/\) is not supported/],
+  ['wss://nats.example:443/nats', 'Unsupported', /WebSocket \(wss:\/\/\) is not supported/],
+  ['amqp://nats.example', 'InvalidInput', /the scheme "amqp" is unknown/],
+  ['nats://ann:s3cret@nats.example', 'InvalidInput', /there is a user or password\. Put them into the fields/],
+  ['nats://t0ken@nats.example', 'InvalidInput', /there is a user or password/],
+  ['nats://nats.example/js', 'InvalidInput', /there is a path/],
+  ['nats://nats.example?tls=true', 'InvalidInput', /there is a path/],
+  ['nats://nats.example#x', 'InvalidInput', /there is a path/],
+  ['nats://', 'InvalidInput', /there is no valid host and port/],
+  ['nats://:4222', 'InvalidInput', /there is no valid host and port/],
+  ['nats://nats.example:70000', 'InvalidInput', /there is no valid host and port/],
+  ['nats://nats.example:port', 'InvalidInput', /there is no valid host and port/],
+  ['nats://nats.example:0', 'InvalidInput', /the port is 0/],
+  ['nats://nats example', 'InvalidInput', /there is no valid host and port/],
+  ['nats://na\nts', 'InvalidInput', /there is no valid host and port/],
+  ['nats://nats\0', 'InvalidInput', /there is no valid host and port/],
+  ['nats://one,two', 'InvalidInput', /there is more than one server\. Put the others into its field servers/],
+  ['nats://one:4222,nats://two:4222', 'InvalidInput', /there is more than one server/],
+] as const) {
+  test(`the URL ${url} is refused`, () => {
+    const error = refused({ url });
+    assert.equal(error.code, code);
+    assert.match(error.problem, problem);
+    assert.doesNotMatch(error.message, /s3cret|t0ken/);
+  });
+}
+
+test('more servers are separated by commas or lines, and inherit the scheme of the URL', () => {
+  const { settings } = accepted({
+    url: 'tls://one.example',
+    data: { servers: 'two.example, tls://three.example:4333\n\n[2001:db8::4]:4222,192.0.2.5' },
+  });
+  assert.deepEqual(settings.servers, [
+    { host: 'one.example', port: 4222, tls: true },
+    { host: 'two.example', port: 4222, tls: true },
+    { host: 'three.example', port: 4333, tls: true },
+    { host: '2001:db8::4', port: 4222, tls: true },
+    { host: '192.0.2.5', port: 4222, tls: true },
+  ]);
+});
+
+test('schemes that say the same may be mixed, those that do not may not', () => {
+  accepted({ url: 'https://one.example', data: { servers: 'tls://two.example,nats+tls://three.example' } });
+  accepted({ url: 'nats://one.example', data: { servers: 'http://two.example' } });
+  for (const [url, servers] of [
+    ['nats://one.example', 'tls://two.example'],
+    ['tls://one.example', 'two.example, nats://three.example'],
+  ] as const)
+    assert.match(refused({ url, data: { servers } }).problem, /its servers mix tls:\/\/ and nats:\/\//);
+});
+
+test('every bad server of the list is told, without the password in it', () => {
+  const error = refused({ data: { servers: 'ann:s3cret@two.example, three.example:0' } });
+  assert.match(error.problem, /\(1\) natsConnection: in servers of the connection, there is a user or password/);
+  assert.match(error.problem, /\(2\) natsConnection: in servers of the connection, the port is 0/);
+  assert.doesNotMatch(error.message, /s3cret/);
+});
+
+test('a connection the step may not use is a problem of its own', () => {
+  const agent = new FakeAgent({ inputs: { natsConnection: 'other' } });
+  const fields = new Fields(agent);
+  readConnection(agent, fields, 'publishSubjects', []);
+  assert.throws(() => fields.done(), /^TaskError: InvalidInput: natsConnection: this step has no access/);
+});
+
+test('each scheme reads its own fields, and masks their secrets', () => {
+  const { seed, publicKey } = createNKey();
+  const none = accepted({ scheme: 'None' });
+  assert.deepEqual(none.settings.authentication, { kind: 'none' });
+  const token = accepted({ scheme: 'Token', parameters: { apitoken: 't0ken-t0ken' } });
+  assert.deepEqual(token.settings.authentication, { kind: 'token', token: 't0ken-t0ken' });
+  assert.ok(token.agent.masked.has('t0ken-t0ken'));
+  const user = accepted({ scheme: 'UsernamePassword', parameters: { username: 'ann', password: ' s3cret ' } });
+  assert.deepEqual(user.settings.authentication, { kind: 'userPassword', username: 'ann', password: ' s3cret ' });
+  assert.ok(user.agent.masked.has(' s3cret ') && user.agent.masked.has('s3cret'));
+  assert.ok(!user.agent.masked.has('ann'));
+  const nkey = accepted({ scheme: 'None', parameters: { credentials: seed } });
+  assert.equal(nkey.settings.authentication.kind === 'nkey' && nkey.settings.authentication.key.publicKey, publicKey);
+  assert.ok(nkey.agent.masked.has(seed));
+});
+
+test('fields that the scheme needs and the connection does not have are named', () => {
+  assert.match(refused({ scheme: 'Token' }).problem, /the connection's field apitoken is empty/);
+  const user = refused({ scheme: 'UsernamePassword' });
+  assert.match(user.problem, /field username is empty.*field password is empty/);
+  const certificate = refused({ scheme: 'Certificate' });
+  assert.match(certificate.problem, /field certificate is empty.*field privateKey is empty/);
+  assert.match(refused({ scheme: 'ManagedIdentity' }).problem, /scheme "ManagedIdentity" is unknown/);
+});
+
+test('secrets are masked even where the connection is refused', () => {
+  const { agent, error } = read({ url: 'ftp://x', scheme: 'Token', parameters: { apitoken: 't0ken-t0ken' } });
+  assert.ok(error !== undefined);
+  assert.ok(agent.masked.has('t0ken-t0ken'));
+});
+
+const operator = await createOperatorMode();
+
+test('expired credentials are told with the day, before anything is connected', async () => {
+  const expires = new Date('2026-02-03T04:05:06Z');
+  const parameters = { credentials: await operator.creds({ expires }) };
+  const error = refused({ parameters }, { now: expires.getTime() });
+  assert.equal(error.code, 'Denied');
+  assert.match(error.problem, /^natsConnection: its credentials expired on 2026-02-03T04:05:06\.000Z\. Ask the NATS/);
+  accepted({ parameters }, { now: expires.getTime() - 1 });
+});
+
+test('credentials of any line end are read, others are refused without showing them', async () => {
+  const creds = await operator.creds();
+  for (const credentials of [creds, `\ufeff${creds.replaceAll('\n', '\r\n')}`, creds.replaceAll('\n', ' ')])
+    assert.equal(accepted({ parameters: { credentials } }).settings.authentication.kind, 'jwt');
+  const error = refused({ parameters: { credentials: 'hunter2-hunter2' } });
+  assert.match(error.problem, /^natsConnection: its credentials \(15 characters\) are neither/);
+  assert.doesNotMatch(error.message, /hunter2/);
+});
+
+for (const [scheme, parameters, kind] of [
+  ['None', {}, 'nkey'],
+  ['None', { credentials: 'of-no-use' }, 'nkey'],
+  ['Token', { apitoken: 'of-no-use' }, 'token'],
+  ['Token', {}, 'token'],
+  ['UsernamePassword', { username: 'ann' }, 'userPassword'],
+] as const) {
+  test(`credentialsVariable replaces the secret of ${scheme} ${JSON.stringify(parameters)}`, () => {
+    const { seed } = createNKey();
+    const { settings, agent } = accepted(
+      { scheme, parameters },
+      { inputs: { credentialsVariable: 'nats.secret' }, secrets: { 'Nats.Secret': seed } },
+    );
+    const { authentication } = settings;
+    assert.equal(authentication.kind, kind);
+    if (authentication.kind === 'token') assert.equal(authentication.token, seed);
+    if (authentication.kind === 'userPassword') assert.equal(authentication.password, seed);
+    assert.ok(agent.masked.has(seed));
+  });
+}
+
+test('credentialsVariable must name a secret variable of the run', () => {
+  const absent = refused({}, { inputs: { credentialsVariable: 'natsSecret' } });
+  assert.match(absent.problem, /there is no variable "natsSecret" in this run\. Link the variable group/);
+  const { error, agent } = read({}, { inputs: { credentialsVariable: 'pub' }, variables: { pub: createNKey().seed } });
+  assert.match(error!.problem, /the variable "pub" is not a secret one/);
+  assert.ok(agent.masked.size > 0);
+});
+
+const authority = await createAuthority();
+const { cert, key } = await authority.client('ci');
+const other = await authority.client('other');
+const expired = await authority.client('late', { expired: true });
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+for (const [form, certificate, privateKey] of [
+  ['PEM', cert, key],
+  ['PEM with CRLF', cert.replaceAll('\n', '\r\n'), key.replaceAll('\n', '\r\n')],
+  ['PEM flattened by a form field', cert.replaceAll('\n', ' '), key.replaceAll('\n', ' ')],
+  ['PEM with a byte order mark', `\ufeff${cert}`, `\ufeff${key}`],
+  ['base64 of PEM', base64(cert), base64(key)],
+  ['base64 of PEM in lines', base64(cert).replace(/.{76}/g, '$&\r\n'), base64(key).replace(/.{76}/g, '$&\n')],
+  ['PEM with notes around it', `subject=CN = ci\n${cert}\nend`, `Bag Attributes\n${key}`],
+  ['a chain', `${cert}${authority.cert}`, key],
+] as const) {
+  test(`a client certificate is read from ${form}, and each line of its key is masked`, () => {
+    const { settings, agent } = accepted({ scheme: 'Certificate', parameters: { certificate, privateKey } });
+    assert.ok(settings.clientCertificate!.certificate.startsWith(cert));
+    assert.equal(settings.clientCertificate!.privateKey, key);
+    for (const line of key.split('\n').filter((text) => text !== '' && !text.includes('--')))
+      assert.ok(agent.masked.has(line));
+    assert.deepEqual(agent.warnings, []);
+  });
+}
+
+test('a private key in the older forms is read too', () => {
+  const sec1 = createPrivateKey(key).export({ type: 'sec1', format: 'pem' }).toString();
+  accepted({ scheme: 'Certificate', parameters: { certificate: cert, privateKey: sec1.replaceAll('\n', ' ') } });
+});
+
+test('a client certificate may come with credentials', () => {
+  const { seed } = createNKey();
+  const parameters = { certificate: cert, privateKey: key, credentials: seed };
+  const { settings } = accepted({ scheme: 'Certificate', parameters });
+  assert.equal(settings.authentication.kind, 'nkey');
+  assert.ok(settings.clientCertificate !== undefined);
+});
+
+test('a client certificate of another scheme is not used', () => {
+  assert.equal(
+    accepted({ scheme: 'None', parameters: { certificate: cert, privateKey: key } }).settings.clientCertificate,
+    undefined,
+  );
+});
+
+const encrypted = createPrivateKey(key)
+  .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
+  .toString();
+
+for (const [what, certificate, privateKey, problem] of [
+  ['a key that does not fit', cert, other.key, /its private key does not belong to its certificate/],
+  ['the two in each other’s place', key, cert, /cannot be read/],
+  ['an encrypted key', cert, encrypted, /cannot be read .*the key must not be encrypted/],
+  ['a file path for the key', cert, '/home/ci/key.pem', /field privateKey is neither PEM nor base64 of PEM/],
+  ['DER for the certificate', Buffer.from(cert).toString('hex'), key, /field certificate is neither PEM nor base64/],
+  ['a cut certificate', cert.replace(/\n.{64}\n/, '\n'), key, /cannot be read/],
+] as const) {
+  test(`${what} is refused without showing it`, () => {
+    const error = refused({ scheme: 'Certificate', parameters: { certificate, privateKey } });
+    assert.equal(error.code, 'InvalidInput');
+    assert.match(error.problem, problem);
+    for (const line of privateKey.split('\n').filter((text) => text !== '')) assert.ok(!error.message.includes(line));
+  });
+}
+
+test('an expired client certificate is refused before anything is connected', () => {
+  const error = refused({
+    scheme: 'Certificate',
+    parameters: { certificate: expired.cert, privateKey: expired.key },
+  });
+  assert.equal(error.code, 'TlsFailure');
+  assert.match(error.problem, /its client certificate expired on \d{4}-.*Z\. Renew it\./);
+});
+
+test('a client certificate that expires within 14 days is a warning', () => {
+  // Made to last 30 days from now.
+  const parameters = { certificate: cert, privateKey: key };
+  const DAY_MS = 24 * 3_600_000;
+  const early = accepted({ scheme: 'Certificate', parameters }, { now: Date.now() + 15.9 * DAY_MS });
+  assert.deepEqual(early.agent.warnings, []);
+  const late = accepted({ scheme: 'Certificate', parameters }, { now: Date.now() + 16.1 * DAY_MS });
+  assert.equal(late.agent.warnings.length, 1);
+  assert.match(late.agent.warnings[0]!, /^The client certificate of the service connection expires on \d{4}-.*Z\.$/);
+});
+
+test('an authority is read as PEM in every form, several at once too', async () => {
+  const second = await createAuthority();
+  const both = `${authority.cert}${second.cert}`;
+  for (const caCertificate of [both, both.replaceAll('\n', ' '), both.replaceAll('\n', '\r\n'), base64(both)])
+    assert.equal(accepted({ data: { caCertificate } }).settings.caCertificate, both);
+  for (const caCertificate of ['not pem', key, cert.replace(/\n.{64}\n/, '\n')])
+    assert.match(refused({ data: { caCertificate } }).problem, /caCertificate is (not a certificate in|neither) PEM/);
+});
+
+test('flags of the connection are true or false in any case, and nothing else', () => {
+  assert.equal(accepted({ data: { tlsFirst: 'True' } }).settings.tlsFirst, true);
+  assert.equal(accepted({ data: { tlsFirst: 'FALSE' } }).settings.tlsFirst, false);
+  assert.equal(accepted({}).settings.tlsFirst, false);
+  assert.match(refused({ data: { tlsFirst: 'yes' } }).problem, /field tlsFirst is "yes", not true or false/);
+});
+
+test('inbox prefix and JetStream domain are literal subjects', () => {
+  const { settings } = accepted({ data: { inboxPrefix: '_INBOX.ci', jetStreamDomain: ' hub ' } });
+  assert.equal(settings.inboxPrefix, '_INBOX.ci');
+  assert.equal(settings.jetStreamDomain, 'hub');
+  assert.match(refused({ data: { inboxPrefix: 'ci.>' } }).problem, /field inboxPrefix contains a wildcard/);
+  assert.match(refused({ data: { jetStreamDomain: 'a b' } }).problem, /field jetStreamDomain contains white space/);
+});
+
+for (const [allowed, subjects, outside] of [
+  ['', ['ci.built.v1'], []],
+  ['ci.>', ['ci.built.v1', 'ci.*'], []],
+  ['deploy.*, ci.>\nqa', ['ci.built', 'deploy.prod', 'qa'], []],
+  ['ci.>', ['ci', 'cd.x'], ['ci', 'cd.x']],
+  ['ci.*', ['ci.>', 'ci.*'], ['ci.>']],
+  ['ci.built', ['ci.*', '>'], ['ci.*', '>']],
+] as const) {
+  test(`the guardrail "${allowed.replace('\n', ' ')}" lets ${subjects.join(', ')} through except ${outside.join(', ') || 'none'}`, () => {
+    const { error } = read({ data: { waitSubjects: allowed } }, { guardrail: 'waitSubjects', subjects });
+    assert.equal(error?.code, outside.length === 0 ? undefined : 'Denied');
+    for (const subject of subjects) {
+      const told = error?.problem.includes(`"${subject}" is outside what the service connection allows`) ?? false;
+      assert.equal(told, (outside as readonly string[]).includes(subject), subject);
+    }
+  });
+}
+
+test('each task is held to its own guardrail only', () => {
+  const data = { publishSubjects: 'a.>', waitSubjects: 'b.>' };
+  accepted({ data }, { guardrail: 'publishSubjects', subjects: ['a.x'] });
+  accepted({ data }, { guardrail: 'waitSubjects', subjects: ['b.x'] });
+  assert.equal(refused({ data }, { guardrail: 'publishSubjects', subjects: ['b.x'] }).code, 'Denied');
+});

@@ -1,0 +1,767 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, describe, test } from 'node:test';
+import { inspect } from 'node:util';
+import { describeProblems, loadContract } from '../../../../shared/contract/contract.ts';
+import type { Contract, SchemaProblem } from '../../../../shared/contract/contract.ts';
+import type { ErrorCode, TaskError } from '../../../../shared/errors.ts';
+
+const DRAFT_07 = 'http://json-schema.org/draft-07/schema#';
+const DRAFT_2019 = 'https://json-schema.org/draft/2019-09/schema';
+const DRAFT_2020 = 'https://json-schema.org/draft/2020-12/schema';
+
+const scratch = await realpath(await mkdtemp(path.join(tmpdir(), 'contract-')));
+after(() => rm(scratch, { recursive: true }));
+let folders = 0;
+
+/** Writes schema files (text, bytes, or JSON) into a new folder. Returns the folder. */
+async function folderOf(files: Record<string, unknown>): Promise<string> {
+  const folder = path.join(scratch, String(++folders), 'contracts');
+  await mkdir(folder, { recursive: true });
+  const writes = Object.entries(files).map(async ([name, content]) => {
+    const file = path.join(folder, name);
+    await mkdir(path.dirname(file), { recursive: true });
+    const isRaw = typeof content === 'string' || content instanceof Uint8Array;
+    await writeFile(file, isRaw ? content : JSON.stringify(content));
+  });
+  await Promise.all(writes);
+  return folder;
+}
+
+/** Loads `root.json` of such a folder. */
+async function contractOf(files: Record<string, unknown>, options?: { checkLimitMs: number }): Promise<Contract> {
+  return await loadContract(path.join(await folderOf(files), 'root.json'), options);
+}
+
+function problems(contract: Contract, value: unknown): readonly SchemaProblem[] {
+  const result = contract.check(value);
+  return result.outcome === 'violated' ? result.problems : assert.fail(`the check is ${result.outcome}`);
+}
+
+function assertValid(contract: Contract, ...values: unknown[]): void {
+  for (const value of values) assert.deepEqual(contract.check(value), { outcome: 'valid' }, inspect(value));
+}
+
+function assertViolated(contract: Contract, ...values: unknown[]): void {
+  for (const value of values) assert.equal(contract.check(value).outcome, 'violated', inspect(value));
+}
+
+async function assertRefused(
+  loading: Promise<Contract>,
+  code: ErrorCode,
+  ...texts: (string | RegExp)[]
+): Promise<void> {
+  const error = await loading.then(
+    () => assert.fail('the schema was accepted'),
+    (reason: unknown) => reason as TaskError,
+  );
+  assert.equal(error.code, code, String(error));
+  for (const text of texts) assert.match(error.message, typeof text === 'string' ? literal(text) : text);
+}
+
+function literal(text: string): RegExp {
+  return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+}
+
+describe('the draft', () => {
+  for (const [name, $schema] of [
+    ['draft-07', DRAFT_07],
+    ['draft-07 over https without #', 'https://json-schema.org/draft-07/schema'],
+    ['2019-09', DRAFT_2019],
+    ['2019-09 over http with #', 'http://json-schema.org/draft/2019-09/schema#'],
+    ['2020-12', DRAFT_2020],
+    ['2020-12 over http with #', 'http://json-schema.org/draft/2020-12/schema#'],
+  ]) {
+    test(`${name} is read`, async () => {
+      const contract = await contractOf({ 'root.json': { $schema, type: 'object', required: ['id'] } });
+      assertValid(contract, { id: 1 });
+      assertViolated(contract, {}, []);
+    });
+  }
+
+  test('is 2020-12 where the schema does not say', async () => {
+    const contract = await contractOf({ 'root.json': { prefixItems: [{ type: 'string' }], items: false } });
+    assertValid(contract, ['a'], []);
+    assertViolated(contract, [1], ['a', 'b']);
+  });
+
+  test('gives keywords their meaning: items, additionalItems and siblings of $ref in draft-07', async () => {
+    const items = { items: [{ type: 'string' }], additionalItems: false };
+    const contract = await contractOf({ 'root.json': { $schema: DRAFT_07, ...items } });
+    assertValid(contract, ['a']);
+    assertViolated(contract, ['a', 'b'], [1]);
+    await assertRefused(contractOf({ 'root.json': items }), 'InvalidSchema', '/items: must be object or boolean');
+
+    const withSibling = { definitions: { text: { type: 'string' } }, $ref: '#/definitions/text', maxLength: 1 };
+    assertValid(await contractOf({ 'root.json': { $schema: DRAFT_07, ...withSibling } }), 'long');
+    assertViolated(await contractOf({ 'root.json': { $schema: DRAFT_2019, ...withSibling } }), 'long');
+  });
+
+  test('of 2019-09 and 2020-12 has unevaluatedProperties, through references too', async () => {
+    for (const $schema of [DRAFT_2019, DRAFT_2020]) {
+      const contract = await contractOf({
+        'root.json': { $schema, $ref: 'base.json', properties: { b: true }, unevaluatedProperties: false },
+        'base.json': { properties: { a: true } },
+      });
+      assertValid(contract, { a: 1, b: 2 });
+      assert.deepEqual(problems(contract, { c: 1 }), [{ pointer: '', message: 'must not have property "c"' }]);
+    }
+  });
+
+  for (const $schema of ['http://json-schema.org/draft-04/schema#', 'https://example.com/mine', '', 7, null]) {
+    test(`${JSON.stringify($schema)} is refused, naming the supported ones`, async () => {
+      const loading = contractOf({ 'root.json': { $schema } });
+      await assertRefused(
+        loading,
+        'InvalidSchema',
+        JSON.stringify($schema),
+        DRAFT_07.slice(0, -1),
+        DRAFT_2019,
+        DRAFT_2020,
+      );
+    });
+  }
+
+  test('must be the same in all files', async () => {
+    const loading = contractOf({
+      'root.json': { $schema: DRAFT_2020, $ref: 'part.json' },
+      'part.json': { $schema: DRAFT_07, items: [true] },
+    });
+    await assertRefused(loading, 'InvalidSchema', 'part.json', DRAFT_07, '2020-12', 'one draft');
+    const agreeing = { 'root.json': { $ref: 'part.json' }, 'part.json': { $schema: DRAFT_2020, type: 'string' } };
+    assertViolated(await contractOf(agreeing), 1);
+  });
+});
+
+describe('a schema file', () => {
+  test('may be true or false, also one that is referred to', async () => {
+    assertValid(await contractOf({ 'root.json': 'true' }), 1);
+    assert.deepEqual(problems(await contractOf({ 'root.json': 'false' }), 1), [
+      { pointer: '', message: 'is not allowed' },
+    ]);
+    const contract = await contractOf({
+      'root.json': { properties: { a: { $ref: 'yes.json' }, b: { $ref: 'no.json' } } },
+      'yes.json': 'true',
+      'no.json': 'false',
+    });
+    assertValid(contract, { a: 1 });
+    assertViolated(contract, { b: 1 });
+  });
+
+  test('may start with a byte order mark', async () => {
+    assertViolated(await contractOf({ 'root.json': '\ufeff{"type":"string"}' }), 1);
+  });
+
+  test('that is missing or a directory is a wrong input', async () => {
+    const folder = await folderOf({ 'root.json': {} });
+    await assertRefused(loadContract(path.join(folder, 'other.json')), 'InvalidInput', path.join(folder, 'other.json'));
+    await assertRefused(loadContract(folder), 'InvalidInput', folder, 'not a file');
+  });
+
+  for (const [what, text, place] of [
+    ['has a comma too many', '{\n  "type": "string",\n}', '3:1'],
+    ['has an unquoted word', '{"a": hello}', '1:7'],
+    ['ends too early', '{"a": [1, 2', '1:12'],
+    ['is empty', '', '1:1'],
+    ['has two values', '{} {}', '1:4'],
+    ['has a raw line break in a string', '{\r\n"a": "x\ny"}', '2:6'],
+    ['closes the wrong bracket', '{"a": [1}', '1:9'],
+    ['has a value where a name must be', '{"a": 1, 2: 3}', '1:10'],
+    ['has no colon', '{"a" 1}', '1:6'],
+    ['has a number with a leading zero', '[true, 01]', '1:9'],
+    ['has a wrong escape after a long text', `{"a": "${'x'.repeat(100_000)}\\$"}`, '1:7'],
+    ['has many escapes and no end', `{"a": "${'x\\n'.repeat(100_000)}`, '1:7'],
+  ] as const) {
+    test(`that ${what} is refused with line and column`, async () => {
+      await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ` ${place} (line:column)`);
+    });
+  }
+
+  test('that is not UTF-8 is refused', async () => {
+    const utf16 = Buffer.from('\ufeff{}', 'utf16le');
+    await assertRefused(contractOf({ 'root.json': utf16 }), 'InvalidSchema', 'root.json', 'UTF-8');
+    const latin1 = Buffer.from('{"title":"Größe"}', 'latin1');
+    await assertRefused(contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': latin1 }), 'InvalidSchema', 'a.json');
+  });
+
+  for (const text of ['null', '[]', '"text"', '7']) {
+    test(`that holds ${text} is refused`, async () => {
+      await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'neither an object nor true or false');
+    });
+  }
+
+  for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
+    test(`that breaks ${$schema} is refused with the place and the reason`, async () => {
+      const loading = contractOf({ 'root.json': { $schema, properties: { 'a/b': { type: 'strin' } } } });
+      await assertRefused(loading, 'InvalidSchema', 'root.json', '/properties/a~1b/type: must be one of "array"');
+      const minimum = contractOf({ 'root.json': { $schema, $ref: 'a.json' }, 'a.json': { minimum: 'x' } });
+      await assertRefused(minimum, 'InvalidSchema', 'a.json', '/minimum: must be number');
+      const pattern = contractOf({ 'root.json': { $schema, properties: { a: { pattern: '(' } } } });
+      await assertRefused(pattern, 'InvalidSchema', '/properties/a/pattern no valid regular expression');
+      const names = contractOf({ 'root.json': { $schema, patternProperties: { '[': true } } });
+      await assertRefused(names, 'InvalidSchema', '/patternProperties/[ no valid regular expression');
+    });
+  }
+
+  test('with unknown keywords is accepted, and they mean nothing', async () => {
+    for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
+      const contract = await contractOf({
+        'root.json': {
+          $schema,
+          type: 'string',
+          nullable: true,
+          $async: true,
+          id: 'old',
+          discriminator: { propertyName: 'x' },
+          formatMinimum: 'x',
+          constructor: 1,
+          toString: { $ref: 'nowhere.json' },
+          'x-owner': { $ref: 'nowhere.json', $id: 'https://example.com/same', type: 'number' },
+          example: { $ref: '#/nowhere', $id: 'https://example.com/same', format: 'unheard-of' },
+        },
+      });
+      assertValid(contract, 'text');
+      assertViolated(contract, null, 1);
+    }
+  });
+});
+
+describe('formats', () => {
+  for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
+    test(`are checked in ${$schema}`, async () => {
+      const contract = await contractOf({
+        'root.json': {
+          $schema,
+          properties: { at: { format: 'date-time' }, id: { format: 'uuid' }, n: { format: 'int32' } },
+        },
+      });
+      assertValid(contract, { at: '2026-01-31T10:00:00Z', id: '123e4567-e89b-12d3-a456-426614174000', n: 5 });
+      assertValid(contract, { at: 5 });
+      assertViolated(contract, { at: '2026-02-30T10:00:00Z' }, { id: 'x' }, { n: 2 ** 40 });
+    });
+  }
+
+  for (const format of ['unheard-of', 'iri', 'constructor', '__proto__']) {
+    test(`${format} is unknown and refused, with file and place, wherever it is`, async () => {
+      const file = { $defs: { unused: { anyOf: [true, { format }] } } };
+      const loading = contractOf({ 'root.json': { $ref: 'part.json' }, 'part.json': file });
+      await assertRefused(loading, 'InvalidSchema', 'part.json', `/$defs/unused/anyOf/1/format the format "${format}"`);
+    });
+  }
+
+  test('are meant only where format is a keyword', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        properties: { format: { enum: [{ format: 'a' }] }, other: { const: { format: 'b' } } },
+        default: { format: 'c' },
+        examples: [{ format: 'd' }],
+        'x-ui': { format: 'e' },
+        required: ['format'],
+      },
+    });
+    assertValid(contract, { format: { format: 'a' } });
+    assertViolated(contract, { format: 'a' }, {});
+  });
+});
+
+describe('references', () => {
+  test('resolve within a file: pointers, anchors, $id of a part, unknown places', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        $id: 'https://example.com/s/root.json',
+        properties: {
+          pointer: { $ref: '#/$defs/text' },
+          anchor: { $ref: '#short' },
+          part: { $ref: 'part.json' },
+          inPart: { $ref: 'part.json#/$defs/inner' },
+          partAnchor: { $ref: 'https://example.com/s/part.json#deep' },
+          component: { $ref: '#/components/schemas/Region' },
+          escaped: { $ref: '#/$defs/a~1b%25%20c~0%22%23d' },
+          self: { $ref: '#' },
+        },
+        $defs: {
+          text: { type: 'string' },
+          short: { $anchor: 'short', maxLength: 2, $ref: '#/$defs/text' },
+          part: {
+            $id: 'part.json',
+            type: 'integer',
+            $defs: { inner: { type: 'boolean' }, deep: { $anchor: 'deep', type: 'null' } },
+          },
+          'a/b% c~"#d': { type: 'number' },
+        },
+        components: { schemas: { Region: { enum: ['eu', 'us'], nullable: true } } },
+      },
+    });
+    const good = {
+      pointer: 'long',
+      anchor: 'ab',
+      part: 1,
+      inPart: true,
+      partAnchor: null,
+      component: 'eu',
+      escaped: 1.5,
+    };
+    assertValid(contract, good, { self: { self: good } });
+    const bad = {
+      pointer: 1,
+      anchor: 'abc',
+      part: 'x',
+      inPart: 1,
+      partAnchor: 1,
+      component: null,
+      escaped: 'x',
+      self: { part: '' },
+    };
+    for (const [name, value] of Object.entries(bad)) assertViolated(contract, { [name]: value });
+  });
+
+  test('of draft-07 find an $id that is an anchor, also at the root', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        $schema: DRAFT_07,
+        $id: '#top',
+        properties: { a: { $ref: '#text' }, b: { $ref: '#top' } },
+        definitions: { t: { $id: '#text', type: 'string' } },
+      },
+    });
+    assertValid(contract, { a: 'x', b: { a: 'y' } });
+    assertViolated(contract, { a: 1 }, { b: { a: 1 } });
+  });
+
+  test('resolve to other files by relative path, in folders below and around in circles', async () => {
+    const contract = await contractOf({
+      'root.json': { properties: { child: { $ref: 'parts/node file.json' } }, required: ['child'] },
+      'parts/node file.json': {
+        properties: { next: { $ref: '../root.json' }, tag: { $ref: './tag.json#/$defs/tag' } },
+      },
+      'parts/tag.json': { $defs: { tag: { type: 'string' } }, $ref: 'node%20file.json' },
+    });
+    assertValid(contract, { child: { next: { child: {} }, tag: 'x' } });
+    assertViolated(contract, {}, { child: { next: {} } }, { child: { tag: 1 } });
+  });
+
+  test('by URL find the file that lies beside the root as the URLs lie to each other', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        $id: 'https://example.com/v1/root.json',
+        properties: { a: { $ref: 'common.json' }, b: { $ref: 'https://example.com/v1/deep/other.json#/$defs/x' } },
+      },
+      'common.json': { type: 'string' },
+      'deep/other.json': { $defs: { x: { $ref: '../common.json' } } },
+    });
+    assertValid(contract, { a: 'x', b: 'y' });
+    assertViolated(contract, { a: 1 }, { b: 1 });
+  });
+
+  test('by URL or URN find the file with that $id, wherever it is in the folder', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        $id: 'urn:example:root',
+        properties: { a: { $ref: 'urn:example:text#/$defs/t' }, b: { $ref: 'https://example.com/elsewhere' } },
+      },
+      'x/y/text.json': { $id: 'urn:example:text', $defs: { t: { type: 'string' } } },
+      'z.JSON': { $id: 'https://example.com/elsewhere#', type: 'integer' },
+      'broken.json': '{"$id": ',
+    });
+    assertValid(contract, { a: 'x', b: 1 });
+    assertViolated(contract, { a: 1 }, { b: 'x' });
+  });
+
+  test('know a file by its URL and by its $id; one without $id has the URL that fits its place', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        $id: 'https://example.com/v1/root.json',
+        properties: {
+          a: { $ref: 'https://example.com/shared/text' },
+          b: { $ref: 'text.json' },
+          c: { $ref: 'plain.json' },
+          d: { $ref: 'taken.json' },
+        },
+        $defs: { count: { $id: 'count', type: 'integer' } },
+      },
+      'text.json': { $id: 'https://example.com/shared/text', type: 'string' },
+      'plain.json': { $ref: 'count' },
+      'taken.json': { $id: 'https://example.com/v0/taken.json', type: 'string' },
+      'x.json': { $id: 'taken.json', type: 'integer' },
+    });
+    assertValid(contract, { a: 'x', b: 'x', c: 1, d: 1 });
+    assertViolated(contract, { a: 1 }, { b: 1 }, { c: 'x' }, { d: 'x' });
+  });
+
+  test('are not fetched: an unknown URL is refused with reference, file, place and remedy', async () => {
+    for (const $ref of ['https://example.com/nowhere.json', 'nowhere.json', 'http://127.0.0.1:9/x', 'urn:x:y']) {
+      const loading = contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': { items: { $ref } } });
+      await assertRefused(loading, 'InvalidSchema', `"${$ref}"`, 'a.json" at /items/$ref', 'Nothing is fetched: put');
+    }
+  });
+
+  test('to a part that a file does not have are refused', async () => {
+    for (const $ref of [
+      '#/$defs/x',
+      '#nope',
+      'a.json#/$defs/constructor',
+      'a.json#/allOf/01',
+      'a.json#/title',
+      '#%ff',
+    ]) {
+      const loading = contractOf({
+        'root.json': { $defs: { unused: { $ref } } },
+        'a.json': { $defs: {}, allOf: [true], title: 'x' },
+      });
+      await assertRefused(loading, 'InvalidSchema', `"${$ref}"`, 'root.json" at /$defs/unused/$ref');
+    }
+  });
+
+  test('may not leave the folder, by dots or by symbolic links', async () => {
+    const folder = await folderOf({ 'root.json': { $ref: '../secret.json' } });
+    await writeFile(path.join(folder, '..', 'secret.json'), '{}');
+    for (const $ref of [
+      '../secret.json',
+      'x/../../secret.json',
+      '%2e%2e/secret.json',
+      'file:///etc/hostname',
+      'link.json',
+      'linked/secret.json',
+    ]) {
+      await writeFile(path.join(folder, 'root.json'), JSON.stringify({ $ref }));
+      if ($ref === 'link.json') await symlink(path.join(folder, '..', 'secret.json'), path.join(folder, 'link.json'));
+      if ($ref === 'linked/secret.json')
+        await symlink(path.join(folder, '..'), path.join(folder, 'linked'), 'junction');
+      await assertRefused(
+        loadContract(path.join(folder, 'root.json')),
+        'InvalidSchema',
+        `"${$ref}"`,
+        'leads outside',
+        folder,
+      );
+    }
+    for (const $ref of ['..%2fsecret.json', 'a%00b.json', '//localhost/x.json', 'C:/x.json', '..\\..\\secret.json']) {
+      await writeFile(path.join(folder, 'root.json'), JSON.stringify({ $ref }));
+      await assertRefused(loadContract(path.join(folder, 'root.json')), 'InvalidSchema', 'The reference ');
+    }
+  });
+
+  test('may go through symbolic links that stay inside, and the root may be one', async () => {
+    const folder = await folderOf({ 'root.json': { $ref: 'alias.json' }, 'real.json': { type: 'string' } });
+    await symlink('real.json', path.join(folder, 'alias.json'));
+    const link = path.join(folder, '..', 'link.json');
+    await symlink(path.join(folder, 'root.json'), link);
+    const contract = await loadContract(link);
+    assertViolated(contract, 1);
+    assert.equal(contract.schemaFile, link);
+    assert.equal(contract.digest, (await loadContract(path.join(folder, 'root.json'))).digest);
+  });
+
+  test('to two files with one $id are refused, naming both', async () => {
+    const both = { 'a.json': { $id: 'urn:same' }, 'b.json': { $id: 'urn:same', title: 'b' } };
+    const byPath = contractOf({ 'root.json': { allOf: [{ $ref: 'a.json' }, { $ref: 'b.json' }] }, ...both });
+    await assertRefused(byPath, 'InvalidSchema', 'a.json', 'b.json', 'urn:same');
+    await assertRefused(
+      contractOf({ 'root.json': { $ref: 'urn:same' }, ...both }),
+      'InvalidSchema',
+      'a.json',
+      'b.json',
+    );
+    assertValid(await contractOf({ 'root.json': { $ref: 'a.json' }, ...both }), 1);
+  });
+
+  test('do not look into node_modules, .git, or a file that is no .json', async () => {
+    for (const name of ['node_modules/x.json', '.git/x.json', 'x.txt']) {
+      const loading = contractOf({ 'root.json': { $ref: 'urn:x' }, [name]: { $id: 'urn:x' } });
+      await assertRefused(loading, 'InvalidSchema', 'urn:x');
+    }
+  });
+
+  test('give up in a folder of too many files, and say so', async () => {
+    const many = Object.fromEntries(Array.from({ length: 2001 }, (_, index) => [`${index}.json`, '{}']));
+    const loading = contractOf({ 'root.json': { $ref: 'urn:x' }, ...many });
+    await assertRefused(loading, 'InvalidSchema', 'a folder of their own');
+  });
+});
+
+describe('dynamic references', () => {
+  const TREE = {
+    properties: { value: true, children: { type: 'array' } },
+  };
+  for (const [draft, tree, strict] of [
+    [
+      '2019-09',
+      { $schema: DRAFT_2019, $recursiveAnchor: true, children: { $recursiveRef: '#' } },
+      { $schema: DRAFT_2019, $recursiveAnchor: true },
+    ],
+    [
+      '2020-12',
+      { $schema: DRAFT_2020, $dynamicAnchor: 'node', children: { $dynamicRef: '#node' } },
+      { $schema: DRAFT_2020, $dynamicAnchor: 'node' },
+    ],
+  ] as const) {
+    const { children, ...head } = tree;
+    const treeFile = {
+      ...head,
+      $id: 'https://example.com/tree.json',
+      properties: { ...TREE.properties, children: { type: 'array', items: children } },
+    };
+    test(`of ${draft} mean the extending schema where there is one`, async () => {
+      const contract = await contractOf({
+        'root.json': {
+          ...strict,
+          $id: 'https://example.com/root.json',
+          $ref: 'tree.json',
+          unevaluatedProperties: false,
+        },
+        'tree.json': treeFile,
+      });
+      assertValid(contract, { value: 1, children: [{ value: 2, children: [] }] });
+      assertViolated(contract, { valu: 1 }, { children: [{ valu: 2 }] }, { children: [1, { children: 1 }] });
+    });
+
+    test(`of ${draft} mean the schema itself where nothing extends it`, async () => {
+      const contract = await contractOf({
+        'root.json': { properties: { tree: { $ref: 'tree.json' } }, $schema: head.$schema },
+        'tree.json': treeFile,
+      });
+      assertValid(contract, { tree: { children: [{ valu: 1 }] } });
+      assertViolated(contract, { tree: { children: [{ children: 1 }] } });
+    });
+  }
+
+  test('are plain ones where the anchor is the only one, or is not dynamic', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        properties: {
+          a: { $dynamicRef: '#text' },
+          b: { $dynamicRef: '#static' },
+          c: { $dynamicRef: 'b.json#/$defs/x' },
+        },
+        $defs: { t: { $dynamicAnchor: 'text', type: 'string' }, s: { $anchor: 'static', type: 'integer' } },
+      },
+      'b.json': { $defs: { x: { type: 'null' } } },
+    });
+    assertValid(contract, { a: 'x', b: 1, c: null });
+    assertViolated(contract, { a: 1 }, { b: 'x' }, { c: 1 });
+  });
+
+  test('that could mean several schemas in ways that are not supported are refused', async () => {
+    const loading = contractOf({
+      'root.json': { $ref: 'list.json', $defs: { t: { $dynamicAnchor: 'item', type: 'string' } } },
+      'list.json': { items: { $dynamicRef: '#item' }, $defs: { any: { $dynamicAnchor: 'item' } } },
+    });
+    await assertRefused(loading, 'InvalidSchema', '"#item"', 'root.json', 'list.json', 'Use $ref');
+  });
+});
+
+describe('problems', () => {
+  test('name the place and what is allowed there', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        properties: {
+          id: true,
+          region: { enum: ['eu', 'us', 1] },
+          kind: { const: { a: 1 } },
+          'a/b~c': { type: ['string', 'null'] },
+          list: { items: { pattern: '^x' } },
+          price: { multipleOf: 0.01 },
+          map: { propertyNames: { maxLength: 2 } },
+          never: false,
+        },
+        required: ['id'],
+        additionalProperties: false,
+      },
+    });
+    const value = {
+      region: 'x',
+      kind: 1,
+      'a/b~c': 1,
+      list: ['x', 'y'],
+      price: 0.001,
+      map: { long: 1 },
+      never: 1,
+      extra: 1,
+    };
+    assert.deepEqual(
+      problems(contract, value)
+        .map(({ pointer, message }) => `${pointer}: ${message}`)
+        .sort(),
+      [
+        '/a~1b~0c: must be string or null',
+        '/kind: must be {"a":1}',
+        '/list/1: must match pattern "^x"',
+        '/map: has the property name "long", which is not allowed',
+        '/map: property name "long" must NOT have more than 2 characters',
+        '/never: is not allowed',
+        '/price: must be multiple of 0.01',
+        '/region: must be one of "eu", "us", 1',
+        ': must have property "id"',
+        ': must not have property "extra"',
+      ],
+    );
+    assertValid(contract, { id: 1, price: 19.99 }, { id: 1, price: 4.35 });
+  });
+
+  test('are described on one line, five at most', () => {
+    const many = Array.from({ length: 7 }, (_, index) => ({ pointer: `/${index}`, message: 'must be string' }));
+    assert.equal(
+      describeProblems(many),
+      '/0: must be string; /1: must be string; /2: must be string; /3: must be string; /4: must be string; and 2 more',
+    );
+    assert.equal(
+      describeProblems([
+        { pointer: '', message: 'must have property "id"' },
+        { pointer: '/a\nb\u2028', message: 'must be null' },
+      ]),
+      'must have property "id"; /a\\u000ab\\u2028: must be null',
+    );
+  });
+
+  test('are bounded in number and in length', async () => {
+    const contract = await contractOf({
+      'root.json': { additionalProperties: false, items: { enum: ['x'.repeat(1000)] } },
+    });
+    const found = problems(
+      contract,
+      Array.from({ length: 100_000 }, () => 1),
+    );
+    assert.ok(found.length > 0 && found.length <= 100);
+    const [problem] = problems(contract, { ['k'.repeat(100_000)]: 1 });
+    assert.ok((problem?.message ?? '').length < 400);
+    assert.ok(describeProblems(found).length < 3000);
+  });
+});
+
+describe('a hostile value', () => {
+  test('that sends a regular expression astray is interrupted', async () => {
+    const contract = await contractOf({ 'root.json': { items: { pattern: '^(a+)+$' } } }, { checkLimitMs: 100 });
+    assert.deepEqual(contract.check([`${'a'.repeat(50)}!`]), { outcome: 'interrupted', afterMs: 100 });
+    assertValid(contract, ['aaa']);
+    assertViolated(contract, ['b']);
+  });
+
+  test('that takes more than a second is interrupted after one', async () => {
+    const contract = await contractOf({ 'root.json': { uniqueItems: true } });
+    const objects = Array.from({ length: 30_000 }, (_, index) => ({ deep: { index } }));
+    assert.deepEqual(contract.check(objects), { outcome: 'interrupted', afterMs: 1000 });
+  });
+
+  test('of no items is held against contains', async () => {
+    assertViolated(await contractOf({ 'root.json': { prefixItems: [{ not: {} }], contains: {} } }), []);
+  });
+
+  test('that makes a schema recurse without end is interrupted or violated', async () => {
+    const both = { anyOf: [{ $ref: '#/$defs/fork' }, { $ref: '#/$defs/fork' }] };
+    const contract = await contractOf(
+      { 'root.json': { $defs: { fork: { properties: { a: both, z: false } } }, $ref: '#/$defs/fork' } },
+      { checkLimitMs: 100 },
+    );
+    const deepest = JSON.parse('{"a":'.repeat(100) + '{"z":1}' + '}'.repeat(100)) as unknown;
+    assert.deepEqual(contract.check(deepest), { outcome: 'interrupted', afterMs: 100 });
+  });
+
+  test('nested 10,000 levels deep is checked or refused, never an error', async () => {
+    const flat = await contractOf({ 'root.json': { type: 'array' } });
+    const recursive = await contractOf({ 'root.json': { type: 'array', items: { $ref: '#' } } });
+    const constant = await contractOf({ 'root.json': { const: [[[]]] } });
+    const unique = await contractOf({ 'root.json': { uniqueItems: true } });
+    for (const levels of [10_000, 200_000]) {
+      const deep = JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown;
+      assertValid(flat, deep);
+      assert.notEqual(recursive.check(deep).outcome, 'interrupted');
+      assertViolated(constant, deep);
+      assert.notEqual(unique.check([deep, deep]).outcome, 'interrupted');
+    }
+    const tooDeep = JSON.parse('['.repeat(200_000) + ']'.repeat(200_000)) as unknown;
+    assert.deepEqual(problems(recursive, tooDeep), [
+      { pointer: '', message: 'cannot be checked: it is nested too deeply' },
+    ]);
+  });
+
+  test('of a million wrong items is answered within the limit', async () => {
+    const contract = await contractOf({ 'root.json': { items: { anyOf: [{ type: 'string' }, { type: 'null' }] } } });
+    // Which of the two it is depends on the machine; either ends the check.
+    const { outcome } = contract.check(Array.from({ length: 1_000_000 }, () => 1));
+    assert.match(outcome, /^(violated|interrupted)$/);
+  });
+
+  test('with the names of an object prototype has no properties it does not have', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        properties: { constructor: { type: 'string' }, toString: { type: 'string' } },
+        required: ['hasOwnProperty'],
+        additionalProperties: false,
+      },
+    });
+    const value = (text: string): unknown => JSON.parse(text);
+    assertViolated(contract, {}, value('{"hasOwnProperty":1}'), value('{"constructor":1}'), value('{"__proto__":1}'));
+    const unevaluated = await contractOf({
+      'root.json': {
+        anyOf: [{ properties: { a: true } }, { patternProperties: { '^b': true } }],
+        unevaluatedProperties: false,
+      },
+    });
+    assertValid(unevaluated, { a: 1 }, { b: 1 });
+    assertViolated(unevaluated, { c: 1 }, value('{"constructor":1}'), value('{"__proto__":1}'));
+    const open = await contractOf({
+      'root.json': { required: ['__proto__'], properties: { constructor: { type: 'string' } } },
+    });
+    assertValid(open, value('{"__proto__":1}'), value('{"__proto__":1,"constructor":"x"}'));
+    assertViolated(open, {}, value('{"__proto__":1,"constructor":1}'));
+    assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
+  });
+});
+
+describe('a hostile schema', () => {
+  test('with a property named __proto__ is refused, since it could not be checked', async () => {
+    for (const text of [
+      '{"properties":{"__proto__":false}}',
+      '{"dependentRequired":{"__proto__":["a"]}}',
+      '{"$defs":{"__proto__":{}}}',
+    ]) {
+      await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', '"__proto__"');
+    }
+    assertValid(await contractOf({ 'root.json': '{"__proto__":{"type":"string"}}' }), 1);
+  });
+
+  test('nested too deeply is refused', async () => {
+    const text = '{"not":'.repeat(20_000) + '{}' + '}'.repeat(20_000);
+    await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'nested too deeply');
+  });
+
+  test('that refers only to itself is refused, or accepts nothing', async () => {
+    await assertRefused(
+      contractOf({ 'root.json': { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/a' } } } }),
+      'InvalidSchema',
+      'leads to itself',
+    );
+    const contract = await contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': { $ref: 'root.json' } });
+    assertViolated(contract, 1);
+  });
+
+  test('with code in its names and texts stays text', async () => {
+    const code = '`${globalThis.polluted=1}`"];globalThis.polluted=1;//\n\u2028';
+    const contract = await contractOf({
+      'root.json': { title: code, properties: { [code]: { const: code } }, required: [code], $defs: { [code]: true } },
+    });
+    assertValid(contract, { [code]: code });
+    assertViolated(contract, { [code]: 1 }, {});
+    assert.equal((globalThis as Record<string, unknown>)['polluted'], undefined);
+  });
+});
+
+test('nothing is written to the console', async (t) => {
+  const written: string[] = [];
+  for (const name of ['log', 'warn', 'error', 'info'] as const) {
+    t.mock.method(console, name, (...texts: unknown[]) => void written.push(texts.join(' ')));
+  }
+  const contract = await contractOf({
+    'root.json': {
+      'x-a': 1,
+      properties: { a: { minimum: 1, pattern: 'x' } },
+      required: ['b'],
+      items: { type: ['string', 'null'] },
+    },
+  });
+  contract.check({ a: 0 });
+  await assertRefused(contractOf({ 'root.json': { format: 'unheard-of' } }), 'InvalidSchema');
+  assert.deepEqual(written, []);
+});

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ReceivedMessage } from '../../../../shared/bus.ts';
+import { decodeEvent } from '../../../../shared/event/decode.ts';
+import { eventView, type EventView } from '../../../../shared/event/receivedEvent.ts';
+import { compileExpression, isTruthy } from '../../../../shared/expression/expression.ts';
+
+function viewOf(data: unknown, overrides: Partial<ReceivedMessage> = {}): EventView {
+  const message: ReceivedMessage = {
+    subject: 'shop.deployed.eu',
+    headers: new Map([
+      ['ce-specversion', ['1.0']],
+      ['ce-id', ['e1']],
+      ['ce-source', ['/shop']],
+      ['ce-type', ['deployed']],
+      ['x-tag', ['one', 'two']],
+    ]),
+    payload: Buffer.from(JSON.stringify(data)),
+    stream: 'SHOP',
+    sequence: 42,
+    storedAt: Date.UTC(2026, 2, 4),
+    receivedAt: Date.UTC(2026, 2, 4),
+    ...overrides,
+  };
+  return eventView(message, decodeEvent(message));
+}
+
+const value = (expression: string, data: unknown): unknown => compileExpression(expression).evaluate(viewOf(data));
+
+test('an expression sees every part of an event', () => {
+  assert.deepEqual(
+    value('[subject, data.a, dataBase64, headers."x-tag"[1], event.id, stream, sequence, time]', { a: 1 }),
+    ['shop.deployed.eu', 1, null, 'two', 'e1', 'SHOP', 42, '2026-03-04T00:00:00.000Z'],
+  );
+  assert.deepEqual(value('keys(@)', 1), Object.keys(viewOf(1).toJSON()));
+  assert.equal(value('$.data.list[?@ == $.sequence] | [0]', { list: [41, 42] }), 42);
+});
+
+test('what is true follows JMESPath: only null, false and what is empty are not', () => {
+  for (const [json, truth] of [
+    ['null', false],
+    ['false', false],
+    ['""', false],
+    ['[]', false],
+    ['{}', false],
+    ['true', true],
+    ['0', true],
+    ['-0.0', true],
+    ['"false"', true],
+    ['" "', true],
+    ['[null]', true],
+    ['{"a":null}', true],
+  ] as const) {
+    const data: unknown = JSON.parse(json);
+    assert.equal(isTruthy(data), truth, json);
+    assert.equal(value('!!data', data), truth, `the library agrees on ${json}`);
+  }
+  assert.equal(isTruthy(value('data.absent', {})), false);
+  assert.equal(isTruthy(value('event', 1)), true);
+});
+
+test('members that every JavaScript object inherits are absent, unless the event has them', () => {
+  for (const name of Object.getOwnPropertyNames(Object.prototype)) {
+    for (const path of [`data.${name}`, `event.${name}`, `headers.${name}`, name, `data.list[*].${name} | [0]`]) {
+      assert.equal(value(path, { list: [{}] }), null, path);
+    }
+    assert.equal(value(`data.${name}.a`, JSON.parse(`{"${name}":{"a":5}}`)), 5);
+    assert.equal(value(`data.${name}`, 'text'), null);
+  }
+  assert.equal(value('!(data.constructor.name)', {}), true);
+});
+
+for (const [expression, problem] of [
+  ['', /^position 1: it ends too early$/],
+  ['data.a ==', /^position 10: it ends too early$/],
+  ['(data.a', /^position 8: it ends too early$/],
+  ['contains(data.a, ', /^position 18: it ends too early$/],
+  ["data.a == 'it''s'", /^position 15: "'s'" is unexpected$/],
+  ['data.a ? `1`', /^position 13: it ends too early$/],
+  ['data.list[', /^position 11: it ends too early$/],
+  ['{a', /^position 3: it ends too early$/],
+  ['data..a', /^position 6: "\." is unexpected$/],
+  ['data.a data.b', /^position 8: "data" is unexpected$/],
+  ['data.a and data.b', /^position 8: "and" is unexpected: write &&$/],
+  ['data.n > 5', /^position 10: "5" is unexpected: a number is written between backticks, as in `5`$/],
+  ['data.a)', /^position 7: "\)" is unexpected$/],
+  ["(data.a 'b'", /^position 9: "'b'" is unexpected$/],
+  ["data['a']", /^position 6: "'a'" is unexpected$/],
+  ["data.region = 'eu'", /^position 13: a comparison is written ==, not =$/],
+  ["data.region == 'eu", /^position 16: "'" is never closed$/],
+  ['data."re gion', /^position 6: "\\"" is never closed$/],
+  ['data.n > `5', /^position 10: "`" is never closed$/],
+  ['data.n > `five`', /^position 10: "`five`" is not JSON between its quotes$/],
+  ['data.a # why', /^position 8: "#" cannot be read$/],
+  ['data.a\u00a0== `1`', /^position 7: .* cannot be read$/],
+  ['lenght(data)', /^there is no function lenght\(\)$/],
+  ['data.list[?toString(@)]', /^there is no function toString\(\)$/],
+  ['length(data, event)', /^the function length\(\) takes 1 argument, not 2$/],
+  ['data.a || contains(data)', /^the function contains\(\) takes 2 arguments, not 1$/],
+  ["find_first('a')", /^the function find_first\(\) takes 2 to 4 arguments, not 1$/],
+  ['not_null()', /^the function not_null\(\) takes at least 1 argument, not 0$/],
+  ['sort_by(data, data.a)', /^argument 2 of the function sort_by\(\) is an expression with & before it$/],
+  ['length(&data)', /^argument 1 of the function length\(\) has no & before it$/],
+  ['data.ok && !data.failed', /^!a\.b means \(!a\)\.b, which is never true/],
+  ['!data.list[?id]', /^!a\.b means/],
+  ['!data[]', /^!a\.b means/],
+  ['&data', /^& may only stand before an argument/],
+  ['data.a & data.b', /^position 8: "&" is unexpected$/],
+  ['$region', /^the variable \$region is not defined$/],
+  ["$region = 'eu'", /^the variable \$region is set outside of let$/],
+] as const) {
+  test(`the expression ${JSON.stringify(expression)} is refused before anything is awaited`, () => {
+    assert.throws(() => compileExpression(expression), { message: problem });
+  });
+}
+
+test('an expression of any shape that JMESPath knows is accepted', () => {
+  for (const [expression, expected] of [
+    ["data.region == 'eu' && data.n >= `2` || !(data.ok)", true],
+    ['data.list[*].id', [1, 2]],
+    ['data.list[?id > `1`].id | [0]', 2],
+    ['data.list[].id', [1, 2]],
+    ['data.list[::-1].id', [2, 1]],
+    ['data.*', ['eu', 2, true, [{ id: 1 }, { id: 2 }]]],
+    ['[!(data.ok), !data, !contains(data.region, `"x"`), !data[0]]', [false, false, true, true]],
+    ['{r: data.region, "n m": data.n}', { r: 'eu', 'n m': 2 }],
+    ['let $n = data.n in data.list[?id == $n] | length(@)', 1],
+    ['data.ok ? data.n * `10` : `0`', 20],
+    ['sum(map(&id, data.list))', 3],
+    ["'it\\'s \\\\'", "it's \\"],
+    ['`{"a":"\\`"}`.a', '`'],
+    ['data."region"', 'eu'],
+    ['"d\\u0061ta".n', 2],
+    ['\n data.n\t- `1`\r\n', 1],
+  ] as const) {
+    const data = { region: 'eu', n: 2, ok: true, list: [{ id: 1 }, { id: 2 }] };
+    assert.deepEqual(value(expression, data), expected, expression);
+  }
+});
+
+test('a deeply nested expression is refused, not a crash', () => {
+  assert.throws(() => compileExpression('('.repeat(20_000)), /^Error: position \d+: /);
+});
+
+test('functions given a value of the wrong type fail for that event only', () => {
+  const { evaluate } = compileExpression("starts_with(data.name, 'a')");
+  assert.throws(() => evaluate(viewOf({})), /starts_with\(\) expected argument 1 to be type \(string\)/);
+  assert.equal(evaluate(viewOf({ name: 'abc' })), true);
+});
+
+test('numbers are sorted as numbers, and dates have a latest one', () => {
+  assert.deepEqual(value('sort(data)', [10, 9, 1, 100]), [1, 9, 10, 100]);
+  assert.deepEqual(value('sort(data)', ['b', 'a', 'B']), ['B', 'a', 'b']);
+  assert.deepEqual([value('max(data)', ['a', 'B']), value('min(data)', ['a', 'B'])], ['a', 'B']);
+  assert.deepEqual([value('max(data)', [2, 10]), value('min(data)', [2, 10])], [10, 2]);
+  const builds = [{ at: '2026-01-02' }, { at: '2026-03-04' }, { at: '2025-01-01' }];
+  assert.deepEqual(
+    [value('max_by(data, &at).at', builds), value('min_by(data, &at).at', builds)],
+    ['2026-03-04', '2025-01-01'],
+  );
+  assert.equal(value('max_by(data, &n)', []), null);
+  assert.throws(() => value('max_by(data, &n)', [{ n: 1 }, { n: 'a' }]), /neither all numbers nor all strings/);
+  assert.throws(() => value('max_by(data, &n)', [{}]), /neither all numbers nor all strings/);
+});
+
+test('trimming takes spaces or the given characters off, and a hostile text does not stall it', () => {
+  assert.equal(value('trim(data)', ' \n a b\t\n c \u0085'), 'a b\t\n c');
+  assert.deepEqual(value("[trim_left(data, 'xy'), trim_right(data, 'xy')]", 'xyaxy'), ['axy', 'xya']);
+  assert.equal(value("trim(data, '😀')", '😀😁😀'), '😁');
+  assert.equal(value('length(trim(data))', `x${' '.repeat(1_000_000)}x`), 1_000_002);
+});
+
+test('data that looks like the inside of the library stays data', () => {
+  const reference = { expref: true, type: 'Field', name: 'a' };
+  assert.deepEqual(value('data.evil', { evil: reference }), reference);
+  assert.throws(() => compileExpression('sort_by(data.list, data.evil)'), /is an expression with & before it/);
+  const list = [{ k: '__proto__', polluted: true }, { k: 'constructor' }];
+  assert.throws(() => value('group_by(data, &k)', list));
+  assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
+});
+
+test('names that no event has are pointed out', () => {
+  assert.deepEqual(compileExpression('data.region == "eu" && region && eu').unknownFields, ['eu', 'region']);
+  assert.deepEqual(compileExpression("data.list[?id == 'a'].{name: id} | [0].x && event.type").unknownFields, []);
+});
+
+test('a near miss names the part that was false and what its fields held', () => {
+  const event = viewOf({ region: 'us', n: 3, 'my key': null, list: [{ id: 1 }], text: 'x'.repeat(200) });
+  for (const [expression, miss] of [
+    ["data.region == 'eu'", `data.region == 'eu' was false (data.region = "us")`],
+    ["data.n == `3` && data.region == 'eu' && data.x", `data.region == 'eu' was false (data.region = "us")`],
+    [
+      "data.n == `3` && (data.x || data.region == 'eu')",
+      `(data.x || data.region == 'eu') was false (data.x = null, data.region = "us")`,
+    ],
+    ['(data.n && data.a) && data.b', '(data.n && data.a) was false (data.n = 3, data.a = null)'],
+    ['data."my key" == \'a && b\'', `data."my key" == 'a && b' was false (data."my key" = null)`],
+    ['data.region == "eu"', 'data.region == "eu" was false (data.region = "us", eu = null)'],
+    ['data.list[0].id == `2` && `true`', 'data.list[0].id == `2` was false (data.list[0].id = 1)'],
+    ['headers."x-tag"[0] == \'two\'', `headers."x-tag"[0] == 'two' was false (headers."x-tag"[0] = "one")`],
+    ['length(data.list[?id == `9`]) > `0`', 'length(data.list[?id == `9`]) > `0` was false (data.list = [{"id":1}])'],
+    [
+      'data.n && let $r = data.region in $r && data.x',
+      'let $r = data.region in $r && data.x was false (data.region = "us", data.x = null)',
+    ],
+    ['data.a || data.b', 'data.a || data.b was false (data.a = null, data.b = null)'],
+    ['data.a == data.n && data.a', 'data.a == data.n was false (data.a = null, data.n = 3)'],
+    ['`false`', '`false` was false'],
+    ['  data.n != `3`\n  && data.x', 'data.n != `3` was false (data.n = 3)'],
+  ] as const) {
+    assert.equal(compileExpression(expression).nearMiss(event), miss);
+  }
+  assert.match(
+    compileExpression('data.n && starts_with(data.n, data.region)').nearMiss(event) ?? '',
+    /^starts_with\(data\.n, data\.region\) failed: .+ \(data\.n = 3, data\.region = "us"\)$/,
+  );
+  assert.equal(compileExpression("data.n && data.region == 'us'").nearMiss(event), undefined);
+  const long = compileExpression("data.text == 'y'").nearMiss(event) ?? '';
+  assert.ok(long.endsWith(`(data.text = "${'x'.repeat(78)}…)`), long);
+});
+
+test('a near miss of hostile data is still a short text', () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  const event = viewOf(null, { payload: Buffer.from(`{"deep":${deep}}`) });
+  assert.equal(
+    compileExpression('data.deep == `1`').nearMiss(event),
+    'data.deep == `1` was false (data.deep = nested too deeply to be shown)',
+  );
+});
+
+test('an integer beyond 2^53 is copied exactly and never compared as another one', () => {
+  const payload = Buffer.from('{"id":9007199254740993,"ids":[12345678901234567890,1],"text":"9007199254740993"}');
+  const view = viewOf(null, { payload });
+  const value = (text: string) => compileExpression(text).evaluate(view);
+  assert.equal(value('data.id'), 9007199254740993n);
+  assert.equal(value('to_string(data.ids)'), '[12345678901234567890,1]');
+  assert.equal(value("data.text == '9007199254740993'"), true);
+  assert.deepEqual(value('[length(data.ids), type(data.id)]'), [2, 'number']);
+  for (const text of [
+    'data.id == `9007199254740991`',
+    'data.ids[?@ > `1`]',
+    'contains(data.ids, `1`)',
+    'sort_by([data], &id)',
+    'data.id + `1`',
+  ])
+    assert.throws(() => value(text), /(9007199254740993|12345678901234567890) is beyond 2\^53/);
+  assert.throws(
+    () => compileExpression('data.ok && data.id == `9007199254740993`'),
+    /position 23: 9007199254740993 is beyond 2\^53.*'9007199254740993'/,
+  );
+});

@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  corePublishGrants,
+  coreWaitGrants,
+  deniedError,
+  streamPublishGrants,
+  streamWaitGrants,
+} from '../../../../shared/nats/permissions.ts';
+
+test('a refused publish to core NATS names the subject, and the block grants nothing else', () => {
+  const error = deniedError('publish', 'ci.built.v1', corePublishGrants('ci.built.v1'));
+  assert.equal(
+    error.message,
+    'Denied: The NATS server does not let this user publish to "ci.built.v1". Grant it publish permission for "ci.built.v1"; the log above shows all the permissions this step needs.',
+  );
+  assert.deepEqual(error.details, [
+    'Permissions this step needs, for its user in the NATS server configuration:',
+    'permissions: {',
+    '  publish: { allow: [',
+    '    "ci.built.v1"',
+    '  ] }',
+    '  subscribe: { deny: ">" }',
+    '}',
+  ]);
+});
+
+test('a refused wait on core NATS names the pattern, and the block denies publishing', () => {
+  const error = deniedError('subscription', 'ci.>', coreWaitGrants(['ci.>', 'qa.*']));
+  assert.match(error.problem, /does not let this user subscribe to "ci\.>"\.$/);
+  assert.match(error.remedy, /^Grant it subscribe permission for "ci\.>"/);
+  assert.deepEqual(error.details.slice(1), [
+    'permissions: {',
+    '  publish: { deny: ">" }',
+    '  subscribe: { allow: [',
+    '    "ci.>"',
+    '    "qa.*"',
+    '  ] }',
+    '}',
+  ]);
+});
+
+test('publishing to a stream needs the subject and an inbox for the acknowledgement', () => {
+  const error = deniedError(
+    'subscription',
+    '_INBOX.ci.abc.*',
+    streamPublishGrants('ci.built.v1', '$JS.hub.API', '_INBOX.ci'),
+  );
+  assert.match(error.remedy, /^Grant it subscribe permission for "_INBOX\.ci\.\*\.\*"/);
+  assert.deepEqual(error.details.slice(1), [
+    'permissions: {',
+    '  publish: { allow: [',
+    '    "ci.built.v1"',
+    '    "$JS.hub.API.STREAM.NAMES"  # optional: tells a missing stream from one without a leader',
+    '  ] }',
+    '  subscribe: { allow: [',
+    '    "_INBOX.ci.*.*"',
+    '  ] }',
+    '}',
+  ]);
+});
+
+for (const [refused, filter, named, grant] of [
+  ['$JS.API.STREAM.NAMES', 'ci.>', false, '$JS.API.STREAM.NAMES'],
+  ['$JS.API.STREAM.INFO.CI', 'ci.>', true, '$JS.API.STREAM.INFO.CI'],
+  ['$JS.API.CONSUMER.CREATE.CI.abc-1.ci.>', 'ci.>', true, '$JS.API.CONSUMER.CREATE.CI.*.ci.>'],
+  ['$JS.API.CONSUMER.CREATE.CI.abc-1', undefined, true, '$JS.API.CONSUMER.CREATE.CI.*'],
+  ['$JS.API.CONSUMER.MSG.NEXT.CI.abc-1', 'ci.>', true, '$JS.API.CONSUMER.MSG.NEXT.CI.*'],
+] as const) {
+  test(`a wait that may not use ${refused} asks for ${grant}`, () => {
+    const grants = streamWaitGrants('$JS.API', 'CI', named, filter, '_INBOX');
+    const error = deniedError('publish', refused, grants);
+    assert.ok(error.problem.includes(JSON.stringify(refused)));
+    assert.ok(error.remedy.includes(`publish permission for ${JSON.stringify(grant)};`), error.remedy);
+    assert.ok(error.details.includes(`    ${JSON.stringify(grant)}`));
+  });
+}
+
+test('a stream that is not known yet has a placeholder, and the log says so', () => {
+  const grants = streamWaitGrants('$JS.API', '<stream>', false, undefined, '_INBOX');
+  const { details } = deniedError('publish', '$JS.API.STREAM.NAMES', grants);
+  assert.equal(
+    details[0],
+    'Permissions this step needs, for its user in the NATS server configuration, with the name of the stream in the place of <stream>:',
+  );
+  assert.ok(details.includes('    "$JS.API.STREAM.INFO.<stream>"'));
+});
+
+test('a wait on a named stream needs no list of streams, and no grant is wider than its stream', () => {
+  const { publish, subscribe, optional } = streamWaitGrants('$JS.hub.API', 'CI', true, 'ci.*', '_INBOX');
+  assert.deepEqual(publish, [
+    '$JS.hub.API.STREAM.INFO.CI',
+    '$JS.hub.API.CONSUMER.CREATE.CI.*.ci.*',
+    '$JS.hub.API.CONSUMER.MSG.NEXT.CI.*',
+  ]);
+  assert.deepEqual(subscribe, ['_INBOX.*.*']);
+  assert.deepEqual(
+    optional!.map(({ subject }) => subject),
+    ['$JS.hub.API.CONSUMER.DELETE.CI.*'],
+  );
+});

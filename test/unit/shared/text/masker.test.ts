@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { formsOf, knownSecrets, Masker } from '../../../../shared/text/masker.ts';
+import { markdownCode, markdownText } from '../../../../tasks/agent/summary/markdown.ts';
+import { logLine } from '../../../../tasks/agent/outputs.ts';
+import { quoted, safeText, shortened } from '../../../../shared/text/safeText.ts';
+
+function maskerOf(...secrets: readonly string[]): Masker {
+  const masker = new Masker();
+  secrets.forEach((secret, index) => {
+    masker.add(secret, `secret ${index}`);
+  });
+  return masker;
+}
+
+const PASSWORD = 'p4ss/w+rd ="q"\\ü\t%?&\u{1f511}';
+
+for (const form of formsOf(PASSWORD)) {
+  test(`a secret is masked as ${JSON.stringify(form)}`, () => {
+    assert.equal(maskerOf(PASSWORD).mask(`before ${form} after`), 'before *** after');
+  });
+}
+
+test('secrets that touch or overlap are masked as one, the longest first', () => {
+  const masker = maskerOf('secret-one', 'one-and-two', 'secret-one-and-two-and-three');
+  assert.equal(masker.mask('a secret-one-and-two b'), 'a *** b');
+  assert.equal(masker.mask('secret-one-and-two-and-three'), '***');
+  assert.equal(masker.mask('secret-onesecret-one, secret-one'), '***, ***');
+});
+
+test('each line of a secret is masked by itself, and short lines together with the others', () => {
+  const masker = maskerOf('first line\nsecond line', 'abc\ndef\nghi');
+  assert.equal(masker.mask('<first line> <second line>'), '<***> <***>');
+  assert.equal(masker.mask('abc, abc\ndef\nghi'), 'abc, ***');
+});
+
+test('short secrets are left to the agent: they would hide ordinary words', () => {
+  const masker = maskerOf('true', '1', 'prod', ' dev  ', '', '\n', '12345');
+  for (const text of ['true', '1', 'prod', ' dev  ', '', '12345']) assert.equal(masker.mask(text), text);
+  assert.equal(maskerOf('123456').mask('a123456b'), 'a***b');
+});
+
+test('a text is cut after it was masked: the beginning of a secret is never shown', () => {
+  const secret = 'Kilo-'.repeat(30);
+  const masker = maskerOf(secret);
+  for (const end of [0, 1, 7, 8, 9, 50, 200])
+    assert.ok(!masker.mask(`before ${secret} after`, end).includes('Kilo'), String(end));
+  assert.equal(masker.mask(`before ${secret} after`, 20), 'before ***');
+  assert.equal(masker.mask(`before ${secret} after`, 7), 'before ');
+  assert.equal(masker.mask('no secret', 2), 'no');
+});
+
+test('texts in a JSON value are masked before JSON escapes them', () => {
+  const masker = maskerOf('say "hello" now');
+  const value = { a: ['x say "hello" now', 1, null, true], b: { c: '"say "hello" now"' } };
+  assert.deepEqual(masker.maskValues(value), { a: ['x ***', 1, null, true], b: { c: '"***"' } });
+});
+
+for (const [form, text] of [
+  ['as it is', 'Basic hunter-2-and-more'],
+  ['trimmed', 'hunter-2-and-more'],
+  ['in base64', Buffer.from(' hunter-2-and-more ').toString('base64')],
+  ['in base64 without padding', Buffer.from('hunter-2-and-more').toString('base64url')],
+  ['URL-encoded', encodeURIComponent(' hunter-2-and-more ')],
+] as const) {
+  test(`a text tells a secret ${form}`, () => {
+    assert.equal(maskerOf('other-secret', ' hunter-2-and-more ').secretIn(`{"a":"${text}"}`), 'secret 1');
+  });
+}
+
+test('a text tells a secret that JSON has escaped, or that is not ASCII', () => {
+  assert.equal(maskerOf('a "quoted" key').secretIn(JSON.stringify({ key: 'a "quoted" key' })), 'secret 0');
+  assert.equal(maskerOf('schlüssel').secretIn('{"key":"schlüssel"}'), 'secret 0');
+});
+
+test('no text tells a secret of less than 8 characters, or what is public in a key', () => {
+  const body = 'MC4CAQAwBQYDK2VwBCIEIGhhbGxvIGhhbGxvIGhhbGxvIGhhbGxvIGhhbGxv';
+  const masker = maskerOf('1234567', `-----BEGIN PRIVATE KEY-----\n${body}\n-----END PRIVATE KEY-----\n`);
+  for (const text of ['1234567', '-----BEGIN PRIVATE KEY-----', 'PRIVATE', ''])
+    assert.equal(masker.secretIn(text), undefined);
+  assert.equal(masker.secretIn(`{"key":"${body}"}`), 'secret 1', 'the body is the key');
+});
+
+test('a secret is found in a file wherever its chunks end', () => {
+  const masker = maskerOf('other-secret', 'hunter-2-ünd-more');
+  const file = Buffer.from(`${'x'.repeat(100)}hunter-2-ünd-more${'y'.repeat(100)}`);
+  for (const size of [1, 2, 7, 16, 64, 105, 1_000]) {
+    const secretIn = masker.secretInChunks();
+    let found: string | undefined;
+    for (let start = 0; start < file.length; start += size) found = secretIn(file.subarray(start, start + size));
+    assert.equal(found, 'secret 1', `in chunks of ${size}`);
+  }
+  assert.equal(masker.secretInChunks()(Buffer.from('nothing')), undefined);
+  assert.equal(new Masker().secretInChunks()(file), undefined);
+});
+
+test('whatever cuts, escapes or neutralises a text masks it first', () => {
+  const words = ['Alfa7', 'Bravo8', 'Charlie9', 'Delta10', 'Echo11', 'Foxtrot12', 'Golf13'];
+  const odd = words.map((word, index) => `${word}${'#|"\t\u200b`<'[index] ?? ''}`).join('');
+  const long = Array.from({ length: 900 }, (_, index) => `Hotel${index}`).join('-');
+  for (const secret of [odd, long, `##vso[task.${odd}`]) {
+    knownSecrets.add(secret, 'a secret of this test');
+    for (const before of ['', 'x', 'x'.repeat(70), 'y'.repeat(195), 'z'.repeat(1_495), 'z'.repeat(3_999)]) {
+      const text = `${before}${secret} after`;
+      for (const shown of [
+        safeText(text),
+        safeText(text, 200),
+        safeText(`The value ${JSON.stringify(text)} is wrong.`),
+        safeText(quoted(text)),
+        safeText(shortened(text, 100)),
+        markdownCode(text),
+        markdownText(text),
+        markdownText(`The value ${quoted(text)} is wrong.`),
+        safeText(logLine('value', { text })),
+      ])
+        for (const word of [...words, 'Hotel']) assert.ok(!shown.includes(word), shown);
+    }
+  }
+});

@@ -1,0 +1,425 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import type { ReceivedMessage } from '../../../../shared/bus.ts';
+import { loadContract, type Contract } from '../../../../shared/contract/contract.ts';
+import { compileExpression } from '../../../../shared/expression/expression.ts';
+import { parseUserSeed } from '../../../../shared/nkey.ts';
+import { parseTrustedKeys, signMessage } from '../../../../shared/signing/signature.ts';
+import type { NamedExpression, WaitRequest } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
+import {
+  Judge,
+  type Decision,
+  type JudgedEvent,
+  STEP_LIMITS,
+  type JudgeLimits,
+} from '../../../../shared/waiting/judge.ts';
+import { temporaryFolder } from '../../../../localAgent/vsix.ts';
+import { createNKey } from '../../../support/nats/natsAccounts.ts';
+
+const RECEIVED_AT = Date.UTC(2026, 4, 31, 8, 0, 10);
+const STORED_AT = Date.UTC(2026, 4, 31, 8, 0, 0);
+
+function expression(text: string): NamedExpression {
+  return { ...compileExpression(text), text };
+}
+
+const SCHEMA = {
+  type: ['object', 'null'],
+  properties: { status: { type: 'string', pattern: '^(x+)+$' } },
+};
+const schemaFile = path.join(temporaryFolder('judge-'), 'schema.json');
+writeFileSync(schemaFile, JSON.stringify(SCHEMA));
+const contract = await loadContract(schemaFile);
+/** Its check against the schema would take longer than anybody lives. */
+const SLOW = { status: `${'x'.repeat(40)}!` };
+
+/** A judge to whom one event comes after the other, with time to spare. */
+class OneByOne extends Judge {
+  judge(message: ReceivedMessage): JudgedEvent {
+    const [assessed] = this.assess([message]);
+    assert.ok(assessed);
+    return this.decide(assessed);
+  }
+}
+
+/** A judge of a request, and the warnings it gave. */
+function judgeOf(
+  request: Partial<WaitRequest>,
+  schema?: Contract,
+  limits: Partial<JudgeLimits> = {},
+  deadline = Infinity,
+) {
+  const clock = { now: Date.now, deadline };
+  const warnings: string[] = [];
+  const full: WaitRequest = {
+    subjects: ['ci.>'],
+    delivery: 'jetStream',
+    stream: undefined,
+    start: { from: 'all' },
+    schemaFile: undefined,
+    onInvalid: 'skip',
+    match: undefined,
+    failWhen: undefined,
+    correlationId: undefined,
+    count: 1,
+    distinctBy: undefined,
+    expect: undefined,
+    trustedKeys: undefined,
+    maxEventAgeMs: undefined,
+    timeoutMs: 1_000,
+    idleTimeoutMs: undefined,
+    onTimeout: 'fail',
+    outputs: [],
+    run: { owner: {}, source: 'urn:x', step: {} },
+    ...request,
+  };
+  const judge = new OneByOne(full, schema, clock, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
+  return { judge, warnings };
+}
+
+let sequence = 0;
+
+function event(
+  data: unknown,
+  attributes: Readonly<Record<string, string>> = {},
+  overrides: Partial<ReceivedMessage> = {},
+): ReceivedMessage {
+  sequence++;
+  const context = { specversion: '1.0', id: `e-${String(sequence)}`, source: '/test', type: 'built', ...attributes };
+  return {
+    subject: 'ci.built',
+    headers: new Map(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]])),
+    payload: Buffer.from(typeof data === 'string' ? data : JSON.stringify(data)),
+    stream: 'CI',
+    sequence,
+    storedAt: STORED_AT,
+    receivedAt: RECEIVED_AT,
+    ...overrides,
+  };
+}
+
+/** A message that is no CloudEvent. */
+function plain(
+  payload: string,
+  headers: Readonly<Record<string, string>> = {},
+  overrides: Partial<ReceivedMessage> = {},
+) {
+  const map = new Map(Object.entries(headers).map(([name, value]) => [name, [value]]));
+  return event(payload, {}, { headers: map, ...overrides });
+}
+
+const signer = createNKey();
+const stranger = createNKey();
+const trustedKeys = parseTrustedKeys(signer.publicKey).keys;
+
+function signed(message: ReceivedMessage, seed: string, at: number): ReceivedMessage {
+  const headers = [
+    ['nats-msg-id', 'm-1'] as const,
+    ...[...message.headers].flatMap(([name, values]) => values.map((value) => [name, value] as const)),
+  ];
+  const out = signMessage(
+    { subject: message.subject, headers, payload: message.payload },
+    parseUserSeed(seed),
+    new Date(at),
+  );
+  return { ...message, headers: new Map(out.headers.map(([name, value]) => [name.toLowerCase(), [value]])) };
+}
+
+/** An event that is wrong in every respect, mended step by step in the order in which the respects are looked at. */
+const LADDER: readonly (readonly [Decision, () => ReceivedMessage])[] = [
+  ['foreign', () => event({ failed: true, ok: false }, { correlationid: 'theirs', specversion: '0.3' })],
+  ['untrusted', () => event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' })],
+  [
+    'expired',
+    () =>
+      signed(
+        event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' }),
+        signer.seed,
+        RECEIVED_AT - 60_000,
+      ),
+  ],
+  [
+    'invalid',
+    () =>
+      signed(
+        event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' }),
+        signer.seed,
+        RECEIVED_AT,
+      ),
+  ],
+  [
+    'negative',
+    () => signed(event({ failed: true, ok: false, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT),
+  ],
+  [
+    'notMatching',
+    () => signed(event({ ok: false, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT),
+  ],
+  ['matched', () => signed(event({ ok: true, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT)],
+  ['repeated', () => signed(event({ ok: true, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT)],
+];
+
+test('an event is judged by correlation, signature, age, envelope, failWhen, match and distinctness, in this order', () => {
+  const { judge } = judgeOf({
+    correlationId: 'ours',
+    trustedKeys,
+    maxEventAgeMs: 30_000,
+    failWhen: expression('data.failed'),
+    match: expression('data.ok'),
+    distinctBy: expression('data.region'),
+    count: 2,
+  });
+  for (const [decision, message] of LADDER) assert.equal(judge.judge(message()).decision, decision);
+  assert.deepEqual(judge.counts, {
+    seen: 8,
+    foreign: 1,
+    untrusted: 1,
+    expired: 1,
+    invalid: 1,
+    negative: 1,
+    notMatching: 1,
+    matched: 1,
+    repeated: 1,
+  });
+  assert.equal(judge.isSatisfied, false);
+  assert.equal(judge.missing, 1);
+});
+
+test('without conditions every event matches, whatever it is', () => {
+  const { judge } = judgeOf({ count: 4 });
+  assert.equal(judge.judge(event({})).decision, 'matched');
+  assert.equal(judge.judge(plain('')).decision, 'matched');
+  assert.equal(judge.isSatisfied, false);
+  assert.equal(judge.judge(event('', {}, { payload: Buffer.from([0xff]) })).decision, 'matched');
+  assert.equal(judge.judge(plain('not json')).decision, 'matched');
+  assert.equal(judge.isSatisfied, true);
+  assert.equal(judge.missing, 0);
+});
+
+test('an event of another run is foreign, and so is one without a correlation id', () => {
+  const { judge } = judgeOf({ correlationId: 'ours', count: 9 });
+  const theirs = judge.judge(event({}, { correlationid: 'theirs' }));
+  assert.deepEqual([theirs.decision, theirs.reason], ['foreign', 'its correlation id is "theirs"']);
+  const none = judge.judge(event({}));
+  assert.deepEqual([none.decision, none.reason], ['foreign', 'it has no correlation id']);
+  assert.equal(judge.judge(event({}, { correlationid: 'Ours' })).decision, 'foreign');
+  assert.equal(judge.judge(plain('{}', { 'correlation-id': 'ours' })).decision, 'matched');
+  assert.equal(judge.judge(event({}, { correlationid: 'ours' })).decision, 'matched');
+});
+
+test('an unsigned, altered or strangely signed event is untrusted, a trusted one says who signed it', () => {
+  const { judge } = judgeOf({ trustedKeys, count: 9 });
+  assert.equal(judge.judge(event({})).decision, 'untrusted');
+  assert.equal(judge.judge(signed(event({}), stranger.seed, RECEIVED_AT)).decision, 'untrusted');
+  const good = signed(event({ a: 1 }), signer.seed, RECEIVED_AT);
+  assert.equal(judge.judge({ ...good, payload: Buffer.from('{"a":2}') }).decision, 'untrusted');
+  assert.equal(judge.judge({ ...good, subject: 'ci.other' }).decision, 'untrusted');
+  const trusted = judge.judge(good);
+  assert.deepEqual([trusted.decision, trusted.signedBy, trusted.reason], ['matched', signer.publicKey, '']);
+});
+
+for (const [what, message, decision, reason] of [
+  ['of the age allowed', () => event({}, {}, { storedAt: RECEIVED_AT - 5_000 }), 'matched', ''],
+  ['older than that', () => event({}, {}, { storedAt: RECEIVED_AT - 5_001 }), 'expired', 'it is 5001 ms old'],
+  ['a minute ahead', () => event({}, {}, { storedAt: RECEIVED_AT + 60_000 }), 'matched', ''],
+  [
+    'more than a minute ahead',
+    () => event({}, {}, { storedAt: RECEIVED_AT + 60_001 }),
+    'expired',
+    'it comes 60001 ms from the future',
+  ],
+  [
+    'dated by its CloudEvents time on core NATS',
+    () => event({}, { time: new Date(RECEIVED_AT - 5_001).toISOString() }, { storedAt: undefined }),
+    'expired',
+    'it is 5001 ms old',
+  ],
+  [
+    'without any time',
+    () => event({}, {}, { storedAt: undefined }),
+    'expired',
+    'it does not say when it was published',
+  ],
+] as const) {
+  test(`an event ${what} is ${decision}`, () => {
+    const judged = judgeOf({ maxEventAgeMs: 5_000 }).judge.judge(message());
+    assert.deepEqual([judged.decision, judged.reason], [decision, reason]);
+  });
+}
+
+test('the age of a signed event counts from its signature, not from when it was stored again', () => {
+  const { judge } = judgeOf({ trustedKeys, maxEventAgeMs: 5_000 });
+  const replayed = signed(event({}, {}, { storedAt: RECEIVED_AT }), signer.seed, RECEIVED_AT - 3_600_000);
+  const judged = judge.judge(replayed);
+  assert.deepEqual([judged.decision, judged.reason], ['expired', 'it is 3600000 ms old']);
+  assert.equal(judged.signedBy, signer.publicKey);
+});
+
+test('a wrong envelope is invalid before the data is looked at', () => {
+  const { judge } = judgeOf({}, contract);
+  const judged = judge.judge(event({ status: 7 }, { specversion: '0.3' }));
+  assert.deepEqual([judged.decision, judged.reason], ['invalid', 'Its CloudEvents specversion is "0.3", not "1.0"']);
+});
+
+test('data that breaks the schema is invalid, in the words of the schema', () => {
+  const { judge } = judgeOf({}, contract);
+  const judged = judge.judge(event({ status: 7 }));
+  assert.equal(judged.decision, 'invalid');
+  assert.match(judged.reason, /^its data breaks the schema: .*status.*string/);
+  assert.equal(judge.isSatisfied, false);
+  assert.equal(judge.judge(event({ status: 'x' })).decision, 'matched');
+});
+
+test('data that is no JSON, or takes too long to check, is invalid', () => {
+  const binary = judgeOf({}, contract).judge.judge(plain('', {}, { payload: Buffer.from([0xff, 0x00]) }));
+  assert.deepEqual([binary.decision, binary.reason], ['invalid', 'its data is not JSON, which the schema demands']);
+  const text = judgeOf({}, contract).judge.judge(plain('not json'));
+  assert.equal(text.decision, 'invalid');
+  const slow = judgeOf({}, contract, { eventMs: 200 }).judge.judge(event(SLOW));
+  assert.equal(slow.decision, 'invalid');
+  assert.match(slow.reason, /^the check of its data was interrupted after \d+ ms$/);
+});
+
+test('failWhen and match are truthy as JMESPath says: 0 is, empty values are not', () => {
+  for (const [value, decision] of [
+    [0, 'matched'],
+    ['no', 'matched'],
+    [true, 'matched'],
+    [[0], 'matched'],
+    ['', 'notMatching'],
+    [[], 'notMatching'],
+    [{}, 'notMatching'],
+    [null, 'notMatching'],
+    [false, 'notMatching'],
+  ] as const)
+    assert.equal(judgeOf({ match: expression('data.v') }).judge.judge(event({ v: value })).decision, decision);
+});
+
+test('a negative event says which condition it meets', () => {
+  const judged = judgeOf({ failWhen: expression("data.status == 'failed'") }).judge.judge(event({ status: 'failed' }));
+  assert.deepEqual([judged.decision, judged.reason], ['negative', "failWhen is true: data.status == 'failed'"]);
+});
+
+test('an event that nearly matches says which part did not hold', () => {
+  const { judge } = judgeOf({ match: expression("data.ok && data.region == 'eu'") });
+  const judged = judge.judge(event({ ok: true, region: 'us' }));
+  assert.equal(judged.decision, 'notMatching');
+  assert.match(judged.reason, /data\.region == 'eu'/);
+});
+
+test('an expression that errors on an event counts as false for it, with one warning for all', () => {
+  const { judge, warnings } = judgeOf({ match: expression('starts_with(data.name, `"a"`)'), count: 9 });
+  for (const name of [1, 2, 'abc']) judge.judge(event({ name }));
+  assert.deepEqual([judge.counts.notMatching, judge.counts.matched], [2, 1]);
+  assert.equal(warnings.length, 1);
+  assert.match(
+    warnings[0]!,
+    /^match fails on the event CI \d+ and counts as false for it: .*[^.]\. Further ones are not/,
+  );
+});
+
+test('a failWhen that errors does not end the wait', () => {
+  const { judge, warnings } = judgeOf({ failWhen: expression('length(data.n) > `1`') });
+  assert.equal(judge.judge(event({ n: 5 })).decision, 'matched');
+  assert.match(warnings[0]!, /^failWhen fails on the event/);
+});
+
+test('events with the same source and id count once, wherever they stand', () => {
+  const { judge } = judgeOf({ count: 9 });
+  assert.equal(judge.judge(event({}, { id: 'a' })).decision, 'matched');
+  const again = judge.judge(event({}, { id: 'a' }));
+  assert.deepEqual([again.decision, again.reason], ['repeated', 'an event with the same id has come before']);
+  assert.equal(judge.judge(event({}, { id: 'a', source: '/other' })).decision, 'matched');
+  assert.equal(judge.judge(plain('1', { 'nats-msg-id': 'm' })).decision, 'matched');
+  assert.equal(judge.judge(plain('2', { 'nats-msg-id': 'm' })).decision, 'repeated');
+  assert.equal(judge.judge(plain('3')).decision, 'matched');
+  assert.equal(judge.judge(plain('3')).decision, 'matched');
+  assert.equal(judge.judge(plain('4', {}, { stream: '', sequence: 0 })).decision, 'matched');
+  assert.equal(judge.judge(plain('4', {}, { stream: '', sequence: 0 })).decision, 'matched');
+});
+
+test('no id of one kind passes for an id of another', () => {
+  const { judge } = judgeOf({ count: 9 });
+  for (const message of [
+    plain('', { 'nats-msg-id': 'sequence:7' }, { sequence: 5 }),
+    plain('', {}, { sequence: 7 }),
+    plain('', { 'nats-msg-id': '7' }, { sequence: 8 }),
+    event({}, { id: 'b', source: 'a' }),
+    event({}, { id: 'b"],["', source: 'a' }),
+    event({}, { id: 'ab', source: 'x' }),
+    event({}, { id: 'b', source: 'xa' }),
+  ])
+    assert.equal(judge.judge(message).decision, 'matched');
+});
+
+test('distinctBy compares values as text; an event without a value does not match', () => {
+  const { judge } = judgeOf({ distinctBy: expression('data.key'), count: 9 });
+  const decisions = [1, '1', 1.5, { a: 1 }, { a: 1 }, true, 'true', '', null].map(
+    (key) => judge.judge(event({ key })).decision,
+  );
+  assert.deepEqual(decisions, [
+    ...['matched', 'repeated', 'matched', 'matched', 'repeated', 'matched', 'repeated', 'matched'],
+    'notMatching',
+  ]);
+  assert.equal(judge.judge(event({})).reason, 'it has no value for distinctBy (data.key)');
+});
+
+test('all the expected values must come; others do not count', () => {
+  const { judge } = judgeOf({ distinctBy: expression('data.region'), expect: ['eu', 'us', '7'], count: 3 });
+  assert.deepEqual(judge.missing, ['eu', 'us', '7']);
+  assert.equal(judge.judge(event({ region: 'us' })).decision, 'matched');
+  const other = judge.judge(event({ region: 'asia' }));
+  assert.deepEqual([other.decision, other.reason], ['notMatching', 'distinctBy is "asia", which is not expected']);
+  assert.equal(judge.judge(event({ region: 'us' })).decision, 'repeated');
+  assert.equal(judge.judge(event({ region: 7 })).decision, 'matched');
+  assert.deepEqual(judge.missing, ['eu']);
+  assert.equal(judge.isSatisfied, false);
+  judge.judge(event({ region: 'eu' }));
+  assert.deepEqual(judge.missing, []);
+  assert.equal(judge.isSatisfied, true);
+  assert.deepEqual(
+    judge.matched.map(({ view }) => (view.data as { region: unknown }).region),
+    ['us', 7, 'eu'],
+  );
+});
+
+test('a distinct value counts only from an event that matches', () => {
+  const { judge } = judgeOf({ match: expression('data.ok'), distinctBy: expression('data.region'), count: 9 });
+  assert.equal(judge.judge(event({ ok: false, region: 'eu' })).decision, 'notMatching');
+  assert.equal(judge.judge(event({ ok: true, region: 'eu' })).decision, 'matched');
+});
+
+test('an event that takes too long is invalid, and those around it are judged as ever', () => {
+  const { judge } = judgeOf({}, contract, { eventMs: 200 });
+  let messages = [event({ status: 'x' }), event(SLOW), event({ status: 'xx' })];
+  const decisions: Decision[] = [];
+  while (messages.length > 0) {
+    const assessed = judge.assess(messages);
+    decisions.push(...assessed.map((one) => judge.decide(one).decision));
+    messages = messages.slice(assessed.length);
+  }
+  assert.deepEqual(decisions, ['matched', 'invalid', 'matched']);
+  assert.equal(judge.exhaustion, undefined);
+});
+
+test('a slow schema, or a slow expression, is told as what ends a wait that spends too much time', () => {
+  const schema = judgeOf({}, contract, { eventMs: 120, interruptions: 2 }).judge;
+  for (const message of [event(SLOW), event(SLOW)]) assert.equal(schema.judge(message).decision, 'invalid');
+  assert.equal(schema.exhaustion?.code, 'InvalidSchema');
+
+  const nested = expression('data[?length($.data[?@ > `1`]) == `0`]');
+  const { judge } = judgeOf({ match: nested }, undefined, { eventMs: 120, interruptions: 1 });
+  judge.judge(event(Array.from({ length: 100_000 }, () => 2)));
+  assert.equal(judge.exhaustion?.code, 'InvalidInput');
+  assert.match(judge.exhaustion.problem, /match/);
+});
+
+test('nothing is judged once the deadline has passed, and no reason takes long', () => {
+  const match = expression('data.list[?length($.data.list[?@ > `1`]) == `0`]');
+  assert.deepEqual(judgeOf({ match }, undefined, {}, Date.now()).judge.assess([event({})]), []);
+  const { judge } = judgeOf({ match });
+  const judged = judge.judge(event({ list: Array.from({ length: 100_000 }, () => 2) }));
+  assert.match(judged.reason, /interrupted|was false/);
+});

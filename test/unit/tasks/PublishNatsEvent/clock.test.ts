@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import type { ReceivedReply } from '../../../../shared/bus.ts';
+import { loadContract, type Contract } from '../../../../shared/contract/contract.ts';
+import { TaskError } from '../../../../shared/errors.ts';
+import type { Clock } from '../../../../shared/clock.ts';
+import { readPublish } from '../../../../tasks/PublishNatsEvent/inputs.ts';
+import { prepare, replyProblem } from '../../../../tasks/PublishNatsEvent/publish.ts';
+import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+import { temporaryFolder } from '../../../../localAgent/vsix.ts';
+import { SLOW_PATTERN, slowText } from '../../../support/slowPattern.ts';
+
+const folder = temporaryFolder('publish-clock-');
+const schemaFile = path.join(folder, 'slow.schema.json');
+writeFileSync(schemaFile, JSON.stringify({ pattern: SLOW_PATTERN }));
+const contract: Contract = await loadContract(schemaFile);
+/** Its check is only ever interrupted. */
+const ENDLESS = JSON.stringify(`${'a'.repeat(60)}c`);
+
+function clockOf(leftMs: number, signal = new AbortController().signal): Clock {
+  return { signal, startedAt: Date.now(), deadline: Date.now() + leftMs, now: Date.now };
+}
+
+function reply(text: string): ReceivedReply {
+  return { headers: new Map(), payload: Buffer.from(text) };
+}
+
+async function timed<Value>(work: () => Promise<Value>): Promise<{ readonly value: Value; readonly ms: number }> {
+  const began = Date.now();
+  return { value: await work(), ms: Date.now() - began };
+}
+
+function stepOf(inputs: Readonly<Record<string, string>>): ReturnType<typeof readPublish> {
+  return readPublish(
+    new FakeAgent({
+      inputs: { natsConnection: 'nats', subject: 'ci.built.v1', ...inputs },
+      connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } },
+    }),
+  );
+}
+
+function prepared(lines: readonly string[], clock: Clock): Promise<unknown> {
+  const payloadFile = path.join(temporaryFolder('lines-'), 'events.ndjson');
+  writeFileSync(payloadFile, `${lines.join('\n')}\n`);
+  const { request } = stepOf({ payloadFrom: 'lines', payloadFile });
+  return prepare(request, contract, undefined, clock).catch((error: unknown) => error);
+}
+
+function assertError(error: unknown, code: string, ...texts: readonly string[]): void {
+  assert.ok(error instanceof TaskError, String(error));
+  assert.equal(error.code, code, error.message);
+  for (const text of texts) assert.ok(error.message.includes(text), error.message);
+}
+
+describe('The deadline of a publishing step', () => {
+  it('cuts off the check of a reply, which is then not the fault of the schema', async () => {
+    const { value, ms } = await timed(() => replyProblem(reply(ENDLESS), contract, clockOf(200)));
+    assertError(value, 'Timeout', 'before the reply was checked', 'The request was delivered');
+    assert.ok(ms < 900, `it took ${ms} ms`);
+    assertError(await replyProblem(reply(ENDLESS), contract, clockOf(60_000)), 'InvalidSchema', 'after 1000 ms');
+    assert.equal(await replyProblem(reply('"ac"'), contract, clockOf(60_000)), undefined);
+    assertError(await replyProblem(reply('"ac"'), contract, clockOf(0)), 'Timeout');
+  });
+
+  it('cuts off the check of a payload', async () => {
+    const { request } = stepOf({ payload: ENDLESS });
+    const { value, ms } = await timed(() =>
+      prepare(request, contract, undefined, clockOf(200)).catch((error: unknown) => error),
+    );
+    assertError(value, 'Timeout');
+    assert.ok(ms < 900, `it took ${ms} ms`);
+  });
+
+  it('cuts off the check of lines, in the middle of one and between two', async () => {
+    for (const lines of [[ENDLESS], Array.from({ length: 500 }, () => JSON.stringify(slowText()))]) {
+      const { value, ms } = await timed(() => prepared(lines, clockOf(1_500)));
+      assertError(value, 'Timeout', 'payloadFile: ', 'Nothing was sent.');
+      assert.ok(ms < 2_500, `it took ${ms} ms`);
+    }
+  });
+});
+
+describe('A cancel of a publishing step', () => {
+  it('is heard between two lines', async () => {
+    const controller = new AbortController();
+    // What the event loop is there for: the signal of the agent comes by way of it, too.
+    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.')), 200);
+    const lines = Array.from({ length: 100 }, () => JSON.stringify(slowText()));
+    const { value, ms } = await timed(() => prepared(lines, clockOf(60_000, controller.signal)));
+    assertError(value, 'Cancelled');
+    assert.ok(ms < 3_000, `it took ${ms} ms`);
+  });
+
+  it('is heard after the check of a reply', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.')), 0);
+    const value = await replyProblem(reply(JSON.stringify(slowText())), contract, clockOf(60_000, controller.signal));
+    assertError(value, 'Cancelled');
+  });
+});

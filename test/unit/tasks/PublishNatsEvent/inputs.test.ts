@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readPublish } from '../../../../tasks/PublishNatsEvent/inputs.ts';
+import { TaskError } from '../../../../shared/errors.ts';
+import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import { createNKey } from '../../../support/nats/natsAccounts.ts';
+
+function warningsOf(inputs: Readonly<Record<string, string>>): readonly string[] {
+  const agent = new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', messageId: 'm-1', ...inputs },
+    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+  });
+  readPublish(agent);
+  return agent.warnings;
+}
+
+for (const payload of [
+  "{ 'image': 'shop' }",
+  '{ "image": "shop", }',
+  '{ image: shop }',
+  '{ "image": "shop"',
+  '[1, 2,]',
+]) {
+  test(`a payload that begins like JSON and is none is a warning: ${payload}`, () => {
+    assert.match(
+      warningsOf({ payload }).join('\n'),
+      /^The payload begins like JSON, but is none: .* quotes and commas/,
+    );
+    assert.deepEqual(warningsOf({ payload, contentType: 'text/plain' }), [], 'it is meant');
+  });
+}
+
+for (const payload of ['{}', '{ "image": "shop" }', '[1, 2]', 'text', '[INFO] done', '42']) {
+  test(`no such warning for ${payload}`, () => {
+    assert.deepEqual(warningsOf({ payload }), []);
+  });
+}
+
+/** What is wrong with a step that is given secrets; empty when nothing is. */
+function problemsOf(
+  inputs: Readonly<Record<string, string>>,
+  { secrets, connections }: Pick<FakeAgentOptions, 'secrets' | 'connections'>,
+): string {
+  const agent = new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', ...inputs },
+    secrets: secrets ?? {},
+    connections: { nats: { url: 'nats://localhost', scheme: 'None' }, ...connections },
+  });
+  try {
+    readPublish(agent);
+    return '';
+  } catch (error) {
+    assert.ok(error instanceof TaskError);
+    assert.equal(error.code, 'InvalidInput');
+    return error.message;
+  }
+}
+
+const API_KEY = 'k3y/of:the shop';
+
+for (const [input, value] of [
+  ['payload', `{"key":"${API_KEY}"}`],
+  ['payload', JSON.stringify({ key: Buffer.from(API_KEY).toString('base64') })],
+  ['headers', `Tenant: shop\nAuthorization: Bearer ${API_KEY}`],
+  ['headers', API_KEY],
+  ['correlationId', `run-${API_KEY}`],
+  ['messageId', API_KEY],
+  ['subject', `ci.${encodeURIComponent(API_KEY)}.v1`],
+  ['eventType', Buffer.from(API_KEY).toString('base64url')],
+  ['eventSource', `https://example.com/?key=${encodeURIComponent(API_KEY)}`],
+  ['contentType', `text/plain; key=${API_KEY}`],
+  ['stream', Buffer.from(API_KEY).toString('base64url')],
+] as const) {
+  test(`a secret variable is not sent in ${input}: ${value}`, () => {
+    const message = problemsOf({ [input]: value }, { secrets: { ApiKey: API_KEY, Other: 'another-secret' } });
+    assert.match(
+      message,
+      new RegExp(`^InvalidInput: ${input}: holds the value of the secret variable "APIKEY", .*Remove`),
+    );
+    assert.ok(!message.includes('k3y'), message);
+  });
+}
+
+test('a password, a signing seed and the token of the job are not sent either', () => {
+  const { seed } = createNKey();
+  const connections = {
+    nats: { url: 'nats://localhost', scheme: 'UsernamePassword', parameters: { username: 'ci', password: 'pa55word' } },
+    SYSTEMVSSCONNECTION: { url: 'https://a', scheme: 'OAuth', parameters: { AccessToken: 'job-token-of-it' } },
+  };
+  const problems = problemsOf(
+    {
+      payload: 'pa55word',
+      headers: `Seed: ${seed}`,
+      correlationId: 'job-token-of-it',
+      signingKeyVariable: 'SigningSeed',
+    },
+    { secrets: { SigningSeed: seed }, connections },
+  );
+  assert.match(problems, /^InvalidInput: 3 problems/);
+  assert.match(problems, /payload: holds the value of the password of the service connection,/);
+  assert.match(problems, /headers: holds the value of the secret variable "SIGNINGSEED",/);
+  assert.match(problems, /correlationId: holds the value of the token of the job,/);
+});
+
+test('secrets of less than 8 characters, and secrets in inputs that are not sent, are no problem', () => {
+  const secrets = { Flag: 'true', Short: '1234567', ApiKey: API_KEY };
+  assert.equal(problemsOf({ payload: '{"a":true,"b":"1234567"}' }, { secrets }), '');
+  assert.equal(problemsOf({ envelope: 'none', contentType: `text/plain; a=${API_KEY}` }, { secrets }), '');
+});

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readWait } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
+import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+
+function agentWith(
+  inputs: Readonly<Record<string, string>>,
+  variables: Readonly<Record<string, string>> = {},
+): FakeAgent {
+  return new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'now', ...inputs },
+    variables,
+    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+  });
+}
+
+function warningsOf(timeout: string | undefined, jobTimeout: string | undefined): readonly string[] {
+  const agent = agentWith(
+    timeout === undefined ? {} : { timeout },
+    jobTimeout === undefined ? {} : { 'System.JobTimeout': jobTimeout },
+  );
+  readWait(agent);
+  return agent.warnings;
+}
+
+test("a deadline that the job's own time limit comes before is a warning", () => {
+  assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is not reached, .* 60 minutes .*timeoutInMinutes/);
+  assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is not reached/, 'the job began before the step');
+  assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is not reached/);
+});
+
+test('no such warning where the deadline comes first, or the job has no limit or a limit nobody knows', () => {
+  for (const [timeout, jobTimeout] of [
+    ['59m', '60'],
+    ['2h', '0'],
+    ['2h', undefined],
+    ['2h', 'long'],
+  ] as const)
+    assert.deepEqual(warningsOf(timeout, jobTimeout), []);
+});
+
+test('a correlation id that is an unset variable fails the step, since no event could ever match', () => {
+  assert.throws(() => readWait(agentWith({ correlationId: '$(publsh.correlationId)' })), {
+    message:
+      /^InvalidInput: correlationId: "\$\(publsh\.correlationId\)" contains "\$\(", most likely a pipeline variable/,
+  });
+});
+
+test('an unset variable in an expression or among the expected values is a warning', () => {
+  const agent = agentWith({
+    match: "data.image == '$(image)'",
+    distinctBy: 'data.region',
+    expect: 'eu\n$(region)',
+    outputs: "known=data.image == '$(known.image)'",
+  });
+  readWait(agent);
+  assert.deepEqual(
+    agent.warnings,
+    [
+      ['match', '$(image)'],
+      ['expect', '$(region)'],
+      ['outputs: known', '$(known.image)'],
+    ].map(([name, macro]) => `${name} holds ${macro}, most likely a pipeline variable that is not set.`),
+  );
+});
+
+test('startTime is a time in ISO 8601 with its offset', () => {
+  const startOf = (startTime: string) => {
+    const agent = new FakeAgent({
+      inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'time', startTime },
+      connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+    });
+    const { start } = readWait(agent).request;
+    return start.from === 'time' ? new Date(start.at).toISOString() : undefined;
+  };
+  for (const text of [
+    '2026-03-01T08:00:00Z',
+    '2026-03-01T08:00Z',
+    '2026-03-01t08:00:00.000z',
+    '2026-03-01T09:30:00+01:30',
+    '2026-03-01T09:30+0130',
+    '2026-03-01T06:00:00.000-02',
+    '2026-03-01 08:00:00+00:00',
+  ])
+    assert.equal(startOf(text), '2026-03-01T08:00:00.000Z', text);
+  for (const text of ['2026-03-01', '2026-03-01T08:00:00', '2026-03-01T08Z', '2026-02-30T08:00Z', '1772352000'])
+    assert.throws(() => startOf(text), /startTime: ".*" is not a time in ISO 8601 with its offset from UTC/, text);
+});

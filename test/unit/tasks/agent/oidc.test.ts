@@ -1,0 +1,473 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
+import { readConnection } from '../../../../shared/connection/settings.ts';
+import { TaskError } from '../../../../shared/errors.ts';
+import { Fields } from '../../../../shared/inputs/fields.ts';
+import type { OidcToken } from '../../../../tasks/agent/oidc.ts';
+import { createAuthority } from '../../../support/nats/certificates.ts';
+import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import { temporaryFolder } from '../../../../localAgent/vsix.ts';
+import {
+  idToken,
+  JOB_TOKEN,
+  TokenEndpoint,
+  TunnelProxy,
+  type TokenAnswer,
+} from '../../../support/agent/tokenEndpoint.ts';
+
+const CONNECTION_ID = '5a0c3e4b-7c55-4f58-8a5d-9a1f0f6f1c11';
+const HOST = 'azure.contoso.example';
+const PROXY_PASSWORD = 'proxy-password-4711';
+
+/** The fake agent's clock stands still; a token ages. */
+class AgingAgent extends FakeAgent {
+  override now(): number {
+    return Date.now();
+  }
+}
+
+interface Job extends Pick<FakeAgentOptions, 'inputs' | 'variables' | 'secrets'> {
+  readonly connection?: Readonly<Record<string, unknown>>;
+  readonly jobToken?: string;
+}
+
+/** A step whose connection asks for OIDC, in a job with this endpoint. */
+function stepIn({ inputs, variables = {}, secrets = {}, connection, jobToken = JOB_TOKEN }: Job = {}) {
+  const agent = new AgingAgent({
+    inputs: { natsConnection: CONNECTION_ID, ...inputs },
+    variables,
+    secrets,
+    connections: {
+      [CONNECTION_ID]: { url: 'tls://nats.example', scheme: 'None', data: { oidc: 'true' }, ...connection },
+      ...(jobToken === ''
+        ? {}
+        : {
+            SYSTEMVSSCONNECTION: {
+              url: 'https://dev.azure.com/contoso/',
+              scheme: 'OAuth',
+              parameters: { AccessToken: jobToken },
+            },
+          }),
+    },
+  });
+  return agent;
+}
+
+function readIdToken(agent: FakeAgent): OidcToken {
+  const fields = new Fields(agent);
+  const { authentication } = readConnection(agent, fields, 'publishSubjects', []);
+  fields.done();
+  assert.equal(authentication.kind, 'oidc');
+  return authentication.idToken;
+}
+
+/** What the step says instead of an ID token. */
+async function complaint(agent: FakeAgent): Promise<TaskError> {
+  try {
+    const token = readIdToken(agent);
+    await token.current(new AbortController().signal).finally(() => token.close());
+  } catch (error) {
+    assert.ok(error instanceof TaskError, String(error));
+    return error;
+  }
+  return assert.fail('There was an ID token.');
+}
+
+function tokenOf(agent: FakeAgent): Promise<string> {
+  const token = readIdToken(agent);
+  return token.current(new AbortController().signal).finally(() => token.close());
+}
+
+function assertNoSecrets(agent: FakeAgent, text: string, ...secrets: readonly string[]): void {
+  const shown = [text, ...agent.infos, ...agent.debugs, ...agent.warnings].join('\n');
+  for (const secret of [JOB_TOKEN, PROXY_PASSWORD, ...secrets])
+    for (const part of secret.split('.')) assert.ok(!shown.includes(part), `"${part}" is shown: ${shown}`);
+}
+
+test('the ID token is asked for with the token of the job, for the service connection, and masked with its parts', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const token = await tokenOf(agent);
+  assert.deepEqual(endpoint.issued, [token]);
+  const [request] = endpoint.requests;
+  const url = new URL(request!.url, endpoint.uri());
+  assert.equal(request!.method, 'POST');
+  assert.equal(url.pathname, new URL(endpoint.uri()).pathname);
+  assert.deepEqual([...url.searchParams].sort(), [
+    ['api-version', '7.1'],
+    ['serviceConnectionId', CONNECTION_ID],
+  ]);
+  assert.equal(request!.headers.authorization, `Bearer ${JOB_TOKEN}`);
+  assert.equal(request!.headers['content-type'], 'application/json');
+  assert.equal(request!.body, '{}');
+  for (const secret of [JOB_TOKEN, token, ...token.split('.')]) assert.ok(agent.masked.has(secret));
+  assertNoSecrets(agent, '', token);
+});
+
+test('the log says whom the ID token is for, since a NATS server does not say whom it refuses', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  await tokenOf(agent);
+  assert.match(
+    agent.infos.join('\n'),
+    /^idToken +issuer="https:\/\/vstoken\.dev\.azure\.com\/0.*" subject="sc:\/\/contoso\/Orders\/nats" audience="api:\/\/AzureADTokenExchange" lifetimeS=(299|30[01])$/,
+  );
+});
+
+test('the token of the job may come as the variable System.AccessToken', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  const agent = stepIn({
+    jobToken: '',
+    variables: { 'System.OidcRequestUri': endpoint.uri() },
+    secrets: { 'System.AccessToken': 'from-the-variable' },
+  });
+  await tokenOf(agent);
+  assert.equal(endpoint.requests[0]!.headers.authorization, 'Bearer from-the-variable');
+});
+
+test('an ID token is used until 80 % of its lifetime have passed, then the next one is at hand before it is needed', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  endpoint.lifetimeMs = 3_000;
+  const { signal } = new AbortController();
+  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const beganAt = Date.now();
+  const first = await token.current(signal);
+  assert.equal(await token.current(signal), first);
+  assert.equal(endpoint.requests.length, 1);
+
+  await endpoint.asked(2);
+  const age = Date.now() - beganAt;
+  // The Date of an answer has whole seconds, so that a lifetime may seem a second longer.
+  assert.ok(age > 2_200 && age < 3_700, `renewed after ${age} ms`);
+  const [renewed, again] = [await token.newerThan(first, signal), await token.current(signal)];
+  assert.equal(renewed, endpoint.issued[1]);
+  assert.equal(again, renewed);
+  token.close();
+});
+
+test('a renewal that fails costs nothing while the ID token lasts', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  endpoint.lifetimeMs = 4_000;
+  endpoint.answer = (number) => (number === 1 ? undefined : { status: 401 });
+  const { signal } = new AbortController();
+  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const token = readIdToken(agent);
+  const first = await token.current(signal);
+  await endpoint.asked(2);
+  assert.equal(await token.current(signal), first);
+  token.close();
+});
+
+test('a refused ID token is replaced by a newer one, unless it has only just been issued', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  const { signal } = new AbortController();
+  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const first = await token.current(signal);
+  assert.equal(await token.newerThan(first, signal), undefined);
+  await delay(1_050); // its age is what counts
+  const second = await token.newerThan(first, signal);
+  assert.equal(second, endpoint.issued[1]);
+  assert.equal(await token.newerThan(first, signal), second);
+  assert.equal(endpoint.requests.length, 2);
+  token.close();
+});
+
+test('an agent whose clock is wrong uses the ID token as long as the issuer says', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  const hourAgo = Date.now() - 3_600_000;
+  const text = idToken(300_000, { exp: hourAgo / 1_000 + 300 });
+  endpoint.answer = () => ({
+    headers: { date: new Date(hourAgo).toUTCString() },
+    body: JSON.stringify({ oidcToken: text }),
+  });
+  const { signal } = new AbortController();
+  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  assert.equal(await token.current(signal), text);
+  assert.equal(await token.current(signal), text);
+  assert.equal(endpoint.requests.length, 1);
+  token.close();
+});
+
+test('a fault of Azure DevOps or of the way to it is outlived', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  endpoint.answer = (number) => [{ status: 503 }, null][number - 1];
+  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  assert.equal(await tokenOf(agent), endpoint.issued[0]);
+  assert.equal(endpoint.requests.length, 3);
+});
+
+test('the end of the step ends the request at once', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  endpoint.answer = () => new Promise(() => {});
+  const controller = new AbortController();
+  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const asking = token.current(controller.signal);
+  const cancelled = new TaskError('Cancelled', 'The agent cancelled this step.');
+  await endpoint.asked(1);
+  controller.abort(cancelled);
+  await assert.rejects(asking, cancelled);
+});
+
+describe('an answer without an ID token names cause and cure, and shows no secret', { concurrency: 4 }, () => {
+  const leaked = idToken(60_000);
+  const cases: readonly (readonly [string, TokenAnswer, string, RegExp, number])[] = [
+    [
+      'the job token is refused',
+      {
+        status: 401,
+        body: JSON.stringify({ message: `TF400813: no\n##vso[task.complete]${leaked} for ${JOB_TOKEN}` }),
+      },
+      'Denied',
+      /HTTP status 401 \(TF400813: no\\n##_vso\[task\.complete\]\*\*\* for \*\*\*\)\. Check that the pipeline may use/,
+      1,
+    ],
+    ['the connection is forbidden', { status: 403, body: '<html>no</html>' }, 'Denied', /HTTP status 403\. Check/, 1],
+    ['a sign-in page', { status: 302, headers: { location: 'https://elsewhere/' } }, 'Denied', /HTTP status 302/, 1],
+    ['another address', { status: 404 }, 'Unsupported', /HTTP status 404\. Check that System\.OidcRequestUri/, 1],
+    ['a lasting fault', { status: 500, body: JSON.stringify({ oidcToken: leaked }) }, 'Unreachable', /status 500/, 3],
+    ['too many requests', { status: 429 }, 'Unreachable', /HTTP status 429\. Run the step again/, 3],
+    ['no JSON', { body: `<html>${leaked}</html>` }, 'Unreachable', /is not JSON\. Something between this agent/, 3],
+    ['no token', { body: JSON.stringify({ token: leaked }) }, 'Denied', /holds no oidcToken\. Check/, 1],
+    ['a token that is no text', { body: '{"oidcToken":{"value":"x"}}' }, 'Denied', /holds no oidcToken/, 1],
+    [
+      'a token that is no JWT',
+      { body: JSON.stringify({ oidcToken: 'opaque-secret-0123456789' }) },
+      'Denied',
+      /no JWT that tells when it expires/,
+      1,
+    ],
+    [
+      'an expired token',
+      { body: JSON.stringify({ oidcToken: idToken(-60_000) }) },
+      'Unreachable',
+      /has already expired/,
+      3,
+    ],
+    ['an answer without end', { body: 'x'.repeat(300_000) }, 'Unreachable', /longer than 262144 bytes/, 3],
+  ];
+  for (const [what, answer, code, message, requests] of cases) {
+    test(what, async () => {
+      await using endpoint = await TokenEndpoint.start();
+      endpoint.answer = () => answer;
+      const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+      const error = await complaint(agent);
+      assert.equal(error.code, code);
+      assert.match(error.message, message);
+      assert.match(error.problem, /^Azure DevOps gave this step no ID token: /);
+      assert.equal(endpoint.requests.length, requests);
+      assertNoSecrets(agent, error.message, leaked, 'opaque-secret-0123456789');
+    });
+  }
+});
+
+test('an ID token in an answer that is refused for something else is masked as well', async () => {
+  await using endpoint = await TokenEndpoint.start();
+  endpoint.answer = () => ({ body: JSON.stringify({ oidcToken: 'opaque-secret-0123456789' }) });
+  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  await complaint(agent);
+  assert.ok(agent.masked.has('opaque-secret-0123456789'));
+});
+
+test('an address where nobody listens is told as such', async () => {
+  const endpoint = await TokenEndpoint.start();
+  const uri = endpoint.uri();
+  await endpoint[Symbol.asyncDispose]();
+  const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': uri } }));
+  assert.equal(error.code, 'Unreachable');
+  assert.match(error.message, /cannot be reached \(ECONNREFUSED\)/);
+});
+
+describe("an own certificate authority of the agent's", { concurrency: 2 }, async () => {
+  const authority = await createAuthority();
+  const certificate = await authority.server();
+  const folder = temporaryFolder('oidc-');
+  const caFile = path.join(folder, 'ca.pem');
+  writeFileSync(caFile, authority.cert);
+
+  test('is trusted where Agent.CAInfo names its file', async () => {
+    await using endpoint = await TokenEndpoint.start(certificate);
+    const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.CAInfo': caFile } });
+    assert.equal(await tokenOf(agent), endpoint.issued[0]);
+  });
+
+  test('is not trusted otherwise, and the token of the job is not sent', async () => {
+    await using endpoint = await TokenEndpoint.start(certificate);
+    const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+    assert.equal(error.code, 'TlsFailure');
+    assert.match(error.message, /certificate of 127\.0\.0\.1:\d+ is not trusted .*Agent\.CAInfo/);
+    assert.equal(endpoint.requests.length, 0);
+  });
+
+  test('does not vouch for a server of another name', async () => {
+    await using endpoint = await TokenEndpoint.start(await authority.server({ names: ['elsewhere.example'] }));
+    const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.CAInfo': caFile } });
+    const error = await complaint(agent);
+    assert.equal(error.code, 'TlsFailure');
+    assert.match(error.message, /ERR_TLS_CERT_ALTNAME_INVALID/);
+  });
+
+  test('is not needed where the agent verifies nothing', async () => {
+    await using endpoint = await TokenEndpoint.start(certificate);
+    const agent = stepIn({
+      variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.SkipCertValidation': 'True' },
+    });
+    assert.equal(await tokenOf(agent), endpoint.issued[0]);
+  });
+
+  test('whose file cannot be read is told with the other problems of the step', async () => {
+    const agent = stepIn({
+      variables: {
+        'System.OidcRequestUri': 'https://dev.azure.com/x',
+        'Agent.CAInfo': path.join(folder, 'absent.pem'),
+      },
+    });
+    const error = await complaint(agent);
+    assert.equal(error.code, 'InvalidInput');
+    assert.match(error.message, /Agent\.CAInfo: .* cannot be read \(ENOENT/);
+  });
+});
+
+describe("the agent's proxy", { concurrency: 2 }, async () => {
+  const authority = await createAuthority();
+  const caFile = path.join(temporaryFolder('oidc-'), 'ca.pem');
+  writeFileSync(caFile, authority.cert);
+
+  const behindProxy = async (credentials?: string) => {
+    const endpoint = await TokenEndpoint.start(await authority.server({ names: [HOST, '127.0.0.1'] }));
+    const proxy = await TunnelProxy.start(endpoint.port, credentials);
+    return {
+      endpoint,
+      proxy,
+      variables: { 'System.OidcRequestUri': endpoint.uri(HOST), 'Agent.ProxyUrl': proxy.url, 'Agent.CAInfo': caFile },
+      async [Symbol.asyncDispose]() {
+        await proxy[Symbol.asyncDispose]();
+        await endpoint[Symbol.asyncDispose]();
+      },
+    };
+  };
+
+  test('tunnels to Azure DevOps, whose certificate is still verified, by a name that only the proxy knows', async () => {
+    await using site = await behindProxy();
+    assert.equal(await tokenOf(stepIn({ variables: site.variables })), site.endpoint.issued[0]);
+    assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
+    assert.equal(site.endpoint.requests[0]!.headers.host, HOST);
+    assert.equal(site.endpoint.requests[0]!.headers['proxy-authorization'], undefined);
+
+    const error = await complaint(stepIn({ variables: { ...site.variables, 'Agent.CAInfo': '' } }));
+    assert.equal(error.code, 'TlsFailure');
+    for (let turn = 0; turn < 1_000 && site.proxy.open > 0; turn++) await setImmediate();
+    assert.equal(site.proxy.open, 0, 'a tunnel to a server that is not trusted is closed');
+  });
+
+  test('is given the user name and the password, which is masked', async () => {
+    await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
+    const agent = stepIn({
+      variables: { ...site.variables, 'Agent.ProxyUsername': 'ada' },
+      secrets: { 'Agent.ProxyPassword': PROXY_PASSWORD },
+    });
+    assert.equal(await tokenOf(agent), site.endpoint.issued[0]);
+    for (const secret of [PROXY_PASSWORD, Buffer.from(`ada:${PROXY_PASSWORD}`).toString('base64')])
+      assert.ok(agent.masked.has(secret));
+    assertNoSecrets(agent, '');
+  });
+
+  test('that does not know the agent is told apart from Azure DevOps', async () => {
+    await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
+    const error = await complaint(stepIn({ variables: site.variables }));
+    assert.equal(error.code, 'Denied');
+    assert.match(error.message, /the proxy 127\.0\.0\.1:\d+ answered with HTTP status 407\. .*--proxyusername/);
+    assert.equal(site.endpoint.requests.length, 0);
+  });
+
+  test('is passed by for what the bypass list names, by scheme and host', async () => {
+    await using site = await behindProxy();
+    const agent = stepIn({
+      variables: {
+        ...site.variables,
+        'System.OidcRequestUri': site.endpoint.uri(),
+        'Agent.ProxyBypassList': JSON.stringify(['contoso$', '^HTTPS://127\\.0\\.0\\.1:\\d+$']),
+      },
+    });
+    await tokenOf(agent);
+    assert.deepEqual(site.proxy.targets, []);
+  });
+
+  test('is used for what the bypass list does not name, even when an entry is wrong or never comes to an end', async () => {
+    await using site = await behindProxy();
+    const agent = stepIn({
+      variables: {
+        ...site.variables,
+        // The path of the URL holds "contoso", and so does the host, but neither ends with it.
+        'Agent.ProxyBypassList': JSON.stringify(['contoso$', '(', '^(\\w|\\W\\w*|\\w+)+!$']),
+      },
+    });
+    await tokenOf(agent);
+    assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
+    assert.equal(agent.warnings.length, 2);
+    assert.match(agent.warnings[0]!, /"\(" of Agent\.ProxyBypassList is ignored: Invalid regular expression/);
+    assert.match(agent.warnings[1]!, /\+!\$" of Agent\.ProxyBypassList is ignored: it takes too long\./);
+  });
+
+  test('is used when the bypass list is no list', async () => {
+    await using site = await behindProxy();
+    const agent = stepIn({ variables: { ...site.variables, 'Agent.ProxyBypassList': '.*' } });
+    await tokenOf(agent);
+    assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
+    assert.match(agent.warnings.join(), /is ignored: it is no JSON array/);
+  });
+
+  test('with a URL that cannot be used is told with the other problems of the step', async () => {
+    for (const url of ['proxy.contoso.example:8080', 'socks5://proxy:1080']) {
+      const error = await complaint(
+        stepIn({ variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x', 'Agent.ProxyUrl': url } }),
+      );
+      assert.match(error.message, /^InvalidInput: Agent\.ProxyUrl: /, url);
+    }
+  });
+});
+
+describe('before it asks, a step says', () => {
+  test('that this agent or project offers no OIDC', async () => {
+    const error = await complaint(stepIn());
+    assert.equal(error.code, 'Unsupported');
+    assert.match(error.message, /System\.OidcRequestUri is absent\)\. Run the step in a job of Azure DevOps Services/);
+    const withoutJob = stepIn({ jobToken: '', variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x' } });
+    assert.match((await complaint(withoutJob)).message, /the token of the job is absent/);
+  });
+
+  test('that it sends the token of the job over no network in clear text', async () => {
+    for (const uri of ['http://dev.azure.com/x', 'file:///etc/passwd', 'dev.azure.com/x', 'http://127.0.0.1.nip.io/']) {
+      const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': uri } }));
+      assert.match(error.message, /^InvalidInput: System\.OidcRequestUri: is not an https:\/\/ URL/, uri);
+    }
+  });
+
+  test('all that stands against signing in with OIDC', async () => {
+    const variables = { 'System.OidcRequestUri': 'https://dev.azure.com/x' };
+    const error = await complaint(
+      stepIn({
+        variables,
+        secrets: { other: 'other-secret-0123456789' },
+        inputs: { credentialsVariable: 'other' },
+        connection: {
+          url: 'nats://nats.example',
+          scheme: 'Token',
+          parameters: { apitoken: 'x-secret', credentials: 'y-secret' },
+        },
+      }),
+    );
+    assert.equal(
+      error.message,
+      'InvalidInput: natsConnection: with oidc the step signs in with the ID token of the run, which needs every server to be tls://, and the authentication scheme None instead of "Token", and its field credentials to be empty, and the input credentialsVariable to be empty. Correct that, or clear "oidc" in the connection.',
+    );
+    const oneServer = stepIn({ variables, connection: { data: { oidc: 'TRUE', servers: 'nats://nats-2.example' } } });
+    assert.match((await complaint(oneServer)).message, /every server to be tls:\/\//);
+    const unclear = stepIn({ variables, connection: { data: { oidc: 'yes' } } });
+    const fields = new Fields(unclear);
+    readConnection(unclear, fields, 'publishSubjects', []);
+    assert.throws(() => fields.done(), /the connection's field oidc is "yes", not true or false/);
+  });
+});
