@@ -31,7 +31,7 @@ export interface DecodedEvent {
   readonly correlationId: string | undefined;
   /** The header, else the attribute; undefined when neither is valid. */
   readonly traceparent: string | undefined;
-  /** What is wrong with the envelope, in one sentence; the attributes are then those that could be read. */
+  /** What is wrong with the envelope, as a clause; the attributes are then those that could be read. */
   readonly problem: string | undefined;
 }
 
@@ -116,10 +116,10 @@ function openEnvelope(message: ReceivedMessage): Opened {
   if (contentType.startsWith('application/cloudevents')) {
     const refused = (problem: string): Opened => ({ attributes: NO_ATTRIBUTES, problem, data });
     if (!/^application\/cloudevents(\+json)?\s*(;|$)/.test(contentType)) {
-      return refused(`Its content type ${quoted(contentType)} is not supported: only single events in JSON are.`);
+      return refused(`Its content type ${quoted(contentType)} is not supported: only single events in JSON are`);
     }
     const event = parseObject(message.payload);
-    return event === undefined ? refused('Its payload is not the JSON object it claims to be.') : openStructured(event);
+    return event === undefined ? refused('Its payload is not the JSON object it claims to be') : openStructured(event);
   }
   const headers = [...message.headers].filter(([name]) => name.startsWith('ce-'));
   if (headers.length > 0) return { ...readHeaders(headers), data };
@@ -195,12 +195,12 @@ function collectAttributes<T>(
 function contextProblem(attributes: Attributes): string | undefined {
   const { specversion, time } = attributes;
   if (specversion !== '1.0') {
-    return `Its CloudEvents specversion is ${specversion === undefined ? 'absent' : quoted(specversion)}, not "1.0".`;
+    return `Its CloudEvents specversion is ${specversion === undefined ? 'absent' : quoted(specversion)}, not "1.0"`;
   }
   const missing = REQUIRED_ATTRIBUTES.find((name) => !attributes[name]);
-  if (missing !== undefined) return `Its CloudEvents attribute "${missing}" is absent or empty.`;
+  if (missing !== undefined) return `Its CloudEvents attribute "${missing}" is absent or empty`;
   if (time !== undefined && parseTime(time) === undefined) {
-    return `Its CloudEvents attribute "time" is ${quoted(time)}, not an RFC 3339 time.`;
+    return `Its CloudEvents attribute "time" is ${quoted(time)}, not an RFC 3339 time`;
   }
   return undefined;
 }

@@ -66,6 +66,6 @@ export class WaitStep {
 
   /** As when the time of the step is up. */
   callDeadline(): void {
-    this.#deadline.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));
+    this.#deadline.abort(new TaskError('Timeout', 'The deadline of this step has passed'));
   }
 }

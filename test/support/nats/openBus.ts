@@ -43,7 +43,7 @@ export class Step {
     const { signal } = this.#controller;
     this.clock = { signal, startedAt: Date.now(), deadline: Date.now() + timeoutMs, now: Date.now };
     const timer = setTimeout(() => {
-      this.#controller.abort(new TaskError('Timeout', 'The deadline of this step has passed.'));
+      this.#controller.abort(new TaskError('Timeout', 'The deadline of this step has passed'));
     }, timeoutMs);
     signal.addEventListener('abort', () => clearTimeout(timer));
   }
@@ -55,7 +55,7 @@ export class Step {
   };
 
   cancel(): void {
-    this.#controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.'));
+    this.#controller.abort(new TaskError('Cancelled', 'The agent cancelled this step'));
   }
 }
 

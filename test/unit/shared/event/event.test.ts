@@ -197,7 +197,7 @@ for (const broken of ['100%', '%4', '%zz', '%C0%A0', '%ff', '%ED%A0%80', '%E2%82
   test(`the attribute value ${broken} is refused`, () => {
     assert.throws(() => decodeAttribute(broken), /it is not percent-encoded UTF-8/);
     const { problem } = decodeEvent(received({ ...BINARY, 'ce-note': broken }, ''));
-    assert.equal(problem, 'Its CloudEvents attribute "note" is wrong: it is not percent-encoded UTF-8.');
+    assert.equal(problem, 'Its CloudEvents attribute "note" is wrong: it is not percent-encoded UTF-8');
   });
 }
 
@@ -354,7 +354,7 @@ for (const [why, message, problem] of [
   test(`an event is wrong that has ${why}`, () => {
     const event = decodeEvent(message);
     assert.match(event.problem ?? '', problem);
-    assert.match(event.problem ?? '', /^Its .*\.$/);
+    assert.match(event.problem ?? '', /^Its .*[^.]$/);
     assert.doesNotThrow(() => [event.data, event.dataBase64, event.traceparent]);
   });
 }

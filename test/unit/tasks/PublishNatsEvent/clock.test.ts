@@ -86,7 +86,7 @@ describe('A cancel of a publishing step', () => {
   it('is heard between two lines', async () => {
     const controller = new AbortController();
     // What the event loop is there for: the signal of the agent comes by way of it, too.
-    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.')), 200);
+    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step')), 200);
     const lines = Array.from({ length: 100 }, () => JSON.stringify(slowText()));
     const { value, ms } = await timed(() => prepared(lines, clockOf(60_000, controller.signal)));
     assertError(value, 'Cancelled');
@@ -95,7 +95,7 @@ describe('A cancel of a publishing step', () => {
 
   it('is heard after the check of a reply', async () => {
     const controller = new AbortController();
-    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step.')), 0);
+    setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step')), 0);
     const value = await replyProblem(reply(JSON.stringify(slowText())), contract, clockOf(60_000, controller.signal));
     assertError(value, 'Cancelled');
   });

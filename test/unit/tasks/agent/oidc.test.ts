@@ -205,7 +205,7 @@ test('the end of the step ends the request at once', async () => {
   const controller = new AbortController();
   const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
   const asking = token.current(controller.signal);
-  const cancelled = new TaskError('Cancelled', 'The agent cancelled this step.');
+  const cancelled = new TaskError('Cancelled', 'The agent cancelled this step');
   await endpoint.asked(1);
   controller.abort(cancelled);
   await assert.rejects(asking, cancelled);
