@@ -15,15 +15,19 @@ export interface PubAck {
   readonly duplicate: boolean;
 }
 
+/** Where a message is found again. */
+export interface Place {
+  readonly stream: string;
+  readonly sequence: number;
+}
+
 export interface ReceivedMessage {
   readonly subject: string;
   /** Lower-case names; the values of one name in the order they came. */
   readonly headers: ReadonlyMap<string, readonly string[]>;
   readonly payload: Uint8Array;
-  /** Empty for core NATS. */
-  readonly stream: string;
-  /** The stream sequence; 0 for core NATS. */
-  readonly sequence: number;
+  /** Where it stands; undefined for core NATS. */
+  readonly place: Place | undefined;
   /** When the stream stored it, in milliseconds since the epoch; undefined for core NATS. */
   readonly storedAt: number | undefined;
   /** When it reached this step, in milliseconds since the epoch. */
@@ -70,8 +74,8 @@ export interface SubscriptionEvents {
 }
 
 export interface Subscription {
-  /** The stream that is read; empty for core NATS. */
-  readonly stream: string;
+  /** The stream that is read; undefined for core NATS. */
+  readonly stream: string | undefined;
   /** Ends the subscription and removes what it left on the server, within a second. Never rejects. */
   stop(): Promise<void>;
 }

@@ -14,28 +14,10 @@ import { parseLargeIntegers } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
 import { parseTraceparent } from './traceContext.ts';
 
-/** What a message says as an event. `data` and `dataBase64` are parsed when they are first read. */
-export interface DecodedEvent {
-  /** `specversion` included; none when the message is no CloudEvent. Has no prototype, so that any name can be looked up. */
-  readonly attributes: Attributes;
-  /** The parsed JSON, or the text where it is not JSON, or null where there is none or it is not UTF-8. */
+/** What an event holds. */
+interface Data {
   readonly data: unknown;
-  /**
-   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws a `RangeError` where it is
-   * nested too deeply for that.
-   */
-  readonly exactData: { readonly value: unknown } | undefined;
-  /** The data in base64 where it is not UTF-8, else null. */
   readonly dataBase64: string | null;
-  /** The attribute, else the header `Correlation-Id`. */
-  readonly correlationId: string | undefined;
-  /** The header, else the attribute; undefined when neither is valid. */
-  readonly traceparent: string | undefined;
-  /** What is wrong with the envelope, as a clause; the attributes are then those that could be read. */
-  readonly problem: string | undefined;
-}
-
-interface Data extends Pick<DecodedEvent, 'data' | 'dataBase64'> {
   /** The JSON that `data` was parsed from; undefined where it is no JSON, or a part of a structured event. */
   readonly json?: string;
 }
@@ -49,45 +31,49 @@ interface Opened {
 }
 
 /**
- * Reads a message as a CloudEvent: structured when its `Content-Type` says so, binary when it has `ce-` headers,
+ * A message read as a CloudEvent: structured when its `Content-Type` says so, binary when it has `ce-` headers,
  * structured also when the payload looks like a CloudEvent in JSON and no header says anything; else it is none.
- * Never throws: a wrong envelope is told by `problem`.
+ * Reading never throws: a wrong envelope is told by `problem`. What costs something is read when it is first asked for.
  */
-export function decodeEvent(message: ReceivedMessage): DecodedEvent {
-  return new OpenedEvent(message, openEnvelope(message));
-}
-
-/** A class, since a backlog is decoded at hundreds of thousands of events a second: getters of an object literal are new functions each time. */
-class OpenedEvent implements DecodedEvent {
+export class DecodedEvent {
+  /** `specversion` included; none when the message is no CloudEvent. Has no prototype, so that any name can be looked up. */
   readonly attributes: Attributes;
+  /** What is wrong with the envelope, as a clause; the attributes are then those that could be read. */
   readonly problem: string | undefined;
+  /** The attribute, else the header `Correlation-Id`. */
   readonly correlationId: string | undefined;
-  readonly #message: ReceivedMessage;
   readonly #data: Opened['data'];
   #read: Data | undefined;
   #exact: { readonly value: unknown } | null | undefined;
 
-  constructor(message: ReceivedMessage, { attributes, problem, data }: Opened) {
+  constructor(readonly message: ReceivedMessage) {
+    const { attributes, problem, data } = openEnvelope(message);
     this.attributes = attributes;
     this.problem = problem;
     this.correlationId = attributes.correlationid || firstValue(message, 'correlation-id') || undefined;
-    this.#message = message;
     this.#data = data;
   }
 
+  /** The header, else the attribute; undefined when neither is valid. */
   get traceparent(): string | undefined {
-    const candidates = [firstValue(this.#message, 'traceparent'), this.attributes.traceparent];
+    const candidates = [firstValue(this.message, 'traceparent'), this.attributes.traceparent];
     return candidates.find((text) => text !== undefined && parseTraceparent(text) !== undefined);
   }
 
+  /** The parsed JSON, or the text where it is not JSON, or null where there is none or it is not UTF-8. */
   get data(): unknown {
     return this.#content.data;
   }
 
+  /** The data in base64 where it is not UTF-8, else null. */
   get dataBase64(): string | null {
     return this.#content.dataBase64;
   }
 
+  /**
+   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws a `RangeError` where it is
+   * nested too deeply for that.
+   */
   get exactData(): { readonly value: unknown } | undefined {
     this.#exact ??= this.#readExactly() ?? null;
     return this.#exact ?? undefined;
@@ -97,7 +83,7 @@ class OpenedEvent implements DecodedEvent {
     const { json, dataBase64 } = this.#content;
     if (json !== undefined) return parseLargeIntegers(json);
     if (dataBase64 !== null || typeof this.#data === 'string' || this.#data instanceof Uint8Array) return undefined;
-    const event = parseLargeIntegers(utf8Text(this.#message.payload) ?? '')?.value as { data?: unknown } | undefined;
+    const event = parseLargeIntegers(utf8Text(this.message.payload) ?? '')?.value as { data?: unknown } | undefined;
     return event && { value: event.data ?? null };
   }
 

@@ -1,6 +1,6 @@
 import type { ReceivedMessage } from '../bus.ts';
 import { parseTime } from './cloudEvent.ts';
-import type { DecodedEvent } from './decode.ts';
+import { DecodedEvent } from './decode.ts';
 
 /** An event as expressions, and the file of matched events, see it. */
 export interface EventView {
@@ -16,7 +16,7 @@ export interface EventView {
   readonly stream: string;
   /** 0 for core NATS. */
   readonly sequence: number;
-  /** UTC, ISO 8601 with milliseconds; see {@link publishedAt}. */
+  /** UTC, ISO 8601 with milliseconds; see {@link ReceivedEvent.publishedAt}. */
   readonly time: string | null;
   /** Whether `data` holds a `bigint`. */
   readonly hasLargeIntegers: boolean;
@@ -36,66 +36,94 @@ export const VIEW_FIELDS = [
   'time',
 ] as const satisfies readonly (keyof EventView)[];
 
-/** What expressions see of an event. What costs something is built when it is first read. */
-export function eventView(message: ReceivedMessage, decoded: DecodedEvent): EventView {
-  return new MessageView(message, decoded);
-}
+/** A message that arrived, and what it says as an event. */
+export class ReceivedEvent extends DecodedEvent {
+  #view: EventView | undefined;
 
-class MessageView implements EventView {
-  readonly #message: ReceivedMessage;
-  readonly #decoded: DecodedEvent;
-  #headers: EventView['headers'] | undefined;
-
-  constructor(message: ReceivedMessage, decoded: DecodedEvent) {
-    this.#message = message;
-    this.#decoded = decoded;
+  constructor(message: ReceivedMessage) {
+    super(message);
   }
 
   get subject(): string {
-    return this.#message.subject;
+    return this.message.subject;
+  }
+
+  /** Where it is found again; undefined for core NATS. */
+  get place(): ReceivedMessage['place'] {
+    return this.message.place;
+  }
+
+  /** What expressions see of it. */
+  get view(): EventView {
+    this.#view ??= new MessageView(this);
+    return this.#view;
+  }
+
+  /** When it was published, in milliseconds since the epoch: when the stream stored it, else its CloudEvents `time`. */
+  get publishedAt(): number | undefined {
+    return this.message.storedAt ?? parseTime(this.attributes.time ?? '');
+  }
+
+  /** From its publication to its receipt, in milliseconds; negative where the clocks differ. */
+  get latencyMs(): number | undefined {
+    const { publishedAt } = this;
+    return publishedAt === undefined ? undefined : this.message.receivedAt - publishedAt;
+  }
+
+  /** The CloudEvents `id`, else `Nats-Msg-Id`; empty when it has neither. */
+  get messageId(): string {
+    return this.attributes.id ?? this.message.headers.get('nats-msg-id')?.[0] ?? '';
+  }
+}
+
+class MessageView implements EventView {
+  readonly #event: ReceivedEvent;
+  #headers: EventView['headers'] | undefined;
+
+  constructor(event: ReceivedEvent) {
+    this.#event = event;
+  }
+
+  get subject(): string {
+    return this.#event.subject;
   }
 
   get data(): unknown {
-    const exact = this.#decoded.exactData;
-    return exact === undefined ? this.#decoded.data : exact.value;
+    const exact = this.#event.exactData;
+    return exact === undefined ? this.#event.data : exact.value;
   }
 
   get hasLargeIntegers(): boolean {
-    return this.#decoded.exactData !== undefined;
+    return this.#event.exactData !== undefined;
   }
 
   get dataBase64(): string | null {
-    return this.#decoded.dataBase64;
+    return this.#event.dataBase64;
   }
 
   get headers(): EventView['headers'] {
-    this.#headers ??= Object.fromEntries(this.#message.headers);
+    this.#headers ??= Object.fromEntries(this.#event.message.headers);
     return this.#headers;
   }
 
   get event(): EventView['event'] {
-    return this.#decoded.attributes;
+    return this.#event.attributes;
   }
 
   get stream(): string {
-    return this.#message.stream;
+    return this.#event.place?.stream ?? '';
   }
 
   get sequence(): number {
-    return this.#message.sequence;
+    return this.#event.place?.sequence ?? 0;
   }
 
   get time(): string | null {
-    const ms = publishedAt(this.#message, this.#decoded);
+    const ms = this.#event.publishedAt;
     return ms === undefined ? null : new Date(ms).toISOString();
   }
 
   toJSON(): Record<string, unknown> {
     return Object.fromEntries(VIEW_FIELDS.map((name) => [name, this[name]]));
   }
-}
-
-/** When the event was published, in milliseconds since the epoch: when the stream stored it, else its CloudEvents `time`. */
-export function publishedAt(message: ReceivedMessage, decoded: DecodedEvent): number | undefined {
-  return message.storedAt ?? parseTime(decoded.attributes.time ?? '');
 }

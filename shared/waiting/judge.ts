@@ -2,15 +2,14 @@ import { createHash } from 'node:crypto';
 import type { ReceivedMessage } from '../bus.ts';
 import { describeProblems, type Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
-import { decodeEvent, type DecodedEvent } from '../event/decode.ts';
-import { eventView, publishedAt, type EventView } from '../event/receivedEvent.ts';
+import { ReceivedEvent, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
 import { isTruthy } from '../expression/expression.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
 import { quoted } from '../text/safeText.ts';
 import { verifySignature } from '../signing/signature.ts';
-import type { NamedExpression, WaitRequest } from '../../tasks/WaitForNatsEvent/inputs.ts';
+import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
 /** What an event was found to be. The first six end nothing; the others may. */
 export type Decision =
@@ -40,9 +39,7 @@ export class JudgedEvent {
   #reason: string | (() => string);
 
   constructor(
-    readonly message: ReceivedMessage,
-    readonly decoded: DecodedEvent,
-    readonly view: EventView,
+    readonly event: ReceivedEvent,
     readonly decision: Decision,
     /** The key that signed it, where signatures are checked. */
     readonly signedBy: string | undefined,
@@ -62,6 +59,13 @@ export class JudgedEvent {
 
 /** How many events of each kind there were. `seen` is the sum of the others. */
 export type Counts = Readonly<Record<'seen' | Decision, number>>;
+
+/** How far a wait has come, as JSON has it: what has to be known to go on with it elsewhere. */
+export interface Progress {
+  readonly counts: Counts;
+  /** What the events that matched are told apart by, in their order. */
+  readonly keys: readonly string[];
+}
 
 /** A sender's clock may be ahead by this much before an event counts as one from the future. */
 const FUTURE_TOLERANCE_MS = 60_000;
@@ -104,13 +108,13 @@ export class Judge {
    * @param warn called once for each expression that errors on an event
    */
   constructor(
-    private readonly request: WaitRequest,
+    private readonly criteria: WaitCriteria,
     private readonly contract: Contract | undefined,
     private readonly clock: Pick<Clock, 'now' | 'deadline'>,
     private readonly warn: (text: string) => void,
     private readonly limits = STEP_LIMITS,
   ) {
-    const { match, failWhen, distinctBy } = request;
+    const { match, failWhen, distinctBy } = criteria;
     this.#canBeSlow = contract !== undefined || [match, failWhen, distinctBy].some((it) => it?.isPlain === false);
     this.batch = this.#canBeSlow ? 1_024 : 128;
   }
@@ -119,22 +123,33 @@ export class Judge {
     return this.#counts;
   }
 
+  /** How far it has come. The events themselves are not part of it. */
+  get progress(): Progress {
+    return { counts: { ...this.#counts }, keys: [...this.#keys] };
+  }
+
+  /** Goes on where another judge of the same criteria has stopped. */
+  resume({ counts, keys }: Progress): void {
+    Object.assign(this.#counts, counts);
+    for (const key of keys) this.#keys.add(key);
+  }
+
   /** Whether all that was asked for has come. */
   get isSatisfied(): boolean {
-    return this.matched.length >= this.request.count;
+    return this.#counts.matched >= this.criteria.count;
   }
 
   /** The values of `expect` that have not come yet, else how many events are missing. */
   get missing(): readonly string[] | number {
     return (
-      this.request.expect?.filter((value) => !this.#keys.has(value)) ??
-      Math.max(0, this.request.count - this.matched.length)
+      this.criteria.expect?.filter((value) => !this.#keys.has(value)) ??
+      Math.max(0, this.criteria.count - this.#counts.matched)
     );
   }
 
   /** The values of `distinctBy` that have come; none without it. */
   get distinctValues(): readonly string[] {
-    return this.request.distinctBy === undefined ? [] : [...this.#keys];
+    return this.criteria.distinctBy === undefined ? [] : [...this.#keys];
   }
 
   /** Set once computing from events has taken more than a wait may spend on it. */
@@ -188,8 +203,7 @@ export class Judge {
       if (this.clock.now() >= deadline) return [];
       this.#interruptions++;
       const reason = `${this.#doing} was interrupted after ${String(eventMs)} ms`;
-      const decoded = decodeEvent(message);
-      return [new JudgedEvent(message, decoded, eventView(message, decoded), 'invalid', undefined, reason)];
+      return [new JudgedEvent(new ReceivedEvent(message), 'invalid', undefined, reason)];
     } finally {
       const ms = this.clock.now() - began;
       this.#isSlow = ms >= SLICE_MS;
@@ -210,7 +224,7 @@ export class Judge {
     const isSchema = this.#doing === CHECK_OF_DATA;
     this.#exhaustion ??= new TaskError(
       isSchema ? 'InvalidSchema' : 'InvalidInput',
-      `Events on ${this.request.subjects.join(', ')} take too long to judge: ${String(this.#interruptions)} were interrupted, and ${this.#doing} is what took longest last`,
+      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${String(this.#interruptions)} were interrupted, and ${this.#doing} is what took longest last`,
       isSchema
         ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
         : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
@@ -227,31 +241,30 @@ export class Judge {
   }
 
   #distinguish(judged: JudgedEvent): JudgedEvent {
-    const { message, decoded, view, signedBy, key = `arrival:${String(this.#counts.seen)}` } = judged;
+    const { event, signedBy, key = `arrival:${String(this.#counts.seen)}` } = judged;
     if (!this.#keys.has(key)) {
       this.#keys.add(key);
       return judged;
     }
     const repetition =
-      this.request.distinctBy === undefined
+      this.criteria.distinctBy === undefined
         ? 'an event with the same id has come before'
         : `an event with distinctBy ${quoted(key)} has come before`;
-    return new JudgedEvent(message, decoded, view, 'repeated', signedBy, repetition);
+    return new JudgedEvent(event, 'repeated', signedBy, repetition);
   }
 
   #assess(message: ReceivedMessage): JudgedEvent {
     this.#doing = 'reading the event';
-    const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match, distinctBy, expect } = this.request;
-    const decoded = decodeEvent(message);
-    const view = eventView(message, decoded);
+    const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match, distinctBy, expect } = this.criteria;
+    const event = new ReceivedEvent(message);
     let signedBy: string | undefined;
     const is = (decision: Decision, reason: string | (() => string) = '', key?: string): JudgedEvent =>
-      new JudgedEvent(message, decoded, view, decision, signedBy, reason, key);
-    if (correlationId !== undefined && decoded.correlationId !== correlationId) {
-      const other = decoded.correlationId;
+      new JudgedEvent(event, decision, signedBy, reason, key);
+    if (correlationId !== undefined && event.correlationId !== correlationId) {
+      const other = event.correlationId;
       return is('foreign', other === undefined ? 'it has no correlation id' : `its correlation id is ${quoted(other)}`);
     }
-    let publishedAtMs = maxEventAgeMs === undefined ? undefined : publishedAt(message, decoded);
+    let publishedAtMs = maxEventAgeMs === undefined ? undefined : event.publishedAt;
     if (trustedKeys !== undefined) {
       const signature = verifySignature(message, trustedKeys);
       if (!signature.ok) return is('untrusted', signature.reason);
@@ -262,27 +275,27 @@ export class Judge {
       const problem = ageProblem(message, publishedAtMs, maxEventAgeMs);
       if (problem !== undefined) return is('expired', problem);
     }
-    const invalid = decoded.problem ?? this.#contractProblem(decoded);
+    const invalid = event.problem ?? this.#contractProblem(event);
     if (invalid !== undefined) return is('invalid', invalid);
-    if (failWhen !== undefined && this.#holds('failWhen', failWhen, view)) {
+    if (failWhen !== undefined && this.#holds('failWhen', failWhen, event.view)) {
       return is('negative', `failWhen is true: ${failWhen.text}`);
     }
-    if (match !== undefined && !this.#holds('match', match, view)) {
-      return is('notMatching', () => nearMiss(match, view));
+    if (match !== undefined && !this.#holds('match', match, event.view)) {
+      return is('notMatching', () => nearMiss(match, event.view));
     }
-    if (distinctBy === undefined) return is('matched', '', identityOf(message, decoded));
-    const key = textOf(this.#evaluate('distinctBy', distinctBy, view));
+    if (distinctBy === undefined) return is('matched', '', identityOf(event));
+    const key = textOf(this.#evaluate('distinctBy', distinctBy, event.view));
     if (key === undefined) return is('notMatching', `it has no value for distinctBy (${distinctBy.text})`);
     if (expect !== undefined && !expect.includes(key))
       return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
     return is('matched', '', key);
   }
 
-  #contractProblem(decoded: DecodedEvent): string | undefined {
+  #contractProblem(event: ReceivedEvent): string | undefined {
     if (this.contract === undefined) return undefined;
     this.#doing = CHECK_OF_DATA;
-    if (decoded.dataBase64 !== null) return 'its data is not JSON, which the schema demands';
-    const result = this.contract.checkUnlimited(decoded.data);
+    if (event.dataBase64 !== null) return 'its data is not JSON, which the schema demands';
+    const result = this.contract.checkUnlimited(event.data);
     return result.outcome === 'violated'
       ? `its data breaks the schema: ${describeProblems(result.problems)}`
       : undefined;
@@ -312,7 +325,7 @@ export class Judge {
 const CHECK_OF_DATA = 'the check of its data';
 
 /** What makes two deliveries the same event: `source` and `id`, else `Nats-Msg-Id`, else the place in the stream. */
-function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent): string | undefined {
+function identityOf({ message, attributes, place }: ReceivedEvent): string | undefined {
   const { source, id } = attributes;
   if (source !== undefined && id !== undefined)
     return createHash('sha256')
@@ -320,7 +333,7 @@ function identityOf(message: ReceivedMessage, { attributes }: DecodedEvent): str
       .digest('base64');
   const messageId = message.headers.get('nats-msg-id')?.[0];
   if (messageId !== undefined) return `id:${messageId}`;
-  return message.sequence > 0 ? `sequence:${String(message.sequence)}` : undefined;
+  return place && `sequence:${String(place.sequence)}`;
 }
 
 /** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */

@@ -1,12 +1,22 @@
-import type { Log } from '../log.ts';
-import type { Arrivals, Bus, ReceivedMessage, Subscription, SubscriptionEvents } from '../bus.ts';
+import type { Arrivals, ReceivedMessage, Subscription, SubscriptionEvents } from '../bus.ts';
+import type { Clock } from '../clock.ts';
 import type { Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
-import { publishedAt } from '../event/receivedEvent.ts';
-import { logLine } from '../../tasks/agent/outputs.ts';
-import type { Clock } from '../clock.ts';
-import type { WaitRequest } from '../../tasks/WaitForNatsEvent/inputs.ts';
-import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
+import type { Log } from '../log.ts';
+import { logLine } from '../text/logLine.ts';
+import type { WaitCriteria } from './criteria.ts';
+import { describeProgress, eventLine, nameOf, type LinkBreaks, type Seen } from './explain.ts';
+import { Judge, SLICE_MS, type Counts, type JudgedEvent } from './judge.ts';
+import {
+  endedBy,
+  endedByDeadline,
+  endedByFailure,
+  endedByIdleness,
+  MATCHED,
+  neverBegun,
+  type Ending,
+  type Verdict,
+} from './verdict.ts';
 
 const PROGRESS_MS = 60_000;
 /** Lines about events that merely do not match. */
@@ -14,44 +24,47 @@ const MOST_LINES_NOT_MATCHING = 20;
 /** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
 const MOST_LINES_REFUSED = 1_000;
 
-/** Distinct values listed in a summary. */
-const MOST_VALUES = 20;
-
-/** How a wait ended, as the output `verdict` says it. */
-export type Verdict =
-  'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
-
-/** Links to the server that broke while waiting. */
-export interface LinkBreaks {
-  readonly count: number;
-  readonly totalMs: number;
+/** Where the events of a wait come from. Every method fails with a `TaskError`. */
+export interface EventSource {
+  /** Where reading begins, for the log. */
+  readonly startFrom: string;
+  connect(): Promise<void>;
+  /** Begins to read, once connected. */
+  read(events: SubscriptionEvents): Promise<Subscription>;
+  /** Never rejects. */
+  close(): Promise<void>;
 }
 
+/** How a wait ended, and what it saw. */
 export interface WaitOutcome {
   readonly verdict: Verdict;
-  /** Why the wait failed; undefined for `matched`, and for `timedOut` where that is no failure. */
+  /** Why the wait failed; undefined for `matched`. */
   readonly error: TaskError | undefined;
   /** The event that ended the wait, or the last one that matched. */
   readonly deciding: JudgedEvent | undefined;
-  readonly judge: Judge;
-  readonly stream: string;
+  readonly matched: readonly JudgedEvent[];
+  readonly counts: Counts;
+  /** The values of `expect` that have not come, else how many events are missing. */
+  readonly missing: readonly string[] | number;
+  /** The stream that was read; undefined for core NATS, and where none was found. */
+  readonly stream: string | undefined;
   readonly linkBreaks: LinkBreaks;
+  /** Of the contract that events were held to. */
+  readonly schemaDigest: string | undefined;
 }
 
-type Ending = Pick<WaitOutcome, 'verdict'> & Partial<WaitOutcome>;
-
 /**
- * Waits until what the request asks for has come, or until it is clear that it will not. Never rejects: whatever goes
+ * Waits until what the criteria ask for has come, or until it is clear that it will not. Never rejects: whatever goes
  * wrong is a verdict, so that what was seen until then is reported in every case.
  */
 export async function waitForEvent(
-  request: WaitRequest,
+  criteria: WaitCriteria,
   contract: Contract | undefined,
-  openBus: () => Promise<Bus>,
+  source: EventSource,
   clock: Clock,
   log: Log,
 ): Promise<WaitOutcome> {
-  return new Wait(request, contract, clock, log).run(openBus);
+  return new Wait(criteria, contract, clock, log).run(source);
 }
 
 class Wait implements SubscriptionEvents {
@@ -80,44 +93,45 @@ class Wait implements SubscriptionEvents {
   #failure: Error | undefined;
 
   constructor(
-    private readonly request: WaitRequest,
-    contract: Contract | undefined,
+    private readonly criteria: WaitCriteria,
+    private readonly contract: Contract | undefined,
     private readonly clock: Clock,
     private readonly log: Log,
   ) {
-    this.#judge = new Judge(request, contract, clock, (text) => {
+    this.#judge = new Judge(criteria, contract, clock, (text) => {
       log.warning(text);
     });
     this.#lastEventAt = clock.now();
   }
 
-  async run(openBus: () => Promise<Bus>): Promise<WaitOutcome> {
+  async run(source: EventSource): Promise<WaitOutcome> {
     const ended = new Promise<Ending>((resolve) => {
       this.#end = (ending) => {
         this.#hasEnded = true;
         resolve(ending);
       };
     });
-    let bus: Bus | undefined;
+    let isConnected = false;
     let subscription: Subscription | undefined;
     const timers: NodeJS.Timeout[] = [];
     try {
-      bus = await openBus();
-      subscription = await this.#subscribe(bus);
+      await source.connect();
+      isConnected = true;
+      subscription = await source.read(this);
       this.log.info(
         logLine('waiting', {
-          subject: this.request.subjects.join(' '),
-          stream: subscription.stream || undefined,
-          startFrom: describeStart(this.request),
+          subject: this.criteria.subjects.join(' '),
+          stream: subscription.stream,
+          startFrom: source.startFrom,
           deadline: new Date(this.clock.deadline).toISOString(),
         }),
       );
       timers.push(
         setInterval(() => {
-          this.log.info(this.#progress());
+          this.log.info(describeProgress(this.criteria, this.#seen, this.clock.deadline - this.clock.now()));
         }, PROGRESS_MS),
       );
-      if (this.request.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.request.idleTimeoutMs));
+      if (this.criteria.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.criteria.idleTimeoutMs));
       this.clock.signal.addEventListener('abort', () => {
         this.#onAbort();
       });
@@ -126,19 +140,13 @@ class Wait implements SubscriptionEvents {
       this.#schedule();
       return this.#outcome(await ended, subscription.stream);
     } catch (error) {
-      const isLate = bus !== undefined && error instanceof TaskError && error.code === 'Timeout';
-      return this.#outcome(isLate ? NOT_BEGUN : failure(error), subscription?.stream ?? '');
+      const isLate = isConnected && error instanceof TaskError && error.code === 'Timeout';
+      return this.#outcome(isLate ? neverBegun() : endedByFailure(error), subscription?.stream);
     } finally {
       for (const timer of timers) clearInterval(timer);
       await subscription?.stop();
-      await bus?.close();
+      await source.close();
     }
-  }
-
-  #subscribe(bus: Bus): Promise<Subscription> {
-    const { delivery, subjects, stream, start } = this.request;
-    if (delivery === 'core') return bus.subscribeCore(subjects, this, this.clock.signal);
-    return bus.readStream({ subjects, stream, start }, this, this.clock.signal);
   }
 
   arrived(arrivals: Arrivals): void {
@@ -165,9 +173,9 @@ class Wait implements SubscriptionEvents {
       this.#judgeSlice();
     } catch (error) {
       const [message] = this.#messages;
-      const event = message === undefined ? '' : `${nameOf({ message })} `;
-      const problem = `The event ${event}cannot be judged: ${reasonOf(error)}.`;
-      this.#end(failure(new TaskError('Internal', problem, '', { cause: error })));
+      const event = message === undefined ? '' : `${nameOf(message)} `;
+      const problem = `The event ${event}cannot be judged: ${reasonOf(error)}`;
+      this.#end(endedByFailure(new TaskError('Internal', problem, '', { cause: error })));
     }
   }
 
@@ -182,7 +190,7 @@ class Wait implements SubscriptionEvents {
       }
       this.#take(this.#judge.decide(assessed));
       const { exhaustion } = this.#judge;
-      if (exhaustion !== undefined) this.#end(failure(exhaustion));
+      if (exhaustion !== undefined) this.#end(endedByFailure(exhaustion));
     }
     this.#schedule();
   }
@@ -202,54 +210,25 @@ class Wait implements SubscriptionEvents {
     // The deadline passed while the next one was being assessed.
     if (this.#messages.length > 0) return;
     this.#lastEventAt = this.clock.now();
-    if (this.#failure !== undefined) this.#end(failure(this.#failure));
+    if (this.#failure !== undefined) this.#end(endedByFailure(this.#failure));
   }
 
   #take(judged: JudgedEvent): void {
     this.#logEvent(judged);
-    switch (judged.decision) {
-      case 'negative':
-        this.#end({
-          verdict: 'negative',
-          deciding: judged,
-          error: new TaskError(
-            'Negative',
-            `The event ${nameOf(judged)} says no: ${judged.reason}`,
-            'See the line "negative" in the log for what it holds.',
-          ),
-        });
-        break;
-      case 'matched':
-        if (this.#judge.isSatisfied) this.#end({ verdict: 'matched' });
-        break;
-      case 'invalid':
-        if (this.request.onInvalid === 'fail') {
-          this.#end({
-            verdict: 'contractViolation',
-            deciding: judged,
-            error: new TaskError(
-              'ContractViolation',
-              `The event ${nameOf(judged)} breaks its contract: ${judged.reason}`,
-              'Tell its owner, or set onInvalid to skip.',
-            ),
-          });
-        }
-        this.#noteMiss(judged);
-        break;
-      default:
-        this.#noteMiss(judged);
+    if (judged.decision === 'matched') {
+      if (this.#judge.isSatisfied) this.#end(MATCHED);
+      return;
     }
-  }
-
-  /** The nearest miss is the last one, but an event of somebody else's correlation is not even near. */
-  #noteMiss(judged: JudgedEvent): void {
+    const ending = endedBy(judged, this.criteria);
+    if (ending !== undefined) this.#end(ending);
+    // The nearest miss is the last one, but an event of somebody else's correlation is not even near.
     const isNearer = judged.decision !== 'foreign' || (this.#lastMiss?.decision ?? 'foreign') === 'foreign';
-    if (isNearer) this.#lastMiss = judged;
+    if (judged.decision !== 'negative' && isNearer) this.#lastMiss = judged;
   }
 
   #logEvent(judged: JudgedEvent): void {
     const { decision } = judged;
-    const counts = this.#judge.counts;
+    const { counts } = this.#judge;
     if (decision === 'foreign') return;
     const mere = decision === 'notMatching' || decision === 'repeated';
     const number = mere ? counts.notMatching + counts.repeated : counts.invalid + counts.untrusted + counts.expired;
@@ -257,7 +236,7 @@ class Wait implements SubscriptionEvents {
     const decides = decision === 'matched' || decision === 'negative';
     if (!decides && number > most) return;
     const line = eventLine(judged);
-    if (decision === 'invalid' && this.request.onInvalid === 'skip') this.log.warning(line);
+    if (decision === 'invalid' && this.criteria.onInvalid === 'skip') this.log.warning(line);
     else this.log.info(line);
     if (!decides && number === most) this.log.info(`Further events of this kind are counted, not listed.`);
   }
@@ -287,27 +266,10 @@ class Wait implements SubscriptionEvents {
 
   #onAbort(): void {
     const reason = this.clock.signal.reason as TaskError;
-    if (reason.code === 'Cancelled') {
-      this.#end(failure(reason));
-    } else if (this.#downSince !== undefined) {
-      this.#end({
-        verdict: 'connectionLost',
-        error: new TaskError(
-          'ConnectionLost',
-          `The deadline passed while the link to the server was down (${this.#downReason}). ${this.#summary()}`,
-          'What came meanwhile is not known: see whether the server is reachable, and run the step again.',
-        ),
-      });
-    } else {
-      this.#end({
-        verdict: 'timedOut',
-        error: new TaskError(
-          'Timeout',
-          `${this.#notCome()} within ${describeMs(this.request.timeoutMs)}. ${this.#summary()}`,
-          this.#advice(),
-        ),
-      });
-    }
+    const downReason = this.#downSince === undefined ? undefined : this.#downReason;
+    this.#end(
+      reason.code === 'Cancelled' ? endedByFailure(reason) : endedByDeadline(this.criteria, this.#seen, downReason),
+    );
   }
 
   #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
@@ -317,162 +279,31 @@ class Wait implements SubscriptionEvents {
       () => {
         const isBusy = this.#isScheduled || this.#downSince !== undefined;
         if (isBusy || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
-        this.#end({
-          verdict: 'timedOut',
-          error: new TaskError(
-            'Timeout',
-            `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout). ${this.#summary()}`,
-            'Check that the sender is running.',
-          ),
-        });
+        this.#end(endedByIdleness(this.criteria, this.#seen, idleTimeoutMs));
       },
       Math.min(1_000, Math.max(10, idleTimeoutMs / 10)),
     );
   }
 
-  #outcome(ending: Ending, stream: string): WaitOutcome {
-    const downMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
+  get #seen(): Seen {
+    const { counts, missing, distinctValues } = this.#judge;
+    const totalMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
+    const linkBreaks = { count: this.#breaks, totalMs };
+    return { counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
+  }
+
+  #outcome({ verdict, error, deciding }: Ending, stream: string | undefined): WaitOutcome {
+    const { matched, counts, missing } = this.#judge;
     return {
-      error: undefined,
-      deciding: this.#judge.matched.at(-1),
-      judge: this.#judge,
+      verdict,
+      error,
+      deciding: deciding ?? matched.at(-1),
+      matched,
+      counts,
+      missing,
       stream,
-      linkBreaks: { count: this.#breaks, totalMs: downMs },
-      ...ending,
+      linkBreaks: this.#seen.linkBreaks,
+      schemaDigest: this.contract?.digest,
     };
   }
-
-  #notCome(): string {
-    const { expect, count, subjects } = this.request;
-    const on = `on ${subjects.join(', ')}`;
-    if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
-    return `${count === 1 ? 'A matching event' : `${String(count)} matching events`} ${on} did not come`;
-  }
-
-  /** What to look at first when the time was over. */
-  #advice(): string {
-    if (this.#judge.counts.seen === 0) {
-      return this.request.delivery === 'core'
-        ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
-        : 'Check that the sender ran and published to this subject.';
-    }
-    return this.#lastMiss === undefined
-      ? 'All that came counted: check that every sender ran.'
-      : 'Compare what the sender published with the conditions of this step.';
-  }
-
-  /** What was seen so far, in sentences without the last full stop. */
-  #summary(): string {
-    const { seen, matched, ...others } = this.#judge.counts;
-    const parts = Object.entries({ matched, ...others })
-      .filter(([, number]) => number > 0)
-      .map(([name, number]) => `${String(number)} ${LABELS[name as keyof typeof LABELS]}`);
-    const { missing, distinctValues: values } = this.#judge;
-    return [
-      seen === 0 ? 'No event came at all' : `Seen ${String(seen)}: ${parts.join(', ')}`,
-      values.length === 0
-        ? ''
-        : `Came: ${values.slice(0, MOST_VALUES).join(', ')}${values.length > MOST_VALUES ? ', …' : ''}`,
-      typeof missing === 'number'
-        ? this.request.count > 1
-          ? `Missing: ${String(missing)}`
-          : ''
-        : `Missing: ${missing.join(', ')}`,
-      this.#lastMiss === undefined
-        ? ''
-        : `The last one that did not count (${nameOf(this.#lastMiss)}): ${this.#lastMiss.reason}`,
-      this.#breaks === 0 ? '' : `The link broke ${String(this.#breaks)} times`,
-    ]
-      .filter(Boolean)
-      .join('. ');
-  }
-
-  #progress(): string {
-    const left = Math.max(0, this.clock.deadline - this.clock.now());
-    return `Still waiting, ${describeMs(roundedMs(left))} left. ${this.#summary()}.`;
-  }
-}
-
-const LABELS = {
-  matched: 'matched',
-  foreign: 'foreign',
-  untrusted: 'untrusted',
-  expired: 'expired',
-  invalid: 'invalid',
-  notMatching: 'not matching',
-  repeated: 'repeated',
-  negative: 'negative',
-};
-
-/** The deadline passed with the link up, but before there was anything to hear of events. */
-const NOT_BEGUN: Ending = {
-  verdict: 'timedOut',
-  error: new TaskError(
-    'Timeout',
-    'The deadline passed before the wait could begin: the server took the connection, but did not answer in time',
-    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
-  ),
-};
-
-function failure(error: unknown): Pick<WaitOutcome, 'verdict' | 'error'> {
-  if (!(error instanceof TaskError)) throw error;
-  return { verdict: VERDICT_OF_CODE[error.code] ?? 'error', error };
-}
-
-const VERDICT_OF_CODE: Readonly<Partial<Record<TaskError['code'], Verdict>>> = {
-  Cancelled: 'cancelled',
-  Denied: 'denied',
-  ConnectionLost: 'connectionLost',
-};
-
-/** One structured line: what was decided on which event, with its latency from publication to receipt. */
-function eventLine(judged: JudgedEvent): string {
-  const { message, decoded } = judged;
-  const published = publishedAt(message, decoded);
-  return logLine(judged.decision, {
-    subject: message.subject,
-    messageId: messageIdOf(judged),
-    stream: message.stream || undefined,
-    sequence: message.sequence || undefined,
-    latencyMs: published === undefined ? undefined : message.receivedAt - published,
-    correlationId: decoded.correlationId,
-    source: decoded.attributes.source,
-    signedBy: judged.signedBy,
-    reason: judged.reason || undefined,
-  });
-}
-
-/** The CloudEvents `id`, else `Nats-Msg-Id`; empty when it has neither. */
-export function messageIdOf({ message, decoded }: JudgedEvent): string {
-  return decoded.attributes.id ?? message.headers.get('nats-msg-id')?.[0] ?? '';
-}
-
-/** How messages name an event: where it is found again. */
-function nameOf({ message }: Pick<JudgedEvent, 'message'>): string {
-  return message.stream === ''
-    ? `on "${message.subject}"`
-    : `${message.stream} ${String(message.sequence)} on "${message.subject}"`;
-}
-
-function describeStart({ delivery, start }: WaitRequest): string {
-  if (delivery === 'core' || start.from === 'now') return 'now';
-  if (start.from === 'sequence') return `after sequence ${String(start.after)}`;
-  return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
-}
-
-/** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */
-export function describeMs(ms: number): string {
-  const parts = [
-    [Math.floor(ms / 3_600_000), 'h'],
-    [Math.floor(ms / 60_000) % 60, 'm'],
-    [Math.floor(ms / 1_000) % 60, 's'],
-    [ms % 1_000, 'ms'],
-  ] as const;
-  const described = parts.filter(([number]) => number > 0).map(([number, unit]) => `${String(number)}${unit}`);
-  return described.join('') || '0ms';
-}
-
-/** Rounded to seconds, where there is at least one. */
-export function roundedMs(ms: number): number {
-  return ms < 1_000 ? Math.round(ms) : Math.round(ms / 1_000) * 1_000;
 }

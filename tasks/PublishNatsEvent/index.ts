@@ -10,7 +10,7 @@ import { progressOf, reportPublished, reportUnsent, warnOfSecretInFile } from '.
 const agent = azureAgent();
 
 void runTask(agent, readPublish, async (step, clock) => {
-  const { bus, prepared, contract, replyContract } = await makeReady(step, clock).catch((error: unknown) =>
+  const { bus, prepared, replyContract } = await makeReady(step, clock).catch((error: unknown) =>
     reportUnsent(agent, step, error, clock),
   );
   const published = await publish(step.request, prepared, bus, progressOf(agent, prepared, clock), clock);
@@ -18,7 +18,7 @@ void runTask(agent, readPublish, async (step, clock) => {
   const problem = replyContract && reply && (await replyProblem(reply, replyContract, clock));
   await bus.close();
   const error = published.error ?? problem;
-  return reportPublished(agent, step, prepared, { ...published, error }, contract?.digest, clock);
+  return reportPublished(agent, step, prepared, { ...published, error }, clock);
 });
 
 /** Everything that can fail before anything is sent. */
@@ -28,5 +28,5 @@ async function makeReady(step: PublishStep, clock: Clock) {
   const replyContract = request.replySchemaFile === undefined ? undefined : await loadContract(request.replySchemaFile);
   const prepared = await prepare(request, contract, signingKey, clock);
   warnOfSecretInFile(agent, step, prepared);
-  return { bus: await openNatsBus(connection, clock, agent), prepared, contract, replyContract };
+  return { bus: await openNatsBus(connection, clock, agent), prepared, replyContract };
 }

@@ -25,6 +25,8 @@ export interface Prepared {
   readonly payloadBytes: number;
   /** Of the payload, or of the whole file of a batch; in hexadecimal. */
   readonly payloadSha256: string;
+  /** Of the contract that all of it was held to. */
+  readonly schemaDigest: string | undefined;
   /** The name of a secret whose value the file holds. */
   readonly secretInFile: string | undefined;
   /** The largest event. */
@@ -95,6 +97,7 @@ async function prepareEvent(
     count: 1,
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
+    schemaDigest: contract?.digest,
     secretInFile: request.payload.from === 'file' ? knownSecrets.secretIn(payload) : undefined,
     largest: make(payload, id, json?.value),
     largestLine: undefined,
@@ -127,6 +130,7 @@ async function prepareLines(
     count: lines.count,
     payloadBytes: lines.bytes,
     payloadSha256: lines.sha256,
+    schemaDigest: contract?.digest,
     secretInFile: lines.secret,
     largest: make(lines.largest.line, idOf(lines.largest.number), jsonOf(lines.largest.line)),
     largestLine: lines.largest.number,

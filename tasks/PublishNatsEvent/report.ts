@@ -2,10 +2,12 @@ import type { Agent } from '../agent/agent.ts';
 import type { PublishResult, ReceivedReply } from '../../shared/bus.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
-import { isoTime, logLine, setOutputs, writeFile, writeReceipt } from '../agent/outputs.ts';
+import { isoTime, setOutputs, writeFile } from '../agent/outputs.ts';
+import { logLine } from '../../shared/text/logLine.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StepEnd } from '../agent/run.ts';
 import { quoted } from '../../shared/text/safeText.ts';
+import { writeReceipt, type ReceiptParts } from '../agent/receipt.ts';
 import { attachSummary } from '../agent/summary/attach.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
@@ -54,7 +56,6 @@ export async function reportPublished(
   step: PublishStep,
   prepared: Prepared,
   published: Published,
-  schemaDigest: string | undefined,
   clock: Clock,
 ): Promise<StepEnd> {
   const { request } = step;
@@ -73,7 +74,7 @@ export async function reportPublished(
         duplicates: isBatch ? published.duplicates : undefined,
         bytes: prepared.payloadBytes,
         confirmedAfterMs: published.endedAt - published.sentAt,
-        schema: schemaDigest,
+        schema: prepared.schemaDigest,
         traceparent: request.traceparent,
       }),
     );
@@ -96,14 +97,12 @@ export async function reportPublished(
     count: String(confirmed),
     duplicateCount: String(published.duplicates),
     failedCount: String(prepared.count - confirmed),
-    schemaDigest: schemaDigest ?? '',
+    schemaDigest: prepared.schemaDigest ?? '',
     replyFile: writeReply(agent, published),
-    receiptFile: writeReceipt(agent, 'nats-publish-receipt', receipt(step, prepared, published, schemaDigest, failure)),
+    receiptFile: writeReceipt(agent, 'PublishNatsEvent', step, receipt(step, prepared, published, failure)),
   };
   setOutputs(agent, outputs);
-  await attachSummary(agent, clock.signal, () =>
-    publishSummary(step, { prepared, published, schemaDigest }, failure, clock),
-  );
+  await attachSummary(agent, clock.signal, () => publishSummary(step, { prepared, published }, failure, clock));
   if (error !== undefined) throw failure;
   const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
   return {
@@ -229,21 +228,11 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
   );
 }
 
-function receipt(
-  step: PublishStep,
-  prepared: Prepared,
-  published: Published,
-  schemaDigest: string | undefined,
-  failure: unknown,
-): unknown {
-  const { request, connection, signingKey } = step;
+function receipt(step: PublishStep, prepared: Prepared, published: Published, failure: unknown): ReceiptParts {
+  const { request, signingKey } = step;
   const { ack } = published;
   return {
-    receiptVersion: 1,
-    task: 'PublishNatsEvent',
-    who: { ...request.run.owner, ...request.run.step },
     where: {
-      servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`),
       delivery: request.delivery,
       subject: request.subject,
       stream: ack?.stream ?? null,
@@ -260,7 +249,7 @@ function receipt(
       payloadBytes: prepared.payloadBytes,
       payloadSha256: prepared.payloadSha256,
       schemaFile: request.schemaFile ?? null,
-      schemaDigest: schemaDigest ?? null,
+      schemaDigest: prepared.schemaDigest ?? null,
       signedBy: signingKey?.publicKey ?? null,
     },
     when: { sentAt: isoTime(published.sentAt), endedAt: isoTime(published.endedAt) },

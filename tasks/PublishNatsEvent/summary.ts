@@ -1,90 +1,83 @@
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import {
-  markdownBlock,
-  markdownCode,
-  markdownTable,
-  markdownText,
-  markdownTimeline,
-} from '../agent/summary/markdown.ts';
+import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { describeOwner } from '../agent/pipelineRun.ts';
 import { isoTime } from '../agent/outputs.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { summaryPage, type SummaryPage } from '../agent/summary/page.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
-
-/** Lines of an error's details, such as a block of permissions. */
-const MOST_DETAILS = 40;
 
 /** What a step that was connected has sent, and what became of it. */
 export interface Sent {
   readonly prepared: Prepared;
   readonly published: Published;
-  readonly schemaDigest: string | undefined;
 }
 
-/** How publishing ended, in Markdown for people who do not know this task: what happened and what to do first, evidence after. */
+/** How publishing ended, as a page of Markdown. */
 export function publishSummary(step: PublishStep, sent: Sent | undefined, error: unknown, clock: Clock): string {
-  const details = error instanceof TaskError ? error.details.slice(0, MOST_DETAILS) : [];
-  return [
+  return summaryPage({
     ...(error === undefined && sent !== undefined ? success(step, sent) : failure(sent, error)),
-    details.length > 0 ? markdownBlock(details) : '',
-    sent === undefined ? '' : eventTable(step, sent),
-    sent === undefined ? '' : timeline(sent, error, clock),
-    sent === undefined
-      ? `**Subject:** ${markdownCode(step.request.subject)}`
-      : 'The evidence as JSON is in the file that the output `receiptFile` names.',
-  ]
-    .filter(Boolean)
-    .join('\n\n')
-    .concat('\n');
+    details: error instanceof TaskError ? error.details : undefined,
+    evidence:
+      sent === undefined
+        ? [`**Subject:** ${markdownCode(step.request.subject)}`]
+        : [
+            eventTable(step, sent),
+            timeline(sent, error, clock),
+            'The evidence as JSON is in the file that the output `receiptFile` names.',
+          ],
+  });
 }
 
-function success({ request, signingKey }: PublishStep, { published }: Sent): string[] {
+type Headline = Pick<SummaryPage, 'title' | 'happened' | 'todo'>;
+
+function success({ request, signingKey }: PublishStep, { published }: Sent): Headline {
   const subject = markdownCode(request.subject);
   const isBatch = request.payload.from === 'lines';
   const { ack, confirmed, duplicates } = published;
   const what = isBatch ? `${String(confirmed)} events` : 'The event';
   const after = `after ${String(published.endedAt - published.sentAt)} ms`;
-  const nothing = '**What to do:** Nothing.';
   switch (request.delivery) {
     case 'core':
-      return [
-        '## ✅ Published: the NATS server took it',
-        `**What happened:** ${what} on ${subject} reached the server ${after}. Core NATS does not tell whether anybody listened.`,
-        nothing,
-      ];
+      return {
+        title: '✅ Published: the NATS server took it',
+        happened: `${what} on ${subject} reached the server ${after}. Core NATS does not tell whether anybody listened.`,
+        todo: 'Nothing.',
+      };
     case 'request':
-      return [
-        '## ✅ Answered',
-        `**What happened:** A request on ${subject} was answered ${after}.`,
-        `${nothing} Later steps find the answer in the output \`replyFile\`.`,
-      ];
+      return {
+        title: '✅ Answered',
+        happened: `A request on ${subject} was answered ${after}.`,
+        todo: 'Nothing. Later steps find the answer in the output `replyFile`.',
+      };
     case 'jetStream': {
       const place = `the stream ${markdownCode(ack?.stream ?? '')}`;
       if (duplicates > 0 && duplicates === confirmed) {
-        return [
-          '## ✅ Published before: the stream already has it',
-          `**What happened:** ${what} on ${subject} ${isBatch ? 'were' : 'was'} in ${place} already, so nothing was stored again.`,
-          `**What to do:** Nothing after a retry. Otherwise the step needs another \`messageId\`.${signingKey === undefined ? '' : " What the stream holds wasn't looked at: it may be another sender's."}`,
-        ];
+        return {
+          title: '✅ Published before: the stream already has it',
+          happened: `${what} on ${subject} ${isBatch ? 'were' : 'was'} in ${place} already, so nothing was stored again.`,
+          todo: `Nothing after a retry. Otherwise the step needs another \`messageId\`.${signingKey === undefined ? '' : " What the stream holds wasn't looked at: it may be another sender's."}`,
+        };
       }
-      return [
-        '## ✅ Published: the stream has stored it',
-        `**What happened:** ${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${String(ack?.sequence ?? 0)}, confirmed ${after}.`,
-        nothing,
-      ];
+      return {
+        title: '✅ Published: the stream has stored it',
+        happened: `${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${String(ack?.sequence ?? 0)}, confirmed ${after}.`,
+        todo: 'Nothing.',
+      };
     }
   }
 }
 
-function failure(sent: Sent | undefined, error: unknown): string[] {
+function failure(sent: Sent | undefined, error: unknown): Headline {
   const known = error instanceof TaskError ? error : undefined;
   const problem = known?.problem ?? `Unexpected error: ${reasonOf(error)}`;
-  return [
-    `## ${titleOfFailure(sent, known)}`,
-    `**What happened:** ${markdownText(`${problem}.`)}`,
-    `**What to do:** ${markdownText(known?.remedy || (known?.code === 'Cancelled' ? 'Run the job again if it was not meant.' : 'See the log of this step.'))}`,
-  ];
+  const otherwise =
+    known?.code === 'Cancelled' ? 'Run the job again if it was not meant.' : 'See the log of this step.';
+  return {
+    title: titleOfFailure(sent, known),
+    happened: markdownText(`${problem}.`),
+    todo: markdownText(known?.remedy || otherwise),
+  };
 }
 
 function titleOfFailure(sent: Sent | undefined, error: TaskError | undefined): string {
@@ -103,7 +96,7 @@ function titleOfFailure(sent: Sent | undefined, error: TaskError | undefined): s
   }
 }
 
-function eventTable({ request, signingKey }: PublishStep, { prepared, published, schemaDigest }: Sent): string {
+function eventTable({ request, signingKey }: PublishStep, { prepared, published }: Sent): string {
   const isBatch = request.payload.from === 'lines';
   const { ack, confirmed, duplicates, reply } = published;
   const seconds = (published.endedAt - published.sentAt) / 1_000;
@@ -117,7 +110,7 @@ function eventTable({ request, signingKey }: PublishStep, { prepared, published,
     ['Duplicate', isBatch || ack === undefined ? undefined : ack.duplicate ? 'yes, nothing was stored' : 'no'],
     ['Sent', isoTime(published.sentAt)],
     ['Took', `${seconds.toFixed(3)} s`],
-    ['Schema', schemaDigest === undefined ? 'none' : `fits ${markdownCode(schemaDigest)}`],
+    ['Schema', prepared.schemaDigest === undefined ? 'none' : `fits ${markdownCode(prepared.schemaDigest)}`],
     ['Signature', signingKey === undefined ? 'none' : `by ${markdownCode(signingKey.publicKey)}`],
     ['Payload', `${String(prepared.payloadBytes)} bytes, SHA-256 ${markdownCode(prepared.payloadSha256)}`],
     ['Answer', reply && `${String(reply.payload.length)} bytes`],

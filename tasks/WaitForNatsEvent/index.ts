@@ -4,6 +4,7 @@ import { openNatsBus } from '../../shared/nats/natsBus.ts';
 import { runTask } from '../agent/run.ts';
 import { readWait } from './inputs.ts';
 import { reportOutcome } from './report.ts';
+import { eventSource } from './source.ts';
 import { waitForEvent } from '../../shared/waiting/wait.ts';
 
 const agent = azureAgent();
@@ -11,6 +12,6 @@ const agent = azureAgent();
 void runTask(agent, readWait, async (step, clock) => {
   const { request, connection } = step;
   const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
-  const outcome = await waitForEvent(request, contract, () => openNatsBus(connection, clock, agent), clock, agent);
-  return reportOutcome(agent, step, outcome, contract?.digest, clock);
+  const source = eventSource(request, () => openNatsBus(connection, clock, agent), clock.signal);
+  return reportOutcome(agent, step, await waitForEvent(request, contract, source, clock, agent), clock);
 });

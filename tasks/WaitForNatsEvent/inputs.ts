@@ -1,47 +1,22 @@
 import type { Agent } from '../agent/agent.ts';
 import type { StartPosition } from '../../shared/bus.ts';
 import { learnSecrets, readConnection, type ConnectionSettings } from '../../shared/connection/settings.ts';
-import { reasonOf } from '../../shared/errors.ts';
 import { parseTime } from '../../shared/event/cloudEvent.ts';
-import { compileExpression, type Expression } from '../../shared/expression/expression.ts';
 import { Fields } from '../../shared/inputs/fields.ts';
-import { knownSecrets } from '../../shared/text/masker.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
-import { parseTrustedKeys, type TrustedKey } from '../../shared/signing/signature.ts';
 import { withoutCovered } from '../../shared/subject.ts';
+import { readCriteria, type WaitCriteria } from '../../shared/waiting/criteria.ts';
 
 const DEFAULT_TIMEOUT = '30m';
-const MOST_EVENTS = 10_000;
 const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'] as const;
 
-/** An expression with the text it was compiled from. */
-export interface NamedExpression extends Expression {
-  readonly text: string;
-}
-
 /** What one step waits for. It holds no secret. */
-export interface WaitRequest {
-  /** Patterns, none covered by another. */
-  readonly subjects: readonly string[];
-  readonly delivery: 'jetStream' | 'core';
+export interface WaitRequest extends WaitCriteria {
   readonly stream: string | undefined;
   readonly start: StartPosition;
   readonly schemaFile: string | undefined;
-  readonly onInvalid: 'skip' | 'fail';
-  readonly match: NamedExpression | undefined;
-  readonly failWhen: NamedExpression | undefined;
-  readonly correlationId: string | undefined;
-  readonly count: number;
-  readonly distinctBy: NamedExpression | undefined;
-  /** Replaces `count`. */
-  readonly expect: readonly string[] | undefined;
-  readonly trustedKeys: readonly TrustedKey[] | undefined;
-  readonly maxEventAgeMs: number | undefined;
-  readonly timeoutMs: number;
-  readonly idleTimeoutMs: number | undefined;
   readonly onTimeout: 'fail' | 'warn' | 'succeed';
-  readonly outputs: readonly { readonly name: string; readonly expression: NamedExpression }[];
   readonly run: PipelineRun;
 }
 
@@ -67,17 +42,12 @@ export function readWait(agent: Agent): WaitStep {
     stream: delivery === 'core' ? undefined : fields.streamName('stream'),
     start: readStart(agent, fields, delivery),
     schemaFile: fields.file('schemaFile'),
-    onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
-    match: readExpression(agent, fields, 'match', fields.text('match')),
-    failWhen: readExpression(agent, fields, 'failWhen', fields.text('failWhen')),
-    correlationId: fields.expanded('correlationId'),
-    ...readQuorum(agent, fields),
-    trustedKeys: readTrustedKeys(fields),
-    maxEventAgeMs: fields.duration('maxEventAge'),
+    ...readCriteria(fields, (text) => {
+      agent.warning(text);
+    }),
     timeoutMs,
     idleTimeoutMs: fields.duration('idleTimeout'),
     onTimeout: fields.oneOf('onTimeout', ['fail', 'warn', 'succeed']),
-    outputs: readOutputs(agent, fields),
     run: readPipelineRun(agent),
   };
   fields.done();
@@ -93,7 +63,7 @@ function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): voi
     );
 }
 
-function readStart(agent: Agent, fields: Fields, delivery: WaitRequest['delivery']): StartPosition {
+function readStart(agent: Agent, fields: Fields, delivery: WaitCriteria['delivery']): StartPosition {
   const from = fields.oneOf('startFrom', START_POSITIONS);
   for (const [name, value] of [
     ['startSequence', 'sequence'],
@@ -161,67 +131,4 @@ function readRunStart(agent: Agent, fields: Fields): number {
     );
   }
   return time;
-}
-
-function readExpression(
-  agent: Agent,
-  fields: Fields,
-  name: string,
-  text: string | undefined,
-): NamedExpression | undefined {
-  if (text === undefined) return undefined;
-  fields.warnOfUnset(name, text);
-  // What is said about a part of the expression would show that part of a secret.
-  const holdsSecret = knownSecrets.mask(text) !== text;
-  try {
-    const expression = compileExpression(text);
-    for (const unknown of holdsSecret ? [] : expression.unknownFields) {
-      agent.warning(
-        `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
-      );
-    }
-    return { ...expression, text };
-  } catch (error) {
-    fields.problem(
-      holdsSecret
-        ? `${name}: is not a JMESPath expression, and holds a secret, so no more of it is shown. Put what the secret stands for in single quotes`
-        : `${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}`,
-    );
-    return undefined;
-  }
-}
-
-function readQuorum(agent: Agent, fields: Fields): Pick<WaitRequest, 'count' | 'distinctBy' | 'expect'> {
-  const count = fields.integer('count', 1, 1, MOST_EVENTS);
-  const distinctBy = readExpression(agent, fields, 'distinctBy', fields.text('distinctBy'));
-  const expect = [...new Set(fields.lines('expect'))];
-  for (const value of expect) fields.warnOfUnset('expect', value);
-  if (expect.length === 0) return { count, distinctBy, expect: undefined };
-  if (fields.text('distinctBy') === undefined)
-    fields.problem('expect: needs distinctBy, the expression whose values it lists');
-  fields.unused('count', 'expect replaces it', '1');
-  return { count: expect.length, distinctBy, expect };
-}
-
-function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
-  const text = fields.text('trustedKeys');
-  if (text === undefined) return undefined;
-  const { keys, problems } = parseTrustedKeys(text);
-  for (const { problem, remedy } of problems) fields.problem(`trustedKeys: ${problem}`, remedy);
-  return keys;
-}
-
-function readOutputs(agent: Agent, fields: Fields): WaitRequest['outputs'] {
-  const names = new Set<string>();
-  return fields.lines('outputs').flatMap((line) => {
-    const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
-    if (name === '' || text.trim() === '') {
-      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
-      return [];
-    }
-    if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice`);
-    names.add(name.toLowerCase());
-    const expression = readExpression(agent, fields, `outputs: ${name}`, text.trim());
-    return expression === undefined ? [] : [{ name, expression }];
-  });
 }

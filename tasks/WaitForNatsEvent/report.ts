@@ -1,26 +1,28 @@
 import type { Agent } from '../agent/agent.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import { publishedAt, VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
+import { VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
 import { exactJson } from '../../shared/text/json.ts';
 import { interruptible, isInterruption } from '../../shared/text/interruptible.ts';
 import {
   isoTime,
-  logLine,
   MAX_OUTPUT_BYTES,
   MAX_OUTPUTS_BYTES,
   outputProblem,
   outputsSize,
   setOutputs,
   writeFile,
-  writeReceipt,
 } from '../agent/outputs.ts';
+import { logLine } from '../../shared/text/logLine.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StepEnd } from '../agent/run.ts';
 import { attachSummary } from '../agent/summary/attach.ts';
 import type { WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';
 import { decidingEvents, waitSummary } from './summary.ts';
-import { messageIdOf, type Verdict, type WaitOutcome } from '../../shared/waiting/wait.ts';
+import { describePlace } from '../../shared/waiting/explain.ts';
+import type { Verdict } from '../../shared/waiting/verdict.ts';
+import type { WaitOutcome } from '../../shared/waiting/wait.ts';
+import { writeReceipt, type ReceiptParts } from '../agent/receipt.ts';
 
 /** Room for the outputs that every wait has and that are never long, in bytes. */
 const OWN_OUTPUTS_BYTES = 4 * 1_024;
@@ -39,52 +41,46 @@ export async function reportOutcome(
   agent: Agent,
   step: WaitStep,
   outcome: WaitOutcome,
-  contractDigest: string | undefined,
   clock: Clock,
 ): Promise<StepEnd> {
-  const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.judge.matched));
+  const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.matched));
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
   const unsafe = 'error' in values ? values.error : undefined;
   const verdict = unsafe === undefined || isFailure(step, outcome.verdict) ? outcome.verdict : 'error';
   const error = verdict === outcome.verdict ? outcome.error : unsafe;
-  const { deciding } = outcome;
-  const published = deciding === undefined ? undefined : publishedAt(deciding.message, deciding.decoded);
-  const missing = outcome.judge.missing;
+  const event = outcome.deciding?.event;
+  const { missing } = outcome;
   const own: Record<OwnOutput, string> = {
     verdict,
-    sequence: deciding === undefined || deciding.message.sequence === 0 ? '' : String(deciding.message.sequence),
-    publishedAt: isoTime(published),
-    receivedAt: isoTime(deciding?.message.receivedAt),
-    latencyMs: deciding === undefined || published === undefined ? '' : String(deciding.message.receivedAt - published),
-    count: String(outcome.judge.matched.length),
+    sequence: String(event?.place?.sequence ?? ''),
+    publishedAt: isoTime(event?.publishedAt),
+    receivedAt: isoTime(event?.message.receivedAt),
+    latencyMs: String(event?.latencyMs ?? ''),
+    count: String(outcome.matched.length),
     eventFile,
-    receiptFile: writeReceipt(
-      agent,
-      'nats-wait-receipt',
-      receipt(step, outcome, verdict, error, contractDigest, clock),
-    ),
+    receiptFile: writeReceipt(agent, 'WaitForNatsEvent', step, receipt(step, outcome, verdict, error, clock)),
   };
   const foreign: Record<ForeignOutput, string> = {
-    subject: deciding?.message.subject ?? '',
-    messageId: deciding === undefined ? '' : messageIdOf(deciding),
-    stream: deciding?.message.stream ?? '',
-    correlationId: deciding?.decoded.correlationId ?? '',
-    traceparent: deciding?.decoded.traceparent ?? '',
+    subject: event?.subject ?? '',
+    messageId: event?.messageId ?? '',
+    stream: event?.place?.stream ?? '',
+    correlationId: event?.correlationId ?? '',
+    traceparent: event?.traceparent ?? '',
     missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
   };
   const asked = 'values' in values ? values.values : {};
   // Where there is no room for all, the ones that were asked for go before those of which an event decides how long they are.
   setOutputs(agent, { ...own, ...asked, ...foreign });
   for (const [name, value] of Object.entries(asked)) {
-    if (value === '' && deciding !== undefined)
+    if (value === '' && event !== undefined)
       agent.info(`outputs: ${name} is empty, since the event has nothing there.`);
   }
-  const counts = Object.entries(outcome.judge.counts).filter(([name, number]) => name === 'seen' || number > 0);
+  const counts = Object.entries(outcome.counts).filter(([name, number]) => name === 'seen' || number > 0);
   agent.info(
     logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }),
   );
-  await attachSummary(agent, clock.signal, () => waitSummary(step, outcome, verdict, error, contractDigest, clock));
+  await attachSummary(agent, clock.signal, () => waitSummary(step, outcome, verdict, error, clock));
   return endOf(agent, step, verdict, error, outcome);
 }
 
@@ -96,11 +92,8 @@ function endOf(
   outcome: WaitOutcome,
 ): StepEnd {
   if (verdict === 'matched') {
-    const last = outcome.deciding?.message;
-    return {
-      result: 'Succeeded',
-      message: last?.stream ? `Matched ${last.stream} ${String(last.sequence)}` : 'Matched',
-    };
+    const place = outcome.deciding?.event.place;
+    return { result: 'Succeeded', message: place === undefined ? 'Matched' : `Matched ${describePlace(place)}` };
   }
   const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}`);
   if (isFailure(step, verdict)) throw failure;
@@ -168,7 +161,7 @@ function eventOutputs(
 /** Texts are as they are, anything else is JSON. */
 function outputTexts(
   { outputs }: WaitStep['request'],
-  { view }: JudgedEvent,
+  { event: { view } }: JudgedEvent,
 ): { readonly values: readonly (readonly [name: string, text: string])[] } | { readonly problem: string } {
   let doing = '';
   const read = ({ name, expression }: (typeof outputs)[number]) => {
@@ -192,7 +185,7 @@ function* eventList(events: readonly JudgedEvent[]): Generator<string> {
 }
 
 /** JSON that is nested too deeply can be read but not written: such an event is kept as its bytes. */
-function storable({ view, message }: JudgedEvent): string {
+function storable({ event: { view, message } }: JudgedEvent): string {
   try {
     return exactJson(view);
   } catch {
@@ -203,53 +196,40 @@ function storable({ view, message }: JudgedEvent): string {
 }
 
 function receipt(
-  { request, connection }: WaitStep,
+  { request }: WaitStep,
   outcome: WaitOutcome,
   verdict: Verdict,
   error: TaskError | undefined,
-  schemaDigest: string | undefined,
   clock: Clock,
-): unknown {
+): ReceiptParts {
   return {
-    receiptVersion: 1,
-    task: 'WaitForNatsEvent',
-    who: { ...request.run.owner, ...request.run.step },
-    where: {
-      servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`),
-      delivery: request.delivery,
-      subjects: request.subjects,
-      stream: outcome.stream || null,
-    },
+    where: { delivery: request.delivery, subjects: request.subjects, stream: outcome.stream ?? null },
     what: {
       match: request.match?.text ?? null,
       failWhen: request.failWhen?.text ?? null,
       correlationId: request.correlationId ?? null,
       schemaFile: request.schemaFile ?? null,
-      schemaDigest: schemaDigest ?? null,
-      events: decidingEvents(outcome).map((event) => ({
-        decision: event.decision,
-        messageId: messageIdOf(event),
-        subject: event.message.subject,
-        stream: event.message.stream || null,
-        sequence: event.message.sequence || null,
-        source: event.decoded.attributes.source ?? null,
-        correlationId: event.decoded.correlationId ?? null,
-        traceparent: event.decoded.traceparent ?? null,
-        publishedAt: isoTime(publishedAt(event.message, event.decoded)) || null,
+      schemaDigest: outcome.schemaDigest ?? null,
+      events: decidingEvents(outcome).map(({ event, decision, signedBy }) => ({
+        decision,
+        messageId: event.messageId,
+        subject: event.subject,
+        stream: event.place?.stream ?? null,
+        sequence: event.place?.sequence ?? null,
+        source: event.attributes.source ?? null,
+        correlationId: event.correlationId ?? null,
+        traceparent: event.traceparent ?? null,
+        publishedAt: isoTime(event.publishedAt) || null,
         receivedAt: isoTime(event.message.receivedAt),
-        signedBy: event.signedBy ?? null,
+        signedBy: signedBy ?? null,
       })),
     },
-    when: {
-      startedAt: isoTime(clock.startedAt),
-      endedAt: isoTime(clock.now()),
-      deadline: isoTime(clock.deadline),
-    },
+    when: { startedAt: isoTime(clock.startedAt), endedAt: isoTime(clock.now()), deadline: isoTime(clock.deadline) },
     result: {
       verdict,
       error: error?.code ?? null,
-      missing: outcome.judge.missing,
-      counts: outcome.judge.counts,
+      missing: outcome.missing,
+      counts: outcome.counts,
       linkBreaks: outcome.linkBreaks,
     },
   };

@@ -1,27 +1,23 @@
 import path from 'node:path';
 import type { TaskError } from '../../shared/errors.ts';
-import { publishedAt } from '../../shared/event/receivedEvent.ts';
-import {
-  markdownBlock,
-  markdownCode,
-  markdownTable,
-  markdownText,
-  markdownTimeline,
-} from '../agent/summary/markdown.ts';
+import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
+import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import { describeOwner } from '../agent/pipelineRun.ts';
 import { isoTime } from '../agent/outputs.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { WaitRequest, WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';
-import { describeMs, messageIdOf, roundedMs, type Verdict, type WaitOutcome } from '../../shared/waiting/wait.ts';
+import { DECISIONS, decisionsIn } from '../../shared/waiting/explain.ts';
+import type { Verdict } from '../../shared/waiting/verdict.ts';
+import type { WaitOutcome } from '../../shared/waiting/wait.ts';
+import { describeMs, roundedMs } from '../../shared/text/duration.ts';
+import { summaryPage } from '../agent/summary/page.ts';
 
 /** Events, subjects and missing values that are listed; all are counted. */
 const MOST_LISTED = 20;
 /** Events in the timeline. */
 const MOST_TIMED = 5;
-/** Lines of an error's details, such as a block of permissions. */
-const MOST_DETAILS = 40;
 
 const TITLES: Readonly<Record<Verdict, string>> = {
   matched: '✅ Matched: what was waited for came',
@@ -35,59 +31,49 @@ const TITLES: Readonly<Record<Verdict, string>> = {
 };
 
 /** The events that decided: those that matched, and the one that ended the wait otherwise. */
-export function decidingEvents({ judge, deciding }: WaitOutcome): readonly JudgedEvent[] {
-  return deciding === undefined || deciding.decision === 'matched' ? judge.matched : [...judge.matched, deciding];
+export function decidingEvents({ matched, deciding }: WaitOutcome): readonly JudgedEvent[] {
+  return deciding === undefined || deciding.decision === 'matched' ? matched : [...matched, deciding];
 }
 
-/** How the wait ended, in Markdown for people who do not know this task: what happened and what to do first, evidence after. */
+/** How the wait ended, as a page of Markdown. */
 export function waitSummary(
   step: WaitStep,
   outcome: WaitOutcome,
   verdict: Verdict,
   error: TaskError | undefined,
-  schemaDigest: string | undefined,
   clock: Clock,
 ): string {
   const { request } = step;
   const events = decidingEvents(outcome);
   const listed = events.slice(-MOST_LISTED);
-  return [
-    `## ${TITLES[verdict]}${verdict === 'error' && error !== undefined ? ` (${error.code})` : ''}`,
-    `**What happened:** ${error === undefined ? describeMatch(step, outcome, clock) : markdownText(`${error.problem}.`)}`,
-    `**What to do:** ${whatToDo(request, verdict, error)}`,
-    describeMissing(request, outcome),
-    error?.details.length ? markdownBlock(error.details.slice(0, MOST_DETAILS)) : '',
-    ...(listed.length === 0 ? [] : [eventTable(request, listed, schemaDigest)]),
-    events.length > listed.length
-      ? `These are the last ${String(listed.length)} of ${String(events.length)} events; the receipt lists all.`
-      : '',
-    countTable(outcome),
-    timeline(step, outcome, listed, verdict, clock),
-    `**Waited for:** ${describeRequest(request, outcome, schemaDigest)}.`,
-    'The evidence as JSON is in the file that the output `receiptFile` names.',
-  ]
-    .filter(Boolean)
-    .join('\n\n')
-    .concat('\n');
+  return summaryPage({
+    title: `${TITLES[verdict]}${verdict === 'error' && error !== undefined ? ` (${error.code})` : ''}`,
+    happened: error === undefined ? describeMatch(request, outcome, clock) : markdownText(`${error.problem}.`),
+    todo: whatToDo(request, verdict, error),
+    details: error?.details,
+    evidence: [
+      describeMissing(request, outcome),
+      listed.length === 0 ? '' : eventTable(request, listed, outcome.schemaDigest),
+      events.length > listed.length
+        ? `These are the last ${String(listed.length)} of ${String(events.length)} events; the receipt lists all.`
+        : '',
+      countTable(outcome),
+      timeline(request, outcome, listed, verdict, clock),
+      `**Waited for:** ${describeRequest(request, outcome)}.`,
+      'The evidence as JSON is in the file that the output `receiptFile` names.',
+    ],
+  });
 }
 
-function describeMatch(step: WaitStep, { deciding }: WaitOutcome, clock: Clock): string {
+function describeMatch({ count }: WaitRequest, { deciding }: WaitOutcome, { startedAt }: Clock): string {
   if (deciding === undefined) return '';
-  const { count } = step.request;
-  const { message, decoded } = deciding;
-  const subject = markdownCode(message.subject);
-  const event =
-    count === 1 ? `The event on ${subject} came` : `All ${String(count)} events came, the last one on ${subject}`;
-  const published = publishedAt(message, decoded);
-  if (published === undefined) return `${event}.`;
-  return published < beginOf(step.request, clock)
+  const { subject, publishedAt, latencyMs } = deciding.event;
+  const on = markdownCode(subject);
+  const event = count === 1 ? `The event on ${on} came` : `All ${String(count)} events came, the last one on ${on}`;
+  if (publishedAt === undefined || latencyMs === undefined) return `${event}.`;
+  return publishedAt < startedAt
     ? `${event}. It had been published before this step began, and was found.`
-    : `${event}, ${latencyText(deciding, published)} after it was published.`;
-}
-
-/** When the step began, in milliseconds since the epoch. */
-function beginOf({ timeoutMs }: WaitRequest, { deadline }: Clock): number {
-  return deadline - timeoutMs;
+    : `${event}, ${String(latencyMs)} ms after it was published.`;
 }
 
 function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError | undefined): string {
@@ -106,7 +92,7 @@ function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError
   }
 }
 
-function describeMissing({ count }: WaitRequest, { judge: { missing } }: WaitOutcome): string {
+function describeMissing({ count }: WaitRequest, { missing }: WaitOutcome): string {
   if (count === 1 || missing === 0) return '';
   if (typeof missing === 'number') return `**Missing:** ${String(missing)} of ${String(count)} events`;
   return missing.length === 0 ? '' : `**Missing:** ${listCodes(missing)}`;
@@ -119,22 +105,21 @@ function eventTable(request: WaitRequest, events: readonly JudgedEvent[], digest
     ...['Event', 'Subject', 'Message id', 'Sequence', signed ? 'Owner (signed)' : 'Owner (claimed)'],
     ...['Published', 'Received', 'Latency', 'Schema', 'Signature'],
   ];
-  const columns = events.map((event, index) => {
-    const { message, decoded, decision } = event;
-    const published = publishedAt(message, decoded);
+  const columns = events.map(({ event, decision, signedBy }, index) => {
+    const { label, mark } = DECISIONS[decision];
     return [
-      `${String(index + 1)}: ${DECISIONS[decision] ?? decision}`,
-      markdownCode(message.subject),
-      markdownCode(messageIdOf(event)),
-      message.sequence === 0 ? '–' : `${markdownCode(message.stream)} ${String(message.sequence)}`,
-      markdownCode(describeOwner(decoded.attributes) || decoded.attributes.source || ''),
-      isoTime(published).replace('T', ' ') || '–',
-      isoTime(message.receivedAt).replace('T', ' '),
-      published === undefined ? '–' : latencyText(event, published),
+      `${String(index + 1)}: ${mark === undefined ? decision : `${mark} ${label}`}`,
+      markdownCode(event.subject),
+      markdownCode(event.messageId),
+      event.place === undefined ? '–' : `${markdownCode(event.place.stream)} ${String(event.place.sequence)}`,
+      markdownCode(describeOwner(event.attributes) || event.attributes.source || ''),
+      isoTime(event.publishedAt).replace('T', ' ') || '–',
+      isoTime(event.message.receivedAt).replace('T', ' '),
+      event.latencyMs === undefined ? '–' : `${String(event.latencyMs)} ms`,
       digest === undefined
         ? 'none'
         : `${decision === 'invalid' ? 'broken' : 'fits'} ${markdownCode(shortDigest(digest))}`,
-      signatureState(event, signed),
+      signatureState(event, signedBy, signed),
     ];
   });
   const [only, ...others] = columns;
@@ -146,36 +131,20 @@ function eventTable(request: WaitRequest, events: readonly JudgedEvent[], digest
   );
 }
 
-const DECISIONS: Readonly<Partial<Record<JudgedEvent['decision'], string>>> = {
-  matched: '✅ matched',
-  negative: '❌ negative',
-  invalid: '❌ invalid',
-};
-
-function signatureState({ message, signedBy }: JudgedEvent, checked: boolean): string {
+function signatureState({ message }: ReceivedEvent, signedBy: string | undefined, checked: boolean): string {
   if (signedBy !== undefined) return `✅ by ${markdownCode(signedBy)}`;
   return !checked && message.headers.has('event-signature') ? 'present, not checked' : 'none';
 }
 
-function countTable({ judge: { counts }, linkBreaks }: WaitOutcome): string {
-  const labels = {
-    seen: 'Events seen',
-    matched: 'Matched',
-    notMatching: 'Not matching',
-    repeated: 'Repeated',
-    invalid: 'Invalid',
-    negative: 'Negative',
-    foreign: 'Foreign',
-    untrusted: 'Untrusted',
-    expired: 'Expired',
-  };
-  const kinds = (Object.keys(labels) as (keyof typeof labels)[]).filter((kind) => counts[kind] > 0);
+function countTable({ counts, linkBreaks }: WaitOutcome): string {
+  const decisions = decisionsIn(counts);
+  const headings = decisions.map((decision) => capitalised(DECISIONS[decision].label));
   const table =
-    kinds.length === 0
+    counts.seen === 0
       ? '**Events seen:** none'
       : markdownTable(
-          kinds.map((kind) => labels[kind]),
-          [kinds.map((kind) => String(counts[kind]))],
+          ['Events seen', ...headings],
+          [[counts.seen, ...decisions.map((decision) => counts[decision])].map(String)],
         );
   const { count, totalMs } = linkBreaks;
   if (count === 0) return table;
@@ -183,33 +152,31 @@ function countTable({ judge: { counts }, linkBreaks }: WaitOutcome): string {
 }
 
 function timeline(
-  { request }: WaitStep,
+  { start }: WaitRequest,
   { linkBreaks }: WaitOutcome,
   listed: readonly JudgedEvent[],
   verdict: Verdict,
   clock: Clock,
 ): string {
   const first = Math.max(0, listed.length - MOST_TIMED);
-  const events = listed.slice(first).flatMap((event, index) => {
+  const events = listed.slice(first).flatMap(({ event: { publishedAt, message }, decision }, index) => {
     const name = `event ${String(first + index + 1)}`;
-    const published = publishedAt(event.message, event.decoded);
     return [
-      ...(published === undefined ? [] : [{ at: published, what: `${name} published` }]),
-      { at: event.message.receivedAt, what: `${name} received: ${event.decision}` },
+      ...(publishedAt === undefined ? [] : [{ at: publishedAt, what: `${name} published` }]),
+      { at: message.receivedAt, what: `${name} received: ${decision}` },
     ];
   });
-  const { start } = request;
-  return markdownTimeline(beginOf(request, clock), [
+  return markdownTimeline(clock.startedAt, [
     ...(start.from === 'time' ? [{ at: start.at, what: 'start point: events from here on count' }] : []),
     ...events,
     { at: clock.now(), what: `verdict ${verdict}${linkBreaks.count > 0 ? ', after a broken link' : ''}` },
   ]);
 }
 
-function describeRequest(request: WaitRequest, { stream }: WaitOutcome, digest: string | undefined): string {
+function describeRequest(request: WaitRequest, { stream, schemaDigest: digest }: WaitOutcome): string {
   const { subjects, match, failWhen, correlationId, count, distinctBy, expect, schemaFile, timeoutMs } = request;
   const where =
-    request.delivery === 'core' ? ' in core NATS' : stream === '' ? '' : ` in stream ${markdownCode(stream)}`;
+    request.delivery === 'core' ? ' in core NATS' : stream === undefined ? '' : ` in stream ${markdownCode(stream)}`;
   return [
     `${count === 1 ? 'one event' : `${String(count)} events`} on ${listCodes(subjects)}${where}`,
     match && `where ${markdownCode(match.text)}`,
@@ -231,8 +198,8 @@ function listCodes(values: readonly string[]): string {
   return values.length > MOST_LISTED ? `${listed} and ${String(values.length - MOST_LISTED)} more` : listed;
 }
 
-function latencyText({ message }: JudgedEvent, published: number): string {
-  return `${String(message.receivedAt - published)} ms`;
+function capitalised(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function shortDigest(digest: string): string {

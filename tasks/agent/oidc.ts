@@ -11,7 +11,7 @@ import {
 } from './http.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import type { Fields } from '../../shared/inputs/fields.ts';
-import { logLine } from './outputs.ts';
+import { logLine } from '../../shared/text/logLine.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { maskSecret } from './secrets.ts';
 

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf } from '../../shared/errors.ts';
-import { knownSecrets } from '../../shared/text/masker.ts';
 
 /**
  * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
@@ -79,26 +78,6 @@ export function writeFile(agent: Agent, kind: string, extension: string, parts: 
 /** Writes a value as a JSON file; see {@link writeFile}. */
 export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
   return writeFile(agent, kind, 'json', [`${JSON.stringify(value, undefined, 2)}\n`]);
-}
-
-/** Writes a receipt as {@link writeJsonFile} does. Secrets are masked in it, before JSON escapes them. */
-export function writeReceipt(agent: Agent, kind: string, receipt: unknown): string {
-  return writeJsonFile(agent, kind, knownSecrets.maskValues(receipt));
-}
-
-/**
- * One structured log line: a word for what happened, then `name=value` pairs. Text is quoted as JSON, since it may
- * come from an event; undefined values are left out.
- */
-export function logLine(what: string, values: Readonly<Record<string, string | number | boolean | undefined>>): string {
-  const pairs = Object.entries(values).filter(([, value]) => value !== undefined);
-  return [
-    what.padEnd(12),
-    ...pairs.map(
-      ([name, value]) =>
-        `${name}=${typeof value === 'string' ? JSON.stringify(knownSecrets.mask(value)) : String(value)}`,
-    ),
-  ].join(' ');
 }
 
 /** UTC, ISO 8601 with milliseconds; empty for an unknown time. */

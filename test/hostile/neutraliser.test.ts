@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { markdownText } from '../../tasks/agent/summary/markdown.ts';
-import { logLine } from '../../tasks/agent/outputs.ts';
+import { logLine } from '../../shared/text/logLine.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { assertPlain } from '../support/hostile/harmless.ts';
 import { cases, family, parameters } from '../support/hostile/hostile.ts';

@@ -14,7 +14,7 @@ const MOST_WAITING_BYTES = 16 * 1_024 * 1_024;
 
 /** Core NATS subscriptions that are made again on each new link. What is published while there is none is lost. */
 export class CoreSubscription implements Subscription {
-  readonly stream = '';
+  readonly stream = undefined;
   readonly #arrivals: ArrivalQueue;
   #stopped = false;
   #link: Link | undefined;

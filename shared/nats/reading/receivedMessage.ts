@@ -1,5 +1,5 @@
 import type { Msg } from 'nats';
-import type { ReceivedMessage } from '../../bus.ts';
+import type { Place, ReceivedMessage } from '../../bus.ts';
 
 /** A message of core NATS. */
 export function coreMessage(message: Msg): ReceivedMessage {
@@ -41,7 +41,7 @@ export function streamMessage(
   message: Msg,
   stream: string,
   prefix: Uint8Array,
-): { readonly message: ReceivedMessage; readonly deliverySequence: number } | undefined {
+): { readonly message: NatsMessage; readonly deliverySequence: number } | undefined {
   const { reply = NO_REPLY } = (message as unknown as RawMessage)._msg;
   for (let index = 0; index < prefix.length; index++) if (reply[index] !== prefix[index]) return undefined;
   const sequenceStart = dotAfter(reply, prefix.length) + 1;
@@ -106,6 +106,10 @@ class NatsMessage implements ReceivedMessage {
   get storedAt(): number | undefined {
     const ms = numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
     return this.timeEnd > 0 && ms <= LATEST_TIME ? ms : undefined;
+  }
+
+  get place(): Place | undefined {
+    return this.stream === '' ? undefined : { stream: this.stream, sequence: this.sequence };
   }
 
   get subject(): string {

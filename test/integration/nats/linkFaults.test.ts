@@ -12,7 +12,8 @@ import {
   startNatsServer,
   type NatsServer,
 } from '../../../localAgent/natsServer.ts';
-import { openBus, Step } from '../../support/nats/openBus.ts';
+import { NOWHERE, openBus, Step } from '../../support/nats/openBus.ts';
+import { eventSource } from '../../../tasks/WaitForNatsEvent/source.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 
@@ -109,7 +110,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
     await stream.fill(20_000, () => 'a');
     await using reading = await open.read({ subjects: ['CI.a'], start: { from: 'all' } });
     let deleted: Promise<void> | undefined;
-    reading.seen.onMessage = ({ sequence }) => {
+    reading.seen.onMessage = ({ place: { sequence } = NOWHERE }) => {
       if (sequence === 1_000) deleted = stream.deleteConsumers();
     };
     // This server does not always tell that a consumer is gone: then its missing heartbeats do.
@@ -246,7 +247,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
     proxy.mend();
     const outcome = await wait.outcome;
     assert.equal(outcome.verdict, 'matched');
-    assert.equal(outcome.deciding?.message.sequence, 1);
+    assert.equal(outcome.deciding?.event.place?.sequence, 1);
     assert.equal(outcome.linkBreaks.count, 1);
     assert.deepEqual(await stream.consumers(), []);
   });
@@ -353,6 +354,12 @@ function waiting(
     return bus;
   };
   const log = { ...step.log, info };
-  const outcome = waitForEvent(request, undefined, open, step.clock, log).finally(() => step.cancel());
+  const outcome = waitForEvent(
+    request,
+    undefined,
+    eventSource(request, open, step.clock.signal),
+    step.clock,
+    log,
+  ).finally(() => step.cancel());
   return { armed, outcome };
 }

@@ -22,7 +22,7 @@ test(`${WAITERS} waits on one stream at once are all matched, each by its own ev
   await stream.fill(WAITERS, () => 'done');
   const outcomes = await Promise.all(steps.map((step) => step.outcome));
   assert.deepEqual(
-    outcomes.map(({ verdict, deciding }) => [verdict, deciding?.message.sequence]),
+    outcomes.map(({ verdict, deciding }) => [verdict, deciding?.event.place?.sequence]),
     steps.map((_, index) => ['matched', index + 1]),
   );
   assert.deepEqual(await stream.consumers(), []);

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { AckPolicy, RetentionPolicy } from 'nats';
 import type { StartPosition } from '../../../shared/bus.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
-import { openBus, Recorder } from '../../support/nats/openBus.ts';
+import { NOWHERE, openBus, Recorder } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin, type TestStream } from '../../support/nats/testStream.ts';
 
@@ -114,7 +114,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await stream.fill(6_000, (index) => `subject${Math.ceil(index / 2)}`);
       await using reading = await open.read({ subjects: [`${stream.name}.>`], start: { from: 'lastPerSubject' } });
       const { seen } = reading;
-      seen.onMessage = ({ sequence }) => {
+      seen.onMessage = ({ place: { sequence } = NOWHERE }) => {
         if (sequence !== 200) return;
         proxy.cut();
         setImmediate(() => proxy.mend());
@@ -134,7 +134,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await using reading = await open.read({ subjects: [`${stream.name}.>`], start: { from: 'lastPerSubject' } });
       const { seen } = reading;
       let published: Promise<unknown> | undefined;
-      seen.onMessage = ({ sequence }) => {
+      seen.onMessage = ({ place: { sequence } = NOWHERE }) => {
         if (sequence !== 50) return;
         proxy.cut();
         published = stream.publish('subject1', 'one', 'two').finally(() => proxy.mend());
@@ -271,7 +271,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
         await origin.publish('a', '2');
         await reading.seen.count(2);
         assert.deepEqual(reading.seen.payloads, ['1', '2']);
-        assert.deepEqual(new Set(reading.seen.messages.map(({ stream }) => stream)), new Set([copy.name]));
+        assert.deepEqual(new Set(reading.seen.messages.map(({ place }) => place?.stream)), new Set([copy.name]));
       });
     }
 
@@ -385,7 +385,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await stream.fill(20_000, () => 'a');
       assert.equal(await stream.messages(), 20_000);
       await using reading = await open.read({ subjects: [`${stream.name}.a`], start: { from: 'all' } });
-      reading.seen.onMessage = ({ sequence }) => {
+      reading.seen.onMessage = ({ place: { sequence } = NOWHERE }) => {
         if (sequence !== 7_000) return;
         proxy.cut();
         setImmediate(() => proxy.mend());

@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { TaskError } from '../../../shared/errors.ts';
 import { openNatsBus } from '../../../shared/nats/natsBus.ts';
 import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
+import { eventSource } from '../../../tasks/WaitForNatsEvent/source.ts';
 import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { FakeAgent } from './fakeAgent.ts';
 
@@ -33,12 +34,16 @@ export class WaitStep {
     const startedAt = Date.now();
     const clock = { signal, startedAt, deadline: startedAt + timeoutMs, now: Date.now };
     const log = { info: this.#note, warning: this.#note, debug: this.#note };
-    this.outcome = waitForEvent(request, undefined, () => openNatsBus(connection, clock, log), clock, log).finally(
-      () => {
-        this.hasEnded = true;
-        this.#changes.emit('change');
-      },
-    );
+    this.outcome = waitForEvent(
+      request,
+      undefined,
+      eventSource(request, () => openNatsBus(connection, clock, log), signal),
+      clock,
+      log,
+    ).finally(() => {
+      this.hasEnded = true;
+      this.#changes.emit('change');
+    });
   }
 
   readonly #note = (text: string): void => {

@@ -4,7 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ConsumerInfo } from 'nats';
 import type { OutgoingMessage } from '../../../shared/bus.ts';
 import { reasonOf } from '../../../shared/errors.ts';
-import type { Verdict, WaitOutcome } from '../../../shared/waiting/wait.ts';
+import type { Verdict } from '../../../shared/waiting/verdict.ts';
+import type { WaitOutcome } from '../../../shared/waiting/wait.ts';
 import type { NatsServer } from '../../../localAgent/natsServer.ts';
 import { openBus, type OpenBus } from './openBus.ts';
 import { Admin, type TestStream } from './testStream.ts';
@@ -201,7 +202,7 @@ class Run {
     assert.equal(outcome.verdict, expected.verdict ?? (endsDown ? 'connectionLost' : 'timedOut'));
     assert.deepEqual(countsOf(outcome), tally(expected.decisions));
     if (expected.verdict !== undefined)
-      assert.equal(outcome.deciding?.message.sequence, Number(expected.decisions.at(-1)?.split(' ')[1]));
+      assert.equal(outcome.deciding?.event.place?.sequence, Number(expected.decisions.at(-1)?.split(' ')[1]));
     await this.#checkConsumers(step);
   }
 
@@ -427,8 +428,8 @@ function tally(decisions: readonly string[]): Record<string, number> {
   return counts;
 }
 
-function countsOf({ judge }: WaitOutcome): Record<string, number> {
-  return Object.fromEntries(Object.entries(judge.counts).filter(([name, count]) => name === 'seen' || count > 0));
+function countsOf({ counts }: WaitOutcome): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([name, count]) => name === 'seen' || count > 0));
 }
 
 async function nextMillisecond(): Promise<void> {

@@ -128,6 +128,9 @@ export class Reading implements AsyncDisposable {
   }
 }
 
+/** The place of a message of core NATS. */
+export const NOWHERE = { stream: '', sequence: 0 };
+
 /** Keeps what a subscription tells, in order, and lets a test await it. */
 export class Recorder implements SubscriptionEvents {
   readonly messages: ReceivedMessage[] = [];
@@ -146,7 +149,7 @@ export class Recorder implements SubscriptionEvents {
   }
 
   get sequences(): number[] {
-    return this.messages.map(({ sequence }) => sequence);
+    return this.messages.map(({ place }) => place?.sequence ?? 0);
   }
 
   arrived(arrivals: Arrivals): void {

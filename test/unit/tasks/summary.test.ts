@@ -9,7 +9,8 @@ import { publishSummary } from '../../../tasks/PublishNatsEvent/summary.ts';
 import { readWait, type WaitStep } from '../../../tasks/WaitForNatsEvent/inputs.ts';
 import { Judge } from '../../../shared/waiting/judge.ts';
 import { waitSummary } from '../../../tasks/WaitForNatsEvent/summary.ts';
-import type { Verdict, WaitOutcome } from '../../../shared/waiting/wait.ts';
+import type { Verdict } from '../../../shared/waiting/verdict.ts';
+import type { WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
 
 const BEGAN = Date.UTC(2026, 4, 31, 8, 0, 0);
@@ -48,7 +49,7 @@ describe('The summary of a wait', () => {
 
   test('one event is told from top to bottom', () => {
     const summary = summaryOf({ schemaFile: import.meta.filename }, [event({ id: 'e-1', ...OWNER })], {
-      digest: DIGEST,
+      schemaDigest: DIGEST,
     });
     for (const row of [
       '| Event | 1: ✅ matched |',
@@ -73,7 +74,9 @@ describe('The summary of a wait', () => {
   });
 
   test('several events are rows of one table, of which the last 20 are listed', () => {
-    const events = Array.from({ length: 25 }, (_, index) => event({ id: `e-${index}` }, { sequence: index + 1 }));
+    const events = Array.from({ length: 25 }, (_, index) =>
+      event({ id: `e-${index}` }, { place: { stream: 'CI', sequence: index + 1 } }),
+    );
     const summary = summaryOf({ count: '25' }, events);
     assert.match(summary, /^\| Event \| Subject \| Message id \| Sequence \| Owner \(claimed\) \| Published \| /m);
     assert.equal(summary.match(/✅ matched/g)?.length, 20);
@@ -124,9 +127,9 @@ describe('The summary of a wait', () => {
   test('nothing an event holds becomes markup', () => {
     const attributes = { id: HOSTILE, source: HOSTILE, azporganization: HOSTILE, azprequester: HOSTILE };
     const encoded = Object.fromEntries(Object.entries(attributes).map(([name, text]) => [name, encodeURI(text)]));
-    const message = event(encoded, { subject: `ci.${HOSTILE}`, stream: HOSTILE });
+    const message = event(encoded, { subject: `ci.${HOSTILE}`, place: { stream: HOSTILE, sequence: 7 } });
     const error = new TaskError('Negative', `The event says ${HOSTILE}`, `Ask ${HOSTILE}.`);
-    for (const events of [[message], [message, { ...message, sequence: 8 }]]) {
+    for (const events of [[message], [message, { ...message, place: { stream: HOSTILE, sequence: 8 } }]]) {
       const summary = summaryOf({ count: String(events.length) }, events, { verdict: 'negative', error });
       assertOnlyOurMarkup(summary, 2);
     }
@@ -135,7 +138,9 @@ describe('The summary of a wait', () => {
   test('its size is bounded, whatever comes', () => {
     const expect = Array.from({ length: 1_000 }, (_, index) => `${'x'.repeat(1_000)}${index}`).join('\n');
     const subject = Array.from({ length: 200 }, (_, index) => `ci.${'y'.repeat(500)}${index}`).join('\n');
-    const events = Array.from({ length: 30 }, (_, index) => event({ id: 'z'.repeat(60_000) }, { sequence: index + 1 }));
+    const events = Array.from({ length: 30 }, (_, index) =>
+      event({ id: 'z'.repeat(60_000) }, { place: { stream: 'CI', sequence: index + 1 } }),
+    );
     const error = new TaskError('Timeout', ''.repeat(100_000), '#'.repeat(100_000));
     const summary = summaryOf({ expect, subject, distinctBy: 'sequence' }, events, { verdict: 'timedOut', error });
     assert.ok(summary.length < 100_000, String(summary.length));
@@ -235,8 +240,7 @@ function event(
     subject: 'ci.built',
     headers: new Map(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]])),
     payload: Buffer.from('{}'),
-    stream: 'CI',
-    sequence: 7,
+    place: { stream: 'CI', sequence: 7 },
     storedAt: BEGAN + 1_000,
     receivedAt: BEGAN + 1_025,
     ...overrides,
@@ -256,7 +260,7 @@ function clockOf(timeoutMs: number): Clock {
 function summaryOf(
   inputs: Readonly<Record<string, string>>,
   events: readonly ReceivedMessage[],
-  ending: Partial<WaitOutcome> & { readonly digest?: string } = {},
+  ending: Partial<WaitOutcome> = {},
 ): string {
   const step: WaitStep = readWait(
     new FakeAgent({
@@ -270,12 +274,15 @@ function summaryOf(
     verdict: 'matched',
     error: undefined,
     deciding: judge.matched.at(-1),
-    judge,
+    matched: judge.matched,
+    counts: judge.counts,
+    missing: judge.missing,
     stream: 'CI',
     linkBreaks: { count: 0, totalMs: 0 },
+    schemaDigest: undefined,
     ...ending,
   };
-  return waitSummary(step, outcome, outcome.verdict, outcome.error, ending.digest, clockOf(step.timeoutMs));
+  return waitSummary(step, outcome, outcome.verdict, outcome.error, clockOf(step.timeoutMs));
 }
 
 function publisher(inputs: Readonly<Record<string, string>>): FakeAgent {
@@ -307,5 +314,5 @@ async function publishedSummary(
     ...result,
   };
   const prepared = await prepare(step.request, undefined, undefined, clock);
-  return publishSummary(step, { prepared, published, schemaDigest: undefined }, error, clock);
+  return publishSummary(step, { prepared, published }, error, clock);
 }

@@ -9,9 +9,9 @@ import {
   parseTime,
   type Envelope,
 } from '../../../../shared/event/cloudEvent.ts';
-import { decodeEvent } from '../../../../shared/event/decode.ts';
+import { DecodedEvent } from '../../../../shared/event/decode.ts';
 import { eventEncoder, type CommonParts, type OwnParts } from '../../../../shared/event/encode.ts';
-import { eventView, publishedAt } from '../../../../shared/event/receivedEvent.ts';
+import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const ATTRIBUTES = {
@@ -53,8 +53,7 @@ function received(
     subject: 'ci.built.v1',
     headers: new Map(Object.entries(headers).map(([name, value]) => [name, [value].flat()])),
     payload: Buffer.from(payload as string),
-    stream: 'CI',
-    sequence: 7,
+    place: { stream: 'CI', sequence: 7 },
     storedAt: Date.UTC(2026, 2, 4, 5, 6, 8),
     receivedAt: Date.UTC(2026, 2, 4, 5, 6, 9),
     ...overrides,
@@ -182,7 +181,7 @@ test('an event without a required attribute, or with a misnamed one, is never se
 
 test('an empty extension is left out', () => {
   const message = encodeEvent(toSend({ attributes: { ...ATTRIBUTES, azprequester: '' } }));
-  assert.equal(decodeEvent(delivered(message)).attributes['azprequester'], undefined);
+  assert.equal(new DecodedEvent(delivered(message)).attributes['azprequester'], undefined);
 });
 
 test('attribute values follow the example of the specification', () => {
@@ -196,7 +195,7 @@ test('attribute values follow the example of the specification', () => {
 for (const broken of ['100%', '%4', '%zz', '%C0%A0', '%ff', '%ED%A0%80', '%E2%82']) {
   test(`the attribute value ${broken} is refused`, () => {
     assert.throws(() => decodeAttribute(broken), /it is not percent-encoded UTF-8/);
-    const { problem } = decodeEvent(received({ ...BINARY, 'ce-note': broken }, ''));
+    const { problem } = new DecodedEvent(received({ ...BINARY, 'ce-note': broken }, ''));
     assert.equal(problem, 'Its CloudEvents attribute "note" is wrong: it is not percent-encoded UTF-8');
   });
 }
@@ -246,7 +245,7 @@ for (const envelope of ['binary', 'structured', 'none'] satisfies Envelope[]) {
       const payload = Buffer.from(`text: ${text}`);
       const attributes = { ...ATTRIBUTES, id, azprequester: text };
       const message = encodeEvent(toSend({ envelope, attributes, payload, correlationId: `c${text}` }));
-      const event = decodeEvent(delivered(message));
+      const event = new DecodedEvent(delivered(message));
       assert.equal(event.problem, undefined);
       assert.equal(event.data, payload.toString());
       assert.equal(event.correlationId, cleanAttribute(`c${text}`));
@@ -272,7 +271,7 @@ for (const envelope of ['binary', 'structured', 'none'] satisfies Envelope[]) {
       [Buffer.from([0xc0, 0xa0]), null, 'wKA='],
     ] as const) {
       const message = encodeEvent(toSend({ envelope, payload: Buffer.from(payload as string) }));
-      const event = decodeEvent(delivered(message));
+      const event = new DecodedEvent(delivered(message));
       assert.deepEqual({ data: event.data, dataBase64: event.dataBase64 }, { data, dataBase64 });
       assert.equal(event.problem, undefined);
     }
@@ -280,8 +279,8 @@ for (const envelope of ['binary', 'structured', 'none'] satisfies Envelope[]) {
 }
 
 test('a binary event is recognised by any ce- header, and then has to be whole', () => {
-  assert.match(decodeEvent(received({ 'ce-id': '1' }, '')).problem ?? '', /specversion is absent/);
-  const { attributes, problem } = decodeEvent(received({ ...BINARY, 'content-type': 'application/json' }, '{}'));
+  assert.match(new DecodedEvent(received({ 'ce-id': '1' }, '')).problem ?? '', /specversion is absent/);
+  const { attributes, problem } = new DecodedEvent(received({ ...BINARY, 'content-type': 'application/json' }, '{}'));
   assert.deepEqual({ ...attributes }, { specversion: '1.0', id: '1', source: '/s', type: 't' });
   assert.equal(problem, undefined);
 });
@@ -289,7 +288,7 @@ test('a binary event is recognised by any ce- header, and then has to be whole',
 test('a structured event is recognised by its content type in any case, and ce- headers beside it do not count', () => {
   for (const type of ['application/cloudevents', 'Application/CloudEvents+JSON; charset=UTF-8']) {
     const message = structured({ data: { a: 1 } }, type);
-    const { attributes, data, problem } = decodeEvent({
+    const { attributes, data, problem } = new DecodedEvent({
       ...message,
       headers: new Map([...message.headers, ['ce-id', ['2']]]),
     });
@@ -298,9 +297,9 @@ test('a structured event is recognised by its content type in any case, and ce- 
 });
 
 test('a CloudEvent in JSON is recognised without a header, other JSON is left alone', () => {
-  assert.equal(decodeEvent(received({}, JSON.stringify({ ...STRUCTURED, data: 5 }))).data, 5);
+  assert.equal(new DecodedEvent(received({}, JSON.stringify({ ...STRUCTURED, data: 5 }))).data, 5);
   for (const json of [{ specversion: '1.0' }, { ...STRUCTURED, id: 1 }, [STRUCTURED], { note: 'specversion' }]) {
-    const event = decodeEvent(received({}, JSON.stringify(json)));
+    const event = new DecodedEvent(received({}, JSON.stringify(json)));
     assert.deepEqual({ ...event.attributes }, {});
     assert.deepEqual(event.data, json);
     assert.equal(event.problem, undefined);
@@ -352,7 +351,7 @@ for (const [why, message, problem] of [
   ['data_base64 that is no string', structured({ data_base64: 5 }), /data_base64 is not base64/],
 ] as const) {
   test(`an event is wrong that has ${why}`, () => {
-    const event = decodeEvent(message);
+    const event = new DecodedEvent(message);
     assert.match(event.problem ?? '', problem);
     assert.match(event.problem ?? '', /^Its .*[^.]$/);
     assert.doesNotThrow(() => [event.data, event.dataBase64, event.traceparent]);
@@ -360,12 +359,14 @@ for (const [why, message, problem] of [
 }
 
 test('whose event it is can be told although its envelope is wrong', () => {
-  const { problem, correlationId } = decodeEvent(received({ 'ce-id': '%', 'ce-correlationid': 'mine' }, ''));
+  const { problem, correlationId } = new DecodedEvent(received({ 'ce-id': '%', 'ce-correlationid': 'mine' }, ''));
   assert.deepEqual([problem !== undefined, correlationId], [true, 'mine']);
 });
 
 test('structured attributes may be booleans and integers, and null is absent', () => {
-  const { attributes, problem } = decodeEvent(structured({ flag: true, count: -2147483648, gone: null, time: null }));
+  const { attributes, problem } = new DecodedEvent(
+    structured({ flag: true, count: -2147483648, gone: null, time: null }),
+  );
   assert.deepEqual(
     { ...attributes },
     { specversion: '1.0', id: '1', source: '/s', type: 't', flag: 'true', count: '-2147483648' },
@@ -375,51 +376,54 @@ test('structured attributes may be booleans and integers, and null is absent', (
 
 test('data_base64 is read like a payload', () => {
   const base64 = (text: string | Buffer): string => Buffer.from(text as string).toString('base64');
-  assert.deepEqual(decodeEvent(structured({ data_base64: base64('{"a":1}') })).data, { a: 1 });
-  assert.equal(decodeEvent(structured({ data: null, data_base64: base64('text') })).data, 'text');
-  assert.equal(decodeEvent(structured({ data_base64: base64(Buffer.from([0xff])) })).dataBase64, '/w==');
-  assert.deepEqual([decodeEvent(structured({})).data, decodeEvent(structured({})).dataBase64], [null, null]);
+  assert.deepEqual(new DecodedEvent(structured({ data_base64: base64('{"a":1}') })).data, { a: 1 });
+  assert.equal(new DecodedEvent(structured({ data: null, data_base64: base64('text') })).data, 'text');
+  assert.equal(new DecodedEvent(structured({ data_base64: base64(Buffer.from([0xff])) })).dataBase64, '/w==');
+  assert.deepEqual([new DecodedEvent(structured({})).data, new DecodedEvent(structured({})).dataBase64], [null, null]);
 });
 
 test('of a repeated member in JSON the last one counts', () => {
   const json = '{"specversion":"1.0","id":"1","id":"2","source":"/s","type":"t","data":{"a":1,"a":2}}';
-  const event = decodeEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
+  const event = new DecodedEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
   assert.deepEqual([event.attributes['id'], event.data], ['2', { a: 2 }]);
 });
 
 test('members named like those of JavaScript objects neither pollute nor appear from nowhere', () => {
   const json = JSON.stringify(STRUCTURED).replace('{', '{"__proto__":{"polluted":"yes"},"constructor":"own",');
-  const event = decodeEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
+  const event = new DecodedEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
   assert.match(event.problem ?? '', /"__proto__" is wrong/);
   assert.deepEqual({ ...event.attributes }, { ...STRUCTURED, constructor: 'own' });
   assert.equal('toString' in event.attributes, false);
   assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
-  assert.match(decodeEvent(received({ ...BINARY, 'ce-__proto__': 'a' }, '')).problem ?? '', /"__proto__" is wrong/);
+  assert.match(
+    new DecodedEvent(received({ ...BINARY, 'ce-__proto__': 'a' }, '')).problem ?? '',
+    /"__proto__" is wrong/,
+  );
 });
 
 test('the correlation id is the attribute, else the header', () => {
-  assert.equal(decodeEvent(received({ 'correlation-id': 'h' }, '')).correlationId, 'h');
+  assert.equal(new DecodedEvent(received({ 'correlation-id': 'h' }, '')).correlationId, 'h');
   assert.equal(
-    decodeEvent(received({ ...BINARY, 'ce-correlationid': 'a', 'correlation-id': 'h' }, '')).correlationId,
+    new DecodedEvent(received({ ...BINARY, 'ce-correlationid': 'a', 'correlation-id': 'h' }, '')).correlationId,
     'a',
   );
-  assert.equal(decodeEvent(received({ 'correlation-id': '' }, '')).correlationId, undefined);
+  assert.equal(new DecodedEvent(received({ 'correlation-id': '' }, '')).correlationId, undefined);
 });
 
 test('the traceparent is the header, else the attribute, and only a valid one', () => {
   const other = TRACEPARENT.replace('00-0', '00-1');
   const attribute = { ...BINARY, 'ce-traceparent': TRACEPARENT };
-  assert.equal(decodeEvent(received({ ...attribute, traceparent: other }, '')).traceparent, other);
-  assert.equal(decodeEvent(received({ ...attribute, traceparent: 'broken' }, '')).traceparent, TRACEPARENT);
-  assert.equal(decodeEvent(received({ traceparent: '$(secret)' }, '')).traceparent, undefined);
+  assert.equal(new DecodedEvent(received({ ...attribute, traceparent: other }, '')).traceparent, other);
+  assert.equal(new DecodedEvent(received({ ...attribute, traceparent: 'broken' }, '')).traceparent, TRACEPARENT);
+  assert.equal(new DecodedEvent(received({ traceparent: '$(secret)' }, '')).traceparent, undefined);
 });
 
 test('a payload is not parsed before somebody asks for the data, and only once', (context) => {
   const parse = context.mock.method(JSON, 'parse');
   for (const headers of [BINARY, {}]) {
     const message = received(headers, '{"a":1}');
-    const event = decodeEvent(message);
-    const view = eventView(message, event);
+    const event = new ReceivedEvent(message);
+    const { view } = event;
     assert.equal(view.subject, 'ci.built.v1');
     assert.equal(parse.mock.callCount(), 0);
     assert.deepEqual([view.data, event.data, view.dataBase64], [{ a: 1 }, { a: 1 }, null]);
@@ -443,15 +447,15 @@ test('times are read as RFC 3339 has them', () => {
 test('an event was published when the stream stored it, else when it says so itself', () => {
   const message = received({ ...BINARY, 'ce-time': '2020-01-01T00:00:00+01:00' }, '');
   const fromCore = { ...message, storedAt: undefined };
-  assert.equal(publishedAt(message, decodeEvent(message)), message.storedAt);
-  assert.equal(eventView(fromCore, decodeEvent(fromCore)).time, '2019-12-31T23:00:00.000Z');
+  assert.equal(new ReceivedEvent(message).publishedAt, message.storedAt);
+  assert.equal(new ReceivedEvent(fromCore).view.time, '2019-12-31T23:00:00.000Z');
   const without = received(BINARY, '', { storedAt: undefined });
-  assert.equal(eventView(without, decodeEvent(without)).time, null);
+  assert.equal(new ReceivedEvent(without).view.time, null);
 });
 
 test('a matched event is written down as the expressions see it', () => {
   const message = received({ ...BINARY, 'x-own': ['a', 'b'] }, '{"a":1}');
-  assert.deepEqual(JSON.parse(JSON.stringify(eventView(message, decodeEvent(message)))), {
+  assert.deepEqual(JSON.parse(JSON.stringify(new ReceivedEvent(message).view)), {
     subject: 'ci.built.v1',
     data: { a: 1 },
     dataBase64: null,

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReceivedMessage } from '../../../../shared/bus.ts';
-import { decodeEvent } from '../../../../shared/event/decode.ts';
-import { eventView, type EventView } from '../../../../shared/event/receivedEvent.ts';
+import { ReceivedEvent, type EventView } from '../../../../shared/event/receivedEvent.ts';
 import { compileExpression, isTruthy } from '../../../../shared/expression/expression.ts';
 
 function viewOf(data: unknown, overrides: Partial<ReceivedMessage> = {}): EventView {
@@ -16,13 +15,12 @@ function viewOf(data: unknown, overrides: Partial<ReceivedMessage> = {}): EventV
       ['x-tag', ['one', 'two']],
     ]),
     payload: Buffer.from(JSON.stringify(data)),
-    stream: 'SHOP',
-    sequence: 42,
+    place: { stream: 'SHOP', sequence: 42 },
     storedAt: Date.UTC(2026, 2, 4),
     receivedAt: Date.UTC(2026, 2, 4),
     ...overrides,
   };
-  return eventView(message, decodeEvent(message));
+  return new ReceivedEvent(message).view;
 }
 
 const value = (expression: string, data: unknown): unknown => compileExpression(expression).evaluate(viewOf(data));

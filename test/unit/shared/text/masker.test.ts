@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formsOf, knownSecrets, Masker } from '../../../../shared/text/masker.ts';
 import { markdownCode, markdownText } from '../../../../tasks/agent/summary/markdown.ts';
-import { logLine } from '../../../../tasks/agent/outputs.ts';
+import { logLine } from '../../../../shared/text/logLine.ts';
 import { quoted, safeText, shortened } from '../../../../shared/text/safeText.ts';
 
 function maskerOf(...secrets: readonly string[]): Masker {

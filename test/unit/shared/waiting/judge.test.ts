@@ -7,7 +7,7 @@ import { loadContract, type Contract } from '../../../../shared/contract/contrac
 import { compileExpression } from '../../../../shared/expression/expression.ts';
 import { parseUserSeed } from '../../../../shared/nkey.ts';
 import { parseTrustedKeys, signMessage } from '../../../../shared/signing/signature.ts';
-import type { NamedExpression, WaitRequest } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
+import type { NamedExpression, WaitCriteria } from '../../../../shared/waiting/criteria.ts';
 import {
   Judge,
   type Decision,
@@ -46,19 +46,16 @@ class OneByOne extends Judge {
 
 /** A judge of a request, and the warnings it gave. */
 function judgeOf(
-  request: Partial<WaitRequest>,
+  request: Partial<WaitCriteria>,
   schema?: Contract,
   limits: Partial<JudgeLimits> = {},
   deadline = Infinity,
 ) {
   const clock = { now: Date.now, deadline };
   const warnings: string[] = [];
-  const full: WaitRequest = {
+  const full: WaitCriteria = {
     subjects: ['ci.>'],
     delivery: 'jetStream',
-    stream: undefined,
-    start: { from: 'all' },
-    schemaFile: undefined,
     onInvalid: 'skip',
     match: undefined,
     failWhen: undefined,
@@ -70,9 +67,7 @@ function judgeOf(
     maxEventAgeMs: undefined,
     timeoutMs: 1_000,
     idleTimeoutMs: undefined,
-    onTimeout: 'fail',
     outputs: [],
-    run: { owner: {}, source: 'urn:x', step: {} },
     ...request,
   };
   const judge = new OneByOne(full, schema, clock, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
@@ -92,8 +87,7 @@ function event(
     subject: 'ci.built',
     headers: new Map(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]])),
     payload: Buffer.from(typeof data === 'string' ? data : JSON.stringify(data)),
-    stream: 'CI',
-    sequence,
+    place: { stream: 'CI', sequence },
     storedAt: STORED_AT,
     receivedAt: RECEIVED_AT,
     ...overrides,
@@ -336,16 +330,16 @@ test('events with the same source and id count once, wherever they stand', () =>
   assert.equal(judge.judge(plain('2', { 'nats-msg-id': 'm' })).decision, 'repeated');
   assert.equal(judge.judge(plain('3')).decision, 'matched');
   assert.equal(judge.judge(plain('3')).decision, 'matched');
-  assert.equal(judge.judge(plain('4', {}, { stream: '', sequence: 0 })).decision, 'matched');
-  assert.equal(judge.judge(plain('4', {}, { stream: '', sequence: 0 })).decision, 'matched');
+  assert.equal(judge.judge(plain('4', {}, { place: undefined })).decision, 'matched');
+  assert.equal(judge.judge(plain('4', {}, { place: undefined })).decision, 'matched');
 });
 
 test('no id of one kind passes for an id of another', () => {
   const { judge } = judgeOf({ count: 9 });
   for (const message of [
-    plain('', { 'nats-msg-id': 'sequence:7' }, { sequence: 5 }),
-    plain('', {}, { sequence: 7 }),
-    plain('', { 'nats-msg-id': '7' }, { sequence: 8 }),
+    plain('', { 'nats-msg-id': 'sequence:7' }, { place: { stream: 'CI', sequence: 5 } }),
+    plain('', {}, { place: { stream: 'CI', sequence: 7 } }),
+    plain('', { 'nats-msg-id': '7' }, { place: { stream: 'CI', sequence: 8 } }),
     event({}, { id: 'b', source: 'a' }),
     event({}, { id: 'b"],["', source: 'a' }),
     event({}, { id: 'ab', source: 'x' }),
@@ -380,7 +374,7 @@ test('all the expected values must come; others do not count', () => {
   assert.deepEqual(judge.missing, []);
   assert.equal(judge.isSatisfied, true);
   assert.deepEqual(
-    judge.matched.map(({ view }) => (view.data as { region: unknown }).region),
+    judge.matched.map(({ event: { view } }) => (view.data as { region: unknown }).region),
     ['us', 7, 'eu'],
   );
 });

@@ -3,14 +3,10 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
-import {
-  isoTime,
-  logLine,
-  outputProblem,
-  setOutputs,
-  writeJsonFile,
-  writeReceipt,
-} from '../../../../tasks/agent/outputs.ts';
+import { isoTime, outputProblem, setOutputs, writeJsonFile } from '../../../../tasks/agent/outputs.ts';
+import { writeReceipt } from '../../../../tasks/agent/receipt.ts';
+import { logLine } from '../../../../shared/text/logLine.ts';
+import { settingsFor } from '../../../support/nats/openBus.ts';
 import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
 
@@ -72,8 +68,10 @@ test('a receipt shows no secret, whatever JSON makes of it; a file of events is 
   const secret = 'a "quoted"\tkey';
   knownSecrets.add(secret, 'a secret of this test');
   const value = { match: `data.key == '${secret}'`, many: [secret] };
-  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as unknown;
-  assert.deepEqual(read(writeReceipt(agent, 'nats-wait-receipt', value)), {
+  const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const step = { connection: settingsFor([]), request: { run: { owner: {}, source: 'urn:x', step: {} } } };
+  const parts = { where: {}, what: value, when: {}, result: {} };
+  assert.deepEqual(read(writeReceipt(agent, 'WaitForNatsEvent', step, parts))['what'], {
     match: "data.key == '***'",
     many: ['***'],
   });

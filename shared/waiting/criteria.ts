@@ -1,0 +1,122 @@
+import type { Fields } from '../inputs/fields.ts';
+import { reasonOf } from '../errors.ts';
+import { compileExpression, type Expression } from '../expression/expression.ts';
+import { parseTrustedKeys, type TrustedKey } from '../signing/signature.ts';
+import { knownSecrets } from '../text/masker.ts';
+import { quoted } from '../text/safeText.ts';
+
+const MOST_EVENTS = 10_000;
+
+/** An expression with the text it was compiled from. */
+export interface NamedExpression extends Expression {
+  readonly text: string;
+}
+
+/** What an event has to be, and how many have to come. */
+export interface WaitCriteria {
+  /** Patterns, none covered by another. */
+  readonly subjects: readonly string[];
+  readonly delivery: 'jetStream' | 'core';
+  readonly onInvalid: 'skip' | 'fail';
+  readonly match: NamedExpression | undefined;
+  readonly failWhen: NamedExpression | undefined;
+  readonly correlationId: string | undefined;
+  readonly count: number;
+  readonly distinctBy: NamedExpression | undefined;
+  /** Replaces `count`. */
+  readonly expect: readonly string[] | undefined;
+  readonly trustedKeys: readonly TrustedKey[] | undefined;
+  readonly maxEventAgeMs: number | undefined;
+  /** How long to wait, from when the clock started. */
+  readonly timeoutMs: number;
+  readonly idleTimeoutMs: number | undefined;
+  /** What is read from the event that decides. */
+  readonly outputs: readonly { readonly name: string; readonly expression: NamedExpression }[];
+}
+
+/**
+ * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`.
+ *
+ * @param warn is told what the user should know and what is no problem
+ */
+export function readCriteria(
+  fields: Fields,
+  warn: (text: string) => void,
+): Omit<WaitCriteria, 'subjects' | 'delivery' | 'timeoutMs' | 'idleTimeoutMs'> {
+  const expression = (name: string) => readExpression(fields, warn, name, fields.text(name));
+  return {
+    onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
+    match: expression('match'),
+    failWhen: expression('failWhen'),
+    correlationId: fields.expanded('correlationId'),
+    ...readQuorum(fields, expression('distinctBy')),
+    trustedKeys: readTrustedKeys(fields),
+    maxEventAgeMs: fields.duration('maxEventAge'),
+    outputs: readOutputs(fields, warn),
+  };
+}
+
+function readExpression(
+  fields: Fields,
+  warn: (text: string) => void,
+  name: string,
+  text: string | undefined,
+): NamedExpression | undefined {
+  if (text === undefined) return undefined;
+  fields.warnOfUnset(name, text);
+  // What is said about a part of the expression would show that part of a secret.
+  const holdsSecret = knownSecrets.mask(text) !== text;
+  try {
+    const expression = compileExpression(text);
+    for (const unknown of holdsSecret ? [] : expression.unknownFields) {
+      warn(
+        `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
+      );
+    }
+    return { ...expression, text };
+  } catch (error) {
+    fields.problem(
+      holdsSecret
+        ? `${name}: is not a JMESPath expression, and holds a secret, so no more of it is shown. Put what the secret stands for in single quotes`
+        : `${name}: ${quoted(text)} is not a JMESPath expression: ${reasonOf(error)}`,
+    );
+    return undefined;
+  }
+}
+
+function readQuorum(
+  fields: Fields,
+  distinctBy: NamedExpression | undefined,
+): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
+  const count = fields.integer('count', 1, 1, MOST_EVENTS);
+  const expect = [...new Set(fields.lines('expect'))];
+  for (const value of expect) fields.warnOfUnset('expect', value);
+  if (expect.length === 0) return { count, distinctBy, expect: undefined };
+  if (fields.text('distinctBy') === undefined)
+    fields.problem('expect: needs distinctBy, the expression whose values it lists');
+  fields.unused('count', 'expect replaces it', '1');
+  return { count: expect.length, distinctBy, expect };
+}
+
+function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
+  const text = fields.text('trustedKeys');
+  if (text === undefined) return undefined;
+  const { keys, problems } = parseTrustedKeys(text);
+  for (const { problem, remedy } of problems) fields.problem(`trustedKeys: ${problem}`, remedy);
+  return keys;
+}
+
+function readOutputs(fields: Fields, warn: (text: string) => void): WaitCriteria['outputs'] {
+  const names = new Set<string>();
+  return fields.lines('outputs').flatMap((line) => {
+    const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
+    if (name === '' || text.trim() === '') {
+      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
+      return [];
+    }
+    if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice`);
+    names.add(name.toLowerCase());
+    const expression = readExpression(fields, warn, `outputs: ${name}`, text.trim());
+    return expression === undefined ? [] : [{ name, expression }];
+  });
+}

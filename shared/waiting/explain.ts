@@ -1,0 +1,110 @@
+import type { Place } from '../bus.ts';
+import type { ReceivedEvent } from '../event/receivedEvent.ts';
+import { describeMs, roundedMs } from '../text/duration.ts';
+import { logLine } from '../text/logLine.ts';
+import type { WaitCriteria } from './criteria.ts';
+import type { Counts, Decision, JudgedEvent } from './judge.ts';
+
+/** What people call each decision: in a sentence, as a heading, and with a mark where it decides. In the order they are listed. */
+export const DECISIONS: Readonly<Record<Decision, { readonly label: string; readonly mark?: '✅' | '❌' }>> = {
+  matched: { label: 'matched', mark: '✅' },
+  notMatching: { label: 'not matching' },
+  repeated: { label: 'repeated' },
+  invalid: { label: 'invalid', mark: '❌' },
+  negative: { label: 'negative', mark: '❌' },
+  foreign: { label: 'foreign' },
+  untrusted: { label: 'untrusted' },
+  expired: { label: 'expired' },
+};
+
+/** What a wait has seen so far. */
+export interface Seen {
+  readonly counts: Counts;
+  /** The values of `expect` that have not come yet, else how many events are missing. */
+  readonly missing: readonly string[] | number;
+  /** The values of `distinctBy` that have come; none without it. */
+  readonly distinctValues: readonly string[];
+  /** The last event that came near and did not count. */
+  readonly lastMiss: JudgedEvent | undefined;
+  readonly linkBreaks: LinkBreaks;
+}
+
+/** Links to the server that broke while waiting. */
+export interface LinkBreaks {
+  readonly count: number;
+  readonly totalMs: number;
+}
+
+/** Distinct values listed. */
+const MOST_VALUES = 20;
+
+/** `CI 42`, where a person finds an event again. */
+export function describePlace({ stream, sequence }: Place): string {
+  return `${stream} ${String(sequence)}`;
+}
+
+/** How messages name an event. */
+export function nameOf({ subject, place }: Pick<ReceivedEvent, 'subject' | 'place'>): string {
+  return place === undefined ? `on "${subject}"` : `${describePlace(place)} on "${subject}"`;
+}
+
+/** One structured line: what was decided on which event, with its latency from publication to receipt. */
+export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): string {
+  return logLine(decision, {
+    subject: event.subject,
+    messageId: event.messageId,
+    stream: event.place?.stream,
+    sequence: event.place?.sequence,
+    latencyMs: event.latencyMs,
+    correlationId: event.correlationId,
+    source: event.attributes.source,
+    signedBy,
+    reason: reason || undefined,
+  });
+}
+
+/** What was seen so far, in sentences without the last full stop. */
+export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
+  const { counts, missing, distinctValues: values, lastMiss, linkBreaks } = seen;
+  const parts = decisionsIn(counts).map((decision) => `${String(counts[decision])} ${DECISIONS[decision].label}`);
+  return [
+    counts.seen === 0 ? 'No event came at all' : `Seen ${String(counts.seen)}: ${parts.join(', ')}`,
+    values.length === 0
+      ? ''
+      : `Came: ${values.slice(0, MOST_VALUES).join(', ')}${values.length > MOST_VALUES ? ', …' : ''}`,
+    typeof missing === 'number' ? (count > 1 ? `Missing: ${String(missing)}` : '') : `Missing: ${missing.join(', ')}`,
+    lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
+    linkBreaks.count === 0 ? '' : `The link broke ${String(linkBreaks.count)} times`,
+  ]
+    .filter(Boolean)
+    .join('. ');
+}
+
+/** The decisions that were made, in the order they are listed. */
+export function decisionsIn(counts: Counts): Decision[] {
+  return (Object.keys(DECISIONS) as Decision[]).filter((decision) => counts[decision] > 0);
+}
+
+/** One line while it goes on. @param leftMs until the deadline */
+export function describeProgress(criteria: WaitCriteria, seen: Seen, leftMs: number): string {
+  return `Still waiting, ${describeMs(roundedMs(Math.max(0, leftMs)))} left. ${describeSeen(criteria, seen)}.`;
+}
+
+/** What did not come, as the beginning of a sentence. */
+export function describeAbsence({ expect, count, subjects }: WaitCriteria): string {
+  const on = `on ${subjects.join(', ')}`;
+  if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
+  return `${count === 1 ? 'A matching event' : `${String(count)} matching events`} ${on} did not come`;
+}
+
+/** What to look at first when the time is over. */
+export function adviceFor({ delivery }: WaitCriteria, { counts, lastMiss }: Seen): string {
+  if (counts.seen === 0) {
+    return delivery === 'core'
+      ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
+      : 'Check that the sender ran and published to this subject.';
+  }
+  return lastMiss === undefined
+    ? 'All that came counted: check that every sender ran.'
+    : 'Compare what the sender published with the conditions of this step.';
+}

@@ -1,0 +1,89 @@
+import { TaskError } from '../errors.ts';
+import { describeMs } from '../text/duration.ts';
+import type { WaitCriteria } from './criteria.ts';
+import { adviceFor, describeAbsence, describeSeen, nameOf, type Seen } from './explain.ts';
+import type { JudgedEvent } from './judge.ts';
+
+/** How a wait ended, as the output `verdict` says it. */
+export type Verdict =
+  'matched' | 'negative' | 'timedOut' | 'connectionLost' | 'contractViolation' | 'denied' | 'cancelled' | 'error';
+
+/** Why a wait is over. */
+export interface Ending {
+  readonly verdict: Verdict;
+  /** Undefined for `matched`. */
+  readonly error: TaskError | undefined;
+  /** The event that ended it otherwise than by a match. */
+  readonly deciding?: JudgedEvent;
+}
+
+export const MATCHED: Ending = { verdict: 'matched', error: undefined };
+
+/** What an event ends by itself; undefined where the wait goes on. */
+export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Ending | undefined {
+  const { event, decision, reason } = judged;
+  if (decision === 'negative') {
+    const error = new TaskError(
+      'Negative',
+      `The event ${nameOf(event)} says no: ${reason}`,
+      'See the line "negative" in the log for what it holds.',
+    );
+    return { verdict: 'negative', deciding: judged, error };
+  }
+  if (decision === 'invalid' && onInvalid === 'fail') {
+    const error = new TaskError(
+      'ContractViolation',
+      `The event ${nameOf(event)} breaks its contract: ${reason}`,
+      'Tell its owner, or set onInvalid to skip.',
+    );
+    return { verdict: 'contractViolation', deciding: judged, error };
+  }
+  return undefined;
+}
+
+/** The deadline passed. @param downReason why the link was down at that time; undefined: it was up */
+export function endedByDeadline(criteria: WaitCriteria, seen: Seen, downReason: string | undefined): Ending {
+  const told = describeSeen(criteria, seen);
+  if (downReason !== undefined) {
+    const error = new TaskError(
+      'ConnectionLost',
+      `The deadline passed while the link to the server was down (${downReason}). ${told}`,
+      'What came meanwhile is not known: see whether the server is reachable, and run the step again.',
+    );
+    return { verdict: 'connectionLost', error };
+  }
+  const problem = `${describeAbsence(criteria)} within ${describeMs(criteria.timeoutMs)}. ${told}`;
+  return { verdict: 'timedOut', error: new TaskError('Timeout', problem, adviceFor(criteria, seen)) };
+}
+
+/** No event at all came for so long. */
+export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutMs: number): Ending {
+  const error = new TaskError(
+    'Timeout',
+    `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout). ${describeSeen(criteria, seen)}`,
+    'Check that the sender is running.',
+  );
+  return { verdict: 'timedOut', error };
+}
+
+/** The deadline passed with the link up, but before there was anything to hear of events. */
+export function neverBegun(): Ending {
+  const error = new TaskError(
+    'Timeout',
+    'The deadline passed before the wait could begin: the server took the connection, but did not answer in time',
+    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
+  );
+  return { verdict: 'timedOut', error };
+}
+
+/** What went wrong on the way. Throws what is no error of ours. */
+export function endedByFailure(error: unknown): Ending {
+  if (!(error instanceof TaskError)) throw error;
+  return { verdict: VERDICT_OF_CODE[error.code] ?? 'error', error };
+}
+
+const VERDICT_OF_CODE: Readonly<Partial<Record<TaskError['code'], Verdict>>> = {
+  Cancelled: 'cancelled',
+  Denied: 'denied',
+  ConnectionLost: 'connectionLost',
+};

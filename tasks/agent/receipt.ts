@@ -1,0 +1,40 @@
+import type { ConnectionSettings } from '../../shared/connection/settings.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import type { Agent } from './agent.ts';
+import { writeJsonFile } from './outputs.ts';
+import type { PipelineRun } from './pipelineRun.ts';
+
+/** What a receipt says besides who and on which servers; absent values are null (docs/receipts.md). */
+export interface ReceiptParts {
+  readonly where: Readonly<Record<string, unknown>>;
+  readonly what: Readonly<Record<string, unknown>>;
+  /** Times in ISO 8601. */
+  readonly when: Readonly<Record<string, string>>;
+  readonly result: Readonly<Record<string, unknown>>;
+}
+
+const FILES = { PublishNatsEvent: 'nats-publish-receipt', WaitForNatsEvent: 'nats-wait-receipt' };
+
+/**
+ * Writes the receipt of a step: evidence as JSON, never a secret, never a payload. Secrets are masked before JSON escapes
+ * them.
+ *
+ * @returns the path of the file; empty where it can't be written
+ */
+export function writeReceipt(
+  agent: Agent,
+  task: keyof typeof FILES,
+  { connection, request }: { readonly connection: ConnectionSettings; readonly request: { readonly run: PipelineRun } },
+  { where, what, when, result }: ReceiptParts,
+): string {
+  const receipt = {
+    receiptVersion: 1,
+    task,
+    who: { ...request.run.owner, ...request.run.step },
+    where: { servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`), ...where },
+    what,
+    when,
+    result,
+  };
+  return writeJsonFile(agent, FILES[task], knownSecrets.maskValues(receipt));
+}
