@@ -75,6 +75,7 @@ class Wait implements SubscriptionEvents {
   #breaks = 0;
   #downMs = 0;
   #lastEventAt: number;
+  #seenWhenIdle = 0;
   #lastMiss: JudgedEvent | undefined;
   #hasEnded = false;
   /** Messages are judged from the moment on at which the log says that the step is waiting. */
@@ -209,7 +210,9 @@ class Wait implements SubscriptionEvents {
     this.#next = this.#assessed.length;
     // The deadline passed while the next one was being assessed.
     if (this.#messages.length > 0) return;
-    this.#lastEventAt = this.clock.now();
+    // Judging what came was not idleness either.
+    if (this.#judge.counts.seen > this.#seenWhenIdle) this.#lastEventAt = this.clock.now();
+    this.#seenWhenIdle = this.#judge.counts.seen;
     if (this.#failure !== undefined) this.#end(endedByFailure(this.#failure));
   }
 

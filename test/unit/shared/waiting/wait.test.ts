@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ReceivedMessage, Subscription, SubscriptionEvents } from '../../../../shared/bus.ts';
+import { TaskError } from '../../../../shared/errors.ts';
+import { compileExpression } from '../../../../shared/expression/expression.ts';
+import type { WaitCriteria } from '../../../../shared/waiting/criteria.ts';
+import { Judge } from '../../../../shared/waiting/judge.ts';
+import { waitForEvent, type EventSource } from '../../../../shared/waiting/wait.ts';
+
+const named = (text: string) => ({ ...compileExpression(text), text });
+
+function criteriaOf(others: Partial<WaitCriteria> = {}): WaitCriteria {
+  return {
+    subjects: ['ci.>'],
+    delivery: 'jetStream',
+    onInvalid: 'skip',
+    match: named('data.ok'),
+    failWhen: named('data.failed'),
+    correlationId: undefined,
+    count: 1,
+    distinctBy: undefined,
+    expect: undefined,
+    trustedKeys: undefined,
+    maxEventAgeMs: undefined,
+    timeoutMs: 60_000,
+    idleTimeoutMs: undefined,
+    outputs: [],
+    ...others,
+  };
+}
+
+function message(sequence: number, data: unknown): ReceivedMessage {
+  return {
+    subject: 'ci.done',
+    headers: new Map(),
+    payload: Buffer.from(JSON.stringify(data)),
+    place: { stream: 'CI', sequence },
+    storedAt: 1_000,
+    receivedAt: 1_025,
+  };
+}
+
+/** A stream in memory that a test speaks for, and the clock of the wait on it. */
+class Script implements EventSource {
+  readonly startFrom = 'all';
+  readonly lines: string[] = [];
+  isClosed = false;
+  isStopped = false;
+  /** As the clock of the wait has it. */
+  time = 10_000;
+  readonly #controller = new AbortController();
+  #messages: ReceivedMessage[] = [];
+  #events: SubscriptionEvents | undefined;
+
+  constructor(private readonly play: (script: Script) => void) {}
+
+  wait(criteria: WaitCriteria) {
+    const clock = {
+      signal: this.#controller.signal,
+      startedAt: this.time,
+      deadline: this.time + criteria.timeoutMs,
+      now: () => this.time,
+    };
+    const note = (text: string) => void this.lines.push(text);
+    return waitForEvent(criteria, undefined, this, clock, { info: note, warning: note, debug: note });
+  }
+
+  async connect(): Promise<void> {}
+
+  async read(events: SubscriptionEvents): Promise<Subscription> {
+    this.#events = events;
+    setImmediate(() => this.play(this));
+    return {
+      stream: 'CI',
+      stop: async () => {
+        this.isStopped = true;
+      },
+    };
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+
+  get events(): SubscriptionEvents {
+    assert.ok(this.#events);
+    return this.#events;
+  }
+
+  send(...messages: readonly ReceivedMessage[]): void {
+    for (const one of messages) {
+      const length = this.#messages.push(one);
+      this.events.arrived({ length, take: () => this.#messages.splice(0) });
+    }
+  }
+
+  /** The time of the step is up, or the agent cancels it. */
+  end(code: 'Timeout' | 'Cancelled'): void {
+    this.#controller.abort(new TaskError(code, 'It is over'));
+  }
+}
+
+test('the first event that matches ends the wait, and what it left behind is cleaned up', async () => {
+  const script = new Script((it) =>
+    it.send(message(1, { ok: false }), message(2, { ok: true }), message(3, { ok: true })),
+  );
+  const outcome = await script.wait(criteriaOf());
+  assert.equal(outcome.verdict, 'matched');
+  assert.equal(outcome.error, undefined);
+  assert.deepEqual(outcome.deciding?.event.place, { stream: 'CI', sequence: 2 });
+  assert.deepEqual([outcome.counts.seen, outcome.counts.matched, outcome.counts.notMatching], [2, 1, 1]);
+  assert.deepEqual([script.isStopped, script.isClosed], [true, true]);
+  assert.equal(JSON.parse(JSON.stringify(outcome)).verdict, 'matched', 'the outcome is data');
+});
+
+test('failWhen decides before a later match, in the order of the stream', async () => {
+  const script = new Script((it) => it.send(message(1, { failed: true, ok: true }), message(2, { ok: true })));
+  const { verdict, error, deciding, matched } = await script.wait(criteriaOf());
+  assert.equal(verdict, 'negative');
+  assert.match(error?.message ?? '', /^Negative: The event CI 1 on "ci.done" says no: failWhen is true/);
+  assert.equal(deciding?.event.place?.sequence, 1);
+  assert.deepEqual(matched, []);
+});
+
+test('a deadline tells what did not come, what was seen, and what to compare', async () => {
+  const script = new Script((it) => {
+    it.send(message(1, { ok: true, region: 'eu' }), message(2, { ok: false }));
+    setImmediate(() => setImmediate(() => it.end('Timeout')));
+  });
+  const expect = ['eu', 'us'];
+  const { verdict, error, missing } = await script.wait(
+    criteriaOf({ count: 2, distinctBy: named('data.region'), expect }),
+  );
+  assert.equal(verdict, 'timedOut');
+  assert.deepEqual(missing, ['us']);
+  assert.equal(
+    error?.message,
+    'Timeout: Not all of eu, us came on ci.> within 1m. Seen 2: 1 matched, 1 not matching. Came: eu. Missing: us. ' +
+      'The last one that did not count (CI 2 on "ci.done"): data.ok was false (data.ok = false). ' +
+      'Compare what the sender published with the conditions of this step.',
+  );
+});
+
+test('what arrived before the deadline and is judged after it does not count', async () => {
+  const script = new Script((it) => {
+    it.time += 60_000;
+    it.send(message(1, { ok: true }));
+    setImmediate(() => setImmediate(() => it.end('Timeout')));
+  });
+  const { verdict, counts } = await script.wait(criteriaOf());
+  assert.deepEqual([verdict, counts.seen], ['timedOut', 0]);
+});
+
+test('a deadline while the link is down says that nobody knows what came', async () => {
+  const script = new Script((it) => {
+    it.events.linkDown('the server closed the connection');
+    it.end('Timeout');
+  });
+  const { verdict, error, linkBreaks } = await script.wait(criteriaOf());
+  assert.equal(verdict, 'connectionLost');
+  assert.match(
+    error?.message ?? '',
+    /^ConnectionLost: .*down \(the server closed the connection\)\. No event came at all/,
+  );
+  assert.equal(linkBreaks.count, 1);
+});
+
+test('a subscription that fails ends the wait after all that had arrived is judged', async () => {
+  const denied = new TaskError('Denied', 'Not any more');
+  const matching = new Script((it) => {
+    it.send(message(1, { ok: true }));
+    it.events.failed(denied);
+  });
+  assert.equal((await matching.wait(criteriaOf())).verdict, 'matched');
+  const script = new Script((it) => {
+    it.send(message(1, { ok: false }));
+    it.events.failed(denied);
+  });
+  const { verdict, error, counts } = await script.wait(criteriaOf());
+  assert.deepEqual([verdict, error?.code, counts.seen], ['denied', 'Denied', 1]);
+});
+
+test('a cancel ends it at once, and a wait that could not connect has a verdict as well', async () => {
+  const script = new Script((it) => it.end('Cancelled'));
+  assert.equal((await script.wait(criteriaOf())).verdict, 'cancelled');
+  class Unreachable extends Script {
+    override async connect(): Promise<void> {
+      throw new TaskError('Unreachable', 'Nobody there');
+    }
+  }
+  const { verdict, error, stream } = await new Unreachable(() => {}).wait(criteriaOf());
+  assert.deepEqual([verdict, error?.code, stream], ['error', 'Unreachable', undefined]);
+});
+
+test('no event at all for the idle time ends it, however long the deadline', async () => {
+  const script = new Script((it) => {
+    it.time += 5_000;
+  });
+  const { verdict, error } = await script.wait(criteriaOf({ idleTimeoutMs: 5_000 }));
+  assert.equal(verdict, 'timedOut');
+  assert.match(error?.message ?? '', /The wait was idle: no event at all came for 5s \(idleTimeout\)/);
+});
+
+test('a judge goes on where another one has stopped: nothing is counted twice and nothing forgotten', () => {
+  const criteria = criteriaOf({ count: 3, distinctBy: named('data.region') });
+  const clock = { now: () => 0, deadline: Infinity };
+  const judge = () => new Judge(criteria, undefined, clock, () => {});
+  const events = ['eu', 'us', 'eu', 'asia'].map((region, index) => message(index + 1, { ok: true, region }));
+  const whole = judge();
+  for (const one of whole.assess(events)) whole.decide(one);
+  const first = judge();
+  for (const one of first.assess(events.slice(0, 2))) first.decide(one);
+  const second = judge();
+  second.resume(JSON.parse(JSON.stringify(first.progress)));
+  assert.equal(second.isSatisfied, false);
+  assert.equal(second.missing, 1);
+  for (const one of second.assess(events.slice(2))) second.decide(one);
+  assert.deepEqual(second.progress, whole.progress);
+  assert.equal(second.isSatisfied, true);
+});
