@@ -49,7 +49,7 @@ export function readCriteria(
     match: expression('match'),
     failWhen: expression('failWhen'),
     correlationId: fields.expanded('correlationId'),
-    ...readQuorum(fields, expression('distinctBy')),
+    ...readQuorum(fields, () => expression('distinctBy')),
     trustedKeys: readTrustedKeys(fields),
     maxEventAgeMs: fields.duration('maxEventAge'),
     outputs: readOutputs(fields, warn),
@@ -86,9 +86,10 @@ function readExpression(
 
 function readQuorum(
   fields: Fields,
-  distinctBy: NamedExpression | undefined,
+  readDistinctBy: () => NamedExpression | undefined,
 ): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
   const count = fields.integer('count', 1, 1, MOST_EVENTS);
+  const distinctBy = readDistinctBy();
   const expect = [...new Set(fields.lines('expect'))];
   for (const value of expect) fields.warnOfUnset('expect', value);
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
