@@ -40,10 +40,6 @@ export const VIEW_FIELDS = [
 export class ReceivedEvent extends DecodedEvent {
   #view: EventView | undefined;
 
-  constructor(message: ReceivedMessage) {
-    super(message);
-  }
-
   get subject(): string {
     return this.message.subject;
   }

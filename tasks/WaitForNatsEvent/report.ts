@@ -108,73 +108,46 @@ function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
 }
 
 /**
- * The values of the input `outputs` by the names of their variables, of the last deciding event. They are empty when no event decided: a later step would
- * else find `$(wait.event.name)` itself.
+ * The values of the input `outputs` by the names of their variables, of the last deciding event. They are empty when no
+ * event decided: a later step would else find `$(wait.event.name)` itself.
  */
 function eventOutputs(
-  { request }: WaitStep,
+  { request: { outputs } }: WaitStep,
   { deciding }: WaitOutcome,
   eventFile: string,
 ): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
-  if (deciding === undefined)
-    return { values: Object.fromEntries(request.outputs.map(({ name }) => [`event.${name}`, ''])) };
-  const texts = outputTexts(request, deciding);
-  if ('problem' in texts)
-    return { error: new TaskError('ContractViolation', texts.problem, `The event is in ${eventFile}.`) };
-  const values: Record<string, string> = {};
-  for (const [name, text] of texts.values) {
-    const size = Buffer.byteLength(text);
-    if (size > MAX_OUTPUT_BYTES) {
-      return {
-        error: new TaskError(
-          'TooLarge',
-          `outputs: the value of ${name} has ${String(size)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}`,
-          `Read it from the file in the output eventFile: ${eventFile}.`,
-        ),
-      };
-    }
-    const problem = outputProblem(text);
-    if (problem !== undefined) {
-      return {
-        error: new TaskError(
-          'ContractViolation',
-          `outputs: the value of ${name} ${problem}`,
-          `Read it from the file in the output eventFile: ${eventFile}.`,
-        ),
-      };
-    }
-    values[`event.${name}`] = text;
-  }
-  const bytes = outputsSize(values);
-  if (bytes > MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) {
-    return {
-      error: new TaskError(
-        'TooLarge',
-        `outputs: the values have ${String(bytes)} bytes with their names, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together`,
-        `Ask for fewer, and read the others from the file in the output eventFile: ${eventFile}.`,
-      ),
-    };
-  }
-  return { values };
-}
-
-/** Texts are as they are, anything else is JSON. */
-function outputTexts(
-  { outputs }: WaitStep['request'],
-  { event: { view } }: JudgedEvent,
-): { readonly values: readonly (readonly [name: string, text: string])[] } | { readonly problem: string } {
+  if (deciding === undefined) return { values: Object.fromEntries(outputs.map(({ name }) => [`event.${name}`, ''])) };
+  const refused = (code: 'ContractViolation' | 'TooLarge', problem: string, advice = 'Read it from') => ({
+    error: new TaskError(code, `outputs: ${problem}`, `${advice} the file in the output eventFile: ${eventFile}.`),
+  });
   let doing = '';
   const read = ({ name, expression }: (typeof outputs)[number]) => {
     doing = name;
-    const value = expression.evaluate(view) ?? '';
-    return [name, typeof value === 'string' ? value : exactJson(value)] as const;
+    const value = expression.evaluate(deciding.event.view) ?? '';
+    return [`event.${name}`, typeof value === 'string' ? value : exactJson(value)] as const;
   };
+  let values: Record<string, string>;
   try {
-    return { values: interruptible(() => outputs.map(read), OUTPUTS_MS) };
+    values = interruptible(() => Object.fromEntries(outputs.map(read)), OUTPUTS_MS);
   } catch (error) {
     const reason = isInterruption(error) ? `it was interrupted after ${String(OUTPUTS_MS)} ms` : reasonOf(error);
-    return { problem: `outputs: ${doing} fails on the event: ${reason}` };
+    return refused('ContractViolation', `${doing} fails on the event: ${reason}`, 'The event is in');
   }
+  for (const { name } of outputs) {
+    const text = values[`event.${name}`] ?? '';
+    const size = Buffer.byteLength(text);
+    if (size > MAX_OUTPUT_BYTES) {
+      const most = `an output takes at most ${String(MAX_OUTPUT_BYTES)}`;
+      return refused('TooLarge', `the value of ${name} has ${String(size)} bytes, and ${most}`);
+    }
+    const problem = outputProblem(text);
+    if (problem !== undefined) return refused('ContractViolation', `the value of ${name} ${problem}`);
+  }
+  const bytes = outputsSize(values);
+  if (bytes <= MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) return { values };
+  const most = `all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together`;
+  const problem = `the values have ${String(bytes)} bytes with their names, and ${most}`;
+  return refused('TooLarge', problem, 'Ask for fewer, and read the others from');
 }
 
 /** A JSON array with an event per line, one event at a time: together they can be too long for a text. */
