@@ -223,7 +223,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       const [one, other] = [await newStream(), await newStream()];
       await assert.rejects(open.read({ subjects: [`${one.name}.a`, `${other.name}.a`], start: { from: 'now' } }), {
         code: 'NoStream',
-        problem: `The subjects are not all in one stream: "${one.name}.a" in ${one.name}; "${other.name}.a" in ${other.name}.`,
+        problem: `The subjects are not all in one stream: "${one.name}.a" in ${one.name}; "${other.name}.a" in ${other.name}`,
       });
       await assert.rejects(
         open.read({ subjects: [`${other.name}.a`], stream: one.name, start: { from: 'now' } }),
@@ -236,11 +236,11 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await using open = await openBus([server.url]);
       await assert.rejects(open.read({ subjects: ['nowhere.a'], start: { from: 'now' } }), {
         code: 'NoStream',
-        problem: 'No stream captures the subject "nowhere.a".',
+        problem: 'No stream captures the subject "nowhere.a"',
       });
       await assert.rejects(open.read({ subjects: ['nowhere.a'], stream: 'NOWHERE', start: { from: 'now' } }), {
         code: 'NoStream',
-        problem: 'There is no stream "NOWHERE" in the account of this user.',
+        problem: 'There is no stream "NOWHERE" in the account of this user',
       });
     });
 
@@ -250,7 +250,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await stream.publish('a', '1', '2');
       await assert.rejects(open.read({ subjects: [`${stream.name}.a`], start: { from: 'sequence', after: 3 } }), {
         code: 'InvalidInput',
-        problem: `startSequence: the stream "${stream.name}" ends at sequence 2, before 3.`,
+        problem: `startSequence: the stream "${stream.name}" ends at sequence 2, before 3`,
       });
     });
 
@@ -281,7 +281,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await stream.publish('a', 'job');
       await assert.rejects(open.read({ subjects: [`${stream.name}.a`], start: { from: 'all' } }), {
         code: 'Unsupported',
-        problem: `The stream "${stream.name}" is a work queue: reading it would take events from its workers.`,
+        problem: `The stream "${stream.name}" is a work queue: reading it would take events from its workers`,
       });
       assert.equal(await stream.messages(), 1);
       assert.deepEqual(await stream.consumers(), []);
@@ -529,7 +529,7 @@ test('where JetStream is off, the wait says so', async () => {
   await using open = await openBus([server.url]);
   await assert.rejects(open.read({ subjects: ['ci.a'], start: { from: 'now' } }), {
     code: 'NoStream',
-    problem: `JetStream is not enabled for this user on 127.0.0.1:${server.port}, so there is no stream to use.`,
+    problem: `JetStream is not enabled for this user on 127.0.0.1:${server.port}, so there is no stream to use`,
   });
 });
 
