@@ -31,6 +31,9 @@ export class MessageFrames {
   #slab = Buffer.alloc(0);
   #composed = 0;
   #written = 0;
+  /** The headers of the message before, and the bytes of the last ones, which that of the next mostly shares with it. */
+  #before: Headers = [];
+  #tail = { count: -1, bytes: Buffer.alloc(0) };
 
   constructor(private readonly link: Link) {}
 
@@ -39,7 +42,7 @@ export class MessageFrames {
    * with `Internal` where a line break would end a header early: whoever passes one has not checked it.
    */
   send(subject: string, reply: string | undefined, headers: Headers, payload: Uint8Array): ComposedMessage {
-    const { own, shared } = headerBlock(headers);
+    const { own, shared } = this.#headerBlock(headers);
     const ownLength = Buffer.byteLength(own);
     const headerLength = ownLength + shared.length;
     const line = this.#line(subject, reply, headerLength, headerLength + payload.length);
@@ -71,9 +74,20 @@ export class MessageFrames {
     protocol.flushPending();
   }
 
+  #headerBlock(headers: Headers): { readonly own: string; readonly shared: Buffer } {
+    const before = this.#before;
+    let count = 0;
+    while (count < headers.length && headers[headers.length - 1 - count] === before[before.length - 1 - count]) count++;
+    const ownCount = headers.length - count;
+    if (count !== this.#tail.count)
+      this.#tail = { count, bytes: Buffer.from(`${linesOf(headers, ownCount, headers.length)}\r\n`) };
+    this.#before = headers;
+    return { own: `NATS/1.0\r\n${linesOf(headers, 0, ownCount)}`, shared: this.#tail.bytes };
+  }
+
   #line(subject: string, reply: string | undefined, headerLength: number, length: number): string {
     checkSize(length, this.link);
-    return `HPUB ${subject} ${reply === undefined ? '' : `${reply} `}${String(headerLength)} ${String(length)}\r\n`;
+    return `HPUB ${subject} ${reply === undefined ? '' : `${reply} `}${headerLength} ${length}\r\n`;
   }
 
   /** A new slab where the present one has no room for so many bytes. */
@@ -92,8 +106,7 @@ export class MessageFrames {
 
 /** The bytes of the headers as they are sent (NATS ADR-4). Fails with `Internal` on a line break in a header. */
 export function encodeHeaders(headers: Headers): Buffer {
-  const { own, shared } = headerBlock(headers);
-  return Buffer.concat([Buffer.from(own), shared]);
+  return Buffer.from(`NATS/1.0\r\n${linesOf(headers, 0, headers.length)}\r\n`);
 }
 
 /**
@@ -112,22 +125,9 @@ export function checkSize(bytes: number, link: Link): void {
   if (bytes <= limit) return;
   throw new TaskError(
     'TooLarge',
-    `The event has ${String(bytes)} bytes with its headers, and the server takes ${String(limit)} (max_payload)`,
+    `The event has ${bytes} bytes with its headers, and the server takes ${limit} (max_payload)`,
     'Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
   );
-}
-
-/** The headers of the message before, and the bytes of the last ones, which that of the next mostly shares with it. */
-let before: Headers = [];
-let tail = { count: -1, bytes: Buffer.alloc(0) };
-
-function headerBlock(headers: Headers): { readonly own: string; readonly shared: Buffer } {
-  let count = 0;
-  while (count < headers.length && headers[headers.length - 1 - count] === before[before.length - 1 - count]) count++;
-  const ownCount = headers.length - count;
-  if (count !== tail.count) tail = { count, bytes: Buffer.from(`${linesOf(headers, ownCount, headers.length)}\r\n`) };
-  before = headers;
-  return { own: `NATS/1.0\r\n${linesOf(headers, 0, ownCount)}`, shared: tail.bytes };
 }
 
 function linesOf(headers: Headers, from: number, to: number): string {
