@@ -224,7 +224,7 @@ export function isTransient(answer: ApiAnswer<unknown>): boolean {
 
 /** What an API error says, with its number, which the NATS documentation can be searched for. */
 export function apiErrorText(error: ApiError): string {
-  return `${error.description} (JetStream error ${String(error.err_code)})`;
+  return `${error.description} (JetStream error ${error.err_code})`;
 }
 
 export function noStreamError(subject: string): TaskError {

@@ -1,4 +1,3 @@
-import type { NatsConnection } from 'nats';
 import type {
   Bus,
   Chunks,
@@ -9,223 +8,25 @@ import type {
   Subscription,
   SubscriptionEvents,
 } from '../bus.ts';
-import type { ConnectionSettings, ServerAddress } from '../connection/settings.ts';
-import { TaskError } from '../errors.ts';
 import type { Clock } from '../clock.ts';
+import type { ConnectionSettings } from '../connection/settings.ts';
 import type { Log } from '../log.ts';
-import { CoreSubscription } from './reading/coreSubscription.ts';
-import { dial, MAX_TOKEN_LENGTH, secretSentBy, silence, type DialFailure, type SignIn } from './link/dial.ts';
-import { apiPrefix, JetStreamApi } from './jetStreamApi.ts';
-import { Link } from './link/link.ts';
+import { Links } from './link/links.ts';
 import { checkSize, encodeHeaders } from './publishing/messageFrames.ts';
 import { publishCore, publishToStream, sendRequest } from './publishing/publish.ts';
-import { signInAfterRefusal, signInWith } from './link/signIn.ts';
+import { CoreSubscription } from './reading/coreSubscription.ts';
 import { StreamReader } from './reading/streamReader.ts';
-import { pause, unlessAborted } from './pause.ts';
-
-/** First connection: how long servers that are not there are tried again. */
-const FIRST_CONNECTION_MS = 30_000;
-/** A broken link: how long refusals to sign in again are taken for a passing fault. */
-const SIGN_IN_AGAIN_MS = 30_000;
-const RETRY_PAUSE_MS = 250;
-/** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
-const MAX_ANNOUNCED = 32;
 
 /** Connects to the first server that accepts. Fails with every server's own reason. */
 export async function openNatsBus(settings: ConnectionSettings, clock: Clock, log: Log): Promise<NatsBus> {
-  const bus = new NatsBus(settings, clock, log);
-  await bus.connect();
-  return bus;
+  const links = new Links(settings, clock, log);
+  await links.connect();
+  return new NatsBus(links);
 }
 
 /** {@link Bus} over one NATS link at a time, dialled again whenever it breaks. */
 export class NatsBus implements Bus {
-  readonly #settings: ConnectionSettings;
-  readonly #clock: Clock;
-  readonly #log: Log;
-  #link: Link | undefined;
-  #linkedAt = 0;
-  #dialling: Promise<Link> | undefined;
-  #announced: readonly ServerAddress[] = [];
-  /** The JetStream domain of the server of the link. */
-  #serverDomain: string | undefined;
-  /**
-   * With `tls://`, or once the step has signed in over TLS, no server is dialled without it: whoever broke the link might be
-   * waiting for the credentials.
-   */
-  #mustEncrypt: boolean;
-  #hasWarnedOfLength = false;
-  #hasWarnedOfClearText = false;
-
-  constructor(settings: ConnectionSettings, clock: Clock, log: Log) {
-    this.#settings = settings;
-    this.#mustEncrypt = settings.servers.some(({ tls }) => tls);
-    this.#clock = clock;
-    this.#log = log;
-  }
-
-  get isLinkUp(): boolean {
-    return this.#link?.isClosed === false;
-  }
-
-  get inboxPrefix(): string {
-    return this.#settings.inboxPrefix ?? '_INBOX';
-  }
-
-  /**
-   * A server of the domain itself maps its prefix to the plain one before it looks at permissions, and then names the
-   * plain one in its refusals. So the prefix with the domain is for other servers only, such as leaf nodes.
-   */
-  get apiPrefix(): string {
-    const { jetStreamDomain } = this.#settings;
-    return apiPrefix(jetStreamDomain === this.#serverDomain ? undefined : jetStreamDomain);
-  }
-
-  get log(): Log {
-    return this.#log;
-  }
-
-  /** The JetStream API over a link. */
-  api(link: Link): JetStreamApi {
-    return new JetStreamApi(link, this.apiPrefix);
-  }
-
-  /** Opens the first link. */
-  async connect(): Promise<void> {
-    const until = Math.min(Date.now() + FIRST_CONNECTION_MS, this.#clock.deadline);
-    for (;;) {
-      const failures: DialFailure[] = [];
-      const link = await unlessAborted(this.#dialEach(until, failures), this.#clock.signal).catch((reason: unknown) => {
-        if (!isTimeout(reason)) throw reason;
-        // Servers that had no turn yet, or did not answer in theirs.
-        failures.push(...this.#settings.servers.slice(failures.length).map(silence));
-        return undefined;
-      });
-      if (link !== undefined) return;
-      if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
-        throw connectError(failures);
-      await pause(RETRY_PAUSE_MS, this.#clock.signal).catch((reason: unknown) => {
-        throw isTimeout(reason) ? connectError(failures) : reason;
-      });
-    }
-  }
-
-  /**
-   * The link, dialled again if it is gone: until the signal, or until signing in is refused for good. A deadline that
-   * passes meanwhile is `ConnectionLost`.
-   */
-  async liveLink(signal: AbortSignal): Promise<Link> {
-    if (this.#link !== undefined && !this.#link.isClosed) return this.#link;
-    try {
-      signal.throwIfAborted();
-      this.#dialling ??= this.#redial().finally(() => {
-        this.#dialling = undefined;
-      });
-      return await unlessAborted(this.#dialling, signal);
-    } catch (reason) {
-      if (!isTimeout(reason)) throw reason;
-      throw new TaskError(
-        'ConnectionLost',
-        'The link to the server broke and did not come back within the timeout',
-        'See whether the server is reachable, and run the step again.',
-      );
-    }
-  }
-
-  async #redial(): Promise<Link> {
-    const lostAt = Date.now();
-    // A server that ends each link at once is not to be dialled at the speed of the network.
-    if (lostAt - this.#linkedAt < RETRY_PAUSE_MS) await pause(RETRY_PAUSE_MS, this.#clock.signal);
-    for (let attempt = 0; ; attempt++) {
-      const failures: DialFailure[] = [];
-      const link = await this.#dialEach(this.#clock.deadline, failures);
-      if (link !== undefined) return link;
-      const refused = failures.find((failure) => !failure.transient);
-      if (refused !== undefined && Date.now() - lostAt > SIGN_IN_AGAIN_MS) {
-        throw new TaskError(
-          'ConnectionLost',
-          `The link broke and cannot be restored: ${refused.reason}`,
-          refused.remedy,
-        );
-      }
-      for (const { reason } of failures) this.#log.debug(`Connecting again: ${reason}`);
-      await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#clock.signal);
-    }
-  }
-
-  /** Tries every known server once, in order, each with its share of the time, until one accepts; notes what the others said. */
-  async #dialEach(until: number, failures: DialFailure[]): Promise<Link | undefined> {
-    const signIn = await signInWith(this.#settings.authentication, this.#clock.signal);
-    // Asking for an ID token has its own retries; a broken link is worth more of them.
-    if ('code' in signIn) {
-      failures.push({ ...signIn, transient: signIn.transient && this.#link !== undefined });
-      return undefined;
-    }
-    if (signIn.kind === 'idToken') this.#checkLength(signIn.token);
-    const addresses = [...this.#settings.servers, ...this.#announced];
-    for (const [index, address] of addresses.entries()) {
-      const share = (until - Date.now()) / (addresses.length - index);
-      const result = await this.#dial(address, signIn, Date.now() + share);
-      if ('code' in result) {
-        failures.push(result);
-        continue;
-      }
-      const link = new Link(result, address);
-      this.#adopt(link);
-      return link;
-    }
-    return undefined;
-  }
-
-  async #dial(address: ServerAddress, signIn: SignIn, until: number): Promise<NatsConnection | DialFailure> {
-    const dialWith = (authentication: SignIn) =>
-      dial(
-        { ...this.#settings, authentication },
-        { ...address, tls: address.tls || this.#mustEncrypt },
-        Math.max(1, until - Date.now()),
-        (isEncrypted) => {
-          if (isEncrypted) this.#mustEncrypt = true;
-          else this.#warnOfClearText(address, authentication);
-        },
-      );
-    const result = await dialWith(signIn);
-    if (!('code' in result) || result.code !== 'Denied') return result;
-    const newer = await signInAfterRefusal(this.#settings.authentication, signIn, this.#clock.signal);
-    return newer === undefined ? result : dialWith(newer);
-  }
-
-  #checkLength(token: string): void {
-    if (token.length <= MAX_TOKEN_LENGTH || this.#hasWarnedOfLength) return;
-    this.#hasWarnedOfLength = true;
-    this.#log.warning(
-      `The ID token of this run has ${String(token.length)} characters, more than a NATS server takes by default. Set max_control_line: 32768 in the configuration of the server if it does not answer.`,
-    );
-  }
-
-  #adopt(link: Link): void {
-    const first = this.#link === undefined;
-    this.#link = link;
-    this.#linkedAt = Date.now();
-    const { info } = link.connection;
-    this.#serverDomain = (info as { readonly domain?: string } | undefined)?.domain;
-    const tlsName = link.address.tlsName ?? link.address.host;
-    this.#announced = announced(info?.connect_urls ?? [])
-      .map((server) => ({ ...server, tls: this.#mustEncrypt, tlsName }))
-      .filter(({ host, port }) => !this.#settings.servers.some((known) => known.host === host && known.port === port));
-    if (!first) return;
-    this.#log.info(
-      `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(link.isEncrypted)}`,
-    );
-  }
-
-  #warnOfClearText({ host, port }: ServerAddress, signIn: SignIn): void {
-    const secret = secretSentBy(signIn);
-    if (secret === undefined || this.#hasWarnedOfClearText) return;
-    this.#hasWarnedOfClearText = true;
-    this.#log.warning(
-      `The ${secret} was sent to ${host}:${String(port)} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`,
-    );
-  }
+  constructor(private readonly links: Links) {}
 
   publishToStream(
     messages: Chunks,
@@ -233,23 +34,24 @@ export class NatsBus implements Bus {
     onProgress: (confirmed: number) => void,
     signal: AbortSignal,
   ): Promise<PublishResult> {
-    return publishToStream(this, messages, expectedStream, onProgress, signal);
+    return publishToStream(this.links, messages, expectedStream, onProgress, signal);
   }
 
   publishCore(messages: Chunks, onProgress: (confirmed: number) => void, signal: AbortSignal): Promise<PublishResult> {
-    return publishCore(this, messages, onProgress, signal);
+    return publishCore(this.links, messages, onProgress, signal);
   }
 
   request(message: OutgoingMessage, signal: AbortSignal): Promise<ReceivedReply> {
-    return sendRequest(this, message, signal);
+    return sendRequest(this.links, message, signal);
   }
 
-  checkSize(message: OutgoingMessage): void {
-    if (this.#link !== undefined) checkSize(encodeHeaders(message.headers).length + message.payload.length, this.#link);
+  checkSize({ headers, payload }: OutgoingMessage): void {
+    const { last } = this.links;
+    if (last !== undefined) checkSize(encodeHeaders(headers).length + payload.length, last);
   }
 
   async readStream(source: StreamSource, events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription> {
-    const reader = new StreamReader(this, source, events, signal);
+    const reader = new StreamReader(this.links, source, events, signal);
     await reader.begin();
     return reader;
   }
@@ -259,33 +61,12 @@ export class NatsBus implements Bus {
     events: SubscriptionEvents,
     signal: AbortSignal,
   ): Promise<Subscription> {
-    const subscription = new CoreSubscription(this, subjects, events, signal);
+    const subscription = new CoreSubscription(this.links, subjects, events, signal);
     await subscription.begin();
     return subscription;
   }
 
-  async close(): Promise<void> {
-    const { authentication } = this.#settings;
-    if (authentication.kind === 'oidc') authentication.idToken.close();
-    await this.#link?.close();
+  close(): Promise<void> {
+    return this.links.close();
   }
-}
-
-/** The servers of the cluster that a server names, without what cannot be one. */
-function announced(urls: readonly string[]): { readonly host: string; readonly port: number }[] {
-  return urls.slice(0, MAX_ANNOUNCED).flatMap((url) => {
-    const [, bracketed, plain, port] = /^(?:\[([\da-f:.%]+)\]|([\w.-]+)):(\d{1,5})$/i.exec(url) ?? [];
-    const host = bracketed ?? plain;
-    return host === undefined || Number(port) > 65_535 ? [] : [{ host, port: Number(port) }];
-  });
-}
-
-function isTimeout(reason: unknown): boolean {
-  return reason instanceof TaskError && reason.code === 'Timeout';
-}
-
-function connectError(failures: readonly DialFailure[]): TaskError {
-  const worst = failures.reduce((one, next) => (one.transient && !next.transient ? next : one));
-  const reasons = failures.map(({ reason }) => reason).join('; ');
-  return new TaskError(worst.code, `Cannot connect to NATS: ${reasons}`, worst.remedy);
 }

@@ -100,7 +100,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'publishing to a stream does not watch its permissions',
     file: 'shared/nats/publishing/streamBatch.ts',
-    line: 'this.#failure ??= this.host.denied(violation, subject);',
+    line: 'this.#failure ??= deniedError(violation.operation, violation.subject, grants);',
     becomes: '',
     tests: { files: [PERMISSIONS], pattern: '^publish to a stream: ' },
   },
@@ -113,7 +113,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a link that was encrypted may be followed by one that is not',
-    file: 'shared/nats/natsBus.ts',
+    file: 'shared/nats/link/links.ts',
     line: 'if (isEncrypted) this.#mustEncrypt = true;',
     becomes: 'if (isEncrypted) void 0;',
     tests: { files: ['test/integration/nats/tlsDowngrade.test.ts'] },

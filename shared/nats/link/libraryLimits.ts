@@ -127,7 +127,7 @@ parser.parse = function (bytes) {
 
 parser.processMsgArgs = function (line) {
   processMsgArgs.call(this, line);
-  if (this.ma.size > MAX_MESSAGE_BYTES) throw new Error(`a message of ${String(this.ma.size)} bytes`);
+  if (this.ma.size > MAX_MESSAGE_BYTES) throw new Error(`a message of ${this.ma.size} bytes`);
 };
 
 const headers = Object.getOwnPropertyDescriptor(MsgImpl.prototype, 'headers');

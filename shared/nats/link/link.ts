@@ -49,7 +49,7 @@ export class Link {
 
   /** `host:port` of the server. */
   get server(): string {
-    return `${this.address.host}:${String(this.address.port)}`;
+    return `${this.address.host}:${this.address.port}`;
   }
 
   /** Calls back for each refused operation from now on; returns how to stop. */
@@ -102,11 +102,7 @@ export class Link {
         () => false,
       ),
       this.closed.then(() => false),
-      new Promise<false>((resolve) =>
-        setTimeout(() => {
-          resolve(false);
-        }, timeoutMs).unref(),
-      ),
+      new Promise<false>((resolve) => setTimeout(() => resolve(false), timeoutMs).unref()),
     ]);
     if (!flushed) return undefined;
     // Refusals pass through the library's status queue, which is read after the flush has resolved.

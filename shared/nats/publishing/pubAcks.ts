@@ -1,9 +1,8 @@
 import type { PubAck } from '../../bus.ts';
 import { TaskError } from '../../errors.ts';
 import { isPubAck, parseAnswer, type ApiError } from '../jetStreamApi.ts';
+import { numberAt } from '../link/rawMessage.ts';
 
-const ZERO = 0x30;
-const NINE = 0x39;
 const CLOSING_BRACE = 0x7d;
 
 /** An acknowledgement in JetStream's JSON. */
@@ -46,13 +45,8 @@ export class PubAcks {
     const end = bytes.length - 1;
     if (head.length === 0 || end <= head.length || bytes[end] !== CLOSING_BRACE) return undefined;
     for (let index = 0; index < head.length; index++) if (bytes[index] !== head[index]) return undefined;
-    let sequence = 0;
-    for (let index = head.length; index < end; index++) {
-      const digit = bytes[index] ?? 0;
-      if (digit < ZERO || digit > NINE) return undefined;
-      sequence = sequence * 10 + digit - ZERO;
-    }
-    return sequence;
+    const sequence = numberAt(bytes, head.length, end);
+    return Number.isNaN(sequence) ? undefined : sequence;
   }
 }
 

@@ -1,13 +1,15 @@
 import type { Msg, Subscription } from 'nats';
 import type { Chunks, Headers, OutgoingMessage, PubAck, PublishResult } from '../../bus.ts';
 import { TaskError } from '../../errors.ts';
-import { API_ERROR, type ApiError } from '../jetStreamApi.ts';
 import { createInbox } from '../link/libraryLimits.ts';
-import type { Link, Violation } from '../link/link.ts';
+import type { Link } from '../link/link.ts';
+import type { Links } from '../link/links.ts';
 import { MessageFrames, type ComposedMessage } from './messageFrames.ts';
 import { PubAcks } from './pubAcks.ts';
-import { numberAt, rawSubject } from '../reading/receivedMessage.ts';
+import { numberAt, rawSubject } from '../link/rawMessage.ts';
 import { pause, unlessAborted } from '../pause.ts';
+import { deniedError, streamPublishGrants } from '../permissions.ts';
+import { checkStream, isPassing, refusedByStream } from './streamErrors.ts';
 
 /**
  * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
@@ -19,22 +21,6 @@ const ACK_TIMEOUT_MS = 5_000;
 /** After so long without an answer none is under way any more. */
 const QUIET_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
-
-/** What a batch needs of the bus that runs it. */
-export interface BatchHost {
-  liveLink(signal: AbortSignal): Promise<Link>;
-  readonly inboxPrefix: string;
-  /** Why a stream does not answer, as a clause. Throws when waiting longer for it makes no sense. */
-  checkStream(link: Link, subject: string, silence: Silence): Promise<string>;
-  refused(error: ApiError, subject: string): TaskError;
-  denied(violation: Violation, subject: string): TaskError;
-}
-
-/** Since when no acknowledgement has come, and whether one had come before. */
-export interface Silence {
-  readonly since: number;
-  readonly streamWasThere: boolean;
-}
 
 /**
  * Sends many messages to one stream in order, with a window of unacknowledged ones. At the first acknowledgement that
@@ -72,8 +58,8 @@ export class StreamBatch {
   #inbox = '';
 
   constructor(
-    private readonly host: BatchHost,
-    expectedStream: string | undefined,
+    private readonly links: Links,
+    private readonly expectedStream: string | undefined,
     private readonly signal: AbortSignal,
     private readonly onProgress: (confirmed: number) => void,
   ) {
@@ -83,9 +69,7 @@ export class StreamBatch {
   /** Never rejects for what happens to messages: the result says which are unconfirmed and why. */
   async run(chunks: Chunks): Promise<PublishResult> {
     let error: unknown;
-    const onAbort = () => {
-      this.#wake();
-    };
+    const onAbort = () => this.#wake();
     this.signal.addEventListener('abort', onAbort);
     try {
       for await (const chunk of chunks) {
@@ -136,7 +120,7 @@ export class StreamBatch {
   }
 
   #replySubject(position: number): string {
-    return `${this.#inbox}.${String(position)}`;
+    return `${this.#inbox}.${position}`;
   }
 
   /** Waits until the condition holds, sending again whenever that is needed. What it fails with once, it always does. */
@@ -183,11 +167,11 @@ export class StreamBatch {
       if (first !== undefined && this.#link?.isClosed === false) {
         this.#silentSince ??= Date.now();
         const silence = { since: this.#silentSince, streamWasThere: this.#last !== undefined };
-        this.#silence = await unlessAborted(this.host.checkStream(this.#link, first.subject, silence), this.signal);
+        this.#silence = await unlessAborted(checkStream(this.links, this.#link, first.subject, silence), this.signal);
       }
       await pause(RETRY_PAUSE_MS, this.signal);
     }
-    const link = await this.host.liveLink(this.signal);
+    const link = await this.links.liveLink(this.signal);
     // It may be gone again before anything was sent over it.
     if (link.isClosed) return pause(RETRY_PAUSE_MS, this.signal);
     if (link !== this.#link) this.#listen(link);
@@ -214,21 +198,20 @@ export class StreamBatch {
     this.#stopWatching();
     this.#link = link;
     this.#frames = new MessageFrames(link);
-    this.#inbox = createInbox(this.host.inboxPrefix);
+    this.#inbox = createInbox(this.links.inboxPrefix);
     const inbox = this.#inbox;
-    const prefix = inbox.length + 1;
+    const prefix = Buffer.byteLength(inbox) + 1;
     this.#subscription = link.connection.subscribe(`${inbox}.*`, {
       callback: (error, message) => {
         if (error === null && inbox === this.#inbox) this.#onAnswer(numberAt(rawSubject(message), prefix), message);
       },
     });
-    void link.closed.then(() => {
-      this.#wake();
-    });
+    void link.closed.then(() => this.#wake());
     this.#stopWatching = link.onViolation((violation) => {
       const subject = this.#pending.values().next().value?.subject ?? '';
       if (violation.subject !== subject && violation.subject !== `${inbox}.*`) return;
-      this.#failure ??= this.host.denied(violation, subject);
+      const grants = streamPublishGrants(subject, this.links.apiPrefix, this.links.inboxPrefix);
+      this.#failure ??= deniedError(violation.operation, violation.subject, grants);
       this.#wake();
     });
   }
@@ -257,7 +240,10 @@ export class StreamBatch {
   #onReply(position: number, sent: ComposedMessage, bytes: Uint8Array): void {
     const ack = this.#acks.read(bytes, sent.subject);
     if ('error' in ack) {
-      this.#onDecline(position, isPassing(ack.error) ? undefined : this.host.refused(ack.error, sent.subject));
+      this.#onDecline(
+        position,
+        isPassing(ack.error) ? undefined : refusedByStream(ack.error, sent.subject, this.expectedStream),
+      );
       return;
     }
     this.#silentSince = undefined;
@@ -280,24 +266,6 @@ export class StreamBatch {
       else this.#highestSequence = ack.sequence;
       this.#last = ack;
     }
-  }
-}
-
-/** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */
-function isPassing({ code, err_code, description }: ApiError): boolean {
-  switch (err_code) {
-    case API_ERROR.duplicateInProcess:
-    case API_ERROR.tooManyRequests:
-    case API_ERROR.notLeader:
-      return true;
-    case API_ERROR.storeFailed:
-      // Else the stream is full.
-      return description === 'store is closed';
-    case API_ERROR.insufficientResources:
-    case API_ERROR.notEnabledForAccount:
-      return false;
-    default:
-      return code === 503;
   }
 }
 

@@ -1,9 +1,9 @@
 import type { Subscription, SubscriptionEvents } from '../../bus.ts';
-import { type TaskError } from '../../errors.ts';
+import type { TaskError } from '../../errors.ts';
 import { subjectMatches } from '../../subject.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import type { Link, Violation } from '../link/link.ts';
-import type { NatsBus } from '../natsBus.ts';
+import type { Links } from '../link/links.ts';
 import { unlessAborted } from '../pause.ts';
 import { coreWaitGrants, deniedError } from '../permissions.ts';
 import { coreMessage } from './receivedMessage.ts';
@@ -20,15 +20,13 @@ export class CoreSubscription implements Subscription {
   #link: Link | undefined;
 
   constructor(
-    private readonly bus: NatsBus,
+    private readonly links: Links,
     private readonly subjects: readonly string[],
     private readonly events: SubscriptionEvents,
     private readonly signal: AbortSignal,
   ) {
     this.#arrivals = new ArrivalQueue(
-      (arrivals) => {
-        events.arrived(arrivals);
-      },
+      (arrivals) => events.arrived(arrivals),
       () => this.#link?.holdReading(false),
     );
   }
@@ -36,7 +34,7 @@ export class CoreSubscription implements Subscription {
   /** Resolves once the server has the subscriptions. */
   async begin(): Promise<void> {
     for (;;) {
-      const link = await this.bus.liveLink(this.signal);
+      const link = await this.links.liveLink(this.signal);
       if (await this.#subscribe(link)) return;
       await link.close('the server did not answer');
     }
@@ -92,7 +90,7 @@ export class CoreSubscription implements Subscription {
     const downMs = Date.now() - lostAt;
     this.events.linkUp(downMs);
     this.events.notice(
-      `Events published while the link was down (${String(downMs)} ms) are lost: core NATS keeps none. Use delivery: jetStream where that matters.`,
+      `Events published while the link was down (${downMs} ms) are lost: core NATS keeps none. Use delivery: jetStream where that matters.`,
     );
   }
 

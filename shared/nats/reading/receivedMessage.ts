@@ -1,15 +1,10 @@
 import type { Msg } from 'nats';
 import type { Place, ReceivedMessage } from '../../bus.ts';
+import { lowerCasedHeaders, NONE, numberAt, rawReply } from '../link/rawMessage.ts';
 
 /** A message of core NATS. */
 export function coreMessage(message: Msg): ReceivedMessage {
   return new NatsMessage(message, '', 0);
-}
-
-/** What the library keeps of a message besides its interface: the bytes as they came. */
-interface RawMessage {
-  readonly _msg: { readonly hdr: number; readonly subject: Uint8Array; readonly reply?: Uint8Array };
-  readonly _rdata: Uint8Array;
 }
 
 /** Tokens of a reply subject: without a domain, with one, and with one and a last token that says nothing. */
@@ -42,7 +37,7 @@ export function streamMessage(
   stream: string,
   prefix: Uint8Array,
 ): { readonly message: NatsMessage; readonly deliverySequence: number } | undefined {
-  const { reply = NO_REPLY } = (message as unknown as RawMessage)._msg;
+  const reply = rawReply(message);
   for (let index = 0; index < prefix.length; index++) if (reply[index] !== prefix[index]) return undefined;
   const sequenceStart = dotAfter(reply, prefix.length) + 1;
   const deliveryStart = dotAfter(reply, sequenceStart) + 1;
@@ -60,26 +55,12 @@ export function streamMessage(
   };
 }
 
-const NO_REPLY: Uint8Array = new Uint8Array();
 const DOT = 0x2e;
-const ZERO = 0x30;
 
 function dotAfter(bytes: Uint8Array, start: number): number {
   let index = start;
   while (index < bytes.length && bytes[index] !== DOT) index++;
   return index;
-}
-
-/** A message's subject as bytes. */
-export function rawSubject(message: Msg): Uint8Array {
-  return (message as unknown as RawMessage)._msg.subject;
-}
-
-/** The number these bytes are the digits of. */
-export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): number {
-  let value = 0;
-  for (let index = start; index < end; index++) value = value * 10 + (bytes[index] ?? ZERO) - ZERO;
-  return value;
 }
 
 /** What a time in nanoseconds has more digits than one in milliseconds. */
@@ -96,7 +77,7 @@ class NatsMessage implements ReceivedMessage {
     message: Msg,
     readonly stream: string,
     readonly sequence: number,
-    private readonly reply: Uint8Array = NO_REPLY,
+    private readonly reply: Uint8Array = NONE,
     private readonly timeStart = 0,
     private readonly timeEnd = 0,
   ) {
@@ -125,27 +106,4 @@ class NatsMessage implements ReceivedMessage {
     this.#headers ??= lowerCasedHeaders(this.#message);
     return this.#headers;
   }
-}
-
-const NO_HEADERS: ReadonlyMap<string, readonly string[]> = new Map();
-
-/**
- * A message's headers by lower-case name. They are read from its bytes: the library throws on a value with a lone CR or LF,
- * which servers pass on, and so anyone who may publish could end a wait.
- */
-export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
-  const { _msg, _rdata } = message as unknown as RawMessage;
-  if (_msg.hdr <= 0) return NO_HEADERS;
-  const headers = new Map<string, string[]>();
-  const [, ...lines] = Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr).toString().split('\r\n');
-  for (const line of lines) {
-    const colon = line.indexOf(':');
-    if (colon < 0) continue;
-    const name = line.slice(0, colon).toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    const values = headers.get(name);
-    if (values === undefined) headers.set(name, [value]);
-    else values.push(value);
-  }
-  return headers;
 }

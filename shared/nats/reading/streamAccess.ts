@@ -13,7 +13,7 @@ import {
   type StreamInfo,
 } from '../jetStreamApi.ts';
 import type { Link, Violation } from '../link/link.ts';
-import type { NatsBus } from '../natsBus.ts';
+import type { Links } from '../link/links.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { deniedError, streamWaitGrants } from '../permissions.ts';
 
@@ -29,18 +29,18 @@ export class StreamAccess {
   filter: ConsumerFilter = {};
 
   constructor(
-    private readonly bus: NatsBus,
+    private readonly links: Links,
     private readonly source: StreamSource,
     private readonly signal: AbortSignal,
   ) {}
 
   /** Finds the stream and checks that it can be read. `notice` is told what the user should know of it. */
   async open(notice: (text: string) => void): Promise<StreamInfo> {
-    const { version = '' } = (await this.bus.liveLink(this.signal)).connection.info ?? {};
+    const { version = '' } = (await this.links.liveLink(this.signal)).connection.info ?? {};
     // What a refusal tells to grant, before it is known which subjects the stream captures.
     this.filter = filterFor(this.source.subjects, this.source.subjects, version);
     this.name = this.source.stream ?? (await this.#find());
-    const info = await this.firstAnswer((link) => this.bus.api(link).streamInfo(this.name));
+    const info = await this.firstAnswer((link) => this.links.api(link).streamInfo(this.name));
     this.#check(info, notice);
     this.filter = filterFor(this.source.subjects, info.config.subjects, version);
     if (this.source.start.from === 'lastPerSubject' && Object.keys(this.filter).length === 0)
@@ -52,7 +52,7 @@ export class StreamAccess {
   async firstAnswer<Response>(call: (link: Link) => Promise<ApiAnswer<Response>>): Promise<Response> {
     const until = Date.now() + FIRST_ANSWER_MS;
     for (;;) {
-      const link = await this.bus.liveLink(this.signal);
+      const link = await this.links.liveLink(this.signal);
       const answer = await unlessAborted(call(link), this.signal);
       if (answer.kind === 'ok') return answer.response;
       if (answer.kind === 'denied') throw this.denied(answer.violation);
@@ -91,13 +91,13 @@ export class StreamAccess {
   }
 
   denied({ operation, subject }: Violation): TaskError {
-    const { bus, source, name, filter } = this;
+    const { links, source, name, filter } = this;
     const grants = streamWaitGrants(
-      bus.apiPrefix,
+      links.apiPrefix,
       name === '' ? '<stream>' : name,
       source.stream !== undefined,
       filter.filter_subject,
-      bus.inboxPrefix,
+      links.inboxPrefix,
     );
     return deniedError(operation, subject, grants);
   }
@@ -105,7 +105,7 @@ export class StreamAccess {
   async #find(): Promise<string> {
     const found = new Map<string, readonly string[]>();
     for (const subject of this.source.subjects) {
-      const { streams } = await this.firstAnswer((link) => this.bus.api(link).streamNames(subject));
+      const { streams } = await this.firstAnswer((link) => this.links.api(link).streamNames(subject));
       if (streams === null || streams.length === 0) throw noStreamError(subject);
       found.set(subject, streams);
     }

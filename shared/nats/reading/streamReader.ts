@@ -14,8 +14,8 @@ import {
 } from '../jetStreamApi.ts';
 import { createInbox } from '../link/libraryLimits.ts';
 import type { Link, Violation } from '../link/link.ts';
+import type { Links } from '../link/links.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
-import type { NatsBus } from '../natsBus.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
@@ -44,6 +44,8 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
+  /** Where it is asked for messages. */
+  readonly next: string;
   /** How the reply subjects of its messages begin; the first message tells. */
   replyPrefix: Uint8Array | undefined;
   /** The most messages asked for at a time. */
@@ -89,19 +91,15 @@ export class StreamReader implements Subscription {
   #hasIgnored = false;
 
   constructor(
-    private readonly bus: NatsBus,
+    private readonly links: Links,
     private readonly source: StreamSource,
     private readonly events: SubscriptionEvents,
     private readonly signal: AbortSignal,
   ) {
-    this.#access = new StreamAccess(bus, source, signal);
+    this.#access = new StreamAccess(links, source, signal);
     this.#arrivals = new ArrivalQueue(
-      (arrivals) => {
-        events.arrived(arrivals);
-      },
-      () => {
-        this.#pullWhenLow();
-      },
+      (arrivals) => events.arrived(arrivals),
+      () => this.#pullWhenLow(),
     );
     const tests = source.subjects.map(subjectTest);
     this.#isWanted = (subject) => tests.some((test) => test(subject));
@@ -119,9 +117,7 @@ export class StreamReader implements Subscription {
     this.#lastSequence = info.state.last_seq;
     this.#nextSequence = this.#firstSequence(info);
     await this.#firstAttachment();
-    this.#watchdog = setInterval(() => {
-      this.#checkSilence();
-    }, HEARTBEAT_MS);
+    this.#watchdog = setInterval(() => this.#checkSilence(), HEARTBEAT_MS);
   }
 
   async stop(): Promise<void> {
@@ -136,7 +132,7 @@ export class StreamReader implements Subscription {
   /** Never fails: the server removes the consumer, too, only later. */
   async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
     if (link.isClosed) return;
-    const failure = await this.bus
+    const failure = await this.links
       .api(link)
       .deleteConsumer(this.#access.name, consumer, CLEANUP_MS)
       .then((answer) => {
@@ -144,8 +140,8 @@ export class StreamReader implements Subscription {
         return answer.kind === 'ok' || isGone ? undefined : answer.kind;
       }, reasonOf);
     if (failure === undefined) return;
-    this.bus.log.debug(
-      `The consumer ${consumer} was not removed (${failure}); the server removes it after ${String(INACTIVE_THRESHOLD_MS / 1_000)} s without use.`,
+    this.links.log.debug(
+      `The consumer ${consumer} was not removed (${failure}); the server removes it after ${INACTIVE_THRESHOLD_MS / 1_000} s without use.`,
     );
   }
 
@@ -157,7 +153,7 @@ export class StreamReader implements Subscription {
     if (start.after <= state.last_seq) return start.after + 1;
     throw new TaskError(
       'InvalidInput',
-      `startSequence: the stream "${this.stream}" ends at sequence ${String(state.last_seq)}, before ${String(start.after)}`,
+      `startSequence: the stream "${this.stream}" ends at sequence ${state.last_seq}, before ${start.after}`,
       'Give the sequence of an event of this stream, such as the output "sequence" of the publishing step.',
     );
   }
@@ -176,7 +172,7 @@ export class StreamReader implements Subscription {
       const skew = created - Date.now();
       if (skew > SKEW_TOLERANCE_MS || created - sentAt < -SKEW_TOLERANCE_MS) {
         this.events.notice(
-          `The clock of the NATS server is ${String(Math.round(Math.abs(skew)))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
+          `The clock of the NATS server is ${Math.round(Math.abs(skew))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
         );
         startTime = start.at + skew;
         const wrong = this.#attachment;
@@ -193,7 +189,7 @@ export class StreamReader implements Subscription {
   #checkFilters(config: ConsumerFilter): void {
     const asked = this.#access.filter.filter_subjects;
     if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
-      this.bus.log.debug('The server does not filter by the list of subjects; they are matched here.');
+      this.links.log.debug('The server does not filter by the list of subjects; they are matched here.');
     }
   }
 
@@ -201,13 +197,13 @@ export class StreamReader implements Subscription {
   async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
     if (link.isClosed) return { kind: 'lost' };
     const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
-    const inbox = `${createInbox(this.bus.inboxPrefix)}.0`;
+    const inbox = `${createInbox(this.links.inboxPrefix)}.0`;
     const subscription = link.connection.subscribe(inbox, {
       callback: (error, message) => {
         if (error === null && this.#attachment === attachment) this.#onMessage(attachment, message);
       },
     });
-    const next = `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${consumer}`;
+    const next = `${this.links.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${consumer}`;
     const denials: Violation[] = [];
     const stopWatching = link.onViolation((violation) => {
       if (violation.subject !== inbox && violation.subject !== next) return;
@@ -218,6 +214,7 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
+      next,
       replyPrefix: undefined,
       window: FIRST_WINDOW,
       maxWindow: WINDOW,
@@ -238,7 +235,7 @@ export class StreamReader implements Subscription {
       position.deliver_policy === 'by_start_time' && this.#access.filter.filter_subjects !== undefined
         ? {}
         : this.#access.filter;
-    const answer = await this.bus.api(link).createConsumer(this.#access.name, {
+    const answer = await this.links.api(link).createConsumer(this.#access.name, {
       name: consumer,
       ack_policy: 'none',
       replay_policy: 'instant',
@@ -303,11 +300,8 @@ export class StreamReader implements Subscription {
       expires: PULL_EXPIRES_MS * NANOSECONDS,
       idle_heartbeat: HEARTBEAT_MS * NANOSECONDS,
     };
-    attachment.link.connection.publish(
-      `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#access.name}.${attachment.consumer}`,
-      Buffer.from(JSON.stringify(request)),
-      { reply: attachment.inbox },
-    );
+    const { link, next, inbox } = attachment;
+    link.connection.publish(next, Buffer.from(JSON.stringify(request)), { reply: inbox });
   }
 
   #onMessage(attachment: Attachment, received: Msg): void {
@@ -350,7 +344,7 @@ export class StreamReader implements Subscription {
   #ignore(): void {
     if (this.#hasIgnored) return;
     this.#hasIgnored = true;
-    this.bus.log.debug(
+    this.links.log.debug(
       'The inbox of this wait was sent what its consumer did not deliver; that was ignored. An inbox prefix of its own keeps others out.',
     );
   }
@@ -391,7 +385,7 @@ export class StreamReader implements Subscription {
     this.#attachment = undefined;
     lost?.release();
     if (linkBroke) this.#reportDown(reason);
-    this.bus.log.debug(`Reading the stream again: ${reason}.`);
+    this.links.log.debug(`Reading the stream again: ${reason}.`);
     // A server that ends each consumer at once is not to be asked for new ones at the speed of the network.
     const tooSoon = lost !== undefined && Date.now() - lost.since < RETRY_PAUSE_MS;
     let link = lost?.link;
@@ -400,7 +394,7 @@ export class StreamReader implements Subscription {
         if (!first || tooSoon) await pause(RETRY_PAUSE_MS, this.signal);
         // It may have closed meanwhile: a server that shuts down says so of the consumer first.
         if (link?.isClosed === true) this.#reportDown(await link.closed);
-        link = await this.bus.liveLink(this.signal);
+        link = await this.links.liveLink(this.signal);
         // Left alone, it counts for a minute against the consumers that the stream may have.
         if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
         if (await this.#attachAgain(link)) break;
@@ -440,7 +434,7 @@ export class StreamReader implements Subscription {
 
   /** One attempt; false when it may work in a moment. */
   async #attachAgain(link: Link): Promise<boolean> {
-    const info = await unlessAborted(this.bus.api(link).streamInfo(this.#access.name), this.signal);
+    const info = await unlessAborted(this.links.api(link).streamInfo(this.#access.name), this.signal);
     if (info.kind === 'apiError' && info.error.err_code === API_ERROR.streamNotFound) {
       if (!this.#streamGone)
         this.events.notice(`The stream "${this.#access.name}" was deleted; waiting for it to be created again.`);

@@ -1,0 +1,200 @@
+import { createConnection } from 'node:net';
+import type { ServerInfo } from 'nats';
+import type { ServerAddress } from '../../connection/settings.ts';
+import { reasonOf, type ErrorCode } from '../../errors.ts';
+import { CLEAR_TEXT_BEFORE_TLS, infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
+import { longToken, signInRemedy, type DialSettings } from './signIn.ts';
+
+export interface DialFailure {
+  readonly code: ErrorCode;
+  /** What happened, on which server, without a full stop. */
+  readonly reason: string;
+  readonly remedy: string;
+  /** Whether trying again may help: the server was not there, which says nothing of the settings. */
+  readonly transient: boolean;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+const TLS_CODES =
+  /^(UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|CERT_|ERR_TLS_|ERR_SSL_|ERR_OSSL_|HOSTNAME_MISMATCH|EPROTO|TLS$)/;
+/** What the server says of the certificate of its client. Node 24 has a slash in these codes. */
+const CERTIFICATE_ALERT = /_ALERT_(.*CERTIFICATE.*|UNKNOWN_CA)$/;
+const ABSENT_CODES = new Set([
+  'CONNECTION_REFUSED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+  'EPIPE',
+]);
+
+/** What a failed dial means, and what to do about it. A server that says nothing is asked what it is, for `infoMs`. */
+export async function explain(
+  error: unknown,
+  settings: DialSettings,
+  address: ServerAddress,
+  infoMs: number,
+): Promise<DialFailure> {
+  return on(address, await meaningOf(error, settings, () => readInfo(address, infoMs)));
+}
+
+/** What is told of a server from which nothing has come. */
+export function silence(address: ServerAddress): DialFailure {
+  return on(address, NOTHING_CAME);
+}
+
+function failure(code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure {
+  return { code, reason, remedy, transient };
+}
+
+function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
+  return { ...failed, reason: `${host}:${port} ${failed.reason}` };
+}
+
+const NOTHING_CAME = failure(
+  'Unreachable',
+  'accepted no NATS connection in time',
+  'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.',
+  true,
+);
+
+async function meaningOf(
+  error: unknown,
+  settings: DialSettings,
+  askInfo: () => Promise<ServerInfo | undefined>,
+): Promise<DialFailure> {
+  const cause =
+    error instanceof Error && 'chainedError' in error && error.chainedError instanceof Error
+      ? error.chainedError
+      : error;
+  const code = codeOf(error);
+
+  if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
+    return failure(
+      'Denied',
+      `refused to sign this connection in (${reasonOf(error)})`,
+      signInRemedy(settings.authentication),
+    );
+  }
+  if (code === 'SERVER_OPT_NA') {
+    return failure(
+      'TlsFailure',
+      'offers no TLS',
+      'Use nats:// for a server without TLS, or turn TLS on in the server.',
+    );
+  }
+  if (code === CLEAR_TEXT_BEFORE_TLS)
+    return failure('TlsFailure', 'said more than its INFO before TLS', NOT_TLS_REMEDY);
+  if (TLS_CODES.test(code)) {
+    const reason = tlsReason(cause);
+    return CERTIFICATE_ALERT.test(code)
+      ? clientCertificateFailure(settings, reason)
+      : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code, settings));
+  }
+  // The reset overtakes the alert now and then.
+  if (code === 'ECONNRESET' && (await askInfo())?.tls_verify === true) {
+    return { ...clientCertificateFailure(settings, 'it closed the connection'), transient: true };
+  }
+  if (ABSENT_CODES.has(code)) {
+    const undefinedReason = reasonOf(cause).includes('undefined error');
+    return failure(
+      'Unreachable',
+      undefinedReason
+        ? 'closed the connection at once'
+        : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`,
+      'Check the host, the port, and that this agent may reach it.',
+      true,
+    );
+  }
+  if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());
+  if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('');
+  return failure(
+    'Unreachable',
+    `does not answer as a NATS server does (${reasonOf(error)})`,
+    'Check that the port is the one for NATS clients.',
+  );
+}
+
+/** With TLS 1.3 a client learns only after its own handshake what the server thinks of its certificate. */
+function clientCertificateFailure(settings: DialSettings, reason: string): DialFailure {
+  return settings.clientCertificate === undefined
+    ? failure(
+        'TlsFailure',
+        'wants a client certificate, and the service connection has none',
+        'Use the authentication scheme "Client certificate".',
+      )
+    : failure(
+        'TlsFailure',
+        `does not accept the client certificate (${reason})`,
+        'Check that an authority the server trusts signed it, for use by clients, and that it has not expired.',
+      );
+}
+
+function longLineFailure(how: string): DialFailure {
+  return failure(
+    'TooLarge',
+    `closed the connection, ${how}since its max_control_line is too short for what this step signs in with`,
+    'Set max_control_line: 32768 in the configuration of the server.',
+  );
+}
+
+/** OpenSSL puts its reason between code, function and place in the source; Node itself says it plainly. */
+function tlsReason(error: unknown): string {
+  return /:error:[^:]*:[^:]*:[^:]*:([^:]+):/.exec(reasonOf(error))?.[1] ?? reasonOf(error);
+}
+
+/** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
+function explainSilence(settings: DialSettings, info: ServerInfo | undefined): DialFailure {
+  if (info === undefined) return NOTHING_CAME;
+  if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined))
+    return clientCertificateFailure(settings, 'it closed the connection');
+  if (longToken(settings.authentication) !== undefined) return longLineFailure('most likely ');
+  return failure(
+    'Unreachable',
+    'stopped answering while the connection was set up',
+    'Check its limits for connections and the length of the CONNECT line (max_connections, max_control_line).',
+    true,
+  );
+}
+
+/** The INFO a server sends first; undefined when none comes in time. */
+async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promise<ServerInfo | undefined> {
+  const socket = createConnection({ host, port });
+  const timer = setTimeout(() => socket.destroy(), timeoutMs);
+  const chunks: Buffer[] = [];
+  let received = 0;
+  try {
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      received += chunk.length;
+      if (chunk.includes('\n')) return infoIn(Buffer.concat(chunks));
+      if (received > MAX_LINE_BYTES) break;
+    }
+  } catch {
+    // What the dial ended with is told instead.
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+  return undefined;
+}
+
+const NOT_TLS_REMEDY =
+  'Something between this agent and the server may be changing what it says, or the port is not the one for NATS clients.';
+
+function tlsRemedy(code: string, { tlsFirst }: DialSettings): string {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return "Use the host name or address that the server's certificate names.";
+  if (code === 'CERT_HAS_EXPIRED') return "The server's certificate has expired: its operator must renew it.";
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER')
+    return tlsFirst ? 'The server does not begin with TLS: clear "TLS first" in the connection.' : NOT_TLS_REMEDY;
+  if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code))
+    return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
+  return 'Check the TLS settings of the server and of the service connection.';
+}

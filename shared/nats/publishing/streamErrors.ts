@@ -1,0 +1,112 @@
+import { TaskError } from '../../errors.ts';
+import { API_ERROR, apiErrorText, jetStreamOffError, noStreamError, type ApiError } from '../jetStreamApi.ts';
+import type { Link } from '../link/link.ts';
+import type { Links } from '../link/links.ts';
+
+/** How long "nobody answers on this subject" may be a stream that is electing its leader. */
+const LEADER_ELECTION_MS = 10_000;
+const FLUSH_TIMEOUT_MS = 5_000;
+
+/** Since when no acknowledgement has come, and whether one had come before. */
+export interface Silence {
+  readonly since: number;
+  readonly streamWasThere: boolean;
+}
+
+/**
+ * Why a stream does not answer, as a clause. Throws when it will not do so later: there is none, as far as this user may
+ * know.
+ */
+export async function checkStream(
+  links: Links,
+  link: Link,
+  subject: string,
+  { since, streamWasThere }: Silence,
+): Promise<string> {
+  const api = links.api(link);
+  const isLong = Date.now() - since > LEADER_ELECTION_MS;
+  const [names, flushed] = await Promise.all([api.streamNames(subject), link.flush(FLUSH_TIMEOUT_MS)]);
+  // A server that answers nothing at all may never do so again; another one may.
+  if (flushed === undefined) await link.close('the server did not answer');
+  switch (names.kind) {
+    case 'ok': {
+      const [stream] = names.response.streams ?? [];
+      if (stream !== undefined) return `the stream "${stream}" did not answer, as one does that has no leader`;
+      if (!streamWasThere || isLong) throw noStreamError(subject);
+      break;
+    }
+    case 'apiError':
+      if (names.error.err_code === API_ERROR.notEnabledForAccount) throw jetStreamOffError(link);
+      break;
+    case 'noResponders':
+      if (link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
+      if (isLong) throw noStreamError(subject);
+      break;
+    case 'denied':
+      if (!isLong) break;
+      throw new TaskError(
+        'NoStream',
+        `Nobody has answered on the subject "${subject}" for ${LEADER_ELECTION_MS / 1_000} s: no stream captures it, or its stream has no leader`,
+        `Create a stream for it. A user who may publish to "${api.prefix}.STREAM.NAMES" is told which of the two it is.`,
+      );
+    case 'timeout':
+    case 'lost':
+  }
+  return 'JetStream did not answer, as it does without a leader';
+}
+
+/** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */
+export function isPassing({ code, err_code, description }: ApiError): boolean {
+  switch (err_code) {
+    case API_ERROR.duplicateInProcess:
+    case API_ERROR.tooManyRequests:
+    case API_ERROR.notLeader:
+      return true;
+    case API_ERROR.storeFailed:
+      // Else the stream is full.
+      return description === 'store is closed';
+    case API_ERROR.insufficientResources:
+    case API_ERROR.notEnabledForAccount:
+      return false;
+    default:
+      return code === 503;
+  }
+}
+
+/** The error of a message that the stream will not take. */
+export function refusedByStream(error: ApiError, subject: string, expectedStream: string | undefined): TaskError {
+  switch (error.err_code) {
+    case API_ERROR.wrongStream:
+      return new TaskError(
+        'Conflict',
+        `The subject "${subject}" is not captured by the stream "${expectedStream ?? ''}" but by another one`,
+        'Correct the input "stream", or leave it empty.',
+      );
+    case API_ERROR.wrongLastSequence:
+    case API_ERROR.wrongLastMessageId:
+      return new TaskError(
+        'Conflict',
+        `The stream did not take the event: ${apiErrorText(error)}`,
+        'Another event was stored in between.',
+      );
+    case API_ERROR.messageTooLarge:
+    case API_ERROR.headersTooLarge:
+      return new TaskError(
+        'TooLarge',
+        `The stream did not take the event: ${apiErrorText(error)}`,
+        'Make the event smaller, or raise max_msg_size of the stream.',
+      );
+    case API_ERROR.notEnabledForAccount:
+      return new TaskError(
+        'NoStream',
+        'JetStream is not enabled for the account of this user',
+        'Enable it, or set delivery to core.',
+      );
+    default:
+      return new TaskError(
+        'StreamRefused',
+        `The stream did not take the event: ${apiErrorText(error)}`,
+        'Check the limits of the stream (max_msgs, max_bytes, max_msgs_per_subject with discard new) and of its account.',
+      );
+  }
+}
