@@ -104,6 +104,7 @@ export class StreamReader implements Subscription {
     const tests = source.subjects.map(subjectTest);
     this.#isWanted = (subject) => tests.some((test) => test(subject));
     this.#inSnapshot = source.start.from === 'lastPerSubject';
+    this.#startTime = source.start.from === 'time' ? source.start.at : undefined;
   }
 
   get stream(): string {
@@ -160,11 +161,10 @@ export class StreamReader implements Subscription {
 
   async #firstAttachment(): Promise<void> {
     const { start } = this.source;
-    let startTime = start.from === 'time' ? start.at : undefined;
     let sentAt = 0;
     let info = await this.#access.firstAnswer((link) => {
       sentAt = Date.now();
-      return this.#attach(link, startTime);
+      return this.#attach(link);
     });
     if (start.from === 'time' && start.correctSkew && this.#nextSequence === undefined) {
       const created = Date.parse(info.created);
@@ -174,14 +174,13 @@ export class StreamReader implements Subscription {
         this.events.notice(
           `The clock of the NATS server is ${Math.round(Math.abs(skew))} ms ${skew > 0 ? 'ahead of' : 'behind'} this agent's; the start of the wait was corrected by that.`,
         );
-        startTime = start.at + skew;
+        this.#startTime = start.at + skew;
         const wrong = this.#attachment;
         wrong?.release();
         if (wrong !== undefined) await this.#deleteConsumer(wrong);
-        info = await this.#access.firstAnswer((link) => this.#attach(link, startTime));
+        info = await this.#access.firstAnswer((link) => this.#attach(link));
       }
     }
-    this.#startTime = startTime;
     this.#checkFilters(info.config);
     this.#pull();
   }
@@ -194,7 +193,7 @@ export class StreamReader implements Subscription {
   }
 
   /** Creates a consumer at the present position and listens to it. */
-  async #attach(link: Link, startTime: number | undefined): Promise<ApiAnswer<ConsumerInfo>> {
+  async #attach(link: Link): Promise<ApiAnswer<ConsumerInfo>> {
     if (link.isClosed) return { kind: 'lost' };
     const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
     const inbox = `${createInbox(this.links.inboxPrefix)}.0`;
@@ -228,7 +227,7 @@ export class StreamReader implements Subscription {
         if (!link.isClosed) subscription.unsubscribe();
       },
     };
-    const position = this.#position(startTime);
+    const position = this.#position();
     // With a list of subjects, servers from 2.10 to 2.15 at least begin too late for a start time: at an event of one
     // subject, behind those of another.
     const filter =
@@ -267,12 +266,12 @@ export class StreamReader implements Subscription {
     return answer;
   }
 
-  #position(startTime: number | undefined): ConsumerStart {
+  #position(): ConsumerStart {
     if (this.#inSnapshot) return { deliver_policy: 'last_per_subject' };
     if (this.#nextSequence !== undefined)
       return { deliver_policy: 'by_start_sequence', opt_start_seq: this.#nextSequence };
-    if (startTime !== undefined)
-      return { deliver_policy: 'by_start_time', opt_start_time: new Date(startTime).toISOString() };
+    if (this.#startTime !== undefined)
+      return { deliver_policy: 'by_start_time', opt_start_time: new Date(this.#startTime).toISOString() };
     return { deliver_policy: 'all' };
   }
 
@@ -454,7 +453,7 @@ export class StreamReader implements Subscription {
       this.#nextSequence = 1;
       this.#inSnapshot = false;
     }
-    const answer = await unlessAborted(this.#attach(link, this.#startTime), this.signal);
+    const answer = await unlessAborted(this.#attach(link), this.signal);
     return answer.kind === 'ok' || this.#passing(answer, link);
   }
 
