@@ -42,18 +42,6 @@ const MAX_DESCRIBED = 5;
 const MAX_TEXT = 300;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
 
-/**
- * Reads a JSON Schema and all files it refers to, and compiles it.
- *
- * @param schemaFile absolute path of the root schema
- * @param options `checkLimitMs`: how long one check may take, in milliseconds
- * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it or a file it refers to is no schema
- */
-export async function loadContract(schemaFile: string, { checkLimitMs = 1000 } = {}): Promise<Contract> {
-  const { compileContract } = await import('./compile.ts');
-  return await compileContract(schemaFile, checkLimitMs);
-}
-
 /** Problems on one line: `/region: must be string; …`, at most five, then `and N more`. */
 export function describeProblems(problems: readonly SchemaProblem[]): string {
   const described = problems

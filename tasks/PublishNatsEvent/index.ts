@@ -1,5 +1,5 @@
 import { azureAgent } from '../agent/azureAgent.ts';
-import { loadContract } from '../../shared/contract/contract.ts';
+import { loadContract } from '../../shared/contract/load.ts';
 import { openNatsBus } from '../../shared/nats/natsBus.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { runTask } from '../agent/run.ts';

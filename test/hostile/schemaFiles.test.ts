@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
-import { loadContract } from '../../shared/contract/contract.ts';
+import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError, type ErrorCode } from '../../shared/errors.ts';
 import { cases, family, parameters } from '../support/hostile/hostile.ts';
 import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';

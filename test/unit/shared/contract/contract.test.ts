@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { inspect } from 'node:util';
-import { describeProblems, loadContract } from '../../../../shared/contract/contract.ts';
+import { describeProblems } from '../../../../shared/contract/contract.ts';
+import { loadContract } from '../../../../shared/contract/load.ts';
 import type { Contract, SchemaProblem } from '../../../../shared/contract/contract.ts';
 import type { ErrorCode, TaskError } from '../../../../shared/errors.ts';
 

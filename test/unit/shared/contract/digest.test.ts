@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { loadContract } from '../../../../shared/contract/contract.ts';
+import { loadContract } from '../../../../shared/contract/load.ts';
 
 const scratch = await mkdtemp(path.join(tmpdir(), 'digest-'));
 after(() => rm(scratch, { recursive: true }));

@@ -14,11 +14,11 @@ import { temporaryFolder } from '../../../../localAgent/index.ts';
 const folder = temporaryFolder('contract-bundle-');
 
 test('all that the tests of contracts say is true of the bundled code, too', async () => {
-  await bundleModule('shared/contract/contract.ts', folder);
-  const bundle = pathToFileURL(path.join(folder, 'contract.js')).href;
+  await bundleModule('shared/contract/load.ts', folder);
+  const bundle = pathToFileURL(path.join(folder, 'load.js')).href;
   const tests = readFileSync(path.join(ROOT, 'test/unit/shared/contract/contract.test.ts'), 'utf8');
   const redirected = tests.replace(
-    "loadContract } from '../../../../shared/contract/contract.ts'",
+    "loadContract } from '../../../../shared/contract/load.ts'",
     `loadContract } from '${bundle}'`,
   );
   assert.notEqual(redirected, tests);
