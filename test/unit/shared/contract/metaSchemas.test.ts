@@ -23,7 +23,7 @@ test('all that the tests of contracts say is true of the bundled code, too', asy
   );
   assert.notEqual(redirected, tests);
   const file = path.join(folder, 'contract.test.mts');
-  writeFileSync(file, redirected);
+  writeFileSync(file, redirected.replaceAll("from '../../../../", `from '${pathToFileURL(ROOT).href}/`));
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
   const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', file], {
     cwd: ROOT,
