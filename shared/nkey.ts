@@ -79,7 +79,7 @@ function decode(text: string, form: Form): Buffer {
     throw invalid(actual === undefined ? `is not ${form.name}` : `is ${actual}, not ${form.name}`);
   }
   if (text.length !== form.textLength) {
-    throw invalid(`has ${String(text.length)} characters, but ${form.name} has ${String(form.textLength)}`);
+    throw invalid(`has ${text.length} characters, but ${form.name} has ${form.textLength}`);
   }
   const key = fromBase32(text).subarray(form.prefix.length, -2);
   // One comparison finds a wrong checksum and stray bits in the prefix and after the last byte alike.

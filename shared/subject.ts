@@ -14,7 +14,7 @@ export function subjectProblem(subject: string, kind: 'subject' | 'pattern'): st
   if (subject === '') return 'is empty';
   if (FORBIDDEN_CHARACTERS.test(subject)) return 'contains white space or a control character';
   if (!subject.isWellFormed()) return 'is not valid Unicode';
-  if (Buffer.byteLength(subject) > MAX_SUBJECT_BYTES) return `is longer than ${String(MAX_SUBJECT_BYTES)} bytes`;
+  if (Buffer.byteLength(subject) > MAX_SUBJECT_BYTES) return `is longer than ${MAX_SUBJECT_BYTES} bytes`;
   if (tokens.includes('')) return 'has an empty part: it must not begin or end with a dot, nor have two in a row';
   if (subject.includes('$(')) return 'contains "$(", most likely a pipeline variable that is not set';
   if (subject.startsWith('$')) return 'begins with "$", which NATS reserves for its own interfaces';

@@ -55,7 +55,7 @@ export function describeProblems(problems: readonly SchemaProblem[]): string {
 export function interruptedCheck({ schemaFile }: Contract, afterMs: number): TaskError {
   return new TaskError(
     'InvalidSchema',
-    `The check against ${schemaFile} was interrupted after ${String(afterMs)} ms`,
+    `The check against ${schemaFile} was interrupted after ${afterMs} ms`,
     'Look for a regular expression with nested repetition in the schema.',
   );
 }

@@ -100,7 +100,7 @@ export function parseTrustedKeys(text: string): {
       keys.push({ publicKey, key, subjects });
     } catch (error) {
       if (!(error instanceof TaskError)) throw error;
-      problems.push({ problem: `line ${String(index + 1)}: ${error.problem}`, remedy: error.remedy });
+      problems.push({ problem: `line ${index + 1}: ${error.problem}`, remedy: error.remedy });
     }
   }
   return { keys, problems };
@@ -135,7 +135,7 @@ function parseSignature(values: readonly string[]): {
   }
   const signature = fromBase64url(signatureText);
   if (signature?.length !== ED25519_SIGNATURE_BYTES) {
-    throw new Refusal(`its signature is malformed: it is not ${String(ED25519_SIGNATURE_BYTES)} bytes in base64url`);
+    throw new Refusal(`its signature is malformed: it is not ${ED25519_SIGNATURE_BYTES} bytes in base64url`);
   }
   return { protectedHeader, kid, iat, signature };
 }

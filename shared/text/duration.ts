@@ -6,7 +6,7 @@ export function describeMs(ms: number): string {
     [Math.floor(ms / 1_000) % 60, 's'],
     [ms % 1_000, 'ms'],
   ] as const;
-  const described = parts.filter(([number]) => number > 0).map(([number, unit]) => `${String(number)}${unit}`);
+  const described = parts.filter(([number]) => number > 0).map(([number, unit]) => `${number}${unit}`);
   return described.join('') || '0ms';
 }
 

@@ -54,6 +54,6 @@ export function exactJson(value: unknown): string {
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
-  const mark = (_: string, member: unknown) => (typeof member === 'bigint' ? `${MARK}${String(member)}` : member);
+  const mark = (_: string, member: unknown) => (typeof member === 'bigint' ? `${MARK}${member}` : member);
   return JSON.stringify(value, mark).replace(MARKED_INTEGER, '$1');
 }

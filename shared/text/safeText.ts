@@ -27,7 +27,7 @@ export function safeText(text: string, maxLength = MAX_LENGTH): string {
     .replace(/\t/g, ' ')
     .replace(INVISIBLE, escapeCharacter)
     .replace(COMMAND_MARKER, '$&_');
-  return end === text.length ? neutral : `${neutral}… (${String(text.length - end)} more characters)`;
+  return end === text.length ? neutral : `${neutral}… (${text.length - end} more characters)`;
 }
 
 function escapeCharacter(character: string): string {

@@ -40,7 +40,7 @@ const MOST_VALUES = 20;
 
 /** `CI 42`, where a person finds an event again. */
 export function describePlace({ stream, sequence }: Place): string {
-  return `${stream} ${String(sequence)}`;
+  return `${stream} ${sequence}`;
 }
 
 /** How messages name an event. */
@@ -66,15 +66,15 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
 /** What was seen so far, in sentences without the last full stop. */
 export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   const { counts, missing, distinctValues: values, lastMiss, linkBreaks } = seen;
-  const parts = decisionsIn(counts).map((decision) => `${String(counts[decision])} ${DECISIONS[decision].label}`);
+  const parts = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
   return [
-    counts.seen === 0 ? 'No event came at all' : `Seen ${String(counts.seen)}: ${parts.join(', ')}`,
+    counts.seen === 0 ? 'No event came at all' : `Seen ${counts.seen}: ${parts.join(', ')}`,
     values.length === 0
       ? ''
       : `Came: ${values.slice(0, MOST_VALUES).join(', ')}${values.length > MOST_VALUES ? ', …' : ''}`,
-    typeof missing === 'number' ? (count > 1 ? `Missing: ${String(missing)}` : '') : `Missing: ${missing.join(', ')}`,
+    typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
-    linkBreaks.count === 0 ? '' : `The link broke ${String(linkBreaks.count)} times`,
+    linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
   ]
     .filter(Boolean)
     .join('. ');
@@ -94,7 +94,7 @@ export function describeProgress(criteria: WaitCriteria, seen: Seen, leftMs: num
 export function describeAbsence({ expect, count, subjects }: WaitCriteria): string {
   const on = `on ${subjects.join(', ')}`;
   if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
-  return `${count === 1 ? 'A matching event' : `${String(count)} matching events`} ${on} did not come`;
+  return `${count === 1 ? 'A matching event' : `${count} matching events`} ${on} did not come`;
 }
 
 /** What to look at first when the time is over. */

@@ -202,7 +202,7 @@ export class Judge {
       if (!isInterruption(error)) throw error;
       if (this.clock.now() >= deadline) return [];
       this.#interruptions++;
-      const reason = `${this.#doing} was interrupted after ${String(eventMs)} ms`;
+      const reason = `${this.#doing} was interrupted after ${eventMs} ms`;
       return [new JudgedEvent(new ReceivedEvent(message), 'invalid', undefined, reason)];
     } finally {
       const ms = this.clock.now() - began;
@@ -224,7 +224,7 @@ export class Judge {
     const isSchema = this.#doing === CHECK_OF_DATA;
     this.#exhaustion ??= new TaskError(
       isSchema ? 'InvalidSchema' : 'InvalidInput',
-      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${String(this.#interruptions)} were interrupted, and ${this.#doing} is what took longest last`,
+      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${this.#interruptions} were interrupted, and ${this.#doing} is what took longest last`,
       isSchema
         ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
         : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
@@ -241,7 +241,7 @@ export class Judge {
   }
 
   #distinguish(judged: JudgedEvent): JudgedEvent {
-    const { event, signedBy, key = `arrival:${String(this.#counts.seen)}` } = judged;
+    const { event, signedBy, key = `arrival:${this.#counts.seen}` } = judged;
     if (!this.#keys.has(key)) {
       this.#keys.add(key);
       return judged;
@@ -314,7 +314,7 @@ export class Judge {
       if (!this.#warned.has(name)) {
         this.#warned.add(name);
         this.#warnings.push(
-          `${name} fails on the event ${view.stream} ${String(view.sequence)} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`,
+          `${name} fails on the event ${view.stream} ${view.sequence} and counts as false for it: ${reasonOf(error)}. Further ones are not reported.`,
         );
       }
       return null;
@@ -333,7 +333,7 @@ function identityOf({ message, attributes, place }: ReceivedEvent): string | und
       .digest('base64');
   const messageId = message.headers.get('nats-msg-id')?.[0];
   if (messageId !== undefined) return `id:${messageId}`;
-  return place && `sequence:${String(place.sequence)}`;
+  return place && `sequence:${place.sequence}`;
 }
 
 /** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */
@@ -349,8 +349,8 @@ function textOf(value: unknown): string | undefined {
 function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined, maxAgeMs: number): string | undefined {
   if (publishedAtMs === undefined) return 'it does not say when it was published';
   const age = message.receivedAt - publishedAtMs;
-  if (age > maxAgeMs) return `it is ${String(age)} ms old`;
-  if (age < -FUTURE_TOLERANCE_MS) return `it comes ${String(-age)} ms from the future`;
+  if (age > maxAgeMs) return `it is ${age} ms old`;
+  if (age < -FUTURE_TOLERANCE_MS) return `it comes ${-age} ms from the future`;
   return undefined;
 }
 

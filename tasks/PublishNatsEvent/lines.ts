@@ -70,7 +70,7 @@ export async function surveyLines(
         const weight = bad === 0 ? weigh(line, count) : 0;
         if (weight > largest.weight) largest = { number: count, line: Uint8Array.from(line), weight };
       } else if (++bad <= MOST_DESCRIBED) {
-        described.push(`line ${String(count)}: ${problem}`);
+        described.push(`line ${count}: ${problem}`);
       }
     }
     last = Uint8Array.from(lines.at(-1) ?? last);
@@ -78,10 +78,10 @@ export async function surveyLines(
   if (count === 0)
     throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines`, 'Write one JSON event a line.');
   if (bad > 0) {
-    const more = bad > described.length ? `. And ${String(bad - described.length)} more lines` : '';
+    const more = bad > described.length ? `. And ${bad - described.length} more lines` : '';
     throw new TaskError(
       contract === undefined && !isCdEventType(request.eventType) ? 'InvalidInput' : 'ContractViolation',
-      `payloadFile: ${String(bad)} of ${String(count)} lines of ${file} cannot be sent. ${described.join('. ')}${more}`,
+      `payloadFile: ${bad} of ${count} lines of ${file} cannot be sent. ${described.join('. ')}${more}`,
       'Nothing was sent. Correct the lines.',
     );
   }
@@ -110,7 +110,7 @@ function changed(file: string): TaskError {
 
 function versionOf(file: string): string {
   const { size, mtimeMs } = statSync(file);
-  return `${String(size)} ${String(mtimeMs)}`;
+  return `${size} ${mtimeMs}`;
 }
 
 /** The lines of a file as bytes, without their line ends (LF or CRLF), as many at a time as a chunk holds. */
@@ -140,7 +140,7 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
       if (partBytes > LARGEST_PAYLOAD)
         throw new TaskError(
           'TooLarge',
-          `payloadFile: line ${String(number + 1)} of ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes`,
+          `payloadFile: line ${number + 1} of ${file} has more than ${LARGEST_PAYLOAD} bytes, more than any NATS server takes`,
           'Nothing was sent. Store large content elsewhere, such as a pipeline artifact, and publish a reference to it.',
         );
       if (lines.length > 0) yield lines;
@@ -183,7 +183,7 @@ function notInTime(error: unknown, file: string, checked: number): unknown {
   if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
   return new TaskError(
     'Timeout',
-    `payloadFile: the deadline of this step passed while it checked ${file}, after ${String(checked)} lines`,
+    `payloadFile: the deadline of this step passed while it checked ${file}, after ${checked} lines`,
     'Nothing was sent. Raise timeout, or look for a regular expression with nested repetition in the schema.',
     { cause: error },
   );

@@ -18,7 +18,7 @@ export function readPayloadFile(file: string): Uint8Array {
   if (bytes !== undefined) return bytes;
   throw new TaskError(
     'TooLarge',
-    `payloadFile: ${file} has more than ${String(LARGEST_PAYLOAD)} bytes, more than any NATS server takes`,
+    `payloadFile: ${file} has more than ${LARGEST_PAYLOAD} bytes, more than any NATS server takes`,
     'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
   );
 }

@@ -121,7 +121,7 @@ async function prepareLines(
   const pace = new Pace(clock);
   const lines = await surveyLines(request, file, contract, weigh, pace);
   const base = request.messageId ?? `${request.defaultMessageId()}.${lines.sha256}`;
-  const idOf = (number: number) => `${base}.${String(number)}`;
+  const idOf = (number: number) => `${base}.${number}`;
   const lastCdEvent = cdEventAttributes(request, jsonOf(lines.last));
   return {
     messageId: lastCdEvent?.id ?? idOf(lines.count),
@@ -250,7 +250,7 @@ function checkSize({ largest, largestLine }: Prepared, bus: Bus): void {
     if (!(error instanceof TaskError) || largestLine === undefined) throw error;
     throw new TaskError(
       error.code,
-      `Line ${String(largestLine)} is too long, so nothing was sent. ${error.problem}`,
+      `Line ${largestLine} is too long, so nothing was sent. ${error.problem}`,
       error.remedy,
     );
   }

@@ -104,10 +104,10 @@ export async function reportPublished(
   setOutputs(agent, outputs);
   await attachSummary(agent, clock.signal, () => publishSummary(step, { prepared, published }, failure, clock));
   if (error !== undefined) throw failure;
-  const place = ack === undefined ? '' : ` as ${ack.stream} ${String(ack.sequence)}`;
+  const place = ack === undefined ? '' : ` as ${ack.stream} ${ack.sequence}`;
   return {
     result: 'Succeeded',
-    message: `${isBatch ? `Published ${String(confirmed)} events` : 'Published'} to ${request.subject}${place}`,
+    message: `${isBatch ? `Published ${confirmed} events` : 'Published'} to ${request.subject}${place}`,
   };
 }
 
@@ -117,7 +117,7 @@ export function progressOf(agent: Agent, { count }: Prepared, clock: Clock): (co
   return (confirmed) => {
     if (clock.now() - shownAt < 1_000) return;
     shownAt = clock.now();
-    agent.progress(Math.floor((100 * confirmed) / count), `${String(confirmed)} of ${String(count)} lines confirmed`);
+    agent.progress(Math.floor((100 * confirmed) / count), `${confirmed} of ${count} lines confirmed`);
   };
 }
 
@@ -131,18 +131,18 @@ function warnOfDuplicates(
     const place =
       ack === undefined
         ? ''
-        : ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${String(ack.sequence)}.`;
+        : ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${ack.sequence}.`;
     agent.warning(
-      `${String(duplicates)} of ${String(confirmed)} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${place}`,
+      `${duplicates} of ${confirmed} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${place}`,
     );
   } else if (duplicates > 0 && ack !== undefined) {
     agent.warning(
-      `The stream ${ack.stream} already holds an event with the message id "${prepared.messageId}", at sequence ${String(ack.sequence)}; nothing was stored this time.`,
+      `The stream ${ack.stream} already holds an event with the message id "${prepared.messageId}", at sequence ${ack.sequence}; nothing was stored this time.`,
     );
   }
   if (outOfOrder.length > 0) {
     agent.warning(
-      `Not in the order of the file: ${String(countOf(outOfOrder))} lines are in the stream before a line that had to be sent again: ${named(outOfOrder)}.`,
+      `Not in the order of the file: ${countOf(outOfOrder)} lines are in the stream before a line that had to be sent again: ${named(outOfOrder)}.`,
     );
   }
 }
@@ -160,9 +160,7 @@ function countOf(ranges: Ranges): number {
 
 /** `4, 10-12, …` */
 function named(ranges: Ranges): string {
-  const texts = ranges
-    .slice(0, MOST_RANGES)
-    .map(([from, to]) => (from === to ? String(from) : `${String(from)}-${String(to)}`));
+  const texts = ranges.slice(0, MOST_RANGES).map(([from, to]) => (from === to ? String(from) : `${from}-${to}`));
   return `${texts.join(', ')}${ranges.length > MOST_RANGES ? ', …' : ''}`;
 }
 
@@ -211,7 +209,7 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
   const mayBeStored = error.code === 'Timeout' || error.code === 'ConnectionLost' || error.code === 'Cancelled';
   if (confirmed === 0 && !mayBeStored) return error;
   const lines = [
-    `${String(confirmed)} of ${String(prepared.count)} lines were confirmed.`,
+    `${confirmed} of ${prepared.count} lines were confirmed.`,
     ranges.length === 0 ? '' : `Unconfirmed lines: ${named(ranges)}.`,
     sent < prepared.count ? `Not sent: ${named([[sent + 1, prepared.count]])}.` : '',
   ].filter(Boolean);

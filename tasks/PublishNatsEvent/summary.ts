@@ -35,8 +35,8 @@ function success({ request, signingKey }: PublishStep, { published }: Sent): Hea
   const subject = markdownCode(request.subject);
   const isBatch = request.payload.from === 'lines';
   const { ack, confirmed, duplicates } = published;
-  const what = isBatch ? `${String(confirmed)} events` : 'The event';
-  const after = `after ${String(published.endedAt - published.sentAt)} ms`;
+  const what = isBatch ? `${confirmed} events` : 'The event';
+  const after = `after ${published.endedAt - published.sentAt} ms`;
   switch (request.delivery) {
     case 'core':
       return {
@@ -61,7 +61,7 @@ function success({ request, signingKey }: PublishStep, { published }: Sent): Hea
       }
       return {
         title: '✅ Published: the stream has stored it',
-        happened: `${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${String(ack?.sequence ?? 0)}, confirmed ${after}.`,
+        happened: `${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${ack?.sequence ?? 0}, confirmed ${after}.`,
         todo: 'Nothing.',
       };
     }
@@ -87,7 +87,7 @@ function titleOfFailure(sent: Sent | undefined, error: TaskError | undefined): s
   if (reply !== undefined) return '❌ Contract violation: the answer breaks its schema';
   switch (error?.code) {
     case 'Incomplete':
-      return `❌ Incomplete: ${String(confirmed)} of ${String(sent.prepared.count)} events are confirmed`;
+      return `❌ Incomplete: ${confirmed} of ${sent.prepared.count} events are confirmed`;
     case 'Timeout':
     case 'ConnectionLost':
       return '❌ Not confirmed: whether the event arrived is not known';
@@ -104,16 +104,16 @@ function eventTable({ request, signingKey }: PublishStep, { prepared, published 
     ['Subject', markdownCode(request.subject)],
     [isBatch ? 'Last message id' : 'Message id', markdownCode(prepared.messageId)],
     ['Owner', markdownCode(describeOwner(request.run.owner) || prepared.source)],
-    [isBatch ? 'Last sequence' : 'Sequence', ack && `${markdownCode(ack.stream)} ${String(ack.sequence)}`],
-    ['Confirmed', isBatch ? `${String(confirmed)} of ${String(prepared.count)} events` : undefined],
+    [isBatch ? 'Last sequence' : 'Sequence', ack && `${markdownCode(ack.stream)} ${ack.sequence}`],
+    ['Confirmed', isBatch ? `${confirmed} of ${prepared.count} events` : undefined],
     ['Already stored', isBatch ? String(duplicates) : undefined],
     ['Duplicate', isBatch || ack === undefined ? undefined : ack.duplicate ? 'yes, nothing was stored' : 'no'],
     ['Sent', isoTime(published.sentAt)],
     ['Took', `${seconds.toFixed(3)} s`],
     ['Schema', prepared.schemaDigest === undefined ? 'none' : `fits ${markdownCode(prepared.schemaDigest)}`],
     ['Signature', signingKey === undefined ? 'none' : `by ${markdownCode(signingKey.publicKey)}`],
-    ['Payload', `${String(prepared.payloadBytes)} bytes, SHA-256 ${markdownCode(prepared.payloadSha256)}`],
-    ['Answer', reply && `${String(reply.payload.length)} bytes`],
+    ['Payload', `${prepared.payloadBytes} bytes, SHA-256 ${markdownCode(prepared.payloadSha256)}`],
+    ['Answer', reply && `${reply.payload.length} bytes`],
     ['Correlation id', markdownCode(request.correlationId)],
     ['Trace', markdownCode(request.traceparent)],
   ];

@@ -130,23 +130,23 @@ function eventOutputs(
   try {
     values = interruptible(() => Object.fromEntries(outputs.map(read)), OUTPUTS_MS);
   } catch (error) {
-    const reason = isInterruption(error) ? `it was interrupted after ${String(OUTPUTS_MS)} ms` : reasonOf(error);
+    const reason = isInterruption(error) ? `it was interrupted after ${OUTPUTS_MS} ms` : reasonOf(error);
     return refused('ContractViolation', `${doing} fails on the event: ${reason}`, 'The event is in');
   }
   for (const { name } of outputs) {
     const text = values[`event.${name}`] ?? '';
     const size = Buffer.byteLength(text);
     if (size > MAX_OUTPUT_BYTES) {
-      const most = `an output takes at most ${String(MAX_OUTPUT_BYTES)}`;
-      return refused('TooLarge', `the value of ${name} has ${String(size)} bytes, and ${most}`);
+      const most = `an output takes at most ${MAX_OUTPUT_BYTES}`;
+      return refused('TooLarge', `the value of ${name} has ${size} bytes, and ${most}`);
     }
     const problem = outputProblem(text);
     if (problem !== undefined) return refused('ContractViolation', `the value of ${name} ${problem}`);
   }
   const bytes = outputsSize(values);
   if (bytes <= MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) return { values };
-  const most = `all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together`;
-  const problem = `the values have ${String(bytes)} bytes with their names, and ${most}`;
+  const most = `all outputs of a step take at most ${MAX_OUTPUTS_BYTES} together`;
+  const problem = `the values have ${bytes} bytes with their names, and ${most}`;
   return refused('TooLarge', problem, 'Ask for fewer, and read the others from');
 }
 

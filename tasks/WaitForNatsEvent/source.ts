@@ -24,6 +24,6 @@ export function eventSource(request: WaitRequest, openBus: () => Promise<Bus>, s
 
 function describeStart({ delivery, start }: WaitRequest): string {
   if (delivery === 'core' || start.from === 'now') return 'now';
-  if (start.from === 'sequence') return `after sequence ${String(start.after)}`;
+  if (start.from === 'sequence') return `after sequence ${start.after}`;
   return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
 }

@@ -55,7 +55,7 @@ export function waitSummary(
       describeMissing(request, outcome),
       listed.length === 0 ? '' : eventTable(request, listed, outcome.schemaDigest),
       events.length > listed.length
-        ? `These are the last ${String(listed.length)} of ${String(events.length)} events; the receipt lists all.`
+        ? `These are the last ${listed.length} of ${events.length} events; the receipt lists all.`
         : '',
       countTable(outcome),
       timeline(request, outcome, listed, verdict, clock),
@@ -69,11 +69,11 @@ function describeMatch({ count }: WaitRequest, { deciding }: WaitOutcome, { star
   if (deciding === undefined) return '';
   const { subject, publishedAt, latencyMs } = deciding.event;
   const on = markdownCode(subject);
-  const event = count === 1 ? `The event on ${on} came` : `All ${String(count)} events came, the last one on ${on}`;
+  const event = count === 1 ? `The event on ${on} came` : `All ${count} events came, the last one on ${on}`;
   if (publishedAt === undefined || latencyMs === undefined) return `${event}.`;
   return publishedAt < startedAt
     ? `${event}. It had been published before this step began, and was found.`
-    : `${event}, ${String(latencyMs)} ms after it was published.`;
+    : `${event}, ${latencyMs} ms after it was published.`;
 }
 
 function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError | undefined): string {
@@ -94,7 +94,7 @@ function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError
 
 function describeMissing({ count }: WaitRequest, { missing }: WaitOutcome): string {
   if (count === 1 || missing === 0) return '';
-  if (typeof missing === 'number') return `**Missing:** ${String(missing)} of ${String(count)} events`;
+  if (typeof missing === 'number') return `**Missing:** ${missing} of ${count} events`;
   return missing.length === 0 ? '' : `**Missing:** ${listCodes(missing)}`;
 }
 
@@ -108,14 +108,14 @@ function eventTable(request: WaitRequest, events: readonly JudgedEvent[], digest
   const columns = events.map(({ event, decision, signedBy }, index) => {
     const { label, mark } = DECISIONS[decision];
     return [
-      `${String(index + 1)}: ${mark === undefined ? decision : `${mark} ${label}`}`,
+      `${index + 1}: ${mark === undefined ? decision : `${mark} ${label}`}`,
       markdownCode(event.subject),
       markdownCode(event.messageId),
-      event.place === undefined ? '–' : `${markdownCode(event.place.stream)} ${String(event.place.sequence)}`,
+      event.place === undefined ? '–' : `${markdownCode(event.place.stream)} ${event.place.sequence}`,
       markdownCode(describeOwner(event.attributes) || event.attributes.source || ''),
       isoTime(event.publishedAt).replace('T', ' ') || '–',
       isoTime(event.message.receivedAt).replace('T', ' '),
-      event.latencyMs === undefined ? '–' : `${String(event.latencyMs)} ms`,
+      event.latencyMs === undefined ? '–' : `${event.latencyMs} ms`,
       digest === undefined
         ? 'none'
         : `${decision === 'invalid' ? 'broken' : 'fits'} ${markdownCode(shortDigest(digest))}`,
@@ -148,7 +148,7 @@ function countTable({ counts, linkBreaks }: WaitOutcome): string {
         );
   const { count, totalMs } = linkBreaks;
   if (count === 0) return table;
-  return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${String(count)} times`}, down for ${describeMs(roundedMs(totalMs))} in all.`;
+  return `${table}\n\n**Link to the server:** broke ${count === 1 ? 'once' : `${count} times`}, down for ${describeMs(roundedMs(totalMs))} in all.`;
 }
 
 function timeline(
@@ -160,7 +160,7 @@ function timeline(
 ): string {
   const first = Math.max(0, listed.length - MOST_TIMED);
   const events = listed.slice(first).flatMap(({ event: { publishedAt, message }, decision }, index) => {
-    const name = `event ${String(first + index + 1)}`;
+    const name = `event ${first + index + 1}`;
     return [
       ...(publishedAt === undefined ? [] : [{ at: publishedAt, what: `${name} published` }]),
       { at: message.receivedAt, what: `${name} received: ${decision}` },
@@ -178,7 +178,7 @@ function describeRequest(request: WaitRequest, { stream, schemaDigest: digest }:
   const where =
     request.delivery === 'core' ? ' in core NATS' : stream === undefined ? '' : ` in stream ${markdownCode(stream)}`;
   return [
-    `${count === 1 ? 'one event' : `${String(count)} events`} on ${listCodes(subjects)}${where}`,
+    `${count === 1 ? 'one event' : `${count} events`} on ${listCodes(subjects)}${where}`,
     match && `where ${markdownCode(match.text)}`,
     distinctBy && `distinct by ${markdownCode(distinctBy.text)}`,
     expect && `expected ${listCodes(expect)}`,
@@ -195,7 +195,7 @@ function describeRequest(request: WaitRequest, { stream, schemaDigest: digest }:
 /** A bounded list of foreign values. */
 function listCodes(values: readonly string[]): string {
   const listed = values.slice(0, MOST_LISTED).map(markdownCode).join(', ');
-  return values.length > MOST_LISTED ? `${listed} and ${String(values.length - MOST_LISTED)} more` : listed;
+  return values.length > MOST_LISTED ? `${listed} and ${values.length - MOST_LISTED} more` : listed;
 }
 
 function capitalised(text: string): string {

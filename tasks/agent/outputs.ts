@@ -45,10 +45,9 @@ export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string
 
 function lengthProblem(bytes: number, room: number): string | undefined {
   const where = 'Read it from the file in the output receiptFile';
-  if (bytes > MAX_OUTPUT_BYTES)
-    return `has ${String(bytes)} bytes, and an output takes at most ${String(MAX_OUTPUT_BYTES)}. ${where}`;
+  if (bytes > MAX_OUTPUT_BYTES) return `has ${bytes} bytes, and an output takes at most ${MAX_OUTPUT_BYTES}. ${where}`;
   if (bytes > room)
-    return `has ${String(bytes)} bytes, and all outputs of a step take at most ${String(MAX_OUTPUTS_BYTES)} together. ${where}`;
+    return `has ${bytes} bytes, and all outputs of a step take at most ${MAX_OUTPUTS_BYTES} together. ${where}`;
   return undefined;
 }
 

@@ -31,7 +31,7 @@ export function writeReceipt(
     receiptVersion: 1,
     task,
     who: { ...request.run.owner, ...request.run.step },
-    where: { servers: connection.servers.map(({ host, port }) => `${host}:${String(port)}`), ...where },
+    where: { servers: connection.servers.map(({ host, port }) => `${host}:${port}`), ...where },
     what,
     when,
     result,

@@ -34,7 +34,7 @@ export async function attachSummary(agent: Agent, signal: AbortSignal, markdown:
     // Whatever is put into Markdown was masked before: this is for what was not.
     const text = knownSecrets.mask(markdown());
     const { status } = await sendText('PUT', url, route, headers, text, limit);
-    if (status < 200 || status > 299) throw new Error(`${url.host} answered with HTTP status ${String(status)}`);
+    if (status < 200 || status > 299) throw new Error(`${url.host} answered with HTTP status ${status}`);
   } catch (error) {
     agent.debug(`The summary is not attached to the run: ${limit.aborted ? 'it took too long' : reasonOf(error)}.`);
   }

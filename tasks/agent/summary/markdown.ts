@@ -18,7 +18,7 @@ const WORD_JOINER = '&#8288;';
  */
 export function markdownText(text: string): string {
   return safeText(text, MAX_SENTENCE)
-    .replace(MARKUP, (character) => `&#${String(character.charCodeAt(0))};`)
+    .replace(MARKUP, (character) => `&#${character.charCodeAt(0)};`)
     .replace(ADDRESS, `$1${WORD_JOINER}`);
 }
 
