@@ -73,7 +73,7 @@ function modulesByLine(bundle: string): string[] {
   let module = '';
   return readFileSync(bundle, 'utf8')
     .split('\n')
-    .map((line) => (module = /^\s*\/\/ ((?:tasks|node_modules|scripts)\/\S+)$/.exec(line)?.[1] ?? module));
+    .map((line) => (module = /^\s*\/\/ ((?:shared|tasks|node_modules|scripts)\/\S+)$/.exec(line)?.[1] ?? module));
 }
 
 function readRun({ nodes, samples, timeDeltas }: CpuProfile, bundle: string, modules: readonly string[]): Profile {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { Draft } from '../../shared/contract/drafts.ts';
 import { withEagerModules } from './eagerModules.ts';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
-import { metaSchemaCode, schemaMetasCode } from './metaSchemas.ts';
+import { metaSchemaCode, metaSchemasCode } from './metaSchemas.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
@@ -79,7 +79,7 @@ const loadedWhenUsed: Plugin = {
 const compiledMetaSchemas: Plugin = {
   name: 'compiled-meta-schemas',
   setup(bundle) {
-    bundle.onLoad({ filter: /[\\/]shared[\\/]schemaMetas\.ts$/ }, () => ({ contents: schemaMetasCode() }));
+    bundle.onLoad({ filter: /[\\/]shared[\\/]contract[\\/]metaSchemas\.ts$/ }, () => ({ contents: metaSchemasCode() }));
     bundle.onResolve({ filter: /^meta-schema:/ }, ({ path: name }) => ({
       path: name.replace(/^.*:/, ''),
       namespace: 'meta-schema',

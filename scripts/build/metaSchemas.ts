@@ -19,7 +19,7 @@ export function metaSchemaCode(draft: Draft): string {
 }
 
 /** The code of a module in place of shared/contract/metaSchemas.ts, which loads those of `meta-schema:<draft>` one by one. */
-export function schemaMetasCode(): string {
+export function metaSchemasCode(): string {
   const loaders = Object.keys(META_SCHEMAS).map((draft) => `'${draft}': () => import('meta-schema:${draft}')`);
   return `const LOADERS = { ${loaders.join(', ')} };
     export const metaSchemaOf = async (draft) => (await LOADERS[draft]()).default;`;

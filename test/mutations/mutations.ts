@@ -207,7 +207,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'shared/regularFile.ts',
     line: 'if (stats.isFile()) return undefined;',
     becomes: 'if (stats.isFile() || stats.isFIFO()) return undefined;',
-    tests: { files: ['test/unit/shared/inputs/regularFile.test.ts'] },
+    tests: { files: ['test/unit/shared/regularFile.test.ts'] },
   },
   {
     what: 'an output may be longer than the environment of the next step takes',

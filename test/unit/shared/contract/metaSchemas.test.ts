@@ -43,7 +43,7 @@ const VALUES = [
 for (const draft of Object.keys(META_SCHEMAS) as Draft[]) {
   test(`the meta-schema of ${draft} says of every keyword the same, compiled when the tasks are built or when they run`, async () => {
     await bundleModule('shared/contract/metaSchemas.ts', folder);
-    const bundled = createRequire(import.meta.url)(path.join(folder, 'schemaMetas.js')) as {
+    const bundled = createRequire(import.meta.url)(path.join(folder, 'metaSchemas.js')) as {
       metaSchemaOf: typeof metaSchemaOf;
     };
     const [ahead, atRunTime] = [await bundled.metaSchemaOf(draft), await metaSchemaOf(draft)];
