@@ -6,12 +6,7 @@ import { openNatsBus, type NatsBus } from '../../../shared/nats/natsBus.ts';
 import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
 import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
-import {
-  natsServerBinary,
-  startNatsCluster,
-  startNatsServer,
-  type NatsServer,
-} from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { openBus, Step } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin } from '../../support/nats/testStream.ts';

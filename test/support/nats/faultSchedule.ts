@@ -5,7 +5,7 @@ import type { ConsumerInfo } from 'nats';
 import type { OutgoingMessage } from '../../../shared/bus.ts';
 import { reasonOf } from '../../../shared/errors.ts';
 import type { Verdict, WaitOutcome } from '../../../shared/waiting/wait.ts';
-import type { NatsServer } from '../../../localAgent/natsServer.ts';
+import type { NatsServer } from './natsServer.ts';
 import { openBus, type OpenBus } from './openBus.ts';
 import { Admin, type TestStream } from './testStream.ts';
 import { WaitStep, type WaitStepInputs } from '../agent/waitStep.ts';
