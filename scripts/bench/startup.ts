@@ -4,9 +4,8 @@ import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { connect } from 'nats';
 import { builtVsix, LocalAgent, temporaryFolder, unpackVsix, type TaskRequest } from '../../localAgent/index.ts';
-import { startNatsServer } from '../../localAgent/natsServer.ts';
+import { StreamServer } from '../../localAgent/streamServer.ts';
 import { BUILD_FOLDER, READABLE_FOLDER } from '../build/build.ts';
 import { ROOT, TASK_NAMES } from '../build/manifest.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
@@ -155,12 +154,8 @@ function byMost(figures: ReadonlyMap<string, number>): Map<string, number> {
 async function onServer<Result>(
   act: (launches: Launches, agent: LocalAgent) => Result | Promise<Result>,
 ): Promise<Result> {
-  await using server = await startNatsServer();
-  const client = await connect({ servers: server.url });
-  const manager = await client.jetstreamManager();
-  await manager.streams.add({ name: 'BENCH', subjects: ['bench.>'] });
-  await client.jetstream().publish(EVENT.subject, EVENT.payload);
-  await client.close();
+  await using server = await StreamServer.start('BENCH', 'bench.>');
+  await server.client.jetstream().publish(EVENT.subject, EVENT.payload);
   const sources = temporaryFolder('sources-');
   writeFileSync(path.join(sources, 'event.schema.json'), JSON.stringify(SCHEMA));
   const agent = new LocalAgent({
