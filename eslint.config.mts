@@ -10,7 +10,10 @@ const PRODUCT = ['shared/**', 'tasks/**'];
 const OUTSIDE = ['tasks/*/index.ts', 'tasks/agent/{azureAgent,quietTaskLib,run}.ts', 'shared/nats/**'];
 
 /** What everything else in shared/ stands on: ports and small things. */
-const GROUND = [...'errors clock log bus subject nkey regularFile'.split(' ').map((name) => `shared/${name}.ts`), 'shared/text/'];
+const GROUND = [
+  ...'errors clock log bus subject nkey regularFile'.split(' ').map((name) => `shared/${name}.ts`),
+  'shared/text/',
+];
 const SHARED = [
   ...[...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/connection/', 'shared/expression/'],
   ...['shared/signing/', 'shared/waiting/'],

@@ -23,7 +23,7 @@ const eslint = new ESLint({ cwd: ROOT, overrideConfig: [configs.disableTypeCheck
 
 /** The rules that a file with this code breaks, by line. */
 async function brokenRules(code: string, file: string): Promise<{ rule: string | null; line: number }[]> {
-  const [{ messages = [] } = {}] = await eslint.lintText(code, { filePath: file });
+  const messages = (await eslint.lintText(code, { filePath: file })).flatMap((result) => result.messages);
   assert.ok(!messages.some((message) => message.fatal), messages[0]?.message);
   return messages.map(({ ruleId, line }) => ({ rule: ruleId, line }));
 }
