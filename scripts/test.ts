@@ -6,19 +6,10 @@
  * is older than what goes into it.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  appendFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { temporaryFolder } from '../localAgent/index.ts';
 import type { FamilyCases } from './docs/familyCases.ts';
 import { ROOT } from './build/manifest.ts';
 import { isStale } from './build/stale.ts';
@@ -49,8 +40,7 @@ if (files.some((file) => PACKED.some((kind) => file.startsWith(kind))) && isStal
   if (packing.status !== 0) process.exit(1);
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), 'hostile-'));
-const table = path.join(folder, 'table.jsonl');
+const table = path.join(temporaryFolder('hostile-'), 'table.jsonl');
 writeFileSync(table, '');
 const { status, signal } = spawnSync(
   process.execPath,
@@ -71,7 +61,6 @@ const { status, signal } = spawnSync(
   },
 );
 const results = readFileSync(table, 'utf8');
-rmSync(folder, { recursive: true });
 if (process.env['HOSTILE_TABLE']) appendFileSync(process.env['HOSTILE_TABLE'], results);
 const families = results.split('\n').filter(Boolean);
 if (families.length > 0) {

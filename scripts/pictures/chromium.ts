@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryFolder } from '../../localAgent/index.ts';
 
 const FLAGS = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
@@ -12,18 +12,14 @@ const LIMIT_MS = 60_000;
 
 /** A picture of a page in headless Chromium, as the bytes of a PNG. Needs `chromium` in the PATH (apt-get install chromium). */
 export function screenshot(html: string, width: number, height: number): Buffer {
-  const folder = mkdtempSync(path.join(tmpdir(), 'pictures-'));
+  const folder = temporaryFolder('pictures-');
   const at = (file: string): string => path.join(folder, file);
-  try {
-    writeFileSync(at('page.html'), html);
-    const flags = [
-      `--user-data-dir=${at('profile')}`,
-      `--window-size=${width},${height}`,
-      `--screenshot=${at('page.png')}`,
-    ];
-    execFileSync('chromium', [...FLAGS, ...flags, at('page.html')], { stdio: 'ignore', timeout: LIMIT_MS });
-    return readFileSync(at('page.png'));
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  writeFileSync(at('page.html'), html);
+  const flags = [
+    `--user-data-dir=${at('profile')}`,
+    `--window-size=${width},${height}`,
+    `--screenshot=${at('page.png')}`,
+  ];
+  execFileSync('chromium', [...FLAGS, ...flags, at('page.html')], { stdio: 'ignore', timeout: LIMIT_MS });
+  return readFileSync(at('page.png'));
 }

@@ -77,141 +77,141 @@ describe('The table of directions', () => {
   }
 });
 
-/** Code that breaks a rule in one file and keeps it in the other. */
-const CASES: readonly { name: string; rule?: string; code: string; refusedIn: string[]; allowedIn: string[] }[] = [
-  {
-    name: 'only the agent adapter knows the task library',
-    code: "import { getInput } from 'azure-pipelines-task-lib/task.js'; getInput('x');",
-    refusedIn: ['shared/inputs/fields.ts', 'tasks/agent/run.ts', 'tasks/PublishNatsEvent/index.ts'],
-    allowedIn: ['tasks/agent/azureAgent.ts'],
-  },
-  {
-    name: 'only shared/nats knows the NATS library, types included',
-    code: "import type { Msg } from 'nats'; export type X = Msg;",
-    refusedIn: ['shared/bus.ts', 'shared/waiting/wait.ts', 'tasks/WaitForNatsEvent/index.ts'],
-    allowedIn: ['shared/nats/natsBus.ts', 'shared/nats/link/dial.ts'],
-  },
-  {
-    name: 'a type that is imported where it stands is no way around',
-    code: "export type X = import('nats').Msg;",
-    refusedIn: ['shared/bus.ts'],
-    allowedIn: ['shared/nats/natsBus.ts'],
-  },
-  {
-    name: 'only contracts know the JSON Schema library',
-    code: "import { Ajv2020 } from 'ajv/dist/2020.js'; new Ajv2020();",
-    refusedIn: ['shared/event/cloudEvent.ts', 'tasks/PublishNatsEvent/publish.ts'],
-    allowedIn: ['shared/contract/contract.ts', 'shared/contract/files.ts'],
-  },
-  {
-    name: 'only one file knows the JMESPath library',
-    code: "export { search } from '@jmespath-community/jmespath';",
-    refusedIn: ['shared/waiting/wait.ts', 'shared/expression/expression.ts'],
-    allowedIn: ['shared/expression/jmespath.ts'],
-  },
-  {
-    name: 'nothing shared sees a task, and no task sees another',
-    code: "import { publishEvent } from '../../tasks/PublishNatsEvent/publish.ts'; publishEvent();",
-    refusedIn: ['shared/waiting/wait.ts', 'tasks/agent/run.ts', 'tasks/WaitForNatsEvent/index.ts'],
-    allowedIn: ['scripts/docs/section.ts', 'test/unit/publish.test.ts'],
-  },
-  {
-    name: 'nothing shared sees the agent of a pipeline',
-    code: "export * from '../../tasks/agent/agent.ts';",
-    refusedIn: ['shared/connection/settings.ts', 'shared/nats/natsBus.ts'],
-    allowedIn: ['tasks/PublishNatsEvent/inputs.ts'],
-  },
-  {
-    name: 'only an entry sees the real agent',
-    code: "import { azureAgent } from '../agent/azureAgent.ts'; azureAgent();",
-    refusedIn: ['tasks/PublishNatsEvent/publish.ts', 'tasks/agent/run.ts'],
-    allowedIn: ['tasks/PublishNatsEvent/index.ts'],
-  },
-  {
-    name: 'only an entry sees the real bus',
-    code: "import { openNatsBus } from '../../shared/nats/natsBus.ts'; openNatsBus();",
-    refusedIn: ['shared/waiting/wait.ts', 'shared/connection/settings.ts', 'tasks/WaitForNatsEvent/report.ts'],
-    allowedIn: ['tasks/WaitForNatsEvent/index.ts'],
-  },
-  {
-    name: 'no product and no script sees the tests, and the local agent no script',
-    code: "import { Scenario } from '../../test/support/agent/scenario.ts'; new Scenario();",
-    refusedIn: ['scripts/pictures/runs.ts', 'shared/nats/natsBus.ts', 'tasks/agent/run.ts'],
-    allowedIn: ['test/manifest/tasks.test.ts'],
-  },
-  {
-    name: 'the local agent sees neither tests nor scripts',
-    code: "export { ROOT } from '../scripts/build/manifest.ts'; export { Scenario } from '../test/support/agent/scenario.ts';",
-    refusedIn: ['localAgent/pipeline.ts'],
-    allowedIn: ['test/some.ts'],
-  },
-  {
-    name: 'a dynamic import is no way around',
-    code: "export const later = import('../../test/support/agent/scenario.ts');",
-    refusedIn: ['localAgent/pipeline/some.ts', 'scripts/pictures/runs.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['test/manifest/tasks.test.ts'],
-  },
-  {
-    name: 'nor is one whose target is computed',
-    code: "export const later = import(['na', 'ts'].join(''));",
-    refusedIn: ['localAgent/pipeline.ts', 'scripts/demo.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['test/manifest/tasks.test.ts'],
-  },
-  {
-    name: 'products import at the top, but for what takes long to load',
-    rule: 'no-restricted-syntax',
-    code: "export const later = import('nats');",
-    refusedIn: ['shared/event/cloudEvent.ts', 'shared/nats/natsBus.ts', 'tasks/agent/run.ts'],
-    allowedIn: ['scripts/demo.ts'],
-  },
-  {
-    name: 'a port imports nothing but types',
-    rule: '@typescript-eslint/no-restricted-imports',
-    code: "import { TaskError } from './errors.ts'; new TaskError();",
-    refusedIn: ['tasks/agent/agent.ts', 'shared/bus.ts', 'shared/log.ts'],
-    allowedIn: ['shared/clock.ts'],
-  },
-  {
-    name: 'the environment is read where the outside world begins only',
-    rule: 'no-restricted-globals',
-    code: 'export const home = process.env.HOME;',
-    refusedIn: ['shared/inputs/fields.ts', 'tasks/PublishNatsEvent/inputs.ts'],
-    allowedIn: ['tasks/agent/azureAgent.ts', 'tasks/agent/run.ts'],
-  },
-  {
-    name: 'the environment does not come in by an import either',
-    code: "import { env } from 'node:process'; export const home = env.HOME;",
-    refusedIn: ['shared/inputs/fields.ts'],
-    allowedIn: ['scripts/demo.ts'],
-  },
-  {
-    name: 'the console is used where the outside world begins only',
-    rule: 'no-restricted-globals',
-    code: "console.log('hello');",
-    refusedIn: ['shared/event/cloudEvent.ts'],
-    allowedIn: ['tasks/agent/run.ts'],
-  },
-  {
-    name: 'the clock is read where the outside world begins only',
-    rule: 'no-restricted-properties',
-    code: 'export const now = Date.now();',
-    refusedIn: ['shared/event/cloudEvent.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['tasks/agent/run.ts', 'shared/nats/link/link.ts'],
-  },
-  {
-    name: 'the clock is not read by new Date() either',
-    rule: 'no-restricted-syntax',
-    code: 'export const now = new Date();',
-    refusedIn: ['shared/event/cloudEvent.ts'],
-    allowedIn: ['tasks/agent/run.ts'],
-  },
+/** Code with the files that it may not stand in, one where it may, and the rule, if it is not that of the rooms. */
+const CASES: readonly (readonly [name: string, code: string, refusedIn: string, allowedIn: string, rule?: string])[] = [
+  [
+    'only the agent adapter knows the task library',
+    "import { getInput } from 'azure-pipelines-task-lib/task.js'; getInput('x');",
+    'shared/inputs/fields.ts tasks/agent/run.ts tasks/PublishNatsEvent/index.ts',
+    'tasks/agent/azureAgent.ts',
+  ],
+  [
+    'only shared/nats knows the NATS library, types included',
+    "import type { Msg } from 'nats'; export type X = Msg;",
+    'shared/bus.ts shared/waiting/wait.ts tasks/WaitForNatsEvent/index.ts',
+    'shared/nats/natsBus.ts shared/nats/link/dial.ts',
+  ],
+  [
+    'a type that is imported where it stands is no way around',
+    "export type X = import('nats').Msg;",
+    'shared/bus.ts',
+    'shared/nats/natsBus.ts',
+  ],
+  [
+    'only contracts know the JSON Schema library',
+    "import { Ajv2020 } from 'ajv/dist/2020.js'; new Ajv2020();",
+    'shared/event/cloudEvent.ts tasks/PublishNatsEvent/publish.ts',
+    'shared/contract/contract.ts shared/contract/files.ts',
+  ],
+  [
+    'only one file knows the JMESPath library',
+    "export { search } from '@jmespath-community/jmespath';",
+    'shared/waiting/wait.ts shared/expression/expression.ts',
+    'shared/expression/jmespath.ts',
+  ],
+  [
+    'nothing shared sees a task, and no task sees another',
+    "import { publishEvent } from '../../tasks/PublishNatsEvent/publish.ts'; publishEvent();",
+    'shared/waiting/wait.ts tasks/agent/run.ts tasks/WaitForNatsEvent/index.ts',
+    'scripts/docs/section.ts test/unit/publish.test.ts',
+  ],
+  [
+    'nothing shared sees the agent of a pipeline',
+    "export * from '../../tasks/agent/agent.ts';",
+    'shared/connection/settings.ts shared/nats/natsBus.ts',
+    'tasks/PublishNatsEvent/inputs.ts',
+  ],
+  [
+    'only an entry sees the real agent',
+    "import { azureAgent } from '../agent/azureAgent.ts'; azureAgent();",
+    'tasks/PublishNatsEvent/publish.ts tasks/agent/run.ts',
+    'tasks/PublishNatsEvent/index.ts',
+  ],
+  [
+    'only an entry sees the real bus',
+    "import { openNatsBus } from '../../shared/nats/natsBus.ts'; openNatsBus();",
+    'shared/waiting/wait.ts shared/connection/settings.ts tasks/WaitForNatsEvent/report.ts',
+    'tasks/WaitForNatsEvent/index.ts',
+  ],
+  [
+    'no product and no script sees the tests, and the local agent no script',
+    "import { Scenario } from '../../test/support/agent/scenario.ts'; new Scenario();",
+    'scripts/pictures/runs.ts shared/nats/natsBus.ts tasks/agent/run.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'the local agent sees neither tests nor scripts',
+    "export { ROOT } from '../scripts/build/manifest.ts'; export { Scenario } from '../test/support/agent/scenario.ts';",
+    'localAgent/pipeline.ts',
+    'test/some.ts',
+  ],
+  [
+    'a dynamic import is no way around',
+    "export const later = import('../../test/support/agent/scenario.ts');",
+    'localAgent/pipeline/some.ts scripts/pictures/runs.ts shared/waiting/wait.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'nor is one whose target is computed',
+    "export const later = import(['na', 'ts'].join(''));",
+    'localAgent/pipeline.ts scripts/demo.ts shared/waiting/wait.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'products import at the top, but for what takes long to load',
+    "export const later = import('nats');",
+    'shared/event/cloudEvent.ts shared/nats/natsBus.ts tasks/agent/run.ts',
+    'scripts/demo.ts',
+    'no-restricted-syntax',
+  ],
+  [
+    'a port imports nothing but types',
+    "import { TaskError } from './errors.ts'; new TaskError();",
+    'tasks/agent/agent.ts shared/bus.ts shared/log.ts',
+    'shared/clock.ts',
+    '@typescript-eslint/no-restricted-imports',
+  ],
+  [
+    'the environment is read where the outside world begins only',
+    'export const home = process.env.HOME;',
+    'shared/inputs/fields.ts tasks/PublishNatsEvent/inputs.ts',
+    'tasks/agent/azureAgent.ts tasks/agent/run.ts',
+    'no-restricted-globals',
+  ],
+  [
+    'the environment does not come in by an import either',
+    "import { env } from 'node:process'; export const home = env.HOME;",
+    'shared/inputs/fields.ts',
+    'scripts/demo.ts',
+  ],
+  [
+    'the console is used where the outside world begins only',
+    "console.log('hello');",
+    'shared/event/cloudEvent.ts',
+    'tasks/agent/run.ts',
+    'no-restricted-globals',
+  ],
+  [
+    'the clock is read where the outside world begins only',
+    'export const now = Date.now();',
+    'shared/event/cloudEvent.ts shared/waiting/wait.ts',
+    'tasks/agent/run.ts shared/nats/link/link.ts',
+    'no-restricted-properties',
+  ],
+  [
+    'the clock is not read by new Date() either',
+    'export const now = new Date();',
+    'shared/event/cloudEvent.ts',
+    'tasks/agent/run.ts',
+    'no-restricted-syntax',
+  ],
 ];
 
-for (const { name, rule = 'directions/rooms', code, refusedIn, allowedIn } of CASES) {
+for (const [name, code, refusedIn, allowedIn, rule = 'directions/rooms'] of CASES) {
   test(name, async () => {
     const isRefused = async (file: string) => (await brokenRules(code, file)).some((broken) => broken.rule === rule);
-    for (const file of refusedIn) assert.equal(await isRefused(file), true, `${file} was not refused`);
-    for (const file of allowedIn) assert.equal(await isRefused(file), false, `${file} was refused`);
+    for (const file of refusedIn.split(' ')) assert.equal(await isRefused(file), true, `${file} was not refused`);
+    for (const file of allowedIn.split(' ')) assert.equal(await isRefused(file), false, `${file} was refused`);
   });
 }
 
