@@ -55,9 +55,10 @@ process.once('exit', () => running.forEach(killTree));
 
 /** A child leads its own process group, so that its children go with it. */
 function killTree(child: ChildProcess): void {
+  if (child.pid === undefined) return;
   try {
     if (process.platform === 'win32') spawn('taskkill', ['/pid', String(child.pid), '/t', '/f']);
-    else process.kill(-child.pid!, 'SIGKILL');
+    else process.kill(-child.pid, 'SIGKILL');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
@@ -111,7 +112,7 @@ export function runProcess(options: ProcessOptions): Promise<number> {
     });
     child.once('close', (code, signal) => {
       release();
-      resolve(code ?? 128 + os.constants.signals[signal!]);
+      resolve(code ?? 128 + (signal === null ? 0 : os.constants.signals[signal]));
     });
     options.cancel.addEventListener('abort', onCancel);
     options.kill.addEventListener('abort', onKill);

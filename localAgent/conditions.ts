@@ -76,15 +76,16 @@ export function parseCondition(text: string, roots: readonly string[] = ['variab
     throw new Error(`condition: ${text}`);
   };
   const take = (mark: string): boolean => tokens[0] === mark && tokens.shift() !== undefined;
-  const name = (): string => (/^\w/.test(tokens[0] ?? '') ? tokens.shift()! : fail());
-  const literal = (): string => (tokens[0]?.startsWith("'") ? textIn(tokens.shift()!) : fail());
+  const next = (shape: RegExp): string => (shape.test(tokens[0] ?? '') ? (tokens.shift() ?? '') : fail());
+  const name = (): string => next(/^\w/);
+  const literal = (): string => textIn(next(/^'/));
 
   const expression = (): Expression => {
     if (tokens[0]?.startsWith("'")) {
       const value = literal();
       return () => value;
     }
-    const word = tokens[0]?.startsWith('-') ? tokens.shift()! : name();
+    const word = next(/^[-\w]/);
     if (take('(')) return call(word.toLowerCase());
     const constant = CONSTANTS.get(word.toLowerCase());
     if (constant !== undefined) return () => constant;

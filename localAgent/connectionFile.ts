@@ -1,7 +1,19 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import type { Connection } from './index.ts';
-import { connectionTypeOf, readExtension } from '../scripts/build/manifest.ts';
+import type { Connection } from './connections.ts';
+
+/** The manifest of the extension, which has the connection's form. */
+const MANIFEST = path.join(import.meta.dirname, '../vss-extension.json');
+
+interface Field {
+  readonly id: string;
+}
+
+/** What is read of the manifest's contribution of a connection type. */
+interface ConnectionForm {
+  readonly inputDescriptors: readonly Field[];
+  readonly authenticationSchemes: readonly { readonly type: string; readonly inputDescriptors: readonly Field[] }[];
+}
 
 /** What the agent calls the kinds of authentication, by the name of the scheme in vss-extension.json. */
 const SCHEMES: Readonly<Record<string, string>> = {
@@ -16,8 +28,12 @@ function fieldsOfForm(): {
   readonly schemes: ReadonlyMap<string, readonly string[]>;
   readonly data: readonly string[];
 } {
-  const { authenticationSchemes, inputDescriptors } = connectionTypeOf(readExtension());
-  const idsOf = (fields: readonly { readonly id: string }[]): string[] => fields.map(({ id }) => id);
+  const { contributions } = JSON.parse(readFileSync(MANIFEST, 'utf8')) as {
+    contributions: readonly { readonly type: string; readonly properties: unknown }[];
+  };
+  const form = contributions.find(({ type }) => type === 'ms.vss-endpoint.service-endpoint-type')?.properties;
+  const { authenticationSchemes, inputDescriptors } = form as ConnectionForm;
+  const idsOf = (fields: readonly Field[]): string[] => fields.map(({ id }) => id);
   return {
     schemes: new Map(
       authenticationSchemes.map(({ type, inputDescriptors: fields }) => [

@@ -14,4 +14,4 @@ export { pipelineTime } from './predefinedVariables.ts';
 export type { CommandRecord, LogLine, Result } from './step.ts';
 export { nodeBinary } from './taskDefinition.ts';
 export type { Handler } from './taskDefinition.ts';
-export { builtVsix, temporaryFolder, unpackVsix } from './vsix.ts';
+export { builtReadable, builtVsix, temporaryFolder, unpackVsix } from './vsix.ts';

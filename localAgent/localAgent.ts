@@ -141,7 +141,7 @@ export class LocalAgent {
       temp: path.join(work, '_temp'),
       tools: path.join(work, '_tool'),
     };
-    for (const folder of Object.values(this.folders)) mkdirSync(folder, { recursive: true });
+    for (const folder of Object.values<string>({ ...this.folders })) mkdirSync(folder, { recursive: true });
     for (const [name, value] of Object.entries(options.variables ?? {})) {
       if (value !== undefined) this.#variables.set(name, value);
     }
@@ -416,7 +416,7 @@ export class LocalAgent {
   #inputs({ definition }: InstalledTask, given: Readonly<Record<string, string>>): Map<string, string> {
     const values = inputsOf(definition, given);
     for (const { name, type } of definition.inputs ?? []) {
-      let value = this.#expand(values.get(name)!.trim());
+      let value = this.#expand((values.get(name) ?? '').trim());
       if (type.startsWith('connectedService:')) value = this.#connections.ids(value).join(',');
       // The agent roots even an empty path, so an optional file input that was left out arrives as the sources folder.
       if (type === 'filePath') value = path.resolve(this.folders.sources, value);
@@ -430,7 +430,7 @@ export class LocalAgent {
     const token = this.#variables.get('System.AccessToken')?.value;
     const url = this.#variables.get('System.CollectionUri')?.value;
     return {
-      ...this.#connections.environment(named.flatMap(({ name }) => inputs.get(name)!.split(','))),
+      ...this.#connections.environment(named.flatMap(({ name }) => inputs.get(name)?.split(',') ?? [])),
       ...(token && url ? jobConnectionEnvironment(url, token) : {}),
     };
   }

@@ -3,12 +3,9 @@
  * Usage: npm run pipeline -- FILE.yml [options], described in docs/local-run.md
  * Exit code: 0 the run has succeeded (with or without issues), 1 it has not, 2 it could not begin.
  */
-import { cpSync } from 'node:fs';
-import path from 'node:path';
 import { reasonOf } from '../shared/errors.ts';
-import { OtherTasksError, runPipelineFile, temporaryFolder, unpackVsix } from './index.ts';
+import { builtReadable, OtherTasksError, runPipelineFile } from './index.ts';
 import type { PipelineRun } from './index.ts';
-import { TASK_NAMES } from '../scripts/build/manifest.ts';
 import { readArguments } from './pipelineArguments.ts';
 import { cancelOnInterrupt, printOutputs } from './runReport.ts';
 
@@ -23,7 +20,7 @@ try {
     ...options,
     ...(inspect !== undefined && {
       inspect: { step: inspect, port: DEBUGGER_PORT },
-      extension: await readableExtension(),
+      extension: builtReadable(),
     }),
     signal: cancelOnInterrupt(),
     onSkip: ({ job, task, title }) =>
@@ -44,14 +41,3 @@ for (const { stage, name, result, steps } of run.jobs) {
 }
 console.log(`\nThe run: ${run.result}`);
 process.exitCode = ['Succeeded', 'SucceededWithIssues'].includes(run.result) ? 0 : 1;
-
-/** The packed extension with code that can be read in a debugger, beside its source. */
-async function readableExtension(): Promise<string> {
-  const { bundleModule } = await import('../scripts/build/build.ts');
-  const folder = temporaryFolder('extension-');
-  cpSync(unpackVsix(), folder, { recursive: true });
-  for (const task of TASK_NAMES) {
-    await bundleModule(`tasks/${task}/index.ts`, path.join(folder, task), { minify: false, sourcemap: 'inline' });
-  }
-  return folder;
-}

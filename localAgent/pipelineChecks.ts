@@ -70,7 +70,7 @@ function problemsOf(step: TaskRequest, extension: string, known: readonly string
     const values = inputsOf(definition, step.inputs ?? {});
     return (definition.inputs ?? [])
       .filter(({ type }) => type.startsWith('connectedService:'))
-      .flatMap(({ name }) => values.get(name)!.split(','))
+      .flatMap(({ name }) => values.get(name)?.split(',') ?? [])
       .map((name) => name.trim())
       .filter((name) => name && !name.includes('$(') && !known.some((one) => one.toLowerCase() === name.toLowerCase()))
       .map((name) => `The step references service connection ${name} which could not be found.`);

@@ -141,7 +141,7 @@ async function runGraph<N extends { readonly name: string; readonly dependsOn: r
   run: (node: N, before: ReadonlyMap<string, R>) => Promise<R>,
 ): Promise<Map<string, R>> {
   const started = new Map<string, Promise<ReadonlyMap<string, R>>>();
-  /** Resolves with the node's result and those of all before it. */
+  /** Resolves with the results of all before the node, and its own at the end. */
   const start = (node: N): Promise<ReadonlyMap<string, R>> => {
     const known = started.get(node.name);
     if (known) return known;
@@ -153,9 +153,8 @@ async function runGraph<N extends { readonly name: string; readonly dependsOn: r
     started.set(node.name, running);
     return running;
   };
-  return new Map(
-    await Promise.all(nodes.map(async (node) => [node.name, (await start(node)).get(node.name)!] as const)),
-  );
+  const ended = await Promise.all(nodes.map(start));
+  return new Map(ended.flatMap((results) => [...results].slice(-1)));
 }
 
 function jobIdentity(stage: Stage, job: Job): Record<string, string> {

@@ -31,7 +31,7 @@ function readParameter(entry: YamlMap, given: Readonly<Record<string, string>>):
   const allowed = readNames(entry.values ?? [], where);
   if (entry.values !== undefined && !allowed.includes(value))
     throw new Error(`The '${name}' parameter value "${value}" is not an allowed value.`);
-  return [name, type === 'boolean' ? value[0]!.toUpperCase() + value.slice(1).toLowerCase() : value];
+  return [name, type === 'boolean' ? value.charAt(0).toUpperCase() + value.slice(1).toLowerCase() : value];
 }
 
 function expand(node: Yaml, values: ReadonlyMap<string, string>): Yaml {

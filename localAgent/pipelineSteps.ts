@@ -61,8 +61,12 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
     retryCountOnTaskFailure: readNumber(entry, 'retryCountOnTaskFailure', where),
   };
   if (!readFlag(entry, 'enabled', true, where)) return undefined;
-  if (!scriptKey) return { ...common, task: text('task')!, inputs: asTexts(entry.inputs ?? {}, where) };
-  return { ...common, script: text(scriptKey)!, ...(workingDirectory !== undefined && { workingDirectory }) };
+  if (!scriptKey) return { ...common, task: asText(entry.task, where), inputs: asTexts(entry.inputs ?? {}, where) };
+  return {
+    ...common,
+    script: asText(entry[scriptKey], where),
+    ...(workingDirectory !== undefined && { workingDirectory }),
+  };
 }
 
 /** The text of a condition that can be asked; `roots` are what its values may begin with. */

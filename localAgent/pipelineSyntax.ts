@@ -84,12 +84,13 @@ function readStages(root: YamlMap, variables: VariableValues): Stage[] {
   if (root.stages) {
     const entries = asList(root.stages, 'stages').map((entry) => asMap(entry, 'a stage'));
     const names = entries.map((entry) => nameOf(entry, 'stage'));
-    const stages = entries.map((entry, i) => readStage(entry, i === 0 ? [] : [names[i - 1]!], variables));
+    const stages = entries.map((entry, i) => readStage(entry, names.slice(0, i).slice(-1), variables));
     checkDependencies(stages);
     return stages;
   }
+  const jobs = root.jobs ?? [{ job: 'Job', steps: root.steps ?? [] }];
   const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' };
-  return [{ ...only, variables, jobs: readJobs(root.jobs ?? [{ job: 'Job', steps: root.steps! }], [], variables) }];
+  return [{ ...only, variables, jobs: readJobs(jobs, [], variables) }];
 }
 
 function readRepositories(resources: Yaml): Map<string, string> {
@@ -122,7 +123,7 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Varia
 
 function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: VariableValues): Job[] {
   const phases = asList(list, 'jobs').map((entry) => readJob(asMap(entry, 'a job'), stagesBefore, inherited));
-  checkDependencies(phases.map(([job]) => ({ ...job!, name: job!.phase })));
+  checkDependencies(phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])));
   const jobs = phases.flat();
   return jobs.map((job) => ({
     ...job,
@@ -182,7 +183,7 @@ function matrixOf(job: Job, strategy: YamlMap, where: string): Job[] {
     name: `${job.name} ${key}`,
     displayName: `${job.displayName} ${key}`,
     outputPrefix: `${key}.`,
-    variables: { ...job.variables, ...asTexts(variables!, where) },
+    variables: { ...job.variables, ...asTexts(variables ?? '', where) },
   }));
 }
 
@@ -229,7 +230,7 @@ function readValue(
   const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
   const found = (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
   if (!found) throw unsupported(value, `the variables of ${where}`);
-  const reference = { stage: found.stage, job: found.job!, variable: found.variable! };
+  const reference = { stage: found.stage, job: found.job ?? '', variable: found.variable ?? '' };
   if (!isVisible(reference))
     throw new Error(`In the variables of ${where}, ${value} names what ${where} does not depend on.`);
   return reference;
@@ -239,7 +240,7 @@ function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): 
   const ready = new Set<string>();
   for (let pending = nodes; pending.length > 0;) {
     const next = pending.filter(({ dependsOn }) => dependsOn.every((name) => ready.has(name)));
-    if (next.length === 0) throw new Error(`${pending[0]!.name} depends on what is not there, or on itself.`);
+    if (next.length === 0) throw new Error(`${pending[0]?.name} depends on what is not there, or on itself.`);
     for (const { name } of next) {
       if (ready.has(name)) throw new Error(`Two of the same kind are named ${name}.`);
       ready.add(name);

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,10 +10,11 @@ const unpacked = new Map<string, string>();
 
 /** The one package `npm run package` has written. Throws an Error when there is none, or more than one. */
 export function builtVsix(): string {
-  const found = readdirSync(DIST, { withFileTypes: true }).filter((entry) => entry.name.endsWith('.vsix'));
-  if (found.length !== 1)
+  const found = readdirSync(DIST).filter((name) => name.endsWith('.vsix'));
+  const [vsix] = found;
+  if (vsix === undefined || found.length > 1)
     throw new Error(`${DIST} holds ${found.length} .vsix files instead of one. Run "npm run package".`);
-  return path.join(DIST, found[0]!.name);
+  return path.join(DIST, vsix);
 }
 
 /**
@@ -34,6 +35,13 @@ export function unpackVsix(file = builtVsix()): string {
     writeFileSync(target, content);
   }
   unpacked.set(vsix, folder);
+  return folder;
+}
+
+/** A copy of the built package whose code can be read in a debugger, beside its source. */
+export function builtReadable(): string {
+  const folder = temporaryFolder('extension-');
+  for (const part of [unpackVsix(), path.join(DIST, 'readable')]) cpSync(part, folder, { recursive: true });
   return folder;
 }
 

@@ -4,16 +4,14 @@
  *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md)
  * Ends with exit code 1 when a figure misses what is required of it; with --ci, only when it is far worse than stated.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { format, resolveConfig } from 'prettier';
 import { batch } from './bench/batch.ts';
 import { startup } from './bench/startup.ts';
 import { isGrossLoss, isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
 import { ROOT } from './build/manifest.ts';
-import { replaceSection } from './docs/section.ts';
+import { writeSection } from './docs/section.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup };
 const DOCUMENT = path.join(ROOT, 'docs', 'performance.md');
@@ -38,11 +36,6 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   if (rows.some(options.ci ? isGrossLoss : (row) => !isMet(row))) process.exitCode = 1;
   const details = options.ci ? undefined : await benchmark.details?.();
   if (details !== undefined) console.log(`\n${details}`);
-  if (options.write)
-    await write(name, [`${benchmark.title}.`, measuredWith(), markdownTable(rows), details ?? ''].join('\n\n'));
-}
-
-async function write(name: string, report: string): Promise<void> {
-  const text = replaceSection(readFileSync(DOCUMENT, 'utf8'), 'bench', name, report);
-  writeFileSync(DOCUMENT, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
+  const report = [`${benchmark.title}.`, measuredWith(), markdownTable(rows), details ?? ''].join('\n\n');
+  if (options.write) await writeSection(DOCUMENT, 'bench', name, report);
 }

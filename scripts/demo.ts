@@ -4,23 +4,18 @@
  */
 import { cpSync } from 'node:fs';
 import path from 'node:path';
-import { connect } from 'nats';
 import { runPipelineFile, temporaryFolder } from '../localAgent/index.ts';
 import type { LogLine } from '../localAgent/index.ts';
-import { startNatsServer } from '../localAgent/natsServer.ts';
-import { ROOT } from './build/manifest.ts';
 import { cancelOnInterrupt, printOutputs } from '../localAgent/runReport.ts';
+import { StreamServer } from '../localAgent/streamServer.ts';
+import { ROOT } from './build/manifest.ts';
 
 const EXAMPLE = 'examples/image-ready.yml';
 const WIDTH = Math.max(100, Math.min(process.stdout.columns || 170, 200));
 const COLUMN = Math.floor((WIDTH - 17) / 2);
 
-await using server = await startNatsServer();
-const connection = await connect({ servers: server.url });
-await (await connection.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
-await connection.close();
-
-console.log(`nats-server ${server.version} with JetStream on ${server.url}, stream CI for ci.>\n`);
+await using nats = await StreamServer.start('CI', 'ci.>');
+console.log(`nats-server ${nats.server.version} with JetStream on ${nats.url}, stream CI for ci.>\n`);
 console.log(`Running ${EXAMPLE}: the jobs Build and Deploy, each on an agent of its own.\n`);
 const lines: { readonly job: string; readonly line: LogLine }[] = [];
 // A copy, since the pipeline writes files.
@@ -29,7 +24,7 @@ cpSync(path.join(ROOT, 'examples'), sources, { recursive: true });
 const run = await runPipelineFile(path.join(ROOT, EXAMPLE), {
   sources,
   variables: { 'Build.BuildId': '42', 'Build.DefinitionName': 'shop', 'Build.RequestedFor': 'Jane Doe' },
-  connections: { 'nats-ci': { url: server.url, scheme: 'None' } },
+  connections: { 'nats-ci': { url: nats.url, scheme: 'None' } },
   signal: cancelOnInterrupt(),
   onLine: (line, job) => lines.push({ job, line: { ...line, text: line.text.replace(/^##\[section\]/, '── ') } }),
 });

@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import { auditShipped, describeAudit } from './release/audit.ts';
 import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
-import { listingOf } from './docs/listing.ts';
+import { listingOf } from './release/listing.ts';
 import {
   readExtension,
   readJson,

@@ -4,14 +4,13 @@
  * Usage: npm run test:long [-- file …]    (with files, one FAULT_SEED or uncommitted changes, the table is only printed)
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { format, resolveConfig } from 'prettier';
+import { temporaryFolder } from '../localAgent/index.ts';
 import { natsServerBinary } from '../localAgent/natsServer.ts';
 import { ROOT } from './build/manifest.ts';
 import { familiesOf, isRecordable, reliabilityTable } from './docs/reliabilityTable.ts';
-import { replaceSection } from './docs/section.ts';
+import { writeSection } from './docs/section.ts';
 
 const DOCUMENT = path.join(ROOT, 'docs', 'reliability.md');
 const TESTS = path.join(ROOT, 'scripts', 'test.ts');
@@ -32,32 +31,23 @@ const table = reliabilityTable(families, {
 });
 console.log(`\n${table}\n`);
 if (status !== 0) process.exitCode = 1;
-else if (isWhole && isRecordable(families)) await record(table);
-else console.log('docs/reliability.md stays as it is: this was not a whole long run of a commit.');
+else if (isWhole && isRecordable(families)) {
+  await writeSection(DOCUMENT, 'reliability', 'latest', table);
+  console.log('docs/reliability.md has this table now.');
+} else console.log('docs/reliability.md stays as it is: this was not a whole long run of a commit.');
 
 /** Returns the exit code and the lines of what was tried. */
 function runTests(places: readonly string[]): { status: number; noted: string } {
-  const folder = mkdtempSync(path.join(tmpdir(), 'reliability-'));
-  const noting = path.join(folder, 'cases.jsonl');
-  try {
-    const { status } = spawnSync(process.execPath, ['--import', 'tsx', TESTS, ...places], {
-      cwd: ROOT,
-      stdio: 'inherit',
-      env: { ...process.env, HOSTILE_TABLE: noting },
-    });
-    return { status: status ?? 1, noted: existsSync(noting) ? readFileSync(noting, 'utf8') : '' };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const noting = path.join(temporaryFolder('reliability-'), 'cases.jsonl');
+  const { status } = spawnSync(process.execPath, ['--import', 'tsx', TESTS, ...places], {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: { ...process.env, HOSTILE_TABLE: noting },
+  });
+  return { status: status ?? 1, noted: existsSync(noting) ? readFileSync(noting, 'utf8') : '' };
 }
 
 function serverVersion(line: '2.9' | '2.10' | '2.15'): string {
   const version = execFileSync(natsServerBinary(line), ['--version'], { encoding: 'utf8' });
   return version.replace(/^nats-server: v/, '').trim();
-}
-
-async function record(table: string): Promise<void> {
-  const text = replaceSection(readFileSync(DOCUMENT, 'utf8'), 'reliability', 'latest', table);
-  writeFileSync(DOCUMENT, await format(text, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
-  console.log('docs/reliability.md has this table now.');
 }

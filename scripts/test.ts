@@ -1,30 +1,25 @@
 /**
  * Runs the tests with node's own test runner.
  * Usage: npx tsx scripts/test.ts [--long] [--seed N] [folder or file …]
- * Without a place it runs all kinds; a folder stands for the *.test.ts in it. `--long` and `--seed` are for the hostile tests.
- * The manifest tests look at dist/*.vsix and the e2e and hostile tests run it: `npm run package` comes first.
+ * Without a place it runs all kinds; a folder stands for all *.test.ts below it. `--long` and `--seed` are for the hostile
+ * tests. The manifest tests look at dist/*.vsix and others run it: where they are among the tests, it is packed first if it
+ * is older than what goes into it.
  */
 import { spawnSync } from 'node:child_process';
-import {
-  appendFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { temporaryFolder } from '../localAgent/index.ts';
 import type { FamilyCases } from './docs/familyCases.ts';
 import { ROOT } from './build/manifest.ts';
+import { isStale } from './build/stale.ts';
 
 const HOSTILE = 'test/hostile';
 const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
 /** The long forms of fault and load tests: `npm run test:long`. */
 const LONG = 'test/long';
+/** The kinds that need the package. */
+const PACKED = ['test/manifest', 'test/e2e', HOSTILE, LONG].map((kind) => path.join(ROOT, kind) + path.sep);
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
@@ -36,9 +31,16 @@ const { values, positionals: given } = parseArgs({
 const isLong = values.long || given.some((place) => place.startsWith(LONG));
 const files = (given.length > 0 ? given : KINDS).flatMap(testFiles);
 if (files.length === 0) throw new Error('No test file found.');
+if (files.some((file) => PACKED.some((kind) => file.startsWith(kind))) && isStale()) {
+  console.log('The package is older than its sources: packing.');
+  const packing = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/package.ts'], {
+    cwd: ROOT,
+    stdio: 'inherit',
+  });
+  if (packing.status !== 0) process.exit(1);
+}
 
-const folder = mkdtempSync(path.join(tmpdir(), 'hostile-'));
-const table = path.join(folder, 'table.jsonl');
+const table = path.join(temporaryFolder('hostile-'), 'table.jsonl');
 writeFileSync(table, '');
 const { status, signal } = spawnSync(
   process.execPath,
@@ -59,7 +61,6 @@ const { status, signal } = spawnSync(
   },
 );
 const results = readFileSync(table, 'utf8');
-rmSync(folder, { recursive: true });
 if (process.env['HOSTILE_TABLE']) appendFileSync(process.env['HOSTILE_TABLE'], results);
 const families = results.split('\n').filter(Boolean);
 if (families.length > 0) {

@@ -1,10 +1,9 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { connect } from 'nats';
 import { LocalAgent, temporaryFolder } from '../../localAgent/index.ts';
-import { natsServerBinary, startNatsServer } from '../../localAgent/natsServer.ts';
+import { natsServerBinary } from '../../localAgent/natsServer.ts';
+import { StreamServer } from '../../localAgent/streamServer.ts';
+import { runBaseline } from './baseline.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 
@@ -26,7 +25,7 @@ export const batch: Benchmark = {
     const baselines: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
       steps.push(await onFreshStream((url) => publishFile(url, file, LINES)));
-      baselines.push(await onFreshStream((url) => publishWithLibrary(url, file)));
+      baselines.push(await onFreshStream((url) => runBaseline('jsPublish.ts', url, 'bench.v1', file)));
     }
     const perSecond = (ms: number) => (LINES / ms) * 1_000;
     const baseline = perSecond(median(baselines));
@@ -85,14 +84,9 @@ function writeLines(file: string, count: number): string {
 }
 
 /** Each measurement has a server and a stream of its own, so that none runs on what another left behind. */
-async function onFreshStream<Result>(measure: (url: string) => Promise<Result>): Promise<Result> {
-  await using server = await startNatsServer({ binary: natsServerBinary(NATS_SERVER) });
-  const connection = await connect({ servers: server.url });
-  const manager = await connection.jetstreamManager();
-  await manager.streams.add({ name: 'BENCH', subjects: ['bench.>'] });
-  const result = await measure(server.url);
-  await connection.close();
-  return result;
+async function onFreshStream<Result>(measure: (url: string) => Result | Promise<Result>): Promise<Result> {
+  await using server = await StreamServer.start('BENCH', 'bench.>', { binary: natsServerBinary(NATS_SERVER) });
+  return await measure(server.url);
 }
 
 async function publishFile(url: string, file: string, count: number): Promise<Measured> {
@@ -112,17 +106,4 @@ async function publishFile(url: string, file: string, count: number): Promise<Me
     sendingMs: Date.parse(when.endedAt) - Date.parse(when.sentAt),
     peakMegabytes: peakOf(memory),
   };
-}
-
-/** Milliseconds from the first event to the last acknowledgement, in a process of its own as the task has one. */
-async function publishWithLibrary(url: string, file: string): Promise<number> {
-  const script = path.join(import.meta.dirname, 'jsPublish.ts');
-  const child = spawn(process.execPath, ['--import', 'tsx', script, url, 'bench.v1', file], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.on('data', (text: Buffer) => (output += text.toString()));
-  const [code] = (await once(child, 'close')) as [number];
-  if (code !== 0) throw new Error(`The baseline ended with exit code ${code}.`);
-  return Number(output);
 }

@@ -4,10 +4,9 @@ import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { connect } from 'nats';
 import { builtVsix, LocalAgent, temporaryFolder, unpackVsix, type TaskRequest } from '../../localAgent/index.ts';
-import { startNatsServer } from '../../localAgent/natsServer.ts';
-import { BUILD_FOLDER, bundleModule } from '../build/build.ts';
+import { StreamServer } from '../../localAgent/streamServer.ts';
+import { BUILD_FOLDER, READABLE_FOLDER } from '../build/build.ts';
 import { ROOT, TASK_NAMES } from '../build/manifest.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { bytesByPackage, profile } from './startupProfile.ts';
@@ -112,19 +111,11 @@ export const startup: Benchmark = {
 };
 
 /** Phases and packages of each step, and what the bundles are made of. */
-async function describe(launches: Launches): Promise<string> {
-  const bundles = Object.fromEntries(
-    await Promise.all(
-      TASK_NAMES.map(async (task) => {
-        const folder = temporaryFolder('unminified-');
-        await bundleModule(`tasks/${task}/index.ts`, folder, { minify: false });
-        return [task, path.join(folder, 'index.js')] as const;
-      }),
-    ),
-  );
-  const profiles = NAMES.map((name) =>
-    profile({ ...launches[name], bundle: bundles[STEPS[name].task.replace('@1', '')] ?? '' }),
-  );
+function describe(launches: Launches): string {
+  const profiles = NAMES.map((name) => {
+    const bundle = path.join(READABLE_FOLDER, STEPS[name].task.replace('@1', ''), 'index.js');
+    return profile({ ...launches[name], bundle });
+  });
   const sizes = TASK_NAMES.map((task) => bytesByPackage(path.join(BUILD_FOLDER, task, 'meta.json')));
   return [
     'By phase, in milliseconds under the profiler of V8, of code that is not minified:',
@@ -160,13 +151,11 @@ function byMost(figures: ReadonlyMap<string, number>): Map<string, number> {
 }
 
 /** Runs something beside a server with a stream that holds one event, and an agent whose connection leads to it. */
-async function onServer<Result>(act: (launches: Launches, agent: LocalAgent) => Promise<Result>): Promise<Result> {
-  await using server = await startNatsServer();
-  const client = await connect({ servers: server.url });
-  const manager = await client.jetstreamManager();
-  await manager.streams.add({ name: 'BENCH', subjects: ['bench.>'] });
-  await client.jetstream().publish(EVENT.subject, EVENT.payload);
-  await client.close();
+async function onServer<Result>(
+  act: (launches: Launches, agent: LocalAgent) => Result | Promise<Result>,
+): Promise<Result> {
+  await using server = await StreamServer.start('BENCH', 'bench.>');
+  await server.client.jetstream().publish(EVENT.subject, EVENT.payload);
   const sources = temporaryFolder('sources-');
   writeFileSync(path.join(sources, 'event.schema.json'), JSON.stringify(SCHEMA));
   const agent = new LocalAgent({

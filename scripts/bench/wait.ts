@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
-import path from 'node:path';
-import { connect, type NatsConnection } from 'nats';
+import type { NatsConnection } from 'nats';
 import { LocalAgent } from '../../localAgent/index.ts';
-import { startNatsServer } from '../../localAgent/natsServer.ts';
+import { StreamServer } from '../../localAgent/streamServer.ts';
+import { runBaseline } from './baseline.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 
@@ -15,25 +14,22 @@ const LATENCY_ROUNDS = 9;
 export const wait: Benchmark = {
   title: `One event matching on its payload at the end of ${EVENTS.toLocaleString('en')} of ${EVENT_BYTES} bytes; baseline: consume() of the nats package, max_messages 10,000, parsing nothing; medians of ${ROUNDS}, and of ${LATENCY_ROUNDS} for the latency`,
   async run() {
-    await using server = await startNatsServer();
-    const connection = await connect({ servers: server.url });
-    const manager = await connection.jetstreamManager();
-    await manager.streams.add({ name: 'BENCH', subjects: ['bench.>'] });
-    await fill(connection);
+    await using server = await StreamServer.start('BENCH', 'bench.>');
+    const { client } = server;
+    await fill(client);
     const steps: Backlog[] = [];
     const baselines: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
       steps.push(await readWithTask(server.url));
-      baselines.push(readWithLibrary(server.url));
+      baselines.push(runBaseline('consume.ts', server.url, 'BENCH', String(EVENTS)));
     }
     const perSecond = (ms: number) => (EVENTS / ms) * 1_000;
     const latencies: number[] = [];
     const roundTrips: number[] = [];
     for (let round = 1; round <= LATENCY_ROUNDS; round++) {
-      latencies.push(await fromPublicationToExit(server.url, connection));
-      roundTrips.push(await roundTrip(connection));
+      latencies.push(await fromPublicationToExit(server.url, client));
+      roundTrips.push(await roundTrip(client));
     }
-    await connection.close();
     const rows: Row[] = [
       {
         what: 'reading the backlog to the event that matches',
@@ -95,12 +91,6 @@ async function readWithTask(url: string): Promise<Backlog> {
   });
   if (step.outputs.get('sequence') !== String(EVENTS)) throw new Error(step.logText);
   return { ms: endsAt - beginsAt, peakMegabytes: peakOf(memory) };
-}
-
-/** Milliseconds, in a process of its own as the task has one. */
-function readWithLibrary(url: string): number {
-  const script = path.join(import.meta.dirname, 'consume.ts');
-  return Number(execFileSync(process.execPath, ['--import', 'tsx', script, url, 'BENCH', String(EVENTS)]).toString());
 }
 
 async function fromPublicationToExit(url: string, connection: NatsConnection): Promise<number> {

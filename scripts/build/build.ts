@@ -2,6 +2,7 @@ import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Draft } from '../../shared/contract/drafts.ts';
 import { withEagerModules } from './eagerModules.ts';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
@@ -9,6 +10,9 @@ import { metaSchemaCode, metaSchemasCode } from './metaSchemas.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
+
+/** The same for debuggers and profilers (`<task>/index.js`): not minified, with source maps. */
+export const READABLE_FOLDER = path.join(ROOT, 'dist', 'readable');
 
 /** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
 const englishMessages: Plugin = {
@@ -137,7 +141,7 @@ export type BundledFolders = ReadonlyMap<TaskName, readonly string[]>;
  * @throws when a bundle holds two copies of one package
  */
 export async function bundleTasks(): Promise<BundledFolders> {
-  await rm(BUILD_FOLDER, { recursive: true, force: true });
+  for (const folder of [BUILD_FOLDER, READABLE_FOLDER]) await rm(folder, { recursive: true, force: true });
   const folders = new Map<TaskName, readonly string[]>();
   for (const task of TASK_NAMES) {
     const folder = path.join(BUILD_FOLDER, task);
@@ -146,6 +150,10 @@ export async function bundleTasks(): Promise<BundledFolders> {
     refuseSecondCopies(task, bundled);
     folders.set(task, bundled);
     await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
+    const readable = path.join(READABLE_FOLDER, task);
+    // Sources are found from wherever the bundle is copied to.
+    const sourceRoot = pathToFileURL(readable + path.sep).href;
+    await bundleModule(`tasks/${task}/index.ts`, readable, { minify: false, sourcemap: 'linked', sourceRoot });
   }
   return folders;
 }

@@ -4,7 +4,7 @@ import type { TaskInput } from '../build/manifest.ts';
 /** One comparison of a rule: what the input holds, with a value. */
 export interface Condition {
   readonly input: string;
-  readonly operator: keyof typeof OPERATORS;
+  readonly operator: '=' | '!=';
   readonly value: string;
 }
 
@@ -14,26 +14,11 @@ export interface VisibleRule {
   readonly conditions: readonly Condition[];
 }
 
-const isEqual = (held: string, value: string): boolean => held === value;
-
-const OPERATORS = {
-  '=': isEqual,
-  '==': isEqual,
-  '!=': (held: string, value: string) => held !== value,
-  '<': (held: string, value: string) => Number(held) < Number(value),
-  '>': (held: string, value: string) => Number(held) > Number(value),
-  '<=': (held: string, value: string) => Number(held) <= Number(value),
-  '>=': (held: string, value: string) => Number(held) >= Number(value),
-  Contains: (held: string, value: string) => held.includes(value),
-  NotContains: (held: string, value: string) => !held.includes(value),
-  StartsWith: (held: string, value: string) => held.startsWith(value),
-  NotStartsWith: (held: string, value: string) => !held.startsWith(value),
-  EndsWith: (held: string, value: string) => held.endsWith(value),
-  NotEndsWith: (held: string, value: string) => !held.endsWith(value),
-};
-
-/** Letters and digits only, since the service's own parser breaks on others; `""` for an empty value. */
-const CONDITION = new RegExp(`^(\\w+) (${Object.keys(OPERATORS).join('|')}) (""|[A-Za-z0-9]+)$`);
+/**
+ * Letters and digits only, since the service's own parser breaks on others; `""` for an empty value. The service has more
+ * operators, which no form of ours needs.
+ */
+const CONDITION = /^(\w+) (=|!=) (""|[A-Za-z0-9]+)$/;
 
 /** Parses a `visibleRule`. Throws where the service would not understand it. */
 export function parseRule(rule: string): VisibleRule {
@@ -60,7 +45,7 @@ export function isShown(
   const { joinedBy, conditions } = parseRule(visibleRule);
   const holds = ({ input, operator, value }: Condition): boolean => {
     const held = values[input] ?? inputs.find(({ name }) => name === input)?.defaultValue ?? '';
-    return OPERATORS[operator](held, value);
+    return (held === value) === (operator === '=');
   };
   return joinedBy === '&&' ? conditions.every(holds) : conditions.some(holds);
 }

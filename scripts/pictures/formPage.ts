@@ -58,6 +58,6 @@ function fieldOf(input: TaskInput, given: string | undefined, hidden: boolean, o
   const isPick = options !== undefined || type.startsWith('connectedService:');
   return `<div class="input${open ? ' open' : ''}" id="${name}"${hidden ? ' hidden' : ''}>
 <div class="label">${escapeHtml(label)}${required === true ? ' <i>*</i>' : ''} <span class="info">i</span></div>
-<div class="value${isPick ? ' pick' : ''}" style="height:${String(rows * 18 + 4)}px"><span>${escapeHtml(options?.[value] ?? value)}</span>${isPick ? '<span>▾</span>' : ''}</div>
+<div class="value${isPick ? ' pick' : ''}" style="height:${rows * 18 + 4}px"><span>${escapeHtml(options?.[value] ?? value)}</span>${isPick ? '<span>▾</span>' : ''}</div>
 <div class="help">${renderMarkdown(helpMarkDown)}</div></div>`;
 }

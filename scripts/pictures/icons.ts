@@ -16,7 +16,7 @@ export const ICONS = {
 /** What an icon is made from, for its digest. */
 export function sourceOf(icon: keyof typeof ICONS): string {
   const { drawing, size } = ICONS[icon];
-  return `${String(size)}\n${readFileSync(path.join(ROOT, drawing), 'utf8')}`;
+  return `${size}\n${readFileSync(path.join(ROOT, drawing), 'utf8')}`;
 }
 
 /** Draws an icon and writes it. */

@@ -15,7 +15,7 @@ export function page(title: string, note: string, style: string, body: string): 
 <title>${escapeHtml(title)}</title>
 <style>
 * { box-sizing: border-box; }
-body { margin: 0; width: ${String(WIDTH)}px; height: ${String(HEIGHT)}px; overflow: hidden; display: flex; flex-direction: column;
+body { margin: 0; width: ${WIDTH}px; height: ${HEIGHT}px; overflow: hidden; display: flex; flex-direction: column;
   font: 14px/1.45 'Liberation Sans', sans-serif; color: #24292f; background: #fff; }
 .frame { flex: none; display: flex; align-items: baseline; gap: 16px; padding: 11px 24px; background: #25558f; color: #fff; }
 .frame b { font-size: 17px; }

@@ -1,8 +1,8 @@
 /** The runs that are pictured: steps of the packed tasks, run by the local agent against a nats-server of their own. */
 import path from 'node:path';
-import type { StepRun } from '../../localAgent/index.ts';
+import { LocalAgent, pipelineTime, type StepRun, type TaskRequest } from '../../localAgent/index.ts';
 import { RunService } from '../../localAgent/runService.ts';
-import { beginWait, publish, Scenario, wait } from '../../test/support/agent/scenario.ts';
+import { StreamServer } from '../../localAgent/streamServer.ts';
 import { ROOT } from '../build/manifest.ts';
 
 /** What people see of the runs. */
@@ -42,34 +42,41 @@ export const WAIT_INPUTS = {
 
 /** Runs the pictured steps; takes about fifteen seconds. */
 export async function picturedRuns(): Promise<PicturedRuns> {
-  await using scene = await Scenario.start();
+  await using nats = await StreamServer.start('CI', 'ci.>');
   await using service = await RunService.start();
-  await scene.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
-  const agent = (variables = {}) =>
-    scene.agent({ sources: path.join(ROOT, 'examples'), variables: { ...RUN, ...variables } });
-
-  const { ended } = await beginWait(agent(service.variables), WAIT_INPUTS, {
-    displayName: 'Wait until the image is ready',
-  });
-  const announce = (region: string, changes = {}) =>
-    publish(agent(), {
-      ...PUBLISH_INPUTS,
-      messageId: `image-42-${region}`,
-      payload: PUBLISH_INPUTS.payload.replace('"eu"', `"${region}"`),
-      ...changes,
+  const run = { ...RUN, 'System.PipelineStartTime': pipelineTime(new Date()) };
+  const step = (request: TaskRequest, variables = {}): Promise<StepRun> => {
+    const connections = { nats: { url: nats.url, scheme: 'None' } };
+    const agent = new LocalAgent({
+      sources: path.join(ROOT, 'examples'),
+      connections,
+      variables: { ...run, ...variables },
     });
-  await announce('us');
-  await announce('eu');
-  const matched = await ended;
+    return agent.runTask({ ...request, inputs: { natsConnection: 'nats', ...request.inputs } });
+  };
+  const announce = (region: string, changes = {}) => {
+    const payload = PUBLISH_INPUTS.payload.replace('"eu"', `"${region}"`);
+    const inputs = { ...PUBLISH_INPUTS, messageId: `image-42-${region}`, payload, ...changes };
+    return step({ task: 'PublishNatsEvent@1', inputs });
+  };
+  const wait = { name: 'wait', task: 'WaitForNatsEvent@1' };
 
-  await announce('apac', {
-    payload: '{ "image": "shop/web:42", "digest": "latest", "region": "apac" }',
-    schemaFile: '',
-  });
-  const failed = await wait(
-    agent(),
-    { ...WAIT_INPUTS, match: '', distinctBy: 'data.region', expect: 'eu\nus\napac', timeout: '8s' },
-    { displayName: 'Wait until the image is ready in every region' },
+  let announced: Promise<unknown> | undefined;
+  const onLine: TaskRequest['onLine'] = ({ text }) => {
+    if (text.startsWith('waiting ')) announced = announce('us').then(() => announce('eu'));
+  };
+  const matched = await step(
+    { ...wait, displayName: 'Wait until the image is ready', inputs: WAIT_INPUTS, onLine },
+    service.variables,
   );
+  await announced;
+
+  const payload = '{ "image": "shop/web:42", "digest": "latest", "region": "apac" }';
+  await announce('apac', { payload, schemaFile: '' });
+  const failed = await step({
+    ...wait,
+    displayName: 'Wait until the image is ready in every region',
+    inputs: { ...WAIT_INPUTS, match: '', distinctBy: 'data.region', expect: 'eu\nus\napac', timeout: '8s' },
+  });
   return { matched, failed, summary: service.summaries[0] ?? '' };
 }

@@ -1,7 +1,7 @@
 import { describe, test, type TestContext } from 'node:test';
 import { noteCases } from '../../scripts/docs/familyCases.ts';
 import { faultSeeds, planSchedule, runSchedule, type FaultyServers } from '../support/nats/faultSchedule.ts';
-import { natsServerBinary, startNatsCluster, startNatsServer } from '../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer } from '../support/nats/natsServer.ts';
 
 // A failing schedule names its seed: run it again with FAULT_SEED=<seed>.
 describe('100 random schedules of events and faults end as the stream says they must', { concurrency: 2 }, () => {

@@ -1,127 +1,263 @@
 import { ESLint } from 'eslint';
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import ts from 'typescript-eslint';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+import ts from 'typescript';
+import { configs } from 'typescript-eslint';
+import { ROOMS } from '../../eslint.config.mts';
 import { ROOT } from '../../scripts/build/manifest.ts';
 
-/** The repository's own configuration, without the rules that need a file on disk to know its types. */
-const eslint = new ESLint({
-  cwd: ROOT,
-  overrideConfig: [ts.configs.disableTypeChecked],
-});
-
-/** Code that breaks a direction when it stands in the one file, and keeps it in the other. */
-const DIRECTIONS: { name: string; rule: string; code: string; refusedIn: string[]; allowedIn: string[] }[] = [
-  {
-    name: 'only the agent adapter knows the task library',
-    rule: 'directions/task-lib',
-    code: "import { getInput } from 'azure-pipelines-task-lib/task.js'; getInput('x');",
-    refusedIn: ['shared/inputs/fields.ts', 'tasks/PublishNatsEvent/index.ts'],
-    allowedIn: ['tasks/agent/azureAgent.ts'],
-  },
-  {
-    name: 'only the NATS adapter knows the NATS library, types included',
-    rule: 'directions/nats',
-    code: "import type { Msg } from 'nats'; export type X = Msg;",
-    refusedIn: ['shared/bus.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['shared/nats/natsBus.ts'],
-  },
-  {
-    name: 'only contracts know the JSON Schema library',
-    rule: 'directions/ajv',
-    code: "import { Ajv2020 } from 'ajv/dist/2020.js'; new Ajv2020();",
-    refusedIn: ['shared/event/cloudEvent.ts', 'tasks/PublishNatsEvent/publish.ts'],
-    allowedIn: ['shared/contract/contract.ts', 'shared/contract/files.ts'],
-  },
-  {
-    name: 'only one file knows the JMESPath library',
-    rule: 'directions/jmespath',
-    code: "import { search } from '@jmespath-community/jmespath'; search({}, 'a');",
-    refusedIn: ['shared/waiting/wait.ts', 'shared/expression/expression.ts'],
-    allowedIn: ['shared/expression/jmespath.ts'],
-  },
-  {
-    name: 'nothing shared imports a task, and no task the other',
-    rule: 'directions/tasks',
-    code: "import { publishEvent } from '../PublishNatsEvent/publish.ts'; publishEvent();",
-    refusedIn: ['tasks/agent/run.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['test/unit/publish.test.ts'],
-  },
-  {
-    name: 'only an entry sees the real agent',
-    rule: 'directions/agent-adapter',
-    code: "import { azureAgent } from '../shared/azureAgent.ts'; azureAgent();",
-    refusedIn: ['tasks/PublishNatsEvent/publish.ts', 'tasks/agent/run.ts'],
-    allowedIn: ['tasks/PublishNatsEvent/index.ts'],
-  },
-  {
-    name: 'only an entry sees the real bus',
-    rule: 'directions/nats-adapter',
-    code: "import { openNatsBus } from '../shared/nats/natsBus.ts'; openNatsBus();",
-    refusedIn: ['shared/waiting/wait.ts', 'shared/connection/settings.ts'],
-    allowedIn: ['tasks/WaitForNatsEvent/index.ts'],
-  },
-  {
-    name: 'a port imports nothing but types',
-    rule: 'directions/ports',
-    code: "import { TaskError } from './errors.ts'; new TaskError();",
-    refusedIn: ['tasks/agent/agent.ts', 'shared/bus.ts'],
-    allowedIn: ['shared/inputs/fields.ts'],
-  },
-  {
-    name: 'the environment is read by the adapters and the run only',
-    rule: 'no-restricted-globals',
-    code: 'export const home = process.env.HOME;',
-    refusedIn: ['shared/inputs/fields.ts', 'tasks/PublishNatsEvent/inputs.ts'],
-    allowedIn: ['tasks/agent/azureAgent.ts', 'tasks/agent/run.ts'],
-  },
-  {
-    name: 'the environment does not come in by an import either',
-    rule: 'directions/process',
-    code: "import { env } from 'node:process'; export const home = env.HOME;",
-    refusedIn: ['shared/inputs/fields.ts'],
-    allowedIn: ['scripts/demo.ts'],
-  },
-  {
-    name: 'the console is used by the adapters and the run only',
-    rule: 'no-restricted-globals',
-    code: "console.log('hello');",
-    refusedIn: ['shared/event/cloudEvent.ts'],
-    allowedIn: ['tasks/agent/run.ts'],
-  },
-  {
-    name: 'the clock is read by the adapters and the run only',
-    rule: 'no-restricted-properties',
-    code: 'export const now = Date.now();',
-    refusedIn: ['shared/event/cloudEvent.ts', 'shared/waiting/wait.ts'],
-    allowedIn: ['tasks/agent/run.ts', 'shared/nats/link/link.ts'],
-  },
-  {
-    name: 'the clock is not read by new Date() either',
-    rule: 'no-restricted-syntax',
-    code: 'export const now = new Date();',
-    refusedIn: ['shared/event/cloudEvent.ts'],
-    allowedIn: ['tasks/agent/run.ts'],
-  },
-  {
-    name: 'no direction is evaded by a dynamic import',
-    rule: 'no-restricted-syntax',
-    code: "export const later = import('nats');",
-    refusedIn: ['shared/event/cloudEvent.ts', 'tasks/agent/run.ts'],
-    allowedIn: ['scripts/demo.ts'],
-  },
+/** Circles that are still there, each as its files. This list may only get shorter. */
+const KNOWN_CIRCLES: readonly (readonly string[])[] = [
+  ['shared/contract/compile.ts', 'shared/contract/contract.ts'],
+  ['shared/event/cdEvent.ts', 'tasks/PublishNatsEvent/inputs.ts'],
+  [
+    ...['shared/nats/natsBus.ts', 'shared/nats/reading/coreSubscription.ts'],
+    ...['shared/nats/reading/streamAccess.ts', 'shared/nats/reading/streamReader.ts'],
+  ],
 ];
 
-for (const { name, rule, code, refusedIn, allowedIn } of DIRECTIONS) {
+/** The repository's own configuration, without the rules that need a file on disk to know its types. */
+const eslint = new ESLint({ cwd: ROOT, overrideConfig: [configs.disableTypeChecked] });
+
+/** The rules that a file with this code breaks, by line. */
+async function brokenRules(code: string, file: string): Promise<{ rule: string | null; line: number }[]> {
+  const messages = (await eslint.lintText(code, { filePath: file })).flatMap((result) => result.messages);
+  assert.ok(!messages.some((message) => message.fatal), messages[0]?.message);
+  return messages.map(({ ruleId, line }) => ({ rule: ruleId, line }));
+}
+
+/** A file in a place of the table, which is a folder or a file itself. */
+function fileIn(place: string): string {
+  return place.endsWith('/') ? `${place}some.ts` : place;
+}
+
+/** How a file names what it imports: a file of the tree or a package. */
+function specifierOf(target: string, file: string): string {
+  if (!target.endsWith('.ts')) return target;
+  const relative = path.posix.relative(path.posix.dirname(file), target);
+  return relative.startsWith('.') ? relative : `./${relative}`;
+}
+
+/** Each place and package that the table names, and some that it leaves out. */
+const TARGETS = [
+  ...new Set([
+    ...ROOMS.flatMap(([place, mayImport]) => [place, ...mayImport])
+      .filter((target) => target !== '*' && !target.startsWith('!'))
+      .map((target) =>
+        /\/$|\.ts$/.test(target) && /^(shared|tasks|localAgent|scripts)\//.test(target) ? fileIn(target) : target,
+      ),
+    ...['test/support/some.ts', 'test/manifest/some.ts', 'esbuild', 'node:process'],
+  ]),
+];
+
+describe('The table of directions', () => {
+  for (const [place, allowed] of ROOMS) {
+    test(`holds for ${place}`, async () => {
+      const file = fileIn(place);
+      const targets = TARGETS.filter((target) => path.posix.dirname(target) !== path.posix.dirname(file));
+      const code = targets.map(
+        (target, index) => `import type { X as X${index} } from '${specifierOf(target, file)}';`,
+      );
+      const broken = await brokenRules(code.join('\n'), file);
+      const isIn = (target: string, one: string) => target === one || (one.endsWith('/') && target.startsWith(one));
+      const mayImport = (target: string): boolean =>
+        (allowed.some((one) => isIn(target, one)) || (allowed.includes('*') && !target.endsWith('.ts'))) &&
+        !allowed.some((one) => isIn(`!${target}`, one));
+      const refused = targets.filter((_, index) =>
+        broken.some(({ rule, line }) => rule === 'directions/rooms' && line === index + 1),
+      );
+      assert.deepEqual(
+        refused,
+        targets.filter((target) => !mayImport(target)),
+      );
+      assert.ok(refused.length > 0 && refused.length < targets.length);
+    });
+  }
+});
+
+/** Code with the files that it may not stand in, one where it may, and the rule, if it is not that of the rooms. */
+const CASES: readonly (readonly [name: string, code: string, refusedIn: string, allowedIn: string, rule?: string])[] = [
+  [
+    'only the agent adapter knows the task library',
+    "import { getInput } from 'azure-pipelines-task-lib/task.js'; getInput('x');",
+    'shared/inputs/fields.ts tasks/agent/run.ts tasks/PublishNatsEvent/index.ts',
+    'tasks/agent/azureAgent.ts',
+  ],
+  [
+    'only shared/nats knows the NATS library, types included',
+    "import type { Msg } from 'nats'; export type X = Msg;",
+    'shared/bus.ts shared/waiting/wait.ts tasks/WaitForNatsEvent/index.ts',
+    'shared/nats/natsBus.ts shared/nats/link/dial.ts',
+  ],
+  [
+    'a type that is imported where it stands is no way around',
+    "export type X = import('nats').Msg;",
+    'shared/bus.ts',
+    'shared/nats/natsBus.ts',
+  ],
+  [
+    'only contracts know the JSON Schema library',
+    "import { Ajv2020 } from 'ajv/dist/2020.js'; new Ajv2020();",
+    'shared/event/cloudEvent.ts tasks/PublishNatsEvent/publish.ts',
+    'shared/contract/contract.ts shared/contract/files.ts',
+  ],
+  [
+    'only one file knows the JMESPath library',
+    "export { search } from '@jmespath-community/jmespath';",
+    'shared/waiting/wait.ts shared/expression/expression.ts',
+    'shared/expression/jmespath.ts',
+  ],
+  [
+    'nothing shared sees a task, and no task sees another',
+    "import { publishEvent } from '../../tasks/PublishNatsEvent/publish.ts'; publishEvent();",
+    'shared/waiting/wait.ts tasks/agent/run.ts tasks/WaitForNatsEvent/index.ts',
+    'scripts/docs/section.ts test/unit/publish.test.ts',
+  ],
+  [
+    'nothing shared sees the agent of a pipeline',
+    "export * from '../../tasks/agent/agent.ts';",
+    'shared/connection/settings.ts shared/nats/natsBus.ts',
+    'tasks/PublishNatsEvent/inputs.ts',
+  ],
+  [
+    'only an entry sees the real agent',
+    "import { azureAgent } from '../agent/azureAgent.ts'; azureAgent();",
+    'tasks/PublishNatsEvent/publish.ts tasks/agent/run.ts',
+    'tasks/PublishNatsEvent/index.ts',
+  ],
+  [
+    'only an entry sees the real bus',
+    "import { openNatsBus } from '../../shared/nats/natsBus.ts'; openNatsBus();",
+    'shared/waiting/wait.ts shared/connection/settings.ts tasks/WaitForNatsEvent/report.ts',
+    'tasks/WaitForNatsEvent/index.ts',
+  ],
+  [
+    'no product and no script sees the tests, and the local agent no script',
+    "import { Scenario } from '../../test/support/agent/scenario.ts'; new Scenario();",
+    'scripts/pictures/runs.ts shared/nats/natsBus.ts tasks/agent/run.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'the local agent sees neither tests nor scripts',
+    "export { ROOT } from '../scripts/build/manifest.ts'; export { Scenario } from '../test/support/agent/scenario.ts';",
+    'localAgent/pipeline.ts',
+    'test/some.ts',
+  ],
+  [
+    'a dynamic import is no way around',
+    "export const later = import('../../test/support/agent/scenario.ts');",
+    'localAgent/pipeline/some.ts scripts/pictures/runs.ts shared/waiting/wait.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'nor is one whose target is computed',
+    "export const later = import(['na', 'ts'].join(''));",
+    'localAgent/pipeline.ts scripts/demo.ts shared/waiting/wait.ts',
+    'test/manifest/tasks.test.ts',
+  ],
+  [
+    'products import at the top, but for what takes long to load',
+    "export const later = import('nats');",
+    'shared/event/cloudEvent.ts shared/nats/natsBus.ts tasks/agent/run.ts',
+    'scripts/demo.ts',
+    'no-restricted-syntax',
+  ],
+  [
+    'a port imports nothing but types',
+    "import { TaskError } from './errors.ts'; new TaskError();",
+    'tasks/agent/agent.ts shared/bus.ts shared/log.ts',
+    'shared/clock.ts',
+    '@typescript-eslint/no-restricted-imports',
+  ],
+  [
+    'the environment is read where the outside world begins only',
+    'export const home = process.env.HOME;',
+    'shared/inputs/fields.ts tasks/PublishNatsEvent/inputs.ts',
+    'tasks/agent/azureAgent.ts tasks/agent/run.ts',
+    'no-restricted-globals',
+  ],
+  [
+    'the environment does not come in by an import either',
+    "import { env } from 'node:process'; export const home = env.HOME;",
+    'shared/inputs/fields.ts',
+    'scripts/demo.ts',
+  ],
+  [
+    'the console is used where the outside world begins only',
+    "console.log('hello');",
+    'shared/event/cloudEvent.ts',
+    'tasks/agent/run.ts',
+    'no-restricted-globals',
+  ],
+  [
+    'the clock is read where the outside world begins only',
+    'export const now = Date.now();',
+    'shared/event/cloudEvent.ts shared/waiting/wait.ts',
+    'tasks/agent/run.ts shared/nats/link/link.ts',
+    'no-restricted-properties',
+  ],
+  [
+    'the clock is not read by new Date() either',
+    'export const now = new Date();',
+    'shared/event/cloudEvent.ts',
+    'tasks/agent/run.ts',
+    'no-restricted-syntax',
+  ],
+];
+
+for (const [name, code, refusedIn, allowedIn, rule = 'directions/rooms'] of CASES) {
   test(name, async () => {
-    for (const file of refusedIn) assert.ok((await brokenRules(code, file)).includes(rule), `${file} was not refused`);
-    for (const file of allowedIn) assert.ok(!(await brokenRules(code, file)).includes(rule), `${file} was refused`);
+    const isRefused = async (file: string) => (await brokenRules(code, file)).some((broken) => broken.rule === rule);
+    for (const file of refusedIn.split(' ')) assert.equal(await isRefused(file), true, `${file} was not refused`);
+    for (const file of allowedIn.split(' ')) assert.equal(await isRefused(file), false, `${file} was refused`);
   });
 }
 
-async function brokenRules(code: string, file: string): Promise<(string | null)[]> {
-  const [result] = await eslint.lintText(code, { filePath: file });
-  const messages = result?.messages ?? [];
-  assert.ok(!messages.some((message) => message.fatal), messages[0]?.message);
-  return messages.map((message) => message.ruleId);
+/** What a module imports of its own tree, type-only imports and dynamic ones included. */
+function importsOf(file: string, code: string): string[] {
+  const { importedFiles } = ts.preProcessFile(code, true, true);
+  const relative = importedFiles.filter(({ fileName }) => fileName.startsWith('.'));
+  return relative.map(({ fileName }) => path.posix.join(path.posix.dirname(file), fileName));
 }
+
+/** The sets of modules of which each leads to each other one, directly or not. */
+function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[][] {
+  const reached = (from: string): Set<string> => {
+    const seen = new Set<string>();
+    const visit = (module: string): void =>
+      imports.get(module)?.forEach((next) => {
+        if (!seen.has(next)) visit((seen.add(next), next));
+      });
+    visit(from);
+    return seen;
+  };
+  const all = new Map([...imports.keys()].map((module) => [module, reached(module)]));
+  const circles = [...all].flatMap(([module, leadsTo]) =>
+    leadsTo.has(module) ? [[...leadsTo].filter((other) => all.get(other)?.has(module)).sort()] : [],
+  );
+  return [...new Map(circles.map((circle) => [circle.join(), circle])).values()].sort();
+}
+
+test('no modules import each other in a circle, not even types', () => {
+  const files = ['shared', 'tasks', 'localAgent', 'scripts'].flatMap((folder) =>
+    readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => path.posix.join(folder, file.split(path.sep).join('/'))),
+  );
+  const imports = new Map(files.map((file) => [file, importsOf(file, readFileSync(path.join(ROOT, file), 'utf8'))]));
+  assert.deepEqual(circlesOf(imports), KNOWN_CIRCLES);
+});
+
+test('a circle is found, be it of types, of exports or of dynamic imports', () => {
+  const code = {
+    'a/one.ts': "import type { Two } from './two.ts';",
+    'a/two.ts': "export * from '../b/three.ts'; import './four.ts';",
+    'b/three.ts': "const later = import('../a/one.ts');",
+    'a/four.ts': "import { join } from 'node:path';",
+    'a/self.ts': "import type { X } from './self.ts';",
+  };
+  const imports = new Map(Object.entries(code).map(([file, text]) => [file, importsOf(file, text)]));
+  assert.deepEqual(circlesOf(imports), [['a/one.ts', 'a/two.ts', 'b/three.ts'], ['a/self.ts']]);
+});

@@ -118,31 +118,20 @@ for (const name of TASK_NAMES) {
   }
 }
 
-test('a rule is read with every operator, all or one of its conditions, and nothing else', () => {
+test('a rule is read with both operators, all or one of its conditions, and nothing else', () => {
   const inputs = ['rule', 'a', 'b'].map((name) => ({ name, type: 'string', label: name, helpMarkDown: name }));
   const holds = (visibleRule: string, a: string, b = '') => isShown({ ...inputs[0]!, visibleRule }, inputs, { a, b });
   for (const [rule, yes, no] of [
     ['a = x', 'x', 'y'],
-    ['a == x', 'x', 'xx'],
     ['a != x', 'y', 'x'],
     ['a != ""', 'x', ''],
-    ['a < 10', '9', '10'],
-    ['a > 10', '11', '10'],
-    ['a <= 10', '10', '11'],
-    ['a >= 10', '10', '9'],
-    ['a Contains x', 'axb', 'ab'],
-    ['a NotContains x', 'ab', 'axb'],
-    ['a StartsWith x', 'xb', 'bx'],
-    ['a NotStartsWith x', 'bx', 'xb'],
-    ['a EndsWith x', 'bx', 'xb'],
-    ['a NotEndsWith x', 'xb', 'bx'],
   ] as const) {
     assert.ok(holds(rule, yes), `${rule}: ${yes}`);
     assert.ok(!holds(rule, no), `${rule}: ${no}`);
   }
   assert.deepEqual([holds('a = x && b = x', 'x', 'x'), holds('a = x && b = x', 'x', 'y')], [true, false]);
   assert.deepEqual([holds('a = x || b = x', 'x', 'y'), holds('a = x || b = x', 'y', 'y')], [true, false]);
-  for (const rule of ['a = x && b = x || a = y', '(a = x)', 'a x', 'a = x_y', 'a ~ x', ''])
+  for (const rule of ['a = x && b = x || a = y', '(a = x)', 'a x', 'a = x_y', 'a ~ x', 'a < 1', ''])
     assert.throws(() => parseRule(rule), rule);
 });
 

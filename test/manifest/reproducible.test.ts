@@ -12,6 +12,7 @@ import { copyByLinks } from '../support/linkedCopy.ts';
 
 const SOURCES = [
   'scripts',
+  'shared',
   'tasks',
   'images',
   'package.json',

@@ -5,7 +5,7 @@ import { builtinModules } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
 import { repositoryPage, stampTask } from '../../scripts/build/channels.ts';
-import { listingOf } from '../../scripts/docs/listing.ts';
+import { listingOf } from '../../scripts/release/listing.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
 

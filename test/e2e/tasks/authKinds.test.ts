@@ -12,7 +12,7 @@ import {
   tokenConfig,
   usersConfig,
 } from '../../support/nats/natsAccounts.ts';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { assertFailed, assertSucceeded, beginWait, eventsOf, publish, wait } from '../../support/agent/scenario.ts';
 
 // Secrets with everything that an encoding changes.

@@ -7,7 +7,7 @@ import { connect } from 'nats';
 import { CALLOUT_EXAMPLE, startCallout } from '../../support/nats/authCallout.ts';
 import { assertRunSucceeded, runExample, stepOf } from '../../support/agent/exampleRun.ts';
 import { createNKey, usersConfig } from '../../support/nats/natsAccounts.ts';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
 
 describe('The example', { concurrency: 2 }, () => {

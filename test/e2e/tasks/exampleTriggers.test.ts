@@ -17,7 +17,7 @@ import {
   stepOf,
 } from '../../support/agent/exampleRun.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { cloudEvent, natsHeaders, type Scenario } from '../../support/agent/scenario.ts';
 import { TokenEndpoint, type TokenAnswer } from '../../support/agent/tokenEndpoint.ts';
 

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { connect } from 'nats';
 import { EXAMPLES } from '../../support/agent/exampleRun.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 
 const ROOT = path.join(import.meta.dirname, '../../..');
 const PASSWORD = 'password-of-ci';

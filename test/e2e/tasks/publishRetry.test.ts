@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { DiscardPolicy } from 'nats';
 import { LocalAgent, unpackVsix } from '../../../localAgent/index.ts';
 import { usersConfig } from '../../support/nats/natsAccounts.ts';
-import { startNatsCluster, type NatsCluster, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsCluster, type NatsCluster, type NatsServer } from '../../support/nats/natsServer.ts';
 import {
   assertFailed,
   assertOutputs,

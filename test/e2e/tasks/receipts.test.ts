@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { ROOT } from '../../../scripts/build/manifest.ts';
 import { ERROR_CODES } from '../../../shared/errors.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { beginWait, cloudEvent, jsonFile, publish, Scenario, sourcesWith, wait } from '../../support/agent/scenario.ts';
 import type { StepRun } from '../../../localAgent/index.ts';
 

@@ -7,7 +7,7 @@ import { createAuthority, saveCertificate } from '../../support/nats/certificate
 import { quotedIn, readMarkdown, VERDICTS } from '../../support/documents/documents.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import type { Connection, LocalAgent, LocalAgentOptions, StepRun } from '../../../localAgent/index.ts';
-import { startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import {
   beginWait,
   natsHeaders,

@@ -13,7 +13,7 @@ import {
   usersConfig,
   type OperatorMode,
 } from '../../support/nats/natsAccounts.ts';
-import { startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { assertFailed, publish, wait } from '../../support/agent/scenario.ts';
 import { infoLine, ScriptedServer } from '../../support/nats/scriptedServer.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { AckPolicy, connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
 import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../../../localAgent/index.ts';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import {
   assertFailed,
   assertSucceeded,

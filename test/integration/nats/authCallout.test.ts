@@ -20,7 +20,7 @@ import {
 } from '../../support/nats/authCallout.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../localAgent/vsix.ts';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { startOidcIssuer, type OidcIssuer } from '../../support/agent/oidcIssuer.ts';
 import { openBus, type OpenBus } from '../../support/nats/openBus.ts';
 

@@ -1,6 +1,6 @@
 import { describe, test } from 'node:test';
 import { faultSeeds, planSchedule, runSchedule } from '../../support/nats/faultSchedule.ts';
-import { startNatsCluster, startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsCluster, startNatsServer } from '../../support/nats/natsServer.ts';
 
 // A failing schedule names its seed: run it again with FAULT_SEED=<seed>.
 describe('random schedules of events and faults end as the stream says they must', { concurrency: true }, () => {

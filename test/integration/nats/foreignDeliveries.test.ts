@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { AckPolicy, DeliverPolicy } from 'nats';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { openBus } from '../../support/nats/openBus.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 

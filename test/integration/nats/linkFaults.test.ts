@@ -6,14 +6,9 @@ import { openNatsBus, type NatsBus } from '../../../shared/nats/natsBus.ts';
 import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
 import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
-import {
-  natsServerBinary,
-  startNatsCluster,
-  startNatsServer,
-  type NatsServer,
-} from '../../../localAgent/natsServer.ts';
-import { NOWHERE, openBus, Step } from '../../support/nats/openBus.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { eventSource } from '../../../tasks/WaitForNatsEvent/source.ts';
+import { NOWHERE, openBus, Step } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 import { WaitStep } from '../../support/agent/waitStep.ts';
 

@@ -25,12 +25,7 @@ import {
   tokenConfig,
   usersConfig,
 } from '../../support/nats/natsAccounts.ts';
-import {
-  natsServerBinary,
-  startNatsCluster,
-  startNatsServer,
-  type NatsServer,
-} from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 
 describe('a test server', { concurrency: 2 }, () => {
   test('starts on a free port, says its version, and leaves nothing behind when it stops', async () => {
@@ -131,7 +126,7 @@ describe('a test server', { concurrency: 2 }, () => {
     test(`does not outlive a test process that ${how}`, async (t) => {
       const TMPDIR = mkdtempSync(join(tmpdir(), 'outlived-'));
       t.after(() => rmSync(TMPDIR, { recursive: true }));
-      const module = new URL('../../../localAgent/natsServer.ts', import.meta.url).href;
+      const module = new URL('../../support/nats/natsServer.ts', import.meta.url).href;
       const program = `const { startNatsServer } = await import('${module}');
         process.stdout.write(String((await startNatsServer()).port));
         ${signal ? 'setInterval(() => {}, 1000);' : ''}`;

@@ -9,7 +9,7 @@ import { createAuthority, saveCertificate, type Authority } from '../../support/
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { tokenConfig } from '../../support/nats/natsAccounts.ts';
-import { startNatsServer, type NatsServer, type NatsServerTls } from '../../../localAgent/natsServer.ts';
+import { startNatsServer, type NatsServer, type NatsServerTls } from '../../support/nats/natsServer.ts';
 import { openBus, Step } from '../../support/nats/openBus.ts';
 import { idToken, JOB_TOKEN, TokenEndpoint } from '../../support/agent/tokenEndpoint.ts';
 

@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type { StreamSource } from '../../../shared/bus.ts';
 import type { ConnectionSettings } from '../../../shared/connection/settings.ts';
 import { TaskError } from '../../../shared/errors.ts';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { openBus, type OpenBus } from '../../support/nats/openBus.ts';
 import { Admin, type TestStream } from '../../support/nats/testStream.ts';
 

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AckPolicy, RetentionPolicy } from 'nats';
 import type { StartPosition } from '../../../shared/bus.ts';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { NOWHERE, openBus, Recorder } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin, type TestStream } from '../../support/nats/testStream.ts';

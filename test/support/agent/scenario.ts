@@ -7,8 +7,8 @@ import type { JetStreamManager, MsgHdrs, NatsConnection, StoredMsg, StreamConfig
 import type { ErrorCode } from '../../../shared/errors.ts';
 import { LocalAgent, nodeBinary, pipelineTime, temporaryFolder, unpackVsix } from '../../../localAgent/index.ts';
 import type { Connection, Handler, LocalAgentOptions, StepRun, TaskRequest } from '../../../localAgent/index.ts';
-import { startNatsServer } from '../../../localAgent/natsServer.ts';
-import type { NatsServer, NatsServerOptions } from '../../../localAgent/natsServer.ts';
+import { startNatsServer } from '../nats/natsServer.ts';
+import type { NatsServer, NatsServerOptions } from '../nats/natsServer.ts';
 
 /** Header fields as a test writes them: a name may have several values. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[]>>;

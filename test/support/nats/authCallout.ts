@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { decodeJwt } from 'jose';
 import { connect, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
 import { createAuthority, saveCertificate } from './certificates.ts';
-import { natsServerBinary, startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from './natsServer.ts';
 
 /** The example that an operator starts from. */
 export const CALLOUT_EXAMPLE = path.join(import.meta.dirname, '../../../examples/auth-callout');

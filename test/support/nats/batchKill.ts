@@ -4,8 +4,8 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalAgent, unpackVsix } from '../../../localAgent/index.ts';
 import type { StepRun } from '../../../localAgent/index.ts';
-import { startNatsCluster, startNatsServer } from '../../../localAgent/natsServer.ts';
-import type { NatsCluster, NatsServer, NatsServerOptions } from '../../../localAgent/natsServer.ts';
+import { startNatsCluster, startNatsServer } from './natsServer.ts';
+import type { NatsCluster, NatsServer, NatsServerOptions } from './natsServer.ts';
 import { Admin } from './testStream.ts';
 
 const LINES = 50_000;

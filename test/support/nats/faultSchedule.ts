@@ -6,7 +6,7 @@ import type { OutgoingMessage } from '../../../shared/bus.ts';
 import { reasonOf } from '../../../shared/errors.ts';
 import type { Verdict } from '../../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../../shared/waiting/wait.ts';
-import type { NatsServer } from '../../../localAgent/natsServer.ts';
+import type { NatsServer } from './natsServer.ts';
 import { openBus, type OpenBus } from './openBus.ts';
 import { Admin, type TestStream } from './testStream.ts';
 import { WaitStep, type WaitStepInputs } from '../agent/waitStep.ts';

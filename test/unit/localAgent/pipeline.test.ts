@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { resultsOf, runPipeline } from '../../../localAgent/throwawayPipeline.ts';
+import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
 describe('a pipeline file', () => {
   it('runs dependent jobs after each other and hands over outputs', async () => {

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { resultsOf, runPipeline } from '../../../localAgent/throwawayPipeline.ts';
+import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
 describe('what a pipeline file may hold', () => {
   it('runs a job of a matrix for each of its keys, and a deployment, with the outputs of both', async () => {

@@ -7,7 +7,7 @@ import { zipSync } from 'fflate';
 import { LocalAgent, nodeBinary, unpackVsix } from '../../../localAgent/index.ts';
 import type { LocalAgentOptions, StepRun, TaskRequest } from '../../../localAgent/index.ts';
 import type { TaskDefinition } from '../../../localAgent/taskDefinition.ts';
-import { throwawayExtension } from '../../../localAgent/throwawayExtension.ts';
+import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 
 const PRINT_ENVIRONMENT = 'console.log("ENV" + JSON.stringify(process.env)); console.log("CWD" + process.cwd());';
 const CONNECTION = {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listingOf } from '../../../../scripts/docs/listing.ts';
+import { listingOf } from '../../../../scripts/release/listing.ts';
 
 const README = [
   'See [Publishing](docs/publishing.md#order), [`examples`](examples) and [NATS](https://nats.io).',

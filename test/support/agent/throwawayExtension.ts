@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { TaskDefinition } from './taskDefinition.ts';
-import { temporaryFolder } from './vsix.ts';
+import type { TaskDefinition } from '../../../localAgent/taskDefinition.ts';
+import { temporaryFolder } from '../../../localAgent/index.ts';
 
 /**
  * An extension with one task, `Sample@1`, for trying the agent itself.

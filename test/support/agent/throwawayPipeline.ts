@@ -1,9 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { runPipelineFile } from './pipelineFile.ts';
-import type { PipelineFileOptions, PipelineRun } from './pipelineFile.ts';
+import { runPipelineFile, temporaryFolder } from '../../../localAgent/index.ts';
+import type { PipelineFileOptions, PipelineRun } from '../../../localAgent/index.ts';
 import { throwawayExtension } from './throwawayExtension.ts';
-import { temporaryFolder } from './vsix.ts';
 
 const ECHO = throwawayExtension('console.log("##vso[task.setvariable variable=said]" + process.env.INPUT_TEXT)', {
   inputs: [{ name: 'text', type: 'string' }],

@@ -1,0 +1,25 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { ROOT } from './manifest.ts';
+
+/** What a package is made of. */
+const SOURCES = [
+  ...['tasks', 'shared', 'images', 'scripts/build', 'scripts/release', 'scripts/package.ts', 'vss-extension.json'],
+  ...['README.md', 'LICENSE', 'package.json', 'package-lock.json'],
+];
+
+/** Whether a root folder has no package, or one that is older than anything it is made of. */
+export function isStale(root = ROOT): boolean {
+  const dist = path.join(root, 'dist');
+  const [vsix, ...others] = existsSync(dist) ? readdirSync(dist).filter((name) => name.endsWith('.vsix')) : [];
+  if (vsix === undefined || others.length > 0) return true;
+  const packedAt = lastChange(path.join(dist, vsix));
+  return SOURCES.some((source) => lastChange(path.join(root, source)) > packedAt);
+}
+
+/** When a file or anything in a folder was changed last, in milliseconds; what went from a folder has changed it. */
+function lastChange(place: string): number {
+  const status = statSync(place);
+  if (!status.isDirectory()) return status.mtimeMs;
+  return Math.max(status.mtimeMs, ...readdirSync(place).map((name) => lastChange(path.join(place, name))));
+}
