@@ -65,7 +65,9 @@ class Script implements EventSource {
     return waitForEvent(criteria, undefined, this, clock, { info: note, warning: note, debug: note });
   }
 
-  async connect(): Promise<void> {}
+  connect(): Promise<void> {
+    return Promise.resolve();
+  }
 
   async read(events: SubscriptionEvents): Promise<Subscription> {
     this.#events = events;
