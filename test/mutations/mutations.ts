@@ -1,8 +1,10 @@
-/** One line of the source changed for the worse, and the tests that must notice. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** A rule, broken by one line of the source that is changed for the worse, and the tests that must notice. */
 export interface Mutation {
   readonly what: string;
-  readonly file: string;
-  /** Stands in the file exactly once. */
+  /** Stands in shared/ and tasks/ exactly once, in whichever file. */
   readonly line: string;
   readonly becomes: string;
   readonly tests: Tests;
@@ -26,192 +28,185 @@ const PERMISSIONS = 'test/integration/nats/permissions.test.ts';
 const DEADLINE: Tests = { files: ['test/unit/tasks/agent/run.test.ts'] };
 const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
 
+/** The source of shared/ and tasks/ by file, below a folder. */
+export function readSources(root: string): ReadonlyMap<string, string> {
+  const files = ['shared', 'tasks'].flatMap((folder) =>
+    readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => path.join(folder, file)),
+  );
+  const sources = files.filter((file) => file.endsWith('.ts'));
+  return new Map(sources.map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
+}
+
+/** The file that a mutation is made in; undefined when its line isn't there exactly once. */
+export function fileOf({ line }: Mutation, sources: ReadonlyMap<string, string>): string | undefined {
+  const found = [...sources].flatMap(([file, source]) =>
+    source
+      .split(line)
+      .slice(1)
+      .map(() => file),
+  );
+  return found.length === 1 ? found[0] : undefined;
+}
+
 export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'the step itself masks no secret',
-    file: 'shared/text/masker.ts',
     line: 'this.#starts[start] = 1;',
     becomes: '',
     tests: { files: ['test/unit/shared/text/masker.test.ts'] },
   },
   {
     what: 'a secret in an input is sent',
-    file: 'tasks/PublishNatsEvent/inputs.ts',
     line: 'if (secret === undefined) continue;',
     becomes: 'if (secret === undefined || name) continue;',
     tests: { files: ['test/unit/tasks/PublishNatsEvent/inputs.test.ts'] },
   },
   {
     what: 'the neutraliser knows one spelling of a command only',
-    file: 'shared/text/safeText.ts',
     line: String.raw`const COMMAND_MARKER = /#\p{M}*#(?=\p{M}*(?:v\p{M}*s\p{M}*o|\[))/giu;`,
     becomes: String.raw`const COMMAND_MARKER = /##(?=vso\[)/g;`,
     tests: NEUTRALISER,
   },
   {
     what: 'the neutraliser deletes a marker instead of breaking it',
-    file: 'shared/text/safeText.ts',
     line: `.replace(COMMAND_MARKER, '$&_')`,
     becomes: `.replace(COMMAND_MARKER, '')`,
     tests: NEUTRALISER,
   },
   {
     what: 'the neutraliser leaves invisible characters',
-    file: 'shared/text/safeText.ts',
     line: '.replace(INVISIBLE, escapeCharacter)',
     becomes: '',
     tests: NEUTRALISER,
   },
   {
     what: 'the neutraliser shows control characters only',
-    file: 'shared/text/safeText.ts',
     line: String.raw`const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;`,
     becomes: String.raw`const INVISIBLE = /[\p{Cc}\p{Zl}\p{Zp}]/gu;`,
     tests: NEUTRALISER,
   },
   {
     what: 'what the tasks log does not pass the neutraliser',
-    file: 'tasks/agent/azureAgent.ts',
     line: 'process.stdout.write(`${safeText(text)}\\n`);',
     becomes: 'process.stdout.write(`${text}\\n`);',
     tests: WHOLE_PATH,
   },
   {
     what: 'nobody is told of a refused operation',
-    file: 'shared/nats/link/link.ts',
     line: 'for (const listener of this.#violationListeners) listener(violation);',
     becomes: '',
     tests: { files: [PERMISSIONS], pattern: 'taken away during a wait' },
   },
   {
     what: 'refused operations are not kept until the flush',
-    file: 'shared/nats/link/link.ts',
     line: 'this.#violations.push(violation);',
     becomes: '',
     tests: { files: [PERMISSIONS], pattern: '^publish to core NATS: ' },
   },
   {
     what: 'a wait on a stream does not watch its permissions',
-    file: 'shared/nats/reading/streamReader.ts',
     line: 'if (this.#attachment === attachment) this.#fail(this.#access.denied(violation));',
     becomes: '',
     tests: { files: [PERMISSIONS], pattern: '^wait on one subject of a named stream: ' },
   },
   {
     what: 'publishing to a stream does not watch its permissions',
-    file: 'shared/nats/publishing/streamBatch.ts',
     line: 'this.#failure ??= deniedError(violation.operation, violation.subject, grants);',
     becomes: '',
     tests: { files: [PERMISSIONS], pattern: '^publish to a stream: ' },
   },
   {
     what: 'a server may say more than its INFO before TLS',
-    file: 'shared/nats/link/libraryLimits.ts',
     line: `throw new NatsError('it said more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);`,
     becomes: ';',
     tests: { files: ['test/integration/nats/tlsInjection.test.ts'], pattern: 'in the packet of the INFO' },
   },
   {
     what: 'a link that was encrypted may be followed by one that is not',
-    file: 'shared/nats/link/links.ts',
     line: 'if (isEncrypted) this.#mustEncrypt = true;',
     becomes: 'if (isEncrypted) void 0;',
     tests: { files: ['test/integration/nats/tlsDowngrade.test.ts'] },
   },
   {
     what: 'the library may sign in without TLS where that was not allowed',
-    file: 'shared/nats/link/libraryLimits.ts',
     line: 'if (this.options.plainWithoutOffer === false && !this.isEncrypted())',
     becomes: 'if (false)',
     tests: { files: ['test/integration/nats/tlsInjection.test.ts'], pattern: 'even if the library' },
   },
   {
     what: 'a wait believes what any consumer delivers once it has seen its own',
-    file: 'shared/nats/reading/receivedMessage.ts',
     line: 'if (reply[index] !== prefix[index]) return undefined;',
     becomes: ';',
     tests: { files: ['test/integration/nats/foreignDeliveries.test.ts'] },
   },
   {
     what: 'a wait takes the first delivery for one of its own',
-    file: 'shared/nats/reading/receivedMessage.ts',
     line: 'return reply.startsWith(prefix) ? Buffer.from(prefix) : undefined;',
     becomes: 'return Buffer.from(reply.startsWith(prefix) ? prefix : reply.slice(0, prefix.length));',
     tests: { files: ['test/integration/nats/foreignDeliveries.test.ts'] },
   },
   {
     what: 'the deadline counts from when the inputs were read',
-    file: 'tasks/agent/run.ts',
-    line: 'const deadline = began + request.timeoutMs;',
+    line: 'const deadline = startedAt + request.timeoutMs;',
     becomes: 'const deadline = Date.now() + request.timeoutMs;',
     tests: DEADLINE,
   },
   {
     what: 'nothing happens at the deadline',
-    file: 'tasks/agent/run.ts',
     line: `controller.abort(deadlinePassed());`,
     becomes: '',
     tests: { ...DEADLINE, pattern: 'at its deadline' },
   },
   {
     what: 'a step that ignores its deadline goes on',
-    file: 'tasks/agent/run.ts',
     line: 'failAfterGrace(signal),',
     becomes: '',
     tests: { ...DEADLINE, pattern: 'five seconds after the deadline' },
   },
   {
     what: 'an error that nobody awaited passes for silence',
-    file: 'tasks/agent/run.ts',
     line: 'failOnStrayError(),',
     becomes: '',
     tests: { ...DEADLINE, pattern: 'nobody awaited' },
   },
   {
     what: 'data that breaks the schema is valid',
-    file: 'shared/contract/compile.ts',
     line: `return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };`,
     becomes: `return { outcome: 'valid' };`,
     tests: CONTRACT,
   },
   {
     what: 'a check that takes too long finds the data valid',
-    file: 'shared/contract/compile.ts',
     line: `return { outcome: 'interrupted', afterMs };`,
     becomes: `return { outcome: 'valid' };`,
     tests: CONTRACT,
   },
   {
     what: 'one good line of a file stands for all',
-    file: 'shared/contract/compile.ts',
     line: 'values.every(isValid)',
     becomes: 'values.some(isValid)',
     tests: { files: ['test/e2e/tasks/batch.test.ts'], pattern: 'with one bad line', packed: true },
   },
   {
     what: 'a schema is not held against its meta-schema',
-    file: 'shared/contract/compile.ts',
     line: 'if (isSchema(schema)) return undefined;',
     becomes: 'if (isSchema(schema) || schema !== undefined) return undefined;',
     tests: CONTRACT,
   },
   {
     what: 'a step that checks many lines is deaf to a cancel',
-    file: 'shared/clock.ts',
     line: 'this.#clock.now() - this.#workingSince > MOST_WORK_MS',
     becomes: 'this.#workingSince < 0',
     tests: { files: ['test/unit/tasks/PublishNatsEvent/clock.test.ts'], pattern: 'is heard' },
   },
   {
     what: 'a named pipe is opened like a file',
-    file: 'shared/regularFile.ts',
     line: 'if (stats.isFile()) return undefined;',
     becomes: 'if (stats.isFile() || stats.isFIFO()) return undefined;',
     tests: { files: ['test/unit/shared/regularFile.test.ts'] },
   },
   {
     what: 'an output may be longer than the environment of the next step takes',
-    file: 'tasks/agent/outputs.ts',
     line: 'if (bytes > MAX_OUTPUT_BYTES)',
     becomes: 'if (bytes > MAX_OUTPUTS_BYTES)',
     tests: { files: ['test/unit/tasks/agent/outputs.test.ts'] },

@@ -4,12 +4,12 @@
  * Usage: npm run test:mutations
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { transformSync } from 'esbuild';
 import { ROOT } from '../../scripts/build/manifest.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
-import { MUTATIONS, type Mutation } from './mutations.ts';
+import { fileOf, MUTATIONS, readSources, type Mutation } from './mutations.ts';
 
 /** A mutation may make a test wait for ever. */
 const LIMIT_MS = 120_000;
@@ -28,6 +28,8 @@ for (const name of readdirSync(ROOT).filter((entry) => !LEFT_OUT.has(entry)))
 copyByLinks(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'));
 mkdirSync(path.join(copy, '.cache'));
 symlinkSync(path.join(ROOT, '.cache', 'nats-server'), path.join(copy, '.cache', 'nats-server'));
+
+const sources = readSources(ROOT);
 
 function node(args: readonly string[]): string {
   const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', ...args], {
@@ -61,9 +63,10 @@ function passUnmutated({ tests }: Mutation): boolean {
 }
 
 function outcomeOf(mutation: Mutation): string {
-  const { file, line, becomes, tests } = mutation;
-  const source = readFileSync(path.join(ROOT, file), 'utf8');
-  if (source.split(line).length !== 2) return 'LINE NOT FOUND ONCE';
+  const { line, becomes, tests } = mutation;
+  const file = fileOf(mutation, sources);
+  if (file === undefined) return 'LINE NOT FOUND ONCE';
+  const source = sources.get(file) ?? '';
   if (!passUnmutated(mutation)) return 'TESTS FAIL WITHOUT IT';
   const mutated = source.replace(line, () => becomes);
   // A file that cannot be read at all would be noticed by any test.
@@ -81,7 +84,13 @@ const rows = MUTATIONS.map((mutation) => {
   const outcome = outcomeOf(mutation);
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   console.log(`${outcome.padEnd(22)} ${mutation.what}`);
-  return { mutation: mutation.what, file: mutation.file, tests: mutation.tests.files.join(' '), outcome, seconds };
+  return {
+    mutation: mutation.what,
+    file: fileOf(mutation, sources),
+    tests: mutation.tests.files.join(' '),
+    outcome,
+    seconds,
+  };
 });
 console.table(rows);
 const bad = rows.filter(({ outcome }) => outcome !== 'noticed');
