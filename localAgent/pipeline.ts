@@ -4,10 +4,11 @@
  * Exit code: 0 the run has succeeded (with or without issues), 1 it has not, 2 it could not begin.
  */
 import { reasonOf } from '../shared/errors.ts';
-import { builtReadable, OtherTasksError, runPipelineFile } from './index.ts';
-import type { PipelineRun } from './index.ts';
+import { OtherTasksError } from './pipelineChecks.ts';
+import { runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
 import { cancelOnInterrupt, printOutputs } from './runReport.ts';
+import { builtReadable } from './vsix.ts';
 
 /** The one that debuggers look at unless they are told otherwise. */
 const DEBUGGER_PORT = 9229;

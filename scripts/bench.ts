@@ -1,14 +1,14 @@
 /**
  * Measures the tasks of the packed .vsix, each figure against a baseline in the same run.
- * Usage: npm run bench [-- name …] [--long] [--write] [--ci]
+ * Usage: npm run bench [-- name …] [--long] [--write]
  *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md)
- * Ends with exit code 1 when a figure misses what is required of it; with --ci, only when it is far worse than stated.
+ * Ends with exit code 1 when a figure misses what is required of it.
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { batch } from './bench/batch.ts';
 import { startup } from './bench/startup.ts';
-import { isGrossLoss, isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
+import { isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
 import { ROOT } from './build/manifest.ts';
 import { writeSection } from './docs/section.ts';
@@ -20,7 +20,6 @@ const { values: options, positionals: names } = parseArgs({
   options: {
     long: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
-    ci: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
@@ -33,8 +32,8 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   console.log(`\n${name}: ${benchmark.title}\n`);
   const rows = await benchmark.run(options.long);
   printTable(rows);
-  if (rows.some(options.ci ? isGrossLoss : (row) => !isMet(row))) process.exitCode = 1;
-  const details = options.ci ? undefined : await benchmark.details?.();
+  if (!rows.every(isMet)) process.exitCode = 1;
+  const details = await benchmark.details?.();
   if (details !== undefined) console.log(`\n${details}`);
   const report = [`${benchmark.title}.`, measuredWith(), markdownTable(rows), details ?? ''].join('\n\n');
   if (options.write) await writeSection(DOCUMENT, 'bench', name, report);

@@ -17,8 +17,6 @@ export interface Row {
   readonly baseline?: number;
   /** What the figure, or its ratio to the baseline where there is one, must reach or must not exceed. */
   readonly required?: { readonly atLeast: number } | { readonly atMost: number };
-  /** What docs/performance.md states of what is required. */
-  readonly stated?: number;
 }
 
 /** Libraries whose version decides what a step costs. */
@@ -29,9 +27,6 @@ export function measuredWith(): string {
   const { dependencies } = readJson('package.json') as { dependencies: Record<string, string> };
   return `Measured with ${LIBRARIES.map((name) => `${name} ${dependencies[name] ?? ''}`).join(', ')}.`;
 }
-
-/** CI fails only where a figure or ratio is this many times worse than stated. */
-const GROSS = 1.5;
 
 /** Prints the rows. */
 export function printTable(rows: readonly Row[]): void {
@@ -81,14 +76,6 @@ export function isMet({ figure, baseline = 1, required }: Row): boolean {
   const measured = figure / baseline;
   if (required === undefined) return true;
   return 'atLeast' in required ? measured >= required.atLeast : measured <= required.atMost;
-}
-
-/** Whether a figure or ratio is far worse than what is stated of it, or than what is required where nothing is stated. */
-export function isGrossLoss({ figure, baseline = 1, required, stated }: Row): boolean {
-  const measured = figure / baseline;
-  if (required === undefined) return false;
-  if ('atLeast' in required) return measured < (stated ?? required.atLeast) / GROSS;
-  return measured > (stated ?? required.atMost) * GROSS;
 }
 
 function requirement(row: Row, ratio: number | undefined): string {
