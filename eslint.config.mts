@@ -27,11 +27,12 @@ const SHARED = [
 export const ROOMS: readonly (readonly [place: string, mayImport: readonly string[]])[] = [
   ['shared/inputs/', GROUND],
   ['shared/event/', GROUND],
-  ['shared/contract/', [...GROUND, 'ajv', 'ajv-formats', 'ajv-formats-draft2019', 'canonicalize']],
+  ['shared/contract/', [...GROUND, 'ajv', 'ajv-formats', 'ajv-formats-draft2019']],
   ['shared/connection/', GROUND],
   ['shared/expression/jmespath.ts', [...GROUND, '@jmespath-community/jmespath']],
   ['shared/expression/', [...GROUND, 'shared/event/']],
-  ['shared/signing/', [...GROUND, 'shared/event/', 'canonicalize']],
+  ['shared/signing/', [...GROUND, 'shared/event/']],
+  ['shared/text/', [...GROUND, 'canonicalize']],
   [
     'shared/waiting/',
     [...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/expression/', 'shared/signing/'],

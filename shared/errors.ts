@@ -47,6 +47,16 @@ export class TaskError extends Error {
   }
 }
 
+/** What is wrong with something that was read, as a value: who had it read says of what, and tells. */
+export interface Problem {
+  /** A clause without the last full stop. */
+  readonly problem: string;
+  /** What to do about it, in sentences. */
+  readonly remedy?: string;
+  /** Absent: `InvalidInput`. */
+  readonly code?: ErrorCode;
+}
+
 /** The text of anything that was thrown, for use inside a {@link TaskError}'s `problem`. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

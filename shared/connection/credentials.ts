@@ -1,5 +1,6 @@
-import { TaskError } from '../errors.ts';
+import { TaskError, type Problem } from '../errors.ts';
 import { parseUserSeed, type SigningKey } from '../nkey.ts';
+import { isObject, parseObject } from '../text/json.ts';
 
 /** What a `.creds` text or a bare NKey seed means for signing in. */
 export type Credentials =
@@ -13,27 +14,22 @@ export type Credentials =
       readonly expiresAt: number | undefined;
     };
 
-/** Why credentials cannot be used, shown without anything of them. */
-export interface BadCredentials {
-  /** Continues "the credentials …". */
-  readonly problem: string;
-  readonly remedy?: string;
-}
-
 const SEED = /\bS[A-Z][A-Z2-7]{40,}\b/;
 const JWT = /\b[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}(?![A-Za-z0-9_-])/;
 
 /**
  * Reads the text of a `.creds` file (user JWT and NKey seed) or a bare NKey user seed. Line ends do not matter: a form
  * field or a secret store may have turned them into CRLF or spaces.
+ *
+ * @returns what is wrong continues "the credentials …" and shows nothing of them
  */
-export function parseCredentials(text: string): Credentials | BadCredentials {
+export function parseCredentials(text: string): Credentials | Problem {
   const key = parseSeed(SEED.exec(text)?.[0]);
   const jwt = JWT.exec(text)?.[0];
   if (jwt === undefined) {
     if (key !== undefined) return 'problem' in key ? key : { kind: 'nkey', key };
     return {
-      problem: `(${String(text.length)} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`,
+      problem: `(${text.length} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`,
     };
   }
   const claims = parseClaims(jwt);
@@ -43,7 +39,7 @@ export function parseCredentials(text: string): Credentials | BadCredentials {
   return { kind: 'jwt', jwt, key, expiresAt: claims.expiresAt };
 }
 
-function parseSeed(seed: string | undefined): SigningKey | undefined | BadCredentials {
+function parseSeed(seed: string | undefined): SigningKey | undefined | Problem {
   if (seed === undefined) return undefined;
   try {
     return parseUserSeed(seed);
@@ -54,16 +50,26 @@ function parseSeed(seed: string | undefined): SigningKey | undefined | BadCreden
 }
 
 function parseClaims(jwt: string): { readonly expiresAt: number | undefined; readonly bearer: boolean } | undefined {
-  try {
-    const claims = JSON.parse(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString()) as {
-      readonly exp?: unknown;
-      readonly nats?: { readonly bearer_token?: unknown };
-    };
-    return {
+  const claims = parseObject(Buffer.from(jwt.split('.')[1] ?? '', 'base64url').toString());
+  return (
+    claims && {
       expiresAt: typeof claims.exp === 'number' ? claims.exp * 1_000 : undefined,
-      bearer: claims.nats?.bearer_token === true,
-    };
-  } catch {
+      bearer: isObject(claims.nats) && claims.nats.bearer_token === true,
+    }
+  );
+}
+
+/**
+ * What is wrong with credentials that have expired; undefined with all others.
+ *
+ * @param now in milliseconds since the epoch
+ */
+export function expiryProblem(credentials: Credentials, now: number): Problem | undefined {
+  if (credentials.kind !== 'jwt' || credentials.expiresAt === undefined || credentials.expiresAt > now)
     return undefined;
-  }
+  return {
+    problem: `expired on ${new Date(credentials.expiresAt).toISOString()}`,
+    remedy: 'Ask the NATS operator for new ones.',
+    code: 'Denied',
+  };
 }

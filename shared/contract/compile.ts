@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { ErrorObject, ValidateFunction } from 'ajv';
-import canonicalizeModule from 'canonicalize';
 import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
+import { canonicalize, isObject } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
-import { SchemaFolder, isJsonObject } from './files.ts';
+import { SchemaFolder } from './files.ts';
 import type { SchemaFile } from './files.ts';
 import { metaSchemaOf } from './metaSchemas.ts';
 import { linkSchemas } from './references.ts';
@@ -15,10 +15,7 @@ const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
 const MAX_PROBLEMS = 100;
 
-// The package's types describe another module shape than the one it has.
-const canonicalize = canonicalizeModule as unknown as (json: unknown) => string;
-
-/** See `loadContract` in contract.ts, the one caller. */
+/** See `loadContract` in load.ts, the one caller. */
 export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
   const { files, root } = SchemaFolder.openAt(schemaFile);
   const draft = draftOf(root);
@@ -44,7 +41,7 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
 }
 
 function draftOf(root: SchemaFile): Draft {
-  const declared = isJsonObject(root.schema) ? root.schema.$schema : undefined;
+  const declared = isObject(root.schema) ? root.schema.$schema : undefined;
   if (declared === undefined) return '2020-12';
   const draft = DRAFTS.find((name) => declares(name, declared));
   if (draft) return draft;

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { TaskError, reasonOf } from '../errors.ts';
 import { irregularity, readRegularFile } from '../regularFile.ts';
+import { isObject } from '../text/json.ts';
 
 /** A JSON object of a schema file: a schema, or any other object in it. */
 export type JsonObject = Record<string, unknown>;
@@ -124,7 +125,7 @@ export class SchemaFolder {
     const known = this.#open.get(file);
     if (known) return known;
     const { text, value } = readJson(file, unreadable);
-    const isSchema = typeof value === 'boolean' || isJsonObject(value);
+    const isSchema = typeof value === 'boolean' || isObject(value);
     if (!isSchema) {
       throw new TaskError(
         'InvalidSchema',
@@ -168,7 +169,7 @@ export class SchemaFolder {
 
   #uriOf(schema: unknown, url: string): string {
     const place = this.#base + url.slice(this.#url().length);
-    const id = isJsonObject(schema) ? schema.$id : undefined;
+    const id = isObject(schema) ? schema.$id : undefined;
     return (typeof id === 'string' ? resolveUri(id, place)?.uri : undefined) ?? place;
   }
 
@@ -206,11 +207,6 @@ export function resolveUri(reference: string, base: string): { uri: string; frag
   const { href } = new URL(reference, base);
   const end = href.indexOf('#');
   return end < 0 ? { uri: href, fragment: '' } : { uri: href.slice(0, end), fragment: href.slice(end + 1) };
-}
-
-/** Whether a JSON value is an object, and no array. */
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** The path of a `file:` URL; undefined where it can be none, such as another host's or one with an encoded `/`. */

@@ -1,5 +1,6 @@
 import { TaskError, reasonOf } from '../errors.ts';
-import { isJsonObject, resolveUri, sameId } from './files.ts';
+import { isObject } from '../text/json.ts';
+import { resolveUri, sameId } from './files.ts';
 import type { JsonObject, SchemaFile, SchemaFolder } from './files.ts';
 
 /** What linking needs to know about the draft all files of a contract are written in. */
@@ -96,7 +97,7 @@ class Linker {
     return [...this.#copies.values()].map(({ file, id, schema }) => ({
       file,
       id,
-      schema: isJsonObject(schema) ? { ...schema, $id: id } : schema,
+      schema: isObject(schema) ? { ...schema, $id: id } : schema,
     }));
   }
 
@@ -118,7 +119,7 @@ class Linker {
   }
 
   #visitValid(schema: JsonObject | boolean, resource: Resource, pointer: string): void {
-    if (isJsonObject(schema)) {
+    if (isObject(schema)) {
       this.#requireDraft(schema, resource.file, pointer);
       delete schema.$schema;
     }
@@ -131,7 +132,7 @@ class Linker {
   }
 
   #visit(schema: unknown, around: Resource, pointer: string): void {
-    if (!isJsonObject(schema) || this.#schemas.has(schema)) return;
+    if (!isObject(schema) || this.#schemas.has(schema)) return;
     this.#schemas.add(schema);
     const { file } = around;
     this.#requireDraft(schema, file, pointer);
@@ -156,7 +157,7 @@ class Linker {
     for (const [keyword, value] of Object.entries(schema)) {
       if (!this.#isKeyword(schema, keyword)) continue;
       const at = `${pointer}/${keyword}`;
-      if (BY_NAME.has(keyword) && isJsonObject(value)) {
+      if (BY_NAME.has(keyword) && isObject(value)) {
         if (Object.hasOwn(value, '__proto__')) {
           throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked.`);
         }
@@ -212,7 +213,7 @@ class Linker {
         'Correct the part after #.',
       );
     }
-    if (isJsonObject(schema) && !this.#schemas.has(schema)) this.#visitValid(schema, resource, pointer);
+    if (isObject(schema) && !this.#schemas.has(schema)) this.#visitValid(schema, resource, pointer);
 
     const target = { resource, pointer, fragment };
     if (pointer !== '' && resource.file !== reference.resource.file) this.#enteredInside.add(resource.file);
@@ -224,12 +225,12 @@ class Linker {
     let at: unknown = this.#copies.get(file)?.schema;
     for (const token of pointer.split('/').slice(1).map(unescapeToken)) {
       if (Array.isArray(at) && /^(0|[1-9]\d*)$/.test(token)) at = at[Number(token)];
-      else if (isJsonObject(at) && Object.hasOwn(at, token)) {
+      else if (isObject(at) && Object.hasOwn(at, token)) {
         this.#steps.set(at, (this.#steps.get(at) ?? new Set()).add(token));
         at = at[token];
       } else return undefined;
     }
-    return typeof at === 'boolean' || isJsonObject(at) ? at : undefined;
+    return typeof at === 'boolean' || isObject(at) ? at : undefined;
   }
 
   /**

@@ -1,7 +1,14 @@
 import { TaskError } from '../errors.ts';
-import { parseTime, type Attributes } from './cloudEvent.ts';
+import { parseTime, type Attributes, type Envelope } from './cloudEvent.ts';
 import { quoted } from '../text/safeText.ts';
-import type { PublishRequest } from '../../tasks/PublishNatsEvent/inputs.ts';
+
+/** What is asked of an event that may have to be a CDEvent. */
+interface Asked {
+  readonly eventType: string;
+  readonly envelope: Envelope;
+  /** Undefined: whichever the event has. */
+  readonly messageId: string | undefined;
+}
 
 /** Whether a type asks for the CDEvents preset. The second namespace is the one for events of single tools. */
 export function isCdEventType(type: string): boolean {
@@ -9,14 +16,16 @@ export function isCdEventType(type: string): boolean {
 }
 
 /**
- * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come from it (CDEvents 0.5, CloudEvents
- * binding). Undefined for any other type.
+ * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come
+ * from it (CDEvents 0.5, CloudEvents binding). Undefined for any other type.
+ *
+ * @throws TaskError ContractViolation for any other payload; InvalidInput where a message id is asked for that isn't its own
  */
 export function cdEventAttributes(
-  request: PublishRequest,
+  { eventType, envelope, messageId }: Asked,
   payload: unknown,
 ): (Attributes & { readonly id: string }) | undefined {
-  if (!isCdEventType(request.eventType) || request.envelope === 'none') return undefined;
+  if (!isCdEventType(eventType) || envelope === 'none') return undefined;
   const { context, subject } = (payload ?? {}) as {
     context?: Record<string, unknown>;
     subject?: Record<string, unknown>;
@@ -43,17 +52,14 @@ export function cdEventAttributes(
       'Write it as RFC 3339 has it: 2026-03-01T08:00:00Z.',
     );
   }
-  if (attributes.type !== request.eventType) {
+  if (attributes.type !== eventType) {
     throw new TaskError(
       'ContractViolation',
-      `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(request.eventType)}`,
+      `The payload is a CDEvent of type ${quoted(attributes.type)}, not ${quoted(eventType)}`,
       'Correct eventType or context.type of the payload.',
     );
   }
-  if (
-    !/^[ -~]{1,256}$/.test(attributes.id) ||
-    (request.messageId !== undefined && request.messageId !== attributes.id)
-  ) {
+  if (!/^[ -~]{1,256}$/.test(attributes.id) || (messageId !== undefined && messageId !== attributes.id)) {
     throw new TaskError(
       'InvalidInput',
       `messageId: for a CDEvent it is the id in its context, ${quoted(attributes.id)}, of at most 256 printable ASCII characters`,

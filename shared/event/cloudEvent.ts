@@ -65,12 +65,3 @@ export function utf8Text(bytes: Uint8Array): string | undefined {
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
-
-/** The value of a JSON text, wrapped because it may be null; undefined when it is not JSON. Of a repeated key the last value counts. */
-export function parseJson(text: string): { readonly value: unknown } | undefined {
-  try {
-    return { value: JSON.parse(text) as unknown };
-  } catch {
-    return undefined;
-  }
-}

@@ -3,14 +3,13 @@ import {
   ATTRIBUTE_NAME,
   cleanAttribute,
   decodeAttribute,
-  parseJson,
   parseTime,
   REQUIRED_ATTRIBUTES,
   utf8Text,
   type Attributes,
 } from './cloudEvent.ts';
 import { reasonOf } from '../errors.ts';
-import { parseLargeIntegers } from '../text/json.ts';
+import { parseJson, parseLargeIntegers, parseObject } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
 import { parseTraceparent } from './traceContext.ts';
 
@@ -104,7 +103,7 @@ function openEnvelope(message: ReceivedMessage): Opened {
     if (!/^application\/cloudevents(\+json)?\s*(;|$)/.test(contentType)) {
       return refused(`Its content type ${quoted(contentType)} is not supported: only single events in JSON are`);
     }
-    const event = parseObject(message.payload);
+    const event = parseObject(utf8Text(message.payload) ?? '');
     return event === undefined ? refused('Its payload is not the JSON object it claims to be') : openStructured(event);
   }
   const headers = [...message.headers].filter(([name]) => name.startsWith('ce-'));
@@ -192,19 +191,9 @@ function contextProblem(attributes: Attributes): string | undefined {
 }
 
 function bareStructured(text: string): Record<string, unknown> | undefined {
-  const event = objectIn(text);
+  const event = parseObject(text);
   const isEvent = ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof event?.[name] === 'string');
   return isEvent ? event : undefined;
-}
-
-function parseObject(payload: Uint8Array): Record<string, unknown> | undefined {
-  return objectIn(utf8Text(payload) ?? '');
-}
-
-function objectIn(text: string): Record<string, unknown> | undefined {
-  const value = parseJson(text)?.value;
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-  return isObject ? (value as Record<string, unknown>) : undefined;
 }
 
 function readData(data: Opened['data']): Data {

@@ -4,12 +4,12 @@ import {
   ATTRIBUTE_NAME,
   cleanAttribute,
   encodeAttribute,
-  parseJson,
   REQUIRED_ATTRIBUTES,
   utf8Text,
   type Attributes,
   type Envelope,
 } from './cloudEvent.ts';
+import { parseJson } from '../text/json.ts';
 
 /** What the events of one step have in common. */
 export interface CommonParts {

@@ -1,10 +1,11 @@
+import { isUtf8 } from 'node:buffer';
 import { createHash, sign, verify, type KeyObject } from 'node:crypto';
-import canonicalizeModule from 'canonicalize';
 import type { OutgoingMessage, ReceivedMessage } from '../bus.ts';
-import { reasonOf, TaskError } from '../errors.ts';
+import { reasonOf, TaskError, type Problem } from '../errors.ts';
 import { decodeAttribute } from '../event/cloudEvent.ts';
 import { parseUserPublicKey, type SigningKey } from '../nkey.ts';
 import { subjectMatches, subjectProblem } from '../subject.ts';
+import { canonicalize, parseObject } from '../text/json.ts';
 
 /** A key whose signatures are believed. */
 export interface TrustedKey {
@@ -33,9 +34,6 @@ const PUBLIC_USER_KEY = /^U[A-Z2-7]{55}$/;
 const ED25519_SIGNATURE_BYTES = 64;
 /** The last second a `Date` can hold. */
 const MAX_SECONDS = 8_640_000_000_000;
-
-// The package's types describe an ES module, but it is a CommonJS one.
-const canonicalize = canonicalizeModule as unknown as (value: unknown) => string;
 
 type Signable = Pick<ReceivedMessage, 'subject' | 'headers' | 'payload'>;
 
@@ -85,10 +83,10 @@ export function verifySignature(message: Signable, trusted: readonly TrustedKey[
  */
 export function parseTrustedKeys(text: string): {
   readonly keys: readonly TrustedKey[];
-  readonly problems: readonly Pick<TaskError, 'problem' | 'remedy'>[];
+  readonly problems: readonly Problem[];
 } {
   const keys: TrustedKey[] = [];
-  const problems: Pick<TaskError, 'problem' | 'remedy'>[] = [];
+  const problems: Problem[] = [];
   for (const [index, line] of text.split(/\r\n|\n|\r/).entries()) {
     const [publicKey, subjects, ...rest] = line.trim().split(/\s+/);
     if (!publicKey) continue;
@@ -143,16 +141,9 @@ function parseSignature(values: readonly string[]): {
 function parseProtectedHeader(text: string): Readonly<Record<string, unknown>> {
   const bytes = fromBase64url(text);
   if (bytes === undefined) throw new Refusal('its signature is malformed: its header is not base64url');
-  let header: unknown;
-  try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch {
-    // Reported below, with every other value that is no object.
-  }
-  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
-    throw new Refusal('its signature is malformed: its header is not a JSON object');
-  }
-  return header as Record<string, unknown>;
+  const header = isUtf8(bytes) ? parseObject(bytes.toString()) : undefined;
+  if (header === undefined) throw new Refusal('its signature is malformed: its header is not a JSON object');
+  return header;
 }
 
 function trustedKey(kid: string, subject: string, trusted: readonly TrustedKey[]): KeyObject {

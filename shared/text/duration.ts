@@ -1,3 +1,20 @@
+const DURATION = /^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?$/;
+const DAY_MS = 24 * 3_600_000;
+const UNIT_MS = [DAY_MS, 3_600_000, 60_000, 1_000, 1];
+/** Longest duration accepted: Node's timers hold at most 2^31 ms (24.8 days) and fire at once beyond that. */
+const MAX_DURATION_MS = 20 * DAY_MS;
+
+/**
+ * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h`, `1h30m` or `1d`; undefined when it is not one, not above
+ * zero, or above 20 days.
+ */
+export function parseDuration(text: string): number | undefined {
+  const parts = DURATION.exec(text)?.slice(1);
+  if (parts === undefined) return undefined;
+  const ms = parts.reduce((sum, part, index) => sum + Number(part) * (UNIT_MS[index] ?? 0) || sum, 0);
+  return ms > 0 && ms <= MAX_DURATION_MS ? ms : undefined;
+}
+
 /** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */
 export function describeMs(ms: number): string {
   const parts = [

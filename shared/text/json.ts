@@ -1,3 +1,4 @@
+import canonicalizeModule from 'canonicalize';
 import { randomBytes } from 'node:crypto';
 
 /**
@@ -12,6 +13,29 @@ const NINE = 0x39;
 /** A string, which is left alone, or an integer; both as JSON that is known to parse has them. */
 const STRING_OR_INTEGER = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])|-?\d[\d.eE+-]*/g;
 const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
+
+/** The value of a JSON text, wrapped because it may be null; undefined when it is not JSON. Of a repeated key the last value counts. */
+export function parseJson(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) as unknown };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The object that a JSON text holds; undefined when it is not JSON, or anything else. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
+  const value = parseJson(text)?.value;
+  return isObject(value) ? value : undefined;
+}
+
+/** Whether a JSON value is an object, and no array. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The one way to write a JSON value (RFC 8785). The package's types describe an ES module, but it is a CommonJS one. */
+export const canonicalize = canonicalizeModule as unknown as (value: unknown) => string;
 
 /**
  * The value of a JSON text, in which each integer that a JavaScript number can't hold exactly (beyond 2^53) is a `bigint`;

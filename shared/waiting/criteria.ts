@@ -35,33 +35,24 @@ export interface WaitCriteria {
 }
 
 /**
- * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`.
- *
- * @param warn is told what the user should know and what is no problem
+ * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`. {@link readOutputs} comes after
+ * what else is read, so that problems are told in the order of the inputs.
  */
-export function readCriteria(
-  fields: Fields,
-  warn: (text: string) => void,
-): Omit<WaitCriteria, 'subjects' | 'delivery' | 'timeoutMs' | 'idleTimeoutMs'> {
-  const expression = (name: string) => readExpression(fields, warn, name, fields.text(name));
+export function readCriteria(fields: Fields): Omit<WaitCriteria, 'subjects' | 'delivery' | 'timeoutMs' | 'outputs'> {
+  const expression = (name: string) => readExpression(fields, name, fields.text(name));
   return {
     onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
     match: expression('match'),
     failWhen: expression('failWhen'),
     correlationId: fields.expanded('correlationId'),
-    ...readQuorum(fields, () => expression('distinctBy')),
+    ...readQuorum(fields),
     trustedKeys: readTrustedKeys(fields),
     maxEventAgeMs: fields.duration('maxEventAge'),
-    outputs: readOutputs(fields, warn),
+    idleTimeoutMs: fields.duration('idleTimeout'),
   };
 }
 
-function readExpression(
-  fields: Fields,
-  warn: (text: string) => void,
-  name: string,
-  text: string | undefined,
-): NamedExpression | undefined {
+function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
   fields.warnOfUnset(name, text);
   // What is said about a part of the expression would show that part of a secret.
@@ -69,7 +60,7 @@ function readExpression(
   try {
     const expression = compileExpression(text);
     for (const unknown of holdsSecret ? [] : expression.unknownFields) {
-      warn(
+      fields.warning(
         `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
       );
     }
@@ -84,12 +75,9 @@ function readExpression(
   }
 }
 
-function readQuorum(
-  fields: Fields,
-  readDistinctBy: () => NamedExpression | undefined,
-): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
+function readQuorum(fields: Fields): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
   const count = fields.integer('count', 1, 1, MOST_EVENTS);
-  const distinctBy = readDistinctBy();
+  const distinctBy = readExpression(fields, 'distinctBy', fields.text('distinctBy'));
   const expect = [...new Set(fields.lines('expect'))];
   for (const value of expect) fields.warnOfUnset('expect', value);
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
@@ -107,7 +95,8 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
   return keys;
 }
 
-function readOutputs(fields: Fields, warn: (text: string) => void): WaitCriteria['outputs'] {
+/** Reads what is taken from the event that decides: `name=JMESPath` lines of the input `outputs`. */
+export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   const names = new Set<string>();
   return fields.lines('outputs').flatMap((line) => {
     const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
@@ -117,7 +106,7 @@ function readOutputs(fields: Fields, warn: (text: string) => void): WaitCriteria
     }
     if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice`);
     names.add(name.toLowerCase());
-    const expression = readExpression(fields, warn, `outputs: ${name}`, text.trim());
+    const expression = readExpression(fields, `outputs: ${name}`, text.trim());
     return expression === undefined ? [] : [{ name, expression }];
   });
 }

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Agent } from '../agent/agent.ts';
 import type { Headers } from '../../shared/bus.ts';
-import { learnSecrets, readConnection, type ConnectionSettings } from '../../shared/connection/settings.ts';
-import { parseJson, type Envelope } from '../../shared/event/cloudEvent.ts';
-import { Fields } from '../../shared/inputs/fields.ts';
+import type { ConnectionSettings } from '../../shared/connection/settings.ts';
+import type { Envelope } from '../../shared/event/cloudEvent.ts';
+import { parseJson } from '../../shared/text/json.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { parseUserSeed, type SigningKey } from '../../shared/nkey.ts';
 import { defaultMessageId, readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
-import { maskSecret } from '../agent/secrets.ts';
+import { learnSecrets } from '../agent/secrets.ts';
+import { readConnection } from '../agent/serviceConnection.ts';
+import { StepFields } from '../agent/stepFields.ts';
 import { hasVersionToken } from '../../shared/subject.ts';
 import { childOf } from '../../shared/event/traceContext.ts';
 import { TaskError } from '../../shared/errors.ts';
@@ -51,19 +53,18 @@ export interface PublishStep {
 /** Reads and checks everything a publishing step is given; throws one error for all problems. */
 export function readPublish(agent: Agent): PublishStep {
   learnSecrets(agent);
-  maskSigningKey(agent);
-  const fields = new Fields(agent);
+  const fields = new StepFields(agent);
   const subject = fields.subject('subject');
   const connection = readConnection(agent, fields, 'publishSubjects', [subject].filter(Boolean));
   const run = readPipelineRun(agent);
   const delivery = fields.oneOf('delivery', ['jetStream', 'core', 'request']);
-  checkVersionToken(agent, fields, subject);
+  checkVersionToken(fields, subject);
   const step: PublishStep = {
     timeoutMs: fields.duration('timeout', '30s'),
     connection,
     request: {
       subject,
-      payload: readPayload(agent, fields, delivery),
+      payload: readPayload(fields, delivery),
       schemaFile: fields.file('schemaFile'),
       replySchemaFile: readReplySchemaFile(fields, delivery),
       ...readEnvelope(fields, subject, run),
@@ -75,15 +76,15 @@ export function readPublish(agent: Agent): PublishStep {
       expectedStream: readExpectedStream(fields, delivery),
       run,
     },
-    signingKey: readSigningKey(agent, fields, connection),
+    signingKey: readSigningKey(fields, connection),
   };
   refuseSecrets(fields, step.request);
-  fields.done();
+  fields.problems.done();
   return step;
 }
 
 /** What is published is stored, and read by others than those who may see this run. */
-function refuseSecrets(fields: Fields, { payload, envelope, delivery }: PublishRequest): void {
+function refuseSecrets(fields: StepFields, { payload, envelope, delivery }: PublishRequest): void {
   const sent = [
     ...['subject', ...(payload.from === 'inline' ? ['payload'] : []), 'headers', 'correlationId', 'messageId'],
     ...(envelope === 'none' ? [] : ['eventType', 'eventSource', 'contentType']),
@@ -98,7 +99,7 @@ function refuseSecrets(fields: Fields, { payload, envelope, delivery }: PublishR
   }
 }
 
-function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['delivery']): PublishRequest['payload'] {
+function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): PublishRequest['payload'] {
   const from = fields.oneOf('payloadFrom', ['inline', 'file', 'lines']);
   if (from !== 'inline') {
     fields.unused('payload', `payloadFrom is ${from}`);
@@ -114,39 +115,39 @@ function readPayload(agent: Agent, fields: Fields, delivery: PublishRequest['del
   if (text === undefined) fields.problem('payload: is required with payloadFrom: inline');
   if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
     fields.problem(
-      `payload: has more than ${String(MAX_INLINE_LENGTH)} characters. Write it to a file and use payloadFrom: file`,
+      `payload: has more than ${MAX_INLINE_LENGTH} characters. Write it to a file and use payloadFrom: file`,
     );
   }
   fields.warnOfUnset('The payload', text ?? '');
-  warnOfBrokenJson(agent, fields, text ?? '');
+  warnOfBrokenJson(fields, text ?? '');
   return { from: 'inline', text: text ?? '' };
 }
 
 /** Most likely quotes that YAML took for its own; a `contentType` says that it is meant. */
-function warnOfBrokenJson(agent: Agent, fields: Fields, text: string): void {
+function warnOfBrokenJson(fields: StepFields, text: string): void {
   const looksLikeJson = /^(\{|\[.*\]$)/s.test(text);
   if (looksLikeJson && fields.text('contentType') === undefined && parseJson(text) === undefined)
-    agent.warning(
+    fields.warning(
       'The payload begins like JSON, but is none: a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it is meant.',
     );
 }
 
-function readReplySchemaFile(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
+function readReplySchemaFile(fields: StepFields, delivery: PublishRequest['delivery']): string | undefined {
   if (delivery === 'request') return fields.file('replySchemaFile');
   fields.unusedFile('replySchemaFile', `delivery is ${delivery}`);
   return undefined;
 }
 
-function checkVersionToken(agent: Agent, fields: Fields, subject: string): void {
+function checkVersionToken(fields: StepFields, subject: string): void {
   const mode = fields.oneOf('subjectVersion', ['warn', 'require', 'off']);
   if (mode === 'off' || subject === '' || hasVersionToken(subject)) return;
-  const advice = `${quoted(subject)} has no version part such as v1. With one, a contract can change without breaking its readers: ${quoted(`${subject}.v1`)}.`;
+  const advice = `${quoted(subject)} has no version part such as v1. With one, a contract can change without breaking its readers: ${quoted(`${subject}.v1`)}`;
   if (mode === 'require') fields.problem(`subject: ${advice}`);
-  else agent.warning(`The subject ${advice}`);
+  else fields.warning(`The subject ${advice}.`);
 }
 
 function readEnvelope(
-  fields: Fields,
+  fields: StepFields,
   subject: string,
   run: PipelineRun,
 ): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'headers'> {
@@ -169,7 +170,7 @@ function readEnvelope(
 }
 
 /** Text that becomes a CloudEvents attribute: printable, without white space. */
-function readAttribute(fields: Fields, name: string): string | undefined {
+function readAttribute(fields: StepFields, name: string): string | undefined {
   const text = fields.text(name);
   const allowed = name === 'contentType' ? /^[!-~]+\/[ -~]+$/ : /^[^\s\p{C}]+$/u;
   if (text !== undefined && !allowed.test(text))
@@ -180,7 +181,7 @@ function readAttribute(fields: Fields, name: string): string | undefined {
 }
 
 /** An id that travels in a header: printable ASCII, at most 256 characters. */
-function readId(fields: Fields, name: string): string | undefined {
+function readId(fields: StepFields, name: string): string | undefined {
   const text = fields.expanded(name);
   if (text !== undefined && !/^[ -~]{1,256}$/.test(text))
     fields.problem(`${name}: must be 1 to 256 printable ASCII characters`);
@@ -189,7 +190,7 @@ function readId(fields: Fields, name: string): string | undefined {
 
 const RESERVED_HEADER = /^(nats-.*|ce-.*|event-signature|correlation-id|traceparent)$/i;
 
-function readHeaders(fields: Fields, envelope: Envelope): Headers {
+function readHeaders(fields: StepFields, envelope: Envelope): Headers {
   return fields.lines('headers').flatMap((line) => {
     // It is refused as a whole; what is said about a part of it would show that part.
     if (knownSecrets.secretIn(line) !== undefined) return [];
@@ -201,17 +202,17 @@ function readHeaders(fields: Fields, envelope: Envelope): Headers {
 }
 
 function headerProblem(name: string, value: string, line: string, envelope: Envelope): string | undefined {
-  if (!line.includes(':')) return `${quoted(line)} is not of the form "Name: value".`;
-  if (!/^[!-9;-~]+$/.test(name)) return `${quoted(name)} is not a header name (printable ASCII without spaces).`;
-  if (/\p{Cc}/u.test(value)) return `the value of ${quoted(name)} holds a control character.`;
-  if (RESERVED_HEADER.test(name)) return `${quoted(name)} is reserved: this task sets it.`;
+  if (!line.includes(':')) return `${quoted(line)} is not of the form "Name: value"`;
+  if (!/^[!-9;-~]+$/.test(name)) return `${quoted(name)} is not a header name (printable ASCII without spaces)`;
+  if (/\p{Cc}/u.test(value)) return `the value of ${quoted(name)} holds a control character`;
+  if (RESERVED_HEADER.test(name)) return `${quoted(name)} is reserved: this task sets it`;
   if (/^content-type$/i.test(name) && (envelope === 'structured' || /^\s*application\/cloudevents/i.test(value))) {
-    return `${quoted(name)} is set by envelope: structured. Use the input contentType for the type of the payload.`;
+    return `${quoted(name)} is set by envelope: structured. Use the input contentType for the type of the payload`;
   }
   return undefined;
 }
 
-function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']): string | undefined {
+function readExpectedStream(fields: StepFields, delivery: PublishRequest['delivery']): string | undefined {
   if (delivery !== 'jetStream') {
     fields.unused('stream', `delivery is ${delivery}`);
     return undefined;
@@ -219,23 +220,9 @@ function readExpectedStream(fields: Fields, delivery: PublishRequest['delivery']
   return fields.streamName('stream');
 }
 
-/** Before anything is told, whatever the order in which the inputs are read. */
-function maskSigningKey(agent: Agent): void {
-  const name = agent.input('signingKeyVariable');
-  const seed = name === undefined ? undefined : agent.variable(name);
-  if (seed !== undefined) maskSecret(agent, seed);
-}
-
-function readSigningKey(agent: Agent, fields: Fields, { authentication }: ConnectionSettings): SigningKey | undefined {
-  const name = fields.secretVariableName('signingKeyVariable');
-  const seed = name === undefined ? undefined : agent.variable(name);
-  if (name === undefined) return undefined;
-  if (seed === undefined) {
-    fields.problem(`signingKeyVariable: there is no variable ${quoted(name)} in this run`);
-    return undefined;
-  }
-  if (!agent.isSecretVariable(name))
-    fields.problem(`signingKeyVariable: the variable ${quoted(name)} is not a secret one. Mark it as secret`);
+function readSigningKey(fields: StepFields, { authentication }: ConnectionSettings): SigningKey | undefined {
+  const seed = fields.secret('signingKeyVariable');
+  if (seed === undefined) return undefined;
   try {
     const key = parseUserSeed(seed);
     // A server chooses the text that is signed at sign-in, so it could have an event's signature made there.
@@ -245,7 +232,7 @@ function readSigningKey(agent: Agent, fields: Fields, { authentication }: Connec
     return key;
   } catch (error) {
     if (!(error instanceof TaskError)) throw error;
-    fields.problem(`signingKeyVariable: ${error.problem} ${error.remedy}`);
+    fields.problem(`signingKeyVariable: ${error.problem}`, error.remedy);
     return undefined;
   }
 }

@@ -1,7 +1,8 @@
 import type { Bus, Chunks, OutgoingMessage, PubAck, PublishResult, ReceivedReply } from '../../shared/bus.ts';
 import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
 import { TaskError } from '../../shared/errors.ts';
-import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
+import { utf8Text } from '../../shared/event/cloudEvent.ts';
+import { parseJson } from '../../shared/text/json.ts';
 import { eventEncoder } from '../../shared/event/encode.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import type { SigningKey } from '../../shared/nkey.ts';

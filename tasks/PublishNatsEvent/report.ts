@@ -1,7 +1,8 @@
 import type { Agent } from '../agent/agent.ts';
 import type { PublishResult, ReceivedReply } from '../../shared/bus.ts';
 import { TaskError } from '../../shared/errors.ts';
-import { parseJson, utf8Text } from '../../shared/event/cloudEvent.ts';
+import { utf8Text } from '../../shared/event/cloudEvent.ts';
+import { parseJson } from '../../shared/text/json.ts';
 import { isoTime, setOutputs, writeFile } from '../agent/outputs.ts';
 import { logLine } from '../../shared/text/logLine.ts';
 import type { Clock } from '../../shared/clock.ts';

@@ -1,12 +1,14 @@
 import type { Agent } from '../agent/agent.ts';
 import type { StartPosition } from '../../shared/bus.ts';
-import { learnSecrets, readConnection, type ConnectionSettings } from '../../shared/connection/settings.ts';
+import type { ConnectionSettings } from '../../shared/connection/settings.ts';
 import { parseTime } from '../../shared/event/cloudEvent.ts';
-import { Fields } from '../../shared/inputs/fields.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
+import { learnSecrets } from '../agent/secrets.ts';
+import { readConnection } from '../agent/serviceConnection.ts';
+import { StepFields } from '../agent/stepFields.ts';
 import { withoutCovered } from '../../shared/subject.ts';
-import { readCriteria, type WaitCriteria } from '../../shared/waiting/criteria.ts';
+import { readCriteria, readOutputs, type WaitCriteria } from '../../shared/waiting/criteria.ts';
 
 const DEFAULT_TIMEOUT = '30m';
 const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'] as const;
@@ -29,7 +31,7 @@ export interface WaitStep {
 /** Reads and checks everything a waiting step is given; throws one error for all problems. */
 export function readWait(agent: Agent): WaitStep {
   learnSecrets(agent);
-  const fields = new Fields(agent);
+  const fields = new StepFields(agent);
   const subjects = withoutCovered(fields.subjectPatterns('subject'));
   const connection = readConnection(agent, fields, 'waitSubjects', subjects);
   const delivery = fields.oneOf('delivery', ['jetStream', 'core']);
@@ -42,15 +44,13 @@ export function readWait(agent: Agent): WaitStep {
     stream: delivery === 'core' ? undefined : fields.streamName('stream'),
     start: readStart(agent, fields, delivery),
     schemaFile: fields.file('schemaFile'),
-    ...readCriteria(fields, (text) => {
-      agent.warning(text);
-    }),
+    ...readCriteria(fields),
     timeoutMs,
-    idleTimeoutMs: fields.duration('idleTimeout'),
     onTimeout: fields.oneOf('onTimeout', ['fail', 'warn', 'succeed']),
+    outputs: readOutputs(fields),
     run: readPipelineRun(agent),
   };
-  fields.done();
+  fields.problems.done();
   return { timeoutMs, connection, request };
 }
 
@@ -59,11 +59,11 @@ function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): voi
   const minutes = Number(agent.variable('System.JobTimeout') ?? 0);
   if (minutes > 0 && timeoutMs >= minutes * 60_000)
     agent.warning(
-      `timeout: ${timeout} is not reached, since the job itself may take ${String(minutes)} minutes and is then cancelled. Raise timeoutInMinutes of the job, or lower the timeout.`,
+      `timeout: ${timeout} is not reached, since the job itself may take ${minutes} minutes and is then cancelled. Raise timeoutInMinutes of the job, or lower the timeout.`,
     );
 }
 
-function readStart(agent: Agent, fields: Fields, delivery: WaitCriteria['delivery']): StartPosition {
+function readStart(agent: Agent, fields: StepFields, delivery: WaitCriteria['delivery']): StartPosition {
   const from = fields.oneOf('startFrom', START_POSITIONS);
   for (const [name, value] of [
     ['startSequence', 'sequence'],
@@ -93,7 +93,7 @@ function readStart(agent: Agent, fields: Fields, delivery: WaitCriteria['deliver
   }
 }
 
-function readStartTime(fields: Fields): number {
+function readStartTime(fields: StepFields): number {
   if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time');
   const text = fields.expanded('startTime');
   const time = text === undefined ? undefined : parseTime(asRfc3339(text));
@@ -115,7 +115,7 @@ function asRfc3339(text: string): string {
     .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
 }
 
-function readRunStart(agent: Agent, fields: Fields): number {
+function readRunStart(agent: Agent, fields: StepFields): number {
   const text = agent.variable('System.PipelineStartTime');
   const time = Date.parse(text ?? '');
   if (Number.isNaN(time)) {

@@ -1,3 +1,5 @@
+import type { Log } from '../../shared/log.ts';
+
 /** Results of a step, spelled as the agent parses them (its `TaskResult` enumeration). */
 export type StepResult = 'Succeeded' | 'SucceededWithIssues' | 'Failed' | 'Canceled';
 
@@ -12,8 +14,11 @@ export interface ServiceConnection {
   data(name: string): string | undefined;
 }
 
-/** What a task needs from the pipeline agent, and nothing else. */
-export interface Agent {
+/**
+ * What a task needs from the pipeline agent, and nothing else. It masks secrets in what is logged, and neutralises it;
+ * details are shown when `System.Debug` is true.
+ */
+export interface Agent extends Log {
   /** An input's text, trimmed; undefined when absent or empty. */
   input(name: string): string | undefined;
   /** A variable by its pipeline name (`Build.BuildId`), secret ones included; undefined when absent or empty. */
@@ -30,12 +35,6 @@ export interface Agent {
   maskSecret(secret: string): void;
   /** Sets an output variable of the step. */
   setOutput(name: string, value: string): void;
-  /** Writes one log line. Any text may be passed: secrets are masked and it is neutralised here. */
-  info(text: string): void;
-  /** As {@link info}, shown only when `System.Debug` is true. */
-  debug(text: string): void;
-  /** As {@link info}, and as a warning of the step. */
-  warning(text: string): void;
   /** Shows how far the step is: 0 to 100. */
   progress(percent: number, text: string): void;
   /** Ends the step: the only call that decides its result. `message` becomes the step's error where the result is Failed. */

@@ -31,22 +31,14 @@ export function azureAgent(): Agent {
       ),
     now: () => Date.now(),
     serviceConnection: (id) => quietly(() => serviceConnection(id)),
-    maskSecret: (secret) => {
-      tl.setSecret(secret);
-    },
-    setOutput: (name, value) => {
-      tl.command('task.setvariable', { variable: name, isOutput: 'true' }, value);
-    },
+    maskSecret: (secret) => tl.setSecret(secret),
+    setOutput: (name, value) => tl.command('task.setvariable', { variable: name, isOutput: 'true' }, value),
     info: (text) => {
       process.stdout.write(`${safeText(text)}\n`);
     },
     debug,
-    warning: (text) => {
-      tl.command('task.logissue', { type: 'warning' }, safeText(text));
-    },
-    progress: (percent, text) => {
-      tl.command('task.setprogress', { value: String(percent) }, safeText(text));
-    },
+    warning: (text) => tl.command('task.logissue', { type: 'warning' }, safeText(text)),
+    progress: (percent, text) => tl.command('task.setprogress', { value: String(percent) }, safeText(text)),
     complete: (result, message) => {
       const text = safeText(message);
       if (result === 'Failed') tl.command('task.logissue', { type: 'error' }, text);
@@ -62,14 +54,10 @@ export function azureAgent(): Agent {
  */
 function divertLibraryOutput(debug: (text: string) => void): void {
   for (const method of ['debug', 'error', 'info', 'log', 'trace', 'warn'] as const) {
-    console[method] = (...values: unknown[]) => {
-      debug(format(...values));
-    };
+    console[method] = (...values: unknown[]) => debug(format(...values));
   }
   process.removeAllListeners('warning');
-  process.on('warning', ({ message }) => {
-    debug(message);
-  });
+  process.on('warning', ({ message }) => debug(message));
 }
 
 const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });

@@ -4,8 +4,9 @@ import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { Agent } from './agent.ts';
 import { reasonOf } from '../../shared/errors.ts';
-import type { Fields } from '../../shared/inputs/fields.ts';
+import type { Problems } from '../../shared/inputs/problems.ts';
 import { interruptible } from '../../shared/text/interruptible.ts';
+import { parseJson } from '../../shared/text/json.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { maskSecret } from './secrets.ts';
 
@@ -33,15 +34,8 @@ export class ProxyRefusal extends Error {
     readonly proxy: string,
     readonly status: number,
   ) {
-    super(`the proxy ${proxy} answered with HTTP status ${String(status)}`);
+    super(`the proxy ${proxy} answered with HTTP status ${status}`);
   }
-}
-
-/** The token of the job: the agent gives every task the connection that holds it, and the variable where a pipeline passes it on. */
-export function readJobToken(agent: Pick<Agent, 'serviceConnection' | 'variable'>): string | undefined {
-  return (
-    agent.serviceConnection('SYSTEMVSSCONNECTION')?.parameter('AccessToken') ?? agent.variable('System.AccessToken')
-  );
 }
 
 /** The URL of a server that may be shown the job's token, which must not cross a network in clear text; else undefined. */
@@ -57,10 +51,10 @@ function isLoopback({ hostname }: URL): boolean {
 type RouteAgent = Pick<Agent, 'variable' | 'maskSecret' | 'warning'>;
 
 /** Reads the agent's route to a server from its variables `Agent.Proxy…`, `Agent.CAInfo` and `Agent.SkipCertValidation`. */
-export function readHttpRoute(agent: RouteAgent, fields: Fields, server: URL): HttpRoute {
-  const ca = readAuthority(agent, fields);
+export function readHttpRoute(agent: RouteAgent, problems: Problems, server: URL): HttpRoute {
+  const ca = readAuthority(agent, problems);
   return {
-    proxy: readProxy(agent, fields, server),
+    proxy: readProxy(agent, problems, server),
     tls: {
       // A list replaces the authorities Node trusts, so they are named as well.
       ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ca] }),
@@ -69,25 +63,25 @@ export function readHttpRoute(agent: RouteAgent, fields: Fields, server: URL): H
   };
 }
 
-function readAuthority(agent: RouteAgent, fields: Fields): string | undefined {
+function readAuthority(agent: RouteAgent, problems: Problems): string | undefined {
   const file = agent.variable('Agent.CAInfo');
   if (file === undefined) return undefined;
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    fields.problem(`Agent.CAInfo: the agent's file of certificate authorities cannot be read (${reasonOf(error)})`);
+    problems.note(`Agent.CAInfo: the agent's file of certificate authorities cannot be read (${reasonOf(error)})`);
     return undefined;
   }
 }
 
-function readProxy(agent: RouteAgent, fields: Fields, server: URL): HttpRoute['proxy'] {
+function readProxy(agent: RouteAgent, problems: Problems, server: URL): HttpRoute['proxy'] {
   const password = agent.variable('Agent.ProxyPassword') ?? '';
   if (password !== '') maskSecret(agent, password);
   const text = agent.variable('Agent.ProxyUrl');
   if (text === undefined || isBypassed(agent, server)) return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
-    fields.problem("Agent.ProxyUrl: the URL of the agent's proxy is not one of http:// or https://");
+    problems.note("Agent.ProxyUrl: the URL of the agent's proxy is not one of http:// or https://");
     return undefined;
   }
   const user = agent.variable('Agent.ProxyUsername');
@@ -114,12 +108,8 @@ function isBypassed(agent: RouteAgent, server: URL): boolean {
 }
 
 function parseList(json: string): string[] | undefined {
-  try {
-    const list: unknown = JSON.parse(json);
-    return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
-  } catch {
-    return undefined;
-  }
+  const list = parseJson(json)?.value;
+  return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
 }
 
 /** Posts a JSON text; see {@link sendText}. */
@@ -179,7 +169,7 @@ async function answerOf(request: http.ClientRequest, text: string): Promise<Http
   let size = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${String(MAX_ANSWER_BYTES)} bytes`);
+    if (size > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
   const date = Date.parse(answer.headers.date ?? '');

@@ -1,19 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from './agent.ts';
-import {
-  parseServerUrl,
-  postJson,
-  ProxyRefusal,
-  readHttpRoute,
-  readJobToken,
-  type HttpAnswer,
-  type HttpRoute,
-} from './http.ts';
+import { parseServerUrl, postJson, ProxyRefusal, readHttpRoute, type HttpAnswer, type HttpRoute } from './http.ts';
+import type { TokenSource } from '../../shared/connection/settings.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import type { Fields } from '../../shared/inputs/fields.ts';
+import type { Problems } from '../../shared/inputs/problems.ts';
+import { parseObject } from '../../shared/text/json.ts';
 import { logLine } from '../../shared/text/logLine.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import { maskSecret } from './secrets.ts';
+import { maskSecret, readJobToken } from './secrets.ts';
 
 const API_VERSION = '7.1';
 const ATTEMPTS = 3;
@@ -32,7 +26,7 @@ const MAX_TIMER_MS = 24 * 3_600_000;
 const SHORTEST_PART = 16;
 
 /** Where and how the pipeline is asked for its ID token. It holds a secret: nothing prints it. */
-export interface IdTokenRequest {
+interface IdTokenRequest {
   readonly url: URL;
   readonly jobToken: string;
   readonly route: HttpRoute;
@@ -46,65 +40,62 @@ interface IdToken {
 }
 
 /**
- * Reads what it takes to ask for an ID token whose subject is a service connection. Problems are noted in `fields`.
+ * The run's ID tokens whose subject is a service connection; undefined where this run has none, which is noted.
+ *
  * @param connectionId the id of the service connection
  */
-export function readIdTokenRequest(agent: Agent, fields: Fields, connectionId: string): IdTokenRequest | undefined {
+export function readIdTokens(agent: Agent, problems: Problems, connectionId: string): TokenSource | undefined {
   const jobToken = readJobToken(agent);
   if (jobToken !== undefined) maskSecret(agent, jobToken);
   const text = agent.variable('System.OidcRequestUri');
   if (text === undefined || jobToken === undefined) {
-    fields.problem(
-      `natsConnection: the connection asks for OIDC, and this agent or project offers none (${text === undefined ? 'the variable System.OidcRequestUri' : 'the token of the job'} is absent). Run the step in a job of Azure DevOps Services, or clear "oidc" in the connection`,
-      '',
+    problems.note(
+      `natsConnection: the connection asks for OIDC, and this agent or project offers none (${text === undefined ? 'the variable System.OidcRequestUri' : 'the token of the job'} is absent)`,
+      'Run the step in a job of Azure DevOps Services, or clear "oidc" in the connection.',
       'Unsupported',
     );
     return undefined;
   }
   const url = parseServerUrl(text);
   if (url === undefined) {
-    fields.problem('System.OidcRequestUri: is not an https:// URL, and the token of the job is sent to no other');
+    problems.note('System.OidcRequestUri: is not an https:// URL, and the token of the job is sent to no other');
     return undefined;
   }
   url.searchParams.set('api-version', API_VERSION);
   url.searchParams.set('serviceConnectionId', connectionId);
-  return { url, jobToken, route: readHttpRoute(agent, fields, url) };
+  return new OidcToken({ url, jobToken, route: readHttpRoute(agent, problems, url) }, agent);
 }
 
 /** The pipeline's ID token (OIDC), asked for when it is needed and renewed as long as it is used. */
-export class OidcToken {
-  readonly #request: IdTokenRequest;
-  readonly #agent: Agent;
+class OidcToken implements TokenSource {
   #newest: IdToken | undefined;
   #renewal: Promise<IdToken> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(request: IdTokenRequest, agent: Agent) {
-    this.#request = request;
-    this.#agent = agent;
-  }
+  constructor(
+    private readonly request: IdTokenRequest,
+    private readonly agent: Agent,
+  ) {}
 
   /**
-   * A token that has not expired. From the first call on, a new one is asked for whenever 80 % of a token's lifetime
-   * have passed, so that one is at hand when a link breaks.
-   * @throws TaskError `Unreachable` where asking again later may help; else `Denied`, `TlsFailure` or `Unsupported`
+   * From the first call on, a new one is asked for whenever 80 % of a token's lifetime have passed, so that one is at hand
+   * when a link breaks.
    */
   async current(signal: AbortSignal): Promise<string> {
     const token = this.#newest;
-    if (token !== undefined && this.#agent.now() < token.usableUntil) return token.text;
+    if (token !== undefined && this.agent.now() < token.usableUntil) return token.text;
     return (await this.#renew(signal)).text;
   }
 
-  /** A newer token than one that a server refused; undefined when that one is the newest and has only just been issued. */
+  /** None when the refused one is the newest and has only just been issued. */
   async newerThan(refused: string, signal: AbortSignal): Promise<string | undefined> {
     const token = this.#newest;
     if (token?.text !== refused) return this.current(signal);
-    if (this.#agent.now() - token.obtainedAt < FRESH_MS) return undefined;
+    if (this.agent.now() - token.obtainedAt < FRESH_MS) return undefined;
     return (await this.#renew(signal)).text;
   }
 
-  /** Ends the renewal. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -120,18 +111,18 @@ export class OidcToken {
   async #obtain(signal: AbortSignal): Promise<IdToken> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const { text, lifetimeMs, claims } = await requestToken(this.#request, this.#agent, signal);
+        const { text, lifetimeMs, claims } = await requestToken(this.request, this.agent, signal);
         const line = logLine('idToken', { ...claims, lifetimeS: Math.round(lifetimeMs / 1_000) });
-        if (this.#newest === undefined) this.#agent.info(line);
-        else this.#agent.debug(line);
-        const now = this.#agent.now();
+        if (this.#newest === undefined) this.agent.info(line);
+        else this.agent.debug(line);
+        const now = this.agent.now();
         this.#newest = { text, obtainedAt: now, usableUntil: now + lifetimeMs * USED_FOR };
         this.#renewAfter(lifetimeMs * REFRESH_AFTER, signal);
         return this.#newest;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
-        this.#agent.debug(`Asking for the ID token again: ${error.problem}`);
+        this.agent.debug(`Asking for the ID token again: ${error.problem}`);
         await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => {
           signal.throwIfAborted();
         });
@@ -147,7 +138,7 @@ export class OidcToken {
         if (signal.aborted) return;
         this.#renew(signal).catch((error: unknown) => {
           if (signal.aborted) return;
-          this.#agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
+          this.agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
           this.#renewAfter(REFRESH_RETRY_MS, signal);
         });
       },
@@ -156,16 +147,8 @@ export class OidcToken {
   }
 }
 
-interface NewToken {
-  readonly text: string;
-  readonly lifetimeMs: number;
-  /** What a NATS server's operator needs to recognise it by. */
-  readonly claims: Readonly<Record<'issuer' | 'subject' | 'audience', string | undefined>>;
-}
-
 /** One request. The token is masked before anything else is done with it. */
-async function requestToken(request: IdTokenRequest, agent: Agent, signal: AbortSignal): Promise<NewToken> {
-  const { url, jobToken, route } = request;
+async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Agent, signal: AbortSignal) {
   const timeout = AbortSignal.timeout(ATTEMPT_MS);
   let answer: HttpAnswer;
   try {
@@ -189,7 +172,8 @@ async function requestToken(request: IdTokenRequest, agent: Agent, signal: Abort
       'Something between this agent and Azure DevOps may have answered in its place: check the proxy.',
     );
   }
-  const claims = typeof text === 'string' ? parseObject(decoded(text.split('.')[1])) : undefined;
+  const claims =
+    typeof text === 'string' ? parseObject(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString()) : undefined;
   if (typeof text !== 'string' || typeof claims?.['exp'] !== 'number') {
     throw noToken(
       'Denied',
@@ -204,6 +188,7 @@ async function requestToken(request: IdTokenRequest, agent: Agent, signal: Abort
   return {
     text,
     lifetimeMs,
+    // What a NATS server's operator needs to recognise it by.
     claims: { issuer: textOf(claims['iss']), subject: textOf(claims['sub']), audience: textOf(claims['aud']) },
   };
 }
@@ -234,14 +219,14 @@ function unanswered(error: unknown, url: URL, timedOut: boolean): TaskError {
   return noToken(
     'Unreachable',
     timedOut
-      ? `${url.host} did not answer within ${String(ATTEMPT_MS / 1_000)} s`
+      ? `${url.host} did not answer within ${ATTEMPT_MS / 1_000} s`
       : `${url.host} cannot be reached (${safeText(code || reasonOf(error), 200)})`,
     'Check that this agent reaches it, through its proxy where it has one.',
   );
 }
 
 function refused(status: number, url: URL, reason: string): TaskError {
-  const what = `${url.host} answered with HTTP status ${String(status)}${reason}`;
+  const what = `${url.host} answered with HTTP status ${status}${reason}`;
   if (status === 429 || status >= 500) return noToken('Unreachable', what, 'Run the step again.');
   // Azure DevOps leads to its sign-in page (203, 302) where it does not take a token.
   if (status === 203 || status === 302 || status === 401 || status === 403) {
@@ -262,21 +247,6 @@ function reasonIn(body: Readonly<Record<string, unknown>> | undefined, jobToken:
 }
 
 const JWT = /[\w-]{16,}\.[\w-]{16,}\.[\w-]*/g;
-
-function decoded(part: string | undefined): string {
-  return Buffer.from(part ?? '', 'base64url').toString();
-}
-
-function parseObject(json: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 function textOf(claim: unknown): string | undefined {
   return typeof claim === 'string' ? claim : undefined;

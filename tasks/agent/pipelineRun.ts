@@ -40,18 +40,6 @@ export function readPipelineRun(agent: Agent): PipelineRun {
   };
 }
 
-/** The owner of an event as its attributes name it: organisation, project, pipeline, run, requester; empty where they do not. */
-export function describeOwner({
-  azporganization,
-  azpproject,
-  azppipeline,
-  azprunid,
-  azprequester,
-}: Attributes): string {
-  const run = azprunid && `run ${azprunid}`;
-  return [azporganization, azpproject, azppipeline, run, azprequester].filter(Boolean).join(' / ');
-}
-
 function present(values: Readonly<Record<string, string | undefined>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(values).filter((entry): entry is [string, string] => (entry[1] ?? '') !== ''),

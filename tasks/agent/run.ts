@@ -29,11 +29,7 @@ export async function runTask<Request extends { readonly timeoutMs: number }>(
   const end = await endOfStep(agent, read, body);
   agent.complete(end.result, end.message);
   // Everything written so far is out once an empty write is: a pipe may be asynchronous.
-  await new Promise<void>((written) =>
-    process.stdout.write('', () => {
-      written();
-    }),
-  );
+  await new Promise<void>((written) => process.stdout.write('', () => written()));
   process.exit(0);
 }
 
@@ -44,9 +40,7 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
 ): Promise<StepEnd> {
   const controller = new AbortController();
   const { signal } = controller;
-  const cancel = () => {
-    controller.abort(new TaskError('Cancelled', 'The agent cancelled this step'));
-  };
+  const cancel = () => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step'));
   // SIGBREAK is what an agent on Windows sends where others send SIGTERM.
   for (const name of ['SIGINT', 'SIGTERM', ...(process.platform === 'win32' ? (['SIGBREAK'] as const) : [])] as const) {
     process.on(name, cancel);
@@ -81,12 +75,7 @@ function failAfterGrace(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     signal.addEventListener('abort', () => {
       const reason = signal.reason as TaskError;
-      setTimeout(
-        () => {
-          reject(reason);
-        },
-        reason.code === 'Cancelled' ? CANCEL_GRACE_MS : DEADLINE_GRACE_MS,
-      );
+      setTimeout(() => reject(reason), reason.code === 'Cancelled' ? CANCEL_GRACE_MS : DEADLINE_GRACE_MS);
     });
   });
 }

@@ -1,5 +1,6 @@
 import type { Agent } from './agent.ts';
 import { formsOf, knownSecrets } from '../../shared/text/masker.ts';
+import { quoted } from '../../shared/text/safeText.ts';
 
 /**
  * Has the agent hide a secret in every form in which it may come back: whole, by line and by word (the agent itself
@@ -9,4 +10,33 @@ import { formsOf, knownSecrets } from '../../shared/text/masker.ts';
 export function maskSecret(agent: Pick<Agent, 'maskSecret'>, secret: string, name = 'a secret of this step'): void {
   knownSecrets.add(secret, name);
   for (const form of formsOf(secret)) if (!/[\r\n]/.test(form)) agent.maskSecret(form);
+}
+
+/** The token of the job: the agent gives every task the connection that holds it, and the variable where a pipeline passes it on. */
+export function readJobToken(agent: Pick<Agent, 'serviceConnection' | 'variable'>): string | undefined {
+  return (
+    agent.serviceConnection('SYSTEMVSSCONNECTION')?.parameter('AccessToken') ?? agent.variable('System.AccessToken')
+  );
+}
+
+/**
+ * Learns what nobody may be shown, before anything is checked or said: the run's secret variables, the token of the job, and
+ * those that the step itself uses, which are masked as well: the secrets of the service connection, and of variables that
+ * inputs name.
+ */
+export function learnSecrets(agent: Agent): void {
+  for (const { name, value } of agent.secretVariables()) knownSecrets.add(value, `the secret variable ${quoted(name)}`);
+  const jobToken = readJobToken(agent);
+  if (jobToken !== undefined) knownSecrets.add(jobToken, 'the token of the job');
+  const id = agent.input('natsConnection');
+  const connection = id === undefined ? undefined : agent.serviceConnection(id);
+  for (const name of ['credentials', 'apitoken', 'password', 'privateKey', 'certificate']) {
+    const secret = connection?.parameter(name);
+    if (secret !== undefined) maskSecret(agent, secret, `the ${name} of the service connection`);
+  }
+  for (const input of ['credentialsVariable', 'signingKeyVariable']) {
+    const name = agent.input(input);
+    const secret = name === undefined ? undefined : agent.variable(name);
+    if (secret !== undefined) maskSecret(agent, secret);
+  }
 }

@@ -198,7 +198,7 @@ for (const name of TASK_NAMES) {
   test(`${name}: durations say their units and limits`, () => {
     for (const input of ['timeout', 'idleTimeout', 'maxEventAge']) {
       const help = byName.get(input)?.helpMarkDown;
-      if (help !== undefined) assert.match(help, /\(`ms`, `s`, `m`, `h`\), above 0 and at most 20 days\./, input);
+      if (help !== undefined) assert.match(help, /\(`ms`, `s`, `m`, `h`, `d`\), above 0 and at most 20 days\./, input);
     }
   });
 

@@ -1,7 +1,8 @@
 import type { Agent } from '../agent.ts';
-import { parseServerUrl, readHttpRoute, readJobToken, sendText, type HttpRoute } from '../http.ts';
+import { parseServerUrl, readHttpRoute, sendText, type HttpRoute } from '../http.ts';
+import { readJobToken } from '../secrets.ts';
 import { reasonOf, type TaskError } from '../../../shared/errors.ts';
-import { Fields } from '../../../shared/inputs/fields.ts';
+import { Problems } from '../../../shared/inputs/problems.ts';
 import { knownSecrets } from '../../../shared/text/masker.ts';
 
 /** The summary may make a step this much longer, in milliseconds, and a cancelled one so much. */
@@ -64,11 +65,11 @@ function readAttachment(agent: Agent): Attachment | undefined {
     `${collection.replace(/\/*$/, '/')}${path.map(encodeURIComponent).join('/')}?api-version=7.1-preview.1`,
   );
   if (url === undefined) throw new Error('System.CollectionUri is not an https:// URL');
-  const fields = new Fields(agent);
+  const problems = new Problems('the way to the run');
   // What is wrong with the way to it is no warning of a step that does without.
   const quiet = { variable: read, maskSecret: agent.maskSecret.bind(agent), warning: agent.debug.bind(agent) };
-  const route = readHttpRoute(quiet, fields, url);
-  fields.done();
+  const route = readHttpRoute(quiet, problems, url);
+  problems.done();
   return { url, route, jobToken };
 }
 

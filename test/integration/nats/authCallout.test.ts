@@ -8,8 +8,9 @@ import { connect, Events, headers, jwtAuthenticator, type NatsConnection } from 
 import { Algorithms, createServer, createUser, decode, encode } from 'nats-jwt';
 import { createCurve } from 'nkeys.js';
 import { readPolicy } from '../../../examples/auth-callout/policy.mjs';
-import { readConnection, type ConnectionSettings } from '../../../shared/connection/settings.ts';
-import { Fields } from '../../../shared/inputs/fields.ts';
+import type { ConnectionSettings } from '../../../shared/connection/settings.ts';
+import { readConnection } from '../../../tasks/agent/serviceConnection.ts';
+import { StepFields } from '../../../tasks/agent/stepFields.ts';
 import {
   CALLOUT_EXAMPLE,
   changeResponderConfig,
@@ -426,9 +427,9 @@ function stepSettings(callout: Callout): ConnectionSettings {
       },
     },
   });
-  const fields = new Fields(agent);
+  const fields = new StepFields(agent);
   const settings = readConnection(agent, fields, 'publishSubjects', []);
-  fields.done();
+  fields.problems.done();
   return settings;
 }
 

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
-import { readConnection, type ConnectionSettings } from '../../../shared/connection/settings.ts';
-import { Fields } from '../../../shared/inputs/fields.ts';
+import type { ConnectionSettings } from '../../../shared/connection/settings.ts';
+import { readConnection } from '../../../tasks/agent/serviceConnection.ts';
+import { StepFields } from '../../../tasks/agent/stepFields.ts';
 import { openNatsBus } from '../../../shared/nats/natsBus.ts';
 import { createAuthority, saveCertificate, type Authority } from '../../support/nats/certificates.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
@@ -57,9 +58,9 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
         },
       },
     });
-    const fields = new Fields(agent);
+    const fields = new StepFields(agent);
     const settings = readConnection(agent, fields, 'publishSubjects', []);
-    fields.done();
+    fields.problems.done();
     return settings;
   }
 

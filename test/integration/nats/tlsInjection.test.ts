@@ -8,7 +8,6 @@ import { parseCredentials } from '../../../shared/connection/credentials.ts';
 import { TaskError } from '../../../shared/errors.ts';
 import { connect } from '../../../shared/nats/link/libraryLimits.ts';
 import { openNatsBus } from '../../../shared/nats/natsBus.ts';
-import type { OidcToken } from '../../../tasks/agent/oidc.ts';
 import { createAuthority } from '../../support/nats/certificates.ts';
 import { createOperatorMode } from '../../support/nats/natsAccounts.ts';
 import { Recorder, settingsFor, Step } from '../../support/nats/openBus.ts';
@@ -23,7 +22,7 @@ const idToken = {
   current: () => Promise.resolve('canary-id-token'),
   newerThan: () => Promise.resolve(undefined),
   close: () => {},
-} as unknown as OidcToken;
+};
 
 const SECRETS: Readonly<Record<string, Authentication>> = {
   'a password': { kind: 'userPassword', username: 'pipelines', password: 'canary-password' },

@@ -107,3 +107,26 @@ test('secrets of less than 8 characters, and secrets in inputs that are not sent
   assert.equal(problemsOf({ payload: '{"a":true,"b":"1234567"}' }, { secrets }), '');
   assert.equal(problemsOf({ envelope: 'none', contentType: `text/plain; a=${API_KEY}` }, { secrets }), '');
 });
+
+test('what is wrong with headers and a version part is told as sentences with one full stop each', () => {
+  assert.deepEqual(
+    problemsOf(
+      {
+        subject: 'ci.built',
+        payload: '{}',
+        headers: 'no colon\nBad Name: x\nce-id: x\nContent-Type: a/b',
+        envelope: 'structured',
+        subjectVersion: 'require',
+      },
+      {},
+    ).split(/ (?=\(\d\) )/),
+    [
+      'InvalidInput: 5 problems with the inputs of this step.',
+      '(1) subject: "ci.built" has no version part such as v1. With one, a contract can change without breaking its readers: "ci.built.v1".',
+      '(2) headers: "no colon" is not of the form "Name: value".',
+      '(3) headers: "Bad Name" is not a header name (printable ASCII without spaces).',
+      '(4) headers: "ce-id" is reserved: this task sets it.',
+      '(5) headers: "Content-Type" is set by envelope: structured. Use the input contentType for the type of the payload.',
+    ],
+  );
+});

@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
-import { readConnection } from '../../../../shared/connection/settings.ts';
+import type { TokenSource } from '../../../../shared/connection/settings.ts';
 import { TaskError } from '../../../../shared/errors.ts';
-import { Fields } from '../../../../shared/inputs/fields.ts';
-import type { OidcToken } from '../../../../tasks/agent/oidc.ts';
+import { readConnection } from '../../../../tasks/agent/serviceConnection.ts';
+import { StepFields } from '../../../../tasks/agent/stepFields.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
 import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
@@ -56,10 +56,10 @@ function stepIn({ inputs, variables = {}, secrets = {}, connection, jobToken = J
   return agent;
 }
 
-function readIdToken(agent: FakeAgent): OidcToken {
-  const fields = new Fields(agent);
+function readIdToken(agent: FakeAgent): TokenSource {
+  const fields = new StepFields(agent);
   const { authentication } = readConnection(agent, fields, 'publishSubjects', []);
-  fields.done();
+  fields.problems.done();
   assert.equal(authentication.kind, 'oidc');
   return authentication.idToken;
 }
@@ -466,8 +466,8 @@ describe('before it asks, a step says', () => {
     const oneServer = stepIn({ variables, connection: { data: { oidc: 'TRUE', servers: 'nats://nats-2.example' } } });
     assert.match((await complaint(oneServer)).message, /every server to be tls:\/\//);
     const unclear = stepIn({ variables, connection: { data: { oidc: 'yes' } } });
-    const fields = new Fields(unclear);
+    const fields = new StepFields(unclear);
     readConnection(unclear, fields, 'publishSubjects', []);
-    assert.throws(() => fields.done(), /the connection's field oidc is "yes", not true or false/);
+    assert.throws(() => fields.problems.done(), /the connection's field oidc is "yes", not true or false/);
   });
 });

@@ -1,0 +1,62 @@
+import type { Problem } from '../errors.ts';
+import { quoted } from '../text/safeText.ts';
+import type { ServerAddress } from './settings.ts';
+
+const DEFAULT_PORT = 4222;
+const TLS_OF_SCHEME = new Map([
+  ['nats', false],
+  ['http', false],
+  ['tls', true],
+  ['nats+tls', true],
+  ['https', true],
+]);
+
+/** What belongs elsewhere; whoever has read the address knows where. */
+export const HOLDS_SECRET: Problem = { problem: 'there is a user or password' };
+export const HOLDS_SEVERAL: Problem = { problem: 'there is more than one server' };
+
+/**
+ * Reads the addresses of servers. The first one needs a scheme, which the others inherit where they have none.
+ *
+ * @returns for each text an address, or what is wrong: a clause about the text, which shows nothing of a password in it
+ */
+export function parseServers([first, ...others]: readonly [string, ...string[]]): (ServerAddress | Problem)[] {
+  const server = parseServer(first, undefined);
+  const tls = 'problem' in server ? undefined : server.tls;
+  return [server, ...others.map((text) => parseServer(text, tls))];
+}
+
+/** What is wrong with servers of one connection taken together: continues "they …". */
+export function schemesProblem(servers: readonly ServerAddress[]): Problem | undefined {
+  if (new Set(servers.map(({ tls }) => tls)).size <= 1) return undefined;
+  return { problem: 'mix tls:// and nats://', remedy: 'Give all of them the same scheme.' };
+}
+
+/** @param inherited what a server without a scheme has for TLS; undefined where a scheme is required */
+function parseServer(text: string, inherited: boolean | undefined): ServerAddress | Problem {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
+  if (scheme === undefined && inherited === undefined)
+    return { problem: 'a scheme is missing', remedy: 'Write nats://host:4222 or tls://host:4222.' };
+  if (scheme === 'ws' || scheme === 'wss') {
+    return {
+      problem: `WebSocket (${scheme}://) is not supported`,
+      remedy: "Use the server's nats:// or tls:// port.",
+      code: 'Unsupported',
+    };
+  }
+  const tls = scheme === undefined ? inherited : TLS_OF_SCHEME.get(scheme);
+  if (tls === undefined)
+    return { problem: `the scheme ${quoted(scheme ?? '')} is unknown`, remedy: 'Use nats:// or tls://.' };
+  // Only a special scheme such as http makes URL check the host; its default port 80 must not swallow a given ":80".
+  const authority = text.slice(scheme === undefined ? 0 : scheme.length + 3);
+  if (authority.includes('@')) return HOLDS_SECRET;
+  if (authority.includes(',')) return HOLDS_SEVERAL;
+  // URL drops white space and control characters where a host could not have them.
+  if (/[\s\p{Cc}]/u.test(authority) || !URL.canParse(`http://${authority}`))
+    return { problem: 'there is no valid host and port' };
+  const { hostname, pathname, search, hash } = new URL(`http://${authority}`);
+  if ((pathname !== '/' && pathname !== '') || search !== '' || hash !== '')
+    return { problem: 'there is a path', remedy: 'Only a host and a port are needed.' };
+  const port = Number(/:(\d+)\/?$/.exec(authority)?.[1] ?? DEFAULT_PORT);
+  return port === 0 ? { problem: 'the port is 0' } : { host: hostname.replace(/^\[|\]$/g, ''), port, tls };
+}

@@ -1,0 +1,35 @@
+import { TaskError, type ErrorCode, type Problem } from '../errors.ts';
+
+/** What is wrong with something that was given: each problem is noted where it is found, and all are told together. */
+export class Problems {
+  readonly #noted: Required<Problem>[] = [];
+
+  /** @param given what has them, as in "3 problems with the inputs of this step" */
+  constructor(private readonly given: string) {}
+
+  /**
+   * Notes a problem.
+   *
+   * @param problem begins with the name of the input; without the last full stop
+   * @param remedy what to do about it, in sentences
+   */
+  note(problem: string, remedy = '', code: ErrorCode = 'InvalidInput'): void {
+    this.#noted.push({ code, problem, remedy });
+  }
+
+  /**
+   * Returns when nothing was noted.
+   *
+   * @throws TaskError for all that was noted: with the code that all share, else `InvalidInput`
+   */
+  done(): void {
+    const [first, ...others] = this.#noted;
+    if (first === undefined) return;
+    const code = others.every((other) => other.code === first.code) ? first.code : 'InvalidInput';
+    if (others.length === 0) throw new TaskError(code, first.problem, first.remedy);
+    const details = this.#noted.map(({ problem, remedy }) => [`${problem}.`, remedy].filter(Boolean).join(' '));
+    const listed = details.map((text, index) => `(${index + 1}) ${text}`).join(' ');
+    // The message is one line, which is cut where it is too long to be read; the log has a line for each.
+    throw new TaskError(code, `${details.length} problems with ${this.given}`, listed, { details });
+  }
+}

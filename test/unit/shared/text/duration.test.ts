@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describeMs, parseDuration } from '../../../../shared/text/duration.ts';
+
+const DAY_MS = 24 * 3_600_000;
+
+for (const [text, ms] of [
+  ['500ms', 500],
+  ['1ms', 1],
+  ['90s', 90_000],
+  ['30m', 30 * 60_000],
+  ['2h', 2 * 3_600_000],
+  ['1h30m', 90 * 60_000],
+  ['1h30m15s250ms', 5_415_250],
+  ['1m500ms', 60_500],
+  ['0h5s', 5_000],
+  ['007s', 7_000],
+  ['480h', 20 * DAY_MS],
+  ['1d', DAY_MS],
+  ['1d12h', 1.5 * DAY_MS],
+  ['20d', 20 * DAY_MS],
+] as const) {
+  test(`the duration ${text} is ${ms} ms`, () => assert.equal(parseDuration(text), ms));
+}
+
+for (const text of [
+  ...['', '0', '0s', '0h0m', '30', 's', 'ms', '-5s', '+5s', '1.5h', '1,5h', '5S', '5 s', ' 5s', '5s ', '1s1m', '1h1h'],
+  ...[
+    '1w',
+    '1h1d',
+    '21d',
+    '20d1ms',
+    'PT5S',
+    '00:05:00',
+    '1e3s',
+    '0x10s',
+    'Infinitys',
+    'NaN',
+    '٣s',
+    '１s',
+    '480h1ms',
+    '481h',
+  ],
+  ...['9'.repeat(400) + 's', 'soon', '5s\n', '$(timeout)'],
+]) {
+  test(`the duration ${JSON.stringify(text.slice(0, 20))} is refused`, () => {
+    assert.equal(parseDuration(text), undefined);
+  });
+}
+
+test('a duration is described as it may be written', () => {
+  for (const [ms, text] of [
+    [5_415_250, '1h30m15s250ms'],
+    [20 * DAY_MS, '480h'],
+    [60_500, '1m500ms'],
+    [1, '1ms'],
+  ] as const) {
+    assert.equal(describeMs(ms), text);
+    assert.equal(parseDuration(text), ms);
+  }
+  assert.equal(describeMs(0), '0ms');
+});

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { TaskError } from '../../../../shared/errors.ts';
+import { StepFields } from '../../../../tasks/agent/stepFields.ts';
+import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import { createNKey } from '../../../support/nats/natsAccounts.ts';
+import { temporaryFolder } from '../../../../localAgent/vsix.ts';
+
+function fieldsOf(inputs: Readonly<Record<string, string>>, options: FakeAgentOptions = {}) {
+  const agent = new FakeAgent({ inputs, ...options });
+  return { agent, fields: new StepFields(agent) };
+}
+
+/** What the step says about its inputs; undefined when nothing is wrong with them. */
+function complaint(fields: StepFields): TaskError | undefined {
+  try {
+    fields.problems.done();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof TaskError);
+    return error;
+  }
+}
+
+test("the inputs of a step are the agent's, and so is the log in which one is warned of", () => {
+  const { agent, fields } = fieldsOf({ subject: ' ci.built ', stream: 'CI' });
+  assert.equal(fields.subject('subject'), 'ci.built');
+  fields.unused('stream', 'delivery is core');
+  assert.deepEqual(agent.warnings, ['stream is ignored: delivery is core.']);
+  fields.required('natsConnection');
+  fields.required('payload');
+  assert.match(complaint(fields)!.message, /2 problems with the inputs of this step/);
+});
+
+test('a file is looked for under the default working directory, and a missing one is named', () => {
+  const folder = temporaryFolder('fields-');
+  mkdirSync(path.join(folder, 'schemas'));
+  writeFileSync(path.join(folder, 'schemas', 'a.json'), '{}');
+  const { fields } = fieldsOf(
+    { schemaFile: 'schemas/a.json', missing: 'schemas/b.json' },
+    { variables: { 'System.DefaultWorkingDirectory': folder } },
+  );
+  assert.equal(fields.file('schemaFile'), path.join(folder, 'schemas', 'a.json'));
+  assert.equal(fields.file('absent'), undefined);
+  assert.equal(complaint(fields), undefined);
+  fields.file('missing');
+  assert.equal(
+    complaint(fields)?.problem,
+    `missing: there is no file ${JSON.stringify(path.join(folder, 'schemas', 'b.json'))}`,
+  );
+});
+
+test('the sources folder, which the classic editors send for an empty path, means that no file was given', () => {
+  const folder = temporaryFolder('fields-');
+  for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory', 'Build.Repository.LocalPath']) {
+    for (const sent of [folder, `${folder}/`, `${folder}/./`, `${folder}/schemas/..`]) {
+      const { agent, fields } = fieldsOf({ schemaFile: sent }, { variables: { [name]: folder } });
+      assert.equal(fields.file('schemaFile'), undefined);
+      fields.unusedFile('schemaFile', 'delivery is core');
+      assert.equal(complaint(fields), undefined);
+      assert.deepEqual(agent.warnings, []);
+    }
+  }
+});
+
+test('any other folder in the place of a file is a problem: a contract must not go unchecked', () => {
+  const folder = temporaryFolder('fields-');
+  mkdirSync(path.join(folder, 'schemas'));
+  for (const [sent, place] of [
+    ['schemas', path.join(folder, 'schemas')],
+    [`${folder}/schemas/`, path.join(folder, 'schemas')],
+    ['..', path.dirname(folder)],
+  ] as const) {
+    const { agent, fields } = fieldsOf(
+      { schemaFile: sent },
+      { variables: { 'System.DefaultWorkingDirectory': folder } },
+    );
+    fields.file('schemaFile');
+    assert.equal(
+      complaint(fields)?.message,
+      `InvalidInput: schemaFile: ${JSON.stringify(place)} is a folder. Give the path of a file, or leave the input empty.`,
+    );
+    fields.unusedFile('schemaFile', 'delivery is core');
+    assert.deepEqual(agent.warnings, ['schemaFile is ignored: delivery is core.']);
+  }
+});
+
+test('a secret put where its name belongs is masked and never shown', () => {
+  const { seed } = createNKey();
+  const jwt = 'eyJ0eXAiOiJKV1QifQ.eyJleHAiOjF9.c2lnbmF0dXJl';
+  for (const secret of ['S3cret!pass-phrase', 'line one of it\nline two of it', '$(NATS_TOKEN)', '1abc', seed, jwt]) {
+    const { agent, fields } = fieldsOf({ credentialsVariable: secret });
+    assert.equal(fields.secretVariableName('credentialsVariable'), undefined);
+    for (const line of secret.split('\n')) {
+      assert.ok(agent.masked.has(line));
+      assert.ok(!complaint(fields)!.message.includes(line));
+    }
+    assert.match(complaint(fields)!.message, /credentialsVariable: holds \d+ characters that are not the name/);
+  }
+  const { fields } = fieldsOf({ credentialsVariable: 'nats.creds_1-prod' });
+  assert.equal(fields.secretVariableName('credentialsVariable'), 'nats.creds_1-prod');
+  assert.equal(complaint(fields), undefined);
+});
+
+test('a path that cannot even be looked at is a problem of its input', () => {
+  const folder = temporaryFolder('fields-');
+  symlinkSync('circle', path.join(folder, 'circle'));
+  for (const [name, code] of [
+    ['x'.repeat(300), 'ENAMETOOLONG'],
+    ['d/'.repeat(3_000), 'ENAMETOOLONG'],
+    ['circle', 'ELOOP'],
+    ['a\0b', 'ERR_INVALID_ARG_VALUE'],
+  ] as const) {
+    const { fields } = fieldsOf({ schemaFile: name }, { variables: { 'System.DefaultWorkingDirectory': folder } });
+    fields.file('schemaFile');
+    assert.match(
+      complaint(fields)!.message,
+      new RegExp(`schemaFile: ".*" is no path to a file that can be read \\(${code}\\)`),
+    );
+  }
+});
+
+test('a file is not looked for under the name of a variable that is not set', () => {
+  const { fields } = fieldsOf({ schemaFile: '$(publish.output)' });
+  fields.file('schemaFile');
+  assert.match(
+    complaint(fields)!.message,
+    /: schemaFile: "\$\(publish\.output\)" contains "\$\(", most likely a pipeline/,
+  );
+});
