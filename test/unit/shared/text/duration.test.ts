@@ -25,22 +25,8 @@ for (const [text, ms] of [
 
 for (const text of [
   ...['', '0', '0s', '0h0m', '30', 's', 'ms', '-5s', '+5s', '1.5h', '1,5h', '5S', '5 s', ' 5s', '5s ', '1s1m', '1h1h'],
-  ...[
-    '1w',
-    '1h1d',
-    '21d',
-    '20d1ms',
-    'PT5S',
-    '00:05:00',
-    '1e3s',
-    '0x10s',
-    'Infinitys',
-    'NaN',
-    '٣s',
-    '１s',
-    '480h1ms',
-    '481h',
-  ],
+  ...['1w', 'PT5S', '00:05:00', '1e3s', '0x10s', 'Infinitys', 'NaN', '٣s', '１s', '480h1ms', '481h'],
+  ...['1h1d', '1d1d', '21d', '20d1ms', '1.5d', '1D'],
   ...['9'.repeat(400) + 's', 'soon', '5s\n', '$(timeout)'],
 ]) {
   test(`the duration ${JSON.stringify(text.slice(0, 20))} is refused`, () => {
