@@ -4,11 +4,19 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { assertHarmless, assertNoSecretLeaks, assertPlain, forAll } from '../support/hostile/harmless.ts';
 import { cases, family } from '../support/hostile/hostile.ts';
-import { hostileEvent, publishRaw } from '../support/hostile/hostileEvents.ts';
+import { brokenEvents, hostileEvent, publishRaw } from '../support/hostile/hostileEvents.ts';
 import { hostileTexts, withoutNul } from '../support/hostile/hostileText.ts';
 import { temporaryFolder } from '../../localAgent/index.ts';
 import { RunService } from '../../localAgent/runService.ts';
-import { countsOf, publish, Scenario, sourcesWith, wait, type TestStream } from '../support/agent/scenario.ts';
+import {
+  assertFailed,
+  countsOf,
+  publish,
+  Scenario,
+  sourcesWith,
+  wait,
+  type TestStream,
+} from '../support/agent/scenario.ts';
 
 const texts = family('Foreign text');
 const SECRETS = { 'System.AccessToken': 'job-token-0815', TopSecret: 'hush-4711-hush' };
@@ -32,11 +40,10 @@ function unexpanded(text: string): string {
 }
 
 describe('Hostile events', { concurrency: 4 }, () => {
-  let scene: Scenario;
+  const scene = Scenario.shared();
   let service: RunService;
   const streams: TestStream[] = [];
   before(async () => {
-    scene = await Scenario.start();
     service = await RunService.start();
     const perStream = EVENTS_OF_A_STREAM * TEXTS_OF_AN_EVENT;
     for (let number = 0; number < cases({ short: 1, long: 5 }); number++) {
@@ -45,27 +52,25 @@ describe('Hostile events', { concurrency: 4 }, () => {
       const events = Array.from({ length: EVENTS_OF_A_STREAM }, (_, index) =>
         hostileEvent(stream.prefix, all.slice(index * TEXTS_OF_AN_EVENT, (index + 1) * TEXTS_OF_AN_EVENT), index),
       );
+      events.push(...brokenEvents(stream.subject('broken')));
       await publishRaw(scene.server.port, events);
-      assert.equal(await stream.lastSequence(), EVENTS_OF_A_STREAM);
+      assert.equal(await stream.lastSequence(), events.length);
       texts.tried(perStream);
       streams.push(stream);
     }
   });
-  after(async () => {
-    await service[Symbol.asyncDispose]();
-    await scene[Symbol.asyncDispose]();
-  });
+  after(() => service[Symbol.asyncDispose]());
 
   const sources = sourcesWith({ 'strict.schema.json': STRICT_SCHEMA });
   const roles: [string, Record<string, string>, string][] = [
-    ['matched', { count: '1000' }, 'matched'],
+    ['matched', { count: '2000' }, 'matched'],
     ['invalid', { schemaFile: 'strict.schema.json' }, 'invalid'],
     ['not matching', { match: "data.text == 'no' || event.type == 'no'" }, 'notMatching'],
     ['failing an expression', { match: 'abs(data) == `1` || abs(headers) == `1`' }, 'notMatching'],
     ['foreign', { correlationId: 'ours' }, 'foreign'],
     ['untrusted', { trustedKeys: 'UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4' }, 'untrusted'],
     ['expired', { maxEventAge: '1ms' }, 'expired'],
-    ['distinct', { distinctBy: 'data', count: '1000' }, 'matched'],
+    ['distinct', { distinctBy: 'data', count: '2000' }, 'matched'],
     ['unexpected', { distinctBy: 'subject', expect: 'one\ntwo' }, 'notMatching'],
   ];
   for (const [number, [role, inputs, kind]] of roles.entries()) {
@@ -81,7 +86,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
         assert.equal(step.result, 'Succeeded', step.errors.join('\n'));
         assertHarmless(step);
         const { seen = 0, ...counts } = countsOf(step);
-        assert.equal(seen, EVENTS_OF_A_STREAM);
+        assert.equal(seen, await stream.lastSequence());
         assert.ok((counts[kind] ?? 0) > EVENTS_OF_A_STREAM / 4, JSON.stringify(counts));
         await assertNoSecretLeaks(agent, SECRETS);
       }
@@ -98,7 +103,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
         {
           subject: stream.subject('>'),
           startFrom: 'sequence',
-          startSequence: String((index * 71) % EVENTS_OF_A_STREAM),
+          startSequence: String((index * 71) % (await stream.lastSequence())),
           onInvalid: 'fail',
           outputs: outputs.slice(0, (index % 5) + 1).join('\n'),
           ...(index % 4 === 0 ? { failWhen: 'subject' } : {}),
@@ -115,13 +120,11 @@ describe('Hostile events', { concurrency: 4 }, () => {
 });
 
 describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
-  let scene: Scenario;
+  const scene = Scenario.shared();
   let stream: TestStream;
   before(async () => {
-    scene = await Scenario.start();
     stream = await scene.stream();
   });
-  after(() => scene[Symbol.asyncDispose]());
 
   it('run no command as lines of a file, good ones or ones that break their schema', async () => {
     const linesOfAFile = 200;
@@ -153,6 +156,25 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
     const stored = Object.entries(state.subjects ?? {});
     assert.deepEqual([...new Set(stored.map(([subject]) => Number(subject.split('.').at(-1)) % 4))], [0]);
     assert.deepEqual([...new Set(stored.map(([, count]) => count))], [linesOfAFile]);
+  });
+
+  it('run no command as inputs, alone or in every field at once, and hand a later step no secret', async () => {
+    const fields = ['messageId', 'correlationId', 'eventType', 'eventSource', 'contentType', 'stream', 'subject'];
+    await forAll(Array.from({ length: cases({ short: 16, long: 160 }) }), async (_, index) => {
+      const [text = '', other = ''] = hostileTexts(2, `inputs ${index}`).map(unexpanded);
+      texts.tried(2);
+      const agent = scene.agent({ debug: index % 3 === 0, secrets: SECRETS });
+      const headers = `X-Text: ${other.replace(/\p{Cc}/gu, '')}`;
+      const sent = await publish(agent, { subject: stream.subject('x'), payload: text, headers });
+      assert.equal(sent.result, 'Succeeded', sent.logText);
+      const field = fields[index % fields.length] ?? '';
+      const alone = await publish(agent, { subject: stream.subject('x'), payload: '1', [field]: text });
+      const everywhere = Object.fromEntries(fields.map((name) => [name, text]));
+      const refused = await publish(agent, { ...everywhere, payload: text, headers: text });
+      assertFailed(refused, 'InvalidInput');
+      for (const step of [sent, alone, refused]) assertHarmless(step);
+      await assertNoSecretLeaks(agent, SECRETS);
+    });
   });
 
   it('run no command as names and contents of files and folders', async () => {

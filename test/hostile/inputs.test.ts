@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { prepare } from '../../tasks/PublishNatsEvent/publish.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
@@ -70,11 +70,7 @@ function forProcess({ inputs, connection, ...others }: Given, url: string): Give
 }
 
 describe('Whatever the inputs of a step that runs are', () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   for (const [task, run, givenTo, count] of [
     ['publishing', publish, givenToPublish, cases({ short: 9, long: 150 })],

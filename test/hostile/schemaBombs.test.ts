@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
@@ -361,11 +361,7 @@ describe(
   'A wait to which bombs are sent counts them as invalid and matches the next good event:',
   { concurrency: 2 },
   () => {
-    let scene: Scenario;
-    before(async () => {
-      scene = await Scenario.start();
-    });
-    after(() => scene[Symbol.asyncDispose]());
+    const scene = Scenario.shared();
 
     for (const [name, schema, bombs, good] of [
       ['expressions', { type: 'string', pattern: '^(a+)+$' }, ['a'.repeat(40) + '!', 'a'.repeat(50) + '?'], 'aaa'],

@@ -2,10 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { assertHarmless, forAll } from '../support/hostile/harmless.ts';
 import { cases, family } from '../support/hostile/hostile.ts';
-import { HostileServer, type HostileSpeech } from '../support/hostile/hostileServer.ts';
 import { hostileTexts } from '../support/hostile/hostileText.ts';
 import { LocalAgent, type StepRun } from '../../localAgent/index.ts';
 import { publish, sourcesWith, wait } from '../support/agent/scenario.ts';
+import {
+  apiResponse,
+  infoLine,
+  publication,
+  ScriptedServer,
+  STREAM,
+  SUBJECT,
+  type Script,
+} from '../support/nats/scriptedServer.ts';
 
 const texts = family('Server texts');
 
@@ -13,15 +21,31 @@ interface Place {
   readonly where: string;
   readonly run: typeof publish;
   readonly inputs: Readonly<Record<string, string>>;
-  /** @param text also without line ends, for places where the protocol ends at one */
-  readonly speech: (text: string, line: string, other: string) => HostileSpeech;
+  /** @param line a text without line ends, for places where the protocol ends at one */
+  readonly script: (text: string, line: string, other: string) => Script;
   readonly code: RegExp;
 }
 
-const PUBLISH = { subject: 'ci.v1', payload: '1' };
-const WAIT = { subject: 'ci.v1', startFrom: 'all' };
-const apiError = (description: string) => JSON.stringify({ error: { code: 400, err_code: 10_999, description } });
-const INFO = { created: '2026-01-01T00:00:00Z', state: { messages: 1, last_seq: 1 }, config: { retention: 'limits' } };
+const PUBLISH = { subject: SUBJECT, payload: '1' };
+const WAIT = { subject: SUBJECT, startFrom: 'all' };
+const GOOD_INFO = apiResponse({ subject: `$JS.API.STREAM.INFO.${STREAM}`, reply: '' });
+
+/** Whatever has a reply subject is answered like this, or in these bytes. */
+function answering(payload: unknown, headers = ''): Script {
+  return {
+    answer(command, link) {
+      const reply = publication(command)?.reply ?? '';
+      return reply === '' ? undefined : link.messageTo(reply, payload, { headers });
+    },
+  };
+}
+const apiError = (description: string) => answering({ error: { code: 400, err_code: 10_999, description } });
+const refusing = (line: string): Script => ({
+  answer: ({ verb }) => (verb === 'PING' ? `-ERR '${line}'\r\n` : undefined),
+});
+const refusingTheEvent = (line: string): Script => ({
+  answer: (command) => (publication(command) === undefined ? undefined : `-ERR '${line}'\r\n`),
+});
 
 /** Every place where a server's text comes into a log. */
 const PLACES: readonly Place[] = [
@@ -29,26 +53,20 @@ const PLACES: readonly Place[] = [
     where: 'instead of INFO',
     run: publish,
     inputs: PUBLISH,
-    speech: (text, line) => ({ greeting: `${line}\r\n${text}\r\n` }),
+    script: (text, line) => ({ greeting: `${line}\r\n${text}\r\n` }),
     code: /Unreachable/,
   },
   {
     where: 'INFO and the PubAck',
     run: publish,
     inputs: PUBLISH,
-    speech: (text, line, other) => ({
-      info: {
-        server_name: text,
-        server_id: other,
-        version: `2.11.0${text}`,
-        cluster: other,
+    script: (text, line, other) => ({
+      greeting: infoLine({
+        ...{ server_name: text, server_id: other, version: `2.11.0${text}`, cluster: other },
         connect_urls: [text, `${line}:1`],
-      },
+      }),
       // A stream's name can hold neither dots nor spaces.
-      answer: (_, reply) =>
-        reply.message(
-          JSON.stringify({ stream: text.replace(/[\s.*>\p{Cc}]/gu, '_').slice(0, 255), seq: 7, domain: other }),
-        ),
+      ...answering({ stream: text.replace(/[\s.*>\p{Cc}]/gu, '_').slice(0, 255), seq: 7, domain: other }),
     }),
     code: /^$/,
   },
@@ -56,94 +74,86 @@ const PLACES: readonly Place[] = [
     where: 'a refusal to sign in',
     run: publish,
     inputs: PUBLISH,
-    speech: (_, line) => ({ refusal: `-ERR '${line}'\r\n` }),
+    script: (_, line) => refusing(line),
     code: /Unreachable|Denied|TooLarge/,
   },
   {
     where: 'a refusal with a known beginning',
     run: wait,
     inputs: WAIT,
-    speech: (_, line) => ({ refusal: `-ERR 'Authorization Violation ${line}'\r\n` }),
+    script: (_, line) => refusing(`Authorization Violation ${line}`),
     code: /Unreachable|Denied/,
   },
   {
     where: 'a refused permission',
     run: publish,
     inputs: PUBLISH,
-    speech: (_, line) => ({ answer: () => `-ERR 'Permissions Violation for Publish to "ci.v1" ${line}'\r\n` }),
+    script: (_, line) => refusingTheEvent(`Permissions Violation for Publish to "${SUBJECT}" ${line}`),
     code: /Denied|Timeout|NoStream|ConnectionLost|Unreachable/,
   },
   {
     where: 'an error in mid-flight',
     run: publish,
     inputs: PUBLISH,
-    speech: (_, line) => ({ answer: () => `-ERR '${line}'\r\n` }),
+    script: (_, line) => refusingTheEvent(line),
     code: /Timeout|NoStream|ConnectionLost|Denied/,
   },
   {
     where: 'an error of the stream',
     run: publish,
     inputs: PUBLISH,
-    speech: (text) => ({ answer: (_, reply) => reply.message(apiError(text)) }),
+    script: (text) => apiError(text),
     code: /StreamRefused/,
   },
   {
     where: 'an answer of the stream that is no JSON',
     run: publish,
     inputs: PUBLISH,
-    speech: (text) => ({ answer: (_, reply) => reply.message(text) }),
+    script: (text) => answering(text),
     code: /NoStream/,
   },
   {
     where: 'the reply to a request',
     run: publish,
     inputs: { ...PUBLISH, delivery: 'request', replySchemaFile: 'strict.schema.json' },
-    speech: (text, line, other) => ({
-      answer: (_, reply) =>
-        reply.withHeaders(
-          '',
-          [`Nats-Service-Error: ${line}`, `Nats-Service-Error-Code: ${line}`],
-          JSON.stringify({ [text]: other }),
-        ),
-    }),
+    script: (text, line, other) =>
+      answering(
+        { [text]: other },
+        `NATS/1.0\r\nNats-Service-Error: ${line}\r\nNats-Service-Error-Code: ${line}\r\n\r\n`,
+      ),
     code: /ContractViolation/,
   },
   {
     where: 'an error of the JetStream API',
     run: wait,
     inputs: WAIT,
-    speech: (text) => ({ answer: (_subject, reply) => reply.message(apiError(text)) }),
+    script: (text) => apiError(text),
     code: /StreamRefused/,
   },
   {
     where: 'the names of streams',
     run: wait,
     inputs: WAIT,
-    speech: (text, _, other) => ({
-      answer: (_subject, reply) => reply.message(JSON.stringify({ streams: [text, `${other} 2`] })),
-    }),
+    script: (text, _, other) => answering({ streams: [text, `${other} 2`] }),
     code: /Unreachable/,
   },
   {
     where: 'what a stream captures',
     run: wait,
-    inputs: { ...WAIT, stream: 'CI' },
-    speech: (text, _, other) => ({
-      answer: (_subject, reply) =>
-        reply.message(JSON.stringify({ ...INFO, config: { retention: 'limits', subjects: [text, other] } })),
-    }),
+    inputs: { ...WAIT, stream: STREAM },
+    script: (text, _, other) =>
+      answering({ ...GOOD_INFO, config: { name: STREAM, retention: 'limits', subjects: [text, other] } }),
     code: /NoStream/,
   },
   {
     where: 'the state of a consumer',
     run: wait,
-    inputs: { ...WAIT, stream: 'CI' },
-    speech: (text, line) => ({
-      answer: (subject, reply) => {
-        if (subject.includes('.STREAM.INFO.')) return reply.message(JSON.stringify(INFO));
-        if (subject.includes('.CONSUMER.CREATE.'))
-          return reply.message(JSON.stringify({ ...INFO, num_pending: 0, config: {} }));
-        return reply.withHeaders(`409 ${line}`, [`Nats-X: ${line}`], text);
+    inputs: { ...WAIT, stream: STREAM },
+    script: (text, line) => ({
+      answer(command, link) {
+        const { subject = '', reply = '' } = publication(command) ?? {};
+        if (!subject.includes('.MSG.NEXT.')) return undefined;
+        return link.messageTo(reply, text, { headers: `NATS/1.0 409 ${line}\r\nNats-X: ${line}\r\n\r\n` });
       },
     }),
     code: /Timeout/,
@@ -159,7 +169,7 @@ describe('Hostile texts of a server', { concurrency: cases({ short: 4, long: 2 }
         const [text = '', other = '', third = ''] = hostileTexts(3, `${place.where} ${index}`);
         texts.tried(3);
         const line = third.replace(/\r\n|\n/g, ' ');
-        await using server = await HostileServer.start(place.speech(text, line, other));
+        await using server = await ScriptedServer.start(place.script(text, line, other));
         const agent = new LocalAgent({
           debug: index % 2 === 0,
           sources,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DiscardPolicy } from 'nats';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
@@ -75,11 +75,7 @@ function afterEvents(scene: Scenario, subject: string, count: number, act: () =>
 }
 
 underEachNode('A file with one event a line', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('is sent line by line, in order, with an id for each line', async () => {
     const stream = await scene.stream();
@@ -264,11 +260,7 @@ underEachNode('A file with one event a line', (nodes) => {
 });
 
 describe('A batch that meets trouble', { concurrency: 2 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('ends when the stream is full: the lines are named and none is sent twice', async () => {
     const stream = await scene.stream({ max_msgs: 12, discard: DiscardPolicy.New });

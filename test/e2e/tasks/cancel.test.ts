@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
 import { assertOutputs, beginWait, jsonFile, publish, Scenario, wait } from '../../support/agent/scenario.ts';
@@ -47,11 +47,7 @@ function assertCancelledWait(step: StepRun): void {
 }
 
 describe('A cancelled step ends at once', { concurrency: 4 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   /** What a step meets where it looks for its server. */
   async function listen(

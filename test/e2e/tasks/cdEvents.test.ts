@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import {
   assertFailed,
   assertOutputs,
@@ -29,11 +29,7 @@ function cdEvent(context: object = {}, subject: object = {}): object {
 }
 
 describe('A CDEvent', { concurrency: 4 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   for (const envelope of ['binary', 'structured']) {
     it(`names itself in the ${envelope} envelope, and a wait sees it so`, async () => {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import {
-  assertFailed,
   assertSucceeded,
   cloudEvent,
   eventsOf,
@@ -14,11 +13,7 @@ import {
 } from '../../support/agent/scenario.ts';
 
 underEachNode('An event on the wire', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   for (const envelope of ['binary', 'structured', 'none']) {
     it(`the ${envelope} envelope carries what a wait reads back`, async () => {
@@ -118,51 +113,6 @@ underEachNode('An event on the wire', (nodes) => {
         assert.deepEqual([event.data, event.dataBase64], [data, base64 ? bytes.toString('base64') : null]);
       }
     }
-  });
-
-  it('an eventType of CDEvents makes the event the CDEvent that the payload is', async () => {
-    const stream = await scene.stream();
-    const subject = stream.subject('cd');
-    const eventType = 'dev.cdevents.artifact.published.0.3.0';
-    const context = {
-      version: '0.5.0',
-      id: 'cd-1',
-      source: '/ci/shop',
-      type: eventType,
-      timestamp: '2026-11-23T07:00:00Z',
-    };
-    const payload = { context, subject: { id: 'pkg:oci/web@sha256%3Aabc', type: 'artifact', content: {} } };
-    const agent = scene.agent({ nodes });
-    const published = await publish(agent, { subject, payload: JSON.stringify(payload), eventType });
-    assertSucceeded(published);
-    assert.equal(published.outputs.get('messageId'), 'cd-1');
-    const waited = await wait(agent, { subject, match: `event.type == '${eventType}' && data.context.id == 'cd-1'` });
-    assertSucceeded(waited);
-    const { id, source, type, time, subject: artifact, azpproject } = eventsOf(waited)[0]?.event ?? {};
-    assert.deepEqual(
-      { id, source, type, time, artifact, azpproject },
-      {
-        id: 'cd-1',
-        source: '/ci/shop',
-        type: eventType,
-        time: '2026-11-23T07:00:00Z',
-        artifact: 'pkg:oci/web@sha256%3Aabc',
-        azpproject: 'Orders',
-      },
-    );
-    const wrong: [Record<string, string>, 'ContractViolation' | 'InvalidInput', string][] = [
-      [{ payload: '{"image":"web"}' }, 'ContractViolation', 'context.id is missing'],
-      [{ eventType: 'dev.cdevents.build.queued.0.2.0' }, 'ContractViolation', `of type "${eventType}", not`],
-      [{ messageId: 'other' }, 'InvalidInput', 'messageId: for a CDEvent it is the id in its context'],
-    ];
-    for (const [inputs, code, text] of wrong) {
-      assertFailed(
-        await publish(agent, { subject, payload: JSON.stringify(payload), eventType, ...inputs }),
-        code,
-        text,
-      );
-    }
-    assert.equal(await stream.lastSequence(), 1);
   });
 
   it('the header traceparent wins over the attribute', async () => {

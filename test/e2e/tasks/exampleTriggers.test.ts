@@ -6,19 +6,19 @@ import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { AckPolicy, connect, DeliverPolicy } from 'nats';
 import { createAuthority, saveCertificate } from '../../support/nats/certificates.ts';
 import {
   assertRunSucceeded,
   EXAMPLES,
   runExample,
-  startExamplesServer,
+  sharedExamplesServer,
   stepOf,
 } from '../../support/agent/exampleRun.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
-import { cloudEvent, natsHeaders, type Scenario } from '../../support/agent/scenario.ts';
+import { cloudEvent, natsHeaders } from '../../support/agent/scenario.ts';
 import { TokenEndpoint, type TokenAnswer } from '../../support/agent/tokenEndpoint.ts';
 
 const SUBJECT = 'ci.shop.image-ready.v1';
@@ -71,11 +71,7 @@ async function endOf(
 }
 
 describe('The example', { concurrency: 2 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await startExamplesServer();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = sharedExamplesServer();
 
   it('start-from-event.yml: an event starts a run, which reads it; only then is it acknowledged', async () => {
     await scene.manager.consumers.add('CI', {

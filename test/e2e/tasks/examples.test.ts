@@ -1,24 +1,32 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
-import type { PipelineRun } from '../../../localAgent/index.ts';
+import { describe, it } from 'node:test';
+import { connect } from 'nats';
+import { temporaryFolder, type PipelineRun } from '../../../localAgent/index.ts';
 import {
   assertRunSucceeded,
   EXAMPLES,
   runExample,
-  startExamplesServer,
+  sharedExamplesServer,
   stepOf,
   type ExampleOptions,
 } from '../../support/agent/exampleRun.ts';
-import { cloudEvent, natsHeaders, type Scenario } from '../../support/agent/scenario.ts';
+import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
+import { cloudEvent, headerFields, natsHeaders } from '../../support/agent/scenario.ts';
+import { CALLOUT_EXAMPLE, startCallout } from '../../support/nats/authCallout.ts';
+import { createNKey, usersConfig } from '../../support/nats/natsAccounts.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
 
-describe('The example', { concurrency: 3 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await startExamplesServer();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+interface CdEvent {
+  readonly context: Record<string, string>;
+  readonly subject: { readonly id: string; readonly content: Record<string, unknown> };
+  readonly customData?: unknown;
+}
+
+describe('The example', { concurrency: 4 }, () => {
+  const scene = sharedExamplesServer();
 
   function run(name: string, buildId: string, options: ExampleOptions = {}): Promise<PipelineRun> {
     return runExample(name, scene.server.url, buildId, options);
@@ -133,6 +141,179 @@ describe('The example', { concurrency: 3 }, () => {
       onLine: ({ text }) => text.startsWith('waiting ') && cancel.abort(),
     });
     assert.deepEqual(resultsOf(cancelled), ['Canary Canceled', 'Promote Skipped', 'RollBack Succeeded']);
+  });
+
+  /** The CDEvent of a type that one run has published, with the attributes of its envelope. */
+  async function cdEvent(
+    type: string,
+    run: string,
+  ): Promise<{ readonly payload: CdEvent; readonly attributes: Record<string, string> }> {
+    const { state } = await scene.manager.streams.info('CDEVENTS');
+    for (let seq = state.last_seq; seq > 0; seq--) {
+      const { header, data } = await scene.manager.streams.getMessage('CDEVENTS', { seq });
+      const attributes = Object.fromEntries(
+        headerFields(header).flatMap(([name, value]) =>
+          name.startsWith('ce-') ? [[name.slice('ce-'.length), decodeURIComponent(value)]] : [],
+        ),
+      ) as Record<string, string>;
+      if (attributes['type'] === `dev.cdevents.${type}.0.3.0` && attributes['correlationid'] === run)
+        return { payload: JSON.parse(Buffer.from(data).toString()) as CdEvent, attributes };
+    }
+    throw new Error(`The run ${run} has published no ${type}.`);
+  }
+
+  it('cdevents.yml: the image and the end of the run are told as CDEvents', async () => {
+    const pipeline = await run('cdevents.yml', '43');
+    assert.equal(pipeline.result, 'Succeeded', stepOf(pipeline, 'Say that the image is published').logText);
+    for (const type of ['artifact.published', 'pipelinerun.finished']) {
+      const { payload, attributes } = await cdEvent(type, '43-1');
+      const { context, subject } = payload;
+      assert.equal(context.type, `dev.cdevents.${type}.0.3.0`);
+      assert.equal(context.specversion, '0.5.1');
+      const { id, source, timestamp } = context;
+      const { id: inEnvelope, source: from, type: typed, time, subject: about, correlationid } = attributes;
+      assert.deepEqual(
+        { id: inEnvelope, source: from, type: typed, time, subject: about, correlationid },
+        { id, source, type: context.type, time: timestamp, subject: subject.id, correlationid: '43-1' },
+      );
+    }
+    assert.match(
+      (await cdEvent('artifact.published', '43-1')).payload.subject.id,
+      /^pkg:oci\/web@sha256%3A[0-9a-f]{64}\?/,
+    );
+    assert.equal((await cdEvent('pipelinerun.finished', '43-1')).payload.subject.content.outcome, 'success');
+  });
+
+  it('cdevents.yml: a run that fails is told as a failure', async () => {
+    const pipeline = await run('cdevents.yml', '44', {
+      change: (yaml) => yaml.replace('"content": {}', '"content": { "x": 1 }'),
+    });
+    assert.equal(pipeline.result, 'Failed');
+    assert.match(
+      stepOf(pipeline, 'Say that the image is published').errors.join(),
+      /^ContractViolation: .*\/subject\/content: must not have property "x"/,
+    );
+    const { payload } = await cdEvent('pipelinerun.finished', '44-1');
+    assert.equal(payload.context.chainId, '44-1');
+    assert.equal(payload.subject.content.outcome, 'failure');
+    assert.deepEqual(payload.customData, { azureResult: 'Failed' });
+  });
+
+  function publishLibrary(buildId: string, commit: string): Promise<PipelineRun> {
+    return run('chained-repositories-library.yml', buildId, {
+      variables: { 'Build.SourceVersion': commit },
+    });
+  }
+  function buildService(commit: string, onWaiting: () => void = () => {}): Promise<PipelineRun> {
+    return run('chained-repositories.yml', '70', {
+      parameters: { libraryCommit: commit },
+      onLine: ({ text }) => text.startsWith('waiting ') && onWaiting(),
+    });
+  }
+
+  it('chained-repositories.yml: the service is built with the commit asked for, published before', async () => {
+    const published = await Promise.all([publishLibrary('71', 'a'.repeat(40)), publishLibrary('72', 'b'.repeat(40))]);
+    published.forEach(assertRunSucceeded);
+    const service = await buildService('b'.repeat(40));
+    assertRunSucceeded(service);
+    assert.match(stepOf(service, 'Build the service').logText, /^Building the service with library 1\.4\.72$/m);
+  });
+
+  it('chained-repositories.yml: or published while it waits', async () => {
+    let service: Promise<PipelineRun> | undefined;
+    await new Promise<void>((resolve) => {
+      service = buildService('d'.repeat(40), resolve);
+      void service.then(() => resolve(), resolve);
+    });
+    assertRunSucceeded(await publishLibrary('74', 'd'.repeat(40)));
+    assert.match(stepOf(await service!, 'Build the service').logText, /with library 1\.4\.74$/m);
+  });
+
+  /** The two pipelines, with the repository of the contracts in this folder. */
+  function send(buildId: string, contracts: string): Promise<PipelineRun> {
+    return run('shared-contract-publisher.yml', buildId, { repositories: { contracts } });
+  }
+  function receive(buildId: string, contracts: string): Promise<PipelineRun> {
+    return run('shared-contract.yml', '80', {
+      repositories: { contracts },
+      parameters: { build: buildId },
+    });
+  }
+  const CONTRACTS = path.join(EXAMPLES, 'contracts');
+
+  it('shared-contract.yml: sender and receiver have checked against the same contract', async () => {
+    const [sender, receiver] = await Promise.all([send('81', CONTRACTS), receive('81', CONTRACTS)]);
+    const [said, heard] = [sender, receiver].map((run) => {
+      assertRunSucceeded(run);
+      return /^The contract is (sha256:[0-9a-f]{64})$/m.exec(stepOf(run, 'Compare the contract').logText)?.[1];
+    });
+    assert.equal(said, stepOf(sender, 'Say that the image is ready').outputs.get('schemaDigest'));
+    assert.equal(heard, said);
+  });
+
+  it('shared-contract.yml: a tag that was moved fails both', async () => {
+    const moved = temporaryFolder('contracts-');
+    cpSync(CONTRACTS, moved, { recursive: true });
+    const file = path.join(moved, 'image-ready.v1.schema.json');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"apac"', '"apac", "mars"'));
+    for (const run of await Promise.all([send('82', moved), receive('82', moved)])) {
+      assert.equal(run.result, 'Failed');
+      assert.match(stepOf(run, 'Compare the contract').errors.join(), /^It was sha256:/);
+    }
+  });
+
+  it('key-vault.yml: signs in with the secret that the Key Vault step fetches', async () => {
+    const { seed, publicKey } = createNKey();
+    const permissions = { publish: { allow: ['ci.shop.>'] } };
+    const admin = { user: 'admin', password: 'admin-password' };
+    await using server = await startNatsServer({ config: usersConfig({ nkey: publicKey, permissions }, admin) });
+    const client = await connect({ servers: server.url, user: admin.user, pass: admin.password });
+    await (await client.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
+    await client.close();
+
+    // There is no Key Vault here: what its step would set is given as a secret variable, and the step is left out.
+    const skipped: string[] = [];
+    const fetching = (secrets: Record<string, string>): ReturnType<typeof runExample> =>
+      runExample('key-vault.yml', server.url, '91', {
+        connections: { 'nats-key-vault': { url: server.url, scheme: 'None' } },
+        skipOtherTasks: true,
+        onSkip: ({ task, title }) => skipped.push(`${task} ${title}`),
+        secrets,
+      });
+    const pipeline = await fetching({ 'nats-ci-seed': seed });
+    assertRunSucceeded(pipeline);
+    assert.deepEqual(skipped, ['AzureKeyVault@2 Fetch the seed']);
+    const step = stepOf(pipeline, 'Say that the build is done');
+    assert.equal(step.outputs.get('stream'), 'CI');
+    assert.ok(!step.logText.includes(seed));
+    assert.equal((await fetching({ 'nats-ci-seed': createNKey().seed })).result, 'Failed');
+  });
+
+  it('oidc.yml: signs in with the token of its run, and no secret', async () => {
+    const id = randomUUID();
+    await using issuer = await startOidcIssuer({
+      organisation: 'my-organisation',
+      serviceConnections: { [id]: 'nats' },
+    });
+    const [example] = JSON.parse(readFileSync(path.join(CALLOUT_EXAMPLE, 'policy.json'), 'utf8')).issuers;
+    const admin = { sub: issuer.subject('admin'), account: 'CI', publish: ['>'], subscribe: ['>'] };
+    await using callout = await startCallout({
+      policy: { issuers: [{ ...example, issuer: issuer.url, rules: [...example.rules, admin] }] },
+    });
+    const client = await callout.connect(await issuer.token({ sub: issuer.subject('admin') }));
+    await (await client.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
+    await client.close();
+
+    const url = callout.server.url.replace('nats:', 'tls:');
+    const data = { oidc: 'true', caCertificate: callout.ca, inboxPrefix: '_INBOX.shop' };
+    const pipeline = await runExample('oidc.yml', url, '92', {
+      connections: { nats: { id, url, scheme: 'None', data } },
+      variables: { 'System.OidcRequestUri': issuer.requestUri },
+      secrets: { 'System.AccessToken': issuer.accessToken },
+    });
+    assertRunSucceeded(pipeline);
+    assert.equal(stepOf(pipeline, 'Wait for the build').outputs.get('verdict'), 'matched');
+    assert.equal(issuer.requests.filter((request) => request.endsWith('/oidctoken')).length, 2);
   });
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { assertSucceeded, publish, Scenario, sourcesWith, underEachNode, wait } from '../../support/agent/scenario.ts';
 
@@ -9,11 +9,7 @@ import { assertSucceeded, publish, Scenario, sourcesWith, underEachNode, wait } 
 const UNUSED = /^NativeModule (tls|dns|perf_hooks|http|https|child_process|zlib|internal\/crypto\/webcrypto)$/;
 
 underEachNode('What a step loads of Node', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('is nothing that it does not use', async () => {
     const stream = await scene.stream();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
 import {
   assertFailed,
@@ -33,11 +33,7 @@ function assertLeftEmpty(step: StepRun, ...outputs: readonly string[]): void {
 }
 
 describe('An event that is long where outputs come from keeps no later step from starting:', { concurrency: 4 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start({ config: 'max_control_line: 1MB' });
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared({ config: 'max_control_line: 1MB' });
 
   /** A CloudEvent in JSON. A stream takes headers of 64 KiB only. */
   const structured = (attributes: Readonly<Record<string, string>>): unknown => ({

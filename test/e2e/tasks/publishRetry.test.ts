@@ -49,11 +49,7 @@ interface TcpServer extends AsyncDisposable {
 }
 
 describe('An event is sent again with the same message id', { concurrency: 3 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('when its acknowledgement is lost: it is stored once', async () => {
     const stream = await scene.stream();
@@ -187,7 +183,7 @@ describe('In a cluster of three', () => {
     const inputs = { payload: '{}', subject: 'one.v1' };
     const patient = publish(agent(other), { ...inputs, timeout: '60s' });
     const [knowing, ignorant, missing] = await Promise.all([
-      publish(agent(other), { ...inputs, timeout: '20s' }),
+      publish(agent(other), { ...inputs, timeout: '12s' }),
       publish(agent(other, 'publisher'), { ...inputs, timeout: '60s' }),
       publish(agent(other), { ...inputs, subject: 'nothing.v1', timeout: '60s' }),
     ]);

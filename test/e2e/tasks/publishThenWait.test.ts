@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pipelineTime } from '../../../localAgent/index.ts';
 import {
@@ -38,11 +38,7 @@ function sha256(content: string): string {
 }
 
 underEachNode('Publish and wait', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('a build publishes, a deployment waits, and a later step uses what the event holds', async () => {
     const stream = await scene.stream();

@@ -2,7 +2,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { ROOT } from '../../../scripts/build/manifest.ts';
 import { ERROR_CODES } from '../../../shared/errors.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
@@ -36,11 +36,7 @@ function assertReceipt(step: StepRun, task: 'publish' | 'wait', error: string | 
 }
 
 describe('The receipt of a publishing step fits its schema', { concurrency: 3 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
   const agent = (options: Parameters<Scenario['agent']>[0] = {}) => scene.agent({ sources: SOURCES, ...options });
 
   it('when the stream has stored an event, and when it had it before', async () => {
@@ -137,11 +133,7 @@ describe('The receipt of a publishing step fits its schema', { concurrency: 3 },
 });
 
 describe('The receipt of a waiting step fits its schema', { concurrency: 3 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
   const agent = (options: Parameters<Scenario['agent']>[0] = {}) => scene.agent({ sources: SOURCES, ...options });
 
   it('when the event came, from another sender or signed by a pipeline', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers as newHeaders, type Msg, type MsgHdrs } from 'nats';
 import { usersConfig } from '../../support/nats/natsAccounts.ts';
@@ -37,11 +37,7 @@ async function responder(
 }
 
 underEachNode('A request', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('gets a reply, whose bytes are in a file', async () => {
     const bytes = Buffer.from([0, 255, 13, 10, 36, 40, 120, 41]);
@@ -166,16 +162,12 @@ describe('A request of a user', { concurrency: 2 }, () => {
     scheme: 'UsernamePassword' as const,
     parameters: { username, password },
   });
-  let scene: Scenario;
-  before(async () => {
-    const users = usersConfig(
-      { user: 'admin', password },
-      { user: 'no-subject', password, permissions: { publish: { deny: ['service.>'] } } },
-      { user: 'no-inbox', password, permissions: { subscribe: { deny: ['_INBOX.>'] } } },
-    );
-    scene = await Scenario.start({ config: users }, { user: 'admin', pass: password });
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const users = usersConfig(
+    { user: 'admin', password },
+    { user: 'no-subject', password, permissions: { publish: { deny: ['service.>'] } } },
+    { user: 'no-inbox', password, permissions: { subscribe: { deny: ['_INBOX.>'] } } },
+  );
+  const scene = Scenario.shared({ config: users }, { user: 'admin', pass: password });
 
   it('who may not publish to the subject fails at once and names the permission', async () => {
     const { subject, asked } = await responder(scene, (request) => request.respond('reply'));

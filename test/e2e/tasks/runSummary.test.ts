@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { RunService } from '../../../localAgent/runService.ts';
 import { TunnelProxy } from '../../support/agent/tokenEndpoint.ts';
 import type { LocalAgentOptions, StepRun } from '../../../localAgent/index.ts';
@@ -19,11 +19,7 @@ const TOKEN = 'token-of-the-job-0123456789abcdef';
 const LIMIT_MS = 2_000;
 
 underEachNode('The summary of a step in its run', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   /** An agent in a run that the service keeps. `variables` replace those of the run. */
   function agentOf(service: RunService, { variables, ...options }: LocalAgentOptions = {}) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import type { LocalAgentOptions, StepRun } from '../../../localAgent/index.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
 import { RunService } from '../../../localAgent/runService.ts';
@@ -23,11 +23,7 @@ const ODD = WORDS.map((word, index) => `${word}${['#', '|', '"', '\t', '\u200b',
 const LONG = Array.from({ length: 900 }, (_, index) => WORDS[index % WORDS.length]).join('-');
 
 describe('A secret of the run', { concurrency: 4 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   function agentOf(service: RunService, options: LocalAgentOptions = {}) {
     return scene.agent({
@@ -178,11 +174,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
 });
 
 describe('What a step leaves', { concurrency: 4 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('behind in files can be read by the user of the agent only', async () => {
     const stream = await scene.stream();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import type { Msg } from 'nats';
 import { parseUserSeed } from '../../../shared/nkey.ts';
 import { signMessage } from '../../../shared/signing/signature.ts';
@@ -18,11 +18,7 @@ import {
 import type { HeaderFields } from '../../support/agent/scenario.ts';
 
 underEachNode('Signed events', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   async function publishSigned(seed: string, inputs: Record<string, string>): Promise<void> {
     const step = await publish(scene.agent({ nodes, secrets: { SigningSeed: seed } }), {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
-import { after, before, describe, it } from 'node:test';
+import { describe, it } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import {
   assertFailed,
@@ -20,12 +20,8 @@ const SLOW_SCHEMA = { type: 'object', properties: { status: { type: 'string', pa
 const SLOW_EVENT = { status: `${'x'.repeat(35)}!` };
 const QUADRATIC = 'data[?length($.data[?@ > `1`]) == `0`]';
 
-describe('Events that take long to judge', { concurrency: 2 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+describe('Events that take long to judge', { concurrency: 3 }, () => {
+  const scene = Scenario.shared();
   const sources = sourcesWith({ 'slow.schema.json': SLOW_SCHEMA });
 
   it('hold no wait beyond its deadline, and a match that is judged after it does not count', async () => {
@@ -101,12 +97,8 @@ describe('Events that take long to judge', { concurrency: 2 }, () => {
   });
 });
 
-describe('What a wait keeps of an event', { concurrency: 2 }, () => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+describe('What a wait keeps of an event', { concurrency: 3 }, () => {
+  const scene = Scenario.shared();
 
   it('takes about as much room in eventFile as the event itself, however it is nested', async () => {
     const stream = await scene.stream();

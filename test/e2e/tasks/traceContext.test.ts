@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { parseTraceparent } from '../../../shared/event/traceContext.ts';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
 import { assertSucceeded, publish, Scenario, underEachNode, wait } from '../../support/agent/scenario.ts';
@@ -8,11 +8,7 @@ const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
 
 underEachNode('A trace', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   /** The trace and span a step's output names. */
   function spanOf(step: StepRun): { readonly traceId: string; readonly spanId: string } {

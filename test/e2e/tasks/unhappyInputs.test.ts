@@ -7,7 +7,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { ErrorCode } from '../../../shared/errors.ts';
 import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../../../localAgent/index.ts';
-import { createNKey, createOperatorMode } from '../../support/nats/natsAccounts.ts';
+import { createNKey } from '../../support/nats/natsAccounts.ts';
 import { assertFailed, publish, sourcesWith, wait } from '../../support/agent/scenario.ts';
 
 const INLINE = { subject: 'ci.built.v1', payload: '{}' };
@@ -256,16 +256,6 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('credentials that have expired', async () => {
-    const operator = await createOperatorMode();
-    const credentials = await operator.creds({ expires: new Date(Date.now() - 60_000) });
-    for (const step of [
-      await publish(agent({ parameters: { credentials } }), INLINE),
-      await wait(agent({ parameters: { credentials } }), { subject: 'ci.>' }),
-    ])
-      assertFailed(step, 'Denied', 'natsConnection: its credentials expired on 20', 'Ask the NATS operator for new');
-  });
-
   it('a variable for the credentials that is not a secret one', async () => {
     const { seed } = createNKey();
     const step = await publish(agent({}, { variables: { natsSeed: seed } }), {
@@ -292,68 +282,11 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assert.doesNotMatch(step.logText, /hunter2/);
   });
 
-  for (const [what, schema, text] of [
-    ['no JSON', '{ not json', 'garbage.json'],
-    ['no schema', '[1, 2]', 'garbage.json'],
-    ['a keyword of a wrong value', { type: 'objekt' }, '/type: must be one of'],
-    ['a format nobody knows', { properties: { a: { type: 'string', format: 'zip-code' } } }, 'zip-code'],
-    ['a regular expression that is none', { pattern: '(' }, 'pattern'],
-    ['a $ref to a file that is not there', { properties: { a: { $ref: 'missing.json' } } }, 'missing.json'],
-    ['a $ref to a place that is not there', { items: { $ref: '#/$defs/none' } }, '#/$defs/none'],
-    ['a $ref out of its folder', { $ref: '../../etc/passwd' }, '../../etc/passwd'],
-    ['a $ref to the network', { $ref: 'https://schemas.example/a.json' }, 'https://schemas.example/a.json'],
-    ['a draft nobody reads', { $schema: 'http://json-schema.org/draft-03/schema#' }, 'draft-03'],
-  ] as const) {
-    it(`a schema that is ${what}`, async () => {
-      const sources = sourcesWith({ 'garbage.json': schema });
-      for (const step of [
-        await publish(agent({}, { sources }), { ...INLINE, schemaFile: 'garbage.json' }),
-        await wait(agent({}, { sources }), { subject: 'ci.>', schemaFile: 'garbage.json' }),
-      ])
-        assertFailed(step, 'InvalidSchema', text);
-    });
-  }
-
-  it('a payload that breaks its schema, with the place', async () => {
-    const sources = sourcesWith({
-      'image.json': { type: 'object', required: ['digest'], properties: { tag: { type: 'string' } } },
-    });
-    const step = await publish(agent({}, { sources }), {
-      subject: 'ci.v1',
-      payload: '{"tag": 7}',
-      schemaFile: 'image.json',
-    });
-    assertFailed(step, 'ContractViolation', 'image.json', '/tag', 'digest', 'Nothing was sent.');
-  });
-
   it('a payload that is no JSON although its schema demands it', async () => {
     const sources = sourcesWith({ 'image.json': {} });
     const step = await publish(agent({}, { sources }), { subject: 'ci.v1', payload: 'text', schemaFile: 'image.json' });
     assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
   });
-
-  it('a payload with quotes that are not those of JSON', async () => {
-    const sources = sourcesWith({ 'image.json': {} });
-    const inputs = { subject: 'ci.v1', payload: "{ 'tag': 7 }", schemaFile: 'image.json' };
-    const step = await publish(agent({}, { sources }), inputs);
-    assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
-    assert.match(
-      step.warnings.join('\n'),
-      /^The payload begins like JSON, but is none: .* Check its quotes and commas/,
-    );
-  });
-
-  for (const [expression, text] of [
-    ["data.status = 'ok'", 'a comparison is written ==, not ='],
-    ['data.a && ', 'it ends too early'],
-    ['is_ok(data)', 'there is no function is_ok()'],
-    ['contains(data.a)', 'the function contains() takes 2 arguments, not 1'],
-  ] as const) {
-    it(`the expression ${expression}`, async () => {
-      for (const name of ['match', 'failWhen', 'distinctBy'] as const)
-        assertFailed(await wait(agent(), { subject: 'ci.>', [name]: expression }), 'InvalidInput', `${name}: `, text);
-    });
-  }
 
   it('a start of the wait that core NATS cannot have', async () => {
     for (const startFrom of ['all', 'lastPerSubject'])

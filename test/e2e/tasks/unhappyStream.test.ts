@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { AckPolicy, connect, DiscardPolicy, RetentionPolicy, type JetStreamManager, type NatsConnection } from 'nats';
+import { AckPolicy, connect, DiscardPolicy, RetentionPolicy } from 'nats';
 import { LocalAgent, type Connection, type LocalAgentOptions, type StepRun } from '../../../localAgent/index.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import {
@@ -20,12 +20,8 @@ const MAX_PAYLOAD = 65_536;
 
 /** What each user must not do. */
 const DENIALS = {
-  mayNotPublish: { publish: { deny: ['open.denied.>'] } },
   mayNotSubscribe: { subscribe: { deny: ['open.denied.>'] } },
   hasNoInbox: { subscribe: { deny: ['_INBOX.>'] } },
-  mayNotListStreams: { publish: { deny: ['$JS.API.STREAM.NAMES'] } },
-  mayNotSeeStreams: { publish: { deny: ['$JS.API.STREAM.INFO.*'] } },
-  mayNotCreateConsumers: { publish: { deny: ['$JS.API.CONSUMER.CREATE.>'] } },
   mayNotPull: { publish: { deny: ['$JS.API.CONSUMER.MSG.NEXT.>'] } },
 };
 
@@ -41,14 +37,12 @@ const ACCOUNTS = {
 };
 
 describe('What a server or a stream refuses', { concurrency: 4 }, () => {
-  let server: NatsServer;
-  let client: NatsConnection;
-  let streams: JetStreamManager;
+  const scene = Scenario.shared(
+    { maxPayload: MAX_PAYLOAD, config: `accounts: ${JSON.stringify(ACCOUNTS)}` },
+    { user: 'everything', pass: PASSWORD },
+  );
 
   before(async () => {
-    server = await startNatsServer({ maxPayload: MAX_PAYLOAD, config: `accounts: ${JSON.stringify(ACCOUNTS)}` });
-    client = await connect({ servers: server.url, user: 'everything', pass: PASSWORD });
-    streams = await client.jetstreamManager();
     for (const config of [
       { name: 'OPEN', subjects: ['open.>'] },
       { name: 'OTHER', subjects: ['other.>'] },
@@ -56,12 +50,8 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       { name: 'SMALL', subjects: ['small.>'], max_msg_size: 2_000 },
       { name: 'WORK', subjects: ['work.>'], retention: RetentionPolicy.Workqueue },
     ])
-      await streams.streams.add(config);
-    await client.jetstream().publish('full.v1');
-  });
-  after(async () => {
-    await client.close();
-    await server.stop();
+      await scene.manager.streams.add(config);
+    await scene.client.jetstream().publish('full.v1');
   });
 
   function agent(
@@ -70,76 +60,99 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
     options: LocalAgentOptions = {},
   ): LocalAgent {
     const parameters = { username: user, password: PASSWORD };
-    return new LocalAgent({
-      ...options,
-      connections: { nats: { url: server.url, scheme: 'UsernamePassword', parameters, ...connection } },
-    });
+    return scene.agent({ ...options, connection: { scheme: 'UsernamePassword', parameters, ...connection } });
   }
 
   const event = (subject: string) => ({ subject, payload: '{}' });
 
-  describe('a subject', { concurrency: 4 }, () => {
-    it('that no stream captures', async () => {
-      const remedy = 'Create one in the account of this user, or set delivery to core';
-      assertFailed(
-        await publish(agent(), event('nowhere.v1')),
-        'NoStream',
-        'No stream captures the subject "nowhere.v1".',
-        remedy,
-      );
-      assertFailed(
-        await wait(agent(), { subject: 'nowhere.>' }),
-        'NoStream',
-        'No stream captures the subject "nowhere.>".',
-        remedy,
-      );
-    });
+  const remedy = 'Create one in the account of this user, or set delivery to core';
+  for (const [what, run, code, ...texts] of [
+    [
+      'a subject to publish to that no stream captures',
+      () => publish(agent(), event('nowhere.v1')),
+      'NoStream',
+      'No stream captures the subject "nowhere.v1".',
+      remedy,
+    ],
+    [
+      'a subject to wait on that no stream captures',
+      () => wait(agent(), { subject: 'nowhere.>' }),
+      'NoStream',
+      'No stream captures the subject "nowhere.>".',
+      remedy,
+    ],
+    [
+      'an event that another stream captures than the one expected',
+      () => publish(agent(), { ...event('open.v1'), stream: 'OTHER' }),
+      'Conflict',
+      'The subject "open.v1" is not captured by the stream "OTHER"',
+      '"stream"',
+    ],
+    [
+      'a wait on a stream that never holds the subject',
+      () => wait(agent(), { subject: 'open.v1', stream: 'OTHER' }),
+      'NoStream',
+      'The stream "OTHER" captures other.> and so never holds open.v1.',
+    ],
+    [
+      'an event for a stream that does not exist',
+      () => publish(agent(), { ...event('open.v1'), stream: 'ABSENT' }),
+      'Conflict',
+      'not captured by the stream "ABSENT"',
+    ],
+    [
+      'a wait on a stream that does not exist',
+      () => wait(agent(), { subject: 'open.v1', stream: 'ABSENT' }),
+      'NoStream',
+      'There is no stream "ABSENT" in the account of this user.',
+    ],
+    [
+      'a subject in another stream than the second one',
+      () => wait(agent(), { subject: 'open.v1\nother.>' }),
+      'NoStream',
+      'The subjects are not all in one stream: "open.v1" in OPEN; "other.>" in OTHER.',
+      'Wait on subjects of one stream',
+    ],
+    [
+      'an event for a stream that is full',
+      () => publish(agent(), event('full.v1')),
+      'StreamRefused',
+      'The stream did not take the event: maximum messages exceeded',
+      'Check the limits of the stream',
+    ],
+    [
+      'an event for a stream that takes none of this size',
+      () => publish(agent(), { subject: 'small.v1', payload: JSON.stringify('x'.repeat(2_000)) }),
+      'TooLarge',
+      'message size exceeds maximum allowed',
+      'max_msg_size of the stream',
+    ],
+    [
+      'a wait on a work queue',
+      () => wait(agent(), { subject: 'work.>' }),
+      'Unsupported',
+      'The stream "WORK" is a work queue: reading it would take events from its workers.',
+      'Wait on a stream that mirrors or sources it.',
+    ],
+    [
+      'a bookmark behind the end of the stream',
+      () => wait(agent(), { subject: 'other.>', startFrom: 'sequence', startSequence: '1000' }),
+      'InvalidInput',
+      'startSequence: the stream "OTHER" ends at sequence 0, before 1000.',
+    ],
+  ] as const) {
+    it(what, async () => assertFailed(await run(), code, ...texts));
+  }
 
-    it('that only a subscriber of core NATS hears, silent or not', async () => {
-      client.subscribe('heard.silently', { callback: () => {} });
-      client.subscribe('heard.loudly', { callback: (_, message) => message.respond('{"thanks":true}') });
-      await client.flush();
-      assertFailed(
-        await publish(agent(), event('heard.silently')),
-        'NoStream',
-        'No stream captures the subject "heard.silently".',
-      );
-      assertFailed(
-        await publish(agent(), event('heard.loudly')),
-        'NoStream',
-        'The answer on "heard.loudly" does not come from a stream: a subscriber replied instead.',
-      );
-    });
-
-    it('that another stream captures than the one expected', async () => {
-      const step = await publish(agent(), { ...event('open.v1'), stream: 'OTHER' });
-      assertFailed(step, 'Conflict', 'The subject "open.v1" is not captured by the stream "OTHER"', '"stream"');
-      assertFailed(
-        await wait(agent(), { subject: 'open.v1', stream: 'OTHER' }),
-        'NoStream',
-        'The stream "OTHER" captures other.> and so never holds open.v1.',
-      );
-    });
-
-    it('whose stream is named and does not exist', async () => {
-      const step = await publish(agent(), { ...event('open.v1'), stream: 'ABSENT' });
-      assertFailed(step, 'Conflict', 'not captured by the stream "ABSENT"');
-      assertFailed(
-        await wait(agent(), { subject: 'open.v1', stream: 'ABSENT' }),
-        'NoStream',
-        'There is no stream "ABSENT" in the account of this user.',
-      );
-    });
-
-    it('in another stream than the second one', async () => {
-      const step = await wait(agent(), { subject: 'open.v1\nother.>' });
-      assertFailed(
-        step,
-        'NoStream',
-        'The subjects are not all in one stream: "open.v1" in OPEN; "other.>" in OTHER.',
-        'Wait on subjects of one stream',
-      );
-    });
+  it('an event that only a subscriber of core NATS hears, silent or not', async () => {
+    scene.client.subscribe('heard.silently', { callback: () => {} });
+    scene.client.subscribe('heard.loudly', { callback: (_, message) => message.respond('{"thanks":true}') });
+    await scene.client.flush();
+    for (const [subject, text] of [
+      ['heard.silently', 'No stream captures the subject "heard.silently".'],
+      ['heard.loudly', 'The answer on "heard.loudly" does not come from a stream: a subscriber replied instead.'],
+    ] as const)
+      assertFailed(await publish(agent(), event(subject)), 'NoStream', text);
   });
 
   describe('a stream', { concurrency: 4 }, () => {
@@ -173,41 +186,6 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       assertSucceeded(succeeded);
       for (const step of [failed, succeeded]) assert.equal(step.outputs.get('verdict'), 'timedOut');
     });
-
-    it('that is full', async () => {
-      assertFailed(
-        await publish(agent(), event('full.v1')),
-        'StreamRefused',
-        'The stream did not take the event: maximum messages exceeded',
-        'Check the limits of the stream',
-      );
-    });
-
-    it('that takes no event of this size', async () => {
-      assertFailed(
-        await publish(agent(), { subject: 'small.v1', payload: JSON.stringify('x'.repeat(2_000)) }),
-        'TooLarge',
-        'message size exceeds maximum allowed',
-        'max_msg_size of the stream',
-      );
-    });
-
-    it('that is a work queue', async () => {
-      assertFailed(
-        await wait(agent(), { subject: 'work.>' }),
-        'Unsupported',
-        'The stream "WORK" is a work queue: reading it would take events from its workers.',
-        'Wait on a stream that mirrors or sources it.',
-      );
-    });
-
-    it('that ends before the bookmark', async () => {
-      assertFailed(
-        await wait(agent(), { subject: 'other.>', startFrom: 'sequence', startSequence: '1000' }),
-        'InvalidInput',
-        'startSequence: the stream "OTHER" ends at sequence 0, before 1000.',
-      );
-    });
   });
 
   for (const delivery of ['jetStream', 'core']) {
@@ -227,30 +205,15 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       return /^permissions: \{\n[^]*?^\}$/m.exec(step.logText)?.[0] ?? '';
     }
 
+    // What each kind of step needs, line by line, stands in test/integration/nats/permissions.test.ts.
     for (const [user, what, run, grant] of [
-      ['mayNotPublish', 'publish an event to core NATS', publishCore, `publish permission for "${subject}"`],
-      ['mayNotPublish', 'publish an event to a stream', publishToStream, `publish permission for "${subject}"`],
       ['hasNoInbox', 'be told of the acknowledgement', publishToStream, 'subscribe permission for "_INBOX.*.*"'],
       ['mayNotSubscribe', 'wait on core NATS', waitOnCore, `subscribe permission for "${subject}"`],
-      ['hasNoInbox', 'be told of the events of a stream', waitOnStream, 'subscribe permission for "_INBOX.*.*"'],
-      ['mayNotListStreams', 'find the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.NAMES"'],
-      ['mayNotSeeStreams', 'look at the stream', waitOnStream, 'publish permission for "$JS.API.STREAM.INFO.OPEN"'],
-      [
-        'mayNotCreateConsumers',
-        'create a consumer',
-        waitOnStream,
-        `publish permission for "$JS.API.CONSUMER.CREATE.OPEN.*.${subject}"`,
-      ],
-      [
-        'mayNotPull',
-        'pull from the consumer',
-        waitOnStream,
-        'publish permission for "$JS.API.CONSUMER.MSG.NEXT.OPEN.*"',
-      ],
+      ['mayNotPull', 'pull from the consumer', waitOnStream, 'permission for "$JS.API.CONSUMER.MSG.NEXT.OPEN.*"'],
     ] as const) {
       it(`who may not ${what}, and what permissions that takes`, async () => {
         const step = await run(agent(user));
-        assertFailed(step, 'Denied', 'The NATS server does not let this user', `Grant it ${grant};`);
+        assertFailed(step, 'Denied', 'The NATS server does not let this user', `${grant};`);
 
         // A user of another server, with the block as it was printed, may do it.
         const block = permissionsIn(step).replaceAll('<stream>', 'OPEN');
@@ -273,9 +236,6 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       });
     }
 
-    function publishCore(local: LocalAgent): Promise<StepRun> {
-      return publish(local, { ...event(subject), delivery: 'core' });
-    }
     function publishToStream(local: LocalAgent): Promise<StepRun> {
       return publish(local, event(subject));
     }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { after, before, it } from 'node:test';
+import { it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { tokenConfig } from '../../support/nats/natsAccounts.ts';
 import {
   assertFailed,
   assertOutputs,
@@ -23,11 +22,7 @@ import {
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
 underEachNode('What a wait decides on the events that come', (nodes) => {
-  let scene: Scenario;
-  before(async () => {
-    scene = await Scenario.start();
-  });
-  after(() => scene[Symbol.asyncDispose]());
+  const scene = Scenario.shared();
 
   it('count asks for so many different events: a repeated one does not count twice', async () => {
     const stream = await scene.stream();
@@ -303,28 +298,5 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     });
     assertFailed(late, 'ContractViolation', 'the value of macro');
     assertOutputs(late, { verdict: 'error', count: '1', missing: '1' });
-  });
-});
-
-underEachNode('The secret of a step', (nodes) => {
-  it('comes from the variable that credentialsVariable names, in place of the one in the service connection', async () => {
-    await using scene = await Scenario.start({ config: tokenConfig('token-of-the-vault') }, 'token-of-the-vault');
-    const stream = await scene.stream();
-    const agent = scene.agent({
-      nodes,
-      connection: { scheme: 'Token', parameters: { apitoken: 'token-of-yesterday' } },
-      secrets: { 'Vault.NatsToken': 'token-of-the-vault' },
-    });
-    const subject = stream.subject('built');
-    const credentialsVariable = 'Vault.NatsToken';
-    const [published, refused, waited] = [
-      await publish(agent, { subject, payload: '1', credentialsVariable }),
-      await publish(agent, { subject, payload: '2' }),
-      await wait(agent, { subject, credentialsVariable }),
-    ];
-    assertSucceeded(published);
-    assertFailed(refused, 'Denied');
-    assertSucceeded(waited);
-    for (const { logText } of [published, refused, waited]) assert.doesNotMatch(logText, /token-of-/);
   });
 });

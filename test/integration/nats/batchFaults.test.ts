@@ -4,8 +4,6 @@ import { natsServerBinary } from '../../../localAgent/natsServer.ts';
 
 const KILLS = [
   ['single server', '2.9', 0.3, 0],
-  ['single server', '2.15', 0.7, 1_000],
-  ['leader', '2.10', 0.2, 0],
   ['leader', '2.15', 0.6, 3_000],
 ] as const;
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { before } from 'node:test';
 import { runPipelineFile, temporaryFolder } from '../../../localAgent/index.ts';
 import type { PipelineFileOptions, PipelineRun, StepRun } from '../../../localAgent/index.ts';
 import { Scenario } from './scenario.ts';
@@ -14,12 +15,13 @@ export interface ExampleOptions extends Partial<PipelineFileOptions> {
   readonly change?: (yaml: string) => string;
 }
 
-/** A server with the streams that the examples need. */
-export async function startExamplesServer(): Promise<Scenario> {
-  const scene = await Scenario.start();
-  await scene.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
-  await scene.manager.streams.add({ name: 'RELEASE', subjects: ['release.>'] });
-  await scene.manager.streams.add({ name: 'CDEVENTS', subjects: ['dev.cdevents.>'] });
+/** A server with the streams that the examples need, for all tests of the describe block in which this is called. */
+export function sharedExamplesServer(): Scenario {
+  const scene = Scenario.shared();
+  before(async () => {
+    for (const [name, subject] of Object.entries({ CI: 'ci.>', RELEASE: 'release.>', CDEVENTS: 'dev.cdevents.>' }))
+      await scene.manager.streams.add({ name, subjects: [subject] });
+  });
   return scene;
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { describe } from 'node:test';
+import { after, before, describe } from 'node:test';
 import { connect, headers as newHeaders } from 'nats';
 import type { JetStreamManager, MsgHdrs, NatsConnection, StoredMsg, StreamConfig } from 'nats';
 import type { ErrorCode } from '../../../shared/errors.ts';
@@ -13,6 +13,7 @@ import type { NatsServer, NatsServerOptions } from '../nats/natsServer.ts';
 /** Header fields as a test writes them: a name may have several values. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[]>>;
 type Inputs = Readonly<Record<string, string>>;
+type SignIn = string | { readonly user?: string; readonly pass?: string };
 type StepOptions = Omit<TaskRequest, 'task' | 'inputs'>;
 
 /** Steps that wait for nothing in particular still end: no scenario needs longer. */
@@ -22,26 +23,32 @@ const EXTENSION = unpackVsix();
 
 /** A nats-server of a test's own, a plain client beside it, and agents whose service connection `nats` leads to it. */
 export class Scenario implements AsyncDisposable {
+  server!: NatsServer;
+  client!: NatsConnection;
+  manager!: JetStreamManager;
   readonly #runStart = pipelineTime(new Date());
   #streams = 0;
 
-  private constructor(
-    readonly server: NatsServer,
-    readonly client: NatsConnection,
-    readonly manager: JetStreamManager,
-  ) {}
-
   /** @param signIn the token, or the user and password, of the client, where the options demand one */
-  static async start(
-    options: NatsServerOptions = {},
-    signIn: string | { readonly user?: string; readonly pass?: string } = {},
-  ): Promise<Scenario> {
-    const server = await startNatsServer(options);
-    const client = await connect({
-      servers: server.url,
-      ...(typeof signIn === 'string' ? { token: signIn } : signIn),
-    });
-    return new Scenario(server, client, await client.jetstreamManager());
+  static async start(options: NatsServerOptions = {}, signIn: SignIn = {}): Promise<Scenario> {
+    const scene = new Scenario();
+    await scene.#start(options, signIn);
+    return scene;
+  }
+
+  /** As {@link start}, for all tests of the describe block in which it is called: from before the first to after the last. */
+  static shared(options: NatsServerOptions = {}, signIn: SignIn = {}): Scenario {
+    const scene = new Scenario();
+    before(() => scene.#start(options, signIn));
+    after(() => scene[Symbol.asyncDispose]());
+    return scene;
+  }
+
+  async #start(options: NatsServerOptions, signIn: SignIn): Promise<void> {
+    this.server = await startNatsServer(options);
+    const credentials = typeof signIn === 'string' ? { token: signIn } : signIn;
+    this.client = await connect({ servers: this.server.url, ...credentials });
+    this.manager = await this.client.jetstreamManager();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -224,12 +231,14 @@ export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly 
 
 /** Declares the tests once for each Node that the agent runs tasks with, some of them at the same time. */
 export function underEachNode(title: string, declare: (nodes: Partial<Record<Handler, string>>) => void): void {
-  for (const [handler, major] of [
-    ['Node20_1', '20'],
-    ['Node24', '24'],
-  ] as const) {
-    describe(`${title}, under Node ${major}`, { concurrency: 4 }, () => {
-      declare({ [handler]: nodeBinary(major) });
-    });
-  }
+  describe(title, { concurrency: 2 }, () => {
+    for (const [handler, major] of [
+      ['Node20_1', '20'],
+      ['Node24', '24'],
+    ] as const) {
+      describe(`under Node ${major}`, { concurrency: 3 }, () => {
+        declare({ [handler]: nodeBinary(major) });
+      });
+    }
+  });
 }

@@ -103,3 +103,23 @@ export function hostileEvent(prefix: string, texts: readonly string[], turn: num
       return { subject, headers: block([['X-Text', a]]), payload: [b, c, d, e].join('\n') };
   }
 }
+
+/** Events that no client library would send, or that are too large, too deep or no text at all. */
+export function brokenEvents(subject: string): RawMessage[] {
+  const command = '##vso[task.complete result=Failed;done=true]gone';
+  const header = (text: string): RawMessage => ({ subject, headers: `NATS/1.0${text}${HEADER_END}`, payload: command });
+  const event = (payload: string): RawMessage => ({ subject, headers: `NATS/1.0${HEADER_END}`, payload });
+  return [
+    header(`\r\nX-A: a\r${command}\nb`),
+    header(` 409 ${command}\r\nX-C: ${command}`),
+    header(' 503'),
+    header(' 100 Idle Heartbeat'),
+    header(`\r\nX-Long: ${command}${'y'.repeat(60_000)}${command}`),
+    event(`{"text":"\\ud800${command}\\udfff","\\ud800":"\\u0000\\n${command}"}`),
+    event('{"text":"\\u0023\\u0023vso[task.complete result=Failed]"}'),
+    event(JSON.stringify({ text: `${command}${'z'.repeat(1_040_000)}${command}` })),
+    event(`${command}\n`.repeat(20_000)),
+    event(`${'['.repeat(100_000)}${']'.repeat(100_000)}`),
+    event(`{"__proto__":{"text":"x"},"text":{"constructor":"${command}"}}`),
+  ];
+}

@@ -66,7 +66,12 @@ export async function openBus(
   timeoutMs?: number,
 ): Promise<OpenBus> {
   const step = new Step(timeoutMs);
-  return new OpenBus(await openNatsBus(settingsFor(urls, others), step.clock, step.log), step);
+  try {
+    return new OpenBus(await openNatsBus(settingsFor(urls, others), step.clock, step.log), step);
+  } catch (error) {
+    step.cancel();
+    throw error;
+  }
 }
 
 export class OpenBus implements AsyncDisposable {
