@@ -21,11 +21,12 @@ export const MATCHED: Ending = { verdict: 'matched', error: undefined };
 
 /** What an event ends by itself; undefined where the wait goes on. */
 export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Ending | undefined {
-  const { event, decision, reason } = judged;
+  // Its reason is worked out when it is read: for every event of a backlog that would take longer than judging it.
+  const { event, decision } = judged;
   if (decision === 'negative') {
     const error = new TaskError(
       'Negative',
-      `The event ${nameOf(event)} says no: ${reason}`,
+      `The event ${nameOf(event)} says no: ${judged.reason}`,
       'See the line "negative" in the log for what it holds.',
     );
     return { verdict: 'negative', deciding: judged, error };
@@ -33,7 +34,7 @@ export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Endin
   if (decision === 'invalid' && onInvalid === 'fail') {
     const error = new TaskError(
       'ContractViolation',
-      `The event ${nameOf(event)} breaks its contract: ${reason}`,
+      `The event ${nameOf(event)} breaks its contract: ${judged.reason}`,
       'Tell its owner, or set onInvalid to skip.',
     );
     return { verdict: 'contractViolation', deciding: judged, error };
