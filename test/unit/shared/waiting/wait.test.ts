@@ -220,3 +220,18 @@ test('a judge goes on where another one has stopped: nothing is counted twice an
   assert.deepEqual(second.progress, whole.progress);
   assert.equal(second.isSatisfied, true);
 });
+
+test('why an event does not match is worked out for those only that the log lists', async () => {
+  let explained = 0;
+  const match = named('data.ok');
+  const counting = {
+    ...match,
+    nearMiss: (...view: Parameters<typeof match.nearMiss>) => (explained++, match.nearMiss(...view)),
+  };
+  const script = new Script((it) => {
+    it.send(...Array.from({ length: 500 }, (_, index) => message(index + 1, { ok: index === 499 })));
+  });
+  const { verdict, counts } = await script.wait(criteriaOf({ match: counting, failWhen: undefined }));
+  assert.deepEqual([verdict, counts.notMatching], ['matched', 499]);
+  assert.ok(explained <= 20, `${explained} reasons`);
+});

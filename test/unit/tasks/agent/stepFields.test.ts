@@ -54,7 +54,7 @@ test('a file is looked for under the default working directory, and a missing on
 
 test('the sources folder, which the classic editors send for an empty path, means that no file was given', () => {
   const folder = temporaryFolder('fields-');
-  for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory', 'Build.Repository.LocalPath']) {
+  for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory']) {
     for (const sent of [folder, `${folder}/`, `${folder}/./`, `${folder}/schemas/..`]) {
       const { agent, fields } = fieldsOf({ schemaFile: sent }, { variables: { [name]: folder } });
       assert.equal(fields.file('schemaFile'), undefined);
