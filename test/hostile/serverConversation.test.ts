@@ -40,7 +40,8 @@ function failing(fault: Partial<Script>): HostileCase {
     ...fault,
     answer(command, link) {
       const says = goodAnswer(command, link);
-      saidAll ||= isAnything(command) && link.sent + says.length <= most;
+      // The line end behind it says nothing more.
+      saidAll ||= isAnything(command) && link.sent + says.length - '\r\n'.length <= most;
       return says;
     },
   };
