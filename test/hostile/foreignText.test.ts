@@ -52,7 +52,8 @@ describe('Hostile events', { concurrency: 4 }, () => {
       const events = Array.from({ length: EVENTS_OF_A_STREAM }, (_, index) =>
         hostileEvent(stream.prefix, all.slice(index * TEXTS_OF_AN_EVENT, (index + 1) * TEXTS_OF_AN_EVENT), index),
       );
-      events.push(...brokenEvents(stream.subject('broken')));
+      // Before the others: the end of a wait tells of the last event that came.
+      events.unshift(...brokenEvents(stream.subject('broken')));
       await publishRaw(scene.server.port, events);
       assert.equal(await stream.lastSequence(), events.length);
       texts.tried(perStream);

@@ -59,49 +59,15 @@ describe('A reference that leads out of the folder is refused, and nothing there
 
   it('paths, URLs, links and encodings', async () => {
     const port = String((listener.address() as AddressInfo).port);
-    const up = [
-      '..',
-      '%2e%2e',
-      '%2E.',
-      '.%2e',
-      'deeper/../..',
-      'deeper/%2e%2e/..',
-      './/..',
-      '..%2f..',
-      '..%5c',
-      '..\\',
-      '\\..',
-    ];
+    const up = '.. %2e%2e %2E. .%2e deeper/../.. deeper/%2e%2e/.. .//.. ..%2f.. ..%5c ..\\ \\..'.split(' ');
     const references = [
       ...up.flatMap((part) => [`${part}/secret.json`, `${part}/secret.json#/$defs/a`, `${part}%2fsecret.json`]),
       ...['link.json', 'link.json#/$defs/a', 'linked/secret.json', 'linked/x%20y.json', 'loop.json', 'linked'],
       ...['<outside>/secret.json', 'file:///etc/hostname', 'file:/etc/hostname', 'file://localhost/etc/hostname'],
       ...['/etc/hostname', '//etc/hostname', 'file://host.example/share/x.json', '\\\\host.example\\share\\x.json'],
-      ...['http', 'https', 'ftp', 'ws'].map((scheme) => `${scheme}://127.0.0.1:${port}/secret.json`),
-      ...[
-        `//127.0.0.1:${port}/secret.json`,
-        'data:application/json,{}',
-        'javascript:true',
-        'node:fs',
-        'urn:x:y',
-        'blob:x',
-      ],
-      ...[
-        '.',
-        './',
-        '',
-        '?',
-        'root.json?x',
-        'deeper',
-        'deeper/',
-        'no.json',
-        '%00',
-        'a%00.json',
-        '%',
-        '%zz',
-        'http://',
-        'http://[',
-      ],
+      ...['http:', 'https:', 'ftp:', 'ws:', ''].map((scheme) => `${scheme}//127.0.0.1:${port}/secret.json`),
+      ...['data:application/json,{}', 'javascript:true', 'node:fs', 'urn:x:y', 'blob:x', 'C:/x.json'],
+      ...['.', './', 'deeper', 'deeper/', 'no.json', '%00', 'a%00.json', '%', '%zz', 'http://', 'http://['],
     ];
     for (const $ref of references) {
       for (const root of [
@@ -109,8 +75,6 @@ describe('A reference that leads out of the folder is refused, and nothing there
         { $id: 'https://x.example/a/root.json', properties: { p: { $ref } } },
         { $dynamicRef: $ref },
       ]) {
-        // These mean the root itself.
-        if (/^(\?|)$|^root\.json\?x$/.test($ref)) continue;
         await assertRefused(folder(root), JSON.stringify(root), 'InvalidSchema');
       }
     }
@@ -118,21 +82,7 @@ describe('A reference that leads out of the folder is refused, and nothing there
   });
 
   it('generated paths', async () => {
-    const part = fc.constantFrom(
-      '..',
-      '.',
-      '%2e%2e',
-      '%2E%2E',
-      '',
-      'deeper',
-      'linked',
-      '%5c',
-      '%2f',
-      '\\',
-      'a',
-      '..%2f',
-      '%252e%252e',
-    );
+    const part = fc.constantFrom(...'.. . %2e%2e %2E%2E deeper linked %5c %2f \\ a ..%2f %252e%252e'.split(' '), '');
     const reference = fc.array(part, { minLength: 1, maxLength: 6 }).map((parts) => `${parts.join('/')}/secret.json`);
     const references = fc.sample(reference, parameters(cases({ short: 40, long: 4_000 })));
     for (const $ref of references) await assertRefused(folder({ $ref }), $ref, 'InvalidSchema');
@@ -142,35 +92,11 @@ describe('A reference that leads out of the folder is refused, and nothing there
 
 const GOOD = '{"type":"object"}';
 const NOT_JSON: readonly (string | Buffer)[] = [
-  '',
-  ' ',
-  '{',
-  '}',
-  '[1,2',
-  '{"a":1,}',
-  "{'a':1}",
-  '{a:1}',
-  '// x\n{}',
-  '{}{}',
-  'NaN',
-  '{"a":NaN}',
-  '{"a":01}',
-  '{"a":"\u0001"}',
-  '{"a":"\\x"}',
-  '{"a":"\\ud800',
-  'undefined',
-  '[]',
-  '5',
-  '"text"',
-  'null',
-  '['.repeat(100_000),
-  '{"a":'.repeat(100_000),
-  Buffer.from([0xff, 0xfe, 0x7b, 0, 0x7d, 0]),
-  Buffer.from([0xfe, 0xff, 0, 0x7b, 0, 0x7d]),
-  Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]),
-  Buffer.concat([Buffer.from('{"title":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
-  Buffer.from([0]),
-  Buffer.from([0x1f, 0x8b, 8, 0]),
+  ...['', ' ', '{', '}', '[1,2', '{"a":1,}', "{'a':1}", '{a:1}', '// x\n{}', '{}{}', 'NaN', '{"a":NaN}', '{"a":01}'],
+  ...['{"a":"\u0001"}', '{"a":"\\x"}', '{"a":"\\ud800', 'undefined', '[]', '5', '"text"', 'null'],
+  ...['[', '{"a":'].map((open) => open.repeat(100_000)),
+  ...['fffe7b007d00', 'feff007b007d', '00', '1f8b0800'].map((bytes) => Buffer.from(bytes, 'hex')),
+  ...['c328', 'eda080'].map((bytes) => Buffer.from(`7b2261223a22${bytes}227d`, 'hex')),
 ];
 
 describe('A file that is no schema is refused:', () => {
@@ -229,19 +155,16 @@ describe('A file that is no schema is refused:', () => {
 
 describe('A step with such a schema fails before it connects:', { concurrency: 2 }, () => {
   const extension = unpackVsix();
+  const command = '##vso[task.complete result=Succeeded]';
   for (const [name, schema, code] of [
     ['out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
     ['over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
-    ['not JSON', '{##vso[task.complete result=Succeeded]', 'InvalidSchema'],
-    [
-      'a command for a reference',
-      { $ref: '##vso[task.complete result=Succeeded]\n##vso[task.complete result=Succeeded]' },
-      'InvalidSchema',
-    ],
-    ['a command for a pattern', { pattern: '(##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
-    ['a command for a format', { format: '\n##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
-    ['of a draft that is not supported', { $schema: '##vso[task.complete result=Succeeded]' }, 'InvalidSchema'],
-    ['that says what is wrong in a command', { const: '##vso[task.complete result=Succeeded]\n' }, 'ContractViolation'],
+    ['not JSON', `{${command}`, 'InvalidSchema'],
+    ['a command for a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
+    ['a command for a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
+    ['a command for a format', { format: `\n${command}` }, 'InvalidSchema'],
+    ['of a draft that is not supported', { $schema: command }, 'InvalidSchema'],
+    ['that says what is wrong in a command', { const: `${command}\n` }, 'ContractViolation'],
   ] as const) {
     it(name, async () => {
       await using server = await ScriptedServer.start();

@@ -1,9 +1,11 @@
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { ERROR_CODES } from '../../shared/errors.ts';
 import { cases, family, parameters } from '../support/hostile/hostile.ts';
-import { assertEnds, type Code, type HostileCase } from '../support/hostile/hostileSteps.ts';
+import { assertEnds, STEP_NAMES, type Code, type HostileCase } from '../support/hostile/hostileSteps.ts';
 import {
   apiResponse,
+  goodAnswer,
   publication,
   STREAM,
   SUBJECT,
@@ -15,63 +17,52 @@ import {
 const { tried } = family('Servers that misbehave: publishing and waiting');
 
 const COMMAND = '##vso[task.setvariable variable=PWNED]yes';
+const isEvent = (command: Command): boolean => publication(command)?.subject === SUBJECT;
+const isPull = (command: Command): boolean => publication(command)?.subject.includes('MSG.NEXT') === true;
+const isSub = ({ verb, args }: Command): boolean => verb === 'SUB' && args[0] === SUBJECT;
+const isAnything = (command: Command): boolean => isEvent(command) || isPull(command) || isSub(command);
+
 /** How a step may end whose server is cut off or says nothing more, wherever that is. */
 const GONE: readonly Code[] = ['Unreachable', 'ConnectionLost', 'Timeout'];
 /** How a step may end in spite of, or because of, a server that says something else. */
-const ANY_BUT_INTERNAL: readonly Code[] = [
-  ...GONE,
-  ...(['ok', 'NoStream', 'TooLarge', 'TlsFailure', 'Denied', 'NoResponders', 'Conflict', 'StreamRefused'] as const),
-  ...(['Unsupported', 'ContractViolation', 'InvalidInput', 'Incomplete'] as const),
-];
+const ANY_BUT_INTERNAL: readonly Code[] = ['ok', ...ERROR_CODES.filter((code) => code !== 'Internal')];
 
-/**
- * Bytes that a good server sends to each kind of step on each link before the step can have what it wants, and receives. A
- * wait needs fewer on its second link, where it knows the stream.
- */
-const LENGTHS: Readonly<Record<string, { readonly sent: number; readonly received: number }>> = {
-  'publish, jetStream': { sent: 245, received: 280 },
-  'publish, core': { sent: 190, received: 205 },
-  'publish, request': { sent: 270, received: 290 },
-  'wait, jetStream': { sent: 450, received: 450 },
-  'wait, core': { sent: 210, received: 175 },
-};
+/** Every so many bytes of a conversation one case, past the end of each: the long form tries every byte. */
+const PLACES_IN_BYTES = Array.from({ length: 800 }, (_, at) => at).filter(
+  (at) => at % cases({ short: 12, long: 1 }) === 0,
+);
 
-/** So many bytes later the step may have it or not. */
-const BEYOND = 350;
-/** Every so many bytes one case: the long form tries each byte. */
-const STRIDE = cases({ short: 6, long: 1 });
-
-function everyByte(length: number, step: string, how: (at: number) => Script): HostileCase[] {
-  const start = STRIDE === 1 ? 0 : step.length % STRIDE;
-  const count = Math.ceil((length + BEYOND - start) / STRIDE);
-  const places = Array.from({ length: count }, (_, index) => start + index * STRIDE);
-  return places.map((at): HostileCase => [
-    `${Object.keys(how(at)).join()} ${at}`,
-    how(at),
-    at < length ? GONE : [...GONE, 'ok'],
-  ]);
+/** A server that fails like this. A step may only end well once it has said, or taken, all the step wants. */
+function failing(fault: Partial<Script>): HostileCase {
+  let saidAll = false;
+  const most = Math.min(fault.cutAfterSent ?? Infinity, fault.silentAfterSent ?? Infinity);
+  const script: Script = {
+    ...fault,
+    answer(command, link) {
+      const says = goodAnswer(command, link);
+      // The line end behind it says nothing more.
+      saidAll ||= isAnything(command) && link.sent + says.length - '\r\n'.length <= most;
+      return says;
+    },
+  };
+  return [JSON.stringify(fault), script, () => (saidAll ? [...GONE, 'ok'] : GONE)];
 }
 
 describe('A link that ends in the middle ends every step in time and with the right code:', { concurrency: 5 }, () => {
-  for (const [step, { sent, received }] of Object.entries(LENGTHS)) {
-    it(`${step}, after any byte of the server`, () =>
-      assertEnds(
-        everyByte(sent, step, (at) => ({ cutAfterSent: at })),
-        tried,
-        [step],
-      ));
-    it(`${step}, after any byte of the client`, () =>
-      assertEnds(
-        everyByte(received, step, (at) => ({ cutAfterReceived: at })),
-        tried,
-        [step],
-      ));
-    it(`${step}, with silence after any byte of the server`, () =>
-      assertEnds(
-        everyByte(sent, step, (at) => ({ silentAfterSent: at })),
-        tried,
-        [step],
-      ));
+  for (const step of STEP_NAMES) {
+    for (const [how, fault] of [
+      ['after any byte of the server', (at: number) => ({ cutAfterSent: at })],
+      ['after any byte of the client', (at: number) => ({ cutAfterReceived: at })],
+      ['with silence after any byte of the server', (at: number) => ({ silentAfterSent: at })],
+    ] as const) {
+      const declared = () =>
+        assertEnds(
+          PLACES_IN_BYTES.map((at) => failing(fault(at))),
+          tried,
+          [step],
+        );
+      it(`${step}, ${how}`, declared);
+    }
   }
 });
 
@@ -133,17 +124,7 @@ const OPERATIONS = {
   event: /^ci\./,
 };
 
-const NOT_JSON: readonly (string | Buffer)[] = [
-  '',
-  ' ',
-  'hello',
-  COMMAND,
-  '{',
-  '{"a":',
-  '\ufeff{}',
-  'NaN',
-  Buffer.from([0xff, 0xfe, 0]),
-];
+const NOT_JSON = ['', ' ', 'hello', COMMAND, '{', '{"a":', '\ufeff{}', 'NaN', Buffer.from([0xff, 0xfe, 0])];
 const NOT_AN_OBJECT: readonly unknown[] = [null, true, 0, 1.5, '"text"', [], [[]], [{}]];
 const ERRORS: readonly unknown[] = [
   null,
@@ -157,36 +138,17 @@ const ERRORS: readonly unknown[] = [
   { code: 404, err_code: 'x', description: 1 },
   { code: 1e308, err_code: -1, description: COMMAND },
   { code: 500, err_code: 10_000, description: COMMAND.repeat(10_000) },
-  ...[
-    10_003, 10_008, 10_009, 10_014, 10_023, 10_039, 10_047, 10_054, 10_058, 10_059, 10_060, 10_070, 10_071, 10_076,
-    10_077, 10_097, 10_158, 10_167, 10_999,
-  ].map((err_code) => ({ code: 400, err_code, description: COMMAND })),
+  // What the tasks know by number, and one that nobody knows.
+  ...[10_009, 10_014, 10_023, 10_039, 10_054, 10_059, 10_060, 10_070, 10_071, 10_076, 10_077, 10_093, 10_094, 10_097]
+    .concat(10_999)
+    .map((err_code) => ({ code: 400, err_code, description: COMMAND })),
   { code: 503, err_code: 10_008, description: 'JetStream system temporarily unavailable' },
 ];
 
 /** Every field of a good answer with each of these in its place, and without it. */
 const WRONG: readonly unknown[] = [
-  undefined,
-  null,
-  true,
-  -1,
-  0,
-  1.5,
-  1e308,
-  '',
-  'x',
-  'a b',
-  'a.b',
-  '*',
-  '>',
-  'x\r\nPUB a 0\r\n\r\n',
-  COMMAND,
-  'y'.repeat(5_000),
-  [],
-  [null],
-  ['a b'],
-  {},
-  { a: [] },
+  ...[undefined, null, true, -1, 0, 1.5, 1e308, [], [null], ['a b'], {}, { a: [] }],
+  ...['', 'x', 'a b', 'a.b', '*', '>', 'x\r\nPUB a 0\r\n\r\n', COMMAND, 'y'.repeat(5_000)],
 ];
 
 function withWrongFields(good: object): object[] {
@@ -251,60 +213,39 @@ function saying(
   return { answer: (command, link) => (when(command) ? says(command, link) : undefined) };
 }
 
-const isEvent = (command: Command): boolean => publication(command)?.subject === SUBJECT;
-const isPull = (command: Command): boolean => publication(command)?.subject.includes('MSG.NEXT') === true;
-const isSub = ({ verb, args }: Command): boolean => verb === 'SUB' && args[0] === SUBJECT;
-const isAnything = (command: Command): boolean => isEvent(command) || isPull(command) || isSub(command);
-
 const REMARKS: readonly (string | Buffer)[] = [
   '',
   `${COMMAND}\r\n`,
   Buffer.from(Array.from({ length: 2_000 }, (_, index) => (index * 151 + 7) % 256)),
   Buffer.from([0x15, 3, 3, 0, 2, 2, 40]),
   'MSG',
-  'MSG a 1 2147483647\r\nxxxx',
-  `MSG ${SUBJECT} 1 67108865\r\nxxxx`,
-  `MSG ${SUBJECT} 1 5\r\n{}\r\n`,
-  `MSG ${SUBJECT} 1 -5\r\n{}\r\n`,
+  ...['1 2147483647', '1 67108865', '1 5', '1 -5'].map((sizes) => `MSG ${SUBJECT} ${sizes}\r\n{}\r\n`),
   `HMSG ${SUBJECT} 1 2147483647 2\r\n{}\r\n`,
   `HMSG ${SUBJECT} 1 12 10\r\nNATS/1.0\r\n\r\n\r\n`,
   `MSG ${'s'.repeat(300_000)} 1 2\r\n{}\r\n`,
-  'INFO {}\r\n',
-  'INFO null\r\n',
-  'INFO [\r\n',
-  'INFO {"version":"2.10.1","max_payload":5,"headers":true}\r\n',
-  'PING\r\n'.repeat(30_000),
-  'PONG\r\n'.repeat(30_000),
-  '+OK\r\n'.repeat(30_000),
-  `-ERR '${COMMAND}'\r\n`,
-  "-ERR 'Slow Consumer'\r\n",
-  "-ERR 'Stale Connection'\r\n",
-  "-ERR 'Maximum Payload Violation'\r\n",
-  "-ERR 'maximum subscriptions exceeded'\r\n",
-  "-ERR 'Authorization Violation'\r\n",
-  "-ERR 'User Authentication Expired'\r\n",
-  `-ERR 'Permissions Violation for Publish to "${SUBJECT}"'\r\n`,
-  `-ERR 'Permissions Violation for Subscription to "${SUBJECT}"'\r\n`,
-  `-ERR 'Permissions Violation for Publish to "${COMMAND}"'\r\n`,
-  `-ERR 'Permissions Violation'\r\n`,
-  `-ERR '${'e'.repeat(200_000)}'\r\n`,
+  ...['{}', 'null', '[', '{"version":"2.10.1","max_payload":5,"headers":true}'].map((info) => `INFO ${info}\r\n`),
+  ...['PING', 'PONG', '+OK'].map((verb) => `${verb}\r\n`.repeat(30_000)),
+  ...[
+    ...[COMMAND, 'Slow Consumer', 'Stale Connection', 'Maximum Payload Violation', 'maximum subscriptions exceeded'],
+    ...['Authorization Violation', 'User Authentication Expired', 'Permissions Violation', 'e'.repeat(200_000)],
+    ...['Publish', 'Subscription'].map((what) => `Permissions Violation for ${what} to "${SUBJECT}"`),
+    `Permissions Violation for Publish to "${COMMAND}"`,
+  ].map((error) => `-ERR '${error}'\r\n`),
   `-ERR ${'e'.repeat(400_000)}`,
 ];
 
-/** Reply subjects of events, which say where in the stream they are. */
-const PLACES: readonly string[] = [
+/** Reply subjects of events, which say where in the stream they are. `own` begins those of the wait's own consumer. */
+const placesOf = (own: string): readonly string[] => [
   '',
   'x',
   '$JS.ACK',
-  '$JS.ACK.CI.c.1.1.1.1',
-  '$JS.ACK.CI.c.1.-1.1.-5.0',
-  '$JS.ACK.CI.c.1.x.1.y.z',
-  '$JS.ACK.CI.c.1.99999999999999999999999.1.1767225600000000000.0',
-  '$JS.ACK.CI.c.1.1.1.99999999999999999999999999999999.0',
-  '$JS.ACK.CI.c.1.1.99999999999999999999999999.1767225600000000000.0',
-  '$JS.ACK.CI.c.1.1.1..0',
-  '$JS.ACK.CI.c.1.0.1.0.0',
   `$JS.ACK.${'9.'.repeat(2_000)}1`,
+  ...['CI.other.1.1.1.1.0', 'OTHER.c.1.1.1.1767225600000000000.0'].map((place) => `$JS.ACK.${place}`),
+  ...[
+    ...['1.1.1.1', '1.1.1..0', '1.0.1.0.0', '1.x.1.y.z', '1.-1.1.-5.0', '1.1.1.-5.0'],
+    ...['1.99999999999999999999999.1.1767225600000000000.0', '1.1.99999999999999999999999999.1767225600000000000.0'],
+    '1.1.1.99999999999999999999999999999999.0',
+  ].map((place) => own + place),
 ];
 
 describe('A server that says something else in the middle ends every step in time and with a right code:', () => {
@@ -316,42 +257,33 @@ describe('A server that says something else in the middle ends every step in tim
         ANY_BUT_INTERNAL.filter((code) => code !== 'ok'),
       ]),
       tried,
-      Object.keys(LENGTHS).filter((step) => step !== 'publish, core'),
+      STEP_NAMES.filter((step) => step !== 'publish, core'),
     ));
-  it('acknowledgements of something else, or twice', () =>
+  it('acknowledgements of something else', () =>
     assertEnds(
-      [
-        saying(isEvent, (command, link) =>
-          link.messageTo(inboxOf(command).replace(/\.\d+$/, '.99'), { stream: STREAM, seq: 1 }),
-        ),
-        saying(isEvent, (command, link) =>
-          link.messageTo(inboxOf(command).replace(/\.\d+$/, '.x'), { stream: STREAM, seq: 1 }),
-        ),
-      ].map((script, index): HostileCase => [`acknowledgement ${index}`, script, GONE]),
+      ['.99', '.x'].map((other): HostileCase => [
+        `acknowledgement ${other}`,
+        saying(isEvent, (command, link) => acknowledgement(link, inboxOf(command).replace(/\.\d+$/, other))),
+        GONE,
+      ]),
       tried,
       ['publish, jetStream'],
     ));
-  it('an acknowledgement twice', () =>
-    assertEnds(
-      [
-        [
-          'the same twice',
-          saying(isEvent, (command, link) =>
-            Buffer.concat(
-              Array.from({ length: 500 }, () => link.messageTo(inboxOf(command), { stream: STREAM, seq: 1 })),
-            ),
-          ),
-          ['ok'],
-        ],
-      ],
-      tried,
-      ['publish, jetStream', 'publish, request'],
-    ));
+  it('an acknowledgement 500 times', () => {
+    const script = saying(isEvent, (command, link) =>
+      Buffer.concat(Array.from({ length: 500 }, () => acknowledgement(link, inboxOf(command)))),
+    );
+    return assertEnds([['the same again', script, ['ok']]], tried, ['publish, jetStream', 'publish, request']);
+  });
   it('events that say wrongly where they are in the stream', () =>
     assertEnds(
-      PLACES.map((reply): HostileCase => [
-        JSON.stringify(reply.slice(0, 80)),
-        saying(isPull, (command, link) => link.messageTo(inboxOf(command), '{}', { subject: SUBJECT, reply })),
+      placesOf('').map((_, index): HostileCase => [
+        `place ${index}`,
+        saying(isPull, (command, link) => {
+          const consumer = publication(command)?.subject.split('.').at(-1) ?? '';
+          const reply = placesOf(`$JS.ACK.${STREAM}.${consumer}.`)[index] ?? '';
+          return link.messageTo(inboxOf(command), '{}', { subject: SUBJECT, reply });
+        }),
         ANY_BUT_INTERNAL,
       ]),
       tried,
@@ -360,14 +292,8 @@ describe('A server that says something else in the middle ends every step in tim
   it('ends of pull requests without end', () =>
     assertEnds(
       [
-        '404 No Messages',
-        '408 Request Timeout',
-        '409 Consumer Deleted',
-        '409 Message Size Exceeds MaxBytes',
-        '503',
-        '100 Idle Heartbeat',
-        '999 x',
-        COMMAND,
+        ...['404 No Messages', '408 Request Timeout', '409 Consumer Deleted', '409 Message Size Exceeds MaxBytes'],
+        ...['503', '100 Idle Heartbeat', '999 x', COMMAND],
       ].map((status): HostileCase => [
         status,
         saying(isPull, (command, link) =>
@@ -379,6 +305,10 @@ describe('A server that says something else in the middle ends every step in tim
       ['wait, jetStream'],
     ));
 });
+
+function acknowledgement(link: ScriptedLink, inbox: string): Buffer {
+  return link.messageTo(inbox, { stream: STREAM, seq: 1 });
+}
 
 function inboxOf(command: Command): string {
   return publication(command)?.reply ?? '';

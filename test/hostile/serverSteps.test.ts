@@ -5,14 +5,7 @@ import type { ErrorCode } from '../../shared/errors.ts';
 import { family, isLong } from '../support/hostile/hostile.ts';
 import { LocalAgent, unpackVsix, type StepRun } from '../../localAgent/index.ts';
 import { publish, wait } from '../support/agent/scenario.ts';
-import {
-  endless,
-  infoLine,
-  publication,
-  ScriptedServer,
-  SUBJECT,
-  type Script,
-} from '../support/nats/scriptedServer.ts';
+import { endless, infoLine, ScriptedServer, SUBJECT, type Script } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Servers that misbehave: processes');
 
@@ -117,100 +110,6 @@ describe(
     ]);
   },
 );
-
-/** JetStream's answers, all of one kind. */
-const answering = (payload: (subject: string) => unknown, headers = ''): Script => ({
-  answer(command, link) {
-    const published = publication(command);
-    if (published === undefined || published.reply === '') return undefined;
-    return link.messageTo(published.reply, payload(published.subject), { headers });
-  },
-});
-const NOT_JETSTREAM: readonly ErrorCode[] = ['Unreachable', 'NoStream'];
-
-describe('What a server says runs no command and is told with the right code:', { concurrency: 4 }, () => {
-  declare([
-    ['silence', { greeting: '' }, ['Unreachable']],
-    ['commands in place of INFO', { greeting: `${COMMAND}\r\n` }, ['Unreachable']],
-    [
-      'commands in its INFO',
-      { greeting: `INFO {"version":"${COMMAND}","server_name":"${COMMAND}"}\r\n` },
-      ['Unreachable'],
-    ],
-    ['commands after its INFO', { greeting: `${infoLine()}\r\n${COMMAND}\r\n` }, ['Unreachable']],
-    [
-      'commands in place of PONG',
-      { answer: ({ verb }) => (verb === 'PING' ? `x\n${COMMAND}\r\n` : undefined) },
-      ['Unreachable'],
-    ],
-    [
-      'a refusal with commands',
-      {
-        answer: ({ verb }) =>
-          verb === 'PING' ? `-ERR 'Authorization Violation ${COMMAND}\r${COMMAND}'\r\n` : undefined,
-      },
-      ['Denied'],
-    ],
-    ['commands in place of an answer', afterSignIn(`${COMMAND}\r\n`), LOST],
-    ['answers that are no JSON', answering(() => COMMAND), NOT_JETSTREAM],
-    ['answers that are null', answering(() => null), NOT_JETSTREAM],
-    ['answers without anything', answering(() => ({})), NOT_JETSTREAM],
-    [
-      'errors that are commands',
-      answering(() => ({ error: { code: 400, err_code: 1, description: `${COMMAND}\n${COMMAND}`.repeat(999) } })),
-      ['StreamRefused'],
-    ],
-    ['errors that are null', answering(() => ({ error: null })), NOT_JETSTREAM],
-    ['a stream named as a command', answering(() => ({ streams: [COMMAND], stream: COMMAND, seq: 1 })), NOT_JETSTREAM],
-    [
-      'a stream whose name would publish',
-      answering(() => ({ streams: ['x\r\nPUB y 0\r\n\r\n'], stream: 5, seq: 1 })),
-      NOT_JETSTREAM,
-    ],
-    ['a link that ends at once', { cutAfterSent: 0 }, ['Unreachable']],
-    ['a link that ends in INFO', { cutAfterSent: 20 }, ['Unreachable']],
-    ['a link that ends after INFO', { cutAfterReceived: 10 }, ['Unreachable']],
-    ['a link that ends with the event', { cutAfterReceived: 250 }, LOST],
-    ['a TLS alert', { greeting: Buffer.from([0x15, 3, 3, 0, 2, 2, 40]) }, ['Unreachable']],
-    [
-      'TLS it does not have',
-      { greeting: infoLine({ tls_required: true }), answer: () => `${COMMAND}\r\n` },
-      ['TlsFailure', 'Unreachable'],
-    ],
-  ]);
-});
-
-describe('An event with a wrong place in the stream', { concurrency: 4 }, () => {
-  for (const [name, place] of [
-    ['a time far off', '1.1.1.99999999999999999999999999999999.0'],
-    ['a time before all', '1.1.1.-5.0'],
-    ['a sequence far off', '1.99999999999999999999999.1.1767225600000000000.0'],
-    ['a sequence below 0', '1.-1.1.1767225600000000000.0'],
-    ['no digits', '1.x.1.y.z'],
-  ] as const) {
-    it(`${name} ends a wait with a right code`, async () => {
-      await using server = await ScriptedServer.start({
-        answer(command, link) {
-          const { subject, reply } = publication(command) ?? { subject: '', reply: '' };
-          const consumer = /MSG\.NEXT\.CI\.(.+)$/.exec(subject)?.[1];
-          if (consumer === undefined) return undefined;
-          return link.messageTo(reply, '{}', { subject: SUBJECT, reply: `$JS.ACK.CI.${consumer}.${place}` });
-        },
-      });
-      const agent = new LocalAgent({
-        extension: EXTENSION,
-        connections: { nats: { url: server.url, scheme: 'None' } },
-      });
-      const step = await wait(agent, { subject: SUBJECT, startFrom: 'all', timeout: '3s' });
-      tried();
-      assertUntouched(step);
-      assert.ok(
-        step.result === 'Succeeded' || step.errors.some((error) => /^(Timeout|ConnectionLost): /.test(error)),
-        step.logText,
-      );
-    });
-  }
-});
 
 it('A server that drips does not keep a step from the next one', async () => {
   await using dripping = await ScriptedServer.start({

@@ -74,12 +74,10 @@ function afterEvents(scene: Scenario, subject: string, count: number, act: () =>
   });
 }
 
-underEachNode('A file with one event a line', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('A file with one event a line', (scene) => {
   it('is sent line by line, in order, with an id for each line', async () => {
     const stream = await scene.stream();
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     const content = '{ "size": 1.50 }\n[]\n"text"\nnull\n';
     const step = await publishLines(agent, stream, content, { headers: 'X-Team: shop', stream: stream.name });
     assertSucceeded(step);
@@ -132,7 +130,7 @@ underEachNode('A file with one event a line', (nodes) => {
   ] as const) {
     it(`may have ${what}`, async () => {
       const stream = await scene.stream();
-      const step = await publishLines(scene.agent({ nodes }), stream, content);
+      const step = await publishLines(scene.agent(), stream, content);
       assertSucceeded(step);
       assert.deepEqual(await storedPayloads(stream), expected);
     });
@@ -141,7 +139,7 @@ underEachNode('A file with one event a line', (nodes) => {
   it('may have lines longer and shorter than what is read at a time', async () => {
     const stream = await scene.stream();
     const lines = Array.from({ length: 40 }, (_, index) => JSON.stringify('é'.repeat((index * 7919) % 90_000)));
-    assertSucceeded(await publishLines(scene.agent({ nodes }), stream, lines.join('\n')));
+    assertSucceeded(await publishLines(scene.agent(), stream, lines.join('\n')));
     assert.deepEqual(await storedPayloads(stream), lines);
   });
 
@@ -155,7 +153,7 @@ underEachNode('A file with one event a line', (nodes) => {
   ] as const) {
     it(`is refused with ${what}, and nothing is sent`, async () => {
       const stream = await scene.stream();
-      const step = await publishLines(scene.agent({ nodes }), stream, content);
+      const step = await publishLines(scene.agent(), stream, content);
       assertFailed(step, code, 'payloadFile', ...texts);
       assert.equal(await stream.lastSequence(), 0);
     });
@@ -164,7 +162,7 @@ underEachNode('A file with one event a line', (nodes) => {
   it('is refused with one bad line of 100,000: its number and place are told, and nothing is sent', async () => {
     const stream = await scene.stream();
     const schema = { properties: { number: { type: 'integer' } }, required: ['number'] };
-    const agent = scene.agent({ nodes, sources: sourcesWith({ 'event.schema.json': schema }) });
+    const agent = scene.agent({ sources: sourcesWith({ 'event.schema.json': schema }) });
     const lines = numbered(100_000).replace('{"number":73211}', '{"number":"73211"}');
     const step = await publishLines(agent, stream, lines, { schemaFile: 'event.schema.json' });
     assertFailed(step, 'ContractViolation', '1 of 100000 lines', 'line 73211: /number: must be integer');
@@ -173,7 +171,7 @@ underEachNode('A file with one event a line', (nodes) => {
 
   it('is refused with a line the server would not take, and nothing is sent', async () => {
     const stream = await scene.stream();
-    const step = await publishLines(scene.agent({ nodes }), stream, `{}\n"${'x'.repeat(1_048_576)}"\n{}\n`);
+    const step = await publishLines(scene.agent(), stream, `{}\n"${'x'.repeat(1_048_576)}"\n{}\n`);
     assertFailed(step, 'TooLarge', 'Line 2 is too long, so nothing was sent.', 'max_payload');
     assert.equal(await stream.lastSequence(), 0);
     assertOutputs(step, { count: '0', failedCount: '3' });
@@ -181,7 +179,7 @@ underEachNode('A file with one event a line', (nodes) => {
 
   it('stores nothing when it is sent again, and every line is told to be a duplicate', async () => {
     const stream = await scene.stream();
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     const inputs = { messageId: 'release-42' };
     assertSucceeded(await publishLines(agent, stream, numbered(5_000), inputs));
     const again = await publishLines(agent, stream, numbered(5_000), inputs);
@@ -205,7 +203,7 @@ underEachNode('A file with one event a line', (nodes) => {
 
   it('in the structured envelope', async () => {
     const stream = await scene.stream();
-    const step = await publishLines(scene.agent({ nodes }), stream, '{"n": 1.0}\n{"n":2}\n', {
+    const step = await publishLines(scene.agent(), stream, '{"n": 1.0}\n{"n":2}\n', {
       envelope: 'structured',
       messageId: 'm',
     });
@@ -220,7 +218,7 @@ underEachNode('A file with one event a line', (nodes) => {
 
   it('without an envelope', async () => {
     const stream = await scene.stream();
-    const step = await publishLines(scene.agent({ nodes }), stream, '1\n2\n', { envelope: 'none', messageId: 'm' });
+    const step = await publishLines(scene.agent(), stream, '1\n2\n', { envelope: 'none', messageId: 'm' });
     assertSucceeded(step);
     const { data, header } = await stream.stored(2);
     assert.equal(Buffer.from(data).toString(), '2');
@@ -231,7 +229,7 @@ underEachNode('A file with one event a line', (nodes) => {
   it('each line with a signature of its own', async () => {
     const stream = await scene.stream();
     const { seed, publicKey } = createNKey();
-    const agent = scene.agent({ nodes, secrets: { SigningSeed: seed } });
+    const agent = scene.agent({ secrets: { SigningSeed: seed } });
     assertSucceeded(await publishLines(agent, stream, numbered(50), { signingKeyVariable: 'SigningSeed' }));
     const waited = await wait(agent, { subject: stream.subject('line'), trustedKeys: publicKey, count: '50' });
     assertSucceeded(waited);
@@ -248,7 +246,7 @@ underEachNode('A file with one event a line', (nodes) => {
       callback: (_error, message) => seen.push(message.string()),
     });
     await scene.client.flush();
-    const step = await publishLines(scene.agent({ nodes }), { subject: () => subject }, numbered(2_500), {
+    const step = await publishLines(scene.agent(), { subject: () => subject }, numbered(2_500), {
       delivery: 'core',
     });
     assertSucceeded(step);

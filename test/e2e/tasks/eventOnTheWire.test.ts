@@ -6,20 +6,17 @@ import {
   eventsOf,
   outputsOf,
   publish,
-  Scenario,
   sourcesWith,
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
 
-underEachNode('An event on the wire', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('An event on the wire', (scene) => {
   for (const envelope of ['binary', 'structured', 'none']) {
     it(`the ${envelope} envelope carries what a wait reads back`, async () => {
       const stream = await scene.stream();
       const subject = stream.subject('built.v1');
-      const agent = scene.agent({ nodes });
+      const agent = scene.agent();
       const payload = '{"image":"web","size":1.10}';
       const published = await publish(agent, {
         subject,
@@ -89,7 +86,7 @@ underEachNode('An event on the wire', (nodes) => {
       empty: { bytes: Buffer.alloc(0), type: 'application/octet-stream', data: '', spliced: '"data":""' },
     };
     const sources = sourcesWith(Object.fromEntries(Object.entries(files).map(([name, { bytes }]) => [name, bytes])));
-    const agent = scene.agent({ nodes, sources });
+    const agent = scene.agent({ sources });
     for (const [payloadFile, { bytes, type, spliced }] of Object.entries(files)) {
       for (const envelope of ['binary', 'structured']) {
         const published = await publish(agent, { subject, payloadFrom: 'file', payloadFile, envelope });
@@ -122,7 +119,7 @@ underEachNode('An event on the wire', (nodes) => {
       ...cloudEvent({ traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }),
       traceparent,
     });
-    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built') });
+    const step = await wait(scene.agent(), { subject: stream.subject('built') });
     assert.equal(step.outputs.get('traceparent'), traceparent);
   });
 });

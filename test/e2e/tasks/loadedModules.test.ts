@@ -3,14 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { it } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { assertSucceeded, publish, Scenario, sourcesWith, underEachNode, wait } from '../../support/agent/scenario.ts';
+import { assertSucceeded, publish, sourcesWith, underEachNode, wait } from '../../support/agent/scenario.ts';
 
 /** What of Node takes milliseconds to load and a step on a plain link to an address does not use. */
 const UNUSED = /^NativeModule (tls|dns|perf_hooks|http|https|child_process|zlib|internal\/crypto\/webcrypto)$/;
 
-underEachNode('What a step loads of Node', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('What a step loads of Node', (scene) => {
   it('is nothing that it does not use', async () => {
     const stream = await scene.stream();
     const folder = temporaryFolder('loaded-');
@@ -24,7 +22,7 @@ underEachNode('What a step loads of Node', (nodes) => {
          writeFileSync(${JSON.stringify(note)}, JSON.stringify(loaded));
        });`,
     );
-    const agent = scene.agent({ nodes, sources: sourcesWith({ 'any.schema.json': {} }) });
+    const agent = scene.agent({ sources: sourcesWith({ 'any.schema.json': {} }) });
     const subject = stream.subject('a');
     const inputs = { subject, schemaFile: 'any.schema.json' };
     for (const run of [

@@ -15,7 +15,6 @@ import {
   jsonFile,
   outputsOf,
   publish,
-  Scenario,
   sourcesWith,
   underEachNode,
   wait,
@@ -37,15 +36,12 @@ function sha256(content: string): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-underEachNode('Publish and wait', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('Publish and wait', (scene) => {
   it('a build publishes, a deployment waits, and a later step uses what the event holds', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('image-ready.v1');
     const schema = { properties: { image: { type: 'string' } }, required: ['image'] };
     const agent = scene.agent({
-      nodes,
       sources: sourcesWith({ 'image.schema.json': schema }),
       variables: { TRACEPARENT: `00-${TRACE}-00f067aa0ba902b7-01`, 'System.StageName': 'Ship' },
     });
@@ -260,8 +256,8 @@ underEachNode('Publish and wait', (nodes) => {
 
   it('a wait that began first ends when the event is published', async () => {
     const stream = await scene.stream();
-    const { ended } = await beginWait(scene.agent({ nodes }), { subject: stream.subject('built') });
-    const published = await publish(scene.agent({ nodes }), { subject: stream.subject('built'), payload: 'done' });
+    const { ended } = await beginWait(scene.agent(), { subject: stream.subject('built') });
+    const published = await publish(scene.agent(), { subject: stream.subject('built'), payload: 'done' });
     const waited = await ended;
     assertSucceeded(waited);
     assert.equal(waited.outputs.get('messageId'), published.outputs.get('messageId'));
@@ -271,11 +267,11 @@ underEachNode('Publish and wait', (nodes) => {
 
   it('an event published after the run began, but before the wait step, is found; one from before the run is not', async () => {
     const stream = await scene.stream();
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     await stream.put('built', 'while the run was going on');
     const run = wait(agent, { subject: stream.subject('built') });
     const nextRun = wait(
-      scene.agent({ nodes, variables: { 'System.PipelineStartTime': pipelineTime(new Date(Date.now() + 60_000)) } }),
+      scene.agent({ variables: { 'System.PipelineStartTime': pipelineTime(new Date(Date.now() + 60_000)) } }),
       { subject: stream.subject('built'), timeout: '4s' },
     );
     assert.equal((await run).outputs.get('sequence'), '1');
@@ -285,7 +281,7 @@ underEachNode('Publish and wait', (nodes) => {
   it('a later attempt of a job says that it also sees the events of the first one', async () => {
     const stream = await scene.stream();
     await stream.put('built');
-    const step = await wait(scene.agent({ nodes, variables: { 'System.JobAttempt': '2' } }), {
+    const step = await wait(scene.agent({ variables: { 'System.JobAttempt': '2' } }), {
       subject: stream.subject('built'),
     });
     assertSucceeded(step);
@@ -294,7 +290,7 @@ underEachNode('Publish and wait', (nodes) => {
 
   it('the sequence of a publish step is the bookmark from which a wait goes on', async () => {
     const stream = await scene.stream();
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     await stream.put('answer', 'too early');
     await publish(agent, { subject: stream.subject('question'), payload: 'May we?' });
     const { ended } = await beginWait(agent, {
@@ -335,7 +331,7 @@ underEachNode('Publish and wait', (nodes) => {
     ];
     await Promise.all(
       starts.map(async ([startFrom, inputs, expected]) => {
-        const step = await wait(scene.agent({ nodes }), {
+        const step = await wait(scene.agent(), {
           subject: stream.subject('>'),
           startFrom,
           ...inputs,
@@ -355,14 +351,14 @@ underEachNode('Publish and wait', (nodes) => {
   it('startFrom now sees what comes once the wait has begun', async () => {
     const stream = await scene.stream();
     await stream.put('a');
-    const { ended } = await beginWait(scene.agent({ nodes }), { subject: stream.subject('a'), startFrom: 'now' });
+    const { ended } = await beginWait(scene.agent(), { subject: stream.subject('a'), startFrom: 'now' });
     await stream.put('a');
     assert.equal((await ended).outputs.get('sequence'), '2');
   });
 
   it('several subjects with wildcards are read in the order of the stream, each event once', async () => {
     const stream = await scene.stream();
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     for (const suffix of ['eu.built.v1', 'eu.tested.v1', 'other', 'us.built.v1', 'us.deep.er'])
       await stream.put(suffix);
     const step = await wait(agent, {
@@ -378,9 +374,9 @@ underEachNode('Publish and wait', (nodes) => {
 
   it('core NATS delivers to a wait that is there, and keeps nothing', async () => {
     const subject = 'core.built.v1';
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     const { ended } = await beginWait(agent, { subject: 'core.*.v1', delivery: 'core', startFrom: 'now' });
-    const published = await publish(scene.agent({ nodes }), { subject, payload: '{"n":1}', delivery: 'core' });
+    const published = await publish(scene.agent(), { subject, payload: '{"n":1}', delivery: 'core' });
     assertSucceeded(published);
     const { messageId = '', receiptFile = '', correlationId = '', traceparent = '' } = outputsOf(published);
     assertOutputs(published, {
@@ -420,7 +416,7 @@ underEachNode('Publish and wait', (nodes) => {
   });
 
   it('a message of a plain NATS client is an event, too', async () => {
-    const { ended } = await beginWait(scene.agent({ nodes }), {
+    const { ended } = await beginWait(scene.agent(), {
       subject: 'plain.>',
       delivery: 'core',
       match: 'data == `7`',
@@ -445,7 +441,7 @@ underEachNode('Publish and wait', (nodes) => {
   it("another run's events on the same subject are counted as foreign and leave the wait alone", async () => {
     const stream = await scene.stream();
     const subject = stream.subject('built');
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     await stream.put('built', 'no correlation');
     await stream.put('built', 'theirs', { 'Correlation-Id': 'run-1' });
     await stream.put('built', 'theirs, and not even valid', { ...cloudEvent({ correlationid: 'run-1' }), 'ce-id': '' });
@@ -468,7 +464,7 @@ underEachNode('Publish and wait', (nodes) => {
   it('a step the agent retries does not publish twice: the second time is a duplicate', async () => {
     // The stream takes the event but does not say so, so that the first attempt fails after it was stored.
     const stream = await scene.stream({ no_ack: true });
-    const agent = scene.agent({ nodes, waits: { retry: () => 100 } });
+    const agent = scene.agent({ waits: { retry: () => 100 } });
     const step = await publish(
       agent,
       { subject: stream.subject('built'), payload: 'once', timeout: '4s' },
@@ -490,7 +486,7 @@ underEachNode('Publish and wait', (nodes) => {
     const stream = await scene.stream();
     const ids = { 'System.PlanId': 'plan', 'System.JobId': 'job', 'System.TaskInstanceId': 'task' };
     const run = (variables: Record<string, string>) =>
-      publish(scene.agent({ nodes, variables: { ...ids, ...variables } }), {
+      publish(scene.agent({ variables: { ...ids, ...variables } }), {
         subject: stream.subject('built'),
         payload: '1',
       });

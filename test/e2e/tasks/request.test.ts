@@ -36,13 +36,11 @@ async function responder(
   return { subject, asked };
 }
 
-underEachNode('A request', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('A request', (scene) => {
   it('gets a reply, whose bytes are in a file', async () => {
     const bytes = Buffer.from([0, 255, 13, 10, 36, 40, 120, 41]);
     const { subject, asked } = await responder(scene, (request) => request.respond(bytes));
-    const step = await publish(scene.agent({ nodes }), {
+    const step = await publish(scene.agent(), {
       subject,
       payload: '{"deploy":"shop"}',
       delivery: 'request',
@@ -63,13 +61,13 @@ underEachNode('A request', (nodes) => {
 
   it('may get an empty reply', async () => {
     const { subject } = await responder(scene, (request) => request.respond());
-    const step = await publish(scene.agent({ nodes }), { subject, payload: 'ping', delivery: 'request' });
+    const step = await publish(scene.agent(), { subject, payload: 'ping', delivery: 'request' });
     assertSucceeded(step);
     assert.equal(readFileSync(step.outputs.get('replyFile') ?? '').length, 0);
   });
 
   it('that nobody answers fails at once', async () => {
-    const step = await publish(scene.agent({ nodes }), {
+    const step = await publish(scene.agent(), {
       subject: 'service.nobody.v1',
       payload: '{}',
       delivery: 'request',
@@ -84,7 +82,7 @@ underEachNode('A request', (nodes) => {
     const { subject, asked } = await responder(scene, (request) => {
       answered = delay(4_000).then(() => request.respond('late'));
     });
-    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request', timeout: '4s' });
+    const step = await publish(scene.agent(), { subject, payload: '{}', delivery: 'request', timeout: '4s' });
     assertFailed(step, 'Timeout', `No reply to the request on "${subject}"`, 'Whether it was acted upon is not known');
     assert.ok(step.durationMs < 8_000, `it took ${step.durationMs} ms`);
     assert.equal(await answered, true);
@@ -93,7 +91,7 @@ underEachNode('A request', (nodes) => {
 
   it('may hold its reply to a schema', async () => {
     const schema = { type: 'object', properties: { accepted: { const: true } }, required: ['accepted'] };
-    const agent = scene.agent({ nodes, sources: sourcesWith({ 'reply.schema.json': schema }) });
+    const agent = scene.agent({ sources: sourcesWith({ 'reply.schema.json': schema }) });
     for (const [reply, problem] of [
       ['{"accepted":true}', undefined],
       ['{"accepted":false}', '/accepted: must be true'],
@@ -116,14 +114,14 @@ underEachNode('A request', (nodes) => {
   it('answered with the error of a NATS service says so', async () => {
     const fields = natsHeaders({ 'Nats-Service-Error': 'no such shop', 'Nats-Service-Error-Code': '404' });
     const { subject } = await responder(scene, (request) => request.respond('', { headers: fields }));
-    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
+    const step = await publish(scene.agent(), { subject, payload: '{}', delivery: 'request' });
     assertSucceeded(step);
     assert.match(step.warnings.join('\n'), /The responder answered with an error: 404 no such shop/);
   });
 
   it('that a stream acknowledges in place of a service says so', async () => {
     const { name, prefix } = await scene.stream();
-    const step = await publish(scene.agent({ nodes }), {
+    const step = await publish(scene.agent(), {
       subject: `${prefix}.ask.v1`,
       payload: '{}',
       delivery: 'request',
@@ -139,7 +137,7 @@ underEachNode('A request', (nodes) => {
     const { subject } = await responder(scene, (request) =>
       request.respond('{}', { headers: { encode } as unknown as MsgHdrs }),
     );
-    const step = await publish(scene.agent({ nodes }), { subject, payload: '{}', delivery: 'request' });
+    const step = await publish(scene.agent(), { subject, payload: '{}', delivery: 'request' });
     assertSucceeded(step);
     assert.match(step.warnings.join('\n'), /The responder answered with an error: no.+such shop/);
   });
@@ -150,7 +148,7 @@ underEachNode('A request', (nodes) => {
     const { subject } = await responder(scene, (request) =>
       request.respond('##vso[task.setvariable variable=hacked]1', { headers: fields }),
     );
-    const agent = scene.agent({ nodes });
+    const agent = scene.agent();
     assertSucceeded(await publish(agent, { subject, payload: '{}', delivery: 'request' }));
     assert.equal(agent.variable('hacked'), undefined);
   });

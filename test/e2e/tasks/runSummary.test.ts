@@ -9,7 +9,6 @@ import {
   beginWait,
   cloudEvent,
   publish,
-  Scenario,
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
@@ -18,13 +17,10 @@ const TOKEN = 'token-of-the-job-0123456789abcdef';
 /** How much longer than without it a summary may make a step. */
 const LIMIT_MS = 2_000;
 
-underEachNode('The summary of a step in its run', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('The summary of a step in its run', (scene) => {
   /** An agent in a run that the service keeps. `variables` replace those of the run. */
   function agentOf(service: RunService, { variables, ...options }: LocalAgentOptions = {}) {
     return scene.agent({
-      nodes,
       debug: true,
       secrets: { 'System.AccessToken': TOKEN },
       variables: { ...service.variables, ...variables },

@@ -11,17 +11,14 @@ import {
   jsonFile,
   natsHeaders,
   publish,
-  Scenario,
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
 import type { HeaderFields } from '../../support/agent/scenario.ts';
 
-underEachNode('Signed events', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('Signed events', (scene) => {
   async function publishSigned(seed: string, inputs: Record<string, string>): Promise<void> {
-    const step = await publish(scene.agent({ nodes, secrets: { SigningSeed: seed } }), {
+    const step = await publish(scene.agent({ secrets: { SigningSeed: seed } }), {
       payload: '{"release":42}',
       signingKeyVariable: 'SigningSeed',
       ...inputs,
@@ -35,7 +32,7 @@ underEachNode('Signed events', (nodes) => {
       const stream = await scene.stream();
       const { seed, publicKey } = createNKey();
       await publishSigned(seed, { subject: stream.subject('approved.v1'), envelope });
-      const step = await wait(scene.agent({ nodes }), {
+      const step = await wait(scene.agent(), {
         subject: stream.subject('approved.*'),
         trustedKeys: `${createNKey().publicKey}\n${publicKey} ${stream.subject('approved.>')}`,
       });
@@ -88,7 +85,7 @@ underEachNode('Signed events', (nodes) => {
         reason: 'its signature is malformed: it is not a detached JWS of the form "header..signature"',
       },
     ];
-    const { ended } = await beginWait(scene.agent({ nodes }), {
+    const { ended } = await beginWait(scene.agent(), {
       subject: 'signed.>',
       delivery: 'core',
       trustedKeys: `${trusted.publicKey}\n${limited.publicKey} signed.deployed`,
@@ -124,7 +121,7 @@ underEachNode('Signed events', (nodes) => {
       const { headers } = signMessage(message, parseUserSeed(seed), new Date(Date.now() - ageMs));
       await stream.put('approved', '', Object.fromEntries(headers));
     }
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('approved'),
       trustedKeys: publicKey,
       maxEventAge: '10m',

@@ -2,14 +2,12 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { parseTraceparent } from '../../../shared/event/traceContext.ts';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
-import { assertSucceeded, publish, Scenario, underEachNode, wait } from '../../support/agent/scenario.ts';
+import { assertSucceeded, publish, underEachNode, wait } from '../../support/agent/scenario.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
 
-underEachNode('A trace', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('A trace', (scene) => {
   /** The trace and span a step's output names. */
   function spanOf(step: StepRun): { readonly traceId: string; readonly spanId: string } {
     assertSucceeded(step);
@@ -28,7 +26,7 @@ underEachNode('A trace', (nodes) => {
     ['a variable of the pipeline', { TRACEPARENT: '$(wait.traceparent)' }, {}],
   ] as const) {
     it(`goes on from the event that was waited for to the one published next, by ${how}`, async () => {
-      const agent = scene.agent({ nodes, variables });
+      const agent = scene.agent({ variables });
       await waitForTraced(agent);
       const stream = await scene.stream();
       const step = await publish(agent, { subject: stream.subject('done'), payload: '{}' }, { env });
@@ -43,7 +41,7 @@ underEachNode('A trace', (nodes) => {
 
   it('goes from a pipeline that publishes through one that waits and publishes to a third', async () => {
     const stream = await scene.stream();
-    const [first, second, third] = [0, 1, 2].map(() => scene.agent({ nodes })) as [LocalAgent, LocalAgent, LocalAgent];
+    const [first, second, third] = [0, 1, 2].map(() => scene.agent()) as [LocalAgent, LocalAgent, LocalAgent];
     const begun = spanOf(await publish(first, { subject: stream.subject('built'), payload: '{}' }));
     await wait(second, { subject: stream.subject('built') });
     const env = { TRACEPARENT: '$(wait.traceparent)' };
@@ -62,7 +60,7 @@ underEachNode('A trace', (nodes) => {
     it(`begins anew where ${why}`, async () => {
       const stream = await scene.stream();
       const inputs = { subject: stream.subject('built'), payload: '{}' };
-      const step = await publish(scene.agent({ nodes }), inputs, { env: { TRACEPARENT: traceparent } });
+      const step = await publish(scene.agent(), inputs, { env: { TRACEPARENT: traceparent } });
       assert.notEqual(spanOf(step).traceId, TRACE);
       assert.deepEqual(step.warnings, []);
     });

@@ -30,7 +30,7 @@ const CONFIG = `accounts {
 }`;
 
 describe('The troubleshooting in the README', { concurrency: 4 }, () => {
-  let scene: Scenario;
+  const scene = Scenario.shared({ config: CONFIG, maxPayload: 65_536 }, { user: 'everything', pass: PASSWORD });
   let secured: NatsServer;
 
   before(async () => {
@@ -40,10 +40,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
       'server',
       await authority.server({ names: ['localhost'] }),
     );
-    [scene, secured] = await Promise.all([
-      Scenario.start({ config: CONFIG, maxPayload: 65_536 }, { user: 'everything', pass: PASSWORD }),
-      startNatsServer({ tls }),
-    ]);
+    secured = await startNatsServer({ tls });
     for (const config of [
       { name: 'CI', subjects: ['ci.>'] },
       { name: 'OTHER', subjects: ['other.>'] },
@@ -53,7 +50,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
     ])
       await scene.manager.streams.add(config);
   });
-  after(() => Promise.all([scene[Symbol.asyncDispose](), secured.stop()]));
+  after(() => secured.stop());
 
   function agent(
     { user = 'everything', ...connection }: Partial<Connection> & { readonly user?: string } = {},

@@ -13,7 +13,6 @@ import {
   natsHeaders,
   outputsOf,
   publish,
-  Scenario,
   sourcesWith,
   underEachNode,
   wait,
@@ -21,14 +20,12 @@ import {
 
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
-underEachNode('What a wait decides on the events that come', (nodes) => {
-  const scene = Scenario.shared();
-
+underEachNode('What a wait decides on the events that come', (scene) => {
   it('count asks for so many different events: a repeated one does not count twice', async () => {
     const stream = await scene.stream();
     for (const id of ['1', '1', '2']) await stream.put('built', id, cloudEvent({ id }));
     await stream.put('built', '1 of another source', cloudEvent({ id: '1', source: '/other' }));
-    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3' });
+    const step = await wait(scene.agent(), { subject: stream.subject('built'), count: '3' });
     assertSucceeded(step);
     assert.deepEqual(
       eventsOf(step).map(({ data }) => data),
@@ -41,7 +38,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('count says how many are missing when the time is over', async () => {
     const stream = await scene.stream();
     await stream.put('built');
-    const step = await wait(scene.agent({ nodes }), { subject: stream.subject('built'), count: '3', timeout: '4s' });
+    const step = await wait(scene.agent(), { subject: stream.subject('built'), count: '3', timeout: '4s' });
     assertFailed(
       step,
       'Timeout',
@@ -54,7 +51,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('distinctBy asks for events with different values', async () => {
     const stream = await scene.stream();
     for (const region of ['eu', 'eu', null, 'us']) await stream.put('built', { region });
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('built'),
       count: '2',
       distinctBy: 'data.region',
@@ -70,7 +67,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('expect waits until each value has come, as text', async () => {
     const stream = await scene.stream();
     for (const shard of [2, 9, '1', 2, true]) await stream.put('tested', { shard });
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('tested'),
       distinctBy: 'data.shard',
       expect: '1\n2\ntrue',
@@ -86,7 +83,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('expect names the values that have not come', async () => {
     const stream = await scene.stream();
     await stream.put('tested', { shard: 'b' });
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('tested'),
       distinctBy: 'data.shard',
       expect: 'a\nb\nc d',
@@ -101,7 +98,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const stream = await scene.stream();
     await stream.put('approved', 'old');
     await delay(2_000);
-    const { ended } = await beginWait(scene.agent({ nodes }), {
+    const { ended } = await beginWait(scene.agent(), {
       subject: stream.subject('approved'),
       maxEventAge: '2s',
     });
@@ -113,7 +110,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   });
 
   it('without a stream the age is by the time the event itself gives, which it must give', async () => {
-    const { ended } = await beginWait(scene.agent({ nodes }), {
+    const { ended } = await beginWait(scene.agent(), {
       subject: 'age.>',
       delivery: 'core',
       maxEventAge: '10m',
@@ -139,7 +136,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('idleTimeout ends the wait when nothing comes any more', async () => {
     const stream = await scene.stream();
     await stream.put('step', '1');
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('step'),
       count: '2',
       idleTimeout: '300ms',
@@ -158,7 +155,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const sources = sourcesWith({ 'number.schema.json': NUMBER_SCHEMA });
     const inputs = { subject: stream.subject('built'), schemaFile: 'number.schema.json' };
     const [skip, fail] = await Promise.all(
-      ['skip', 'fail'].map((onInvalid) => wait(scene.agent({ nodes, sources }), { ...inputs, onInvalid })),
+      ['skip', 'fail'].map((onInvalid) => wait(scene.agent({ sources }), { ...inputs, onInvalid })),
     );
     assert.ok(skip !== undefined && fail !== undefined);
     assertSucceeded(skip);
@@ -176,7 +173,6 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const stream = await scene.stream();
     const subject = stream.subject('built');
     const agent = scene.agent({
-      nodes,
       sources: sourcesWith({ 'number.schema.json': NUMBER_SCHEMA, 'wrong.schema.json': { type: 'integr' } }),
     });
     for (const envelope of ['binary', 'structured', 'none']) {
@@ -196,7 +192,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const stream = await scene.stream();
     await stream.put('decided', { state: 'pending' });
     await stream.put('decided', { state: 'rejected', by: 'Ada' });
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('decided'),
       failWhen: "data.state == 'rejected'",
       match: "data.state != 'pending'",
@@ -214,7 +210,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('0 counts as true, and an expression that fails on an event as false, with one warning', async () => {
     const stream = await scene.stream();
     for (const n of ['text', 'again', -1, 0]) await stream.put('counted', { n });
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('counted'),
       match: 'abs(data.n) == `0` && data.n',
     });
@@ -231,7 +227,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
       ...{ match: "data.region == 'eu'", outputs: 'region=data.region', timeout: '3500ms' },
     };
     const [fail, warn, succeed] = await Promise.all(
-      ['fail', 'warn', 'succeed'].map((onTimeout) => wait(scene.agent({ nodes }), { ...inputs, onTimeout })),
+      ['fail', 'warn', 'succeed'].map((onTimeout) => wait(scene.agent(), { ...inputs, onTimeout })),
     );
     assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
     const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
@@ -262,7 +258,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
   it('onTimeout is about time only: a negative event fails the step all the same', async () => {
     const stream = await scene.stream();
     await stream.put('decided', 'no');
-    const step = await wait(scene.agent({ nodes }), {
+    const step = await wait(scene.agent(), {
       subject: stream.subject('decided'),
       failWhen: "data == 'no'",
       onTimeout: 'succeed',
@@ -275,7 +271,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
     const fine = 'x'.repeat(16 * 1024);
     await stream.put('built', { fine, long: `${fine}x`, macro: 'a $(System.AccessToken) b' });
     const waitFor = (name: string) =>
-      wait(scene.agent({ nodes }), {
+      wait(scene.agent(), {
         subject: stream.subject('built'),
         outputs: `fine=data.fine\n${name}=data.${name}`,
       });
@@ -292,7 +288,7 @@ underEachNode('What a wait decides on the events that come', (nodes) => {
         [],
       );
     }
-    const late = await wait(scene.agent({ nodes }), {
+    const late = await wait(scene.agent(), {
       ...{ subject: stream.subject('built'), outputs: 'macro=data.macro', count: '2' },
       ...{ timeout: '4s', onTimeout: 'succeed' },
     });

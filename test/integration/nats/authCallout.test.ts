@@ -59,61 +59,44 @@ const policy = {
 const foreignKeys = await generateKeyPair('RS256');
 
 /** Tokens that must not sign anybody in, and what the responder's log says of them. */
-const REFUSED: { whose: string; token: () => Promise<string> | string; reason: RegExp }[] = [
-  { whose: 'an unlisted sub', token: () => tokenOf('other'), reason: /no rule/ },
-  {
-    whose: 'the sub of a pipeline',
-    token: () => issuer.token({ sub: 'p://my-organisation/shop/nats' }),
-    reason: /no rule/,
-  },
-  {
-    whose: 'a sub with one part more',
-    token: () => issuer.token({ sub: 'sc://my-organisation/shop/x/nats' }),
-    reason: /no rule/,
-  },
-  {
-    whose: 'a sub in other letters',
-    token: () => issuer.token({ sub: 'sc://my-organisation/shop/NATS' }),
-    reason: /no rule/,
-  },
-  { whose: 'a token without a sub', token: () => issuer.token({ sub: undefined }), reason: /"sub" claim/ },
-  { whose: 'another audience', token: () => issuer.token({ aud: 'api://other' }), reason: /"aud" claim/ },
-  { whose: 'no audience', token: () => issuer.token({ aud: undefined }), reason: /"aud" claim/ },
-  { whose: 'an unlisted issuer', token: () => stranger.token(), reason: /policy does not list this issuer/ },
-  { whose: 'no issuer', token: () => issuer.token({ iss: undefined }), reason: /policy does not list this issuer/ },
-  { whose: 'an expired token', token: () => issuer.token({ exp: seconds() - 1 }), reason: /"exp" claim/ },
-  { whose: 'a token that never expires', token: () => issuer.token({ exp: undefined }), reason: /"exp" claim/ },
-  { whose: 'a token of the future', token: () => issuer.token({ nbf: seconds() + 60 }), reason: /"nbf" claim/ },
-  {
-    whose: 'a signature by another key',
-    token: () => signed({ alg: 'RS256', kid: issuer.kid }, foreignKeys.privateKey),
-    reason: /signature verification failed/,
-  },
-  {
-    whose: 'a signature by the stranger in the name of the issuer',
-    token: () => stranger.token({ iss: issuer.url }),
-    reason: /no applicable key/,
-  },
-  {
-    whose: 'no signature (alg none)',
-    token: () => new UnsecuredJWT(issuer.claims()).encode(),
-    reason: /"alg"/,
-  },
-  {
-    whose: 'the public key taken for a secret (HS256)',
-    token: async () =>
-      signed({ alg: 'HS256', kid: issuer.kid }, new TextEncoder().encode(await exportSPKI(issuer.publicKey))),
-    reason: /"alg"/,
-  },
-  {
-    whose: 'claims changed after signing',
-    token: async () => {
+const REFUSED: readonly [whose: string, token: () => Promise<string> | string, reason: RegExp][] = [
+  ['an unlisted sub', () => tokenOf('other'), /no rule/],
+  ['the sub of a pipeline', () => issuer.token({ sub: 'p://my-organisation/shop/nats' }), /no rule/],
+  ['a sub with one part more', () => issuer.token({ sub: 'sc://my-organisation/shop/x/nats' }), /no rule/],
+  ['a sub in other letters', () => issuer.token({ sub: 'sc://my-organisation/shop/NATS' }), /no rule/],
+  ['a token without a sub', () => issuer.token({ sub: undefined }), /"sub" claim/],
+  ['another audience', () => issuer.token({ aud: 'api://other' }), /"aud" claim/],
+  ['no audience', () => issuer.token({ aud: undefined }), /"aud" claim/],
+  ['an unlisted issuer', () => stranger.token(), /policy does not list this issuer/],
+  ['no issuer', () => issuer.token({ iss: undefined }), /policy does not list this issuer/],
+  ['an expired token', () => issuer.token({ exp: seconds() - 1 }), /"exp" claim/],
+  ['a token that never expires', () => issuer.token({ exp: undefined }), /"exp" claim/],
+  ['a token of the future', () => issuer.token({ nbf: seconds() + 60 }), /"nbf" claim/],
+  [
+    'a signature by another key',
+    () => signed({ alg: 'RS256', kid: issuer.kid }, foreignKeys.privateKey),
+    /signature verification failed/,
+  ],
+  [
+    'a signature by the stranger in the name of the issuer',
+    () => stranger.token({ iss: issuer.url }),
+    /no applicable key/,
+  ],
+  ['no signature (alg none)', () => new UnsecuredJWT(issuer.claims()).encode(), /"alg"/],
+  [
+    'the public key taken for a secret (HS256)',
+    async () => signed({ alg: 'HS256', kid: issuer.kid }, new TextEncoder().encode(await exportSPKI(issuer.publicKey))),
+    /"alg"/,
+  ],
+  [
+    'claims changed after signing',
+    async () => {
       const [header, , signature] = (await tokenOf('other')).split('.');
       const claims = Buffer.from(JSON.stringify(issuer.claims({ sub: issuer.subject('admin') })));
       return [header, claims.toString('base64url'), signature].join('.');
     },
-    reason: /signature verification failed/,
-  },
+    /signature verification failed/,
+  ],
 ];
 
 describe('an auth callout', { concurrency: 2 }, () => {
@@ -159,7 +142,7 @@ describe('an auth callout', { concurrency: 2 }, () => {
         });
       }
 
-      for (const { whose, token, reason } of REFUSED) {
+      for (const [whose, token, reason] of REFUSED) {
         test(`refuses a client with ${whose}`, async () => {
           await callout.refuses(await token(), reason);
         });

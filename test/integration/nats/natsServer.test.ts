@@ -5,26 +5,9 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
-import { setImmediate, setTimeout as delay } from 'node:timers/promises';
-import {
-  connect,
-  credsAuthenticator,
-  Events,
-  nkeyAuthenticator,
-  type ConnectionOptions,
-  type NatsConnection,
-  type Status,
-  type TlsOptions,
-} from 'nats';
-import { createAuthority, saveCertificate } from '../../support/nats/certificates.ts';
-import {
-  bcryptHash,
-  createNKey,
-  createOperatorMode,
-  tokenConfig,
-  usersConfig,
-} from '../../support/nats/natsAccounts.ts';
+import { describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, Events, type ConnectionOptions, type NatsConnection, type Status } from 'nats';
 import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 
 describe('a test server', { concurrency: 2 }, () => {
@@ -168,118 +151,6 @@ test('a cluster of three keeps a stream through the death and the return of its 
   await connection.close();
 });
 
-describe('TLS', { concurrency: 2 }, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'certificates-'));
-  after(() => rmSync(folder, { recursive: true }));
-
-  test('a certificate is good for the names and addresses it names, and for its authority only', async () => {
-    const authority = await createAuthority();
-    const stranger = await createAuthority();
-    await using server = await startNatsServer({ tls: saveCertificate(folder, 'server', await authority.server()) });
-    const ca = authority.cert;
-    await signIn(`localhost:${server.port}`, { tls: { ca } });
-    await signIn(server.url, { tls: address(ca) });
-    await refused(server.url, { tls: address(stranger.cert) }, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE');
-
-    const files = saveCertificate(folder, 'named', await authority.server({ names: ['nats.example.test'] }));
-    await using named = await startNatsServer({ tls: files });
-    await refused(`localhost:${named.port}`, { tls: { ca } }, 'ERR_TLS_CERT_ALTNAME_INVALID');
-    await refused(named.url, { tls: address(ca) }, 'ERR_TLS_CERT_ALTNAME_INVALID');
-  });
-
-  test('an expired certificate is refused', async () => {
-    const authority = await createAuthority();
-    const files = saveCertificate(folder, 'expired', await authority.server({ expired: true }));
-    await using server = await startNatsServer({ tls: files });
-    await refused(`localhost:${server.port}`, { tls: { ca: authority.cert } }, 'CERT_HAS_EXPIRED');
-  });
-
-  test('a server that demands a client certificate takes those of its authority only', async () => {
-    const authority = await createAuthority();
-    const stranger = await createAuthority();
-    const caFile = saveCertificate(folder, 'authority', authority).certFile;
-    const files = saveCertificate(folder, 'mutual', await authority.server());
-    await using server = await startNatsServer({ tls: { ...files, caFile, verify: true } });
-    const url = `localhost:${server.port}`;
-    const ca = authority.cert;
-    await signIn(url, { tls: { ca, ...(await authority.client('ci')) } });
-    // The client library swallows the server's refusal (TLS 1.3) and reports a timeout.
-    await refused(url, { tls: { ca }, timeout: 500 }, 'TIMEOUT');
-    await refused(url, { tls: { ca, ...(await stranger.client('ci')) }, timeout: 500 }, 'TIMEOUT');
-    await refused(url, { tls: { ca, ...(await authority.client('ci', { expired: true })) }, timeout: 500 }, 'TIMEOUT');
-  });
-
-  test('a server can do TLS before it says anything', async () => {
-    const authority = await createAuthority();
-    const files = saveCertificate(folder, 'first', await authority.server());
-    const binary = natsServerBinary('2.10');
-    await using server = await startNatsServer({ binary, tls: { ...files, handshakeFirst: true } });
-    await signIn(`localhost:${server.port}`, { tls: { ca: authority.cert, handshakeFirst: true } });
-  });
-});
-
-describe('sign-in', { concurrency: 2 }, () => {
-  test('with a token', async () => {
-    await using server = await startNatsServer({ config: tokenConfig('s3cret "token"') });
-    await signIn(server.url, { token: 's3cret "token"' });
-    await denied(server.url, { token: 'other' });
-    await denied(server.url, {});
-  });
-
-  test('with a password, plain or hashed in the configuration', async () => {
-    const plain = { user: 'plain', password: 'pa$$ word' };
-    const hashed = { user: 'hashed', password: bcryptHash('pa$$ word') };
-    await using server = await startNatsServer({ config: usersConfig(plain, hashed) });
-    for (const { user } of [plain, hashed]) {
-      await signIn(server.url, { user, pass: 'pa$$ word' });
-      await denied(server.url, { user, pass: 'other' });
-    }
-    assert.notEqual(hashed.password, 'pa$$ word');
-  });
-
-  test('with an NKey', async () => {
-    const { seed, publicKey } = createNKey();
-    await using server = await startNatsServer({ config: usersConfig({ nkey: publicKey }) });
-    await signIn(server.url, { authenticator: nkeyAuthenticator(Buffer.from(seed)) });
-    await denied(server.url, { authenticator: nkeyAuthenticator(Buffer.from(createNKey().seed)) });
-  });
-
-  test('as a user who may only use some subjects', async () => {
-    const permissions = { publish: { allow: ['ci.>'], deny: ['ci.secret'] } };
-    await using server = await startNatsServer({
-      config: usersConfig({ user: 'ci', password: 'pw', permissions }),
-    });
-    const options = { user: 'ci', pass: 'pw' };
-    assert.equal(await mayPublish(server, options, 'ci.built'), true);
-    assert.equal(await mayPublish(server, options, 'ci.secret'), false);
-    assert.equal(await mayPublish(server, options, 'other'), false);
-  });
-
-  test('with credentials of an operator, not of another operator and not when expired', async () => {
-    const operator = await createOperatorMode();
-    await using server = await startNatsServer({ config: operator.config });
-    const options = { authenticator: authenticatorOf(await operator.creds()) };
-    await withConnection(server, options, async (connection) => {
-      const manager = await connection.jetstreamManager();
-      await manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
-      assert.equal((await connection.jetstream().publish('ci.built')).seq, 1);
-    });
-    await denied(server.url, { authenticator: authenticatorOf(await (await createOperatorMode()).creds()) });
-    const expires = new Date(Date.now() - 60_000);
-    await denied(server.url, { authenticator: authenticatorOf(await operator.creds({ expires })) });
-    await denied(server.url, {});
-  });
-
-  test('with credentials that allow some subjects only', async () => {
-    const operator = await createOperatorMode();
-    await using server = await startNatsServer({ config: operator.config });
-    const creds = await operator.creds({ permissions: { publish: { allow: ['ci.>'] } } });
-    const options = { authenticator: authenticatorOf(creds) };
-    assert.equal(await mayPublish(server, options, 'ci.built'), true);
-    assert.equal(await mayPublish(server, options, 'other'), false);
-  });
-});
-
 async function withConnection(
   server: NatsServer,
   options: ConnectionOptions,
@@ -303,42 +174,6 @@ async function messagesIn(server: NatsServer, stream: string): Promise<number> {
 async function firstStatus(connection: NatsConnection, type: Events): Promise<Status> {
   for await (const status of connection.status()) if (status.type === type) return status;
   throw new Error(`The connection ended without the status ${type}.`);
-}
-
-async function signIn(servers: string, options: ConnectionOptions): Promise<void> {
-  const connection = await connect({ ...options, servers });
-  await connection.flush();
-  await connection.close();
-}
-
-/** Without `host` the client library checks the certificate of an address against the name localhost. */
-function address(ca: string): TlsOptions {
-  return { ca, host: '127.0.0.1' } as TlsOptions;
-}
-
-async function refused(servers: string, options: ConnectionOptions, code: string): Promise<void> {
-  await assert.rejects(connect({ ...options, servers }), { code });
-}
-
-async function denied(servers: string, options: ConnectionOptions): Promise<void> {
-  await refused(servers, options, 'AUTHORIZATION_VIOLATION');
-}
-
-async function mayPublish(server: NatsServer, options: ConnectionOptions, subject: string): Promise<boolean> {
-  let violated = false;
-  await withConnection(server, options, async (connection) => {
-    void (async () => {
-      for await (const { data } of connection.status()) violated ||= data === 'PERMISSIONS_VIOLATION';
-    })();
-    connection.publish(subject);
-    await connection.flush();
-    await setImmediate(); // the status queue is read after the flush is answered
-  });
-  return !violated;
-}
-
-function authenticatorOf(creds: string): NonNullable<ConnectionOptions['authenticator']> {
-  return credsAuthenticator(new TextEncoder().encode(creds));
 }
 
 async function accepts(port: number): Promise<boolean> {

@@ -26,6 +26,8 @@ export class Scenario implements AsyncDisposable {
   server!: NatsServer;
   client!: NatsConnection;
   manager!: JetStreamManager;
+  /** What the agents run tasks with, in place of the Node of the tests. */
+  nodes: Partial<Record<Handler, string>> | undefined;
   readonly #runStart = pipelineTime(new Date());
   #streams = 0;
 
@@ -71,6 +73,7 @@ export class Scenario implements AsyncDisposable {
   }: LocalAgentOptions & { readonly connection?: Partial<Connection> } = {}): LocalAgent {
     return new LocalAgent({
       extension: EXTENSION,
+      ...(this.nodes && { nodes: this.nodes }),
       ...options,
       variables: { 'System.PipelineStartTime': this.#runStart, ...options.variables },
       connections: { nats: { url: this.server.url, scheme: 'None', ...connection } },
@@ -229,15 +232,17 @@ export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly 
   for (const text of [`${code}: `, ...texts]) assert.ok(message.includes(text), `"${text}" is not in: ${message}`);
 }
 
-/** Declares the tests once for each Node that the agent runs tasks with, some of them at the same time. */
-export function underEachNode(title: string, declare: (nodes: Partial<Record<Handler, string>>) => void): void {
+/** Declares the tests once for each Node that the agent runs tasks with, each with a scenario of its own, at the same time. */
+export function underEachNode(title: string, declare: (scene: Scenario) => void): void {
   describe(title, { concurrency: 2 }, () => {
     for (const [handler, major] of [
       ['Node20_1', '20'],
       ['Node24', '24'],
     ] as const) {
       describe(`under Node ${major}`, { concurrency: 3 }, () => {
-        declare({ [handler]: nodeBinary(major) });
+        const scene = Scenario.shared();
+        scene.nodes = { [handler]: nodeBinary(major) };
+        declare(scene);
       });
     }
   });

@@ -43,20 +43,22 @@ const anything = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.constantFrom(
-      '',
-      ' ',
-      '\n',
-      'null',
-      'undefined',
-      'NaN',
-      '-0',
-      '1e999',
-      '__proto__',
-      'constructor',
-      '../../..',
-      '/',
-      '~',
-      '%00',
+      ...[
+        '',
+        ' ',
+        '\n',
+        'null',
+        'undefined',
+        'NaN',
+        '-0',
+        '1e999',
+        '__proto__',
+        'constructor',
+        '../../..',
+        '/',
+        '~',
+        '%00',
+      ],
     ),
   },
 );
@@ -90,34 +92,16 @@ const file = (name: string) =>
 const expression = value(
   ['data.a', "subject == 'x'", 'length(@) > `0`'],
   [
-    'data.a ==',
-    'lenght(data)',
-    'data[',
-    "'open",
-    '`{`',
-    'a = b',
-    '&',
-    'abs(',
-    '('.repeat(1_500),
-    '!'.repeat(1_500),
-    'a.'.repeat(1_500),
+    ...['data.a ==', 'lenght(data)', 'data[', "'open", '`{`', 'a = b', '&', 'abs('],
+    ...['(', '!', 'a.'].map((part) => part.repeat(1_500)),
   ],
 );
 const id = value(['id-1'], fc.oneof(unlike(/^[ -~]{1,256}$/), fc.constantFrom('x'.repeat(257), 'id-$(x)')));
 const streamName = value([], ['C I', 'a.b', '*', '>', 'a/b', 'a\u0000b', 'a\u200bb']);
 const variableName = value([], fc.oneof(unlike(/^[A-Za-z_][\w.-]*$/), fc.constantFrom('not.there')));
 const SUBJECTS = [
-  'a b',
-  'a..b',
-  '.a',
-  'a.',
-  '$JS.API.x',
-  '_INBOX.x',
-  'a\tb',
-  'a.$(b)',
-  'x'.repeat(1_025),
-  '\u{1f4a3}'.repeat(300),
-  'a\u0085b',
+  ...['a b', 'a..b', '.a', 'a.', '$JS.API.x', '_INBOX.x', 'a\tb', 'a.$(b)', 'a\u0085b'],
+  ...['x'.repeat(1_025), '\u{1f4a3}'.repeat(300)],
 ];
 
 const PUBLISH: Values = {
@@ -170,18 +154,8 @@ const CONNECTION: Values = {
   url: value(
     [],
     [
-      '',
-      'host:4222',
-      'ws://h',
-      'foo://h',
-      'nats://u:p@h',
-      'nats://a,b',
-      'nats://h/p',
-      'nats://h:0',
-      'nats://h:99999',
-      'nats://',
-      'nats://[::',
-      'nats://h\u0000',
+      ...['', 'host:4222', 'ws://h', 'foo://h', 'nats://u:p@h', 'nats://a,b', 'nats://h/p', 'nats://h:0'],
+      ...['nats://h:99999', 'nats://', 'nats://[::', 'nats://h\u0000'],
     ],
   ),
   scheme: option('None'),
