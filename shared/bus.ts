@@ -133,3 +133,30 @@ export interface Bus {
   /** Closes the link at once. Never rejects. */
   close(): Promise<void>;
 }
+
+/** Publishes single messages side by side, each acknowledged by the stream that captures its subject. */
+export interface StreamPublisher {
+  /**
+   * @param withinMs how long to wait for the acknowledgement
+   * @throws TaskError `NoStream`, `Denied`, `TooLarge`, `StreamRefused`; `Timeout` or `ConnectionLost` where it isn't known
+   *   whether the message was stored, so that it is sent again with the same `Nats-Msg-Id`
+   */
+  publish(message: OutgoingMessage, withinMs: number): Promise<PubAck>;
+}
+
+export interface KeyValueEntry {
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly revision: number;
+}
+
+/** One bucket of JetStream's key-value store. Every method fails with a `TaskError`. */
+export interface KeyValue {
+  /** Undefined where the key has no value. */
+  get(key: string): Promise<KeyValueEntry | undefined>;
+  /** @returns the revision; undefined where the key has a value already */
+  create(key: string, value: Uint8Array): Promise<number | undefined>;
+  /** @returns the new revision; undefined where another one than this is the last */
+  update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
+  delete(key: string): Promise<void>;
+}

@@ -1,0 +1,93 @@
+import type { ConnectionSettings } from '../shared/connection/settings.ts';
+
+/** A secret that stands in a file or an environment variable; a file is read again when it changes. */
+export interface Secret {
+  /** Where it comes from, as people find it: `hooks.passwordFiles[0] (/run/secrets/hook-1)`. */
+  readonly label: string;
+  /** The newest value, without a trailing line break. */
+  readonly value: string;
+}
+
+/** What the configuration says, checked, with every default filled in. */
+export interface BridgeSettings {
+  /** Prefix of this bridge's streams, buckets and durables; empty for none. */
+  readonly instance: string;
+  /** How to connect now: secrets are read when it is called. */
+  nats(): ConnectionSettings;
+  readonly azureDevOps: AzureDevOpsSettings;
+  readonly http: HttpSettings;
+  readonly streams: StreamSettings;
+  /** NKey seed that signs what the bridge publishes. */
+  readonly signingKey: Secret | undefined;
+  readonly hooks: HooksSettings | undefined;
+}
+
+export interface AzureDevOpsSettings {
+  /** With closing slash. */
+  readonly organization: string;
+  /** The name in that URL. */
+  readonly organizationName: string;
+  readonly identity: IdentitySettings;
+  /** Empty: none. */
+  readonly proxy: string;
+  /** PEM text of the authority that signed the certificates; undefined: the ones Node trusts. */
+  readonly ca: string | undefined;
+}
+
+/** How the bridge signs in to Azure DevOps. */
+export type IdentitySettings =
+  | { readonly kind: 'pat'; readonly pat: Secret }
+  | {
+      readonly kind: 'clientSecret';
+      readonly tenantId: string;
+      readonly clientId: string;
+      readonly clientSecret: Secret;
+      readonly authorityHost: string;
+    }
+  | {
+      readonly kind: 'workloadIdentity';
+      readonly tenantId: string;
+      readonly clientId: string;
+      readonly tokenFile: string;
+      readonly authorityHost: string;
+    }
+  | { readonly kind: 'managedIdentity'; readonly clientId: string | undefined };
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface HttpSettings {
+  readonly listen: HostAndPort;
+  readonly admin: HostAndPort;
+  readonly publicUrl: string | undefined;
+  /** Files of PEM texts, read again when they change; undefined: no TLS. */
+  readonly tls: { readonly certificateFile: string; readonly privateKeyFile: string } | undefined;
+}
+
+export interface StreamSettings {
+  readonly replicas: number;
+  /** How long each stream keeps messages, in milliseconds, by its name without the instance. */
+  readonly maxAgeMs: Readonly<Record<'AZDO' | 'BRIDGE_AUDIT' | 'BRIDGE_DEAD', number>>;
+}
+
+export interface HooksSettings {
+  readonly stream: string;
+  readonly subjectPrefix: string;
+  readonly user: string;
+  /** Any of them is accepted; the first is the newest. */
+  readonly passwords: readonly Secret[];
+  readonly sharedSecret: boolean;
+  readonly silenceAlarmMs: number;
+  readonly events: readonly HookEventSettings[];
+}
+
+/** One kind of event that may come. */
+export interface HookEventSettings {
+  /** Family and event, such as `build.completed` or `build.complete`, as the configuration's schema lists them. */
+  readonly event: string;
+  /** A project's name or id, or `*`. */
+  readonly project: string;
+  readonly inputs: Readonly<Record<string, string>>;
+}
