@@ -5,9 +5,14 @@ import { isBuiltin } from 'node:module';
 import path from 'node:path';
 import ts from 'typescript-eslint';
 
-const PRODUCT = ['shared/**', 'tasks/**'];
+const PRODUCT = ['shared/**', 'tasks/**', 'bridge/**'];
 /** Where the outside world begins. */
-const OUTSIDE = ['tasks/*/index.ts', 'tasks/agent/{azureAgent,quietTaskLib,run}.ts', 'shared/nats/**'];
+const OUTSIDE = [
+  'tasks/*/index.ts',
+  'tasks/agent/{azureAgent,quietTaskLib,run}.ts',
+  'bridge/main.ts',
+  'shared/nats/**',
+];
 
 /** What everything else in shared/ stands on: ports and small things. */
 const GROUND = [
@@ -18,6 +23,8 @@ const SHARED = [
   ...[...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/connection/', 'shared/expression/'],
   ...['shared/signing/', 'shared/waiting/'],
 ];
+/** What a part of the bridge may import: all but what only its entry sees. */
+const BRIDGE = [...SHARED, 'bridge/', '!bridge/main.ts'];
 
 /**
  * What each part of the tree may import: the first row whose place begins a file's path holds for it. Places end in `/`
@@ -45,9 +52,16 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
   ['tasks/PublishNatsEvent/', [...SHARED, 'tasks/agent/', '!tasks/agent/azureAgent.ts']],
   ['tasks/WaitForNatsEvent/index.ts', [...SHARED, 'shared/nats/natsBus.ts', 'tasks/agent/']],
   ['tasks/WaitForNatsEvent/', [...SHARED, 'tasks/agent/', '!tasks/agent/azureAgent.ts']],
+  ['bridge/main.ts', [...SHARED, 'bridge/', 'shared/nats/natsBus.ts', 'shared/nats/kv.ts']],
+  ['bridge/azureDevOps/identity.ts', [...BRIDGE, '@azure/identity']],
+  ['bridge/azureDevOps/', [...BRIDGE, 'undici']],
+  ['bridge/config/', [...BRIDGE, 'yaml']],
+  ['bridge/http/', [...BRIDGE, 'fastify']],
+  ['bridge/metrics.ts', [...BRIDGE, 'prom-client']],
+  ['bridge/', BRIDGE],
   // What a task prints comes from anywhere, so the agent needs the neutraliser.
   ['localAgent/', ['localAgent/', 'shared/text/', 'shared/errors.ts', 'fflate', 'nats', 'yaml']],
-  ['scripts/', ['shared/', 'tasks/', 'localAgent/', 'scripts/', '*']],
+  ['scripts/', ['shared/', 'tasks/', 'bridge/', 'localAgent/', 'scripts/', '*']],
 ];
 
 /** What an import names: a path from the root, or a package; undefined for modules of Node. */

@@ -1,4 +1,5 @@
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
+import type { Timing } from './timing.ts';
 
 /** A secret that stands in a file or an environment variable; a file is read again when it changes. */
 export interface Secret {
@@ -19,7 +20,10 @@ export interface BridgeSettings {
   readonly streams: StreamSettings;
   /** NKey seed that signs what the bridge publishes. */
   readonly signingKey: Secret | undefined;
+  /** Absolute paths of JSON Schemas, by the names under which they are asked for. */
+  readonly contracts: Readonly<Record<string, string>>;
   readonly hooks: HooksSettings | undefined;
+  readonly timing: Timing;
 }
 
 export interface AzureDevOpsSettings {
@@ -80,6 +84,8 @@ export interface HooksSettings {
   readonly passwords: readonly Secret[];
   readonly sharedSecret: boolean;
   readonly silenceAlarmMs: number;
+  /** Who manages the subscriptions; undefined: the identity of `azureDevOps`. */
+  readonly identity: IdentitySettings | undefined;
   readonly events: readonly HookEventSettings[];
 }
 

@@ -1,5 +1,6 @@
 /**
- * Writes the extension as the only dist/*.vsix, and its bill of materials as the only dist/*.cdx.json.
+ * Writes the extension as the only dist/*.vsix and its bill of materials as the only dist/*.cdx.json, and beside them the
+ * Event Bridge as dist/bridge, which `npm pack` takes as it is.
  * Usage: npm run package [-- --dev] [--release v1.2.3]
  *   (--dev: the private channel that can be installed beside the public one; --release: for publishing under this tag,
  *   which is refused without an entry in CHANGELOG.md, a publisher, and an answer of npm audit that all is well)
@@ -7,6 +8,7 @@
 import { unzipSync } from 'fflate';
 import { spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -19,18 +21,11 @@ import {
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { auditShipped, describeAudit } from './release/audit.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER, bundleBridge } from './build/bridge.ts';
 import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
 import { listingOf } from './release/listing.ts';
-import {
-  readExtension,
-  readJson,
-  readTask,
-  ROOT,
-  TASK_NAMES,
-  type PackageManifest,
-  type TaskName,
-} from './build/manifest.ts';
+import { readExtension, readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from './build/manifest.ts';
 import { releaseProblems } from './release/release.ts';
 import { sbomOf, type BundleContents } from './release/sbom.ts';
 import { readThirdParty, thirdPartyNotices } from './release/thirdParty.ts';
@@ -39,6 +34,7 @@ const DIST = path.join(ROOT, 'dist');
 const STAGE = path.join(DIST, 'stage');
 const SIZE_LIMIT = 400 * 1024;
 const CODE_LIMIT = 600 * 1024;
+const BRIDGE_LIMIT = 3 * 1024 * 1024;
 const IMAGES = [
   ...['images/connection-icon.png', 'images/extension-icon.png'],
   ...readExtension().screenshots.map((screenshot) => screenshot.path),
@@ -56,11 +52,12 @@ const { values } = parseArgs({
   options: { dev: { type: 'boolean', default: false }, release: { type: 'string' } },
 });
 const channel: Channel = values.dev ? 'dev' : 'prod';
-const project = readJson('package.json') as PackageManifest;
+const project = readJson('package.json') as PackageManifest & { readonly engines: { readonly node: string } };
 
 removePackages();
 const auditing = auditShipped();
 const bundledFolders = await bundleTasks();
+await writeBridge();
 const id = stage([...new Set([...bundledFolders.values()].flat())].sort());
 const audit = await auditing;
 if (values.release !== undefined) refuseUnfinished(values.release);
@@ -83,10 +80,36 @@ function stage(bundledPackages: string[]): string {
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
   write('overview.md', listingOf(readme, repositoryPage(project), PACKAGED_FILES));
   copy('LICENSE', 'LICENSE.txt');
-  write('ThirdPartyNotices.txt', thirdPartyNotices(readThirdParty(bundledPackages)));
+  write('ThirdPartyNotices.txt', thirdPartyNotices(readThirdParty(bundledPackages), 'The tasks contain'));
   const extension = stampExtension(readExtension(), project, channel);
   writeJson('vss-extension.json', extension);
   return extension.id;
+}
+
+/** Fills dist/bridge. */
+async function writeBridge(): Promise<void> {
+  rmSync(BRIDGE_FOLDER, { recursive: true, force: true });
+  const packages = readThirdParty(await bundleBridge(project.version));
+  const { version, license, engines } = project;
+  const put = (name: string, text: string) => writeFileSync(path.join(BRIDGE_FOLDER, name), text);
+  const copyTo = (name: string, from: string) => copyFileSync(path.join(ROOT, from), path.join(BRIDGE_FOLDER, name));
+  const id = 'nats-event-bridge';
+  const description = 'Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.';
+  put(
+    'package.json',
+    JSON.stringify({ name: id, version, description, license, bin: { [id]: BRIDGE_FILE }, engines }, null, 2) + '\n',
+  );
+  copyTo('README.md', 'bridge/README.md');
+  copyTo('config.schema.json', 'bridge/config/config.schema.json');
+  copyTo('LICENSE', 'LICENSE');
+  put('ThirdPartyNotices.txt', thirdPartyNotices(packages, 'The bridge contains'));
+  const bundle = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
+  chmodSync(bundle, 0o755);
+  const code = readFileSync(bundle);
+  if (code.length > BRIDGE_LIMIT)
+    throw new Error(`The code of the bridge has ${code.length} bytes, over ${BRIDGE_LIMIT}.`);
+  put('sbom.cdx.json', sbomOf({ id, version, license }, new Map([[BRIDGE_FILE, { code, packages }]])));
+  console.log(`${path.relative(ROOT, BRIDGE_FOLDER)}  ${(code.length / 1024).toFixed(0)} KB`);
 }
 
 function refuseUnfinished(tag: string): void {
@@ -95,10 +118,10 @@ function refuseUnfinished(tag: string): void {
   if (problems.length > 0) throw new Error(`This is no release yet:\n- ${problems.join('\n- ')}`);
 }
 
-function contentsOf(folders: BundledFolders): Map<TaskName, BundleContents> {
+function contentsOf(folders: BundledFolders): Map<string, BundleContents> {
   return new Map(
     [...folders].map(([task, packages]) => [
-      task,
+      `${task}/index.js`,
       { code: readFileSync(path.join(STAGE, task, 'index.js')), packages: readThirdParty(packages) },
     ]),
   );

@@ -146,7 +146,7 @@ export async function bundleTasks(): Promise<BundledFolders> {
   for (const task of TASK_NAMES) {
     const folder = path.join(BUILD_FOLDER, task);
     const metafile = await bundleModule(`tasks/${task}/index.ts`, folder);
-    const bundled = packageFolders(metafile);
+    const bundled = taskPackageFolders(metafile);
     refuseSecondCopies(task, bundled);
     folders.set(task, bundled);
     await writeFile(path.join(folder, 'meta.json'), JSON.stringify(metafile));
@@ -158,14 +158,24 @@ export async function bundleTasks(): Promise<BundledFolders> {
   return folders;
 }
 
-/** The packages that have code in the bundle: neither what was read but shaken out nor what the plugins empty or replace. */
-function packageFolders(metafile: Metafile): string[] {
+/** The packages that have code in a task's bundle: neither what was read but shaken out nor what the plugins empty or replace. */
+function taskPackageFolders(metafile: Metafile): string[] {
+  return packageFolders(metafile, (file) => !isUnused(file) && !SEMVER.test(file));
+}
+
+/**
+ * The folders (relative to the root, sorted) of the packages that have code in a bundle.
+ * @param isTheirs whether the code of a file is the package's own
+ */
+export function packageFolders(metafile: Metafile, isTheirs: (file: string) => boolean = () => true): string[] {
   const inputs = Object.values(metafile.outputs).flatMap((output) =>
     Object.entries(output.inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
   );
-  const theirs = inputs.filter((file) => !isUnused(file) && !SEMVER.test(file));
-  const folders = theirs.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
-  return [...new Set(folders.filter((folder) => folder !== undefined))].sort();
+  const folders = inputs
+    .filter(isTheirs)
+    .map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0])
+    .filter((folder) => folder !== undefined);
+  return [...new Set(folders)].sort();
 }
 
 /** Two copies of a package are two sets of its state: two copies of task-lib would split its secret vault. */

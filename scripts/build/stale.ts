@@ -4,7 +4,16 @@ import { ROOT } from './manifest.ts';
 
 /** What a package is made of. */
 const SOURCES = [
-  ...['tasks', 'shared', 'images', 'scripts/build', 'scripts/release', 'scripts/package.ts', 'vss-extension.json'],
+  ...[
+    'tasks',
+    'bridge',
+    'shared',
+    'images',
+    'scripts/build',
+    'scripts/release',
+    'scripts/package.ts',
+    'vss-extension.json',
+  ],
   ...['README.md', 'LICENSE', 'package.json', 'package-lock.json'],
 ];
 
@@ -12,7 +21,7 @@ const SOURCES = [
 export function isStale(root = ROOT): boolean {
   const dist = path.join(root, 'dist');
   const [vsix, ...others] = existsSync(dist) ? readdirSync(dist).filter((name) => name.endsWith('.vsix')) : [];
-  if (vsix === undefined || others.length > 0) return true;
+  if (vsix === undefined || others.length > 0 || !existsSync(path.join(dist, 'bridge'))) return true;
   const packedAt = lastChange(path.join(dist, vsix));
   return SOURCES.some((source) => lastChange(path.join(root, source)) > packedAt);
 }

@@ -1,34 +1,34 @@
 import { Enums, Models, Serialize, Spec } from '@cyclonedx/cyclonedx-library';
 import { createHash } from 'node:crypto';
-import type { TaskName } from '../build/manifest.ts';
 import type { ThirdPartyPackage } from './thirdParty.ts';
 
-/** What the bill of materials says of one task's bundle. */
+/** What the bill of materials says of one bundle. */
 export interface BundleContents {
   readonly code: Uint8Array;
   readonly packages: readonly ThirdPartyPackage[];
 }
 
 /**
- * The software bill of materials of the extension: CycloneDX 1.6 as JSON. It lists the bundles and the packages of which
+ * The software bill of materials of what is shipped: CycloneDX 1.6 as JSON. It lists the bundles and the packages of which
  * code is in them, each with its version, licence, package URL and the SHA-512 of the archive that was installed.
  * The same contents give the same text: it has no time, and its serial number is made from its contents.
+ *
+ * @param bundles by their files
  */
 export function sbomOf(
-  extension: { readonly id: string; readonly version: string; readonly license: string },
-  bundles: ReadonlyMap<TaskName, BundleContents>,
+  shipped: { readonly id: string; readonly version: string; readonly license: string },
+  bundles: ReadonlyMap<string, BundleContents>,
 ): string {
   const { Component, SpdxLicense } = Models;
-  const whole = new Component(Enums.ComponentType.Application, extension.id, {
-    bomRef: extension.id,
-    version: extension.version,
+  const whole = new Component(Enums.ComponentType.Application, shipped.id, {
+    bomRef: shipped.id,
+    version: shipped.version,
   });
-  whole.licenses.add(new SpdxLicense(extension.license));
+  whole.licenses.add(new SpdxLicense(shipped.license));
   const bom = new Models.Bom({ metadata: new Models.Metadata({ component: whole }) });
   const packages = new Map<string, Models.Component>();
-  for (const [task, { code, packages: bundled }] of bundles) {
-    const file = `${task}/index.js`;
-    const bundle = new Component(Enums.ComponentType.File, file, { bomRef: file, version: extension.version });
+  for (const [file, { code, packages: bundled }] of bundles) {
+    const bundle = new Component(Enums.ComponentType.File, file, { bomRef: file, version: shipped.version });
     bundle.hashes.set(Enums.HashAlgorithm['SHA-256'], createHash('sha256').update(code).digest('hex'));
     bom.components.add(bundle);
     whole.dependencies.add(bundle.bomRef);

@@ -50,10 +50,13 @@ export function readThirdParty(folders: readonly string[], root = ROOT): ThirdPa
   });
 }
 
-/** The text of ThirdPartyNotices.txt. */
-export function thirdPartyNotices(packages: readonly ThirdPartyPackage[]): string {
+/**
+ * The text of ThirdPartyNotices.txt.
+ * @param who contains their code: `The tasks contain`
+ */
+export function thirdPartyNotices(packages: readonly ThirdPartyPackage[], who: string): string {
   const heading = [
-    'The tasks contain code of the packages below, under the licences that follow each name.',
+    `${who} code of the packages below, under the licences that follow each name.`,
     'The source code of each is published on npm under its name and version.',
     '',
     ...packages.map(({ name, version, licence }) => `  ${name} ${version} (${licence})`),

@@ -6,13 +6,15 @@ const MAX_DURATION_MS = 20 * DAY_MS;
 
 /**
  * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h`, `1h30m` or `1d`; undefined when it is not one, not above
- * zero, or above 20 days.
+ * zero, or longer than allowed.
+ *
+ * @param mostMs the longest one allowed; 20 days where a timer will hold it
  */
-export function parseDuration(text: string): number | undefined {
+export function parseDuration(text: string, mostMs = MAX_DURATION_MS): number | undefined {
   const parts = DURATION.exec(text)?.slice(1);
   if (parts === undefined) return undefined;
   const ms = parts.reduce((sum, part, index) => sum + Number(part) * (UNIT_MS[index] ?? 0) || sum, 0);
-  return ms > 0 && ms <= MAX_DURATION_MS ? ms : undefined;
+  return ms > 0 && ms <= mostMs ? ms : undefined;
 }
 
 /** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */

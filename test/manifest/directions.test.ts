@@ -36,7 +36,9 @@ const TARGETS = [
     ...ROOMS.flatMap(([place, mayImport]) => [place, ...mayImport])
       .filter((target) => target !== '*' && !target.startsWith('!'))
       .map((target) =>
-        /\/$|\.ts$/.test(target) && /^(shared|tasks|localAgent|scripts)\//.test(target) ? fileIn(target) : target,
+        /\/$|\.ts$/.test(target) && /^(shared|tasks|bridge|localAgent|scripts)\//.test(target)
+          ? fileIn(target)
+          : target,
       ),
     ...['test/support/some.ts', 'test/manifest/some.ts', 'esbuild', 'node:process'],
   ]),
@@ -124,6 +126,36 @@ const CASES: readonly (readonly [name: string, code: string, refusedIn: string, 
     'tasks/WaitForNatsEvent/index.ts',
   ],
   [
+    'the tasks and the bridge never see each other',
+    "export * from '../../bridge/settings.ts'; export * from '../../tasks/agent/agent.ts';",
+    'tasks/agent/run.ts bridge/http/places.ts bridge/main.ts shared/nats/natsBus.ts',
+    'scripts/docs/section.ts test/unit/publish.test.ts',
+  ],
+  [
+    "only the bridge's entry sees the real bus",
+    "import { openNatsBus } from '../../shared/nats/natsBus.ts'; openNatsBus();",
+    'bridge/commands/run.ts bridge/jetStream/api.ts bridge/hooks/receive.ts',
+    'scripts/docs/section.ts',
+  ],
+  [
+    'only the HTTP room knows the HTTP server',
+    "import fastify from 'fastify'; fastify();",
+    'bridge/hooks/receive.ts bridge/main.ts bridge/azureDevOps/client.ts shared/text/json.ts',
+    'bridge/http/publicServer.ts',
+  ],
+  [
+    'only one room knows the HTTP client, and one file of it the identities',
+    "import { request } from 'undici'; request();",
+    'bridge/azureDevOps/identity.ts bridge/hooks/receive.ts bridge/http/publicServer.ts',
+    'bridge/azureDevOps/client.ts',
+  ],
+  [
+    'only one file knows the library of identities',
+    "import { ClientSecretCredential } from '@azure/identity'; new ClientSecretCredential();",
+    'bridge/azureDevOps/client.ts bridge/main.ts',
+    'bridge/azureDevOps/identity.ts',
+  ],
+  [
     'no product and no script sees the tests, and the local agent no script',
     "import { Scenario } from '../../test/support/agent/scenario.ts'; new Scenario();",
     'scripts/pictures/runs.ts shared/nats/natsBus.ts tasks/agent/run.ts',
@@ -164,8 +196,8 @@ const CASES: readonly (readonly [name: string, code: string, refusedIn: string, 
   [
     'the environment is read where the outside world begins only',
     'export const home = process.env.HOME;',
-    'shared/inputs/fields.ts tasks/PublishNatsEvent/inputs.ts',
-    'tasks/agent/azureAgent.ts tasks/agent/run.ts',
+    'shared/inputs/fields.ts tasks/PublishNatsEvent/inputs.ts bridge/commands/run.ts',
+    'tasks/agent/azureAgent.ts tasks/agent/run.ts bridge/main.ts',
     'no-restricted-globals',
   ],
   [
@@ -231,7 +263,7 @@ function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[][] 
 }
 
 test('no modules import each other in a circle, not even types', () => {
-  const files = ['shared', 'tasks', 'localAgent', 'scripts'].flatMap((folder) =>
+  const files = ['shared', 'tasks', 'bridge', 'localAgent', 'scripts'].flatMap((folder) =>
     readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.ts'))
       .map((file) => path.posix.join(folder, file.split(path.sep).join('/'))),

@@ -8,6 +8,7 @@ import { isStale } from '../../../../scripts/build/stale.ts';
 
 const PARTS = [
   'tasks',
+  'bridge',
   'shared',
   'images',
   'scripts',
@@ -27,7 +28,7 @@ function packedCopy(): (part: string) => string {
   for (const file of readdirSync(root, { recursive: true, encoding: 'utf8' }))
     utimesSync(path.join(root, file), BEFORE, BEFORE);
   const at = (part: string) => path.join(root, part);
-  mkdirSync(at('dist'));
+  mkdirSync(at('dist/bridge'), { recursive: true });
   writeFileSync(at('dist/some.vsix'), '');
   utimesSync(at('dist/some.vsix'), PACKED, PACKED);
   return at;
@@ -40,7 +41,14 @@ test('a package is stale once anything it is made of is newer, and not by a test
     utimesSync(at(other), new Date(), new Date());
   assert.equal(isStale(at('')), false);
   for (const part of [
-    ...['shared/text/json.ts', 'tasks/PublishNatsEvent/task.json', 'scripts/build/build.ts', 'vss-extension.json'],
+    ...[
+      'shared/text/json.ts',
+      'bridge/main.ts',
+      'bridge/config/config.schema.json',
+      'tasks/PublishNatsEvent/task.json',
+      'scripts/build/build.ts',
+      'vss-extension.json',
+    ],
     ...['images/logo.svg', 'README.md', 'package.json', 'package-lock.json'],
   ]) {
     utimesSync(at(part), new Date(), new Date());
@@ -51,8 +59,12 @@ test('a package is stale once anything it is made of is newer, and not by a test
   assert.equal(isStale(at('')), true, 'a file that is gone');
 });
 
-test('no package, or more than one, is stale', () => {
+test('no package, or more than one, is stale, as is one without the bridge', () => {
   const at = packedCopy();
+  rmSync(at('dist/bridge'), { recursive: true });
+  assert.equal(isStale(at('')), true);
+  mkdirSync(at('dist/bridge'));
+  assert.equal(isStale(at('')), false);
   writeFileSync(at('dist/other.vsix'), '');
   assert.equal(isStale(at('')), true);
   rmSync(at('dist'), { recursive: true });

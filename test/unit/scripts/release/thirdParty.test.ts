@@ -35,7 +35,7 @@ test('a package comes with its name, version, licence and the texts of its licen
     },
   ]);
   assert.match(
-    thirdPartyNotices(packages),
+    thirdPartyNotices(packages, 'The tasks contain'),
     /-{80}\n\nsome 1\.0\.0 \(Apache-2\.0\)\n\nThe licence\.\n\nThe notice\.\n$/,
   );
 });

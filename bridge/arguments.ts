@@ -1,0 +1,83 @@
+import { parseArgs } from 'node:util';
+import { reasonOf } from '../shared/errors.ts';
+
+export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
+
+Usage: nats-event-bridge COMMAND [options] --config FILE
+
+Commands:
+  run                   Serve until SIGTERM or SIGINT
+  check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
+  setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
+                        --apply creates what is missing and never changes what is there
+  deadLetters list      List what could not be done
+  deadLetters show N    Print a dead letter with its original bytes
+
+Options:
+  --config FILE         The configuration, in YAML; otherwise the variable BRIDGE_CONFIG names it
+  --help                Print this
+  --version             Print the version
+
+Exit codes: 0 when all is well; 2 for a bad command line, and of run for a bad configuration; 1 otherwise.
+`;
+
+/** What the command line asks for. */
+export type Command =
+  | { readonly kind: 'help' | 'version' }
+  | { readonly kind: 'run'; readonly config: string }
+  | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
+  | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean };
+
+/** A command line that can't be understood: a sentence. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Each command's own options. */
+const OPTIONS: Readonly<Record<string, readonly string[]>> = { run: [], check: ['offline'], setup: ['apply'] };
+
+/**
+ * Reads a command line.
+ *
+ * @throws UsageError
+ */
+export function readArguments(given: readonly string[], env: Readonly<Record<string, string | undefined>>): Command {
+  const { values, positionals } = parse(given);
+  if (values.help) return { kind: 'help' };
+  if (values.version) return { kind: 'version' };
+  const [name, ...more] = positionals;
+  if (name === undefined) throw new UsageError('There is no command.');
+  const options = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
+  if (options === undefined) throw new UsageError(`There is no command ${JSON.stringify(name)}.`);
+  if (more[0] !== undefined) throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
+  for (const option of ['offline', 'apply'] as const)
+    if (values[option] && !options.includes(option)) throw new UsageError(`${name} takes no option --${option}.`);
+  const config = values.config ?? env['BRIDGE_CONFIG'];
+  if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
+  switch (name) {
+    case 'check':
+      return { kind: 'check', config, offline: values.offline };
+    case 'setup':
+      return { kind: 'setup', config, apply: values.apply };
+    default:
+      return { kind: 'run', config };
+  }
+}
+
+function parse(given: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...given],
+      allowPositionals: true,
+      options: {
+        config: { type: 'string' },
+        help: { type: 'boolean', default: false },
+        version: { type: 'boolean', default: false },
+        offline: { type: 'boolean', default: false },
+        apply: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(reasonOf(error));
+  }
+}

@@ -1,0 +1,267 @@
+import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Bus } from '../../shared/bus.ts';
+import { reasonOf, TaskError, type Problem } from '../../shared/errors.ts';
+import { AzureDevOps } from '../azureDevOps/client.ts';
+import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
+import type { Functions } from '../functions.ts';
+import { AdminServer } from '../http/adminServer.ts';
+import { PublicServer } from '../http/publicServer.ts';
+import { TlsFiles } from '../http/tlsFiles.ts';
+import { JetStream } from '../jetStream/api.ts';
+import { streamNeeds } from '../jetStream/needs.ts';
+import { Lifecycle } from '../lifecycle.ts';
+import { EventLog } from '../log.ts';
+import { Metrics } from '../metrics.ts';
+import { ReadinessProbe } from '../readiness.ts';
+import type { BridgeSettings } from '../settings.ts';
+import { currentStatus } from '../status.ts';
+import type { World } from '../world.ts';
+
+/** Between two attempts to reach a NATS that isn't there. */
+const CONNECT_PAUSE_MS = 1_000;
+
+/**
+ * Serves until it is told to stop.
+ *
+ * @returns the exit code: 0, 2 for a bad configuration, 1 otherwise
+ */
+export async function run(file: string, world: World): Promise<number> {
+  const log = new EventLog(
+    (line) => world.err(line),
+    () => world.now(),
+  );
+  const running = new Running(file, world, log);
+  let configuration: Configuration;
+  try {
+    configuration = running.readConfiguration();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    world.err(`${error.message}\n`);
+    return 2;
+  }
+  try {
+    await running.serve(configuration);
+    return 0;
+  } catch (error) {
+    log.error('failed', { reason: reasonOf(error) });
+    return 1;
+  } finally {
+    await running.end(configuration.settings.timing.drain);
+    log.info('stopped');
+  }
+}
+
+/** A bridge that runs. */
+class Running {
+  readonly #metrics = new Metrics();
+  readonly #lifecycle: Lifecycle;
+  readonly #startedAt: number;
+  /** Labels of secrets whose files are bad, and the configuration where it is. */
+  readonly #troubles = new Set<string>();
+  #configuration: Configuration | undefined;
+  #functions: Functions | undefined;
+  #azureDevOps: AzureDevOps | undefined;
+  #jetStream: JetStream | undefined;
+
+  constructor(
+    private readonly file: string,
+    private readonly world: World,
+    private readonly log: EventLog,
+  ) {
+    this.#lifecycle = new Lifecycle(log);
+    this.#startedAt = world.now();
+    this.#metrics.configReloadFailed.set(0);
+  }
+
+  readConfiguration(): Configuration {
+    const { world } = this;
+    return readConfiguration(this.file, {
+      env: world.env,
+      now: () => world.now(),
+      onSecretTrouble: (label, problem) => this.#onSecretTrouble(label, problem),
+    });
+  }
+
+  async serve(configuration: Configuration): Promise<void> {
+    const { world, log } = this;
+    this.#configuration = configuration;
+    const { settings, warnings } = configuration;
+    world.onStop((why) => this.#lifecycle.stop(why));
+    log.info('starting', { version: world.version, configuration: this.file });
+    for (const text of warnings) log.warning('configuration', { text });
+
+    const publicServer = await this.#openPorts(settings);
+    const bus = await this.#openBus(settings);
+    if (bus === undefined) return;
+    this.#jetStream = new JetStream(bus, settings.nats().jetStreamDomain, settings.timing.jetStream);
+    await this.#startFunctions(configuration, bus, publicServer);
+    this.#lifecycle.opened('functions', async (drained) => {
+      await publicServer.drain(drained);
+      await this.#functions?.stop(drained);
+      await this.#azureDevOps?.close();
+    });
+    log.info('serving');
+    await this.#watchConfiguration(bus, publicServer);
+  }
+
+  end(drainMs: number): Promise<void> {
+    return this.#lifecycle.end(drainMs);
+  }
+
+  async #openPorts({ http, timing }: BridgeSettings): Promise<PublicServer> {
+    const { world, log } = this;
+    const now = () => world.now();
+    const probe = new ReadinessProbe(() => this.#readinessSources(), this.#metrics, now, timing.readiness);
+    const admin = new AdminServer(http.admin, {
+      metrics: this.#metrics,
+      log,
+      readiness: () => probe.current(),
+      statusPage: async () =>
+        currentStatus({
+          version: world.version,
+          now: now(),
+          startedAt: this.#startedAt,
+          settings: this.#settings,
+          readiness: await probe.current(),
+          jetStream: this.#jetStream,
+          metrics: this.#metrics,
+          check: undefined,
+        }),
+    });
+    await admin.listen();
+    this.#lifecycle.opened('admin', () => admin.close());
+    const onTrouble = (label: string, problem: Problem | undefined) => this.#onSecretTrouble(label, problem);
+    const tls = http.tls && new TlsFiles(http.tls, { now, lookEveryMs: timing.secretFile, onTrouble });
+    const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
+    await publicServer.listen();
+    this.#lifecycle.stopping.addEventListener('abort', () => publicServer.refuse());
+    this.#lifecycle.opened('public', () => publicServer.close());
+    log.info('listening', {
+      public: `${http.listen.host}:${publicServer.port}`,
+      admin: `${http.admin.host}:${admin.port}`,
+    });
+    return publicServer;
+  }
+
+  /** Connects to NATS, however long it takes to be there; undefined when the bridge is told to stop before. */
+  async #openBus(settings: BridgeSettings): Promise<Bus | undefined> {
+    const closing = new AbortController();
+    const abort = () => closing.abort(new TaskError('Cancelled', 'The bridge stops'));
+    this.#lifecycle.stopping.addEventListener('abort', abort);
+    const clock = {
+      signal: closing.signal,
+      startedAt: this.world.now(),
+      deadline: Infinity,
+      now: () => this.world.now(),
+    };
+    while (!this.#lifecycle.isStopping()) {
+      try {
+        const bus = await this.world.openBus(() => settings.nats(), clock, this.log.texts('nats'));
+        // From here on what is under way still needs it when the bridge stops.
+        this.#lifecycle.stopping.removeEventListener('abort', abort);
+        this.#lifecycle.opened('nats', async () => {
+          await bus.close();
+          abort();
+        });
+        return bus;
+      } catch (error) {
+        if (this.#lifecycle.isStopping()) break;
+        if (!(error instanceof TaskError) || error.code !== 'Unreachable') throw error;
+        this.log.warning('nats', { text: error.message });
+        await delay(CONNECT_PAUSE_MS, undefined, { signal: this.#lifecycle.stopping }).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+
+  /** Starts what a configuration turns on, and then ends what the one before had turned on. */
+  async #startFunctions(configuration: Configuration, bus: Bus, publicServer: PublicServer): Promise<void> {
+    const { settings } = configuration;
+    const [oldFunctions, oldAzureDevOps] = [this.#functions, this.#azureDevOps];
+    const azureDevOps = new AzureDevOps(settings.azureDevOps);
+    const functions = await this.world.startFunctions({
+      settings,
+      bus,
+      azureDevOps,
+      metrics: this.#metrics,
+      log: this.log,
+      now: () => this.world.now(),
+    });
+    this.#configuration = configuration;
+    this.#functions = functions;
+    this.#azureDevOps = azureDevOps;
+    publicServer.serve(functions.routes);
+    await oldFunctions?.stop(AbortSignal.timeout(settings.timing.drain));
+    await oldAzureDevOps?.close();
+  }
+
+  /** Takes a changed configuration once it is good, until the bridge stops. */
+  async #watchConfiguration(bus: Bus, publicServer: PublicServer): Promise<void> {
+    let seen = this.#configuration?.signature();
+    while (!this.#lifecycle.isStopping()) {
+      const pause = { signal: this.#lifecycle.stopping };
+      await delay(this.#settings.timing.configuration, undefined, pause).catch(() => undefined);
+      const signature = this.#configuration?.signature();
+      if (this.#lifecycle.isStopping() || signature === seen) continue;
+      seen = signature;
+      try {
+        const configuration = this.#withoutRestart(this.readConfiguration());
+        seen = configuration.signature();
+        await this.#startFunctions(configuration, bus, publicServer);
+        this.#settleTrouble('configuration');
+        this.log.info('configurationReloaded', { configuration: this.file });
+        for (const text of configuration.warnings) this.log.warning('configuration', { text });
+      } catch (error) {
+        this.#noteTrouble('configuration');
+        const problems = error instanceof ConfigurationError ? error.problems : [reasonOf(error)];
+        for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
+      }
+    }
+  }
+
+  /** A changed configuration, with what can't change while the bridge runs as it was when it began. */
+  #withoutRestart(next: Configuration): Configuration {
+    const last = this.#configuration;
+    if (last === undefined) return next;
+    for (const section of ['instance', 'nats', 'http'])
+      if (!isDeepStrictEqual(last.given[section], next.given[section])) this.log.warning('restartNeeded', { section });
+    const { instance, http } = last.settings;
+    return { ...next, settings: { ...next.settings, instance, nats: () => last.settings.nats(), http } };
+  }
+
+  get #settings(): BridgeSettings {
+    if (this.#configuration === undefined) throw new Error('no configuration yet');
+    return this.#configuration.settings;
+  }
+
+  #readinessSources() {
+    return {
+      jetStream: this.#jetStream,
+      streams: streamNeeds(this.#settings).map(({ config }) => config.name),
+      azureDevOpsTrouble: this.#azureDevOps?.trouble,
+      isStopping: this.#lifecycle.isStopping(),
+    };
+  }
+
+  #onSecretTrouble(label: string, problem: Problem | undefined): void {
+    if (problem === undefined) {
+      this.#settleTrouble(label);
+      this.log.info('secretReloaded', { secret: label });
+    } else {
+      this.#noteTrouble(label);
+      const { problem: what, remedy } = problem;
+      this.log.error('secretReloadFailed', { secret: label, reason: what, remedy });
+    }
+  }
+
+  #noteTrouble(what: string): void {
+    this.#troubles.add(what);
+    this.#metrics.configReloadFailed.set(1);
+  }
+
+  #settleTrouble(what: string): void {
+    this.#troubles.delete(what);
+    this.#metrics.configReloadFailed.set(this.#troubles.size > 0 ? 1 : 0);
+  }
+}

@@ -1,0 +1,131 @@
+import { holdsCertificates } from '../../shared/connection/certificate.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import type { AzureDevOpsSettings, IdentitySettings } from '../settings.ts';
+import { readPemFile } from './pemFile.ts';
+import { readSecretFile } from './secrets.ts';
+import type { Section } from './section.ts';
+import { holdsSecret, readUrl } from './urls.ts';
+
+const AUTHORITY_HOST = 'https://login.microsoftonline.com';
+
+type Kind = IdentitySettings['kind'];
+
+/** The keys that each kind of identity knows. */
+const KEYS: Readonly<Record<Kind, readonly string[]>> = {
+  pat: ['patFile', 'patEnv'],
+  clientSecret: ['tenantId', 'clientId', 'clientSecretFile', 'clientSecretEnv', 'authorityHost'],
+  workloadIdentity: ['tenantId', 'clientId', 'tokenFile', 'authorityHost'],
+  managedIdentity: ['clientId'],
+};
+
+/** Reads `azureDevOps`. */
+export function readAzureDevOps(section: Section): AzureDevOpsSettings {
+  const organization = readOrganization(section);
+  return {
+    ...organization,
+    identity: readIdentity(section.section('identity')) ?? { kind: 'managedIdentity', clientId: undefined },
+    proxy: readProxy(section),
+    ca: readPemFile(section, 'caFile', holdsCertificates),
+  };
+}
+
+function readOrganization(section: Section): { organization: string; organizationName: string } {
+  const nothing = { organization: '', organizationName: '' };
+  const url = readUrl(section, 'organization');
+  if (url === undefined) {
+    // An empty text is none, which the schema doesn't see.
+    if (section.keys.includes('organization') && !section.has('organization'))
+      section.note('organization', 'is required');
+    return nothing;
+  }
+  const parts = url.pathname.split('/').filter(Boolean);
+  const [name = /^([\w-]+)\.visualstudio\.com$/i.exec(url.hostname)?.[1]] = parts;
+  if (parts.length > 1 || name === undefined || url.search !== '' || url.hash !== '') {
+    section.note(
+      'organization',
+      `${quoted(section.text('organization') ?? '')} is not the URL of an organization`,
+      'Write it like https://dev.azure.com/contoso/.',
+    );
+    return nothing;
+  }
+  url.pathname = parts.map((part) => `/${part}`).join('') + '/';
+  return { organization: url.href, organizationName: decodeURIComponent(name) };
+}
+
+function readProxy(section: Section): string {
+  const text = section.text('proxy');
+  if (text === undefined) return '';
+  // The proxy passes on what is encrypted for Azure DevOps, so it may be spoken to in clear text itself.
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (holdsSecret(section, 'proxy', url)) return '';
+  if (url !== undefined && /^https?:$/.test(url.protocol)) return url.href;
+  section.note('proxy', `${quoted(text)} is not a URL of a proxy`, 'Write it like http://proxy.example.com:3128.');
+  return '';
+}
+
+/** Reads an identity; undefined where its kind isn't known or what it needs is missing, both of which are noted. */
+export function readIdentity(section: Section): IdentitySettings | undefined {
+  const kind = section.text('kind') as Kind | undefined;
+  if (kind === undefined || !Object.hasOwn(KEYS, kind)) {
+    if (!section.isEmpty && section.path[0] !== 'azureDevOps') section.note('kind', 'is required');
+    return undefined;
+  }
+  for (const key of section.keys) {
+    if (key === 'kind' || KEYS[kind].includes(key) || !section.has(key)) continue;
+    if (Object.values(KEYS).flat().includes(key)) section.note(key, `does not belong to kind ${kind}`, 'Remove it.');
+  }
+  const { env } = section.surroundings;
+  /** A text that must be there, in the configuration or, where a variable is named, the environment. */
+  const needed = (key: string, variable?: string): string => {
+    const text = section.text(key) ?? (variable === undefined ? undefined : env[variable]);
+    if (text) return text;
+    section.note(
+      key,
+      `is required for kind ${kind}`,
+      variable === undefined ? '' : `Otherwise, the environment variable ${variable} gives it.`,
+    );
+    return '';
+  };
+  switch (kind) {
+    case 'pat': {
+      const pat = section.secret('pat');
+      if (pat === undefined && !section.has('patFile') && !section.has('patEnv')) needed('patFile');
+      return pat && { kind, pat };
+    }
+    case 'clientSecret': {
+      const clientSecret = section.secret('clientSecret');
+      if (clientSecret === undefined && !section.has('clientSecretFile') && !section.has('clientSecretEnv'))
+        needed('clientSecretFile');
+      const [tenantId, clientId] = [needed('tenantId'), needed('clientId')];
+      const authorityHost = readAuthorityHost(section, undefined);
+      return clientSecret && { kind, tenantId, clientId, clientSecret, authorityHost };
+    }
+    case 'workloadIdentity': {
+      const [tenantId, clientId] = [needed('tenantId', 'AZURE_TENANT_ID'), needed('clientId', 'AZURE_CLIENT_ID')];
+      const tokenFile = section.file('tokenFile') ?? needed('tokenFile', 'AZURE_FEDERATED_TOKEN_FILE');
+      const token = tokenFile === '' ? '' : readSecretFile(tokenFile);
+      if (typeof token !== 'string') section.note('tokenFile', `${quoted(tokenFile)} ${token.problem}`);
+      return {
+        kind,
+        tenantId,
+        clientId,
+        tokenFile,
+        authorityHost: readAuthorityHost(section, env['AZURE_AUTHORITY_HOST']),
+      };
+    }
+    case 'managedIdentity':
+      return { kind, clientId: section.text('clientId') };
+  }
+}
+
+function readAuthorityHost(section: Section, otherwise: string | undefined): string {
+  const text = section.text('authorityHost') ?? (otherwise || AUTHORITY_HOST);
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'https:' && url.pathname === '/' && url.username === '' && url.search === '') return url.origin;
+  section.note(
+    'authorityHost',
+    `${quoted(text)} is not an https:// URL without a path`,
+    `Write it like ${AUTHORITY_HOST}.`,
+  );
+  return AUTHORITY_HOST;
+}

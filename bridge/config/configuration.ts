@@ -1,0 +1,195 @@
+import path from 'node:path';
+import { TaskError, type Problem } from '../../shared/errors.ts';
+import { parseUserSeed } from '../../shared/nkey.ts';
+import { readRegularFile } from '../../shared/regularFile.ts';
+import { isObject } from '../../shared/text/json.ts';
+import { namesOf } from '../names.ts';
+import type { BridgeSettings, Secret, StreamSettings } from '../settings.ts';
+import { TIMING, type Timing } from '../timing.ts';
+import { readAzureDevOps } from './azureDevOps.ts';
+import { readHooks } from './hooks.ts';
+import { readHttp } from './http.ts';
+import { readNats } from './nats.ts';
+import { schemaProblems } from './schema.ts';
+import { signatureOf, withoutPath } from './secrets.ts';
+import { nameOf, Section, type Surroundings } from './section.ts';
+import { readYaml, type Path, type Place, type YamlFile } from './yamlFile.ts';
+
+const DAY_MS = 86_400_000;
+/** No stream needs to keep anything for longer. */
+const MOST_AGE_MS = 3_650 * DAY_MS;
+const MOST_BYTES = 1_024 * 1_024;
+
+/** What is wrong with a configuration, all of it: a line per problem, `file:line:column: name: what. What to do.` */
+export class ConfigurationError extends Error {
+  override readonly name = 'ConfigurationError';
+
+  constructor(readonly problems: readonly string[]) {
+    super(problems.join('\n'));
+  }
+}
+
+/** A configuration that can be used. */
+export interface Configuration {
+  readonly settings: BridgeSettings;
+  /** What the file says, by section. */
+  readonly given: Readonly<Record<string, unknown>>;
+  /** Lines of the same form. */
+  readonly warnings: readonly string[];
+  /** Changes when the file or one that it names for more than a secret does. */
+  signature(): string;
+}
+
+/** What a configuration is read with. */
+export interface Outside {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  now(): number;
+  /** Called when the file of a secret becomes unusable, and when it is good again (undefined). */
+  onSecretTrouble(label: string, problem: Problem | undefined): void;
+}
+
+/**
+ * Reads and checks a configuration file.
+ *
+ * @throws ConfigurationError
+ */
+export function readConfiguration(file: string, outside: Outside): Configuration {
+  const text = readText(file);
+  const yaml = readYaml(text);
+  if (yaml.problems.length > 0)
+    throw new ConfigurationError(
+      yaml.problems.map(({ line, column, problem }) => `${file}:${line}:${column}: ${problem}.`),
+    );
+  const reader = new ConfigurationReader(file, yaml, outside);
+  return reader.read();
+}
+
+function readText(file: string): string {
+  try {
+    const bytes = readRegularFile(file, MOST_BYTES);
+    if (bytes !== undefined) return bytes.toString();
+  } catch (error) {
+    throw new ConfigurationError([`${file}: can't be read: ${withoutPath(error)}.`]);
+  }
+  throw new ConfigurationError([`${file}: can't be read: it is larger than 1 MiB.`]);
+}
+
+interface Noted extends Place {
+  readonly line: number;
+  readonly text: string;
+}
+
+class ConfigurationReader {
+  readonly #problems: Noted[] = [];
+  readonly #warnings: Noted[] = [];
+  readonly #files: string[];
+  /** What the schema refuses already. */
+  readonly #refused = new Set<string>();
+
+  constructor(
+    private readonly file: string,
+    private readonly yaml: YamlFile,
+    private readonly outside: Outside,
+  ) {
+    this.#files = [file];
+  }
+
+  read(): Configuration {
+    for (const { path: at, ofKey, problem, remedy } of schemaProblems(this.yaml.value ?? {})) {
+      this.#refused.add(nameOf(at));
+      this.#note(this.#problems, at, { problem, remedy }, ofKey);
+    }
+    const timing = this.#readTiming();
+    const root = new Section(this.yaml.value, [], this.#surroundings(timing));
+    const instance = root.text('instance') ?? '';
+    const settings: BridgeSettings = {
+      instance,
+      nats: readNats(root.section('nats')),
+      azureDevOps: readAzureDevOps(root.section('azureDevOps')),
+      http: readHttp(root.section('http')),
+      streams: readStreams(root.section('streams')),
+      signingKey: readSigningKey(root),
+      contracts: this.#readContracts(root.section('contracts')),
+      hooks: root.has('hooks') ? readHooks(root.section('hooks'), namesOf(instance)) : undefined,
+      timing,
+    };
+    if (this.#problems.length > 0) throw new ConfigurationError(inOrder(this.#problems));
+    const files = this.#files;
+    return {
+      settings,
+      given: isObject(this.yaml.value) ? this.yaml.value : {},
+      warnings: inOrder(this.#warnings),
+      signature: () => files.map(signatureOf).join('\n'),
+    };
+  }
+
+  #surroundings(timing: Timing): Surroundings {
+    return {
+      folder: path.dirname(path.resolve(this.file)),
+      env: this.outside.env,
+      now: () => this.outside.now(),
+      lookEveryMs: timing.secretFile,
+      onTrouble: (label, problem) => this.outside.onSecretTrouble(label, problem),
+      note: (at, problem) => {
+        if (!this.#refused.has(nameOf(at))) this.#note(this.#problems, at, problem);
+      },
+      warn: (at, problem) => this.#note(this.#warnings, at, problem),
+      uses: (file) => this.#files.push(file),
+    };
+  }
+
+  #note(list: Noted[], at: Path, { problem, remedy }: Problem, ofKey = false): void {
+    const place = ofKey ? this.yaml.placeOfKey(at) : this.yaml.placeOf(at);
+    const sentences = [`${nameOf(at) || 'the configuration'}: ${problem}.`, remedy].filter(Boolean).join(' ');
+    list.push({ ...place, text: `${this.file}:${place.line}:${place.column}: ${sentences}` });
+  }
+
+  #readContracts(section: Section): Record<string, string> {
+    const contracts = section.keys.map((name) => [name, section.file(name)] as const);
+    for (const [, file] of contracts) if (file !== undefined) this.#files.push(file);
+    return Object.fromEntries(contracts.filter((contract): contract is [string, string] => contract[1] !== undefined));
+  }
+
+  #readTiming(): Timing {
+    const section = new Section((this.yaml.value as { timing?: unknown } | null)?.timing, ['timing'], {
+      ...this.#surroundings(TIMING),
+    });
+    const scale = section.number('scale', 1);
+    for (const key of section.keys)
+      if (key !== 'scale' && !Object.hasOwn(TIMING, key)) section.note(key, 'is not a pause or limit of the bridge');
+    const scaled = Object.entries(TIMING).map(([name, ms]) => [
+      name,
+      section.duration(name, Math.max(1, Math.round(ms * scale)), 20 * DAY_MS),
+    ]);
+    return Object.fromEntries(scaled) as Timing;
+  }
+}
+
+function readStreams(section: Section): StreamSettings {
+  const maxAge = (name: string, days: number) => section.section(name).duration('maxAge', days * DAY_MS, MOST_AGE_MS);
+  return {
+    replicas: section.number('replicas', 1),
+    maxAgeMs: {
+      AZDO: maxAge('AZDO', 30),
+      BRIDGE_AUDIT: maxAge('BRIDGE_AUDIT', 400),
+      BRIDGE_DEAD: maxAge('BRIDGE_DEAD', 30),
+    },
+  };
+}
+
+function readSigningKey(root: Section): Secret | undefined {
+  return root.parsedSecret('signingKey', (text) => {
+    try {
+      parseUserSeed(text);
+      return { value: text };
+    } catch (error) {
+      if (!(error instanceof TaskError)) throw error;
+      return { problem: `can't be used. ${error.problem}`, remedy: error.remedy };
+    }
+  });
+}
+
+function inOrder(noted: readonly Noted[]): string[] {
+  const sorted = [...noted].sort((one, next) => one.line - next.line || one.column - next.column);
+  return [...new Set(sorted.map(({ text }) => text))];
+}

@@ -1,0 +1,139 @@
+import { HOLDS_SECRET, HOLDS_SEVERAL, parseServers, schemesProblem } from '../../shared/connection/address.ts';
+import { checkClientCertificate, holdsCertificates } from '../../shared/connection/certificate.ts';
+import { expiryProblem, parseCredentials, type Credentials } from '../../shared/connection/credentials.ts';
+import { parsePem } from '../../shared/connection/pem.ts';
+import type {
+  Authentication,
+  ClientCertificate,
+  ConnectionSettings,
+  ServerAddress,
+} from '../../shared/connection/settings.ts';
+import type { Problem } from '../../shared/errors.ts';
+import { readPemFile } from './pemFile.ts';
+import type { Reading } from './secrets.ts';
+import type { Reread, Section } from './section.ts';
+
+/** The ways to sign in, with the keys that belong to each. */
+const WAYS: readonly (readonly string[])[] = [
+  ['credentialsFile', 'credentialsEnv'],
+  ['nkeySeedFile', 'nkeySeedEnv'],
+  ['tokenFile', 'tokenEnv'],
+  ['user', 'passwordFile', 'passwordEnv'],
+  ['certificateFile', 'privateKeyFile', 'privateKeyEnv'],
+];
+
+const REMEDIES = new Map<Problem, string>([
+  [HOLDS_SECRET, 'Use user and passwordFile instead.'],
+  [HOLDS_SEVERAL, 'Write each as an item of the list.'],
+]);
+
+interface SignIn {
+  authentication(): Authentication;
+  clientCertificate(): ClientCertificate | undefined;
+}
+
+/**
+ * Reads `nats`.
+ *
+ * @returns how to connect now
+ */
+export function readNats(section: Section): () => ConnectionSettings {
+  const servers = readServers(section);
+  const ca = readPemFile(section, 'caFile', (pem) => holdsCertificates(pem));
+  const signIn = readSignIn(section);
+  const jetStreamDomain = section.text('jetStreamDomain');
+  const inboxPrefix = section.text('inboxPrefix');
+  const tlsFirst = section.flag('tlsFirst');
+  return () => ({
+    servers,
+    authentication: signIn.authentication(),
+    clientCertificate: signIn.clientCertificate(),
+    caCertificate: ca,
+    tlsFirst,
+    inboxPrefix,
+    jetStreamDomain,
+  });
+}
+
+function readServers(section: Section): ServerAddress[] {
+  const [first, ...others] = section.texts('servers');
+  if (first === undefined) return [];
+  const servers = parseServers([first, ...others]).flatMap((server, index) => {
+    if (!('problem' in server)) return [server];
+    const { problem, remedy = REMEDIES.get(server) ?? '' } = server;
+    section.surroundings.note([...section.path, 'servers', index], { problem: `can't be used: ${problem}`, remedy });
+    return [];
+  });
+  const mixed = schemesProblem(servers);
+  if (mixed !== undefined) section.note('servers', `can't be used together: they ${mixed.problem}`, mixed.remedy);
+  return servers;
+}
+
+function readSignIn(section: Section): SignIn {
+  const given = WAYS.map((keys) => keys.filter((key) => section.has(key))).filter((keys) => keys.length > 0);
+  const [way, ...more] = given;
+  for (const [key = ''] of more)
+    section.note(key, `is a second way to sign in, beside ${way?.[0] ?? ''}`, 'Keep exactly one.');
+  const none = () => ({ kind: 'none' }) as const;
+  const key = way?.[0] ?? '';
+  if (key.startsWith('credentials'))
+    return withCredentials(section.parsedSecret('credentials', credentialsAt(section)));
+  if (key.startsWith('nkeySeed')) return withCredentials(section.parsedSecret('nkeySeed', credentialsAt(section)));
+  if (key.startsWith('token')) {
+    const token = section.secret('token');
+    return signIn(() => (token === undefined ? none() : { kind: 'token', token: token.value }));
+  }
+  if (key === 'user' || key.startsWith('password')) {
+    const username = section.text('user');
+    const password = section.secret('password');
+    if (username === undefined) section.note(key, 'has no user', 'Add nats.user.');
+    if (!section.has('passwordFile') && !section.has('passwordEnv'))
+      section.note('user', 'has no password', 'Add nats.passwordFile or nats.passwordEnv.');
+    if (username === undefined || password === undefined) return signIn(none);
+    return signIn(() => ({ kind: 'userPassword', username, password: password.value }));
+  }
+  if (key !== '') return { authentication: none, clientCertificate: readClientCertificate(section) };
+  return signIn(none);
+}
+
+function signIn(authentication: () => Authentication): SignIn {
+  return { authentication, clientCertificate: () => undefined };
+}
+
+function withCredentials(credentials: Reread<Credentials> | undefined): SignIn {
+  return signIn(() => credentials?.value ?? { kind: 'none' });
+}
+
+function credentialsAt(section: Section) {
+  return (text: string): Reading<Credentials> => {
+    const credentials = parseCredentials(text);
+    const problem = 'problem' in credentials ? credentials : expiryProblem(credentials, section.surroundings.now());
+    if (problem !== undefined) return { ...problem, problem: `can't be used: the credentials ${problem.problem}` };
+    return { value: credentials as Credentials };
+  };
+}
+
+/** A certificate and its key change together: each is used once it belongs to the other. */
+function readClientCertificate(section: Section): () => ClientCertificate | undefined {
+  const asPem = (text: string): Reading<string> => {
+    const pem = parsePem(text);
+    return pem === undefined ? { problem: "can't be used: it is neither PEM nor base64 of PEM" } : { value: pem };
+  };
+  const certificate = section.parsedSecret('certificate', asPem);
+  const privateKey = section.parsedSecret('privateKey', asPem);
+  if (!section.has('certificateFile'))
+    section.note('privateKeyFile', 'has no certificate', 'Add nats.certificateFile.');
+  if (!section.has('privateKeyFile') && !section.has('privateKeyEnv'))
+    section.note('certificateFile', 'has no private key', 'Add nats.privateKeyFile or nats.privateKeyEnv.');
+  if (certificate === undefined || privateKey === undefined) return () => undefined;
+  const now = () => ({ certificate: certificate.value, privateKey: privateKey.value });
+  const { problems, expiresSoon } = checkClientCertificate(now(), section.surroundings.now());
+  for (const { problem, remedy } of problems) section.note('certificateFile', `can't be used: its ${problem}`, remedy);
+  if (expiresSoon !== undefined) section.warn('certificateFile', `expires on ${expiresSoon}`, 'Renew it.');
+  let last = now();
+  return () => {
+    const next = now();
+    if (checkClientCertificate(next, section.surroundings.now()).problems.length === 0) last = next;
+    return last;
+  };
+}

@@ -1,0 +1,20 @@
+import { parsePem } from '../../shared/connection/pem.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import { readSecretFile } from './secrets.ts';
+import type { Section } from './section.ts';
+
+/** The text of a PEM file that a key of the section names; undefined where it names none, or one that can't be used. */
+export function readPemFile(section: Section, key: string, isUsable: (pem: string) => boolean): string | undefined {
+  const file = section.file(key);
+  if (file === undefined) return undefined;
+  section.surroundings.uses(file);
+  const text = readSecretFile(file);
+  if (typeof text !== 'string') {
+    section.note(key, `${quoted(section.text(key) ?? '')} ${text.problem}`, text.remedy);
+    return undefined;
+  }
+  const pem = parsePem(text);
+  if (pem !== undefined && isUsable(pem)) return pem;
+  section.note(key, `${quoted(section.text(key) ?? '')} is not a certificate in PEM`);
+  return undefined;
+}

@@ -1,0 +1,141 @@
+import { newAjv } from '../../shared/contract/drafts.ts';
+import { isObject } from '../../shared/text/json.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import SCHEMA from './config.schema.json' with { type: 'json' };
+import type { Path } from './yamlFile.ts';
+
+export interface SchemaProblem {
+  readonly path: Path;
+  /** Whether it is about the name rather than the value. */
+  readonly ofKey: boolean;
+  /** Continues the name of the value, as a clause without the last full stop. */
+  readonly problem: string;
+  readonly remedy: string;
+}
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const TYPES: Readonly<Record<string, string>> = {
+  object: 'a section with keys of its own',
+  array: 'a list',
+  string: 'a text',
+  number: 'a number',
+  integer: 'a whole number',
+  boolean: 'true or false',
+};
+
+const validate = newAjv('2020-12').compile(SCHEMA);
+
+/** What the published schema finds wrong with a configuration. */
+export function schemaProblems(value: unknown): SchemaProblem[] {
+  validate(value);
+  return (validate.errors ?? []).flatMap(({ keyword, instancePath, params, message = '' }) => {
+    const path = pathOf(instancePath, value);
+    const at = (problem: string, remedy = '', ofKey = false): SchemaProblem[] => [{ path, ofKey, problem, remedy }];
+    const given = valueAt(value, path);
+    const schema = schemaAt(path);
+    switch (keyword) {
+      case 'required':
+        return leaves(schema, [...path, String(params['missingProperty'])]).map((missing) => ({
+          path: missing,
+          ofKey: true,
+          problem: 'is required',
+          remedy: '',
+        }));
+      case 'additionalProperties': {
+        const key = String(params['additionalProperty']);
+        const known = Object.keys(schema['properties'] ?? {});
+        const nearest = nearestOf(key, known);
+        return [
+          {
+            path: [...path, key],
+            ofKey: true,
+            problem: 'is not a key that the bridge knows',
+            remedy: nearest === undefined ? '' : `The nearest one is ${quoted(nearest)}.`,
+          },
+        ];
+      }
+      case 'type': {
+        const types = [params['type']].flat().map((type) => TYPES[String(type)] ?? String(type));
+        const wantsText = params['type'] === 'string' && given !== null && typeof given !== 'object';
+        return at(`is ${describe(given)}, not ${types.join(' or ')}`, wantsText ? 'Put it in quotes.' : '');
+      }
+      case 'enum':
+        return at(`is ${describe(given)}, not one of ${(params['allowedValues'] as string[]).join(', ')}`);
+      case 'pattern':
+        return at(`${quoted(String(given))} is not ${String(schema['title'])}`);
+      case 'minItems':
+      case 'minLength':
+        return at('is empty');
+      default:
+        return at(message);
+    }
+  });
+}
+
+/** The values that a missing one would have to hold, each with its path. */
+function leaves(schema: Schema, missing: Path): Path[] {
+  const inner = memberOf(schema, missing.at(-1) ?? '');
+  const required = inner['required'] as readonly string[] | undefined;
+  return required === undefined ? [missing] : required.flatMap((key) => leaves(inner, [...missing, key]));
+}
+
+/** The schema of the value that a path leads to. */
+function schemaAt(path: Path): Schema {
+  return path.reduce<Schema>(memberOf, SCHEMA);
+}
+
+/** The schema of a property or an item, with what it refers to. */
+function memberOf(schema: Schema, step: string | number): Schema {
+  const properties = schema['properties'] as Record<string, Schema> | undefined;
+  const member = typeof step === 'number' ? schema['items'] : (properties?.[step] ?? schema['additionalProperties']);
+  if (!isObject(member)) return {};
+  const reference = member['$ref'];
+  if (typeof reference !== 'string') return member;
+  return { ...(SCHEMA.$defs as Record<string, Schema>)[reference.replace('#/$defs/', '')], ...member };
+}
+
+function pathOf(pointer: string, value: unknown): Path {
+  let at = value;
+  return stepsOf(pointer).map((step) => {
+    const isItem = Array.isArray(at);
+    at = isItem ? (at as unknown[])[Number(step)] : isObject(at) ? at[step] : undefined;
+    return isItem ? Number(step) : step;
+  });
+}
+
+function stepsOf(pointer: string): string[] {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((step) => decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~'));
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>((at, step) => (at as Record<string | number, unknown> | undefined)?.[step], value);
+}
+
+function describe(value: unknown): string {
+  if (value === null) return 'empty';
+  if (Array.isArray(value)) return 'a list';
+  return isObject(value) ? 'a section' : quoted(JSON.stringify(value).replace(/^"|"$/g, ''));
+}
+
+/** The word that takes the fewest changes of a letter. */
+function nearestOf(word: string, words: readonly string[]): string | undefined {
+  const distances = words.map((other) => [other, distance(word.toLowerCase(), other.toLowerCase())] as const);
+  return distances.sort((one, next) => one[1] - next[1])[0]?.[0];
+}
+
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= one.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= other.length; j++) {
+      const change = (row[j - 1] ?? 0) + (one[i - 1] === other[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[other.length] ?? 0;
+}

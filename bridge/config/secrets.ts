@@ -1,0 +1,136 @@
+import { statSync } from 'node:fs';
+import { reasonOf, type Problem } from '../../shared/errors.ts';
+import { readRegularFile } from '../../shared/regularFile.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
+import type { Secret } from '../settings.ts';
+
+const MOST_BYTES = 64 * 1_024;
+
+/** What a file or variable holds now, or what is wrong with it: a clause about it. */
+export type Reading<Value> = { readonly value: Value } | Problem;
+
+/** When files that hold secrets are read again, and who hears of it. */
+export interface FileSurroundings {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Between two looks at a file, in milliseconds. */
+  readonly lookEveryMs: number;
+  /** Called when a file that was good isn't any more, and when it is again (undefined). */
+  onTrouble(label: string, problem: Problem | undefined): void;
+}
+
+/** A file that is read again when it changes. What it held before stays in use while it can't be used. */
+export class RereadFile<Value> {
+  #value: Value;
+  #lookedAt: number;
+  #signature: string | undefined;
+  #isTroubled = false;
+
+  private constructor(
+    private readonly file: string,
+    private readonly label: string,
+    private readonly parse: (text: string) => Reading<Value>,
+    private readonly surroundings: FileSurroundings,
+    value: Value,
+    signature: string | undefined,
+  ) {
+    this.#value = value;
+    this.#signature = signature;
+    this.#lookedAt = surroundings.now();
+  }
+
+  /**
+   * Reads the file for the first time.
+   *
+   * @param label how people find it; becomes the name of the secret
+   * @returns what is wrong continues the label, as a clause
+   */
+  static open<Value>(
+    file: string,
+    label: string,
+    parse: (text: string) => Reading<Value>,
+    surroundings: FileSurroundings,
+  ): RereadFile<Value> | Problem {
+    const signature = signatureOf(file);
+    const reading = read(file, label, parse);
+    return 'problem' in reading ? reading : new RereadFile(file, label, parse, surroundings, reading.value, signature);
+  }
+
+  /** The newest good value. */
+  get value(): Value {
+    const now = this.surroundings.now();
+    if (Math.abs(now - this.#lookedAt) >= this.surroundings.lookEveryMs) {
+      this.#lookedAt = now;
+      const signature = signatureOf(this.file);
+      if (signature !== this.#signature) this.#readAgain(signature);
+    }
+    return this.#value;
+  }
+
+  #readAgain(signature: string | undefined): void {
+    this.#signature = signature;
+    const reading = read(this.file, this.label, this.parse);
+    if ('problem' in reading) {
+      this.#isTroubled = true;
+      this.surroundings.onTrouble(this.label, reading);
+      return;
+    }
+    this.#value = reading.value;
+    if (this.#isTroubled) this.surroundings.onTrouble(this.label, undefined);
+    this.#isTroubled = false;
+  }
+}
+
+function read<Value>(file: string, label: string, parse: (text: string) => Reading<Value>): Reading<Value> {
+  const text = readSecretFile(file);
+  if (typeof text !== 'string') return text;
+  knownSecrets.add(text, label);
+  return parse(text);
+}
+
+/** The text of a file without one trailing line break. What is wrong continues the file, as a clause. */
+export function readSecretFile(file: string): string | Problem {
+  try {
+    const bytes = readRegularFile(file, MOST_BYTES);
+    if (bytes === undefined) return { problem: `is larger than ${MOST_BYTES / 1_024} KiB` };
+    const text = bytes.toString().replace(/\r?\n$/, '');
+    return text === '' ? { problem: 'is empty', remedy: 'Write the secret into it.' } : text;
+  } catch (error) {
+    return { problem: `can't be read: ${withoutPath(error)}` };
+  }
+}
+
+/** Changes whenever the file does, also where it is a link that now leads elsewhere. */
+export function signatureOf(file: string): string | undefined {
+  try {
+    const { mtimeMs, size, ino, dev } = statSync(file);
+    return [mtimeMs, size, ino, dev].join(' ');
+  } catch {
+    return undefined;
+  }
+}
+
+/** What Node says of a file, which names the file itself. */
+export function withoutPath(error: unknown): string {
+  const { code } = error as { code?: string };
+  const words: Record<string, string> = {
+    ENOENT: "it doesn't exist",
+    EACCES: 'this user may not read it',
+    ENOTDIR: 'a part of its path is not a folder',
+    ELOOP: 'its links lead in a circle',
+  };
+  return words[code ?? ''] ?? reasonOf(error);
+}
+
+/** A secret of an environment variable. */
+export function environmentSecret(
+  variable: string,
+  label: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Secret | Problem {
+  const value = env[variable];
+  if (value === undefined || value === '')
+    return { problem: `names a variable that is ${value === '' ? 'empty' : 'not set'}` };
+  knownSecrets.add(value, label);
+  return { label, value };
+}

@@ -1,0 +1,192 @@
+import path from 'node:path';
+import type { Problem } from '../../shared/errors.ts';
+import { parseDuration } from '../../shared/text/duration.ts';
+import { isObject } from '../../shared/text/json.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import type { Secret } from '../settings.ts';
+import { environmentSecret, RereadFile, type Reading, type FileSurroundings } from './secrets.ts';
+import type { Path } from './yamlFile.ts';
+
+/** What every section of one configuration shares. */
+export interface Surroundings extends FileSurroundings {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Absolute: where relative paths start. */
+  readonly folder: string;
+  /** Has a file that was read looked at for changes, with the configuration. */
+  uses(file: string): void;
+  /** Notes a problem: a clause about the value at the path. */
+  note(path: Path, problem: Problem): void;
+  /** Notes what works and should be known all the same. */
+  warn(path: Path, problem: Problem): void;
+}
+
+/** How a secret is used: what it is parsed to, read again when its file changes. */
+export interface Reread<Value> {
+  readonly label: string;
+  readonly value: Value;
+}
+
+/**
+ * A section of the configuration. What the schema finds wrong is noted elsewhere, so a value of another type than asked for
+ * is taken for one that isn't given, as is an empty text.
+ */
+export class Section {
+  readonly #values: Readonly<Record<string, unknown>>;
+
+  constructor(
+    value: unknown,
+    readonly path: Path,
+    readonly surroundings: Surroundings,
+  ) {
+    this.#values = isObject(value) ? value : {};
+  }
+
+  get isEmpty(): boolean {
+    return Object.keys(this.#values).length === 0;
+  }
+
+  get keys(): string[] {
+    return Object.keys(this.#values);
+  }
+
+  has(name: string): boolean {
+    return this.#values[name] !== undefined && this.#values[name] !== '';
+  }
+
+  note(name: string, problem: string, remedy = ''): void {
+    this.surroundings.note([...this.path, name], { problem, remedy });
+  }
+
+  warn(name: string, problem: string, remedy = ''): void {
+    this.surroundings.warn([...this.path, name], { problem, remedy });
+  }
+
+  section(name: string): Section {
+    return new Section(this.#values[name], [...this.path, name], this.surroundings);
+  }
+
+  sections(name: string): Section[] {
+    const list = this.#values[name];
+    if (!Array.isArray(list)) return [];
+    return list.map((item, index) => new Section(item, [...this.path, name, index], this.surroundings));
+  }
+
+  text(name: string): string | undefined {
+    const text = this.#values[name];
+    return typeof text === 'string' && text !== '' ? text : undefined;
+  }
+
+  texts(name: string): string[] {
+    const list = this.#values[name];
+    return Array.isArray(list) ? list.filter((item): item is string => typeof item === 'string' && item !== '') : [];
+  }
+
+  /** Every value that is no section and no list, as text. */
+  scalars(): Record<string, string> {
+    const entries = Object.entries(this.#values).filter(([, value]) =>
+      ['string', 'number', 'boolean'].includes(typeof value),
+    );
+    return Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
+  }
+
+  flag(name: string): boolean {
+    return this.#values[name] === true;
+  }
+
+  number(name: string, otherwise: number): number {
+    const value = this.#values[name];
+    return typeof value === 'number' ? value : otherwise;
+  }
+
+  /** In milliseconds. */
+  duration(name: string, otherwiseMs: number, mostMs: number): number {
+    const text = this.text(name);
+    if (text === undefined) return otherwiseMs;
+    const ms = parseDuration(text, mostMs);
+    if (ms === undefined) {
+      this.note(
+        name,
+        `${quoted(text)} is not a duration above 0 and up to ${mostMs / 86_400_000} days`,
+        'Write 500ms, 90s, 1h30m or 30d.',
+      );
+    }
+    return ms ?? otherwiseMs;
+  }
+
+  /** The absolute path of a file. */
+  file(name: string): string | undefined {
+    const file = this.text(name);
+    return file === undefined ? undefined : path.resolve(this.surroundings.folder, file);
+  }
+
+  /** A secret of `<name>File` or `<name>Env`; undefined where neither is given, or it can't be used. */
+  secret(name: string): Secret | undefined {
+    return this.parsedSecret(name, (value) => ({ value }));
+  }
+
+  /** As {@link secret}, made into something else. What `parse` finds wrong continues "its …", as a clause. */
+  parsedSecret<Value>(name: string, parse: (text: string) => Reading<Value>): Reread<Value> | undefined {
+    const [fileKey, envKey] = [`${name}File`, `${name}Env`];
+    if (this.has(fileKey) && this.has(envKey)) {
+      this.note(envKey, `is given as well as ${fileKey}`, 'Remove one of the two.');
+      return undefined;
+    }
+    if (this.has(envKey)) return this.#fromEnvironment([envKey], this.text(envKey), parse);
+    return this.#fromFile([fileKey], this.text(fileKey), parse);
+  }
+
+  /** Secrets of the lists `<name>Files` and `<name>Envs`. */
+  secrets(name: string): Secret[] {
+    const parse = (value: string) => ({ value });
+    return [
+      ...this.texts(`${name}Files`).map((file, index) => this.#fromFile([`${name}Files`, index], file, parse)),
+      ...this.texts(`${name}Envs`).map((env, index) => this.#fromEnvironment([`${name}Envs`, index], env, parse)),
+    ].filter((secret) => secret !== undefined);
+  }
+
+  #fromFile<Value>(
+    key: Path,
+    given: string | undefined,
+    parse: (text: string) => Reading<Value>,
+  ): Reread<Value> | undefined {
+    if (given === undefined) return undefined;
+    const file = path.resolve(this.surroundings.folder, given);
+    const place = [...this.path, ...key];
+    const label = `${nameOf(place)} (${file})`;
+    const opened = RereadFile.open(file, label, parse, this.surroundings);
+    if ('problem' in opened) {
+      this.surroundings.note(place, { ...opened, problem: `${quoted(given)} ${opened.problem}` });
+      return undefined;
+    }
+    return {
+      label,
+      get value() {
+        return opened.value;
+      },
+    };
+  }
+
+  #fromEnvironment<Value>(
+    key: Path,
+    variable: string | undefined,
+    parse: (text: string) => Reading<Value>,
+  ): Reread<Value> | undefined {
+    if (variable === undefined) return undefined;
+    const place = [...this.path, ...key];
+    const label = `${nameOf(place)} (${variable})`;
+    const secret = environmentSecret(variable, label, this.surroundings.env);
+    const reading = 'problem' in secret ? secret : parse(secret.value);
+    if ('problem' in reading) {
+      this.surroundings.note(place, { ...reading, problem: `${quoted(variable)} ${reading.problem}` });
+      return undefined;
+    }
+    return { label, value: reading.value };
+  }
+}
+
+/** How people write a path: `hooks.events[0].project`. */
+export function nameOf(place: Path): string {
+  return place
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
+    .join('');
+}

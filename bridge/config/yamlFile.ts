@@ -1,0 +1,81 @@
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Pair } from 'yaml';
+
+/** Names and list positions that lead to a value. */
+export type Path = readonly (string | number)[];
+
+export interface Place {
+  /** From 1. */
+  readonly line: number;
+  /** From 1. */
+  readonly column: number;
+}
+
+/** A YAML text, with the places of what it says. */
+export interface YamlFile {
+  /** What it says, as JSON would say it; null where nothing can be read. */
+  readonly value: unknown;
+  /** Why it can't be read. */
+  readonly problems: readonly (Place & { /** A clause without the last full stop. */ readonly problem: string })[];
+  /** Where a value stands; where it is missing, what it is missing from. */
+  placeOf(path: Path): Place;
+  /** Where the name of a value stands. */
+  placeOfKey(path: Path): Place;
+}
+
+/** Aliases could make a small text expand to gigabytes. */
+const MAX_ALIASES = 100;
+
+export function readYaml(text: string): YamlFile {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const placeAt = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  const problems = document.errors.map(({ message, pos }) => ({
+    ...placeAt(pos[0]),
+    problem: `isn't YAML: ${message.replace(/\.$/, '')}`,
+  }));
+  let value: unknown = null;
+  try {
+    if (problems.length === 0) value = document.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (error) {
+    problems.push({ ...placeAt(0), problem: `isn't YAML: ${error instanceof Error ? error.message : String(error)}` });
+  }
+
+  /** The pair or list item a path leads to, or the nearest one above it. */
+  const find = (path: Path): { key: number | undefined; value: number | undefined } => {
+    let node: unknown = document.contents;
+    let found = { key: startOf(node), value: startOf(node) };
+    for (const step of path) {
+      if (isSeq(node) && typeof step === 'number') {
+        node = node.items[step];
+        const start = startOf(node);
+        if (start === undefined) break;
+        found = { key: start, value: start };
+      } else if (isMap(node)) {
+        const pair = node.items.find(({ key }) => (isScalar(key) ? String(key.value) : undefined) === String(step));
+        if (pair === undefined) break;
+        found = placesOf(pair);
+        node = pair.value;
+      } else break;
+    }
+    return found;
+  };
+  return {
+    value,
+    problems,
+    placeOf: (path) => placeAt(find(path).value ?? 0),
+    placeOfKey: (path) => placeAt(find(path).key ?? 0),
+  };
+}
+
+function placesOf({ key, value }: Pair): { key: number | undefined; value: number | undefined } {
+  const start = startOf(key);
+  // What a map or list says begins on a later line than its name, by which people find it.
+  return { key: start, value: isScalar(value) ? (startOf(value) ?? start) : start };
+}
+
+function startOf(node: unknown): number | undefined {
+  return (node as { range?: readonly [number, number, number] | null } | null | undefined)?.range?.[0];
+}

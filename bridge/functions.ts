@@ -1,0 +1,25 @@
+import type { Bus } from '../shared/bus.ts';
+import type { AzureDevOps } from './azureDevOps/client.ts';
+import type { Route } from './http/route.ts';
+import type { EventLog } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { BridgeSettings } from './settings.ts';
+
+/** What the functions of the bridge work with. */
+export interface Parts {
+  readonly settings: BridgeSettings;
+  readonly bus: Bus;
+  readonly azureDevOps: AzureDevOps;
+  readonly metrics: Metrics;
+  readonly log: EventLog;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** The functions that a configuration turns on, at work. */
+export interface Functions {
+  /** What the public port answers. */
+  readonly routes: readonly Route[];
+  /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
+  stop(drained: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,258 @@
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import http, { STATUS_CODES, type IncomingMessage, type RequestListener } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { reasonOf } from '../../shared/errors.ts';
+import type { EventLog } from '../log.ts';
+import type { HostAndPort } from '../settings.ts';
+import type { Timing } from '../timing.ts';
+import { BodyRefused, MOST_BODY_BYTES, readBody } from './body.ts';
+import { Places } from './places.ts';
+import type { HttpAnswer, HttpRequest, Route } from './route.ts';
+import type { TlsFiles } from './tlsFiles.ts';
+
+const MOST_CONNECTIONS = 1_000;
+const MOST_HEADER_BYTES = 16 * 1_024;
+/** Longer than the load balancers that people put in front of it. */
+const KEEP_ALIVE_MS = 75_000;
+/** Between two looks for connections whose time is over. */
+const TIME_CHECK_MS = 250;
+const RETRY_AFTER_SECONDS = '2';
+
+const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
+
+export interface PublicServerOptions {
+  readonly listen: HostAndPort;
+  readonly tls: TlsFiles | undefined;
+  readonly timing: Timing;
+  readonly log: EventLog;
+  now(): number;
+}
+
+type Work = { readonly route: Route; readonly headers: HttpRequest['headers'] } | undefined;
+
+/** The public port. Until it has routes, and once it drains, it answers 503. */
+export class PublicServer {
+  readonly #app: FastifyInstance;
+  readonly #places: Places;
+  readonly #work = new WeakMap<FastifyRequest, Work>();
+  #routes: readonly Route[] | undefined;
+  #isRefusing = false;
+  /** Requests that are read, worked on or answered, and handlers that run on without their caller. */
+  #underWay = 0;
+  #onIdle: () => void = () => {};
+
+  constructor(private readonly options: PublicServerOptions) {
+    const { timing } = options;
+    this.#places = new Places({ most: MOST_CONNECTIONS, patienceMs: timing.place, now: () => options.now() });
+    this.#app = fastify({
+      logger: false,
+      bodyLimit: MOST_BODY_BYTES,
+      exposeHeadRoutes: false,
+      serverFactory: (handler) => this.#newServer(handler),
+      clientErrorHandler: (error, socket) => endWith(socket, error.code),
+      frameworkErrors: (_, __, reply) => void send(reply, failure(400, 'BadRequest', 'The URL is not valid.')),
+    });
+    this.#app.removeAllContentTypeParsers();
+    this.#app.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) =>
+      readBody(payload, request.headers['content-length'], timing.body),
+    );
+    this.#app.addHook('onRequest', (request, reply) => this.#admit(request, reply));
+    this.#app.addHook('onResponse', ({ raw }, _, done) => {
+      this.#places.note(raw.socket, 'answered');
+      done();
+    });
+    this.#app.setErrorHandler((error, request, reply) => this.#failed(error, request, reply));
+    this.#app.route({ method: METHODS, url: '*', handler: (request, reply) => this.#handle(request, reply) });
+  }
+
+  /** Begins to listen. Rejects when the port can't be had. */
+  async listen(): Promise<void> {
+    await this.#app.listen(this.options.listen);
+  }
+
+  /** The port that it listens on. */
+  get port(): number {
+    return (this.#app.server.address() as AddressInfo).port;
+  }
+
+  /** Answers on these paths from the next request on. */
+  serve(routes: readonly Route[]): void {
+    this.#routes = routes;
+  }
+
+  /** Takes nothing new from now on. */
+  refuse(): void {
+    this.#isRefusing = true;
+  }
+
+  /** Takes nothing new, and resolves once what is under way has its answer, or the signal aborts. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.refuse();
+    if (this.#underWay === 0 || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  /** Closes the port and its connections. */
+  async close(): Promise<void> {
+    const closed = this.#app.close();
+    this.#places.close();
+    this.#app.server.closeAllConnections();
+    await closed;
+  }
+
+  #newServer(handler: RequestListener): http.Server {
+    const { tls, timing } = this.options;
+    const limits = {
+      headersTimeout: timing.headers,
+      // A body has a timer of its own; this ends those that nobody reads.
+      requestTimeout: timing.headers + timing.body,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: TIME_CHECK_MS,
+      maxHeaderSize: MOST_HEADER_BYTES,
+      requireHostHeader: false,
+    };
+    const pair = tls?.current();
+    const server =
+      pair === undefined
+        ? http.createServer(limits, handler)
+        : https.createServer({ ...limits, ...pair, handshakeTimeout: timing.headers }, handler);
+    this.#guard(server);
+    if (tls !== undefined && pair !== undefined) renewCertificates(server as https.Server, tls);
+    return server;
+  }
+
+  /** Has each connection wait for its place before the server hears of it. */
+  #guard(server: Server): void {
+    const listeners = server.listeners('connection');
+    server.removeAllListeners('connection');
+    // What a connection sends stays with the kernel while it waits.
+    (server as { pauseOnConnect?: boolean }).pauseOnConnect = true;
+    server.on('connection', (socket: Socket) =>
+      this.#places.admit(socket, () => {
+        for (const listener of listeners) listener.call(server, socket);
+        socket.resume();
+      }),
+    );
+  }
+
+  async #admit(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    this.#places.note(request.raw.socket, 'reading');
+    if (this.#places.isCrowded) void reply.header('connection', 'close');
+    if (this.#routes === undefined || this.#isRefusing) return send(reply, { ...UNAVAILABLE, headers: LEAVE });
+    const path = request.url.replace(/\?.*$/s, '');
+    const there = this.#routes.filter((route) => route.path === path);
+    if (there.length === 0) return send(reply, failure(404, 'NotFound', 'There is nothing at this path.'));
+    const route = there.find(({ method }) => method === request.method);
+    if (route === undefined) {
+      const allow = there.map(({ method }) => method).join(', ');
+      return send(reply, {
+        ...failure(405, 'MethodNotAllowed', `This path takes ${allow} only.`),
+        headers: { allow },
+      });
+    }
+    const headers = { ...request.headers };
+    const refusal = route.authenticate(headers);
+    if (refusal !== undefined) return send(reply, refusal);
+    this.#work.set(request, { route, headers });
+    this.#underWay++;
+    reply.raw.once('close', () => this.#ended());
+    // Whatever a body says it is, it is read as bytes.
+    request.raw.headers['content-type'] = 'application/octet-stream';
+    return undefined;
+  }
+
+  async #handle(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const work = this.#work.get(request);
+    if (work === undefined) throw new Error('a request without a route');
+    this.#places.note(request.raw.socket, 'handling');
+    this.#underWay++;
+    try {
+      const answer = await work.route.handle({
+        headers: work.headers,
+        body: (request.body as Uint8Array | undefined) ?? new Uint8Array(),
+        get signal() {
+          return request.signal;
+        },
+      });
+      return await send(reply, answer);
+    } finally {
+      this.#ended();
+    }
+  }
+
+  #ended(): void {
+    if (--this.#underWay === 0) this.#onIdle();
+  }
+
+  #failed(error: unknown, request: FastifyRequest, reply: FastifyReply): unknown {
+    if (error instanceof BodyRefused) {
+      // The library would close the connection; then the caller, who still sends, might never see the answer.
+      void (error.status === 408 ? reply.header('connection', 'close') : reply.removeHeader('connection'));
+      return send(reply, BODY_REFUSALS[error.status]);
+    }
+    const path = this.#work.get(request)?.route.path;
+    this.options.log.error('requestFailed', { path, reason: reasonOf(error) });
+    return send(reply, UNAVAILABLE);
+  }
+}
+
+function renewCertificates(server: https.Server, tls: TlsFiles): void {
+  let used = tls.current();
+  server.prependListener('connection', () => {
+    const pair = tls.current();
+    if (pair === used) return;
+    used = pair;
+    server.setSecureContext(pair);
+  });
+}
+
+function failure(status: number, code: string, message: string): HttpAnswer {
+  return { status, body: { error: { code, message } } };
+}
+
+const RETRY_LATER = { 'retry-after': RETRY_AFTER_SECONDS };
+const LEAVE = { ...RETRY_LATER, connection: 'close' };
+const UNAVAILABLE: HttpAnswer = {
+  ...failure(503, 'Unavailable', 'The bridge cannot do this now. Send it again.'),
+  headers: RETRY_LATER,
+};
+
+const BODY_REFUSALS: Readonly<Record<BodyRefused['status'], HttpAnswer>> = {
+  400: failure(400, 'BadRequest', 'The body ended before its end.'),
+  408: failure(408, 'Timeout', 'The body did not come in time.'),
+  413: failure(413, 'TooLarge', `The body is larger than ${MOST_BODY_BYTES} bytes.`),
+};
+
+function send(reply: FastifyReply, { status, headers = {}, body }: HttpAnswer): FastifyReply {
+  return reply
+    .code(status)
+    .headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', ...headers })
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(body));
+}
+
+/** Answers what is no request, or came too slowly, and ends the connection. */
+function endWith(socket: Socket, code: string | undefined): void {
+  if (code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
+  const word = STATUS_CODES[status] ?? '';
+  const body = JSON.stringify({ error: { code: word.replaceAll(' ', ''), message: `${word}.` } });
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${word}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+    () => socket.destroy(),
+  );
+}

@@ -1,0 +1,171 @@
+import type { Bus, OutgoingMessage } from '../../shared/bus.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { isObject, parseObject } from '../../shared/text/json.ts';
+import { shortened } from '../../shared/text/safeText.ts';
+
+/** What JetStream, or the way to it, says instead of the answer. */
+export type Refusal =
+  /** The API's own error, by the numbers of nats-server's `errors.json`. */
+  | { readonly kind: 'error'; readonly code: number; readonly errorCode: number; readonly description: string }
+  /** The user may not ask this. */
+  | { readonly kind: 'denied'; readonly subject: string }
+  /** JetStream is off for the account, or there is none. */
+  | { readonly kind: 'off' }
+  | { readonly kind: 'silent'; readonly reason: string };
+
+export type Answer<Value> = { readonly kind: 'ok'; readonly value: Value } | Refusal;
+
+/** A stream's configuration, as far as the bridge sets it or looks at it (nats-server, `StreamConfig`); times in nanoseconds. */
+export interface StreamConfig {
+  readonly name: string;
+  readonly subjects?: readonly string[];
+  readonly retention?: string;
+  readonly storage?: string;
+  readonly discard?: string;
+  readonly max_age?: number;
+  readonly max_bytes?: number;
+  readonly max_msgs?: number;
+  readonly max_msg_size?: number;
+  readonly max_msgs_per_subject?: number;
+  readonly max_consumers?: number;
+  readonly duplicate_window?: number;
+  readonly num_replicas?: number;
+  readonly allow_direct?: boolean;
+  readonly allow_rollup_hdrs?: boolean;
+  readonly deny_delete?: boolean;
+  readonly sealed?: boolean;
+}
+
+export interface StreamInfo {
+  readonly config: StreamConfig;
+  readonly state: {
+    readonly messages: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+    /** Messages by subject, where they were asked for. */
+    readonly subjects?: Readonly<Record<string, number>>;
+  };
+}
+
+export interface AccountInfo {
+  readonly domain?: string;
+}
+
+/** A message as it is stored. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly seq: number;
+  /** RFC 3339. */
+  readonly time: string;
+  /** Base64 of the header lines; absent without headers. */
+  readonly hdrs?: string;
+  /** Base64; absent where it is empty. */
+  readonly data?: string;
+}
+
+export const NOT_FOUND = { stream: 10059, message: 10037 } as const;
+
+/** JetStream's API, over any bus. */
+export class JetStream {
+  #prefix: string | undefined;
+
+  /** @param timeoutMs of one call */
+  constructor(
+    private readonly bus: Bus,
+    private readonly domain: string | undefined,
+    private readonly timeoutMs: number,
+  ) {}
+
+  account(): Promise<Answer<AccountInfo>> {
+    return this.#call('INFO', undefined, isObject);
+  }
+
+  /** @param subjects counts the messages of the subjects in this pattern */
+  stream(name: string, subjects?: string): Promise<Answer<StreamInfo>> {
+    const request = subjects === undefined ? undefined : { subjects_filter: subjects };
+    return this.#call(`STREAM.INFO.${name}`, request, ({ config, state }) => isObject(config) && isObject(state));
+  }
+
+  createStream(config: StreamConfig): Promise<Answer<StreamInfo>> {
+    return this.#call(`STREAM.CREATE.${config.name}`, config, ({ config: made }) => isObject(made));
+  }
+
+  /** The message at a sequence, or the first one at or after it whose subject lies in a pattern. */
+  async message(stream: string, sequence: number, nextBySubject?: string): Promise<Answer<StoredMessage>> {
+    const request = { seq: sequence, ...(nextBySubject === undefined ? {} : { next_by_subj: nextBySubject }) };
+    const answer = await this.#call<{ message: StoredMessage }>(`STREAM.MSG.GET.${stream}`, request, ({ message }) =>
+      isObject(message),
+    );
+    return answer.kind === 'ok' ? { kind: 'ok', value: answer.value.message } : answer;
+  }
+
+  /**
+   * Whether the user may publish on a subject. Nothing is stored: the message expects a stream of another name.
+   *
+   * @returns what refuses it; undefined when nothing but that expectation does
+   */
+  async mayPublish(subject: string): Promise<Refusal | undefined> {
+    const headers = [['Nats-Expected-Stream', 'none.of.this.name']] as const;
+    const answer = await this.#request({ subject, headers, payload: new Uint8Array() }, () => false);
+    return answer.kind === 'error' || answer.kind === 'off' ? undefined : (answer as Refusal);
+  }
+
+  /** Of the domain, as the servers there call it for their own clients. */
+  async #apiPrefix(): Promise<string> {
+    if (this.#prefix !== undefined) return this.#prefix;
+    if (this.domain === undefined) return (this.#prefix = '$JS.API');
+    const here = await this.#request<AccountInfo>(messageTo('$JS.API.INFO', undefined), isObject);
+    this.#prefix = here.kind === 'ok' && here.value.domain === this.domain ? '$JS.API' : `$JS.${this.domain}.API`;
+    return this.#prefix;
+  }
+
+  async #call<Value>(
+    operation: string,
+    request: unknown,
+    isAnswer: (answer: Readonly<Record<string, unknown>>) => boolean,
+  ): Promise<Answer<Value>> {
+    return this.#request(messageTo(`${await this.#apiPrefix()}.${operation}`, request), isAnswer);
+  }
+
+  async #request<Value>(
+    message: OutgoingMessage,
+    isAnswer: (answer: Readonly<Record<string, unknown>>) => boolean,
+  ): Promise<Answer<Value>> {
+    const { subject } = message;
+    try {
+      const { payload } = await this.bus.request(message, timeLimit(this.timeoutMs));
+      const answer = parseObject(Buffer.from(payload).toString());
+      if (isObject(answer?.['error'])) return apiError(answer['error']);
+      if (answer !== undefined && isAnswer(answer)) return { kind: 'ok', value: answer as Value };
+      return { kind: 'silent', reason: `what answers on ${subject} is not JetStream` };
+    } catch (error) {
+      if (!(error instanceof TaskError)) throw error;
+      if (error.code === 'Denied') return { kind: 'denied', subject };
+      if (error.code === 'NoResponders') return { kind: 'off' };
+      return { kind: 'silent', reason: error.problem };
+    }
+  }
+}
+
+function messageTo(subject: string, request: unknown): OutgoingMessage {
+  return { subject, headers: [], payload: Buffer.from(request === undefined ? '' : JSON.stringify(request)) };
+}
+
+/** Aborts with the error that the bus knows as a time that is over. */
+function timeLimit(ms: number): AbortSignal {
+  const controller = new AbortController();
+  const late = new TaskError('Timeout', `JetStream did not answer within ${ms} ms`);
+  setTimeout(() => controller.abort(late), ms).unref();
+  return controller.signal;
+}
+
+function apiError({ code, err_code, description }: Readonly<Record<string, unknown>>): Refusal {
+  const errorCode = Number(err_code ?? 0);
+  if (errorCode === 10039 || errorCode === 10076) return { kind: 'off' };
+  return {
+    kind: 'error',
+    code: Number(code ?? 0),
+    errorCode,
+    description: typeof description === 'string' ? shortened(description, 500) : '',
+  };
+}

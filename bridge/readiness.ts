@@ -1,0 +1,82 @@
+import type { JetStream } from './jetStream/api.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Whether the bridge can do its work now. */
+export interface Readiness {
+  /** `degraded`: it takes hooks, but can't call Azure DevOps. */
+  readonly status: 'ready' | 'degraded' | 'starting' | 'unavailable' | 'stopping';
+  readonly nats: 'up' | 'down';
+  /** By name: `ok`, or what is wrong. */
+  readonly streams: Readonly<Record<string, string>>;
+  /** `ok`, or why there is no token. */
+  readonly azureDevOps: string;
+}
+
+/** What readiness is found from. */
+export interface ReadinessSources {
+  /** Undefined until there is a connection. */
+  readonly jetStream: JetStream | undefined;
+  /** Names of the streams and buckets' streams that must be there. */
+  readonly streams: readonly string[];
+  /** Why there is no token for Azure DevOps; undefined when there is one. */
+  readonly azureDevOpsTrouble: string | undefined;
+  readonly isStopping: boolean;
+}
+
+/** Finds out about readiness, and not at the pace of those who ask. */
+export class ReadinessProbe {
+  #last: Promise<Pick<Readiness, 'nats' | 'streams'>> | undefined;
+  #askedAt = 0;
+
+  /** @param trustedMs how long an answer is taken for true */
+  constructor(
+    private readonly sources: () => ReadinessSources,
+    private readonly metrics: Metrics,
+    private readonly now: () => number,
+    private readonly trustedMs: number,
+  ) {}
+
+  async current(): Promise<Readiness> {
+    const { jetStream, azureDevOpsTrouble } = this.sources();
+    const azureDevOps = azureDevOpsTrouble ?? 'ok';
+    const { nats, streams } = await this.#streams();
+    const areFine = nats === 'up' && Object.values(streams).every((state) => state === 'ok');
+    const working = areFine ? (azureDevOps === 'ok' ? 'ready' : 'degraded') : 'unavailable';
+    const status = this.sources().isStopping ? 'stopping' : jetStream === undefined ? 'starting' : working;
+    return { status, nats, streams, azureDevOps };
+  }
+
+  #streams(): Promise<Pick<Readiness, 'nats' | 'streams'>> {
+    const now = this.now();
+    if (this.#last === undefined || Math.abs(now - this.#askedAt) >= this.trustedMs) {
+      this.#askedAt = now;
+      this.#last = this.#look();
+    }
+    return this.#last;
+  }
+
+  async #look(): Promise<Pick<Readiness, 'nats' | 'streams'>> {
+    const { jetStream, streams } = this.sources();
+    const states = await Promise.all(
+      streams.map(async (name): Promise<readonly [name: string, state: string]> => {
+        if (jetStream === undefined) return [name, 'unknown'];
+        const answer = await jetStream.stream(name);
+        switch (answer.kind) {
+          case 'ok':
+            return [name, 'ok'];
+          case 'error':
+            return [name, answer.description];
+          case 'denied':
+            return [name, `no permission to publish to ${answer.subject}`];
+          case 'off':
+            return [name, 'JetStream is not there'];
+          case 'silent':
+            return [name, 'no answer'];
+        }
+      }),
+    );
+    const isUp = states.some(([, state]) => state !== 'unknown' && state !== 'no answer');
+    this.metrics.natsUp.set(isUp ? 1 : 0);
+    return { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+  }
+}
