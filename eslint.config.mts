@@ -44,6 +44,7 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
     'shared/waiting/',
     [...GROUND, 'shared/inputs/', 'shared/event/', 'shared/contract/', 'shared/expression/', 'shared/signing/'],
   ],
+  ['shared/nats/serviceBus.ts', [...GROUND, 'shared/connection/', 'shared/nats/']],
   ['shared/nats/', [...GROUND, 'shared/connection/', 'shared/nats/', '!shared/nats/natsBus.ts', 'nats']],
   ['shared/', GROUND],
   ['tasks/agent/azureAgent.ts', ['azure-pipelines-task-lib', ...SHARED]],

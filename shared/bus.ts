@@ -160,3 +160,11 @@ export interface KeyValue {
   update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
   delete(key: string): Promise<void>;
 }
+
+/** Reads single messages of streams without a consumer. Every method fails with a `TaskError`. */
+export interface StreamLookup {
+  /** Undefined where the stream has no message with this sequence, or no more. */
+  message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
+  /** The newest message inside a subject pattern; undefined where there is none. */
+  newest(stream: string, subject: string): Promise<ReceivedMessage | undefined>;
+}

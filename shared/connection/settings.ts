@@ -48,4 +48,6 @@ export interface ConnectionSettings {
   readonly tlsFirst: boolean;
   readonly inboxPrefix: string | undefined;
   readonly jetStreamDomain: string | undefined;
+  /** What the server's list of connections calls this one; absent: `nats-event-tasks`. */
+  readonly clientName?: string;
 }

@@ -13,6 +13,7 @@ export const API_ERROR = {
   notEnabledForAccount: 10039,
   notEnabled: 10076,
   consumerNotFound: 10014,
+  messageNotFound: 10037,
   streamNotFound: 10059,
   wrongLastSequence: 10071,
   wrongLastMessageId: 10070,
@@ -73,6 +74,19 @@ export interface ConsumerInfo {
   };
 }
 
+/** Which message of a stream: the one with a sequence, the newest of a subject, or the next of a subject from a sequence on. */
+export type MessageQuery = { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string };
+
+/** A message as the API writes it (nats-server, `StoredMsg`). Headers and data in base64, absent where there are none. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly seq: number;
+  /** RFC 3339. */
+  readonly time: string;
+  readonly hdrs?: string;
+  readonly data?: string;
+}
+
 /** An error as the API reports it. */
 export interface ApiError {
   readonly code: number;
@@ -114,6 +128,14 @@ export class JetStreamApi {
         isObject(config) &&
         (config.subjects === undefined || isListOf(config.subjects, (subject) => typeof subject === 'string')),
     );
+  }
+
+  message(stream: string, query: MessageQuery): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
+    return this.#call(`STREAM.MSG.GET.${stream}`, query, ({ message }) => {
+      if (!isObject(message)) return false;
+      const { subject, seq, time, hdrs = '', data = '' } = message;
+      return isCount(seq) && [subject, time, hdrs, data].every((text) => typeof text === 'string');
+    });
   }
 
   /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */

@@ -19,14 +19,12 @@ import { StreamReader } from './reading/streamReader.ts';
 
 /** Connects to the first server that accepts. Fails with every server's own reason. */
 export async function openNatsBus(settings: ConnectionSettings, clock: Clock, log: Log): Promise<NatsBus> {
-  const links = new Links(settings, clock, log);
-  await links.connect();
-  return new NatsBus(links);
+  return new NatsBus(await Links.open(() => settings, clock, log));
 }
 
 /** {@link Bus} over one NATS link at a time, dialled again whenever it breaks. */
 export class NatsBus implements Bus {
-  constructor(private readonly links: Links) {}
+  constructor(protected readonly links: Links) {}
 
   publishToStream(
     messages: Chunks,

@@ -71,15 +71,15 @@ export function streamWaitGrants(
 
 /** The error for an operation the server refused, with the block of permissions that this step needs. */
 export function deniedError(operation: 'publish' | 'subscription', subject: string, grants: Grants): TaskError {
-  const verb = operation === 'publish' ? 'publish' : 'subscribe';
   const all = operation === 'publish' ? grants.publish : grants.subscribe;
   const placeholder = grants.publish.some((pattern) => pattern.includes('<stream>'))
     ? ', with the name of the stream in the place of <stream>'
     : '';
   const grant = all.find((pattern) => grantCovers(pattern, subject)) ?? subject;
+  const { problem, verb } = refusal(operation, subject);
   return new TaskError(
     'Denied',
-    `The NATS server does not let this user ${verb} to "${subject}"`,
+    problem,
     `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
     {
       details: [
@@ -88,6 +88,20 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
       ],
     },
   );
+}
+
+/** The same for a service, which lists all the permissions it needs elsewhere. */
+export function deniedToService(operation: 'publish' | 'subscription', subject: string): TaskError {
+  const { problem, verb } = refusal(operation, subject);
+  return new TaskError('Denied', problem, `Grant it ${verb} permission for "${subject}".`);
+}
+
+function refusal(
+  operation: 'publish' | 'subscription',
+  subject: string,
+): { readonly problem: string; readonly verb: string } {
+  const verb = operation === 'publish' ? 'publish' : 'subscribe';
+  return { problem: `The NATS server does not let this user ${verb} to "${subject}"`, verb };
 }
 
 function grantCovers(pattern: string, subject: string): boolean {

@@ -37,7 +37,7 @@ export async function dial(
   const infoMs = Math.min(timeoutMs / 4, INFO_TIMEOUT_MS);
   const options: ConnectionOptions & UndeclaredOptions = {
     servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`,
-    name: 'nats-event-tasks',
+    name: settings.clientName ?? 'nats-event-tasks',
     timeout: Math.min(timeoutMs - infoMs, DIAL_TIMEOUT_MS),
     // Lost links are dialled again by `Links`, with fresh credentials and every server's own error.
     reconnect: false,

@@ -27,8 +27,8 @@ export class Link {
   readonly isEncrypted: boolean;
   /** Settles with the reason once the connection is gone, whoever closed it. */
   readonly closed: Promise<string>;
-  readonly #violations: Violation[] = [];
   readonly #violationListeners = new Set<(violation: Violation) => void>();
+  readonly #closeListeners = new Set<(reason: string) => void>();
   #isClosed = false;
   #closeReason: string | undefined;
 
@@ -38,7 +38,9 @@ export class Link {
     this.isEncrypted = isEncrypted(connection);
     this.closed = connection.closed().then((error) => {
       this.#isClosed = true;
-      return this.#closeReason ?? (error instanceof Error ? error.message : 'the server closed the connection');
+      const reason = this.#closeReason ?? (error instanceof Error ? error.message : 'the server closed the connection');
+      for (const listener of this.#closeListeners) listener(reason);
+      return reason;
     });
     void this.#watchStatus();
   }
@@ -58,6 +60,42 @@ export class Link {
     return () => this.#violationListeners.delete(listener);
   }
 
+  /**
+   * The outcome of work over this connection, or `lost` once the connection is gone. Nothing stays behind when the work is
+   * done: what is attached to {@link closed} would, for as long as the connection lives.
+   */
+  async unlessClosed<Value>(work: Promise<Value>, lost: Value): Promise<Value> {
+    if (this.#isClosed) {
+      void work.catch(() => undefined);
+      return lost;
+    }
+    let stop = () => {};
+    const gone = new Promise<Value>((resolve) => {
+      stop = this.onClose(() => resolve(lost));
+    });
+    try {
+      return await Promise.race([work, gone]);
+    } finally {
+      stop();
+    }
+  }
+
+  /** Calls back once the connection is gone; returns how to stop. */
+  onClose(listener: (reason: string) => void): () => void {
+    this.#closeListeners.add(listener);
+    return () => this.#closeListeners.delete(listener);
+  }
+
+  /** Bytes that the socket has yet to hand over: more and more where the server has stopped reading. */
+  get unsentBytes(): number {
+    return this.#socket?.writableLength ?? 0;
+  }
+
+  get #socket(): Socket | undefined {
+    const { protocol } = this.connection as unknown as { protocol?: { transport?: { socket?: Socket } } };
+    return protocol?.transport?.socket;
+  }
+
   /** Sends a request and waits for its one reply. The headers are given as they are sent. */
   async request(subject: string, payload: Uint8Array, timeoutMs: number, headers?: Uint8Array): Promise<Reply> {
     const request = this.connection
@@ -71,7 +109,7 @@ export class Link {
         (error: unknown) => this.#failedRequest(error),
       );
     // The library leaves the requests of a closed connection to their timeouts.
-    return Promise.race([request, this.closed.then<Reply>(() => ({ kind: 'lost' }))]);
+    return this.unlessClosed(request, { kind: 'lost' });
   }
 
   #failedRequest(error: unknown): Reply {
@@ -95,27 +133,31 @@ export class Link {
    * undefined when it did not answer in time or the link broke.
    */
   async flush(timeoutMs: number): Promise<readonly Violation[] | undefined> {
-    const before = this.#violations.length;
-    const flushed = await Promise.race([
-      this.connection.flush().then(
-        () => true,
-        () => false,
-      ),
-      this.closed.then(() => false),
-      new Promise<false>((resolve) => setTimeout(() => resolve(false), timeoutMs).unref()),
-    ]);
-    if (!flushed) return undefined;
-    // Refusals pass through the library's status queue, which is read after the flush has resolved.
-    await new Promise((resolve) => setImmediate(resolve));
-    return this.#violations.slice(before);
+    const violations: Violation[] = [];
+    const stop = this.onViolation((violation) => violations.push(violation));
+    let timer: NodeJS.Timeout | undefined;
+    const overdue = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), timeoutMs).unref();
+    });
+    const flushing = this.connection.flush().then(
+      () => true,
+      () => false,
+    );
+    try {
+      if (!(await this.unlessClosed(Promise.race([flushing, overdue]), false))) return undefined;
+      // Refusals pass through the library's status queue, which is read after the flush has resolved.
+      await new Promise((resolve) => setImmediate(resolve));
+      return violations;
+    } finally {
+      clearTimeout(timer);
+      stop();
+    }
   }
 
   /** Leaves what the server sends unread, or reads on. What is not read fills buffers up to the server, which then waits. */
   holdReading(hold: boolean): void {
-    const { protocol } = this.connection as unknown as { protocol?: { transport?: { socket?: Socket } } };
-    const socket = protocol?.transport?.socket;
-    if (hold) socket?.pause();
-    else socket?.resume();
+    if (hold) this.#socket?.pause();
+    else this.#socket?.resume();
   }
 
   /** Closes the connection at once; unsent messages are dropped. */
@@ -136,7 +178,6 @@ export class Link {
       this.#closeReason ??= `the server reported ${JSON.stringify(status.data)}`;
       return;
     }
-    this.#violations.push(violation);
     for (const listener of this.#violationListeners) listener(violation);
   }
 }

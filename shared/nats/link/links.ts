@@ -1,7 +1,7 @@
 import type { NatsConnection } from 'nats';
 import type { Clock } from '../../clock.ts';
 import type { ConnectionSettings, ServerAddress } from '../../connection/settings.ts';
-import { TaskError } from '../../errors.ts';
+import { reasonOf, TaskError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { apiPrefix, JetStreamApi } from '../jetStreamApi.ts';
 import { pause, unlessAborted } from '../pause.ts';
@@ -15,6 +15,8 @@ const FIRST_CONNECTION_MS = 30_000;
 /** A broken link: how long refusals to sign in again are taken for a passing fault. */
 const SIGN_IN_AGAIN_MS = 30_000;
 const RETRY_PAUSE_MS = 250;
+/** A link that is kept: the pause after a dial that was given up. */
+const KEEP_PAUSE_MS = 1_000;
 /** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
 const MAX_ANNOUNCED = 32;
 
@@ -33,13 +35,35 @@ export class Links {
   #mustEncrypt: boolean;
   #hasWarnedOfLength = false;
   #hasWarnedOfClearText = false;
+  readonly #closing = new AbortController();
+  /** Aborts when the clock's does, and when this is closed. */
+  readonly #signal: AbortSignal;
+  #settings: ConnectionSettings;
 
-  constructor(
-    private readonly settings: ConnectionSettings,
+  /**
+   * Connects to the first server that accepts; see {@link connect}.
+   *
+   * @param settings how to connect now: asked before each dial, since secrets may have changed by then
+   */
+  static async open(settings: () => ConnectionSettings, clock: Clock, log: Log): Promise<Links> {
+    const links = new Links(settings, clock, log);
+    try {
+      await links.connect();
+    } catch (error) {
+      await links.close();
+      throw error;
+    }
+    return links;
+  }
+
+  private constructor(
+    private readonly settings: () => ConnectionSettings,
     private readonly clock: Clock,
     readonly log: Log,
   ) {
-    this.#mustEncrypt = settings.servers.some(({ tls }) => tls);
+    this.#settings = settings();
+    this.#mustEncrypt = this.#settings.servers.some(({ tls }) => tls);
+    this.#signal = AbortSignal.any([clock.signal, this.#closing.signal]);
   }
 
   /** The last link there was, which may be gone; undefined before the first. */
@@ -51,8 +75,12 @@ export class Links {
     return this.#link?.isClosed === false;
   }
 
+  #isOver(): boolean {
+    return this.#signal.aborted;
+  }
+
   get inboxPrefix(): string {
-    return this.settings.inboxPrefix ?? '_INBOX';
+    return this.#settings.inboxPrefix ?? '_INBOX';
   }
 
   /**
@@ -60,7 +88,7 @@ export class Links {
    * plain one in its refusals. So the prefix with the domain is for other servers only, such as leaf nodes.
    */
   get apiPrefix(): string {
-    const { jetStreamDomain } = this.settings;
+    const { jetStreamDomain } = this.#settings;
     return apiPrefix(jetStreamDomain === this.#serverDomain ? undefined : jetStreamDomain);
   }
 
@@ -70,20 +98,20 @@ export class Links {
   }
 
   /** Opens the first link, to the first server that accepts. Fails with every server's own reason. */
-  async connect(): Promise<void> {
+  private async connect(): Promise<void> {
     const until = Math.min(Date.now() + FIRST_CONNECTION_MS, this.clock.deadline);
     for (;;) {
       const failures: DialFailure[] = [];
-      const link = await unlessAborted(this.#dialEach(until, failures), this.clock.signal).catch((reason: unknown) => {
+      const link = await unlessAborted(this.#dialEach(until, failures), this.#signal).catch((reason: unknown) => {
         if (!isTimeout(reason)) throw reason;
         // Servers that had no turn yet, or did not answer in theirs.
-        failures.push(...this.settings.servers.slice(failures.length).map(silence));
+        failures.push(...this.#settings.servers.slice(failures.length).map(silence));
         return undefined;
       });
       if (link !== undefined) return;
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
-      await pause(RETRY_PAUSE_MS, this.clock.signal).catch((reason: unknown) => {
+      await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
         throw isTimeout(reason) ? connectError(failures) : reason;
       });
     }
@@ -111,10 +139,28 @@ export class Links {
     }
   }
 
+  /** Dials again whenever the link breaks, also while nobody needs it, and says so, until this is closed. Never rejects. */
+  async keepAlive(): Promise<void> {
+    let brokeAt: number | undefined;
+    while (!this.#isOver()) {
+      try {
+        const link = await this.liveLink(this.#signal);
+        if (brokeAt !== undefined) this.log.info(`connected    server=${link.server} downMs=${Date.now() - brokeAt}`);
+        const reason = await link.closed;
+        brokeAt = Date.now();
+        if (!this.#signal.aborted)
+          this.log.warning(`The link to ${link.server} broke: ${reason}. It is dialled again.`);
+      } catch (error) {
+        if (!this.#isOver()) this.log.warning(reasonOf(error));
+        await pause(KEEP_PAUSE_MS, this.#signal).catch(() => undefined);
+      }
+    }
+  }
+
   async #redial(): Promise<Link> {
     const lostAt = Date.now();
     // A server that ends each link at once is not to be dialled at the speed of the network.
-    if (lostAt - this.#linkedAt < RETRY_PAUSE_MS) await pause(RETRY_PAUSE_MS, this.clock.signal);
+    if (lostAt - this.#linkedAt < RETRY_PAUSE_MS) await pause(RETRY_PAUSE_MS, this.#signal);
     for (let attempt = 0; ; attempt++) {
       const failures: DialFailure[] = [];
       const link = await this.#dialEach(this.clock.deadline, failures);
@@ -128,13 +174,18 @@ export class Links {
         );
       }
       for (const { reason } of failures) this.log.debug(`Connecting again: ${reason}`);
-      await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.clock.signal);
+      await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#signal);
     }
   }
 
   /** Tries every known server once, in order, each with its share of the time, until one accepts; notes what the others said. */
   async #dialEach(until: number, failures: DialFailure[]): Promise<Link | undefined> {
-    const signIn = await signInWith(this.settings.authentication, this.clock.signal);
+    const unreadable = this.#readSettings();
+    if (unreadable !== undefined) {
+      failures.push(unreadable);
+      return undefined;
+    }
+    const signIn = await signInWith(this.#settings.authentication, this.#signal);
     // Asking for an ID token has its own retries; a broken link is worth more of them.
     if (signIn instanceof TaskError) {
       const { code, problem, remedy } = signIn;
@@ -143,7 +194,7 @@ export class Links {
       return undefined;
     }
     this.#warnOfLength(signIn);
-    const addresses = [...this.settings.servers, ...this.#announced];
+    const addresses = [...this.#settings.servers, ...this.#announced];
     for (const [index, address] of addresses.entries()) {
       const share = (until - Date.now()) / (addresses.length - index);
       const result = await this.#dial(address, signIn, Date.now() + share);
@@ -152,16 +203,30 @@ export class Links {
         continue;
       }
       const link = new Link(result, address);
+      if (this.#isOver()) await link.close();
+      this.#signal.throwIfAborted();
       this.#adopt(link);
       return link;
     }
     return undefined;
   }
 
+  /** Why the settings of the next dial can't be had; undefined once they are. */
+  #readSettings(): DialFailure | undefined {
+    try {
+      this.#settings = this.settings();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof TaskError)) throw error;
+      // A secret that is being replaced may be gone for a moment.
+      return { code: error.code, reason: error.problem, remedy: error.remedy, transient: this.#link !== undefined };
+    }
+  }
+
   async #dial(address: ServerAddress, signIn: SignIn, until: number): Promise<NatsConnection | DialFailure> {
     const dialWith = (authentication: SignIn) =>
       dial(
-        { ...this.settings, authentication },
+        { ...this.#settings, authentication },
         { ...address, tls: address.tls || this.#mustEncrypt },
         Math.max(1, until - Date.now()),
         (isEncrypted) => {
@@ -171,7 +236,7 @@ export class Links {
       );
     const result = await dialWith(signIn);
     if (!('code' in result) || result.code !== 'Denied') return result;
-    const newer = await signInAfterRefusal(this.settings.authentication, signIn, this.clock.signal);
+    const newer = await signInAfterRefusal(this.#settings.authentication, signIn, this.#signal);
     return newer === undefined ? result : dialWith(newer);
   }
 
@@ -193,7 +258,7 @@ export class Links {
     const tlsName = link.address.tlsName ?? link.address.host;
     this.#announced = announced(info?.connect_urls ?? [])
       .map((server) => ({ ...server, tls: this.#mustEncrypt, tlsName }))
-      .filter(({ host, port }) => !this.settings.servers.some((known) => known.host === host && known.port === port));
+      .filter(({ host, port }) => !this.#settings.servers.some((known) => known.host === host && known.port === port));
     if (!first) return;
     this.log.info(
       `connected    server=${link.server} name=${JSON.stringify(info?.server_name ?? '')} version=${info?.version ?? ''} tls=${String(link.isEncrypted)}`,
@@ -209,9 +274,10 @@ export class Links {
     );
   }
 
-  /** Closes the link at once, and what signs in. Never rejects. */
+  /** Closes the link at once, also one that is being dialled, and what signs in. Never rejects. */
   async close(): Promise<void> {
-    const { authentication } = this.settings;
+    this.#closing.abort(new TaskError('Cancelled', 'The connection to NATS was closed'));
+    const { authentication } = this.#settings;
     if (authentication.kind === 'oidc') authentication.idToken.close();
     await this.#link?.close();
   }

@@ -39,9 +39,13 @@ export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): 
  */
 export function lowerCasedHeaders(message: Msg): ReadonlyMap<string, readonly string[]> {
   const { _msg, _rdata } = message as unknown as RawMessage;
-  if (_msg.hdr <= 0) return NO_HEADERS;
+  return _msg.hdr <= 0 ? NO_HEADERS : headersIn(Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr));
+}
+
+/** The same for the bytes of a message's headers. */
+export function headersIn(bytes: Buffer): ReadonlyMap<string, readonly string[]> {
   const headers = new Map<string, string[]>();
-  const [, ...lines] = Buffer.from(_rdata.buffer, _rdata.byteOffset, _msg.hdr).toString().split('\r\n');
+  const [, ...lines] = bytes.toString().split('\r\n');
   for (const line of lines) {
     const colon = line.indexOf(':');
     if (colon < 0) continue;

@@ -42,6 +42,11 @@ export class TcpProxy implements AsyncDisposable {
     return `nats://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** How many connections to the server there are. */
+  get connections(): number {
+    return this.#targets.size;
+  }
+
   /** Breaks all connections, and each new one at once, until {@link mend}. */
   cut(): void {
     this.#isCut = true;

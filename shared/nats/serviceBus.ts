@@ -1,0 +1,47 @@
+import type { KeyValue, StreamLookup, StreamPublisher } from '../bus.ts';
+import type { ConnectionSettings } from '../connection/settings.ts';
+import type { Log } from '../log.ts';
+import { Bucket } from './kv.ts';
+import { Links } from './link/links.ts';
+import { NatsBus } from './natsBus.ts';
+import { AcknowledgedPublisher } from './publishing/acknowledgedPublisher.ts';
+import { MessageLookup } from './reading/streamLookup.ts';
+
+/**
+ * Connects to the first server that accepts, and keeps connected until the bus is closed. Fails with every server's own
+ * reason.
+ *
+ * @param settings how to connect now: asked before each dial, since secrets may have changed by then
+ * @param signal ends everything at once
+ */
+export async function openServiceBus(
+  settings: () => ConnectionSettings,
+  signal: AbortSignal,
+  log: Log,
+): Promise<ServiceBus> {
+  const clock = { signal, startedAt: Date.now(), deadline: Infinity, now: Date.now };
+  const links = await Links.open(settings, clock, log);
+  void links.keepAlive();
+  return new ServiceBus(links);
+}
+
+/** What a program that runs for months needs beyond {@link NatsBus}. Tasks don't: it stays out of their bundles. */
+export class ServiceBus extends NatsBus {
+  readonly publisher: StreamPublisher;
+  readonly lookup: StreamLookup;
+
+  constructor(links: Links) {
+    super(links);
+    this.publisher = new AcknowledgedPublisher(links);
+    this.lookup = new MessageLookup(links);
+  }
+
+  get isLinkUp(): boolean {
+    return this.links.isLinkUp;
+  }
+
+  /** @param bucket must exist */
+  keyValue(bucket: string): KeyValue {
+    return new Bucket(this.links, bucket);
+  }
+}
