@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
+import type { DeadLettersCommand } from './commands/deadLetters.ts';
 
 export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
 
@@ -26,15 +27,29 @@ export type Command =
   | { readonly kind: 'help' | 'version' }
   | { readonly kind: 'run'; readonly config: string }
   | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
-  | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean };
+  | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean }
+  | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand };
 
 /** A command line that can't be understood: a sentence. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+const OPTIONS = {
+  config: { type: 'string' },
+  help: { type: 'boolean', default: false },
+  version: { type: 'boolean', default: false },
+  offline: { type: 'boolean', default: false },
+  apply: { type: 'boolean', default: false },
+} as const;
+
 /** Each command's own options. */
-const OPTIONS: Readonly<Record<string, readonly string[]>> = { run: [], check: ['offline'], setup: ['apply'] };
+const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
+  run: [],
+  check: ['offline'],
+  setup: ['apply'],
+  deadLetters: [],
+};
 
 /**
  * Reads a command line.
@@ -47,36 +62,32 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   if (values.version) return { kind: 'version' };
   const [name, ...more] = positionals;
   if (name === undefined) throw new UsageError('There is no command.');
-  const options = Object.hasOwn(OPTIONS, name) ? OPTIONS[name] : undefined;
+  const options = Object.hasOwn(OF_COMMAND, name) ? OF_COMMAND[name] : undefined;
   if (options === undefined) throw new UsageError(`There is no command ${JSON.stringify(name)}.`);
-  if (more[0] !== undefined) throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
-  for (const option of ['offline', 'apply'] as const)
-    if (values[option] && !options.includes(option)) throw new UsageError(`${name} takes no option --${option}.`);
+  for (const option of Object.values(OF_COMMAND).flat())
+    if (values[option as 'offline' | 'apply'] && !options.includes(option))
+      throw new UsageError(`${name} takes no option --${option}.`);
+  const action = name === 'deadLetters' ? readAction(more) : undefined;
+  if (action === undefined && more[0] !== undefined)
+    throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
   if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
-  switch (name) {
-    case 'check':
-      return { kind: 'check', config, offline: values.offline };
-    case 'setup':
-      return { kind: 'setup', config, apply: values.apply };
-    default:
-      return { kind: 'run', config };
-  }
+  if (action !== undefined) return { kind: 'deadLetters', config, action };
+  if (name === 'check') return { kind: 'check', config, offline: values.offline };
+  if (name === 'setup') return { kind: 'setup', config, apply: values.apply };
+  return { kind: 'run', config };
+}
+
+function readAction([action, number, ...more]: readonly string[]): DeadLettersCommand {
+  if (action === 'list' && number === undefined) return { kind: 'list' };
+  if (action === 'show' && /^[1-9]\d{0,15}$/.test(number ?? '') && more.length === 0)
+    return { kind: 'show', sequence: Number(number) };
+  throw new UsageError('Write deadLetters list, or deadLetters show N with a number of the list.');
 }
 
 function parse(given: readonly string[]) {
   try {
-    return parseArgs({
-      args: [...given],
-      allowPositionals: true,
-      options: {
-        config: { type: 'string' },
-        help: { type: 'boolean', default: false },
-        version: { type: 'boolean', default: false },
-        offline: { type: 'boolean', default: false },
-        apply: { type: 'boolean', default: false },
-      },
-    });
+    return parseArgs({ args: [...given], allowPositionals: true, options: OPTIONS });
   } catch (error) {
     throw new UsageError(reasonOf(error));
   }

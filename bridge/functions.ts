@@ -1,14 +1,14 @@
-import type { Bus } from '../shared/bus.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
 import type { Route } from './http/route.ts';
 import type { EventLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import type { Nats } from './nats.ts';
 import type { BridgeSettings } from './settings.ts';
 
 /** What the functions of the bridge work with. */
 export interface Parts {
   readonly settings: BridgeSettings;
-  readonly bus: Bus;
+  readonly nats: Nats;
   readonly azureDevOps: AzureDevOps;
   readonly metrics: Metrics;
   readonly log: EventLog;

@@ -1,8 +1,12 @@
 import { reasonOf } from '../shared/errors.ts';
 import { safeText } from '../shared/text/safeText.ts';
-import { openNatsBus } from '../shared/nats/natsBus.ts';
+import { openServiceBus } from '../shared/nats/serviceBus.ts';
 import { HELP, readArguments, UsageError } from './arguments.ts';
+import { check } from './commands/check.ts';
+import { deadLetters } from './commands/deadLetters.ts';
 import { run } from './commands/run.ts';
+import { setup } from './commands/setup.ts';
+import { ConfigurationError } from './config/configuration.ts';
 import type { World } from './world.ts';
 
 /** Put in by the build. */
@@ -12,12 +16,13 @@ const world: World = {
   version: typeof BRIDGE_VERSION === 'string' ? BRIDGE_VERSION : '0.0.0',
   env: process.env,
   now: () => Date.now(),
-  out: (text) => void process.stdout.write(text),
+  out: (data) => void process.stdout.write(data),
+  isTerminal: process.stdout.isTTY,
   err: (text) => void process.stderr.write(text),
   onStop: (listener) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener(signal));
   },
-  openBus: (settings, clock, log) => openNatsBus(settings(), clock, log),
+  openNats: openServiceBus,
   startFunctions: () => Promise.resolve({ routes: [], stop: () => Promise.resolve() }),
 };
 
@@ -35,10 +40,18 @@ async function main(given: readonly string[]): Promise<number> {
         return 0;
       case 'run':
         return await run(command.config, world);
-      default:
-        throw new UsageError('not yet');
+      case 'check':
+        return await check(command.config, command.offline, world);
+      case 'setup':
+        return await setup(command.config, command.apply, world);
+      case 'deadLetters':
+        return await deadLetters(command.action, command.config, world);
     }
   } catch (error) {
+    if (error instanceof ConfigurationError) {
+      for (const problem of error.problems) world.err(`${safeText(problem)}\n`);
+      return 1;
+    }
     world.err(`${safeText(reasonOf(error))}\n`);
     if (!(error instanceof UsageError)) return 1;
     world.err('See nats-event-bridge --help.\n');

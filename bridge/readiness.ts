@@ -14,8 +14,9 @@ export interface Readiness {
 
 /** What readiness is found from. */
 export interface ReadinessSources {
-  /** Undefined until there is a connection. */
+  /** Undefined until there has been a link. */
   readonly jetStream: JetStream | undefined;
+  readonly isLinkUp: boolean;
   /** Names of the streams and buckets' streams that must be there. */
   readonly streams: readonly string[];
   /** Why there is no token for Azure DevOps; undefined when there is one. */
@@ -56,10 +57,11 @@ export class ReadinessProbe {
   }
 
   async #look(): Promise<Pick<Readiness, 'nats' | 'streams'>> {
-    const { jetStream, streams } = this.sources();
+    const { jetStream, streams, isLinkUp } = this.sources();
+    this.metrics.natsUp.set(isLinkUp ? 1 : 0);
     const states = await Promise.all(
       streams.map(async (name): Promise<readonly [name: string, state: string]> => {
-        if (jetStream === undefined) return [name, 'unknown'];
+        if (jetStream === undefined || !isLinkUp) return [name, 'unknown'];
         const answer = await jetStream.stream(name);
         switch (answer.kind) {
           case 'ok':
@@ -75,8 +77,6 @@ export class ReadinessProbe {
         }
       }),
     );
-    const isUp = states.some(([, state]) => state !== 'unknown' && state !== 'no answer');
-    this.metrics.natsUp.set(isUp ? 1 : 0);
-    return { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+    return { nats: isLinkUp ? 'up' : 'down', streams: Object.fromEntries(states) };
   }
 }

@@ -14,12 +14,16 @@ export const TIMING = {
   secretFile: 1_000,
   /** Between two looks at the configuration. */
   configuration: 2_000,
+  /** A command that isn't `run` gives up to connect to NATS. */
+  connect: 10_000,
   /** One call of the JetStream API. */
   jetStream: 5_000,
   /** How long an answer of /readyz is taken for true. */
   readiness: 1_000,
   /** One call of Azure DevOps. */
   azureDevOps: 40_000,
+  /** Between two looks whether there is a token for Azure DevOps. */
+  signIn: 60_000,
   /** A token is renewed so long before it expires. */
   tokenRenewal: 300_000,
 } as const;

@@ -1,8 +1,7 @@
-import type { Bus } from '../shared/bus.ts';
-import type { Clock } from '../shared/clock.ts';
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import type { Log } from '../shared/log.ts';
 import type { Functions, Parts } from './functions.ts';
+import type { Nats } from './nats.ts';
 
 /** What is outside of the bridge. */
 export interface World {
@@ -11,7 +10,9 @@ export interface World {
   /** Milliseconds since the epoch. */
   now(): number;
   /** Data, for whoever called the command. */
-  out(text: string): void;
+  out(data: string | Uint8Array): void;
+  /** Whether a person reads that data as it comes. */
+  readonly isTerminal: boolean;
   /** Prose, progress and the log. */
   err(text: string): void;
   /** Calls back when the process is asked to stop. */
@@ -20,8 +21,9 @@ export interface World {
    * Connects to the first server that accepts, and keeps the link.
    *
    * @param settings how to connect now: asked at each dial
+   * @param signal ends everything at once
    */
-  openBus(settings: () => ConnectionSettings, clock: Clock, log: Log): Promise<Bus>;
+  openNats(settings: () => ConnectionSettings, signal: AbortSignal, log: Log): Promise<Nats>;
   /** Starts what the configuration turns on. */
   startFunctions(parts: Parts): Promise<Functions>;
 }

@@ -1,11 +1,228 @@
+import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
+import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { isObject, parseJson } from '../../shared/text/json.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { Metrics } from '../metrics.ts';
 import type { AzureDevOpsSettings } from '../settings.ts';
+import type { Timing } from '../timing.ts';
+import { Identity } from './identity.ts';
 
+const MOST_ANSWER_BYTES = 16 * 1_024 * 1_024;
+const MOST_MESSAGE = 1_000;
+const CONNECT_MS = 10_000;
+/** Before a call is made again with a new token. */
+const NEW_TOKEN_PAUSE_MS = 100;
+/** Errors before a request has gone out: nothing can have come of it. */
+const NOT_SENT =
+  /^(UND_ERR_CONNECT_TIMEOUT|UND_ERR_ABORTED|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_TLS_|ERR_SSL_|EPROTO|HOSTNAME_)/;
+
+/** A call of Azure DevOps' API. */
+export interface Call {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Below the organization, without the first slash: `_apis/projects/Shop?api-version=7.1`. */
+  readonly path: string;
+  /** Sent as JSON; undefined: no body. */
+  readonly body?: unknown;
+}
+
+/** How a call ended. Texts are neutralised. */
+export type Outcome =
+  | {
+      readonly kind: 'ok';
+      readonly status: number;
+      /** JSON; undefined where there was none. */
+      readonly body: unknown;
+      /** Azure DevOps asks for this pause even so. */
+      readonly retryAfterMs: number | undefined;
+      /** Where a list goes on. */
+      readonly continuationToken: string | undefined;
+    }
+  /** It understood, and doesn't want to: 4xx. */
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      readonly typeKey: string | undefined;
+      readonly message: string;
+    }
+  /** It doesn't accept the token: 401, 203, 302, a page where JSON should be; or there is no token. */
+  | { readonly kind: 'signIn'; readonly message: string }
+  /** 429. */
+  | { readonly kind: 'throttled'; readonly retryAfterMs: number | undefined; readonly message: string }
+  /** Nothing was sent. */
+  | { readonly kind: 'unreachable'; readonly message: string }
+  /** 5xx, a broken connection or no answer in time: what came of it isn't known. */
+  | {
+      readonly kind: 'open';
+      readonly status: number | undefined;
+      readonly retryAfterMs: number | undefined;
+      readonly message: string;
+    };
+
+export interface AzureDevOpsOptions {
+  readonly settings: AzureDevOpsSettings;
+  readonly timing: Timing;
+  readonly metrics: Metrics;
+  readonly version: string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Azure DevOps' API, in the name of one identity. */
 export class AzureDevOps {
-  constructor(private readonly settings: AzureDevOpsSettings) {}
+  readonly #options: AzureDevOpsOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #identity: Identity;
+  #trouble: string | undefined;
+
+  constructor(options: AzureDevOpsOptions) {
+    const { settings, timing, metrics, now } = options;
+    this.#options = options;
+    this.#dispatcher = dispatcherFor(settings);
+    this.#identity = new Identity({
+      identity: settings.identity,
+      connection: settings,
+      timing,
+      now,
+      onToken: (expiresAt) => metrics.tokenExpiry.set({ kind: settings.identity.kind }, Math.floor(expiresAt / 1_000)),
+    });
+  }
+
+  /** Why the bridge can't sign in; undefined while nothing is known against it. */
   get trouble(): string | undefined {
-    return this.settings.proxy === 'x' ? 'x' : undefined;
+    return this.#trouble;
   }
-  close(): Promise<void> {
-    return Promise.resolve();
+
+  /** Gets a token where there is none, or an old one, so that it is there when it is needed. Never rejects. */
+  async signIn(): Promise<void> {
+    await this.#authorization();
   }
+
+  /** Makes one call, once. Never rejects. */
+  async call(call: Call, signal?: AbortSignal): Promise<Outcome> {
+    const authorization = await this.#authorization();
+    if (typeof authorization !== 'string') return authorization;
+    const outcome = await this.#send(call, authorization, signal);
+    if (outcome.kind === 'signIn') {
+      this.#identity.refused(authorization);
+      this.#trouble = outcome.message;
+    } else if (outcome.kind === 'ok' || outcome.kind === 'refused') this.#trouble = undefined;
+    return outcome;
+  }
+
+  /** As {@link call}, for what may be asked twice: once more with a new token, where the first isn't accepted. */
+  async ask(path: string, signal?: AbortSignal): Promise<Outcome> {
+    const first = await this.call({ method: 'GET', path }, signal);
+    if (first.kind !== 'signIn') return first;
+    await delay(NEW_TOKEN_PAUSE_MS);
+    return this.call({ method: 'GET', path }, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#dispatcher.destroy();
+  }
+
+  async #authorization(): Promise<string | Outcome> {
+    try {
+      const authorization = await this.#identity.authorization();
+      if (this.#identity.kind !== 'pat') this.#trouble = undefined;
+      return authorization;
+    } catch (error) {
+      if (!(error instanceof TaskError)) throw error;
+      this.#trouble = safeText(error.problem, MOST_MESSAGE);
+      return { kind: error.code === 'Unreachable' ? 'unreachable' : 'signIn', message: this.#trouble };
+    }
+  }
+
+  async #send({ method, path, body }: Call, authorization: string, signal: AbortSignal | undefined): Promise<Outcome> {
+    const { settings, timing, version, metrics } = this.#options;
+    const limit = AbortSignal.timeout(timing.azureDevOps);
+    try {
+      const answer = await request(`${settings.organization}${path}`, {
+        dispatcher: this.#dispatcher,
+        method,
+        headers: {
+          authorization,
+          accept: 'application/json',
+          'user-agent': `nats-event-bridge/${version}`,
+          // Otherwise, it answers with its page for people.
+          'x-tfs-fedauthredirect': 'Suppress',
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+      });
+      metrics.azureDevOpsResponses.inc({ status: answer.statusCode });
+      // Whoever answers has seen the token; each lives too briefly to be kept among the known secrets.
+      const text = (await textOf(answer.body)).replaceAll(authorization.replace(/^\S+ /, ''), '***');
+      return this.#read(answer.statusCode, answer.headers, text);
+    } catch (error) {
+      const isLate = limit.aborted;
+      const message = isLate ? `no answer within ${timing.azureDevOps} ms` : safeText(reasonOf(error), MOST_MESSAGE);
+      const code = (error as { code?: unknown }).code;
+      if (!isLate && typeof code === 'string' && NOT_SENT.test(code) && signal?.aborted !== true)
+        return { kind: 'unreachable', message };
+      return { kind: 'open', status: undefined, retryAfterMs: undefined, message };
+    }
+  }
+
+  #read(status: number, headers: Dispatcher.ResponseData['headers'], text: string): Outcome {
+    const retryAfterMs = readRetryAfter(one(headers['retry-after']), this.#options.now());
+    if (retryAfterMs !== undefined) this.#options.metrics.azureDevOpsThrottle.inc(retryAfterMs / 1_000);
+    const json = parseJson(text);
+    const message = messageOf(json?.value, status);
+    if (status === 429) return { kind: 'throttled', retryAfterMs, message };
+    if (status >= 500) return { kind: 'open', status, retryAfterMs, message };
+    const isPage = text !== '' && json === undefined;
+    if (status === 401 || status === 203 || (status >= 300 && status < 400) || (status < 300 && isPage)) {
+      return { kind: 'signIn', message: `Azure DevOps does not accept the sign-in (status ${status})` };
+    }
+    if (status >= 400) {
+      const typeKey = isObject(json?.value) ? json.value['typeKey'] : undefined;
+      return {
+        kind: 'refused',
+        status,
+        typeKey: typeof typeKey === 'string' ? safeText(typeKey, 200) : undefined,
+        message,
+      };
+    }
+    const continuationToken = one(headers['x-ms-continuationtoken']);
+    return { kind: 'ok', status, body: json?.value, retryAfterMs, continuationToken };
+  }
+}
+
+function dispatcherFor({ proxy, ca }: AzureDevOpsSettings): Dispatcher {
+  const connect = { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) };
+  if (proxy === '') return new Agent({ connect });
+  return new ProxyAgent({ uri: proxy, requestTls: connect, proxyTls: connect, proxyTunnel: true });
+}
+
+async function textOf(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MOST_ANSWER_BYTES) throw new Error(`the answer is larger than ${MOST_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+/** What Azure DevOps says of a failure. */
+function messageOf(answer: unknown, status: number): string {
+  const message = isObject(answer) ? answer['message'] : undefined;
+  return typeof message === 'string' && message !== ''
+    ? safeText(message, MOST_MESSAGE)
+    : `Azure DevOps answers with status ${status}`;
+}
+
+/** Seconds or a date, in milliseconds from now. */
+function readRetryAfter(text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now;
+  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
+}
+
+function one(header: string | string[] | undefined): string | undefined {
+  return Array.isArray(header) ? header[0] : header;
 }

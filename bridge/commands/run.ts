@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Bus } from '../../shared/bus.ts';
 import { reasonOf, TaskError, type Problem } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps } from '../azureDevOps/client.ts';
+import { checkAll } from '../check.ts';
 import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
 import type { Functions } from '../functions.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -10,12 +11,14 @@ import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
+import { describeFinding } from '../finding.ts';
 import { Lifecycle } from '../lifecycle.ts';
 import { EventLog } from '../log.ts';
 import { Metrics } from '../metrics.ts';
+import type { Nats } from '../nats.ts';
 import { ReadinessProbe } from '../readiness.ts';
 import type { BridgeSettings } from '../settings.ts';
-import { currentStatus } from '../status.ts';
+import { currentStatus, type CheckResult } from '../status.ts';
 import type { World } from '../world.ts';
 
 /** Between two attempts to reach a NATS that isn't there. */
@@ -37,7 +40,7 @@ export async function run(file: string, world: World): Promise<number> {
     configuration = running.readConfiguration();
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
-    world.err(`${error.message}\n`);
+    for (const problem of error.problems) world.err(`${safeText(problem)}\n`);
     return 2;
   }
   try {
@@ -62,6 +65,8 @@ class Running {
   #configuration: Configuration | undefined;
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
+  #check: CheckResult | undefined;
+  #nats: Nats | undefined;
   #jetStream: JetStream | undefined;
 
   constructor(
@@ -92,17 +97,20 @@ class Running {
     for (const text of warnings) log.warning('configuration', { text });
 
     const publicServer = await this.#openPorts(settings);
-    const bus = await this.#openBus(settings);
-    if (bus === undefined) return;
-    this.#jetStream = new JetStream(bus, settings.nats().jetStreamDomain, settings.timing.jetStream);
-    await this.#startFunctions(configuration, bus, publicServer);
+    const nats = await this.#openNats(settings);
+    if (nats === undefined) return;
+    this.#nats = nats;
+    this.#jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
+    await this.#startFunctions(configuration, nats, publicServer);
     this.#lifecycle.opened('functions', async (drained) => {
       await publicServer.drain(drained);
       await this.#functions?.stop(drained);
       await this.#azureDevOps?.close();
     });
     log.info('serving');
-    await this.#watchConfiguration(bus, publicServer);
+    this.#repeat(settings.timing.signIn, () => this.#azureDevOps?.signIn());
+    this.#repeat(settings.timing.selfCheck, () => this.#checkItself());
+    await this.#watchConfiguration(nats, publicServer);
   }
 
   end(drainMs: number): Promise<void> {
@@ -126,7 +134,7 @@ class Running {
           readiness: await probe.current(),
           jetStream: this.#jetStream,
           metrics: this.#metrics,
-          check: undefined,
+          check: this.#check,
         }),
     });
     await admin.listen();
@@ -145,26 +153,20 @@ class Running {
   }
 
   /** Connects to NATS, however long it takes to be there; undefined when the bridge is told to stop before. */
-  async #openBus(settings: BridgeSettings): Promise<Bus | undefined> {
+  async #openNats(settings: BridgeSettings): Promise<Nats | undefined> {
     const closing = new AbortController();
     const abort = () => closing.abort(new TaskError('Cancelled', 'The bridge stops'));
     this.#lifecycle.stopping.addEventListener('abort', abort);
-    const clock = {
-      signal: closing.signal,
-      startedAt: this.world.now(),
-      deadline: Infinity,
-      now: () => this.world.now(),
-    };
     while (!this.#lifecycle.isStopping()) {
       try {
-        const bus = await this.world.openBus(() => settings.nats(), clock, this.log.texts('nats'));
+        const nats = await this.world.openNats(() => settings.nats(), closing.signal, this.log.texts('nats'));
         // From here on what is under way still needs it when the bridge stops.
         this.#lifecycle.stopping.removeEventListener('abort', abort);
         this.#lifecycle.opened('nats', async () => {
-          await bus.close();
+          await nats.close();
           abort();
         });
-        return bus;
+        return nats;
       } catch (error) {
         if (this.#lifecycle.isStopping()) break;
         if (!(error instanceof TaskError) || error.code !== 'Unreachable') throw error;
@@ -176,13 +178,19 @@ class Running {
   }
 
   /** Starts what a configuration turns on, and then ends what the one before had turned on. */
-  async #startFunctions(configuration: Configuration, bus: Bus, publicServer: PublicServer): Promise<void> {
+  async #startFunctions(configuration: Configuration, nats: Nats, publicServer: PublicServer): Promise<void> {
     const { settings } = configuration;
     const [oldFunctions, oldAzureDevOps] = [this.#functions, this.#azureDevOps];
-    const azureDevOps = new AzureDevOps(settings.azureDevOps);
+    const azureDevOps = new AzureDevOps({
+      settings: settings.azureDevOps,
+      timing: settings.timing,
+      metrics: this.#metrics,
+      version: this.world.version,
+      now: () => this.world.now(),
+    });
     const functions = await this.world.startFunctions({
       settings,
-      bus,
+      nats,
       azureDevOps,
       metrics: this.#metrics,
       log: this.log,
@@ -197,7 +205,7 @@ class Running {
   }
 
   /** Takes a changed configuration once it is good, until the bridge stops. */
-  async #watchConfiguration(bus: Bus, publicServer: PublicServer): Promise<void> {
+  async #watchConfiguration(nats: Nats, publicServer: PublicServer): Promise<void> {
     let seen = this.#configuration?.signature();
     while (!this.#lifecycle.isStopping()) {
       const pause = { signal: this.#lifecycle.stopping };
@@ -208,7 +216,7 @@ class Running {
       try {
         const configuration = this.#withoutRestart(this.readConfiguration());
         seen = configuration.signature();
-        await this.#startFunctions(configuration, bus, publicServer);
+        await this.#startFunctions(configuration, nats, publicServer);
         this.#settleTrouble('configuration');
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
@@ -218,6 +226,30 @@ class Running {
         for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
       }
     }
+  }
+
+  /** Does something now and again and again until the bridge stops. */
+  #repeat(everyMs: number, work: () => Promise<void> | undefined): void {
+    const { stopping } = this.#lifecycle;
+    const repeat = async () => {
+      while (!stopping.aborted) {
+        await work()?.catch((error: unknown) => this.log.error('failed', { reason: reasonOf(error) }));
+        await delay(everyMs, undefined, { signal: stopping }).catch(() => undefined);
+      }
+    };
+    void repeat();
+  }
+
+  async #checkItself(): Promise<void> {
+    const [nats, jetStream, azureDevOps] = [this.#nats, this.#jetStream, this.#azureDevOps];
+    if (nats === undefined || jetStream === undefined || azureDevOps === undefined) return;
+    const findings = await checkAll(this.#settings, nats, jetStream, azureDevOps, false);
+    this.#check = {
+      at: this.world.now(),
+      findings: findings.map((finding) => ({ level: finding.level, text: describeFinding(finding) })),
+    };
+    this.#metrics.checkProblems.set(findings.filter(({ level }) => level === 'error').length);
+    for (const { level, about, problem, remedy } of findings) this.log[level]('check', { about, problem, remedy });
   }
 
   /** A changed configuration, with what can't change while the bridge runs as it was when it began. */
@@ -238,6 +270,7 @@ class Running {
   #readinessSources() {
     return {
       jetStream: this.#jetStream,
+      isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
       azureDevOpsTrouble: this.#azureDevOps?.trouble,
       isStopping: this.#lifecycle.isStopping(),

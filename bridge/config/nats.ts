@@ -52,6 +52,7 @@ export function readNats(section: Section): () => ConnectionSettings {
     tlsFirst,
     inboxPrefix,
     jetStreamDomain,
+    clientName: 'nats-event-bridge',
   });
 }
 

@@ -47,23 +47,17 @@ export interface StreamInfo {
   };
 }
 
-export interface AccountInfo {
-  readonly domain?: string;
+/** What a server knows of the user (nats-server, `UserInfo`). */
+export interface UserInfo {
+  /** Absent where nothing is refused. */
+  readonly permissions?: {
+    readonly publish?: { readonly allow?: readonly string[] };
+    readonly subscribe?: { readonly allow?: readonly string[] };
+  };
 }
 
-/** A message as it is stored. */
-export interface StoredMessage {
-  readonly subject: string;
-  readonly seq: number;
-  /** RFC 3339. */
-  readonly time: string;
-  /** Base64 of the header lines; absent without headers. */
-  readonly hdrs?: string;
-  /** Base64; absent where it is empty. */
-  readonly data?: string;
-}
-
-export const NOT_FOUND = { stream: 10059, message: 10037 } as const;
+/** The number of the API's error where there is no such stream. */
+export const STREAM_NOT_FOUND = 10059;
 
 /** JetStream's API, over any bus. */
 export class JetStream {
@@ -76,8 +70,12 @@ export class JetStream {
     private readonly timeoutMs: number,
   ) {}
 
-  account(): Promise<Answer<AccountInfo>> {
-    return this.#call('INFO', undefined, isObject);
+  /** What the user may do; servers before 2.10, and permissions that leave it out, don't say. */
+  async userInfo(): Promise<UserInfo | undefined> {
+    const answer = await this.#request<{ data: UserInfo }>(messageTo('$SYS.REQ.USER.INFO', undefined), ({ data }) =>
+      isObject(data),
+    );
+    return answer.kind === 'ok' ? answer.value.data : undefined;
   }
 
   /** @param subjects counts the messages of the subjects in this pattern */
@@ -88,15 +86,6 @@ export class JetStream {
 
   createStream(config: StreamConfig): Promise<Answer<StreamInfo>> {
     return this.#call(`STREAM.CREATE.${config.name}`, config, ({ config: made }) => isObject(made));
-  }
-
-  /** The message at a sequence, or the first one at or after it whose subject lies in a pattern. */
-  async message(stream: string, sequence: number, nextBySubject?: string): Promise<Answer<StoredMessage>> {
-    const request = { seq: sequence, ...(nextBySubject === undefined ? {} : { next_by_subj: nextBySubject }) };
-    const answer = await this.#call<{ message: StoredMessage }>(`STREAM.MSG.GET.${stream}`, request, ({ message }) =>
-      isObject(message),
-    );
-    return answer.kind === 'ok' ? { kind: 'ok', value: answer.value.message } : answer;
   }
 
   /**
@@ -111,10 +100,10 @@ export class JetStream {
   }
 
   /** Of the domain, as the servers there call it for their own clients. */
-  async #apiPrefix(): Promise<string> {
+  async apiPrefix(): Promise<string> {
     if (this.#prefix !== undefined) return this.#prefix;
     if (this.domain === undefined) return (this.#prefix = '$JS.API');
-    const here = await this.#request<AccountInfo>(messageTo('$JS.API.INFO', undefined), isObject);
+    const here = await this.#request<{ domain?: string }>(messageTo('$JS.API.INFO', undefined), isObject);
     this.#prefix = here.kind === 'ok' && here.value.domain === this.domain ? '$JS.API' : `$JS.${this.domain}.API`;
     return this.#prefix;
   }
@@ -124,7 +113,7 @@ export class JetStream {
     request: unknown,
     isAnswer: (answer: Readonly<Record<string, unknown>>) => boolean,
   ): Promise<Answer<Value>> {
-    return this.#request(messageTo(`${await this.#apiPrefix()}.${operation}`, request), isAnswer);
+    return this.#request(messageTo(`${await this.apiPrefix()}.${operation}`, request), isAnswer);
   }
 
   async #request<Value>(

@@ -1,3 +1,4 @@
+import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
 import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_PROJECTS, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { StreamConfig } from './api.ts';
@@ -77,4 +78,35 @@ function bucket(name: string, replicas: number): StreamNeed {
       deny_delete: true,
     },
   };
+}
+
+/**
+ * What the bridge's user needs to be allowed, and no more.
+ *
+ * @param api the prefix of JetStream's API
+ */
+export function grantNeeds(settings: BridgeSettings, api: string): Grants {
+  const { instance } = settings;
+  const { inboxPrefix = '_INBOX', jetStreamDomain } = settings.nats();
+  const needs = streamNeeds(settings);
+  const deadLetters = namesOf(instance).of(BRIDGE_DEAD);
+  return {
+    publish: [
+      ...needs.flatMap(({ config }) => config.subjects),
+      ...needs.map(({ config }) => `${api}.STREAM.INFO.${config.name}`),
+      ...needs.filter(({ kind }) => kind === 'bucket').map(({ config }) => `${api}.STREAM.MSG.GET.${config.name}`),
+      ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
+    ],
+    subscribe: [`${inboxPrefix}.*.*`],
+    optional: [
+      { subject: `${api}.STREAM.MSG.GET.${deadLetters}`, reason: 'the command deadLetters' },
+      ...needs.map(({ config }) => ({ subject: `${api}.STREAM.CREATE.${config.name}`, reason: 'setup --apply' })),
+      { subject: '$SYS.REQ.USER.INFO', reason: 'check finds needless permissions' },
+    ],
+  };
+}
+
+/** {@link grantNeeds} in the syntax of nats-server's configuration. */
+export function permissionLines(grants: Grants): string[] {
+  return permissionsBlock(grants);
 }

@@ -133,7 +133,7 @@ const CASES: readonly (readonly [name: string, code: string, refusedIn: string, 
   ],
   [
     "only the bridge's entry sees the real bus",
-    "import { openNatsBus } from '../../shared/nats/natsBus.ts'; openNatsBus();",
+    "import { openServiceBus } from '../../shared/nats/serviceBus.ts'; openServiceBus();",
     'bridge/commands/run.ts bridge/jetStream/api.ts bridge/hooks/receive.ts',
     'scripts/docs/section.ts',
   ],

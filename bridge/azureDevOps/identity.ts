@@ -1,0 +1,173 @@
+import {
+  ClientSecretCredential,
+  ManagedIdentityCredential,
+  WorkloadIdentityCredential,
+  type AccessToken,
+  type TokenCredential,
+  type TokenCredentialOptions,
+} from '@azure/identity';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { AzureDevOpsSettings, IdentitySettings } from '../settings.ts';
+import type { Timing } from '../timing.ts';
+
+/** Azure DevOps itself, as Microsoft Entra knows it. */
+const SCOPE = '499b84ac-1321-427f-aa17-267ca6975798/.default';
+const MOST_REASON = 1_000;
+/** A second look for what changes nothing would help. */
+const RETRIES = 1;
+/** What is wrong with the network rather than with the credentials. */
+const UNREACHABLE =
+  /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network_error|Network unreachable|certificate|socket hang up/i;
+
+export interface IdentityOptions {
+  readonly identity: IdentitySettings;
+  readonly connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
+  readonly timing: Timing;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called with each new token's end, in milliseconds since the epoch. */
+  readonly onToken: (expiresAt: number) => void;
+}
+
+/** How the bridge proves to Azure DevOps who it is: by a token that is kept, renewed early, and asked for once at a time. */
+export class Identity {
+  readonly #options: IdentityOptions;
+  #credential: { readonly secret: string; readonly value: TokenCredential } | undefined;
+  #token: AccessToken | undefined;
+  #asking: Promise<AccessToken> | undefined;
+
+  constructor(options: IdentityOptions) {
+    this.#options = options;
+  }
+
+  get kind(): IdentitySettings['kind'] {
+    return this.#options.identity.kind;
+  }
+
+  /**
+   * The `Authorization` header.
+   *
+   * @throws TaskError `Unreachable` where asking again may help, else `Denied`
+   */
+  async authorization(): Promise<string> {
+    const { identity, now, timing } = this.#options;
+    if (identity.kind === 'pat') return `Basic ${Buffer.from(`:${identity.pat.value}`).toString('base64')}`;
+    const token = this.#token;
+    const left = token === undefined ? 0 : token.expiresOnTimestamp - now();
+    if (token === undefined || left <= 0) return bearer(await this.#ask(identity));
+    // Others go on with the old one meanwhile; whether it can be renewed matters once it has expired.
+    if (left < timing.tokenRenewal || now() >= (token.refreshAfterTimestamp ?? Infinity))
+      void this.#ask(identity).catch(() => undefined);
+    return bearer(token);
+  }
+
+  /** Has a new token asked for, where this one is the last: Azure DevOps did not accept it. */
+  refused(authorization: string): void {
+    if (this.#token === undefined || authorization !== bearer(this.#token)) return;
+    this.#token = undefined;
+    // It keeps tokens itself.
+    this.#credential = undefined;
+  }
+
+  #ask(identity: Exclude<IdentitySettings, { kind: 'pat' }>): Promise<AccessToken> {
+    this.#asking ??= this.#askOnce(identity).finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  async #askOnce(identity: Exclude<IdentitySettings, { kind: 'pat' }>): Promise<AccessToken> {
+    const { timing } = this.#options;
+    const limit = AbortSignal.timeout(timing.azureDevOps);
+    try {
+      const asked = this.#credentialOf(identity).getToken(SCOPE, { abortSignal: limit });
+      const token = await unlessAborted(asked, limit);
+      if (token === null) throw new Error('the authority gave none');
+      this.#options.onToken(token.expiresOnTimestamp);
+      this.#token = token;
+      return token;
+    } catch (error) {
+      throw this.#explained(error);
+    }
+  }
+
+  #explained(error: unknown): TaskError {
+    const reason = safeText(reasonOf(error), MOST_REASON);
+    const isUnreachable = reason === LATE || UNREACHABLE.test(`${(error as { code?: string }).code ?? ''} ${reason}`);
+    return new TaskError(
+      isUnreachable ? 'Unreachable' : 'Denied',
+      `There is no token for Azure DevOps (${this.kind}): ${reason}`,
+      isUnreachable
+        ? 'See whether the authority can be reached from here.'
+        : 'Check azureDevOps.identity: the tenant, the client, and what proves it.',
+      { cause: error },
+    );
+  }
+
+  /** A secret that has changed makes another credential. */
+  #credentialOf(identity: Exclude<IdentitySettings, { kind: 'pat' }>): TokenCredential {
+    const secret = identity.kind === 'clientSecret' ? identity.clientSecret.value : '';
+    if (this.#credential?.secret !== secret)
+      this.#credential = { secret, value: this.#newCredential(identity, secret) };
+    return this.#credential.value;
+  }
+
+  #newCredential(identity: Exclude<IdentitySettings, { kind: 'pat' }>, secret: string): TokenCredential {
+    const retryOptions = { maxRetries: RETRIES };
+    switch (identity.kind) {
+      case 'clientSecret': {
+        const { tenantId, clientId, authorityHost } = identity;
+        return new ClientSecretCredential(tenantId, clientId, secret, this.#clientOptions(authorityHost));
+      }
+      case 'workloadIdentity': {
+        const { tenantId, clientId, tokenFile: tokenFilePath, authorityHost } = identity;
+        return new WorkloadIdentityCredential({
+          ...this.#clientOptions(authorityHost),
+          tenantId,
+          clientId,
+          tokenFilePath,
+        });
+      }
+      case 'managedIdentity': {
+        // The endpoint is on this machine: no proxy stands before it.
+        const { clientId } = identity;
+        return new ManagedIdentityCredential({ ...(clientId === undefined ? {} : { clientId }), retryOptions });
+      }
+    }
+  }
+
+  #clientOptions(authorityHost: string): TokenCredentialOptions & { disableInstanceDiscovery: boolean } {
+    const { proxy, ca } = this.#options.connection;
+    const { protocol, hostname, port } = new URL(proxy || 'http://none');
+    return {
+      authorityHost,
+      // Whoever writes the configuration vouches for the authority, so nobody else has to be asked about it.
+      disableInstanceDiscovery: true,
+      retryOptions: { maxRetries: RETRIES },
+      ...(ca === undefined ? {} : { tlsOptions: { ca } }),
+      ...(proxy === ''
+        ? {}
+        : {
+            proxyOptions: {
+              host: `${protocol}//${hostname}`,
+              port: Number(port || (protocol === 'https:' ? 443 : 80)),
+            },
+          }),
+    };
+  }
+}
+
+const LATE = 'no answer in time';
+
+function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new Error(LATE));
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+function bearer({ token }: AccessToken): string {
+  return `Bearer ${token}`;
+}

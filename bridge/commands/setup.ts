@@ -1,0 +1,90 @@
+import { describeMs } from '../../shared/text/duration.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { JetStream, Refusal, StreamConfig } from '../jetStream/api.ts';
+import { STREAM_NOT_FOUND } from '../jetStream/api.ts';
+import { grantNeeds, permissionLines, streamNeeds, type StreamNeed } from '../jetStream/needs.ts';
+import type { BridgeSettings } from '../settings.ts';
+import type { World } from '../world.ts';
+import { configurationOf, withSession } from './session.ts';
+
+const NS_PER_MS = 1_000_000;
+
+/**
+ * Prints the streams, buckets and permissions that a configuration needs, and creates what is missing when asked to.
+ *
+ * @returns the exit code
+ */
+export async function setup(file: string, isToApply: boolean, world: World): Promise<number> {
+  const { settings } = configurationOf(file, world);
+  const needs = streamNeeds(settings);
+  const { jetStreamDomain } = settings.nats();
+  const api = jetStreamDomain === undefined ? '$JS.API' : `$JS.${jetStreamDomain}.API`;
+  if (!isToApply) {
+    world.out(describe(settings, needs, api));
+    return 0;
+  }
+  return withSession(settings, world, async ({ jetStream }) => {
+    world.out(describe(settings, needs, await jetStream.apiPrefix()));
+    return (await applyAll(needs, jetStream, world)) ? 0 : 1;
+  });
+}
+
+function describe(settings: BridgeSettings, needs: readonly StreamNeed[], api: string): string {
+  return [
+    '# Streams and buckets, as commands of the NATS CLI:',
+    ...needs.map(commandFor),
+    '',
+    "# Permissions of the bridge's user, for the configuration of nats-server:",
+    ...permissionLines(grantNeeds(settings, api)),
+    '',
+  ].join('\n');
+}
+
+/** The command of the NATS CLI that makes it. */
+function commandFor({ kind, name, config }: StreamNeed): string {
+  const replicas = `--replicas ${config.num_replicas ?? 1}`;
+  if (kind === 'bucket')
+    return `nats kv add ${name} --history 1 --storage file ${replicas} --max-bucket-size ${config.max_bytes ?? -1}`;
+  const subjects = config.subjects.map((subject) => `--subjects '${subject}'`).join(' ');
+  const window = config.duplicate_window === undefined ? '' : ` --dupe-window ${timeOf(config.duplicate_window)}`;
+  const limits = `--max-age ${timeOf(config.max_age ?? 0)}${window}`;
+  return `nats stream add ${name} ${subjects} --storage file ${replicas} --retention limits --discard old ${limits} --allow-direct --defaults`;
+}
+
+function timeOf(ns: number): string {
+  return describeMs(ns / NS_PER_MS);
+}
+
+/** @returns whether all of it is there now */
+async function applyAll(needs: readonly StreamNeed[], jetStream: JetStream, world: World): Promise<boolean> {
+  let areThere = true;
+  for (const need of needs) {
+    const { outcome, isThere } = await apply(need.config, jetStream);
+    areThere &&= isThere;
+    world.err(`${need.kind} ${need.name}: ${safeText(outcome)}.\n`);
+  }
+  return areThere;
+}
+
+async function apply(config: StreamConfig, jetStream: JetStream): Promise<{ outcome: string; isThere: boolean }> {
+  const found = await jetStream.stream(config.name);
+  if (found.kind === 'ok') return { outcome: 'it is there, and left as it is', isThere: true };
+  if (found.kind !== 'error' || found.errorCode !== STREAM_NOT_FOUND)
+    return { outcome: `it can't be looked at: ${reasonOf(found)}`, isThere: false };
+  const made = await jetStream.createStream(config);
+  if (made.kind === 'ok') return { outcome: 'created', isThere: true };
+  return { outcome: `it can't be created: ${reasonOf(made)}`, isThere: false };
+}
+
+function reasonOf(refusal: Refusal): string {
+  switch (refusal.kind) {
+    case 'error':
+      return `${refusal.description} (JetStream error ${refusal.errorCode})`;
+    case 'denied':
+      return `the user may not publish to ${refusal.subject}`;
+    case 'off':
+      return 'JetStream is not there: enable it for the server and the account';
+    case 'silent':
+      return refusal.reason;
+  }
+}

@@ -1,0 +1,23 @@
+/** What a check finds. */
+export interface Finding {
+  readonly level: 'error' | 'warning';
+  /** What has it: a key of the configuration, a stream, a permission. */
+  readonly about: string;
+  /** A clause without the last full stop. */
+  readonly problem: string;
+  /** What to do about it, in sentences. */
+  readonly remedy: string;
+}
+
+export function error(about: string, problem: string, remedy = ''): Finding {
+  return { level: 'error', about, problem, remedy };
+}
+
+export function warning(about: string, problem: string, remedy = ''): Finding {
+  return { level: 'warning', about, problem, remedy };
+}
+
+/** A finding as a line: `error: stream AZDO: it doesn't exist. Create it: …`. */
+export function describeFinding({ level, about, problem, remedy }: Finding): string {
+  return [`${level}: ${about}: ${problem}.`, remedy].filter(Boolean).join(' ');
+}

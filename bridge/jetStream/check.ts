@@ -1,0 +1,210 @@
+import { TaskError } from '../../shared/errors.ts';
+import { covers, overlap } from '../../shared/subject.ts';
+import { describeMs } from '../../shared/text/duration.ts';
+import { error, warning, type Finding } from '../finding.ts';
+import type { Nats } from '../nats.ts';
+import { BRIDGE_DEAD, namesOf } from '../names.ts';
+import type { BridgeSettings } from '../settings.ts';
+import { STREAM_NOT_FOUND, type JetStream, type Refusal, type StreamConfig } from './api.ts';
+import { grantNeeds, streamNeeds, type StreamNeed } from './needs.ts';
+
+/** A hook of 2 MiB, with its headers and those of a dead letter. */
+const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
+const NS_PER_MS = 1_000_000;
+const APPLY = 'Create it: nats-event-bridge setup --apply.';
+const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
+
+/** Whether NATS has what a configuration needs, and lets the bridge use it. Nothing is stored or changed. */
+export class NatsCheck {
+  readonly #findings: Finding[] = [];
+  readonly #missing = new Set<string>();
+
+  constructor(
+    private readonly settings: BridgeSettings,
+    private readonly nats: Nats,
+    private readonly jetStream: JetStream,
+  ) {}
+
+  /** @param withNeedless also looks for permissions that aren't needed; where that isn't allowed, the server logs it */
+  async findings(withNeedless: boolean): Promise<Finding[]> {
+    this.#checkSize();
+    const needs = streamNeeds(this.settings);
+    const answers = await Promise.all(
+      needs.map(async (need) => [need, await this.jetStream.stream(need.config.name)] as const),
+    );
+    const existing: StreamNeed[] = [];
+    for (const [need, answer] of answers) {
+      if (answer.kind !== 'ok') {
+        this.#noteRefusal(need, answer);
+        continue;
+      }
+      existing.push(need);
+      this.#compare(need, answer.value.config);
+    }
+    await this.#checkPermissions(existing);
+    if (withNeedless) await this.#checkNeedless();
+    return this.#findings;
+  }
+
+  #note(finding: Finding): void {
+    this.#findings.push(finding);
+  }
+
+  #checkSize(): void {
+    if (this.settings.hooks === undefined) return;
+    try {
+      this.nats.checkSize({ subject: '', headers: [], payload: new Uint8Array(LARGEST_MESSAGE) });
+    } catch (thrown) {
+      if (!(thrown instanceof TaskError)) throw thrown;
+      const remedy = 'Set max_payload: 3MB in the configuration of the server.';
+      this.#note(
+        error('max_payload', 'the server takes no messages of 2.5 MiB, so large hooks lose their bytes', remedy),
+      );
+    }
+  }
+
+  #noteRefusal(need: StreamNeed, refusal: Refusal): void {
+    const about = aboutOf(need);
+    switch (refusal.kind) {
+      case 'error':
+        if (refusal.errorCode === STREAM_NOT_FOUND) this.#note(error(about, "it doesn't exist", APPLY));
+        else this.#note(error(about, `JetStream answers "${refusal.description}" (error ${refusal.errorCode})`));
+        return;
+      case 'denied':
+        this.#noteDenied(refusal.subject);
+        return;
+      case 'off':
+        this.#noteOnce(error('JetStream', "it isn't there", 'Enable it for the server and the account of this user.'));
+        return;
+      case 'silent':
+        this.#noteOnce(error('JetStream', refusal.reason, 'See whether the servers are well.'));
+    }
+  }
+
+  #noteDenied(subject: string): void {
+    this.#noteOnce(error(`permission to publish to ${subject}`, 'it is missing', GRANT));
+  }
+
+  #noteOnce(finding: Finding): void {
+    const key = `${finding.about} ${finding.problem}`;
+    if (!this.#missing.has(key)) this.#note(finding);
+    this.#missing.add(key);
+  }
+
+  #compare(need: StreamNeed, is: StreamConfig): void {
+    const { config } = need;
+    const about = aboutOf(need);
+    const edit = (options: string) => `Change it: nats stream edit ${config.name} ${options}.`;
+    for (const subject of config.subjects) {
+      if (is.subjects?.some((taken) => covers(taken, subject)) === true) continue;
+      const takes = is.subjects?.map((taken) => `"${taken}"`).join(', ') ?? 'no subject';
+      this.#note(error(about, `it takes ${takes}, not "${subject}"`, edit(`--subjects '${subject}'`)));
+    }
+    const window = config.duplicate_window ?? 0;
+    if ((is.duplicate_window ?? 0) < window) {
+      const problem = `its duplicate window is ${timeOf(is.duplicate_window)}, so an event that comes again after it is stored twice`;
+      this.#note(error(about, problem, edit(`--dupe-window ${timeOf(window)}`)));
+    }
+    if (is.sealed === true)
+      this.#note(error(about, 'it is sealed: nothing can be stored', 'Give the bridge another one.'));
+    if (is.retention !== 'limits') {
+      const problem = `its retention is ${is.retention ?? 'unknown'}, so messages go once they are read`;
+      this.#note(error(about, problem, 'Create it anew with retention limits.'));
+    }
+    if (is.storage === 'memory') {
+      const problem = 'it keeps its messages in memory: a restart of the server loses them';
+      this.#note(error(about, problem, 'Create it anew with file storage.'));
+    }
+    if ((is.num_replicas ?? 1) < (config.num_replicas ?? 1)) {
+      const problem = `it has ${is.num_replicas ?? 1} replicas, not ${config.num_replicas ?? 1}`;
+      this.#note(warning(about, problem, edit(`--replicas ${config.num_replicas ?? 1}`)));
+    }
+    const largest = is.max_msg_size ?? -1;
+    if (need.kind === 'stream' && this.settings.hooks !== undefined && largest > 0 && largest < LARGEST_MESSAGE)
+      this.#note(error(about, 'it takes no messages of 2.5 MiB', edit('--max-msg-size -1')));
+    if (need.kind === 'stream') this.#compareLimits(need, is, edit);
+  }
+
+  #compareLimits(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
+    const wanted = need.config.max_age ?? 0;
+    const about = aboutOf(need);
+    const hasLimit = [is.max_age, is.max_bytes, is.max_msgs].some((limit) => (limit ?? 0) > 0);
+    if (!hasLimit) {
+      this.#note(
+        warning(about, 'it has no limit, so it grows until the disk is full', edit(`--max-age ${timeOf(wanted)}`)),
+      );
+    } else if ((is.max_age ?? 0) > 0 && is.max_age !== wanted) {
+      const problem = `it keeps messages for ${timeOf(is.max_age)}, not ${timeOf(wanted)} as the configuration says`;
+      this.#note(warning(about, problem, edit(`--max-age ${timeOf(wanted)}`)));
+    }
+    if (is.discard === 'new')
+      this.#note(
+        warning(about, 'it takes nothing more once it is full, instead of dropping the oldest', edit('--discard old')),
+      );
+  }
+
+  /** Asks for each permission whose lack nothing else has shown. */
+  async #checkPermissions(existing: readonly StreamNeed[]): Promise<void> {
+    for (const { config } of existing)
+      for (const subject of config.subjects) {
+        const refusal = await this.jetStream.mayPublish(subject.replace(/>$/, this.#probeToken()));
+        if (refusal?.kind === 'denied') this.#noteDenied(subject);
+      }
+    const deadLetters = namesOf(this.settings.instance).of(BRIDGE_DEAD);
+    for (const { kind, config } of existing) {
+      if (kind === 'stream' && config.name !== deadLetters) continue;
+      const subject = `${await this.jetStream.apiPrefix()}.STREAM.MSG.GET.${config.name}`;
+      if (await this.#mayLookUp(config.name)) continue;
+      if (kind === 'bucket') this.#noteDenied(subject);
+      else
+        this.#note(
+          warning(`permission to publish to ${subject}`, 'it is missing; the command deadLetters needs it', GRANT),
+        );
+    }
+  }
+
+  /** A subject below a pattern: permissions may be limited to this organization. */
+  #probeToken(): string {
+    const organization = this.settings.azureDevOps.organizationName.replace(/[^A-Za-z0-9_-]/g, '-');
+    return `${organization || 'none'}.check`;
+  }
+
+  async #mayLookUp(stream: string): Promise<boolean> {
+    try {
+      await this.nats.lookup.message(stream, 1);
+      return true;
+    } catch (thrown) {
+      if (!(thrown instanceof TaskError)) throw thrown;
+      return thrown.code !== 'Denied';
+    }
+  }
+
+  async #checkNeedless(): Promise<void> {
+    const user = await this.jetStream.userInfo();
+    if (user === undefined) return;
+    const { publish, subscribe, optional = [] } = grantNeeds(this.settings, await this.jetStream.apiPrefix());
+    const lists = [
+      ['publish', user.permissions?.publish?.allow, [...publish, ...optional.map(({ subject }) => subject)]],
+      ['subscribe', user.permissions?.subscribe?.allow, subscribe],
+    ] as const;
+    for (const [verb, allowed, needed] of lists) {
+      const about = `permission to ${verb}`;
+      if (allowed === undefined || allowed.some((pattern) => pattern === '>')) {
+        const remedy = 'Limit it to what nats-event-bridge setup prints.';
+        this.#note(warning(about, `the user may ${verb} to every subject of its account`, remedy));
+        continue;
+      }
+      for (const pattern of allowed)
+        if (!needed.some((need) => overlap(need, pattern)))
+          this.#note(warning(`${about} to ${pattern}`, 'the bridge does not need it', 'Take it away from the user.'));
+    }
+  }
+}
+
+function aboutOf({ kind, name }: StreamNeed): string {
+  return `${kind} ${name}`;
+}
+
+function timeOf(ns: number | undefined): string {
+  return describeMs((ns ?? 0) / NS_PER_MS);
+}
