@@ -1,7 +1,7 @@
 /**
  * Writes what the documents repeat of the code: in README.md the tables of inputs and outputs from each task's task.json
  * and the versions that are tested, and there and in docs/permissions.md the blocks of permissions from the grants that
- * the errors print.
+ * the errors print, and in docs/bridge the bridge's permissions and settings.
  * Usage: npm run docs [-- --check]    (--check: change nothing, fail when a document is stale)
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,9 @@ import {
   streamWaitGrants,
   type Grants,
 } from '../shared/nats/permissions.ts';
+import { grantNeeds } from '../bridge/jetStream/needs.ts';
+import type { BridgeSettings, HooksSettings } from '../bridge/settings.ts';
+import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import { taskVersion } from './build/channels.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './build/manifest.ts';
 import { replaceSection } from './docs/section.ts';
@@ -49,6 +52,8 @@ update('README.md', (text) =>
   withVersions(Object.entries(GRANTS_OF_README).reduce(withPermissions, TASK_NAMES.reduce(withTables, text))),
 );
 update('docs/permissions.md', (text) => Object.entries(GRANTS).reduce(withPermissions, text));
+update('docs/bridge/README.md', (text) => withPermissions(text, ['bridge', bridgeGrants()]));
+update('docs/bridge/configuration.md', (text) => replaceSection(text, 'settings', 'bridge', tableOf(bridgeSettings())));
 
 function update(file: string, write: (text: string) => string): void {
   const current = readFileSync(path.join(ROOT, file), 'utf8');
@@ -76,6 +81,59 @@ function withTables(text: string, name: TaskName): string {
 function withPermissions(text: string, [mode, grants]: [string, Grants | undefined]): string {
   if (grants === undefined) throw new Error(`There are no grants "${mode}".`);
   return replaceSection(text, 'permissions', mode, ['```text', ...permissionsBlock(grants), '```'].join('\n'));
+}
+
+/** Of a bridge with hooks and default names. */
+function bridgeGrants(): Grants {
+  const streams = { replicas: 1, maxAgeMs: { AZDO: 0, BRIDGE_AUDIT: 0, BRIDGE_DEAD: 0 } };
+  const hooks = { stream: 'AZDO', subjectPrefix: 'azdo' } as HooksSettings;
+  const nats = () => ({ inboxPrefix: INBOX }) as ConnectionSettings;
+  return grantNeeds({ instance: '', streams, hooks, nats } as BridgeSettings, API);
+}
+
+interface SettingSchema {
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, SettingSchema>>;
+  readonly items?: SettingSchema;
+  readonly $ref?: string;
+}
+
+/** A row per setting of the bridge's configuration. */
+function bridgeSettings(): string[][] {
+  const schema = readJson('bridge/config/config.schema.json') as SettingSchema & {
+    readonly $defs: Readonly<Record<string, SettingSchema>>;
+  };
+  const described = new Set<string>();
+  const rows = (of: SettingSchema, prefix: string): string[][] => {
+    if (described.has(of.$ref ?? '')) return [[`\`${prefix}\``, textOf(of)]];
+    const named = of.$ref === undefined ? undefined : schema.$defs[of.$ref.replace('#/$defs/', '')];
+    const { properties, items } = { ...named, ...of };
+    if (of.$ref === '#/$defs/identity') described.add(of.$ref);
+    const children = items?.properties === undefined ? properties : items.properties;
+    const path = items?.properties === undefined ? prefix : `${prefix}[]`;
+    const own = prefix === '' ? [] : [[`\`${prefix}\``, textOf(of)]];
+    const nested = Object.entries(children ?? {}).flatMap(([name, child]) => {
+      // Only tests of the bridge itself set it.
+      if (name === 'timing') return [];
+      return rows(child, path === '' ? name : `${path}.${name}`);
+    });
+    return [...own, ...nested];
+  };
+  const textOf = ({ description = '', default: value, enum: options }: SettingSchema): string =>
+    [
+      description,
+      options && `One of ${options.map((option) => `\`${String(option)}\``).join(', ')}.`,
+      isPlain(value) && `Default: \`${String(value)}\`.`,
+    ]
+      .filter(Boolean)
+      .join(' ');
+  return [['Setting', 'Meaning'], ...rows(schema, '')];
+}
+
+function isPlain(value: unknown): boolean {
+  return value !== undefined && value !== '' && typeof value !== 'object';
 }
 
 function both(one: Grants, other: Grants): Grants {
