@@ -111,7 +111,7 @@ function bridgeSettings(): string[][] {
     const named = of.$ref === undefined ? undefined : schema.$defs[of.$ref.replace('#/$defs/', '')];
     const { properties, items } = { ...named, ...of };
     if (of.$ref === '#/$defs/identity') described.add(of.$ref);
-    const children = items?.properties === undefined ? properties : items.properties;
+    const children = items?.properties ?? properties;
     const path = items?.properties === undefined ? prefix : `${prefix}[]`;
     const own = prefix === '' ? [] : [[`\`${prefix}\``, textOf(of)]];
     const nested = Object.entries(children ?? {}).flatMap(([name, child]) => {
@@ -125,15 +125,15 @@ function bridgeSettings(): string[][] {
     [
       description,
       options && `One of ${options.map((option) => `\`${String(option)}\``).join(', ')}.`,
-      isPlain(value) && `Default: \`${String(value)}\`.`,
+      isWorthSaying(value) && `Default: \`${typeof value === 'string' ? value : JSON.stringify(value)}\`.`,
     ]
       .filter(Boolean)
       .join(' ');
   return [['Setting', 'Meaning'], ...rows(schema, '')];
 }
 
-function isPlain(value: unknown): boolean {
-  return value !== undefined && value !== '' && typeof value !== 'object';
+function isWorthSaying(value: unknown): boolean {
+  return value !== undefined && !['""', '[]', '{}'].includes(JSON.stringify(value));
 }
 
 function both(one: Grants, other: Grants): Grants {
