@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from 'undici';
-import { post, type Attempt, type ConsumerInputs } from './hookPost.ts';
+import { headersOf, post, type Attempt, type ConsumerInputs } from './hookPost.ts';
 import type { HookBody } from './hookWorld.ts';
 import { PROBATION_S, RESENDS_S, verdictOn, type Verdict } from './resendClock.ts';
 
@@ -39,6 +39,7 @@ export class HookSubscription {
   #status: SubscriptionStatus = 'enabled';
   #notifications = 0;
   readonly #inputs: ConsumerInputs;
+  readonly #headers: Readonly<Record<string, string>>;
   readonly #sending: Sending;
   readonly #changes = new EventTarget();
   readonly #disabling = new AbortController();
@@ -47,6 +48,7 @@ export class HookSubscription {
 
   constructor(inputs: ConsumerInputs, sending: Sending) {
     this.#inputs = inputs;
+    this.#headers = headersOf(inputs, this.id);
     this.#sending = sending;
     this.#end = AbortSignal.any([sending.signal, this.#disabling.signal]);
   }
@@ -78,13 +80,20 @@ export class HookSubscription {
     };
     const notificationId = ++this.#notifications;
     const attempt = async (): Promise<Verdict | 'lost'> => {
-      const { agent, timeoutMs, signal, inSlot } = this.#sending;
+      const { agent, timeoutMs, inSlot } = this.#sending;
       const number = attempts.length + 1;
       const send = async (): Promise<Attempt | undefined> => {
         // Service hooks troubleshooting page, "Probation": new events are lost meanwhile.
         if (number === 1 && this.#status !== 'enabled') return undefined;
         const body = number === 1 ? first : { ...render(number), id: first.id };
-        return post(body, { agent, timeoutMs, signal, inputs: this.#inputs, subscriptionId: this.id, notificationId });
+        return post(body, {
+          agent,
+          timeoutMs,
+          inputs: this.#inputs,
+          headers: this.#headers,
+          subscriptionId: this.id,
+          notificationId,
+        });
       };
       const made = await inSlot(send);
       if (made === undefined) return 'lost';
