@@ -130,12 +130,16 @@ describe('a hook that is not taken', { concurrency: 4 }, () => {
       await using receiver = await Receiver.start([status, status]);
       await using sender = new HookSender({ timeScale: FAST });
       const subscription = sender.subscribe({ url: receiver.url });
-      const { outcome, attempts } = await subscription.send(gitPushed());
+      const meanwhile: string[] = [];
+      const { outcome, attempts } = await subscription.send(() => {
+        meanwhile.push(subscription.status);
+        return gitPushed();
+      });
       assert.deepEqual(
         attempts.map((attempt) => attempt.status),
         [status, status, 200],
       );
-      assert.deepEqual([outcome, subscription.status], ['delivered', 'enabled']);
+      assert.deepEqual([outcome, ...meanwhile], ['delivered', 'enabled', 'enabled', 'enabled']);
     });
   }
 
@@ -291,6 +295,17 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.equal(subscription.status, 'enabled');
     await sender.stop();
     assert.equal((await failing).outcome, 'gaveUp');
+  });
+
+  test('that stops during the last retry of a probation leaves the subscription as it is', async () => {
+    await using receiver = await Receiver.start(Array<number>(8).fill(500));
+    const sender = new HookSender({ timeScale: FASTEST });
+    receiver.feel(slow(60_000), { when: () => receiver.requests.length === 8 });
+    const subscription = sender.subscribe({ url: receiver.url });
+    const sent = subscription.send(gitPushed());
+    await receiver.asked(8);
+    await sender.stop();
+    assert.deepEqual([(await sent).outcome, subscription.status], ['gaveUp', 'onProbation']);
   });
 
   test('that stops ends its posts and its pauses, and reports them', async () => {
