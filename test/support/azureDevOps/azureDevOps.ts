@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import type { Entra } from './entra.ts';
+import { coreRoutes, type Organisation, type Project } from './projects.ts';
+import { findRoute, versionProblem, type ApiRoute } from './routes.ts';
+import { refused, SignIn, signInPage, type RefusalForm } from './signIn.ts';
+import { StandInServer, type Answer, type RecordedRequest } from './standInServer.ts';
+
+export interface AzureDevOpsOptions {
+  /** The organisation's name; default `contoso`. */
+  readonly organisation?: string;
+  /** Its projects; default `Shop` and `Orders & Co`. */
+  readonly projects?: readonly Project[];
+  /** Whose tokens it accepts, besides its own personal access tokens. */
+  readonly entra?: Entra;
+}
+
+/**
+ * A stand-in for an organisation of Azure DevOps Services: the parts of its REST API that the bridge uses, as strict as the
+ * real ones and with their moods. Every request is remembered.
+ */
+export class AzureDevOps extends StandInServer {
+  readonly signIn: SignIn;
+  /** A personal access token that is good. */
+  readonly pat: string;
+  /** How those are answered who aren't let in; tests of one form set it. */
+  refusalForm: RefusalForm = 'byRoute';
+  readonly #name: string;
+  readonly #projects: readonly Project[];
+  readonly #accountId = randomUUID();
+  readonly #collectionId = randomUUID();
+  readonly #routes: ApiRoute[] = [];
+
+  static async start(options: AzureDevOpsOptions = {}): Promise<AzureDevOps> {
+    const azure = new AzureDevOps(options);
+    await azure.listen();
+    return azure;
+  }
+
+  private constructor({ organisation = 'contoso', projects, entra }: AzureDevOpsOptions) {
+    super();
+    this.#name = organisation;
+    this.#projects = projects ?? ['Shop', 'Orders & Co'].map((name) => ({ id: randomUUID(), name }));
+    this.signIn = new SignIn(entra);
+    this.pat = this.signIn.addPat();
+    this.add(coreRoutes(() => this.organisation));
+  }
+
+  /** The organisation's address, with closing slash. */
+  get url(): string {
+    return `${this.origin}/${encodeURIComponent(this.#name)}/`;
+  }
+
+  get organisation(): Organisation {
+    return {
+      ...{ name: this.#name, url: this.url, projects: this.#projects },
+      ...{ accountId: this.#accountId, collectionId: this.#collectionId },
+    };
+  }
+
+  /** More of the REST API. */
+  add(routes: readonly ApiRoute[]): void {
+    this.#routes.push(...routes);
+  }
+
+  protected override async answer(request: RecordedRequest): Promise<Answer> {
+    const [, name = '', ...rest] = request.path.split('/');
+    if (name === '_signin') return { status: 200, headers: { 'Content-Type': 'text/html' }, body: signInPage() };
+    if (decodeURIComponent(name).toLowerCase() !== this.#name.toLowerCase()) {
+      return {
+        status: 404,
+        headers: { 'Content-Type': 'text/html' },
+        body: '<html>The resource cannot be found.</html>',
+      };
+    }
+    const path = rest.join('/');
+    const found = findRoute(this.#routes, request.method, path);
+    const identity = this.signIn.identify(request.headers.authorization);
+    if (typeof identity === 'string') {
+      const redirectsToSignIn = 'route' in found && found.route.redirectsToSignIn === true;
+      const { method } = request;
+      return refused(identity, { method, origin: this.origin, form: this.refusalForm, redirectsToSignIn });
+    }
+    const answer =
+      'route' in found
+        ? (versionProblem(found.route, request) ??
+          (await found.route.answer({ ...request, identity, parameters: found.parameters })))
+        : found;
+    const traces = { ActivityId: randomUUID(), 'X-VSS-UserData': `${identity.id}:${identity.account}` };
+    return { ...answer, headers: { ...answer.headers, ...traces } };
+  }
+}

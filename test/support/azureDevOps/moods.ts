@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { apiError } from './apiError.ts';
+import { signInPage } from './signIn.ts';
+import type { Mood } from './standInServer.ts';
+
+export interface Throttle {
+  /** Seconds to stay away; default 30. */
+  readonly retryAfter?: number;
+  /** How many seconds the request was held back, which is only told; default 0. */
+  readonly delay?: number;
+  /** Usage left in the window, in TSTUs; default 0. */
+  readonly remaining?: number;
+}
+
+/** Rate limits page: these headers come only near the limit, also with a 200; Reset is in seconds since 1970. */
+function limitHeaders({ retryAfter = 30, delay: held = 0, remaining = 0 }: Throttle): Record<string, string> {
+  return {
+    'Retry-After': String(retryAfter),
+    'X-RateLimit-Resource': 'Concurrency',
+    'X-RateLimit-Delay': held.toFixed(3),
+    'X-RateLimit-Limit': '200',
+    'X-RateLimit-Remaining': String(remaining),
+    'X-RateLimit-Reset': String(Math.ceil(Date.now() / 1_000) + 300),
+  };
+}
+
+/** Rate limits page: an identity over its budget gets 429 with TF400733 and how long to wait. Nothing is done. */
+export function throttled(throttle: Throttle = {}): Mood {
+  return async () =>
+    apiError(
+      429,
+      'RequestBlockedException',
+      "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource 'Concurrency' " +
+        "in namespace 'User'.",
+      { headers: limitHeaders(throttle) },
+    );
+}
+
+/** Rate limits page: near the limit a request is served, and its answer asks for patience before the next one. */
+export function retryAfterOnSuccess(throttle: Throttle = {}): Mood {
+  return async (_, answer) => {
+    const given = await answer();
+    return { ...given, headers: { ...given.headers, ...limitHeaders({ remaining: 10, ...throttle }) } };
+  };
+}
+
+/** The front door answers, and it speaks HTML. */
+export function unavailable(status: 502 | 503 | 504 = 503): Mood {
+  const page =
+    "<!DOCTYPE html><html><head><title>Error</title></head><body>Our services aren't available right now</body>";
+  return async () => ({ status, headers: { 'Content-Type': 'text/html' }, body: page });
+}
+
+/**
+ * The connection breaks.
+ * @param done whether the request was carried out before, so that its caller can't know
+ */
+export function reset({ done = false } = {}): Mood {
+  return async (_, answer) => {
+    if (done) await answer();
+    return 'reset';
+  };
+}
+
+/** The answer comes late, and the request is carried out before that. */
+export function slow(ms: number): Mood {
+  return async (_, answer) => {
+    const given = await answer();
+    await delay(ms, undefined, { ref: false });
+    return given;
+  };
+}
+
+/** A sign-in page or a proxy's page: HTML, and yet 200. */
+export function htmlWithSuccess(): Mood {
+  return async () => ({ status: 200, headers: { 'Content-Type': 'text/html; charset=utf-8' }, body: signInPage() });
+}

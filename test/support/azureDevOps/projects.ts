@@ -1,0 +1,89 @@
+import { apiError } from './apiError.ts';
+import type { ApiRequest, ApiRoute } from './routes.ts';
+import { json } from './standInServer.ts';
+
+export interface Project {
+  readonly id: string;
+  readonly name: string;
+}
+
+/** An organisation as its API and its hooks speak of it. */
+export interface Organisation {
+  readonly name: string;
+  /** With closing slash. */
+  readonly url: string;
+  readonly accountId: string;
+  readonly collectionId: string;
+  readonly projects: readonly Project[];
+}
+
+const CORE = 'Microsoft.TeamFoundation.Core.WebApi';
+/** Projects - List page: how many come when nobody says. */
+const PAGE = 100;
+const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+/** The area that tells who the caller is and which projects there are. */
+export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
+  const visibleTo = ({ identity }: ApiRequest): readonly Project[] =>
+    organisation().projects.filter(({ name }) => identity.projects?.includes(name) ?? true);
+  const referenceOf = ({ id, name }: Project) => ({
+    ...{ id, name, url: `${organisation().url}_apis/projects/${id}`, state: 'wellFormed', revision: 11 },
+    ...{ visibility: 'private', lastUpdateTime: '2026-02-02T11:47:33.5Z' },
+  });
+  return [
+    {
+      method: 'GET',
+      path: '_apis/connectionData',
+      // REST errors that users report: this resource never left preview, so that 7.1 alone is a 400.
+      preview: true,
+      redirectsToSignIn: true,
+      answer: ({ identity: { id, name, account } }) => {
+        const user = {
+          ...{ id, descriptor: `Microsoft.IdentityModel.Claims.ClaimsIdentity;${account}`, providerDisplayName: name },
+          ...{ isActive: true, properties: { Account: { $type: 'System.String', $value: account } } },
+        };
+        return json(200, {
+          ...{ authenticatedUser: user, authorizedUser: user, instanceId: organisation().accountId },
+          ...{ deploymentId: organisation().collectionId, deploymentType: 'hosted' },
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '_apis/projects',
+      answer: (request) => {
+        const all = visibleTo(request);
+        const start = Number(request.query.get('continuationToken') ?? request.query.get('$skip') ?? 0);
+        const end = start + Number(request.query.get('$top') ?? PAGE);
+        const value = all.slice(start, end).map(referenceOf);
+        // Projects - List page: the next page's token comes in a header, and only when there is a next page.
+        const more = end < all.length ? { 'x-ms-continuationtoken': String(end) } : {};
+        return json(200, { count: value.length, value }, more);
+      },
+    },
+    {
+      method: 'GET',
+      path: '_apis/projects/{project}',
+      answer: (request) => {
+        const asked = request.parameters['project']!;
+        const isAsked = ({ id, name }: Project) => [id, name.toLowerCase()].includes(asked.toLowerCase());
+        const found = visibleTo(request).find(isAsked);
+        return found === undefined ? noProject(asked) : json(200, { ...referenceOf(found), _links: {} });
+      },
+    },
+  ];
+}
+
+/** Also what somebody gets who may not see the project. */
+function noProject(asked: string) {
+  if (!GUID.test(asked)) {
+    const message =
+      `TF200016: The following project does not exist: ${asked}. Verify that the name of the project is correct and ` +
+      'that the project exists on the specified Azure DevOps Server.';
+    return apiError(404, 'ProjectDoesNotExistWithNameException', message, { space: CORE });
+  }
+  const message =
+    `VS800075: The project with id 'vstfs:///Classification/TeamProject/${asked}' does not exist, or you do not have ` +
+    'permission to access it.';
+  return apiError(404, 'ProjectDoesNotExistException', message, { space: CORE });
+}

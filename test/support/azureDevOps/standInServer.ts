@@ -1,0 +1,139 @@
+import { once } from 'node:events';
+import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
+import https from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import type { Certificate } from '../nats/certificates.ts';
+
+const WITHIN_MS = 10_000;
+
+/** A request as it came. */
+export interface RecordedRequest {
+  readonly method: string;
+  /** As it was sent, percent-encoding included, without the query. */
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+  /** When it had arrived whole, in milliseconds since 1970. */
+  readonly at: number;
+  /** The status it was answered with; undefined before that, and when the connection was reset. */
+  status: number | undefined;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: string | undefined;
+}
+
+/** What to do about a request instead of, before or after what the server would do; `reset` breaks the connection. */
+export type Mood = (request: RecordedRequest, answer: () => Promise<Answer>) => Promise<Answer | 'reset'>;
+
+export interface Feeling {
+  /** How many requests it lasts; default: until it's taken back. */
+  readonly times?: number;
+  /** The requests it's about; default: all. */
+  readonly when?: (request: RecordedRequest) => boolean;
+}
+
+/** An answer with a JSON body. */
+export function json(status: number, value: unknown, headers: OutgoingHttpHeaders = {}): Answer {
+  return {
+    status,
+    headers: { 'Content-Type': 'application/json; charset=utf-8', ...headers },
+    body: JSON.stringify(value),
+  };
+}
+
+/** An HTTP server on a free port of 127.0.0.1 which remembers what it was asked and has moods. */
+export abstract class StandInServer implements AsyncDisposable {
+  /** Every request, the newest last, those that a mood answered included. */
+  readonly requests: RecordedRequest[] = [];
+  readonly #server: http.Server;
+  readonly #scheme: string;
+  #port = 0;
+  readonly #arrivals = new EventTarget();
+  readonly #feelings: { readonly mood: Mood; readonly when: (request: RecordedRequest) => boolean; left: number }[] =
+    [];
+
+  protected constructor(certificate?: Certificate) {
+    this.#scheme = certificate === undefined ? 'http' : 'https';
+    this.#server = certificate === undefined ? http.createServer() : https.createServer(certificate);
+    this.#server.on('request', (request, response) => void this.#serve(request, response));
+  }
+
+  protected abstract answer(request: RecordedRequest): Answer | Promise<Answer>;
+
+  /** Also after a stop: it comes back at the same port. */
+  async listen(): Promise<void> {
+    await once(this.#server.listen(this.#port, '127.0.0.1'), 'listening');
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Without a slash at its end. */
+  get origin(): string {
+    return `${this.#scheme}://127.0.0.1:${this.#port}`;
+  }
+
+  /** Puts the server into a mood; among several that fit a request, the oldest counts. The result takes it back. */
+  feel(mood: Mood, { times = Infinity, when = () => true }: Feeling = {}): () => void {
+    const feeling = { mood, when, left: times };
+    this.#feelings.push(feeling);
+    return () => (feeling.left = 0);
+  }
+
+  /** Resolves once it has had so many requests that fit; rejects after 10 s. */
+  async asked(count: number, which: (request: RecordedRequest) => boolean = () => true): Promise<void> {
+    const signal = AbortSignal.timeout(WITHIN_MS);
+    while (this.requests.filter(which).length < count) await once(this.#arrivals, 'request', { signal });
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#server.listening) return;
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #serve(incoming: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const request = await this.#record(incoming).catch(() => undefined);
+    if (request === undefined) return; // The caller hung up halfway.
+    const answer = await this.#moodyAnswer(request).catch((error: unknown): Answer => {
+      console.error(error);
+      return { status: 599, body: `The stand-in is broken: ${String(error)}` };
+    });
+    if (answer === 'reset') {
+      incoming.socket.resetAndDestroy();
+      return;
+    }
+    request.status = answer.status;
+    response.writeHead(answer.status, answer.headers).end(answer.body);
+  }
+
+  async #record(incoming: http.IncomingMessage): Promise<RecordedRequest> {
+    const body = await text(incoming);
+    const { pathname, searchParams } = new URL(incoming.url!, this.origin);
+    const { method, headers } = incoming;
+    const request = {
+      ...{ method: method!, path: pathname, query: searchParams, headers, body },
+      ...{ at: Date.now(), status: undefined },
+    };
+    this.requests.push(request);
+    this.#arrivals.dispatchEvent(new Event('request'));
+    return request;
+  }
+
+  async #moodyAnswer(request: RecordedRequest): Promise<Answer | 'reset'> {
+    const answer = async (): Promise<Answer> => this.answer(request);
+    const feeling = this.#feelings.find(({ left, when }) => left > 0 && when(request));
+    if (feeling === undefined) return answer();
+    feeling.left--;
+    return feeling.mood(request, answer);
+  }
+}
