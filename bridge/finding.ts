@@ -17,7 +17,7 @@ export function warning(about: string, problem: string, remedy = ''): Finding {
   return { level: 'warning', about, problem, remedy };
 }
 
-/** A finding as a line: `error: stream AZDO: it doesn't exist. Create it: …`. */
-export function describeFinding({ level, about, problem, remedy }: Finding): string {
-  return [`${level}: ${about}: ${problem}.`, remedy].filter(Boolean).join(' ');
+/** A finding as a line: `stream AZDO: it doesn't exist. Create it: …`. */
+export function describeFinding({ about, problem, remedy }: Finding): string {
+  return [`${about}: ${problem}.`, remedy].filter(Boolean).join(' ');
 }

@@ -20,6 +20,11 @@ const RETRIES = 1;
 const UNREACHABLE =
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network_error|Network unreachable|certificate|socket hang up/i;
 
+/** What the authority says, or nobody, where it can't tell where tokens are. */
+const NO_ENDPOINTS = /endpoints_resolution_error|openid_config_error/;
+
+type OtherThanPat = Exclude<IdentitySettings, { kind: 'pat' }>;
+
 export interface IdentityOptions {
   readonly identity: IdentitySettings;
   readonly connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
@@ -57,8 +62,7 @@ export class Identity {
     const left = token === undefined ? 0 : token.expiresOnTimestamp - now();
     if (token === undefined || left <= 0) return bearer(await this.#ask(identity));
     // Others go on with the old one meanwhile; whether it can be renewed matters once it has expired.
-    if (left < timing.tokenRenewal || now() >= (token.refreshAfterTimestamp ?? Infinity))
-      void this.#ask(identity).catch(() => undefined);
+    if (left < timing.tokenRenewal || now() >= (token.refreshAfterTimestamp ?? Infinity)) this.#renew(identity);
     return bearer(token);
   }
 
@@ -66,18 +70,28 @@ export class Identity {
   refused(authorization: string): void {
     if (this.#token === undefined || authorization !== bearer(this.#token)) return;
     this.#token = undefined;
-    // It keeps tokens itself.
+    this.#forget();
+  }
+
+  #renew(identity: OtherThanPat): void {
+    if (this.#asking !== undefined) return;
+    this.#forget();
+    void this.#ask(identity).catch(() => undefined);
+  }
+
+  /** The library keeps tokens, too. */
+  #forget(): void {
     this.#credential = undefined;
   }
 
-  #ask(identity: Exclude<IdentitySettings, { kind: 'pat' }>): Promise<AccessToken> {
+  #ask(identity: OtherThanPat): Promise<AccessToken> {
     this.#asking ??= this.#askOnce(identity).finally(() => {
       this.#asking = undefined;
     });
     return this.#asking;
   }
 
-  async #askOnce(identity: Exclude<IdentitySettings, { kind: 'pat' }>): Promise<AccessToken> {
+  async #askOnce(identity: OtherThanPat): Promise<AccessToken> {
     const { timing } = this.#options;
     const limit = AbortSignal.timeout(timing.azureDevOps);
     try {
@@ -93,8 +107,10 @@ export class Identity {
   }
 
   #explained(error: unknown): TaskError {
-    const reason = safeText(reasonOf(error), MOST_REASON);
-    const isUnreachable = reason === LATE || UNREACHABLE.test(`${(error as { code?: string }).code ?? ''} ${reason}`);
+    const given = safeText(reasonOf(error), MOST_REASON);
+    const reason = NO_ENDPOINTS.test(given) ? 'the authority does not answer, or does not know the tenant' : given;
+    const isUnreachable =
+      reason !== given || reason === LATE || UNREACHABLE.test(`${(error as { code?: string }).code ?? ''} ${reason}`);
     return new TaskError(
       isUnreachable ? 'Unreachable' : 'Denied',
       `There is no token for Azure DevOps (${this.kind}): ${reason}`,
@@ -106,14 +122,14 @@ export class Identity {
   }
 
   /** A secret that has changed makes another credential. */
-  #credentialOf(identity: Exclude<IdentitySettings, { kind: 'pat' }>): TokenCredential {
+  #credentialOf(identity: OtherThanPat): TokenCredential {
     const secret = identity.kind === 'clientSecret' ? identity.clientSecret.value : '';
     if (this.#credential?.secret !== secret)
       this.#credential = { secret, value: this.#newCredential(identity, secret) };
     return this.#credential.value;
   }
 
-  #newCredential(identity: Exclude<IdentitySettings, { kind: 'pat' }>, secret: string): TokenCredential {
+  #newCredential(identity: OtherThanPat, secret: string): TokenCredential {
     const retryOptions = { maxRetries: RETRIES };
     switch (identity.kind) {
       case 'clientSecret': {

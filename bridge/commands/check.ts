@@ -26,7 +26,10 @@ export async function check(file: string, isOffline: boolean, world: World): Pro
   }
   const { settings, warnings } = configuration;
   const findings = isOffline ? await checkFiles(settings) : await checkOnline(settings, world);
-  const lines = [...warnings.map((text) => `warning: ${text}`), ...findings.map(describeFinding)];
+  const lines = [
+    ...warnings.map((text) => `warning: ${text}`),
+    ...findings.map((finding) => `${finding.level}: ${describeFinding(finding)}`),
+  ];
   return tell(lines, findings.filter(({ level }) => level === 'error').length, world);
 }
 

@@ -156,7 +156,8 @@ class ConfigurationReader {
     });
     const scale = section.number('scale', 1);
     for (const key of section.keys)
-      if (key !== 'scale' && !Object.hasOwn(TIMING, key)) section.note(key, 'is not a pause or limit of the bridge');
+      if (key !== 'scale' && !Object.hasOwn(TIMING, key))
+        this.#note(this.#problems, ['timing', key], { problem: 'is not a pause or limit of the bridge' }, true);
     const scaled = Object.entries(TIMING).map(([name, ms]) => [
       name,
       section.duration(name, Math.max(1, Math.round(ms * scale)), 20 * DAY_MS),

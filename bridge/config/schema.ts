@@ -67,6 +67,13 @@ export function schemaProblems(value: unknown): SchemaProblem[] {
       case 'minItems':
       case 'minLength':
         return at('is empty');
+      case 'minimum':
+      case 'exclusiveMinimum':
+        return at(
+          `is ${describe(given)}, not ${keyword === 'minimum' ? 'at least' : 'above'} ${String(params['limit'])}`,
+        );
+      case 'maximum':
+        return at(`is ${describe(given)}, not at most ${String(params['limit'])}`);
       default:
         return at(message);
     }
@@ -118,7 +125,8 @@ function valueAt(value: unknown, path: Path): unknown {
 function describe(value: unknown): string {
   if (value === null) return 'empty';
   if (Array.isArray(value)) return 'a list';
-  return isObject(value) ? 'a section' : quoted(JSON.stringify(value).replace(/^"|"$/g, ''));
+  if (isObject(value)) return 'a section';
+  return typeof value === 'string' ? quoted(value) : JSON.stringify(value);
 }
 
 /** The word that takes the fewest changes of a letter. */

@@ -72,8 +72,8 @@ export function readYaml(text: string): YamlFile {
 
 function placesOf({ key, value }: Pair): { key: number | undefined; value: number | undefined } {
   const start = startOf(key);
-  // What a map or list says begins on a later line than its name, by which people find it.
-  return { key: start, value: isScalar(value) ? (startOf(value) ?? start) : start };
+  // What a map or list says may begin on a later line than its name, by which people find it; what is empty stands nowhere.
+  return { key: start, value: isScalar(value) && value.value !== null ? (startOf(value) ?? start) : start };
 }
 
 function startOf(node: unknown): number | undefined {

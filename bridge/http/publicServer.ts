@@ -12,6 +12,8 @@ import type { HttpAnswer, HttpRequest, Route } from './route.ts';
 import type { TlsFiles } from './tlsFiles.ts';
 
 const MOST_CONNECTIONS = 1_000;
+/** Connections that the system keeps until the bridge takes them. */
+const BACKLOG = 4_096;
 const MOST_HEADER_BYTES = 16 * 1_024;
 /** Longer than the load balancers that people put in front of it. */
 const KEEP_ALIVE_MS = 75_000;
@@ -68,7 +70,7 @@ export class PublicServer {
 
   /** Begins to listen. Rejects when the port can't be had. */
   async listen(): Promise<void> {
-    await this.#app.listen(this.options.listen);
+    await this.#app.listen({ ...this.options.listen, backlog: BACKLOG });
   }
 
   /** The port that it listens on. */
@@ -227,6 +229,12 @@ const BODY_REFUSALS: Readonly<Record<BodyRefused['status'], HttpAnswer>> = {
   413: failure(413, 'TooLarge', `The body is larger than ${MOST_BODY_BYTES} bytes.`),
 };
 
+/** By what Node calls them. */
+const CONNECTION_REFUSALS: ReadonlyMap<string, HttpAnswer> = new Map([
+  ['ERR_HTTP_REQUEST_TIMEOUT', failure(408, 'Timeout', 'The request did not come in time.')],
+  ['HPE_HEADER_OVERFLOW', failure(431, 'TooLarge', `The headers are larger than ${MOST_HEADER_BYTES} bytes.`)],
+]);
+
 function send(reply: FastifyReply, { status, headers = {}, body }: HttpAnswer): FastifyReply {
   return reply
     .code(status)
@@ -241,12 +249,12 @@ function endWith(socket: Socket, code: string | undefined): void {
     socket.destroy();
     return;
   }
-  const status = code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400;
-  const word = STATUS_CODES[status] ?? '';
-  const body = JSON.stringify({ error: { code: word.replaceAll(' ', ''), message: `${word}.` } });
+  const { status, body: answer } =
+    CONNECTION_REFUSALS.get(code ?? '') ?? failure(400, 'BadRequest', 'This is no HTTP.');
+  const body = JSON.stringify(answer);
   socket.end(
     [
-      `HTTP/1.1 ${status} ${word}`,
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
       'content-type: application/json; charset=utf-8',
       `content-length: ${Buffer.byteLength(body)}`,
       'connection: close',

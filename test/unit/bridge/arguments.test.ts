@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { HELP, readArguments } from '../../../bridge/arguments.ts';
+
+const read = (line: string, env: Record<string, string> = {}) => readArguments(line.split(' ').filter(Boolean), env);
+
+test('reads every command', () => {
+  const config = 'b.yml';
+  for (const [line, command] of [
+    ['run --config b.yml', { kind: 'run', config }],
+    ['--config=b.yml check', { kind: 'check', config, offline: false }],
+    ['check --offline --config b.yml', { kind: 'check', config, offline: true }],
+    ['setup --config b.yml', { kind: 'setup', config, apply: false }],
+    ['setup --apply --config b.yml', { kind: 'setup', config, apply: true }],
+    ['deadLetters list --config b.yml', { kind: 'deadLetters', config, action: { kind: 'list' } }],
+    ['deadLetters show 12 --config b.yml', { kind: 'deadLetters', config, action: { kind: 'show', sequence: 12 } }],
+    ['run --help', { kind: 'help' }],
+    ['--version', { kind: 'version' }],
+  ] as const)
+    assert.deepEqual(read(line), command, line);
+});
+
+test('takes the configuration from the environment, and an option before that', () => {
+  assert.deepEqual(read('run', { BRIDGE_CONFIG: 'e.yml' }), { kind: 'run', config: 'e.yml' });
+  assert.deepEqual(read('run --config b.yml', { BRIDGE_CONFIG: 'e.yml' }), { kind: 'run', config: 'b.yml' });
+});
+
+test('says what it does not understand', () => {
+  for (const [line, message] of [
+    ['', /^There is no command\.$/],
+    ['fly --config x', /^There is no command "fly"\.$/],
+    ['constructor --config x', /^There is no command "constructor"\.$/],
+    ['run', /^There is no configuration: give --config FILE, or set BRIDGE_CONFIG\.$/],
+    ['run fast --config x', /^run takes no argument "fast"\.$/],
+    ['run --apply --config x', /^run takes no option --apply\.$/],
+    ['setup --offline --config x', /^setup takes no option --offline\.$/],
+    ['run --conf x', /Unknown option '--conf'/],
+    ['deadLetters --config x', /^Write deadLetters list/],
+    ['deadLetters show --config x', /^Write deadLetters list/],
+    ['deadLetters show 0 --config x', /^Write deadLetters list/],
+    ['deadLetters show 1 2 --config x', /^Write deadLetters list/],
+  ] as const)
+    assert.throws(() => read(line), { name: 'UsageError', message }, line);
+});
+
+test('the help fits a terminal', () => {
+  for (const line of HELP.split('\n')) assert.ok(line.length <= 110, line);
+});

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { createServer as createTcpServer, connect, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { describe, test, type TestContext } from 'node:test';
+import { AzureDevOps, type Outcome } from '../../../../bridge/azureDevOps/client.ts';
+import { checkAzureDevOps } from '../../../../bridge/azureDevOps/check.ts';
+import { Metrics } from '../../../../bridge/metrics.ts';
+import type { AzureDevOpsSettings } from '../../../../bridge/settings.ts';
+import { TIMING } from '../../../../bridge/timing.ts';
+import { json, startFakeServer, type Got } from '../../../support/bridge/fakeServer.ts';
+import { createAuthority } from '../../../support/nats/certificates.ts';
+import type { ServerResponse } from 'node:http';
+
+const PAT = 'client-test-pat';
+const AUTHORIZATION = `Basic ${Buffer.from(`:${PAT}`).toString('base64')}`;
+
+function client(t: TestContext, organization: string, more: Partial<AzureDevOpsSettings> = {}, azureDevOps = 2_000) {
+  const metrics = new Metrics();
+  const settings: AzureDevOpsSettings = {
+    organization,
+    organizationName: 'contoso',
+    identity: { kind: 'pat', pat: { label: 'pat', value: PAT } },
+    proxy: '',
+    ca: undefined,
+    ...more,
+  };
+  const timing = { ...TIMING, azureDevOps };
+  const one = new AzureDevOps({ settings, timing, metrics, version: '1.2.3', now: Date.now });
+  t.after(() => one.close());
+  return { azureDevOps: one, metrics };
+}
+
+async function withServer(t: TestContext, answer: (got: Got, response: ServerResponse) => void) {
+  const { port, got } = await startFakeServer(t, answer);
+  return { ...client(t, `http://127.0.0.1:${port}/contoso/`), got };
+}
+
+const CALL = { method: 'POST', path: '_apis/things?api-version=7.1', body: { a: 1 } } as const;
+
+/** What comes of a call that is answered like this. */
+async function outcomeOf(
+  t: TestContext,
+  status: number,
+  text: string,
+  headers: Record<string, string> = {},
+): Promise<Outcome> {
+  const { azureDevOps } = await withServer(t, (_, response) => response.writeHead(status, headers).end(text));
+  return azureDevOps.call(CALL);
+}
+
+describe('A call of Azure DevOps', () => {
+  test('is signed in, and sends and gets JSON', async (t) => {
+    const { azureDevOps, got } = await withServer(t, (_, response) =>
+      json(response, 201, { id: 7 }, { 'retry-after': '3', 'x-ms-continuationtoken': 'more' }),
+    );
+    assert.deepEqual(await azureDevOps.call(CALL), {
+      kind: 'ok',
+      status: 201,
+      body: { id: 7 },
+      retryAfterMs: 3_000,
+      continuationToken: 'more',
+    });
+    const [{ method, url, headers, body } = assert.fail('nothing came')] = got;
+    assert.deepEqual([method, url, body], ['POST', '/contoso/_apis/things?api-version=7.1', '{"a":1}']);
+    assert.deepEqual(
+      [headers.authorization, headers['content-type'], headers['user-agent'], headers['x-tfs-fedauthredirect']],
+      [AUTHORIZATION, 'application/json', 'nats-event-bridge/1.2.3', 'Suppress'],
+    );
+  });
+
+  test('ends as what it is answered', async (t) => {
+    const message = 'TF401234: no \u001b[31m##vso[task.complete]';
+    const safe = 'TF401234: no \\u{1b}[31m##_vso[task.complete]';
+    const refusal = JSON.stringify({ message, typeKey: 'PipelineValidationException' });
+    assert.deepEqual(await outcomeOf(t, 400, refusal), {
+      kind: 'refused',
+      status: 400,
+      typeKey: 'PipelineValidationException',
+      message: safe,
+    });
+    assert.deepEqual(await outcomeOf(t, 404, '<html>'), {
+      kind: 'refused',
+      status: 404,
+      typeKey: undefined,
+      message: 'Azure DevOps answers with status 404',
+    });
+    assert.equal((await outcomeOf(t, 204, '')).kind, 'ok');
+    assert.deepEqual(await outcomeOf(t, 429, JSON.stringify({ message }), { 'retry-after': '1.5' }), {
+      kind: 'throttled',
+      retryAfterMs: 1_500,
+      message: safe,
+    });
+    assert.deepEqual(await outcomeOf(t, 503, '', { 'retry-after': '2' }), {
+      kind: 'open',
+      status: 503,
+      retryAfterMs: 2_000,
+      message: 'Azure DevOps answers with status 503',
+    });
+    for (const [status, text] of [
+      [203, '<html>Sign in'],
+      [203, '{}'],
+      [302, ''],
+      [401, '{}'],
+      [200, '<html>Sign in'],
+    ] as const)
+      assert.equal((await outcomeOf(t, status, text, { location: '/_signin' })).kind, 'signIn', `${status} ${text}`);
+  });
+
+  test('never shows the token, though it comes back', async (t) => {
+    const { azureDevOps } = await withServer(t, ({ headers }, response) =>
+      json(response, 400, { message: `you sent ${headers.authorization}` }),
+    );
+    const outcome = await azureDevOps.call(CALL);
+    assert.ok(outcome.kind === 'refused');
+    assert.equal(outcome.message, 'you sent Basic ***');
+  });
+
+  test('says whether anything can have come of it', async (t) => {
+    const closed = createTcpServer().listen(0, '127.0.0.1');
+    await once(closed, 'listening');
+    const { port } = closed.address() as AddressInfo;
+    closed.close();
+    const { azureDevOps: unreachable } = client(t, `http://127.0.0.1:${port}/contoso/`);
+    assert.equal((await unreachable.call(CALL)).kind, 'unreachable');
+
+    const { azureDevOps: reset } = await withServer(t, (_, response) => response.socket?.destroy());
+    assert.equal((await reset.call(CALL)).kind, 'open');
+
+    const { port: silent } = await startFakeServer(t, () => {});
+    const { azureDevOps: slow } = client(t, `http://127.0.0.1:${silent}/contoso/`, {}, 100);
+    assert.deepEqual(await slow.call(CALL), {
+      kind: 'open',
+      status: undefined,
+      retryAfterMs: undefined,
+      message: 'no answer within 100 ms',
+    });
+  });
+
+  test('takes no answer without end', async (t) => {
+    const { azureDevOps } = await withServer(t, (_, response) => {
+      const write = () => {
+        while (response.write(Buffer.alloc(1_000_000, 32)));
+        response.once('drain', write);
+      };
+      write();
+    });
+    assert.match(JSON.stringify(await azureDevOps.call(CALL)), /"kind":"open".*the answer is larger than/);
+  });
+
+  test('is counted by status, with the pauses that were asked for', async (t) => {
+    const { azureDevOps, metrics } = await withServer(t, (_, response) =>
+      json(response, 429, {}, { 'retry-after': '4' }),
+    );
+    await azureDevOps.call(CALL);
+    await azureDevOps.call(CALL);
+    const text = await metrics.text();
+    assert.match(text, /nats_bridge_azdo_responses_total\{status="429"\} 2/);
+    assert.match(text, /nats_bridge_azdo_throttle_seconds_total 8/);
+  });
+
+  test('goes through a proxy, and trusts the authority it is given', async (t) => {
+    const authority = await createAuthority();
+    const server = await authority.server({ names: ['localhost'] });
+    const { port } = await startFakeServer(t, (_, response) => json(response, 200, { there: true }), server);
+    const tunnels: string[] = [];
+    const proxy = createTcpServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', (head) => {
+        tunnels.push(/^CONNECT (\S+)/.exec(head.toString())?.[1] ?? '');
+        const upstream = connect(port, '127.0.0.1', () => {
+          socket.write('HTTP/1.1 200 OK\r\n\r\n');
+          socket.pipe(upstream).pipe(socket);
+        }).on('error', () => socket.destroy());
+      });
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    t.after(() => proxy.close());
+    const organization = `https://localhost:${port}/contoso/`;
+    const proxyUrl = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/`;
+    const { azureDevOps } = client(t, organization, { ca: authority.cert, proxy: proxyUrl });
+    assert.deepEqual((await azureDevOps.call(CALL)).kind, 'ok');
+    assert.deepEqual(tunnels, [`localhost:${port}`]);
+    const { azureDevOps: direct } = client(t, organization, { ca: authority.cert });
+    assert.deepEqual((await direct.call(CALL)).kind, 'ok');
+    const { azureDevOps: distrustful } = client(t, organization);
+    assert.match(JSON.stringify(await distrustful.call(CALL)), /"unreachable".*certificate/);
+  });
+});
+
+test('what may be asked twice is asked again with a new token', async (t) => {
+  let asked = 0;
+  const { azureDevOps } = await withServer(t, (_, response) => json(response, asked++ === 0 ? 401 : 200, {}));
+  assert.equal((await azureDevOps.ask('_apis/projects')).kind, 'ok');
+  assert.equal(asked, 2);
+  assert.equal(azureDevOps.trouble, undefined);
+});
+
+test('a sign-in that is refused is trouble until one is accepted', async (t) => {
+  let status = 203;
+  const { azureDevOps } = await withServer(t, (_, response) => json(response, status, {}));
+  await azureDevOps.call(CALL);
+  assert.equal(azureDevOps.trouble, 'Azure DevOps does not accept the sign-in (status 203)');
+  status = 500;
+  await azureDevOps.call(CALL);
+  assert.notEqual(azureDevOps.trouble, undefined);
+  status = 200;
+  await azureDevOps.call(CALL);
+  assert.equal(azureDevOps.trouble, undefined);
+});
+
+test('the check tells a user from nobody, and a wrong organization', async (t) => {
+  const findings = async (status: number, body: unknown) => {
+    const { azureDevOps } = await withServer(t, (_, response) => json(response, status, body));
+    return (await checkAzureDevOps(azureDevOps)).map(({ level, problem }) => `${level}: ${problem}`);
+  };
+  assert.deepEqual(await findings(200, { authenticatedUser: { id: '1b1c' } }), []);
+  const nobody = { authenticatedUser: { id: 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa' } };
+  for (const body of [nobody, {}, [], { authenticatedUser: null }])
+    assert.deepEqual(await findings(200, body), ['error: it answers, but as to somebody who has not signed in']);
+  assert.deepEqual(await findings(401, {}), ['error: Azure DevOps does not accept the sign-in (status 401)']);
+  assert.deepEqual(await findings(404, { message: 'no such collection' }), ['error: status 404: no such collection']);
+  assert.deepEqual(await findings(429, {}), ['warning: it asks for a pause: Azure DevOps answers with status 429']);
+  assert.deepEqual(await findings(500, {}), ['error: Azure DevOps answers with status 500']);
+});

@@ -1,0 +1,429 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { describe, test } from 'node:test';
+import { createUser } from 'nkeys.js';
+import { knownSecrets } from '../../../../shared/text/masker.ts';
+import { createAuthority } from '../../../support/nats/certificates.ts';
+import { LEAST, problemsOf, read, readFile, type Given } from '../../../support/bridge/configurationFile.ts';
+
+const authority = await createAuthority();
+const server = await authority.server({ names: ['bridge.example.com'] });
+const other = await authority.server({ names: ['other.example.com'] });
+const SEED = new TextDecoder().decode(createUser().getSeed());
+
+/** The least configuration, with another section or another line in a section. */
+const withSection = (section: string) => `${LEAST}${section}`;
+const withNats = (line: string) => LEAST.replace('nats:\n', `nats:\n  ${line}\n`);
+const withIdentity = (identity: string) => LEAST.replace('{ kind: managedIdentity }', identity);
+const withOrganization = (url: string) => LEAST.replace('https://dev.azure.com/contoso/', url);
+
+describe('A configuration that says the least', () => {
+  const { settings, warnings } = read(LEAST);
+
+  test('has the documented defaults', () => {
+    const DAY_MS = 86_400_000;
+    assert.deepEqual(settings.http, {
+      listen: { host: '127.0.0.1', port: 8080 },
+      admin: { host: '127.0.0.1', port: 9090 },
+      publicUrl: undefined,
+      tls: undefined,
+    });
+    assert.deepEqual(settings.streams, {
+      replicas: 1,
+      maxAgeMs: { AZDO: 30 * DAY_MS, BRIDGE_AUDIT: 400 * DAY_MS, BRIDGE_DEAD: 30 * DAY_MS },
+    });
+    assert.deepEqual(settings.nats(), {
+      servers: [{ host: '127.0.0.1', port: 4222, tls: false }],
+      authentication: { kind: 'none' },
+      clientCertificate: undefined,
+      caCertificate: undefined,
+      tlsFirst: false,
+      inboxPrefix: undefined,
+      jetStreamDomain: undefined,
+      clientName: 'nats-event-bridge',
+    });
+    assert.deepEqual(
+      [settings.instance, settings.hooks, settings.signingKey, settings.contracts],
+      ['', undefined, undefined, {}],
+    );
+    assert.deepEqual(warnings, []);
+  });
+
+  test('names the organization with a closing slash', () => {
+    for (const [url, organization, name] of [
+      ['https://dev.azure.com/contoso', 'https://dev.azure.com/contoso/', 'contoso'],
+      ['https://dev.azure.com/Contoso%20Ltd/', 'https://dev.azure.com/Contoso%20Ltd/', 'Contoso Ltd'],
+      ['https://contoso.visualstudio.com', 'https://contoso.visualstudio.com/', 'contoso'],
+      ['http://127.0.0.1:8081/contoso', 'http://127.0.0.1:8081/contoso/', 'contoso'],
+      ['"http://[::1]:8081/contoso"', 'http://[::1]:8081/contoso/', 'contoso'],
+    ] as const) {
+      const { azureDevOps } = read(withOrganization(url)).settings;
+      assert.deepEqual([azureDevOps.organization, azureDevOps.organizationName], [organization, name], url);
+    }
+  });
+});
+
+/** Configurations, and all that is wrong with each: its line, column and sentences. */
+const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readonly string[], given?: Given])[] = [
+  [
+    'nothing at all',
+    '',
+    [
+      '1:1: nats.servers: is required.',
+      '1:1: azureDevOps.organization: is required.',
+      '1:1: azureDevOps.identity.kind: is required.',
+    ],
+  ],
+  ['a list', '- nats\n', ['1:1: the configuration: is a list, not a section with keys of its own.']],
+  [
+    'what is no YAML',
+    'nats: [a\nazureDevOps: {\n',
+    [
+      "2:1: isn't YAML: Flow sequence in block collection must be sufficiently indented and end with a ].",
+      "3:1: isn't YAML: Flow map in block collection must be sufficiently indented and end with a }.",
+    ],
+  ],
+  ['a key twice', `${LEAST}nats: {}\n`, ["6:1: isn't YAML: Map keys must be unique."]],
+  [
+    'unknown keys, at any depth',
+    withSection('sreams: {}\nstreams:\n  AZDP: { maxAge: 1d }\n  AZDO: { maxage: 1d }\nhttp:\n  lisen: x\n'),
+    [
+      '6:1: sreams: is not a key that the bridge knows. The nearest one is "streams".',
+      '8:3: streams.AZDP: is not a key that the bridge knows. The nearest one is "AZDO".',
+      '9:11: streams.AZDO.maxage: is not a key that the bridge knows. The nearest one is "maxAge".',
+      '11:3: http.lisen: is not a key that the bridge knows. The nearest one is "listen".',
+    ],
+  ],
+  [
+    'values of another kind',
+    'instance: 7\nnats:\n  servers: tls://nats-1\n  tlsFirst: "yes"\nazureDevOps:\nstreams:\n  replicas: 1.5\n',
+    [
+      '1:11: instance: is 7, not a text. Put it in quotes.',
+      '3:12: nats.servers: is "tls://nats-1", not a list.',
+      '4:13: nats.tlsFirst: is "yes", not true or false.',
+      '5:1: azureDevOps: is empty, not a section with keys of its own.',
+      '7:13: streams.replicas: is 1.5, not a whole number.',
+    ],
+  ],
+  [
+    'values that are not allowed',
+    withSection(
+      `instance: a.b\nstreams:\n  replicas: 6\n  AZDO: { maxAge: soon }\n  BRIDGE_DEAD: { maxAge: 0s }\nhttp:\n  listen: "8080"\n  admin: 127.0.0.1:90909\n`,
+    ),
+    [
+      '6:11: instance: "a.b" is not a name of at most 32 letters, digits, `_` and `-`.',
+      '8:13: streams.replicas: is 6, not at most 5.',
+      '9:19: streams.AZDO.maxAge: "soon" is not a duration, such as 500ms, 90s, 1h30m or 30d.',
+      '10:26: streams.BRIDGE_DEAD.maxAge: "0s" is not a duration above 0 and up to 3650 days. Write 500ms, 90s, 1h30m or 30d.',
+      '12:11: http.listen: "8080" is not a host and a port, such as 127.0.0.1:8080 or [::]:8080.',
+      '13:10: http.admin: "127.0.0.1:90909" has a port above 65535.',
+    ],
+  ],
+  [
+    'servers',
+    LEAST.replace('[nats://127.0.0.1:4222]', '[nats://a, tls://b, "nats://u:p@c", "nats://d,e", ws://f, "nats://g/h"]'),
+    [
+      "2:3: nats.servers: can't be used together: they mix tls:// and nats://. Give all of them the same scheme.",
+      "2:32: nats.servers[2]: can't be used: there is a user or password. Use user and passwordFile instead.",
+      `2:48: nats.servers[3]: can't be used: there is more than one server. Write each as an item of the list.`,
+      `2:62: nats.servers[4]: can't be used: WebSocket (ws://) is not supported. Use the server's nats:// or tls:// port.`,
+      `2:70: nats.servers[5]: can't be used: there is a path. Only a host and a port are needed.`,
+    ],
+  ],
+  ['no server', LEAST.replace('[nats://127.0.0.1:4222]', '[]'), ['2:3: nats.servers: is empty.']],
+  [
+    'several ways to sign in',
+    withNats('tokenFile: token\n  user: me\n  passwordEnv: PASSWORD\n  nkeySeedEnv: SEED'),
+    [
+      '2:14: nats.tokenFile: is a second way to sign in, beside nkeySeedEnv. Keep exactly one.',
+      '3:9: nats.user: is a second way to sign in, beside nkeySeedEnv. Keep exactly one.',
+    ],
+    { files: { token: 't' }, env: { SEED } },
+  ],
+  [
+    'a user without a password',
+    withNats('user: me'),
+    ['2:9: nats.user: has no password. Add nats.passwordFile or nats.passwordEnv.'],
+  ],
+  [
+    'a password without a user',
+    withNats('passwordFile: p'),
+    ['2:17: nats.passwordFile: has no user. Add nats.user.'],
+    { files: { p: 'x' } },
+  ],
+  [
+    'a secret twice',
+    withNats('tokenFile: token\n  tokenEnv: TOKEN'),
+    ['3:13: nats.tokenEnv: is given as well as tokenFile. Remove one of the two.'],
+    { files: { token: 't' }, env: { TOKEN: 't' } },
+  ],
+  [
+    'files that give no secret',
+    withSection('hooks:\n  passwordFiles: [gone, empty, folder/, large]\n  passwordEnvs: [GONE, EMPTY]\n'),
+    [
+      `7:19: hooks.passwordFiles[0]: "gone" can't be read: it doesn't exist.`,
+      `7:25: hooks.passwordFiles[1]: "empty" is empty. Write the secret into it.`,
+      `7:32: hooks.passwordFiles[2]: "folder/" can't be read: it is a folder, not a file.`,
+      `7:41: hooks.passwordFiles[3]: "large" is larger than 64 KiB.`,
+      '8:18: hooks.passwordEnvs[0]: "GONE" names a variable that is not set.',
+      '8:24: hooks.passwordEnvs[1]: "EMPTY" names a variable that is empty.',
+    ],
+    { files: { empty: '\n', 'folder/x': '', large: 'x'.repeat(70_000) }, env: { EMPTY: '' } },
+  ],
+  [
+    'credentials that are none',
+    withNats('credentialsFile: nats.creds'),
+    [
+      `2:20: nats.credentialsFile: "nats.creds" can't be used: the credentials (9 characters) are neither the text of a .creds file nor an NKey user seed (SU…).`,
+    ],
+    { files: { 'nats.creds': 'no secret' } },
+  ],
+  [
+    'a client certificate without its key, and one with another key',
+    withNats('certificateFile: cert.pem'),
+    ['2:20: nats.certificateFile: has no private key. Add nats.privateKeyFile or nats.privateKeyEnv.'],
+    { files: { 'cert.pem': server.cert } },
+  ],
+  [
+    'a client certificate with the key of another one',
+    withNats('certificateFile: cert.pem\n  privateKeyFile: key.pem'),
+    [`2:20: nats.certificateFile: can't be used: its private key does not belong to its certificate.`],
+    { files: { 'cert.pem': server.cert, 'key.pem': other.key } },
+  ],
+  [
+    'an authority that is none',
+    withNats('caFile: ca.pem'),
+    ['2:11: nats.caFile: "ca.pem" is not a certificate in PEM.'],
+    { files: { 'ca.pem': 'x' } },
+  ],
+  [
+    'an organization that is none',
+    withOrganization('https://dev.azure.com/'),
+    [
+      '4:17: azureDevOps.organization: "https://dev.azure.com/" is not the URL of an organization. Write it like https://dev.azure.com/contoso/.',
+    ],
+  ],
+  [
+    'an organization in clear text',
+    withOrganization('http://dev.azure.com/contoso'),
+    [
+      '4:17: azureDevOps.organization: "http://dev.azure.com/contoso" is not encrypted. Use https://; only this machine itself may be http://.',
+    ],
+  ],
+  [
+    'a name that only looks like this machine',
+    withOrganization('http://localhost.example.com/contoso'),
+    [
+      '4:17: azureDevOps.organization: "http://localhost.example.com/contoso" is not encrypted. Use https://; only this machine itself may be http://.',
+    ],
+  ],
+  [
+    'URLs with secrets, which are not shown',
+    `${withOrganization('https://me:geheim@dev.azure.com/contoso')}  proxy: http://me:geheim@proxy:3128\n`,
+    [
+      '4:17: azureDevOps.organization: holds a user or password. Secrets never stand in the configuration.',
+      '6:10: azureDevOps.proxy: holds a user or password. Secrets never stand in the configuration.',
+    ],
+  ],
+  ['an empty organization', withOrganization("''"), ['4:17: azureDevOps.organization: is required.']],
+  [
+    'an unknown kind of identity',
+    withIdentity('{ kind: password }'),
+    [
+      '5:21: azureDevOps.identity.kind: is "password", not one of workloadIdentity, managedIdentity, clientSecret, pat.',
+    ],
+  ],
+  [
+    'a client secret without what it needs, and with what it does not',
+    withIdentity('\n    kind: clientSecret\n    tenantId: t\n    patFile: pat\n    authorityHost: http://127.0.0.1/'),
+    [
+      '5:3: azureDevOps.identity.clientSecretFile: is required for kind clientSecret.',
+      '5:3: azureDevOps.identity.clientId: is required for kind clientSecret.',
+      '8:14: azureDevOps.identity.patFile: does not belong to kind clientSecret. Remove it.',
+      '9:20: azureDevOps.identity.authorityHost: "http://127.0.0.1/" is not an https:// URL without a path. Write it like https://login.microsoftonline.com.',
+    ],
+  ],
+  [
+    'a workload identity without what its environment should give',
+    withIdentity('{ kind: workloadIdentity, clientId: c }'),
+    [
+      '5:3: azureDevOps.identity.tenantId: is required for kind workloadIdentity. Otherwise, the environment variable AZURE_TENANT_ID gives it.',
+      '5:3: azureDevOps.identity.tokenFile: is required for kind workloadIdentity. Otherwise, the environment variable AZURE_FEDERATED_TOKEN_FILE gives it.',
+    ],
+  ],
+  [
+    'half of TLS, and a public URL in clear text',
+    withSection(
+      'http:\n  certificateFile: cert.pem\n  publicUrl: http://bridge.example.com/\n  admin: 127.0.0.1:8080\n',
+    ),
+    [
+      '7:20: http.certificateFile: needs privateKeyFile. Add http.privateKeyFile.',
+      '8:14: http.publicUrl: "http://bridge.example.com/" is not encrypted. Use https://; only this machine itself may be http://.',
+      '9:10: http.admin: is the same as listen. Give each a port of its own.',
+    ],
+    { files: { 'cert.pem': server.cert } },
+  ],
+  [
+    'hooks without a secret, and events without a name',
+    withSection('hooks:\n  events:\n    - project: Shop\n    - event: build complete\n'),
+    [
+      '6:1: hooks.passwordFiles: is required: nobody could send hooks without a secret.',
+      '8:7: hooks.events[0].event: is required.',
+      '9:14: hooks.events[1].event: "build complete" is not an event, such as build.complete or git.push.',
+    ],
+  ],
+  [
+    'a signing key that is none',
+    withSection('signingKeyFile: key\n'),
+    [
+      `6:17: signingKeyFile: "key" can't be used. The NKey has characters other than A to Z and 2 to 7. Store the one line that begins with SU, as "nk -gen user" prints it.`,
+    ],
+    { files: { key: 'geheim' } },
+  ],
+  [
+    'the timing of tests',
+    withSection('timing:\n  scale: 2\n  drian: 1s\n  body: never\n'),
+    [
+      '7:10: timing.scale: is 2, not at most 1.',
+      '8:3: timing.drian: is not a pause or limit of the bridge.',
+      '9:9: timing.body: "never" is not a duration, such as 500ms, 90s, 1h30m or 30d.',
+    ],
+  ],
+];
+
+describe('What is wrong with a configuration is told all at once, each with its place:', () => {
+  for (const [name, yaml, problems, given] of PROBLEMS)
+    test(name, () => assert.deepEqual(problemsOf(yaml, given), problems));
+});
+
+test('a file that cannot be read is told', () => {
+  assert.throws(() => readFile('/nowhere/bridge.yml'), {
+    problems: ["/nowhere/bridge.yml: can't be read: it doesn't exist."],
+  });
+  assert.match(problemsOf(`# ${'x'.repeat(1_100_000)}`).join(), /can't be read: it is larger than 1 MiB\.$/);
+});
+
+test('an alias that would expand to gigabytes is refused', () => {
+  const bomb = [
+    'a0: &a0 [x, x, x, x, x, x, x, x, x]',
+    ...Array.from({ length: 9 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i}, `.repeat(9)}]`),
+  ];
+  assert.match(problemsOf(bomb.join('\n')).join('\n'), /isn't YAML: Excessive alias count/);
+});
+
+test('signs in to NATS in each way', () => {
+  const authenticationOf = (lines: string, given: Given = {}) =>
+    read(withNats(lines), given).settings.nats().authentication;
+  assert.deepEqual(authenticationOf('tokenFile: t', { files: { t: 'to ken\r\n' } }), {
+    kind: 'token',
+    token: 'to ken',
+  });
+  assert.deepEqual(authenticationOf('tokenEnv: T', { env: { T: 'token' } }), { kind: 'token', token: 'token' });
+  assert.deepEqual(authenticationOf('user: me\n  passwordFile: p', { files: { p: 'secret\n\n' } }), {
+    kind: 'userPassword',
+    username: 'me',
+    password: 'secret\n',
+  });
+  assert.equal(authenticationOf('nkeySeedFile: s', { files: { s: SEED } }).kind, 'nkey');
+  assert.equal(authenticationOf('credentialsEnv: C', { env: { C: SEED } }).kind, 'nkey');
+  const files = { 'cert.pem': server.cert, 'key.pem': server.key, 'ca.pem': authority.cert };
+  const settings = read(withNats('certificateFile: cert.pem\n  privateKeyFile: key.pem\n  caFile: ca.pem'), {
+    files,
+  }).settings.nats();
+  assert.deepEqual([settings.authentication.kind, settings.clientCertificate !== undefined], ['none', true]);
+  assert.match(settings.caCertificate ?? '', /BEGIN CERTIFICATE/);
+});
+
+test('reads every kind of identity', () => {
+  const identityOf = (identity: string, given: Given = {}) =>
+    read(withIdentity(identity), given).settings.azureDevOps.identity;
+  assert.deepEqual(identityOf('{ kind: managedIdentity, clientId: c }'), { kind: 'managedIdentity', clientId: 'c' });
+  const secret = identityOf('{ kind: clientSecret, tenantId: t, clientId: c, clientSecretEnv: S }', {
+    env: { S: 'geheim' },
+  });
+  assert.ok(secret.kind === 'clientSecret');
+  assert.deepEqual(
+    [secret.tenantId, secret.clientId, secret.clientSecret.value, secret.authorityHost],
+    ['t', 'c', 'geheim', 'https://login.microsoftonline.com'],
+  );
+  const pat = identityOf('{ kind: pat, patFile: pat }', { files: { pat: 'geheim' } });
+  assert.ok(pat.kind === 'pat' && pat.pat.value === 'geheim');
+  const env = { AZURE_TENANT_ID: 't', AZURE_CLIENT_ID: 'c', AZURE_AUTHORITY_HOST: 'https://login.microsoftonline.us/' };
+  const workload = identityOf('{ kind: workloadIdentity, tokenFile: token }', { env, files: { token: 'x' } });
+  assert.ok(workload.kind === 'workloadIdentity');
+  assert.deepEqual(
+    [workload.tenantId, workload.clientId, workload.authorityHost],
+    ['t', 'c', 'https://login.microsoftonline.us'],
+  );
+  assert.match(workload.tokenFile, /^\/.*token$/);
+});
+
+test('reads the hooks', () => {
+  const { hooks } = read(
+    withSection(`hooks:
+  passwordFiles: [new, old]
+  passwordEnvs: [OLDEST]
+  identity: {}
+  events:
+    - { event: build.complete, project: Shop, inputs: { definitionName: web, buildStatus: 2, tfvc: false } }
+    - event: git.push
+`),
+    { files: { new: 'n', old: 'o' }, env: { OLDEST: 'e' } },
+  ).settings;
+  assert.ok(hooks !== undefined);
+  assert.deepEqual(
+    hooks.passwords.map(({ value }) => value),
+    ['n', 'o', 'e'],
+  );
+  const { stream, subjectPrefix, user, sharedSecret, silenceAlarmMs, identity, events } = hooks;
+  assert.deepEqual(
+    { stream, subjectPrefix, user, sharedSecret, silenceAlarmMs, identity, events },
+    {
+      ...{ stream: 'AZDO', subjectPrefix: 'azdo', user: 'hooks', sharedSecret: false, silenceAlarmMs: 86_400_000 },
+      identity: undefined,
+      events: [
+        {
+          event: 'build.complete',
+          project: 'Shop',
+          inputs: { definitionName: 'web', buildStatus: '2', tfvc: 'false' },
+        },
+        { event: 'git.push', project: '*', inputs: {} },
+      ],
+    },
+  );
+});
+
+test('an instance names the stream of its hooks, where the configuration does not', () => {
+  const hooks = (more: string) =>
+    read(withSection(`instance: blue\nhooks:\n  passwordEnvs: [P]\n${more}`), { env: { P: 'x' } }).settings.hooks;
+  assert.deepEqual([hooks('')?.stream, hooks('')?.subjectPrefix], ['blue_AZDO', 'blue.azdo']);
+  const named = hooks('  stream: HOOKS\n  subjectPrefix: devops.hooks\n');
+  assert.deepEqual([named?.stream, named?.subjectPrefix], ['HOOKS', 'devops.hooks']);
+});
+
+test('what is given as nothing is not given', () => {
+  const { settings } = read(
+    `${withNats("tokenFile: ''\n  caFile: ''\n  jetStreamDomain: ''")}  proxy: ''\n  caFile: ''\nsigningKeyFile: ''\nhttp: { certificateFile: '', privateKeyFile: '', publicUrl: '' }\n`,
+  );
+  assert.equal(settings.nats().authentication.kind, 'none');
+  assert.deepEqual([settings.azureDevOps.proxy, settings.signingKey, settings.http.tls], ['', undefined, undefined]);
+});
+
+test('tests scale pauses and limits', () => {
+  const { timing } = read(withSection('timing:\n  scale: 0.01\n  drain: 3s\n')).settings;
+  assert.deepEqual([timing.body, timing.drain], [200, 3_000]);
+});
+
+test('every secret is masked from the moment it is read, also where the configuration is bad', () => {
+  problemsOf(withNats('tokenFile: t\n  oops: 1'), { files: { t: 'masked-configuration-secret\n' } });
+  assert.equal(knownSecrets.mask('say masked-configuration-secret'), 'say ***');
+});
+
+test('a certificate that expires soon is a warning', () => {
+  const now = () => Date.parse(new X509Certificate(server.cert).validTo) - 86_400_000;
+  const { warnings } = read(withSection('http: { certificateFile: c, privateKeyFile: k }\n'), {
+    files: { c: server.cert, k: server.key },
+    now,
+  });
+  assert.match(warnings.join('\n'), /bridge\.yml:6:26: http\.certificateFile: expires on \d{4}-.*Z\. Renew it\.$/);
+});

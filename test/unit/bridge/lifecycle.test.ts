@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Lifecycle } from '../../../bridge/lifecycle.ts';
+import { EventLog } from '../../../bridge/log.ts';
+
+function newLifecycle() {
+  const lines: string[] = [];
+  return { lines, lifecycle: new Lifecycle(new EventLog((line) => lines.push(line), Date.now)) };
+}
+
+test('what was opened last ends first, and a part that fails keeps none from ending', async () => {
+  const { lifecycle, lines } = newLifecycle();
+  const ended: string[] = [];
+  for (const name of ['admin', 'public', 'nats', 'functions'])
+    lifecycle.opened(name, async () => {
+      ended.push(name);
+      if (name === 'nats') throw new Error('it is gone');
+    });
+  await lifecycle.end(1_000);
+  assert.deepEqual(ended, ['functions', 'nats', 'public', 'admin']);
+  assert.match(lines.join(''), /"event":"endFailed","part":"nats","reason":"it is gone"/);
+  await lifecycle.end(1_000);
+  assert.equal(ended.length, 4);
+});
+
+test('it stops once, and says why', async () => {
+  const { lifecycle, lines } = newLifecycle();
+  assert.equal(lifecycle.isStopping(), false);
+  const stopped = lifecycle.untilStopped();
+  lifecycle.stop('SIGTERM');
+  lifecycle.stop('SIGINT');
+  await stopped;
+  await lifecycle.untilStopped();
+  assert.equal(lifecycle.isStopping(), true);
+  assert.deepEqual(
+    lines.map((line) => (JSON.parse(line) as { reason: string }).reason),
+    ['SIGTERM'],
+  );
+});
+
+test('what is under way hears when its time is over', async () => {
+  const { lifecycle } = newLifecycle();
+  let heard = false;
+  lifecycle.opened('work', async (drained) => {
+    await new Promise<void>((resolve) => drained.addEventListener('abort', () => resolve(), { once: true }));
+    heard = true;
+  });
+  // The signal's timer alone does not keep the process alive.
+  const alive = setInterval(() => {}, 1_000);
+  await lifecycle.end(50);
+  clearInterval(alive);
+  assert.equal(heard, true);
+});
