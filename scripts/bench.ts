@@ -1,5 +1,5 @@
 /**
- * Measures the tasks of the packed .vsix, each figure against a baseline in the same run.
+ * Measures the tasks of the packed .vsix and the packed bridge, each figure against a baseline in the same run.
  * Usage: npm run bench [-- name …] [--long] [--write]
  *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md)
  * Ends with exit code 1 when a figure misses what is required of it.
@@ -7,13 +7,14 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { batch } from './bench/batch.ts';
+import { bridge } from './bench/bridge.ts';
 import { startup } from './bench/startup.ts';
 import { isMet, markdownTable, measuredWith, printTable, type Benchmark } from './bench/table.ts';
 import { wait } from './bench/wait.ts';
 import { ROOT } from './build/manifest.ts';
 import { writeSection } from './docs/section.ts';
 
-const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup };
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = { batch, wait, startup, bridge };
 const DOCUMENT = path.join(ROOT, 'docs', 'performance.md');
 
 const { values: options, positionals: names } = parseArgs({

@@ -1,0 +1,178 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHmac, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Agent, request } from 'undici';
+import { connect } from 'nats';
+import { temporaryFolder } from '../../localAgent/index.ts';
+import { startNatsServer } from '../../localAgent/natsServer.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/bridge.ts';
+import { median, type Benchmark, type Row } from './table.ts';
+
+const HOOKS = 20_000;
+const HOOK_BYTES = 2_048;
+const CONNECTIONS = 64;
+const ROUNDS = 3;
+const PACED_MS = 5_000;
+const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
+const SECRET = 'the secret of the benchmark';
+const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
+
+/** Hooks that the packed bridge accepts and the stream acknowledges, against a server that publishes each request's body. */
+export const bridge: Benchmark = {
+  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each`,
+  async run() {
+    await using server = await startNatsServer({ config: 'max_payload: 3MB' });
+    const configuration = configurationFor(server.url);
+    const applied = spawnSync(process.execPath, [BUNDLE, 'setup', '--apply', '--config', configuration]);
+    if (applied.status !== 0) throw new Error(applied.stderr.toString());
+    await addStream(server.url, 'BENCH', 'bench.>');
+    const bridge = await startBridge(configuration);
+    const baseline = await startBaseline(server.url);
+    try {
+      const rates: number[] = [];
+      const baselines: number[] = [];
+      // The first round of each is slower, while the code is compiled.
+      for (let round = 0; round <= ROUNDS; round++) {
+        const [rate, other] = [await rateOf(bridge.url), await rateOf(baseline.url)];
+        if (round === 0) continue;
+        rates.push(rate);
+        baselines.push(other);
+      }
+      const p99 = await latencyAt(bridge.url, median(rates) / 4);
+      const rows: Row[] = [
+        {
+          what: 'hooks accepted and acknowledged',
+          figure: median(rates),
+          unit: 'hooks/s',
+          baseline: median(baselines),
+          required: { atLeast: 0.6 },
+        },
+        { what: 'p99 of an answer at a quarter of that rate', figure: p99, unit: 'ms', required: { atMost: 25 } },
+        { what: 'peak memory of the bridge', figure: peakOf(bridge.child), unit: 'MB', required: { atMost: 200 } },
+      ];
+      return rows;
+    } finally {
+      for (const { child } of [bridge, baseline]) {
+        child.kill();
+        await once(child, 'close');
+      }
+    }
+  },
+};
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly url: string;
+}
+
+function configurationFor(url: string): string {
+  const folder = temporaryFolder('bench-bridge-');
+  const file = path.join(folder, 'bridge.yml');
+  for (const name of ['secret', 'pat']) writeFileSync(path.join(folder, name), SECRET);
+  // Nobody is at that address: no hook needs Azure DevOps.
+  writeFileSync(
+    file,
+    `nats: { servers: ["${url}"] }
+azureDevOps: { organization: "http://127.0.0.1:9/contoso/", identity: { kind: pat, patFile: pat } }
+http: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }
+hooks: { passwordFiles: [secret], events: [{ event: build.complete }] }
+`,
+  );
+  return file;
+}
+
+async function addStream(url: string, name: string, subject: string): Promise<void> {
+  const connection = await connect({ servers: url });
+  await (await connection.jetstreamManager()).streams.add({ name, subjects: [subject] });
+  await connection.close();
+}
+
+async function startBridge(configuration: string): Promise<Running> {
+  const child = spawn(process.execPath, [BUNDLE, 'run', '--config', configuration], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let url = '';
+  for await (const line of createInterface({ input: child.stderr })) {
+    const { event, public: address } = JSON.parse(line) as { event: string; public?: string };
+    if (address !== undefined) url = `http://${address}/hooks`;
+    if (event === 'serving') break;
+  }
+  child.stderr.resume();
+  return { child, url };
+}
+
+async function startBaseline(url: string): Promise<Running> {
+  const script = path.join(import.meta.dirname, 'hookPublish.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', script, url, 'bench.hook'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+  return { child, url: `http://127.0.0.1:${line}/hooks` };
+}
+
+const AUTHORIZATION = `Basic ${Buffer.from(`hooks.${PROJECT}:${createHmac('sha256', SECRET).update(PROJECT).digest('base64url')}`).toString('base64')}`;
+
+/** A hook as Azure DevOps posts it, of {@link HOOK_BYTES}. */
+function hook(): string {
+  const body = (text: string) =>
+    JSON.stringify({
+      id: randomUUID(),
+      eventType: 'build.complete',
+      publisherId: 'tfs',
+      createdDate: '2026-05-31T08:09:10.0000000Z',
+      resource: { id: 4242, definition: { name: 'web' }, project: { id: PROJECT, name: 'Shop' }, text },
+      resourceContainers: { project: { id: PROJECT, baseUrl: 'http://127.0.0.1:9/contoso/' } },
+    });
+  return body('x'.repeat(HOOK_BYTES - body('').length));
+}
+
+async function post(url: string, dispatcher: Agent): Promise<void> {
+  const headers = { authorization: AUTHORIZATION, 'content-type': 'application/json; charset=utf-8' };
+  const { statusCode, body } = await request(url, { method: 'POST', dispatcher, headers, body: hook() });
+  const text = await body.text();
+  if (statusCode !== 200 || !text.includes('sequence')) throw new Error(`${statusCode}: ${text}`);
+}
+
+/** Answers per second while each connection always has one under way. */
+async function rateOf(url: string): Promise<number> {
+  const dispatcher = new Agent({ connections: CONNECTIONS, pipelining: 1 });
+  let left = HOOKS;
+  const begin = performance.now();
+  await Promise.all(
+    Array.from({ length: CONNECTIONS }, async () => {
+      while (left-- > 0) await post(url, dispatcher);
+    }),
+  );
+  const ms = performance.now() - begin;
+  await dispatcher.close();
+  return (HOOKS / ms) * 1_000;
+}
+
+/** The 99th percentile of the time to an answer, in milliseconds, when so many hooks come each second, whatever happens to others. */
+async function latencyAt(url: string, perSecond: number): Promise<number> {
+  const dispatcher = new Agent({ connections: CONNECTIONS, pipelining: 1 });
+  const posts: Promise<number>[] = [];
+  const begin = performance.now();
+  while (performance.now() - begin < PACED_MS) {
+    while (posts.length < ((performance.now() - begin) / 1_000) * perSecond) posts.push(timed(url, dispatcher));
+    await delay(1);
+  }
+  const sorted = (await Promise.all(posts)).sort((one, other) => one - other);
+  await dispatcher.close();
+  return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
+}
+
+async function timed(url: string, dispatcher: Agent): Promise<number> {
+  const begin = performance.now();
+  await post(url, dispatcher);
+  return performance.now() - begin;
+}
+
+/** In megabytes. */
+function peakOf({ pid }: ChildProcess): number {
+  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
+}

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, type StreamInfo } from 'nats';
+import { onFreePorts } from '../../../localAgent/natsServer.ts';
+import { AzureDevOps } from '../../support/azureDevOps/azureDevOps.ts';
+import { hookBodies } from '../../support/azureDevOps/hookBodies.ts';
+import { HookSender } from '../../support/azureDevOps/hookSender.ts';
+import { BridgeProcess, runBridge, type BridgeOptions } from '../../support/bridge/bridgeProcess.ts';
+import { cases } from '../../support/hostile/hostile.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
+
+const HOOKS = cases({ short: 1_000, long: 10_000 });
+const SECRET = 'the-secret-of-the-hooks';
+/** A second of Azure DevOps' resend clock takes this many. */
+const SCALE = 0.1;
+
+/** The password of a project's subscriptions. */
+function passwordOf(projectId: string): string {
+  return createHmac('sha256', SECRET).update(projectId).digest('base64url');
+}
+
+it(
+  `${HOOKS} hooks are stored once each, while NATS restarts and replicas are killed`,
+  { timeout: 300_000 },
+  async () => {
+    await using server = await startNatsServer({ config: 'max_payload: 3MB' });
+    await using azure = await AzureDevOps.start();
+    const [project] = azure.organisation.projects;
+    assert.ok(project);
+    const bodies = hookBodies({ organisation: azure.organisation, project });
+    const events = Array.from({ length: Math.ceil(HOOKS / 30) }, () => bodies.everyEvent())
+      .flat()
+      .slice(0, HOOKS);
+    const yaml = (listen: string) => `
+    nats: { servers: ["${server.url}"] }
+    azureDevOps: { organization: "${azure.url}", identity: { kind: pat, patFile: pat } }
+    http: { listen: "${listen}", admin: "127.0.0.1:0" }
+    hooks:
+      passwordFiles: [secret]
+      events:
+${[...new Set(events.map(({ eventType }) => eventType))].map((event) => `        - event: ${event}`).join('\n')}
+  `;
+    const options: BridgeOptions = { files: { pat: azure.pat, secret: SECRET } };
+    const applied = await runBridge(['setup', '--apply'], yaml('127.0.0.1:0'), options);
+    assert.equal(applied.status, 0, applied.stderr);
+
+    await onFreePorts(2, async (ports) => {
+      const start = (replica: number) => BridgeProcess.start(yaml(`127.0.0.1:${ports[replica]}`), options);
+      const replicas = await Promise.all([start(0), start(1)]);
+      try {
+        await Promise.all(replicas.map((replica) => replica.ready(200)));
+        await using sender = new HookSender({ timeScale: SCALE, connections: 16, callerTimeoutMs: 5_000 });
+        const subscriptions = ports.map((port) =>
+          sender.subscribe({
+            url: `http://127.0.0.1:${port}/hooks`,
+            basicAuthUsername: `hooks.${project.id}`,
+            basicAuthPassword: passwordOf(project.id),
+          }),
+        );
+        const kill = async (replica: number) => {
+          await replicas[replica]?.[Symbol.asyncDispose]();
+          await delay(200);
+          replicas[replica] = await start(replica);
+        };
+        const at: Readonly<Record<number, () => Promise<unknown>>> = {
+          [Math.floor(HOOKS / 5)]: () => kill(0),
+          [Math.floor((2 * HOOKS) / 5)]: () => server.restart(),
+          [Math.floor((3 * HOOKS) / 5)]: () => kill(1),
+          [Math.floor((4 * HOOKS) / 5)]: async () => {
+            await server.kill();
+            await delay(1_000);
+            await server.restart();
+          },
+        };
+        const troubles: Promise<unknown>[] = [];
+        let done = 0;
+        const reports = await Promise.all(
+          events.map(async (event, index) => {
+            const report = await subscriptions[index % 2]?.send(event);
+            const trouble = at[++done];
+            if (trouble !== undefined) troubles.push(trouble());
+            return report;
+          }),
+        );
+        await Promise.all(troubles);
+
+        assert.deepEqual(
+          reports.filter((report) => report?.outcome !== 'delivered'),
+          [],
+        );
+        assert.deepEqual(
+          subscriptions.map(({ status }) => status),
+          ['enabled', 'enabled'],
+        );
+        const resent = reports.filter((report) => (report?.attempts.length ?? 0) > 1).length;
+        assert.ok(resent > 0, 'nothing had to be sent again, so nothing was tried');
+        for (const report of reports) assert.equal(report?.answer?.status, 200);
+        await assertStored(server.url, new Set(events.map(({ id }) => id)));
+        for (const replica of replicas) {
+          assert.doesNotMatch(replica.text, new RegExp(`${SECRET}|${passwordOf(project.id)}|${azure.pat}`));
+          replica.signal('SIGTERM');
+          assert.equal(await replica.ended, 0, replica.text);
+        }
+      } finally {
+        for (const replica of replicas) await replica[Symbol.asyncDispose]();
+      }
+    });
+  },
+);
+
+/** Each of these is in the stream, once, and nothing else; and there are no dead letters. */
+async function assertStored(url: string, ids: ReadonlySet<string>): Promise<void> {
+  const connection = await connect({ servers: url });
+  try {
+    const manager = await connection.jetstreamManager();
+    const info: StreamInfo = await manager.streams.info('AZDO');
+    const stored: string[] = [];
+    for (let sequence = 1; sequence <= info.state.last_seq; sequence++) {
+      const message = await manager.streams.getMessage('AZDO', { seq: sequence });
+      stored.push(message.header.get('Nats-Msg-Id'));
+    }
+    assert.equal(stored.length, ids.size);
+    assert.deepEqual(new Set(stored), ids);
+    assert.equal((await manager.streams.info('BRIDGE_DEAD')).state.messages, 0);
+  } finally {
+    await connection.close();
+  }
+}
