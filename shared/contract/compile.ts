@@ -3,7 +3,7 @@ import type { ErrorObject, ValidateFunction } from 'ajv';
 import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
-import { canonicalize, isObject } from '../text/json.ts';
+import { canonicalize, IS_INEXACT, isObject, largeIntegerIn, withNeighbours } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
 import { SchemaFolder } from './files.ts';
 import type { SchemaFile } from './files.ts';
@@ -83,22 +83,30 @@ function checksOf(
 ): Pick<Contract, 'check' | 'checkUnlimited' | 'areAllValid'> {
   // With `$async` in a schema it would be a promise.
   const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
-  const checkUnlimited = (value: unknown): CheckResult => {
+  const violatedBy = (message: string): CheckResult => ({ outcome: 'violated', problems: [{ pointer: '', message }] });
+  const checkUnlimited: Contract['checkUnlimited'] = (value, readExactly = () => undefined) => {
     try {
-      if (isValid(value)) return { outcome: 'valid' };
-      return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
+      const isFound = isValid(value);
+      const problems = problemsOf(validate.errors ?? []);
+      const exact = readExactly();
+      // The order of two numbers is that of the integers they were rounded from, unless they are the same number.
+      if (exact !== undefined && ([-1, 1] as const).some((to) => isValid(withNeighbours(exact.value, to)) !== isFound))
+        return violatedBy(
+          `holds ${largeIntegerIn(exact.value)}, which ${IS_INEXACT}, and the verdict hangs on that: write it as a text`,
+        );
+      return isFound ? { outcome: 'valid' } : { outcome: 'violated', problems };
     } catch (error) {
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
       const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
-      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
+      return violatedBy(`cannot be checked: ${reason}`);
     } finally {
       validate.errors = null;
     }
   };
-  const check = (value: unknown, atMostMs = limitMs): CheckResult => {
+  const check: Contract['check'] = (value, atMostMs = limitMs, readExactly) => {
     const afterMs = Math.min(limitMs, atMostMs);
     try {
-      return interruptible(() => checkUnlimited(value), afterMs);
+      return interruptible(() => checkUnlimited(value, readExactly), afterMs);
     } catch (error) {
       if (isInterruption(error)) return { outcome: 'interrupted', afterMs };
       throw error;

@@ -70,8 +70,8 @@ export class DecodedEvent {
   }
 
   /**
-   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws a `RangeError` where it is
-   * nested too deeply for that.
+   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws an `UndecidableError` where
+   * they can't be read.
    */
   get exactData(): { readonly value: unknown } | undefined {
     this.#exact ??= this.#readExactly() ?? null;

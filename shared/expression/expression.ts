@@ -12,7 +12,8 @@ export interface Expression {
   readonly isPlain: boolean;
   /**
    * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
-   * value of the wrong type, or where it would compare or compute with such an integer, which it could only do inexactly.
+   * value of the wrong type, an `UndecidableError` where it would compare or compute with such an integer, which it could only
+   * do inexactly, or where the event holds too much for it.
    */
   evaluate(view: EventView): unknown;
   /**
@@ -32,13 +33,15 @@ export function compileExpression(text: string): Expression {
   check(root, new Set());
   const parts = conjunction(text, root);
   const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
+  const isOfData = mentionsData(root);
   let guardedRoot: Node | undefined;
   return {
     unknownFields: [...new Set(fieldsOfEvent(root))].filter(
       (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
     ),
     isPlain: isPlain(root),
-    evaluate: (view) => search(view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
+    evaluate: (view) =>
+      search(isOfData && view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -122,6 +125,13 @@ function isPlain(node: Node): boolean {
 /** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
 function usesWholeEvent(node: Node): boolean {
   return node.type === 'Current' || node.type === 'Root' || childrenOf(node).same.some(usesWholeEvent);
+}
+
+/** Whether it may read the event's data. */
+function mentionsData(node: Node): boolean {
+  if (node.type === 'Current' || node.type === 'Root' || (node.type === 'Field' && node.name === 'data')) return true;
+  const { same, other } = childrenOf(node);
+  return [...same, ...other].some(mentionsData);
 }
 
 /** The names of the fields that are looked up in the event itself. */

@@ -3,7 +3,7 @@ import { createReadStream, statSync } from 'node:fs';
 import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { utf8Text } from '../../shared/event/cloudEvent.ts';
-import { parseJson } from '../../shared/text/json.ts';
+import { mayHoldLargeIntegers, parseJson } from '../../shared/text/json.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import type { Pace } from '../../shared/clock.ts';
 import { openRegularFile } from '../../shared/regularFile.ts';
@@ -170,11 +170,13 @@ async function problemsOf(
   );
   if (contract === undefined) return problems;
   const good = problems.flatMap((problem, index) => (problem === undefined ? [index] : []));
-  const valuesOfGood = good.map((index) => values[index]?.value);
-  if (contract.areAllValid(valuesOfGood, await pace.timeLeft())) return problems;
+  const isAlone = texts.map((text) => mayHoldLargeIntegers(text ?? ''));
+  const together = good.filter((index) => isAlone[index] === false).map((index) => values[index]?.value);
+  const areValid = contract.areAllValid(together, await pace.timeLeft());
   // Each one by itself: some may take as long as a check may, and a chunk has thousands.
-  for (const [position, index] of good.entries()) {
-    const problem = await checked(contract, valuesOfGood[position], pace);
+  for (const index of good) {
+    if (areValid && isAlone[index] === false) continue;
+    const problem = await checked(contract, values[index]?.value, texts[index], pace);
     if (problem !== undefined) problems[index] = describeProblems(problem);
   }
   return problems;

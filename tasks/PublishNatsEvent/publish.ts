@@ -86,7 +86,7 @@ async function prepareEvent(
 ): Promise<Prepared> {
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
-  if (contract !== undefined) await checkContract(contract, json, clock);
+  if (contract !== undefined) await checkContract(contract, json, text, clock);
   const cdEvent = cdEventAttributes(request, json?.value);
   const id = cdEvent?.id ?? request.messageId ?? request.defaultMessageId();
   const contentType = request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json');
@@ -189,6 +189,7 @@ function messageMaker(
 async function checkContract(
   contract: Contract,
   json: { readonly value: unknown } | undefined,
+  text: string | undefined,
   clock: Clock,
 ): Promise<void> {
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
@@ -199,7 +200,7 @@ async function checkContract(
       nothingSent,
     );
   }
-  const problems = await checked(contract, json.value, new Pace(clock));
+  const problems = await checked(contract, json.value, text, new Pace(clock));
   if (problems === undefined) return;
   throw new TaskError(
     'ContractViolation',
@@ -264,7 +265,7 @@ export async function replyProblem(reply: ReceivedReply, contract: Contract, clo
   try {
     const text = utf8Text(reply.payload);
     const json = text === undefined ? undefined : parseJson(text);
-    const problems = json === undefined ? undefined : await checked(contract, json.value, pace);
+    const problems = json === undefined ? undefined : await checked(contract, json.value, text, pace);
     // A cancel that came meanwhile is heard here.
     await pace.timeLeft();
     if (json !== undefined && problems === undefined) return undefined;
