@@ -27,7 +27,7 @@ export function indexOf(text: string, sought: string, which: 'first' | 'last' = 
   return -1;
 }
 
-/** JMESPath's find_first and find_last: null where it isn't there, or one of the two is empty. */
+/** JMESPath's find_first and find_last: null where it isn't there, or one of the two is empty. An end of 0 is none. */
 export function find(
   text: string,
   sought: string,
@@ -37,7 +37,8 @@ export function find(
 ): number | null {
   if (text === '' || sought === '') return null;
   const from = Math.max(whole(start ?? 0), 0);
-  const found = indexOf(text.slice(from, whole(end || text.length)), sought, which);
+  const to = end === undefined || end === 0 ? text.length : whole(end);
+  const found = indexOf(text.slice(from, to), sought, which);
   return found === -1 ? null : from + found;
 }
 

@@ -87,14 +87,6 @@ export class Masker {
     return masked + text.slice(shownTo, Math.max(shownTo, end));
   }
 
-  /** A JSON value whose texts are masked. */
-  maskValues(value: unknown): unknown {
-    if (typeof value === 'string') return this.mask(value);
-    if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return value.map((entry) => this.maskValues(entry));
-    return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, this.maskValues(member)]));
-  }
-
   /** The name of a secret of 8 characters or more whose value the text tells, in whatever form; undefined when there is none. */
   secretIn(text: string | Uint8Array): string | undefined {
     const bytes = typeof text === 'string' ? Buffer.from(text) : Buffer.from(text.buffer, text.byteOffset, text.length);
