@@ -57,6 +57,9 @@ export interface Published {
 const MOST_SIGNED = 256;
 
 /** Turns payloads into messages, each with its own id and the time of sending. */
+/** Of a file in which secrets are looked for at once. */
+const CHUNK_BYTES = 256 * 1_024;
+
 type MakeMessage = (payload: Uint8Array, messageId: string, json: unknown) => OutgoingMessage;
 
 /** Reads what is to be published and checks all of it. */
@@ -99,11 +102,21 @@ async function prepareEvent(
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
     schemaDigest: contract?.digest,
-    secretInFile: request.payload.from === 'file' ? knownSecrets.secretIn(payload) : undefined,
+    secretInFile: request.payload.from === 'file' ? await secretIn(payload, new Pace(clock)) : undefined,
     largest: make(payload, id, json?.value),
     largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],
   };
+}
+
+async function secretIn(file: Uint8Array, pace: Pace): Promise<string | undefined> {
+  const secretInChunk = knownSecrets.secretInChunks();
+  let found: string | undefined;
+  for (let start = 0; start < file.length && found === undefined; start += CHUNK_BYTES) {
+    await pace.timeLeft();
+    found = secretInChunk(file.subarray(start, start + CHUNK_BYTES));
+  }
+  return found;
 }
 
 async function prepareLines(
