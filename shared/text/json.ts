@@ -119,15 +119,18 @@ function neighbourOf(number: number, direction: 1 | -1): number {
 
 /** Looks at each sixteenth character only, as every event of a backlog is looked at: one of them is in any sixteen. */
 function hasManyDigits(text: string): boolean {
-  const isDigit = (index: number) => text.charCodeAt(index) >= ZERO && text.charCodeAt(index) <= NINE;
   for (let index = LEAST_DIGITS - 1; index < text.length; index += LEAST_DIGITS) {
-    if (!isDigit(index)) continue;
+    if (!isDigit(text.charCodeAt(index))) continue;
     let start = index;
-    while (isDigit(start - 1)) start--;
-    while (isDigit(index + 1)) index++;
+    while (isDigit(text.charCodeAt(start - 1))) start--;
+    while (isDigit(text.charCodeAt(index + 1))) index++;
     if (index - start + 1 >= LEAST_DIGITS) return true;
   }
   return false;
+}
+
+function isDigit(code: number): boolean {
+  return code >= ZERO && code <= NINE;
 }
 
 /**
