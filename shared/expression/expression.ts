@@ -35,10 +35,9 @@ export function compileExpression(text: string): Expression {
   const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
   const isOfData = mentionsData(root);
   let guardedRoot: Node | undefined;
+  const known: readonly string[] = VIEW_FIELDS;
   return {
-    unknownFields: [...new Set(fieldsOfEvent(root))].filter(
-      (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
-    ),
+    unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !known.includes(name)),
     isPlain: isPlain(root),
     evaluate: (view) =>
       search(isOfData && view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
@@ -98,9 +97,8 @@ function checkCall(name: string, given: readonly Node[]): void {
   const { least, most } = signature;
   if (given.length < least || given.length > most) {
     const count = most === Infinity ? `at least ${least}` : [...new Set([least, most])].join(' to ');
-    throw new Error(
-      `the function ${name}() takes ${count} argument${count.endsWith('1') ? '' : 's'}, not ${given.length}`,
-    );
+    const noun = count.endsWith('1') ? 'argument' : 'arguments';
+    throw new Error(`the function ${name}() takes ${count} ${noun}, not ${given.length}`);
   }
   for (const [index, argument] of given.entries()) {
     const takesReference = signature.takesReference(index);
@@ -111,15 +109,11 @@ function checkCall(name: string, given: readonly Node[]): void {
   }
 }
 
-const PLAIN = new Set(
-  'AndExpression Comparator Field Identity Index IndexExpression Literal NotExpression OrExpression Subexpression'.split(
-    ' ',
-  ),
-);
+const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|Literal|Subexpression)$/;
 
 function isPlain(node: Node): boolean {
   const { same, other } = childrenOf(node);
-  return PLAIN.has(node.type) && [...same, ...other].every(isPlain);
+  return PLAIN.test(node.type) && [...same, ...other].every(isPlain);
 }
 
 /** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */

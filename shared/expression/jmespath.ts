@@ -82,12 +82,8 @@ function hideInherited(node: Node): void {
   const { same, other } = childrenOf(node);
   for (const child of [...same, ...other]) hideInherited(child);
   if (node.type !== 'Field' || !(node.name in Object.prototype)) return;
-  const call = {
-    type: 'Function',
-    name: OWN_MEMBER,
-    children: [{ type: 'Current' }, { type: 'Literal', value: node.name }],
-  };
-  Object.assign(node, call);
+  const children = [{ type: 'Current' }, { type: 'Literal', value: node.name }];
+  Object.assign(node, { type: 'Function', name: OWN_MEMBER, children });
 }
 
 type Key = string | number;
@@ -177,6 +173,8 @@ function exactOperand([value]: unknown[]): JSONValue {
 /** The tree with a guard before whatever compares or computes: it throws where that would be done with a `bigint`. */
 export function guarded(root: Node): Node {
   const guard = (node: Node): Node => ({ type: 'Function', name: EXACT_OPERAND, children: [node] });
+  const guardArgument = (node: Node): Node =>
+    node.type === 'ExpressionReference' ? { ...node, child: guard(node.child) } : guard(node);
   const protect = (node: Node): void => {
     const { same, other } = childrenOf(node);
     for (const child of [...same, ...other]) protect(child);
@@ -184,11 +182,7 @@ export function guarded(root: Node): Node {
       Object.assign(node, { left: guard(node.left), right: guard(node.right) });
     else if (node.type === 'Unary') Object.assign(node, { operand: guard(node.operand) });
     else if (node.type === 'Function' && signatureOf(node.name) !== undefined && !COPYING.has(node.name))
-      Object.assign(node, {
-        children: node.children.map((child) =>
-          child.type === 'ExpressionReference' ? { ...child, child: guard(child.child) } : guard(child),
-        ),
-      });
+      Object.assign(node, { children: node.children.map(guardArgument) });
   };
   const copy = structuredClone(root);
   protect(copy);

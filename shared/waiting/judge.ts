@@ -104,9 +104,7 @@ export class Judge {
   #slowMs = 0;
   #exhaustion: TaskError | undefined;
 
-  /**
-   * @param warn called once for each expression that errors on an event
-   */
+  /** @param warn called once for each expression that errors on an event */
   constructor(
     private readonly criteria: WaitCriteria,
     private readonly contract: Contract | undefined,
@@ -141,10 +139,8 @@ export class Judge {
 
   /** The values of `expect` that have not come yet, else how many events are missing. */
   get missing(): readonly string[] | number {
-    return (
-      this.criteria.expect?.filter((value) => !this.#keys.has(value)) ??
-      Math.max(0, this.criteria.count - this.#counts.matched)
-    );
+    const { expect, count } = this.criteria;
+    return expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, count - this.#counts.matched);
   }
 
   /** The values of `distinctBy` that have come; none without it. */
@@ -246,11 +242,8 @@ export class Judge {
       this.#keys.add(key);
       return judged;
     }
-    const repetition =
-      this.criteria.distinctBy === undefined
-        ? 'an event with the same id has come before'
-        : `an event with distinctBy ${quoted(key)} has come before`;
-    return new JudgedEvent(event, 'repeated', signedBy, repetition);
+    const shared = this.criteria.distinctBy === undefined ? 'the same id' : `distinctBy ${quoted(key)}`;
+    return new JudgedEvent(event, 'repeated', signedBy, `an event with ${shared} has come before`);
   }
 
   #assess(message: ReceivedMessage): JudgedEvent {

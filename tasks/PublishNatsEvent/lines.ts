@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { TaskError } from '../../shared/errors.ts';
 import { utf8Text } from '../../shared/event/cloudEvent.ts';
 import { mayHoldLargeIntegers, parseJson } from '../../shared/text/json.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
@@ -10,7 +10,7 @@ import { openRegularFile } from '../../shared/regularFile.ts';
 import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
-import { LARGEST_PAYLOAD } from './payload.ts';
+import { LARGEST_PAYLOAD, unreadable } from './payload.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
 /** Bad lines that are described; all are counted. */
@@ -148,9 +148,7 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
     }
   } catch (error) {
     if (error instanceof TaskError) throw error;
-    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)})`, '', {
-      cause: error,
-    });
+    throw unreadable(file, error);
   }
   if (partBytes > 0) yield [take(Buffer.alloc(0))];
 }

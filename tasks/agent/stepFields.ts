@@ -53,11 +53,10 @@ export class StepFields extends Fields {
 
   /** A release has its artifacts where a build has its sources. */
   #isSourcesFolder(file: string): boolean {
-    const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory'];
-    return folders.some((name) => {
-      const folder = this.agent.variable(name);
-      return folder !== undefined && comparable(folder) === comparable(file);
-    });
+    const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory'].map((name) =>
+      this.agent.variable(name),
+    );
+    return folders.some((folder) => folder !== undefined && comparable(folder) === comparable(file));
   }
 
   /**

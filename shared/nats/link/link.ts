@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Msg, MsgHdrs, NatsConnection, Status } from 'nats';
 import type { ServerAddress } from '../../connection/settings.ts';
 import { TaskError } from '../../errors.ts';
@@ -22,8 +23,6 @@ export interface Violation {
 
 /** One connection to one server, from its sign-in to its end. It is never reconnected. */
 export class Link {
-  readonly connection: NatsConnection;
-  readonly address: ServerAddress;
   readonly isEncrypted: boolean;
   /** Settles with the reason once the connection is gone, whoever closed it. */
   readonly closed: Promise<string>;
@@ -32,9 +31,10 @@ export class Link {
   #isClosed = false;
   #closeReason: string | undefined;
 
-  constructor(connection: NatsConnection, address: ServerAddress) {
-    this.connection = connection;
-    this.address = address;
+  constructor(
+    readonly connection: NatsConnection,
+    readonly address: ServerAddress,
+  ) {
     this.isEncrypted = isEncrypted(connection);
     this.closed = connection.closed().then((error) => {
       this.#isClosed = true;
@@ -96,13 +96,12 @@ export class Link {
    */
   async flush(timeoutMs: number): Promise<readonly Violation[] | undefined> {
     const before = this.#violations.length;
+    const isTrue = () => true;
+    const isFalse = () => false;
     const flushed = await Promise.race([
-      this.connection.flush().then(
-        () => true,
-        () => false,
-      ),
-      this.closed.then(() => false),
-      new Promise<false>((resolve) => setTimeout(() => resolve(false), timeoutMs).unref()),
+      this.connection.flush().then(isTrue, isFalse),
+      this.closed.then(isFalse),
+      delay(timeoutMs, false, { ref: false }),
     ]);
     if (!flushed) return undefined;
     // Refusals pass through the library's status queue, which is read after the flush has resolved.
