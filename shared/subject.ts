@@ -2,7 +2,6 @@
 const MAX_SUBJECT_BYTES = 1024;
 
 // Whitespace and control characters end a subject in the NATS protocol: a subject that holds them injects commands.
-
 const FORBIDDEN_CHARACTERS = /[\s\u0000-\u001f\u007f-\u009f]/u;
 
 /**

@@ -38,11 +38,8 @@ function parseServer(text: string, inherited: boolean | undefined): ServerAddres
   if (scheme === undefined && inherited === undefined)
     return { problem: 'a scheme is missing', remedy: 'Write nats://host:4222 or tls://host:4222.' };
   if (scheme === 'ws' || scheme === 'wss') {
-    return {
-      problem: `WebSocket (${scheme}://) is not supported`,
-      remedy: "Use the server's nats:// or tls:// port.",
-      code: 'Unsupported',
-    };
+    const problem = `WebSocket (${scheme}://) is not supported`;
+    return { problem, remedy: "Use the server's nats:// or tls:// port.", code: 'Unsupported' };
   }
   const tls = scheme === undefined ? inherited : TLS_OF_SCHEME.get(scheme);
   if (tls === undefined)

@@ -28,9 +28,8 @@ export function parseCredentials(text: string): Credentials | Problem {
   const jwt = JWT.exec(text)?.[0];
   if (jwt === undefined) {
     if (key !== undefined) return 'problem' in key ? key : { kind: 'nkey', key };
-    return {
-      problem: `(${text.length} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`,
-    };
+    const problem = `(${text.length} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`;
+    return { problem };
   }
   const claims = parseClaims(jwt);
   if (claims === undefined) return { problem: 'hold a user JWT that cannot be read' };

@@ -3,13 +3,11 @@ import type { ErrorObject, ValidateFunction } from 'ajv';
 import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
-import { canonicalize, isObject } from '../text/json.ts';
+import { canonicalize, IS_INEXACT, isObject, largeIntegerIn, withNeighbours } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
-import { SchemaFolder } from './files.ts';
-import type { SchemaFile } from './files.ts';
+import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaOf } from './metaSchemas.ts';
-import { linkSchemas } from './references.ts';
-import type { Dialect } from './references.ts';
+import { linkSchemas, type Dialect } from './references.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -26,17 +24,12 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
     for (const { id, schema } of schemas) ajv.addSchema(schema, id);
     const validate = ajv.getSchema(schemas[0]?.id ?? '');
     if (validate === undefined) throw new Error('it was not compiled');
-    return {
-      digest: digestOf(schemas.map(({ file }) => file)),
-      schemaFile,
-      ...checksOf(validate, checkLimitMs),
-    };
+    return { digest: digestOf(schemas.map(({ file }) => file)), schemaFile, ...checksOf(validate, checkLimitMs) };
   } catch (error) {
     if (error instanceof TaskError) throw error;
     const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
-    throw new TaskError('InvalidSchema', `The schema file "${root.path}" cannot be used: ${reason}`, '', {
-      cause: error,
-    });
+    const problem = `The schema file "${root.path}" cannot be used: ${reason}`;
+    throw new TaskError('InvalidSchema', problem, '', { cause: error });
   }
 }
 
@@ -65,9 +58,8 @@ function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Diale
     isDeclaredBy: ($schema) => declares(draft, $schema),
     reasonAgainst(schema, pointer) {
       if (isSchema(schema)) return undefined;
-      return describeProblems(
-        problemsOf(isSchema.errors ?? []).map((it) => ({ ...it, pointer: pointer + it.pointer })),
-      );
+      const problems = problemsOf(isSchema.errors ?? []);
+      return describeProblems(problems.map((it) => ({ ...it, pointer: pointer + it.pointer })));
     },
   };
 }
@@ -77,28 +69,33 @@ function digestOf(files: readonly SchemaFile[]): string {
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
-function checksOf(
-  validate: ValidateFunction,
-  limitMs: number,
-): Pick<Contract, 'check' | 'checkUnlimited' | 'areAllValid'> {
+function checksOf(validate: ValidateFunction, limitMs: number): Omit<Contract, 'digest' | 'schemaFile'> {
   // With `$async` in a schema it would be a promise.
   const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
-  const checkUnlimited = (value: unknown): CheckResult => {
+  const violatedBy = (message: string): CheckResult => ({ outcome: 'violated', problems: [{ pointer: '', message }] });
+  const checkUnlimited: Contract['checkUnlimited'] = (value, readExactly = () => undefined) => {
     try {
-      if (isValid(value)) return { outcome: 'valid' };
-      return { outcome: 'violated', problems: problemsOf(validate.errors ?? []) };
+      const isFound = isValid(value);
+      const problems = problemsOf(validate.errors ?? []);
+      const exact = readExactly();
+      // The order of two numbers is that of the integers they were rounded from, unless they are the same number.
+      if (exact !== undefined && ([-1, 1] as const).some((to) => isValid(withNeighbours(exact.value, to)) !== isFound))
+        return violatedBy(
+          `holds ${largeIntegerIn(exact.value)}, which ${IS_INEXACT}, and the verdict hangs on that: write it as a text`,
+        );
+      return isFound ? { outcome: 'valid' } : { outcome: 'violated', problems };
     } catch (error) {
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
       const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
-      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
+      return violatedBy(`cannot be checked: ${reason}`);
     } finally {
       validate.errors = null;
     }
   };
-  const check = (value: unknown, atMostMs = limitMs): CheckResult => {
+  const check: Contract['check'] = (value, atMostMs = limitMs, readExactly) => {
     const afterMs = Math.min(limitMs, atMostMs);
     try {
-      return interruptible(() => checkUnlimited(value), afterMs);
+      return interruptible(() => checkUnlimited(value, readExactly), afterMs);
     } catch (error) {
       if (isInterruption(error)) return { outcome: 'interrupted', afterMs };
       throw error;
@@ -127,29 +124,20 @@ function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
   return [...problems.values()];
 }
 
+/** By keyword, where Ajv's own message does not name the value that it is about. */
+const MESSAGES: Readonly<Record<string, (params: ErrorObject['params']) => string>> = {
+  enum: (params) => `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ')}`,
+  const: (params) => `must be ${show(params.allowedValue)}`,
+  type: (params) => `must be ${[params.type].flat().join(' or ')}`,
+  required: (params) => `must have property ${show(params.missingProperty)}`,
+  additionalProperties: (params) => `must not have property ${show(params.additionalProperty)}`,
+  unevaluatedProperties: (params) => `must not have property ${show(params.unevaluatedProperty)}`,
+  propertyNames: (params) => `has the property name ${show(params.propertyName)}, which is not allowed`,
+  'false schema': () => 'is not allowed',
+};
+
 function messageOf({ keyword, params, message = keyword, propertyName }: ErrorObject): string {
-  const text = ((): string => {
-    switch (keyword) {
-      case 'enum':
-        return `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ')}`;
-      case 'const':
-        return `must be ${show(params.allowedValue)}`;
-      case 'type':
-        return `must be ${[params.type].flat().join(' or ')}`;
-      case 'required':
-        return `must have property ${show(params.missingProperty)}`;
-      case 'additionalProperties':
-        return `must not have property ${show(params.additionalProperty)}`;
-      case 'unevaluatedProperties':
-        return `must not have property ${show(params.unevaluatedProperty)}`;
-      case 'propertyNames':
-        return `has the property name ${show(params.propertyName)}, which is not allowed`;
-      case 'false schema':
-        return 'is not allowed';
-      default:
-        return message;
-    }
-  })();
+  const text = MESSAGES[keyword]?.(params) ?? message;
   return shorten(propertyName === undefined ? text : `property name ${show(propertyName)} ${text}`);
 }
 

@@ -24,13 +24,15 @@ export interface Contract {
   /** Absolute path of the root schema, as it was given. */
   readonly schemaFile: string;
   /**
-   * Checks a parsed JSON value. Never throws.
+   * Checks a parsed JSON value. Never throws. A value whose verdict hangs on digits of integers beyond 2^53, which numbers don't
+   * hold, is violated.
    *
    * @param atMostMs interrupts the check sooner than the contract's own limit, in whole milliseconds
+   * @param exact reads it with its integers beyond 2^53 as `bigint`s (`parseLargeIntegers`); undefined where it has none
    */
-  check(value: unknown, atMostMs?: number): CheckResult;
+  check(value: unknown, atMostMs?: number, exact?: () => { readonly value: unknown } | undefined): CheckResult;
   /** As {@link check}, but nothing interrupts it: for a caller that limits its own time. */
-  checkUnlimited(value: unknown): CheckResult;
+  checkUnlimited(value: unknown, exact?: () => { readonly value: unknown } | undefined): CheckResult;
   /**
    * Whether all of these values are valid, found out at much less cost for each than by {@link check}. False also when
    * checking them all takes as long as one check may: each one's own check tells then. Never throws.

@@ -1,7 +1,7 @@
 import { promises, realpathSync, statSync, type Stats } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { TaskError, reasonOf } from '../errors.ts';
+import { TaskError, reasonOf, type ErrorCode } from '../errors.ts';
 import { irregularity, readRegularFile } from '../regularFile.ts';
 import { isObject } from '../text/json.ts';
 
@@ -47,21 +47,15 @@ export class SchemaFolder {
    * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it is not a JSON schema
    */
   static openAt(schemaFile: string): { readonly files: SchemaFolder; readonly root: SchemaFile } {
-    const remedy = 'Give the path of a JSON Schema file; a relative path starts at System.DefaultWorkingDirectory.';
     let real: string;
     try {
       real = realpathSync.native(schemaFile);
       const irregular = irregularity(statSync(real));
       if (irregular !== undefined) throw new Error(irregular);
     } catch (error) {
-      throw new TaskError(
-        'InvalidInput',
-        `The schema file "${schemaFile}" cannot be read: ${reasonOf(error)}`,
-        remedy,
-        {
-          cause: error,
-        },
-      );
+      const problem = `The schema file "${schemaFile}" cannot be read: ${reasonOf(error)}`;
+      const remedy = 'Give the path of a JSON Schema file; a relative path starts at System.DefaultWorkingDirectory.';
+      throw new TaskError('InvalidInput', problem, remedy, { cause: error });
     }
     const files = new SchemaFolder(path.dirname(real));
     const root = files.#read(real, 'InvalidInput');
@@ -89,13 +83,10 @@ export class SchemaFolder {
     if (first !== undefined) return this.#read(first);
     if (file) return file;
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
-    throw new TaskError(
-      'InvalidSchema',
+    const incomplete = ` That folder is too large to search for an $id completely: give schemas a folder of their own.`;
+    throw invalidSchema(
       `${reference} means <${uri}>, and no schema file under "${this.folder}" has that $id or lies there by that relative path`,
-      `Nothing is fetched: put the file into the root schema's folder.` +
-        (this.#scanComplete
-          ? ''
-          : ` That folder is too large to search for an $id completely: give schemas a folder of their own.`),
+      `Nothing is fetched: put the file into the root schema's folder.${this.#scanComplete ? '' : incomplete}`,
     );
   }
 
@@ -121,18 +112,15 @@ export class SchemaFolder {
     return real;
   }
 
-  #read(file: string, unreadable: 'InvalidInput' | 'InvalidSchema' = 'InvalidSchema'): SchemaFile {
+  #read(file: string, unreadable: ErrorCode = 'InvalidSchema'): SchemaFile {
     const known = this.#open.get(file);
     if (known) return known;
     const { text, value } = readJson(file, unreadable);
-    const isSchema = typeof value === 'boolean' || isObject(value);
-    if (!isSchema) {
-      throw new TaskError(
-        'InvalidSchema',
+    if (typeof value !== 'boolean' && !isObject(value))
+      throw invalidSchema(
         `The schema file "${file}" holds neither an object nor true or false`,
         'Write a JSON Schema.',
       );
-    }
     const url = pathToFileURL(file).href;
     const name = path.relative(this.folder, file).split(path.sep).join('/');
     const opened = { path: file, name, url, uri: this.#uriOf(value, url), text, schema: value };
@@ -184,18 +172,20 @@ export class SchemaFolder {
   }
 
   #outside(reference: string): TaskError {
-    return new TaskError(
-      'InvalidSchema',
+    return invalidSchema(
       `${reference} leads outside "${this.folder}", the root schema's folder`,
       'Keep the root schema and all files it refers to in one folder, or below it.',
     );
   }
 }
 
+export function invalidSchema(problem: string, remedy = ''): TaskError {
+  return new TaskError('InvalidSchema', problem, remedy);
+}
+
 /** The failure of two files that both claim one `$id`. */
 export function sameId(uri: string, one: string, other: string): TaskError {
-  return new TaskError(
-    'InvalidSchema',
+  return invalidSchema(
     `The schema files "${one}" and "${other}" have the same $id <${uri}>`,
     'Give each file an $id of its own.',
   );
@@ -218,33 +208,28 @@ function pathOf(url: string): string | undefined {
   }
 }
 
-function readJson(
-  file: string,
-  unreadable: 'InvalidInput' | 'InvalidSchema',
-): { readonly text: string; readonly value: unknown } {
+function readJson(file: string, unreadable: ErrorCode): { readonly text: string; readonly value: unknown } {
   let bytes: Uint8Array | undefined;
   try {
     bytes = readRegularFile(file, MAX_FILE_BYTES);
     if (bytes === undefined) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
   } catch (error) {
-    throw new TaskError(unreadable, `The schema file "${file}" cannot be read: ${reasonOf(error)}`, '', {
-      cause: error,
-    });
+    const problem = `The schema file "${file}" cannot be read: ${reasonOf(error)}`;
+    throw new TaskError(unreadable, problem, '', { cause: error });
   }
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch {
-    throw new TaskError('InvalidSchema', `The schema file "${file}" is not UTF-8 text`, 'Save it as UTF-8.');
+    throw invalidSchema(`The schema file "${file}" is not UTF-8 text`, 'Save it as UTF-8.');
   }
   try {
     return { text, value: JSON.parse(text) as unknown };
   } catch (error) {
     const before = text.slice(0, jsonErrorOffset(text)).split('\n');
     const place = `${before.length}:${(before.at(-1) ?? '').length + 1}`;
-    throw new TaskError('InvalidSchema', `The schema file "${file}" is not JSON: error at ${place} (line:column)`, '', {
-      cause: error,
-    });
+    const problem = `The schema file "${file}" is not JSON: error at ${place} (line:column)`;
+    throw new TaskError('InvalidSchema', problem, '', { cause: error });
   }
 }
 

@@ -1,7 +1,13 @@
-import { TaskError, reasonOf } from '../errors.ts';
+import { reasonOf } from '../errors.ts';
 import { isObject } from '../text/json.ts';
-import { resolveUri, sameId } from './files.ts';
-import type { JsonObject, SchemaFile, SchemaFolder } from './files.ts';
+import {
+  invalidSchema as invalid,
+  resolveUri,
+  sameId,
+  type JsonObject,
+  type SchemaFile,
+  type SchemaFolder,
+} from './files.ts';
 
 /** What linking needs to know about the draft all files of a contract are written in. */
 export interface Dialect {
@@ -47,17 +53,19 @@ interface Resource {
   readonly dynamicAnchors: Map<string, string>;
 }
 
-interface Reference {
-  readonly keyword: (typeof REFERENCES)[number];
-  readonly text: string;
-  readonly holder: JsonObject;
+/** A place in a file. */
+interface Place {
   readonly resource: Resource;
   readonly pointer: string;
 }
 
-interface Target {
-  readonly resource: Resource;
-  readonly pointer: string;
+interface Reference extends Place {
+  readonly keyword: (typeof REFERENCES)[number];
+  readonly text: string;
+  readonly holder: JsonObject;
+}
+
+interface Target extends Place {
   readonly fragment: string;
 }
 
@@ -94,11 +102,9 @@ class Linker {
     for (const reference of this.#references) await this.#resolve(reference); // grows while it is read
     for (const [reference, target] of this.#dynamic) this.#settleDynamic(reference, target);
     for (const schema of this.#schemas) this.#prune(schema);
-    return [...this.#copies.values()].map(({ file, id, schema }) => ({
-      file,
-      id,
-      schema: isObject(schema) ? { ...schema, $id: id } : schema,
-    }));
+    return [...this.#copies.values()].map((copy) =>
+      isObject(copy.schema) ? { ...copy, schema: { ...copy.schema, $id: copy.id } } : copy,
+    );
   }
 
   #addFile(file: SchemaFile): Resource {
@@ -181,7 +187,7 @@ class Linker {
       if (uri === undefined) throw invalid(`The schema file "${around.file.path}" has at ${pointer}/$id no valid URI.`);
       resource = this.#addResource(uri, around.file, pointer, schema);
     }
-    const anchor = this.dialect.draft === 'draft-07' ? idAnchor(id) : schema.$anchor;
+    const anchor = this.dialect.draft === 'draft-07' ? /^#(.*)$/s.exec(String(id))?.[1] : schema.$anchor;
     if (typeof anchor === 'string') resource.anchors.set(anchor, pointer);
     const dynamicAnchor = schema.$recursiveAnchor === true ? '' : schema.$dynamicAnchor;
     if (typeof dynamicAnchor === 'string' && this.dialect.isKeyword('$dynamicAnchor')) {
@@ -289,10 +295,6 @@ class Linker {
   }
 }
 
-function invalid(problem: string, remedy = ''): TaskError {
-  return new TaskError('InvalidSchema', problem, remedy);
-}
-
 function describe({ text, resource, pointer }: Reference): string {
   return `The reference "${text}" in "${resource.file.path}" at ${pointer}`;
 }
@@ -307,10 +309,6 @@ function requireRegExp(expression: string, file: SchemaFile, pointer: string): v
       'Write it as ECMAScript with the flag u has it: there, for example, \\- is allowed inside [ ] only.',
     );
   }
-}
-
-function idAnchor(id: unknown): string | undefined {
-  return typeof id === 'string' && id.startsWith('#') ? id.slice(1) : undefined;
 }
 
 function decodeFragment(fragment: string): string | undefined {

@@ -70,8 +70,8 @@ export class DecodedEvent {
   }
 
   /**
-   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws a `RangeError` where it is
-   * nested too deeply for that.
+   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws an `UndecidableError` where
+   * they can't be read.
    */
   get exactData(): { readonly value: unknown } | undefined {
     this.#exact ??= this.#readExactly() ?? null;
@@ -144,17 +144,11 @@ function openStructured(event: Record<string, unknown>): Opened {
   if (base64 === null) return { ...context, data: inline };
   const bytes = typeof base64 === 'string' ? Buffer.from(base64, 'base64') : undefined;
   // Buffer skips what is not base64.
-  if (bytes === undefined || bytes.toString('base64') !== base64) {
+  if (bytes === undefined || bytes.toString('base64') !== base64)
     return { ...context, problem: context.problem ?? 'Its data_base64 is not base64', data: inline };
-  }
-  if (data !== null) {
-    return {
-      ...context,
-      problem: context.problem ?? 'Its data is given twice, as data and as data_base64',
-      data: inline,
-    };
-  }
-  return { ...context, data: bytes };
+  if (data === null) return { ...context, data: bytes };
+  const problem = context.problem ?? 'Its data is given twice, as data and as data_base64';
+  return { ...context, problem, data: inline };
 }
 
 /** Reads every attribute with `read`, which throws a clause about a bad one, and checks the whole against CloudEvents 1.0. */

@@ -40,11 +40,8 @@ export interface OwnParts {
 export function eventEncoder(common: CommonParts): (own: OwnParts) => OutgoingMessage {
   const { subject, envelope } = common;
   const traceparent = ['traceparent', common.traceparent] as const;
-  const attributes = {
-    ...common.attributes,
-    correlationid: common.correlationId,
-    traceparent: common.traceparent,
-  };
+  const { correlationId, attributes: given } = common;
+  const attributes = { ...given, correlationid: correlationId, traceparent: common.traceparent };
   switch (envelope) {
     case 'binary': {
       const tail = [...contextOf(attributes).map(attributeHeader), traceparent, ...common.headers];
@@ -72,11 +69,7 @@ export function eventEncoder(common: CommonParts): (own: OwnParts) => OutgoingMe
       };
     }
     case 'none': {
-      const headers = [
-        ['Correlation-Id', cleanAttribute(common.correlationId)] as const,
-        traceparent,
-        ...common.headers,
-      ];
+      const headers = [['Correlation-Id', cleanAttribute(correlationId)] as const, traceparent, ...common.headers];
       return (own) => ({ subject, headers: [idHeader(own), ...headers], payload: own.payload });
     }
   }

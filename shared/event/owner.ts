@@ -1,13 +1,8 @@
 import type { Attributes } from './cloudEvent.ts';
 
 /** The owner of an event as its attributes name it: organisation, project, pipeline, run, requester; empty where they do not. */
-export function describeOwner({
-  azporganization,
-  azpproject,
-  azppipeline,
-  azprunid,
-  azprequester,
-}: Attributes): string {
+export function describeOwner(attributes: Attributes): string {
+  const { azporganization, azpproject, azppipeline, azprunid, azprequester } = attributes;
   const run = azprunid && `run ${azprunid}`;
   return [azporganization, azpproject, azppipeline, run, azprequester].filter(Boolean).join(' / ');
 }

@@ -1,28 +1,6 @@
 import type { ReceivedMessage } from '../bus.ts';
-import { parseTime } from './cloudEvent.ts';
+import { parseTime, type Attributes } from './cloudEvent.ts';
 import { DecodedEvent } from './decode.ts';
-
-/** An event as expressions, and the file of matched events, see it. */
-export interface EventView {
-  readonly subject: string;
-  /** Integers beyond 2^53 in it are `bigint`s. */
-  readonly data: unknown;
-  readonly dataBase64: string | null;
-  /** Values in order by lower-case name. */
-  readonly headers: Readonly<Record<string, readonly string[]>>;
-  /** The CloudEvents attributes. */
-  readonly event: Readonly<Record<string, string>>;
-  /** Empty for core NATS. */
-  readonly stream: string;
-  /** 0 for core NATS. */
-  readonly sequence: number;
-  /** UTC, ISO 8601 with milliseconds; see {@link ReceivedEvent.publishedAt}. */
-  readonly time: string | null;
-  /** Whether `data` holds a `bigint`. */
-  readonly hasLargeIntegers: boolean;
-  /** All fields that expressions see, as members of their own. */
-  toJSON(): Record<string, unknown>;
-}
 
 /** The names an expression can start with. */
 export const VIEW_FIELDS = [
@@ -51,7 +29,7 @@ export class ReceivedEvent extends DecodedEvent {
 
   /** What expressions see of it. */
   get view(): EventView {
-    this.#view ??= new MessageView(this);
+    this.#view ??= new EventView(this);
     return this.#view;
   }
 
@@ -72,9 +50,10 @@ export class ReceivedEvent extends DecodedEvent {
   }
 }
 
-class MessageView implements EventView {
+/** An event as expressions, and the file of matched events, see it. */
+export class EventView {
   readonly #event: ReceivedEvent;
-  #headers: EventView['headers'] | undefined;
+  #headers: Readonly<Record<string, readonly string[]>> | undefined;
 
   constructor(event: ReceivedEvent) {
     this.#event = event;
@@ -84,11 +63,13 @@ class MessageView implements EventView {
     return this.#event.subject;
   }
 
+  /** Integers beyond 2^53 in it are `bigint`s. */
   get data(): unknown {
     const exact = this.#event.exactData;
     return exact === undefined ? this.#event.data : exact.value;
   }
 
+  /** Whether `data` holds a `bigint`. */
   get hasLargeIntegers(): boolean {
     return this.#event.exactData !== undefined;
   }
@@ -97,28 +78,34 @@ class MessageView implements EventView {
     return this.#event.dataBase64;
   }
 
-  get headers(): EventView['headers'] {
+  /** Values in order by lower-case name. */
+  get headers(): Readonly<Record<string, readonly string[]>> {
     this.#headers ??= Object.fromEntries(this.#event.message.headers);
     return this.#headers;
   }
 
-  get event(): EventView['event'] {
+  /** The CloudEvents attributes. */
+  get event(): Attributes {
     return this.#event.attributes;
   }
 
+  /** Empty for core NATS. */
   get stream(): string {
     return this.#event.place?.stream ?? '';
   }
 
+  /** 0 for core NATS. */
   get sequence(): number {
     return this.#event.place?.sequence ?? 0;
   }
 
+  /** UTC, ISO 8601 with milliseconds; see {@link ReceivedEvent.publishedAt}. */
   get time(): string | null {
     const ms = this.#event.publishedAt;
     return ms === undefined ? null : new Date(ms).toISOString();
   }
 
+  /** All fields that expressions see, as members of their own. */
   toJSON(): Record<string, unknown> {
     return Object.fromEntries(VIEW_FIELDS.map((name) => [name, this[name]]));
   }

@@ -12,7 +12,8 @@ export interface Expression {
   readonly isPlain: boolean;
   /**
    * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
-   * value of the wrong type, or where it would compare or compute with such an integer, which it could only do inexactly.
+   * value of the wrong type, an `UndecidableError` where it would compare or compute with such an integer, which it could only
+   * do inexactly, or where the event holds too much for it.
    */
   evaluate(view: EventView): unknown;
   /**
@@ -32,13 +33,14 @@ export function compileExpression(text: string): Expression {
   check(root, new Set());
   const parts = conjunction(text, root);
   const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
+  const isOfData = mentionsData(root);
   let guardedRoot: Node | undefined;
+  const known: readonly string[] = VIEW_FIELDS;
   return {
-    unknownFields: [...new Set(fieldsOfEvent(root))].filter(
-      (name) => !(VIEW_FIELDS as readonly string[]).includes(name),
-    ),
+    unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !known.includes(name)),
     isPlain: isPlain(root),
-    evaluate: (view) => search(view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
+    evaluate: (view) =>
+      search(isOfData && view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -95,9 +97,8 @@ function checkCall(name: string, given: readonly Node[]): void {
   const { least, most } = signature;
   if (given.length < least || given.length > most) {
     const count = most === Infinity ? `at least ${least}` : [...new Set([least, most])].join(' to ');
-    throw new Error(
-      `the function ${name}() takes ${count} argument${count.endsWith('1') ? '' : 's'}, not ${given.length}`,
-    );
+    const noun = count.endsWith('1') ? 'argument' : 'arguments';
+    throw new Error(`the function ${name}() takes ${count} ${noun}, not ${given.length}`);
   }
   for (const [index, argument] of given.entries()) {
     const takesReference = signature.takesReference(index);
@@ -108,20 +109,23 @@ function checkCall(name: string, given: readonly Node[]): void {
   }
 }
 
-const PLAIN = new Set(
-  'AndExpression Comparator Field Identity Index IndexExpression Literal NotExpression OrExpression Subexpression'.split(
-    ' ',
-  ),
-);
+const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|Literal|Subexpression)$/;
 
 function isPlain(node: Node): boolean {
   const { same, other } = childrenOf(node);
-  return PLAIN.has(node.type) && [...same, ...other].every(isPlain);
+  return PLAIN.test(node.type) && [...same, ...other].every(isPlain);
 }
 
 /** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
 function usesWholeEvent(node: Node): boolean {
   return node.type === 'Current' || node.type === 'Root' || childrenOf(node).same.some(usesWholeEvent);
+}
+
+/** Whether it may read the event's data. */
+function mentionsData(node: Node): boolean {
+  if (node.type === 'Current' || node.type === 'Root' || (node.type === 'Field' && node.name === 'data')) return true;
+  const { same, other } = childrenOf(node);
+  return [...same, ...other].some(mentionsData);
 }
 
 /** The names of the fields that are looked up in the event itself. */

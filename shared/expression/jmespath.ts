@@ -8,8 +8,16 @@ import {
   type JSONValue,
 } from '@jmespath-community/jmespath';
 import { reasonOf } from '../errors.ts';
-import { exactJson, parseLargeIntegers } from '../text/json.ts';
-import { quoted } from '../text/safeText.ts';
+import {
+  exactJson,
+  IS_INEXACT,
+  largeIntegerIn,
+  parseJson,
+  parseLargeIntegers,
+  UndecidableError,
+} from '../text/json.ts';
+import { quoted, shortened } from '../text/safeText.ts';
+import { find, indexOf, split } from './textSearch.ts';
 
 /** A node of the syntax tree of a JMESPath expression. */
 export type Node = ReturnType<typeof compile>;
@@ -30,12 +38,20 @@ export interface Signature {
 // ---- Evaluation
 
 const functions = TreeInterpreter.runtime._functionTable;
+/** Characters of a value that a problem shows. */
+const MOST_SHOWN = 80;
 
-/** The value of a tree on this input. Throws an `Error` with a clause where a function is given a value of the wrong type. */
+/**
+ * The value of a tree on this input. Throws an `Error` with a clause where a function is given a value of the wrong type, an
+ * {@link UndecidableError} where the input is too deep or too large for it.
+ */
 export function search(node: Node, input: unknown): unknown {
   try {
     return TreeInterpreter.search(node, input as JSONValue);
   } catch (error) {
+    if (error instanceof UndecidableError) throw error;
+    if (error instanceof RangeError)
+      throw new UndecidableError(`it holds too much, or is nested too deeply (${error.message})`, { cause: error });
     throw new Error(reasonOf(error).replace(/\.$/, ''), { cause: error });
   }
 }
@@ -66,12 +82,8 @@ function hideInherited(node: Node): void {
   const { same, other } = childrenOf(node);
   for (const child of [...same, ...other]) hideInherited(child);
   if (node.type !== 'Field' || !(node.name in Object.prototype)) return;
-  const call = {
-    type: 'Function',
-    name: OWN_MEMBER,
-    children: [{ type: 'Current' }, { type: 'Literal', value: node.name }],
-  };
-  Object.assign(node, call);
+  const children = [{ type: 'Current' }, { type: 'Literal', value: node.name }];
+  Object.assign(node, { type: 'Function', name: OWN_MEMBER, children });
 }
 
 type Key = string | number;
@@ -108,9 +120,26 @@ function typeOf(value: unknown): string {
   return typeof value === 'bigint' ? 'number' : typeof value;
 }
 
+/** A number, or the number that a text is; else null. */
+function toNumber(value: JSONValue): JSONValue {
+  const number = typeof value === 'string' ? Number(value) : typeof value === 'number' ? value : NaN;
+  if (typeof value === 'string' && Math.abs(number) > Number.MAX_SAFE_INTEGER)
+    throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a text`);
+  return Number.isNaN(number) ? null : number;
+}
+
 // Version 1.3.0 sorts numbers as if they were texts, finds no max_by and min_by of texts, compares by locale in max and
-// min, and takes quadratic time to trim a long run of spaces. It knows no `bigint`.
+// min, and takes quadratic time to trim a long run of spaces, and to look for a text in another one where both are made
+// for it. It knows no `bigint`.
 const REPLACEMENTS = {
+  contains: ([where, what]: [JSONValue[] | string, JSONValue]) =>
+    Array.isArray(where) ? where.includes(what) : typeof what === 'string' ? indexOf(where, what) !== -1 : null,
+  find_first: ([text, sought, start, end]: [string, string, number?, number?]) =>
+    find(text, sought, 'first', start, end),
+  find_last: ([text, sought, start, end]: [string, string, number?, number?]) => find(text, sought, 'last', start, end),
+  split: ([text, sought, most]: [string, string, number?]) => split(text, sought, most),
+  replace: ([text, sought, by, most]: [string, string, string, number?]) => split(text, sought, most).join(by),
+  to_number: ([value]: [JSONValue]) => toNumber(value),
   sort: ([values]: [Key[]]) => [...values].sort(compare),
   max: ([values]: [Key[]]) => extreme(values, values, 1),
   min: ([values]: [Key[]]) => extreme(values, values, -1),
@@ -127,7 +156,7 @@ for (const [name, replacement] of Object.entries(REPLACEMENTS)) {
   const signature = functions[name]?._signature ?? [];
   registerFunction(name, replacement as (values: unknown[]) => JSONValue, signature, { override: true });
 }
-// Integers beyond 2^53 are `bigint`s (exactJson.ts). What would compare one or compute with it is given its operands
+// Integers beyond 2^53 are `bigint`s (text/json.ts). What would compare one or compute with it is given its operands
 // through this function, whose name no expression can spell either.
 const EXACT_OPERAND = 'exact operand';
 /** Functions that hand on what they are given. */
@@ -138,12 +167,14 @@ const COPYING = new Set(
 function exactOperand([value]: unknown[]): JSONValue {
   const large = [value].flat().find((member) => typeof member === 'bigint');
   if (typeof large !== 'bigint') return value as JSONValue;
-  throw new Error(`${large} is beyond 2^53, where numbers aren't exact: have the sender write it as a text`);
+  throw new UndecidableError(`${large} ${IS_INEXACT}: have the sender write it as a text`);
 }
 
 /** The tree with a guard before whatever compares or computes: it throws where that would be done with a `bigint`. */
 export function guarded(root: Node): Node {
   const guard = (node: Node): Node => ({ type: 'Function', name: EXACT_OPERAND, children: [node] });
+  const guardArgument = (node: Node): Node =>
+    node.type === 'ExpressionReference' ? { ...node, child: guard(node.child) } : guard(node);
   const protect = (node: Node): void => {
     const { same, other } = childrenOf(node);
     for (const child of [...same, ...other]) protect(child);
@@ -151,11 +182,7 @@ export function guarded(root: Node): Node {
       Object.assign(node, { left: guard(node.left), right: guard(node.right) });
     else if (node.type === 'Unary') Object.assign(node, { operand: guard(node.operand) });
     else if (node.type === 'Function' && signatureOf(node.name) !== undefined && !COPYING.has(node.name))
-      Object.assign(node, {
-        children: node.children.map((child) =>
-          child.type === 'ExpressionReference' ? { ...child, child: guard(child.child) } : guard(child),
-        ),
-      });
+      Object.assign(node, { children: node.children.map(guardArgument) });
   };
   const copy = structuredClone(root);
   protect(copy);
@@ -194,29 +221,13 @@ export function parse(text: string): Node {
 
 /** An integer that no number holds would be compared as the next one that a number does. */
 function checkLiteral(literal: string, start: number): void {
-  const large = /^`.*\d{16}/s.test(literal) ? largeIntegerIn(literal.slice(1, -1).replaceAll('\\`', '`')) : undefined;
+  const json = literal.startsWith('`') ? literal.slice(1, -1).replaceAll('\\`', '`') : '';
+  // What is no JSON the parser tells, with the position.
+  const large = parseJson(json) && largeIntegerIn(parseLargeIntegers(json)?.value);
   if (large === undefined) return;
   throw new Error(
-    `position ${start + 1}: ${large} is beyond 2^53, where numbers aren't exact. Have the sender write it as a text, and compare that: '${large}'`,
+    `position ${start + 1}: ${large} ${IS_INEXACT}. Have the sender write it as a text, and compare that: '${large}'`,
   );
-}
-
-function largeIntegerIn(json: string): bigint | undefined {
-  const find = (value: unknown): bigint | undefined => {
-    if (typeof value === 'bigint') return value;
-    if (typeof value !== 'object' || value === null) return undefined;
-    for (const member of Object.values(value)) {
-      const found = find(member);
-      if (found !== undefined) return found;
-    }
-    return undefined;
-  };
-  try {
-    return find(parseLargeIntegers(json)?.value);
-  } catch {
-    // No JSON: the parser says where.
-    return undefined;
-  }
 }
 
 /** The operands of the outermost chain of `&&` in an expression whose root is one. */

@@ -90,9 +90,7 @@ export class Fields {
   }
 
   /** A whole number of digits only, from `least` to `most`. */
-  integer(name: string, otherwise: number, least: number, most: number): number;
-  integer(name: string, otherwise: undefined, least: number, most: number): number | undefined;
-  integer(name: string, otherwise: number | undefined, least: number, most: number): number | undefined {
+  integer<Otherwise extends number | undefined>(name: string, otherwise: Otherwise, least: number, most: number) {
     const text = this.expanded(name);
     if (text === undefined) return otherwise;
     const value = /^\d+$/.test(text) ? Number(text) : NaN;

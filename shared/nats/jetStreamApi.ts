@@ -1,4 +1,5 @@
 import { TaskError } from '../errors.ts';
+import { isObject, parseObject } from '../text/json.ts';
 import { quoted, shortened } from '../text/safeText.ts';
 import type { Link, Reply } from './link/link.ts';
 
@@ -149,11 +150,7 @@ export class JetStreamApi {
     );
   }
 
-  deleteConsumer(
-    stream: string,
-    consumer: string,
-    timeoutMs: number,
-  ): Promise<ApiAnswer<{ readonly success: boolean }>> {
+  deleteConsumer(stream: string, consumer: string, timeoutMs: number): Promise<ApiAnswer<unknown>> {
     return this.#call(`CONSUMER.DELETE.${stream}.${consumer}`, undefined, () => true, timeoutMs);
   }
 
@@ -188,13 +185,8 @@ export function parseAnswer<Response>(
   bytes: Uint8Array,
   isResponse: (response: JsonObject) => boolean,
 ): Extract<ApiAnswer<Response>, { kind: 'ok' | 'apiError' }> | undefined {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
-  } catch {
-    return undefined;
-  }
-  if (!isObject(answer)) return undefined;
+  const answer = parseObject(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+  if (answer === undefined) return undefined;
   const { error } = answer;
   if (error === undefined) return isResponse(answer) ? { kind: 'ok', response: answer as Response } : undefined;
   if (!isObject(error)) return undefined;
@@ -206,10 +198,6 @@ export function parseAnswer<Response>(
 /** Whether it is the acknowledgement of an event by a stream. */
 export function isPubAck({ stream, seq, duplicate }: JsonObject): boolean {
   return isName(stream) && isCount(seq) && (duplicate === undefined || typeof duplicate === 'boolean');
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
@@ -227,21 +215,9 @@ function isName(value: unknown): boolean {
 
 /** Whether the API may answer otherwise in a moment: no leader, or a server that is starting. */
 export function isTransient(answer: ApiAnswer<unknown>): boolean {
-  switch (answer.kind) {
-    case 'timeout':
-    case 'lost':
-    case 'noResponders':
-      return true;
-    case 'apiError':
-      return (
-        answer.error.code === 503 &&
-        answer.error.err_code !== API_ERROR.notEnabledForAccount &&
-        answer.error.err_code !== API_ERROR.storeFailed
-      );
-    case 'ok':
-    case 'denied':
-      return false;
-  }
+  if (answer.kind !== 'apiError') return answer.kind !== 'ok' && answer.kind !== 'denied';
+  const { code, err_code } = answer.error;
+  return code === 503 && err_code !== API_ERROR.notEnabledForAccount && err_code !== API_ERROR.storeFailed;
 }
 
 /** What an API error says, with its number, which the NATS documentation can be searched for. */

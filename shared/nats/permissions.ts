@@ -8,6 +8,8 @@ export interface Grants {
   readonly optional?: readonly { readonly subject: string; readonly reason: string }[];
 }
 
+const REASON_TO_DELETE = 'removes the consumer at once instead of after a minute';
+
 /** Publishing to core NATS. */
 export function corePublishGrants(subject: string): Grants {
   return { publish: [subject], subscribe: [] };
@@ -56,16 +58,11 @@ export function streamWaitGrants(
     publish: [
       ...(named ? [] : [`${api}.STREAM.NAMES`]),
       `${api}.STREAM.INFO.${stream}`,
-      filter === undefined ? `${api}.CONSUMER.CREATE.${stream}.*` : `${api}.CONSUMER.CREATE.${stream}.*.${filter}`,
+      `${api}.CONSUMER.CREATE.${stream}.*${filter === undefined ? '' : `.${filter}`}`,
       `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     subscribe: [inboxes(inboxPrefix)],
-    optional: [
-      {
-        subject: `${api}.CONSUMER.DELETE.${stream}.*`,
-        reason: 'removes the consumer at once instead of after a minute',
-      },
-    ],
+    optional: [{ subject: `${api}.CONSUMER.DELETE.${stream}.*`, reason: REASON_TO_DELETE }],
   };
 }
 
@@ -75,18 +72,14 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
   const placeholder = grants.publish.some((pattern) => pattern.includes('<stream>'))
     ? ', with the name of the stream in the place of <stream>'
     : '';
+  const heading = `Permissions this step needs, for its user in the NATS server configuration${placeholder}:`;
   const grant = all.find((pattern) => grantCovers(pattern, subject)) ?? subject;
   const { problem, verb } = refusal(operation, subject);
   return new TaskError(
     'Denied',
     problem,
     `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
-    {
-      details: [
-        `Permissions this step needs, for its user in the NATS server configuration${placeholder}:`,
-        ...permissionsBlock(grants),
-      ],
-    },
+    { details: [heading, ...permissionsBlock(grants)] },
   );
 }
 

@@ -29,6 +29,8 @@ export type Verification =
 /** Why an event cannot be signed, or its signature not be believed: a clause about the event, without full stop. */
 class Refusal extends Error {}
 
+const DOES_NOT_FIT =
+  'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it';
 const HEADER = 'Event-Signature';
 const PUBLIC_USER_KEY = /^U[A-Z2-7]{55}$/;
 const ED25519_SIGNATURE_BYTES = 64;
@@ -65,11 +67,7 @@ export function verifySignature(message: Signable, trusted: readonly TrustedKey[
   try {
     const { protectedHeader, kid, iat, signature } = parseSignature(message.headers.get(HEADER.toLowerCase()) ?? []);
     const key = trustedKey(kid, message.subject, trusted);
-    if (!verify(null, signingInput(protectedHeader, message, iat), key, signature)) {
-      throw new Refusal(
-        'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it',
-      );
-    }
+    if (!verify(null, signingInput(protectedHeader, message, iat), key, signature)) throw new Refusal(DOES_NOT_FIT);
     return { ok: true, kid, signedAt: iat * 1000 };
   } catch (error) {
     if (error instanceof Refusal) return { ok: false, reason: error.message };
@@ -81,10 +79,7 @@ export function verifySignature(message: Signable, trusted: readonly TrustedKey[
  * Reads trusted keys, one a line: a public user NKey, then, where its trust is limited, a subject pattern.
  * `problems` says for each bad line, by its number, what is wrong with it.
  */
-export function parseTrustedKeys(text: string): {
-  readonly keys: readonly TrustedKey[];
-  readonly problems: readonly Problem[];
-} {
+export function parseTrustedKeys(text: string): { keys: readonly TrustedKey[]; problems: readonly Problem[] } {
   const keys: TrustedKey[] = [];
   const problems: Problem[] = [];
   for (const [index, line] of text.split(/\r\n|\n|\r/).entries()) {
@@ -105,12 +100,7 @@ export function parseTrustedKeys(text: string): {
 }
 
 /** Takes the header apart: `<base64url of the protected header>..<base64url of the signature>`. */
-function parseSignature(values: readonly string[]): {
-  readonly protectedHeader: string;
-  readonly kid: string;
-  readonly iat: number;
-  readonly signature: Buffer;
-} {
+function parseSignature(values: readonly string[]) {
   const [value] = values;
   if (value === undefined) throw new Refusal('it is not signed');
   if (values.length > 1) throw new Refusal(`it has more than one ${HEADER} header`);

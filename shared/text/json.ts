@@ -6,13 +6,22 @@ import { randomBytes } from 'node:crypto';
  * that no event can hold it.
  */
 const MARK = `integer ${randomBytes(16).toString('hex')} `;
-/** Digits in a row that an integer beyond 2^53 has at least. */
+/** Digits in a row that an integer beyond 2^53 written without an exponent has at least. */
 const LEAST_DIGITS = 16;
+/** Digits of an integer that is read: many more than the largest finite number has, and few enough to compute with. */
+const MOST_DIGITS = 1_000;
 const ZERO = 0x30;
 const NINE = 0x39;
-/** A string, which is left alone, or an integer; both as JSON that is known to parse has them. */
-const STRING_OR_INTEGER = /"(?:[^"\\]|\\.)*"|-?\d{16,}(?![\d.eE])|-?\d[\d.eE+-]*/g;
+/** A string, which is left alone, or a number; both as JSON that is known to parse has them. */
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
+const GROWING_EXPONENT = /\d[eE][+\d]/;
 const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
+
+/** What is wrong with an integer beyond 2^53 where it is compared or computed with; continues its digits. */
+export const IS_INEXACT = "is beyond 2^53, where numbers aren't exact";
+
+/** An event holds what keeps a condition from being decided, so that neither answer would be true. Its message is a clause. */
+export class UndecidableError extends Error {}
 
 /** The value of a JSON text, wrapped because it may be null; undefined when it is not JSON. Of a repeated key the last value counts. */
 export function parseJson(text: string): { readonly value: unknown } | undefined {
@@ -38,33 +47,90 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 export const canonicalize = canonicalizeModule as unknown as (value: unknown) => string;
 
 /**
- * The value of a JSON text, in which each integer that a JavaScript number can't hold exactly (beyond 2^53) is a `bigint`;
- * undefined where no integer in it is of that kind, so that `JSON.parse` is exact.
+ * The value of a JSON text, in which each integer that a JavaScript number can't hold exactly (beyond 2^53, however it is
+ * written) is a `bigint`; undefined where no integer in it is of that kind, so that `JSON.parse` is exact.
  *
  * @param text parses as JSON
+ * @throws UndecidableError where such an integer is too long, or lies too deep
  */
 export function parseLargeIntegers(text: string): { readonly value: unknown } | undefined {
-  if (!hasManyDigits(text)) return undefined;
-  const marked = text.replace(STRING_OR_INTEGER, (token) =>
-    token.startsWith('"') || /[.eE]/.test(token) || Number.isSafeInteger(Number(token)) ? token : `"${MARK}${token}"`,
-  );
+  if (!mayHoldLargeIntegers(text)) return undefined;
+  const marked = text.replace(STRING_OR_NUMBER, (token) => {
+    const integer = token.startsWith('"') ? undefined : largeInteger(token);
+    return integer === undefined ? token : `"${MARK}${integer}"`;
+  });
   if (marked === text) return undefined;
   const revive = (_: string, value: unknown) =>
     typeof value === 'string' && value.startsWith(MARK) ? BigInt(value.slice(MARK.length)) : value;
-  return { value: JSON.parse(marked, revive) as unknown };
+  try {
+    return { value: JSON.parse(marked, revive) as unknown };
+  } catch (error) {
+    throw new UndecidableError('it is nested too deeply for its integers beyond 2^53', { cause: error });
+  }
+}
+
+/** Whether {@link parseLargeIntegers} would have to read the text to find out whether one is in it. */
+export function mayHoldLargeIntegers(text: string): boolean {
+  return hasManyDigits(text) || GROWING_EXPONENT.test(text);
+}
+
+/** The digits of a number of JSON that is an integer beyond 2^53; undefined for any other. */
+function largeInteger(token: string): string | undefined {
+  if (Math.abs(Number(token)) <= Number.MAX_SAFE_INTEGER) return undefined;
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:[eE](.+))?$/.exec(token) ?? [];
+  let digits = whole + fraction;
+  const zeros = Number(exponent) - fraction.length;
+  if (zeros < 0) {
+    if (/[1-9]/.test(digits.slice(zeros))) return undefined;
+    digits = digits.slice(0, zeros);
+  }
+  if (digits.length + zeros > MOST_DIGITS)
+    throw new UndecidableError(`a number in it has more than ${MOST_DIGITS} digits`);
+  return sign + digits + '0'.repeat(Math.max(0, zeros));
+}
+
+/** An integer beyond 2^53 in the value; undefined where there is none. */
+export function largeIntegerIn(value: unknown): bigint | undefined {
+  if (typeof value === 'bigint') return value;
+  if (typeof value !== 'object' || value === null) return undefined;
+  for (const member of Object.values(value)) {
+    const found = largeIntegerIn(member);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The value with the next number above (1) or below (-1) each integer beyond 2^53: that lies between the two. */
+export function withNeighbours(value: unknown, direction: 1 | -1): unknown {
+  if (typeof value === 'bigint') return neighbourOf(Number(value), direction);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((member) => withNeighbours(member, direction));
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withNeighbours(member, direction)]));
+}
+
+/** The bits of numbers of one sign are in the order of their size (IEEE 754). */
+function neighbourOf(number: number, direction: 1 | -1): number {
+  if (!Number.isFinite(number)) return number;
+  const bits = new BigInt64Array(new Float64Array([number]).buffer);
+  bits[0] = (bits[0] ?? 0n) + BigInt(direction * Math.sign(number));
+  return new Float64Array(bits.buffer)[0] ?? number;
 }
 
 /** Looks at each sixteenth character only, as every event of a backlog is looked at: one of them is in any sixteen. */
 function hasManyDigits(text: string): boolean {
-  const isDigit = (index: number) => text.charCodeAt(index) >= ZERO && text.charCodeAt(index) <= NINE;
   for (let index = LEAST_DIGITS - 1; index < text.length; index += LEAST_DIGITS) {
-    if (!isDigit(index)) continue;
+    if (!isDigit(text.charCodeAt(index))) continue;
     let start = index;
-    while (isDigit(start - 1)) start--;
-    while (isDigit(index + 1)) index++;
+    while (isDigit(text.charCodeAt(start - 1))) start--;
+    while (isDigit(text.charCodeAt(index + 1))) index++;
     if (index - start + 1 >= LEAST_DIGITS) return true;
   }
   return false;
+}
+
+function isDigit(code: number): boolean {
+  return code >= ZERO && code <= NINE;
 }
 
 /**

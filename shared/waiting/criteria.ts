@@ -55,7 +55,7 @@ export function readCriteria(fields: Fields): Omit<WaitCriteria, 'subjects' | 'd
 function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
   fields.warnOfUnset(name, text);
-  // What is said about a part of the expression would show that part of a secret.
+  // What is said about a part of the expression would show that part of a secret, or a name in it in another spelling.
   const holdsSecret = knownSecrets.mask(text) !== text;
   try {
     const expression = compileExpression(text);
@@ -64,7 +64,7 @@ function readExpression(fields: Fields, name: string, text: string | undefined):
         `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
       );
     }
-    return { ...expression, text };
+    return { ...expression, ...(holdsSecret && { nearMiss: () => undefined }), text };
   } catch (error) {
     fields.problem(
       holdsSecret

@@ -67,11 +67,10 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
 export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   const { counts, missing, distinctValues: values, lastMiss, linkBreaks } = seen;
   const parts = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
+  const listed = values.slice(0, MOST_VALUES).join(', ');
   return [
     counts.seen === 0 ? 'No event came at all' : `Seen ${counts.seen}: ${parts.join(', ')}`,
-    values.length === 0
-      ? ''
-      : `Came: ${values.slice(0, MOST_VALUES).join(', ')}${values.length > MOST_VALUES ? ', …' : ''}`,
+    values.length === 0 ? '' : `Came: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
     linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,

@@ -3,7 +3,7 @@ import type { ReceivedMessage } from '../bus.ts';
 import { describeProblems, type Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import { ReceivedEvent, type EventView } from '../event/receivedEvent.ts';
-import { exactJson } from '../text/json.ts';
+import { exactJson, UndecidableError } from '../text/json.ts';
 import { isTruthy } from '../expression/expression.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
@@ -104,9 +104,7 @@ export class Judge {
   #slowMs = 0;
   #exhaustion: TaskError | undefined;
 
-  /**
-   * @param warn called once for each expression that errors on an event
-   */
+  /** @param warn called once for each expression that errors on an event */
   constructor(
     private readonly criteria: WaitCriteria,
     private readonly contract: Contract | undefined,
@@ -141,10 +139,8 @@ export class Judge {
 
   /** The values of `expect` that have not come yet, else how many events are missing. */
   get missing(): readonly string[] | number {
-    return (
-      this.criteria.expect?.filter((value) => !this.#keys.has(value)) ??
-      Math.max(0, this.criteria.count - this.#counts.matched)
-    );
+    const { expect, count } = this.criteria;
+    return expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, count - this.#counts.matched);
   }
 
   /** The values of `distinctBy` that have come; none without it. */
@@ -246,11 +242,8 @@ export class Judge {
       this.#keys.add(key);
       return judged;
     }
-    const repetition =
-      this.criteria.distinctBy === undefined
-        ? 'an event with the same id has come before'
-        : `an event with distinctBy ${quoted(key)} has come before`;
-    return new JudgedEvent(event, 'repeated', signedBy, repetition);
+    const shared = this.criteria.distinctBy === undefined ? 'the same id' : `distinctBy ${quoted(key)}`;
+    return new JudgedEvent(event, 'repeated', signedBy, `an event with ${shared} has come before`);
   }
 
   #assess(message: ReceivedMessage): JudgedEvent {
@@ -277,8 +270,14 @@ export class Judge {
     }
     const invalid = event.problem ?? this.#contractProblem(event);
     if (invalid !== undefined) return is('invalid', invalid);
-    if (failWhen !== undefined && this.#holds('failWhen', failWhen, event.view)) {
-      return is('negative', `failWhen is true: ${failWhen.text}`);
+    if (failWhen !== undefined) {
+      try {
+        if (this.#holds('failWhen', failWhen, event.view)) return is('negative', `failWhen is true: ${failWhen.text}`);
+      } catch (error) {
+        // Whoever sends it must not switch the condition off.
+        if (!(error instanceof UndecidableError)) throw error;
+        return is('invalid', `failWhen cannot be decided: ${error.message}`);
+      }
     }
     if (match !== undefined && !this.#holds('match', match, event.view)) {
       return is('notMatching', () => nearMiss(match, event.view));
@@ -295,7 +294,7 @@ export class Judge {
     if (this.contract === undefined) return undefined;
     this.#doing = CHECK_OF_DATA;
     if (event.dataBase64 !== null) return 'its data is not JSON, which the schema demands';
-    const result = this.contract.checkUnlimited(event.data);
+    const result = this.contract.checkUnlimited(event.data, () => event.exactData);
     return result.outcome === 'violated'
       ? `its data breaks the schema: ${describeProblems(result.problems)}`
       : undefined;
@@ -305,12 +304,16 @@ export class Judge {
     return isTruthy(this.#evaluate(name, expression, view));
   }
 
-  /** An expression that errors on an event is null for it; the first time is a warning. */
+  /**
+   * An expression that errors on an event is null for it; the first time is a warning. But a `failWhen` that can't be decided
+   * throws an `UndecidableError`.
+   */
   #evaluate(name: string, expression: NamedExpression, view: EventView): unknown {
     this.#doing = name;
     try {
       return expression.evaluate(view);
     } catch (error) {
+      if (name === 'failWhen' && error instanceof UndecidableError) throw error;
       if (!this.#warned.has(name)) {
         this.#warned.add(name);
         this.#warnings.push(

@@ -57,7 +57,7 @@ export function endedByDeadline(criteria: WaitCriteria, seen: Seen, downReason: 
   return { verdict: 'timedOut', error: new TaskError('Timeout', problem, adviceFor(criteria, seen)) };
 }
 
-/** No event at all came for so long. */
+/** @param idleTimeoutMs for so long no event at all came */
 export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutMs: number): Ending {
   const error = new TaskError(
     'Timeout',

@@ -5,8 +5,8 @@ import { reasonOf, TaskError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { logLine } from '../text/logLine.ts';
 import type { WaitCriteria } from './criteria.ts';
-import { describeProgress, eventLine, nameOf, type LinkBreaks, type Seen } from './explain.ts';
-import { Judge, SLICE_MS, type Counts, type JudgedEvent } from './judge.ts';
+import { describeProgress, eventLine, nameOf, type Seen } from './explain.ts';
+import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
 import {
   endedBy,
   endedByDeadline,
@@ -15,7 +15,6 @@ import {
   MATCHED,
   neverBegun,
   type Ending,
-  type Verdict,
 } from './verdict.ts';
 
 const PROGRESS_MS = 60_000;
@@ -28,7 +27,7 @@ const MOST_LINES_REFUSED = 1_000;
 export interface EventSource {
   /** Where reading begins, for the log. */
   readonly startFrom: string;
-  connect(): Promise<void>;
+  connect(): Promise<unknown>;
   /** Begins to read, once connected. */
   read(events: SubscriptionEvents): Promise<Subscription>;
   /** Never rejects. */
@@ -36,19 +35,13 @@ export interface EventSource {
 }
 
 /** How a wait ended, and what it saw. */
-export interface WaitOutcome {
-  readonly verdict: Verdict;
-  /** Why the wait failed; undefined for `matched`. */
-  readonly error: TaskError | undefined;
+export interface WaitOutcome
+  extends Pick<Ending, 'verdict' | 'error'>, Pick<Seen, 'counts' | 'missing' | 'linkBreaks'> {
   /** The event that ended the wait, or the last one that matched. */
   readonly deciding: JudgedEvent | undefined;
   readonly matched: readonly JudgedEvent[];
-  readonly counts: Counts;
-  /** The values of `expect` that have not come, else how many events are missing. */
-  readonly missing: readonly string[] | number;
   /** The stream that was read; undefined for core NATS, and where none was found. */
   readonly stream: string | undefined;
-  readonly linkBreaks: LinkBreaks;
   /** Of the contract that events were held to. */
   readonly schemaDigest: string | undefined;
 }
@@ -99,9 +92,7 @@ class Wait implements SubscriptionEvents {
     private readonly clock: Clock,
     private readonly log: Log,
   ) {
-    this.#judge = new Judge(criteria, contract, clock, (text) => {
-      log.warning(text);
-    });
+    this.#judge = new Judge(criteria, contract, clock, (text) => log.warning(text));
     this.#lastEventAt = clock.now();
   }
 
@@ -127,15 +118,9 @@ class Wait implements SubscriptionEvents {
           deadline: new Date(this.clock.deadline).toISOString(),
         }),
       );
-      timers.push(
-        setInterval(() => {
-          this.log.info(describeProgress(this.criteria, this.#seen, this.clock.deadline - this.clock.now()));
-        }, PROGRESS_MS),
-      );
+      timers.push(setInterval(() => this.#logProgress(), PROGRESS_MS));
       if (this.criteria.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.criteria.idleTimeoutMs));
-      this.clock.signal.addEventListener('abort', () => {
-        this.#onAbort();
-      });
+      this.clock.signal.addEventListener('abort', () => this.#onAbort());
       if (this.clock.signal.aborted) this.#onAbort();
       this.#hasBegun = true;
       this.#schedule();
@@ -229,6 +214,10 @@ class Wait implements SubscriptionEvents {
     if (judged.decision !== 'negative' && isNearer) this.#lastMiss = judged;
   }
 
+  #logProgress(): void {
+    this.log.info(describeProgress(this.criteria, this.#seen, this.clock.deadline - this.clock.now()));
+  }
+
   #logEvent(judged: JudgedEvent): void {
     const { decision } = judged;
     const { counts } = this.#judge;
@@ -270,22 +259,19 @@ class Wait implements SubscriptionEvents {
   #onAbort(): void {
     const reason = this.clock.signal.reason as TaskError;
     const downReason = this.#downSince === undefined ? undefined : this.#downReason;
-    this.#end(
-      reason.code === 'Cancelled' ? endedByFailure(reason) : endedByDeadline(this.criteria, this.#seen, downReason),
-    );
+    if (reason.code === 'Cancelled') this.#end(endedByFailure(reason));
+    else this.#end(endedByDeadline(this.criteria, this.#seen, downReason));
   }
 
   #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
     // Connecting is not idleness.
     this.#lastEventAt = this.clock.now();
-    return setInterval(
-      () => {
-        const isBusy = this.#isScheduled || this.#downSince !== undefined;
-        if (isBusy || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
-        this.#end(endedByIdleness(this.criteria, this.#seen, idleTimeoutMs));
-      },
-      Math.min(1_000, Math.max(10, idleTimeoutMs / 10)),
-    );
+    const check = () => {
+      const isBusy = this.#isScheduled || this.#downSince !== undefined;
+      if (isBusy || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
+      this.#end(endedByIdleness(this.criteria, this.#seen, idleTimeoutMs));
+    };
+    return setInterval(check, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
   }
 
   get #seen(): Seen {

@@ -113,11 +113,9 @@ function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): 
   fields.unusedFile('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
   if (text === undefined) fields.problem('payload: is required with payloadFrom: inline');
-  if ((text?.length ?? 0) > MAX_INLINE_LENGTH) {
-    fields.problem(
-      `payload: has more than ${MAX_INLINE_LENGTH} characters. Write it to a file and use payloadFrom: file`,
-    );
-  }
+  const isLong = (text?.length ?? 0) > MAX_INLINE_LENGTH;
+  const tooLong = `payload: has more than ${MAX_INLINE_LENGTH} characters. Write it to a file and use payloadFrom: file`;
+  if (isLong) fields.problem(tooLong);
   fields.warnOfUnset('The payload', text ?? '');
   warnOfBrokenJson(fields, text ?? '');
   return { from: 'inline', text: text ?? '' };
@@ -213,11 +211,9 @@ function headerProblem(name: string, value: string, line: string, envelope: Enve
 }
 
 function readExpectedStream(fields: StepFields, delivery: PublishRequest['delivery']): string | undefined {
-  if (delivery !== 'jetStream') {
-    fields.unused('stream', `delivery is ${delivery}`);
-    return undefined;
-  }
-  return fields.streamName('stream');
+  if (delivery === 'jetStream') return fields.streamName('stream');
+  fields.unused('stream', `delivery is ${delivery}`);
+  return undefined;
 }
 
 function readSigningKey(fields: StepFields, { authentication }: ConnectionSettings): SigningKey | undefined {

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { describeProblems, type Contract } from '../../shared/contract/contract.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { TaskError } from '../../shared/errors.ts';
 import { utf8Text } from '../../shared/event/cloudEvent.ts';
-import { parseJson } from '../../shared/text/json.ts';
+import { mayHoldLargeIntegers, parseJson } from '../../shared/text/json.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import type { Pace } from '../../shared/clock.ts';
 import { openRegularFile } from '../../shared/regularFile.ts';
 import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
-import { LARGEST_PAYLOAD } from './payload.ts';
+import { LARGEST_PAYLOAD, unreadable } from './payload.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
 /** Bad lines that are described; all are counted. */
@@ -148,9 +148,7 @@ async function* readLines(file: string, onChunk: (chunk: Buffer) => void): Async
     }
   } catch (error) {
     if (error instanceof TaskError) throw error;
-    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)})`, '', {
-      cause: error,
-    });
+    throw unreadable(file, error);
   }
   if (partBytes > 0) yield [take(Buffer.alloc(0))];
 }
@@ -170,11 +168,13 @@ async function problemsOf(
   );
   if (contract === undefined) return problems;
   const good = problems.flatMap((problem, index) => (problem === undefined ? [index] : []));
-  const valuesOfGood = good.map((index) => values[index]?.value);
-  if (contract.areAllValid(valuesOfGood, await pace.timeLeft())) return problems;
+  const isAlone = texts.map((text) => mayHoldLargeIntegers(text ?? ''));
+  const together = good.filter((index) => isAlone[index] === false).map((index) => values[index]?.value);
+  const areValid = contract.areAllValid(together, await pace.timeLeft());
   // Each one by itself: some may take as long as a check may, and a chunk has thousands.
-  for (const [position, index] of good.entries()) {
-    const problem = await checked(contract, valuesOfGood[position], pace);
+  for (const index of good) {
+    if (areValid && isAlone[index] === false) continue;
+    const problem = await checked(contract, values[index]?.value, texts[index], pace);
     if (problem !== undefined) problems[index] = describeProblems(problem);
   }
   return problems;

@@ -11,9 +11,7 @@ export function readPayloadFile(file: string): Uint8Array {
   try {
     bytes = readRegularFile(file, LARGEST_PAYLOAD);
   } catch (error) {
-    throw new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(error)})`, '', {
-      cause: error,
-    });
+    throw unreadable(file, error);
   }
   if (bytes !== undefined) return bytes;
   throw new TaskError(
@@ -21,6 +19,10 @@ export function readPayloadFile(file: string): Uint8Array {
     `payloadFile: ${file} has more than ${LARGEST_PAYLOAD} bytes, more than any NATS server takes`,
     'Store it elsewhere, such as a pipeline artifact, and publish a reference to it.',
   );
+}
+
+export function unreadable(file: string, cause: unknown): TaskError {
+  return new TaskError('InvalidInput', `payloadFile: ${file} cannot be read (${reasonOf(cause)})`, '', { cause });
 }
 
 /** SHA-256 of a payload, in hexadecimal: what a receipt shows in its place. */

@@ -6,8 +6,7 @@ import { parseJson } from '../../shared/text/json.ts';
 import { eventEncoder } from '../../shared/event/encode.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import type { SigningKey } from '../../shared/nkey.ts';
-import { Pace } from '../../shared/clock.ts';
-import type { Clock } from '../../shared/clock.ts';
+import { Pace, type Clock } from '../../shared/clock.ts';
 import { signMessage } from '../../shared/signing/signature.ts';
 import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
@@ -39,24 +38,21 @@ export interface Prepared {
 }
 
 /** What became of it. */
-export interface Published {
+export interface Published extends Omit<PublishResult, 'last'> {
   /** In milliseconds since the epoch. */
   readonly sentAt: number;
   readonly endedAt: number;
   readonly ack: PubAck | undefined;
-  readonly sent: number;
-  readonly confirmed: number;
-  readonly duplicates: number;
-  readonly outOfOrder: PublishResult['outOfOrder'];
-  readonly unconfirmed: PublishResult['unconfirmed'];
   readonly reply: ReceivedReply | undefined;
-  readonly error: unknown;
 }
 
 /** Events signed in one go. */
 const MOST_SIGNED = 256;
 
-/** Turns payloads into messages, each with its own id and the time of sending. */
+/** Of a file in which secrets are looked for at once. */
+const CHUNK_BYTES = 256 * 1_024;
+
+/** Turns a payload into a message, with its own id and the time of sending. */
 type MakeMessage = (payload: Uint8Array, messageId: string, json: unknown) => OutgoingMessage;
 
 /** Reads what is to be published and checks all of it. */
@@ -68,13 +64,8 @@ export function prepare(
 ): Promise<Prepared> {
   const { payload } = request;
   if (payload.from === 'lines') return prepareLines(request, payload.file, contract, signingKey, clock);
-  return prepareEvent(
-    request,
-    payload.from === 'inline' ? Buffer.from(payload.text) : readPayloadFile(payload.file),
-    contract,
-    signingKey,
-    clock,
-  );
+  const bytes = payload.from === 'inline' ? Buffer.from(payload.text) : readPayloadFile(payload.file);
+  return prepareEvent(request, bytes, contract, signingKey, clock);
 }
 
 async function prepareEvent(
@@ -86,7 +77,7 @@ async function prepareEvent(
 ): Promise<Prepared> {
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
-  if (contract !== undefined) await checkContract(contract, json, clock);
+  if (contract !== undefined) await checkContract(contract, json, text, clock);
   const cdEvent = cdEventAttributes(request, json?.value);
   const id = cdEvent?.id ?? request.messageId ?? request.defaultMessageId();
   const contentType = request.contentType ?? (json === undefined ? 'application/octet-stream' : 'application/json');
@@ -99,11 +90,21 @@ async function prepareEvent(
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
     schemaDigest: contract?.digest,
-    secretInFile: request.payload.from === 'file' ? knownSecrets.secretIn(payload) : undefined,
+    secretInFile: request.payload.from === 'file' ? await secretIn(payload, new Pace(clock)) : undefined,
     largest: make(payload, id, json?.value),
     largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],
   };
+}
+
+async function secretIn(file: Uint8Array, pace: Pace): Promise<string | undefined> {
+  const secretInChunk = knownSecrets.secretInChunks();
+  let found: string | undefined;
+  for (let start = 0; start < file.length && found === undefined; start += CHUNK_BYTES) {
+    await pace.timeLeft();
+    found = secretInChunk(file.subarray(start, start + CHUNK_BYTES));
+  }
+  return found;
 }
 
 async function prepareLines(
@@ -161,16 +162,12 @@ function messageMaker(
 ): MakeMessage {
   const typed = { source: request.eventSource, type: request.eventType };
   const encode = eventEncoder({
-    subject: request.subject,
-    envelope: request.envelope,
+    ...request,
     attributes: {
       ...(isCdEventType(request.eventType) ? {} : typed),
       datacontenttype: contentType,
       ...request.run.owner,
     },
-    headers: request.headers,
-    correlationId: request.correlationId,
-    traceparent: request.traceparent,
   });
   let now = new Date(0);
   let time = '';
@@ -189,23 +186,15 @@ function messageMaker(
 async function checkContract(
   contract: Contract,
   json: { readonly value: unknown } | undefined,
+  text: string | undefined,
   clock: Clock,
 ): Promise<void> {
+  const violation = (problem: string) => new TaskError('ContractViolation', `The payload ${problem}`, nothingSent);
   const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
-  if (json === undefined) {
-    throw new TaskError(
-      'ContractViolation',
-      `The payload is not JSON, which the schema ${contract.schemaFile} demands`,
-      nothingSent,
-    );
-  }
-  const problems = await checked(contract, json.value, new Pace(clock));
-  if (problems === undefined) return;
-  throw new TaskError(
-    'ContractViolation',
-    `The payload breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}`,
-    nothingSent,
-  );
+  if (json === undefined) throw violation(`is not JSON, which the schema ${contract.schemaFile} demands`);
+  const problems = await checked(contract, json.value, text, new Pace(clock));
+  if (problems !== undefined)
+    throw violation(`breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}`);
 }
 
 /** Sends everything and waits until it is confirmed. Never rejects for what happens to events: the result says it. */
@@ -217,16 +206,8 @@ export async function publish(
   clock: Clock,
 ): Promise<Published> {
   const sentAt = clock.now();
-  const nothing = {
-    sentAt,
-    ack: undefined,
-    sent: 0,
-    confirmed: 0,
-    duplicates: 0,
-    outOfOrder: [],
-    unconfirmed: [],
-    reply: undefined,
-  };
+  const none = { sent: 0, confirmed: 0, duplicates: 0, outOfOrder: [], unconfirmed: [] };
+  const nothing = { sentAt, ack: undefined, reply: undefined, ...none };
   try {
     checkSize(prepared, bus);
     if (request.delivery === 'request') {
@@ -249,11 +230,8 @@ function checkSize({ largest, largestLine }: Prepared, bus: Bus): void {
     bus.checkSize(largest);
   } catch (error) {
     if (!(error instanceof TaskError) || largestLine === undefined) throw error;
-    throw new TaskError(
-      error.code,
-      `Line ${largestLine} is too long, so nothing was sent. ${error.problem}`,
-      error.remedy,
-    );
+    const problem = `Line ${largestLine} is too long, so nothing was sent. ${error.problem}`;
+    throw new TaskError(error.code, problem, error.remedy);
   }
 }
 
@@ -264,7 +242,7 @@ export async function replyProblem(reply: ReceivedReply, contract: Contract, clo
   try {
     const text = utf8Text(reply.payload);
     const json = text === undefined ? undefined : parseJson(text);
-    const problems = json === undefined ? undefined : await checked(contract, json.value, pace);
+    const problems = json === undefined ? undefined : await checked(contract, json.value, text, pace);
     // A cancel that came meanwhile is heard here.
     await pace.timeLeft();
     if (json !== undefined && problems === undefined) return undefined;

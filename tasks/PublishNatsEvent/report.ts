@@ -106,10 +106,8 @@ export async function reportPublished(
   await attachSummary(agent, clock.signal, () => publishSummary(step, { prepared, published }, failure, clock));
   if (error !== undefined) throw failure;
   const place = ack === undefined ? '' : ` as ${ack.stream} ${ack.sequence}`;
-  return {
-    result: 'Succeeded',
-    message: `${isBatch ? `Published ${confirmed} events` : 'Published'} to ${request.subject}${place}`,
-  };
+  const what = isBatch ? `Published ${confirmed} events` : 'Published';
+  return { result: 'Succeeded', message: `${what} to ${request.subject}${place}` };
 }
 
 /** Shows the progress of a batch on the step, at most once a second. */
@@ -129,12 +127,10 @@ function warnOfDuplicates(
   { ack, duplicates, confirmed, outOfOrder }: Published,
 ): void {
   if (duplicates > 0 && isBatch) {
-    const place =
-      ack === undefined
-        ? ''
-        : ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${ack.sequence}.`;
+    const last =
+      ack && ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${ack.sequence}.`;
     agent.warning(
-      `${duplicates} of ${confirmed} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${place}`,
+      `${duplicates} of ${confirmed} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${last ?? ''}`,
     );
   } else if (duplicates > 0 && ack !== undefined) {
     agent.warning(
@@ -168,9 +164,8 @@ function named(ranges: Ranges): string {
 function writeReply(agent: Agent, { reply }: Published): string {
   if (reply === undefined) return '';
   const file = writeFile(agent, 'nats-reply', 'bin', [reply.payload]);
-  const serviceError = ['nats-service-error-code', 'nats-service-error'].flatMap(
-    (name) => reply.headers.get(name) ?? [],
-  );
+  const errorHeaders = ['nats-service-error-code', 'nats-service-error'];
+  const serviceError = errorHeaders.flatMap((name) => reply.headers.get(name) ?? []);
   if (serviceError.length > 0) agent.warning(`The responder answered with an error: ${serviceError.join(' ')}`);
   const stream = acknowledgingStream(reply);
   if (stream !== undefined) {
@@ -213,18 +208,14 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
     `${confirmed} of ${prepared.count} lines were confirmed.`,
     ranges.length === 0 ? '' : `Unconfirmed lines: ${named(ranges)}.`,
     sent < prepared.count ? `Not sent: ${named([[sent + 1, prepared.count]])}.` : '',
-  ].filter(Boolean);
-  const text = lines.join(' ');
+  ];
+  const text = lines.filter(Boolean).join(' ');
   // A cancelled step has no error in the log, so its lines are told there.
-  if (error.code === 'Cancelled') {
+  if (error.code === 'Cancelled')
     return new TaskError('Cancelled', `${text} ${error.problem}`, RUN_AGAIN, { cause: error, details: [text] });
-  }
-  return new TaskError(
-    'Incomplete',
-    `${text} ${error.code}: ${error.problem}`,
-    [error.remedy, RUN_AGAIN].filter(Boolean).join(' '),
-    { cause: error, details: error.details },
-  );
+  const remedy = [error.remedy, RUN_AGAIN].filter(Boolean).join(' ');
+  const { code, problem, details } = error;
+  return new TaskError('Incomplete', `${text} ${code}: ${problem}`, remedy, { cause: error, details });
 }
 
 function receipt(step: PublishStep, prepared: Prepared, published: Published, failure: unknown): ReceiptParts {

@@ -72,14 +72,12 @@ export async function reportOutcome(
   const asked = 'values' in values ? values.values : {};
   // Where there is no room for all, the ones that were asked for go before those of which an event decides how long they are.
   setOutputs(agent, { ...own, ...asked, ...foreign });
-  for (const [name, value] of Object.entries(asked)) {
+  for (const [name, value] of Object.entries(asked))
     if (value === '' && event !== undefined)
       agent.info(`outputs: ${name} is empty, since the event has nothing there.`);
-  }
   const counts = Object.entries(outcome.counts).filter(([name, number]) => name === 'seen' || number > 0);
-  agent.info(
-    logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks: outcome.linkBreaks.count || undefined }),
-  );
+  const linkBreaks = outcome.linkBreaks.count || undefined;
+  agent.info(logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks }));
   await attachSummary(agent, clock.signal, () => waitSummary(step, outcome, verdict, error, clock));
   return endOf(agent, step, verdict, error, outcome);
 }
@@ -175,6 +173,7 @@ function receipt(
   error: TaskError | undefined,
   clock: Clock,
 ): ReceiptParts {
+  const { missing, counts, linkBreaks } = outcome;
   return {
     where: { delivery: request.delivery, subjects: request.subjects, stream: outcome.stream ?? null },
     what: {
@@ -198,12 +197,6 @@ function receipt(
       })),
     },
     when: { startedAt: isoTime(clock.startedAt), endedAt: isoTime(clock.now()), deadline: isoTime(clock.deadline) },
-    result: {
-      verdict,
-      error: error?.code ?? null,
-      missing: outcome.missing,
-      counts: outcome.counts,
-      linkBreaks: outcome.linkBreaks,
-    },
+    result: { verdict, error: error?.code ?? null, missing, counts, linkBreaks },
   };
 }

@@ -6,19 +6,15 @@ import type { WaitRequest } from './inputs.ts';
 export function eventSource(request: WaitRequest, openBus: () => Promise<Bus>, signal: AbortSignal): EventSource {
   const { delivery, subjects, stream, start } = request;
   let bus: Bus | undefined;
-  const connected = async () => (bus ??= await openBus());
+  const connect = async () => (bus ??= await openBus());
   return {
     startFrom: describeStart(request),
-    connect: async () => {
-      await connected();
-    },
+    connect,
     read: async (events) =>
       delivery === 'core'
-        ? (await connected()).subscribeCore(subjects, events, signal)
-        : (await connected()).readStream({ subjects, stream, start }, events, signal),
-    close: async () => {
-      await bus?.close();
-    },
+        ? (await connect()).subscribeCore(subjects, events, signal)
+        : (await connect()).readStream({ subjects, stream, start }, events, signal),
+    close: async () => bus?.close(),
   };
 }
 

@@ -112,17 +112,6 @@ function parseList(json: string): string[] | undefined {
   return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
 }
 
-/** Posts a JSON text; see {@link sendText}. */
-export function postJson(
-  url: URL,
-  route: HttpRoute,
-  headers: Readonly<Record<string, string>>,
-  json: string,
-  signal: AbortSignal,
-): Promise<HttpAnswer> {
-  return sendText('POST', url, route, { 'content-type': 'application/json', ...headers }, json, signal);
-}
-
 /**
  * Sends a text and reads the answer, up to 256 KiB. Redirects are not followed: they would take the authorization to
  * another server.
@@ -185,23 +174,12 @@ async function openTunnel(url: URL, { proxy, ...route }: HttpRoute, signal: Abor
   if (proxy === undefined) throw new TypeError('There is no proxy.');
   const target = `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
   const { request: begin } = await clientOf(proxy.url);
-  const request = begin(proxy.url, {
-    method: 'CONNECT',
-    path: target,
-    headers: {
-      host: target,
-      ...(proxy.authorization === undefined ? {} : { 'proxy-authorization': proxy.authorization }),
-    },
-    agent: false,
-    signal,
-    ...route.tls,
-  });
+  const authorization = proxy.authorization === undefined ? {} : { 'proxy-authorization': proxy.authorization };
+  const headers = { host: target, ...authorization };
+  const request = begin(proxy.url, { method: 'CONNECT', path: target, headers, agent: false, signal, ...route.tls });
   return await new Promise((resolve, reject) => {
     request.once('connect', ({ statusCode = 0 }, socket: Socket) => {
-      if (statusCode === 200) {
-        resolve(socket);
-        return;
-      }
+      if (statusCode === 200) return resolve(socket);
       socket.destroy();
       reject(new ProxyRefusal(proxy.url.host, statusCode));
     });

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from './agent.ts';
-import { parseServerUrl, postJson, ProxyRefusal, readHttpRoute, type HttpAnswer, type HttpRoute } from './http.ts';
+import { parseServerUrl, ProxyRefusal, readHttpRoute, sendText, type HttpAnswer, type HttpRoute } from './http.ts';
 import type { TokenSource } from '../../shared/connection/settings.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import type { Problems } from '../../shared/inputs/problems.ts';
@@ -123,9 +123,7 @@ class OidcToken implements TokenSource {
         signal.throwIfAborted();
         if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
         this.agent.debug(`Asking for the ID token again: ${error.problem}`);
-        await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => {
-          signal.throwIfAborted();
-        });
+        await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
     }
   }
@@ -133,17 +131,15 @@ class OidcToken implements TokenSource {
   #renewAfter(ms: number, signal: AbortSignal): void {
     clearTimeout(this.#timer);
     if (this.#isClosed) return;
-    this.#timer = setTimeout(
-      () => {
+    const renew = () => {
+      if (signal.aborted) return;
+      this.#renew(signal).catch((error: unknown) => {
         if (signal.aborted) return;
-        this.#renew(signal).catch((error: unknown) => {
-          if (signal.aborted) return;
-          this.agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
-          this.#renewAfter(REFRESH_RETRY_MS, signal);
-        });
-      },
-      Math.min(ms, MAX_TIMER_MS),
-    ).unref();
+        this.agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
+        this.#renewAfter(REFRESH_RETRY_MS, signal);
+      });
+    };
+    this.#timer = setTimeout(renew, Math.min(ms, MAX_TIMER_MS)).unref();
   }
 }
 
@@ -152,8 +148,8 @@ async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Age
   const timeout = AbortSignal.timeout(ATTEMPT_MS);
   let answer: HttpAnswer;
   try {
-    const authorization = `Bearer ${jobToken}`;
-    answer = await postJson(url, route, { authorization }, '{}', AbortSignal.any([signal, timeout]));
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${jobToken}` };
+    answer = await sendText('POST', url, route, headers, '{}', AbortSignal.any([signal, timeout]));
   } catch (error) {
     signal.throwIfAborted();
     throw unanswered(error, url, timeout.aborted);
@@ -175,11 +171,9 @@ async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Age
   const claims =
     typeof text === 'string' ? parseObject(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString()) : undefined;
   if (typeof text !== 'string' || typeof claims?.['exp'] !== 'number') {
-    throw noToken(
-      'Denied',
-      `the answer of ${url.host} holds no ${typeof text === 'string' ? 'JWT that tells when it expires' : 'oidcToken'}`,
-      'Check that the pipeline may use the service connection.',
-    );
+    const missing = typeof text === 'string' ? 'JWT that tells when it expires' : 'oidcToken';
+    const remedy = 'Check that the pipeline may use the service connection.';
+    throw noToken('Denied', `the answer of ${url.host} holds no ${missing}`, remedy);
   }
   // By the issuer's clock: the agent's may be wrong by more than the token lives.
   const lifetimeMs = claims['exp'] * 1_000 - (answer.date ?? agent.now());
@@ -229,13 +223,8 @@ function refused(status: number, url: URL, reason: string): TaskError {
   const what = `${url.host} answered with HTTP status ${status}${reason}`;
   if (status === 429 || status >= 500) return noToken('Unreachable', what, 'Run the step again.');
   // Azure DevOps leads to its sign-in page (203, 302) where it does not take a token.
-  if (status === 203 || status === 302 || status === 401 || status === 403) {
-    return noToken(
-      'Denied',
-      what,
-      'Check that the pipeline may use the service connection, and that the job is still running.',
-    );
-  }
+  const remedy = 'Check that the pipeline may use the service connection, and that the job is still running.';
+  if ([203, 302, 401, 403].includes(status)) return noToken('Denied', what, remedy);
   return noToken('Unsupported', what, 'Check that System.OidcRequestUri is as the agent set it.');
 }
 

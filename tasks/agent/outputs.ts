@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf } from '../../shared/errors.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
 
 /**
  * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
@@ -22,6 +23,9 @@ export function outputProblem(value: string): string | undefined {
 export const MAX_OUTPUT_BYTES = 16 * 1_024;
 /** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
 export const MAX_OUTPUTS_BYTES = 64 * 1_024;
+
+/** Characters that are written to a file at once. */
+const CHUNK = 64 * 1_024;
 
 /** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
 export function outputsSize(outputs: Readonly<Record<string, string>>): number {
@@ -63,7 +67,14 @@ export function writeFile(agent: Agent, kind: string, extension: string, parts: 
   try {
     const descriptor = openSync(file, 'wx', 0o600);
     try {
-      for (const part of parts) writeFileSync(descriptor, part);
+      let pending = '';
+      for (const part of parts) {
+        if (typeof part === 'string') pending += part;
+        if (typeof part === 'string' && pending.length < CHUNK) continue;
+        writeFileSync(descriptor, typeof part === 'string' ? pending : part);
+        pending = '';
+      }
+      writeFileSync(descriptor, pending);
     } finally {
       closeSync(descriptor);
     }
@@ -74,9 +85,24 @@ export function writeFile(agent: Agent, kind: string, extension: string, parts: 
   }
 }
 
-/** Writes a value as a JSON file; see {@link writeFile}. */
-export function writeJsonFile(agent: Agent, kind: string, value: unknown): string {
-  return writeFile(agent, kind, 'json', [`${JSON.stringify(value, undefined, 2)}\n`]);
+/**
+ * JSON of a value, indented, in which the secrets in its texts are masked before JSON escapes them. In pieces of one text
+ * each: what comes from many events can be too long to be one.
+ */
+export function* maskedJson(value: unknown, lineEnd = '\n'): Generator<string> {
+  if (typeof value !== 'object' || value === null) {
+    yield JSON.stringify(typeof value === 'string' ? knownSecrets.mask(value) : value);
+    return;
+  }
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  let before = `${open}${lineEnd}  `;
+  for (const [name, member] of Object.entries(value)) {
+    if (member === undefined) continue;
+    yield Array.isArray(value) ? before : `${before}${JSON.stringify(name)}: `;
+    yield* maskedJson(member, `${lineEnd}  `);
+    before = `,${lineEnd}  `;
+  }
+  yield before.startsWith(',') ? `${lineEnd}${close}` : `${open}${close}`;
 }
 
 /** UTC, ISO 8601 with milliseconds; empty for an unknown time. */

@@ -77,13 +77,8 @@ function decodeSafely(decode: (text: string) => string, text: string): string {
  * new when a person runs the job again (which raises an attempt). Random, with a warning, outside a pipeline.
  */
 export function defaultMessageId(agent: Agent): string {
-  const parts = [
-    'System.PlanId',
-    'System.StageAttempt',
-    'System.JobId',
-    'System.JobAttempt',
-    'System.TaskInstanceId',
-  ].map((name) => agent.variable(name));
+  const ids = ['System.PlanId', 'System.StageAttempt', 'System.JobId', 'System.JobAttempt', 'System.TaskInstanceId'];
+  const parts = ids.map((name) => agent.variable(name));
   // Ids and numbers, as the service sets them: whatever else they may hold elsewhere could not travel in a header.
   if (parts.every((part) => part !== undefined && /^[\w-]{1,50}$/.test(part))) return parts.join('.');
   agent.warning(

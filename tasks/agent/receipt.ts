@@ -1,7 +1,6 @@
 import type { ConnectionSettings } from '../../shared/connection/settings.ts';
-import { knownSecrets } from '../../shared/text/masker.ts';
 import type { Agent } from './agent.ts';
-import { writeJsonFile } from './outputs.ts';
+import { maskedJson, writeFile } from './outputs.ts';
 import type { PipelineRun } from './pipelineRun.ts';
 
 /** What a receipt says besides who and on which servers; absent values are null (docs/receipts.md). */
@@ -16,8 +15,7 @@ export interface ReceiptParts {
 const FILES = { PublishNatsEvent: 'nats-publish-receipt', WaitForNatsEvent: 'nats-wait-receipt' };
 
 /**
- * Writes the receipt of a step: evidence as JSON, never a secret, never a payload. Secrets are masked before JSON escapes
- * them.
+ * Writes the receipt of a step: evidence as JSON, never a secret, never a payload.
  *
  * @returns the path of the file; empty where it can't be written
  */
@@ -36,5 +34,5 @@ export function writeReceipt(
     when,
     result,
   };
-  return writeJsonFile(agent, FILES[task], knownSecrets.maskValues(receipt));
+  return writeFile(agent, FILES[task], 'json', maskedJson(receipt));
 }

@@ -17,7 +17,6 @@ const DEADLINE_GRACE_MS = 5_000;
  * Runs one step: reads its inputs, starts one clock for everything that waits, catches once, and gives the agent
  * exactly one result. The process ends here, whatever handles a library may have left open.
  *
- * @param agent the pipeline agent
  * @param read reads and checks all inputs; throws `InvalidInput`
  * @param body does the work; its deadline counts from the start of the process
  */
@@ -91,15 +90,11 @@ function failOnStrayError(): Promise<never> {
 }
 
 function endOfFailure(agent: Agent, thrown: unknown): StepEnd {
+  const remedy = 'Please report it, with the log of a run that has System.Debug set to true.';
   const error =
     thrown instanceof TaskError
       ? thrown
-      : new TaskError(
-          'Internal',
-          `Unexpected error: ${reasonOf(thrown)}`,
-          'Please report it, with the log of a run that has System.Debug set to true.',
-          { cause: thrown },
-        );
+      : new TaskError('Internal', `Unexpected error: ${reasonOf(thrown)}`, remedy, { cause: thrown });
   for (const line of error.details) agent.info(line);
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     for (const line of (cause.stack ?? cause.message).split('\n')) agent.debug(line);

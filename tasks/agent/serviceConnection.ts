@@ -35,13 +35,9 @@ export function readConnection(
     'Mark it as secret, or read it from Key Vault.',
   );
   if (connection === undefined) {
-    if (id !== '') {
-      fields.problem(
-        'natsConnection: this step has no access to that service connection',
-        'Check its name, and that the pipeline is permitted to use it.',
-      );
-    }
-    return { ...NO_CONNECTION };
+    const remedy = 'Check its name, and that the pipeline is permitted to use it.';
+    if (id !== '') fields.problem('natsConnection: this step has no access to that service connection', remedy);
+    return NO_CONNECTION;
   }
   checkGuardrail(connection, fields.problems, guardrail, subjects);
   explainMaskedName(agent, connection, subjects);

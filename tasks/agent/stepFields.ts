@@ -27,6 +27,9 @@ export class StepFields extends Fields {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const file = this.#absolute(text);
+    // A path is told as it was resolved, in which a secret may look different.
+    const secret = knownSecrets.mask(text) === text ? undefined : path.relative(this.#absolute('.'), file);
+    if (secret !== undefined) knownSecrets.add(secret, `what ${name} holds`);
     if (this.#isSourcesFolder(file)) return undefined;
     try {
       const stats = statSync(file, { throwIfNoEntry: false });
@@ -50,11 +53,10 @@ export class StepFields extends Fields {
 
   /** A release has its artifacts where a build has its sources. */
   #isSourcesFolder(file: string): boolean {
-    const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory'];
-    return folders.some((name) => {
-      const folder = this.agent.variable(name);
-      return folder !== undefined && comparable(folder) === comparable(file);
-    });
+    const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory'].map((name) =>
+      this.agent.variable(name),
+    );
+    return folders.some((folder) => folder !== undefined && comparable(folder) === comparable(file));
   }
 
   /**

@@ -7,10 +7,11 @@ import { TaskError } from '../../shared/errors.ts';
 import { encodeHeaders } from '../../shared/nats/publishing/messageFrames.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
 import { FakeAgent } from '../support/agent/fakeAgent.ts';
-import { FILES, givenToPublish, givenToWait, type Given } from '../support/hostile/garbage.ts';
+import { FILES, GARBLED, givenToPublish, givenToWait, type Given } from '../support/hostile/garbage.ts';
 import { forAll } from '../support/hostile/harmless.ts';
 import { cases, family, parameters, SEED } from '../support/hostile/hostile.ts';
 import { withoutNul } from '../support/hostile/hostileText.ts';
+import { readTask, TASK_NAMES } from '../../scripts/build/manifest.ts';
 import { publish, Scenario, wait } from '../support/agent/scenario.ts';
 
 const inputs = family('Inputs');
@@ -35,6 +36,16 @@ function agentOf({ inputs, connection, variables }: Given): FakeAgent {
     variables,
   });
 }
+
+it('every input of a task is given garbage', () => {
+  for (const task of TASK_NAMES)
+    assert.deepEqual(
+      [...GARBLED[task]].sort(),
+      readTask(task)
+        .inputs.map(({ name }) => name)
+        .sort(),
+    );
+});
 
 /** The error tells every wrong input by its name, and nothing but inputs. */
 function assertTold(error: unknown, { inputs, wrong }: Given): void {

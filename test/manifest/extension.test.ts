@@ -12,6 +12,8 @@ import {
   TASK_NAMES,
   type PackageManifest,
 } from '../../scripts/build/manifest.ts';
+import { learnSecrets } from '../../tasks/agent/secrets.ts';
+import { FakeAgent } from '../support/agent/fakeAgent.ts';
 
 const project = readJson('package.json') as PackageManifest;
 const extension = readExtension();
@@ -84,6 +86,13 @@ test('the ways to sign in are those of the interface', () => {
 test('every secret is an authentication parameter, which the agent masks, and no plain field is confidential', () => {
   const fields = Object.values(schemes).flatMap((scheme) => Object.values(scheme.fields));
   for (const field of fields) assert.equal(field.isConfidential, field.id !== 'username', field.id);
+  for (const { id } of fields.filter(({ isConfidential }) => isConfidential)) {
+    const secret = `what the field ${id} holds`;
+    const nats = { url: 'nats://localhost', scheme: 'None', parameters: { [id]: secret } };
+    const agent = new FakeAgent({ inputs: { natsConnection: 'nats' }, connections: { nats } });
+    learnSecrets(agent);
+    assert.ok(agent.masked.has(secret), `tasks/agent/secrets.ts has not learned of ${id}`);
+  }
   assert.deepEqual(
     connection.inputDescriptors.map(({ id, isConfidential, validation }) => [
       id,

@@ -11,9 +11,13 @@ export function slowText(): string {
   const pattern = new RegExp(SLOW_PATTERN, 'u');
   for (let length = 15; length < 60; length++) {
     const text = `${'a'.repeat(length)}c`;
-    const began = performance.now();
-    pattern.test(text);
-    if (performance.now() - began >= LEAST_MS) return (slow = text);
+    // The fastest of three: other processes can make any of them slow.
+    const times = [1, 2, 3].map(() => {
+      const began = performance.now();
+      pattern.test(text);
+      return performance.now() - began;
+    });
+    if (Math.min(...times) >= LEAST_MS) return (slow = text);
   }
   throw new Error('No text is slow.');
 }

@@ -63,17 +63,13 @@ export async function dial(
 
 function tlsOptions(settings: DialSettings, address: ServerAddress): TlsOptions {
   const name = address.tlsName ?? address.host;
+  const { certificate: cert, privateKey: key } = settings.clientCertificate ?? {};
+  const checkServerIdentity = (_: string, certificate: PeerCertificate) => tls.checkServerIdentity(name, certificate);
   return {
     ...(settings.caCertificate === undefined ? {} : { ca: settings.caCertificate }),
-    ...(settings.clientCertificate === undefined
-      ? {}
-      : { cert: settings.clientCertificate.certificate, key: settings.clientCertificate.privateKey }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
     ...(settings.tlsFirst ? { handshakeFirst: true } : {}),
     // Passed through to tls.connect. An address must not be its `servername`, and without one Node expects `localhost`.
-    ...(isIP(name) === 0
-      ? { servername: name }
-      : {
-          checkServerIdentity: (_: string, certificate: PeerCertificate) => tls.checkServerIdentity(name, certificate),
-        }),
+    ...(isIP(name) === 0 ? { servername: name } : { checkServerIdentity }),
   };
 }

@@ -3,7 +3,7 @@ import type { ServerInfo } from 'nats';
 import type { ServerAddress } from '../../connection/settings.ts';
 import { reasonOf, type ErrorCode } from '../../errors.ts';
 import { CLEAR_TEXT_BEFORE_TLS, infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
-import { longToken, signInRemedy, type DialSettings } from './signIn.ts';
+import { longToken, SIGN_IN_REMEDY, type DialSettings } from './signIn.ts';
 
 export interface DialFailure {
   readonly code: ErrorCode;
@@ -69,18 +69,13 @@ async function meaningOf(
   settings: DialSettings,
   askInfo: () => Promise<ServerInfo | undefined>,
 ): Promise<DialFailure> {
-  const cause =
-    error instanceof Error && 'chainedError' in error && error.chainedError instanceof Error
-      ? error.chainedError
-      : error;
+  const { chainedError } = Object(error) as { readonly chainedError?: unknown };
+  const cause = chainedError instanceof Error ? chainedError : error;
   const code = codeOf(error);
 
   if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
-    return failure(
-      'Denied',
-      `refused to sign this connection in (${reasonOf(error)})`,
-      signInRemedy(settings.authentication),
-    );
+    const reason = `refused to sign this connection in (${reasonOf(error)})`;
+    return failure('Denied', reason, SIGN_IN_REMEDY[settings.authentication.kind]);
   }
   if (code === 'SERVER_OPT_NA') {
     return failure(
@@ -102,15 +97,10 @@ async function meaningOf(
     return { ...clientCertificateFailure(settings, 'it closed the connection'), transient: true };
   }
   if (ABSENT_CODES.has(code)) {
-    const undefinedReason = reasonOf(cause).includes('undefined error');
-    return failure(
-      'Unreachable',
-      undefinedReason
-        ? 'closed the connection at once'
-        : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`,
-      'Check the host, the port, and that this agent may reach it.',
-      true,
-    );
+    const reason = reasonOf(cause).includes('undefined error')
+      ? 'closed the connection at once'
+      : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`;
+    return failure('Unreachable', reason, 'Check the host, the port, and that this agent may reach it.', true);
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());
   if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('');

@@ -21,6 +21,7 @@ import { Parser } from 'nats/lib/nats-base-client/parser.js';
 import { ProtocolHandler } from 'nats/lib/nats-base-client/protocol.js';
 import { NodeTransport } from 'nats/lib/src/node_transport.js';
 import { reasonOf } from '../../errors.ts';
+import { isObject } from '../../text/json.ts';
 import { quoted } from '../../text/safeText.ts';
 
 export { connect, createInbox, ErrorCode, Events };
@@ -42,11 +43,10 @@ const LF = 0x0a;
  */
 export function parseInfo(json: string): ServerInfo {
   const info: unknown = JSON.parse(json);
-  if (typeof info !== 'object' || info === null) throw new Error('its INFO is no object');
-  const fields = info as Readonly<Record<string, unknown>>;
-  const wrong = Object.entries(INFO_FIELDS).find(([name, isRight]) => !isRight(fields[name]));
+  if (!isObject(info)) throw new Error('its INFO is no object');
+  const wrong = Object.entries(INFO_FIELDS).find(([name, isRight]) => !isRight(info[name]));
   if (wrong !== undefined) throw new Error(`its INFO has no usable ${wrong[0]}`);
-  return info as ServerInfo;
+  return info as unknown as ServerInfo;
 }
 
 const isText = (value: unknown) => value === undefined || typeof value === 'string';
@@ -83,10 +83,10 @@ export const CLEAR_TEXT_BEFORE_TLS = 'CLEAR_TEXT_BEFORE_TLS';
 /** The classes with what is replaced in them, some of which their types call private. */
 interface OpenParser {
   readonly dispatcher: OpenHandler;
-  readonly ma: { readonly size: number };
+  /** The message that is being read, with the length it announced. */
+  readonly ma?: { readonly size: number };
   readonly argBuf?: { readonly length: number };
   parse: (this: OpenParser, bytes: Uint8Array) => void;
-  processMsgArgs: (this: OpenParser, line: Uint8Array) => void;
 }
 interface OpenHandler {
   readonly transport: OpenTransport;
@@ -110,7 +110,7 @@ interface OpenTransport {
 }
 
 const parser = Parser.prototype as unknown as OpenParser;
-const { parse, processMsgArgs } = parser;
+const { parse } = parser;
 const failed = new WeakSet<OpenParser>();
 
 parser.parse = function (bytes) {
@@ -118,16 +118,13 @@ parser.parse = function (bytes) {
   try {
     parse.call(this, bytes);
     if ((this.argBuf?.length ?? 0) > MAX_LINE_BYTES) throw new Error('a line without end');
+    const size = this.ma?.size ?? 0;
+    if (size > MAX_MESSAGE_BYTES) throw new Error(`a message of ${size} bytes`);
   } catch (error) {
     failed.add(this);
     const reason = `the server sent what cannot be read: ${quoted(reasonOf(error))}`;
     void this.dispatcher.transport.close(new Error(reason, { cause: error }));
   }
-};
-
-parser.processMsgArgs = function (line) {
-  processMsgArgs.call(this, line);
-  if (this.ma.size > MAX_MESSAGE_BYTES) throw new Error(`a message of ${this.ma.size} bytes`);
 };
 
 const headers = Object.getOwnPropertyDescriptor(MsgImpl.prototype, 'headers');

@@ -22,8 +22,6 @@ export interface Violation {
 
 /** One connection to one server, from its sign-in to its end. It is never reconnected. */
 export class Link {
-  readonly connection: NatsConnection;
-  readonly address: ServerAddress;
   readonly isEncrypted: boolean;
   /** Settles with the reason once the connection is gone, whoever closed it. */
   readonly closed: Promise<string>;
@@ -32,9 +30,10 @@ export class Link {
   #isClosed = false;
   #closeReason: string | undefined;
 
-  constructor(connection: NatsConnection, address: ServerAddress) {
-    this.connection = connection;
-    this.address = address;
+  constructor(
+    readonly connection: NatsConnection,
+    readonly address: ServerAddress,
+  ) {
     this.isEncrypted = isEncrypted(connection);
     this.closed = connection.closed().then((error) => {
       this.#isClosed = true;

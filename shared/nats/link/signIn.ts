@@ -72,20 +72,15 @@ function nonceSigner({ publicKey, privateKey }: SigningKey): Authenticator {
 
 /** What a sign-in shows to whoever can read it and could use it himself; undefined when it proves a key, or nothing. */
 export function secretSentBy(signIn: SignIn): string | undefined {
-  switch (signIn.kind) {
-    case 'token':
-      return 'token';
-    case 'idToken':
-      return 'ID token';
-    case 'userPassword':
-      return 'password';
-    case 'jwt':
-      return signIn.key === undefined ? 'JWT' : undefined;
-    case 'nkey':
-    case 'none':
-      return undefined;
-  }
+  if (signIn.kind === 'jwt') return signIn.key === undefined ? 'JWT' : undefined;
+  return SECRETS[signIn.kind];
 }
+
+const SECRETS: Readonly<Partial<Record<SignIn['kind'], string>>> = {
+  token: 'token',
+  idToken: 'ID token',
+  userPassword: 'password',
+};
 
 /** The token that is signed in with, where its CONNECT line may be too long for the server. */
 export function longToken(signIn: SignIn): string | undefined {
@@ -93,19 +88,12 @@ export function longToken(signIn: SignIn): string | undefined {
 }
 
 /** What to do where a server refuses the sign-in. */
-export function signInRemedy(signIn: SignIn): string {
-  switch (signIn.kind) {
-    case 'none':
-      return 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.';
-    case 'token':
-      return 'Check the token of the service connection.';
-    case 'idToken':
-      return "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.";
-    case 'userPassword':
-      return 'Check the user name and password of the service connection.';
-    case 'nkey':
-      return 'Check that the server knows the public key of this NKey seed.';
-    case 'jwt':
-      return 'Check that the credentials belong to an account of this server and are neither expired nor revoked.';
-  }
-}
+export const SIGN_IN_REMEDY: Readonly<Record<SignIn['kind'], string>> = {
+  none: 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.',
+  token: 'Check the token of the service connection.',
+  idToken:
+    "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.",
+  userPassword: 'Check the user name and password of the service connection.',
+  nkey: 'Check that the server knows the public key of this NKey seed.',
+  jwt: 'Check that the credentials belong to an account of this server and are neither expired nor revoked.',
+};

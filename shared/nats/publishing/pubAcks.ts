@@ -1,7 +1,7 @@
 import type { PubAck } from '../../bus.ts';
 import { TaskError } from '../../errors.ts';
 import { isPubAck, parseAnswer, type ApiError } from '../jetStreamApi.ts';
-import { numberAt } from '../link/rawMessage.ts';
+import { NONE, numberAt } from '../link/rawMessage.ts';
 
 const CLOSING_BRACE = 0x7d;
 
@@ -19,7 +19,7 @@ interface StreamAnswer {
 export class PubAcks {
   #stream = '';
   /** How the last acknowledgement begins, up to its sequence. */
-  #head: Uint8Array = new Uint8Array();
+  #head = NONE;
 
   /** The acknowledgement or the error in an answer. Throws `NoStream` where somebody else has answered. */
   read(bytes: Uint8Array, subject: string): PubAck | { readonly error: ApiError } {
@@ -52,7 +52,5 @@ export class PubAcks {
 
 /** A copy of what comes before the last so many bytes, where the text ends like this; else nothing. */
 function headOf(bytes: Uint8Array, ending: string, length: number): Uint8Array {
-  return Buffer.from(bytes).toString().endsWith(ending)
-    ? Uint8Array.from(bytes.subarray(0, -length))
-    : new Uint8Array();
+  return Buffer.from(bytes).toString().endsWith(ending) ? Uint8Array.from(bytes.subarray(0, -length)) : NONE;
 }

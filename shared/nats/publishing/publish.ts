@@ -74,16 +74,15 @@ export async function sendRequest(links: Links, message: OutgoingMessage, signal
   checkSize(headers.length + payload.length, link);
   const unknown = 'Whether it was acted upon is not known.';
   // The step's own deadline ends the request; the library's comes a day later at the earliest.
-  const reply = await unlessAborted(link.request(subject, payload, 2 ** 31 - 1, headers), signal).catch(
-    (reason: unknown) => {
-      if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
-      throw new TaskError(
-        'Timeout',
-        `No reply to the request on "${subject}" came within the timeout`,
-        `${unknown} Raise the timeout if the responder needs longer.`,
-      );
-    },
-  );
+  const replied = link.request(subject, payload, 2 ** 31 - 1, headers);
+  const reply = await unlessAborted(replied, signal).catch((reason: unknown) => {
+    if (!(reason instanceof TaskError) || reason.code !== 'Timeout') throw reason;
+    throw new TaskError(
+      'Timeout',
+      `No reply to the request on "${subject}" came within the timeout`,
+      `${unknown} Raise the timeout if the responder needs longer.`,
+    );
+  });
   switch (reply.kind) {
     case 'reply':
       return { headers: lowerCasedHeaders(reply.message), payload: reply.message.data };

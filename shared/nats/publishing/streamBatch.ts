@@ -166,8 +166,9 @@ export class StreamBatch {
       const first = this.#pending.values().next().value;
       if (first !== undefined && this.#link?.isClosed === false) {
         this.#silentSince ??= Date.now();
-        const silence = { since: this.#silentSince, streamWasThere: this.#last !== undefined };
-        this.#silence = await unlessAborted(checkStream(this.links, this.#link, first.subject, silence), this.signal);
+        const isKnown = this.#last !== undefined;
+        const checked = checkStream(this.links, this.#link, first.subject, this.#silentSince, isKnown);
+        this.#silence = await unlessAborted(checked, this.signal);
       }
       await pause(RETRY_PAUSE_MS, this.signal);
     }
@@ -240,10 +241,8 @@ export class StreamBatch {
   #onReply(position: number, sent: ComposedMessage, bytes: Uint8Array): void {
     const ack = this.#acks.read(bytes, sent.subject);
     if ('error' in ack) {
-      this.#onDecline(
-        position,
-        isPassing(ack.error) ? undefined : refusedByStream(ack.error, sent.subject, this.expectedStream),
-      );
+      const isFinal = !isPassing(ack.error);
+      this.#onDecline(position, isFinal ? refusedByStream(ack.error, sent.subject, this.expectedStream) : undefined);
       return;
     }
     this.#silentSince = undefined;

@@ -7,21 +7,19 @@ import type { Links } from '../link/links.ts';
 const LEADER_ELECTION_MS = 10_000;
 const FLUSH_TIMEOUT_MS = 5_000;
 
-/** Since when no acknowledgement has come, and whether one had come before. */
-export interface Silence {
-  readonly since: number;
-  readonly streamWasThere: boolean;
-}
-
 /**
  * Why a stream does not answer, as a clause. Throws when it will not do so later: there is none, as far as this user may
  * know.
+ *
+ * @param since when no acknowledgement began to come, in milliseconds since the epoch
+ * @param streamWasThere whether one had come before
  */
 export async function checkStream(
   links: Links,
   link: Link,
   subject: string,
-  { since, streamWasThere }: Silence,
+  since: number,
+  streamWasThere: boolean,
 ): Promise<string> {
   const api = links.api(link);
   const isLong = Date.now() - since > LEADER_ELECTION_MS;
@@ -75,6 +73,7 @@ export function isPassing({ code, err_code, description }: ApiError): boolean {
 
 /** The error of a message that the stream will not take. */
 export function refusedByStream(error: ApiError, subject: string, expectedStream: string | undefined): TaskError {
+  const refusal = `The stream did not take the event: ${apiErrorText(error)}`;
   switch (error.err_code) {
     case API_ERROR.wrongStream:
       return new TaskError(
@@ -84,18 +83,10 @@ export function refusedByStream(error: ApiError, subject: string, expectedStream
       );
     case API_ERROR.wrongLastSequence:
     case API_ERROR.wrongLastMessageId:
-      return new TaskError(
-        'Conflict',
-        `The stream did not take the event: ${apiErrorText(error)}`,
-        'Another event was stored in between.',
-      );
+      return new TaskError('Conflict', refusal, 'Another event was stored in between.');
     case API_ERROR.messageTooLarge:
     case API_ERROR.headersTooLarge:
-      return new TaskError(
-        'TooLarge',
-        `The stream did not take the event: ${apiErrorText(error)}`,
-        'Make the event smaller, or raise max_msg_size of the stream.',
-      );
+      return new TaskError('TooLarge', refusal, 'Make the event smaller, or raise max_msg_size of the stream.');
     case API_ERROR.notEnabledForAccount:
       return new TaskError(
         'NoStream',
@@ -105,7 +96,7 @@ export function refusedByStream(error: ApiError, subject: string, expectedStream
     default:
       return new TaskError(
         'StreamRefused',
-        `The stream did not take the event: ${apiErrorText(error)}`,
+        refusal,
         'Check the limits of the stream (max_msgs, max_bytes, max_msgs_per_subject with discard new) and of its account.',
       );
   }

@@ -70,19 +70,16 @@ const LATEST_TIME = 8.64e15;
 
 class NatsMessage implements ReceivedMessage {
   readonly receivedAt = Date.now();
-  readonly #message: Msg;
   #headers: ReadonlyMap<string, readonly string[]> | undefined;
 
   constructor(
-    message: Msg,
+    private readonly message: Msg,
     readonly stream: string,
     readonly sequence: number,
     private readonly reply: Uint8Array = NONE,
     private readonly timeStart = 0,
     private readonly timeEnd = 0,
-  ) {
-    this.#message = message;
-  }
+  ) {}
 
   get storedAt(): number | undefined {
     const ms = numberAt(this.reply, this.timeStart, this.timeEnd - NANOSECOND_DIGITS);
@@ -94,16 +91,16 @@ class NatsMessage implements ReceivedMessage {
   }
 
   get subject(): string {
-    return this.#message.subject;
+    return this.message.subject;
   }
 
   get payload(): Uint8Array {
-    return this.#message.data;
+    return this.message.data;
   }
 
   /** Read when first asked for: a backlog that is matched by subject alone needs none. */
   get headers(): ReadonlyMap<string, readonly string[]> {
-    this.#headers ??= lowerCasedHeaders(this.#message);
+    this.#headers ??= lowerCasedHeaders(this.message);
     return this.#headers;
   }
 }

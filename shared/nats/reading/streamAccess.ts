@@ -141,11 +141,10 @@ export class StreamAccess {
         'Wait on a stream that mirrors or sources it.',
       );
     }
-    if (retention === 'interest') {
+    if (retention === 'interest')
       notice(
         `The stream "${this.name}" keeps events only while a consumer wants them, so events of the past may be absent.`,
       );
-    }
     const captured = config.subjects;
     if (captured === undefined || captured.length === 0 || config.subject_transform !== undefined) return;
     const outside = this.source.subjects.filter((subject) => !captured.some((own) => overlap(own, subject)));

@@ -7,7 +7,6 @@ import {
   API_ERROR,
   isTransient,
   type ApiAnswer,
-  type ConsumerFilter,
   type ConsumerInfo,
   type ConsumerStart,
   type StreamInfo,
@@ -133,13 +132,11 @@ export class StreamReader implements Subscription {
   /** Never fails: the server removes the consumer, too, only later. */
   async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
     if (link.isClosed) return;
-    const failure = await this.links
-      .api(link)
-      .deleteConsumer(this.#access.name, consumer, CLEANUP_MS)
-      .then((answer) => {
-        const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
-        return answer.kind === 'ok' || isGone ? undefined : answer.kind;
-      }, reasonOf);
+    const deleted = this.links.api(link).deleteConsumer(this.#access.name, consumer, CLEANUP_MS);
+    const failure = await deleted.then((answer) => {
+      const isGone = answer.kind === 'apiError' && answer.error.err_code === API_ERROR.consumerNotFound;
+      return answer.kind === 'ok' || isGone ? undefined : answer.kind;
+    }, reasonOf);
     if (failure === undefined) return;
     this.links.log.debug(
       `The consumer ${consumer} was not removed (${failure}); the server removes it after ${INACTIVE_THRESHOLD_MS / 1_000} s without use.`,
@@ -181,15 +178,10 @@ export class StreamReader implements Subscription {
         info = await this.#access.firstAnswer((link) => this.#attach(link));
       }
     }
-    this.#checkFilters(info.config);
-    this.#pull();
-  }
-
-  #checkFilters(config: ConsumerFilter): void {
     const asked = this.#access.filter.filter_subjects;
-    if (asked !== undefined && config.filter_subjects?.length !== asked.length) {
+    if (asked !== undefined && info.config.filter_subjects?.length !== asked.length)
       this.links.log.debug('The server does not filter by the list of subjects; they are matched here.');
-    }
+    this.#pull();
   }
 
   /** Creates a consumer at the present position and listens to it. */
@@ -255,15 +247,18 @@ export class StreamReader implements Subscription {
     if (config.max_batch !== undefined && config.max_batch > 0)
       attachment.maxWindow = Math.min(WINDOW, config.max_batch);
     if (this.#inSnapshot) attachment.snapshot = num_pending;
-    if (this.#inSnapshot && num_pending === 0) {
-      this.#inSnapshot = false;
-      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
-    }
+    if (this.#inSnapshot && num_pending === 0) this.#leaveSnapshot();
     this.#attachment = attachment;
     void link.closed.then((reason) => {
       if (this.#attachment === attachment) void this.#recover(reason, true);
     });
     return answer;
+  }
+
+  /** From here on the stream is read in order, behind what it held when the wait began. */
+  #leaveSnapshot(): void {
+    this.#inSnapshot = false;
+    this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
   }
 
   #position(): ConsumerStart {
@@ -314,7 +309,11 @@ export class StreamReader implements Subscription {
     attachment.replyPrefix ??= replyPrefix(received, this.stream, attachment.consumer);
     const read = attachment.replyPrefix && streamMessage(received, this.stream, attachment.replyPrefix);
     if (read === undefined) {
-      this.#ignore();
+      if (!this.#hasIgnored)
+        this.links.log.debug(
+          'The inbox of this wait was sent what its consumer did not deliver; that was ignored. An inbox prefix of its own keeps others out.',
+        );
+      this.#hasIgnored = true;
       return;
     }
     attachment.lastHeard = Date.now();
@@ -327,8 +326,7 @@ export class StreamReader implements Subscription {
     attachment.outstanding--;
     if (this.#inSnapshot && this.#isResumed && message.sequence > this.#lastSequence) {
       // The last of its subject now, but it may not be the first since the wait began.
-      this.#inSnapshot = false;
-      this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
+      this.#leaveSnapshot();
       void this.#recover('what came before the wait is read', false);
       return;
     }
@@ -340,14 +338,6 @@ export class StreamReader implements Subscription {
     this.#pullWhenLow();
   }
 
-  #ignore(): void {
-    if (this.#hasIgnored) return;
-    this.#hasIgnored = true;
-    this.links.log.debug(
-      'The inbox of this wait was sent what its consumer did not deliver; that was ignored. An inbox prefix of its own keeps others out.',
-    );
-  }
-
   #onStatus(attachment: Attachment, status: Msg): void {
     const { code, description } = status.headers ?? {};
     // A pull request that got all it asked for says so since 2.10 where it had a limit in bytes.
@@ -355,10 +345,8 @@ export class StreamReader implements Subscription {
     if (code === 404 || code === 408 || (code === 409 && /exceeds maxbytes/i.test(description ?? ''))) {
       // The end of one pull request: what it still had open will not come.
       const open = Number(status.headers?.get('Nats-Pending-Messages'));
-      attachment.outstanding = Math.max(
-        0,
-        attachment.outstanding - (Number.isFinite(open) && open > 0 ? open : attachment.outstanding),
-      );
+      const isTold = Number.isFinite(open) && open > 0;
+      attachment.outstanding = isTold ? Math.max(0, attachment.outstanding - open) : 0;
       this.#pullWhenLow();
       return;
     }

@@ -51,9 +51,14 @@ function limitOf(signal: AbortSignal): AbortSignal {
 /** The attachment of the step's record in the run's timeline; undefined outside a run. */
 function readAttachment(agent: Agent): Attachment | undefined {
   const read = (name: string) => agent.variable(name);
-  const [project, hub, plan, timeline, record] = [
-    ...['System.TeamProjectId', 'System.HostType', 'System.PlanId', 'System.TimelineId', 'System.TaskInstanceId'],
-  ].map((name) => read(name) ?? '');
+  const ids = [
+    'System.TeamProjectId',
+    'System.HostType',
+    'System.PlanId',
+    'System.TimelineId',
+    'System.TaskInstanceId',
+  ];
+  const [project, hub, plan, timeline, record] = ids.map(read);
   const collection = read('System.CollectionUri');
   const jobToken = readJobToken(agent);
   if (collection === undefined || jobToken === undefined || !project || !hub || !plan || !timeline || !record) return;
@@ -75,9 +80,7 @@ function readAttachment(agent: Agent): Attachment | undefined {
 
 /** The name of an attachment is the heading of its summary: the step's own, as far as a path takes it. */
 function nameOf(step: string): string {
-  const plain = knownSecrets
-    .mask(step)
-    .replace(/[^\p{L}\p{N} ._-]+/gu, ' ')
-    .slice(0, MAX_NAME);
+  const masked = knownSecrets.mask(step);
+  const plain = masked.replace(/[^\p{L}\p{N} ._-]+/gu, ' ').slice(0, MAX_NAME);
   return `NATS ${plain}`.replace(/[\s.]+$/, '').replace(/\s+/g, ' ');
 }

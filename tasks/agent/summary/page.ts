@@ -16,14 +16,12 @@ export interface SummaryPage {
 
 /** The page as one text. */
 export function summaryPage({ title, happened, todo, details = [], evidence }: SummaryPage): string {
-  return [
+  const parts = [
     `## ${title}`,
     `**What happened:** ${happened}`,
     `**What to do:** ${todo}`,
     details.length === 0 ? '' : markdownBlock(details.slice(0, MOST_DETAILS)),
     ...evidence,
-  ]
-    .filter(Boolean)
-    .join('\n\n')
-    .concat('\n');
+  ];
+  return `${parts.filter(Boolean).join('\n\n')}\n`;
 }

@@ -358,8 +358,13 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
 
   /** Everything the stream holds is the start of the file, and the message of the step tells how much that is at least. */
   async function assertNamed(step: StepRun, stream: TestStream, text: string): Promise<void> {
-    const pattern = /(\d+) of 60000 lines were confirmed\. Unconfirmed lines: (\d+)-(\d+)\. Not sent: (\d+)-60000\./;
-    const [confirmed = 0, from = 0, to = 0, rest = 0] = (pattern.exec(text) ?? []).slice(1).map(Number);
+    // On a busy machine it may end before more was sent.
+    const pattern =
+      /(\d+) of 60000 lines were confirmed\. (?:Unconfirmed lines: (\d+)-(\d+)\. )?Not sent: (\d+)-60000\./;
+    const [, ...parts] = pattern.exec(text) ?? [];
+    const [confirmed = NaN, from = confirmed + 1, to = confirmed, rest = 0] = parts.map((part) =>
+      part ? Number(part) : undefined,
+    );
     assert.ok(confirmed > 0, text);
     assert.equal(from, confirmed + 1);
     assert.equal(rest, to + 1);

@@ -141,12 +141,19 @@ const WAIT: Values = {
   correlationId: anything.map((text) => ({ text, is: 'any' as const })),
   count: value(['1', '2'], fc.oneof(unlike(/^\d+$/), fc.constantFrom('0', '10001', '9'.repeat(400)))),
   distinctBy: expression,
+  expect: anything.map((text) => ({ text, is: 'any' as const })),
   trustedKeys: value([], ['UABC', 'not a key', `U${'A'.repeat(55)}`, '\u0000']),
   maxEventAge: duration('1h'),
   idleTimeout: duration('1s'),
   onTimeout: option('fail', 'warn', 'succeed'),
   outputs: value(['a=data.a'], ['no-equals', 'a=', '=x', '1a=x', 'b=data..b', 'c=a\nC=b', 'PATH=\u0000', 'é=x']),
   credentialsVariable: variableName,
+};
+
+/** The inputs of each task that are given garbage; the others come with the connection, the subject and the payload. */
+export const GARBLED = {
+  PublishNatsEvent: [...Object.keys(PUBLISH), 'natsConnection', 'subject', 'payload'],
+  WaitForNatsEvent: [...Object.keys(WAIT), 'natsConnection', 'subject'],
 };
 
 /** A field of the service connection: its problems are told under the name of the input `natsConnection`. */

@@ -8,6 +8,7 @@ import { describeProblems } from '../../../../shared/contract/contract.ts';
 import { loadContract } from '../../../../shared/contract/load.ts';
 import type { Contract, SchemaProblem } from '../../../../shared/contract/contract.ts';
 import type { ErrorCode, TaskError } from '../../../../shared/errors.ts';
+import { parseLargeIntegers } from '../../../../shared/text/json.ts';
 
 const DRAFT_07 = 'http://json-schema.org/draft-07/schema#';
 const DRAFT_2019 = 'https://json-schema.org/draft/2019-09/schema';
@@ -748,4 +749,53 @@ test('nothing is written to the console', async (t) => {
   contract.check({ a: 0 });
   await assertRefused(contractOf({ 'root.json': { format: 'unheard-of' } }), 'InvalidSchema');
   assert.deepEqual(written, []);
+});
+
+describe('integers beyond 2^53, of which a number holds only the nearest', async () => {
+  const contract = await contractOf({
+    'root.json': `{
+      "properties": {
+        "id": { "const": 9007199254740992 },
+        "kind": { "enum": [9007199254740994, "text"] },
+        "most": { "maximum": 9007199254740992 },
+        "least": { "exclusiveMinimum": 9007199254740992 },
+        "even": { "multipleOf": 2 },
+        "other": { "not": { "const": 9007199254740994 } },
+        "any": { "type": "integer", "minimum": 0 }
+      }
+    }`,
+  });
+  const check = (text: string) => contract.check(JSON.parse(text), undefined, () => parseLargeIntegers(text));
+
+  test('do not pass for a neighbour', () => {
+    for (const text of [
+      '{"id":9007199254740993}',
+      '{"kind":9007199254740995}',
+      '{"most":9007199254740993}',
+      '{"least":9007199254740993}',
+      '{"even":9007199254740993}',
+      '{"other":9007199254740995}',
+      '{"most":9007199254740993.0}',
+      '{"most":900719925474099300e-2}',
+      '{"any":1e999999999}',
+    ])
+      assert.equal(check(text).outcome, 'violated', text);
+    const { problems } = check('{"most":9007199254740993}') as { problems: readonly SchemaProblem[] };
+    assert.match(describeProblems(problems), /holds 9007199254740993, which is beyond 2\^53.*write it as a text/);
+  });
+
+  test('are valid where no digit matters', () => {
+    for (const text of [
+      '{"any":9223372036854775807}',
+      '{"least":9223372036854775807}',
+      '{"other":1e20}',
+      '{"x":9007199254740993}',
+    ])
+      assert.deepEqual(check(text), { outcome: 'valid' }, text);
+  });
+
+  test('are said to break what they break', () => {
+    const { problems } = check('{"most":1e20}') as { problems: readonly SchemaProblem[] };
+    assert.equal(describeProblems(problems), '/most: must be <= 9007199254740992');
+  });
 });

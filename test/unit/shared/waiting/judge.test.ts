@@ -418,3 +418,24 @@ test('nothing is judged once the deadline has passed, and no reason takes long',
   const judged = judge.judge(event({ list: Array.from({ length: 100_000 }, () => 2) }));
   assert.match(judged.reason, /interrupted|was false/);
 });
+
+test('no sender can switch failWhen off with a number or a depth that it cannot judge', () => {
+  const failWhen = expression('data.code != `0`');
+  const { judge, warnings } = judgeOf({ failWhen, match: expression('data.done') });
+  const judged = judge.judge(event('{"code":9007199254740993,"done":true}'));
+  assert.equal(judged.decision, 'invalid');
+  assert.match(judged.reason, /failWhen cannot be decided: 9007199254740993 is beyond 2\^53/);
+  assert.equal(judge.judge(event('{"code":1e999999999,"done":true}')).decision, 'invalid');
+
+  const deep = `${'['.repeat(50_000)}1${']'.repeat(50_000)}`;
+  const compares = judgeOf({ failWhen: expression('data.a == data.b'), match: expression('data.done') }).judge;
+  const tooDeep = compares.judge(event(`{"a":${deep},"b":${deep},"done":true}`));
+  assert.equal(tooDeep.decision, 'invalid');
+  assert.match(tooDeep.reason, /failWhen cannot be decided: it holds too much, or is nested too deeply/);
+  assert.deepEqual(warnings, []);
+});
+
+test('a condition on the subject alone is true whatever the data holds', () => {
+  const { judge } = judgeOf({ match: expression("subject == 'ci.built'") });
+  assert.equal(judge.judge(event('{"n":1e999999999}')).decision, 'matched');
+});

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
+import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { readWait } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
 import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
 
@@ -22,6 +24,19 @@ function warningsOf(timeout: string | undefined, jobTimeout: string | undefined)
   readWait(agent);
   return agent.warnings;
 }
+
+test('a condition that is a secret is said to be false as a whole: in its parts the secret could not be recognised', () => {
+  const secret = "data.first == 'Kilo4' && data.second == 'Lima5'";
+  const { match } = readWait(agentWith({ match: secret })).request;
+  const message = {
+    ...{ subject: 'ci.done.v1', headers: new Map(), payload: Buffer.from('{}') },
+    ...{ place: undefined, storedAt: undefined, receivedAt: 0 },
+  };
+  const { view } = new ReceivedEvent(message);
+  assert.match(match?.nearMiss(view) ?? '', /Kilo4/);
+  knownSecrets.add(secret, 'a secret of this test');
+  assert.equal(readWait(agentWith({ match: secret })).request.match?.nearMiss(view), undefined);
+});
 
 test("a deadline that the job's own time limit comes before is a warning", () => {
   assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is not reached, .* 60 minutes .*timeoutInMinutes/);

@@ -3,6 +3,8 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { TaskError } from '../../../../shared/errors.ts';
+import { knownSecrets } from '../../../../shared/text/masker.ts';
+import { safeText } from '../../../../shared/text/safeText.ts';
 import { StepFields } from '../../../../tasks/agent/stepFields.ts';
 import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
 import { createNKey } from '../../../support/nats/natsAccounts.ts';
@@ -102,6 +104,16 @@ test('a secret put where its name belongs is masked and never shown', () => {
   const { fields } = fieldsOf({ credentialsVariable: 'nats.creds_1-prod' });
   assert.equal(fields.secretVariableName('credentialsVariable'), 'nats.creds_1-prod');
   assert.equal(complaint(fields), undefined);
+});
+
+test('a secret in a path is not shown in the spelling that the path has when it is resolved', () => {
+  const secret = 'Mike6//./November7/../Oscar8';
+  knownSecrets.add(secret, 'a secret of this test');
+  const { fields } = fieldsOf({ schemaFile: `${secret}.json` });
+  fields.file('schemaFile');
+  const shown = safeText(complaint(fields)!.message);
+  assert.match(shown, /^InvalidInput: schemaFile: there is no file ".*\*\*\*/);
+  for (const word of ['Mike6', 'Oscar8']) assert.ok(!shown.includes(word), shown);
 });
 
 test('a path that cannot even be looked at is a problem of its input', () => {
