@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import {
   assertSucceeded,
-  cloudEvent,
   eventsOf,
   outputsOf,
   publish,
@@ -10,6 +9,7 @@ import {
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 underEachNode('An event on the wire', (scene) => {
   for (const envelope of ['binary', 'structured', 'none']) {

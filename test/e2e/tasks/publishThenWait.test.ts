@@ -8,7 +8,6 @@ import {
   assertOutputs,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   countsOf,
   eventsOf,
   headerFields,
@@ -19,6 +18,7 @@ import {
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const UTC_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;

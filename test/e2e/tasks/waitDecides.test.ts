@@ -6,7 +6,6 @@ import {
   assertOutputs,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   countsOf,
   eventsOf,
   jsonFile,
@@ -17,6 +16,7 @@ import {
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
