@@ -34,7 +34,7 @@ for (const [name, benchmark] of Object.entries(BENCHMARKS)) {
   const rows = await benchmark.run(options.long);
   printTable(rows);
   if (!rows.every(isMet)) process.exitCode = 1;
-  const details = await benchmark.details?.();
+  const details = benchmark.details?.();
   if (details !== undefined) console.log(`\n${details}`);
   const report = [`${benchmark.title}.`, measuredWith(), markdownTable(rows), details ?? ''].join('\n\n');
   if (options.write) await writeSection(DOCUMENT, 'bench', name, report);

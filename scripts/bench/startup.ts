@@ -6,10 +6,10 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { builtVsix, LocalAgent, temporaryFolder, unpackVsix, type TaskRequest } from '../../localAgent/index.ts';
 import { StreamServer } from '../../localAgent/streamServer.ts';
-import { BUILD_FOLDER, READABLE_FOLDER } from '../build/build.ts';
+import { BUILD_FOLDER } from '../build/build.ts';
 import { ROOT, TASK_NAMES } from '../build/manifest.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
-import { bytesByPackage, profile } from './startupProfile.ts';
+import { bytesByPackage } from './bundleSizes.ts';
 import { markdownOf, median, type Benchmark, type Row } from './table.ts';
 
 const ROUNDS = 21;
@@ -106,47 +106,20 @@ export const startup: Benchmark = {
         })),
       ];
     }),
-  details: () => onServer(describe),
+  details: describe,
 };
 
-/** Phases and packages of each step, and what the bundles are made of. */
-function describe(launches: Launches): string {
-  const profiles = NAMES.map((name) => {
-    const bundle = path.join(READABLE_FOLDER, STEPS[name].task.replace('@1', ''), 'index.js');
-    return profile({ ...launches[name], bundle });
-  });
+/** What the bundles are made of. */
+function describe(): string {
   const sizes = TASK_NAMES.map((task) => bytesByPackage(path.join(BUILD_FOLDER, task, 'meta.json')));
-  return [
-    'By phase, in milliseconds under the profiler of V8, of code that is not minified:',
-    comparison(
-      NAMES,
-      profiles.map(({ phases }) => phases),
-    ),
-    'The same by whose code ran:',
-    comparison(
-      NAMES,
-      profiles.map(({ packages }) => byMost(packages)),
-    ),
-    'Kilobytes of each bundle, minified:',
-    comparison(
-      TASK_NAMES,
-      sizes.map((bytes) => byMost(new Map([...bytes].map(([name, size]) => [name, size / 1_024])))),
-    ),
-  ].join('\n\n');
-}
-
-/** A table with a column for each map and a line for each name in them; figures that round to nothing are left out. */
-function comparison(columns: readonly string[], maps: readonly ReadonlyMap<string, number>[]): string {
-  const names = [...new Set(maps.flatMap((map) => [...map.keys()]))];
+  const names = [...new Set(sizes.flatMap((bytes) => [...bytes.keys()]))];
+  const sizeOf = (name: string) => sizes.map((bytes) => (bytes.get(name) ?? 0) / 1_024);
+  const largest = (name: string) => Math.max(...sizeOf(name));
   const lines = names
-    .map((name) => [name, ...maps.map((map) => (map.get(name) ?? 0).toFixed(1))])
-    .filter((line) => line.slice(1).some((figure) => figure !== '0.0'));
-  const sums = maps.map((map) => [...map.values()].reduce((sum, figure) => sum + figure, 0).toFixed(1));
-  return markdownOf([['', ...columns], ...lines, ['together', ...sums]]);
-}
-
-function byMost(figures: ReadonlyMap<string, number>): Map<string, number> {
-  return new Map([...figures].sort(([, one], [, other]) => other - one));
+    .sort((one, other) => largest(other) - largest(one))
+    .map((name) => [name, ...sizeOf(name).map((kilobytes) => kilobytes.toFixed(1))]);
+  const sums = sizes.map((bytes) => ([...bytes.values()].reduce((sum, size) => sum + size, 0) / 1_024).toFixed(1));
+  return `Kilobytes of each bundle, minified:\n\n${markdownOf([['', ...TASK_NAMES], ...lines, ['together', ...sums]])}`;
 }
 
 /** Runs something beside a server with a stream that holds one event, and an agent whose connection leads to it. */

@@ -5,7 +5,7 @@ export interface Benchmark {
   /** @param long whether to measure what takes minutes as well */
   run(long: boolean): Promise<readonly Row[]>;
   /** What the figures are made of, in Markdown. */
-  readonly details?: () => Promise<string>;
+  readonly details?: () => string;
 }
 
 /** One line of a benchmark's table. */

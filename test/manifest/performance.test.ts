@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { bytesByPackage } from '../../scripts/bench/startupProfile.ts';
+import { bytesByPackage } from '../../scripts/bench/bundleSizes.ts';
 import { measuredWith } from '../../scripts/bench/table.ts';
 import { BUILD_FOLDER } from '../../scripts/build/build.ts';
 import { ROOT, TASK_NAMES } from '../../scripts/build/manifest.ts';

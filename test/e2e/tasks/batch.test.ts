@@ -201,31 +201,6 @@ underEachNode('A file with one event a line', (scene) => {
     );
   });
 
-  it('in the structured envelope', async () => {
-    const stream = await scene.stream();
-    const step = await publishLines(scene.agent(), stream, '{"n": 1.0}\n{"n":2}\n', {
-      envelope: 'structured',
-      messageId: 'm',
-    });
-    assertSucceeded(step);
-    const { data, header } = await stream.stored(1);
-    const text = Buffer.from(data).toString();
-    assert.equal(header.get('Content-Type'), 'application/cloudevents+json');
-    assert.equal(header.get('Nats-Msg-Id'), 'm.1');
-    assert.ok(text.includes('"data":{"n": 1.0}'), text);
-    assert.equal(JSON.parse(text).id, 'm.1');
-  });
-
-  it('without an envelope', async () => {
-    const stream = await scene.stream();
-    const step = await publishLines(scene.agent(), stream, '1\n2\n', { envelope: 'none', messageId: 'm' });
-    assertSucceeded(step);
-    const { data, header } = await stream.stored(2);
-    assert.equal(Buffer.from(data).toString(), '2');
-    const names = headerFields(header).map(([name]) => name);
-    assert.deepEqual(names, ['Nats-Msg-Id', 'Correlation-Id', 'traceparent']);
-  });
-
   it('each line with a signature of its own', async () => {
     const stream = await scene.stream();
     const { seed, publicKey } = createNKey();

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import {
   assertSucceeded,
-  cloudEvent,
   eventsOf,
   outputsOf,
   publish,
@@ -110,16 +109,5 @@ underEachNode('An event on the wire', (scene) => {
         assert.deepEqual([event.data, event.dataBase64], [data, base64 ? bytes.toString('base64') : null]);
       }
     }
-  });
-
-  it('the header traceparent wins over the attribute', async () => {
-    const stream = await scene.stream();
-    const traceparent = `00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00`;
-    await stream.put('built', '', {
-      ...cloudEvent({ traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }),
-      traceparent,
-    });
-    const step = await wait(scene.agent(), { subject: stream.subject('built') });
-    assert.equal(step.outputs.get('traceparent'), traceparent);
   });
 });

@@ -18,7 +18,8 @@ import {
 } from '../../support/agent/exampleRun.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
-import { cloudEvent, natsHeaders } from '../../support/agent/scenario.ts';
+import { natsHeaders } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 import { TokenEndpoint, type TokenAnswer } from '../../support/agent/tokenEndpoint.ts';
 
 const SUBJECT = 'ci.shop.image-ready.v1';

@@ -14,7 +14,8 @@ import {
   type ExampleOptions,
 } from '../../support/agent/exampleRun.ts';
 import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
-import { cloudEvent, headerFields, natsHeaders } from '../../support/agent/scenario.ts';
+import { headerFields, natsHeaders } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 import { CALLOUT_EXAMPLE, startCallout } from '../../support/nats/authCallout.ts';
 import { createNKey, usersConfig } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';

@@ -6,12 +6,12 @@ import {
   assertOutputs,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   jsonFile,
   natsHeaders,
   Scenario,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const LONG = 'x'.repeat(200_000);
 const FEW_SECONDS = '3s';

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { pipelineTime } from '../../../localAgent/index.ts';
 import {
   assertFailed,
   assertOutputs,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   countsOf,
   eventsOf,
   headerFields,
@@ -19,6 +17,7 @@ import {
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const UTC_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -312,66 +311,6 @@ underEachNode('Publish and wait', (scene) => {
     );
   });
 
-  it('startFrom chooses where a wait begins', async () => {
-    const stream = await scene.stream();
-    for (const suffix of ['a', 'b']) await stream.put(suffix);
-    // The stream's clock is what tells the last event from those before.
-    await delay(20);
-    await stream.put('a');
-    const startTime = new Date((await stream.stored(3)).time).toISOString();
-    const starts: [string, Record<string, string>, number[]][] = [
-      ['all', {}, [1, 2, 3]],
-      ['runStart', {}, [1, 2, 3]],
-      ['lastPerSubject', {}, [2, 3]],
-      ['time', { startTime }, [3]],
-      ['sequence', { startSequence: '0' }, [1, 2, 3]],
-      ['sequence', { startSequence: '1' }, [2, 3]],
-      ['sequence', { startSequence: '3' }, []],
-      ['now', {}, []],
-    ];
-    await Promise.all(
-      starts.map(async ([startFrom, inputs, expected]) => {
-        const step = await wait(scene.agent(), {
-          subject: stream.subject('>'),
-          startFrom,
-          ...inputs,
-          count: '100',
-          idleTimeout: '500ms',
-          onTimeout: 'succeed',
-        });
-        assert.deepEqual(
-          eventsOf(step).map(({ sequence }) => sequence),
-          expected,
-          `startFrom ${startFrom} ${JSON.stringify(inputs)}`,
-        );
-      }),
-    );
-  });
-
-  it('startFrom now sees what comes once the wait has begun', async () => {
-    const stream = await scene.stream();
-    await stream.put('a');
-    const { ended } = await beginWait(scene.agent(), { subject: stream.subject('a'), startFrom: 'now' });
-    await stream.put('a');
-    assert.equal((await ended).outputs.get('sequence'), '2');
-  });
-
-  it('several subjects with wildcards are read in the order of the stream, each event once', async () => {
-    const stream = await scene.stream();
-    const agent = scene.agent();
-    for (const suffix of ['eu.built.v1', 'eu.tested.v1', 'other', 'us.built.v1', 'us.deep.er'])
-      await stream.put(suffix);
-    const step = await wait(agent, {
-      subject: ['*.built.v1', 'us.>', 'us.built.v1'].map((suffix) => stream.subject(suffix)).join('\n'),
-      count: '3',
-    });
-    assertSucceeded(step);
-    assert.deepEqual(
-      eventsOf(step).map(({ subject }) => subject),
-      ['eu.built.v1', 'us.built.v1', 'us.deep.er'].map((suffix) => stream.subject(suffix)),
-    );
-  });
-
   it('core NATS delivers to a wait that is there, and keeps nothing', async () => {
     const subject = 'core.built.v1';
     const agent = scene.agent();
@@ -412,29 +351,6 @@ underEachNode('Publish and wait', (scene) => {
       'Timeout',
       'No event came at all. Check that',
       'while this step waited: core NATS keeps no events.',
-    );
-  });
-
-  it('a message of a plain NATS client is an event, too', async () => {
-    const { ended } = await beginWait(scene.agent(), {
-      subject: 'plain.>',
-      delivery: 'core',
-      match: 'data == `7`',
-    });
-    scene.client.publish('plain.a', '6');
-    scene.client.publish('plain.b', '7');
-    const step = await ended;
-    assertSucceeded(step);
-    const { subject, messageId, correlationId, publishedAt, latencyMs } = outputsOf(step);
-    assert.deepEqual(
-      { subject, messageId, correlationId, publishedAt, latencyMs },
-      {
-        subject: 'plain.b',
-        messageId: '',
-        correlationId: '',
-        publishedAt: '',
-        latencyMs: '',
-      },
     );
   });
 

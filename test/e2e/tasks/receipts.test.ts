@@ -7,7 +7,8 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 import { ERROR_CODES } from '../../../shared/errors.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
-import { beginWait, cloudEvent, jsonFile, publish, Scenario, sourcesWith, wait } from '../../support/agent/scenario.ts';
+import { beginWait, jsonFile, publish, Scenario, sourcesWith, wait } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 import type { StepRun } from '../../../localAgent/index.ts';
 
 type Json = Record<string, unknown>;

@@ -7,11 +7,11 @@ import {
   assertFailed,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   publish,
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const TOKEN = 'token-of-the-job-0123456789abcdef';
 /** How much longer than without it a summary may make a step. */

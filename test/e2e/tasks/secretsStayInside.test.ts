@@ -8,13 +8,13 @@ import { RunService } from '../../../localAgent/runService.ts';
 import {
   assertFailed,
   assertSucceeded,
-  cloudEvent,
   jsonFile,
   publish,
   Scenario,
   sourcesWith,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const WORDS = ['Alfa7', 'Bravo8', 'Charlie9', 'Delta10', 'Echo11', 'Foxtrot12', 'Golf13', 'Hotel14'];
 /** Each word is followed by something that a neutraliser, Markdown or JSON changes. */

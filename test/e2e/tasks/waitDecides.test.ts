@@ -6,17 +6,16 @@ import {
   assertOutputs,
   assertSucceeded,
   beginWait,
-  cloudEvent,
   countsOf,
   eventsOf,
   jsonFile,
-  natsHeaders,
   outputsOf,
   publish,
   sourcesWith,
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
+import { cloudEvent } from '../../support/event.ts';
 
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
@@ -48,38 +47,6 @@ underEachNode('What a wait decides on the events that come', (scene) => {
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', '2']);
   });
 
-  it('distinctBy asks for events with different values', async () => {
-    const stream = await scene.stream();
-    for (const region of ['eu', 'eu', null, 'us']) await stream.put('built', { region });
-    const step = await wait(scene.agent(), {
-      subject: stream.subject('built'),
-      count: '2',
-      distinctBy: 'data.region',
-    });
-    assertSucceeded(step);
-    assert.deepEqual(
-      eventsOf(step).map(({ sequence }) => sequence),
-      [1, 4],
-    );
-    assert.deepEqual(countsOf(step), { seen: 4, repeated: 1, notMatching: 1, matched: 2 });
-  });
-
-  it('expect waits until each value has come, as text', async () => {
-    const stream = await scene.stream();
-    for (const shard of [2, 9, '1', 2, true]) await stream.put('tested', { shard });
-    const step = await wait(scene.agent(), {
-      subject: stream.subject('tested'),
-      distinctBy: 'data.shard',
-      expect: '1\n2\ntrue',
-    });
-    assertSucceeded(step);
-    assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['3', '']);
-    assert.deepEqual(
-      eventsOf(step).map(({ sequence }) => sequence),
-      [1, 3, 5],
-    );
-  });
-
   it('expect names the values that have not come', async () => {
     const stream = await scene.stream();
     await stream.put('tested', { shard: 'b' });
@@ -107,30 +74,6 @@ underEachNode('What a wait decides on the events that come', (scene) => {
     assertSucceeded(step);
     assert.equal(step.outputs.get('sequence'), '2');
     assert.deepEqual(countsOf(step), { seen: 2, expired: 1, matched: 1 });
-  });
-
-  it('without a stream the age is by the time the event itself gives, which it must give', async () => {
-    const { ended } = await beginWait(scene.agent(), {
-      subject: 'age.>',
-      delivery: 'core',
-      maxEventAge: '10m',
-    });
-    const times: Record<string, number | undefined> = {
-      none: undefined,
-      old: -3_600_000,
-      future: 120_000,
-      ahead: 30_000,
-    };
-    for (const [id, offset] of Object.entries(times)) {
-      const time = offset === undefined ? {} : { time: new Date(Date.now() + offset).toISOString() };
-      scene.client.publish(`age.${id}`, '', { headers: natsHeaders(cloudEvent({ id, ...time })) });
-    }
-    const step = await ended;
-    assertSucceeded(step);
-    assert.equal(step.outputs.get('messageId'), 'ahead');
-    assert.deepEqual(countsOf(step), { seen: 4, expired: 3, matched: 1 });
-    for (const reason of ['does not say when it was published', 'ms old', 'ms from the future'])
-      assert.ok(step.logText.includes(reason), reason);
   });
 
   it('idleTimeout ends the wait when nothing comes any more', async () => {
@@ -205,18 +148,6 @@ underEachNode('What a wait decides on the events that come', (scene) => {
       ['negative', '2', '0', 'Ada'],
     );
     assert.deepEqual(eventsOf(step), []);
-  });
-
-  it('0 counts as true, and an expression that fails on an event as false, with one warning', async () => {
-    const stream = await scene.stream();
-    for (const n of ['text', 'again', -1, 0]) await stream.put('counted', { n });
-    const step = await wait(scene.agent(), {
-      subject: stream.subject('counted'),
-      match: 'abs(data.n) == `0` && data.n',
-    });
-    assertSucceeded(step);
-    assert.equal(step.outputs.get('sequence'), '4');
-    assert.equal(step.warnings.length, 1, step.warnings.join('\n'));
   });
 
   it('a wait that is over in vain ends as onTimeout says', async () => {

@@ -52,13 +52,6 @@ describe('a test server', { concurrency: 2 }, () => {
     });
   });
 
-  test('can be stopped while it is paused', async () => {
-    const server = await startNatsServer();
-    await server.pause();
-    await server.stop();
-    assert.match(server.logText(), /Server Exiting/);
-  });
-
   test('tells its clients to leave when it becomes a lame duck', async () => {
     await using server = await startNatsServer();
     await withConnection(server, { reconnect: false }, async (connection) => {
@@ -73,14 +66,6 @@ describe('a test server', { concurrency: 2 }, () => {
     await server.reload('max_payload: 1000');
     await withConnection(server, {}, async ({ info }) => assert.equal(info?.max_payload, 1000));
     await assert.rejects(server.reload('max_payload: many'), /refused its new configuration.*max_payload/s);
-  });
-
-  test('takes its limits from the options', async () => {
-    await using server = await startNatsServer({ jetStream: false, maxPayload: 2048 });
-    await withConnection(server, {}, async ({ info }) => {
-      const { max_payload, jetstream } = info ?? {};
-      assert.deepEqual({ max_payload, jetstream }, { max_payload: 2048, jetstream: undefined });
-    });
   });
 
   test('that cannot start says why, with its log', async () => {

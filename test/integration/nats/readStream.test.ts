@@ -524,15 +524,6 @@ test('an event on two overlapping subjects of core NATS arrives once', async () 
   assert.deepEqual(reading.seen.payloads, ['app.built', 'app.tested', 'other.built', 'app.end']);
 });
 
-test('where JetStream is off, the wait says so', async () => {
-  await using server = await startNatsServer({ jetStream: false });
-  await using open = await openBus([server.url]);
-  await assert.rejects(open.read({ subjects: ['ci.a'], start: { from: 'now' } }), {
-    code: 'NoStream',
-    problem: `JetStream is not enabled for this user on 127.0.0.1:${server.port}, so there is no stream to use`,
-  });
-});
-
 /** Resolves when the clock has passed a time, in milliseconds since the epoch. */
 async function waitUntil(time: number): Promise<void> {
   while (Date.now() <= time) await new Promise((resolve) => setTimeout(resolve, 1));

@@ -132,12 +132,6 @@ export function headerFields(headers: MsgHdrs): [string, string][] {
   return [...headers].flatMap(([name, values]) => values.map((value): [string, string] => [name, value]));
 }
 
-/** The headers of a CloudEvent in binary mode, as another sender makes it. */
-export function cloudEvent(attributes: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const all = { specversion: '1.0', id: 'e-1', source: '/another-sender', type: 'test', ...attributes };
-  return Object.fromEntries(Object.entries(all).map(([name, value]) => [`ce-${name}`, value]));
-}
-
 /** Runs a PublishNatsEvent step to its end. */
 export function publish(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
   return agent.runTask({

@@ -91,17 +91,6 @@ describe('a logging command', () => {
     });
   });
 
-  it('is unescaped in properties and data', () => {
-    const escaped = 'a%3Bb%5Dc%0Ad%0De%AZP25';
-    const command = parse(`##vso[task.setvariable variable=${escaped}]${escaped}`);
-    assert.equal(command?.properties['variable'], 'a;b]c\nd\re%');
-    assert.equal(command.data, 'a;b]c\nd\re%');
-  });
-
-  it('is unescaped once: an escaped percent sign does not make a new escape, and %25 is no escape', () => {
-    assert.equal(parse('##vso[task.debug]%AZP250A %25 %0a')?.data, '%0A %25 %0a');
-  });
-
   for (const [escaped, text] of [
     ['%3B', ';'],
     ['%0D', '\r'],

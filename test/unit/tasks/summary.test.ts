@@ -11,6 +11,7 @@ import { Judge } from '../../../shared/waiting/judge.ts';
 import { waitSummary } from '../../../tasks/WaitForNatsEvent/summary.ts';
 import type { Verdict } from '../../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../../shared/waiting/wait.ts';
+import { cloudEvent, messageOf } from '../../support/event.ts';
 import { FakeAgent } from '../../support/agent/fakeAgent.ts';
 
 const BEGAN = Date.UTC(2026, 4, 31, 8, 0, 0);
@@ -235,16 +236,7 @@ function event(
   attributes: Readonly<Record<string, string>> = {},
   overrides: Partial<ReceivedMessage> = {},
 ): ReceivedMessage {
-  const context = { specversion: '1.0', id: 'e', source: '/test', type: 'built', ...attributes };
-  return {
-    subject: 'ci.built',
-    headers: new Map(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]])),
-    payload: Buffer.from('{}'),
-    place: { stream: 'CI', sequence: 7 },
-    storedAt: BEGAN + 1_000,
-    receivedAt: BEGAN + 1_025,
-    ...overrides,
-  };
+  return messageOf('{}', cloudEvent(attributes), { subject: 'ci.built', ...overrides });
 }
 
 function clockOf(timeoutMs: number): Clock {

@@ -12,7 +12,10 @@ import {
 import { DecodedEvent } from '../../../../shared/event/decode.ts';
 import { eventEncoder, type CommonParts, type OwnParts } from '../../../../shared/event/encode.ts';
 import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
+import { messageOf } from '../../../support/event.ts';
+import { hostileTexts } from '../../../support/hostile/hostileText.ts';
 
+const STORED_AT = Date.UTC(2026, 2, 4, 5, 6, 8);
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const ATTRIBUTES = {
   id: 'run-7.1',
@@ -44,20 +47,10 @@ function toSend(overrides: Partial<EventToSend> = {}): EventToSend {
   };
 }
 
-function received(
-  headers: Readonly<Record<string, string | readonly string[]>>,
-  payload: string | Uint8Array,
-  overrides: Partial<ReceivedMessage> = {},
-): ReceivedMessage {
-  return {
-    subject: 'ci.built.v1',
-    headers: new Map(Object.entries(headers).map(([name, value]) => [name, [value].flat()])),
-    payload: Buffer.from(payload as string),
-    place: { stream: 'CI', sequence: 7 },
-    storedAt: Date.UTC(2026, 2, 4, 5, 6, 8),
-    receivedAt: Date.UTC(2026, 2, 4, 5, 6, 9),
-    ...overrides,
-  };
+type Message = Parameters<typeof messageOf>;
+
+function received(headers: Message[1], payload: Message[0], overrides: Message[2] = {}): ReceivedMessage {
+  return messageOf(payload, headers, { subject: 'ci.built.v1', storedAt: STORED_AT, ...overrides });
 }
 
 /** The message as it arrives: names in lower case, values of one name together. */
@@ -206,40 +199,9 @@ test('characters that CloudEvents forbids in attributes are replaced when sendin
   assert.equal(cleanAttribute('\ufdd0\uffff\u{1fffe}\ue000'), '\ufffd\ufffd\ufffd\ue000');
 });
 
-/** Texts of random characters, of which many are hard ones; the same in every run. */
-function* hostileTexts(count: number): Generator<string> {
-  let seed = 20260304;
-  const next = (below: number): number => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    return Math.floor((seed / 2 ** 32) * below);
-  };
-  const hard = [
-    '%',
-    '"',
-    '\\',
-    ' ',
-    '\r\n',
-    '\0',
-    '\ud800',
-    '\udfff',
-    '\ufeff',
-    '\uffff',
-    '😀',
-    '##vso[',
-    '$(a)',
-    '{',
-    '\x85',
-  ];
-  for (let index = 0; index < count; index++) {
-    const character = (): string =>
-      next(2) === 0 ? (hard[next(hard.length)] ?? '') : String.fromCodePoint(next(0x110000));
-    yield Array.from({ length: next(12) }, character).join('');
-  }
-}
-
 for (const envelope of ['binary', 'structured', 'none'] satisfies Envelope[]) {
   test(`what is sent as ${envelope} is what is received, for any text`, () => {
-    for (const text of hostileTexts(400)) {
+    for (const text of hostileTexts(400, 'an envelope')) {
       const id = `id${text}`;
       // A lone surrogate cannot be written in UTF-8.
       const payload = Buffer.from(`text: ${text}`);

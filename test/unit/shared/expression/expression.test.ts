@@ -1,26 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ReceivedMessage } from '../../../../shared/bus.ts';
-import { ReceivedEvent, type EventView } from '../../../../shared/event/receivedEvent.ts';
+import type { EventView } from '../../../../shared/event/receivedEvent.ts';
 import { compileExpression, isTruthy } from '../../../../shared/expression/expression.ts';
+import { cloudEvent, viewOf as eventView } from '../../../support/event.ts';
 
-function viewOf(data: unknown, overrides: Partial<ReceivedMessage> = {}): EventView {
-  const message: ReceivedMessage = {
-    subject: 'shop.deployed.eu',
-    headers: new Map([
-      ['ce-specversion', ['1.0']],
-      ['ce-id', ['e1']],
-      ['ce-source', ['/shop']],
-      ['ce-type', ['deployed']],
-      ['x-tag', ['one', 'two']],
-    ]),
-    payload: Buffer.from(JSON.stringify(data)),
-    place: { stream: 'SHOP', sequence: 42 },
-    storedAt: Date.UTC(2026, 2, 4),
-    receivedAt: Date.UTC(2026, 2, 4),
-    ...overrides,
-  };
-  return new ReceivedEvent(message).view;
+function viewOf(data: unknown, payload = JSON.stringify(data)): EventView {
+  return eventView(payload, { ...cloudEvent({ id: 'e1' }), 'x-tag': ['one', 'two'] });
 }
 
 const value = (expression: string, data: unknown): unknown => compileExpression(expression).evaluate(viewOf(data));
@@ -28,10 +13,10 @@ const value = (expression: string, data: unknown): unknown => compileExpression(
 test('an expression sees every part of an event', () => {
   assert.deepEqual(
     value('[subject, data.a, dataBase64, headers."x-tag"[1], event.id, stream, sequence, time]', { a: 1 }),
-    ['shop.deployed.eu', 1, null, 'two', 'e1', 'SHOP', 42, '2026-03-04T00:00:00.000Z'],
+    ['ci.done.v1', 1, null, 'two', 'e1', 'CI', 7, '2026-05-31T08:00:01.000Z'],
   );
   assert.deepEqual(value('keys(@)', 1), Object.keys(viewOf(1).toJSON()));
-  assert.equal(value('$.data.list[?@ == $.sequence] | [0]', { list: [41, 42] }), 42);
+  assert.equal(value('$.data.list[?@ == $.sequence] | [0]', { list: [6, 7] }), 7);
 });
 
 test('what is true follows JMESPath: only null, false and what is empty are not', () => {
@@ -219,7 +204,7 @@ test('a near miss names the part that was false and what its fields held', () =>
 
 test('a near miss of hostile data is still a short text', () => {
   const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-  const event = viewOf(null, { payload: Buffer.from(`{"deep":${deep}}`) });
+  const event = viewOf(null, `{"deep":${deep}}`);
   assert.equal(
     compileExpression('data.deep == `1`').nearMiss(event),
     'data.deep == `1` was false (data.deep = nested too deeply to be shown)',
@@ -227,8 +212,7 @@ test('a near miss of hostile data is still a short text', () => {
 });
 
 test('an integer beyond 2^53 is copied exactly and never compared as another one', () => {
-  const payload = Buffer.from('{"id":9007199254740993,"ids":[12345678901234567890,1],"text":"9007199254740993"}');
-  const view = viewOf(null, { payload });
+  const view = viewOf(null, '{"id":9007199254740993,"ids":[12345678901234567890,1],"text":"9007199254740993"}');
   const value = (text: string) => compileExpression(text).evaluate(view);
   assert.equal(value('data.id'), 9007199254740993n);
   assert.equal(value('to_string(data.ids)'), '[12345678901234567890,1]');

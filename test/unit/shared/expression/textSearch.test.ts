@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ReceivedMessage } from '../../../../shared/bus.ts';
-import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
 import { compileExpression } from '../../../../shared/expression/expression.ts';
 import { indexOf, split } from '../../../../shared/expression/textSearch.ts';
 import { interruptible } from '../../../../shared/text/interruptible.ts';
+import { viewOf } from '../../../support/event.ts';
 
 /** Two letters, so that much of it looks alike; the same for each seed. */
 function alike(length: number, seed: number): string {
@@ -30,15 +29,7 @@ test('a long text is found where the language finds it, from either end', () => 
 test('two texts made for each other are searched in the time they take to be read', () => {
   // V8 compares a thousand characters at each of 450,000 places, and can't be interrupted meanwhile.
   const data = { a: 'a'.repeat(700_000), b: `${'a'.repeat(1_000)}b${'a'.repeat(249_000)}` };
-  const message: ReceivedMessage = {
-    subject: 'ci.v1',
-    headers: new Map(),
-    payload: Buffer.from(JSON.stringify(data)),
-    place: undefined,
-    storedAt: undefined,
-    receivedAt: 0,
-  };
-  const { view } = new ReceivedEvent(message);
+  const view = viewOf(JSON.stringify(data));
   const cases: readonly (readonly [expression: string, value: unknown])[] = [
     ['contains(data.a, data.b)', false],
     ['find_first(data.a, data.b)', null],
@@ -55,14 +46,7 @@ test('two texts made for each other are searched in the time they take to be rea
 });
 
 test('texts are found, split and replaced as JMESPath says', () => {
-  const { view } = new ReceivedEvent({
-    subject: 'ci.v1',
-    headers: new Map(),
-    payload: Buffer.from('{"t":"a-b-c-a","list":["a-b",2]}'),
-    place: undefined,
-    storedAt: undefined,
-    receivedAt: 0,
-  });
+  const view = viewOf('{"t":"a-b-c-a","list":["a-b",2]}');
   const cases: readonly (readonly [expression: string, value: unknown])[] = [
     [
       "[contains(data.t, 'b-c'), contains(data.t, 'x'), contains(data.t, `1`), contains(data.list, `2`)]",

@@ -5,10 +5,9 @@ import { test } from 'node:test';
 import type { ReceivedMessage } from '../../../../shared/bus.ts';
 import type { Contract } from '../../../../shared/contract/contract.ts';
 import { loadContract } from '../../../../shared/contract/load.ts';
-import { compileExpression } from '../../../../shared/expression/expression.ts';
 import { parseUserSeed } from '../../../../shared/nkey.ts';
 import { parseTrustedKeys, signMessage } from '../../../../shared/signing/signature.ts';
-import type { NamedExpression, WaitCriteria } from '../../../../shared/waiting/criteria.ts';
+import type { WaitCriteria } from '../../../../shared/waiting/criteria.ts';
 import {
   Judge,
   type Decision,
@@ -17,14 +16,11 @@ import {
   type JudgeLimits,
 } from '../../../../shared/waiting/judge.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
+import { cloudEvent, criteriaOf, messageOf, named as expression } from '../../../support/event.ts';
 import { createNKey } from '../../../support/nats/natsAccounts.ts';
 
 const RECEIVED_AT = Date.UTC(2026, 4, 31, 8, 0, 10);
 const STORED_AT = Date.UTC(2026, 4, 31, 8, 0, 0);
-
-function expression(text: string): NamedExpression {
-  return { ...compileExpression(text), text };
-}
 
 const SCHEMA = {
   type: ['object', 'null'],
@@ -54,24 +50,10 @@ function judgeOf(
 ) {
   const clock = { now: Date.now, deadline };
   const warnings: string[] = [];
-  const full: WaitCriteria = {
-    subjects: ['ci.>'],
-    delivery: 'jetStream',
-    onInvalid: 'skip',
-    match: undefined,
-    failWhen: undefined,
-    correlationId: undefined,
-    count: 1,
-    distinctBy: undefined,
-    expect: undefined,
-    trustedKeys: undefined,
-    maxEventAgeMs: undefined,
-    timeoutMs: 1_000,
-    idleTimeoutMs: undefined,
-    outputs: [],
-    ...request,
-  };
-  const judge = new OneByOne(full, schema, clock, (text) => warnings.push(text), { ...STEP_LIMITS, ...limits });
+  const judge = new OneByOne(criteriaOf(request), schema, clock, (text) => warnings.push(text), {
+    ...STEP_LIMITS,
+    ...limits,
+  });
   return { judge, warnings };
 }
 
@@ -82,27 +64,20 @@ function event(
   attributes: Readonly<Record<string, string>> = {},
   overrides: Partial<ReceivedMessage> = {},
 ): ReceivedMessage {
-  sequence++;
-  const context = { specversion: '1.0', id: `e-${String(sequence)}`, source: '/test', type: 'built', ...attributes };
-  return {
-    subject: 'ci.built',
-    headers: new Map(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]])),
-    payload: Buffer.from(typeof data === 'string' ? data : JSON.stringify(data)),
-    place: { stream: 'CI', sequence },
-    storedAt: STORED_AT,
-    receivedAt: RECEIVED_AT,
-    ...overrides,
-  };
+  const id = `e-${String(sequence + 1)}`;
+  const payload = typeof data === 'string' ? data : JSON.stringify(data);
+  return plain(payload, cloudEvent({ id, ...attributes }), overrides);
 }
 
-/** A message that is no CloudEvent. */
+/** A message that is no CloudEvent, unless its headers make it one. */
 function plain(
   payload: string,
   headers: Readonly<Record<string, string>> = {},
   overrides: Partial<ReceivedMessage> = {},
-) {
-  const map = new Map(Object.entries(headers).map(([name, value]) => [name, [value]]));
-  return event(payload, {}, { headers: map, ...overrides });
+): ReceivedMessage {
+  sequence++;
+  const place = { stream: 'CI', sequence };
+  return messageOf(payload, headers, { place, storedAt: STORED_AT, receivedAt: RECEIVED_AT, ...overrides });
 }
 
 const signer = createNKey();
@@ -122,38 +97,21 @@ function signed(message: ReceivedMessage, seed: string, at: number): ReceivedMes
   return { ...message, headers: new Map(out.headers.map(([name, value]) => [name.toLowerCase(), [value]])) };
 }
 
+const WRONG_ENVELOPE = { correlationid: 'ours', specversion: '0.3' };
+const OURS = { correlationid: 'ours' };
+const signedNow = (data: unknown, attributes: Readonly<Record<string, string>> = OURS, at = RECEIVED_AT) =>
+  signed(event(data, attributes), signer.seed, at);
+
 /** An event that is wrong in every respect, mended step by step in the order in which the respects are looked at. */
 const LADDER: readonly (readonly [Decision, () => ReceivedMessage])[] = [
-  ['foreign', () => event({ failed: true, ok: false }, { correlationid: 'theirs', specversion: '0.3' })],
-  ['untrusted', () => event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' })],
-  [
-    'expired',
-    () =>
-      signed(
-        event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' }),
-        signer.seed,
-        RECEIVED_AT - 60_000,
-      ),
-  ],
-  [
-    'invalid',
-    () =>
-      signed(
-        event({ failed: true, ok: false }, { correlationid: 'ours', specversion: '0.3' }),
-        signer.seed,
-        RECEIVED_AT,
-      ),
-  ],
-  [
-    'negative',
-    () => signed(event({ failed: true, ok: false, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT),
-  ],
-  [
-    'notMatching',
-    () => signed(event({ ok: false, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT),
-  ],
-  ['matched', () => signed(event({ ok: true, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT)],
-  ['repeated', () => signed(event({ ok: true, region: 'eu' }, { correlationid: 'ours' }), signer.seed, RECEIVED_AT)],
+  ['foreign', () => event({ failed: true, ok: false }, { ...WRONG_ENVELOPE, correlationid: 'theirs' })],
+  ['untrusted', () => event({ failed: true, ok: false }, WRONG_ENVELOPE)],
+  ['expired', () => signedNow({ failed: true, ok: false }, WRONG_ENVELOPE, RECEIVED_AT - 60_000)],
+  ['invalid', () => signedNow({ failed: true, ok: false }, WRONG_ENVELOPE)],
+  ['negative', () => signedNow({ failed: true, ok: false, region: 'eu' })],
+  ['notMatching', () => signedNow({ ok: false, region: 'eu' })],
+  ['matched', () => signedNow({ ok: true, region: 'eu' })],
+  ['repeated', () => signedNow({ ok: true, region: 'eu' })],
 ];
 
 test('an event is judged by correlation, signature, age, envelope, failWhen, match and distinctness, in this order', () => {
@@ -436,6 +394,6 @@ test('no sender can switch failWhen off with a number or a depth that it cannot 
 });
 
 test('a condition on the subject alone is true whatever the data holds', () => {
-  const { judge } = judgeOf({ match: expression("subject == 'ci.built'") });
+  const { judge } = judgeOf({ match: expression("subject == 'ci.done.v1'") });
   assert.equal(judge.judge(event('{"n":1e999999999}')).decision, 'matched');
 });

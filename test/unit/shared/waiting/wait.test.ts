@@ -2,43 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReceivedMessage, Subscription, SubscriptionEvents } from '../../../../shared/bus.ts';
 import { TaskError } from '../../../../shared/errors.ts';
-import { compileExpression } from '../../../../shared/expression/expression.ts';
 import type { WaitCriteria } from '../../../../shared/waiting/criteria.ts';
 import { Judge } from '../../../../shared/waiting/judge.ts';
 import { waitForEvent, type EventSource } from '../../../../shared/waiting/wait.ts';
+import { criteriaOf as anyCriteria, messageOf, named } from '../../../support/event.ts';
 
-const named = (text: string) => ({ ...compileExpression(text), text });
+const criteriaOf = (others: Partial<WaitCriteria> = {}): WaitCriteria =>
+  anyCriteria({ match: named('data.ok'), failWhen: named('data.failed'), ...others });
 
-function criteriaOf(others: Partial<WaitCriteria> = {}): WaitCriteria {
-  return {
-    subjects: ['ci.>'],
-    delivery: 'jetStream',
-    onInvalid: 'skip',
-    match: named('data.ok'),
-    failWhen: named('data.failed'),
-    correlationId: undefined,
-    count: 1,
-    distinctBy: undefined,
-    expect: undefined,
-    trustedKeys: undefined,
-    maxEventAgeMs: undefined,
-    timeoutMs: 60_000,
-    idleTimeoutMs: undefined,
-    outputs: [],
-    ...others,
-  };
-}
-
-function message(sequence: number, data: unknown): ReceivedMessage {
-  return {
-    subject: 'ci.done',
-    headers: new Map(),
-    payload: Buffer.from(JSON.stringify(data)),
-    place: { stream: 'CI', sequence },
-    storedAt: 1_000,
-    receivedAt: 1_025,
-  };
-}
+const message = (sequence: number, data: unknown): ReceivedMessage =>
+  messageOf(JSON.stringify(data), {}, { subject: 'ci.done', place: { stream: 'CI', sequence } });
 
 /** A stream in memory that a test speaks for, and the clock of the wait on it. */
 class Script implements EventSource {

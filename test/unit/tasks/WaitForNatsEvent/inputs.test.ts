@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { readWait } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
+import { viewOf } from '../../../support/event.ts';
 import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
 
 function agentWith(
@@ -28,11 +28,7 @@ function warningsOf(timeout: string | undefined, jobTimeout: string | undefined)
 test('a condition that is a secret is said to be false as a whole: in its parts the secret could not be recognised', () => {
   const secret = "data.first == 'Kilo4' && data.second == 'Lima5'";
   const { match } = readWait(agentWith({ match: secret })).request;
-  const message = {
-    ...{ subject: 'ci.done.v1', headers: new Map(), payload: Buffer.from('{}') },
-    ...{ place: undefined, storedAt: undefined, receivedAt: 0 },
-  };
-  const { view } = new ReceivedEvent(message);
+  const view = viewOf('{}');
   assert.match(match?.nearMiss(view) ?? '', /Kilo4/);
   knownSecrets.add(secret, 'a secret of this test');
   assert.equal(readWait(agentWith({ match: secret })).request.match?.nearMiss(view), undefined);
