@@ -105,7 +105,12 @@ describe('A bridge', () => {
     await server.restart();
     await bridge.ready(200);
     await server.kill();
-    assert.equal((await bridge.ready(503))['nats'], 'down');
+    // A stream may be missed before the link is.
+    await bridge.until('/readyz without NATS', async () => {
+      const { status, text } = await bridge.admin('/readyz');
+      const { nats } = JSON.parse(text) as { nats: string };
+      return status === 503 && nats === 'down' ? true : undefined;
+    });
     await server.restart();
     await bridge.ready(200);
   });

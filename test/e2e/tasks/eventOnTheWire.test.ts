@@ -73,7 +73,7 @@ underEachNode('An event on the wire', (scene) => {
       numbers: {
         bytes: Buffer.from('[1.10, 12345678901234567890, 1e400]'),
         type: 'application/json',
-        data: [1.1, 12345678901234567000, null],
+        data: [1.1, 12345678901234567000, Infinity],
         spliced: '"data":[1.10, 12345678901234567890, 1e400]',
       },
       text: {
