@@ -132,7 +132,7 @@ describe('POST /hooks', () => {
     const body = hookBody('ms.vss-pipelinechecks-events.approval-pending', resource, { resourceContainers: {} });
     assert.equal((await receiver.post(body)).status, 200);
     assert.equal(receiver.publisher.stored[0]?.subject, 'azdo.contoso.Shop.approval.pending.v1');
-    assert.equal(headersOf(receiver.publisher.stored[0]!)['ce-source'], `https://dev.azure.com/contoso/${SHOP.id}`);
+    assert.equal(headersOf(receiver.publisher.stored[0])['ce-source'], `https://dev.azure.com/contoso/${SHOP.id}`);
   });
 
   test('with the shared secret, a project is the one that the body names, and may be none', async () => {
