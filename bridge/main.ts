@@ -7,6 +7,7 @@ import { deadLetters } from './commands/deadLetters.ts';
 import { run } from './commands/run.ts';
 import { setup } from './commands/setup.ts';
 import { ConfigurationError } from './config/configuration.ts';
+import { startFunctions } from './startFunctions.ts';
 import type { World } from './world.ts';
 
 /** Put in by the build. */
@@ -23,7 +24,7 @@ const world: World = {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener(signal));
   },
   openNats: openServiceBus,
-  startFunctions: () => Promise.resolve({ routes: [], stop: () => Promise.resolve() }),
+  startFunctions: (parts) => startFunctions(parts, world.version),
 };
 
 process.exitCode = await main(process.argv.slice(2));
