@@ -165,6 +165,4 @@ export interface KeyValue {
 export interface StreamLookup {
   /** Undefined where the stream has no message with this sequence, or no more. */
   message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
-  /** The newest message inside a subject pattern; undefined where there is none. */
-  newest(stream: string, subject: string): Promise<ReceivedMessage | undefined>;
 }

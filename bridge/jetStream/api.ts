@@ -42,6 +42,8 @@ export interface StreamInfo {
     readonly messages: number;
     readonly first_seq: number;
     readonly last_seq: number;
+    /** When the newest message came, in RFC 3339. */
+    readonly last_ts: string;
     /** Messages by subject, where they were asked for. */
     readonly subjects?: Readonly<Record<string, number>>;
   };

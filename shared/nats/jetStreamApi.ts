@@ -130,8 +130,8 @@ export class JetStreamApi {
     );
   }
 
-  message(stream: string, query: MessageQuery): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
-    return this.#call(`STREAM.MSG.GET.${stream}`, query, ({ message }) => {
+  message(stream: string, sequence: number): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
+    return this.#call(`STREAM.MSG.GET.${stream}`, { seq: sequence }, ({ message }) => {
       if (!isObject(message)) return false;
       const { subject, seq, time, hdrs = '', data = '' } = message;
       return isCount(seq) && [subject, time, hdrs, data].every((text) => typeof text === 'string');

@@ -1,6 +1,6 @@
 import type { ReceivedMessage, StreamLookup } from '../../bus.ts';
 import { TaskError } from '../../errors.ts';
-import { API_ERROR, apiErrorText, jetStreamOffError, type MessageQuery } from '../jetStreamApi.ts';
+import { API_ERROR, apiErrorText, jetStreamOffError } from '../jetStreamApi.ts';
 import type { Links } from '../link/links.ts';
 import { headersIn } from '../link/rawMessage.ts';
 import { deniedToService } from '../permissions.ts';
@@ -11,17 +11,9 @@ const REQUEST_TIMEOUT_MS = 5_000;
 export class MessageLookup implements StreamLookup {
   constructor(private readonly links: Links) {}
 
-  message(stream: string, sequence: number): Promise<ReceivedMessage | undefined> {
-    return this.#get(stream, { seq: sequence });
-  }
-
-  newest(stream: string, subject: string): Promise<ReceivedMessage | undefined> {
-    return this.#get(stream, { last_by_subj: subject });
-  }
-
-  async #get(stream: string, query: MessageQuery): Promise<ReceivedMessage | undefined> {
+  async message(stream: string, sequence: number): Promise<ReceivedMessage | undefined> {
     const link = await this.links.liveLink(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
-    const answer = await this.links.api(link).message(stream, query);
+    const answer = await this.links.api(link).message(stream, sequence);
     switch (answer.kind) {
       case 'ok': {
         const { subject, seq, time, hdrs = '', data = '' } = answer.response.message;
