@@ -20,26 +20,29 @@ export function readBody(stream: Readable, declared: string | undefined, withinM
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const settle = (outcome: () => void): void => {
+    const end = (): void => {
       clearTimeout(timer);
-      stream.off('data', onData).off('end', onEnd).off('error', onError).off('close', onError);
-      outcome();
+      stream.off('data', onData).off('end', onEnd).off('close', onClose);
     };
-    const refuse = (status: BodyRefused['status']) =>
-      settle(() => {
-        // What still comes is thrown away, so that the connection can carry the answer and the next request.
-        stream.on('error', () => {}).resume();
-        reject(new BodyRefused(status));
-      });
+    const refuse = (status: BodyRefused['status']): void => {
+      end();
+      // What still comes is thrown away, so that the connection can carry the answer and the next request.
+      stream.resume();
+      reject(new BodyRefused(status));
+    };
     const onData = (chunk: Buffer): void => {
       bytes += chunk.length;
       if (bytes > MOST_BODY_BYTES) refuse(413);
       else chunks.push(chunk);
     };
-    const onEnd = () => settle(() => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
-    const onError = () => refuse(400);
+    const onEnd = (): void => {
+      end();
+      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    };
+    // An error, too, ends with this, and is thrown for nobody where nobody listens.
+    const onClose = (): void => refuse(400);
     const timer = setTimeout(() => refuse(408), withinMs);
     if (Number(declared ?? 0) > MOST_BODY_BYTES) refuse(413);
-    else stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onError);
+    else stream.on('data', onData).on('end', onEnd).on('close', onClose);
   });
 }

@@ -31,7 +31,26 @@ export interface PublicServerOptions {
   now(): number;
 }
 
-type Work = { readonly route: Route; readonly headers: HttpRequest['headers'] } | undefined;
+interface Work {
+  readonly route: Route;
+  /** What the body says it is. */
+  readonly contentType: string | undefined;
+}
+
+const NO_BODY = new Uint8Array();
+
+class PublicRequest implements HttpRequest {
+  constructor(
+    private readonly request: FastifyRequest,
+    readonly headers: HttpRequest['headers'],
+    readonly body: Uint8Array,
+  ) {}
+
+  /** Made for those only who ask. */
+  get signal(): AbortSignal {
+    return this.request.signal;
+  }
+}
 
 /** The public port. Until it has routes, and once it drains, it answers 503. */
 export class PublicServer {
@@ -59,10 +78,10 @@ export class PublicServer {
     this.#app.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) =>
       readBody(payload, request.headers['content-length'], timing.body),
     );
-    this.#app.addHook('onRequest', (request, reply) => this.#admit(request, reply));
-    this.#app.addHook('onResponse', ({ raw }, _, done) => {
-      this.#places.note(raw.socket, 'answered');
-      done();
+    this.#app.addHook('onRequest', (request, reply, done) => {
+      const answer = this.#admit(request, reply);
+      if (answer === undefined) done();
+      else send(reply, answer);
     });
     this.#app.setErrorHandler((error, request, reply) => this.#failed(error, request, reply));
     this.#app.route({ method: METHODS, url: '*', handler: (request, reply) => this.#handle(request, reply) });
@@ -141,46 +160,57 @@ export class PublicServer {
     );
   }
 
-  async #admit(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-    this.#places.note(request.raw.socket, 'reading');
+  /** @returns the answer where it is known before the body is read */
+  #admit(request: FastifyRequest, reply: FastifyReply): HttpAnswer | undefined {
+    const { socket } = request.raw;
+    this.#places.note(socket, 'reading');
     if (this.#places.isCrowded) void reply.header('connection', 'close');
-    if (this.#routes === undefined || this.#isRefusing) return send(reply, { ...UNAVAILABLE, headers: LEAVE });
-    const path = request.url.replace(/\?.*$/s, '');
-    const there = this.#routes.filter((route) => route.path === path);
-    if (there.length === 0) return send(reply, failure(404, 'NotFound', 'There is nothing at this path.'));
-    const route = there.find(({ method }) => method === request.method);
-    if (route === undefined) {
-      const allow = there.map(({ method }) => method).join(', ');
-      return send(reply, {
-        ...failure(405, 'MethodNotAllowed', `This path takes ${allow} only.`),
-        headers: { allow },
-      });
-    }
-    const headers = { ...request.headers };
+    const refusal = this.#refusal(request);
+    reply.raw.once('close', () => {
+      this.#places.note(socket, 'answered');
+      if (refusal === undefined) this.#ended();
+    });
+    if (refusal === undefined) this.#underWay++;
+    return refusal;
+  }
+
+  #refusal(request: FastifyRequest): HttpAnswer | undefined {
+    if (this.#routes === undefined || this.#isRefusing) return { ...UNAVAILABLE, headers: LEAVE };
+    const { url, method } = request;
+    const query = url.indexOf('?');
+    const path = query < 0 ? url : url.slice(0, query);
+    const route = this.#routes.find((one) => one.path === path && one.method === method);
+    if (route === undefined) return this.#noRoute(path);
+    const { headers } = request.raw;
     const refusal = route.authenticate(headers);
-    if (refusal !== undefined) return send(reply, refusal);
-    this.#work.set(request, { route, headers });
-    this.#underWay++;
-    reply.raw.once('close', () => this.#ended());
+    if (refusal !== undefined) return refusal;
+    this.#work.set(request, { route, contentType: headers['content-type'] });
     // Whatever a body says it is, it is read as bytes.
-    request.raw.headers['content-type'] = 'application/octet-stream';
+    headers['content-type'] = 'application/octet-stream';
     return undefined;
   }
 
-  async #handle(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  #noRoute(path: string): HttpAnswer {
+    const there = this.#routes?.filter((route) => route.path === path) ?? [];
+    if (there.length === 0) return failure(404, 'NotFound', 'There is nothing at this path.');
+    const allow = there.map(({ method }) => method).join(', ');
+    return { ...failure(405, 'MethodNotAllowed', `This path takes ${allow} only.`), headers: { allow } };
+  }
+
+  async #handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    return send(reply, await this.#answerOf(request));
+  }
+
+  async #answerOf(request: FastifyRequest): Promise<HttpAnswer> {
     const work = this.#work.get(request);
     if (work === undefined) throw new Error('a request without a route');
-    this.#places.note(request.raw.socket, 'handling');
+    const { headers, socket } = request.raw;
+    headers['content-type'] = work.contentType;
+    this.#places.note(socket, 'handling');
     this.#underWay++;
     try {
-      const answer = await work.route.handle({
-        headers: work.headers,
-        body: (request.body as Uint8Array | undefined) ?? new Uint8Array(),
-        get signal() {
-          return request.signal;
-        },
-      });
-      return await send(reply, answer);
+      const body = (request.body as Uint8Array | undefined) ?? NO_BODY;
+      return await work.route.handle(new PublicRequest(request, headers, body));
     } finally {
       this.#ended();
     }
@@ -235,12 +265,16 @@ const CONNECTION_REFUSALS: ReadonlyMap<string, HttpAnswer> = new Map([
   ['HPE_HEADER_OVERFLOW', failure(431, 'TooLarge', `The headers are larger than ${MOST_HEADER_BYTES} bytes.`)],
 ]);
 
-function send(reply: FastifyReply, { status, headers = {}, body }: HttpAnswer): FastifyReply {
-  return reply
-    .code(status)
-    .headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', ...headers })
-    .type('application/json; charset=utf-8')
-    .send(JSON.stringify(body));
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-type': 'application/json; charset=utf-8',
+  'x-content-type-options': 'nosniff',
+};
+
+function send(reply: FastifyReply, { status, headers, body }: HttpAnswer): FastifyReply {
+  void reply.code(status).headers(HEADERS);
+  if (headers !== undefined) void reply.headers(headers);
+  return reply.send(JSON.stringify(body));
 }
 
 /** Answers what is no request, or came too slowly, and ends the connection. */

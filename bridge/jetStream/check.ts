@@ -94,6 +94,10 @@ export class NatsCheck {
   #compare(need: StreamNeed, is: StreamConfig): void {
     const { config } = need;
     const about = aboutOf(need);
+    if (is.sealed === true) {
+      this.#note(error(about, 'it is sealed: nothing can be stored', 'Give the bridge another one.'));
+      return;
+    }
     const edit = (options: string) => `Change it: nats stream edit ${config.name} ${options}.`;
     for (const subject of config.subjects) {
       if (is.subjects?.some((taken) => covers(taken, subject)) === true) continue;
@@ -105,8 +109,6 @@ export class NatsCheck {
       const problem = `its duplicate window is ${timeOf(is.duplicate_window)}, so an event that comes again after it is stored twice`;
       this.#note(error(about, problem, edit(`--dupe-window ${timeOf(window)}`)));
     }
-    if (is.sealed === true)
-      this.#note(error(about, 'it is sealed: nothing can be stored', 'Give the bridge another one.'));
     if (is.retention !== 'limits') {
       const problem = `its retention is ${is.retention ?? 'unknown'}, so messages go once they are read`;
       this.#note(error(about, problem, 'Create it anew with retention limits.'));
@@ -182,7 +184,7 @@ export class NatsCheck {
   async #checkNeedless(): Promise<void> {
     const user = await this.jetStream.userInfo();
     if (user === undefined) return;
-    const { publish, subscribe, optional = [] } = grantNeeds(this.settings, await this.jetStream.apiPrefix());
+    const { publish, subscribe, optional = [] } = grantNeeds(this.settings);
     const lists = [
       ['publish', user.permissions?.publish?.allow, [...publish, ...optional.map(({ subject }) => subject)]],
       ['subscribe', user.permissions?.subscribe?.allow, subscribe],

@@ -60,8 +60,6 @@ export async function bundleBridge(version: string): Promise<string[]> {
     target: 'node20',
     format: 'esm',
     minify: true,
-    // Stack traces and the names of errors stay readable.
-    keepNames: true,
     legalComments: 'none',
     banner: { js: BANNER },
     plugins: [withoutUnused],

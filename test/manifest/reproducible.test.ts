@@ -6,11 +6,13 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { BRIDGE_FILE } from '../../scripts/build/bridge.ts';
 import { ROOT } from '../../scripts/build/manifest.ts';
 import { vsixDigests } from '../../scripts/release/vsixDigests.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
 
 const SOURCES = [
+  'bridge',
   'scripts',
   'shared',
   'tasks',
@@ -41,7 +43,8 @@ test('the same source packed in another folder gives the same files, byte by byt
   const { status, stderr } = packCopy();
   assert.equal(status, 0, stderr);
   const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
-  assert.ok('PublishNatsEvent/index.js' in ours && 'the .cdx.json' in ours, Object.keys(ours).join());
+  for (const file of ['PublishNatsEvent/index.js', 'the .cdx.json', `bridge/${BRIDGE_FILE}`, 'bridge/sbom.cdx.json'])
+    assert.ok(file in ours, Object.keys(ours).join());
   assert.deepEqual(theirs, ours);
 });
 
@@ -77,6 +80,11 @@ function packageIn(root: string, ending: string): string {
 }
 
 function digestsIn(root: string): Record<string, string> {
-  const bill = createHash('sha256').update(readFileSync(packageIn(root, '.cdx.json')));
-  return { ...vsixDigests(packageIn(root, '.vsix')), 'the .cdx.json': bill.digest('hex') };
+  const digestOf = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
+  const bridge = path.join(root, 'dist', 'bridge');
+  return {
+    ...vsixDigests(packageIn(root, '.vsix')),
+    'the .cdx.json': digestOf(packageIn(root, '.cdx.json')),
+    ...Object.fromEntries(readdirSync(bridge).map((file) => [`bridge/${file}`, digestOf(path.join(bridge, file))])),
+  };
 }

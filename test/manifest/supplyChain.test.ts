@@ -7,6 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { BRIDGE_FILE } from '../../scripts/build/bridge.ts';
 import { auditShipped } from '../../scripts/release/audit.ts';
 import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 import { sbomOf } from '../../scripts/release/sbom.ts';
@@ -42,48 +43,68 @@ test('what builds, tests and releases installs what is locked, and nothing else'
 
 const bills = readdirSync(path.join(ROOT, 'dist')).filter((file) => file.endsWith('.cdx.json'));
 
-test('one bill of materials is beside the .vsix, and it is CycloneDX 1.6', async () => {
+interface Bill {
+  components: { type: string; name: string; purl?: string; hashes: { alg: string; content: string }[] }[];
+  dependencies: { ref: string; dependsOn?: string[] }[];
+}
+
+const EXTENSION_BILL = bills[0] ?? 'no bill of materials: run npm run package';
+const BRIDGE_BILL = 'bridge/sbom.cdx.json';
+
+test('one bill of materials is beside the .vsix and one in the bridge, and each is CycloneDX 1.6', async () => {
   assert.deepEqual(bills, [`${project.publisher}.nats-event-tasks-${project.version}.cdx.json`]);
   const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
-  assert.equal(await validator.validate(billText()), null);
-  const wrong = billText().replace('"alg": "SHA-512"', '"alg": "SHA-7"');
-  assert.notEqual(await validator.validate(wrong), null, 'the validator finds what is wrong');
+  for (const file of [EXTENSION_BILL, BRIDGE_BILL]) {
+    assert.equal(await validator.validate(billText(file)), null, file);
+    const wrong = billText(file).replace('"alg": "SHA-512"', '"alg": "SHA-7"');
+    assert.notEqual(await validator.validate(wrong), null, 'the validator finds what is wrong');
+  }
 });
 
-test('the bill of materials lists the code in the bundles: each file, and every package of which it has code', () => {
-  const bill = JSON.parse(billText()) as {
-    components: { type: string; name: string; purl?: string; hashes: { alg: string; content: string }[] }[];
-    dependencies: { ref: string; dependsOn?: string[] }[];
-  };
+test('the bills of materials list the code in the bundles: each file, and every package of which it has code', () => {
+  const extension = JSON.parse(billText(EXTENSION_BILL)) as Bill;
+  const bridge = JSON.parse(billText(BRIDGE_BILL)) as Bill;
   for (const task of TASK_NAMES) {
-    const bundle = bill.components.find(({ name }) => name === `${task}/index.js`);
-    const code = readFileSync(path.join(ROOT, 'dist', 'stage', task, 'index.js'));
-    assert.deepEqual(bundle?.hashes, [{ alg: 'SHA-256', content: createHash('sha256').update(code).digest('hex') }]);
-    const parts = bill.dependencies.find(({ ref }) => ref === `${task}/index.js`)?.dependsOn ?? [];
-    assert.ok(
-      parts.some((part) => part.startsWith('pkg:npm/nats@')),
-      parts.join(),
-    );
-    assert.equal(
-      parts.some((part) => part.startsWith('pkg:npm/%40jmespath-community/jmespath@')),
-      task === 'WaitForNatsEvent',
-    );
+    const parts = partsOf(extension, `${task}/index.js`, path.join('stage', task, 'index.js'));
+    assert.ok(holds(parts, 'nats'), parts.join());
+    assert.equal(holds(parts, '@jmespath-community/jmespath'), task === 'WaitForNatsEvent');
   }
-  for (const { purl, hashes } of bill.components.filter(({ type }) => type === 'library')) {
+  const parts = partsOf(bridge, BRIDGE_FILE, path.join('bridge', BRIDGE_FILE));
+  for (const name of ['nats', 'fastify', 'undici', '@azure/identity', 'yaml', 'prom-client'])
+    assert.ok(holds(parts, name), `${name} in ${parts.join()}`);
+
+  const libraries = [...extension.components, ...bridge.components].filter(({ type }) => type === 'library');
+  for (const { purl, hashes } of libraries) {
     const [, name = '', version] = /^pkg:npm\/(.+)@([^@]+)$/.exec(purl ?? '') ?? [];
-    const locked = lock.packages[`node_modules/${name.replace('%40', '@')}`];
-    assert.equal(locked?.version, version, purl);
-    assert.ok(!locked?.dev && !locked?.optional, `${purl} is a dependency of the tasks`);
     const sha512 = Buffer.from(hashes[0]!.content, 'hex').toString('base64');
-    assert.deepEqual([hashes[0]!.alg, `sha512-${sha512}`], ['SHA-512', locked?.integrity]);
+    const folder = `node_modules/${name.replace('%40', '@')}`;
+    // A library of a library may have a version of its own, in a folder further down.
+    const locked = Object.entries(lock.packages).filter(
+      ([place, { version: is, dev, optional }]) =>
+        (place === folder || place.endsWith(`/${folder}`)) && is === version && !dev && !optional,
+    );
+    assert.ok(locked.length > 0, `${purl} is a dependency of what is shipped`);
+    for (const [, { integrity }] of locked)
+      assert.deepEqual([hashes[0]!.alg, `sha512-${sha512}`], ['SHA-512', integrity]);
   }
-  for (const name of Object.keys(project['dependencies'] ?? {})) {
+  for (const name of Object.keys(project['dependencies'] ?? {}))
     assert.ok(
-      bill.components.some(({ purl }) => purl?.startsWith(`pkg:npm/${name.replace('@', '%40')}@`)),
+      libraries.some(({ purl }) => purl?.startsWith(`pkg:npm/${name.replace('@', '%40')}@`)),
       name,
     );
-  }
 });
+
+/** The packages that a bill lists of a bundle, whose bytes it is about. */
+function partsOf(bill: Bill, name: string, file: string): string[] {
+  const bundle = bill.components.find((component) => component.name === name);
+  const code = readFileSync(path.join(ROOT, 'dist', file));
+  assert.deepEqual(bundle?.hashes, [{ alg: 'SHA-256', content: createHash('sha256').update(code).digest('hex') }]);
+  return bill.dependencies.find(({ ref }) => ref === name)?.dependsOn ?? [];
+}
+
+function holds(parts: readonly string[], name: string): boolean {
+  return parts.some((part) => part.startsWith(`pkg:npm/${name.replace('@', '%40')}@`));
+}
 
 test('a bill of materials has another serial number when its contents are others', () => {
   const numberOf = (code: string): string => {
@@ -125,6 +146,6 @@ async function auditWith(t: TestContext, status: number, answer: object) {
   return auditShipped({ ...process.env, npm_config_registry: `http://127.0.0.1:${port}/` });
 }
 
-function billText(): string {
-  return readFileSync(path.join(ROOT, 'dist', bills[0] ?? 'no bill of materials: run npm run package'), 'utf8');
+function billText(file: string): string {
+  return readFileSync(path.join(ROOT, 'dist', file), 'utf8');
 }

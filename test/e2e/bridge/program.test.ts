@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { describe, test } from 'node:test';
+import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
+import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
+import { readJson } from '../../../scripts/build/manifest.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
+import { tokenConfig } from '../../support/nats/natsAccounts.ts';
+
+const USER = { authenticatedUser: { id: '11111111-2222-3333-4444-555555555555' } };
+
+/** A configuration with free ports, which looks often at what changes. */
+function configuration(nats: string, organization = 'http://127.0.0.1:1/contoso', more = ''): string {
+  return `nats:
+  servers: [${nats}]
+azureDevOps:
+  organization: ${organization}
+  identity: { kind: pat, patEnv: PAT }
+http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
+timing: { configuration: 50ms, secretFile: 50ms, readiness: 10ms, selfCheck: 300ms }
+${more}`;
+}
+
+const env = { PAT: 'program-test-pat' };
+
+describe('A bridge', () => {
+  for (const node of NODE_VERSIONS) {
+    test(`starts, says that it is ready, and stops on Node ${node}`, async (t) => {
+      await using server = await startNatsServer();
+      const { port } = await startFakeServer(t, (_, response) => json(response, 200, USER));
+      const yaml = configuration(server.url, `http://127.0.0.1:${port}/contoso`);
+      const applied = await runBridge(['setup', '--apply'], yaml, { env, node });
+      assert.equal(applied.status, 0, applied.stderr);
+
+      await using bridge = await BridgeProcess.start(yaml, { env, node });
+      assert.deepEqual(await bridge.ready(200), {
+        status: 'ready',
+        nats: 'up',
+        streams: { BRIDGE_AUDIT: 'ok', BRIDGE_DEAD: 'ok' },
+        azureDevOps: 'ok',
+      });
+      assert.deepEqual(await bridge.admin('/healthz').then(({ status, text }) => [status, text]), [
+        200,
+        '{"status":"ok"}',
+      ]);
+      assert.equal(await bridge.metric('nats_up'), 1);
+      assert.equal(await bridge.until('self-check', () => bridge.metric('check_problems')), 0);
+      const page = await bridge.admin('/');
+      assert.match(page.headers.get('content-security-policy') ?? '', /^default-src 'none'; style-src 'sha256-[^']+';/);
+      assert.match(page.text, /<span class="good">ready<\/span>/);
+      assert.equal((await bridge.admin('/nothing')).status, 404);
+      assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
+
+      bridge.signal('SIGTERM');
+      assert.equal(await bridge.ended, 0);
+      const { version } = readJson('package.json') as { version: string };
+      assert.deepEqual(
+        bridge.lines.map(({ level, event }) => `${level} ${event}`),
+        ['info starting', 'info listening', 'info nats', 'info serving', 'info stopping', 'info stopped'],
+      );
+      assert.equal(bridge.lines[0]?.['version'], version);
+      assert.doesNotMatch(bridge.text + page.text, /program-test-pat/);
+    });
+
+    test(`says what is wrong with its configuration, and ends with 2 on Node ${node}`, async () => {
+      const yaml =
+        'nats:\n  servers: [nats://a]\n  tokenFil: x\nazureDevOps:\n  organization: http://contoso.example/c\n';
+      const { status, stdout, stderr } = await runBridge(['run'], yaml, { node });
+      assert.equal(status, 2);
+      assert.equal(stdout, '');
+      assert.deepEqual(
+        stderr
+          .trim()
+          .split('\n')
+          .map((line) => line.replace(/^.*\/bridge\.yml:/, '')),
+        [
+          '3:3: nats.tokenFil: is not a key that the bridge knows. The nearest one is "tokenFile".',
+          '4:1: azureDevOps.identity.kind: is required.',
+          '5:17: azureDevOps.organization: "http://contoso.example/c" is not encrypted. Use https://; only this machine itself may be http://.',
+        ],
+      );
+    });
+  }
+
+  test('tells its version and its commands, and what it does not understand', () => {
+    const { version } = readJson('package.json') as { version: string };
+    assert.deepEqual([runBundle(['--version']).status, runBundle(['--version']).stdout], [0, `${version}\n`]);
+    assert.match(runBundle(['--help']).stdout, /^Event Bridge for NATS: [^]*deadLetters show N/);
+    const unknown = runBundle(['fly']);
+    assert.deepEqual([unknown.status, unknown.stdout], [2, '']);
+    assert.match(unknown.stderr, /^There is no command "fly"\.\nSee nats-event-bridge --help\.\n$/);
+  });
+
+  test('waits for a NATS that is not there yet, and is ready once it comes, goes and comes back', async () => {
+    await using server = await startNatsServer();
+    const yaml = configuration(server.url);
+    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await server.kill();
+    await using bridge = await BridgeProcess.start(yaml, { env });
+    assert.equal((await bridge.ready(503))['status'], 'starting');
+    const refused = await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', body: '{}' });
+    assert.deepEqual([refused.status, refused.headers.get('retry-after')], [503, '2']);
+    await server.restart();
+    await bridge.ready(200);
+    await server.kill();
+    assert.equal((await bridge.ready(503))['nats'], 'down');
+    await server.restart();
+    await bridge.ready(200);
+  });
+
+  test('stops while it waits for NATS', async () => {
+    await using bridge = await BridgeProcess.start(configuration('nats://127.0.0.1:1'), { env });
+    bridge.signal('SIGINT');
+    assert.equal(await bridge.ended, 0);
+  });
+
+  test('ends with 1 and the reason when NATS refuses its sign-in, or its port is taken', async () => {
+    await using server = await startNatsServer({ config: tokenConfig('the right token') });
+    await using refused = await BridgeProcess.start(configuration(server.url), { env });
+    assert.equal(await refused.ended, 1);
+    assert.match(String((await refused.logged('failed'))['reason']), /^Denied: Cannot connect to NATS: /);
+
+    const holder = createServer().listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const { port } = holder.address() as AddressInfo;
+    await using late = await BridgeProcess.start(
+      configuration(server.url).replace('admin: 127.0.0.1:0', `admin: 127.0.0.1:${port}`),
+      { env },
+    );
+    assert.equal(await late.ended, 1);
+    assert.match(String((await late.logged('failed'))['reason']), /EADDRINUSE/);
+    holder.close();
+  });
+
+  test('is degraded, and ready all the same, while Azure DevOps does not let it in', async (t) => {
+    await using server = await startNatsServer();
+    let status = 401;
+    const { port } = await startFakeServer(t, (_, response) => json(response, status, USER));
+    const yaml = configuration(server.url, `http://127.0.0.1:${port}/contoso`);
+    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await using bridge = await BridgeProcess.start(yaml, { env });
+    await bridge.until('degraded', async () => {
+      const ready = await bridge.ready(200);
+      return ready['status'] === 'degraded' ? ready : undefined;
+    });
+    assert.equal(
+      await bridge.until('problem', async () => ((await bridge.metric('check_problems')) === 1 ? 1 : undefined)),
+      1,
+    );
+    status = 200;
+    await bridge.until('ready', async () => ((await bridge.ready(200))['status'] === 'ready' ? true : undefined));
+  });
+});
+
+describe('A bridge whose configuration changes', () => {
+  test('takes a good one whole, keeps the last good one otherwise, and tells what needs a restart', async () => {
+    await using server = await startNatsServer();
+    const yaml = configuration(server.url);
+    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await using bridge = await BridgeProcess.start(yaml, { env });
+    await bridge.ready(200);
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
+
+    bridge.write(yaml.replace('azureDevOps:', 'azureDevop:'));
+    await bridge.until('reason', () =>
+      bridge.text.includes('bridge.yml:3:1: azureDevop: is not a key') ? true : undefined,
+    );
+    await bridge.logged('configurationReloadFailed');
+    assert.equal(await bridge.metric('config_reload_failed'), 1);
+    await bridge.ready(200);
+
+    // What mends it may be another file than the configuration.
+    bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
+    await bridge.until('reason', () => (bridge.text.includes('signing-key\\" can\'t be read') ? true : undefined));
+    const from = bridge.lines.length;
+    bridge.write('SUAGIEYODKBBTUMOB666Z5KA4FCWAZV7HWSGRHOD7MK6UM5IYLWLACH7DQ\n', 'signing-key');
+    await bridge.logged('configurationReloaded', from);
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
+
+    // Another stream is needed from now on, so a probe tells which configuration holds.
+    bridge.write(`${yaml}hooks: { passwordEnvs: [PAT] }\n`.replace('listen: 127.0.0.1:0', 'listen: 127.0.0.1:1'));
+    await bridge.until('stream', async () =>
+      (await bridge.admin('/readyz')).text.includes('AZDO') ? true : undefined,
+    );
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
+    const { streams } = (await bridge.ready(503)) as { streams: Record<string, string> };
+    assert.equal(streams['AZDO'], 'stream not found');
+    assert.deepEqual(
+      bridge.lines.filter(({ event }) => event === 'restartNeeded').map(({ section }) => section),
+      ['http'],
+    );
+    assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
+  });
+
+  test('signs in to NATS with the secret that its file holds by then', async () => {
+    await using server = await startNatsServer({ config: tokenConfig('first token') });
+    const yaml = configuration(server.url).replace('azureDevOps:', '  tokenFile: token\nazureDevOps:');
+    const options = { env, files: { token: 'first token\n' } };
+    assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
+    await using bridge = await BridgeProcess.start(yaml, options);
+    await bridge.ready(200);
+    await server.reload(tokenConfig('second token'));
+    await bridge.ready(503);
+    bridge.write('', 'token');
+    await bridge.logged('secretReloadFailed');
+    assert.equal(await bridge.metric('config_reload_failed'), 1);
+    bridge.write('second token\n', 'token');
+    await bridge.ready(200);
+    await bridge.logged('secretReloaded');
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
+    assert.doesNotMatch(bridge.text, /(first|second) token/);
+  });
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { temporaryFolder } from '../../localAgent/index.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
+import { readJson, ROOT } from '../../scripts/build/manifest.ts';
+
+const project = readJson('package.json') as { version: string; engines: { node: string } };
+
+/** Runs npm without the network, as on a machine that has none. */
+function npm(args: readonly string[], cwd: string): string {
+  const { status, stdout, stderr } = spawnSync('npm', [...args, '--offline', '--no-audit', '--no-fund'], {
+    cwd,
+    encoding: 'utf8',
+  });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+test('the folder of the bridge holds what it takes to run it, and to know what is in it', () => {
+  assert.deepEqual(readdirSync(BRIDGE_FOLDER).sort(), [
+    'LICENSE',
+    'README.md',
+    'ThirdPartyNotices.txt',
+    'config.schema.json',
+    BRIDGE_FILE,
+    'package.json',
+    'sbom.cdx.json',
+  ]);
+  const { name, version, engines, bin } = JSON.parse(readFileSync(path.join(BRIDGE_FOLDER, 'package.json'), 'utf8'));
+  assert.deepEqual(
+    [name, version, engines, bin],
+    ['nats-event-bridge', project.version, project.engines, { 'nats-event-bridge': BRIDGE_FILE }],
+  );
+  const schema = readFileSync(path.join(ROOT, 'bridge/config/config.schema.json'), 'utf8');
+  assert.equal(readFileSync(path.join(BRIDGE_FOLDER, 'config.schema.json'), 'utf8'), schema);
+});
+
+test('it can be packed, installed in an empty folder without the network, and run', () => {
+  const folder = temporaryFolder('installed-');
+  npm(['pack', '--pack-destination', folder], BRIDGE_FOLDER);
+  const archive = `nats-event-bridge-${project.version}.tgz`;
+  assert.deepEqual(readdirSync(folder), [archive]);
+  npm(['install', `./${archive}`], folder);
+  const command = path.join(folder, 'node_modules/.bin/nats-event-bridge');
+  assert.ok(statSync(command).isFile());
+  const { status, stdout, stderr } = spawnSync(command, ['--version'], { cwd: folder, encoding: 'utf8' });
+  assert.deepEqual([status, stdout, stderr], [0, `${project.version}\n`, '']);
+});
+
+test('from a clone it runs as "npm run bridge"', () => {
+  const { stdout } = spawnSync('npm', ['run', '--silent', 'bridge', '--', '--version'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  assert.equal(stdout, `${project.version}\n`);
+});
+
+test('the bundle holds no path of the machine that made it', () => {
+  const code = readFileSync(path.join(BRIDGE_FOLDER, BRIDGE_FILE), 'utf8');
+  for (const place of [ROOT, os.homedir() + path.sep]) assert.ok(!code.includes(place), place);
+});

@@ -1,0 +1,184 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { nodeBinary } from '../../../localAgent/index.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
+import { configurationFile } from './configurationFile.ts';
+
+const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
+const PATIENCE_MS = 20_000;
+
+/** The Node.js versions that the bridge runs on. */
+export const NODE_VERSIONS = ['20', '24'] as const;
+
+export interface BridgeOptions {
+  /** Texts of files beside the configuration, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly node?: (typeof NODE_VERSIONS)[number];
+}
+
+/** A line of the log. */
+export interface LogLine {
+  readonly time: string;
+  readonly level: string;
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+/** What a command that ends by itself did. */
+export interface CommandRun {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function environment(more: BridgeOptions['env'] = {}): NodeJS.ProcessEnv {
+  return { PATH: process.env['PATH'], ...more };
+}
+
+function bundle(): string {
+  if (existsSync(BUNDLE)) return BUNDLE;
+  throw new Error('There is no dist/bridge: run npm run package.');
+}
+
+/** Runs a command with a configuration of its own to its end. */
+export function runBridge(args: readonly string[], yaml: string, options: BridgeOptions = {}): Promise<CommandRun> {
+  return runBridgeOn(configurationFile(yaml, options.files), args, options);
+}
+
+/** Runs a command with a configuration that is there to its end. */
+export async function runBridgeOn(
+  file: string,
+  args: readonly string[],
+  options: BridgeOptions = {},
+): Promise<CommandRun> {
+  const child = spawn(nodeBinary(options.node ?? '20'), [bundle(), ...args, '--config', file], {
+    env: environment(options.env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
+  child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
+  const timer = setTimeout(() => child.kill('SIGKILL'), 2 * PATIENCE_MS);
+  const [status] = (await once(child, 'close')) as [number | null];
+  clearTimeout(timer);
+  return { status, stdout, stderr };
+}
+
+/** Runs the bundle without a configuration to its end. */
+export function runBundle(args: readonly string[], node: (typeof NODE_VERSIONS)[number] = '20'): CommandRun {
+  return spawnSync(nodeBinary(node), [bundle(), ...args], { encoding: 'utf8', env: environment() });
+}
+
+/** A bridge that runs as a process of its own. */
+export class BridgeProcess implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<number | null>;
+  #text = '';
+
+  private constructor(
+    readonly file: string,
+    options: BridgeOptions,
+  ) {
+    const [command, args] = [nodeBinary(options.node ?? '20'), [bundle(), 'run', '--config', file]];
+    // It dies with the test, whatever ends that.
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
+      env: environment(options.env),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#child.stderr?.on('data', (text: Buffer) => (this.#text += text.toString()));
+    this.#ended = once(this.#child, 'close').then(([status]) => status as number | null);
+  }
+
+  /** Starts a bridge; resolves when both ports listen, or it has ended. */
+  static async start(yaml: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
+    const bridge = new BridgeProcess(configurationFile(yaml, options.files), options);
+    const isListening = () => bridge.lines.some(({ event }) => event === 'listening');
+    await bridge.until('port', () => isListening() || bridge.#child.exitCode !== null || undefined);
+    return bridge;
+  }
+
+  /** Everything it has logged. */
+  get text(): string {
+    return this.#text;
+  }
+
+  get lines(): LogLine[] {
+    const whole = this.#text.slice(0, this.#text.lastIndexOf('\n') + 1);
+    return whole
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as LogLine);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** The first line with this event, at or after a number of lines. */
+  logged(event: string, from = 0): Promise<LogLine> {
+    return this.until(`the event ${event}`, () => this.lines.slice(from).find((line) => line.event === event));
+  }
+
+  /** What a look finds once it finds something, within 20 s. */
+  async until<Found>(what: string, look: () => Found | undefined | Promise<Found | undefined>): Promise<Found> {
+    for (const deadline = Date.now() + PATIENCE_MS; ;) {
+      const found = await look();
+      if (found !== undefined) return found;
+      if (Date.now() > deadline) throw new Error(`No ${what}. The log:\n${this.#text}`);
+      await delay(20);
+    }
+  }
+
+  get publicUrl(): string {
+    return `http://${String(this.lines.find(({ event }) => event === 'listening')?.['public'])}`;
+  }
+
+  get publicPort(): number {
+    return Number(new URL(this.publicUrl).port);
+  }
+
+  /** Asks its private port. */
+  async admin(place: string): Promise<{ status: number; text: string; headers: Headers }> {
+    const address = String(this.lines.find(({ event }) => event === 'listening')?.['admin']);
+    const response = await fetch(`http://${address}${place}`);
+    return { status: response.status, text: await response.text(), headers: response.headers };
+  }
+
+  /** Resolves once `/readyz` answers with this. */
+  async ready(status: 200 | 503): Promise<Record<string, unknown>> {
+    return this.until(`/readyz with ${status}`, async () => {
+      const answer = await this.admin('/readyz');
+      return answer.status === status ? (JSON.parse(answer.text) as Record<string, unknown>) : undefined;
+    });
+  }
+
+  /** The value of a metric without labels, or with these. */
+  async metric(name: string): Promise<number | undefined> {
+    const { text } = await this.admin('/metrics');
+    const line = text.split('\n').find((one) => one.startsWith(`nats_bridge_${name} `));
+    return line === undefined ? undefined : Number(line.split(' ')[1]);
+  }
+
+  /** Writes its configuration, or a file beside it. */
+  write(text: string, name = 'bridge.yml'): void {
+    writeFileSync(path.join(path.dirname(this.file), name), text);
+  }
+
+  signal(signal: 'SIGTERM' | 'SIGINT'): void {
+    this.#child.kill(signal);
+  }
+
+  /** The exit code, once it has ended. */
+  get ended(): Promise<number | null> {
+    return this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+}
