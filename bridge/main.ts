@@ -7,6 +7,7 @@ import { deadLetters } from './commands/deadLetters.ts';
 import { run } from './commands/run.ts';
 import { setup } from './commands/setup.ts';
 import { ConfigurationError } from './config/configuration.ts';
+import { EventLog } from './log.ts';
 import { startFunctions } from './startFunctions.ts';
 import type { World } from './world.ts';
 
@@ -27,6 +28,19 @@ const world: World = {
   startFunctions: (parts) => startFunctions(parts, world.version),
 };
 
+/** What is left behind when the bridge has ended keeps its process for so long only. */
+const LINGER_MS = 1_000;
+
+process.on('uncaughtException', (error) => {
+  const log = new EventLog(
+    (line) => world.err(line),
+    () => world.now(),
+  );
+  log.error('crashed', { reason: error.stack ?? error.message });
+  process.exit(1);
+});
+// Whoever reads may have seen enough, as `head` has.
+process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(given: readonly string[]): Promise<number> {
@@ -39,8 +53,11 @@ async function main(given: readonly string[]): Promise<number> {
       case 'version':
         world.out(`${world.version}\n`);
         return 0;
-      case 'run':
-        return await run(command.config, world);
+      case 'run': {
+        const code = await run(command.config, world);
+        setTimeout(() => process.exit(code), LINGER_MS).unref();
+        return code;
+      }
       case 'check':
         return await check(command.config, command.offline, world);
       case 'setup':

@@ -206,23 +206,27 @@ class Running {
 
   /** Takes a changed configuration once it is good, until the bridge stops. */
   async #watchConfiguration(nats: Nats, publicServer: PublicServer): Promise<void> {
-    let seen = this.#configuration?.signature();
+    let signature = () => this.#configuration?.signature();
+    let seen = this.#configuration?.readAs;
     while (!this.#lifecycle.isStopping()) {
       const pause = { signal: this.#lifecycle.stopping };
       await delay(this.#settings.timing.configuration, undefined, pause).catch(() => undefined);
-      const signature = this.#configuration?.signature();
-      if (this.#lifecycle.isStopping() || signature === seen) continue;
-      seen = signature;
+      const found = signature();
+      if (this.#lifecycle.isStopping() || found === seen) continue;
+      seen = found;
       try {
         const configuration = this.#withoutRestart(this.readConfiguration());
-        seen = configuration.signature();
+        ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, nats, publicServer);
         this.#settleTrouble('configuration');
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
       } catch (error) {
         this.#noteTrouble('configuration');
-        const problems = error instanceof ConfigurationError ? error.problems : [reasonOf(error)];
+        const isBad = error instanceof ConfigurationError;
+        // Another file than before may be what has to change now.
+        if (isBad) [seen, signature] = [error.signature(), error.signature];
+        const problems = isBad ? error.problems : [reasonOf(error)];
         for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
       }
     }

@@ -17,25 +17,18 @@ const NS_PER_MS = 1_000_000;
 export async function setup(file: string, isToApply: boolean, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
   const needs = streamNeeds(settings);
-  const { jetStreamDomain } = settings.nats();
-  const api = jetStreamDomain === undefined ? '$JS.API' : `$JS.${jetStreamDomain}.API`;
-  if (!isToApply) {
-    world.out(describe(settings, needs, api));
-    return 0;
-  }
-  return withSession(settings, world, async ({ jetStream }) => {
-    world.out(describe(settings, needs, await jetStream.apiPrefix()));
-    return (await applyAll(needs, jetStream, world)) ? 0 : 1;
-  });
+  world.out(describe(settings, needs));
+  if (!isToApply) return 0;
+  return withSession(settings, world, async ({ jetStream }) => ((await applyAll(needs, jetStream, world)) ? 0 : 1));
 }
 
-function describe(settings: BridgeSettings, needs: readonly StreamNeed[], api: string): string {
+function describe(settings: BridgeSettings, needs: readonly StreamNeed[]): string {
   return [
     '# Streams and buckets, as commands of the NATS CLI:',
     ...needs.map(commandFor),
     '',
     "# Permissions of the bridge's user, for the configuration of nats-server:",
-    ...permissionLines(grantNeeds(settings, api)),
+    ...permissionLines(grantNeeds(settings)),
     '',
   ].join('\n');
 }

@@ -24,7 +24,11 @@ const MOST_BYTES = 1_024 * 1_024;
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
 
-  constructor(readonly problems: readonly string[]) {
+  /** @param signature changes when a file does whose change may mend it */
+  constructor(
+    readonly problems: readonly string[],
+    readonly signature: () => string,
+  ) {
     super(problems.join('\n'));
   }
 }
@@ -36,8 +40,10 @@ export interface Configuration {
   readonly given: Readonly<Record<string, unknown>>;
   /** Lines of the same form. */
   readonly warnings: readonly string[];
-  /** Changes when the file or one that it names for more than a secret does. */
-  signature(): string;
+  /** Changes when the file does, or one that it names and that is read once only. */
+  readonly signature: () => string;
+  /** The signature of what was read. */
+  readonly readAs: string;
 }
 
 /** What a configuration is read with. */
@@ -59,6 +65,7 @@ export function readConfiguration(file: string, outside: Outside): Configuration
   if (yaml.problems.length > 0)
     throw new ConfigurationError(
       yaml.problems.map(({ line, column, problem }) => `${file}:${line}:${column}: ${problem}.`),
+      () => signaturesOf([file]),
     );
   const reader = new ConfigurationReader(file, yaml, outside);
   return reader.read();
@@ -69,9 +76,17 @@ function readText(file: string): string {
     const bytes = readRegularFile(file, MOST_BYTES);
     if (bytes !== undefined) return bytes.toString();
   } catch (error) {
-    throw new ConfigurationError([`${file}: can't be read: ${withoutPath(error)}.`]);
+    return refuse(withoutPath(error));
   }
-  throw new ConfigurationError([`${file}: can't be read: it is larger than 1 MiB.`]);
+  return refuse('it is larger than 1 MiB');
+
+  function refuse(why: string): never {
+    throw new ConfigurationError([`${file}: can't be read: ${why}.`], () => signaturesOf([file]));
+  }
+}
+
+function signaturesOf(files: readonly string[]): string {
+  return files.map((file) => signatureOf(file) ?? 'none').join('\n');
 }
 
 interface Noted extends Place {
@@ -113,13 +128,14 @@ class ConfigurationReader {
       hooks: root.has('hooks') ? readHooks(root.section('hooks'), namesOf(instance)) : undefined,
       timing,
     };
-    if (this.#problems.length > 0) throw new ConfigurationError(inOrder(this.#problems));
-    const files = this.#files;
+    const signature = () => signaturesOf(this.#files);
+    if (this.#problems.length > 0) throw new ConfigurationError(inOrder(this.#problems), signature);
     return {
       settings,
       given: isObject(this.yaml.value) ? this.yaml.value : {},
       warnings: inOrder(this.#warnings),
-      signature: () => files.map(signatureOf).join('\n'),
+      signature,
+      readAs: signature(),
     };
   }
 

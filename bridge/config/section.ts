@@ -155,6 +155,7 @@ export class Section {
     const label = `${nameOf(place)} (${file})`;
     const opened = RereadFile.open(file, label, parse, this.surroundings);
     if ('problem' in opened) {
+      this.surroundings.uses(file);
       this.surroundings.note(place, { ...opened, problem: `${quoted(given)} ${opened.problem}` });
       return undefined;
     }

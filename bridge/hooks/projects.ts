@@ -41,6 +41,8 @@ const FOUND_MS = 600_000;
 /** Without a name, or with one that clashes: a person may put that right. */
 const DOUBTFUL_MS = 30_000;
 const MOST_FOUND = 10_000;
+/** Azure DevOps allows 64 characters. */
+const MAX_NAME = 256;
 
 /**
  * Gives each project its part of the subjects. That is the project's name when it is first seen, and stays with the
@@ -97,7 +99,8 @@ export class Projects {
       limit.signal.addEventListener('abort', () => reject(new Error(`no answer within ${ASK_MS} ms`)));
     });
     try {
-      return (await Promise.race([this.options.askName(id, limit.signal), late])) || undefined;
+      const name = await Promise.race([this.options.askName(id, limit.signal), late]);
+      return name?.slice(0, MAX_NAME) || undefined;
     } catch (error) {
       this.options.log.warning(`Azure DevOps did not tell the name of the project ${id}: ${safeText(reasonOf(error))}`);
       return undefined;

@@ -27,11 +27,6 @@ export class SilenceAlarm {
     this.#since = options.now();
   }
 
-  /** Whether the alarm is raised. */
-  get isSilent(): boolean {
-    return this.#isSilent;
-  }
-
   /** Looks again and again; returns how to stop. */
   start(): () => void {
     const timer = setInterval(() => void this.check(), CHECK_MS).unref();
@@ -46,7 +41,7 @@ export class SilenceAlarm {
       const isSilent = silentMs > after;
       if (isSilent && !this.#isSilent) {
         log.warning(
-          `No service hook has come for ${describeMs(silentMs)}. See with hooks check whether Azure DevOps has disabled the subscriptions.`,
+          `No service hook has come for ${describeMs(silentMs)}. Run hooks check to see whether Azure DevOps has disabled the subscriptions.`,
         );
       }
       if (!isSilent && this.#isSilent) log.info('Service hooks come again.');

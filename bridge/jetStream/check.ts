@@ -184,7 +184,7 @@ export class NatsCheck {
   async #checkNeedless(): Promise<void> {
     const user = await this.jetStream.userInfo();
     if (user === undefined) return;
-    const { publish, subscribe, optional = [] } = grantNeeds(this.settings, await this.jetStream.apiPrefix());
+    const { publish, subscribe, optional = [] } = grantNeeds(this.settings);
     const lists = [
       ['publish', user.permissions?.publish?.allow, [...publish, ...optional.map(({ subject }) => subject)]],
       ['subscribe', user.permissions?.subscribe?.allow, subscribe],

@@ -80,27 +80,28 @@ function bucket(name: string, replicas: number): StreamNeed {
   };
 }
 
-/**
- * What the bridge's user needs to be allowed, and no more.
- *
- * @param api the prefix of JetStream's API
- */
-export function grantNeeds(settings: BridgeSettings, api: string): Grants {
+/** What the bridge's user needs to be allowed, and no more. */
+export function grantNeeds(settings: BridgeSettings): Grants {
   const { instance } = settings;
   const { inboxPrefix = '_INBOX', jetStreamDomain } = settings.nats();
   const needs = streamNeeds(settings);
   const deadLetters = namesOf(instance).of(BRIDGE_DEAD);
+  // A server of the domain takes away its name before it looks at permissions; one of another domain doesn't.
+  const prefixes = ['$JS.API', ...(jetStreamDomain === undefined ? [] : [`$JS.${jetStreamDomain}.API`])];
+  const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {
     publish: [
       ...needs.flatMap(({ config }) => config.subjects),
-      ...needs.map(({ config }) => `${api}.STREAM.INFO.${config.name}`),
-      ...needs.filter(({ kind }) => kind === 'bucket').map(({ config }) => `${api}.STREAM.MSG.GET.${config.name}`),
+      ...needs.flatMap(({ config }) => api(`STREAM.INFO.${config.name}`)),
+      ...needs.filter(({ kind }) => kind === 'bucket').flatMap(({ config }) => api(`STREAM.MSG.GET.${config.name}`)),
       ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
     ],
     subscribe: [`${inboxPrefix}.*.*`],
     optional: [
-      { subject: `${api}.STREAM.MSG.GET.${deadLetters}`, reason: 'the command deadLetters' },
-      ...needs.map(({ config }) => ({ subject: `${api}.STREAM.CREATE.${config.name}`, reason: 'setup --apply' })),
+      ...api(`STREAM.MSG.GET.${deadLetters}`).map((subject) => ({ subject, reason: 'the command deadLetters' })),
+      ...needs
+        .flatMap(({ config }) => api(`STREAM.CREATE.${config.name}`))
+        .map((subject) => ({ subject, reason: 'setup --apply' })),
       { subject: '$SYS.REQ.USER.INFO', reason: 'check finds needless permissions' },
     ],
   };

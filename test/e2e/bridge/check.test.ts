@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { DiscardPolicy, headers, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
+import { temporaryFolder } from '../../../localAgent/index.ts';
 import { runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import {
@@ -119,6 +120,25 @@ describe('setup', () => {
       /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\.$/m,
     );
     assert.match(stderr, /^stream BRIDGE_DEAD: created\.$/m);
+  });
+
+  test('works in a JetStream domain, with the permissions it prints', async (t) => {
+    const store = temporaryFolder('domain-');
+    const hub = (permissions = '') => `jetstream { store_dir: "${store}", domain: hub }\n${serverConfig(permissions)}`;
+    await using server = await startServer({ jetStream: false, config: hub() });
+    const yaml = configuration(server.url, await startAzureDevOps(t)).replace(
+      'nats: {',
+      'nats: { jetStreamDomain: hub,',
+    );
+    const printed = await bridge(['setup'], yaml);
+    await server.reload(hub(permissionsIn(printed)));
+    const applied = await bridge(['setup', '--apply'], yaml);
+    assert.equal(applied.status, 0, applied.stderr);
+    const checked = await bridge(['check'], yaml);
+    assert.deepEqual([checked.status, checked.stdout], [0, '']);
+    await server.reload(hub());
+    const elsewhere = await bridge(['check'], yaml.replace('jetStreamDomain: hub', 'jetStreamDomain: spoke'));
+    assert.match(elsewhere.stdout, /^error: JetStream: it isn't there\. Enable it/m);
   });
 
   test('gives an instance names and subjects of its own', async (t) => {

@@ -176,9 +176,19 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.metric('config_reload_failed'), 1);
     await bridge.ready(200);
 
+    // What mends it may be another file than the configuration.
+    bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
+    await bridge.until('reason', () => (bridge.text.includes('signing-key\\" can\'t be read') ? true : undefined));
+    const from = bridge.lines.length;
+    bridge.write('SUAGIEYODKBBTUMOB666Z5KA4FCWAZV7HWSGRHOD7MK6UM5IYLWLACH7DQ\n', 'signing-key');
+    await bridge.logged('configurationReloaded', from);
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
+
     // Another stream is needed from now on, so a probe tells which configuration holds.
     bridge.write(`${yaml}hooks: { passwordEnvs: [PAT] }\n`.replace('listen: 127.0.0.1:0', 'listen: 127.0.0.1:1'));
-    await bridge.logged('configurationReloaded');
+    await bridge.until('stream', async () =>
+      (await bridge.admin('/readyz')).text.includes('AZDO') ? true : undefined,
+    );
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     const { streams } = (await bridge.ready(503)) as { streams: Record<string, string> };
     assert.equal(streams['AZDO'], 'stream not found');

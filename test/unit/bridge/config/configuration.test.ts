@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 import { createUser } from 'nkeys.js';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
-import { LEAST, problemsOf, read, readFile, type Given } from '../../../support/bridge/configurationFile.ts';
+import {
+  configurationFile,
+  LEAST,
+  problemsOf,
+  read,
+  readFile,
+  type Given,
+} from '../../../support/bridge/configurationFile.ts';
 
 const authority = await createAuthority();
 const server = await authority.server({ names: ['bridge.example.com'] });
@@ -301,6 +310,19 @@ test('a file that cannot be read is told', () => {
     problems: ["/nowhere/bridge.yml: can't be read: it doesn't exist."],
   });
   assert.match(problemsOf(`# ${'x'.repeat(1_100_000)}`).join(), /can't be read: it is larger than 1 MiB\.$/);
+});
+
+test('what may have changed is the file, and what it names', () => {
+  const files = { 'a.json': '{}', token: 'x' };
+  const file = configurationFile(`${withNats('tokenFile: token')}contracts: { a: a.json }\n`, files);
+  const { signature, readAs } = readFile(file);
+  const write = (name: string, text: string) => writeFileSync(path.join(path.dirname(file), name), text);
+  assert.equal(signature(), readAs);
+  // A secret is looked at whenever it is used.
+  write('token', 'another');
+  assert.equal(signature(), readAs);
+  write('a.json', '{ }');
+  assert.notEqual(signature(), readAs);
 });
 
 test('an alias that would expand to gigabytes is refused', () => {
