@@ -1,65 +1,59 @@
-import type { ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import { STREAM_NOT_FOUND } from '../jetStream/api.ts';
-import { BRIDGE_DEAD, namesOf } from '../names.ts';
+import { auditOf, deadLetterPlaces } from '../audit/audit.ts';
+import {
+  findLetter,
+  listLetters,
+  replayLetters,
+  type LetterSelection,
+  type LetterSource,
+  type Replay,
+  type StoredLetter,
+} from '../audit/storedLetters.ts';
+import { judgeOptions } from '../hooks/hooks.ts';
+import { replayHook } from '../hooks/receive.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
+import { currentUser } from './user.ts';
 
-/** Letters that are asked for at a time. */
-const WINDOW = 64;
-
-export type DeadLettersCommand = { readonly kind: 'list' } | { readonly kind: 'show'; readonly sequence: number };
+export type DeadLettersCommand =
+  | { readonly kind: 'list' }
+  | { readonly kind: 'show'; readonly sequence: number }
+  | { readonly kind: 'replay'; readonly letters: LetterSelection; readonly reason: string };
 
 /**
- * Lists dead letters, or shows one.
+ * Lists dead letters, shows one, or has some judged again.
  *
  * @returns the exit code
  */
 export async function deadLetters(command: DeadLettersCommand, file: string, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
-  return withSession(settings, world, (session) => {
+  return withSession(settings, world, async (session) => {
+    const source = { ...deadLetterPlaces(settings), lookup: session.nats.lookup, jetStream: session.jetStream };
     switch (command.kind) {
       case 'list':
-        return list(settings, session, world);
+        return list(source, world);
       case 'show':
-        return show(command.sequence, settings, session, world);
+        return show(command.sequence, source, world);
+      case 'replay':
+        return replay(command, settings, session, source, world);
     }
   });
 }
 
-async function list(settings: BridgeSettings, { nats, jetStream }: Session, world: World): Promise<number> {
-  const stream = streamOf(settings);
-  const info = await jetStream.stream(stream);
-  if (info.kind !== 'ok') {
-    const isMissing = info.kind === 'error' && info.errorCode === STREAM_NOT_FOUND;
-    world.err(
-      `The stream ${stream} ${isMissing ? "doesn't exist: nats-event-bridge setup --apply" : "can't be asked"}.\n`,
-    );
-    return 1;
-  }
-  const { first_seq: first, last_seq: last } = info.value.state;
+async function list(source: LetterSource, world: World): Promise<number> {
   let letters = 0;
-  // A stream that has never held anything says that it begins at 0.
-  for (let from = Math.max(1, first); from <= last; from += WINDOW) {
-    const sequences = Array.from({ length: Math.min(WINDOW, last - from + 1) }, (_, index) => from + index);
-    for (const letter of await Promise.all(sequences.map((sequence) => nats.lookup.message(stream, sequence)))) {
-      if (letter === undefined) continue;
-      if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']));
-      world.out(lineOf(cellsOf(letter, settings)));
-    }
+  for await (const letter of listLetters(source)) {
+    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']));
+    world.out(lineOf(cellsOf(letter)));
   }
   world.err(letters === 0 ? 'There are no dead letters.\n' : `${letters} dead letter${letters === 1 ? '' : 's'}.\n`);
   return 0;
 }
 
-async function show(sequence: number, settings: BridgeSettings, { nats }: Session, world: World): Promise<number> {
-  const letter = await letterAt(sequence, settings, nats.lookup);
-  if (letter === undefined) {
-    world.err(`There is no dead letter ${sequence}.\n`);
-    return 1;
-  }
-  const [, time, of, name] = cellsOf(letter, settings);
+async function show(sequence: number, source: LetterSource, world: World): Promise<number> {
+  const letter = await findLetter(source, sequence);
+  const [, time, of, name] = cellsOf(letter);
   const facts = [
     ['N', String(sequence)],
     ['Time', time],
@@ -74,32 +68,35 @@ async function show(sequence: number, settings: BridgeSettings, { nats }: Sessio
   return 0;
 }
 
-/** A dead letter; undefined where there is none with this sequence. */
-export function letterAt(
-  sequence: number,
+async function replay(
+  { letters, reason }: Extract<DeadLettersCommand, { kind: 'replay' }>,
   settings: BridgeSettings,
-  lookup: StreamLookup,
-): Promise<ReceivedMessage | undefined> {
-  return lookup.message(streamOf(settings), sequence);
+  session: Session,
+  source: LetterSource,
+  world: World,
+): Promise<number> {
+  const parts = { ...session, settings, now: () => world.now() };
+  const { decisions } = auditOf(parts, world.version);
+  const replays: Record<string, Replay> =
+    settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) };
+  let refused = 0;
+  const order = { user: currentUser(), reason };
+  for await (const { letter, result } of replayLetters(source, letters, order, replays, decisions)) {
+    const number = String(letter.sequence);
+    if (result.done) {
+      const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
+      world.out(lineOf([number, 'done', ...what]));
+    } else {
+      refused++;
+      world.out(lineOf([number, 'refused', result.reason, result.detail]));
+    }
+  }
+  return refused === 0 ? 0 : 1;
 }
 
-function streamOf({ instance }: BridgeSettings): string {
-  return namesOf(instance).of(BRIDGE_DEAD);
-}
-
-function cellsOf(
-  { place, storedAt, subject, headers, payload }: ReceivedMessage,
-  { instance }: BridgeSettings,
-): string[] {
-  const [of = '', ...name] = subject.slice(namesOf(instance).subject('bridge.dead.').length).split('.');
-  return [
-    String(place?.sequence ?? ''),
-    storedAt === undefined ? '' : new Date(storedAt).toISOString(),
-    of,
-    name.join('.'),
-    String(payload.length),
-    headers.get('bridge-reason')?.join(', ') ?? '',
-  ];
+function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {
+  const size = String(missing?.size ?? payload.length);
+  return [String(sequence), new Date(storedAt).toISOString(), of, name, size, `${reason}: ${detail}`];
 }
 
 function lineOf(cells: readonly string[]): string {
