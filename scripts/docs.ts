@@ -88,7 +88,7 @@ function bridgeGrants(): Grants {
   const streams = { replicas: 1, maxAgeMs: { AZDO: 0, BRIDGE_AUDIT: 0, BRIDGE_DEAD: 0 } };
   const hooks = { stream: 'AZDO', subjectPrefix: 'azdo' } as HooksSettings;
   const nats = () => ({ inboxPrefix: INBOX }) as ConnectionSettings;
-  return grantNeeds({ instance: '', streams, hooks, nats } as BridgeSettings, API);
+  return grantNeeds({ instance: '', streams, hooks, nats } as BridgeSettings);
 }
 
 interface SettingSchema {
