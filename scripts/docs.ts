@@ -1,7 +1,8 @@
 /**
  * Writes what the documents repeat of the code: in README.md the tables of inputs and outputs from each task's task.json
  * and the versions that are tested, and there and in docs/permissions.md the blocks of permissions from the grants that
- * the errors print, and in docs/bridge the bridge's permissions and settings.
+ * the errors print, and in docs/bridge the bridge's permissions, settings and
+ * events.
  * Usage: npm run docs [-- --check]    (--check: change nothing, fail when a document is stale)
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -16,6 +17,7 @@ import {
   streamWaitGrants,
   type Grants,
 } from '../shared/nats/permissions.ts';
+import { KNOWN_EVENTS } from '../bridge/hooks/families.ts';
 import { grantNeeds } from '../bridge/jetStream/needs.ts';
 import type { BridgeSettings, HooksSettings } from '../bridge/settings.ts';
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
@@ -52,7 +54,9 @@ update('README.md', (text) =>
   withVersions(Object.entries(GRANTS_OF_README).reduce(withPermissions, TASK_NAMES.reduce(withTables, text))),
 );
 update('docs/permissions.md', (text) => Object.entries(GRANTS).reduce(withPermissions, text));
-update('docs/bridge/README.md', (text) => withPermissions(text, ['bridge', bridgeGrants()]));
+update('docs/bridge/README.md', (text) =>
+  replaceSection(withPermissions(text, ['bridge', bridgeGrants()]), 'families', 'hooks', tableOf(hookEvents())),
+);
 update('docs/bridge/configuration.md', (text) => replaceSection(text, 'settings', 'bridge', tableOf(bridgeSettings())));
 
 function update(file: string, write: (text: string) => string): void {
@@ -89,6 +93,15 @@ function bridgeGrants(): Grants {
   const hooks = { stream: 'AZDO', subjectPrefix: 'azdo' } as HooksSettings;
   const nats = () => ({ inboxPrefix: INBOX }) as ConnectionSettings;
   return grantNeeds({ instance: '', streams, hooks, nats } as BridgeSettings);
+}
+
+/** A row per event of Azure DevOps that the bridge knows. */
+function hookEvents(): string[][] {
+  const rows = [...KNOWN_EVENTS].map(([type, { name }]) => {
+    const names = typeof name === 'string' ? [name] : Object.values(name.names);
+    return [`\`${type}\``, names.map((one) => `\`${one}\``).join(', ')];
+  });
+  return [['Event of Azure DevOps', 'Family and event in the subject'], ...rows];
 }
 
 interface SettingSchema {
