@@ -96,7 +96,14 @@ async function replay(
 
 function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {
   const size = String(missing?.size ?? payload.length);
-  return [String(sequence), new Date(storedAt).toISOString(), of, name, size, `${reason}: ${detail}`];
+  return [
+    String(sequence),
+    new Date(storedAt).toISOString(),
+    of,
+    name,
+    size,
+    [reason, detail].filter(Boolean).join(': '),
+  ];
 }
 
 function lineOf(cells: readonly string[]): string {
