@@ -99,8 +99,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'refused operations are not kept until the flush',
-    line: 'this.#violations.push(violation);',
-    becomes: '',
+    line: 'const stop = this.onViolation((violation) => violations.push(violation));',
+    becomes: 'const stop = () => {};',
     tests: { files: [PERMISSIONS], pattern: '^publish to core NATS: ' },
   },
   {
