@@ -43,7 +43,7 @@ for (const [kind, secret] of [
   ['a private key', privateKey],
   ['a .creds text', creds],
 ] as const) {
-  const secretLines = secret.split('\n').filter((line) => line.length >= 16 && !/--| /.test(line));
+  const secretLines = secret.split('\n').filter((line) => line.length >= 16 && !/^-| /.test(line));
 
   test(`each line of ${kind} is hidden by itself, in every form`, () => {
     assert.ok(secretLines.length >= 2);
