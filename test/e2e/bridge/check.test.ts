@@ -394,6 +394,6 @@ describe('deadLetters', () => {
     assert.ok(shown.stdout.endsWith(`\n\n${body.toString()}`));
     const none = await bridge(['deadLetters', 'show', '2'], yaml);
     assert.deepEqual([none.status, none.stdout], [1, '']);
-    assert.match(none.stderr, /^There is no dead letter 2\.$/m);
+    assert.match(none.stderr, /^InvalidInput: There is no dead letter 2\. List them with deadLetters list\.$/m);
   });
 });
