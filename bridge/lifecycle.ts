@@ -17,12 +17,6 @@ export class Lifecycle {
     return this.#stopping.signal.aborted;
   }
 
-  /** Resolves when the bridge is to stop. */
-  async untilStopped(): Promise<void> {
-    if (this.isStopping()) return;
-    await new Promise<void>((resolve) => this.stopping.addEventListener('abort', () => resolve(), { once: true }));
-  }
-
   /** Has the bridge stop. */
   stop(why: string): void {
     if (this.isStopping()) return;

@@ -8,16 +8,16 @@ import { JetStream } from './jetStream/api.ts';
  *
  * @param version the bridge's own
  */
-export function startFunctions(parts: Parts, version: string): Promise<Functions> {
+export function startFunctions(parts: Parts, version: string): Functions {
   const { settings, nats } = parts;
   const audit = auditOf(parts, version);
   const jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
   const started = settings.hooks === undefined ? [] : [startHooks(settings.hooks, parts, audit, jetStream)];
-  return Promise.resolve({
+  return {
     routes: started.flatMap(({ routes }) => routes),
     stop: async (drained) => {
       await Promise.all(started.map((one) => one.stop(drained)));
       await audit.deadLetters.close();
     },
-  });
+  };
 }

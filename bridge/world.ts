@@ -25,5 +25,5 @@ export interface World {
    */
   openNats(settings: () => ConnectionSettings, signal: AbortSignal, log: Log): Promise<Nats>;
   /** Starts what the configuration turns on. */
-  startFunctions(parts: Parts): Promise<Functions>;
+  startFunctions(parts: Parts): Functions;
 }

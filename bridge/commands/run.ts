@@ -25,7 +25,7 @@ import type { World } from '../world.ts';
 const CONNECT_PAUSE_MS = 1_000;
 
 /**
- * Serves until it is told to stop.
+ * Serves until the process is asked to stop.
  *
  * @returns the exit code: 0, 2 for a bad configuration, 1 otherwise
  */
@@ -152,7 +152,7 @@ class Running {
     return publicServer;
   }
 
-  /** Connects to NATS, however long it takes to be there; undefined when the bridge is told to stop before. */
+  /** Keeps trying until NATS can be reached; undefined when the bridge is asked to stop first. */
   async #openNats(settings: BridgeSettings): Promise<Nats | undefined> {
     const closing = new AbortController();
     const abort = () => closing.abort(new TaskError('Cancelled', 'The bridge stops'));
@@ -188,7 +188,7 @@ class Running {
       version: this.world.version,
       now: () => this.world.now(),
     });
-    const functions = await this.world.startFunctions({
+    const functions = this.world.startFunctions({
       settings,
       nats,
       azureDevOps,

@@ -168,7 +168,7 @@ class RefusedSignIns {
     this.#limit = new FloodLimit(MOST_REFUSALS, options.now);
   }
 
-  /** @param headers what signs in may be almost right: nothing of it is told but a project's id */
+  /** @param headers the credentials in them may be nearly right, so only the project's id is reported */
   note(headers: HttpRequest['headers']): void {
     if (this.#limit.take('all') === undefined) {
       this.#untold++;

@@ -41,7 +41,7 @@ export class SilenceAlarm {
       const isSilent = silentMs > after;
       if (isSilent && !this.#isSilent) {
         log.warning(
-          `No service hook has come for ${describeMs(silentMs)}. Run hooks check to see whether Azure DevOps has disabled the subscriptions.`,
+          `No service hook has come for ${describeMs(silentMs)}. See under Service hooks in the settings of the projects whether Azure DevOps has disabled the subscriptions.`,
         );
       }
       if (!isSilent && this.#isSilent) log.info('Service hooks come again.');

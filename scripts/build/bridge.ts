@@ -17,7 +17,7 @@ const BANNER = [
 ].join('\n');
 
 /**
- * Modules that the libraries load and the bridge never calls: a logger for a server that is told not to log, a second way to
+ * Modules that the libraries load but the bridge never calls: a logger for a server that doesn't log, a second way to
  * sign nonces (shared/nats/link/signIn.ts signs them), and what opens a browser for people to sign in.
  */
 const UNUSED: readonly (readonly [file: RegExp, code: string])[] = [

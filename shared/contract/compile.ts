@@ -78,7 +78,8 @@ function checksOf(validate: ValidateFunction, limitMs: number): Omit<Contract, '
       const isFound = isValid(value);
       const problems = problemsOf(validate.errors ?? []);
       const exact = readExactly();
-      // The order of two numbers is that of the integers they were rounded from, unless they are the same number.
+      // An integer lies between the numbers next to it, so a limit that holds for both holds for it. That proves nothing for
+      // multipleOf, uniqueItems, and schemas that name both of its neighbours.
       if (exact !== undefined && ([-1, 1] as const).some((to) => isValid(withNeighbours(exact.value, to)) !== isFound))
         return violatedBy(
           `holds ${largeIntegerIn(exact.value)}, which ${IS_INEXACT}, and the verdict hangs on that: write it as a text`,

@@ -75,9 +75,6 @@ export interface ConsumerInfo {
   };
 }
 
-/** Which message of a stream: the one with a sequence, the newest of a subject, or the next of a subject from a sequence on. */
-export type MessageQuery = { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string };
-
 /** A message as the API writes it (nats-server, `StoredMsg`). Headers and data in base64, absent where there are none. */
 export interface StoredMessage {
   readonly subject: string;

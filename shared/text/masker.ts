@@ -36,10 +36,12 @@ function encodingsOf(texts: readonly string[]): Set<string> {
   return new Set(forms.filter((form) => form !== ''));
 }
 
+/** Characters that XML escapes, by their names. */
+const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+
 /** What else a secret may look like that a program has put into a larger text: its forms inside longer base64, hex, and more. */
 function disguisesOf(text: string): string[] {
   const bytes = Buffer.from(text);
-  const escaped = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
   return [
     ...base64Within(bytes),
     ...base64Within(Buffer.from(text, 'utf16le')),
@@ -47,7 +49,10 @@ function disguisesOf(text: string): string[] {
     bytes.toString('hex').toUpperCase(),
     // In a JSON pointer, as problems with a schema name a place.
     text.replaceAll('~', '~0').replaceAll('/', '~1'),
-    text.replace(/[&<>"']/g, (character) => escaped[character as keyof typeof escaped]),
+    text.replace(
+      /[&<>"']/g,
+      (character) => `&${Object.keys(ENTITIES).find((name) => ENTITIES[name] === character) ?? ''};`,
+    ),
   ];
 }
 
@@ -101,7 +106,6 @@ function startOf(text: string, at: number): number {
 
 /** Most characters that an escape takes for one: `\u0041`. */
 const LONGEST_ESCAPE = 6;
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 /** Bytes, each as a character, and what they say to whoever undoes the escapes of JSON, URLs or XML in them, and their line ends. */
 function* readingsOf(bytes: string): Generator<string> {

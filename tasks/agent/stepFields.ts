@@ -27,7 +27,7 @@ export class StepFields extends Fields {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const file = this.#absolute(text);
-    // A path is told as it was resolved, in which a secret may look different.
+    // Messages show the resolved path, which may spell a secret differently.
     const secret = knownSecrets.mask(text) === text ? undefined : path.relative(this.#absolute('.'), file);
     if (secret !== undefined) knownSecrets.add(secret, `what ${name} holds`);
     if (this.#isSourcesFolder(file)) return undefined;

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { it } from 'node:test';
 import fc from 'fast-check';
 import { connect, type NatsConnection } from 'nats';
@@ -7,13 +6,13 @@ import { Agent, request } from 'undici';
 import { AzureDevOps } from '../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../support/azureDevOps/hookBodies.ts';
 import { BridgeProcess, runBridge } from '../support/bridge/bridgeProcess.ts';
+import { hooksConfiguration, hooksFiles, passwordOf, SECRET } from '../support/bridge/hooksOverHttp.ts';
 import { assertPlain, forAll } from '../support/hostile/harmless.ts';
 import { cases, SEED } from '../support/hostile/hostile.ts';
 import { hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
 
 const POSTS = cases({ short: 1_000, long: 10_000 });
-const SECRET = 'the-secret-of-the-hooks';
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -50,17 +49,11 @@ it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret
   await using azure = await AzureDevOps.start();
   const [project] = azure.organisation.projects;
   assert.ok(project);
-  const password = createHmac('sha256', SECRET).update(project.id).digest('base64url');
+  const password = passwordOf(project.id);
   const authorization = `Basic ${Buffer.from(`hooks.${project.id}:${password}`).toString('base64')}`;
   const events = hookBodies({ organisation: azure.organisation, project }).everyEvent();
-  const names = [...new Set(events.map(({ eventType }) => eventType))];
-  const yaml = `
-    nats: { servers: ["${server.url}"] }
-    azureDevOps: { organization: "${azure.url}", identity: { kind: pat, patFile: pat } }
-    http: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }
-    hooks: { passwordFiles: [secret], events: [${names.map((event) => `{ event: ${event} }`).join(', ')}] }
-  `;
-  const options = { files: { pat: azure.pat, secret: SECRET } };
+  const yaml = hooksConfiguration(server.url, azure, events);
+  const options = hooksFiles(azure);
   assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
   await using bridge = await BridgeProcess.start(yaml, options);
   await bridge.ready(200);

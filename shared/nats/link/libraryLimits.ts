@@ -41,7 +41,7 @@ const LF = 0x0a;
  *
  * @throws Error when it is not that
  */
-export function parseInfo(json: string): ServerInfo {
+function parseInfo(json: string): ServerInfo {
   const info: unknown = JSON.parse(json);
   if (!isObject(info)) throw new Error('its INFO is no object');
   const wrong = Object.entries(INFO_FIELDS).find(([name, isRight]) => !isRight(info[name]));

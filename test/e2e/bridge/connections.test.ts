@@ -22,7 +22,7 @@ for (const node of NODE_VERSIONS)
     const port = bridge.publicPort;
     using slow = await slowConnections(port, 2_000, 'POST /hooks HTTP/1.1\r\nHost: a\r\nX-Slow: ', 300);
     assert.ok(slow.number > 1_900, `${slow.number} connections`);
-    // There is no NATS, so whoever is served is told to come again.
+    // Without NATS, every request that is served gets a 503.
     const post = 'POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi';
     const answers = await Promise.all(
       ['127.0.0.1', '127.0.0.2', '127.0.0.3'].map((from) => rawRequest(port, post, from)),

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, type StreamInfo } from 'nats';
@@ -7,19 +6,14 @@ import { onFreePorts } from '../../../localAgent/natsServer.ts';
 import { AzureDevOps } from '../../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../../support/azureDevOps/hookBodies.ts';
 import { HookSender } from '../../support/azureDevOps/hookSender.ts';
-import { BridgeProcess, runBridge, type BridgeOptions } from '../../support/bridge/bridgeProcess.ts';
+import { BridgeProcess, runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { hooksConfiguration, hooksFiles, passwordOf, SECRET } from '../../support/bridge/hooksOverHttp.ts';
 import { cases } from '../../support/hostile/hostile.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 
 const HOOKS = cases({ short: 1_000, long: 10_000 });
-const SECRET = 'the-secret-of-the-hooks';
 /** A second of Azure DevOps' resend clock takes this many. */
 const SCALE = 0.1;
-
-/** The password of a project's subscriptions. */
-function passwordOf(projectId: string): string {
-  return createHmac('sha256', SECRET).update(projectId).digest('base64url');
-}
 
 it(
   `${HOOKS} hooks are stored once each, while NATS restarts and replicas are killed`,
@@ -33,17 +27,9 @@ it(
     const events = Array.from({ length: Math.ceil(HOOKS / 30) }, () => bodies.everyEvent())
       .flat()
       .slice(0, HOOKS);
-    const yaml = (listen: string) => `
-    nats: { servers: ["${server.url}"] }
-    azureDevOps: { organization: "${azure.url}", identity: { kind: pat, patFile: pat } }
-    http: { listen: "${listen}", admin: "127.0.0.1:0" }
-    hooks:
-      passwordFiles: [secret]
-      events:
-${[...new Set(events.map(({ eventType }) => eventType))].map((event) => `        - event: ${event}`).join('\n')}
-  `;
-    const options: BridgeOptions = { files: { pat: azure.pat, secret: SECRET } };
-    const applied = await runBridge(['setup', '--apply'], yaml('127.0.0.1:0'), options);
+    const yaml = (listen?: string) => hooksConfiguration(server.url, azure, events, listen);
+    const options = hooksFiles(azure);
+    const applied = await runBridge(['setup', '--apply'], yaml(), options);
     assert.equal(applied.status, 0, applied.stderr);
 
     await onFreePorts(2, async (ports) => {

@@ -58,7 +58,7 @@ async function worksAs(app: EntraApp, { token, expiresOnTimestamp, problem }: Ou
 }
 
 describe("Microsoft's identity library gets a token from the stand-in", { concurrency: 2 }, () => {
-  test('with a client secret, and is told AADSTS7000215 for a wrong one', async () => {
+  test('with a client secret; a wrong one gets AADSTS7000215', async () => {
     await using entra = await Entra.start();
     const app = entra.register();
     const { authorityHost, tenantId, caFile } = entra;

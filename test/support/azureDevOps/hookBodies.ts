@@ -39,5 +39,3 @@ export function hookBodies(options: HookWorldOptions = {}) {
     ],
   };
 }
-
-export type HookBodies = ReturnType<typeof hookBodies>;

@@ -75,7 +75,7 @@ export class HooksBridge implements AsyncDisposable {
       ask: () => Promise.resolve({ kind: 'unreachable', message: 'there is none' }),
     } as unknown as AzureDevOps;
     const parts = { settings, nats, azureDevOps, metrics, log, now: () => world.now() };
-    return new HooksBridge(world, metrics, nats, await world.startFunctions(parts));
+    return new HooksBridge(world, metrics, nats, world.startFunctions(parts));
   }
 
   get isLinkUp(): boolean {

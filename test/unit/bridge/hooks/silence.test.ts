@@ -16,7 +16,7 @@ test('an alarm is raised once when no hook has come for long, and ends with the 
   await alarm.check();
   await alarm.check();
   assert.equal(log.lines.length, 1);
-  assert.match(log.lines[0]!, /^warning No service hook has come for 36h\. Run hooks check/);
+  assert.match(log.lines[0]!, /^warning No service hook has come for 36h\. See under Service hooks/);
   last = now;
   await alarm.check();
   assert.equal(log.lines[1], 'info Service hooks come again.');
