@@ -71,7 +71,7 @@ ${table(
   [
     ['The bridge', mark(readiness, readiness === 'ready')],
     ['NATS', mark(nats, nats === 'up')],
-    ['Token for Azure DevOps', mark(azureDevOps, azureDevOps === 'ok')],
+    ['Azure DevOps', mark(azureDevOps, azureDevOps === 'ok')],
     ...status.streams.map(({ name, state }) => [`Stream ${text(name)}`, mark(state, state === 'ok')]),
   ],
 )}
