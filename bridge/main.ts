@@ -8,6 +8,7 @@ import { run } from './commands/run.ts';
 import { setup } from './commands/setup.ts';
 import { ConfigurationError } from './config/configuration.ts';
 import { EventLog } from './log.ts';
+import { startFunctions } from './startFunctions.ts';
 import type { World } from './world.ts';
 
 /** Put in by the build. */
@@ -24,7 +25,7 @@ const world: World = {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener(signal));
   },
   openNats: openServiceBus,
-  startFunctions: () => Promise.resolve({ routes: [], stop: () => Promise.resolve() }),
+  startFunctions: (parts) => startFunctions(parts, world.version),
 };
 
 /** What is left behind when the bridge has ended keeps its process for so long only. */

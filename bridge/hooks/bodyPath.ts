@@ -1,0 +1,39 @@
+/** Where something stands in a body: names of members, numbers of entries, or `*` for each entry of an array. */
+export type BodyPath = readonly string[];
+
+/** Longest text taken out of a body. */
+const MAX_TEXT = 256;
+
+/** Reads paths as a table has them: `run.id`. */
+export function paths(...texts: readonly string[]): readonly BodyPath[] {
+  return texts.map((text) => text.split('.'));
+}
+
+/** All that stands at a path in parsed JSON; nothing where a step of it is missing. Never throws. */
+export function valuesAt(json: unknown, path: BodyPath): readonly unknown[] {
+  let found: readonly unknown[] = [json];
+  for (const step of path) {
+    found = found.flatMap((value) => {
+      if (step === '*') return Array.isArray(value) ? (value as unknown[]) : [];
+      return typeof value === 'object' && value !== null && Object.hasOwn(value, step)
+        ? [(value as Record<string, unknown>)[step]]
+        : [];
+    });
+  }
+  return found;
+}
+
+/** All texts at some paths, in the order of the paths. Numbers are texts, too: ids come as either. */
+export function textsAt(json: unknown, from: readonly BodyPath[]): readonly string[] {
+  return from.flatMap((path) => valuesAt(json, path).map(textOf)).filter((text) => text !== '');
+}
+
+/** The first of the texts at some paths; undefined where there is none. */
+export function textAt(json: unknown, from: readonly BodyPath[]): string | undefined {
+  return textsAt(json, from)[0];
+}
+
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value.slice(0, MAX_TEXT);
+  return Number.isSafeInteger(value) ? String(value) : '';
+}

@@ -1,0 +1,37 @@
+import type { HookEventSettings } from '../settings.ts';
+import { textsAt } from './bodyPath.ts';
+import type { Input } from './families.ts';
+import type { Hook } from './hook.ts';
+
+/** The entries of `hooks.events` that a hook may belong to, whatever its project. */
+export function entriesFor(hook: Hook, entries: readonly HookEventSettings[]): readonly HookEventSettings[] {
+  return entries.filter(
+    ({ event, inputs }) =>
+      (event === hook.eventType || event === hook.name) &&
+      Object.entries(inputs).every(([name, filter]) => takes(hook, name, filter)),
+  );
+}
+
+/** Whether one of the entries is for this project. */
+export function isForProject(
+  entries: readonly HookEventSettings[],
+  project: { readonly id: string; readonly name: string },
+): boolean {
+  return entries.some((entry) =>
+    ['*', project.id.toLowerCase(), project.name.toLowerCase()].includes(entry.project.toLowerCase()),
+  );
+}
+
+/**
+ * Whether a filter of a subscription takes the hook. Many filters the body can't tell: who belongs to a group, or what has
+ * changed in a pull request. Azure DevOps has applied those already, so they are taken as matching.
+ */
+function takes(hook: Hook, name: string, filter: string): boolean {
+  // As Azure DevOps has it, an empty filter takes anything.
+  if (filter === '') return true;
+  const input: Input | undefined = Object.hasOwn(hook.family.inputs, name) ? hook.family.inputs[name] : undefined;
+  if (input === undefined) return true;
+  const { paths, takes: isTaken = (one: string, other: string) => one === other } = input;
+  const told = textsAt(hook.resource, paths);
+  return told.length === 0 || told.some((text) => isTaken(filter.toLowerCase(), text.toLowerCase()));
+}

@@ -1,0 +1,84 @@
+import { isObject } from '../../shared/text/json.ts';
+import { signingKeyOf, type Audit } from '../audit/audit.ts';
+import type { AzureDevOps } from '../azureDevOps/client.ts';
+import type { Functions, Parts } from '../functions.ts';
+import type { JetStream } from '../jetStream/api.ts';
+import { BRIDGE_PROJECTS, namesOf } from '../names.ts';
+import type { HooksSettings } from '../settings.ts';
+import type { JudgeOptions } from './judgeHook.ts';
+import { Projects } from './projects.ts';
+import { hookRoute } from './receive.ts';
+import { SilenceAlarm } from './silence.ts';
+
+/** Takes service hooks until it is stopped. */
+export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jetStream: JetStream): Functions {
+  const { metrics } = parts;
+  const now = () => parts.now();
+  const log = parts.log.texts('hooks');
+  const route = hookRoute({
+    ...judgeOptions(hooks, parts),
+    ...audit,
+    log,
+    metrics: {
+      received: (event, outcome) => metrics.hooksReceived.inc({ event, outcome }),
+      lastReceived: (event, seconds) => metrics.hookLastReceived.set({ event }, seconds),
+    },
+  });
+  const alarm = new SilenceAlarm({
+    after: hooks.silenceAlarmMs,
+    lastStored: () => lastStored(jetStream, hooks),
+    now,
+    log,
+  });
+  const silence = alarm.start();
+  return {
+    routes: [route],
+    stop: () => {
+      silence();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** What hooks are judged with, also those of dead letters. */
+export function judgeOptions(
+  hooks: HooksSettings,
+  parts: Pick<Parts, 'settings' | 'nats' | 'azureDevOps' | 'log' | 'now'>,
+): JudgeOptions {
+  const { settings, nats, azureDevOps, log } = parts;
+  const now = () => parts.now();
+  const { organization, organizationName } = settings.azureDevOps;
+  return {
+    hooks,
+    organization,
+    organizationName,
+    signingKey: signingKeyOf(settings),
+    publisher: nats.publisher,
+    projects: new Projects({
+      bucket: nats.keyValue(namesOf(settings.instance).of(BRIDGE_PROJECTS)),
+      askName: (id, signal) => nameOfProject(azureDevOps, id, signal),
+      log: log.texts('hooks'),
+      now,
+    }),
+    now,
+  };
+}
+
+/** A project's name; undefined where Azure DevOps knows no such project, or the identity may not see it. */
+async function nameOfProject(azureDevOps: AzureDevOps, id: string, signal: AbortSignal): Promise<string | undefined> {
+  const outcome = await azureDevOps.ask(`_apis/projects/${encodeURIComponent(id)}?api-version=7.1`, signal);
+  if (outcome.kind === 'ok') {
+    const name = isObject(outcome.body) ? outcome.body['name'] : undefined;
+    return typeof name === 'string' ? name : undefined;
+  }
+  if (outcome.kind === 'refused' && outcome.status === 404) return undefined;
+  throw new Error(outcome.message);
+}
+
+/** When the newest event came into the stream. */
+async function lastStored(jetStream: JetStream, { stream }: HooksSettings): Promise<number | undefined> {
+  const info = await jetStream.stream(stream);
+  if (info.kind !== 'ok') throw new Error(`the stream ${stream} does not answer`);
+  const { messages, last_ts: last } = info.value.state;
+  return messages === 0 ? undefined : Date.parse(last);
+}

@@ -1,0 +1,123 @@
+import type { PubAck, StreamPublisher } from '../../shared/bus.ts';
+import { TaskError } from '../../shared/errors.ts';
+import type { SigningKey } from '../../shared/nkey.ts';
+import { quoted } from '../../shared/text/safeText.ts';
+import type { HooksSettings } from '../settings.ts';
+import { entriesFor, isForProject } from './configuredEvents.ts';
+import { readHook, type Hook } from './hook.ts';
+import { hookEvent, type EventProject } from './hookEvent.ts';
+import { organizationTest } from './organization.ts';
+import type { Clash, Projects } from './projects.ts';
+
+export interface JudgeOptions {
+  readonly hooks: HooksSettings;
+  /** With closing slash. */
+  readonly organization: string;
+  readonly organizationName: string;
+  /** The key as it is now; undefined: events are unsigned. */
+  readonly signingKey: () => SigningKey | undefined;
+  readonly publisher: StreamPublisher;
+  readonly projects: Projects;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** A post whose sender is known. */
+export interface HookPost {
+  readonly body: Uint8Array;
+  /** The one project that it may carry; undefined: any. */
+  readonly signedInProject: string | undefined;
+}
+
+/** Why a post does not become an event: part of the subject of its dead letter. */
+export type Refusal = 'unusable' | 'otherOrganization' | 'otherProject' | 'notConfigured' | 'projectClash' | 'tooLarge';
+
+export type Judged =
+  | { readonly kind: 'stored'; readonly hook: Hook; readonly ack: PubAck }
+  | {
+      readonly kind: 'refused';
+      readonly reason: Refusal;
+      /** A sentence without full stop. */
+      readonly detail: string;
+      /** Undefined where the post is none. */
+      readonly hook: Hook | undefined;
+    };
+
+/**
+ * Makes an event of a post and stores it, or tells why not.
+ *
+ * @param until when it must be done, in milliseconds since the epoch
+ * @throws TaskError where NATS can't take the event now, so that it is to be sent again
+ */
+export async function judgeHook(options: JudgeOptions, post: HookPost, until: number): Promise<Judged> {
+  const { hooks, organization, organizationName, publisher, projects, now } = options;
+  const { body, signedInProject } = post;
+  const hook = readHook(body);
+  if (hook.kind === 'unusable') return refused('unusable', `The post is no service hook: ${hook.problem}`);
+
+  const isOurs = organizationTest(organization);
+  const foreignUrl = hook.organizationUrls.find((url) => !isOurs(url));
+  if (foreignUrl !== undefined) {
+    const named = typeof foreignUrl === 'string' ? quoted(foreignUrl) : 'which is no text';
+    return refused('otherOrganization', `It comes from the organisation ${named}, not from ${organization}`, hook);
+  }
+  if (!mayCarry(signedInProject, hook.projectId)) {
+    const detail = `It was signed in for the project ${signedInProject ?? ''} and carries ${hook.projectId ?? ''}`;
+    return refused('otherProject', detail, hook);
+  }
+  const entries = entriesFor(hook, hooks.events);
+  const notConfigured = `hooks.events has no entry for ${quoted(hook.eventType)}`;
+  if (entries.length === 0) return refused('notConfigured', `${notConfigured} with such inputs`, hook);
+
+  const id = hook.projectId ?? signedInProject ?? hook.resourceProjectId;
+  const project =
+    id === undefined ? NO_PROJECT : await inTime(projects.resolve(id, hook.projectName(id)), until - now());
+  if (isClash(project)) {
+    const detail = `Its project ${quoted(project.name)} would have the same subject part "${project.token}" as the project ${project.owner}, which was there first`;
+    return refused('projectClash', detail, hook);
+  }
+  if (!isForProject(entries, project))
+    return refused('notConfigured', `${notConfigured} of the project ${quoted(project.name)}`, hook);
+
+  const settings = { ...hooks, organization, organizationName };
+  const key = options.signingKey();
+  const signing = key === undefined ? undefined : { key, now: new Date(now()) };
+  const message = hookEvent(hook, body, project, settings, signing);
+  try {
+    return { kind: 'stored', hook, ack: await publisher.publish(message, Math.max(1, until - now())) };
+  } catch (error) {
+    if (!(error instanceof TaskError) || error.code !== 'TooLarge') throw error;
+    return refused('tooLarge', error.problem, hook);
+  }
+}
+
+/** Nothing tells the project, as with a sample that Azure DevOps sends on request. */
+const NO_PROJECT: EventProject = { id: '', name: '', token: '-' };
+
+function refused(reason: Refusal, detail: string, hook?: Hook): Judged {
+  return { kind: 'refused', reason, detail, hook };
+}
+
+/** An event that names no project, such as an approval, is that of whoever has signed in. */
+function mayCarry(signedIn: string | undefined, carried: string | undefined): boolean {
+  return signedIn === undefined || carried === undefined || signedIn.toLowerCase() === carried.toLowerCase();
+}
+
+function isClash(project: EventProject | Clash): project is Clash {
+  return 'kind' in project;
+}
+
+/** The outcome of work that has so many milliseconds, and otherwise `Timeout`. */
+async function inTime<Value>(work: Promise<Value>, ms: number): Promise<Value> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new TaskError('Timeout', `The name of the project was not found within ${ms} ms`));
+    }, ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

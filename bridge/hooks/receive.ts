@@ -1,0 +1,178 @@
+import type { Headers } from '../../shared/bus.ts';
+import { reasonOf } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { DeadLetters } from '../audit/deadLetters.ts';
+import type { Decisions } from '../audit/decisions.ts';
+import { FloodLimit } from '../audit/floodLimit.ts';
+import type { Replay } from '../audit/storedLetters.ts';
+import { basicCredentials, unauthorized } from '../http/authenticate.ts';
+import type { HttpAnswer, HttpRequest, Route } from '../http/route.ts';
+import { eventName } from './hookEvent.ts';
+import { judgeHook, type HookPost, type Judged, type JudgeOptions } from './judgeHook.ts';
+import type { HookMetrics } from './metrics.ts';
+import { projectOf, signIn } from './signIn.ts';
+
+export interface HookRouteOptions extends JudgeOptions {
+  readonly deadLetters: DeadLetters;
+  readonly decisions: Decisions;
+  readonly metrics: HookMetrics;
+  readonly log: Log;
+}
+
+/** Azure DevOps is answered within 3 s, whatever NATS does. */
+const ANSWER_MS = 2_500;
+/** What is kept of that for a dead letter. */
+const LETTER_MS = 500;
+const RETRY_AFTER_S = 5;
+/** Refused sign-ins in the audit stream, a minute: anybody can try. */
+const MOST_REFUSALS = 10;
+
+/** `POST /hooks`: answers 200 only after the stream has what was posted. */
+export function hookRoute(options: HookRouteOptions): Route {
+  const refusals = new RefusedSignIns(options);
+  return {
+    method: 'POST',
+    path: '/hooks',
+    authenticate(headers) {
+      if (signIn(options.hooks, headers) !== undefined) return undefined;
+      refusals.note(headers);
+      options.metrics.received('unknown', 'unauthorized');
+      return unauthorized('Basic');
+    },
+    async handle({ headers, body }) {
+      const sender = signIn(options.hooks, headers);
+      // The secret may have gone while the body came.
+      if (sender === undefined) return unauthorized('Basic');
+      return receive(options, { body, signedInProject: sender.projectId }, keptHeaders(headers));
+    },
+  };
+}
+
+/** Judges the hook in a dead letter again, with all checks but the sign-in, which it has passed. */
+export function replayHook(options: JudgeOptions): Replay {
+  return async ({ payload, headers }) => {
+    const signedInProject = headers.get('bridge-project')?.[0];
+    const judged = await judgeHook(options, { body: payload, signedInProject }, options.now() + ANSWER_MS);
+    if (judged.kind === 'refused') return { done: false, reason: judged.reason, detail: judged.detail };
+    const { stream, sequence } = judged.ack;
+    return { done: true, followed: { stream, sequence } };
+  };
+}
+
+async function receive(options: HookRouteOptions, post: HookPost, headers: Headers): Promise<HttpAnswer> {
+  const { metrics, log, now } = options;
+  const receivedAt = now();
+  const until = receivedAt + ANSWER_MS;
+  let event = 'unknown';
+  try {
+    const judged = await judgeHook(options, post, until - LETTER_MS);
+    if (judged.hook !== undefined) event = judged.hook.name ?? 'other';
+    if (judged.kind === 'stored') {
+      const { stream, sequence, duplicate } = judged.ack;
+      metrics.received(event, duplicate ? 'duplicate' : 'stored');
+      return { status: 200, body: { stream, sequence, duplicate } };
+    }
+    const deadLetter = await keep(options, post, headers, judged, receivedAt, until);
+    metrics.received(event, 'deadLetter');
+    return { status: 200, body: { deadLetter } };
+  } catch (error) {
+    metrics.received(event, 'unavailable');
+    log.warning(`A service hook was not taken, so Azure DevOps is to send it again: ${safeText(reasonOf(error))}`);
+    return {
+      status: 503,
+      body: { error: { code: 'Unavailable', message: 'The event cannot be stored now. Send it again.' } },
+      headers: { 'retry-after': String(RETRY_AFTER_S) },
+    };
+  } finally {
+    metrics.lastReceived(event, Math.floor(receivedAt / 1_000));
+  }
+}
+
+async function keep(
+  { deadLetters, decisions, now }: HookRouteOptions,
+  { body, signedInProject }: HookPost,
+  headers: Headers,
+  { hook, reason, detail }: Extract<Judged, { kind: 'refused' }>,
+  receivedAt: number,
+  until: number,
+): Promise<number | null> {
+  const name = hook === undefined ? undefined : eventName(hook);
+  const sequence = await deadLetters.write(
+    {
+      function: 'hooks',
+      name: reason,
+      reason,
+      detail,
+      source: signedInProject ?? 'the shared secret',
+      headers,
+      payload: body,
+      notes: {
+        ...(signedInProject === undefined ? {} : { Project: signedInProject }),
+        ...(hook === undefined ? {} : { 'Event-Id': hook.id }),
+        ...(name === undefined ? {} : { Event: name }),
+      },
+    },
+    Math.max(1, until - now()),
+  );
+  if (sequence !== null) {
+    void decisions.note({
+      function: 'hooks',
+      name: reason,
+      decision: 'deadLetter',
+      reason: detail,
+      ...(hook === undefined ? {} : { event: { id: hook.id, subject: eventName(hook) } }),
+      followed: { deadLetter: sequence },
+      receivedAt,
+    });
+  }
+  return sequence;
+}
+
+/** What may be kept of a post's headers: never what signs in. */
+function keptHeaders(headers: HttpRequest['headers']): Headers {
+  return Object.entries(headers).flatMap(([name, values]) => {
+    const kept = KEPT.get(name) ?? (name.startsWith('x-vss-') ? name : undefined);
+    const value = firstOf(values);
+    return kept === undefined || value === undefined ? [] : [[kept, safeText(value, MAX_HEADER)] as const];
+  });
+}
+
+/** As Azure DevOps writes them: HTTP gives them in lower case. */
+const KEPT = new Map([
+  ['content-type', 'Content-Type'],
+  ['x-vss-activityid', 'X-VSS-ActivityId'],
+  ['x-vss-subscriptionid', 'X-VSS-SubscriptionId'],
+]);
+const MAX_HEADER = 1_000;
+
+function firstOf(values: string | readonly string[] | undefined): string | undefined {
+  return typeof values === 'string' ? values : values?.[0];
+}
+
+/** Tells of sign-ins that were refused, as far as there aren't too many. */
+class RefusedSignIns {
+  readonly #limit: FloodLimit;
+  #untold = 0;
+
+  constructor(private readonly options: HookRouteOptions) {
+    this.#limit = new FloodLimit(MOST_REFUSALS, options.now);
+  }
+
+  /** @param headers what signs in may be almost right: nothing of it is told but a project's id */
+  note(headers: HttpRequest['headers']): void {
+    if (this.#limit.take('all') === undefined) {
+      this.#untold++;
+      return;
+    }
+    const { hooks, decisions, log, now } = this.options;
+    const given = basicCredentials(headers);
+    const projectId = given && projectOf(given.user, hooks.user);
+    const who = projectId === undefined ? 'nobody known' : `the project ${projectId}`;
+    const others = this.#untold === 0 ? '' : `, and ${this.#untold} more since the last one that was told of`;
+    this.#untold = 0;
+    const reason = `The sign-in of ${who} to /hooks was refused${others}`;
+    log.warning(`${reason}.`);
+    void decisions.note({ function: 'hooks', name: 'sign-in', decision: 'refused', reason, receivedAt: now() });
+  }
+}

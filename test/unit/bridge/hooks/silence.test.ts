@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SilenceAlarm } from '../../../../bridge/hooks/silence.ts';
+import { MemoryLog } from '../../../support/bridge/memoryNats.ts';
+
+const DAY_MS = 86_400_000;
+
+test('an alarm is raised once when no hook has come for long, and ends with the next one', async () => {
+  const log = new MemoryLog();
+  let now = 1_000 * DAY_MS;
+  let last: number | undefined = now - DAY_MS / 2;
+  const alarm = new SilenceAlarm({ after: DAY_MS, lastStored: () => Promise.resolve(last), now: () => now, log });
+  await alarm.check();
+  assert.deepEqual(log.lines, []);
+  now += DAY_MS;
+  await alarm.check();
+  await alarm.check();
+  assert.equal(log.lines.length, 1);
+  assert.match(log.lines[0]!, /^warning No service hook has come for 36h\. Run hooks check/);
+  last = now;
+  await alarm.check();
+  assert.equal(log.lines[1], 'info Service hooks come again.');
+});
+
+test('a stream that has never held anything counts from the start of the bridge', async () => {
+  const log = new MemoryLog();
+  let now = 1_000 * DAY_MS;
+  const alarm = new SilenceAlarm({ after: DAY_MS, lastStored: () => Promise.resolve(undefined), now: () => now, log });
+  now += DAY_MS;
+  await alarm.check();
+  assert.deepEqual(log.lines, []);
+  now += 1;
+  await alarm.check();
+  assert.equal(log.lines.length, 1);
+});
+
+test('a stream that does not answer is told, and is no alarm', async () => {
+  const log = new MemoryLog();
+  const lastStored = () => Promise.reject(new Error('it is away'));
+  const alarm = new SilenceAlarm({ after: 1, lastStored, now: () => 0, log });
+  await alarm.check();
+  assert.equal(log.lines.length, 1);
+  assert.match(log.lines[0]!, /can't be told: it is away/);
+});
