@@ -13,6 +13,10 @@ Commands:
                         --apply creates what is missing and never changes what is there
   deadLetters list      List what could not be done
   deadLetters show N    Print a dead letter with its original bytes
+  deadLetters replay N [--reason TEXT]
+  deadLetters replay --route NAME --reason TEXT
+                        Judge again, by all checks but the age: one letter, or all of a
+                        route (of hooks: of a reason)
 
 Options:
   --config FILE         The configuration, in YAML; otherwise the variable BRIDGE_CONFIG names it
@@ -41,6 +45,8 @@ const OPTIONS = {
   version: { type: 'boolean', default: false },
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
+  route: { type: 'string' },
+  reason: { type: 'string' },
 } as const;
 
 /** Each command's own options. */
@@ -48,7 +54,7 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
   setup: ['apply'],
-  deadLetters: [],
+  deadLetters: ['route', 'reason'],
 };
 
 /**
@@ -65,9 +71,9 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   const options = Object.hasOwn(OF_COMMAND, name) ? OF_COMMAND[name] : undefined;
   if (options === undefined) throw new UsageError(`There is no command ${JSON.stringify(name)}.`);
   for (const option of Object.values(OF_COMMAND).flat())
-    if (values[option as 'offline' | 'apply'] && !options.includes(option))
+    if (values[option as keyof typeof values] && !options.includes(option))
       throw new UsageError(`${name} takes no option --${option}.`);
-  const action = name === 'deadLetters' ? readAction(more) : undefined;
+  const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
   if (action === undefined && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
@@ -78,11 +84,22 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   return { kind: 'run', config };
 }
 
-function readAction([action, number, ...more]: readonly string[]): DeadLettersCommand {
+function readAction(
+  [action, number, ...more]: readonly string[],
+  route: string | undefined,
+  reason: string | undefined,
+): DeadLettersCommand {
+  const sequence = more.length === 0 && /^[1-9]\d{0,15}$/.test(number ?? '') ? Number(number) : undefined;
+  if (action === 'replay') {
+    if (sequence !== undefined && route === undefined)
+      return { kind: 'replay', selection: { sequence }, reason: reason ?? '' };
+    if (number === undefined && route && reason) return { kind: 'replay', selection: { route }, reason };
+    throw new UsageError('Write deadLetters replay N, or deadLetters replay --route NAME --reason TEXT.');
+  }
+  if (route !== undefined || reason !== undefined) throw new UsageError('--route and --reason are for replay.');
   if (action === 'list' && number === undefined) return { kind: 'list' };
-  if (action === 'show' && /^[1-9]\d{0,15}$/.test(number ?? '') && more.length === 0)
-    return { kind: 'show', sequence: Number(number) };
-  throw new UsageError('Write deadLetters list, or deadLetters show N with a number of the list.');
+  if (action === 'show' && sequence !== undefined) return { kind: 'show', sequence };
+  throw new UsageError('Write deadLetters list, deadLetters show N with a number of the list, or deadLetters replay.');
 }
 
 function parse(given: readonly string[]) {

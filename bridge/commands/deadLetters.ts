@@ -1,70 +1,66 @@
-import type { ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import { STREAM_NOT_FOUND } from '../jetStream/api.ts';
-import { BRIDGE_DEAD, namesOf } from '../names.ts';
+import { auditOf, deadLetterPlaces } from '../audit/audit.ts';
+import {
+  findLetter,
+  listLetters,
+  replayLetters,
+  type LetterSelection,
+  type LetterSource,
+  type Replay,
+  type StoredLetter,
+} from '../audit/storedLetters.ts';
+import type { Parts } from '../functions.ts';
+import { judgeOptions } from '../hooks/hooks.ts';
+import { replayHook } from '../hooks/receive.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
-/** Letters that are asked for at a time. */
-const WINDOW = 64;
-
-export type DeadLettersCommand = { readonly kind: 'list' } | { readonly kind: 'show'; readonly sequence: number };
+export type DeadLettersCommand =
+  | { readonly kind: 'list' }
+  | { readonly kind: 'show'; readonly sequence: number }
+  | { readonly kind: 'replay'; readonly selection: LetterSelection; readonly reason: string };
 
 /**
- * Lists dead letters, or shows one.
+ * Lists dead letters, shows one, or judges some again.
  *
  * @returns the exit code
  */
 export async function deadLetters(command: DeadLettersCommand, file: string, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
   return withSession(settings, world, (session) => {
+    const { nats, jetStream } = session;
+    const source = { lookup: nats.lookup, jetStream, ...deadLetterPlaces(settings) };
     switch (command.kind) {
       case 'list':
-        return list(settings, session, world);
+        return list(source, world);
       case 'show':
-        return show(command.sequence, settings, session, world);
+        return show(source, command.sequence, world);
+      case 'replay':
+        return replay(source, command, { ...session, settings, now: () => world.now() }, world);
     }
   });
 }
 
-async function list(settings: BridgeSettings, { nats, jetStream }: Session, world: World): Promise<number> {
-  const stream = streamOf(settings);
-  const info = await jetStream.stream(stream);
-  if (info.kind !== 'ok') {
-    const isMissing = info.kind === 'error' && info.errorCode === STREAM_NOT_FOUND;
-    world.err(
-      `The stream ${stream} ${isMissing ? "doesn't exist: nats-event-bridge setup --apply" : "can't be asked"}.\n`,
-    );
-    return 1;
-  }
-  const { first_seq: first, last_seq: last } = info.value.state;
+async function list(source: LetterSource, world: World): Promise<number> {
   let letters = 0;
-  // A stream that has never held anything says that it begins at 0.
-  for (let from = Math.max(1, first); from <= last; from += WINDOW) {
-    const sequences = Array.from({ length: Math.min(WINDOW, last - from + 1) }, (_, index) => from + index);
-    for (const letter of await Promise.all(sequences.map((sequence) => nats.lookup.message(stream, sequence)))) {
-      if (letter === undefined) continue;
-      if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']));
-      world.out(lineOf(cellsOf(letter, settings)));
-    }
+  for await (const letter of listLetters(source)) {
+    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'REASON', 'BYTES', 'DETAIL']));
+    const { sequence, function: of, name, reason, payload, missing, detail } = letter;
+    const bytes = missing?.size ?? payload.length;
+    world.out(lineOf([String(sequence), timeOf(letter), of, name, reason, String(bytes), detail]));
   }
   world.err(letters === 0 ? 'There are no dead letters.\n' : `${letters} dead letter${letters === 1 ? '' : 's'}.\n`);
   return 0;
 }
 
-async function show(sequence: number, settings: BridgeSettings, { nats }: Session, world: World): Promise<number> {
-  const letter = await letterAt(sequence, settings, nats.lookup);
-  if (letter === undefined) {
-    world.err(`There is no dead letter ${sequence}.\n`);
-    return 1;
-  }
-  const [, time, of, name] = cellsOf(letter, settings);
+async function show(source: LetterSource, sequence: number, world: World): Promise<number> {
+  const letter = await findLetter(source, sequence);
   const facts = [
     ['N', String(sequence)],
-    ['Time', time],
-    ['Function', of],
-    ['Route or reason', name],
+    ['Time', timeOf(letter)],
+    ['Function', letter.function],
+    ['Route or reason', letter.name],
     ...[...letter.headers].flatMap(([header, values]) => values.map((value) => [header, value])),
   ];
   for (const [fact = '', value = ''] of facts) world.out(`${safeText(fact)}: ${safeText(value)}\n`);
@@ -74,32 +70,34 @@ async function show(sequence: number, settings: BridgeSettings, { nats }: Sessio
   return 0;
 }
 
-/** A dead letter; undefined where there is none with this sequence. */
-export function letterAt(
-  sequence: number,
-  settings: BridgeSettings,
-  lookup: StreamLookup,
-): Promise<ReceivedMessage | undefined> {
-  return lookup.message(streamOf(settings), sequence);
+async function replay(
+  source: LetterSource,
+  { selection, reason }: Extract<DeadLettersCommand, { kind: 'replay' }>,
+  parts: Session & Parts,
+  world: World,
+): Promise<number> {
+  const audit = auditOf(parts, world.version);
+  let refused = 0;
+  const order = { user: world.user, reason };
+  for await (const { letter, result } of replayLetters(source, selection, order, replaysOf(parts), audit.decisions)) {
+    if (!result.done) refused++;
+    const outcome = result.done
+      ? ['done', ...Object.entries(result.followed).map(([name, value]) => `${name} ${value}`)]
+      : ['refused', `${result.reason}: ${result.detail}`];
+    world.out(lineOf([String(letter.sequence), ...outcome]));
+  }
+  await audit.deadLetters.close();
+  return refused === 0 ? 0 : 1;
 }
 
-function streamOf({ instance }: BridgeSettings): string {
-  return namesOf(instance).of(BRIDGE_DEAD);
+/** How the letters of each function that the configuration turns on are judged again. */
+function replaysOf(parts: Parts): Readonly<Record<string, Replay>> {
+  const { hooks }: BridgeSettings = parts.settings;
+  return hooks === undefined ? {} : { hooks: replayHook(judgeOptions(hooks, parts)) };
 }
 
-function cellsOf(
-  { place, storedAt, subject, headers, payload }: ReceivedMessage,
-  { instance }: BridgeSettings,
-): string[] {
-  const [of = '', ...name] = subject.slice(namesOf(instance).subject('bridge.dead.').length).split('.');
-  return [
-    String(place?.sequence ?? ''),
-    storedAt === undefined ? '' : new Date(storedAt).toISOString(),
-    of,
-    name.join('.'),
-    String(payload.length),
-    headers.get('bridge-reason')?.join(', ') ?? '',
-  ];
+function timeOf({ storedAt }: StoredLetter): string {
+  return new Date(storedAt).toISOString();
 }
 
 function lineOf(cells: readonly string[]): string {

@@ -105,7 +105,7 @@ describe('A bridge', () => {
     await server.restart();
     await bridge.ready(200);
     await server.kill();
-    assert.equal((await bridge.ready(503))['nats'], 'down');
+    await bridge.until('NATS down', async () => ((await bridge.ready(503))['nats'] === 'down' ? true : undefined));
     await server.restart();
     await bridge.ready(200);
   });

@@ -14,6 +14,14 @@ test('reads every command', () => {
     ['setup --apply --config b.yml', { kind: 'setup', config, apply: true }],
     ['deadLetters list --config b.yml', { kind: 'deadLetters', config, action: { kind: 'list' } }],
     ['deadLetters show 12 --config b.yml', { kind: 'deadLetters', config, action: { kind: 'show', sequence: 12 } }],
+    [
+      'deadLetters replay 12 --config b.yml',
+      { kind: 'deadLetters', config, action: { kind: 'replay', selection: { sequence: 12 }, reason: '' } },
+    ],
+    [
+      'deadLetters replay --route web --reason fixed --config b.yml',
+      { kind: 'deadLetters', config, action: { kind: 'replay', selection: { route: 'web' }, reason: 'fixed' } },
+    ],
     ['run --help', { kind: 'help' }],
     ['--version', { kind: 'version' }],
   ] as const)
@@ -39,6 +47,11 @@ test('says what it does not understand', () => {
     ['deadLetters show --config x', /^Write deadLetters list/],
     ['deadLetters show 0 --config x', /^Write deadLetters list/],
     ['deadLetters show 1 2 --config x', /^Write deadLetters list/],
+    ['deadLetters show 1 --reason y --config x', /^--route and --reason are for replay\.$/],
+    ['deadLetters replay --config x', /^Write deadLetters replay N/],
+    ['deadLetters replay --route web --config x', /^Write deadLetters replay N/],
+    ['deadLetters replay 1 --route web --reason y --config x', /^Write deadLetters replay N/],
+    ['run --reason y --config x', /^run takes no option --reason\.$/],
   ] as const)
     assert.throws(() => read(line), { name: 'UsageError', message }, line);
 });
