@@ -92,8 +92,8 @@ function readAction(
   const sequence = more.length === 0 && /^[1-9]\d{0,15}$/.test(number ?? '') ? Number(number) : undefined;
   if (action === 'replay') {
     if (sequence !== undefined && route === undefined)
-      return { kind: 'replay', selection: { sequence }, reason: reason ?? '' };
-    if (number === undefined && route && reason) return { kind: 'replay', selection: { route }, reason };
+      return { kind: 'replay', letters: { sequence }, reason: reason ?? '' };
+    if (number === undefined && route && reason) return { kind: 'replay', letters: { route }, reason };
     throw new UsageError('Write deadLetters replay N, or deadLetters replay --route NAME --reason TEXT.');
   }
   if (route !== undefined || reason !== undefined) throw new UsageError('--route and --reason are for replay.');

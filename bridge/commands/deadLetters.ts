@@ -9,7 +9,6 @@ import {
   type Replay,
   type StoredLetter,
 } from '../audit/storedLetters.ts';
-import type { Parts } from '../functions.ts';
 import { judgeOptions } from '../hooks/hooks.ts';
 import { replayHook } from '../hooks/receive.ts';
 import type { BridgeSettings } from '../settings.ts';
@@ -19,25 +18,24 @@ import { configurationOf, withSession, type Session } from './session.ts';
 export type DeadLettersCommand =
   | { readonly kind: 'list' }
   | { readonly kind: 'show'; readonly sequence: number }
-  | { readonly kind: 'replay'; readonly selection: LetterSelection; readonly reason: string };
+  | { readonly kind: 'replay'; readonly letters: LetterSelection; readonly reason: string };
 
 /**
- * Lists dead letters, shows one, or judges some again.
+ * Lists dead letters, shows one, or has some judged again.
  *
  * @returns the exit code
  */
 export async function deadLetters(command: DeadLettersCommand, file: string, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
-  return withSession(settings, world, (session) => {
-    const { nats, jetStream } = session;
-    const source = { lookup: nats.lookup, jetStream, ...deadLetterPlaces(settings) };
+  return withSession(settings, world, async (session) => {
+    const source = { ...deadLetterPlaces(settings), lookup: session.nats.lookup, jetStream: session.jetStream };
     switch (command.kind) {
       case 'list':
         return list(source, world);
       case 'show':
-        return show(source, command.sequence, world);
+        return show(command.sequence, source, world);
       case 'replay':
-        return replay(source, command, { ...session, settings, now: () => world.now() }, world);
+        return replay(command, settings, session, source, world);
     }
   });
 }
@@ -45,22 +43,21 @@ export async function deadLetters(command: DeadLettersCommand, file: string, wor
 async function list(source: LetterSource, world: World): Promise<number> {
   let letters = 0;
   for await (const letter of listLetters(source)) {
-    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'REASON', 'BYTES', 'DETAIL']));
-    const { sequence, function: of, name, reason, payload, missing, detail } = letter;
-    const bytes = missing?.size ?? payload.length;
-    world.out(lineOf([String(sequence), timeOf(letter), of, name, reason, String(bytes), detail]));
+    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']));
+    world.out(lineOf(cellsOf(letter)));
   }
   world.err(letters === 0 ? 'There are no dead letters.\n' : `${letters} dead letter${letters === 1 ? '' : 's'}.\n`);
   return 0;
 }
 
-async function show(source: LetterSource, sequence: number, world: World): Promise<number> {
+async function show(sequence: number, source: LetterSource, world: World): Promise<number> {
   const letter = await findLetter(source, sequence);
+  const [, time, of, name] = cellsOf(letter);
   const facts = [
     ['N', String(sequence)],
-    ['Time', timeOf(letter)],
-    ['Function', letter.function],
-    ['Route or reason', letter.name],
+    ['Time', time],
+    ['Function', of],
+    ['Route or reason', name],
     ...[...letter.headers].flatMap(([header, values]) => values.map((value) => [header, value])),
   ];
   for (const [fact = '', value = ''] of facts) world.out(`${safeText(fact)}: ${safeText(value)}\n`);
@@ -71,33 +68,42 @@ async function show(source: LetterSource, sequence: number, world: World): Promi
 }
 
 async function replay(
+  { letters, reason }: Extract<DeadLettersCommand, { kind: 'replay' }>,
+  settings: BridgeSettings,
+  session: Session,
   source: LetterSource,
-  { selection, reason }: Extract<DeadLettersCommand, { kind: 'replay' }>,
-  parts: Session & Parts,
   world: World,
 ): Promise<number> {
+  const parts = { ...session, settings, now: () => world.now() };
   const audit = auditOf(parts, world.version);
+  const replays: Record<string, Replay> =
+    settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) };
   let refused = 0;
   const order = { user: world.user, reason };
-  for await (const { letter, result } of replayLetters(source, selection, order, replaysOf(parts), audit.decisions)) {
-    if (!result.done) refused++;
-    const outcome = result.done
-      ? ['done', ...Object.entries(result.followed).map(([name, value]) => `${name} ${value}`)]
-      : ['refused', `${result.reason}: ${result.detail}`];
-    world.out(lineOf([String(letter.sequence), ...outcome]));
+  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions)) {
+    const number = String(letter.sequence);
+    if (result.done) {
+      const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
+      world.out(lineOf([number, 'done', ...what]));
+    } else {
+      refused++;
+      world.out(lineOf([number, 'refused', result.reason, result.detail]));
+    }
   }
   await audit.deadLetters.close();
   return refused === 0 ? 0 : 1;
 }
 
-/** How the letters of each function that the configuration turns on are judged again. */
-function replaysOf(parts: Parts): Readonly<Record<string, Replay>> {
-  const { hooks }: BridgeSettings = parts.settings;
-  return hooks === undefined ? {} : { hooks: replayHook(judgeOptions(hooks, parts)) };
-}
-
-function timeOf({ storedAt }: StoredLetter): string {
-  return new Date(storedAt).toISOString();
+function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {
+  const size = String(missing?.size ?? payload.length);
+  return [
+    String(sequence),
+    new Date(storedAt).toISOString(),
+    of,
+    name,
+    size,
+    [reason, detail].filter(Boolean).join(': '),
+  ];
 }
 
 function lineOf(cells: readonly string[]): string {

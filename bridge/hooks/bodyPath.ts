@@ -11,16 +11,22 @@ export function paths(...texts: readonly string[]): readonly BodyPath[] {
 
 /** All that stands at a path in parsed JSON; nothing where a step of it is missing. Never throws. */
 export function valuesAt(json: unknown, path: BodyPath): readonly unknown[] {
-  let found: readonly unknown[] = [json];
-  for (const step of path) {
-    found = found.flatMap((value) => {
-      if (step === '*') return Array.isArray(value) ? (value as unknown[]) : [];
-      return typeof value === 'object' && value !== null && Object.hasOwn(value, step)
-        ? [(value as Record<string, unknown>)[step]]
-        : [];
-    });
-  }
+  const found: unknown[] = [];
+  collect(json, path, 0, found);
   return found;
+}
+
+function collect(value: unknown, path: BodyPath, from: number, found: unknown[]): void {
+  for (let index = from; index < path.length; index++) {
+    const step = path[index] ?? '';
+    if (step === '*') {
+      if (Array.isArray(value)) for (const entry of value as unknown[]) collect(entry, path, index + 1, found);
+      return;
+    }
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step)) return;
+    value = (value as Record<string, unknown>)[step];
+  }
+  found.push(value);
 }
 
 /** All texts at some paths, in the order of the paths. Numbers are texts, too: ids come as either. */
@@ -30,7 +36,13 @@ export function textsAt(json: unknown, from: readonly BodyPath[]): readonly stri
 
 /** The first of the texts at some paths; undefined where there is none. */
 export function textAt(json: unknown, from: readonly BodyPath[]): string | undefined {
-  return textsAt(json, from)[0];
+  for (const path of from) {
+    for (const value of valuesAt(json, path)) {
+      const text = textOf(value);
+      if (text !== '') return text;
+    }
+  }
+  return undefined;
 }
 
 function textOf(value: unknown): string {

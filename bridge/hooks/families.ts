@@ -2,8 +2,8 @@ import { paths, type BodyPath } from './bodyPath.ts';
 
 /** What the events of one kind have in common. All paths begin at the body's `resource`. */
 export interface Family {
-  /** What becomes the CloudEvents `subject`, with paths in braces: the first of which the body has all. */
-  readonly subjects: readonly string[];
+  /** What becomes the CloudEvents `subject`: the first of which the body has all. */
+  readonly subjects: readonly Template[];
   /** CloudEvents extensions by the places of their values, the best first. */
   readonly attributes: Readonly<Partial<Record<OwnerAttribute, readonly BodyPath[]>>>;
   /** The inputs of a subscription that the body can tell. */
@@ -11,6 +11,9 @@ export interface Family {
 }
 
 export type OwnerAttribute = 'azppipeline' | 'azprunid' | 'azprequester' | 'azpcommit';
+
+/** Texts, and between them paths of values. */
+export type Template = readonly (string | BodyPath)[];
 
 /** A filter of a subscription (`publisherInputs`). */
 export interface Input {
@@ -25,6 +28,14 @@ interface KnownEvent {
   readonly family: Family;
   /** The name of the event: one, or one for each state that the body may tell. */
   readonly name: string | { readonly path: BodyPath; readonly names: Readonly<Record<string, string>> };
+}
+
+/** Reads templates as a table has them, with paths in braces. */
+function templates(...texts: readonly string[]): readonly Template[] {
+  return texts.map((text) =>
+    // Split by a group, every other part is a path.
+    text.split(/\{([^}]+)\}/).map((part, index) => (index % 2 === 0 ? part : part.split('.'))),
+  );
 }
 
 function told(...texts: readonly string[]): Input {
@@ -50,7 +61,7 @@ function field(name: string): readonly BodyPath[] {
 }
 
 const BUILD: Family = {
-  subjects: ['builds/{id}'],
+  subjects: templates('builds/{id}'),
   attributes: {
     azppipeline: paths('definition.name'),
     azprunid: paths('id'),
@@ -74,13 +85,13 @@ const PIPELINE = told('pipeline.id', 'approval.pipeline.id');
 const STAGE_NAME = told('stage.name', 'stageName', 'stage.displayName', 'stage.id');
 
 const RUN: Family = {
-  subjects: ['runs/{run.id}', 'runs/{runId}'],
+  subjects: templates('runs/{run.id}', 'runs/{runId}'),
   attributes: OF_A_RUN,
   inputs: { pipelineId: PIPELINE, runStateId: told('run.state'), runResultId: told('run.result') },
 };
 
 const STAGE: Family = {
-  subjects: ['runs/{run.id}/stages/{stage.name}', 'runs/{runId}/stages/{stageName}'],
+  subjects: templates('runs/{run.id}/stages/{stage.name}', 'runs/{runId}/stages/{stageName}'),
   attributes: OF_A_RUN,
   inputs: {
     pipelineId: PIPELINE,
@@ -91,7 +102,7 @@ const STAGE: Family = {
 };
 
 const JOB: Family = {
-  subjects: ['runs/{run.id}/jobs/{job.id}', 'runs/{run.id}/jobs/{job.name}'],
+  subjects: templates('runs/{run.id}/jobs/{job.id}', 'runs/{run.id}/jobs/{job.name}'),
   attributes: OF_A_RUN,
   inputs: {
     pipelineId: PIPELINE,
@@ -103,7 +114,7 @@ const JOB: Family = {
 };
 
 const APPROVAL: Family = {
-  subjects: ['approvals/{approval.id}', 'approvals/{approvalId}'],
+  subjects: templates('approvals/{approval.id}', 'approvals/{approvalId}'),
   attributes: OF_A_RUN,
   inputs: { pipelineId: PIPELINE, stageName: STAGE_NAME, environmentName: told('resource.name') },
 };
@@ -111,19 +122,19 @@ const APPROVAL: Family = {
 const REPOSITORY = told('repository.id', 'repository.name');
 
 const GIT: Family = {
-  subjects: ['repositories/{repository.id}/pushes/{pushId}'],
+  subjects: templates('repositories/{repository.id}/pushes/{pushId}'),
   attributes: { azpcommit: paths('refUpdates.0.newObjectId') },
   inputs: { repository: REPOSITORY, branch: branch('refUpdates.*.name') },
 };
 
 const PULL_REQUEST: Family = {
-  subjects: ['pullrequests/{pullRequestId}'],
+  subjects: templates('pullrequests/{pullRequestId}'),
   attributes: { azpcommit: paths('lastMergeSourceCommit.commitId') },
   inputs: { repository: REPOSITORY, branch: branch('targetRefName') },
 };
 
 const COMMENT: Family = {
-  subjects: ['pullrequests/{pullRequest.pullRequestId}'],
+  subjects: templates('pullrequests/{pullRequest.pullRequestId}'),
   attributes: { azpcommit: paths('pullRequest.lastMergeSourceCommit.commitId') },
   inputs: {
     repository: told('pullRequest.repository.id', 'pullRequest.repository.name'),
@@ -132,7 +143,7 @@ const COMMENT: Family = {
 };
 
 const WORK_ITEM: Family = {
-  subjects: ['workitems/{workItemId}', 'workitems/{id}'],
+  subjects: templates('workitems/{workItemId}', 'workitems/{id}'),
   attributes: {},
   inputs: {
     areaPath: {
@@ -145,7 +156,7 @@ const WORK_ITEM: Family = {
 
 /** An event of a deployment or of an approval may have an empty release, or none, beside what it is about. */
 const RELEASE: Family = {
-  subjects: ['releases/{environment.release.id}/environments/{environment.id}', 'releases/{release.id}'],
+  subjects: templates('releases/{environment.release.id}/environments/{environment.id}', 'releases/{release.id}'),
   attributes: {
     azppipeline: paths('release.releaseDefinition.name', 'approval.releaseDefinition.name'),
     azprunid: paths('environment.release.id', 'release.id'),

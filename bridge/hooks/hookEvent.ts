@@ -5,7 +5,7 @@ import { childOf } from '../../shared/event/traceContext.ts';
 import type { SigningKey } from '../../shared/nkey.ts';
 import { signMessage } from '../../shared/signing/signature.ts';
 import { textAt } from './bodyPath.ts';
-import type { OwnerAttribute } from './families.ts';
+import type { OwnerAttribute, Template } from './families.ts';
 import type { Hook } from './hook.ts';
 
 /** Where the events of hooks go, and in whose name. */
@@ -93,10 +93,7 @@ function subjectOf({ family, resource }: Hook): string {
 }
 
 /** The template with the values at its paths; undefined where one is missing. */
-function filled(template: string, resource: unknown): string | undefined {
-  // Split by a group, every other part is a path.
-  const parts = template
-    .split(/\{([^}]+)\}/)
-    .map((part, index) => (index % 2 === 0 ? part : textAt(resource, [part.split('.')])));
+function filled(template: Template, resource: unknown): string | undefined {
+  const parts = template.map((part) => (typeof part === 'string' ? part : textAt(resource, [part])));
   return parts.includes(undefined) ? undefined : parts.join('');
 }

@@ -6,6 +6,7 @@ import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_PROJECTS, namesOf } from '../names.ts';
 import type { HooksSettings } from '../settings.ts';
 import type { JudgeOptions } from './judgeHook.ts';
+import { organizationTest } from './organization.ts';
 import { Projects } from './projects.ts';
 import { hookRoute } from './receive.ts';
 import { SilenceAlarm } from './silence.ts';
@@ -52,6 +53,7 @@ export function judgeOptions(
     hooks,
     organization,
     organizationName,
+    isOurs: organizationTest(organization),
     signingKey: signingKeyOf(settings),
     publisher: nats.publisher,
     projects: new Projects({

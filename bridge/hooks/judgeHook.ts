@@ -6,7 +6,6 @@ import type { HooksSettings } from '../settings.ts';
 import { entriesFor, isForProject } from './configuredEvents.ts';
 import { readHook, type Hook } from './hook.ts';
 import { hookEvent, type EventProject } from './hookEvent.ts';
-import { organizationTest } from './organization.ts';
 import type { Clash, Projects } from './projects.ts';
 
 export interface JudgeOptions {
@@ -14,6 +13,8 @@ export interface JudgeOptions {
   /** With closing slash. */
   readonly organization: string;
   readonly organizationName: string;
+  /** Whether a URL is one of that organisation. */
+  readonly isOurs: (url: unknown) => boolean;
   /** The key as it is now; undefined: events are unsigned. */
   readonly signingKey: () => SigningKey | undefined;
   readonly publisher: StreamPublisher;
@@ -55,8 +56,7 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   const hook = readHook(body);
   if (hook.kind === 'unusable') return refused('unusable', `The post is no service hook: ${hook.problem}`);
 
-  const isOurs = organizationTest(organization);
-  const foreignUrl = hook.organizationUrls.find((url) => !isOurs(url));
+  const foreignUrl = hook.organizationUrls.find((url) => !options.isOurs(url));
   if (foreignUrl !== undefined) {
     const named = typeof foreignUrl === 'string' ? quoted(foreignUrl) : 'which is no text';
     return refused('otherOrganization', `It comes from the organisation ${named}, not from ${organization}`, hook);
@@ -70,8 +70,7 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   if (entries.length === 0) return refused('notConfigured', `${notConfigured} with such inputs`, hook);
 
   const id = hook.projectId ?? signedInProject ?? hook.resourceProjectId;
-  const project =
-    id === undefined ? NO_PROJECT : await inTime(projects.resolve(id, hook.projectName(id)), until - now());
+  const project = id === undefined ? NO_PROJECT : await projectOf(id, hook, projects, until - now());
   if (isClash(project)) {
     const detail = `Its project ${quoted(project.name)} would have the same subject part "${project.token}" as the project ${project.owner}, which was there first`;
     return refused('projectClash', detail, hook);
@@ -101,6 +100,12 @@ function refused(reason: Refusal, detail: string, hook?: Hook): Judged {
 /** An event that names no project, such as an approval, is that of whoever has signed in. */
 function mayCarry(signedIn: string | undefined, carried: string | undefined): boolean {
   return signedIn === undefined || carried === undefined || signedIn.toLowerCase() === carried.toLowerCase();
+}
+
+function projectOf(id: string, hook: Hook, projects: Projects, ms: number): Promise<EventProject | Clash> {
+  const name = hook.projectName(id);
+  const known = projects.known(id, name);
+  return known === undefined ? inTime(projects.resolve(id, name), ms) : Promise.resolve(known);
 }
 
 function isClash(project: EventProject | Clash): project is Clash {

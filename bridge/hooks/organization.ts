@@ -4,7 +4,16 @@
  */
 export function organizationTest(organization: string): (url: unknown) => boolean {
   const own = keyOf(organization);
-  return (url) => own !== undefined && typeof url === 'string' && keyOf(url) === own;
+  // Nearly all that is asked about is the same text.
+  let last: unknown = organization;
+  let isOurs = own !== undefined;
+  return (url) => {
+    if (url !== last) {
+      isOurs = own !== undefined && typeof url === 'string' && keyOf(url) === own;
+      last = url;
+    }
+    return isOurs;
+  };
 }
 
 function keyOf(url: string): string | undefined {

@@ -54,15 +54,21 @@ export class Projects {
 
   constructor(private readonly options: ProjectsOptions) {}
 
+  /** What is known of a project without asking anybody; see {@link resolve}. */
+  known(id: string, name: string | undefined): EventProject | Clash | undefined {
+    const found = this.#found.get(id.toLowerCase());
+    if (found === undefined || this.options.now() >= found.until) return undefined;
+    return name === undefined || name === found.project.name ? found.project : undefined;
+  }
+
   /**
    * @param name the project's name in the body of a hook, if it has one
    * @throws TaskError where the bucket can't be read
    */
   async resolve(id: string, name: string | undefined): Promise<EventProject | Clash> {
+    const known = this.known(id, name);
+    if (known !== undefined) return known;
     const key = id.toLowerCase();
-    const found = this.#found.get(key);
-    const isNew = found === undefined || (name !== undefined && name !== found.project.name);
-    if (!isNew && this.options.now() < found.until) return found.project;
     const question = `${key} ${name ?? ''}`;
     const looking = this.#looking.get(question) ?? this.#look(id, key, name);
     this.#looking.set(question, looking);

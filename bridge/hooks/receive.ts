@@ -11,7 +11,7 @@ import type { HttpAnswer, HttpRequest, Route } from '../http/route.ts';
 import { eventName } from './hookEvent.ts';
 import { judgeHook, type HookPost, type Judged, type JudgeOptions } from './judgeHook.ts';
 import type { HookMetrics } from './metrics.ts';
-import { projectOf, signIn } from './signIn.ts';
+import { projectOf, signIn, type SignedIn } from './signIn.ts';
 
 export interface HookRouteOptions extends JudgeOptions {
   readonly deadLetters: DeadLetters;
@@ -31,20 +31,25 @@ const MOST_REFUSALS = 10;
 /** `POST /hooks`: answers 200 only after the stream has what was posted. */
 export function hookRoute(options: HookRouteOptions): Route {
   const refusals = new RefusedSignIns(options);
+  // Asked before the body is read, and again with it.
+  const signedIn = new WeakMap<HttpRequest['headers'], SignedIn>();
   return {
     method: 'POST',
     path: '/hooks',
     authenticate(headers) {
-      if (signIn(options.hooks, headers) !== undefined) return undefined;
+      const sender = signIn(options.hooks, headers);
+      if (sender !== undefined) {
+        signedIn.set(headers, sender);
+        return undefined;
+      }
       refusals.note(headers);
       options.metrics.received('unknown', 'unauthorized');
       return unauthorized('Basic');
     },
     async handle({ headers, body }) {
-      const sender = signIn(options.hooks, headers);
-      // The secret may have gone while the body came.
+      const sender = signedIn.get(headers) ?? signIn(options.hooks, headers);
       if (sender === undefined) return unauthorized('Basic');
-      return receive(options, { body, signedInProject: sender.projectId }, keptHeaders(headers));
+      return receive(options, { body, signedInProject: sender.projectId }, headers);
     },
   };
 }
@@ -60,7 +65,11 @@ export function replayHook(options: JudgeOptions): Replay {
   };
 }
 
-async function receive(options: HookRouteOptions, post: HookPost, headers: Headers): Promise<HttpAnswer> {
+async function receive(
+  options: HookRouteOptions,
+  post: HookPost,
+  headers: HttpRequest['headers'],
+): Promise<HttpAnswer> {
   const { metrics, log, now } = options;
   const receivedAt = now();
   const until = receivedAt + ANSWER_MS;
@@ -92,7 +101,7 @@ async function receive(options: HookRouteOptions, post: HookPost, headers: Heade
 async function keep(
   { deadLetters, decisions, now }: HookRouteOptions,
   { body, signedInProject }: HookPost,
-  headers: Headers,
+  headers: HttpRequest['headers'],
   { hook, reason, detail }: Extract<Judged, { kind: 'refused' }>,
   receivedAt: number,
   until: number,
@@ -105,7 +114,7 @@ async function keep(
       reason,
       detail,
       source: signedInProject ?? 'the shared secret',
-      headers,
+      headers: keptHeaders(headers),
       payload: body,
       notes: {
         ...(signedInProject === undefined ? {} : { Project: signedInProject }),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { DeadLetters } from '../../../bridge/audit/deadLetters.ts';
 import { Decisions } from '../../../bridge/audit/decisions.ts';
 import type { JudgeOptions } from '../../../bridge/hooks/judgeHook.ts';
+import { organizationTest } from '../../../bridge/hooks/organization.ts';
 import { Projects } from '../../../bridge/hooks/projects.ts';
 import { hookRoute } from '../../../bridge/hooks/receive.ts';
 import { projectPassword } from '../../../bridge/hooks/signIn.ts';
@@ -39,7 +40,7 @@ export class Receiver {
     const now = () => this.now;
     const common = { publisher, now, log };
     this.judging = {
-      ...{ ...common, ...ORGANIZATION },
+      ...{ ...common, ...ORGANIZATION, isOurs: organizationTest(ORGANIZATION.organization) },
       hooks: {
         ...{ stream: 'AZDO', subjectPrefix: 'azdo', user: 'hooks', sharedSecret, events },
         passwords: [{ label: 'a secret', value: SECRET }],

@@ -16,11 +16,11 @@ test('reads every command', () => {
     ['deadLetters show 12 --config b.yml', { kind: 'deadLetters', config, action: { kind: 'show', sequence: 12 } }],
     [
       'deadLetters replay 12 --config b.yml',
-      { kind: 'deadLetters', config, action: { kind: 'replay', selection: { sequence: 12 }, reason: '' } },
+      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { sequence: 12 }, reason: '' } },
     ],
     [
       'deadLetters replay --route web --reason fixed --config b.yml',
-      { kind: 'deadLetters', config, action: { kind: 'replay', selection: { route: 'web' }, reason: 'fixed' } },
+      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { route: 'web' }, reason: 'fixed' } },
     ],
     ['run --help', { kind: 'help' }],
     ['--version', { kind: 'version' }],
