@@ -42,7 +42,12 @@ hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.compl
     };
     const sending = Array.from({ length: SENDERS }, (_, sender) => send(sender));
     await bridge.until('hooks', () => (stored.size > 300 ? true : undefined));
+    // What is posted now has no acknowledgement before the bridge is told to stop.
+    await server.pause();
     bridge.signal('SIGTERM');
+    await bridge.logged('stopping');
+    assert.equal((await bridge.ready(503))['status'], 'stopping');
+    server.resume();
     assert.equal(await bridge.ended, 0);
     await Promise.all(sending);
     assert.ok(others < stored.size);
