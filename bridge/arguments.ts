@@ -13,9 +13,10 @@ Commands:
                         --apply creates what is missing and never changes what is there
   deadLetters list      List what could not be done
   deadLetters show N    Print a dead letter with its original bytes
-  deadLetters replay N | --route NAME --reason TEXT
-                        Judge a dead letter again, or all of a route (of hooks: of a reason), with all checks
-                        but its age; the text says why, in the audit stream
+  deadLetters replay N [--reason TEXT]
+  deadLetters replay --route NAME --reason TEXT
+                        Judge again, by all checks but the age: one letter, or all of a
+                        route (of hooks: of a reason)
 
 Options:
   --config FILE         The configuration, in YAML; otherwise the variable BRIDGE_CONFIG names it
@@ -72,7 +73,7 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   for (const option of Object.values(OF_COMMAND).flat())
     if (values[option as keyof typeof values] && !options.includes(option))
       throw new UsageError(`${name} takes no option --${option}.`);
-  const action = name === 'deadLetters' ? readAction(more, values) : undefined;
+  const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
   if (action === undefined && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
@@ -85,20 +86,20 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
 
 function readAction(
   [action, number, ...more]: readonly string[],
-  { route, reason }: { readonly route?: string | undefined; readonly reason?: string | undefined },
+  route: string | undefined,
+  reason: string | undefined,
 ): DeadLettersCommand {
   const sequence = more.length === 0 && /^[1-9]\d{0,15}$/.test(number ?? '') ? Number(number) : undefined;
   if (action === 'replay') {
-    const isOne = number === undefined ? route !== undefined : sequence !== undefined && route === undefined;
-    if (isOne && reason)
-      return { kind: 'replay', letters: sequence === undefined ? { route: route ?? '' } : { sequence }, reason };
-    throw new UsageError('Write deadLetters replay N --reason TEXT, or deadLetters replay --route NAME --reason TEXT.');
+    if (sequence !== undefined && route === undefined)
+      return { kind: 'replay', letters: { sequence }, reason: reason ?? '' };
+    if (number === undefined && route && reason) return { kind: 'replay', letters: { route }, reason };
+    throw new UsageError('Write deadLetters replay N, or deadLetters replay --route NAME --reason TEXT.');
   }
-  if (route !== undefined || reason !== undefined)
-    throw new UsageError('Only deadLetters replay takes --route and --reason.');
+  if (route !== undefined || reason !== undefined) throw new UsageError('--route and --reason are for replay.');
   if (action === 'list' && number === undefined) return { kind: 'list' };
   if (action === 'show' && sequence !== undefined) return { kind: 'show', sequence };
-  throw new UsageError('Write deadLetters list, or deadLetters show N with a number of the list.');
+  throw new UsageError('Write deadLetters list, deadLetters show N with a number of the list, or deadLetters replay.');
 }
 
 function parse(given: readonly string[]) {

@@ -3,12 +3,20 @@ import { loadContract } from '../shared/contract/load.ts';
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
 import { error, warning, type Finding } from './finding.ts';
+import { KNOWN_EVENTS } from './hooks/families.ts';
 import type { JetStream } from './jetStream/api.ts';
 import { NatsCheck } from './jetStream/check.ts';
 import type { Nats } from './nats.ts';
 import type { BridgeSettings } from './settings.ts';
 
 const SHORTEST_PASSWORD = 16;
+/** Azure DevOps' names of events, and the bridge's own. */
+const EVENT_NAMES = new Set(
+  [...KNOWN_EVENTS].flatMap(([event, { name }]) => [
+    event,
+    ...(typeof name === 'string' ? [name] : Object.values(name.names)),
+  ]),
+);
 
 /** What the files themselves say. */
 export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
@@ -28,6 +36,11 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
     findings.push(
       warning('hooks.events', 'it is empty, so every hook becomes a dead letter', 'List the events that may come.'),
     );
+  for (const [index, { event }] of (settings.hooks?.events ?? []).entries())
+    if (!EVENT_NAMES.has(event)) {
+      const problem = `the bridge knows no event "${event}", so it would be stored as other.<event>`;
+      findings.push(warning(`hooks.events[${index}].event`, problem, 'Check its name.'));
+    }
   return findings;
 }
 

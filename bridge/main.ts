@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { reasonOf } from '../shared/errors.ts';
 import { safeText } from '../shared/text/safeText.ts';
 import { openServiceBus } from '../shared/nats/serviceBus.ts';
@@ -17,6 +18,7 @@ declare const BRIDGE_VERSION: string | undefined;
 const world: World = {
   version: typeof BRIDGE_VERSION === 'string' ? BRIDGE_VERSION : '0.0.0',
   env: process.env,
+  user: userName(),
   now: () => Date.now(),
   out: (data) => void process.stdout.write(data),
   isTerminal: process.stdout.isTTY,
@@ -42,6 +44,15 @@ process.on('uncaughtException', (error) => {
 // Whoever reads may have seen enough, as `head` has.
 process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 process.exitCode = await main(process.argv.slice(2));
+
+/** A container's user may have no name. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.() ?? 'without a name'}`;
+  }
+}
 
 async function main(given: readonly string[]): Promise<number> {
   try {

@@ -58,7 +58,6 @@ export class ReadinessProbe {
 
   async #look(): Promise<Pick<Readiness, 'nats' | 'streams'>> {
     const { jetStream, streams, isLinkUp } = this.sources();
-    this.metrics.natsUp.set(isLinkUp ? 1 : 0);
     const states = await Promise.all(
       streams.map(async (name): Promise<readonly [name: string, state: string]> => {
         if (jetStream === undefined || !isLinkUp) return [name, 'unknown'];
@@ -77,6 +76,9 @@ export class ReadinessProbe {
         }
       }),
     );
-    return { nats: isLinkUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+    // The link may have gone meanwhile, which is why there was no answer.
+    const isUp = this.sources().isLinkUp;
+    this.metrics.natsUp.set(isUp ? 1 : 0);
+    return { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
   }
 }

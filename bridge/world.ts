@@ -7,6 +7,8 @@ import type { Nats } from './nats.ts';
 export interface World {
   readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Who has called the command. */
+  readonly user: string;
   /** Milliseconds since the epoch. */
   now(): number;
   /** Data, for whoever called the command. */

@@ -14,7 +14,6 @@ import { replayHook } from '../hooks/receive.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
-import { currentUser } from './user.ts';
 
 export type DeadLettersCommand =
   | { readonly kind: 'list' }
@@ -76,12 +75,12 @@ async function replay(
   world: World,
 ): Promise<number> {
   const parts = { ...session, settings, now: () => world.now() };
-  const { decisions } = auditOf(parts, world.version);
+  const audit = auditOf(parts, world.version);
   const replays: Record<string, Replay> =
     settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) };
   let refused = 0;
-  const order = { user: currentUser(), reason };
-  for await (const { letter, result } of replayLetters(source, letters, order, replays, decisions)) {
+  const order = { user: world.user, reason };
+  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions)) {
     const number = String(letter.sequence);
     if (result.done) {
       const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
@@ -91,6 +90,7 @@ async function replay(
       world.out(lineOf([number, 'refused', result.reason, result.detail]));
     }
   }
+  await audit.deadLetters.close();
   return refused === 0 ? 0 : 1;
 }
 

@@ -1,5 +1,7 @@
 import { describeMs } from '../../shared/text/duration.ts';
 import { safeText } from '../../shared/text/safeText.ts';
+import { auditOf } from '../audit/audit.ts';
+import type { Parts } from '../functions.ts';
 import type { JetStream, Refusal, StreamConfig } from '../jetStream/api.ts';
 import { STREAM_NOT_FOUND } from '../jetStream/api.ts';
 import { grantNeeds, permissionLines, streamNeeds, type StreamNeed } from '../jetStream/needs.ts';
@@ -19,7 +21,11 @@ export async function setup(file: string, isToApply: boolean, world: World): Pro
   const needs = streamNeeds(settings);
   world.out(describe(settings, needs));
   if (!isToApply) return 0;
-  return withSession(settings, world, async ({ jetStream }) => ((await applyAll(needs, jetStream, world)) ? 0 : 1));
+  return withSession(settings, world, async (session) => {
+    const { created, areThere } = await applyAll(needs, session.jetStream, world);
+    if (created.length > 0) await note(created, { ...session, settings, now: () => world.now() }, world);
+    return areThere ? 0 : 1;
+  });
 }
 
 function describe(settings: BridgeSettings, needs: readonly StreamNeed[]): string {
@@ -48,25 +54,49 @@ function timeOf(ns: number): string {
   return describeMs(ns / NS_PER_MS);
 }
 
-/** @returns whether all of it is there now */
-async function applyAll(needs: readonly StreamNeed[], jetStream: JetStream, world: World): Promise<boolean> {
-  let areThere = true;
-  for (const need of needs) {
-    const { outcome, isThere } = await apply(need.config, jetStream);
-    areThere &&= isThere;
-    world.err(`${need.kind} ${need.name}: ${safeText(outcome)}.\n`);
-  }
-  return areThere;
+interface Applied {
+  /** Names of what was made. */
+  readonly created: readonly string[];
+  /** Whether all of it is there now. */
+  readonly areThere: boolean;
 }
 
-async function apply(config: StreamConfig, jetStream: JetStream): Promise<{ outcome: string; isThere: boolean }> {
+async function applyAll(needs: readonly StreamNeed[], jetStream: JetStream, world: World): Promise<Applied> {
+  const created: string[] = [];
+  let areThere = true;
+  for (const need of needs) {
+    const { outcome, text } = await apply(need.config, jetStream);
+    if (outcome === 'created') created.push(need.name);
+    areThere &&= outcome !== 'failed';
+    world.err(`${need.kind} ${need.name}: ${safeText(text)}.\n`);
+  }
+  return { created, areThere };
+}
+
+async function apply(
+  config: StreamConfig,
+  jetStream: JetStream,
+): Promise<{ outcome: 'there' | 'created' | 'failed'; text: string }> {
   const found = await jetStream.stream(config.name);
-  if (found.kind === 'ok') return { outcome: 'it is there, and left as it is', isThere: true };
+  if (found.kind === 'ok') return { outcome: 'there', text: 'it is there, and left as it is' };
   if (found.kind !== 'error' || found.errorCode !== STREAM_NOT_FOUND)
-    return { outcome: `it can't be looked at: ${reasonOf(found)}`, isThere: false };
+    return { outcome: 'failed', text: `it can't be looked at: ${reasonOf(found)}` };
   const made = await jetStream.createStream(config);
-  if (made.kind === 'ok') return { outcome: 'created', isThere: true };
-  return { outcome: `it can't be created: ${reasonOf(made)}`, isThere: false };
+  if (made.kind === 'ok') return { outcome: 'created', text: 'created' };
+  return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}` };
+}
+
+/** What a person has ordered is in the audit stream, once there is one. */
+async function note(created: readonly string[], parts: Parts, world: World): Promise<void> {
+  const { decisions, deadLetters } = auditOf(parts, world.version);
+  await decisions.note({
+    function: 'orders',
+    name: 'setup-apply',
+    decision: 'created',
+    user: world.user,
+    followed: { created: created.join(', ') },
+  });
+  await deadLetters.close();
 }
 
 function reasonOf(refusal: Refusal): string {

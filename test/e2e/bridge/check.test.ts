@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
-import { DiscardPolicy, headers, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
@@ -280,8 +280,11 @@ describe('check', () => {
           ? []
           : ['warning: permission to publish to payroll.*: the bridge does not need it. Take it away from the user.'],
       );
-      for (const stream of ['AZDO', 'BRIDGE_AUDIT', 'BRIDGE_DEAD', 'KV_BRIDGE_PROJECTS'])
-        assert.equal((await admin.manager.streams.info(stream)).state.messages, 0, stream);
+      const messages = ['AZDO', 'BRIDGE_AUDIT', 'BRIDGE_DEAD', 'KV_BRIDGE_PROJECTS'].map(
+        async (stream) => (await admin.manager.streams.info(stream)).state.messages,
+      );
+      // The one is the order to set up.
+      assert.deepEqual(await Promise.all(messages), [0, 1, 0, 0]);
     });
 
   test('tells what keeps the bridge from NATS and from Azure DevOps', async (t) => {
@@ -334,7 +337,8 @@ describe('check', () => {
   test('--offline looks at files only', async () => {
     const yaml = `${configuration('nats://127.0.0.1:1', 'http://127.0.0.1:1/contoso')}contracts: { good: good.json, bad: bad.json, gone: gone.json }\n`;
     const files = { 'good.json': '{"type":"object"}', 'bad.json': '{"type":"oject"}' };
-    const { status, stdout, stderr } = await runBridge(['check', '--offline'], yaml, {
+    const typo = yaml.replace('event: git.push', 'event: run.completed }, { event: git.pushd');
+    const { status, stdout, stderr } = await runBridge(['check', '--offline'], typo, {
       env: { PAT: 'x', HOOK: 'short', PASSWORD: 'x' },
       files,
     });
@@ -344,8 +348,9 @@ describe('check', () => {
     assert.match(gone, /^error: contracts\.gone: /);
     assert.deepEqual(rest, [
       'warning: hooks.passwordEnvs[0] (HOOK): it has fewer than 16 characters. Use a long random text.',
+      'warning: hooks.events[1].event: the bridge knows no event "git.pushd", so it would be stored as other.<event>. Check its name.',
     ]);
-    assert.equal(stderr, '2 problems, 1 warning.\n');
+    assert.equal(stderr, '2 problems, 2 warnings.\n');
   });
 
   test('tells what is wrong with the configuration itself', async () => {
@@ -356,44 +361,5 @@ describe('check', () => {
       /^error: .*bridge\.yml:1:1: azureDevOps\.organization: is required\.\nerror: .*azureDevOps\.identity\.kind: is required\.\n$/,
     );
     assert.equal(stderr, '2 problems.\n');
-  });
-});
-
-describe('deadLetters', () => {
-  test('lists and shows what is in the stream, with the original bytes', async (t) => {
-    await using server = await startServer();
-    const yaml = configuration(server.url, await startAzureDevOps(t));
-    await bridge(['setup', '--apply'], yaml);
-    const empty = await bridge(['deadLetters', 'list'], yaml);
-    assert.deepEqual([empty.status, empty.stdout], [0, '']);
-    assert.match(empty.stderr, /^There are no dead letters\.$/m);
-
-    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
-    const given = headers();
-    given.set('Bridge-Reason', 'noId');
-    given.set('Content-Type', 'application/json');
-    const body = Buffer.from([0x7b, 0xff, 0x0a, 0x00, 0x7d]);
-    const stream = admin.connection.jetstream();
-    await stream.publish('bridge.dead.hooks.noId', body, { headers: given });
-    for (let index = 0; index < 70; index++) await stream.publish('bridge.dead.runs.deploy-web', 'x');
-    await admin.manager.streams.deleteMessage('BRIDGE_DEAD', 2);
-
-    const listed = await bridge(['deadLetters', 'list'], yaml);
-    const rows = linesOf(listed).map((line) => line.split('\t'));
-    assert.deepEqual([listed.status, rows.length], [0, 71]);
-    assert.match(listed.stderr, /^70 dead letters\.$/m);
-    assert.deepEqual([...rows[1]!.slice(0, 1), ...rows[1]!.slice(2)], ['1', 'hooks', 'noId', '5', 'noId']);
-    assert.deepEqual([...rows[2]!.slice(0, 1), ...rows[2]!.slice(2)], ['3', 'runs', 'deploy-web', '1', '']);
-
-    const shown = await bridge(['deadLetters', 'show', '1'], yaml);
-    assert.equal(shown.status, 0);
-    assert.match(
-      shown.stdout,
-      /^N: 1\nTime: \S+Z\nFunction: hooks\nRoute or reason: noId\nbridge-reason: noId\ncontent-type: application\/json\n\n\{/,
-    );
-    assert.ok(shown.stdout.endsWith(`\n\n${body.toString()}`));
-    const none = await bridge(['deadLetters', 'show', '2'], yaml);
-    assert.deepEqual([none.status, none.stdout], [1, '']);
-    assert.match(none.stderr, /^InvalidInput: There is no dead letter 2\. List them with deadLetters list\.$/m);
   });
 });

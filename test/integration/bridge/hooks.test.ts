@@ -148,6 +148,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
         'bridge.decisions.hooks.notConfigured': 1,
         'bridge.decisions.hooks.unusable': 1,
         'bridge.decisions.orders.deadLetters-replay': 6,
+        'bridge.decisions.orders.setup-apply': 1,
       });
       const last = await admin.manager.streams.getMessage('BRIDGE_AUDIT', {
         last_by_subj: 'bridge.decisions.orders.*',

@@ -26,6 +26,7 @@ hooks:
 
 /** What is outside of a bridge in a test, and what it has printed. */
 export class TestWorld implements World {
+  readonly user = 'tester';
   readonly version = '1.2.3';
   readonly env = ENV;
   readonly isTerminal = true;

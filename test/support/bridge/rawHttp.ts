@@ -23,12 +23,16 @@ export async function rawRequest(port: number, text: string, localAddress?: stri
 /** So many connections are opened at a time: more of them at once would overflow the system's queue. */
 const AT_ONCE = 200;
 
-/** Opens connections that send the beginning of a request, and then a byte now and then. */
+/**
+ * Opens connections that send the beginning of a request, and then a byte now and then.
+ *
+ * @param everyMs undefined: no more bytes
+ */
 export async function slowConnections(
   port: number,
   number: number,
   begin: string,
-  everyMs: number,
+  everyMs?: number,
 ): Promise<Disposable & { readonly number: number }> {
   const sockets: Socket[] = [];
   for (let opened = 0; opened < number; opened += AT_ONCE) {
@@ -42,9 +46,10 @@ export async function slowConnections(
     );
     sockets.push(...some);
   }
-  const timer = setInterval(() => {
+  const send = () => {
     for (const socket of sockets) if (socket.writable) socket.write('x');
-  }, everyMs);
+  };
+  const timer = everyMs === undefined ? undefined : setInterval(send, everyMs);
   return {
     number: sockets.filter((socket) => !socket.destroyed).length,
     [Symbol.dispose]() {

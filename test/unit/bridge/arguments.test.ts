@@ -15,12 +15,12 @@ test('reads every command', () => {
     ['deadLetters list --config b.yml', { kind: 'deadLetters', config, action: { kind: 'list' } }],
     ['deadLetters show 12 --config b.yml', { kind: 'deadLetters', config, action: { kind: 'show', sequence: 12 } }],
     [
-      'deadLetters replay 12 --reason why --config b.yml',
-      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { sequence: 12 }, reason: 'why' } },
+      'deadLetters replay 12 --config b.yml',
+      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { sequence: 12 }, reason: '' } },
     ],
     [
-      'deadLetters replay --route unusable --reason why --config b.yml',
-      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { route: 'unusable' }, reason: 'why' } },
+      'deadLetters replay --route web --reason fixed --config b.yml',
+      { kind: 'deadLetters', config, action: { kind: 'replay', letters: { route: 'web' }, reason: 'fixed' } },
     ],
     ['run --help', { kind: 'help' }],
     ['--version', { kind: 'version' }],
@@ -47,12 +47,11 @@ test('says what it does not understand', () => {
     ['deadLetters show --config x', /^Write deadLetters list/],
     ['deadLetters show 0 --config x', /^Write deadLetters list/],
     ['deadLetters show 1 2 --config x', /^Write deadLetters list/],
-    ['deadLetters show 1 --reason why --config x', /^Only deadLetters replay takes/],
-    ['deadLetters replay 1 --config x', /^Write deadLetters replay N --reason TEXT/],
-    ['deadLetters replay --reason why --config x', /^Write deadLetters replay N/],
-    ['deadLetters replay 1 --route r --reason why --config x', /^Write deadLetters replay N/],
-    ['deadLetters replay x --reason why --config x', /^Write deadLetters replay N/],
-    ['run --reason why --config x', /^run takes no option --reason\.$/],
+    ['deadLetters show 1 --reason y --config x', /^--route and --reason are for replay\.$/],
+    ['deadLetters replay --config x', /^Write deadLetters replay N/],
+    ['deadLetters replay --route web --config x', /^Write deadLetters replay N/],
+    ['deadLetters replay 1 --route web --reason y --config x', /^Write deadLetters replay N/],
+    ['run --reason y --config x', /^run takes no option --reason\.$/],
   ] as const)
     assert.throws(() => read(line), { name: 'UsageError', message }, line);
 });

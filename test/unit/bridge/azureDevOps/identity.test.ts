@@ -117,13 +117,13 @@ describe('A client secret', () => {
   });
 
   test('that has changed is used from the next token on', async (t) => {
-    const { authorityHost, asked } = await startAuthority(t);
+    const { authorityHost, asked, tokens } = await startAuthority(t, { refuse: true });
     const secret = { value: 'old' };
     const { identity } = identityOf(clientSecret(authorityHost, secret));
-    const first = await identity.authorization();
+    await assert.rejects(identity.authorization(), { code: 'Denied' });
     secret.value = 'new';
-    identity.refused(first);
-    await identity.authorization();
+    tokens.refuse = false;
+    assert.equal(await identity.authorization(), 'Bearer token-1');
     assert.deepEqual(
       asked().map((form) => form.get('client_secret')),
       ['old', 'new'],

@@ -220,6 +220,13 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
+    'another machine by its address',
+    withOrganization('http://10.0.0.1/contoso'),
+    [
+      '4:17: azureDevOps.organization: "http://10.0.0.1/contoso" is not encrypted. Use https://; only this machine itself may be http://.',
+    ],
+  ],
+  [
     'a name that only looks like this machine',
     withOrganization('http://localhost.example.com/contoso'),
     [

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import path from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import { temporaryFolder } from '../../../../localAgent/index.ts';
 import { MOST_BODY_BYTES } from '../../../../bridge/http/body.ts';
@@ -175,18 +176,28 @@ describe('The public port', () => {
   });
 
   test('gives headers and bodies their time and no more', async (t) => {
-    const { server } = await startServer(t, { timing: { headers: 600, body: 400 } });
-    for (const [text, leastMs] of [
-      ['', 600],
-      ['POST /hooks HTTP/1.1\r\nHost: a\r\n', 600],
-      ['POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf', 400],
-      ['POST /hooks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n', 400],
+    const { server: impatient } = await startServer(t, { timing: { headers: 600 } });
+    const { server } = await startServer(t, { timing: { headers: 20_000, body: 400 } });
+    const begin = 'POST /hooks HTTP/1.1\r\nHost: a\r\n';
+    for (const [port, text, leastMs] of [
+      [impatient.port, '', 600],
+      [impatient.port, begin, 600],
+      [server.port, `${begin}Content-Length: 9\r\n\r\nhalf`, 400],
+      [server.port, `${begin}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`, 400],
     ] as const) {
-      const { status, text: answer, ms } = await rawRequest(server.port, text);
+      const { status, text: answer, ms } = await rawRequest(port, text);
       assert.equal(status, 408, text);
       assert.match(answer, /"code":"Timeout"/);
-      assert.ok(ms > leastMs - 50 && ms < leastMs + 3_000, `${ms} ms`);
+      assert.ok(ms > leastMs - 50 && ms < leastMs + 5_000, `${ms} ms`);
     }
+  });
+
+  test('refuses a body that says it is too large before it comes', async (t) => {
+    const { server } = await startServer(t);
+    const head = `POST /hooks HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${MOST_BODY_BYTES + 1}\r\n\r\n`;
+    const { status, ms } = await rawRequest(server.port, head);
+    assert.equal(status, 413);
+    assert.ok(ms < 5_000, `${ms} ms`);
   });
 
   test('ends the connection of a stranger who goes on sending', async (t) => {
@@ -209,9 +220,11 @@ describe('The public port', () => {
     const begun = once(events, 'begin');
     const underWay = post('x');
     await begun;
-    const drained = server.drain(AbortSignal.timeout(10_000));
+    let isDrained = false;
+    const drained = server.drain(AbortSignal.timeout(10_000)).then(() => (isDrained = true));
     const refused = await post('y');
     assert.deepEqual([refused.status, refused.headers.get('connection')], [503, 'close']);
+    assert.equal(isDrained, false);
     events.emit('finish');
     await drained;
     assert.deepEqual(await (await underWay).json(), { done: true });
@@ -231,6 +244,31 @@ describe('The public port', () => {
     await server.drain(AbortSignal.timeout(200));
     assert.ok(performance.now() - began < 2_000);
   });
+});
+
+test('1,000 connections are served at a time, and the next one once one of them has its answer', async (t) => {
+  const answers: (() => void)[] = [];
+  const held = route(async () => {
+    await new Promise<void>((resolve) => answers.push(resolve));
+    return { status: 200, body: {} };
+  });
+  const { server } = await startServer(t, { routes: [held] });
+  using waiting = await slowConnections(
+    server.port,
+    1_001,
+    'POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n',
+  );
+  assert.equal(waiting.number, 1_001);
+  const began = async (number: number) => {
+    for (const deadline = Date.now() + 20_000; answers.length < number && Date.now() < deadline;) await delay(10);
+    return answers.length;
+  };
+  assert.equal(await began(1_000), 1_000);
+  await delay(300);
+  assert.equal(answers.length, 1_000);
+  answers[0]?.();
+  assert.equal(await began(1_001), 1_001);
+  for (const answer of answers) answer();
 });
 
 test('whoever comes after 2,000 connections that only hold on is served within ten seconds', async (t) => {
