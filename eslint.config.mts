@@ -36,8 +36,8 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
   ['shared/event/', GROUND],
   ['shared/contract/', [...GROUND, 'ajv', 'ajv-formats', 'ajv-formats-draft2019']],
   ['shared/connection/', GROUND],
-  ['shared/expression/jmespath.ts', [...GROUND, '@jmespath-community/jmespath']],
-  ['shared/expression/', [...GROUND, 'shared/event/']],
+  ['shared/expression/expression.ts', [...GROUND, 'shared/event/']],
+  ['shared/expression/', [...GROUND, '@jmespath-community/jmespath']],
   ['shared/signing/', [...GROUND, 'shared/event/']],
   ['shared/text/', [...GROUND, 'canonicalize']],
   [

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { ErrorObject, ValidateFunction } from 'ajv';
-import { describeProblems, shorten, type CheckResult, type Contract, type SchemaProblem } from './contract.ts';
+import { describeProblems, shorten, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
-import { canonicalize, IS_INEXACT, isObject, largeIntegerIn, withNeighbours } from '../text/json.ts';
+import { canonicalize, isObject, parseLargeIntegers } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
+import { compareExactly, pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaOf } from './metaSchemas.ts';
-import { linkSchemas, type Dialect } from './references.ts';
+import { linkSchemas, type Dialect, type LinkedSchema } from './references.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -21,10 +22,26 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
   const isSchema = await metaSchemaOf(draft);
   try {
     const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
-    for (const { id, schema } of schemas) ajv.addSchema(schema, id);
-    const validate = ajv.getSchema(schemas[0]?.id ?? '');
-    if (validate === undefined) throw new Error('it was not compiled');
-    return { digest: digestOf(schemas.map(({ file }) => file)), schemaFile, ...checksOf(validate, checkLimitMs) };
+    const twins: Twins = new WeakMap();
+    for (const { file, schema } of schemas) pair(twins, schema, parseLargeIntegers(file.text)?.value);
+    const validate = compile(ajv, schemas);
+    // Compiled when a value needs it, which few do.
+    let validateExactly: ValidateFunction | undefined;
+    const errorsExactly: ErrorsOf = (value, exact) => {
+      validateExactly ??= compile(compareExactly(newAjv(draft), twins), schemas);
+      const parentData = { value };
+      pair(twins, parentData, { value: exact });
+      const place = {
+        instancePath: '',
+        parentData,
+        parentDataProperty: 'value',
+        rootData: parentData,
+        dynamicAnchors: {},
+      };
+      return errorsOf(validateExactly, value, place);
+    };
+    const checks = checksOf(validate, errorsExactly, checkLimitMs);
+    return { digest: digestOf(schemas.map(({ file }) => file)), schemaFile, ...checks };
   } catch (error) {
     if (error instanceof TaskError) throw error;
     const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
@@ -69,28 +86,39 @@ function digestOf(files: readonly SchemaFile[]): string {
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
-function checksOf(validate: ValidateFunction, limitMs: number): Omit<Contract, 'digest' | 'schemaFile'> {
-  // With `$async` in a schema it would be a promise.
-  const isValid = (value: unknown): boolean => (validate(value) as unknown) === true;
-  const violatedBy = (message: string): CheckResult => ({ outcome: 'violated', problems: [{ pointer: '', message }] });
+function compile(ajv: AnyAjv, schemas: readonly LinkedSchema[]): ValidateFunction {
+  for (const { id, schema } of schemas) ajv.addSchema(schema, id);
+  const validate = ajv.getSchema(schemas[0]?.id ?? '');
+  if (validate === undefined) throw new Error('it was not compiled');
+  return validate;
+}
+
+/** What is wrong with a value, of which this is the exact reading; nothing where it is valid. */
+type ErrorsOf = (value: unknown, exact: unknown) => readonly ErrorObject[];
+
+function errorsOf(validate: ValidateFunction, ...value: Parameters<ValidateFunction>): readonly ErrorObject[] {
+  try {
+    // With `$async` in a schema it would be a promise.
+    return (validate(...value) as unknown) === true ? [] : (validate.errors ?? []);
+  } finally {
+    validate.errors = null;
+  }
+}
+
+function checksOf(
+  validate: ValidateFunction,
+  errorsExactly: ErrorsOf,
+  limitMs: number,
+): Omit<Contract, 'digest' | 'schemaFile'> {
   const checkUnlimited: Contract['checkUnlimited'] = (value, readExactly = () => undefined) => {
     try {
-      const isFound = isValid(value);
-      const problems = problemsOf(validate.errors ?? []);
       const exact = readExactly();
-      // An integer lies between the numbers next to it, so a limit that holds for both holds for it. That proves nothing for
-      // multipleOf, uniqueItems, and schemas that name both of its neighbours.
-      if (exact !== undefined && ([-1, 1] as const).some((to) => isValid(withNeighbours(exact.value, to)) !== isFound))
-        return violatedBy(
-          `holds ${largeIntegerIn(exact.value)}, which ${IS_INEXACT}, and the verdict hangs on that: write it as a text`,
-        );
-      return isFound ? { outcome: 'valid' } : { outcome: 'violated', problems };
+      const errors = exact === undefined ? errorsOf(validate, value) : errorsExactly(value, exact.value);
+      return errors.length === 0 ? { outcome: 'valid' } : { outcome: 'violated', problems: problemsOf(errors) };
     } catch (error) {
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
       const reason = error instanceof RangeError ? 'it is nested too deeply' : reasonOf(error);
-      return violatedBy(`cannot be checked: ${reason}`);
-    } finally {
-      validate.errors = null;
+      return { outcome: 'violated', problems: [{ pointer: '', message: `cannot be checked: ${reason}` }] };
     }
   };
   const check: Contract['check'] = (value, atMostMs = limitMs, readExactly) => {
@@ -105,11 +133,10 @@ function checksOf(validate: ValidateFunction, limitMs: number): Omit<Contract, '
   // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
   const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
     try {
-      return interruptible(() => values.every(isValid), Math.min(limitMs, atMostMs));
+      const areValid = () => values.every((value) => errorsOf(validate, value).length === 0);
+      return interruptible(areValid, Math.min(limitMs, atMostMs));
     } catch {
       return false;
-    } finally {
-      validate.errors = null;
     }
   };
   return { check, checkUnlimited, areAllValid };

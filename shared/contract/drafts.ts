@@ -3,6 +3,7 @@ import type core from 'ajv/dist/core.js';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
+import { compareExactly } from './exactNumbers.ts';
 
 const DRAFTS = { 'draft-07': Ajv, '2019-09': Ajv2019, '2020-12': Ajv2020 };
 export type Draft = keyof typeof DRAFTS;
@@ -26,7 +27,6 @@ const OPTIONS: Options = {
   logger: false,
   validateSchema: false, // done before, with places in the user's file
   ownProperties: true, // else {} has a property "constructor"
-  multipleOfPrecision: 7, // else 19.99 is no multiple of 0.01
   code: CODE,
 };
 
@@ -46,7 +46,9 @@ export function newAjv(draft: Draft): AnyAjv {
   const code = { ...CODE, optimize: false };
   // Whether a reference can be inlined takes it twice as long for each level of lists: minutes for a schema with 30.
   const inlineRefs = false;
-  return prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
+  const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
+  // Ajv divides: 19.99 is then no multiple of 0.01, or any very large number one of 0.123.
+  return compareExactly(ajv, new WeakMap(), ['multipleOf']);
 }
 
 /** As {@link newAjv}, with the meta-schemas of the draft, which can be had as code. */

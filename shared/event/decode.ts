@@ -74,7 +74,7 @@ export class DecodedEvent {
    * they can't be read.
    */
   get exactData(): { readonly value: unknown } | undefined {
-    this.#exact ??= this.#readExactly() ?? null;
+    if (this.#exact === undefined) this.#exact = this.#readExactly() ?? null;
     return this.#exact ?? undefined;
   }
 

@@ -1,7 +1,8 @@
 import { reasonOf } from '../errors.ts';
 import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
-import { childrenOf, guarded, parse, search, signatureOf, splitAtAnd, type Node } from './jmespath.ts';
+import { comparedIn, search, signatureOf } from './interpreter.ts';
+import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
 import { shortened } from '../text/safeText.ts';
 
 /** A JMESPath expression over an event. */
@@ -34,13 +35,13 @@ export function compileExpression(text: string): Expression {
   const parts = conjunction(text, root);
   const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
   const isOfData = mentionsData(root);
-  let guardedRoot: Node | undefined;
+  let compared: WeakSet<Node> | undefined;
   const known: readonly string[] = VIEW_FIELDS;
   return {
     unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !known.includes(name)),
     isPlain: isPlain(root),
     evaluate: (view) =>
-      search(isOfData && view.hasLargeIntegers ? (guardedRoot ??= guarded(root)) : root, ofEvent(view)),
+      search(root, ofEvent(view), isOfData && view.hasLargeIntegers ? (compared ??= comparedIn(root)) : undefined),
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -189,7 +190,7 @@ function pathOf(node: Node): string | undefined {
 
 function verdictOf(node: Node, view: EventView): string | undefined {
   try {
-    return isTruthy(search(view.hasLargeIntegers ? guarded(node) : node, view)) ? undefined : 'was false';
+    return isTruthy(search(node, view, view.hasLargeIntegers ? comparedIn(node) : undefined)) ? undefined : 'was false';
   } catch (error) {
     return `failed: ${reasonOf(error)}`;
   }

@@ -62,7 +62,8 @@ export function split(text: string, sought: string, most?: number): string[] {
   return [...parts, rest];
 }
 
-function whole(number: number): number {
+/** The number where it is a whole one; else throws an `Error` with a clause. */
+export function whole(number: number): number {
   if (!Number.isInteger(number)) throw new Error(`${number} is not a whole number`);
   return number;
 }

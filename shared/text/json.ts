@@ -10,6 +10,10 @@ const MARK = `integer ${randomBytes(16).toString('hex')} `;
 const LEAST_DIGITS = 16;
 /** Digits of an integer that is read: many more than the largest finite number has, and few enough to compute with. */
 const MOST_DIGITS = 1_000;
+/** Zeros that the exponents of one text may stand for together: `1e999` takes five characters. */
+const MOST_ZEROS = 100_000;
+/** From here on a number holds no fraction. */
+const LEAST_WHOLE = 2 ** 52;
 const ZERO = 0x30;
 const NINE = 0x39;
 /** A string, which is left alone, or a number; both as JSON that is known to parse has them. */
@@ -55,17 +59,22 @@ export const canonicalize = canonicalizeModule as unknown as (value: unknown) =>
  */
 export function parseLargeIntegers(text: string): { readonly value: unknown } | undefined {
   if (!mayHoldLargeIntegers(text)) return undefined;
-  const marked = text.replace(STRING_OR_NUMBER, (token) => {
+  let zeros = 0;
+  const mark = (token: string): string => {
     const integer = token.startsWith('"') ? undefined : largeInteger(token);
-    return integer === undefined ? token : `"${MARK}${integer}"`;
-  });
-  if (marked === text) return undefined;
+    if (integer === undefined) return token;
+    zeros += integer.zeros;
+    if (zeros > MOST_ZEROS) throw new UndecidableError(`the exponents in it stand for more than ${MOST_ZEROS} zeros`);
+    return `"${MARK}${integer.digits}${'0'.repeat(integer.zeros)}"`;
+  };
   const revive = (_: string, value: unknown) =>
     typeof value === 'string' && value.startsWith(MARK) ? BigInt(value.slice(MARK.length)) : value;
   try {
-    return { value: JSON.parse(marked, revive) as unknown };
+    const marked = text.replace(STRING_OR_NUMBER, mark);
+    return marked === text ? undefined : { value: JSON.parse(marked, revive) as unknown };
   } catch (error) {
-    throw new UndecidableError('it is nested too deeply for its integers beyond 2^53', { cause: error });
+    if (error instanceof UndecidableError) throw error;
+    throw new UndecidableError('it is too large, or nested too deeply, for its integers beyond 2^53', { cause: error });
   }
 }
 
@@ -74,20 +83,23 @@ export function mayHoldLargeIntegers(text: string): boolean {
   return hasManyDigits(text) || GROWING_EXPONENT.test(text);
 }
 
-/** The digits of a number of JSON that is an integer beyond 2^53; undefined for any other. */
-function largeInteger(token: string): string | undefined {
-  if (Math.abs(Number(token)) <= Number.MAX_SAFE_INTEGER) return undefined;
+/** The digits of a number of JSON that is an integer beyond 2^53, and the zeros to add; undefined for one that is exact. */
+function largeInteger(token: string): { readonly digits: string; readonly zeros: number } | undefined {
+  const size = Math.abs(Number(token));
+  if (size < LEAST_WHOLE) return undefined;
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE](.+))?$/.exec(token) ?? [];
   let digits = whole + fraction;
   const zeros = Number(exponent) - fraction.length;
   if (zeros < 0) {
-    if (/[1-9]/.test(digits.slice(zeros))) return undefined;
+    if (/[1-9]/.test(digits.slice(zeros)))
+      throw new UndecidableError('a number in it has a fraction that none of its size can hold');
     digits = digits.slice(0, zeros);
   }
+  if (size <= Number.MAX_SAFE_INTEGER) return undefined;
   if (digits.length + zeros > MOST_DIGITS)
     throw new UndecidableError(`a number in it has more than ${MOST_DIGITS} digits`);
-  return sign + digits + '0'.repeat(Math.max(0, zeros));
+  return { digits: sign + digits, zeros: Math.max(0, zeros) };
 }
 
 /** An integer beyond 2^53 in the value; undefined where there is none. */
@@ -99,22 +111,6 @@ export function largeIntegerIn(value: unknown): bigint | undefined {
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-/** The value with the next number above (1) or below (-1) each integer beyond 2^53: that lies between the two. */
-export function withNeighbours(value: unknown, direction: 1 | -1): unknown {
-  if (typeof value === 'bigint') return neighbourOf(Number(value), direction);
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map((member) => withNeighbours(member, direction));
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withNeighbours(member, direction)]));
-}
-
-/** The bits of numbers of one sign are in the order of their size (IEEE 754). */
-function neighbourOf(number: number, direction: 1 | -1): number {
-  if (!Number.isFinite(number)) return number;
-  const bits = new BigInt64Array(new Float64Array([number]).buffer);
-  bits[0] = (bits[0] ?? 0n) + BigInt(direction * Math.sign(number));
-  return new Float64Array(bits.buffer)[0] ?? number;
 }
 
 /** Looks at each sixteenth character only, as every event of a backlog is looked at: one of them is in any sixteen. */

@@ -31,6 +31,8 @@ export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, interruptions: 10, slo
 export const SLICE_MS = 50;
 /** Many events are assessed in one interruptible call, since each call costs more than most events; this is its limit. */
 const CALL_MS = 2 * SLICE_MS;
+/** Characters of what `distinctBy` tells events apart by: a wait keeps it of each event that matched, and shows it. */
+const MOST_KEY = 1_000;
 /** For saying why an event did not match. */
 const REASON_MS = 100;
 
@@ -285,6 +287,7 @@ export class Judge {
     if (distinctBy === undefined) return is('matched', '', identityOf(event));
     const key = textOf(this.#evaluate('distinctBy', distinctBy, event.view));
     if (key === undefined) return is('notMatching', `it has no value for distinctBy (${distinctBy.text})`);
+    if (key.length > MOST_KEY) return is('notMatching', `distinctBy is longer than ${MOST_KEY} characters`);
     if (expect !== undefined && !expect.includes(key))
       return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
     return is('matched', '', key);

@@ -158,8 +158,42 @@ test('data that looks like the inside of the library stays data', () => {
   assert.deepEqual(value('data.evil', { evil: reference }), reference);
   assert.throws(() => compileExpression('sort_by(data.list, data.evil)'), /is an expression with & before it/);
   const list = [{ k: '__proto__', polluted: true }, { k: 'constructor' }];
-  assert.throws(() => value('group_by(data, &k)', list));
+  assert.equal(
+    value('to_string(group_by(data, &k))', list),
+    '{"__proto__":[{"k":"__proto__","polluted":true}],"constructor":[{"k":"constructor"}]}',
+  );
+  assert.deepEqual(value('length(group_by(data, &k).constructor)', list), 1);
+  const own = JSON.parse('{"__proto__":{"a":1}}') as unknown;
+  assert.equal(value('to_string(merge(data, data))', own), '{"__proto__":{"a":1}}');
   assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
+});
+
+test('a variable is seen in all that follows it, whatever it holds', () => {
+  for (const [expression, expected] of [
+    ['let $none = data.none in let $two = `2` in [$none, $two]', [null, 2]],
+    ['let $off = data.off, $list = data.list in $list[?$off || id == `2`].id', [2]],
+    ['let $n = data.n in map(&(id > $n), data.list)', [false, true]],
+    ['let $n = data.n in sort_by(data.list, &($n - id))[0].id', 2],
+    ['let $a = `1` in [let $a = `2` in $a, $a]', [2, 1]],
+  ] as const)
+    assert.deepEqual(value(expression, { off: false, n: 1, list: [{ id: 1 }, { id: 2 }] }), expected, expression);
+});
+
+test('what an event has a function make is limited, before it is made', () => {
+  for (const [expression, data] of [
+    ['pad_left(data.a, data.n)', { a: 'a', n: 200_000_000 }],
+    ["length(split(pad_right(data.a, data.n), ''))", { a: 'a', n: 5_000_000 }],
+    ['upper(pad_left(data.a, data.n))', { a: '\ufb03', n: 536_870_000 }],
+    ['join(data.a, data.list)', { a: 'x'.repeat(50_000), list: Array(100).fill('') }],
+    ["replace(data.a, 'x', data.a)", { a: 'x'.repeat(3_000) }],
+    ['upper(data.a)', { a: 'x'.repeat(5_000_000) }],
+    ['map(&reverse($.data.list), data.list)', { list: Array(3_000).fill(1) }],
+    ['data.list[*].[$.data.list[]]', { list: Array(3_000).fill([1]) }],
+    ['map(&items($.data), data.list)', { list: Array(5_000_000 / 4).fill(1), b: 1, c: 2, d: 3 }],
+  ] as const)
+    assert.throws(() => value(expression, data), /it holds a text of more than 4194304 characters|would be made of it/);
+  assert.equal(value("length(split(pad_left(data.a, data.n), ''))", { a: 'a', n: 1_000_000 }), 1_000_000);
+  assert.equal(value('length(reverse(data))', 'ab'.repeat(500_000)), 1_000_000);
 });
 
 test('names that no event has are pointed out', () => {
@@ -224,8 +258,13 @@ test('an integer beyond 2^53 is copied exactly and never compared as another one
     'contains(data.ids, `1`)',
     'sort_by([data], &id)',
     'data.id + `1`',
+    'group_by([data], &id)',
+    '-data.id',
   ])
     assert.throws(() => value(text), /(9007199254740993|12345678901234567890) is beyond 2\^53/);
+  for (const text of ['length(data.id)', 'keys(data.id)', 'merge(data, data.id)', 'reverse(data.id)'])
+    assert.throws(() => value(text), /is given a number as argument [12]$/);
+  assert.equal(value('to_string(not_null(data.none, data.id))'), '9007199254740993');
   assert.throws(
     () => compileExpression('data.ok && data.id == `9007199254740993`'),
     /position 23: 9007199254740993 is beyond 2\^53.*'9007199254740993'/,
