@@ -34,7 +34,7 @@ const englishMessages: Plugin = {
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
   /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient)\.js$/,
-  /azure-pipelines-task-lib\/toolrunner\.js$/,
+  /azure-pipelines-task-lib\/(externaloutput|toolrunner)\.js$/,
   /node_modules\/minimatch\/\w+\.js$/,
   /ajv\/dist\/refs\/.*\.js(on)?$/,
   /ajv\/dist\/vocabularies\/discriminator\/\w+\.js$/,

@@ -84,6 +84,39 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     assert.deepEqual(countsOf(step), { seen: 10, invalid: 10 });
   });
 
+  it('leave the step open to the next one where a function would make gigabytes of them', async () => {
+    const stream = await scene.stream();
+    for (const n of [200_000_000, 536_870_000]) await stream.put('done', { a: '\ufb03', n });
+    const small = await stream.put('done', { a: 'a', n: 4 });
+    const step = await wait(scene.agent(), {
+      subject: stream.subject('done'),
+      startFrom: 'all',
+      failWhen: "length(split(upper(pad_left(data.a, data.n)), '')) > `9`",
+      distinctBy: 'pad_left(data.a, data.n)',
+    });
+    assertOutputs(step, { verdict: 'matched', sequence: String(small) });
+    assert.deepEqual(countsOf(step), { seen: 3, invalid: 2, matched: 1 });
+  });
+
+  it('end at the deadline where their numbers have millions of digits, and their bytes are kept', async () => {
+    const stream = await scene.stream();
+    const data = `{"status":"ok","list":[${'1e999,'.repeat(170_000)}0]}`;
+    for (let number = 0; number < 6; number++) await stream.put('done', data);
+    const step = await wait(scene.agent(), {
+      subject: stream.subject('done'),
+      startFrom: 'all',
+      match: "data.status == 'ok'",
+      timeout: '4s',
+    });
+    assertOutputs(step, { verdict: 'timedOut' });
+    assert.match(step.logText, /the exponents in it stand for more than 100000 zeros/);
+    const { when } = jsonFile(step, 'receiptFile') as { when: { deadline: string; endedAt: string } };
+    assert.ok(Date.parse(when.endedAt) - Date.parse(when.deadline) < 2_000, JSON.stringify(when));
+    const kept = await wait(scene.agent(), { subject: stream.subject('done'), startFrom: 'all' });
+    assertOutputs(kept, { verdict: 'matched' });
+    assert.equal(Buffer.from(eventsOf(kept)[0]?.dataBase64 ?? '', 'base64').toString(), data);
+  });
+
   it('hold up no output either: computing one is interrupted and named', async () => {
     const stream = await scene.stream();
     await stream.put('done', `[${'2,'.repeat(480_000)}2]`);
