@@ -101,6 +101,15 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal((await start(azure, azure.pipelines.declare(), { natsEventId: 'e', tags: {} })).status, 200);
   });
 
+  test('fails loudly where a test asks for what the stand-in does not have', async (t) => {
+    await using azure = await AzureDevOps.start();
+    t.mock.method(console, 'error', () => {});
+    const pipeline = azure.pipelines.declare();
+    for (const body of [{ stagesToSkip: ['a'] }, { previewRun: true, yamlOverride: '' }]) {
+      assert.equal((await start(azure, pipeline, body)).status, 599);
+    }
+  });
+
   test('takes nothing but a JSON object', async () => {
     await using azure = await AzureDevOps.start();
     const path = runsPath(azure.pipelines.declare());

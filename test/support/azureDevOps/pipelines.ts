@@ -32,7 +32,7 @@ const PIPELINES = 'Microsoft.Azure.Pipelines.WebApi';
 /** The pipelines of an organisation, and who may do what with them. */
 export class Pipelines {
   readonly #projects: readonly Project[];
-  readonly #byId = new Map<number, Pipeline>();
+  readonly #all: Pipeline[] = [];
   readonly #denied = new Set<string>();
   #nextId = 139;
 
@@ -49,7 +49,7 @@ export class Pipelines {
       ...{ name: `pipeline-${id}`, parameters: [], settableVariables: [], defaultBranch: 'refs/heads/main' },
       ...{ ...rest, id, project, folder: '\\', revision: 3 },
     };
-    this.#byId.set(id, pipeline);
+    this.#all.push(pipeline);
     return pipeline;
   }
 
@@ -66,7 +66,7 @@ export class Pipelines {
    */
   find({ parameters, identity }: ApiRequest, project: Project, right: PipelineRight): Pipeline | Answer {
     const asked = parameters['pipeline']!;
-    const pipeline = this.#byId.get(Number(asked));
+    const pipeline = this.#all.find(({ id }) => String(id) === asked);
     if (pipeline?.project.id !== project.id || this.#isDenied(pipeline, identity.id, 'view')) {
       const message = `Pipeline ${asked} does not exist or you do not have permission to view it.`;
       return apiError(404, 'PipelineDoesNotExistException', message, { space: PIPELINES });

@@ -12,6 +12,9 @@ export interface RunRequest {
   readonly isPreview: boolean;
 }
 
+/** What the real service acts on and this stand-in doesn't: it must not look as if it did. */
+const NOT_HERE = ['stagesToSkip', 'yamlOverride'];
+
 /**
  * Reads the body by azure-devops-node-api's PipelinesInterfaces, where `templateParameters` are texts. What isn't in there
  * is ignored: azure-devops-docs issue 7814 (a misplaced parameter "has no impact").
@@ -25,6 +28,8 @@ export function readRunRequest({ headers, body }: RecordedRequest): RunRequest |
   }
   const value = parseJson(body)?.value;
   if (!isObject(value)) return refuse('runParameters');
+  const unknown = NOT_HERE.find((name) => value[name] !== undefined);
+  if (unknown !== undefined) throw new Error(`The stand-in's runs don't know ${unknown}.`);
   const { templateParameters = {}, variables = {}, previewRun = false } = value;
   if (!isObject(templateParameters) || !Object.values(templateParameters).every((one) => typeof one === 'string')) {
     return refuse('templateParameters');
