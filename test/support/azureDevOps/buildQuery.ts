@@ -20,6 +20,7 @@ export interface BuildQuery {
 const NOT_HERE = [
   ...['queues', 'buildNumber', 'requestedFor', 'reasonFilter', 'statusFilter', 'resultFilter', 'tagFilters'],
   ...['properties', 'maxBuildsPerDefinition', 'deletedFilter', 'branchName', 'buildIds', 'repositoryId'],
+  'repositoryType',
 ];
 const ORDER = /^(finish|start|queue)Time(A|De)scending$/i;
 
@@ -82,6 +83,7 @@ function readToken(token: string): Token | undefined {
   }
 }
 
+/** Only the status is sure: a parameter that doesn't fit its type is a bad request. */
 function refuse(name: string, value: string | null): Answer {
   const message = `The value '${value}' is not valid.\r\nParameter name: ${name}`;
   return apiError(400, 'InvalidArgumentValueException', message, { space: 'Microsoft.TeamFoundation.Build.WebApi' });

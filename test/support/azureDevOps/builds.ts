@@ -36,7 +36,10 @@ export interface StartedRun {
 export class Builds {
   /** The oldest first. */
   readonly runs: StartedRun[] = [];
-  /** How long it takes from a run's start until lists have it, in milliseconds. Single builds are there at once. */
+  /**
+   * How long it takes from a run's start until lists have it, in milliseconds. Single builds are there at once. That lists
+   * are up to date isn't documented, so callers can't rely on it.
+   */
   listingLagMs = 0;
   /** How many builds a page of a list has at most. */
   pageSize = 1_000;

@@ -61,7 +61,8 @@ export class Pipelines {
   /**
    * The pipeline that a request's path names, in a project that was found.
    *
-   * Pipeline permissions page: without "View build pipeline" it isn't there. For "Queue builds" users report TF215106.
+   * Pipeline permissions page: without "View builds" and "View build pipeline" it isn't there, which is a 404 whose text isn't
+   * documented. Without "Queue builds" users report TF215106.
    * @returns an answer when there is none, or when the caller may not use it
    */
   find({ parameters, identity }: ApiRequest, project: Project, right: PipelineRight): Pipeline | Answer {

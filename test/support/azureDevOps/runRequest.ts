@@ -46,6 +46,7 @@ export function readRunRequest({ headers, body }: RecordedRequest): RunRequest |
   return { ref: part, parameters, variables: Object.keys(variables), isPreview: previewRun };
 }
 
+/** Only the status is sure: a body that doesn't fit its type is a bad request. */
 function refuse(name: string): Answer {
   const message = `Value is not valid.\r\nParameter name: ${name}`;
   return apiError(400, 'InvalidArgumentValueException', message, { space: 'Microsoft.Azure.Pipelines.WebApi' });
