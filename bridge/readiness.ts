@@ -38,8 +38,10 @@ export class ReadinessProbe {
   ) {}
 
   async current(): Promise<Readiness> {
-    const { jetStream, azureDevOpsTrouble } = this.sources();
+    const { jetStream, azureDevOpsTrouble, isStopping, isLinkUp } = this.sources();
     const azureDevOps = azureDevOpsTrouble ?? 'ok';
+    // Whoever asks has to know at once, also where NATS doesn't answer.
+    if (isStopping) return { status: 'stopping', nats: isLinkUp ? 'up' : 'down', streams: {}, azureDevOps };
     const { nats, streams } = await this.#streams();
     const areFine = nats === 'up' && Object.values(streams).every((state) => state === 'ok');
     const working = areFine ? (azureDevOps === 'ok' ? 'ready' : 'degraded') : 'unavailable';

@@ -144,7 +144,9 @@ export class BridgeProcess implements AsyncDisposable {
   /** Asks its private port. */
   async admin(place: string): Promise<{ status: number; text: string; headers: Headers }> {
     const address = String(this.lines.find(({ event }) => event === 'listening')?.['admin']);
-    const response = await fetch(`http://${address}${place}`);
+    const response = await fetch(`http://${address}${place}`).catch((cause: unknown) => {
+      throw new Error(`The private port didn't answer ${place}. The log:\n${this.#text}`, { cause });
+    });
     return { status: response.status, text: await response.text(), headers: response.headers };
   }
 
