@@ -49,6 +49,11 @@ export function silence(address: ServerAddress): DialFailure {
   return on(address, NOTHING_CAME);
 }
 
+/** Whether it only says that nothing came. */
+export function isSilence({ reason }: DialFailure): boolean {
+  return reason.endsWith(NOTHING_CAME.reason);
+}
+
 function failure(code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure {
   return { code, reason, remedy, transient };
 }

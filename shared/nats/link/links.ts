@@ -6,7 +6,7 @@ import type { Log } from '../../log.ts';
 import { apiPrefix, JetStreamApi } from '../jetStreamApi.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { dial } from './dial.ts';
-import { silence, type DialFailure } from './dialFailure.ts';
+import { isSilence, silence, type DialFailure } from './dialFailure.ts';
 import { Link } from './link.ts';
 import { longToken, secretSentBy, signInAfterRefusal, signInWith, type SignIn } from './signIn.ts';
 
@@ -100,8 +100,10 @@ export class Links {
   /** Opens the first link, to the first server that accepts. Fails with every server's own reason. */
   private async connect(): Promise<void> {
     const until = Math.min(Date.now() + FIRST_CONNECTION_MS, this.clock.deadline);
+    let failures: DialFailure[] = [];
     for (;;) {
-      const failures: DialFailure[] = [];
+      const before = failures;
+      failures = [];
       const link = await unlessAborted(this.#dialEach(until, failures), this.#signal).catch((reason: unknown) => {
         if (!isTimeout(reason)) throw reason;
         // Servers that had no turn yet, or did not answer in theirs.
@@ -109,6 +111,8 @@ export class Links {
         return undefined;
       });
       if (link !== undefined) return;
+      // A try that the deadline cuts short says less than the one before.
+      failures = failures.map((failure, index) => (isSilence(failure) ? (before[index] ?? failure) : failure));
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
