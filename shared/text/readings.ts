@@ -128,32 +128,46 @@ const TEXT = Uint8Array.from({ length: 256 }, (_, byte) =>
  * layer is and what tells them from words. What follows a stretch is decoded with it, since it may end within a group.
  */
 function decoded(bytes: Uint8Array, bare: Uint8Array): Buffer {
-  const solid = bytes.filter((byte) => KINDS[byte] !== 0);
-  const meant = Buffer.allocUnsafe(3 * solid.length + bare.length + 16);
+  const solid = Buffer.allocUnsafe(bytes.length + 4);
+  let solids = 0;
+  for (const byte of bytes) if (KINDS[byte] !== 0) solid[solids++] = byte;
+  solid.fill(0, solids);
+  const meant = Buffer.allocUnsafe(3 * solids + bare.length + 16);
   let length = 0;
-  const decode = (text: Uint8Array, values: Uint8Array, digits: number, bits: number, fewest: number) => {
-    const size = (digits * bits) / 8;
-    for (let phase = 0; phase < digits; phase++)
-      for (let at = phase, groups = 0; at < text.length; at += digits) {
-        let isText = true;
-        let number = 0;
-        for (let digit = at; digit < at + digits; digit++) {
-          const value = values[text[digit] ?? 0] ?? NONE;
-          if (value === NONE) isText = false;
-          number = (number << bits) | (value & ~NONE);
-        }
-        for (let shift = 8 * (size - 1); shift >= 0; shift -= 8) {
-          const byte = (number >> shift) & 0xff;
-          if (TEXT[byte] === 0) isText = false;
-          meant[length++] = byte;
-        }
-        groups++;
-        if (isText) continue;
-        if (groups <= fewest) length -= size * groups;
-        groups = 0;
-      }
-  };
-  decode(solid, BASE64, 4, 6, 3);
-  decode(bare, HEX, 2, 4, 8);
+  // Two loops, each with its arithmetic written out: one for both takes twice as long.
+  for (let phase = 0; phase < 4; phase++)
+    for (let at = phase, groups = 0; at < solids; at += 4) {
+      const a = BASE64[solid[at] ?? 0] ?? NONE;
+      if (a >= 32 && groups === 0) continue;
+      const b = BASE64[solid[at + 1] ?? 0] ?? NONE;
+      const c = BASE64[solid[at + 2] ?? 0] ?? NONE;
+      const d = BASE64[solid[at + 3] ?? 0] ?? NONE;
+      const x = ((a << 2) | (b >> 4)) & 0xff;
+      const y = ((b << 4) | (c >> 2)) & 0xff;
+      const z = ((c << 6) | d) & 0xff;
+      const isText = (a | b | c | d) < NONE && TEXT[x] === 1 && TEXT[y] === 1 && TEXT[z] === 1;
+      if (!isText && groups === 0) continue;
+      meant[length++] = x;
+      meant[length++] = y;
+      meant[length++] = z;
+      groups++;
+      if (isText) continue;
+      if (groups <= 3) length -= 3 * groups;
+      groups = 0;
+    }
+  for (let phase = 0; phase < 2; phase++)
+    for (let at = phase, groups = 0; at < bare.length; at += 2) {
+      const a = HEX[bare[at] ?? 0] ?? NONE;
+      if (a >= 8 && groups === 0) continue;
+      const b = at + 1 < bare.length ? (HEX[bare[at + 1] ?? 0] ?? NONE) : NONE;
+      const byte = ((a << 4) | b) & 0xff;
+      const isText = (a | b) < NONE && TEXT[byte] === 1;
+      if (!isText && groups === 0) continue;
+      meant[length++] = byte;
+      groups++;
+      if (isText) continue;
+      if (groups <= 8) length -= groups;
+      groups = 0;
+    }
   return meant.subarray(0, length);
 }
