@@ -21,12 +21,10 @@ for (const [node, line] of PAIRS)
     const [project] = azure.organisation.projects;
     assert.ok(project);
     const { buildCompleted, gitPushed } = hookBodies({ organisation: azure.organisation, project });
-    const yaml = (...eventTypes: string[]) =>
-      hooksConfiguration(
-        server.url,
-        azure,
-        eventTypes.map((eventType) => ({ eventType })),
-      );
+    const yaml = (...names: string[]) => {
+      const events = names.map((eventType) => ({ eventType }));
+      return `${hooksConfiguration(server.url, azure, events)}timing: { readiness: 10ms }\n`;
+    };
     const options = { ...hooksFiles(azure), node };
     const command = async (...args: string[]) => runBridge(args, yaml('build.complete', 'git.push'), options);
 
