@@ -1,13 +1,23 @@
 import { isObject } from '../../shared/text/json.ts';
+import { quoted } from '../../shared/text/safeText.ts';
 import { error, warning, type Finding } from '../finding.ts';
+import type { HookEventSettings } from '../settings.ts';
 import type { AzureDevOps } from './client.ts';
 
 const ABOUT = 'Azure DevOps';
 /** Whom Azure DevOps takes for the caller where it lets anybody in. */
 const NOBODY = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa';
 
-/** Whether the bridge can sign in to its organization. */
-export async function checkAzureDevOps(azureDevOps: AzureDevOps): Promise<Finding[]> {
+/** Whether the bridge can sign in to its organization, and sees the projects whose hooks it takes. */
+export async function checkAzureDevOps(
+  azureDevOps: AzureDevOps,
+  events: readonly Pick<HookEventSettings, 'project'>[],
+): Promise<Finding[]> {
+  const findings = await checkSignIn(azureDevOps);
+  return findings.length > 0 ? findings : checkProjects(azureDevOps, events);
+}
+
+async function checkSignIn(azureDevOps: AzureDevOps): Promise<Finding[]> {
   const outcome = await azureDevOps.ask('_apis/connectionData?connectOptions=none&api-version=7.1-preview.1');
   switch (outcome.kind) {
     case 'ok': {
@@ -30,6 +40,32 @@ export async function checkAzureDevOps(azureDevOps: AzureDevOps): Promise<Findin
     case 'open':
       return [error(ABOUT, outcome.message, 'Try again later.')];
   }
+}
+
+/** One after the other: Azure DevOps slows down whoever asks for much at a time. */
+async function checkProjects(
+  azureDevOps: AzureDevOps,
+  events: readonly Pick<HookEventSettings, 'project'>[],
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const seen = new Set(['*']);
+  for (const [index, { project }] of events.entries()) {
+    if (seen.has(project)) continue;
+    seen.add(project);
+    const outcome = await azureDevOps.ask(`_apis/projects/${encodeURIComponent(project)}?api-version=7.1`);
+    if (outcome.kind === 'ok') continue;
+    const about = `hooks.events[${index}].project`;
+    if (outcome.kind === 'refused' && outcome.status === 404) {
+      const problem = `there is no project ${quoted(project)}, or the bridge's identity may not see it`;
+      findings.push(error(about, problem, 'Correct the name, or make the identity a reader of the project.'));
+      continue;
+    }
+    const problem = `whether there is a project ${quoted(project)} can't be found out: ${outcome.message}`;
+    const remedy = 'Let the identity read projects; a personal access token needs the scope Project and Team (Read).';
+    findings.push(warning(about, problem, remedy));
+    break;
+  }
+  return findings;
 }
 
 const IDENTITY = 'Check azureDevOps.identity, and that it is a user of the organization.';
