@@ -4,7 +4,8 @@ import { error, warning, type Finding } from '../finding.ts';
 import type { HookEventSettings } from '../settings.ts';
 import type { AzureDevOps } from './client.ts';
 
-const ABOUT = 'Azure DevOps';
+/** What the findings about the sign-in are about. */
+export const AZURE_DEVOPS = 'Azure DevOps';
 /** Whom Azure DevOps takes for the caller where it lets anybody in. */
 const NOBODY = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa';
 
@@ -23,22 +24,30 @@ async function checkSignIn(azureDevOps: AzureDevOps): Promise<Finding[]> {
     case 'ok': {
       const user = isObject(outcome.body) ? outcome.body['authenticatedUser'] : undefined;
       if (isObject(user) && typeof user['id'] === 'string' && user['id'] !== NOBODY) return [];
-      return [error(ABOUT, 'it answers, but as to somebody who has not signed in', IDENTITY)];
+      return [error(AZURE_DEVOPS, 'it answers, but as to somebody who has not signed in', IDENTITY)];
     }
     case 'signIn':
-      return [error(ABOUT, outcome.message, IDENTITY)];
+      return [error(AZURE_DEVOPS, outcome.message, IDENTITY)];
     case 'refused':
       return [
-        error(ABOUT, `status ${outcome.status}: ${outcome.message}`, `Check azureDevOps.organization. ${IDENTITY}`),
+        error(
+          AZURE_DEVOPS,
+          `status ${outcome.status}: ${outcome.message}`,
+          `Check azureDevOps.organization. ${IDENTITY}`,
+        ),
       ];
     case 'throttled':
-      return [warning(ABOUT, `it asks for a pause: ${outcome.message}`, 'Try again later.')];
+      return [warning(AZURE_DEVOPS, `it asks for a pause: ${outcome.message}`, 'Try again later.')];
     case 'unreachable':
       return [
-        error(ABOUT, `it can't be reached: ${outcome.message}`, 'Check azureDevOps.organization, proxy and caFile.'),
+        error(
+          AZURE_DEVOPS,
+          `it can't be reached: ${outcome.message}`,
+          'Check azureDevOps.organization, proxy and caFile.',
+        ),
       ];
     case 'open':
-      return [error(ABOUT, outcome.message, 'Try again later.')];
+      return [error(AZURE_DEVOPS, outcome.message, 'Try again later.')];
   }
 }
 

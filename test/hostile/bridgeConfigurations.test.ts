@@ -113,7 +113,7 @@ const garbled = fc
       if (change === 'drop') Reflect.deleteProperty(parent, member);
       else
         Object.defineProperty(parent, change === 'add' ? name : member, {
-          value: other,
+          value: structuredClone(other),
           enumerable: true,
           writable: true,
           configurable: true,
@@ -202,11 +202,13 @@ function assertProblem(problem: string, file: string, text: string): void {
   const lines = text.split('\n');
   const [line, column] = [Number(place[1]), Number(place[2])];
   assert.ok(line >= 1 && line <= lines.length && column >= 1 && column <= (lines[line - 1] ?? '').length + 1, problem);
-  assertTellsNothing(problem);
+  assertTellsNothing(problem, text);
 }
 
-function assertTellsNothing(text: string): void {
-  for (const secret of SECRETS) assert.ok(!text.includes(secret), text);
+/** @param given a configuration; an address in it that has lost its `@` isn't known to hold a secret */
+function assertTellsNothing(told: string, given: string): void {
+  const isAddressWhole = !given.replaceAll(`${IN_ADDRESS}@`, '').includes(IN_ADDRESS);
+  for (const secret of isAddressWhole ? SECRETS : [IN_FILE, IN_VARIABLE]) assert.ok(!told.includes(secret), told);
 }
 
 describe('Whatever the configuration of the bridge is', () => {
@@ -253,7 +255,7 @@ describe('Whatever the configuration of the bridge is', () => {
         assertPlain(line, 'a line of check');
       }
       assert.match(stderr, /^(No problems|\d+ problems?)(, \d+ warnings?)?\.\n$/);
-      assertTellsNothing(stdout + stderr);
+      assertTellsNothing(stdout + stderr, text);
     });
   });
 });

@@ -54,7 +54,7 @@ for (const [line, hooks] of HOOKS)
             }),
           );
           const kill = async (replica: 0 | 1) => {
-            await replicas[replica]?.[Symbol.asyncDispose]();
+            await replicas[replica][Symbol.asyncDispose]();
             await delay(200);
             replicas[replica] = await start(replica);
           };

@@ -274,7 +274,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   ['a tag that nobody resolves', withSection('instance: !vault x\n'), ["6:11: isn't YAML: Unresolved tag: !vault."]],
   [
     'a map that never ends',
-    `${'{a: '.repeat(90)}`,
+    '{a: '.repeat(90),
     [
       "1:361: isn't YAML: Flow map in block collection must be sufficiently indented and end with a }.",
       "1:361: isn't YAML: Flow map must end with a }.",
