@@ -300,7 +300,10 @@ describe('check', () => {
       env: { ...env, PASSWORD: 'wrong' },
     });
     assert.equal(refused.status, 1);
-    assert.match(refused.stdout, /^error: NATS: Cannot connect to NATS: .*Check nats\.user and nats\.passwordEnv, and that the server knows this user\.$/m);
+    assert.match(
+      refused.stdout,
+      /^error: NATS: Cannot connect to NATS: .*Check nats\.user and nats\.passwordEnv, and that the server knows this user\.$/m,
+    );
     assert.doesNotMatch(refused.stdout + refused.stderr, /wrong/);
 
     const yaml = configuration(server.url, await startAzureDevOps(t, 401));
