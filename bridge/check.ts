@@ -59,7 +59,7 @@ export async function checkAll(
   const findings = await Promise.all([
     checkFiles(settings),
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),
-    checkAzureDevOps(azureDevOps),
+    checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
   return findings.flat();
 }

@@ -11,7 +11,7 @@ export interface Status {
   readonly organization: string;
   readonly readiness: string;
   readonly nats: string;
-  readonly azureDevOps: string;
+  readonly azureDevOps: { readonly state: string; readonly isGood: boolean };
   readonly streams: readonly { readonly name: string; readonly state: string }[];
   /** Since this process began; undefined where hooks are off. */
   readonly hooks:
@@ -26,7 +26,10 @@ export interface Status {
   readonly deadLetters:
     readonly { readonly function: string; readonly name: string; readonly count: number }[] | undefined;
   readonly check:
-    | { readonly at: number; readonly findings: readonly { readonly level: string; readonly text: string }[] }
+    | {
+        readonly at: number;
+        readonly findings: readonly { readonly level: string; readonly about: string; readonly text: string }[];
+      }
     | undefined;
 }
 
@@ -71,7 +74,7 @@ ${table(
   [
     ['The bridge', mark(readiness, readiness === 'ready')],
     ['NATS', mark(nats, nats === 'up')],
-    ['Azure DevOps', mark(azureDevOps, azureDevOps === 'ok')],
+    ['Azure DevOps', mark(azureDevOps.state, azureDevOps.isGood)],
     ...status.streams.map(({ name, state }) => [`Stream ${text(name)}`, mark(state, state === 'ok')]),
   ],
 )}
