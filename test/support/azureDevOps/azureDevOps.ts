@@ -1,9 +1,15 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
+import { buildRoutes } from './buildRoutes.ts';
+import { Builds, type RunResult, type RunState, type StartedRun } from './builds.ts';
 import type { Entra } from './entra.ts';
+import { hookBodies, type HookBody } from './hookBodies.ts';
+import { Pipelines } from './pipelines.ts';
 import { coreRoutes, type Organisation, type Project } from './projects.ts';
 import { findRoute, versionProblem, type ApiRoute } from './routes.ts';
+import { runRoutes } from './runRoutes.ts';
 import { refused, SignIn, signInPage, type RefusalForm } from './signIn.ts';
 import { StandInServer, type Answer, type RecordedRequest } from './standInServer.ts';
+import type { ValidationForm } from './templateParameters.ts';
 
 export interface AzureDevOpsOptions {
   /** The organisation's name; default `contoso`. */
@@ -24,11 +30,16 @@ export class AzureDevOps extends StandInServer {
   readonly pat: string;
   /** How those are answered who aren't let in; tests of one form set it. */
   refusalForm: RefusalForm = 'byRoute';
+  /** Which error tells of bad parameters; tests of one form set it. */
+  validationForm: ValidationForm = 'byProblem';
+  readonly pipelines: Pipelines;
+  readonly builds = new Builds();
   readonly #name: string;
   readonly #projects: readonly Project[];
   readonly #accountId = randomUUID();
   readonly #collectionId = randomUUID();
   readonly #routes: ApiRoute[] = [];
+  #nextHookSeed = randomInt(2 ** 31);
 
   static async start(options: AzureDevOpsOptions = {}): Promise<AzureDevOps> {
     const azure = new AzureDevOps(options);
@@ -42,7 +53,11 @@ export class AzureDevOps extends StandInServer {
     this.#projects = projects ?? ['Shop', 'Orders & Co'].map((name) => ({ id: randomUUID(), name }));
     this.signIn = new SignIn(entra);
     this.pat = this.signIn.addPat();
-    this.add(coreRoutes(() => this.organisation));
+    this.pipelines = new Pipelines(this.#projects);
+    const area = { organisation: () => this.organisation, pipelines: this.pipelines, builds: this.builds };
+    this.add(coreRoutes(area.organisation));
+    this.add(buildRoutes(area));
+    this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));
   }
 
   /** The organisation's address, with closing slash. */
@@ -57,9 +72,31 @@ export class AzureDevOps extends StandInServer {
     };
   }
 
-  /** More of the REST API. */
+  /** What was started, the oldest first. */
+  get runs(): readonly StartedRun[] {
+    return this.builds.runs;
+  }
+
+  /** Brings a run into a state, and returns what a service hook posts of that: each call is a new event. */
+  runStateHook(run: StartedRun, state: RunState, result?: RunResult): HookBody {
+    this.builds.move(run, state, result);
+    const { organisation } = this;
+    const { id, name: displayName, account: uniqueName } = run.identity;
+    const { project, pipeline } = run;
+    return hookBodies({ seed: this.#nextHookSeed++, organisation, project, pipeline }).runStateChanged(state, {
+      ...{
+        runId: run.id,
+        name: run.name,
+        templateParameters: run.parameters,
+        requestedFor: { id, displayName, uniqueName },
+      },
+      ...(run.result !== undefined && { result: run.result }),
+    });
+  }
+
+  /** More of the REST API; of two routes for the same request, the newer one counts. */
   add(routes: readonly ApiRoute[]): void {
-    this.#routes.push(...routes);
+    this.#routes.unshift(...routes);
   }
 
   protected override async answer(request: RecordedRequest): Promise<Answer> {

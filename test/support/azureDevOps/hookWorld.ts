@@ -1,3 +1,4 @@
+import { isoTime } from './isoTime.ts';
 import type { Organisation, Project } from './projects.ts';
 import { Random } from './random.ts';
 
@@ -23,8 +24,17 @@ export interface HookWorldOptions {
   readonly organisation?: Organisation;
   /** The project it happens in; default the organisation's first. */
   readonly project?: Project;
+  /** Default `web-ci`. A stand-in's fits. */
+  readonly pipeline?: HookPipeline;
   /** What time it is. */
   readonly now?: () => Date;
+}
+
+export interface HookPipeline {
+  readonly id: number;
+  readonly name: string;
+  readonly folder: string;
+  readonly revision: number;
 }
 
 export interface Person {
@@ -50,12 +60,12 @@ export class HookWorld {
   readonly organisation: Organisation;
   readonly project: Project;
   readonly repository: { readonly id: string; readonly name: string };
-  readonly pipeline: { readonly id: number; readonly name: string; readonly folder: string; readonly revision: number };
+  readonly pipeline: HookPipeline;
   readonly ada: Person;
   readonly bob: Person;
   readonly #now: () => Date;
 
-  constructor({ seed = 1, organisation, project, now = () => new Date() }: HookWorldOptions) {
+  constructor({ seed = 1, organisation, project, pipeline, now = () => new Date() }: HookWorldOptions) {
     this.random = new Random(seed);
     this.organisation = organisation ?? {
       ...{ name: 'contoso', url: 'https://dev.azure.com/contoso/' },
@@ -64,7 +74,7 @@ export class HookWorld {
     };
     this.project = project ?? this.organisation.projects[0]!;
     this.repository = { id: this.random.guid(), name: 'web' };
-    this.pipeline = { id: 139, name: 'web-ci', folder: '\\', revision: 3 };
+    this.pipeline = pipeline ?? { id: 139, name: 'web-ci', folder: '\\', revision: 3 };
     this.ada = this.#person('Ada Example');
     this.bob = this.#person('Bob Example');
     this.#now = now;
@@ -72,7 +82,7 @@ export class HookWorld {
 
   /** A moment, some seconds before now. */
   ago(seconds = 0): string {
-    return new Date(this.#now().getTime() - seconds * 1_000).toISOString().replace('Z', '4567Z');
+    return isoTime(this.#now().getTime() - seconds * 1_000);
   }
 
   /** The web address of a project's page. */

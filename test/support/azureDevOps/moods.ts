@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { apiError } from './apiError.ts';
-import { signInPage } from './signIn.ts';
+import { refused, signInPage, type Refusal, type RefusalForm } from './signIn.ts';
 import type { Mood } from './standInServer.ts';
+import { refuseParameters, type ValidationForm } from './templateParameters.ts';
 
 export interface Throttle {
-  /** Seconds to stay away; default 30. */
+  /** Seconds to stay away, which a test may shorten to a fraction; default 30. */
   readonly retryAfter?: number;
   /** How many seconds the request was held back, which is only told; default 0. */
   readonly delay?: number;
@@ -51,6 +52,35 @@ export function unavailable(status: 502 | 503 | 504 = 503): Mood {
   return async () => ({ status, headers: { 'Content-Type': 'text/html' }, body: page });
 }
 
+/** An error within: JSON, and nobody can know what came of the request. */
+export function broken({ done = false } = {}): Mood {
+  return async (_, answer) => {
+    if (done) await answer();
+    return apiError(500, 'VssServiceException', 'TF400898: An Internal Error Occurred. Activity Id: 0.');
+  };
+}
+
+/** The caller's sign-in isn't accepted, in one of its forms, whatever the token. Nothing is done. */
+export function signInAsked(form: Exclude<RefusalForm, 'byRoute'>, refusal: Refusal = 'unknown'): Mood {
+  return async ({ method, headers }) =>
+    refused(refusal, { method, origin: `http://${headers.host}`, form, redirectsToSignIn: false });
+}
+
+/** Parameters are refused with one of the two errors, whatever they are. Nothing is done. */
+export function parametersRefused(form: Exclude<ValidationForm, 'byProblem'>, message: string): Mood {
+  return async () => refuseParameters([{ kind: 'value', message }], form);
+}
+
+/** Somewhere else is said to be the place: a caller that follows takes its token there. Nothing is done. */
+export function redirected(to: string, status: 301 | 302 | 307 | 308 = 302): Mood {
+  return async () => ({ status, headers: { Location: to } });
+}
+
+/** The answer breaks off in the middle, after the request was carried out. */
+export function cut(): Mood {
+  return async (_, answer) => ({ ...(await answer()), isCut: true });
+}
+
 /**
  * The connection breaks.
  * @param done whether the request was carried out before, so that its caller can't know
@@ -62,12 +92,15 @@ export function reset({ done = false } = {}): Mood {
   };
 }
 
-/** The answer comes late, and the request is carried out before that. */
-export function slow(ms: number): Mood {
+/**
+ * The answer comes late.
+ * @param done `before` the pause the request is carried out, or after it, even if its caller is gone by then
+ */
+export function slow(ms: number, { done = 'before' }: { readonly done?: 'before' | 'after' } = {}): Mood {
   return async (_, answer) => {
-    const given = await answer();
+    const given = done === 'before' ? await answer() : undefined;
     await delay(ms, undefined, { ref: false });
-    return given;
+    return given ?? answer();
   };
 }
 

@@ -1,4 +1,4 @@
-import type { HookBody, HookWorld } from './hookWorld.ts';
+import type { HookBody, HookWorld, Person } from './hookWorld.ts';
 
 export type RunResult = 'succeeded' | 'failed' | 'canceled';
 
@@ -16,6 +16,9 @@ export interface RunValues {
   /** With a state that is an end; default `succeeded`. */
   readonly result?: RunResult;
   readonly templateParameters?: Readonly<Record<string, string>>;
+  /** Who started it; default Bob for somebody else's push. */
+  readonly requestedFor?: Person;
+  readonly name?: string;
 }
 
 export interface ApprovalValues {
@@ -32,9 +35,13 @@ export function pipelineHooks(world: HookWorld) {
   const { ada, bob, pipeline, project, repository } = world;
   const runIdOf = ({ runId = 20_000 + world.random.below(10_000) }: RunValues): number => runId;
   const runName = (runId: number): string => `20261128.${runId % 100}`;
-  const pipelineOf = () => ({ url: world.api(`pipelines/${pipeline.id}?revision=${pipeline.revision}`), ...pipeline });
+  const pipelineOf = () => {
+    const { id, name, folder, revision } = pipeline;
+    return { url: world.api(`pipelines/${id}?revision=${revision}`), id, name, folder, revision };
+  };
 
-  function runOf(runId: number, state: string, { result = 'succeeded', templateParameters = {} }: RunValues) {
+  function runOf(runId: number, state: string, values: RunValues) {
+    const { result = 'succeeded', templateParameters = {}, name = runName(runId) } = values;
     return {
       _links: {
         self: { href: world.api(`pipelines/${pipeline.id}/runs/${runId}`) },
@@ -44,7 +51,7 @@ export function pipelineHooks(world: HookWorld) {
       ...(state === 'completed' && { result, finishedDate: world.ago() }),
       createdDate: world.ago(60),
       url: world.api(`pipelines/${pipeline.id}/runs/${runId}`),
-      ...{ id: runId, name: runName(runId) },
+      ...{ id: runId, name },
     };
   }
 
@@ -124,7 +131,8 @@ export function pipelineHooks(world: HookWorld) {
       const runId = runIdOf(values);
       return happened('ms.vss-pipelines.run-state-changed-event', `Run ${runName(runId)} ${state}.`, {
         ...{ run: runOf(runId, state, values), pipeline: pipelineOf(), runId, projectId: project.id, stages: [] },
-        ...{ requestedFor: world.identity(bob), requestedBy: world.identity(ada) },
+        requestedFor: world.identity(values.requestedFor ?? bob),
+        requestedBy: world.identity(values.requestedFor ?? ada),
       });
     },
 

@@ -1,6 +1,6 @@
 import { apiError } from './apiError.ts';
 import type { ApiRequest, ApiRoute } from './routes.ts';
-import { json } from './standInServer.ts';
+import { json, type Answer } from './standInServer.ts';
 
 export interface Project {
   readonly id: string;
@@ -24,8 +24,6 @@ const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** The area that tells who the caller is and which projects there are. */
 export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
-  const visibleTo = ({ identity }: ApiRequest): readonly Project[] =>
-    organisation().projects.filter(({ name }) => identity.projects?.includes(name) ?? true);
   const referenceOf = ({ id, name }: Project) => ({
     ...{ id, name, url: `${organisation().url}_apis/projects/${id}`, state: 'wellFormed', revision: 11 },
     ...{ visibility: 'private', lastUpdateTime: '2026-02-02T11:47:33.5Z' },
@@ -52,7 +50,7 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
       method: 'GET',
       path: '_apis/projects',
       answer: (request) => {
-        const all = visibleTo(request);
+        const all = visibleTo(request, organisation());
         const start = Number(request.query.get('continuationToken') ?? request.query.get('$skip') ?? 0);
         const end = start + Number(request.query.get('$top') ?? PAGE);
         const value = all.slice(start, end).map(referenceOf);
@@ -65,17 +63,29 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
       method: 'GET',
       path: '_apis/projects/{project}',
       answer: (request) => {
-        const asked = request.parameters['project']!;
-        const isAsked = ({ id, name }: Project) => [id, name.toLowerCase()].includes(asked.toLowerCase());
-        const found = visibleTo(request).find(isAsked);
-        return found === undefined ? noProject(asked) : json(200, { ...referenceOf(found), _links: {} });
+        const found = findProject(request, organisation());
+        return 'status' in found ? found : json(200, { ...referenceOf(found), _links: {} });
       },
     },
   ];
 }
 
+/**
+ * The project that a request's path names, by id or by name in any case.
+ * @returns an answer when there is none
+ */
+export function findProject(request: ApiRequest, organisation: Organisation): Project | Answer {
+  const asked = request.parameters['project']!;
+  const isAsked = ({ id, name }: Project) => [id, name.toLowerCase()].includes(asked.toLowerCase());
+  return visibleTo(request, organisation).find(isAsked) ?? noProject(asked);
+}
+
+function visibleTo({ identity }: ApiRequest, { projects }: Organisation): readonly Project[] {
+  return projects.filter(({ name }) => identity.projects?.includes(name) ?? true);
+}
+
 /** Also what somebody gets who may not see the project. */
-function noProject(asked: string) {
+function noProject(asked: string): Answer {
   if (!GUID.test(asked)) {
     const message =
       `TF200016: The following project does not exist: ${asked}. Verify that the name of the project is correct and ` +

@@ -3,6 +3,7 @@ import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:h
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { Random } from './random.ts';
 import type { Certificate } from '../nats/certificates.ts';
 
 const WITHIN_MS = 10_000;
@@ -25,6 +26,8 @@ export interface Answer {
   readonly status: number;
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: string | undefined;
+  /** The connection breaks in the middle of the body. */
+  readonly isCut?: boolean;
 }
 
 /** What to do about a request instead of, before or after what the server would do; `reset` breaks the connection. */
@@ -35,6 +38,10 @@ export interface Feeling {
   readonly times?: number;
   /** The requests it's about; default: all. */
   readonly when?: (request: RecordedRequest) => boolean;
+  /** How likely it is for each of these requests, from 0 to 1; default 1. */
+  readonly chance?: number;
+  /** Same seed, same requests; default 1. */
+  readonly seed?: number;
 }
 
 /** An answer with a JSON body. */
@@ -54,7 +61,7 @@ export abstract class StandInServer implements AsyncDisposable {
   readonly #scheme: string;
   #port = 0;
   readonly #arrivals = new EventTarget();
-  readonly #feelings: { readonly mood: Mood; readonly when: (request: RecordedRequest) => boolean; left: number }[] =
+  readonly #feelings: { readonly mood: Mood; readonly strikes: (request: RecordedRequest) => boolean; left: number }[] =
     [];
 
   protected constructor(certificate?: Certificate) {
@@ -76,9 +83,11 @@ export abstract class StandInServer implements AsyncDisposable {
     return `${this.#scheme}://127.0.0.1:${this.#port}`;
   }
 
-  /** Puts the server into a mood; among several that fit a request, the oldest counts. The result takes it back. */
-  feel(mood: Mood, { times = Infinity, when = () => true }: Feeling = {}): () => void {
-    const feeling = { mood, when, left: times };
+  /** Puts the server into a mood; among several that strike a request, the oldest counts. The result takes it back. */
+  feel(mood: Mood, { times = Infinity, when = () => true, chance = 1, seed = 1 }: Feeling = {}): () => void {
+    const random = new Random(seed);
+    const strikes = (request: RecordedRequest) => when(request) && random.below(1_000_000) < chance * 1_000_000;
+    const feeling = { mood, strikes, left: times };
     this.#feelings.push(feeling);
     return () => (feeling.left = 0);
   }
@@ -113,7 +122,11 @@ export abstract class StandInServer implements AsyncDisposable {
       return;
     }
     request.status = answer.status;
-    response.writeHead(answer.status, answer.headers).end(answer.body);
+    const { status, headers, body = '', isCut } = answer;
+    if (isCut === true) {
+      response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+      response.write(Buffer.from(body).subarray(0, Buffer.byteLength(body) / 2), () => incoming.socket.destroy());
+    } else response.writeHead(status, headers).end(body);
   }
 
   async #record(incoming: http.IncomingMessage): Promise<RecordedRequest> {
@@ -131,7 +144,7 @@ export abstract class StandInServer implements AsyncDisposable {
 
   async #moodyAnswer(request: RecordedRequest): Promise<Answer | 'reset'> {
     const answer = async (): Promise<Answer> => this.answer(request);
-    const feeling = this.#feelings.find(({ left, when }) => left > 0 && when(request));
+    const feeling = this.#feelings.find(({ left, strikes }) => left > 0 && strikes(request));
     if (feeling === undefined) return answer();
     feeling.left--;
     return feeling.mood(request, answer);

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import type { Pipeline } from './pipelines.ts';
+import type { Project } from './projects.ts';
+import type { Identity } from './signIn.ts';
+
+export type RunState = 'inProgress' | 'canceling' | 'completed';
+export type RunResult = 'succeeded' | 'failed' | 'canceled';
+
+/** A run that somebody started; to the Build area it's a build. Times are milliseconds since 1970. */
+export interface StartedRun {
+  /** Unique in the organisation, and greater than that of every older run. */
+  readonly id: number;
+  readonly name: string;
+  readonly project: Project;
+  readonly pipeline: Pipeline;
+  /** As they were given, without defaults. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** The full ref it builds. */
+  readonly ref: string;
+  /** The hash of the commit it builds. */
+  readonly commit: string;
+  /** Whose token started it. */
+  readonly identity: Identity;
+  /** When the request had arrived whole. */
+  readonly receivedAt: number;
+  /** When the run was stored. */
+  readonly queuedAt: number;
+  readonly tags: string[];
+  state: RunState;
+  /** Once it's completed. */
+  result: RunResult | undefined;
+  finishedAt: number | undefined;
+}
+
+/** The runs of an organisation. */
+export class Builds {
+  /** The oldest first. */
+  readonly runs: StartedRun[] = [];
+  /**
+   * How long it takes from a run's start until lists have it, in milliseconds. Single builds are there at once. That lists
+   * are up to date isn't documented, so callers can't rely on it.
+   */
+  listingLagMs = 0;
+  /** How many builds a page of a list has at most. */
+  pageSize = 1_000;
+  #nextId = 20_163;
+
+  start(values: Pick<StartedRun, 'pipeline' | 'parameters' | 'ref' | 'identity' | 'receivedAt'>): StartedRun {
+    const [id, queuedAt] = [this.#nextId++, Date.now()];
+    const day = new Date(queuedAt).toISOString().slice(0, 10).replaceAll('-', '');
+    const run: StartedRun = {
+      ...{ ...values, id, name: `${day}.${id % 100}`, project: values.pipeline.project, queuedAt },
+      ...{ commit: randomBytes(20).toString('hex'), tags: [] },
+      ...{ state: 'inProgress', result: undefined, finishedAt: undefined },
+    };
+    this.runs.push(run);
+    return run;
+  }
+
+  /** Brings a run into a state; the result counts when it's `completed`. */
+  move(run: StartedRun, state: RunState, result: RunResult = 'succeeded'): void {
+    run.state = state;
+    run.result = state === 'completed' ? result : undefined;
+    run.finishedAt = state === 'completed' ? Date.now() : undefined;
+  }
+
+  /** Those that lists have by now. */
+  listed(): StartedRun[] {
+    return this.runs.filter(({ queuedAt }) => queuedAt + this.listingLagMs <= Date.now());
+  }
+}
