@@ -53,7 +53,6 @@ export interface ProtocolSettings {
 
 /** Milliseconds; see TIMING. */
 export interface ProtocolTiming {
-  readonly azureDevOps: number;
   readonly takeover: number;
   readonly firstLook: number;
   readonly secondLook: number;
@@ -85,6 +84,8 @@ export type Result =
   | ({ readonly kind: 'failed' } & Failure);
 
 const MOST_NATS_PAUSES = 5;
+/** The part of the time until a takeover that may pass before a request is sent. */
+const MOST_DELAY = 6;
 
 /**
  * Starts one run for one event, however often the event comes, to how many replicas, and wherever one of them dies: what is
@@ -170,7 +171,6 @@ export class Protocol {
   /** Writes that a run is about to be asked for; undefined where somebody else has written meanwhile. */
   async #announce(key: string, intent: Intent, revision: number, attempt: number): Promise<StoredIntent | undefined> {
     const { ports, settings } = this;
-    const { takeover, azureDevOps } = settings.timing;
     let stored: StoredIntent = { intent, revision };
     for (;;) {
       await ports.turn();
@@ -180,7 +180,7 @@ export class Protocol {
       if (next === undefined) return undefined;
       stored = { intent: announced, revision: next };
       // A request that begins late would still be under way when another replica takes over.
-      if (ports.now() - posting.time <= (takeover - azureDevOps) / 2) return stored;
+      if (ports.now() - posting.time <= settings.timing.takeover / MOST_DELAY) return stored;
     }
   }
 
