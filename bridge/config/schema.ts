@@ -29,7 +29,7 @@ const TYPES: Readonly<Record<string, string>> = {
   boolean: 'true or false',
 };
 
-const validate = newAjv('2020-12').compile(SCHEMA);
+const validate = newAjv('2020-12', new WeakMap()).compile(SCHEMA);
 
 /** What the published schema finds wrong with a configuration. A key that is misspelt isn't told as missing as well. */
 export function schemaProblems(value: unknown): SchemaProblem[] {

@@ -5,10 +5,10 @@ import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { canonicalize, isObject, parseLargeIntegers } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
-import { compareExactly, pair, type Twins } from './exactNumbers.ts';
+import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaOf } from './metaSchemas.ts';
-import { linkSchemas, type Dialect, type LinkedSchema } from './references.ts';
+import { linkSchemas, type Dialect } from './references.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -18,29 +18,16 @@ const MAX_PROBLEMS = 100;
 export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
   const { files, root } = SchemaFolder.openAt(schemaFile);
   const draft = draftOf(root);
-  const ajv = newAjv(draft);
+  const twins: Twins = new WeakMap();
+  const ajv = newAjv(draft, twins);
   const isSchema = await metaSchemaOf(draft);
   try {
     const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
-    const twins: Twins = new WeakMap();
     for (const { file, schema } of schemas) pair(twins, schema, parseLargeIntegers(file.text)?.value);
-    const validate = compile(ajv, schemas);
-    // Compiled when a value needs it, which few do.
-    let validateExactly: ValidateFunction | undefined;
-    const errorsExactly: ErrorsOf = (value, exact) => {
-      validateExactly ??= compile(compareExactly(newAjv(draft), twins), schemas);
-      const parentData = { value };
-      pair(twins, parentData, { value: exact });
-      const place = {
-        instancePath: '',
-        parentData,
-        parentDataProperty: 'value',
-        rootData: parentData,
-        dynamicAnchors: {},
-      };
-      return errorsOf(validateExactly, value, place);
-    };
-    const checks = checksOf(validate, errorsExactly, checkLimitMs);
+    for (const { id, schema } of schemas) ajv.addSchema(schema, id);
+    const validate = ajv.getSchema(schemas[0]?.id ?? '');
+    if (validate === undefined) throw new Error('it was not compiled');
+    const checks = checksOf(validate, twins, checkLimitMs);
     return { digest: digestOf(schemas.map(({ file }) => file)), schemaFile, ...checks };
   } catch (error) {
     if (error instanceof TaskError) throw error;
@@ -86,16 +73,6 @@ function digestOf(files: readonly SchemaFile[]): string {
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
-function compile(ajv: AnyAjv, schemas: readonly LinkedSchema[]): ValidateFunction {
-  for (const { id, schema } of schemas) ajv.addSchema(schema, id);
-  const validate = ajv.getSchema(schemas[0]?.id ?? '');
-  if (validate === undefined) throw new Error('it was not compiled');
-  return validate;
-}
-
-/** What is wrong with a value, of which this is the exact reading; nothing where it is valid. */
-type ErrorsOf = (value: unknown, exact: unknown) => readonly ErrorObject[];
-
 function errorsOf(validate: ValidateFunction, ...value: Parameters<ValidateFunction>): readonly ErrorObject[] {
   try {
     // With `$async` in a schema it would be a promise.
@@ -105,15 +82,16 @@ function errorsOf(validate: ValidateFunction, ...value: Parameters<ValidateFunct
   }
 }
 
-function checksOf(
-  validate: ValidateFunction,
-  errorsExactly: ErrorsOf,
-  limitMs: number,
-): Omit<Contract, 'digest' | 'schemaFile'> {
+/** Where a whole value stands, as Ajv names places. */
+const NOWHERE = { instancePath: '', parentDataProperty: 'value', dynamicAnchors: {} };
+
+function checksOf(validate: ValidateFunction, twins: Twins, limitMs: number): Omit<Contract, 'digest' | 'schemaFile'> {
   const checkUnlimited: Contract['checkUnlimited'] = (value, readExactly = () => undefined) => {
     try {
       const exact = readExactly();
-      const errors = exact === undefined ? errorsOf(validate, value) : errorsExactly(value, exact.value);
+      const parentData = { value };
+      if (exact !== undefined) pair(twins, parentData, { value: exact.value });
+      const errors = errorsOf(validate, value, { ...NOWHERE, parentData, rootData: parentData });
       return errors.length === 0 ? { outcome: 'valid' } : { outcome: 'violated', problems: problemsOf(errors) };
     } catch (error) {
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.

@@ -3,7 +3,7 @@ import type core from 'ajv/dist/core.js';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
-import { compareExactly } from './exactNumbers.ts';
+import { compareExactly, type Twins } from './exactNumbers.ts';
 
 const DRAFTS = { 'draft-07': Ajv, '2019-09': Ajv2019, '2020-12': Ajv2020 };
 export type Draft = keyof typeof DRAFTS;
@@ -40,15 +40,15 @@ const LINKED_URIS: NonNullable<Options['uriResolver']> = {
   resolve: (base, uri) => (uri.startsWith('#') ? base.replace(/#.*/, '') + uri : uri),
 };
 
-/** What compiles linked schemas of a draft. It knows no meta-schema. */
-export function newAjv(draft: Draft): AnyAjv {
+/** What compiles linked schemas of a draft. It knows no meta-schema. Twins: see {@link compareExactly}. */
+export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
   const code = { ...CODE, optimize: false };
   // Whether a reference can be inlined takes it twice as long for each level of lists: minutes for a schema with 30.
   const inlineRefs = false;
   const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
-  // Ajv divides: 19.99 is then no multiple of 0.01, or any very large number one of 0.123.
-  return compareExactly(ajv, new WeakMap(), ['multipleOf']);
+  compareExactly(ajv, twins);
+  return ajv;
 }
 
 /** As {@link newAjv}, with the meta-schemas of the draft, which can be had as code. */

@@ -1,43 +1,46 @@
 import type { FuncKeywordDefinition } from 'ajv';
 import type core from 'ajv/dist/core.js';
-import { isObject } from '../text/json.ts';
+import { equalityKey, isObject } from '../text/json.ts';
 
 /** Each list and object of a JSON value with the one in its place in a reading that has large integers as `bigint`s. */
 export type Twins = WeakMap<object, object>;
 
 type Numeric = number | bigint;
-type Test = (demanded: unknown, value: unknown) => boolean;
+type Test = (value: unknown) => boolean;
 
-/** Whether a value has what a keyword demands. JavaScript compares a number with a `bigint` exactly. */
-const TESTS: Readonly<Record<string, Test>> = {
-  const: (demanded, value) => keyOf(value) === keyOf(demanded),
-  enum: (demanded, value) => (demanded as unknown[]).some((one) => keyOf(one) === keyOf(value)),
-  uniqueItems: (demanded, value) => {
+/** Makes of what a keyword demands the test of a value. JavaScript compares a number with a `bigint` exactly. */
+const TESTS: Readonly<Record<string, (demanded: unknown) => Test>> = {
+  const: (demanded) => isOneOf([demanded]),
+  enum: (demanded) => isOneOf(demanded as unknown[]),
+  uniqueItems: (demanded) => (value) => {
     const items = value as unknown[];
-    return demanded === false || new Set(items.map(keyOf)).size === items.length;
+    return demanded === false || new Set(items.map(equalityKey)).size === items.length;
   },
-  maximum: (demanded, value) => (value as Numeric) <= (demanded as Numeric),
-  minimum: (demanded, value) => (value as Numeric) >= (demanded as Numeric),
-  exclusiveMaximum: (demanded, value) => (value as Numeric) < (demanded as Numeric),
-  exclusiveMinimum: (demanded, value) => (value as Numeric) > (demanded as Numeric),
-  multipleOf: (demanded, value) => isMultiple(value as Numeric, demanded as Numeric),
+  maximum: (demanded) => (value) => (value as Numeric) <= (demanded as Numeric),
+  minimum: (demanded) => (value) => (value as Numeric) >= (demanded as Numeric),
+  exclusiveMaximum: (demanded) => (value) => (value as Numeric) < (demanded as Numeric),
+  exclusiveMinimum: (demanded) => (value) => (value as Numeric) > (demanded as Numeric),
+  multipleOf: (demanded) => isMultipleOf(decimalOf(demanded as Numeric)),
 };
 
-/** What is equal has the same key, as JSON Schema has it: the order of an object's members doesn't matter. */
-function keyOf(value: unknown): string {
-  if (typeof value === 'bigint') return String(value);
-  if (Array.isArray(value)) return `[${value.map(keyOf).join()}]`;
-  if (!isObject(value)) return JSON.stringify(value);
-  const members = Object.keys(value).sort();
-  return `{${members.map((name) => `${JSON.stringify(name)}:${keyOf(value[name])}`).join()}}`;
+function isOneOf(demanded: readonly unknown[]): Test {
+  const scalars = new Set(demanded.filter((one) => !isContainer(one)));
+  const keys = new Set(demanded.filter(isContainer).map(equalityKey));
+  return (value) => (isContainer(value) ? keys.size > 0 && keys.has(equalityKey(value)) : scalars.has(value));
+}
+
+function isContainer(value: unknown): boolean {
+  return isObject(value) || Array.isArray(value);
 }
 
 /** Computed with the digits that both are written with, so that 19.99 is a multiple of 0.01, and 1e308 none of 0.123. */
-function isMultiple(value: Numeric, divisor: Numeric): boolean {
-  const [one, other] = [decimalOf(value), decimalOf(divisor)];
-  const power = Math.min(one.power, other.power);
-  const scaled = ({ digits, power: own }: Decimal) => digits * 10n ** BigInt(own - power);
-  return scaled(one) % scaled(other) === 0n;
+function isMultipleOf(divisor: Decimal): Test {
+  return (number) => {
+    const value = decimalOf(number as Numeric);
+    const power = Math.min(value.power, divisor.power);
+    const scaled = ({ digits, power: own }: Decimal) => digits * 10n ** BigInt(own - power);
+    return scaled(value) % scaled(divisor) === 0n;
+  };
 }
 
 /** digits * 10^power */
@@ -60,12 +63,14 @@ export function pair(twins: Twins, value: unknown, twin: unknown): void {
   for (const [name, member] of Object.entries(value)) pair(twins, member, members[name]);
 }
 
-/** Replaces keywords that compare or compute with numbers by ones that do it exactly, given the twins of schemas and values. */
-export function compareExactly(ajv: core.default, twins: Twins, keywords = Object.keys(TESTS)): core.default {
+/**
+ * Replaces keywords that compare values or compute with numbers by ones that do it exactly, given the twins of schemas and
+ * values. Ajv's own divide, so that 19.99 is no multiple of 0.01, and take members such as `constructor` for an object's kind.
+ */
+export function compareExactly(ajv: core.default, twins: Twins): void {
   const memberOf = (parent: object, name: string | number, member: unknown) =>
     (twins.get(parent) as Record<string, unknown> | undefined)?.[name] ?? member;
-  for (const [keyword, test] of Object.entries(TESTS)) {
-    if (!keywords.includes(keyword)) continue;
+  for (const [keyword, testOf] of Object.entries(TESTS)) {
     const { type, error } = ajv.getKeyword(keyword) as FuncKeywordDefinition;
     ajv.removeKeyword(keyword);
     ajv.addKeyword({
@@ -74,15 +79,14 @@ export function compareExactly(ajv: core.default, twins: Twins, keywords = Objec
       // Ajv's own names the two items.
       ...(keyword === 'uniqueItems' ? { error: { message: 'must NOT have duplicate items' } } : error && { error }),
       compile: (schema: unknown, parentSchema) => {
-        const demanded = memberOf(parentSchema, keyword, schema);
+        const test = testOf(memberOf(parentSchema, keyword, schema));
         return (value: unknown, place) => {
-          if (typeof value === 'object' && value !== null) return test(demanded, twins.get(value) ?? value);
+          if (typeof value === 'object' && value !== null) return test(twins.get(value) ?? value);
           // Texts have no twin, and the place of a property's name is none of a member.
           const isNumber = typeof value === 'number' && place?.parentData !== undefined;
-          return test(demanded, isNumber ? memberOf(place.parentData, place.parentDataProperty, value) : value);
+          return test(isNumber ? memberOf(place.parentData, place.parentDataProperty, value) : value);
         };
       },
     });
   }
-  return ajv;
 }

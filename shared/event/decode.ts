@@ -41,7 +41,7 @@ export class DecodedEvent {
   readonly problem: string | undefined;
   /** The attribute, else the header `Correlation-Id`. */
   readonly correlationId: string | undefined;
-  readonly #data: Opened['data'];
+  #data: Opened['data'] | undefined;
   #read: Data | undefined;
   #exact: { readonly value: unknown } | null | undefined;
 
@@ -78,17 +78,29 @@ export class DecodedEvent {
     return this.#exact ?? undefined;
   }
 
+  /** Forgets what can be read again from the message: data takes many times its bytes once it is parsed. */
+  forget(): void {
+    this.#data = undefined;
+    this.#read = undefined;
+    this.#exact = undefined;
+  }
+
   #readExactly(): { readonly value: unknown } | undefined {
     const { json, dataBase64 } = this.#content;
     if (json !== undefined) return parseLargeIntegers(json);
-    if (dataBase64 !== null || typeof this.#data === 'string' || this.#data instanceof Uint8Array) return undefined;
+    if (dataBase64 !== null || typeof this.#unread === 'string' || this.#unread instanceof Uint8Array) return undefined;
     const event = parseLargeIntegers(utf8Text(this.message.payload) ?? '')?.value as { data?: unknown } | undefined;
     return event && { value: event.data ?? null };
   }
 
   get #content(): Data {
-    this.#read ??= readData(this.#data);
+    this.#read ??= readData(this.#unread);
     return this.#read;
+  }
+
+  get #unread(): Opened['data'] {
+    this.#data ??= openEnvelope(this.message).data;
+    return this.#data;
   }
 }
 

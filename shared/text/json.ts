@@ -143,3 +143,17 @@ export function exactJson(value: unknown): string {
   const mark = (_: string, member: unknown) => (typeof member === 'bigint' ? `${MARK}${member}` : member);
   return JSON.stringify(value, mark).replace(MARKED_INTEGER, '$1');
 }
+
+/**
+ * A text that is the same for equal JSON values and differs for others, as JSON Schema and JMESPath compare them: the order
+ * of an object's members doesn't matter. May hold `bigint`s. Where members are in order, it is the value's JSON.
+ *
+ * @throws RangeError where it is nested too deeply
+ */
+export function equalityKey(value: unknown): string {
+  if (typeof value === 'bigint') return String(value);
+  if (Array.isArray(value)) return `[${value.map(equalityKey).join()}]`;
+  if (!isObject(value)) return JSON.stringify(value);
+  const members = Object.keys(value).sort();
+  return `{${members.map((name) => `${JSON.stringify(name)}:${equalityKey(value[name])}`).join()}}`;
+}

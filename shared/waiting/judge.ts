@@ -235,6 +235,8 @@ export class Judge {
     this.#counts.seen++;
     this.#counts[judged.decision]++;
     if (judged.decision === 'matched') this.matched.push(judged);
+    // It may be kept for long, with many others.
+    judged.event.forget();
     return judged;
   }
 

@@ -144,7 +144,10 @@ function eventOutputs(
 /** A JSON array with an event per line, one event at a time: together they can be too long for a text. */
 function* eventList(events: readonly JudgedEvent[]): Generator<string> {
   yield '[';
-  for (const [index, event] of events.entries()) yield `${index === 0 ? '' : ',\n'}${storable(event)}`;
+  for (const [index, judged] of events.entries()) {
+    yield `${index === 0 ? '' : ',\n'}${storable(judged)}`;
+    judged.event.forget();
+  }
   yield ']\n';
 }
 

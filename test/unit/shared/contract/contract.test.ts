@@ -637,9 +637,31 @@ describe('a hostile value', () => {
   });
 
   test('that takes more than a second is interrupted after one', async () => {
-    const contract = await contractOf({ 'root.json': { uniqueItems: true } });
-    const objects = Array.from({ length: 30_000 }, (_, index) => ({ deep: { index } }));
-    assert.deepEqual(contract.check(objects), { outcome: 'interrupted', afterMs: 1000 });
+    const contract = await contractOf({ 'root.json': { pattern: '^(a+)+$' } });
+    assert.deepEqual(contract.check(`${'a'.repeat(50)}!`), { outcome: 'interrupted', afterMs: 1000 });
+  });
+
+  test('of many unique objects is checked in time that grows with their number', async () => {
+    const contract = await contractOf({ 'root.json': { uniqueItems: true } }, { checkLimitMs: 60_000 });
+    const objects = Array.from({ length: 100_000 }, (_, index) => ({ deep: { index } }));
+    assertValid(contract, objects);
+    assertViolated(contract, [...objects, { deep: { index: 5 } }]);
+  });
+
+  test('with members that every JavaScript object inherits is compared by them', async () => {
+    for (const name of ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']) {
+      const [one, same, other] = [`{"${name}":{}}`, `{"${name}":{}}`, `{"${name}":"b"}`].map(
+        (it) => JSON.parse(it) as object,
+      );
+      const unique = await contractOf({ 'root.json': { uniqueItems: true } });
+      assertValid(unique, [one, other]);
+      assertViolated(unique, [one, same]);
+      for (const schema of [`{"const":{"${name}":{}}}`, `{"enum":[1,{"${name}":{}}]}`]) {
+        const contract = await contractOf({ 'root.json': schema });
+        assertValid(contract, one);
+        assertViolated(contract, other);
+      }
+    }
   });
 
   test('of no items is held against contains', async () => {
