@@ -1,5 +1,5 @@
 import type { JSONValue, TreeInterpreter } from '@jmespath-community/jmespath';
-import { exactJson, IS_INEXACT, UndecidableError } from '../text/json.ts';
+import { equalityKey, exactJson, IS_INEXACT, UndecidableError } from '../text/json.ts';
 import { shortened } from '../text/safeText.ts';
 import type { Node } from './jmespath.ts';
 import { find, indexOf, split, whole } from './textSearch.ts';
@@ -18,6 +18,7 @@ const MOST_SHOWN = 80;
 
 /**
  * Replaces functions of the library: version 1.3.0 sorts numbers as if they were texts, finds no max_by and min_by of texts,
+ * no object or list in a list, reads empty texts as 0,
  * compares by locale in max and min, groups into an object that inherits members, reverses no long text, makes texts of any
  * length, and takes quadratic time to trim a long run of spaces, and to look for a text in another one where both are made
  * for it. It knows no `bigint`.
@@ -37,7 +38,7 @@ export function replaceFunctions(evaluator: Evaluator): void {
   };
   const replacements = {
     contains: ([where, what]: [JSONValue[] | string, JSONValue]) =>
-      Array.isArray(where) ? where.includes(what) : typeof what === 'string' ? indexOf(where, what) !== -1 : null,
+      Array.isArray(where) ? includes(where, what) : typeof what === 'string' ? indexOf(where, what) !== -1 : null,
     find_first: ([text, sought, start, end]: [string, string, number?, number?]) =>
       find(text, sought, 'first', start, end),
     find_last: ([text, sought, start, end]: [string, string, number?, number?]) =>
@@ -82,6 +83,12 @@ export function replaceFunctions(evaluator: Evaluator): void {
     functions[name] = { _func: replacement, _signature: functions[name]?._signature ?? [] };
 }
 
+function includes(list: readonly JSONValue[], what: JSONValue): boolean {
+  if (typeof what !== 'object' || what === null) return list.includes(what);
+  const key = equalityKey(what);
+  return list.some((one) => typeof one === 'object' && one !== null && equalityKey(one) === key);
+}
+
 function sameKeys(keys: readonly JSONValue[]): readonly Key[] {
   for (const key of keys) checkExact(key);
   const isKey = (key: unknown): key is Key => typeof key === 'number' || typeof key === 'string';
@@ -123,10 +130,14 @@ function typeOf(value: unknown): string {
   return typeof value === 'bigint' ? 'number' : typeof value;
 }
 
+/** A number as JSON writes it. */
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
 /** A number, or the number that a text is; else null. */
 function toNumber(value: JSONValue): JSONValue {
-  const number = typeof value === 'string' ? Number(value) : typeof value === 'number' ? value : NaN;
-  if (typeof value === 'string' && Math.abs(number) > Number.MAX_SAFE_INTEGER)
+  if (typeof value === 'number') return value;
+  if (typeof value !== 'string' || !NUMBER.test(value)) return null;
+  if (Math.abs(Number(value)) > Number.MAX_SAFE_INTEGER)
     throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a text`);
-  return Number.isNaN(number) ? null : number;
+  return Number(value);
 }

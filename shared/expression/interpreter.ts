@@ -1,6 +1,6 @@
 import { TreeInterpreter, TYPE_ANY, TYPE_EXPREF, type JSONValue } from '@jmespath-community/jmespath';
 import { reasonOf } from '../errors.ts';
-import { UndecidableError } from '../text/json.ts';
+import { IS_INEXACT, UndecidableError } from '../text/json.ts';
 import { checkExact, replaceFunctions, type Evaluator } from './functions.ts';
 import { childrenOf, type Node } from './jmespath.ts';
 
@@ -53,6 +53,7 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
   override visit(node: Node, input: JSONValue): JSONValue {
     const value = this.#visit(node, input);
     if (this.#compared?.has(node) === true) checkExact(value);
+    if (typeof value === 'number') checkResult(node, value);
     if (!MAKING.has(node.type)) return value;
     const count = typeof value === 'string' || Array.isArray(value) ? value.length : Object.keys(value ?? {}).length;
     this.checkRoom(count);
@@ -94,6 +95,13 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
     }
     return this.runtime.callFunction(name, given);
   }
+}
+
+/** What is computed beyond 2^53 is rounded, and what is divided by 0 with % is no number. */
+function checkResult({ type }: Node, value: number): void {
+  const isComputed = type === 'Arithmetic' || type === 'Function';
+  if (isComputed && !(Math.abs(value) <= Number.MAX_SAFE_INTEGER))
+    throw new UndecidableError(`${value} is computed, and ${IS_INEXACT}`);
 }
 
 function fieldOf(value: JSONValue, name: string): JSONValue {

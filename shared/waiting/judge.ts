@@ -3,7 +3,7 @@ import type { ReceivedMessage } from '../bus.ts';
 import { describeProblems, type Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import { ReceivedEvent, type EventView } from '../event/receivedEvent.ts';
-import { exactJson, UndecidableError } from '../text/json.ts';
+import { equalityKey, UndecidableError } from '../text/json.ts';
 import { isTruthy } from '../expression/expression.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
@@ -348,7 +348,7 @@ function identityOf({ message, attributes, place }: ReceivedEvent): string | und
 function textOf(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined;
   try {
-    return typeof value === 'string' ? value : exactJson(value);
+    return typeof value === 'string' ? value : equalityKey(value);
   } catch {
     return undefined;
   }

@@ -146,6 +146,33 @@ test('numbers are sorted as numbers, and dates have a latest one', () => {
   assert.throws(() => value('max_by(data, &n)', [{}]), /neither all numbers nor all strings/);
 });
 
+test('a number is what JSON takes for one', () => {
+  for (const text of ['', ' ', '\n', '0x0', '0b0', '+0', '00', '.0', '0.', ' 5', '5 ', 'Infinity', 'NaN', '1e'])
+    assert.equal(value('to_number(data)', text), null, JSON.stringify(text));
+  for (const [text, number] of Object.entries({ '0': 0, '-1.5': -1.5, '12e2': 1_200, '1E-2': 0.01 }))
+    assert.equal(value('to_number(data)', text), number);
+});
+
+test('a list contains what is equal, as == has it', () => {
+  const list = [{ s: 'failed', n: 1 }, [1, { a: 2 }], 'x', 7];
+  for (const [expression, expected] of [
+    ['contains(data, `{"n":1,"s":"failed"}`)', true],
+    ['contains(data, `{"s":"failed"}`)', false],
+    ['contains(data, `[1,{"a":2}]`)', true],
+    ["contains(data, 'x')", true],
+    ['contains(data, `7`)', true],
+    ['contains(data, `{}`)', false],
+  ] as const)
+    assert.equal(value(expression, list), expected, expression);
+});
+
+test('what is computed beyond 2^53, or is no number, decides nothing', () => {
+  const data = { a: 9007199254740991, b: 2, zero: 0, list: [9007199254740991, 2] };
+  for (const expression of ['sum(data.list)', 'data.a + data.b - data.a', 'data.a * data.b', 'data.b % data.zero'])
+    assert.throws(() => value(expression, data), /is computed, and is beyond 2\^53/, expression);
+  assert.equal(value('data.a - data.b', data), 9007199254740989);
+});
+
 test('trimming takes spaces or the given characters off, and a hostile text does not stall it', () => {
   assert.equal(value('trim(data)', ' \n a b\t\n c \u0085'), 'a b\t\n c');
   assert.deepEqual(value("[trim_left(data, 'xy'), trim_right(data, 'xy')]", 'xyaxy'), ['axy', 'xya']);

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { ReceivedMessage } from '../../../../shared/bus.ts';
 import type { Contract } from '../../../../shared/contract/contract.ts';
 import { loadContract } from '../../../../shared/contract/load.ts';
@@ -396,4 +398,21 @@ test('no sender can switch failWhen off with a number or a depth that it cannot 
 test('a condition on the subject alone is true whatever the data holds', () => {
   const { judge } = judgeOf({ match: expression("subject == 'ci.done.v1'") });
   assert.equal(judge.judge(event('{"n":1e999999999}')).decision, 'matched');
+});
+
+test('events that matched are kept as what came, not as the many objects in it', () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const { judge } = judgeOf({ match: expression("data.s == 'passed'"), count: 20 });
+  const payload = `{"s":"passed","list":[${'{},'.repeat(100_000)}9007199254740993]}`;
+  const structured = (id: number) => `{"specversion":"1.0","type":"t","source":"/s","id":"${id}","data":${payload}}`;
+  collectGarbage();
+  const before = process.memoryUsage().heapUsed;
+  for (let number = 0; number < 20; number++)
+    judge.judge(messageOf(number % 2 === 0 ? payload : structured(number), { 'nats-msg-id': `${number}` }));
+  collectGarbage();
+  const grown = (process.memoryUsage().heapUsed - before) / 2 ** 20;
+  assert.ok(grown < 20, `${grown.toFixed()} MB`);
+  assert.equal(judge.matched.length, 20);
+  for (const { event } of judge.matched) assert.equal((event.view.data as { s: string }).s, 'passed');
 });
