@@ -12,6 +12,8 @@ const SHORTEST_WORD = 16;
 const SHORTEST_GUARDED = 8;
 /** Part of a key or a token, such as the body of a PEM text or an NKey seed: tells the secret without the text around it. */
 const KEY_LIKE = /^[\w+/=.-]{40,}$/;
+/** Different characters in one: a line of dashes is none. */
+const LEAST_DIFFERENT = 10;
 const MASK = '***';
 
 /** A secret's value in every form in which it may come back: whole, by line and by word, base64, URL-encoded and JSON-escaped. */
@@ -148,7 +150,7 @@ export class Masker {
     if (whole.length < SHORTEST_LINE) return;
     for (const form of [...formsOf(secret), ...disguisesOf(whole)]) this.#masked.add(unitsOf(form), name);
     if (whole.length < SHORTEST_GUARDED) return;
-    const keys = whole.split(/\s+/).filter((word) => KEY_LIKE.test(word));
+    const keys = whole.split(/\s+/).filter((word) => KEY_LIKE.test(word) && new Set(word).size >= LEAST_DIFFERENT);
     for (const key of new Set([whole, ...keys, keys.join('')])) if (key !== '') this.#guard(key, name);
   }
 
@@ -188,9 +190,11 @@ export class Masker {
     shownTo = Math.min(shownTo, text.length);
     const shown = masked + text.slice(shownTo, Math.max(shownTo, end));
     if (!DISGUISING.test(shown)) return shown;
+    const hidden = this.#hidden(shown);
     // A disguise may go on beyond the end.
-    const whole = shown + text.slice(Math.max(shownTo, end), end + this.#reach);
-    return this.secretIn(whole) === undefined ? shown : this.#hidden(whole).slice(0, shown.length);
+    const rest = text.slice(Math.max(shownTo, end), end + this.#reach);
+    if (rest === '' || this.secretIn(hidden + rest) === undefined) return hidden;
+    return `${hidden.slice(0, Math.max(0, hidden.length - this.#reach))}${MASK}`;
   }
 
   /** A text without the words that tell a secret in disguise; without any, where it takes the words together. */

@@ -76,7 +76,7 @@ export function bared(bytes: Uint8Array): { bare: Buffer; isEscaped: boolean; is
 
 /** Escapes of URLs, JSON and programs, HTML and XML, and JSON pointers. */
 const ESCAPE =
-  /(?:%[\da-f]{2})+|(?:\\u[\da-f]{4})+|(?:\\x[\da-f]{2})+|\\u\{0*[\da-f]{1,5}\}|\\[bfnrt"'/\\]|&#(?:0*\d{1,6}|x0*[\da-f]{1,5});|&[a-z]{2,12};|~[01]/gi;
+  /(?:%[\da-f]{2})+|(?:\\u[\da-f]{4})+|(?:\\x[\da-f]{2})+|\\u\{0*[\da-f]{1,5}\}|\\[bfnrt -/:-@[-`{-~]|&#(?:0*\d{1,6}|x0*[\da-f]{1,5});|&[a-z]{2,12};|~[01]/gi;
 /** HTML's names of ASCII characters, each before its character. */
 const NAMED =
   'amp& lt< gt> quot" apos\' num# dollar$ percnt% lpar( rpar) ast* midast* plus+ comma, period. sol/ colon: semi; equals= ' +
@@ -85,7 +85,6 @@ const NAMED =
 /** What the escapes of one character that aren't numbers mean. */
 const MEANINGS = new Map([
   ...NAMED.split(' ').map((named) => [`&${named.slice(0, -1)};`, named.slice(-1)] as const),
-  ...Array.from('"\'/\\', (character) => [`\\${character}`, character] as const),
   ...Array.from(
     'b\bf\fn\nr\rt\t'.matchAll(/(.)(.)/gs),
     ([, letter, control = '']) => [`\\${letter}`, control] as const,
@@ -111,7 +110,9 @@ function meaningOf(escape: string): string {
   if (escape.startsWith('{', 2)) return character(`0x${escape.slice(3, -1)}`);
   if (kind === '\\u') return utf8(JSON.parse(`"${escape.toLowerCase()}"`) as string);
   const isBytes = kind === '\\x' || kind.startsWith('%');
-  return isBytes ? Buffer.from(escape.replace(/%|\\x/gi, ''), 'hex').toString('latin1') : escape;
+  if (isBytes) return Buffer.from(escape.replace(/%|\\x/gi, ''), 'hex').toString('latin1');
+  // Shells, Markdown and others put a backslash before any mark.
+  return /^\\[^a-z]/.test(kind) ? kind.slice(1) : escape;
 }
 
 const character = (code: string) =>

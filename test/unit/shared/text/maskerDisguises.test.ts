@@ -152,3 +152,26 @@ for (const [form, unit] of [
     assert.ok(process.cpuUsage().user - user < 1_500_000);
   });
 }
+
+test('a secret is found behind the backslashes of shells, properties and Markdown', () => {
+  for (const [secret, text] of [
+    ['p@ss w0rd&more', 'curl -u p@ss\\ w0rd\\&more'],
+    ['$ecret$Pa$$w0rd', 'export P="\\$ecret\\$Pa\\$\\$w0rd"'],
+    ['Server=tcp:x.db,1433;', 'db=Server\\=tcp\\:x.db,1433;'],
+    ['a_b*c-secret', 'say a\\_b\\*c-secret'],
+  ] as const)
+    assert.equal(maskerOf(secret).secretIn(text), 'the secret', text);
+});
+
+test('what is behind the place where a text is cut is never shown', () => {
+  const masker = maskerOf('topsecret99', 'k3y-Zx81Qm7w');
+  const masked = masker.mask(`token=%74opsecret99${'x'.repeat(20)} and more and topsecret99`, 40);
+  assert.ok(!masked.includes('more'), masked);
+  const long = masker.mask(`%6b3y-Zx81Qm7w${'y'.repeat(294)} k3y-Zx81Qm7w tail`, 80);
+  assert.ok(!/k3y|Zx81/.test(long), long);
+});
+
+test('a rule of dashes in a file of secrets is no secret', () => {
+  const masker = maskerOf(`# ${'-'.repeat(60)}\nTOKEN=abcdef123456\n# ${'='.repeat(60)}`);
+  for (const text of ['-'.repeat(72), `${'='.repeat(80)} test session`]) assert.equal(masker.secretIn(text), undefined);
+});
