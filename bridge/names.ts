@@ -18,3 +18,4 @@ export function namesOf(instance: string): Names {
 export const BRIDGE_AUDIT = 'BRIDGE_AUDIT';
 export const BRIDGE_DEAD = 'BRIDGE_DEAD';
 export const BRIDGE_PROJECTS = 'BRIDGE_PROJECTS';
+export const BRIDGE_INTENTS = 'BRIDGE_INTENTS';

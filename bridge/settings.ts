@@ -1,4 +1,5 @@
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
+import type { NamedExpression, WaitCriteria } from '../shared/waiting/criteria.ts';
 import type { Timing } from './timing.ts';
 
 /** A secret that stands in a file or an environment variable; a file is read again when it changes. */
@@ -23,6 +24,8 @@ export interface BridgeSettings {
   /** Absolute paths of JSON Schemas, by the names under which they are asked for. */
   readonly contracts: Readonly<Record<string, string>>;
   readonly hooks: HooksSettings | undefined;
+  /** Routes from events to pipelines; none: off. */
+  readonly runs: readonly RouteSettings[];
   readonly timing: Timing;
 }
 
@@ -96,4 +99,56 @@ export interface HookEventSettings {
   /** A project's name or id, or `*`. */
   readonly project: string;
   readonly inputs: Readonly<Record<string, string>>;
+}
+
+/** A route: which events start which pipeline. */
+export interface RouteSettings {
+  readonly name: string;
+  readonly mode: 'on' | 'preview' | 'off';
+  /** Patterns, none covered by another. */
+  readonly subjects: readonly string[];
+  readonly stream: string;
+  /** One of the names in `contracts`. */
+  readonly contract: string | undefined;
+  /** What a wait would look at, too. */
+  readonly criteria: Pick<WaitCriteria, 'match' | 'correlationId' | 'trustedKeys'> & { readonly maxEventAgeMs: number };
+  /** Whose events may start it; empty: anybody's. */
+  readonly publishers: readonly { readonly project: string; /** `*`: any. */ readonly pipeline: string }[];
+  readonly pipeline: PipelineSettings;
+  /** All but `natsEventId`, which the bridge fills in itself. */
+  readonly parameters: readonly ParameterSettings[];
+  readonly eventId: EventIdSettings;
+  /** Per replica. */
+  readonly concurrency: number;
+  /** Per replica. */
+  readonly maxPerMinute: number;
+  readonly pauseAfter: number;
+  readonly maxDeliver: number;
+  /** Where the durable consumer begins: the next event, the first one, or a time in milliseconds since the epoch. */
+  readonly startFrom: 'new' | 'all' | number;
+  readonly allowHooks: boolean;
+}
+
+export interface PipelineSettings {
+  /** Name or ID. */
+  readonly project: string;
+  readonly id: number;
+  /** Full name; undefined: the pipeline's default branch. */
+  readonly branch: string | undefined;
+}
+
+/** The parameter `natsEventId`. */
+export interface EventIdSettings {
+  /** Whether the configuration says that the pipeline has it. */
+  readonly isMapped: boolean;
+  /** What the event's id has to match. */
+  readonly pattern: RegExp;
+}
+
+/** A parameter of a pipeline, and where its value comes from. */
+export interface ParameterSettings {
+  readonly name: string;
+  readonly expression: NamedExpression;
+  /** What the value has to match; anchored by whoever wrote it. */
+  readonly pattern: RegExp;
 }

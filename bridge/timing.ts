@@ -26,6 +26,29 @@ export const TIMING = {
   signIn: 60_000,
   /** A token is renewed so long before it expires. */
   tokenRenewal: 300_000,
+  /** The server delivers an event again that nobody has said anything of for so long. */
+  ackWait: 30_000,
+  /** Between two signs of life for the events that are held. */
+  working: 10_000,
+  /** Another replica takes over a run that was being asked for so long ago. */
+  takeover: 60_000,
+  /** Before each of three looks whether a run was started after all. */
+  firstLook: 2_000,
+  secondLook: 5_000,
+  thirdLook: 10_000,
+  /** A run may be listed with a time that is so much earlier than its event's. */
+  clockTolerance: 600_000,
+  /** The first pause after Azure DevOps is in trouble; each further one is twice as long, up to the longest. */
+  firstPause: 1_000,
+  longestPause: 60_000,
+  /** Before something is tried again with NATS; twice as long each time, up to 30 times as much. */
+  natsRetry: 1_000,
+  /** The minute of `maxPerMinute`, and of summaries. */
+  minute: 60_000,
+  /** Between two looks whether a route is paused. */
+  routePause: 2_000,
+  /** Between two looks at what a route has yet to do. */
+  routeState: 10_000,
 } as const;
 
 /** {@link TIMING}, as the tests of the bridge scale it. */

@@ -10,6 +10,7 @@ import { readAzureDevOps } from './azureDevOps.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
+import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
 import { signatureOf, withoutPath } from './secrets.ts';
 import { nameOf, Section, type Surroundings } from './section.ts';
@@ -117,6 +118,8 @@ class ConfigurationReader {
     const timing = this.#readTiming();
     const root = new Section(this.yaml.value, [], this.#surroundings(timing));
     const instance = root.text('instance') ?? '';
+    const names = namesOf(instance);
+    const contracts = this.#readContracts(root.section('contracts'));
     const settings: BridgeSettings = {
       instance,
       nats: readNats(root.section('nats')),
@@ -124,8 +127,9 @@ class ConfigurationReader {
       http: readHttp(root.section('http')),
       streams: readStreams(root.section('streams')),
       signingKey: readSigningKey(root),
-      contracts: this.#readContracts(root.section('contracts')),
-      hooks: root.has('hooks') ? readHooks(root.section('hooks'), namesOf(instance)) : undefined,
+      contracts,
+      hooks: root.has('hooks') ? readHooks(root.section('hooks'), names) : undefined,
+      runs: readRuns(root, names, root.section('contracts').keys),
       timing,
     };
     const signature = () => signaturesOf(this.#files);

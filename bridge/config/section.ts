@@ -81,6 +81,11 @@ export class Section {
     return Array.isArray(list) ? list.filter((item): item is string => typeof item === 'string' && item !== '') : [];
   }
 
+  /** Notes a problem with an item of a list. */
+  noteItem(name: string, index: number, problem: string, remedy = ''): void {
+    this.surroundings.note([...this.path, name, index], { problem, remedy });
+  }
+
   /** Every value that is no section and no list, as text. */
   scalars(): Record<string, string> {
     const entries = Object.entries(this.#values).filter(([, value]) =>

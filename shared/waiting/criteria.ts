@@ -52,7 +52,8 @@ export function readCriteria(fields: Fields): Omit<WaitCriteria, 'subjects' | 'd
   };
 }
 
-function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
+/** Compiles an expression; problems are noted in `fields` under the name. */
+export function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
   fields.warnOfUnset(name, text);
   // What is said about a part of the expression would show that part of a secret, or a name in it in another spelling.

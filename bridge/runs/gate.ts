@@ -1,0 +1,94 @@
+/** How long nobody calls Azure DevOps in the name of one identity. */
+export interface GateOptions {
+  /** In milliseconds. */
+  readonly firstPause: number;
+  readonly longestPause: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called when a pause begins or grows. @param ms until it is over */
+  readonly onPause: (reason: string, ms: number) => void;
+  /** Called when it is over. */
+  readonly onOpen: () => void;
+}
+
+/** Azure DevOps may ask for more than it could mean. */
+const MOST_ASKED_MS = 3_600_000;
+/** Also where tests scale everything: a token that was refused is not to be tried again at once. */
+const LEAST_MS = 100;
+/** So that replicas don't come back in step. */
+const JITTER = 0.2;
+
+/**
+ * Keeps all routes from calling Azure DevOps while it is in trouble or has had enough. Each trouble that comes after a pause
+ * makes the next one twice as long; what was under way when a pause began doesn't count again.
+ */
+export class Gate {
+  #until = 0;
+  #troubles = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(private readonly options: GateOptions) {}
+
+  get isOpen(): boolean {
+    return this.#timer === undefined;
+  }
+
+  /** Resolves when calls may be made; rejects with the signal's reason when it aborts first. */
+  async open(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    while (!this.isOpen) {
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          this.#waiting.delete(wake);
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        this.#waiting.add(wake);
+        signal.addEventListener('abort', wake);
+      });
+      signal.throwIfAborted();
+    }
+  }
+
+  /**
+   * A call came to nothing.
+   *
+   * @param beganAt when the call was made, in milliseconds since the epoch
+   * @param askedMs the pause that Azure DevOps has asked for
+   */
+  trouble(reason: string, beganAt: number, askedMs = 0): void {
+    const { firstPause, longestPause } = this.options;
+    const isNew = this.isOpen && beganAt >= this.#until;
+    if (isNew) this.#troubles++;
+    const grown = Math.min(longestPause, firstPause * 2 ** Math.max(0, this.#troubles - 1));
+    this.#pause(reason, Math.max(LEAST_MS, isNew ? grown * (1 + Math.random() * JITTER) : 0, askedMs));
+  }
+
+  /** A call has worked. */
+  success(askedMs = 0): void {
+    this.#troubles = 0;
+    if (askedMs > 0) this.#pause('Azure DevOps asks for a pause', askedMs);
+  }
+
+  /** Lets nobody wait any longer; for the end. */
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #pause(reason: string, wantedMs: number): void {
+    const ms = Math.ceil(Math.min(MOST_ASKED_MS, wantedMs));
+    const until = this.options.now() + ms;
+    if (until <= this.#until) return;
+    this.#until = until;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#reopen(), ms);
+    this.options.onPause(reason, ms);
+  }
+
+  #reopen(): void {
+    this.#timer = undefined;
+    this.options.onOpen();
+    for (const wake of [...this.#waiting]) wake();
+  }
+}

@@ -1,0 +1,55 @@
+import { reasonOf } from '../../shared/errors.ts';
+import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
+import { interruptible, isInterruption } from '../../shared/text/interruptible.ts';
+import { exactJson } from '../../shared/text/json.ts';
+import type { ParameterSettings, RouteSettings } from '../settings.ts';
+
+/** For all parameters of one event: whoever may publish chooses what the expressions and patterns work on. */
+const LIMIT_MS = 100;
+
+/** What a pipeline's parameters are for one event, or why they can't be: a clause that doesn't show the values. */
+export type Parameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
+
+/** What tells an event from others: its id, else the message's, else its place. */
+export function eventIdOf({ messageId, place }: ReceivedEvent): string {
+  return messageId || `${place?.stream ?? ''}:${place?.sequence ?? 0}`;
+}
+
+/** The values of a route's parameters, each of which fits its pattern. */
+export function parametersOf(
+  { parameters, eventId }: Pick<RouteSettings, 'parameters' | 'eventId'>,
+  event: ReceivedEvent,
+  passesEventId: boolean,
+): Parameters {
+  let doing = '';
+  const read = () => {
+    const values: Record<string, string> = {};
+    for (const parameter of parameters) {
+      doing = parameter.name;
+      const value = textOf(parameter, event);
+      if (!parameter.pattern.test(value)) return { problem: outside(parameter) };
+      values[parameter.name] = value;
+    }
+    doing = EVENT_ID;
+    if (passesEventId && !eventId.pattern.test(eventIdOf(event)))
+      return { problem: outside({ name: EVENT_ID, pattern: eventId.pattern }) };
+    return { values };
+  };
+  try {
+    return interruptible(read, LIMIT_MS);
+  } catch (error) {
+    const why = isInterruption(error) ? `takes longer than ${LIMIT_MS} ms` : `can't be computed: ${reasonOf(error)}`;
+    return { problem: `the parameter ${doing} ${why}` };
+  }
+}
+
+const EVENT_ID = 'natsEventId';
+
+function textOf({ expression }: ParameterSettings, { view }: ReceivedEvent): string {
+  const value = expression.evaluate(view) ?? '';
+  return typeof value === 'string' ? value : exactJson(value);
+}
+
+function outside({ name, pattern }: Pick<ParameterSettings, 'name' | 'pattern'>): string {
+  return `the value of the parameter ${name} doesn't fit its pattern ${pattern.source}`;
+}
