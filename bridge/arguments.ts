@@ -11,6 +11,8 @@ Commands:
   check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
+  why ID [--json]       Print what led to an event or run, and what came of it: ID is an event's id, a
+                        message's id, STREAM:sequence or a run's id
   deadLetters list      List what could not be done
   deadLetters show N    Print a dead letter with its original bytes
   deadLetters replay N [--reason TEXT]
@@ -32,6 +34,7 @@ export type Command =
   | { readonly kind: 'run'; readonly config: string }
   | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
   | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean }
+  | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
   | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand };
 
 /** A command line that can't be understood: a sentence. */
@@ -45,6 +48,7 @@ const OPTIONS = {
   version: { type: 'boolean', default: false },
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
   route: { type: 'string' },
   reason: { type: 'string' },
 } as const;
@@ -54,6 +58,7 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
   setup: ['apply'],
+  why: ['json'],
   deadLetters: ['route', 'reason'],
 };
 
@@ -74,11 +79,15 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
     if (values[option as keyof typeof values] && !options.includes(option))
       throw new UsageError(`${name} takes no option --${option}.`);
   const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
+  const id = name === 'why' ? more.shift() : undefined;
+  if (name === 'why' && !id)
+    throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
   if (action === undefined && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
   if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
   if (action !== undefined) return { kind: 'deadLetters', config, action };
+  if (id !== undefined) return { kind: 'why', config, id, json: values.json };
   if (name === 'check') return { kind: 'check', config, offline: values.offline };
   if (name === 'setup') return { kind: 'setup', config, apply: values.apply };
   return { kind: 'run', config };

@@ -77,9 +77,14 @@ export class StreamHistory {
     return this.#isDone ? -Infinity : this.#reachedAt;
   }
 
-  /** Which part wasn't read, for people; undefined where all was. */
+  /** Why it couldn't be read; a sentence without a full stop. */
+  get trouble(): string | undefined {
+    return this.#trouble && `${this.stream} could not be read to its end: ${this.#trouble}`;
+  }
+
+  /** Which part wasn't read, in such a sentence; undefined where all was. */
   get unread(): string | undefined {
-    if (this.#trouble !== undefined) return `${this.stream} could not be read to its end: ${this.#trouble}`;
+    if (this.#trouble !== undefined) return this.trouble;
     if (this.#isDone) return undefined;
     if (this.#from === undefined) return `${this.stream} was not read`;
     return `${this.stream} was not read before its sequence ${this.#from} (${new Date(this.#reachedAt).toISOString()})`;
