@@ -32,7 +32,7 @@ export interface DecisionFact {
   /** When it was stored, in milliseconds since the epoch. */
   readonly at: number;
   readonly event: { readonly id: string; readonly subject: string; readonly place: Place | undefined };
-  /** The last of the events it is about, where it sums up several: they begin with the one of {@link event}. */
+  /** The last sequence of the events it is about, where it sums up several: they begin with the one of {@link event}. */
   readonly through: number | undefined;
   readonly run: RunFact | undefined;
   /** Number of the dead letter that came of it. */
@@ -68,7 +68,11 @@ export function decisionIn({ payload, place, storedAt }: ReceivedMessage): Decis
   const followed = isObject(data['followed']) ? data['followed'] : {};
   const run = textOf(followed['run']);
   const letter = Number(followed['deadLetter']);
-  const through = Number(followed['lastSequence']);
+  const { stream, firstSequence: first, lastSequence: last } = followed;
+  const summary =
+    typeof first === 'number' && typeof last === 'number'
+      ? { through: last, place: { stream, sequence: first } }
+      : undefined;
   return {
     kind: 'decision',
     function: textOf(data['function']),
@@ -78,8 +82,12 @@ export function decisionIn({ payload, place, storedAt }: ReceivedMessage): Decis
     user: textOf(data['user']),
     sequence: place?.sequence ?? 0,
     at: storedAt ?? 0,
-    event: { id: textOf(event['id']), subject: textOf(event['subject']), place: placeIn(event['place']) },
-    through: Number.isSafeInteger(through) ? through : undefined,
+    event: {
+      id: textOf(event['id']),
+      subject: textOf(event['subject']),
+      place: placeIn(summary?.place ?? event['place']),
+    },
+    through: summary?.through,
     run: run === '' ? undefined : { id: run, url: textOf(followed['url']) },
     deadLetter: Number.isSafeInteger(letter) ? letter : undefined,
   };
