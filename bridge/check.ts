@@ -1,12 +1,12 @@
-import { TaskError } from '../shared/errors.ts';
-import { loadContract } from '../shared/contract/load.ts';
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
-import { error, warning, type Finding } from './finding.ts';
+import { readContracts } from './config/contracts.ts';
+import { warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
 import type { JetStream } from './jetStream/api.ts';
 import { NatsCheck } from './jetStream/check.ts';
 import type { Nats } from './nats.ts';
+import { checkPipelines } from './runs/check.ts';
 import type { BridgeSettings } from './settings.ts';
 
 const SHORTEST_PASSWORD = 16;
@@ -20,15 +20,7 @@ const EVENT_NAMES = new Set(
 
 /** What the files themselves say. */
 export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  for (const [name, file] of Object.entries(settings.contracts)) {
-    try {
-      await loadContract(file);
-    } catch (thrown) {
-      if (!(thrown instanceof TaskError)) throw thrown;
-      findings.push(error(`contracts.${name}`, thrown.problem, thrown.remedy));
-    }
-  }
+  const findings: Finding[] = [...(await readContracts(settings)).findings];
   for (const { label, value } of settings.hooks?.passwords ?? [])
     if (value.length < SHORTEST_PASSWORD)
       findings.push(warning(label, `it has fewer than ${SHORTEST_PASSWORD} characters`, 'Use a long random text.'));
@@ -55,11 +47,14 @@ export async function checkAll(
   jetStream: JetStream,
   azureDevOps: AzureDevOps,
   withNeedless: boolean,
+  now: () => number,
 ): Promise<Finding[]> {
-  const findings = await Promise.all([
+  const [files, inNats, identity] = await Promise.all([
     checkFiles(settings),
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),
     checkAzureDevOps(azureDevOps),
   ]);
-  return findings.flat();
+  // Who can't sign in would hear of it for each route.
+  const pipelines = identity.length > 0 ? [] : await checkPipelines(settings, azureDevOps, now);
+  return [...files, ...inNats, ...identity, ...pipelines];
 }

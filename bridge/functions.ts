@@ -1,4 +1,5 @@
 import type { AzureDevOps } from './azureDevOps/client.ts';
+import type { Contracts } from './config/contracts.ts';
 import type { Route } from './http/route.ts';
 import type { EventLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -8,6 +9,7 @@ import type { BridgeSettings } from './settings.ts';
 /** What the functions of the bridge work with. */
 export interface Parts {
   readonly settings: BridgeSettings;
+  readonly contracts: Contracts;
   readonly nats: Nats;
   readonly azureDevOps: AzureDevOps;
   readonly metrics: Metrics;

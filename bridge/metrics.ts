@@ -1,4 +1,6 @@
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
 /** What the bridge counts, by the names that Prometheus sees. */
 export class Metrics {
@@ -17,6 +19,17 @@ export class Metrics {
     'Dead letters by function and reason.',
     'function',
     'reason',
+  );
+  /** Events of routes by what became of them. */
+  readonly events = this.#counter('events_total', 'Events by route and outcome.', 'route', 'outcome');
+  readonly runsQueued = this.#counter('runs_queued_total', 'Runs of pipelines that were started.');
+  readonly runRequest = this.#histogram('run_request_seconds', 'How long Azure DevOps took to start a run.');
+  readonly eventToRun = this.#histogram('event_to_run_seconds', 'From the storing of an event to its run.');
+  readonly routePaused = this.#gauge('route_paused', '1 while a route starts nothing.', 'route');
+  readonly routeOldestPending = this.#gauge(
+    'route_oldest_pending_seconds',
+    'Age of the oldest event that a route has yet to deal with; 0 where there is none.',
+    'route',
   );
   readonly azureDevOpsResponses = this.#counter('azdo_responses_total', 'Answers of Azure DevOps.', 'status');
   readonly azureDevOpsThrottle = this.#counter('azdo_throttle_seconds_total', 'How long Azure DevOps asked to wait.');
@@ -43,6 +56,10 @@ export class Metrics {
 
   #counter<Label extends string>(name: string, help: string, ...labelNames: Label[]): Counter<Label> {
     return new Counter({ name: `nats_bridge_${name}`, help, labelNames, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string): Histogram {
+    return new Histogram({ name: `nats_bridge_${name}`, help, buckets: SECONDS, registers: [this.#registry] });
   }
 
   #gauge<Label extends string>(name: string, help: string, ...labelNames: Label[]): Gauge<Label> {

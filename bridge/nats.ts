@@ -1,4 +1,4 @@
-import type { Bus, KeyValue, StreamLookup, StreamPublisher } from '../shared/bus.ts';
+import type { Bus, KeyValue, StreamLookup, StreamPublisher, WorkQueue, WorkQueueEvents } from '../shared/bus.ts';
 
 /** NATS, as the bridge uses it: a link that is kept until it is closed. */
 export interface Nats extends Bus {
@@ -7,4 +7,6 @@ export interface Nats extends Bus {
   readonly isLinkUp: boolean;
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue;
+  /** @param consumer may come into being later */
+  workQueue(stream: string, consumer: string, events: WorkQueueEvents): WorkQueue;
 }

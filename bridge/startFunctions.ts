@@ -1,6 +1,7 @@
 import { auditOf } from './audit/audit.ts';
 import type { Functions, Parts } from './functions.ts';
 import { startHooks } from './hooks/hooks.ts';
+import { startRuns } from './runs/runs.ts';
 import { JetStream } from './jetStream/api.ts';
 
 /**
@@ -12,7 +13,10 @@ export function startFunctions(parts: Parts, version: string): Functions {
   const { settings, nats } = parts;
   const audit = auditOf(parts, version);
   const jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
-  const started = settings.hooks === undefined ? [] : [startHooks(settings.hooks, parts, audit, jetStream)];
+  const started = [
+    ...(settings.hooks === undefined ? [] : [startHooks(settings.hooks, parts, audit, jetStream)]),
+    ...(settings.runs.length === 0 ? [] : [startRuns(parts, audit, jetStream)]),
+  ];
   return {
     routes: started.flatMap(({ routes }) => routes),
     stop: async (drained) => {

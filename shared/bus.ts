@@ -168,3 +168,34 @@ export interface StreamLookup {
   /** Undefined where the stream has no message with this sequence, or no more. */
   message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
 }
+
+/** A message of a durable consumer. None of its methods fails: what the server doesn't hear, it delivers again. */
+export interface QueuedMessage {
+  readonly message: ReceivedMessage;
+  /** How often it was delivered, this time included. */
+  readonly deliveries: number;
+  /** It is done. */
+  ack(): void;
+  /** It is being worked on: the time until it is delivered again begins anew. */
+  working(): void;
+  /** Has it delivered again after so many milliseconds. */
+  retry(afterMs: number): void;
+  /** It is never delivered again, although nothing came of it. */
+  term(): void;
+}
+
+/** What a work queue tells its reader. */
+export interface WorkQueueEvents {
+  arrived(message: QueuedMessage): void;
+  /** Nothing comes until {@link up}; it is tried again and again. */
+  down(problem: Error): void;
+  up(): void;
+}
+
+/** A durable consumer, from which several processes take messages, each of which is acknowledged. */
+export interface WorkQueue {
+  /** Lets so many messages come: what was let and hasn't come counts. Of 0, what is under way may still come. */
+  want(count: number): void;
+  /** Takes nothing more. What has come can still be acknowledged. */
+  stop(): void;
+}

@@ -12,17 +12,20 @@ const REPLICA = `${hostname()}-${randomBytes(3).toString('hex')}`;
 
 /** What the functions of the bridge write beside their work. */
 export interface Audit {
+  /** What tells this process from other replicas. */
+  readonly replica: string;
   readonly decisions: Decisions;
   readonly deadLetters: DeadLetters;
 }
 
 /** @param version the bridge's own */
-export function auditOf(parts: Parts, version: string): Audit {
+export function auditOf(parts: Omit<Parts, 'contracts'>, version: string): Audit {
   const { settings, nats, metrics, log } = parts;
   const names = namesOf(settings.instance);
   const texts = log.texts('audit');
   const common = { publisher: nats.publisher, now: () => parts.now(), log: texts };
   return {
+    replica: REPLICA,
     decisions: new Decisions({
       ...common,
       subjectPrefix: names.subject('bridge.decisions'),

@@ -25,6 +25,8 @@ export interface DeadLetter {
   readonly route?: string;
   /** Where the original stands; of events only. */
   readonly place?: Place;
+  /** The letter is kept once, however often it is written within the stream's duplicate window. */
+  readonly messageId?: string;
   /** Headers of the letter by names without `Bridge-`, for whoever replays it. */
   readonly notes?: Readonly<Record<string, string>>;
 }
@@ -106,7 +108,11 @@ export class DeadLetters {
 
   async #publish(letter: DeadLetter, withinMs: number): Promise<PubAck> {
     const subject = `${this.options.subjectPrefix}.${letter.function}.${partOf(letter.name)}`;
-    const own: Headers = [['Nats-Expected-Stream', this.options.stream], ...bridgeHeaders(letter)];
+    const own: Headers = [
+      ['Nats-Expected-Stream', this.options.stream],
+      ...(letter.messageId === undefined ? [] : [['Nats-Msg-Id', letter.messageId] as const]),
+      ...bridgeHeaders(letter),
+    ];
     const until = this.options.now() + withinMs;
     try {
       const message = { subject, headers: [...own, ...letter.headers.map(asOriginal)], payload: letter.payload };

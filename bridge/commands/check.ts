@@ -36,7 +36,7 @@ export async function check(file: string, isOffline: boolean, world: World): Pro
 async function checkOnline(settings: BridgeSettings, world: World): Promise<Finding[]> {
   try {
     return await withSession(settings, world, ({ nats, jetStream, azureDevOps }) =>
-      checkAll(settings, nats, jetStream, azureDevOps, true),
+      checkAll(settings, nats, jetStream, azureDevOps, true, () => world.now()),
     );
   } catch (thrown) {
     if (!(thrown instanceof TaskError)) throw thrown;

@@ -11,7 +11,9 @@ import {
 } from '../audit/storedLetters.ts';
 import { judgeOptions } from '../hooks/hooks.ts';
 import { replayHook } from '../hooks/receive.ts';
-import type { BridgeSettings } from '../settings.ts';
+import { loadContracts } from '../config/contracts.ts';
+import type { Configuration } from '../config/configuration.ts';
+import { replayRun } from '../runs/replay.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
@@ -26,7 +28,8 @@ export type DeadLettersCommand =
  * @returns the exit code
  */
 export async function deadLetters(command: DeadLettersCommand, file: string, world: World): Promise<number> {
-  const { settings } = configurationOf(file, world);
+  const configuration = configurationOf(file, world);
+  const { settings } = configuration;
   return withSession(settings, world, async (session) => {
     const source = { ...deadLetterPlaces(settings), lookup: session.nats.lookup, jetStream: session.jetStream };
     switch (command.kind) {
@@ -35,7 +38,7 @@ export async function deadLetters(command: DeadLettersCommand, file: string, wor
       case 'show':
         return show(command.sequence, source, world);
       case 'replay':
-        return replay(command, settings, session, source, world);
+        return replay(command, configuration, session, source, world);
     }
   });
 }
@@ -69,15 +72,19 @@ async function show(sequence: number, source: LetterSource, world: World): Promi
 
 async function replay(
   { letters, reason }: Extract<DeadLettersCommand, { kind: 'replay' }>,
-  settings: BridgeSettings,
+  configuration: Configuration,
   session: Session,
   source: LetterSource,
   world: World,
 ): Promise<number> {
+  const { settings } = configuration;
   const parts = { ...session, settings, now: () => world.now() };
   const audit = auditOf(parts, world.version);
-  const replays: Record<string, Replay> =
-    settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) };
+  const contracts = await loadContracts(configuration);
+  const replays: Record<string, Replay> = {
+    ...(settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) }),
+    ...(settings.runs.length === 0 ? {} : { runs: replayRun(parts, contracts, session.jetStream, audit.replica) }),
+  };
   let refused = 0;
   const order = { user: world.user, reason };
   for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions)) {

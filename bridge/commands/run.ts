@@ -5,6 +5,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps } from '../azureDevOps/client.ts';
 import { checkAll } from '../check.ts';
 import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
+import { loadContracts, type Contracts } from '../config/contracts.ts';
 import type { Functions } from '../functions.ts';
 import { AdminServer } from '../http/adminServer.ts';
 import { PublicServer } from '../http/publicServer.ts';
@@ -36,15 +37,17 @@ export async function run(file: string, world: World): Promise<number> {
   );
   const running = new Running(file, world, log);
   let configuration: Configuration;
+  let contracts: Contracts;
   try {
     configuration = running.readConfiguration();
+    contracts = await loadContracts(configuration);
   } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error;
     for (const problem of error.problems) world.err(`${safeText(problem)}\n`);
     return 2;
   }
   try {
-    await running.serve(configuration);
+    await running.serve(configuration, contracts);
     return 0;
   } catch (error) {
     log.error('failed', { reason: reasonOf(error) });
@@ -88,7 +91,7 @@ class Running {
     });
   }
 
-  async serve(configuration: Configuration): Promise<void> {
+  async serve(configuration: Configuration, contracts: Contracts): Promise<void> {
     const { world, log } = this;
     this.#configuration = configuration;
     const { settings, warnings } = configuration;
@@ -101,7 +104,7 @@ class Running {
     if (nats === undefined) return;
     this.#nats = nats;
     this.#jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
-    await this.#startFunctions(configuration, nats, publicServer);
+    await this.#startFunctions(configuration, contracts, nats, publicServer);
     this.#lifecycle.opened('functions', async (drained) => {
       await publicServer.drain(drained);
       await this.#functions?.stop(drained);
@@ -178,7 +181,12 @@ class Running {
   }
 
   /** Starts what a configuration turns on, and then ends what the one before had turned on. */
-  async #startFunctions(configuration: Configuration, nats: Nats, publicServer: PublicServer): Promise<void> {
+  async #startFunctions(
+    configuration: Configuration,
+    contracts: Contracts,
+    nats: Nats,
+    publicServer: PublicServer,
+  ): Promise<void> {
     const { settings } = configuration;
     const [oldFunctions, oldAzureDevOps] = [this.#functions, this.#azureDevOps];
     const azureDevOps = new AzureDevOps({
@@ -190,6 +198,7 @@ class Running {
     });
     const functions = this.world.startFunctions({
       settings,
+      contracts,
       nats,
       azureDevOps,
       metrics: this.#metrics,
@@ -217,7 +226,7 @@ class Running {
       try {
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
-        await this.#startFunctions(configuration, nats, publicServer);
+        await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
         this.#settleTrouble('configuration');
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
@@ -247,7 +256,7 @@ class Running {
   async #checkItself(): Promise<void> {
     const [nats, jetStream, azureDevOps] = [this.#nats, this.#jetStream, this.#azureDevOps];
     if (nats === undefined || jetStream === undefined || azureDevOps === undefined) return;
-    const findings = await checkAll(this.#settings, nats, jetStream, azureDevOps, false);
+    const findings = await checkAll(this.#settings, nats, jetStream, azureDevOps, false, () => this.world.now());
     this.#check = {
       at: this.world.now(),
       findings: findings.map((finding) => ({ level: finding.level, text: describeFinding(finding) })),

@@ -2,9 +2,16 @@ import { describeMs } from '../../shared/text/duration.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { auditOf } from '../audit/audit.ts';
 import type { Parts } from '../functions.ts';
-import type { JetStream, Refusal, StreamConfig } from '../jetStream/api.ts';
-import { STREAM_NOT_FOUND } from '../jetStream/api.ts';
-import { grantNeeds, permissionLines, streamNeeds, type StreamNeed } from '../jetStream/needs.ts';
+import type { Answer, JetStream, Refusal } from '../jetStream/api.ts';
+import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND } from '../jetStream/api.ts';
+import {
+  consumerNeeds,
+  grantNeeds,
+  permissionLines,
+  streamNeeds,
+  type ConsumerNeed,
+  type StreamNeed,
+} from '../jetStream/needs.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
@@ -22,7 +29,7 @@ export async function setup(file: string, isToApply: boolean, world: World): Pro
   world.out(describe(settings, needs));
   if (!isToApply) return 0;
   return withSession(settings, world, async (session) => {
-    const { created, areThere } = await applyAll(needs, session.jetStream, world);
+    const { created, areThere } = await applyAll(needs, consumerNeeds(settings), session.jetStream, world);
     if (created.length > 0) await note(created, { ...session, settings, now: () => world.now() }, world);
     return areThere ? 0 : 1;
   });
@@ -30,8 +37,9 @@ export async function setup(file: string, isToApply: boolean, world: World): Pro
 
 function describe(settings: BridgeSettings, needs: readonly StreamNeed[]): string {
   return [
-    '# Streams and buckets, as commands of the NATS CLI:',
+    '# Streams, buckets and consumers, as commands of the NATS CLI:',
     ...needs.map(commandFor),
+    ...consumerNeeds(settings).map(consumerCommand),
     '',
     "# Permissions of the bridge's user, for the configuration of nats-server:",
     ...permissionLines(grantNeeds(settings)),
@@ -50,6 +58,13 @@ function commandFor({ kind, name, config }: StreamNeed): string {
   return `nats stream add ${name} ${subjects} --storage file ${replicas} --retention limits --discard old ${limits} --allow-direct --defaults`;
 }
 
+function consumerCommand({ stream, config, route }: ConsumerNeed): string {
+  const filters = route.subjects.map((subject) => `--filter '${subject}'`).join(' ');
+  const start = config.opt_start_time ?? config.deliver_policy;
+  const limits = `--wait ${timeOf(config.ack_wait)} --max-pending ${config.max_ack_pending} --max-deliver ${config.max_deliver}`;
+  return `nats consumer add ${stream} ${config.durable_name} --pull ${filters} --deliver ${start} --ack explicit ${limits} --defaults`;
+}
+
 function timeOf(ns: number): string {
   return describeMs(ns / NS_PER_MS);
 }
@@ -61,11 +76,32 @@ interface Applied {
   readonly areThere: boolean;
 }
 
-async function applyAll(needs: readonly StreamNeed[], jetStream: JetStream, world: World): Promise<Applied> {
+async function applyAll(
+  streams: readonly StreamNeed[],
+  consumers: readonly ConsumerNeed[],
+  jetStream: JetStream,
+  world: World,
+): Promise<Applied> {
+  const needs = [
+    ...streams.map(({ kind, name, config }) => ({
+      kind,
+      name,
+      missing: STREAM_NOT_FOUND,
+      look: () => jetStream.stream(config.name),
+      make: () => jetStream.createStream(config),
+    })),
+    ...consumers.map(({ stream, config }) => ({
+      kind: 'consumer',
+      name: `${config.durable_name} of ${stream}`,
+      missing: CONSUMER_NOT_FOUND,
+      look: () => jetStream.consumer(stream, config.durable_name),
+      make: () => jetStream.createConsumer(stream, config),
+    })),
+  ];
   const created: string[] = [];
   let areThere = true;
   for (const need of needs) {
-    const { outcome, text } = await apply(need.config, jetStream);
+    const { outcome, text } = await apply(need);
     if (outcome === 'created') created.push(need.name);
     areThere &&= outcome !== 'failed';
     world.err(`${need.kind} ${need.name}: ${safeText(text)}.\n`);
@@ -73,21 +109,29 @@ async function applyAll(needs: readonly StreamNeed[], jetStream: JetStream, worl
   return { created, areThere };
 }
 
-async function apply(
-  config: StreamConfig,
-  jetStream: JetStream,
-): Promise<{ outcome: 'there' | 'created' | 'failed'; text: string }> {
-  const found = await jetStream.stream(config.name);
+interface Makeable {
+  /** The error where it isn't there. */
+  readonly missing: number;
+  look(): Promise<Answer<unknown>>;
+  make(): Promise<Answer<unknown>>;
+}
+
+async function apply({
+  missing,
+  look,
+  make,
+}: Makeable): Promise<{ outcome: 'there' | 'created' | 'failed'; text: string }> {
+  const found = await look();
   if (found.kind === 'ok') return { outcome: 'there', text: 'it is there, and left as it is' };
-  if (found.kind !== 'error' || found.errorCode !== STREAM_NOT_FOUND)
+  if (found.kind !== 'error' || found.errorCode !== missing)
     return { outcome: 'failed', text: `it can't be looked at: ${reasonOf(found)}` };
-  const made = await jetStream.createStream(config);
+  const made = await make();
   if (made.kind === 'ok') return { outcome: 'created', text: 'created' };
   return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}` };
 }
 
 /** What a person has ordered is in the audit stream, once there is one. */
-async function note(created: readonly string[], parts: Parts, world: World): Promise<void> {
+async function note(created: readonly string[], parts: Omit<Parts, 'contracts'>, world: World): Promise<void> {
   const { decisions, deadLetters } = auditOf(parts, world.version);
   await decisions.note({
     function: 'orders',

@@ -37,6 +37,8 @@ export interface StreamConfig {
 }
 
 export interface StreamInfo {
+  /** RFC 3339; another one once the stream has been deleted and created again. */
+  readonly created: string;
   readonly config: StreamConfig;
   readonly state: {
     readonly messages: number;
@@ -47,6 +49,31 @@ export interface StreamInfo {
     /** Messages by subject, where they were asked for. */
     readonly subjects?: Readonly<Record<string, number>>;
   };
+}
+
+/** A durable consumer's configuration, as far as the bridge sets it or looks at it (nats-server, `ConsumerConfig`); times in nanoseconds. */
+export interface ConsumerConfig {
+  readonly durable_name: string;
+  readonly deliver_policy: 'new' | 'all' | 'by_start_time';
+  /** RFC 3339. */
+  readonly opt_start_time?: string;
+  readonly ack_policy: string;
+  readonly ack_wait: number;
+  readonly max_ack_pending: number;
+  readonly max_deliver: number;
+  readonly filter_subject?: string;
+  /** Servers before 2.10 ignore it. */
+  readonly filter_subjects?: readonly string[];
+}
+
+export interface ConsumerInfo {
+  readonly config: Partial<ConsumerConfig> & { readonly deliver_subject?: string };
+  /** Messages it has yet to deliver. */
+  readonly num_pending: number;
+  /** Messages it has delivered that nobody has acknowledged. */
+  readonly num_ack_pending: number;
+  /** All before it are acknowledged. */
+  readonly ack_floor: { readonly stream_seq: number };
 }
 
 /** What a server knows of the user (nats-server, `UserInfo`). */
@@ -60,6 +87,8 @@ export interface UserInfo {
 
 /** The number of the API's error where there is no such stream. */
 export const STREAM_NOT_FOUND = 10059;
+/** The same for a consumer. */
+export const CONSUMER_NOT_FOUND = 10014;
 
 /** JetStream's API, over any bus. */
 export class JetStream {
@@ -88,6 +117,28 @@ export class JetStream {
 
   createStream(config: StreamConfig): Promise<Answer<StreamInfo>> {
     return this.#call(`STREAM.CREATE.${config.name}`, config, ({ config: made }) => isObject(made));
+  }
+
+  consumer(stream: string, name: string): Promise<Answer<ConsumerInfo>> {
+    return this.#call(`CONSUMER.INFO.${stream}.${name}`, undefined, ({ config }) => isObject(config));
+  }
+
+  createConsumer(stream: string, config: ConsumerConfig): Promise<Answer<ConsumerInfo>> {
+    const filter = config.filter_subject === undefined ? '' : `.${config.filter_subject}`;
+    const request = { stream_name: stream, config };
+    return this.#call(`CONSUMER.CREATE.${stream}.${config.durable_name}${filter}`, request, ({ config: made }) =>
+      isObject(made),
+    );
+  }
+
+  /** When the first message of a subject at or after a sequence came, in milliseconds since the epoch; undefined where there is none. */
+  async storedAt(stream: string, sequence: number, subject: string): Promise<number | undefined> {
+    const request = { seq: sequence, next_by_subj: subject };
+    const answer = await this.#call<{ message: { time: string } }>(`STREAM.MSG.GET.${stream}`, request, (found) =>
+      isObject(found['message']),
+    );
+    const ms = answer.kind === 'ok' ? Date.parse(answer.value.message.time) : NaN;
+    return Number.isNaN(ms) ? undefined : ms;
   }
 
   /**

@@ -5,8 +5,15 @@ import { error, warning, type Finding } from '../finding.ts';
 import type { Nats } from '../nats.ts';
 import { BRIDGE_DEAD, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
-import { STREAM_NOT_FOUND, type JetStream, type Refusal, type StreamConfig } from './api.ts';
-import { grantNeeds, streamNeeds, type StreamNeed } from './needs.ts';
+import {
+  CONSUMER_NOT_FOUND,
+  STREAM_NOT_FOUND,
+  type ConsumerInfo,
+  type JetStream,
+  type Refusal,
+  type StreamConfig,
+} from './api.ts';
+import { consumerNeeds, grantNeeds, streamNeeds, type ConsumerNeed, type StreamNeed } from './needs.ts';
 
 /** A hook of 2 MiB, with its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
@@ -35,12 +42,13 @@ export class NatsCheck {
     const existing: StreamNeed[] = [];
     for (const [need, answer] of answers) {
       if (answer.kind !== 'ok') {
-        this.#noteRefusal(need, answer);
+        this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
         continue;
       }
       existing.push(need);
       this.#compare(need, answer.value.config);
     }
+    await this.#checkConsumers();
     await this.#checkPermissions(existing);
     if (withNeedless) await this.#checkNeedless();
     return this.#findings;
@@ -63,11 +71,11 @@ export class NatsCheck {
     }
   }
 
-  #noteRefusal(need: StreamNeed, refusal: Refusal): void {
-    const about = aboutOf(need);
+  /** @param missing the error where it isn't there */
+  #noteRefusal(about: string, refusal: Refusal, missing: number): void {
     switch (refusal.kind) {
       case 'error':
-        if (refusal.errorCode === STREAM_NOT_FOUND) this.#note(error(about, "it doesn't exist", APPLY));
+        if (refusal.errorCode === missing) this.#note(error(about, "it doesn't exist", APPLY));
         else this.#note(error(about, `JetStream answers "${refusal.description}" (error ${refusal.errorCode})`));
         return;
       case 'denied':
@@ -143,6 +151,46 @@ export class NatsCheck {
       this.#note(
         warning(about, 'it takes nothing more once it is full, instead of dropping the oldest', edit('--discard old')),
       );
+  }
+
+  async #checkConsumers(): Promise<void> {
+    const needs = consumerNeeds(this.settings);
+    const sources = new Map(
+      [...new Set(needs.map(({ stream }) => stream))].map((name) => [name, this.jetStream.stream(name)]),
+    );
+    for (const need of needs) {
+      const { stream, config, route } = need;
+      const source = await sources.get(stream);
+      if (source !== undefined && source.kind !== 'ok') {
+        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND)
+          this.#noteOnce(
+            error(`stream ${stream}`, "it doesn't exist", `Create it, or correct the stream of route ${route.name}.`),
+          );
+        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
+        continue;
+      }
+      const about = `consumer ${config.durable_name} of ${stream}`;
+      const answer = await this.jetStream.consumer(stream, config.durable_name);
+      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
+      else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+    }
+  }
+
+  #compareConsumer(about: string, { config, route, stream }: ConsumerNeed, { config: is }: ConsumerInfo): void {
+    const anew = `Remove it (nats consumer rm ${stream} ${config.durable_name}) and create it anew: nats-event-bridge setup --apply.`;
+    if (is.deliver_subject !== undefined) this.#note(error(about, 'it is a push consumer', anew));
+    if (is.ack_policy !== 'explicit')
+      this.#note(error(about, `its ack policy is ${is.ack_policy ?? 'unknown'}, so events get lost`, anew));
+    const filters = [is.filter_subjects ?? is.filter_subject ?? []].flat();
+    // None at all delivers every subject; the bridge leaves out what isn't the route's.
+    const uncovered =
+      filters.length === 0 ? [] : route.subjects.filter((one) => !filters.some((own) => covers(own, one)));
+    if (uncovered.length > 0)
+      this.#note(error(about, `it delivers ${filters.join(', ')}, not ${uncovered.join(', ')}`, anew));
+    if ((is.max_deliver ?? -1) > 0)
+      this.#note(error(about, `it drops an event after ${is.max_deliver ?? 0} deliveries without a word`, anew));
+    if (is.ack_wait !== undefined && is.ack_wait < config.ack_wait)
+      this.#note(warning(about, `its ack wait is ${timeOf(is.ack_wait)}, not ${timeOf(config.ack_wait)}`, anew));
   }
 
   /** Asks for each permission whose lack nothing else has shown. */

@@ -1,12 +1,17 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
-import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_PROJECTS, namesOf } from '../names.ts';
-import type { BridgeSettings } from '../settings.ts';
-import type { StreamConfig } from './api.ts';
+import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, namesOf } from '../names.ts';
+import type { BridgeSettings, RouteSettings } from '../settings.ts';
+import type { ConsumerConfig, StreamConfig } from './api.ts';
 
 const NS_PER_MS = 1_000_000;
 const HOUR_MS = 3_600_000;
 /** What a project's pinned name and the like take is a fraction of this. */
 const BUCKET_BYTES = 64 * 1_024 * 1_024;
+
+/** As long as the bridge remembers what it has started. */
+const INTENTS_MS = 7 * 24 * HOUR_MS;
+/** A million intents. */
+const INTENTS_BYTES = 1_024 * 1_024 * 1_024;
 
 /** A stream or bucket that must be there, as `setup` makes it. */
 export interface StreamNeed {
@@ -27,8 +32,9 @@ export function streamNeeds(settings: BridgeSettings): StreamNeed[] {
       ? []
       : [
           stream(hooks.stream, `${hooks.subjectPrefix}.>`, replicas, maxAgeMs.AZDO, Math.min(HOUR_MS, maxAgeMs.AZDO)),
-          bucket(names.of(BRIDGE_PROJECTS), replicas),
+          bucket(names.of(BRIDGE_PROJECTS), replicas, 0, BUCKET_BYTES),
         ]),
+    ...(settings.runs.length === 0 ? [] : [bucket(names.of(BRIDGE_INTENTS), replicas, INTENTS_MS, INTENTS_BYTES)]),
     stream(names.of(BRIDGE_AUDIT), names.subject('bridge.decisions.>'), replicas, maxAgeMs.BRIDGE_AUDIT),
     stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'), replicas, maxAgeMs.BRIDGE_DEAD),
   ];
@@ -57,7 +63,7 @@ function stream(name: string, subject: string, replicas: number, maxAgeMs: numbe
 }
 
 /** As the key-value stores of NATS' clients are made. */
-function bucket(name: string, replicas: number): StreamNeed {
+function bucket(name: string, replicas: number, maxAgeMs: number, maxBytes: number): StreamNeed {
   return {
     kind: 'bucket',
     name,
@@ -67,8 +73,8 @@ function bucket(name: string, replicas: number): StreamNeed {
       retention: 'limits',
       storage: 'file',
       discard: 'new',
-      max_age: 0,
-      max_bytes: BUCKET_BYTES,
+      max_age: maxAgeMs * NS_PER_MS,
+      max_bytes: maxBytes,
       max_msgs: -1,
       max_msg_size: -1,
       max_msgs_per_subject: 1,
@@ -80,6 +86,41 @@ function bucket(name: string, replicas: number): StreamNeed {
   };
 }
 
+/** A durable consumer that must be there, as `setup` makes it. */
+export interface ConsumerNeed {
+  readonly route: RouteSettings;
+  readonly stream: string;
+  readonly config: ConsumerConfig;
+}
+
+/** The name of a route's durable consumer. */
+export function consumerOf(instance: string, route: string): string {
+  return namesOf(instance).of(`bridge-${route}`);
+}
+
+/** The durable consumers that a configuration needs. */
+export function consumerNeeds({ runs, instance, timing }: BridgeSettings): ConsumerNeed[] {
+  return runs
+    .filter(({ mode }) => mode !== 'off')
+    .map((route) => {
+      const { startFrom, subjects } = route;
+      const [only, ...others] = subjects;
+      const config: ConsumerConfig = {
+        durable_name: consumerOf(instance, route.name),
+        ...(typeof startFrom === 'number'
+          ? { deliver_policy: 'by_start_time', opt_start_time: new Date(startFrom).toISOString() }
+          : { deliver_policy: startFrom }),
+        ack_policy: 'explicit',
+        ack_wait: timing.ackWait * NS_PER_MS,
+        max_ack_pending: 1_000,
+        // Attempts are counted in the intent: the server would drop an event without a word.
+        max_deliver: -1,
+        ...(only !== undefined && others.length === 0 ? { filter_subject: only } : { filter_subjects: subjects }),
+      };
+      return { route, stream: route.stream, config };
+    });
+}
+
 /** What the bridge's user needs to be allowed, and no more. */
 export function grantNeeds(settings: BridgeSettings): Grants {
   const { instance } = settings;
@@ -88,12 +129,28 @@ export function grantNeeds(settings: BridgeSettings): Grants {
   const deadLetters = namesOf(instance).of(BRIDGE_DEAD);
   // A server of the domain takes away its name before it looks at permissions; one of another domain doesn't.
   const prefixes = ['$JS.API', ...(jetStreamDomain === undefined ? [] : [`$JS.${jetStreamDomain}.API`])];
+  const consumers = consumerNeeds(settings).map(({ stream, config }) => ({
+    stream,
+    name: config.durable_name,
+    config,
+  }));
+  const sources = [...new Set(consumers.map(({ stream }) => stream))];
   const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {
     publish: [
       ...needs.flatMap(({ config }) => config.subjects),
       ...needs.flatMap(({ config }) => api(`STREAM.INFO.${config.name}`)),
       ...needs.filter(({ kind }) => kind === 'bucket').flatMap(({ config }) => api(`STREAM.MSG.GET.${config.name}`)),
+      ...sources
+        .filter((name) => needs.every(({ config }) => config.name !== name))
+        .flatMap((name) => api(`STREAM.INFO.${name}`)),
+      ...consumers.flatMap(({ stream, name }) => [
+        ...api(`CONSUMER.INFO.${stream}.${name}`),
+        ...api(`CONSUMER.MSG.NEXT.${stream}.${name}`),
+        // Servers that are told to name the domain in it, too.
+        `$JS.ACK.${stream}.${name}.>`,
+        `$JS.ACK.*.*.${stream}.${name}.>`,
+      ]),
       ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
     ],
     subscribe: [`${inboxPrefix}.*.*`],
@@ -102,6 +159,16 @@ export function grantNeeds(settings: BridgeSettings): Grants {
       ...needs
         .flatMap(({ config }) => api(`STREAM.CREATE.${config.name}`))
         .map((subject) => ({ subject, reason: 'setup --apply' })),
+      ...consumers
+        .flatMap(({ stream, name, config }) =>
+          api(
+            `CONSUMER.CREATE.${stream}.${name}${config.filter_subject === undefined ? '' : `.${config.filter_subject}`}`,
+          ),
+        )
+        .map((subject) => ({ subject, reason: 'setup --apply' })),
+      ...sources
+        .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
+        .map((subject) => ({ subject, reason: 'the age of the oldest pending event' })),
       { subject: '$SYS.REQ.USER.INFO', reason: 'check finds needless permissions' },
     ],
   };

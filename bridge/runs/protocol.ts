@@ -32,7 +32,7 @@ export interface ProtocolPorts {
   /** Resolves once Azure DevOps may be called; rejects when the bridge stops. */
   open(): Promise<void>;
   /** Keeps the dead letter of what failed for good. */
-  bury(failure: Failure): Promise<void>;
+  bury(failure: Failure, work: Work): Promise<void>;
   /** Rejects when the bridge stops. */
   sleep(ms: number): Promise<void>;
   /** Milliseconds since the epoch. */
@@ -266,7 +266,7 @@ export class Protocol {
   async #fail(work: Work, stored: StoredIntent, { reason, detail }: Failure): Promise<Result> {
     const failure: Failure = { reason, detail };
     // First the letter: an intent that is done makes the event a duplicate wherever it comes again.
-    await this.#insist(() => this.ports.bury(failure));
+    await this.#insist(() => this.ports.bury(failure, work));
     if (this.settings.forgetsFailures === true) await this.#insist(() => this.ports.intents.delete(work.key));
     else await this.#close(work, stored, { deadLetter: reason });
     return { kind: 'failed', ...failure };

@@ -1,10 +1,11 @@
-import type { KeyValue, StreamLookup, StreamPublisher } from '../bus.ts';
+import type { KeyValue, StreamLookup, StreamPublisher, WorkQueue, WorkQueueEvents } from '../bus.ts';
 import type { ConnectionSettings } from '../connection/settings.ts';
 import type { Log } from '../log.ts';
 import { Bucket } from './kv.ts';
 import { Links } from './link/links.ts';
 import { NatsBus } from './natsBus.ts';
 import { AcknowledgedPublisher } from './publishing/acknowledgedPublisher.ts';
+import { DurableQueue } from './reading/durableQueue.ts';
 import { MessageLookup } from './reading/streamLookup.ts';
 
 /**
@@ -43,5 +44,9 @@ export class ServiceBus extends NatsBus {
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue {
     return new Bucket(this.links, bucket);
+  }
+  /** Takes messages of a durable consumer, which may come into being later. */
+  workQueue(stream: string, consumer: string, events: WorkQueueEvents): WorkQueue {
+    return new DurableQueue(this.links, stream, consumer, events);
   }
 }

@@ -75,7 +75,7 @@ export class HooksBridge implements AsyncDisposable {
     const azureDevOps = {
       ask: () => Promise.resolve({ kind: 'unreachable', message: 'there is none' }),
     } as unknown as AzureDevOps;
-    const parts = { settings, nats, azureDevOps, metrics, log, now: () => world.now() };
+    const parts = { settings, contracts: {}, nats, azureDevOps, metrics, log, now: () => world.now() };
     return new HooksBridge(world, metrics, nats, world.startFunctions(parts));
   }
 

@@ -1,0 +1,39 @@
+import type { Contract } from '../../shared/contract/contract.ts';
+import { loadContract } from '../../shared/contract/load.ts';
+import { TaskError } from '../../shared/errors.ts';
+import { describeFinding, error, type Finding } from '../finding.ts';
+import type { BridgeSettings } from '../settings.ts';
+import { ConfigurationError, type Configuration } from './configuration.ts';
+
+export type Contracts = Readonly<Record<string, Contract>>;
+
+/** Reads and compiles the contracts, with what is wrong with them. */
+export async function readContracts({
+  contracts,
+}: Pick<BridgeSettings, 'contracts'>): Promise<{
+  readonly contracts: Contracts;
+  readonly findings: readonly Finding[];
+}> {
+  const findings: Finding[] = [];
+  const read: Record<string, Contract> = {};
+  for (const [name, file] of Object.entries(contracts)) {
+    try {
+      read[name] = await loadContract(file);
+    } catch (thrown) {
+      if (!(thrown instanceof TaskError)) throw thrown;
+      findings.push(error(`contracts.${name}`, thrown.problem, thrown.remedy));
+    }
+  }
+  return { contracts: read, findings };
+}
+
+/**
+ * The contracts of a configuration that is to be used.
+ *
+ * @throws ConfigurationError
+ */
+export async function loadContracts({ settings, signature }: Configuration): Promise<Contracts> {
+  const { contracts, findings } = await readContracts(settings);
+  if (findings.length > 0) throw new ConfigurationError(findings.map(describeFinding), signature);
+  return contracts;
+}

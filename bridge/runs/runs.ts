@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto';
+import { TaskError } from '../../shared/errors.ts';
+import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
+import { subjectMatches } from '../../shared/subject.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { Functions, Parts } from '../functions.ts';
+import type { JetStream } from '../jetStream/api.ts';
+import { consumerOf } from '../jetStream/needs.ts';
+import { BRIDGE_INTENTS, namesOf } from '../names.ts';
+import type { BridgeSettings } from '../settings.ts';
+import { eventIdSupport } from './eventId.ts';
+import { Gate } from './gate.ts';
+import { Intents } from './intents.ts';
+import { LoopGuard } from './loopGuard.ts';
+import { PendingAge } from './pendingAge.ts';
+import { RoutePauses } from './pauses.ts';
+import { Pipelines } from './pipelines.ts';
+import { RouteEvents } from './route.ts';
+import { RouteRunner } from './routeRunner.ts';
+
+/** Has events start pipelines until it is stopped. */
+export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Functions {
+  const { settings, nats, azureDevOps, metrics, log, contracts } = parts;
+  const { instance, timing } = settings;
+  const now = () => parts.now();
+  // Also apart from the routes of an earlier configuration in this process, which may still end what they began.
+  const replica = `${audit.replica}-${randomBytes(2).toString('hex')}`;
+  const runners: RouteRunner[] = [];
+  const gate = new Gate({
+    firstPause: timing.firstPause,
+    longestPause: timing.longestPause,
+    now,
+    onPause: (reason, ms) => {
+      log.warning('azureDevOpsPaused', { reason, pauseMs: ms });
+      for (const runner of runners) runner.refresh();
+    },
+    onOpen: () => {
+      log.info('azureDevOpsResumed');
+      for (const runner of runners) runner.refresh();
+    },
+  });
+  const bucket = nats.keyValue(namesOf(instance).of(BRIDGE_INTENTS));
+  const intents = new Intents(bucket);
+  const loops = new LoopGuard(intents, now);
+  const pauses = new RoutePauses(bucket, now);
+  const onRequest = (seconds: number) => metrics.runRequest.observe(seconds);
+  const pipelines = new Pipelines({ azureDevOps, gate, now, onRequest });
+  const ages: PendingAge[] = [];
+  for (const route of settings.runs.filter(({ mode }) => mode !== 'off')) {
+    const { name } = route;
+    const streams = new StreamTimes(jetStream);
+    let isFindable = route.eventId.isMapped;
+    const events = new RouteEvents({
+      route,
+      contract: route.contract === undefined ? undefined : contracts[route.contract],
+      isFindable: () => isFindable,
+      isHook: hookTest(settings),
+      loops,
+      streamCreated: (stream) => streams.created(stream),
+      now,
+      warn: (text) => log.warning('route', { route: name, text }),
+    });
+    runners.push(
+      new RouteRunner({
+        ...{ route, events, intents, pipelines, gate, pauses, audit, log, timing, replica, now },
+        metrics: {
+          event: (outcome) => metrics.events.inc({ route: name, outcome }),
+          started: (seconds) => {
+            metrics.runsQueued.inc();
+            if (seconds !== undefined) metrics.eventToRun.observe(seconds);
+          },
+          paused: (isPaused) => metrics.routePaused.set({ route: name }, isPaused ? 1 : 0),
+        },
+        learn: async () => {
+          const support = await eventIdSupport(route, pipelines);
+          if (support.kind === 'declared' || support.kind === 'undeclared') isFindable = support.kind === 'declared';
+          return support;
+        },
+        isFindable: () => isFindable,
+        openQueue: (told) => nats.workQueue(route.stream, consumerOf(instance, name), told),
+        onQueueLost: () => streams.forget(),
+      }),
+    );
+    const set = (seconds: number) => metrics.routeOldestPending.set({ route: name }, seconds);
+    ages.push(new PendingAge(route, consumerOf(instance, name), jetStream, now, set));
+  }
+  for (const runner of runners) runner.start();
+  for (const age of ages) age.start(timing.routeState);
+  return {
+    routes: [],
+    stop: async (drained) => {
+      for (const age of ages) age.stop();
+      await Promise.all(runners.map((runner) => runner.stop(drained)));
+      gate.close();
+    },
+  };
+}
+
+/** Whether an event comes from Azure DevOps' service hooks, also where another stream sources theirs. */
+export function hookTest({ hooks, instance }: BridgeSettings): (event: ReceivedEvent) => boolean {
+  const names = namesOf(instance);
+  const stream = hooks?.stream ?? names.of('AZDO');
+  const subjects = `${hooks?.subjectPrefix ?? names.subject('azdo')}.>`;
+  return ({ place, subject }) => place?.stream === stream || subjectMatches(subjects, subject);
+}
+
+/** When streams were created, asked for once until {@link forget}. */
+export class StreamTimes {
+  readonly #created = new Map<string, string>();
+
+  constructor(private readonly jetStream: Pick<JetStream, 'stream'>) {}
+
+  /** @throws TaskError where the stream doesn't answer */
+  async created(stream: string): Promise<string> {
+    const known = this.#created.get(stream);
+    if (known !== undefined) return known;
+    const answer = await this.jetStream.stream(stream);
+    if (answer.kind !== 'ok') throw new TaskError('NoStream', `The stream "${stream}" doesn't answer`);
+    this.#created.set(stream, answer.value.created);
+    return answer.value.created;
+  }
+
+  forget(): void {
+    this.#created.clear();
+  }
+}

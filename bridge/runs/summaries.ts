@@ -1,0 +1,56 @@
+import type { Place } from '../../shared/bus.ts';
+import type { Decisions } from '../audit/decisions.ts';
+
+interface Summary {
+  count: number;
+  first: Place | undefined;
+  last: Place | undefined;
+  readonly decisions: Map<string, number>;
+}
+
+/** Notes what merely didn't fit as one decision per route and minute: each by itself would be as long as the stream. */
+export class Summaries {
+  #summary: Summary | undefined;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(
+    private readonly route: string,
+    private readonly decisions: Pick<Decisions, 'note'>,
+    everyMs: number,
+  ) {
+    this.#timer = setInterval(() => void this.#write(), everyMs).unref();
+  }
+
+  add(decision: string, place: Place | undefined): void {
+    this.#summary ??= { count: 0, first: place, last: place, decisions: new Map() };
+    const { decisions } = this.#summary;
+    this.#summary.count++;
+    this.#summary.last = place;
+    decisions.set(decision, (decisions.get(decision) ?? 0) + 1);
+  }
+
+  /** Writes what is left. Never rejects. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const summary = this.#summary;
+    this.#summary = undefined;
+    if (summary === undefined) return;
+    const { count, first, last, decisions } = summary;
+    await this.decisions.note({
+      function: 'runs',
+      name: this.route,
+      decision: 'notMatching',
+      reason: [...decisions].map(([decision, number]) => `${number} ${decision}`).join(', '),
+      followed: {
+        count,
+        stream: first?.stream ?? '',
+        firstSequence: first?.sequence ?? 0,
+        lastSequence: last?.sequence ?? 0,
+      },
+    });
+  }
+}
