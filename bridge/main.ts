@@ -6,6 +6,7 @@ import { HELP, readArguments, UsageError } from './arguments.ts';
 import { check } from './commands/check.ts';
 import { deadLetters } from './commands/deadLetters.ts';
 import { run } from './commands/run.ts';
+import { routes } from './commands/routes.ts';
 import { setup } from './commands/setup.ts';
 import { why } from './commands/why.ts';
 import { ConfigurationError } from './config/configuration.ts';
@@ -74,6 +75,8 @@ async function main(given: readonly string[]): Promise<number> {
         return await check(command.config, command.offline, world);
       case 'setup':
         return await setup(command.config, command.apply, world);
+      case 'routes':
+        return await routes(command.action, command.config, world);
       case 'why':
         return await why(command.id, command.json, command.config, world);
       case 'deadLetters':

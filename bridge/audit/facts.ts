@@ -24,6 +24,8 @@ export interface DecisionFact {
   readonly function: string;
   /** The route, wait or order. */
   readonly name: string;
+  /** The route that an order is about; of others, the name. */
+  readonly route: string;
   readonly decision: string;
   readonly reason: string;
   readonly user: string;
@@ -77,6 +79,7 @@ export function decisionIn({ payload, place, storedAt }: ReceivedMessage): Decis
     kind: 'decision',
     function: textOf(data['function']),
     name: textOf(data['name']),
+    route: textOf(followed['route']) || textOf(data['name']),
     decision: data['decision'],
     reason: textOf(data['reason']),
     user: textOf(data['user']),

@@ -3,7 +3,7 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { JetStream } from '../jetStream/api.ts';
 
-/** Messages of one step back. */
+/** Messages of one step back, unless said otherwise. */
 const STEP = 20_000;
 /** Silence after which the rest of a step is looked for: a stream's last message may have been deleted. */
 const QUIET_MS = 2_000;
@@ -49,12 +49,13 @@ export interface HistoryOptions {
   readonly nats: Pick<Bus, 'readStream'> & { readonly lookup: StreamLookup };
   readonly jetStream: Pick<JetStream, 'stream'>;
   readonly stream: string;
-  readonly subjects: readonly string[];
   /** Which messages are needed whole, going by their headers; the others come without their payload. */
-  readonly isNeededWhole: (message: ReceivedMessage) => boolean;
+  readonly whole: 'all' | ((message: ReceivedMessage) => boolean);
   /** Told each message, in no order. */
   readonly onMessage: (message: ReceivedMessage) => void;
   readonly budget: Budget;
+  /** Messages of one step back. */
+  readonly step?: number;
 }
 
 /** A stream, read from its end backwards in steps: what a person asks about is usually recent. */
@@ -98,7 +99,7 @@ export class StreamHistory {
         this.#isDone = true;
         return;
       }
-      const from = Math.max(this.#first, to - STEP + 1);
+      const from = Math.max(this.#first, to - (this.options.step ?? STEP) + 1);
       await this.#read(from, to);
       this.#from = from;
       if (from === this.#first) this.#isDone = true;
@@ -121,20 +122,21 @@ export class StreamHistory {
   }
 
   async #read(from: number, to: number): Promise<void> {
-    const { budget, onMessage, isNeededWhole, nats } = this.options;
-    const whole: number[] = [];
+    const { budget, onMessage, whole, nats } = this.options;
+    const lookUp: number[] = [];
     let oldest = Infinity;
     await readRange(this.options, from, to, (message) => {
       const { place, storedAt = Infinity } = message;
       budget.spend(1);
       oldest = Math.min(oldest, storedAt);
       const size = Number(message.headers.get('nats-msg-size')?.[0]);
-      if (place !== undefined && size > 0 && size <= MOST_BYTES && isNeededWhole(message)) whole.push(place.sequence);
+      const isCut = place !== undefined && whole !== 'all' && size > 0 && size <= MOST_BYTES;
+      if (isCut && whole(message)) lookUp.push(place.sequence);
       else onMessage(message);
     });
-    for (let index = 0; index < whole.length; index += WINDOW) {
+    for (let index = 0; index < lookUp.length; index += WINDOW) {
       if (budget.left === 0) throw new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
-      const sequences = whole.slice(index, index + WINDOW);
+      const sequences = lookUp.slice(index, index + WINDOW);
       for (const message of await Promise.all(sequences.map((sequence) => nats.lookup.message(this.stream, sequence))))
         if (message !== undefined) onMessage(message);
     }
@@ -144,7 +146,7 @@ export class StreamHistory {
 
 /** Reads the headers of a stretch of a stream. Rejects where that takes too long. */
 async function readRange(
-  { nats, stream, subjects, budget }: HistoryOptions,
+  { nats, stream, whole, budget }: HistoryOptions,
   from: number,
   to: number,
   onMessage: (message: ReceivedMessage) => void,
@@ -161,7 +163,7 @@ async function readRange(
     quiet = setTimeout(() => end?.read(), QUIET_MS);
   };
   const reading = nats.readStream(
-    { stream, subjects, start: { from: 'sequence', after: from - 1 }, headersOnly: true },
+    { stream, subjects: ['>'], start: { from: 'sequence', after: from - 1 }, headersOnly: whole !== 'all' },
     {
       arrived: (arrivals: Arrivals) => {
         for (const message of arrivals.take()) {

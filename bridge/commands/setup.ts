@@ -112,8 +112,8 @@ async function applyAll(
 interface Makeable {
   /** The error where it isn't there. */
   readonly missing: number;
-  look(): Promise<Answer<unknown>>;
-  make(): Promise<Answer<unknown>>;
+  readonly look: () => Promise<Answer<unknown>>;
+  readonly make: () => Promise<Answer<unknown>>;
 }
 
 async function apply({

@@ -53,8 +53,7 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
     new StreamHistory({
       ...common,
       stream: audit,
-      subjects: [names.subject('bridge.decisions.>')],
-      isNeededWhole: () => true,
+      whole: 'all',
       onMessage: (message) => {
         const decision = decisionIn(message);
         if (decision !== undefined) facts.addDecision(decision);
@@ -65,9 +64,8 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
         new StreamHistory({
           ...common,
           stream,
-          subjects: ['>'],
           // The context of a structured event stands in its payload.
-          isNeededWhole: ({ headers }) => !headers.has('ce-id'),
+          whole: ({ headers }) => !headers.has('ce-id'),
           onMessage: (message) => {
             const event = eventIn(message);
             if (event.id === id || event.run !== undefined) facts.addEvent(event);
@@ -127,7 +125,15 @@ async function startOf(run: number, intents: Intents): Promise<DecisionFact | un
   const url = done !== undefined && 'run' in done && done.run.id === run ? done.run.url : '';
   return {
     kind: 'decision',
-    ...{ function: 'runs', name: record.route, decision: 'started', reason: '', user: '', sequence: 0 },
+    ...{
+      function: 'runs',
+      name: record.route,
+      route: record.route,
+      decision: 'started',
+      reason: '',
+      user: '',
+      sequence: 0,
+    },
     at: record.time,
     event: { id: eventId, subject: '', place },
     run: { id: String(run), url },
@@ -147,10 +153,10 @@ function chainOf({ roots }: Trace): readonly unknown[] {
         return { kind, id: safeText(id), stream, sequence, run: numberOf(run), subject: safeText(subject), time };
       }
       case 'decision': {
-        const { name, decision, reason, run, event } = fact;
+        const { route, decision, reason, run, event } = fact;
         const { stream = null, sequence = null } = event.place ?? {};
         return {
-          ...{ kind, route: safeText(name), decision: safeText(decision), reason: safeText(reason) },
+          ...{ kind, route: safeText(route), decision: safeText(decision), reason: safeText(reason) },
           ...{ function: safeText(fact.function), stream, sequence, run: numberOf(run?.id), time },
         };
       }
@@ -203,10 +209,14 @@ function wordsOf(fact: TraceNode['fact'], hooksStream: string | undefined): stri
       return `event ${[id, subject].filter(Boolean).join(' ')} (${where})${by}`;
     }
     case 'decision': {
-      const { name, decision, reason, user, deadLetter } = fact;
-      const who = fact.function === 'runs' ? 'route' : fact.function === 'orders' ? `order of ${user}:` : fact.function;
+      const { name, route, decision, reason, user, deadLetter } = fact;
+      const on = route === name ? '' : ` on ${route}`;
+      const who =
+        fact.function === 'orders'
+          ? `${user} ordered ${name}${on}`
+          : `${fact.function === 'runs' ? 'route' : fact.function} ${name}`;
       const letter = deadLetter === undefined ? '' : ` (dead letter ${deadLetter})`;
-      return `${who} ${name}: ${decision}${reason === '' ? '' : `, ${reason}`}${letter}`;
+      return `${who}: ${decision}${reason === '' ? '' : `, ${reason}`}${letter}`;
     }
     case 'run':
       return `run ${fact.id}${fact.url === '' ? '' : ` ${fact.url}`}`;

@@ -8,9 +8,7 @@ import { ConfigurationError, type Configuration } from './configuration.ts';
 export type Contracts = Readonly<Record<string, Contract>>;
 
 /** Reads and compiles the contracts, with what is wrong with them. */
-export async function readContracts({
-  contracts,
-}: Pick<BridgeSettings, 'contracts'>): Promise<{
+export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
   readonly contracts: Contracts;
   readonly findings: readonly Finding[];
 }> {

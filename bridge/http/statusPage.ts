@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { LetterCount } from '../audit/letterCounts.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
@@ -17,8 +18,7 @@ export interface Status {
   /** What keeps all routes from calling Azure DevOps for now; undefined where nothing does, or where runs are off. */
   readonly throttle:
     { readonly reason: string; /** Milliseconds since the epoch. */ readonly until: number } | undefined;
-  /** Undefined where there are none. */
-  readonly routes: readonly RouteStatus[] | undefined;
+  readonly routes: readonly RouteStatus[];
   /** Since this process began; undefined where hooks are off. */
   readonly hooks:
     | readonly {
@@ -29,20 +29,7 @@ export interface Status {
       }[]
     | undefined;
   /** What the stream of dead letters holds; undefined where it can't be asked. */
-  readonly deadLetters:
-    | readonly {
-        readonly function: string;
-        /** The route; of a hook the reason. */
-        readonly name: string;
-        /** Empty where letters aren't counted by it. */
-        readonly reason: string;
-        readonly count: number;
-        /** Of the newest one. */
-        readonly detail: string;
-        /** When the newest one came, in milliseconds since the epoch; undefined where that isn't known. */
-        readonly lastAt: number | undefined;
-      }[]
-    | undefined;
+  readonly deadLetters: readonly LetterCount[] | undefined;
   readonly check:
     | { readonly at: number; readonly findings: readonly { readonly level: string; readonly text: string }[] }
     | undefined;
@@ -116,7 +103,7 @@ ${checkOf(status)}
 }
 
 /** What needs somebody to look, first of all. */
-function alarmsOf({ routes = [], throttle, readiness, nats, azureDevOps, now }: Status): string {
+function alarmsOf({ routes, throttle, readiness, nats, azureDevOps, now }: Status): string {
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
     ...(azureDevOps === 'ok' ? [] : [`Azure DevOps: ${mark(azureDevOps, 'bad')}`]),
@@ -130,7 +117,7 @@ function alarmsOf({ routes = [], throttle, readiness, nats, azureDevOps, now }: 
 }
 
 function routesOf({ routes, now }: Status): string {
-  if (routes === undefined) return '';
+  if (routes.length === 0) return '';
   return `<h2>Routes</h2>\n${routesTable(routes, now)}`;
 }
 

@@ -13,7 +13,13 @@ function event(sequence: number, at: number, run?: string, id = `event-${sequenc
 
 function decision(sequence: number, at: number, on: EventFact | undefined, run?: string, others = {}): DecisionFact {
   return {
-    ...{ kind: 'decision', function: 'runs', name: 'deploy', decision: run === undefined ? 'duplicate' : 'started' },
+    ...{
+      kind: 'decision',
+      function: 'runs',
+      name: 'deploy',
+      route: 'deploy',
+      decision: run === undefined ? 'duplicate' : 'started',
+    },
     ...{ reason: '', user: '', sequence, at, through: undefined, deadLetter: undefined },
     event: { id: on?.id ?? '', subject: '', place: on?.place },
     run: run === undefined ? undefined : { id: run, url: `https://dev.azure.com/${run}` },

@@ -18,7 +18,7 @@ const STATUS: Status = {
   azureDevOps: 'ok',
   streams: [],
   throttle: undefined,
-  routes: undefined,
+  routes: [],
   hooks: [],
   deadLetters: [],
   check: undefined,
@@ -150,10 +150,10 @@ test('a route has its waiting events and its last decisions, and the worst one c
   const fails: RouteStatus = { ...ROUTE, name: 'bad', waiting: oldest(65, 'status 500') };
   const decisions = [decided('started'), decided('preview', 'x', 120), decided('duplicate'), decided('started')];
   const lines = seen({ routes: [{ ...ROUTE, decisions }, fails] });
-  const first = lines.findIndex((line) => line.startsWith('badci.> in CI'));
+  const first = lines.findIndex((line) => line.startsWith('badci.&gt; in CI'));
   assert.deepEqual(lines.slice(first, first + 2), [
-    'badci.> in CI failing 3 eventsoldest 1 min 5 s CI:8 status 500 attempt 2, 5 s ago',
-    'deployci.> in CI ok nothing started 1 min ago CI:7, run 12preview 2 min ago CI:7, xduplicate 1 min ago CI:7',
+    'badci.&gt; in CI failing 3 eventsoldest 1 min 5 s CI:8 status 500 attempt 2, 5 s ago',
+    'deployci.&gt; in CI ok nothing started 1 min ago CI:7, run 12preview 2 min ago CI:7, xduplicate 1 min ago CI:7',
   ]);
 });
 
