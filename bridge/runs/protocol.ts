@@ -54,7 +54,6 @@ export interface ProtocolSettings {
 
 /** Milliseconds; see TIMING. */
 export interface ProtocolTiming {
-  readonly azureDevOps: number;
   readonly takeover: number;
   readonly firstLook: number;
   readonly secondLook: number;
@@ -88,6 +87,8 @@ export type Result =
 const MOST_NATS_PAUSES = 5;
 /** Characters of a message that are kept in an intent. */
 const MOST_MESSAGE = 500;
+/** The part of the time until a takeover that may pass before a request is sent. */
+const MOST_DELAY = 6;
 
 /**
  * Starts one run for one event, however often the event comes, to how many replicas, and wherever one of them dies: what is
@@ -184,7 +185,6 @@ export class Protocol {
     after: string | undefined,
   ): Promise<StoredIntent | undefined> {
     const { ports, settings } = this;
-    const { takeover, azureDevOps } = settings.timing;
     let stored: StoredIntent = { intent, revision };
     for (;;) {
       await ports.turn();
@@ -197,7 +197,7 @@ export class Protocol {
       if (next === undefined) return undefined;
       stored = { intent: announced, revision: next };
       // A request that begins late would still be under way when another replica takes over.
-      if (ports.now() - posting.time <= (takeover - azureDevOps) / 2) return stored;
+      if (ports.now() - posting.time <= settings.timing.takeover / MOST_DELAY) return stored;
     }
   }
 

@@ -46,6 +46,8 @@ export interface RunnerOptions {
   /** Finds out once more whether the pipeline has the parameter `natsEventId`. */
   readonly learn: () => Promise<EventIdSupport>;
   readonly isFindable: () => boolean;
+  /** Why there is no durable consumer: sentences. Undefined where there is one. */
+  readonly consumerProblem: () => Promise<string | undefined>;
   readonly openQueue: (events: WorkQueueEvents) => WorkQueue;
   /** Called when the stream may be another one than before. */
   readonly onQueueLost: () => void;
@@ -122,6 +124,7 @@ export class RouteRunner {
   async #begin(): Promise<void> {
     const { route, log, openQueue, onQueueLost } = this.options;
     await this.#lookForPause();
+    await this.#untilThere();
     if (route.mode === 'on') await this.#learn();
     if (this.#isStopping()) return;
     this.#hasLearned = true;
@@ -134,6 +137,20 @@ export class RouteRunner {
       up: () => log.info('routeUp', { route: route.name }),
     });
     this.refresh();
+  }
+
+  /** Waits for a consumer that isn't there, and says so: some servers leave it unanswered when messages are asked of it. */
+  async #untilThere(): Promise<void> {
+    const { route, log, timing, consumerProblem } = this.options;
+    let told: string | undefined;
+    while (!this.#isStopping()) {
+      const reason = await consumerProblem();
+      if (reason === undefined) break;
+      if (reason !== told) log.error('routeDown', { route: route.name, reason });
+      told = reason;
+      await this.#sleep(timing.routePause).catch(() => undefined);
+    }
+    if (told !== undefined && !this.#isStopping()) log.info('routeUp', { route: route.name });
   }
 
   /** Whether a run can be found again has to be known before the first one is asked for. */

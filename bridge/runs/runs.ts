@@ -4,7 +4,7 @@ import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { subjectMatches } from '../../shared/subject.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Functions, Parts } from '../functions.ts';
-import type { JetStream } from '../jetStream/api.ts';
+import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, type JetStream } from '../jetStream/api.ts';
 import { consumerOf } from '../jetStream/needs.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
@@ -77,6 +77,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
           return support;
         },
         isFindable: () => isFindable,
+        consumerProblem: () => consumerProblem(jetStream, route.stream, consumerOf(instance, name)),
         openQueue: (told) => nats.workQueue(route.stream, consumerOf(instance, name), told),
         onQueueLost: () => streams.forget(),
       }),
@@ -95,6 +96,15 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
       gate.close();
     },
   };
+}
+
+/** Why a consumer can't be used: sentences. Undefined where it can, or where it isn't known whether it can. */
+async function consumerProblem(jetStream: JetStream, stream: string, consumer: string): Promise<string | undefined> {
+  const answer = await jetStream.consumer(stream, consumer);
+  if (answer.kind !== 'error') return undefined;
+  const isMissing = [CONSUMER_NOT_FOUND, STREAM_NOT_FOUND].includes(answer.errorCode);
+  const remedy = isMissing ? ' Create it: nats-event-bridge setup --apply.' : '';
+  return `The consumer "${consumer}" of the stream "${stream}" can't be used: ${answer.description}.${remedy}`;
 }
 
 /** Whether an event comes from Azure DevOps' service hooks, also where another stream sources theirs. */

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { mock, test, type TestContext } from 'node:test';
+import { Gate } from '../../../../bridge/runs/gate.ts';
+import { Pace } from '../../../../bridge/runs/pace.ts';
+
+function gateOf(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+  const pauses: number[] = [];
+  let opened = 0;
+  const gate = new Gate({
+    ...{ firstPause: 1_000, longestPause: 60_000, now: Date.now },
+    onPause: (_, ms) => void pauses.push(ms),
+    onOpen: () => void opened++,
+  });
+  return { gate, pauses, opened: () => opened };
+}
+
+test('each trouble after a pause makes the next one twice as long, from at most 5 s to a minute', (t) => {
+  const { gate, pauses } = gateOf(t);
+  for (let trouble = 0; trouble < 10; trouble++) {
+    gate.trouble('503', Date.now());
+    t.mock.timers.tick(pauses.at(-1)!);
+    assert.equal(gate.isOpen, true);
+  }
+  const bases = [1, 2, 4, 8, 16, 32, 60, 60, 60, 60].map((seconds) => seconds * 1_000);
+  for (const [index, base] of bases.entries())
+    assert.ok(pauses[index]! >= base && pauses[index]! <= 1.2 * base + 1, pauses.join());
+  gate.success();
+  gate.trouble('503', Date.now());
+  assert.ok(pauses.at(-1)! <= 1_201);
+});
+
+test('calls that were under way together count once, and the longest pause that was asked for holds', (t) => {
+  const { gate, pauses } = gateOf(t);
+  const began = Date.now();
+  gate.trouble('429', began, 5_000);
+  gate.trouble('429', began, 30_000);
+  gate.trouble('429', began, 2_000);
+  assert.deepEqual(pauses, [5_000, 30_000]);
+  t.mock.timers.tick(29_999);
+  assert.equal(gate.isOpen, false);
+  t.mock.timers.tick(1);
+  assert.equal(gate.isOpen, true);
+});
+
+test('whoever waits goes on when it opens, and fails when the bridge stops', async (t) => {
+  const { gate, opened } = gateOf(t);
+  gate.success(1_000);
+  const stopping = new AbortController();
+  const waits = gate.open(new AbortController().signal);
+  const stopped = assert.rejects(gate.open(stopping.signal), /the end/);
+  stopping.abort(new Error('the end'));
+  await stopped;
+  t.mock.timers.tick(1_000);
+  await waits;
+  assert.equal(opened(), 1);
+});
+
+test('no more than so many pass in any minute', () => {
+  let now = 0;
+  const pace = new Pace(2, 60_000, () => now);
+  assert.deepEqual([pace.take(), pace.take(), pace.take()], [0, 0, 60_000]);
+  now = 59_999;
+  assert.equal(pace.take(), 1);
+  now = 60_000;
+  assert.deepEqual([pace.take(), pace.take(), pace.take()], [0, 0, 60_000]);
+  mock.reset();
+});

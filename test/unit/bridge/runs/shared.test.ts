@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ReceivedEvent } from '../../../../shared/event/receivedEvent.ts';
+import { eventIdSupport } from '../../../../bridge/runs/eventId.ts';
+import { intentKey, Intents } from '../../../../bridge/runs/intents.ts';
+import { LoopGuard } from '../../../../bridge/runs/loopGuard.ts';
+import { RoutePauses } from '../../../../bridge/runs/pauses.ts';
+import type { Parameters, PreviewOutcome } from '../../../../bridge/runs/pipelines.ts';
+import { MemoryBucket } from '../../../support/bridge/memoryNats.ts';
+import { parameter, routeOf } from '../../../support/bridge/routes.ts';
+import { cloudEvent, messageOf } from '../../../support/event.ts';
+
+const DAY_MS = 86_400_000;
+
+test('an intent is the same for the same source and id, wherever the event stands', () => {
+  const keyOf = (attributes: Record<string, string>, sequence = 1, route = 'deploy') =>
+    intentKey(
+      route,
+      new ReceivedEvent(messageOf('{}', cloudEvent(attributes), { place: { stream: 'CI', sequence } })),
+      'created',
+    );
+  assert.equal(keyOf({}, 1), keyOf({}, 2));
+  assert.match(keyOf({}), /^deploy\.[0-9a-f]{64}$/);
+  const others = [keyOf({}), keyOf({ id: 'e-2' }), keyOf({ source: '/b' }), keyOf({}, 1, 'other')];
+  assert.equal(new Set(others).size, 4);
+});
+
+test('an intent of what is no CloudEvent is of its place in this very stream', () => {
+  const keyOf = (sequence: number, created: string) =>
+    intentKey('deploy', new ReceivedEvent(messageOf('x', {}, { place: { stream: 'CI', sequence } })), created);
+  assert.equal(new Set([keyOf(1, 'a'), keyOf(2, 'a'), keyOf(1, 'b'), keyOf(1, 'a')]).size, 3);
+});
+
+describe('The loop guard', () => {
+  test('counts one more than led to the run that published the event, and asks once', async () => {
+    const bucket = new MemoryBucket();
+    const record = { intent: 'k', route: 'deploy', hops: 2, time: 0, isFound: false };
+    await new Intents(bucket).createRun(17, record);
+    const guard = new LoopGuard(new Intents(bucket), () => 0);
+    bucket.calls = 0;
+    assert.deepEqual([await guard.hopsOf({ azprunid: '17' }), await guard.hopsOf({ azprunid: '17' })], [3, 3]);
+    assert.equal(bucket.calls, 1);
+  });
+
+  test('takes no notice of what is no id of a run', async () => {
+    const guard = new LoopGuard(new Intents(new MemoryBucket()), () => 0);
+    for (const azprunid of ['', '0', '-1', '1e3', '17 ', 'a.b', '9'.repeat(30)])
+      assert.equal(await guard.hopsOf({ azprunid }), 0);
+  });
+});
+
+test('a pause of a route outlives the week that the bucket keeps anything', async () => {
+  let now = Date.UTC(2026, 4, 31);
+  const bucket = new MemoryBucket();
+  const pauses = new RoutePauses(bucket, () => now);
+  assert.equal(await pauses.pause('deploy', 'ann', 'a freeze'), true);
+  assert.equal(await pauses.pause('deploy', 'bob', 'another'), false);
+  const revision = () => bucket.values.get('pause.deploy')?.revision;
+  const before = revision();
+  now += DAY_MS - 1;
+  assert.equal((await pauses.get('deploy'))?.by, 'ann');
+  assert.equal(revision(), before);
+  now += 1;
+  await pauses.get('deploy');
+  assert.notEqual(revision(), before);
+  const { by, reason, time } = (await pauses.get('deploy'))!;
+  assert.deepEqual([by, reason, time], ['ann', 'a freeze', '2026-05-31T00:00:00.000Z']);
+  await pauses.resume('deploy');
+  assert.equal(await pauses.get('deploy'), undefined);
+});
+
+describe('Whether a pipeline has natsEventId', () => {
+  /** @param takes whether a pipeline would run with parameters of these names */
+  const support = (takes: (names: readonly string[]) => boolean | PreviewOutcome) =>
+    eventIdSupport(routeOf({ parameters: [parameter('image', 'data.image')] }), {
+      preview: async (_: unknown, given: Parameters): Promise<PreviewOutcome> => {
+        const outcome = takes(Object.keys(given));
+        if (typeof outcome === 'object') return outcome;
+        return outcome ? { kind: 'ok' } : { kind: 'refused', status: 400, message: 'no' };
+      },
+    });
+
+  test('is found out by previews', async () => {
+    assert.equal((await support(() => true)).kind, 'declared');
+    assert.equal((await support((names) => !names.includes('natsEventId'))).kind, 'undeclared');
+    assert.equal((await support((names) => names.includes('natsEventId'))).kind, 'declared');
+  });
+
+  test('also where another parameter has to be given', async () => {
+    assert.equal((await support((names) => names.includes('image'))).kind, 'declared');
+    const without = (names: readonly string[]) => names.includes('image') && !names.includes('natsEventId');
+    assert.equal((await support(without)).kind, 'undeclared');
+  });
+
+  test('is not known where no run would be taken, nor while nothing is answered', async () => {
+    assert.deepEqual(await support(() => false), { kind: 'unknown', message: 'no' });
+    const later: PreviewOutcome = { kind: 'postponed', message: '429' };
+    assert.deepEqual(await support(() => later), later);
+  });
+});
