@@ -47,7 +47,8 @@ export async function routeStates(sources: StateSources): Promise<RouteStatus[]>
         ...{ name, mode, stream, subjects, decisions },
         pause: paused && { by: paused.by, reason: paused.reason, at: Date.parse(paused.time) },
         waiting: waiting.status === 'fulfilled' ? waiting.value : undefined,
-        trouble: troubles[0] ?? trouble,
+        trouble: troubles[0],
+        decisionsTrouble: trouble,
       };
     }),
   );

@@ -70,7 +70,7 @@ async function storedOf(
 ): Promise<Pick<Status, 'routes' | 'deadLetters'>> {
   if (nats === undefined || jetStream === undefined || !nats.isLinkUp) {
     const trouble = 'NATS is not connected';
-    const unknown = { pause: undefined, trouble, waiting: undefined, decisions: [] };
+    const unknown = { pause: undefined, trouble, waiting: undefined, decisions: [], decisionsTrouble: undefined };
     return { routes: settings.runs.map((route) => ({ ...route, ...unknown })), deadLetters: undefined };
   }
   const sources = { settings, nats, jetStream, now: () => now };

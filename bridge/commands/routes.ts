@@ -87,7 +87,9 @@ async function list(work: Work): Promise<number> {
   const states = await routeStates(partsOf(work));
   world.out(lineOf(['ROUTE', 'MODE', 'PAUSED', 'PENDING', 'OLDEST PENDING', 'LAST DECISION', 'REASON']));
   for (const state of states) world.out(lineOf(cellsOf(state)));
-  const troubles = [...new Set(states.flatMap(({ trouble }) => trouble ?? []))];
+  const troubles = [
+    ...new Set(states.flatMap(({ trouble, decisionsTrouble }) => [trouble ?? [], decisionsTrouble ?? []].flat())),
+  ];
   for (const trouble of troubles) world.err(`${safeText(trouble)}.\n`);
   return troubles.length === 0 ? 0 : 1;
 }

@@ -13,6 +13,8 @@ export interface RouteStatus {
   readonly waiting: { readonly events: number; readonly oldest: OldestEvent | undefined } | undefined;
   /** The last ones, newest first. */
   readonly decisions: readonly RouteDecision[];
+  /** Why they aren't known: a sentence without a full stop. */
+  readonly decisionsTrouble: string | undefined;
 }
 
 export interface OldestEvent {
@@ -137,7 +139,8 @@ function waitingOf({ waiting, mode }: RouteStatus, now: number): string {
   return `${count}<br>oldest ${age(now - oldest.at)} <span class="dim">${text(oldest.place, 100)}</span>`;
 }
 
-function decisionsOf({ decisions }: RouteStatus, now: number): string {
+function decisionsOf({ decisions, decisionsTrouble }: RouteStatus, now: number): string {
+  if (decisionsTrouble !== undefined) return `<span class="dim">Unknown: ${text(decisionsTrouble)}</span>`;
   const items = decisions.slice(0, SHOWN).map((one) => {
     const { at, decision, reason, place, run } = one;
     const details = [place, run === undefined ? '' : `run ${run}`, reason].filter(Boolean).join(', ');

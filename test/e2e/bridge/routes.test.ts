@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { startsRun } from '../../support/azureDevOps/kinds.ts';
-import { unavailable } from '../../support/azureDevOps/moods.ts';
+import { throttled, unavailable } from '../../support/azureDevOps/moods.ts';
 import type { CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { RunsScene } from '../../support/bridge/runsBridge.ts';
 
@@ -45,7 +45,7 @@ describe('A route', () => {
     assert.match(row?.['OLDEST PENDING'] ?? '', new RegExp(`^ci:${sequence} since \\d{4}-`));
     const page = textOf((await bridge.admin('/')).text);
     assert.match(page, /Route deploy : paused by .+: freeze CHG-1 \d+ s ago/);
-    assert.deepEqual(scene.azure.runs, []);
+    assert.equal(scene.azure.runs.length, 0);
 
     const resumed = await scene.command(['routes', 'resume', 'deploy']);
     assert.deepEqual([resumed.status, resumed.stderr], [0, 'The route deploy is resumed.\n']);
@@ -82,16 +82,14 @@ describe('A route', () => {
     const fits = await scene.publish('e-1');
     const parameters = { image: 'web:1', natsEventId: 'e-1' };
     assert.deepEqual(await tried(`ci:${fits}`), [0, { route: 'deploy', decision: 'starts', parameters }]);
-    const event = { specversion: '1.0', id: 'e-1', source: '/x', type: 't', data: { image: 'web:1' } };
+    const context = { specversion: '1.0', id: 'e-1', source: '/x', type: 't' };
+    const event = { ...context, data: { image: 'web:1' } };
     assert.deepEqual(await tried(file('event.json', JSON.stringify(event))), [
       0,
       { route: 'deploy', decision: 'starts', parameters },
     ]);
-    const view = {
-      subject: 'ci.x',
-      headers: { 'ce-id': ['e-1'], 'ce-specversion': ['1.0'] },
-      data: { image: 'web:1' },
-    };
+    const headers = Object.fromEntries(Object.entries(context).map(([name, value]) => [`ce-${name}`, [value]]));
+    const view = { subject: 'ci.x', headers, data: { image: 'web:1' } };
     assert.deepEqual(await tried(file('view.json', JSON.stringify(view))), [
       0,
       { route: 'deploy', decision: 'starts', parameters },
@@ -147,21 +145,38 @@ describe('A route', () => {
   });
 
   test('that fails is seen on the status page with the reason, and so are its dead letters', async () => {
-    await using scene = await RunsScene.open({ route: ['maxDeliver: 2'] });
+    await using scene = await RunsScene.open({ route: ['maxDeliver: 5'] });
     await using bridge = await scene.start();
     await scene.publish('e-1', { image: 'web 1' });
     await bridge.logged('deadLetter');
     assert.match(textOf((await bridge.admin('/')).text), /Route deploy refused its last event: unsafeValue: /);
     scene.azure.feel(unavailable(503), { when: startsRun });
-    await scene.publish('e-2');
+    const second = await scene.publish('e-2');
+    const failing = await bridge.until('page with a failing attempt', async () => {
+      const text = textOf((await bridge.admin('/')).text);
+      return / attempt \d, \d+ s ago/.test(text) ? text : undefined;
+    });
+    assert.match(failing, /Route deploy fails: [^]*503[^]* attempt \d, \d+ s ago Routes/);
+    assert.match(failing, new RegExp(` failing 1 event oldest \\d+ s ci:${second} `));
     await bridge.logged('runFailed');
     const page = await bridge.until('page with a failure', async () => {
       const text = textOf((await bridge.admin('/')).text);
-      return text.includes('Route deploy fails: attempts: 2 attempts failed') ? text : undefined;
+      return text.includes('Route deploy fails: attempts: 5 attempts failed') ? text : undefined;
     });
     assert.match(page, /status 503/);
     assert.match(page, /deploy runs 1 unsafeValue .* ago the value of the parameter image/);
-    assert.match(page, /deploy runs 1 attempts .* ago 2 attempts failed/);
+    assert.match(page, /deploy runs 1 attempts .* ago 5 attempts failed/);
+  });
+
+  test('that waits since Azure DevOps wants a pause says so on the status page', async () => {
+    await using scene = await RunsScene.open();
+    await using bridge = await scene.start();
+    await bridge.until('a route that works', async () => (await bridge.metric('nats_up')) ?? undefined);
+    scene.azure.feel(throttled({ retryAfter: 60 }), { when: startsRun });
+    await scene.publish('e-1');
+    await bridge.logged('azureDevOpsPaused');
+    const page = textOf((await bridge.admin('/')).text);
+    assert.match(page, /Azure DevOps isn&#39;t called for (1 min|\d+ s): .+Concurrency/);
   });
 
   test('that is not there is an error that names those that are', async () => {

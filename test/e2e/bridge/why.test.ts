@@ -126,7 +126,7 @@ test('what led to an event, and what came of it, is told whatever it is asked by
     decision: 'notMatching',
     reason: '100 notMatching',
   });
-  assert.deepEqual([passed[0]?.['id'], passed.length], ['noise-50', 2]);
+  assert.deepEqual([passed[0]?.id, passed.length], ['noise-50', 2]);
 
   const { state } = await admin.manager.streams.info('CI');
   assert.equal(state.consumer_count, 0);

@@ -93,6 +93,7 @@ const ROUTE: RouteStatus = {
   trouble: undefined,
   waiting: { events: 0, oldest: undefined },
   decisions: [],
+  decisionsTrouble: undefined,
 };
 
 function hostileRoute(mode: RouteStatus['mode']): RouteStatus {
@@ -101,6 +102,7 @@ function hostileRoute(mode: RouteStatus['mode']): RouteStatus {
     ...{ name: HOSTILE, mode, stream: HOSTILE, subjects: [HOSTILE], pause: undefined, trouble: HOSTILE },
     waiting: { events: 1, oldest: { place: HOSTILE, at: 0, failure } },
     decisions: [{ at: 0, decision: HOSTILE, reason: HOSTILE, place: HOSTILE, run: HOSTILE }],
+    decisionsTrouble: undefined,
   };
 }
 
@@ -155,6 +157,12 @@ test('a route has its waiting events and its last decisions, and the worst one c
     'badci.&gt; in CI failing 3 eventsoldest 1 min 5 s CI:8 status 500 attempt 2, 5 s ago',
     'deployci.&gt; in CI ok nothing started 1 min ago CI:7, run 12preview 2 min ago CI:7, xduplicate 1 min ago CI:7',
   ]);
+});
+
+test('says why the last decisions of a route are not known, which is no alarm', () => {
+  const lines = seen({ routes: [{ ...ROUTE, decisionsTrouble: 'may not be read <' }] });
+  assert.equal(lines[3], 'All is well.');
+  assert.ok(lines.includes('deployci.&gt; in CI ok nothing Unknown: may not be read &lt;'), lines.join('\n'));
 });
 
 test('says that Azure DevOps is left alone, and for how long', () => {
