@@ -17,11 +17,11 @@ export function eventInFile(bytes: Buffer, { subjects }: RouteSettings, now: num
     name.toLowerCase(),
     [values as unknown].flat().map(String),
   ]);
-  const { data, dataBase64, subject } = json;
+  const { data, dataBase64, subject, event: attributes } = json;
   const all = new Map(headers);
-  if (/^application\/cloudevents/i.test(all.get('content-type')?.[0] ?? '')) {
-    // Its data stood in the envelope, which its attributes make again.
-    const event = { ...(json['event'] as object), data };
+  if (isObject(attributes) && 'specversion' in attributes && !all.has('ce-specversion')) {
+    // Its data stood in an envelope, which its attributes make again.
+    const event = { ...attributes, ...(typeof dataBase64 === 'string' ? { data_base64: dataBase64 } : { data }) };
     return { ...common, subject: String(subject), headers: all, payload: Buffer.from(JSON.stringify(event)) };
   }
   const payload =

@@ -12,7 +12,7 @@ import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
 /** How many messages are looked at in all streams, and for how long. */
-const MOST_MESSAGES = 1_000_000;
+const MOST_MESSAGES = 500_000;
 const MOST_MS = 60_000;
 
 /**
