@@ -52,7 +52,7 @@ export async function checkAll(
   const [files, inNats, identity] = await Promise.all([
     checkFiles(settings),
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),
-    checkAzureDevOps(azureDevOps),
+    checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
   // Who can't sign in would hear of it for each route.
   const pipelines = identity.length > 0 ? [] : await checkPipelines(settings, azureDevOps, now);

@@ -28,6 +28,7 @@ export interface ReadinessSources {
 export class ReadinessProbe {
   #last: Promise<Pick<Readiness, 'nats' | 'streams'>> | undefined;
   #askedAt = 0;
+  #found: Pick<Readiness, 'nats' | 'streams'> = { nats: 'down', streams: {} };
 
   /** @param trustedMs how long an answer is taken for true */
   constructor(
@@ -38,11 +39,10 @@ export class ReadinessProbe {
   ) {}
 
   async current(): Promise<Readiness> {
-    const { jetStream, azureDevOpsTrouble, isStopping, isLinkUp } = this.sources();
+    const { jetStream, azureDevOpsTrouble, isStopping } = this.sources();
     const azureDevOps = azureDevOpsTrouble ?? 'ok';
-    // Whoever asks has to know at once, also where NATS doesn't answer.
-    if (isStopping) return { status: 'stopping', nats: isLinkUp ? 'up' : 'down', streams: {}, azureDevOps };
-    const { nats, streams } = await this.#streams();
+    // Whoever sends requests here is to hear of the stop at once, also while NATS doesn't answer.
+    const { nats, streams } = isStopping ? this.#found : await this.#streams();
     const areFine = nats === 'up' && Object.values(streams).every((state) => state === 'ok');
     const working = areFine ? (azureDevOps === 'ok' ? 'ready' : 'degraded') : 'unavailable';
     const status = this.sources().isStopping ? 'stopping' : jetStream === undefined ? 'starting' : working;
@@ -81,6 +81,7 @@ export class ReadinessProbe {
     // The link may have gone meanwhile, which is why there was no answer.
     const isUp = this.sources().isLinkUp;
     this.metrics.natsUp.set(isUp ? 1 : 0);
-    return { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+    this.#found = { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+    return this.#found;
   }
 }

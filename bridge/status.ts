@@ -1,3 +1,4 @@
+import { AZURE_DEVOPS } from './azureDevOps/check.ts';
 import { deadLetterPlaces } from './audit/audit.ts';
 import { countLetters } from './audit/letterCounts.ts';
 import { statusPage, type Status } from './http/statusPage.ts';
@@ -26,6 +27,8 @@ export interface StatusSources {
   readonly throttle: Status['throttle'];
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
+  /** Milliseconds since the epoch; undefined without a token that ends by itself. */
+  readonly tokenValidUntil: number | undefined;
 }
 
 /** The status page as it is now, in HTML. */
@@ -38,13 +41,31 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     organization: settings.azureDevOps.organization,
     readiness: readiness.status,
     nats: readiness.nats,
-    azureDevOps: readiness.azureDevOps,
+    azureDevOps: azureDevOpsOf(readiness, settings, sources),
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
     throttle: sources.throttle,
     ...(await storedOf(settings, sources)),
     check: sources.check,
   });
+}
+
+/** What is known of Azure DevOps: the token, and whether the last self-check got in with it. */
+export function azureDevOpsOf(
+  { azureDevOps: trouble }: Pick<Readiness, 'azureDevOps'>,
+  settings: Pick<BridgeSettings, 'azureDevOps'>,
+  { check, tokenValidUntil: until }: Pick<StatusSources, 'check' | 'tokenValidUntil'>,
+): Status['azureDevOps'] {
+  if (trouble !== 'ok') return { state: trouble, isGood: false };
+  const isRefused = check?.findings.some(({ about }) => about === AZURE_DEVOPS) === true;
+  const tried = isRefused ? 'see the self-check' : 'accepted at the last self-check';
+  return { state: `${tokenOf(settings, until)}, ${check === undefined ? 'not tried yet' : tried}`, isGood: !isRefused };
+}
+
+function tokenOf({ azureDevOps }: Pick<BridgeSettings, 'azureDevOps'>, until: number | undefined): string {
+  if (azureDevOps.identity.kind === 'pat') return 'personal access token';
+  if (until === undefined) return 'no token yet';
+  return `token valid until ${new Date(until).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
 async function hooksOf(metrics: Metrics): Promise<NonNullable<Status['hooks']>> {

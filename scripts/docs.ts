@@ -19,7 +19,8 @@ import {
 } from '../shared/nats/permissions.ts';
 import { KNOWN_EVENTS } from '../bridge/hooks/families.ts';
 import { grantNeeds } from '../bridge/jetStream/needs.ts';
-import type { BridgeSettings, HooksSettings } from '../bridge/settings.ts';
+import type { BridgeSettings, HooksSettings, RouteSettings } from '../bridge/settings.ts';
+import { TIMING } from '../bridge/timing.ts';
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import { taskVersion } from './build/channels.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './build/manifest.ts';
@@ -55,7 +56,12 @@ update('README.md', (text) =>
 );
 update('docs/permissions.md', (text) => Object.entries(GRANTS).reduce(withPermissions, text));
 update('docs/bridge/README.md', (text) =>
-  replaceSection(withPermissions(text, ['bridge', bridgeGrants()]), 'families', 'hooks', tableOf(hookEvents())),
+  replaceSection(
+    withPermissions(withPermissions(text, ['bridge', hooksGrants()]), ['runs', runsGrants()]),
+    'families',
+    'hooks',
+    tableOf(hookEvents()),
+  ),
 );
 update('docs/bridge/configuration.md', (text) => replaceSection(text, 'settings', 'bridge', tableOf(bridgeSettings())));
 
@@ -88,11 +94,20 @@ function withPermissions(text: string, [mode, grants]: [string, Grants | undefin
 }
 
 /** Of a bridge with hooks and default names. */
-function bridgeGrants(): Grants {
+function hooksGrants(): Grants {
+  return bridgeGrants({ hooks: { stream: 'AZDO', subjectPrefix: 'azdo' } as HooksSettings, runs: [] });
+}
+
+/** Of a bridge with the route of its page. */
+function runsGrants(): Grants {
+  const route = { name: 'deploy-web', mode: 'on', stream: 'CI', subjects: ['ci.shop.image-ready.v1'] };
+  return bridgeGrants({ hooks: undefined, runs: [{ ...route, startFrom: 'new' } as unknown as RouteSettings] });
+}
+
+function bridgeGrants(functions: Pick<BridgeSettings, 'hooks' | 'runs'>): Grants {
   const streams = { replicas: 1, maxAgeMs: { AZDO: 0, BRIDGE_AUDIT: 0, BRIDGE_DEAD: 0 } };
-  const hooks = { stream: 'AZDO', subjectPrefix: 'azdo' } as HooksSettings;
   const nats = () => ({ inboxPrefix: INBOX }) as ConnectionSettings;
-  return grantNeeds({ instance: '', streams, hooks, nats } as BridgeSettings);
+  return grantNeeds({ instance: '', streams, nats, timing: TIMING, ...functions } as BridgeSettings);
 }
 
 /** A row per event of Azure DevOps that the bridge knows. */

@@ -93,6 +93,11 @@ export class AzureDevOps {
     return this.#trouble;
   }
 
+  /** See {@link Identity.validUntil}. */
+  get tokenValidUntil(): number | undefined {
+    return this.#identity.validUntil;
+  }
+
   /** Gets a token where there is none, or an old one, so that it is there when it is needed. Never rejects. */
   async signIn(): Promise<void> {
     await this.#authorization();

@@ -50,6 +50,11 @@ export class Identity {
     return this.#options.identity.kind;
   }
 
+  /** Until when the newest token is valid, in milliseconds since the epoch; undefined where there is none, or it is a PAT. */
+  get validUntil(): number | undefined {
+    return this.#token?.expiresOnTimestamp;
+  }
+
   /**
    * The `Authorization` header.
    *

@@ -140,6 +140,7 @@ class Running {
           throttle: this.#functions?.throttle?.(),
           metrics: this.#metrics,
           check: this.#check,
+          tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
     });
     await admin.listen();
@@ -261,7 +262,11 @@ class Running {
     const findings = await checkAll(this.#settings, nats, jetStream, azureDevOps, false, () => this.world.now());
     this.#check = {
       at: this.world.now(),
-      findings: findings.map((finding) => ({ level: finding.level, text: describeFinding(finding) })),
+      findings: findings.map((finding) => ({
+        level: finding.level,
+        about: finding.about,
+        text: describeFinding(finding),
+      })),
     };
     this.#metrics.checkProblems.set(findings.filter(({ level }) => level === 'error').length);
     for (const { level, about, problem, remedy } of findings) this.log[level]('check', { about, problem, remedy });

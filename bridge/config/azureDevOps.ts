@@ -1,5 +1,5 @@
 import { holdsCertificates } from '../../shared/connection/certificate.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import type { AzureDevOpsSettings, IdentitySettings } from '../settings.ts';
 import { readPemFile } from './pemFile.ts';
 import { readSecretFile } from './secrets.ts';
@@ -43,7 +43,7 @@ function readOrganization(section: Section): { organization: string; organizatio
   if (parts.length > 1 || name === undefined || url.search !== '' || url.hash !== '') {
     section.note(
       'organization',
-      `${quoted(section.text('organization') ?? '')} is not the URL of an organization`,
+      `${shown(section.text('organization') ?? '')} is not the URL of an organization`,
       'Write it like https://dev.azure.com/contoso/.',
     );
     return nothing;
@@ -56,10 +56,10 @@ function readProxy(section: Section): string {
   const text = section.text('proxy');
   if (text === undefined) return '';
   // The proxy passes on what is encrypted for Azure DevOps, so it may be spoken to in clear text itself.
+  if (holdsSecret(section, 'proxy', text)) return '';
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (holdsSecret(section, 'proxy', url)) return '';
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url.href;
-  section.note('proxy', `${quoted(text)} is not a URL of a proxy`, 'Write it like http://proxy.example.com:3128.');
+  section.note('proxy', `${shown(text)} is not a URL of a proxy`, 'Write it like http://proxy.example.com:3128.');
   return '';
 }
 
@@ -104,7 +104,7 @@ export function readIdentity(section: Section): IdentitySettings | undefined {
       const [tenantId, clientId] = [needed('tenantId', 'AZURE_TENANT_ID'), needed('clientId', 'AZURE_CLIENT_ID')];
       const tokenFile = section.file('tokenFile') ?? needed('tokenFile', 'AZURE_FEDERATED_TOKEN_FILE');
       const token = tokenFile === '' ? '' : readSecretFile(tokenFile);
-      if (typeof token !== 'string') section.note('tokenFile', `${quoted(tokenFile)} ${token.problem}`);
+      if (typeof token !== 'string') section.note('tokenFile', `${shown(tokenFile)} ${token.problem}`, token.remedy);
       return {
         kind,
         tenantId,
@@ -120,11 +120,12 @@ export function readIdentity(section: Section): IdentitySettings | undefined {
 
 function readAuthorityHost(section: Section, otherwise: string | undefined): string {
   const text = section.text('authorityHost') ?? (otherwise || AUTHORITY_HOST);
+  if (holdsSecret(section, 'authorityHost', text)) return AUTHORITY_HOST;
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol === 'https:' && url.pathname === '/' && url.username === '' && url.search === '') return url.origin;
+  if (url?.protocol === 'https:' && url.pathname === '/' && url.search === '') return url.origin;
   section.note(
     'authorityHost',
-    `${quoted(text)} is not an https:// URL without a path`,
+    `${shown(text)} is not an https:// URL without a path`,
     `Write it like ${AUTHORITY_HOST}.`,
   );
   return AUTHORITY_HOST;

@@ -65,7 +65,7 @@ export function readConfiguration(file: string, outside: Outside): Configuration
   const yaml = readYaml(text);
   if (yaml.problems.length > 0)
     throw new ConfigurationError(
-      yaml.problems.map(({ line, column, problem }) => `${file}:${line}:${column}: ${problem}.`),
+      inOrder(yaml.problems.map((one) => ({ ...one, text: `${file}:${one.line}:${one.column}: ${one.problem}.` }))),
       () => signaturesOf([file]),
     );
   const reader = new ConfigurationReader(file, yaml, outside);
@@ -111,8 +111,9 @@ class ConfigurationReader {
   }
 
   read(): Configuration {
-    for (const { path: at, ofKey, problem, remedy } of schemaProblems(this.yaml.value ?? {})) {
+    for (const { path: at, ofKey, problem, remedy, meant } of schemaProblems(this.yaml.value ?? {})) {
       this.#refused.add(nameOf(at));
+      if (meant !== undefined) this.#refused.add(nameOf(meant));
       this.#note(this.#problems, at, { problem, remedy }, ofKey);
     }
     const timing = this.#readTiming();

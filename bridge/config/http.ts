@@ -1,5 +1,5 @@
 import { checkClientCertificate } from '../../shared/connection/certificate.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import type { HostAndPort, HttpSettings } from '../settings.ts';
 import { readSecretFile } from './secrets.ts';
 import type { Section } from './section.ts';
@@ -18,7 +18,7 @@ function readHostAndPort(section: Section, name: string, otherwise: number): Hos
   const text = section.text(name);
   const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text ?? '') ?? [];
   const port = Number(digits ?? otherwise);
-  if (port > 65_535) section.note(name, `${quoted(text ?? '')} has a port above 65535`);
+  if (port > 65_535) section.note(name, `${shown(text ?? '')} has a port above 65535`);
   return { host: bracketed ?? plain ?? '127.0.0.1', port };
 }
 
@@ -35,7 +35,7 @@ function readTls(section: Section): HttpSettings['tls'] {
   const [certificate, privateKey] = (['certificateFile', 'privateKeyFile'] as const).map((name) => {
     const text = readSecretFile(section.file(name) ?? '');
     if (typeof text === 'string') return text;
-    section.note(name, `${quoted(section.text(name) ?? '')} ${text.problem}`, text.remedy);
+    section.note(name, `${shown(section.text(name) ?? '')} ${text.problem}`, text.remedy);
     return undefined;
   });
   if (certificate === undefined || privateKey === undefined) return undefined;

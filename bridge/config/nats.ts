@@ -6,6 +6,7 @@ import type {
   Authentication,
   ClientCertificate,
   ConnectionSettings,
+  ConnectionWords,
   ServerAddress,
 } from '../../shared/connection/settings.ts';
 import type { Problem } from '../../shared/errors.ts';
@@ -27,6 +28,17 @@ const REMEDIES = new Map<Problem, string>([
   [HOLDS_SEVERAL, 'Write each as an item of the list.'],
 ]);
 
+const WORDS: ConnectionWords = {
+  program: 'the bridge',
+  machine: 'this machine',
+  settings: 'nats in the configuration',
+  servers: 'nats.servers',
+  tlsFirst: 'nats.tlsFirst',
+  authority: 'the file of nats.caFile',
+  clientCertificate: 'Add nats.certificateFile and nats.privateKeyFile.',
+  again: '',
+};
+
 interface SignIn {
   authentication(): Authentication;
   clientCertificate(): ClientCertificate | undefined;
@@ -44,6 +56,7 @@ export function readNats(section: Section): () => ConnectionSettings {
   const jetStreamDomain = section.text('jetStreamDomain');
   const inboxPrefix = section.text('inboxPrefix');
   const tlsFirst = section.flag('tlsFirst');
+  const words = { ...WORDS, signIn: signInRemedy(section) };
   return () => ({
     servers,
     authentication: signIn.authentication(),
@@ -53,7 +66,15 @@ export function readNats(section: Section): () => ConnectionSettings {
     inboxPrefix,
     jetStreamDomain,
     clientName: 'nats-event-bridge',
+    words,
   });
+}
+
+/** What to look at where the server doesn't let the bridge in. */
+function signInRemedy(section: Section): string {
+  const keys = WAYS.flat().filter((key) => section.has(key));
+  if (keys.length === 0) return 'Add a way to sign in to nats, such as nats.credentialsFile.';
+  return `Check ${keys.map((key) => `nats.${key}`).join(' and ')}, and that the server knows this user.`;
 }
 
 function readServers(section: Section): ServerAddress[] {

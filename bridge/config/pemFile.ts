@@ -1,5 +1,5 @@
 import { parsePem } from '../../shared/connection/pem.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import { readSecretFile } from './secrets.ts';
 import type { Section } from './section.ts';
 
@@ -10,11 +10,15 @@ export function readPemFile(section: Section, key: string, isUsable: (pem: strin
   section.surroundings.uses(file);
   const text = readSecretFile(file);
   if (typeof text !== 'string') {
-    section.note(key, `${quoted(section.text(key) ?? '')} ${text.problem}`, text.remedy);
+    section.note(key, `${shown(section.text(key) ?? '')} ${text.problem}`, text.remedy);
     return undefined;
   }
   const pem = parsePem(text);
   if (pem !== undefined && isUsable(pem)) return pem;
-  section.note(key, `${quoted(section.text(key) ?? '')} is not a certificate in PEM`);
+  section.note(
+    key,
+    `${shown(section.text(key) ?? '')} is not a certificate in PEM`,
+    'Name a file that begins with -----BEGIN CERTIFICATE-----.',
+  );
   return undefined;
 }

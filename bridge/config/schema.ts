@@ -1,6 +1,6 @@
 import { newAjv } from '../../shared/contract/drafts.ts';
 import { isObject } from '../../shared/text/json.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import SCHEMA from './config.schema.json' with { type: 'json' };
 import type { Path } from './yamlFile.ts';
 
@@ -11,7 +11,12 @@ export interface SchemaProblem {
   /** Continues the name of the value, as a clause without the last full stop. */
   readonly problem: string;
   readonly remedy: string;
+  /** Of an unknown key: the one that it's most likely a misspelling of, which is missing. */
+  readonly meant?: Path;
 }
+
+/** Of a word, so many letters may be wrong in a misspelling. */
+const MISSPELT_LETTERS = 2;
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -26,8 +31,18 @@ const TYPES: Readonly<Record<string, string>> = {
 
 const validate = newAjv('2020-12').compile(SCHEMA);
 
-/** What the published schema finds wrong with a configuration. */
+/** What the published schema finds wrong with a configuration. A key that is misspelt isn't told as missing as well. */
 export function schemaProblems(value: unknown): SchemaProblem[] {
+  const problems = allProblems(value);
+  const meant = problems.flatMap((problem) => (problem.meant === undefined ? [] : [problem.meant]));
+  const isMeant = (path: Path) => meant.some((start) => start.every((step, index) => step === path[index]));
+  return problems.filter(({ path, problem }) => problem !== REQUIRED || !isMeant(path));
+}
+
+const REQUIRED = 'is required';
+const VARIABLE = SCHEMA.$defs.env.title;
+
+function allProblems(value: unknown): SchemaProblem[] {
   validate(value);
   return (validate.errors ?? []).flatMap(({ keyword, instancePath, params, message = '' }) => {
     const path = pathOf(instancePath, value);
@@ -39,19 +54,21 @@ export function schemaProblems(value: unknown): SchemaProblem[] {
         return leaves(schema, [...path, String(params['missingProperty'])]).map((missing) => ({
           path: missing,
           ofKey: true,
-          problem: 'is required',
+          problem: REQUIRED,
           remedy: '',
         }));
       case 'additionalProperties': {
         const key = String(params['additionalProperty']);
         const known = Object.keys(schema['properties'] ?? {});
-        const nearest = nearestOf(key, known);
+        const [nearest, letters = Infinity] = nearestOf(key, known) ?? [];
+        const isMisspelt = letters <= MISSPELT_LETTERS && valueAt(given, [nearest ?? '']) === undefined;
         return [
           {
             path: [...path, key],
             ofKey: true,
             problem: 'is not a key that the bridge knows',
-            remedy: nearest === undefined ? '' : `The nearest one is ${quoted(nearest)}.`,
+            remedy: nearest === undefined ? '' : `The nearest one is "${nearest}".`,
+            ...(isMisspelt && nearest !== undefined && { meant: [...path, nearest] }),
           },
         ];
       }
@@ -63,7 +80,10 @@ export function schemaProblems(value: unknown): SchemaProblem[] {
       case 'enum':
         return at(`is ${describe(given)}, not one of ${(params['allowedValues'] as string[]).join(', ')}`);
       case 'pattern':
-        return at(`${quoted(String(given))} is not ${String(schema['title'])}`);
+        // What stands in the place of a variable's name may be the secret itself.
+        return schema['title'] === VARIABLE
+          ? at(`isn't ${VARIABLE}`, 'Secrets never stand in the configuration.')
+          : at(`${shown(String(given))} is not ${String(schema['title'])}`);
       case 'minItems':
       case 'minLength':
         return at('is empty');
@@ -115,7 +135,7 @@ function stepsOf(pointer: string): string[] {
   return pointer
     .split('/')
     .slice(1)
-    .map((step) => decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~'));
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
 function valueAt(value: unknown, path: Path): unknown {
@@ -126,13 +146,13 @@ function describe(value: unknown): string {
   if (value === null) return 'empty';
   if (Array.isArray(value)) return 'a list';
   if (isObject(value)) return 'a section';
-  return typeof value === 'string' ? quoted(value) : JSON.stringify(value);
+  return typeof value === 'string' ? shown(value) : JSON.stringify(value);
 }
 
-/** The word that takes the fewest changes of a letter. */
-function nearestOf(word: string, words: readonly string[]): string | undefined {
+/** The word that takes the fewest changes of a letter, and how many those are. */
+function nearestOf(word: string, words: readonly string[]): readonly [word: string, letters: number] | undefined {
   const distances = words.map((other) => [other, distance(word.toLowerCase(), other.toLowerCase())] as const);
-  return distances.sort((one, next) => one[1] - next[1])[0]?.[0];
+  return distances.sort((one, next) => one[1] - next[1])[0];
 }
 
 function distance(one: string, other: string): number {

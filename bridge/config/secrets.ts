@@ -92,11 +92,12 @@ function read<Value>(file: string, label: string, parse: (text: string) => Readi
 export function readSecretFile(file: string): string | Problem {
   try {
     const bytes = readRegularFile(file, MOST_BYTES);
-    if (bytes === undefined) return { problem: `is larger than ${MOST_BYTES / 1_024} KiB` };
+    if (bytes === undefined)
+      return { problem: `is larger than ${MOST_BYTES / 1_024} KiB`, remedy: 'Check that it is the right file.' };
     const text = bytes.toString().replace(/\r?\n$/, '');
     return text === '' ? { problem: 'is empty', remedy: 'Write the secret into it.' } : text;
   } catch (error) {
-    return { problem: `can't be read: ${withoutPath(error)}` };
+    return { problem: `can't be read: ${withoutPath(error)}`, remedy: "Name a file that the bridge's user may read." };
   }
 }
 
@@ -130,7 +131,10 @@ export function environmentSecret(
 ): Secret | Problem {
   const value = env[variable];
   if (value === undefined || value === '')
-    return { problem: `names a variable that is ${value === '' ? 'empty' : 'not set'}` };
+    return {
+      problem: `names a variable that is ${value === '' ? 'empty' : 'not set'}`,
+      remedy: 'Set it to the secret where the bridge is started.',
+    };
   knownSecrets.add(value, label);
   return { label, value };
 }

@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { Problem } from '../../shared/errors.ts';
 import { parseDuration } from '../../shared/text/duration.ts';
 import { isObject } from '../../shared/text/json.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import type { Secret } from '../settings.ts';
 import { environmentSecret, RereadFile, type Reading, type FileSurroundings } from './secrets.ts';
 import type { Path } from './yamlFile.ts';
@@ -111,7 +111,7 @@ export class Section {
     if (ms === undefined) {
       this.note(
         name,
-        `${quoted(text)} is not a duration above 0 and up to ${mostMs / 86_400_000} days`,
+        `${shown(text)} is not a duration above 0 and up to ${mostMs / 86_400_000} days`,
         'Write 500ms, 90s, 1h30m or 30d.',
       );
     }
@@ -161,7 +161,7 @@ export class Section {
     const opened = RereadFile.open(file, label, parse, this.surroundings);
     if ('problem' in opened) {
       this.surroundings.uses(file);
-      this.surroundings.note(place, { ...opened, problem: `${quoted(given)} ${opened.problem}` });
+      this.surroundings.note(place, { ...opened, problem: `${shown(given)} ${opened.problem}` });
       return undefined;
     }
     return {
@@ -183,7 +183,7 @@ export class Section {
     const secret = environmentSecret(variable, label, this.surroundings.env);
     const reading = 'problem' in secret ? secret : parse(secret.value);
     if ('problem' in reading) {
-      this.surroundings.note(place, { ...reading, problem: `${quoted(variable)} ${reading.problem}` });
+      this.surroundings.note(place, { ...reading, problem: `${shown(variable)} ${reading.problem}` });
       return undefined;
     }
     return { label, value: reading.value };
@@ -193,6 +193,11 @@ export class Section {
 /** How people write a path: `hooks.events[0].project`. */
 export function nameOf(place: Path): string {
   return place
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${step}`))
+    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${shownKey(step)}`))
     .join('');
+}
+
+/** A key that nobody knows may be an address. */
+function shownKey(key: string): string {
+  return key.includes('@') ? shown(key) : key;
 }

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { quoted } from '../../shared/text/safeText.ts';
+import { shown } from './shown.ts';
 import type { Section } from './section.ts';
 
 /** Whether a host of a URL is this machine. */
@@ -12,22 +12,22 @@ export function isLoopback(hostname: string): boolean {
 export function readUrl(section: Section, name: string): URL | undefined {
   const text = section.text(name);
   if (text === undefined) return undefined;
+  if (holdsSecret(section, name, text)) return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (holdsSecret(section, name, url)) return undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    section.note(name, `${quoted(text)} is not an https:// URL`);
+    section.note(name, `${shown(text)} is not an https:// URL`);
     return undefined;
   }
   if (url.protocol === 'http:' && !isLoopback(url.hostname)) {
-    section.note(name, `${quoted(text)} is not encrypted`, 'Use https://; only this machine itself may be http://.');
+    section.note(name, `${shown(text)} is not encrypted`, 'Use https://; only this machine itself may be http://.');
     return undefined;
   }
   return url;
 }
 
-/** Notes a URL with a user or password, which is not shown. */
-export function holdsSecret(section: Section, name: string, url: URL | undefined): boolean {
-  if (url === undefined || (url.username === '' && url.password === '')) return false;
+/** Notes a URL with a user or password, which is not shown, also where it is no URL because of them. */
+export function holdsSecret(section: Section, name: string, text: string): boolean {
+  if (!text.includes('@')) return false;
   section.note(name, 'holds a user or password', 'Secrets never stand in the configuration.');
   return true;
 }

@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Pair } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, Parser, type CST, type Pair } from 'yaml';
 
 /** Names and list positions that lead to a value. */
 export type Path = readonly (string | number)[];
@@ -24,17 +24,25 @@ export interface YamlFile {
 
 /** Aliases could make a small text expand to gigabytes. */
 const MAX_ALIASES = 100;
+/** What is nested deeper would exhaust the stack, and so end the process. */
+const MAX_DEPTH = 100;
 
 export function readYaml(text: string): YamlFile {
+  if (depthOf(text) > MAX_DEPTH) return unreadable(`is nested deeper than ${MAX_DEPTH} levels`);
+  const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
+  // The library's parser misses line breaks within what it can't read.
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  lines.addNewLine(0);
+  for (const { index } of text.matchAll(/\n/g)) lines.addNewLine(index + 1);
   const placeAt = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset);
+    const { line, col } = lines.linePos(Math.min(offset, text.length));
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
-  const problems = document.errors.map(({ message, pos }) => ({
+  // A warning is about a tag that nobody resolves, such as `!vault`.
+  const problems = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
     ...placeAt(pos[0]),
-    problem: `isn't YAML: ${message.replace(/\.$/, '')}`,
+    // The library shows what it can't read, which may be an address with a password.
+    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}`,
   }));
   let value: unknown = null;
   try {
@@ -68,6 +76,29 @@ export function readYaml(text: string): YamlFile {
     placeOf: (path) => placeAt(find(path).value ?? 0),
     placeOfKey: (path) => placeAt(find(path).key ?? 0),
   };
+}
+
+/** A file of which nothing is known but that it can't be used. */
+function unreadable(problem: string): YamlFile {
+  const start = { line: 1, column: 1 };
+  return { value: null, problems: [{ ...start, problem }], placeOf: () => start, placeOfKey: () => start };
+}
+
+/** How many lists and maps stand within each other, found without recursion. */
+function depthOf(text: string): number {
+  let deepest = 0;
+  const rest: { readonly token: CST.Token | null | undefined; readonly depth: number }[] = [];
+  for (const token of new Parser().parse(text)) rest.push({ token, depth: 0 });
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    const { token, depth } = next;
+    deepest = Math.max(deepest, depth);
+    if (token === null || token === undefined) continue;
+    if (token.type === 'document') rest.push({ token: token.value, depth });
+    if (!('items' in token)) continue;
+    for (const { key, value } of token.items)
+      for (const inner of [key, value]) rest.push({ token: inner, depth: depth + 1 });
+  }
+  return deepest;
 }
 
 function placesOf({ key, value }: Pair): { key: number | undefined; value: number | undefined } {

@@ -13,7 +13,7 @@ export interface Status {
   readonly organization: string;
   readonly readiness: string;
   readonly nats: string;
-  readonly azureDevOps: string;
+  readonly azureDevOps: { readonly state: string; readonly isGood: boolean };
   readonly streams: readonly { readonly name: string; readonly state: string }[];
   /** What keeps all routes from calling Azure DevOps for now; undefined where nothing does, or where runs are off. */
   readonly throttle:
@@ -31,7 +31,10 @@ export interface Status {
   /** What the stream of dead letters holds; undefined where it can't be asked. */
   readonly deadLetters: readonly LetterCount[] | undefined;
   readonly check:
-    | { readonly at: number; readonly findings: readonly { readonly level: string; readonly text: string }[] }
+    | {
+        readonly at: number;
+        readonly findings: readonly { readonly level: string; readonly about: string; readonly text: string }[];
+      }
     | undefined;
 }
 
@@ -91,7 +94,7 @@ ${table(
   [
     ['The bridge', mark(readiness, readiness === 'ready' ? 'good' : 'bad')],
     ['NATS', mark(nats, nats === 'up' ? 'good' : 'bad')],
-    ['Azure DevOps', mark(azureDevOps, azureDevOps === 'ok' ? 'good' : 'bad')],
+    ['Azure DevOps', mark(azureDevOps.state, azureDevOps.isGood ? 'good' : 'bad')],
     ...status.streams.map(({ name, state }) => [`Stream ${text(name)}`, mark(state, state === 'ok' ? 'good' : 'bad')]),
   ],
 )}
@@ -106,7 +109,7 @@ ${checkOf(status)}
 function alarmsOf({ routes, throttle, readiness, nats, azureDevOps, now }: Status): string {
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
-    ...(azureDevOps === 'ok' ? [] : [`Azure DevOps: ${mark(azureDevOps, 'bad')}`]),
+    ...(azureDevOps.isGood ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined
       ? []
       : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
@@ -146,7 +149,7 @@ function deadLettersOf({ deadLetters, now }: Status): string {
     'Route or reason',
     { heading: 'Function', isShort: true },
     { heading: 'Letters', isNumber: true },
-    'Reason',
+    { heading: 'Reason', isShort: true },
     'Newest',
   ];
   return table(columns, rows);

@@ -10,8 +10,8 @@ const BUCKET_BYTES = 64 * 1_024 * 1_024;
 
 /** As long as the bridge remembers what it has started. */
 const INTENTS_MS = 7 * 24 * HOUR_MS;
-/** A million intents. */
-const INTENTS_BYTES = 1_024 * 1_024 * 1_024;
+/** Half a million events in that time. */
+const INTENTS_BYTES = 512 * 1_024 * 1_024;
 
 /** A stream or bucket that must be there, as `setup` makes it. */
 export interface StreamNeed {

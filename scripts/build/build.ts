@@ -33,7 +33,7 @@ const englishMessages: Plugin = {
  */
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
-  /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient)\.js$/,
+  /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient|typedsub)\.js$/,
   /azure-pipelines-task-lib\/(externaloutput|toolrunner)\.js$/,
   /node_modules\/minimatch\/\w+\.js$/,
   /ajv\/dist\/refs\/.*\.js(on)?$/,

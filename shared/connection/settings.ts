@@ -50,4 +50,28 @@ export interface ConnectionSettings {
   readonly jetStreamDomain: string | undefined;
   /** What the server's list of connections calls this one; absent: `nats-event-tasks`. */
   readonly clientName?: string;
+  /** How problems with the connection speak of its settings; absent: as a pipeline's step does. */
+  readonly words?: ConnectionWords;
+}
+
+/** What people call the settings of a connection, and the program that has them. */
+export interface ConnectionWords {
+  /** "this step" */
+  readonly program: string;
+  /** Where the program runs: "this agent" */
+  readonly machine: string;
+  /** All of the settings: "the service connection" */
+  readonly settings: string;
+  /** Where the addresses stand, after "in". */
+  readonly servers: string;
+  /** Where TLS first is set, after "set" or "clear". */
+  readonly tlsFirst: string;
+  /** Where the authority's PEM text goes, after "into". */
+  readonly authority: string;
+  /** What to do where the server wants a client certificate: a sentence. */
+  readonly clientCertificate: string;
+  /** What else to do once the server can be reached: the rest of a sentence. */
+  readonly again: string;
+  /** What to do where the server refuses the sign-in: a sentence; absent: one about the kind of sign-in. */
+  readonly signIn?: string;
 }

@@ -1,6 +1,6 @@
 import type { FuncKeywordDefinition } from 'ajv';
+import type core from 'ajv/dist/core.js';
 import { isObject } from '../text/json.ts';
-import type { AnyAjv } from './drafts.ts';
 
 /** Each list and object of a JSON value with the one in its place in a reading that has large integers as `bigint`s. */
 export type Twins = WeakMap<object, object>;
@@ -61,7 +61,7 @@ export function pair(twins: Twins, value: unknown, twin: unknown): void {
 }
 
 /** Replaces keywords that compare or compute with numbers by ones that do it exactly, given the twins of schemas and values. */
-export function compareExactly(ajv: AnyAjv, twins: Twins, keywords = Object.keys(TESTS)): AnyAjv {
+export function compareExactly(ajv: core.default, twins: Twins, keywords = Object.keys(TESTS)): core.default {
   const memberOf = (parent: object, name: string | number, member: unknown) =>
     (twins.get(parent) as Record<string, unknown> | undefined)?.[name] ?? member;
   for (const [keyword, test] of Object.entries(TESTS)) {

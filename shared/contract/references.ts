@@ -132,7 +132,7 @@ class Linker {
     const reason = this.dialect.reasonAgainst(schema, pointer);
     if (reason !== undefined) {
       const what = pointer === '' ? 'is no' : `has at ${pointer} no`;
-      throw invalid(`The schema file "${resource.file.path}" ${what} valid ${this.dialect.draft} schema: ${reason}.`);
+      throw invalid(`The schema file "${resource.file.path}" ${what} valid ${this.dialect.draft} schema: ${reason}`);
     }
     this.#visit(schema, resource, pointer);
   }
@@ -153,7 +153,7 @@ class Linker {
     const { format, pattern } = schema;
     if (typeof format === 'string' && this.#isKeyword(schema, 'format') && !this.dialect.isFormat(format)) {
       throw invalid(
-        `The schema file "${file.path}" has at ${pointer}/format the format "${format}", which is unknown.`,
+        `The schema file "${file.path}" has at ${pointer}/format the format "${format}", which is unknown`,
         'Formats are checked, so each must be a known one; docs/contracts.md lists them.',
       );
     }
@@ -165,7 +165,7 @@ class Linker {
       const at = `${pointer}/${keyword}`;
       if (BY_NAME.has(keyword) && isObject(value)) {
         if (Object.hasOwn(value, '__proto__')) {
-          throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked.`);
+          throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked`);
         }
         for (const [name, part] of Object.entries(value)) {
           if (keyword === 'patternProperties') requireRegExp(name, file, `${at}/${escapeToken(name)}`);
@@ -184,7 +184,7 @@ class Linker {
     const id = schema.$id;
     if (typeof id === 'string' && pointer !== '' && this.#isKeyword(schema, '$id') && !id.startsWith('#')) {
       const uri = resolveUri(id, around.uri)?.uri;
-      if (uri === undefined) throw invalid(`The schema file "${around.file.path}" has at ${pointer}/$id no valid URI.`);
+      if (uri === undefined) throw invalid(`The schema file "${around.file.path}" has at ${pointer}/$id no valid URI`);
       resource = this.#addResource(uri, around.file, pointer, schema);
     }
     const anchor = this.dialect.draft === 'draft-07' ? /^#(.*)$/s.exec(String(id))?.[1] : schema.$anchor;
@@ -201,7 +201,7 @@ class Linker {
     const { keyword, text, holder } = reference;
     const resolved = resolveUri(text, reference.resource.uri);
     if (!resolved) {
-      throw invalid(`${describe(reference)} is relative, but the $id around it is no base for that.`);
+      throw invalid(`${describe(reference)} is relative, but the $id around it is no base for that`);
     }
     let resource = this.#resources.get(resolved.uri);
     if (!resource) {
@@ -215,7 +215,7 @@ class Linker {
     const schema = pointer === undefined ? undefined : this.#schemaAt(resource.file, pointer);
     if (fragment === undefined || pointer === undefined || schema === undefined) {
       throw invalid(
-        `${describe(reference)} means a schema that "${resource.file.path}" does not have.`,
+        `${describe(reference)} means a schema that "${resource.file.path}" does not have`,
         'Correct the part after #.',
       );
     }
@@ -257,7 +257,7 @@ class Linker {
     const clear = candidates.every((it) => it.dynamicAnchors.get(name) === '' && !this.#enteredInside.has(it.file));
     if (!clear || !text.startsWith('#') || resource.pointer !== '') {
       throw invalid(
-        `${describe(reference)} can mean several schemas, in ${candidates.map((it) => `"${it.file.path}"`).join(', ')}.`,
+        `${describe(reference)} can mean several schemas, in ${candidates.map((it) => `"${it.file.path}"`).join(', ')}`,
         `Use $ref, or have the anchor at the root of each of these files and refer to them as a whole.`,
       );
     }
@@ -289,7 +289,7 @@ class Linker {
     const declared = schema.$schema;
     if (declared === undefined || this.dialect.isDeclaredBy(declared)) return;
     throw invalid(
-      `The schema file "${file.path}" declares at ${pointer}/$schema ${JSON.stringify(declared)}, but the root schema "${this.root.path}" is ${this.dialect.draft}.`,
+      `The schema file "${file.path}" declares at ${pointer}/$schema ${JSON.stringify(declared)}, but the root schema "${this.root.path}" is ${this.dialect.draft}`,
       'Write all files of a contract in one draft.',
     );
   }
@@ -305,7 +305,7 @@ function requireRegExp(expression: string, file: SchemaFile, pointer: string): v
     new RegExp(expression, 'u');
   } catch (error) {
     throw invalid(
-      `The schema file "${file.path}" has at ${pointer} no valid regular expression: ${reasonOf(error)}.`,
+      `The schema file "${file.path}" has at ${pointer} no valid regular expression: ${reasonOf(error)}`,
       'Write it as ECMAScript with the flag u has it: there, for example, \\- is allowed inside [ ] only.',
     );
   }

@@ -1,3 +1,5 @@
+import { LONGEST_DISGUISE, MOST_LAYERS, bared, readingsOf, unescaped } from './readings.ts';
+
 /**
  * Shorter secrets and lines of secrets are left to the agent, which masks its log by itself: replaced everywhere, `true` or `prod`
  * would make a summary or a receipt unreadable and protect nothing that can't be guessed. No agent can be told to
@@ -37,7 +39,7 @@ function encodingsOf(texts: readonly string[]): Set<string> {
 }
 
 /** Characters that XML escapes, by their names. */
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+const ENTITIES: Readonly<Record<string, string>> = { '&': 'amp', '<': 'lt', '>': 'gt', '"': 'quot', "'": 'apos' };
 
 /** What else a secret may look like that a program has put into a larger text: its forms inside longer base64, hex, and more. */
 function disguisesOf(text: string): string[] {
@@ -49,10 +51,7 @@ function disguisesOf(text: string): string[] {
     bytes.toString('hex').toUpperCase(),
     // In a JSON pointer, as problems with a schema name a place.
     text.replaceAll('~', '~0').replaceAll('/', '~1'),
-    text.replace(
-      /[&<>"']/g,
-      (character) => `&${Object.keys(ENTITIES).find((name) => ENTITIES[name] === character) ?? ''};`,
-    ),
+    text.replace(/[&<>"']/g, (character) => `&${ENTITIES[character] ?? ''};`),
   ];
 }
 
@@ -65,102 +64,113 @@ function base64Within(bytes: Buffer): string[] {
   });
 }
 
+/** Bytes, or the UTF-16 units of a text. */
+type Codes = Uint8Array | Uint16Array;
+
+interface Sought {
+  readonly codes: Codes;
+  readonly name: string;
+  /** What the bytes must hold as it is for the bare ones to count. */
+  readonly exact?: Buffer;
+}
+
 /** Texts that are looked for in others, all of them in one pass. */
 class SoughtTexts {
-  /** By their first two characters, longest first. */
-  readonly #texts = new Map<number, { readonly text: string; readonly name: string }[]>();
-  /** Whether one begins with two characters, by the low byte of each. */
+  /** By the mark of their first four codes, longest first. */
+  readonly #texts = new Map<number, Sought[]>();
+  /** Whether one begins with four codes of this mark. */
   readonly #starts = new Uint8Array(0x1_00_00);
-  /** Characters of the longest one. */
-  longest = 0;
 
-  add(text: string, name: string): void {
-    const start = startOf(text, 0);
-    const texts = this.#texts.get(start) ?? [];
-    if (text.length < 2 || texts.some((other) => other.text === text)) return;
-    texts.push({ text, name });
-    texts.sort((one, other) => other.text.length - one.text.length);
-    this.#texts.set(start, texts);
+  add(codes: Codes, name: string, exact?: Buffer): void {
+    if (codes.length < SHORTEST_LINE) return;
+    const start = Array.from(codes.subarray(0, 4)).reduce(markOf, 0);
+    const texts = [...(this.#texts.get(start) ?? []), { codes, name, ...(exact && { exact }) }];
+    this.#texts.set(
+      start,
+      texts.sort((one, other) => other.codes.length - one.codes.length),
+    );
     this.#starts[start] = 1;
-    this.longest = Math.max(this.longest, text.length);
   }
 
   /** The first place from `from` on and before `end` where one of them is: the longest there. */
-  find(text: string, from = 0, end = text.length): { at: number; length: number; name: string } | undefined {
-    if (this.longest === 0) return undefined;
+  find(
+    text: Codes,
+    from = 0,
+    end = text.length,
+    counts: (sought: Sought) => boolean = () => true,
+  ): { at: number; length: number; name: string } | undefined {
+    if (this.#texts.size === 0) return undefined;
     const starts = this.#starts;
-    for (let at = from, next = text.charCodeAt(from) & 0xff; at < end; at++) {
-      const start = (next << 8) | (text.charCodeAt(at + 1) & 0xff);
-      next = start & 0xff;
-      if (starts[start] !== 1) continue;
-      const found = this.#texts.get(start)?.find((sought) => text.startsWith(sought.text, at));
-      if (found !== undefined) return { at, length: found.text.length, name: found.name };
+    const last = Math.min(end + 3, text.length);
+    for (let next = from, mark = 0; next < last; next++) {
+      mark = markOf(mark, text[next] ?? 0);
+      if (starts[mark] !== 1 || next < from + 3) continue;
+      const at = next - 3;
+      const found = this.#texts.get(mark)?.find((sought) => standsAt(sought.codes, text, at) && counts(sought));
+      if (found !== undefined) return { at, length: found.codes.length, name: found.name };
     }
     return undefined;
   }
 }
 
-function startOf(text: string, at: number): number {
-  return ((text.charCodeAt(at) & 0xff) << 8) | (text.charCodeAt(at + 1) & 0xff);
+/** The mark of the last four codes; those before have no part in it. */
+function markOf(mark: number, code: number): number {
+  return ((mark << 4) ^ code) & 0xffff;
 }
 
-/** Most characters that an escape takes for one: `\u0041`. */
-const LONGEST_ESCAPE = 6;
-
-/** Bytes, each as a character, and what they say to whoever undoes the escapes of JSON, URLs or XML in them, and their line ends. */
-function* readingsOf(bytes: string): Generator<string> {
-  yield bytes;
-  let undone = bytes;
-  for (const [mark, undo] of UNDOING) {
-    const reading = bytes.includes(mark) ? undo(bytes) : bytes;
-    if (reading === bytes) continue;
-    yield reading;
-    if (undone !== bytes) yield (undone = undo(undone));
-    else undone = reading;
-  }
+function standsAt(sought: Codes, text: Codes, at: number): boolean {
+  let same = 0;
+  while (same < sought.length && sought[same] === text[at + same]) same++;
+  return same === sought.length;
 }
 
-const utf8 = (text: string) => Buffer.from(text).toString('latin1');
-const UNDOING: readonly (readonly [mark: string, undo: (text: string) => string])[] = [
-  // Base64 is wrapped between two of its characters.
-  ['\n', (text) => text.replace(/(?<=[\w+/-])\r?\n[ \t]*(?=[\w+/-])/g, '')],
-  ['\\n', (text) => text.replace(/(?<=[\w+/-])(?:\\r)?\\n(?=[\w+/-])/g, '')],
-  [
-    '\\u',
-    (text) => text.replace(/(?:\\u[\da-f]{4})+/gi, (units) => utf8(JSON.parse(`"${units.toLowerCase()}"`) as string)),
-  ],
-  ['\\/', (text) => text.replaceAll('\\/', '/')],
-  ['%', (text) => text.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))],
-  [
-    '&',
-    (text) =>
-      text.replace(
-        /&(?:#(\d{1,6})|#x([\da-f]{1,5})|(\w{2,4}));/gi,
-        (entity: string, number = '', hex = '', name = '') =>
-          name
-            ? (ENTITIES[name as string] ?? entity)
-            : utf8(String.fromCodePoint(number ? Number(number) : parseInt(hex as string, 16))),
-      ),
-  ],
-];
+function unitsOf(text: string): Uint16Array {
+  const bytes = Buffer.from(text, 'utf16le');
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, text.length);
+}
+
+/** What escapes and wraps are made of. */
+const DISGUISING = /[\\%&+\r\n]/;
 
 /** Knows secrets and finds them in texts. */
 export class Masker {
   readonly #masked = new SoughtTexts();
-  /** Forms that tell a whole secret, as bytes: a character for each. */
-  readonly #guarded = new SoughtTexts();
+  /** What tells a whole secret in a bare reading of a text. */
+  readonly #told = new SoughtTexts();
+  /** What tells one in the bytes of a reading, and isn't ASCII. */
+  readonly #toldInBytes = new SoughtTexts();
+  /** Bytes from the start of a disguised secret to its end, at most. */
+  #reach = 0;
 
   /** @param name what people call it, such as `the secret variable "ApiKey"` */
   add(secret: string, name: string): void {
     const whole = secret.trim();
     if (whole.length < SHORTEST_LINE) return;
-    for (const form of [...formsOf(secret), ...disguisesOf(whole)]) this.#masked.add(form, name);
+    for (const form of [...formsOf(secret), ...disguisesOf(whole)]) this.#masked.add(unitsOf(form), name);
     if (whole.length < SHORTEST_GUARDED) return;
-    const keys = [secret, whole, ...whole.split(/\s+/).filter((word) => KEY_LIKE.test(word))];
-    for (const form of [...encodingsOf(keys), ...keys.flatMap(disguisesOf)])
-      // Padding is the end of a base64 text only.
-      this.#guarded.add(Buffer.from(form.replace(/=+$/, '')).toString('latin1'), name);
-    for (const key of keys) this.#guarded.add(Buffer.from(key, 'utf16le').toString('latin1'), name);
+    const keys = whole.split(/\s+/).filter((word) => KEY_LIKE.test(word));
+    for (const key of new Set([whole, ...keys, keys.join('')])) if (key !== '') this.#guard(key, name);
+  }
+
+  #guard(secret: string, name: string): void {
+    let bytes: Buffer = Buffer.from(secret);
+    const utf16 = Buffer.from(secret, 'utf16le');
+    this.#reach = Math.max(this.#reach, LONGEST_DISGUISE * bytes.length);
+    const hex = bytes.toString('hex');
+    for (const form of [...[bytes, utf16].flatMap(base64Within), hex, hex.toUpperCase()])
+      this.#told.add(bared(Buffer.from(form)).bare, name);
+    this.#guardBytes(utf16, name, false);
+    const maySpread = /\s/.test(secret) || KEY_LIKE.test(secret);
+    // What looks like an escape in a secret is undone together with those of the text around it.
+    for (let layers = 0; layers <= MOST_LAYERS; layers++, bytes = unescaped(bytes))
+      if (bytes.length >= SHORTEST_GUARDED) this.#guardBytes(bytes, name, maySpread);
+  }
+
+  #guardBytes(bytes: Buffer, name: string, maySpread: boolean): void {
+    const { bare } = bared(bytes);
+    if (bare.length < SHORTEST_LINE) this.#toldInBytes.add(bytes, name);
+    else if (maySpread && bare.length >= SHORTEST_GUARDED) this.#told.add(bare, name);
+    else this.#told.add(bare, name, bytes);
   }
 
   /**
@@ -168,20 +178,42 @@ export class Masker {
    * @param end where the text is cut; a secret that goes on beyond is masked as a whole
    */
   mask(text: string, end = text.length): string {
+    const units = unitsOf(text);
     let masked = '';
     let shownTo = 0;
-    for (let found = this.#masked.find(text, 0, end); found; found = this.#masked.find(text, found.at + 1, end)) {
+    for (let found = this.#masked.find(units, 0, end); found; found = this.#masked.find(units, found.at + 1, end)) {
       if (masked === '' || found.at > shownTo) masked += `${text.slice(shownTo, found.at)}${MASK}`;
       shownTo = Math.max(shownTo, found.at + found.length);
     }
-    return masked + text.slice(shownTo, Math.max(shownTo, end));
+    shownTo = Math.min(shownTo, text.length);
+    const shown = masked + text.slice(shownTo, Math.max(shownTo, end));
+    if (!DISGUISING.test(shown)) return shown;
+    // A disguise may go on beyond the end.
+    const whole = shown + text.slice(Math.max(shownTo, end), end + this.#reach);
+    return this.secretIn(whole) === undefined ? shown : this.#hidden(whole).slice(0, shown.length);
+  }
+
+  /** A text without the words that tell a secret in disguise; without any, where it takes the words together. */
+  #hidden(text: string): string {
+    if (this.secretIn(text) === undefined) return text;
+    const after = text.indexOf(' ', text.length / 2);
+    const middle = after === -1 ? text.lastIndexOf(' ', text.length / 2) : after;
+    if (middle === -1) return MASK;
+    const hidden = `${this.#hidden(text.slice(0, middle))} ${this.#hidden(text.slice(middle + 1))}`;
+    return this.secretIn(hidden) === undefined ? hidden : MASK;
   }
 
   /** The name of a secret of 8 characters or more whose value the text tells, in whatever form; undefined when there is none. */
   secretIn(text: string | Uint8Array): string | undefined {
-    if (this.#guarded.longest === 0) return undefined;
-    for (const reading of readingsOf(Buffer.from(text as string).toString('latin1'))) {
-      const found = this.#guarded.find(reading);
+    if (this.#reach === 0) return undefined;
+    for (const [bytes, bare] of readingsOf(Buffer.from(text as string))) {
+      const held = new Map<Buffer, boolean>();
+      const counts = ({ exact }: Sought) => {
+        if (exact === undefined) return true;
+        if (!held.has(exact)) held.set(exact, bytes.includes(exact));
+        return held.get(exact) === true;
+      };
+      const found = this.#told.find(bare, 0, bare.length, counts) ?? this.#toldInBytes.find(bytes);
       if (found !== undefined) return found.name;
     }
     return undefined;
@@ -192,11 +224,11 @@ export class Masker {
     let found: string | undefined;
     let before = Buffer.alloc(0);
     return (chunk) => {
-      if (found !== undefined || this.#guarded.longest === 0) return found;
+      if (found !== undefined || this.#reach === 0) return found;
       // A secret may begin in one chunk and end in the next.
       const bytes = Buffer.concat([before, chunk]);
       found = this.secretIn(bytes);
-      before = bytes.subarray(Math.max(0, bytes.length - LONGEST_ESCAPE * this.#guarded.longest));
+      before = bytes.subarray(Math.max(0, bytes.length - this.#reach));
       return found;
     };
   }

@@ -26,8 +26,13 @@ const EARLY = new Set([
   'TlsFailure',
   'TooLarge',
 ]);
-/** No input takes longer to read, in milliseconds. */
+/** No input takes longer to read, in milliseconds of a processor: others may keep it busy meanwhile. */
 const LIMIT_MS = 2_000;
+
+function cpuMsSince(began: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(began);
+  return (user + system) / 1_000;
+}
 
 function agentOf({ inputs, connection, variables }: Given): FakeAgent {
   return new FakeAgent({
@@ -119,7 +124,7 @@ describe('Whatever the inputs are', () => {
     await fc.assert(
       fc.asyncProperty(givenToPublish('ci.built.v1'), async (given) => {
         inputs.tried();
-        const began = performance.now();
+        const began = process.cpuUsage();
         try {
           const { request, signingKey } = readPublish(agentOf(given));
           assert.deepEqual(given.wrong, []);
@@ -134,7 +139,7 @@ describe('Whatever the inputs are', () => {
         } catch (error) {
           assertTold(error, given);
         }
-        assert.ok(performance.now() - began < LIMIT_MS);
+        assert.ok(cpuMsSince(began) < LIMIT_MS);
       }),
       parameters(RUNS),
     );
@@ -144,14 +149,14 @@ describe('Whatever the inputs are', () => {
     fc.assert(
       fc.property(givenToWait('ci.built.v1'), (given) => {
         inputs.tried();
-        const began = performance.now();
+        const began = process.cpuUsage();
         try {
           readWait(agentOf(given));
           assert.deepEqual(given.wrong, []);
         } catch (error) {
           assertTold(error, given);
         }
-        assert.ok(performance.now() - began < LIMIT_MS);
+        assert.ok(cpuMsSince(began) < LIMIT_MS);
       }),
       parameters(RUNS),
     );

@@ -171,7 +171,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'data that breaks the schema is valid',
-    line: `return isFound ? { outcome: 'valid' } : { outcome: 'violated', problems };`,
+    line: `return errors.length === 0 ? { outcome: 'valid' } : { outcome: 'violated', problems: problemsOf(errors) };`,
     becomes: `return { outcome: 'valid' };`,
     tests: CONTRACT,
   },
@@ -183,8 +183,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'one good line of a file stands for all',
-    line: 'values.every(isValid)',
-    becomes: 'values.some(isValid)',
+    line: 'values.every((value) => errorsOf',
+    becomes: 'values.some((value) => errorsOf',
     tests: { files: ['test/e2e/tasks/batch.test.ts'], pattern: 'with one bad line', packed: true },
   },
   {

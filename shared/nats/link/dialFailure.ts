@@ -1,9 +1,10 @@
 import { createConnection } from 'node:net';
 import type { ServerInfo } from 'nats';
-import type { ServerAddress } from '../../connection/settings.ts';
+import type { ConnectionWords, ServerAddress } from '../../connection/settings.ts';
 import { reasonOf, type ErrorCode } from '../../errors.ts';
 import { CLEAR_TEXT_BEFORE_TLS, infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
 import { longToken, SIGN_IN_REMEDY, type DialSettings } from './signIn.ts';
+import { STEP_WORDS } from './words.ts';
 
 export interface DialFailure {
   readonly code: ErrorCode;
@@ -45,8 +46,13 @@ export async function explain(
 }
 
 /** What is told of a server from which nothing has come. */
-export function silence(address: ServerAddress): DialFailure {
-  return on(address, NOTHING_CAME);
+export function silence(address: ServerAddress, words = STEP_WORDS): DialFailure {
+  return on(address, nothingCame(words));
+}
+
+/** Whether it only says that nothing came. */
+export function isSilence({ reason }: DialFailure): boolean {
+  return reason.endsWith(NOTHING_CAME);
 }
 
 function failure(code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure {
@@ -57,12 +63,16 @@ function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
   return { ...failed, reason: `${host}:${port} ${failed.reason}` };
 }
 
-const NOTHING_CAME = failure(
-  'Unreachable',
-  'accepted no NATS connection in time',
-  'Check the host, the port and firewalls in between. If the server expects TLS first, set "TLS first" in the connection.',
-  true,
-);
+const NOTHING_CAME = 'accepted no NATS connection in time';
+
+function nothingCame({ tlsFirst }: ConnectionWords): DialFailure {
+  return failure(
+    'Unreachable',
+    NOTHING_CAME,
+    `Check the host, the port and firewalls in between. If the server expects TLS first, set ${tlsFirst}.`,
+    true,
+  );
+}
 
 async function meaningOf(
   error: unknown,
@@ -72,10 +82,11 @@ async function meaningOf(
   const { chainedError } = Object(error) as { readonly chainedError?: unknown };
   const cause = chainedError instanceof Error ? chainedError : error;
   const code = codeOf(error);
+  const words = settings.words ?? STEP_WORDS;
 
   if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
     const reason = `refused to sign this connection in (${reasonOf(error)})`;
-    return failure('Denied', reason, SIGN_IN_REMEDY[settings.authentication.kind]);
+    return failure('Denied', reason, words.signIn ?? SIGN_IN_REMEDY[settings.authentication.kind]);
   }
   if (code === 'SERVER_OPT_NA') {
     return failure(
@@ -85,7 +96,7 @@ async function meaningOf(
     );
   }
   if (code === CLEAR_TEXT_BEFORE_TLS)
-    return failure('TlsFailure', 'said more than its INFO before TLS', NOT_TLS_REMEDY);
+    return failure('TlsFailure', 'said more than its INFO before TLS', notTlsRemedy(words));
   if (TLS_CODES.test(code)) {
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
@@ -100,10 +111,10 @@ async function meaningOf(
     const reason = reasonOf(cause).includes('undefined error')
       ? 'closed the connection at once'
       : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`;
-    return failure('Unreachable', reason, 'Check the host, the port, and that this agent may reach it.', true);
+    return failure('Unreachable', reason, `Check the host, the port, and that ${words.machine} may reach it.`, true);
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());
-  if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('');
+  if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', words);
   return failure(
     'Unreachable',
     `does not answer as a NATS server does (${reasonOf(error)})`,
@@ -113,12 +124,9 @@ async function meaningOf(
 
 /** With TLS 1.3 a client learns only after its own handshake what the server thinks of its certificate. */
 function clientCertificateFailure(settings: DialSettings, reason: string): DialFailure {
+  const words = settings.words ?? STEP_WORDS;
   return settings.clientCertificate === undefined
-    ? failure(
-        'TlsFailure',
-        'wants a client certificate, and the service connection has none',
-        'Use the authentication scheme "Client certificate".',
-      )
+    ? failure('TlsFailure', `wants a client certificate, and ${words.settings} has none`, words.clientCertificate)
     : failure(
         'TlsFailure',
         `does not accept the client certificate (${reason})`,
@@ -126,10 +134,10 @@ function clientCertificateFailure(settings: DialSettings, reason: string): DialF
       );
 }
 
-function longLineFailure(how: string): DialFailure {
+function longLineFailure(how: string, { program }: ConnectionWords): DialFailure {
   return failure(
     'TooLarge',
-    `closed the connection, ${how}since its max_control_line is too short for what this step signs in with`,
+    `closed the connection, ${how}since its max_control_line is too short for what ${program} signs in with`,
     'Set max_control_line: 32768 in the configuration of the server.',
   );
 }
@@ -141,10 +149,11 @@ function tlsReason(error: unknown): string {
 
 /** The library says only "timeout" when the server refuses after the handshake; its INFO tells which refusal is likely. */
 function explainSilence(settings: DialSettings, info: ServerInfo | undefined): DialFailure {
-  if (info === undefined) return NOTHING_CAME;
+  const words = settings.words ?? STEP_WORDS;
+  if (info === undefined) return nothingCame(words);
   if (info.tls_verify === true || (info.tls_required === true && settings.clientCertificate !== undefined))
     return clientCertificateFailure(settings, 'it closed the connection');
-  if (longToken(settings.authentication) !== undefined) return longLineFailure('most likely ');
+  if (longToken(settings.authentication) !== undefined) return longLineFailure('most likely ', words);
   return failure(
     'Unreachable',
     'stopped answering while the connection was set up',
@@ -175,16 +184,17 @@ async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promi
   return undefined;
 }
 
-const NOT_TLS_REMEDY =
-  'Something between this agent and the server may be changing what it says, or the port is not the one for NATS clients.';
+function notTlsRemedy({ machine }: ConnectionWords): string {
+  return `Something between ${machine} and the server may be changing what it says, or the port is not the one for NATS clients.`;
+}
 
-function tlsRemedy(code: string, { tlsFirst }: DialSettings): string {
+function tlsRemedy(code: string, { tlsFirst, words = STEP_WORDS }: DialSettings): string {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return "Use the host name or address that the server's certificate names.";
   if (code === 'CERT_HAS_EXPIRED') return "The server's certificate has expired: its operator must renew it.";
   if (code === 'ERR_SSL_WRONG_VERSION_NUMBER')
-    return tlsFirst ? 'The server does not begin with TLS: clear "TLS first" in the connection.' : NOT_TLS_REMEDY;
+    return tlsFirst ? `The server does not begin with TLS: clear ${words.tlsFirst}.` : notTlsRemedy(words);
   if (/UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO/.test(code))
-    return 'Put the PEM text of the authority that signed the server\'s certificate into "CA certificate" of the connection.';
-  return 'Check the TLS settings of the server and of the service connection.';
+    return `Put the PEM text of the authority that signed the server's certificate into ${words.authority}.`;
+  return `Check the TLS settings of the server and of ${words.settings}.`;
 }

@@ -1,14 +1,15 @@
 import type { NatsConnection } from 'nats';
 import type { Clock } from '../../clock.ts';
-import type { ConnectionSettings, ServerAddress } from '../../connection/settings.ts';
+import type { ConnectionSettings, ConnectionWords, ServerAddress } from '../../connection/settings.ts';
 import { reasonOf, TaskError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { apiPrefix, JetStreamApi } from '../jetStreamApi.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { dial } from './dial.ts';
-import { silence, type DialFailure } from './dialFailure.ts';
+import { isSilence, silence, type DialFailure } from './dialFailure.ts';
 import { Link } from './link.ts';
 import { longToken, secretSentBy, signInAfterRefusal, signInWith, type SignIn } from './signIn.ts';
+import { STEP_WORDS } from './words.ts';
 
 /** First connection: how long servers that are not there are tried again. */
 const FIRST_CONNECTION_MS = 30_000;
@@ -75,6 +76,10 @@ export class Links {
     return this.#link?.isClosed === false;
   }
 
+  get #words(): ConnectionWords {
+    return this.#settings.words ?? STEP_WORDS;
+  }
+
   #isOver(): boolean {
     return this.#signal.aborted;
   }
@@ -100,15 +105,21 @@ export class Links {
   /** Opens the first link, to the first server that accepts. Fails with every server's own reason. */
   private async connect(): Promise<void> {
     const until = Math.min(Date.now() + FIRST_CONNECTION_MS, this.clock.deadline);
+    let failures: DialFailure[] = [];
     for (;;) {
-      const failures: DialFailure[] = [];
+      const before = failures;
+      failures = [];
       const link = await unlessAborted(this.#dialEach(until, failures), this.#signal).catch((reason: unknown) => {
         if (!isTimeout(reason)) throw reason;
         // Servers that had no turn yet, or did not answer in theirs.
-        failures.push(...this.#settings.servers.slice(failures.length).map(silence));
+        failures.push(
+          ...this.#settings.servers.slice(failures.length).map((server) => silence(server, this.#settings.words)),
+        );
         return undefined;
       });
       if (link !== undefined) return;
+      // A try that the deadline cuts short says less than the one before.
+      failures = failures.map((failure, index) => (isSilence(failure) ? (before[index] ?? failure) : failure));
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
@@ -134,7 +145,7 @@ export class Links {
       throw new TaskError(
         'ConnectionLost',
         'The link to the server broke and did not come back within the timeout',
-        'See whether the server is reachable, and run the step again.',
+        `See whether the server is reachable${this.#words.again}.`,
       );
     }
   }
@@ -270,7 +281,7 @@ export class Links {
     if (secret === undefined || this.#hasWarnedOfClearText) return;
     this.#hasWarnedOfClearText = true;
     this.log.warning(
-      `The ${secret} was sent to ${host}:${port} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in the service connection.`,
+      `The ${secret} was sent to ${host}:${port} without TLS, where anyone on the way can read it. Turn TLS on in the server and use tls:// in ${this.#words.servers}.`,
     );
   }
 

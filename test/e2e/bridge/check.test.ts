@@ -289,7 +289,9 @@ describe('check', () => {
 
   test('tells what keeps the bridge from NATS and from Azure DevOps', async (t) => {
     const organization = await startAzureDevOps(t);
-    const [only = '', ...more] = linesOf(await bridge(['check'], configuration('nats://127.0.0.1:1', organization)));
+    const [only = '', ...more] = linesOf(
+      await bridge(['check'], configuration('nats://127.0.0.1:1', organization, 'timing: { connect: 1s }\n')),
+    );
     assert.match(only, /^error: NATS: Cannot connect to NATS: 127\.0\.0\.1:1 .*ECONNREFUSED.*\. \S/);
     assert.deepEqual(more, []);
 
@@ -298,7 +300,10 @@ describe('check', () => {
       env: { ...env, PASSWORD: 'wrong' },
     });
     assert.equal(refused.status, 1);
-    assert.match(refused.stdout, /^error: NATS: Cannot connect to NATS: .*Check the user name and password/);
+    assert.match(
+      refused.stdout,
+      /^error: NATS: Cannot connect to NATS: .*Check nats\.user and nats\.passwordEnv, and that the server knows this user\.$/m,
+    );
     assert.doesNotMatch(refused.stdout + refused.stderr, /wrong/);
 
     const yaml = configuration(server.url, await startAzureDevOps(t, 401));

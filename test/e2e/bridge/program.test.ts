@@ -50,6 +50,7 @@ describe('A bridge', () => {
       const page = await bridge.admin('/');
       assert.match(page.headers.get('content-security-policy') ?? '', /^default-src 'none'; style-src 'sha256-[^']+';/);
       assert.match(page.text, /<span class="good">ready<\/span>/);
+      assert.match(page.text, /<span class="good">personal access token, accepted at the last self-check<\/span>/);
       assert.equal((await bridge.admin('/nothing')).status, 404);
       assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
 

@@ -225,6 +225,29 @@ describe('A route', () => {
       assert.equal(scene.azure.runs.length, allowed ? 1 : 0);
     });
 
+  test('needs no other permissions than setup prints', async () => {
+    const printed = await (async () => {
+      await using scene = await RunsScene.open();
+      return (await scene.command(['setup'])).stdout;
+    })();
+    const block = printed.slice(printed.indexOf('permissions: {'));
+    const users = `authorization { users: [
+      { user: admin, password: pw }
+      { user: bridge, password: pw, ${block} }
+    ] }`;
+    await using scene = await RunsScene.open({ users });
+    const checked = await scene.command(['check']);
+    assert.deepEqual([checked.status, checked.stdout], [0, ''], checked.stderr);
+    await using bridge = await scene.start();
+    await scene.publish('e-1');
+    await bridge.logged('runStarted');
+    await scene.settled();
+    await scene.publish('e-2', { image: 'a b' });
+    await bridge.logged('deadLetter');
+    await scene.settled();
+    assert.ok(!/may not publish|does not let/.test(bridge.text), bridge.text);
+  });
+
   test('without its consumer says so and how to create it', async () => {
     await using scene = await RunsScene.open();
     await scene.admin.manager.consumers.delete('ci', 'bridge-deploy');

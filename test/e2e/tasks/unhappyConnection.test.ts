@@ -83,6 +83,17 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs > 1_000 && step.durationMs < 4_500, `${step.durationMs} ms`);
     });
 
+    it('keeps its own reason where only the last try is silent', async () => {
+      let tries = 0;
+      const server = createServer((socket) => tries++ === 0 && socket.destroy()).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const url = `nats://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const step = await publish(agent({ url }), { subject: 'ci.built.v1', payload: '{}', timeout: '4s' });
+      server.close();
+      assert.ok(tries > 1);
+      assertFailed(step, 'Unreachable', 'closed the connection at once');
+    });
+
     it('does not matter while another one of the list is', async () => {
       await using server = await startNatsServer({ jetStream: false });
       const connection = {

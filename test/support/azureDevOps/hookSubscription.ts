@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from 'undici';
 import { headersOf, post, type Attempt, type ConsumerInputs } from './hookPost.ts';
@@ -51,6 +51,8 @@ export class HookSubscription {
     this.#headers = headersOf(inputs, this.id);
     this.#sending = sending;
     this.#end = AbortSignal.any([sending.signal, this.#disabling.signal]);
+    // Each event that waits to be sent again listens, which is no leak.
+    setMaxListeners(0, this.#end);
   }
 
   get status(): SubscriptionStatus {

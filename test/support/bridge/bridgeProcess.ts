@@ -18,6 +18,8 @@ export interface BridgeOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly node?: (typeof NODE_VERSIONS)[number];
+  /** A command may read what its user may, also where that is root. */
+  readonly heedsModes?: boolean;
 }
 
 /** A line of the log. */
@@ -55,7 +57,12 @@ export async function runBridgeOn(
   args: readonly string[],
   options: BridgeOptions = {},
 ): Promise<CommandRun> {
-  const child = spawn(nodeBinary(options.node ?? '20'), [bundle(), ...args, '--config', file], {
+  const isTooMighty = options.heedsModes === true && process.getuid?.() === 0;
+  const [command, ...given] = [
+    ...(isTooMighty ? ['setpriv', '--bounding-set', '-dac_override,-dac_read_search', '--'] : []),
+    ...[nodeBinary(options.node ?? '20'), bundle(), ...args, '--config', file],
+  ];
+  const child = spawn(command!, given, {
     env: environment(options.env),
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -18,6 +18,8 @@ export interface RunsWorldOptions {
   readonly route?: readonly string[];
   /** More of the configuration. */
   readonly more?: string;
+  /** Configuration of the server, with the users `admin` and `bridge` of the password `pw`. */
+  readonly users?: string;
   /** Instead of the usual ones. */
   readonly timing?: string;
 }
@@ -33,8 +35,10 @@ export class RunsScene implements AsyncDisposable {
   ) {}
 
   static async open(given: RunsWorldOptions = {}): Promise<RunsScene> {
-    const [server, azure] = await Promise.all([startNatsServer(), AzureDevOps.start()]);
-    const admin = await Admin.connect([server.url]);
+    const { users } = given;
+    const starting = startNatsServer(users === undefined ? {} : { config: users });
+    const [server, azure] = await Promise.all([starting, AzureDevOps.start()]);
+    const admin = await Admin.connect([server.url], users === undefined ? {} : { user: 'admin', pass: 'pw' });
     const image = { name: 'image', type: 'string', default: '' } as const;
     const pipeline = azure.pipelines.declare(given.pipeline ?? { parameters: [EVENT_ID, image] });
     const scene = new RunsScene(server, azure, admin, pipeline, given);
@@ -60,7 +64,8 @@ export class RunsScene implements AsyncDisposable {
     const own = lines.filter(
       (line) => !route.some((other) => other !== line && other.split(':')[0] === line.split(':')[0]),
     );
-    return `nats: { servers: ["${this.server.url}"] }
+    const signIn = this.given.users === undefined ? '' : ', user: bridge, passwordEnv: PASSWORD';
+    return `nats: { servers: ["${this.server.url}"]${signIn} }
 azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv: PAT } }
 http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 timing: { ${timing} }
@@ -71,7 +76,7 @@ runs:
   }
 
   get options(): BridgeOptions {
-    return { env: { PAT: this.azure.pat } };
+    return { env: { PAT: this.azure.pat, PASSWORD: 'pw' } };
   }
 
   command(args: readonly string[], route?: readonly string[]): Promise<CommandRun> {

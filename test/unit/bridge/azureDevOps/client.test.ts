@@ -211,7 +211,7 @@ test('a sign-in that is refused is trouble until one is accepted', async (t) => 
 test('the check tells a user from nobody, and a wrong organization', async (t) => {
   const findings = async (status: number, body: unknown) => {
     const { azureDevOps } = await withServer(t, (_, response) => json(response, status, body));
-    return (await checkAzureDevOps(azureDevOps)).map(({ level, problem }) => `${level}: ${problem}`);
+    return (await checkAzureDevOps(azureDevOps, [])).map(({ level, problem }) => `${level}: ${problem}`);
   };
   assert.deepEqual(await findings(200, { authenticatedUser: { id: '1b1c' } }), []);
   const nobody = { authenticatedUser: { id: 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa' } };
@@ -221,4 +221,29 @@ test('the check tells a user from nobody, and a wrong organization', async (t) =
   assert.deepEqual(await findings(404, { message: 'no such collection' }), ['error: status 404: no such collection']);
   assert.deepEqual(await findings(429, {}), ['warning: it asks for a pause: Azure DevOps answers with status 429']);
   assert.deepEqual(await findings(500, {}), ['error: Azure DevOps answers with status 500']);
+});
+
+test('the check asks for each project of the hooks once, and for no more once it may not', async (t) => {
+  const user = { authenticatedUser: { id: '1b1c' } };
+  const answers: Readonly<Record<string, number>> = { Shop: 200, 'Old%20%26%20gone': 404, Secret: 403, Last: 404 };
+  const { azureDevOps, got } = await withServer(t, ({ url }, response) => {
+    const [, project] = /_apis\/projects\/([^?]+)/.exec(url) ?? [];
+    json(response, project === undefined ? 200 : (answers[project] ?? 500), project === undefined ? user : {});
+  });
+  const projects = ['*', 'Shop', 'Old & gone', 'Shop', 'Secret', 'Last'].map((project) => ({ project }));
+  assert.deepEqual(await checkAzureDevOps(azureDevOps, projects), [
+    {
+      level: 'error',
+      about: 'hooks.events[2].project',
+      problem: 'there is no project "Old & gone", or the bridge\'s identity may not see it',
+      remedy: 'Correct the name, or make the identity a reader of the project.',
+    },
+    {
+      level: 'warning',
+      about: 'hooks.events[4].project',
+      problem: 'whether there is a project "Secret" can\'t be found out: Azure DevOps answers with status 403',
+      remedy: 'Let the identity read projects; a personal access token needs the scope Project and Team (Read).',
+    },
+  ]);
+  assert.equal(got.length, 4);
 });

@@ -41,7 +41,9 @@ describe('A configuration that says the least', () => {
       replicas: 1,
       maxAgeMs: { AZDO: 30 * DAY_MS, BRIDGE_AUDIT: 400 * DAY_MS, BRIDGE_DEAD: 30 * DAY_MS },
     });
-    assert.deepEqual(settings.nats(), {
+    const { words, ...nats } = settings.nats();
+    assert.equal(words?.signIn, 'Add a way to sign in to nats, such as nats.credentialsFile.');
+    assert.deepEqual(nats, {
       servers: [{ host: '127.0.0.1', port: 4222, tls: false }],
       authentication: { kind: 'none' },
       clientCertificate: undefined,
@@ -170,12 +172,12 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     'files that give no secret',
     withSection('hooks:\n  passwordFiles: [gone, empty, folder/, large]\n  passwordEnvs: [GONE, EMPTY]\n'),
     [
-      `7:19: hooks.passwordFiles[0]: "gone" can't be read: it doesn't exist.`,
+      `7:19: hooks.passwordFiles[0]: "gone" can't be read: it doesn't exist. Name a file that the bridge's user may read.`,
       `7:25: hooks.passwordFiles[1]: "empty" is empty. Write the secret into it.`,
-      `7:32: hooks.passwordFiles[2]: "folder/" can't be read: it is a folder, not a file.`,
-      `7:41: hooks.passwordFiles[3]: "large" is larger than 64 KiB.`,
-      '8:18: hooks.passwordEnvs[0]: "GONE" names a variable that is not set.',
-      '8:24: hooks.passwordEnvs[1]: "EMPTY" names a variable that is empty.',
+      `7:32: hooks.passwordFiles[2]: "folder/" can't be read: it is a folder, not a file. Name a file that the bridge's user may read.`,
+      `7:41: hooks.passwordFiles[3]: "large" is larger than 64 KiB. Check that it is the right file.`,
+      '8:18: hooks.passwordEnvs[0]: "GONE" names a variable that is not set. Set it to the secret where the bridge is started.',
+      '8:24: hooks.passwordEnvs[1]: "EMPTY" names a variable that is empty. Set it to the secret where the bridge is started.',
     ],
     { files: { empty: '\n', 'folder/x': '', large: 'x'.repeat(70_000) }, env: { EMPTY: '' } },
   ],
@@ -202,7 +204,9 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   [
     'an authority that is none',
     withNats('caFile: ca.pem'),
-    ['2:11: nats.caFile: "ca.pem" is not a certificate in PEM.'],
+    [
+      '2:11: nats.caFile: "ca.pem" is not a certificate in PEM. Name a file that begins with -----BEGIN CERTIFICATE-----.',
+    ],
     { files: { 'ca.pem': 'x' } },
   ],
   [
@@ -241,6 +245,42 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
       '6:10: azureDevOps.proxy: holds a user or password. Secrets never stand in the configuration.',
     ],
   ],
+  [
+    'secrets in addresses that are none, in other places, and in the place of a variable',
+    withSection(
+      'instance: nats://me:geheim@a\nhttp: { publicUrl: "https://me:ge heim@" }\nhooks: { passwordEnvs: [geheim!], me:geheim@b: 1 }\n',
+    ),
+    [
+      '6:11: instance: a text with "@" is not a name of at most 32 letters, digits, `_` and `-`.',
+      '7:20: http.publicUrl: holds a user or password. Secrets never stand in the configuration.',
+      "8:25: hooks.passwordEnvs[0]: isn't a name of an environment variable. Secrets never stand in the configuration.",
+      '8:35: hooks.a text with "@": is not a key that the bridge knows. The nearest one is "stream".',
+    ],
+  ],
+  [
+    'a required key that is misspelt, which is told once',
+    withSection('hooks:\n  passwordFile: [secret]\n'),
+    ['7:3: hooks.passwordFile: is not a key that the bridge knows. The nearest one is "passwordFiles".'],
+  ],
+  [
+    'keys that mean something in a path',
+    withSection('contracts: { "%zz": 1, a/b: 2, "~1": 3 }\n'),
+    [
+      '6:21: contracts.%zz: is 1, not a text. Put it in quotes.',
+      '6:29: contracts.a/b: is 2, not a text. Put it in quotes.',
+      '6:38: contracts.~1: is 3, not a text. Put it in quotes.',
+    ],
+  ],
+  ['a tag that nobody resolves', withSection('instance: !vault x\n'), ["6:11: isn't YAML: Unresolved tag: !vault."]],
+  [
+    'a map that never ends',
+    '{a: '.repeat(90),
+    [
+      "1:361: isn't YAML: Flow map in block collection must be sufficiently indented and end with a }.",
+      "1:361: isn't YAML: Flow map must end with a }.",
+    ],
+  ],
+  ['lists that would exhaust the stack', '['.repeat(200_000), ['1:1: is nested deeper than 100 levels.']],
   ['an empty organization', withOrganization("''"), ['4:17: azureDevOps.organization: is required.']],
   [
     'an unknown kind of identity',

@@ -15,7 +15,7 @@ const STATUS: Status = {
   organization: 'https://dev.azure.com/contoso/',
   readiness: 'ready',
   nats: 'up',
-  azureDevOps: 'ok',
+  azureDevOps: { state: 'ok', isGood: true },
   streams: [],
   throttle: undefined,
   routes: [],
@@ -40,7 +40,7 @@ test('shows what the bridge does', () => {
   const lines = seen({
     instance: 'blue',
     readiness: 'degraded',
-    azureDevOps: 'no token',
+    azureDevOps: { state: 'no token', isGood: false },
     streams: [{ name: 'AZDO', state: 'ok' }],
     hooks: [
       {
@@ -55,7 +55,10 @@ test('shows what the bridge does', () => {
     deadLetters: [
       { function: 'hooks', name: 'noId', reason: 'noId', count: 3, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
     ],
-    check: { at: STATUS.now - 3_600_000, findings: [{ level: 'error', text: 'stream X: it is gone.' }] },
+    check: {
+      at: STATUS.now - 3_600_000,
+      findings: [{ level: 'error', about: 'stream X', text: 'stream X: it is gone.' }],
+    },
   });
   for (const line of [
     'Event Bridge for NATS blue',
@@ -177,13 +180,13 @@ test('whatever a text says, it is text', () => {
     organization: HOSTILE,
     readiness: HOSTILE,
     nats: HOSTILE,
-    azureDevOps: HOSTILE,
+    azureDevOps: { state: HOSTILE, isGood: false },
     streams: [{ name: HOSTILE, state: HOSTILE }],
     hooks: [{ event: HOSTILE, received: [{ outcome: HOSTILE, count: 1 }], lastAt: undefined }],
     throttle: { reason: HOSTILE, until: 0 },
     routes: [hostileRoute('on'), { ...hostileRoute('on'), pause: { by: HOSTILE, reason: HOSTILE, at: 0 } }],
     deadLetters: [{ function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, detail: HOSTILE, lastAt: 0 }],
-    check: { at: 0, findings: [{ level: HOSTILE, text: HOSTILE }] },
+    check: { at: 0, findings: [{ level: HOSTILE, about: HOSTILE, text: HOSTILE }] },
   });
   assert.doesNotMatch(page, /<script|onload='|" onload|\u202e|\u0007/);
   assert.equal(page.match(/&lt;script&gt;alert\(1\)/g)?.length, 43);
@@ -191,7 +194,10 @@ test('whatever a text says, it is text', () => {
 
 test('a secret is masked', () => {
   knownSecrets.add('status-page-secret', 'a test');
-  assert.doesNotMatch(statusPage({ ...STATUS, azureDevOps: 'it said status-page-secret' }), /status-page-secret/);
+  assert.doesNotMatch(
+    statusPage({ ...STATUS, azureDevOps: { state: 'it said status-page-secret', isGood: false } }),
+    /status-page-secret/,
+  );
 });
 
 test('the policy allows the one style of the page', () => {

@@ -10,7 +10,9 @@ function gateOf(t: TestContext) {
   const gate = new Gate({
     ...{ firstPause: 1_000, longestPause: 60_000, now: Date.now },
     onPause: (_, ms) => void pauses.push(ms),
-    onOpen: () => void opened++,
+    onOpen: () => {
+      opened++;
+    },
   });
   return { gate, pauses, opened: () => opened };
 }

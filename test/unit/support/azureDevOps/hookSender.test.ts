@@ -308,6 +308,20 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.deepEqual([(await sent).outcome, subscription.status], ['gaveUp', 'onProbation']);
   });
 
+  test('has dozens of events wait for their resend without a warning of a leak', async (t) => {
+    const warned: string[] = [];
+    const note = ({ name, message }: Error) => void warned.push(`${name}: ${message}`);
+    process.on('warning', note);
+    t.after(() => process.off('warning', note));
+    const events = Array.from({ length: 50 }, () => gitPushed());
+    await using receiver = await Receiver.start(events.map(() => 503));
+    await using sender = new HookSender({ timeScale: FAST, connections: events.length });
+    const subscription = sender.subscribe({ url: receiver.url });
+    const reports = await Promise.all(events.map((event) => subscription.send(event)));
+    assert.ok(reports.every(({ outcome }) => outcome === 'delivered'));
+    assert.deepEqual(warned, []);
+  });
+
   test('that stops ends its posts and its pauses, and reports them', async () => {
     await using receiver = await Receiver.start([503]);
     const sender = new HookSender();

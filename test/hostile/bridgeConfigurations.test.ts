@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { stringify } from 'yaml';
+import { ConfigurationError } from '../../bridge/config/configuration.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import { runBridgeOn } from '../support/bridge/bridgeProcess.ts';
+import { configurationFile, readFile } from '../support/bridge/configurationFile.ts';
+import { assertPlain, forAll } from '../support/hostile/harmless.ts';
+import { cases, family, parameters, SEED } from '../support/hostile/hostile.ts';
+import { hostileText } from '../support/hostile/hostileText.ts';
+
+const configurations = family('Configurations of the bridge');
+const RUNS = cases({ short: 700, long: 10_000 });
+const COMMANDS = cases({ short: 12, long: 60 });
+/** No configuration takes longer to read, in milliseconds. */
+const LIMIT_MS = 2_000;
+
+/** What the files and variables hold, and what stands in addresses. */
+const SECRETS = ['S3cr3t-in-a-file', 'S3cr3t-in-a-variable', 'S3cr3t-in-an-address'] as const;
+const [IN_FILE, IN_VARIABLE, IN_ADDRESS] = SECRETS;
+const ENV = { VARIABLE: IN_VARIABLE, EMPTY: '' };
+const FILES = { secret: IN_FILE, empty: '', 'schema.json': '{}', 'folder/file': IN_FILE };
+
+/** Everything that can be set, so that each key is met. */
+const WHOLE = {
+  instance: 'blue',
+  nats: {
+    servers: ['nats://127.0.0.1:1', 'nats://127.0.0.1:2'],
+    user: 'bridge',
+    passwordFile: 'secret',
+    tlsFirst: false,
+    jetStreamDomain: 'hub',
+    inboxPrefix: '_INBOX.bridge',
+  },
+  azureDevOps: {
+    organization: 'https://dev.azure.com/contoso/',
+    identity: { kind: 'clientSecret', tenantId: 't', clientId: 'c', clientSecretEnv: 'VARIABLE' },
+    proxy: 'http://127.0.0.1:3128',
+  },
+  http: { listen: '127.0.0.1:0', admin: '127.0.0.1:0', publicUrl: 'https://bridge.example.com/' },
+  contracts: { 'image-ready.v1': 'schema.json' },
+  streams: { replicas: 1, AZDO: { maxAge: '30d' }, BRIDGE_AUDIT: { maxAge: '1d12h' } },
+  hooks: {
+    stream: 'AZDO',
+    subjectPrefix: 'azdo',
+    user: 'hooks',
+    passwordFiles: ['secret'],
+    passwordEnvs: ['VARIABLE'],
+    sharedSecret: false,
+    silenceAlarm: '24h',
+    identity: { kind: 'pat', patFile: 'secret' },
+    events: [{ event: 'build.complete', project: 'Shop', inputs: { definitionName: 'web' } }],
+  },
+  timing: { scale: 0.5, readiness: '10ms' },
+};
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+const KEYS = [...new Set(JSON.stringify(WHOLE).match(/(?<=")\w+(?=":)/g))];
+const key = fc.oneof(
+  fc.constantFrom(
+    ...KEYS,
+    'caFile',
+    'credentialsFile',
+    'certificateFile',
+    'privateKeyEnv',
+    'tokenEnv',
+    'authorityHost',
+  ),
+  fc.constantFrom('__proto__', 'constructor', 'toString', '%', '%zz', '~1', '<<', '/', ' ', '0'),
+  hostileText,
+);
+const value: fc.Arbitrary<Json> = fc.oneof(
+  hostileText,
+  fc.constantFrom<Json>(null, true, 0, -1, 1e308, -0, '', [], {}, [[]], [null], 'x'.repeat(5_000)),
+  // Files that are none, and those that never end.
+  fc.constantFrom('secret', 'empty', 'folder', 'gone', '/dev/zero', '/dev/stdin', '/proc/self/mem', '\0', '..', '~'),
+  fc.constantFrom('VARIABLE', 'EMPTY', 'GONE'),
+  fc.constantFrom(
+    'https://',
+    'https://[',
+    'http://10.0.0.1/c',
+    'tls://a:99999',
+    'ws://a',
+    '*',
+    '>',
+    'a b.c',
+    '999999999d',
+  ),
+  fc
+    .tuple(fc.constantFrom('', 'nats://', 'tls://', 'https://', 'http://'), fc.constantFrom('', 'user:', ':'))
+    .map(([scheme, user]) => `${scheme}${user}${IN_ADDRESS}@example.com:1/contoso`),
+  fc.jsonValue({ maxDepth: 3 }) as fc.Arbitrary<Json>,
+);
+
+function placesIn(body: Json): (readonly [parent: object, name: string])[] {
+  if (typeof body !== 'object' || body === null) return [];
+  return Object.entries(body).flatMap(([name, member]) => [[body, name] as const, ...placesIn(member)]);
+}
+
+/** A good configuration in which some values are others, are missing, or have others beside them. */
+const garbled = fc
+  .array(fc.tuple(fc.nat(), fc.constantFrom('change', 'change', 'drop', 'add'), key, value), { maxLength: 4 })
+  .map((changes) => {
+    const whole = structuredClone(WHOLE) as Json;
+    for (const [at, change, name, other] of changes) {
+      const places = placesIn(whole);
+      const [parent, member] = places[at % places.length] ?? [];
+      if (parent === undefined || member === undefined) continue;
+      if (change === 'drop') Reflect.deleteProperty(parent, member);
+      else
+        Object.defineProperty(parent, change === 'add' ? name : member, {
+          value: structuredClone(other),
+          enumerable: true,
+          writable: true,
+          configurable: true,
+        });
+    }
+    return stringify(whole, { aliasDuplicateObjects: false });
+  });
+
+/** Its text with pieces of YAML in the wrong places. */
+const mangled = fc
+  .tuple(
+    garbled,
+    fc.array(
+      fc.tuple(
+        fc.nat(),
+        fc.nat({ max: 30 }),
+        fc.oneof(
+          fc.constantFrom(
+            '\t',
+            '{',
+            '[',
+            '"',
+            "'",
+            '&a ',
+            '*a',
+            '!vault ',
+            '---\n',
+            '...\n',
+            '%YAML 1.1\n',
+            '? ',
+            ': ',
+            '- ',
+            '|',
+            '>',
+            '\0',
+            '\r',
+          ),
+          fc.constantFrom(
+            '<<: *a\n',
+            '!!binary x',
+            '!!set {a}',
+            '&a [*a]',
+            '\ufeff',
+            '# ',
+            '!!js/function x',
+            '!!timestamp 2026-01-01',
+          ),
+          hostileText,
+        ),
+      ),
+      { minLength: 1, maxLength: 3 },
+    ),
+  )
+  .map(([text, edits]) =>
+    edits.reduce((given, [at, length, piece]) => {
+      const start = at % (given.length + 1);
+      return given.slice(0, start) + piece + given.slice(start + length);
+    }, text),
+  );
+
+const bombs = fc.oneof(
+  fc.integer({ min: 100, max: 3_000 }).map((depth) => `${'['.repeat(depth)}${']'.repeat(depth)}`),
+  fc.integer({ min: 100, max: 3_000 }).map((depth) => `nats: ${'{a: '.repeat(depth)}`),
+  fc.integer({ min: 2, max: 12 }).map((levels) => {
+    const lines = Array.from(
+      { length: levels },
+      (_, level) => `a${level + 1}: &a${level + 1} [${`*a${level}, `.repeat(9)}]`,
+    );
+    return ['a0: &a0 [x]', ...lines].join('\n');
+  }),
+);
+
+const configuration = fc.oneof(
+  { weight: 10, arbitrary: garbled },
+  { weight: 6, arbitrary: mangled },
+  { weight: 1, arbitrary: hostileText },
+  { weight: 1, arbitrary: bombs },
+);
+
+const folder = path.dirname(configurationFile('', FILES));
+
+/** A line of what is wrong: it names a place that is there, and tells no secret. */
+function assertProblem(problem: string, file: string, text: string): void {
+  const place = new RegExp(`^${file}:(\\d+):(\\d+): .`, 's').exec(problem);
+  assert.ok(place, problem);
+  const lines = text.split('\n');
+  const [line, column] = [Number(place[1]), Number(place[2])];
+  assert.ok(line >= 1 && line <= lines.length && column >= 1 && column <= (lines[line - 1] ?? '').length + 1, problem);
+  assertTellsNothing(problem, text);
+}
+
+/** @param given a configuration; an address in it that has lost its `@` isn't known to hold a secret */
+function assertTellsNothing(told: string, given: string): void {
+  const isAddressWhole = !given.replaceAll(`${IN_ADDRESS}@`, '').includes(IN_ADDRESS);
+  for (const secret of isAddressWhole ? SECRETS : [IN_FILE, IN_VARIABLE]) assert.ok(!told.includes(secret), told);
+}
+
+describe('Whatever the configuration of the bridge is', () => {
+  it('it is taken, or told what is wrong with it and where, and no secret', (t) => {
+    const file = path.join(folder, 'bridge.yml');
+    let taken = 0;
+    fc.assert(
+      fc.property(configuration, (text) => {
+        configurations.tried();
+        writeFileSync(file, text);
+        const began = performance.now();
+        try {
+          const { warnings } = readFile(file, { env: ENV });
+          for (const warning of warnings) assertProblem(warning, file, text);
+          taken++;
+        } catch (error) {
+          assert.ok(error instanceof ConfigurationError, (error as Error).stack);
+
+          assert.ok(error.problems.length > 0);
+          assert.equal(new Set(error.problems).size, error.problems.length);
+          for (const problem of error.problems) {
+            assertProblem(problem, file, text);
+            assertPlain(safeText(problem), 'what the bridge prints');
+          }
+        }
+        assert.ok(performance.now() - began < LIMIT_MS, text);
+      }),
+      parameters(RUNS),
+    );
+    t.diagnostic(`${taken} of ${RUNS} were taken.`);
+    assert.ok(taken > RUNS / 50 && taken < RUNS / 2);
+  });
+
+  it('the program ends with what is wrong with it, each on a line of its own', async () => {
+    await forAll(fc.sample(configuration, { seed: SEED, numRuns: COMMANDS }), async (text) => {
+      configurations.tried();
+      const file = configurationFile(text, FILES);
+      const { status, stdout, stderr } = await runBridgeOn(file, ['check', '--offline'], { env: ENV });
+      const lines = stdout.split('\n').filter(Boolean);
+      const errors = lines.filter((line) => !line.startsWith('warning: '));
+      assert.equal(status, errors.length === 0 ? 0 : 1, stdout + stderr);
+      for (const line of lines) {
+        assert.match(line, /^(error|warning): /);
+        assertPlain(line, 'a line of check');
+      }
+      assert.match(stderr, /^(No problems|\d+ problems?)(, \d+ warnings?)?\.\n$/);
+      assertTellsNothing(stdout + stderr, text);
+    });
+  });
+});
