@@ -59,12 +59,7 @@ class Inquiry {
       if (event !== undefined) return [{ kind: 'event', event }];
     }
     const start = await sources.start(id);
-    if (start !== undefined && start !== 'unknown') {
-      const event = await this.#lookUp(start);
-      await this.#readBackTo(() => (event.at > 0 ? event.at : start.at) - 1);
-      if (facts.startOf(id) === undefined) facts.addDecision(start);
-      return [{ kind: 'run', run: id }];
-    }
+    if (start !== undefined && start !== 'unknown') return [{ kind: 'run', run: id }];
     const known = (): boolean =>
       facts.eventsWithId(id).length > 0 ||
       facts.decisionsWithId(id).length > 0 ||

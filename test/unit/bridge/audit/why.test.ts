@@ -143,6 +143,8 @@ test('a run whose decision is not in the audit stream is known by what the bridg
   const [start, ...others] = DECISIONS;
   const { chain } = await ask('7', EVENTS, others, { remembered: [start!] });
   assert.deepEqual(chain, ALL);
+  const alone = await ask('7', [FIRST], [], { remembered: [start!] });
+  assert.deepEqual(alone.chain, ['event 1', 'decision 1', 'run 7']);
 });
 
 test('an event that its stream has no more is known by the decisions about it', async () => {

@@ -39,6 +39,11 @@ test('what a wait has written to a file is the event it got, whatever its envelo
   }
 });
 
+test('a header that a person has written is known in any case', () => {
+  const event = read(JSON.stringify({ subject: 'ci.x', headers: { 'Nats-Msg-Id': 'm' }, data: 1 }));
+  assert.deepEqual([event.messageId, event.data], ['m', 1]);
+});
+
 test('anything else is the data of an event without a context', () => {
   for (const text of ['{"image":"web:1"}', 'a text', '[1]', '', '{"subject":"ci.x"}']) {
     const event = read(text);
