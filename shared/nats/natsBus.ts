@@ -1,13 +1,4 @@
-import type {
-  Bus,
-  Chunks,
-  OutgoingMessage,
-  PublishResult,
-  ReceivedReply,
-  StreamSource,
-  Subscription,
-  SubscriptionEvents,
-} from '../bus.ts';
+import type { Bus, OutgoingMessage } from '../bus.ts';
 import type { Clock } from '../clock.ts';
 import type { ConnectionSettings } from '../connection/settings.ts';
 import type { Log } from '../log.ts';
@@ -26,43 +17,26 @@ export async function openNatsBus(settings: ConnectionSettings, clock: Clock, lo
 export class NatsBus implements Bus {
   constructor(protected readonly links: Links) {}
 
-  publishToStream(
-    messages: Chunks,
-    expectedStream: string | undefined,
-    onProgress: (confirmed: number) => void,
-    signal: AbortSignal,
-  ): Promise<PublishResult> {
-    return publishToStream(this.links, messages, expectedStream, onProgress, signal);
-  }
-
-  publishCore(messages: Chunks, onProgress: (confirmed: number) => void, signal: AbortSignal): Promise<PublishResult> {
-    return publishCore(this.links, messages, onProgress, signal);
-  }
-
-  request(message: OutgoingMessage, signal: AbortSignal): Promise<ReceivedReply> {
-    return sendRequest(this.links, message, signal);
-  }
+  readonly publishToStream: Bus['publishToStream'] = (...call) => publishToStream(this.links, ...call);
+  readonly publishCore: Bus['publishCore'] = (...call) => publishCore(this.links, ...call);
+  readonly request: Bus['request'] = (...call) => sendRequest(this.links, ...call);
 
   checkSize({ headers, payload }: OutgoingMessage): void {
     const { last } = this.links;
     if (last !== undefined) checkSize(encodeHeaders(headers).length + payload.length, last);
   }
 
-  async readStream(source: StreamSource, events: SubscriptionEvents, signal: AbortSignal): Promise<Subscription> {
-    const reader = new StreamReader(this.links, source, events, signal);
+  readonly readStream: Bus['readStream'] = async (...call) => {
+    const reader = new StreamReader(this.links, ...call);
     await reader.begin();
     return reader;
-  }
+  };
 
-  async subscribeCore(
-    subjects: readonly string[],
-    events: SubscriptionEvents,
-    signal: AbortSignal,
-  ): Promise<Subscription> {
-    const subscription = new CoreSubscription(this.links, subjects, events, signal);
+  readonly subscribeCore: Bus['subscribeCore'] = async (...call) => {
+    const subscription = new CoreSubscription(this.links, ...call);
     await subscription.begin();
     return subscription;
-  }
+  };
 
   close(): Promise<void> {
     return this.links.close();

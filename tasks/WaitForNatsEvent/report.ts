@@ -46,11 +46,10 @@ export async function reportOutcome(
   const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.matched));
   const values = eventOutputs(step, outcome, eventFile);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
-  const unsafe = 'error' in values ? values.error : undefined;
-  const verdict = unsafe === undefined || isFailure(step, outcome.verdict) ? outcome.verdict : 'error';
-  const error = verdict === outcome.verdict ? outcome.error : unsafe;
+  const isUnsafe = 'error' in values && !isFailure(step, outcome.verdict);
+  const told: WaitOutcome = isUnsafe ? { ...outcome, verdict: 'error', error: values.error } : outcome;
+  const { verdict, missing } = told;
   const event = outcome.deciding?.event;
-  const { missing } = outcome;
   const own: Record<OwnOutput, string> = {
     verdict,
     sequence: String(event?.place?.sequence ?? ''),
@@ -59,7 +58,7 @@ export async function reportOutcome(
     latencyMs: String(event?.latencyMs ?? ''),
     count: String(outcome.matched.length),
     eventFile,
-    receiptFile: writeReceipt(agent, 'WaitForNatsEvent', step, receipt(step, outcome, verdict, error, clock)),
+    receiptFile: writeReceipt(agent, 'WaitForNatsEvent', step, receipt(step, told, clock)),
   };
   const foreign: Record<ForeignOutput, string> = {
     subject: event?.subject ?? '',
@@ -78,19 +77,13 @@ export async function reportOutcome(
   const counts = Object.entries(outcome.counts).filter(([name, number]) => name === 'seen' || number > 0);
   const linkBreaks = outcome.linkBreaks.count || undefined;
   agent.info(logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks }));
-  await attachSummary(agent, clock.signal, () => waitSummary(step, outcome, verdict, error, clock));
-  return endOf(agent, step, verdict, error, outcome);
+  await attachSummary(agent, clock.signal, () => waitSummary(step, told, clock));
+  return endOf(agent, step, told);
 }
 
-function endOf(
-  agent: Agent,
-  step: WaitStep,
-  verdict: Verdict,
-  error: TaskError | undefined,
-  outcome: WaitOutcome,
-): StepEnd {
+function endOf(agent: Agent, step: WaitStep, { verdict, error, deciding }: WaitOutcome): StepEnd {
   if (verdict === 'matched') {
-    const place = outcome.deciding?.event.place;
+    const place = deciding?.event.place;
     return { result: 'Succeeded', message: place === undefined ? 'Matched' : `Matched ${describePlace(place)}` };
   }
   const failure = error ?? new TaskError('Internal', `The wait ended with the verdict ${verdict}`);
@@ -166,14 +159,8 @@ function storable({ event: { view, message } }: JudgedEvent): string {
   }
 }
 
-function receipt(
-  { request }: WaitStep,
-  outcome: WaitOutcome,
-  verdict: Verdict,
-  error: TaskError | undefined,
-  clock: Clock,
-): ReceiptParts {
-  const { missing, counts, linkBreaks } = outcome;
+function receipt({ request }: WaitStep, outcome: WaitOutcome, clock: Clock): ReceiptParts {
+  const { verdict, error, missing, counts, linkBreaks } = outcome;
   return {
     where: { delivery: request.delivery, subjects: request.subjects, stream: outcome.stream ?? null },
     what: {

@@ -1,5 +1,4 @@
 import path from 'node:path';
-import type { TaskError } from '../../shared/errors.ts';
 import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
@@ -36,20 +35,14 @@ export function decidingEvents({ matched, deciding }: WaitOutcome): readonly Jud
 }
 
 /** How the wait ended, as a page of Markdown. */
-export function waitSummary(
-  step: WaitStep,
-  outcome: WaitOutcome,
-  verdict: Verdict,
-  error: TaskError | undefined,
-  clock: Clock,
-): string {
-  const { request } = step;
+export function waitSummary({ request }: WaitStep, outcome: WaitOutcome, clock: Clock): string {
+  const { verdict, error } = outcome;
   const events = decidingEvents(outcome);
   const listed = events.slice(-MOST_LISTED);
   return summaryPage({
     title: `${TITLES[verdict]}${verdict === 'error' && error !== undefined ? ` (${error.code})` : ''}`,
     happened: error === undefined ? describeMatch(request, outcome, clock) : markdownText(`${error.problem}.`),
-    todo: whatToDo(request, verdict, error),
+    todo: whatToDo(request, outcome),
     details: error?.details,
     evidence: [
       describeMissing(request, outcome),
@@ -58,7 +51,7 @@ export function waitSummary(
         ? `These are the last ${listed.length} of ${events.length} events; the receipt lists all.`
         : '',
       countTable(outcome),
-      timeline(request, outcome, listed, verdict, clock),
+      timeline(request, outcome, listed, clock),
       `**Waited for:** ${describeRequest(request, outcome)}.`,
       'The evidence as JSON is in the file that the output `receiptFile` names.',
     ],
@@ -76,7 +69,7 @@ function describeMatch({ count }: WaitRequest, { deciding }: WaitOutcome, { star
     : `${event}, ${latencyMs} ms after it was published.`;
 }
 
-function whatToDo({ onTimeout }: WaitRequest, verdict: Verdict, error: TaskError | undefined): string {
+function whatToDo({ onTimeout }: WaitRequest, { verdict, error }: WaitOutcome): string {
   switch (verdict) {
     case 'matched':
       return 'Nothing. Later steps read what the event holds from the outputs of this one.';
@@ -153,9 +146,8 @@ function countTable({ counts, linkBreaks }: WaitOutcome): string {
 
 function timeline(
   { start }: WaitRequest,
-  { linkBreaks }: WaitOutcome,
+  { verdict, linkBreaks }: WaitOutcome,
   listed: readonly JudgedEvent[],
-  verdict: Verdict,
   clock: Clock,
 ): string {
   const first = Math.max(0, listed.length - MOST_TIMED);

@@ -56,58 +56,40 @@ underEachNode('An event on the wire', (scene) => {
   it('a file is published with exactly its bytes, and read for what it is', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('file');
-    const files: Record<string, { bytes: Buffer; type: string; data: unknown; base64?: true; spliced: string }> = {
+    const files: Record<string, { bytes: Buffer; type: string; data: unknown; base64?: true }> = {
       binary: {
         bytes: Buffer.from([0, 255, 254, 10, 13, 0x80]),
         type: 'application/octet-stream',
         data: null,
         base64: true,
-        spliced: '"data_base64":"AP/+Cg2A"',
       },
-      bom: {
-        bytes: Buffer.from('\ufeff{"a": 1}\r\n'),
-        type: 'application/json',
-        data: { a: 1 },
-        spliced: '"data":{"a": 1}\r\n',
-      },
+      bom: { bytes: Buffer.from('\ufeff{"a": 1}\r\n'), type: 'application/json', data: { a: 1 } },
       numbers: {
         bytes: Buffer.from('[1.10, 12345678901234567890, 1e400]'),
         type: 'application/json',
         data: [1.1, 12345678901234567000, Infinity],
-        spliced: '"data":[1.10, 12345678901234567890, 1e400]',
       },
       text: {
         bytes: Buffer.from(' plain\t"text" ü\n'),
         type: 'application/octet-stream',
         data: ' plain\t"text" ü\n',
-        spliced: '"data":" plain\\t\\"text\\" ü\\n"',
       },
-      empty: { bytes: Buffer.alloc(0), type: 'application/octet-stream', data: '', spliced: '"data":""' },
+      empty: { bytes: Buffer.alloc(0), type: 'application/octet-stream', data: '' },
     };
     const sources = sourcesWith(Object.fromEntries(Object.entries(files).map(([name, { bytes }]) => [name, bytes])));
     const agent = scene.agent({ sources });
-    for (const [payloadFile, { bytes, type, spliced }] of Object.entries(files)) {
-      for (const envelope of ['binary', 'structured']) {
-        const published = await publish(agent, { subject, payloadFrom: 'file', payloadFile, envelope });
-        assertSucceeded(published);
-        const sequence = Number(published.outputs.get('sequence'));
-        const message = await stream.stored(sequence);
-        const sent = Buffer.from(message.data);
-        if (envelope === 'binary') {
-          assert.deepEqual(sent, bytes, payloadFile);
-          assert.equal(message.header.get('ce-datacontenttype'), type, payloadFile);
-        } else {
-          assert.ok(sent.toString().endsWith(`${spliced}}`), `${payloadFile}: ${sent.toString()}`);
-        }
-      }
+    for (const [payloadFile, { bytes, type }] of Object.entries(files)) {
+      const published = await publish(agent, { subject, payloadFrom: 'file', payloadFile });
+      assertSucceeded(published);
+      const message = await stream.stored(Number(published.outputs.get('sequence')));
+      assert.deepEqual(Buffer.from(message.data), bytes, payloadFile);
+      assert.equal(message.header.get('ce-datacontenttype'), type, payloadFile);
     }
-    const step = await wait(agent, { subject, count: String(2 * Object.keys(files).length) });
+    const step = await wait(agent, { subject, count: String(Object.keys(files).length) });
     assertSucceeded(step);
-    const events = eventsOf(step);
-    for (const [index, { bytes, data, base64 }] of Object.values(files).entries()) {
-      for (const event of events.slice(2 * index, 2 * index + 2)) {
-        assert.deepEqual([event.data, event.dataBase64], [data, base64 ? bytes.toString('base64') : null]);
-      }
-    }
+    assert.deepEqual(
+      eventsOf(step).map(({ data, dataBase64 }) => [data, dataBase64]),
+      Object.values(files).map(({ bytes, data, base64 }) => [data, base64 ? bytes.toString('base64') : null]),
+    );
   });
 });

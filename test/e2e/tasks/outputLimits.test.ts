@@ -7,7 +7,6 @@ import {
   assertSucceeded,
   beginWait,
   jsonFile,
-  natsHeaders,
   Scenario,
   wait,
 } from '../../support/agent/scenario.ts';
@@ -60,21 +59,6 @@ describe('An event that is long where outputs come from keeps no later step from
       await stream.put('built', event);
       const agent = scene.agent();
       await assertLongInReceipt(agent, await wait(agent, { subject: stream.subject('built') }), output);
-    });
-  }
-
-  for (const [header, output] of [
-    ['ce-id', 'messageId'],
-    ['Nats-Msg-Id', 'messageId'],
-    ['ce-correlationid', 'correlationId'],
-    ['Correlation-Id', 'correlationId'],
-  ] as const) {
-    it(`its header ${header}`, async () => {
-      const agent = scene.agent();
-      const { ended } = await beginWait(agent, { subject: `header.${header}`, delivery: 'core' });
-      const others = header.startsWith('ce-') ? cloudEvent() : {};
-      scene.client.publish(`header.${header}`, '{}', { headers: natsHeaders({ ...others, [header]: LONG }) });
-      await assertLongInReceipt(agent, await ended, output);
     });
   }
 

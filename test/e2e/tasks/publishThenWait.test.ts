@@ -7,7 +7,6 @@ import {
   assertOutputs,
   assertSucceeded,
   beginWait,
-  countsOf,
   eventsOf,
   headerFields,
   jsonFile,
@@ -17,7 +16,6 @@ import {
   underEachNode,
   wait,
 } from '../../support/agent/scenario.ts';
-import { cloudEvent } from '../../support/event.ts';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const UTC_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
@@ -352,29 +350,6 @@ underEachNode('Publish and wait', (scene) => {
       'No event came at all. Check that',
       'while this step waited: core NATS keeps no events.',
     );
-  });
-
-  it("another run's events on the same subject are counted as foreign and leave the wait alone", async () => {
-    const stream = await scene.stream();
-    const subject = stream.subject('built');
-    const agent = scene.agent();
-    await stream.put('built', 'no correlation');
-    await stream.put('built', 'theirs', { 'Correlation-Id': 'run-1' });
-    await stream.put('built', 'theirs, and not even valid', { ...cloudEvent({ correlationid: 'run-1' }), 'ce-id': '' });
-    await stream.put('built', 'theirs by attribute', {
-      ...cloudEvent({ correlationid: 'run-1' }),
-      'Correlation-Id': 'run-2',
-    });
-    await stream.put('built', 'ours', { 'Correlation-Id': 'run-2' });
-    const step = await wait(agent, {
-      subject,
-      correlationId: 'run-2',
-      onInvalid: 'fail',
-      failWhen: "contains(data, 'theirs')",
-    });
-    assertSucceeded(step);
-    assert.equal(step.outputs.get('sequence'), '5');
-    assert.deepEqual(countsOf(step), { seen: 5, foreign: 4, matched: 1 });
   });
 
   it('a step the agent retries does not publish twice: the second time is a duplicate', async () => {

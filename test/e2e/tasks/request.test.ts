@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { describe, it } from 'node:test';
+import { it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers as newHeaders, type Msg, type MsgHdrs } from 'nats';
-import { usersConfig } from '../../support/nats/natsAccounts.ts';
 import {
   assertFailed,
   assertOutputs,
@@ -151,37 +150,6 @@ underEachNode('A request', (scene) => {
     const agent = scene.agent();
     assertSucceeded(await publish(agent, { subject, payload: '{}', delivery: 'request' }));
     assert.equal(agent.variable('hacked'), undefined);
-  });
-});
-
-describe('A request of a user', { concurrency: 2 }, () => {
-  const password = 'pw';
-  const connection = (username: string) => ({
-    scheme: 'UsernamePassword' as const,
-    parameters: { username, password },
-  });
-  const users = usersConfig(
-    { user: 'admin', password },
-    { user: 'no-subject', password, permissions: { publish: { deny: ['service.>'] } } },
-    { user: 'no-inbox', password, permissions: { subscribe: { deny: ['_INBOX.>'] } } },
-  );
-  const scene = Scenario.shared({ config: users }, { user: 'admin', pass: password });
-
-  it('who may not publish to the subject fails at once and names the permission', async () => {
-    const { subject, asked } = await responder(scene, (request) => request.respond('reply'));
-    const agent = scene.agent({ connection: connection('no-subject') });
-    const step = await publish(agent, { subject, payload: '{}', delivery: 'request' });
-    assertFailed(step, 'Denied', `publish to "${subject}"`);
-    assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
-    assert.equal(asked.length, 0);
-  });
-
-  it('who may not subscribe to the inbox fails at once and names the permission', async () => {
-    const { subject } = await responder(scene, (request) => request.respond('reply'));
-    const agent = scene.agent({ connection: connection('no-inbox') });
-    const step = await publish(agent, { subject, payload: '{}', delivery: 'request' });
-    assertFailed(step, 'Denied', 'subscribe to "_INBOX.');
-    assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
   });
 });
 

@@ -56,34 +56,18 @@ underEachNode('Signed events', (scene) => {
     }
 
     const { data, fields } = await overheard(trusted.seed);
-    const { 'Event-Signature': signature = [], 'Nats-Msg-Id': id, 'ce-azpcommit': commit, ...rest } = fields;
-    assert.ok(id !== undefined && commit !== undefined);
+    const { 'Event-Signature': signature, ...unsigned } = fields;
+    assert.ok(signature !== undefined);
     const byOther = await overheard(other.seed);
     const byLimited = await overheard(limited.seed);
     const misfit =
       'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it';
     const messages: { fields: HeaderFields; data?: Uint8Array; subject?: string; reason: string }[] = [
-      { fields: { ...rest, 'Nats-Msg-Id': id, 'ce-azpcommit': commit }, reason: 'it is not signed' },
+      { fields: unsigned, reason: 'it is not signed' },
       { fields, data: Buffer.from('{"release":43}'), reason: misfit },
-      { fields: { ...fields, 'ce-azpcommit': 'f00d' }, reason: misfit },
-      { fields: { ...rest, 'Event-Signature': signature, 'Nats-Msg-Id': id }, reason: misfit },
-      { fields: { ...fields, 'ce-approver': 'eve' }, reason: misfit },
-      { fields: { ...fields, 'Nats-Msg-Id': 'another' }, reason: misfit },
-      {
-        fields: { ...rest, 'Event-Signature': signature, 'ce-azpcommit': commit },
-        reason: 'it has no Nats-Msg-Id header, which a signature must cover',
-      },
       { fields, subject: 'signed.deployed', reason: misfit },
       { ...byOther, reason: `it is signed with the unknown key ${other.publicKey}` },
       { ...byLimited, reason: `it is signed with key ${limited.publicKey}, which is not trusted for this subject` },
-      {
-        fields: { ...fields, 'Event-Signature': [...signature, ...signature] },
-        reason: 'it has more than one Event-Signature header',
-      },
-      {
-        fields: { ...fields, 'Event-Signature': 'trust me' },
-        reason: 'its signature is malformed: it is not a detached JWS of the form "header..signature"',
-      },
     ];
     const { ended } = await beginWait(scene.agent(), {
       subject: 'signed.>',

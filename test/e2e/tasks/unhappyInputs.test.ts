@@ -153,24 +153,12 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a file that is missing, or a directory where a file is needed', async () => {
+  it('the sources folder where a file is needed', async () => {
     const sources = sourcesWith({ 'a.json': '{}' });
-    assertFailed(
-      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: 'b.json' }),
-      'InvalidInput',
-      'payloadFile: there is no file',
-      'b.json',
-    );
     assertFailed(
       await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '.' }),
       'InvalidInput',
       'payloadFile: is required with payloadFrom: file, and must not be a directory.',
-    );
-    assertFailed(
-      await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '..' }),
-      'InvalidInput',
-      'payloadFile: ',
-      'is a folder. Give the path of a file',
     );
   });
 
@@ -215,14 +203,8 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a subject outside the guardrails of the connection', async () => {
+  it('a subject to wait on outside the guardrails of the connection', async () => {
     const data = { publishSubjects: 'ci.*.v1, qa.>', waitSubjects: 'ci.>\ndeploy.*' };
-    assertFailed(
-      await publish(agent({ data }), { subject: 'deploy.prod', payload: '{}' }),
-      'Denied',
-      'subject: "deploy.prod" is outside what the service connection allows (publishSubjects: ci.*.v1, qa.>)',
-      'ask the administrator of the connection',
-    );
     assertFailed(
       await wait(agent({ data }), { subject: 'ci.built\ndeploy.>' }),
       'Denied',

@@ -1,14 +1,11 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import {
   assertFailed,
   assertOutputs,
   assertSucceeded,
-  beginWait,
   countsOf,
   eventsOf,
-  jsonFile,
   outputsOf,
   publish,
   sourcesWith,
@@ -20,20 +17,6 @@ import { cloudEvent } from '../../support/event.ts';
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
 underEachNode('What a wait decides on the events that come', (scene) => {
-  it('count asks for so many different events: a repeated one does not count twice', async () => {
-    const stream = await scene.stream();
-    for (const id of ['1', '1', '2']) await stream.put('built', id, cloudEvent({ id }));
-    await stream.put('built', '1 of another source', cloudEvent({ id: '1', source: '/other' }));
-    const step = await wait(scene.agent(), { subject: stream.subject('built'), count: '3' });
-    assertSucceeded(step);
-    assert.deepEqual(
-      eventsOf(step).map(({ data }) => data),
-      [1, 2, '1 of another source'],
-    );
-    assert.deepEqual(countsOf(step), { seen: 4, repeated: 1, matched: 3 });
-    assert.equal(step.outputs.get('count'), '3');
-  });
-
   it('count says how many are missing when the time is over', async () => {
     const stream = await scene.stream();
     await stream.put('built');
@@ -45,48 +28,6 @@ underEachNode('What a wait decides on the events that come', (scene) => {
       'Missing: 2. All that came counted: check that every sender ran.',
     );
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', '2']);
-  });
-
-  it('expect names the values that have not come', async () => {
-    const stream = await scene.stream();
-    await stream.put('tested', { shard: 'b' });
-    const step = await wait(scene.agent(), {
-      subject: stream.subject('tested'),
-      distinctBy: 'data.shard',
-      expect: 'a\nb\nc d',
-      timeout: '4s',
-    });
-    assertFailed(step, 'Timeout', 'Not all of ', 'Missing: a, c d.');
-    assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', 'a, c d']);
-    assert.deepEqual((jsonFile(step, 'receiptFile') as { result: { missing: string[] } }).result.missing, ['a', 'c d']);
-  });
-
-  it('an event older than maxEventAge in the stream is expired', async () => {
-    const stream = await scene.stream();
-    await stream.put('approved', 'old');
-    await delay(2_000);
-    const { ended } = await beginWait(scene.agent(), {
-      subject: stream.subject('approved'),
-      maxEventAge: '2s',
-    });
-    await stream.put('approved', 'new');
-    const step = await ended;
-    assertSucceeded(step);
-    assert.equal(step.outputs.get('sequence'), '2');
-    assert.deepEqual(countsOf(step), { seen: 2, expired: 1, matched: 1 });
-  });
-
-  it('idleTimeout ends the wait when nothing comes any more', async () => {
-    const stream = await scene.stream();
-    await stream.put('step', '1');
-    const step = await wait(scene.agent(), {
-      subject: stream.subject('step'),
-      count: '2',
-      idleTimeout: '300ms',
-    });
-    assertFailed(step, 'Timeout', 'The wait was idle', 'no event at all came for 300ms', 'Missing: 1.');
-    assert.equal(step.outputs.get('verdict'), 'timedOut');
-    assert.ok(step.durationMs < 10_000);
   });
 
   it('an invalid event is skipped with a warning, or fails the wait, as onInvalid says', async () => {

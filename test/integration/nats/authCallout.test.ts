@@ -9,8 +9,6 @@ import { Algorithms, createServer, createUser, decode, encode } from 'nats-jwt';
 import { createCurve } from 'nkeys.js';
 import { readPolicy } from '../../../examples/auth-callout/policy.mjs';
 import type { ConnectionSettings } from '../../../shared/connection/settings.ts';
-import { readConnection } from '../../../tasks/agent/serviceConnection.ts';
-import { StepFields } from '../../../tasks/agent/stepFields.ts';
 import {
   CALLOUT_EXAMPLE,
   changeResponderConfig,
@@ -19,13 +17,11 @@ import {
   startCallout,
   type Callout,
 } from '../../support/nats/authCallout.ts';
-import { FakeAgent } from '../../support/agent/fakeAgent.ts';
+import { CONNECTION_ID, oidcAgent, readSettings } from '../../support/agent/oidcJob.ts';
 import { temporaryFolder } from '../../../localAgent/vsix.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { startOidcIssuer, type OidcIssuer } from '../../support/agent/oidcIssuer.ts';
 import { openBus, type OpenBus } from '../../support/nats/openBus.ts';
-
-const CONNECTION_ID = '8f2c9a51-3f0e-4c53-9d3c-0f1f5f0a7b61';
 
 const issuer = await startOidcIssuer({ organisation: 'my-organisation' });
 const stranger = await startOidcIssuer({ organisation: 'my-organisation' });
@@ -389,31 +385,9 @@ async function addStream(callout: Callout): Promise<void> {
 
 /** What a step reads of its service connection, which asks for OIDC, in a job of this issuer's organisation. */
 function stepSettings(callout: Callout): ConnectionSettings {
-  class AgingAgent extends FakeAgent {
-    override now(): number {
-      return Date.now();
-    }
-  }
-  const agent = new AgingAgent({
-    inputs: { natsConnection: CONNECTION_ID },
-    variables: { 'System.OidcRequestUri': azure.requestUri },
-    connections: {
-      [CONNECTION_ID]: {
-        url: callout.server.url.replace('nats:', 'tls:'),
-        scheme: 'None',
-        data: { oidc: 'true', caCertificate: callout.ca, inboxPrefix: '_INBOX.shop' },
-      },
-      SYSTEMVSSCONNECTION: {
-        url: 'https://dev.azure.com/my-organisation/',
-        scheme: 'OAuth',
-        parameters: { AccessToken: azure.accessToken },
-      },
-    },
-  });
-  const fields = new StepFields(agent);
-  const settings = readConnection(agent, fields, 'publishSubjects', []);
-  fields.problems.done();
-  return settings;
+  const url = callout.server.url.replace('nats:', 'tls:');
+  const connection = { url, data: { oidc: 'true', caCertificate: callout.ca, inboxPrefix: '_INBOX.shop' } };
+  return readSettings(oidcAgent({ requestUri: azure.requestUri, jobToken: azure.accessToken, connection }));
 }
 
 async function publish({ bus, step }: OpenBus, payload: string): Promise<void> {

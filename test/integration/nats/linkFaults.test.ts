@@ -2,13 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { StorageType } from 'nats';
-import { openNatsBus, type NatsBus } from '../../../shared/nats/natsBus.ts';
-import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
-import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
-import { FakeAgent } from '../../support/agent/fakeAgent.ts';
+import { WaitStep } from '../../support/agent/waitStep.ts';
 import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
-import { eventSource } from '../../../tasks/WaitForNatsEvent/source.ts';
-import { NOWHERE, openBus, Step } from '../../support/nats/openBus.ts';
+import { NOWHERE, openBus } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 
@@ -185,7 +181,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
       const wait = waiting(server, { delivery, timeout: '3s' });
-      await wait.armed;
+      await wait.armed();
       await server.kill();
       const outcome = await wait.outcome;
       assert.equal(outcome.verdict, 'connectionLost');
@@ -208,7 +204,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
       const wait = waiting(server, { delivery, timeout: '6s' });
-      await wait.armed;
+      await wait.armed();
       await server.kill();
       await server.restart();
       const outcome = await wait.outcome;
@@ -224,7 +220,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
     await using admin = await Admin.connect([server.url]);
     await admin.stream('CI', { storage: StorageType.Memory });
     const wait = waiting(server, { timeout: '6s' });
-    await wait.armed;
+    await wait.armed();
     await server.kill();
     await server.restart();
     assert.equal((await wait.outcome).verdict, 'timedOut');
@@ -236,7 +232,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
     await using proxy = await TcpProxy.start(server.port);
     const stream = await admin.stream('CI');
     const wait = waiting(proxy, { timeout: '20s' });
-    await wait.armed;
+    await wait.armed();
     proxy.cut();
     await stream.publish('a', 'gap');
     proxy.mend();
@@ -296,7 +292,7 @@ describe('faults of the link and the server', { concurrency: true }, () => {
     assert.equal((await published).duplicate, false);
     await reading.seen.count(2, 25_000);
     await leader.restart();
-    await inSync(admin, 'CI');
+    await admin.inSync('CI', 3);
 
     await configured.kill();
     await reading.seen.until(() => reading.seen.ups.length > 0, 'a member learnt by gossip is found', 20_000);
@@ -308,53 +304,8 @@ describe('faults of the link and the server', { concurrency: true }, () => {
   });
 });
 
-/** Resolves when all replicas of a stream are up to date. */
-async function inSync(admin: Admin, stream: string): Promise<void> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline;) {
-    const info = await admin.manager.streams.info(stream).catch(() => undefined);
-    const replicas = info?.cluster?.replicas ?? [];
-    if (replicas.length > 0 && replicas.every(({ current, offline }) => current && !offline)) return;
-    await delay(100);
-  }
-  throw new Error(`The replicas of ${stream} are not up to date.`);
-}
-
-interface Waiting {
-  /** Resolves when the wait has begun. */
-  readonly armed: Promise<void>;
-  readonly outcome: Promise<WaitOutcome>;
-}
-
-/** A waiting step on `CI.a`, from its inputs to its outcome. `connected` is called between sign-in and subscription. */
-function waiting(
-  { url }: { readonly url: string },
-  inputs: Readonly<Record<string, string>>,
-  connected = (): void => {},
-): Waiting {
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'CI.a', startFrom: 'now', ...inputs },
-    connections: { nats: { url, scheme: 'None' } },
-  });
-  const { request, connection, timeoutMs } = readWait(agent);
-  const step = new Step(timeoutMs);
-  let arm = (): void => {};
-  const armed = new Promise<void>((resolve) => (arm = resolve));
-  const info = (text: string): void => {
-    step.log.info(text);
-    if (text.startsWith('waiting')) arm();
-  };
-  const open = async (): Promise<NatsBus> => {
-    const bus = await openNatsBus(connection, step.clock, step.log);
-    connected();
-    return bus;
-  };
-  const log = { ...step.log, info };
-  const outcome = waitForEvent(
-    request,
-    undefined,
-    eventSource(request, open, step.clock.signal),
-    step.clock,
-    log,
-  ).finally(() => step.cancel());
-  return { armed, outcome };
+/** A waiting step on `CI.a`. */
+function waiting({ url }: { readonly url: string }, inputs: Readonly<Record<string, string>>, connected?: () => void) {
+  const given = { subject: 'CI.a', startFrom: 'now', ...inputs };
+  return new WaitStep([url], { inputs: given, keepsTime: true, ...(connected && { connected }) });
 }

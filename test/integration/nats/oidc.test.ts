@@ -3,23 +3,14 @@ import { before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
 import type { ConnectionSettings } from '../../../shared/connection/settings.ts';
-import { readConnection } from '../../../tasks/agent/serviceConnection.ts';
-import { StepFields } from '../../../tasks/agent/stepFields.ts';
 import { openNatsBus } from '../../../shared/nats/natsBus.ts';
 import { createAuthority, saveCertificate, type Authority } from '../../support/nats/certificates.ts';
-import { FakeAgent } from '../../support/agent/fakeAgent.ts';
+import { oidcAgent, readSettings } from '../../support/agent/oidcJob.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { tokenConfig } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer, type NatsServer, type NatsServerTls } from '../../support/nats/natsServer.ts';
 import { openBus, Step } from '../../support/nats/openBus.ts';
-import { idToken, JOB_TOKEN, TokenEndpoint } from '../../support/agent/tokenEndpoint.ts';
-
-/** The fake agent's clock stands still; a token ages. */
-class AgingAgent extends FakeAgent {
-  override now(): number {
-    return Date.now();
-  }
-}
+import { idToken, TokenEndpoint } from '../../support/agent/tokenEndpoint.ts';
 
 /** An endpoint that answers with the tokens it is given, the last one again and again. */
 async function endpointWith(...tokens: readonly string[]): Promise<TokenEndpoint> {
@@ -42,26 +33,9 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
 
   /** What a step reads of its connection. */
   function settingsOf(server: NatsServer, endpoint: TokenEndpoint): ConnectionSettings {
-    const agent = new AgingAgent({
-      inputs: { natsConnection: 'nats' },
-      variables: { 'System.OidcRequestUri': endpoint.uri() },
-      connections: {
-        nats: {
-          url: server.url.replace('nats:', 'tls:'),
-          scheme: 'None',
-          data: { oidc: 'true', caCertificate: authority.cert },
-        },
-        SYSTEMVSSCONNECTION: {
-          url: 'https://dev.azure.com/contoso/',
-          scheme: 'OAuth',
-          parameters: { AccessToken: JOB_TOKEN },
-        },
-      },
-    });
-    const fields = new StepFields(agent);
-    const settings = readConnection(agent, fields, 'publishSubjects', []);
-    fields.problems.done();
-    return settings;
+    const url = server.url.replace('nats:', 'tls:');
+    const connection = { url, data: { oidc: 'true', caCertificate: authority.cert } };
+    return readSettings(oidcAgent({ requestUri: endpoint.uri(), connection }));
   }
 
   /** Publishes as somebody else does. */

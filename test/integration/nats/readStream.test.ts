@@ -224,6 +224,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await assert.rejects(open.read({ subjects: [`${one.name}.a`, `${other.name}.a`], start: { from: 'now' } }), {
         code: 'NoStream',
         problem: `The subjects are not all in one stream: "${one.name}.a" in ${one.name}; "${other.name}.a" in ${other.name}`,
+        remedy: /^Wait on subjects of one stream/,
       });
       await assert.rejects(
         open.read({ subjects: [`${other.name}.a`], stream: one.name, start: { from: 'now' } }),
@@ -282,6 +283,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await assert.rejects(open.read({ subjects: [`${stream.name}.a`], start: { from: 'all' } }), {
         code: 'Unsupported',
         problem: `The stream "${stream.name}" is a work queue: reading it would take events from its workers`,
+        remedy: 'Wait on a stream that mirrors or sources it.',
       });
       assert.equal(await stream.messages(), 1);
       assert.deepEqual(await stream.consumers(), []);

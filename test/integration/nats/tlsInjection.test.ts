@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { EventEmitter, once } from 'node:events';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { createSecureContext, TLSSocket } from 'node:tls';
 import type { Authentication, ConnectionSettings } from '../../../shared/connection/settings.ts';
@@ -12,6 +12,7 @@ import { createAuthority } from '../../support/nats/certificates.ts';
 import { createOperatorMode } from '../../support/nats/natsAccounts.ts';
 import { Recorder, settingsFor, Step } from '../../support/nats/openBus.ts';
 import { infoLine } from '../../support/nats/scriptedServer.ts';
+import { Listener } from '../../support/nats/tlsListener.ts';
 
 const authority = await createAuthority();
 const secureContext = createSecureContext(await authority.server());
@@ -71,72 +72,12 @@ const DELIVERIES: Readonly<Record<string, Delivery>> = {
   },
 };
 
-/** A server on a port of its own that notes what it hears, one text for each connection. */
-class Listener implements AsyncDisposable {
-  readonly heard: string[] = [];
-  readonly #changes = new EventEmitter();
-  readonly #sockets = new Set<Socket>();
-  readonly #server: Server;
-
-  constructor(onConnection: (socket: Socket, listener: Listener) => void) {
-    this.#server = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.setNoDelay(true);
-      socket.on('error', () => {});
-      onConnection(socket, this);
-    });
-  }
-
-  async listening(): Promise<this> {
-    await once(this.#server.listen(0, '127.0.0.1'), 'listening');
-    return this;
-  }
-
-  get address(): string {
-    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  /** Notes what comes, and lets everybody in. `onSubscribed` is told the id of each subscription. */
-  serve(socket: Socket, onSubscribed: (sid: string) => void): void {
-    const index = this.heard.push('') - 1;
-    let line = '';
-    socket.on('error', () => {});
-    socket.on('data', (bytes: Buffer) => {
-      this.heard[index] = (this.heard[index] ?? '') + bytes.toString();
-      const lines = (line + bytes.toString()).split('\r\n');
-      line = lines.pop() ?? '';
-      for (const text of lines) {
-        if (text === 'PING') socket.write('PONG\r\n');
-        if (text.startsWith('SUB ')) onSubscribed(text.split(' ').at(-1) ?? '');
-      }
-      this.#changes.emit('change');
-    });
-    this.#changes.emit('change');
-  }
-
-  /** Resolves when that holds for what was heard; rejects after 10 s. */
-  async until(holds: () => boolean): Promise<void> {
-    const signal = AbortSignal.timeout(10_000);
-    while (!holds()) await once(this.#changes, 'change', { signal });
-  }
-
-  breakConnections(): void {
-    for (const socket of this.#sockets) socket.destroy();
-    this.#sockets.clear();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.breakConnections();
-    await once(this.#server.close(), 'close');
-  }
-}
-
 /** The attacker's own server, in clear text. Whoever subscribes is sent an event at once. */
 const attackersServer = () =>
-  new Listener((socket, listener) => {
+  Listener.start((socket, listener) => {
     socket.write(infoLine());
     listener.serve(socket, (sid) => socket.write(`MSG ci.done.v1 ${sid} 2\r\n{}\r\n`));
-  }).listening();
+  });
 
 /**
  * The real server, which has TLS, behind the attacker. He says something of his own before TLS, and breaks the link once
@@ -144,7 +85,7 @@ const attackersServer = () =>
  */
 const betweenThem = (own: string, deliver: Delivery) => {
   let isBroken = false;
-  return new Listener((socket, listener) => {
+  return Listener.start((socket, listener) => {
     if (isBroken) {
       socket.destroy();
       return;
@@ -156,7 +97,7 @@ const betweenThem = (own: string, deliver: Delivery) => {
         socket.destroy();
       });
     });
-  }).listening();
+  });
 };
 
 /** How a waiting step of core NATS ends. */
@@ -208,16 +149,16 @@ describe('A password over an encrypted link', () => {
     const own = infoLine({ connect_urls: [attackers.address] });
     let dials = 0;
     // Speaks before TLS from the second dial on.
-    await using between = await new Listener((socket, listener) => {
+    await using between = await Listener.start((socket, listener) => {
       dials++;
       const info = infoLine({ tls_required: true });
       socket.write(dials === 1 ? info : info + own);
       const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
       listener.serve(encrypted, () => socket.destroy());
-    }).listening();
+    });
     assert.equal(await waitOver(settings(between, PASSWORD), 2_000), 'ConnectionLost');
     assert.ok(dials > 2, `${dials} dials`);
-    assert.equal(between.heard.filter((text) => text.includes('CONNECT')).length, 1);
+    assert.equal(between.signIns.length, 1);
     assert.deepEqual(attackers.heard, []);
   });
 
@@ -225,7 +166,7 @@ describe('A password over an encrypted link', () => {
     it(`is not sent in clear text to servers that a later INFO names, which says there is no TLS (${scheme}://)`, async () => {
       await using attackers = await attackersServer();
       let dials = 0;
-      await using server = await new Listener((socket, listener) => {
+      await using server = await Listener.start((socket, listener) => {
         if (++dials > 1) {
           socket.destroy();
           return;
@@ -234,7 +175,7 @@ describe('A password over an encrypted link', () => {
         const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
         encrypted.write(infoLine({ tls_required: false, connect_urls: [attackers.address] }));
         listener.serve(encrypted, () => socket.destroy());
-      }).listening();
+      });
       assert.equal(await waitOver(settings(server, PASSWORD, scheme), 2_000), 'ConnectionLost');
       assert.deepEqual(new Set(attackers.heard), new Set(['']));
     });
@@ -253,10 +194,10 @@ describe('A password over an encrypted link', () => {
 
   it('is not sent in clear text after a server with TLS took it and hung up', async () => {
     let dials = 0;
-    await using server = await new Listener((socket, listener) => {
+    await using server = await Listener.start((socket, listener) => {
       if (++dials > 1) {
         socket.write(infoLine());
-        listener.serve(socket, () => {});
+        listener.serve(socket);
         return;
       }
       socket.write(infoLine({ tls_required: true }));
@@ -266,7 +207,7 @@ describe('A password over an encrypted link', () => {
         listener.heard.push(bytes.toString());
         socket.destroy();
       });
-    }).listening();
+    });
     assert.equal(await waitOver(settings(server, PASSWORD, 'nats'), 5_000), 'TlsFailure');
     const [overTls = '', inClearText] = server.heard;
     assert.match(overTls, /canary-password/);
@@ -281,12 +222,12 @@ describe('A password over an encrypted link', () => {
   });
 
   it('is sent with "TLS first", and what stands behind the INFO of that server is read', async () => {
-    await using server = await new Listener((socket, listener) => {
+    await using server = await Listener.start((socket, listener) => {
       const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
       const info = infoLine({ tls_required: true });
       encrypted.write(info + info);
       listener.serve(encrypted, (sid) => encrypted.write(`MSG ci.done.v1 ${sid} 2\r\n{}\r\n`));
-    }).listening();
+    });
     const connection = { ...settings(server, PASSWORD), tlsFirst: true };
     assert.equal(await waitOver(connection, 5_000), 'succeeded with the event of the server');
   });

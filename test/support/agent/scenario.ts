@@ -9,6 +9,7 @@ import { LocalAgent, nodeBinary, pipelineTime, temporaryFolder, unpackVsix } fro
 import type { Connection, Handler, LocalAgentOptions, StepRun, TaskRequest } from '../../../localAgent/index.ts';
 import { startNatsServer } from '../nats/natsServer.ts';
 import type { NatsServer, NatsServerOptions } from '../nats/natsServer.ts';
+import { assertReceipt } from './receipts.ts';
 
 /** Header fields as a test writes them: a name may have several values. */
 export type HeaderFields = Readonly<Record<string, string | readonly string[]>>;
@@ -132,24 +133,28 @@ export function headerFields(headers: MsgHdrs): [string, string][] {
   return [...headers].flatMap(([name, values]) => values.map((value): [string, string] => [name, value]));
 }
 
-/** Runs a PublishNatsEvent step to its end. */
-export function publish(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
-  return agent.runTask({
+/** Runs a PublishNatsEvent step to its end, however it ends: its receipt is as documented. */
+export async function publish(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
+  const step = await agent.runTask({
     name: 'publish',
     ...options,
     task: 'PublishNatsEvent@1',
     inputs: { natsConnection: 'nats', subjectVersion: 'off', timeout: TIMEOUT, ...inputs },
   });
+  assertReceipt(step, 'publish');
+  return step;
 }
 
-/** Runs a WaitForNatsEvent step to its end. */
-export function wait(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
-  return agent.runTask({
+/** Runs a WaitForNatsEvent step to its end, as {@link publish} does. */
+export async function wait(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
+  const step = await agent.runTask({
     name: 'wait',
     ...options,
     task: 'WaitForNatsEvent@1',
     inputs: { natsConnection: 'nats', timeout: TIMEOUT, ...inputs },
   });
+  assertReceipt(step, 'wait');
+  return step;
 }
 
 /** Starts a WaitForNatsEvent step; resolves once it is waiting, with the promise of its end. */

@@ -10,9 +10,13 @@ import { FakeAgent } from './fakeAgent.ts';
 export interface WaitStepInputs {
   readonly inputs: Readonly<Record<string, string>>;
   readonly variables?: Readonly<Record<string, string>>;
+  /** Called between sign-in and subscription. */
+  readonly connected?: () => void;
+  /** Whether its deadline passes when its time is over. Otherwise it's the test's to call. */
+  readonly keepsTime?: true;
 }
 
-/** A waiting step in this process, from its inputs to its outcome. Its deadline is the test's to call. */
+/** A waiting step in this process, from its inputs to its outcome. */
 export class WaitStep {
   /** What it has logged so far. */
   readonly lines: string[] = [];
@@ -22,7 +26,7 @@ export class WaitStep {
   readonly #deadline = new AbortController();
 
   /** @param urls of the servers; the first one is the service connection's URL, the others are its `servers` */
-  constructor(urls: readonly string[], { inputs, variables = {} }: WaitStepInputs) {
+  constructor(urls: readonly string[], { inputs, variables = {}, connected, keepsTime }: WaitStepInputs) {
     const [url = '', ...others] = urls;
     const agent = new FakeAgent({
       inputs: { natsConnection: 'nats', ...inputs },
@@ -34,13 +38,15 @@ export class WaitStep {
     const startedAt = Date.now();
     const clock = { signal, startedAt, deadline: startedAt + timeoutMs, now: Date.now };
     const log = { info: this.#note, warning: this.#note, debug: this.#note };
-    this.outcome = waitForEvent(
-      request,
-      undefined,
-      eventSource(request, () => openNatsBus(connection, clock, log), signal),
-      clock,
-      log,
-    ).finally(() => {
+    const open = async () => {
+      const bus = await openNatsBus(connection, clock, log);
+      connected?.();
+      return bus;
+    };
+    const timer = keepsTime && setTimeout(() => this.callDeadline(), timeoutMs);
+    const source = eventSource(request, open, signal);
+    this.outcome = waitForEvent(request, undefined, source, clock, log).finally(() => {
+      clearTimeout(timer);
       this.hasEnded = true;
       this.#changes.emit('change');
     });

@@ -38,9 +38,8 @@ function publishing(act: (bus: OpenBus) => Promise<unknown>): (url: string, time
 
 function waiting(inputs: Readonly<Record<string, string>>): (url: string, timeoutMs: number) => Promise<void> {
   return async (url, timeoutMs) => {
-    const step = new WaitStep([url], { inputs: { subject: SUBJECT, timeout: `${timeoutMs}ms`, ...inputs } });
-    const timer = setTimeout(() => step.callDeadline(), timeoutMs);
-    const { error } = await step.outcome.finally(() => clearTimeout(timer));
+    const given = { subject: SUBJECT, timeout: `${timeoutMs}ms`, ...inputs };
+    const { error } = await new WaitStep([url], { inputs: given, keepsTime: true }).outcome;
     if (error !== undefined) throw error;
   };
 }

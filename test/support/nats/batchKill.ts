@@ -4,8 +4,7 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalAgent, unpackVsix } from '../../../localAgent/index.ts';
 import type { StepRun } from '../../../localAgent/index.ts';
-import { startNatsCluster, startNatsServer } from './natsServer.ts';
-import type { NatsCluster, NatsServer, NatsServerOptions } from './natsServer.ts';
+import { NatsCluster, startNatsCluster, startNatsServer } from './natsServer.ts';
 import { Admin } from './testStream.ts';
 
 const LINES = 50_000;
@@ -34,22 +33,26 @@ export type Outcome = Readonly<Record<string, string | number>>;
  * Throws unless each line is stored exactly once and in order, or the step names what is not so.
  */
 export async function killInBatch(kill: Kill): Promise<Outcome> {
-  await using servers: Servers = kill.of === 'leader' ? await Cluster.start(kill) : await Single.start(kill);
-  await using admin = await Admin.connect(servers.urls);
-  await admin.stream(STREAM, { num_replicas: servers.urls.length });
+  const { of, binary } = kill;
+  await using nats = of === 'leader' ? await startNatsCluster({ binary }) : await startNatsServer({ binary });
+  const urls = nats instanceof NatsCluster ? nats.urls : [nats.url];
+  await using admin = await Admin.connect(urls);
+  await admin.stream(STREAM, { num_replicas: urls.length });
+  const killAndRestart = async () => {
+    const server = nats instanceof NatsCluster ? await nats.leaderOf(STREAM) : nats;
+    await server.kill();
+    await delay(kill.downMs);
+    await server.restart();
+  };
   let isBack: Promise<void> | undefined;
   let count = 0;
   admin.connection.subscribe(SUBJECT, {
     callback: () => {
-      if (++count !== Math.round(kill.at * LINES)) return;
-      isBack = servers.kill().then(async (server) => {
-        await delay(kill.downMs);
-        await server.restart();
-      });
+      if (++count === Math.round(kill.at * LINES)) isBack = killAndRestart();
     },
   });
   await admin.connection.flush();
-  const step = await publishLines(servers.urls);
+  const step = await publishLines(urls);
   assert.ok(isBack, `no server was killed:\n${step.logText}`);
   await isBack;
   const stored = await readNumbers(admin);
@@ -68,55 +71,6 @@ export async function printKills(kills: readonly Kill[]): Promise<unknown[]> {
   }
   console.table(outcomes);
   return failures;
-}
-
-interface Servers extends AsyncDisposable {
-  readonly urls: readonly string[];
-  /** Kills the one that matters. */
-  kill(): Promise<NatsServer>;
-}
-
-class Single implements Servers {
-  static async start(options: NatsServerOptions): Promise<Single> {
-    return new Single(await startNatsServer({ binary: options.binary! }));
-  }
-
-  private constructor(private readonly server: NatsServer) {}
-
-  get urls(): readonly string[] {
-    return [this.server.url];
-  }
-
-  async kill(): Promise<NatsServer> {
-    await this.server.kill();
-    return this.server;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.server.stop();
-  }
-}
-
-class Cluster implements Servers {
-  static async start(options: NatsServerOptions): Promise<Cluster> {
-    return new Cluster(await startNatsCluster({ binary: options.binary! }));
-  }
-
-  private constructor(private readonly cluster: NatsCluster) {}
-
-  get urls(): readonly string[] {
-    return this.cluster.urls;
-  }
-
-  async kill(): Promise<NatsServer> {
-    const leader = await this.cluster.leaderOf(STREAM);
-    await leader.kill();
-    return leader;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.cluster.stop();
-  }
 }
 
 async function publishLines([url = '', ...others]: readonly string[]): Promise<StepRun> {

@@ -179,7 +179,7 @@ class Run {
       if (!step.hasEnded) await this.#perform(action);
     }
     await this.#publishing;
-    await this.#inStep();
+    await this.admin.inSync(this.stream.name, this.faulty.servers.length);
 
     const expected = this.#model();
     if (expected.verdict === undefined) {
@@ -247,7 +247,7 @@ class Run {
   async #break(fault: (typeof CLUSTER_FAULTS)[number], server: NatsServer, ms: number): Promise<void> {
     if (fault === 'pause') return this.#standStill(server, ms);
     // What the others do not have yet would be lost with a second server.
-    await this.#inStep();
+    await this.admin.inSync(this.stream.name, this.faulty.servers.length);
     switch (fault) {
       case 'restart':
         return server.restart();
@@ -287,22 +287,9 @@ class Run {
     this.#publishing.catch(() => {});
   }
 
-  /** Resolves when the servers answer and all replicas of the stream are up to date. */
-  async #inStep(): Promise<void> {
-    await this.admin.connected();
-    for (const deadline = Date.now() + ENDS_MS; Date.now() < deadline;) {
-      const info = await this.admin.manager.streams.info(this.stream.name).catch(() => undefined);
-      const replicas = info?.cluster?.replicas ?? [];
-      const isWhole = info !== undefined && replicas.length === this.faulty.servers.length - 1;
-      if (isWhole && replicas.every(({ current, offline }) => current && !offline)) return;
-      await delay(50);
-    }
-    throw new Error(`The replicas of ${this.stream.name} are not up to date within ${ENDS_MS} ms.`);
-  }
-
   /** What the stream holds, in its order. */
   async #stored(): Promise<string[]> {
-    await this.#inStep();
+    await this.admin.inSync(this.stream.name, this.faulty.servers.length);
     const { state } = await this.admin.manager.streams.info(this.stream.name);
     const stored: string[] = [];
     for (let seq = 1; seq <= state.last_seq; seq++) {

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect, type ConsumerInfo, type JetStreamManager, type NatsConnection, type StreamConfig } from 'nats';
 
 const CONNECTED_MS = 10_000;
+const IN_SYNC_MS = 45_000;
 
 /** A connection of the test itself to its server: it makes streams, publishes, and looks at what is left behind. */
 export class Admin implements AsyncDisposable {
@@ -49,6 +50,19 @@ export class Admin implements AsyncDisposable {
         await delay(100);
       }
     }
+  }
+
+  /** Resolves when the servers answer and all replicas of a stream are up to date. */
+  async inSync(stream: string, replicas: number): Promise<void> {
+    await this.connected();
+    for (const deadline = Date.now() + IN_SYNC_MS; Date.now() < deadline;) {
+      const info = await this.manager.streams.info(stream).catch(() => undefined);
+      const others = info?.cluster?.replicas ?? [];
+      const isWhole = info !== undefined && others.length === replicas - 1;
+      if (isWhole && others.every(({ current, offline }) => current && !offline)) return;
+      await delay(50);
+    }
+    throw new Error(`The replicas of ${stream} are not up to date within ${IN_SYNC_MS} ms.`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

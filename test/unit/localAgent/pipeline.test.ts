@@ -120,13 +120,19 @@ describe('a pipeline file', () => {
     assert.match(pipeline.jobs[1]!.steps[0]!.logText, /^\[\] \*\*\*$/m);
   });
 
-  it('is cancelled as a whole, and a job by its own timeout', async () => {
+  it('is cancelled as a whole, but for jobs that clean up, and a job by its own timeout', async () => {
     const cancel = new AbortController();
     const pipeline = await runPipeline(
-      'jobs: [{ job: A, steps: [{ script: "echo ready; exec sleep 30" }] }, { job: B, dependsOn: A, steps: [{ script: echo never }] }]',
+      `
+      jobs:
+        - { job: A, steps: [{ script: "echo ready; exec sleep 30" }] }
+        - { job: B, dependsOn: A, steps: [{ script: echo never }] }
+        - { job: C, dependsOn: A, condition: "or(failed(), canceled())", steps: [{ script: echo cleaned }] }
+      `,
       { signal: cancel.signal, onLine: ({ text }) => text === 'ready' && cancel.abort() },
     );
-    assert.deepEqual(resultsOf(pipeline), ['__default.A Canceled', '__default.B Skipped']);
+    assert.deepEqual(resultsOf(pipeline), ['__default.A Canceled', '__default.B Skipped', '__default.C Succeeded']);
+    assert.equal(pipeline.jobs[2]!.steps[0]!.rawStdout, 'cleaned\n');
     assert.equal(pipeline.result, 'Canceled');
     const late = await runPipeline('jobs: [{ job: A, timeoutInMinutes: 0.005, steps: [{ script: exec sleep 30 }] }]');
     assert.equal(late.result, 'Canceled');

@@ -107,20 +107,6 @@ describe('what a pipeline file may hold', () => {
     );
   });
 
-  it('cleans up after it was cancelled', async () => {
-    const cancel = new AbortController();
-    const pipeline = await runPipeline(
-      `
-      jobs:
-        - { job: A, steps: [{ script: "echo ready; exec sleep 30" }] }
-        - { job: B, dependsOn: A, condition: "or(failed(), canceled())", steps: [{ script: echo cleaned }] }
-      `,
-      { signal: cancel.signal, onLine: ({ text }) => text === 'ready' && cancel.abort() },
-    );
-    assert.deepEqual(resultsOf(pipeline), ['__default.A Canceled', '__default.B Succeeded']);
-    assert.equal(pipeline.jobs[1]!.steps[0]!.rawStdout, 'cleaned\n');
-  });
-
   it('has parameters, whose values are checked and not expanded again', async () => {
     const yaml = `
       parameters:

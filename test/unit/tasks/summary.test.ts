@@ -274,7 +274,7 @@ function summaryOf(
     schemaDigest: undefined,
     ...ending,
   };
-  return waitSummary(step, outcome, outcome.verdict, outcome.error, clockOf(step.timeoutMs));
+  return waitSummary(step, outcome, clockOf(step.timeoutMs));
 }
 
 function publisher(inputs: Readonly<Record<string, string>>): FakeAgent {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TaskError } from '../../../../shared/errors.ts';
 import { Fields, linesOf } from '../../../../shared/inputs/fields.ts';
 import { Problems } from '../../../../shared/inputs/problems.ts';
+import { complaint } from '../../../support/complaint.ts';
 
 /** Inputs as they may come in the body of a request. */
 function fieldsOf(inputs: Readonly<Record<string, string>>) {
@@ -11,25 +11,14 @@ function fieldsOf(inputs: Readonly<Record<string, string>>) {
   return { warnings, fields: new Fields(source, new Problems('the inputs')) };
 }
 
-/** What is said about the inputs; undefined when nothing is wrong with them. */
-function complaint(fields: Fields): TaskError | undefined {
-  try {
-    fields.problems.done();
-    return undefined;
-  } catch (error) {
-    assert.ok(error instanceof TaskError);
-    return error;
-  }
-}
-
 test('a duration that cannot be read is a problem, an absent one has its default', () => {
   const { fields } = fieldsOf({ timeout: '5 minutes' });
   assert.equal(fields.duration('idleTimeout'), undefined);
   assert.equal(fields.duration('maxEventAge', '30s'), 30_000);
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
   fields.duration('timeout', '30s');
   assert.equal(
-    complaint(fields)?.message,
+    complaint(fields.problems)?.message,
     'InvalidInput: timeout: "5 minutes" is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m, 1h30m or 1d.',
   );
 });
@@ -43,22 +32,22 @@ test('an option is taken as it is written, and any other is refused with the lis
   const { fields } = fieldsOf({ delivery: 'core', envelope: 'Binary' });
   assert.equal(fields.oneOf('delivery', ['jetStream', 'core']), 'core');
   assert.equal(fields.oneOf('onTimeout', ['fail', 'warn']), 'fail');
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
   fields.oneOf('envelope', ['binary', 'structured', 'none']);
-  assert.match(complaint(fields)!.message, /envelope: "Binary" is not one of binary, structured, none\./);
+  assert.match(complaint(fields.problems)!.message, /envelope: "Binary" is not one of binary, structured, none\./);
 });
 
 test('a whole number has digits only and lies in its range', () => {
   for (const text of ['0', '10001', '-1', '+1', '1.0', '1e3', '0x1', '１', '1 000', 'many', '9'.repeat(400)]) {
     const { fields } = fieldsOf({ count: text });
     fields.integer('count', 1, 1, 10_000);
-    assert.match(complaint(fields)?.message ?? '', /count: .* is not a whole number from 1 to 10000/, text);
+    assert.match(complaint(fields.problems)?.message ?? '', /count: .* is not a whole number from 1 to 10000/, text);
   }
   const { fields } = fieldsOf({ count: '0010' });
   assert.equal(fields.integer('count', 1, 1, 10_000), 10);
   assert.equal(fields.integer('other', 7, 1, 10_000), 7);
   assert.equal(fields.integer('other', undefined, 1, 10_000), undefined);
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
 });
 
 test('all problems of a step are told together, in the order they were found', () => {
@@ -66,7 +55,7 @@ test('all problems of a step are told together, in the order they were found', (
   fields.required('natsConnection');
   fields.subject('subject');
   fields.oneOf('delivery', ['jetStream', 'core']);
-  const error = complaint(fields)!;
+  const error = complaint(fields.problems)!;
   assert.equal(error.code, 'InvalidInput');
   assert.match(
     error.message,
@@ -77,7 +66,7 @@ test('all problems of a step are told together, in the order they were found', (
 test('subjects to wait on are one a line, and every bad one is named', () => {
   const { fields } = fieldsOf({ subject: 'ci.>\n\nci..x\n$JS.API.>' });
   assert.deepEqual(fields.subjectPatterns('subject'), ['ci.>', 'ci..x', '$JS.API.>']);
-  assert.match(complaint(fields)!.message, /\(1\) subject: "ci\.\.x" has an empty part.*\(2\) subject: "\$JS/);
+  assert.match(complaint(fields.problems)!.message, /\(1\) subject: "ci\.\.x" has an empty part.*\(2\) subject: "\$JS/);
 });
 
 test('an input that does not apply is a warning, unless it has its default', () => {
@@ -86,7 +75,7 @@ test('an input that does not apply is a warning, unless it has its default', () 
   fields.unused('count', 'expect replaces it', '1');
   fields.unused('absent', 'delivery is core');
   assert.deepEqual(warnings, ['stream is ignored: delivery is core.']);
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
 });
 
 test('a variable that is not set is named as the cause', () => {
@@ -102,7 +91,7 @@ test('a variable that is not set is named as the cause', () => {
   assert.equal(fields.streamName('stream'), undefined);
   assert.equal(fields.duration('timeout', '30s'), 30_000);
   assert.deepEqual(
-    complaint(fields)!.details,
+    complaint(fields.problems)!.details,
     ['correlationId', 'startSequence', 'stream', 'timeout'].map(
       (name) => `${name}: "${unset}" contains "$(", most likely a pipeline variable that is not set.`,
     ),

@@ -1,31 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TaskError } from '../../../../shared/errors.ts';
 import { Problems } from '../../../../shared/inputs/problems.ts';
+import { complaint } from '../../../support/complaint.ts';
 
 /** What is told about these problems; undefined when there are none. */
-function complaint(...noted: readonly Parameters<Problems['note']>[]): TaskError | undefined {
+function told(...noted: readonly Parameters<Problems['note']>[]) {
   const problems = new Problems('the body of this request');
   for (const problem of noted) problems.note(...problem);
-  try {
-    problems.done();
-    return undefined;
-  } catch (error) {
-    assert.ok(error instanceof TaskError);
-    return error;
-  }
+  return complaint(problems);
 }
 
 test('one problem is told as it is, and none is no error', () => {
-  assert.equal(complaint(), undefined);
-  assert.equal(
-    complaint(['subject: outside', 'Use another.', 'Denied'])?.message,
-    'Denied: subject: outside. Use another.',
-  );
+  assert.equal(told(), undefined);
+  assert.equal(told(['subject: outside', 'Use another.', 'Denied'])?.message, 'Denied: subject: outside. Use another.');
 });
 
 test('several problems are told together, in the order they were found', () => {
-  const { message, details } = complaint(['subject: is required'], ['timeout: too long', 'Give at most 20d.'])!;
+  const { message, details } = told(['subject: is required'], ['timeout: too long', 'Give at most 20d.'])!;
   assert.equal(
     message,
     'InvalidInput: 2 problems with the body of this request. (1) subject: is required. (2) timeout: too long. Give at most 20d.',
@@ -38,12 +29,12 @@ test('problems of one kind keep its code, problems of several kinds are InvalidI
     ['a', '', 'Denied'],
     ['b', '', 'Denied'],
   ] as const;
-  assert.equal(complaint([...one], [...two])?.code, 'Denied');
-  assert.equal(complaint([...one], [...two], ['c'])?.code, 'InvalidInput');
+  assert.equal(told([...one], [...two])?.code, 'Denied');
+  assert.equal(told([...one], [...two], ['c'])?.code, 'InvalidInput');
 });
 
 test('the log has a line for each of several problems, since the message is cut where it is long', () => {
-  const { details, message } = complaint(
+  const { details, message } = told(
     ...Array.from({ length: 100 }, (_, index): [string] => [`headers: ${'x'.repeat(80)} ${index + 1}`]),
   )!;
   assert.match(message, /100 problems with/);

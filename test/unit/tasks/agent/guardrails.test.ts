@@ -1,21 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TaskError } from '../../../../shared/errors.ts';
+import type { TaskError } from '../../../../shared/errors.ts';
 import { Problems } from '../../../../shared/inputs/problems.ts';
 import { checkGuardrail } from '../../../../tasks/agent/guardrails.ts';
+import { complaint } from '../../../support/complaint.ts';
 
 /** What a wait on these subjects is told; undefined when all are allowed. */
 function outsideOf(allowed: string, subjects: readonly string[]): TaskError | undefined {
   const data = (name: string) => (name === 'waitSubjects' ? allowed : 'nothing.at.all');
   const problems = new Problems('the inputs of this step');
   checkGuardrail({ url: '', scheme: 'None', parameter: () => undefined, data }, problems, 'waitSubjects', subjects);
-  try {
-    problems.done();
-    return undefined;
-  } catch (error) {
-    assert.ok(error instanceof TaskError);
-    return error;
-  }
+  return complaint(problems);
 }
 
 for (const [allowed, subjects, outside] of [

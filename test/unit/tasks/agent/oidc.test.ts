@@ -5,10 +5,9 @@ import { describe, test } from 'node:test';
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import type { TokenSource } from '../../../../shared/connection/settings.ts';
 import { TaskError } from '../../../../shared/errors.ts';
-import { readConnection } from '../../../../tasks/agent/serviceConnection.ts';
-import { StepFields } from '../../../../tasks/agent/stepFields.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
-import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import type { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+import { CONNECTION_ID, oidcAgent, readSettings } from '../../../support/agent/oidcJob.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
 import {
   idToken,
@@ -18,67 +17,31 @@ import {
   type TokenAnswer,
 } from '../../../support/agent/tokenEndpoint.ts';
 
-const CONNECTION_ID = '5a0c3e4b-7c55-4f58-8a5d-9a1f0f6f1c11';
 const HOST = 'azure.contoso.example';
 const PROXY_PASSWORD = 'proxy-password-4711';
 
-/** The fake agent's clock stands still; a token ages. */
-class AgingAgent extends FakeAgent {
-  override now(): number {
-    return Date.now();
-  }
-}
-
-interface Job extends Pick<FakeAgentOptions, 'inputs' | 'variables' | 'secrets'> {
-  readonly connection?: Readonly<Record<string, unknown>>;
-  readonly jobToken?: string;
-}
-
-/** A step whose connection asks for OIDC, in a job with this endpoint. */
-function stepIn({ inputs, variables = {}, secrets = {}, connection, jobToken = JOB_TOKEN }: Job = {}) {
-  const agent = new AgingAgent({
-    inputs: { natsConnection: CONNECTION_ID, ...inputs },
-    variables,
-    secrets,
-    connections: {
-      [CONNECTION_ID]: { url: 'tls://nats.example', scheme: 'None', data: { oidc: 'true' }, ...connection },
-      ...(jobToken === ''
-        ? {}
-        : {
-            SYSTEMVSSCONNECTION: {
-              url: 'https://dev.azure.com/contoso/',
-              scheme: 'OAuth',
-              parameters: { AccessToken: jobToken },
-            },
-          }),
-    },
-  });
-  return agent;
-}
+/** Of a step that goes on. */
+const { signal } = new AbortController();
 
 function readIdToken(agent: FakeAgent): TokenSource {
-  const fields = new StepFields(agent);
-  const { authentication } = readConnection(agent, fields, 'publishSubjects', []);
-  fields.problems.done();
+  const { authentication } = readSettings(agent);
   assert.equal(authentication.kind, 'oidc');
   return authentication.idToken;
 }
 
 /** What the step says instead of an ID token. */
 async function complaint(agent: FakeAgent): Promise<TaskError> {
-  try {
-    const token = readIdToken(agent);
-    await token.current(new AbortController().signal).finally(() => token.close());
-  } catch (error) {
-    assert.ok(error instanceof TaskError, String(error));
-    return error;
-  }
-  return assert.fail('There was an ID token.');
+  const error: unknown = await tokenOf(agent).then(
+    () => assert.fail('There was an ID token.'),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof TaskError, String(error));
+  return error;
 }
 
-function tokenOf(agent: FakeAgent): Promise<string> {
+async function tokenOf(agent: FakeAgent): Promise<string> {
   const token = readIdToken(agent);
-  return token.current(new AbortController().signal).finally(() => token.close());
+  return token.current(signal).finally(() => token.close());
 }
 
 function assertNoSecrets(agent: FakeAgent, text: string, ...secrets: readonly string[]): void {
@@ -89,7 +52,7 @@ function assertNoSecrets(agent: FakeAgent, text: string, ...secrets: readonly st
 
 test('the ID token is asked for with the token of the job, for the service connection, and masked with its parts', async () => {
   await using endpoint = await TokenEndpoint.start();
-  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const agent = oidcAgent({ requestUri: endpoint.uri() });
   const token = await tokenOf(agent);
   assert.deepEqual(endpoint.issued, [token]);
   const [request] = endpoint.requests;
@@ -109,7 +72,7 @@ test('the ID token is asked for with the token of the job, for the service conne
 
 test('the log says whom the ID token is for, since a NATS server does not say whom it refuses', async () => {
   await using endpoint = await TokenEndpoint.start();
-  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const agent = oidcAgent({ requestUri: endpoint.uri() });
   await tokenOf(agent);
   assert.match(
     agent.infos.join('\n'),
@@ -119,9 +82,9 @@ test('the log says whom the ID token is for, since a NATS server does not say wh
 
 test('the token of the job may come as the variable System.AccessToken', async () => {
   await using endpoint = await TokenEndpoint.start();
-  const agent = stepIn({
+  const agent = oidcAgent({
     jobToken: '',
-    variables: { 'System.OidcRequestUri': endpoint.uri() },
+    requestUri: endpoint.uri(),
     secrets: { 'System.AccessToken': 'from-the-variable' },
   });
   await tokenOf(agent);
@@ -131,8 +94,7 @@ test('the token of the job may come as the variable System.AccessToken', async (
 test('an ID token is used until 80 % of its lifetime have passed, then the next one is at hand before it is needed', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.lifetimeMs = 3_000;
-  const { signal } = new AbortController();
-  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const token = readIdToken(oidcAgent({ requestUri: endpoint.uri() }));
   const beganAt = Date.now();
   const first = await token.current(signal);
   assert.equal(await token.current(signal), first);
@@ -152,8 +114,7 @@ test('a renewal that fails costs nothing while the ID token lasts', async () => 
   await using endpoint = await TokenEndpoint.start();
   endpoint.lifetimeMs = 4_000;
   endpoint.answer = (number) => (number === 1 ? undefined : { status: 401 });
-  const { signal } = new AbortController();
-  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const agent = oidcAgent({ requestUri: endpoint.uri() });
   const token = readIdToken(agent);
   const first = await token.current(signal);
   await endpoint.asked(2);
@@ -163,8 +124,7 @@ test('a renewal that fails costs nothing while the ID token lasts', async () => 
 
 test('a refused ID token is replaced by a newer one, unless it has only just been issued', async () => {
   await using endpoint = await TokenEndpoint.start();
-  const { signal } = new AbortController();
-  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const token = readIdToken(oidcAgent({ requestUri: endpoint.uri() }));
   const first = await token.current(signal);
   assert.equal(await token.newerThan(first, signal), undefined);
   await delay(1_050); // its age is what counts
@@ -183,8 +143,7 @@ test('an agent whose clock is wrong uses the ID token as long as the issuer says
     headers: { date: new Date(hourAgo).toUTCString() },
     body: JSON.stringify({ oidcToken: text }),
   });
-  const { signal } = new AbortController();
-  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const token = readIdToken(oidcAgent({ requestUri: endpoint.uri() }));
   assert.equal(await token.current(signal), text);
   assert.equal(await token.current(signal), text);
   assert.equal(endpoint.requests.length, 1);
@@ -194,7 +153,7 @@ test('an agent whose clock is wrong uses the ID token as long as the issuer says
 test('a fault of Azure DevOps or of the way to it is outlived', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.answer = (number) => [{ status: 503 }, null][number - 1];
-  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const agent = oidcAgent({ requestUri: endpoint.uri() });
   assert.equal(await tokenOf(agent), endpoint.issued[0]);
   assert.equal(endpoint.requests.length, 3);
 });
@@ -203,7 +162,7 @@ test('the end of the step ends the request at once', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.answer = () => new Promise(() => {});
   const controller = new AbortController();
-  const token = readIdToken(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+  const token = readIdToken(oidcAgent({ requestUri: endpoint.uri() }));
   const asking = token.current(controller.signal);
   const cancelled = new TaskError('Cancelled', 'The agent cancelled this step');
   await endpoint.asked(1);
@@ -252,7 +211,7 @@ describe('an answer without an ID token names cause and cure, and shows no secre
     test(what, async () => {
       await using endpoint = await TokenEndpoint.start();
       endpoint.answer = () => answer;
-      const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+      const agent = oidcAgent({ requestUri: endpoint.uri() });
       const error = await complaint(agent);
       assert.equal(error.code, code);
       assert.match(error.message, message);
@@ -266,7 +225,7 @@ describe('an answer without an ID token names cause and cure, and shows no secre
 test('an ID token in an answer that is refused for something else is masked as well', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.answer = () => ({ body: JSON.stringify({ oidcToken: 'opaque-secret-0123456789' }) });
-  const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } });
+  const agent = oidcAgent({ requestUri: endpoint.uri() });
   await complaint(agent);
   assert.ok(agent.masked.has('opaque-secret-0123456789'));
 });
@@ -275,7 +234,7 @@ test('an address where nobody listens is told as such', async () => {
   const endpoint = await TokenEndpoint.start();
   const uri = endpoint.uri();
   await endpoint[Symbol.asyncDispose]();
-  const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': uri } }));
+  const error = await complaint(oidcAgent({ requestUri: uri }));
   assert.equal(error.code, 'Unreachable');
   assert.match(error.message, /cannot be reached \(ECONNREFUSED\)/);
 });
@@ -289,13 +248,13 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
 
   test('is trusted where Agent.CAInfo names its file', async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
-    const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.CAInfo': caFile } });
+    const agent = oidcAgent({ requestUri: endpoint.uri(), variables: { 'Agent.CAInfo': caFile } });
     assert.equal(await tokenOf(agent), endpoint.issued[0]);
   });
 
   test('is not trusted otherwise, and the token of the job is not sent', async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
-    const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri() } }));
+    const error = await complaint(oidcAgent({ requestUri: endpoint.uri() }));
     assert.equal(error.code, 'TlsFailure');
     assert.match(error.message, /certificate of 127\.0\.0\.1:\d+ is not trusted .*Agent\.CAInfo/);
     assert.equal(endpoint.requests.length, 0);
@@ -303,7 +262,7 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
 
   test('does not vouch for a server of another name', async () => {
     await using endpoint = await TokenEndpoint.start(await authority.server({ names: ['elsewhere.example'] }));
-    const agent = stepIn({ variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.CAInfo': caFile } });
+    const agent = oidcAgent({ requestUri: endpoint.uri(), variables: { 'Agent.CAInfo': caFile } });
     const error = await complaint(agent);
     assert.equal(error.code, 'TlsFailure');
     assert.match(error.message, /ERR_TLS_CERT_ALTNAME_INVALID/);
@@ -311,14 +270,15 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
 
   test('is not needed where the agent verifies nothing', async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
-    const agent = stepIn({
-      variables: { 'System.OidcRequestUri': endpoint.uri(), 'Agent.SkipCertValidation': 'True' },
+    const agent = oidcAgent({
+      requestUri: endpoint.uri(),
+      variables: { 'Agent.SkipCertValidation': 'True' },
     });
     assert.equal(await tokenOf(agent), endpoint.issued[0]);
   });
 
   test('whose file cannot be read is told with the other problems of the step', async () => {
-    const agent = stepIn({
+    const agent = oidcAgent({
       variables: {
         'System.OidcRequestUri': 'https://dev.azure.com/x',
         'Agent.CAInfo': path.join(folder, 'absent.pem'),
@@ -351,12 +311,12 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('tunnels to Azure DevOps, whose certificate is still verified, by a name that only the proxy knows', async () => {
     await using site = await behindProxy();
-    assert.equal(await tokenOf(stepIn({ variables: site.variables })), site.endpoint.issued[0]);
+    assert.equal(await tokenOf(oidcAgent({ variables: site.variables })), site.endpoint.issued[0]);
     assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
     assert.equal(site.endpoint.requests[0]!.headers.host, HOST);
     assert.equal(site.endpoint.requests[0]!.headers['proxy-authorization'], undefined);
 
-    const error = await complaint(stepIn({ variables: { ...site.variables, 'Agent.CAInfo': '' } }));
+    const error = await complaint(oidcAgent({ variables: { ...site.variables, 'Agent.CAInfo': '' } }));
     assert.equal(error.code, 'TlsFailure');
     for (let turn = 0; turn < 1_000 && site.proxy.open > 0; turn++) await setImmediate();
     assert.equal(site.proxy.open, 0, 'a tunnel to a server that is not trusted is closed');
@@ -364,7 +324,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('is given the user name and the password, which is masked', async () => {
     await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
-    const agent = stepIn({
+    const agent = oidcAgent({
       variables: { ...site.variables, 'Agent.ProxyUsername': 'ada' },
       secrets: { 'Agent.ProxyPassword': PROXY_PASSWORD },
     });
@@ -376,7 +336,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('that does not know the agent is told apart from Azure DevOps', async () => {
     await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
-    const error = await complaint(stepIn({ variables: site.variables }));
+    const error = await complaint(oidcAgent({ variables: site.variables }));
     assert.equal(error.code, 'Denied');
     assert.match(error.message, /the proxy 127\.0\.0\.1:\d+ answered with HTTP status 407\. .*--proxyusername/);
     assert.equal(site.endpoint.requests.length, 0);
@@ -384,7 +344,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('is passed by for what the bypass list names, by scheme and host', async () => {
     await using site = await behindProxy();
-    const agent = stepIn({
+    const agent = oidcAgent({
       variables: {
         ...site.variables,
         'System.OidcRequestUri': site.endpoint.uri(),
@@ -397,7 +357,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('is used for what the bypass list does not name, even when an entry is wrong or never comes to an end', async () => {
     await using site = await behindProxy();
-    const agent = stepIn({
+    const agent = oidcAgent({
       variables: {
         ...site.variables,
         // The path of the URL holds "contoso", and so does the host, but neither ends with it.
@@ -413,7 +373,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
   test('is used when the bypass list is no list', async () => {
     await using site = await behindProxy();
-    const agent = stepIn({ variables: { ...site.variables, 'Agent.ProxyBypassList': '.*' } });
+    const agent = oidcAgent({ variables: { ...site.variables, 'Agent.ProxyBypassList': '.*' } });
     await tokenOf(agent);
     assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
     assert.match(agent.warnings.join(), /is ignored: it is no JSON array/);
@@ -422,7 +382,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
   test('with a URL that cannot be used is told with the other problems of the step', async () => {
     for (const url of ['proxy.contoso.example:8080', 'socks5://proxy:1080']) {
       const error = await complaint(
-        stepIn({ variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x', 'Agent.ProxyUrl': url } }),
+        oidcAgent({ variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x', 'Agent.ProxyUrl': url } }),
       );
       assert.match(error.message, /^InvalidInput: Agent\.ProxyUrl: /, url);
     }
@@ -431,16 +391,16 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
 
 describe('before it asks, a step says', () => {
   test('that this agent or project offers no OIDC', async () => {
-    const error = await complaint(stepIn());
+    const error = await complaint(oidcAgent());
     assert.equal(error.code, 'Unsupported');
     assert.match(error.message, /System\.OidcRequestUri is absent\)\. Run the step in a job of Azure DevOps Services/);
-    const withoutJob = stepIn({ jobToken: '', variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x' } });
+    const withoutJob = oidcAgent({ jobToken: '', variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x' } });
     assert.match((await complaint(withoutJob)).message, /the token of the job is absent/);
   });
 
   test('that it sends the token of the job over no network in clear text', async () => {
     for (const uri of ['http://dev.azure.com/x', 'file:///etc/passwd', 'dev.azure.com/x', 'http://127.0.0.1.nip.io/']) {
-      const error = await complaint(stepIn({ variables: { 'System.OidcRequestUri': uri } }));
+      const error = await complaint(oidcAgent({ requestUri: uri }));
       assert.match(error.message, /^InvalidInput: System\.OidcRequestUri: is not an https:\/\/ URL/, uri);
     }
   });
@@ -448,7 +408,7 @@ describe('before it asks, a step says', () => {
   test('all that stands against signing in with OIDC', async () => {
     const variables = { 'System.OidcRequestUri': 'https://dev.azure.com/x' };
     const error = await complaint(
-      stepIn({
+      oidcAgent({
         variables,
         secrets: { other: 'other-secret-0123456789' },
         inputs: { credentialsVariable: 'other' },
@@ -463,11 +423,12 @@ describe('before it asks, a step says', () => {
       error.message,
       'InvalidInput: natsConnection: with oidc the step signs in with the ID token of the run, which needs every server to be tls://, and the authentication scheme None instead of "Token", and its field credentials to be empty, and the input credentialsVariable to be empty. Correct that, or clear "oidc" in the connection.',
     );
-    const oneServer = stepIn({ variables, connection: { data: { oidc: 'TRUE', servers: 'nats://nats-2.example' } } });
+    const oneServer = oidcAgent({
+      variables,
+      connection: { data: { oidc: 'TRUE', servers: 'nats://nats-2.example' } },
+    });
     assert.match((await complaint(oneServer)).message, /every server to be tls:\/\//);
-    const unclear = stepIn({ variables, connection: { data: { oidc: 'yes' } } });
-    const fields = new StepFields(unclear);
-    readConnection(unclear, fields, 'publishSubjects', []);
-    assert.throws(() => fields.problems.done(), /the connection's field oidc is "yes", not true or false/);
+    const unclear = oidcAgent({ variables, connection: { data: { oidc: 'yes' } } });
+    assert.throws(() => readSettings(unclear), /the connection's field oidc is "yes", not true or false/);
   });
 });

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import { test } from 'node:test';
 import type { ConnectionSettings } from '../../../../shared/connection/settings.ts';
-import { TaskError } from '../../../../shared/errors.ts';
+import type { TaskError } from '../../../../shared/errors.ts';
 import type { Guardrail } from '../../../../tasks/agent/guardrails.ts';
 import { learnSecrets } from '../../../../tasks/agent/secrets.ts';
 import { readConnection } from '../../../../tasks/agent/serviceConnection.ts';
 import { StepFields } from '../../../../tasks/agent/stepFields.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
+import { complaint } from '../../../support/complaint.ts';
 import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
 import type { Connection } from '../../../../localAgent/connections.ts';
 import { createNKey, createOperatorMode } from '../../../support/nats/natsAccounts.ts';
@@ -31,13 +32,7 @@ function read(
   learnSecrets(agent);
   const fields = new StepFields(agent);
   const settings = readConnection(agent, fields, options.guardrail ?? 'publishSubjects', options.subjects ?? []);
-  try {
-    fields.problems.done();
-    return { settings, agent, error: undefined };
-  } catch (error) {
-    assert.ok(error instanceof TaskError);
-    return { settings, agent, error };
-  }
+  return { settings, agent, error: complaint(fields.problems) };
 }
 
 function accepted(...parameters: Parameters<typeof read>): Reading {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { TaskError } from '../../../../shared/errors.ts';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { safeText } from '../../../../shared/text/safeText.ts';
 import { StepFields } from '../../../../tasks/agent/stepFields.ts';
+import { complaint } from '../../../support/complaint.ts';
 import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
 import { createNKey } from '../../../support/nats/natsAccounts.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
@@ -15,17 +15,6 @@ function fieldsOf(inputs: Readonly<Record<string, string>>, options: FakeAgentOp
   return { agent, fields: new StepFields(agent) };
 }
 
-/** What the step says about its inputs; undefined when nothing is wrong with them. */
-function complaint(fields: StepFields): TaskError | undefined {
-  try {
-    fields.problems.done();
-    return undefined;
-  } catch (error) {
-    assert.ok(error instanceof TaskError);
-    return error;
-  }
-}
-
 test("the inputs of a step are the agent's, and so is the log in which one is warned of", () => {
   const { agent, fields } = fieldsOf({ subject: ' ci.built ', stream: 'CI' });
   assert.equal(fields.subject('subject'), 'ci.built');
@@ -33,7 +22,7 @@ test("the inputs of a step are the agent's, and so is the log in which one is wa
   assert.deepEqual(agent.warnings, ['stream is ignored: delivery is core.']);
   fields.required('natsConnection');
   fields.required('payload');
-  assert.match(complaint(fields)!.message, /2 problems with the inputs of this step/);
+  assert.match(complaint(fields.problems)!.message, /2 problems with the inputs of this step/);
 });
 
 test('a file is looked for under the default working directory, and a missing one is named', () => {
@@ -46,10 +35,10 @@ test('a file is looked for under the default working directory, and a missing on
   );
   assert.equal(fields.file('schemaFile'), path.join(folder, 'schemas', 'a.json'));
   assert.equal(fields.file('absent'), undefined);
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
   fields.file('missing');
   assert.equal(
-    complaint(fields)?.problem,
+    complaint(fields.problems)?.problem,
     `missing: there is no file ${JSON.stringify(path.join(folder, 'schemas', 'b.json'))}`,
   );
 });
@@ -61,7 +50,7 @@ test('the sources folder, which the classic editors send for an empty path, mean
       const { agent, fields } = fieldsOf({ schemaFile: sent }, { variables: { [name]: folder } });
       assert.equal(fields.file('schemaFile'), undefined);
       fields.unusedFile('schemaFile', 'delivery is core');
-      assert.equal(complaint(fields), undefined);
+      assert.equal(complaint(fields.problems), undefined);
       assert.deepEqual(agent.warnings, []);
     }
   }
@@ -81,7 +70,7 @@ test('any other folder in the place of a file is a problem: a contract must not 
     );
     fields.file('schemaFile');
     assert.equal(
-      complaint(fields)?.message,
+      complaint(fields.problems)?.message,
       `InvalidInput: schemaFile: ${JSON.stringify(place)} is a folder. Give the path of a file, or leave the input empty.`,
     );
     fields.unusedFile('schemaFile', 'delivery is core');
@@ -97,13 +86,16 @@ test('a secret put where its name belongs is masked and never shown', () => {
     assert.equal(fields.secretVariableName('credentialsVariable'), undefined);
     for (const line of secret.split('\n')) {
       assert.ok(agent.masked.has(line));
-      assert.ok(!complaint(fields)!.message.includes(line));
+      assert.ok(!complaint(fields.problems)!.message.includes(line));
     }
-    assert.match(complaint(fields)!.message, /credentialsVariable: holds \d+ characters that are not the name/);
+    assert.match(
+      complaint(fields.problems)!.message,
+      /credentialsVariable: holds \d+ characters that are not the name/,
+    );
   }
   const { fields } = fieldsOf({ credentialsVariable: 'nats.creds_1-prod' });
   assert.equal(fields.secretVariableName('credentialsVariable'), 'nats.creds_1-prod');
-  assert.equal(complaint(fields), undefined);
+  assert.equal(complaint(fields.problems), undefined);
 });
 
 test('a secret in a path is not shown in the spelling that the path has when it is resolved', () => {
@@ -111,7 +103,7 @@ test('a secret in a path is not shown in the spelling that the path has when it 
   knownSecrets.add(secret, 'a secret of this test');
   const { fields } = fieldsOf({ schemaFile: `${secret}.json` });
   fields.file('schemaFile');
-  const shown = safeText(complaint(fields)!.message);
+  const shown = safeText(complaint(fields.problems)!.message);
   assert.match(shown, /^InvalidInput: schemaFile: there is no file ".*\*\*\*/);
   for (const word of ['Mike6', 'Oscar8']) assert.ok(!shown.includes(word), shown);
 });
@@ -128,7 +120,7 @@ test('a path that cannot even be looked at is a problem of its input', () => {
     const { fields } = fieldsOf({ schemaFile: name }, { variables: { 'System.DefaultWorkingDirectory': folder } });
     fields.file('schemaFile');
     assert.match(
-      complaint(fields)!.message,
+      complaint(fields.problems)!.message,
       new RegExp(`schemaFile: ".*" is no path to a file that can be read \\(${code}\\)`),
     );
   }
@@ -138,7 +130,7 @@ test('a file is not looked for under the name of a variable that is not set', ()
   const { fields } = fieldsOf({ schemaFile: '$(publish.output)' });
   fields.file('schemaFile');
   assert.match(
-    complaint(fields)!.message,
+    complaint(fields.problems)!.message,
     /: schemaFile: "\$\(publish\.output\)" contains "\$\(", most likely a pipeline/,
   );
 });
