@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
 import type { DeadLettersCommand } from './commands/deadLetters.ts';
+import type { RoutesCommand } from './commands/routes.ts';
 
 export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
 
@@ -11,6 +12,16 @@ Commands:
   check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
+  routes list           List the routes: mode, pause, pending events, the oldest one, the last decision
+  routes pause NAME [--reason TEXT]
+  routes resume NAME [--reason TEXT]
+                        Have all replicas stop or go on to start runs for a route
+  routes try NAME --event FILE|STREAM:SEQ
+                        Print what a route would decide, and the parameters; starts nothing
+  routes replay NAME --from SEQ --to SEQ --reason TEXT
+                        Judge stored events again, by all checks but the age, and start their runs
+  why ID [--json]       Print what led to an event or run, and what came of it: ID is an event's id, a
+                        message's id, STREAM:sequence or a run's id
   deadLetters list      List what could not be done
   deadLetters show N    Print a dead letter with its original bytes
   deadLetters replay N [--reason TEXT]
@@ -32,6 +43,8 @@ export type Command =
   | { readonly kind: 'run'; readonly config: string }
   | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
   | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean }
+  | { readonly kind: 'routes'; readonly config: string; readonly action: RoutesCommand }
+  | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
   | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand };
 
 /** A command line that can't be understood: a sentence. */
@@ -45,8 +58,12 @@ const OPTIONS = {
   version: { type: 'boolean', default: false },
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
   route: { type: 'string' },
   reason: { type: 'string' },
+  event: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
 } as const;
 
 /** Each command's own options. */
@@ -54,6 +71,8 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
   setup: ['apply'],
+  why: ['json'],
+  routes: ['reason', 'event', 'from', 'to'],
   deadLetters: ['route', 'reason'],
 };
 
@@ -74,11 +93,17 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
     if (values[option as keyof typeof values] && !options.includes(option))
       throw new UsageError(`${name} takes no option --${option}.`);
   const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
-  if (action === undefined && more[0] !== undefined)
+  const routesAction = name === 'routes' ? readRoutesAction(more, values) : undefined;
+  const id = name === 'why' ? more.shift() : undefined;
+  if (name === 'why' && !id)
+    throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
+  if (action === undefined && routesAction === undefined && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
   if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
   if (action !== undefined) return { kind: 'deadLetters', config, action };
+  if (routesAction !== undefined) return { kind: 'routes', config, action: routesAction };
+  if (id !== undefined) return { kind: 'why', config, id, json: values.json };
   if (name === 'check') return { kind: 'check', config, offline: values.offline };
   if (name === 'setup') return { kind: 'setup', config, apply: values.apply };
   return { kind: 'run', config };
@@ -100,6 +125,30 @@ function readAction(
   if (action === 'list' && number === undefined) return { kind: 'list' };
   if (action === 'show' && sequence !== undefined) return { kind: 'show', sequence };
   throw new UsageError('Write deadLetters list, deadLetters show N with a number of the list, or deadLetters replay.');
+}
+
+function readRoutesAction(
+  [action, name, ...more]: readonly string[],
+  { reason = '', event, from, to }: Readonly<Partial<Record<'reason' | 'event' | 'from' | 'to', string>>>,
+): RoutesCommand {
+  const isRange = from !== undefined || to !== undefined;
+  const isPlain = event === undefined && !isRange && more.length === 0;
+  if (action === 'list' && name === undefined && isPlain && reason === '') return { kind: 'list' };
+  if ((action === 'pause' || action === 'resume') && name && isPlain) return { kind: action, name, reason };
+  if (action === 'try' && name && event && !isRange && reason === '' && more.length === 0)
+    return { kind: 'try', name, event };
+  if (action === 'replay' && name && event === undefined && reason && more.length === 0) {
+    const [first, last] = [sequenceIn(from), sequenceIn(to)];
+    if (first !== undefined && last !== undefined && first <= last)
+      return { kind: 'replay', name, from: first, to: last, reason };
+  }
+  throw new UsageError(
+    'Write routes list, routes pause NAME, routes resume NAME, routes try NAME --event FILE|STREAM:SEQ, or routes replay NAME --from SEQ --to SEQ --reason TEXT.',
+  );
+}
+
+function sequenceIn(text: string | undefined): number | undefined {
+  return text !== undefined && /^[1-9]\d{0,15}$/.test(text) ? Number(text) : undefined;
 }
 
 function parse(given: readonly string[]) {

@@ -22,6 +22,8 @@ export interface Parts {
 export interface Functions {
   /** What the public port answers. */
   readonly routes: readonly Route[];
+  /** What keeps them from calling Azure DevOps now, until a time in milliseconds since the epoch; undefined where nothing does. */
+  readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
   /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
   stop(drained: AbortSignal): Promise<void>;
 }

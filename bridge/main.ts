@@ -6,7 +6,9 @@ import { HELP, readArguments, UsageError } from './arguments.ts';
 import { check } from './commands/check.ts';
 import { deadLetters } from './commands/deadLetters.ts';
 import { run } from './commands/run.ts';
+import { routes } from './commands/routes.ts';
 import { setup } from './commands/setup.ts';
+import { why } from './commands/why.ts';
 import { ConfigurationError } from './config/configuration.ts';
 import { EventLog } from './log.ts';
 import { startFunctions } from './startFunctions.ts';
@@ -73,6 +75,10 @@ async function main(given: readonly string[]): Promise<number> {
         return await check(command.config, command.offline, world);
       case 'setup':
         return await setup(command.config, command.apply, world);
+      case 'routes':
+        return await routes(command.action, command.config, world);
+      case 'why':
+        return await why(command.id, command.json, command.config, world);
       case 'deadLetters':
         return await deadLetters(command.action, command.config, world);
     }

@@ -19,6 +19,7 @@ export function startFunctions(parts: Parts, version: string): Functions {
   ];
   return {
     routes: started.flatMap(({ routes }) => routes),
+    throttle: () => started.map(({ throttle }) => throttle?.()).find((pause) => pause !== undefined),
     stop: async (drained) => {
       await Promise.all(started.map((one) => one.stop(drained)));
       await audit.deadLetters.close();

@@ -1,9 +1,13 @@
 import { AZURE_DEVOPS } from './azureDevOps/check.ts';
+import { deadLetterPlaces } from './audit/audit.ts';
+import { countLetters } from './audit/letterCounts.ts';
 import { statusPage, type Status } from './http/statusPage.ts';
 import type { JetStream } from './jetStream/api.ts';
 import type { Metrics } from './metrics.ts';
 import { BRIDGE_DEAD, namesOf } from './names.ts';
+import type { Nats } from './nats.ts';
 import type { Readiness } from './readiness.ts';
+import { routeStates } from './routeStates.ts';
 import type { BridgeSettings } from './settings.ts';
 
 /** What the last self-check found. */
@@ -17,7 +21,10 @@ export interface StatusSources {
   readonly startedAt: number;
   readonly settings: BridgeSettings;
   readonly readiness: Readiness;
+  /** Undefined before the bridge has connected. */
+  readonly nats: Nats | undefined;
   readonly jetStream: JetStream | undefined;
+  readonly throttle: Status['throttle'];
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
   /** Milliseconds since the epoch; undefined without a token that ends by itself. */
@@ -37,7 +44,8 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     azureDevOps: azureDevOpsOf(readiness, settings, sources),
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
-    deadLetters: await deadLettersOf(settings, sources.jetStream),
+    throttle: sources.throttle,
+    ...(await storedOf(settings, sources)),
     check: sources.check,
   });
 }
@@ -76,18 +84,34 @@ async function hooksOf(metrics: Metrics): Promise<NonNullable<Status['hooks']>> 
   });
 }
 
-async function deadLettersOf(
-  { instance }: BridgeSettings,
-  jetStream: JetStream | undefined,
-): Promise<Status['deadLetters']> {
+/** What JetStream knows. */
+async function storedOf(
+  settings: BridgeSettings,
+  { nats, jetStream, now }: Pick<StatusSources, 'nats' | 'jetStream' | 'now'>,
+): Promise<Pick<Status, 'routes' | 'deadLetters'>> {
+  if (nats === undefined || jetStream === undefined || !nats.isLinkUp) {
+    const trouble = 'NATS is not connected';
+    const unknown = { pause: undefined, trouble, waiting: undefined, decisions: [], decisionsTrouble: undefined };
+    return { routes: settings.runs.map((route) => ({ ...route, ...unknown })), deadLetters: undefined };
+  }
+  const sources = { settings, nats, jetStream, now: () => now };
+  const [routes, deadLetters] = await Promise.all([
+    routeStates(sources),
+    countLetters(deadLetterPlaces(settings), sources),
+  ]);
+  return { routes, deadLetters: deadLetters ?? (await countsBySubject(settings, jetStream)) };
+}
+
+/** What is known of the letters where the user may not read them. */
+async function countsBySubject({ instance }: BridgeSettings, jetStream: JetStream): Promise<Status['deadLetters']> {
   const names = namesOf(instance);
-  const answer = await jetStream?.stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'));
-  if (answer?.kind !== 'ok') return undefined;
+  const answer = await jetStream.stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'));
+  if (answer.kind !== 'ok') return undefined;
   const prefix = names.subject('bridge.dead.').length;
   return Object.entries(answer.value.state.subjects ?? {})
     .map(([subject, count]) => {
       const [of = '', ...name] = subject.slice(prefix).split('.');
-      return { function: of, name: name.join('.'), count };
+      return { function: of, name: name.join('.'), reason: '', count, detail: '', lastAt: undefined };
     })
     .sort((one, next) => next.count - one.count);
 }

@@ -50,6 +50,8 @@ export interface StreamSource {
   /** Undefined: found from the subjects. */
   readonly stream: string | undefined;
   readonly start: StartPosition;
+  /** Messages come without their payload, and with its size as `Nats-Msg-Size`. */
+  readonly headersOnly?: boolean;
 }
 
 /** Messages that have arrived and not been taken. Few are asked for ahead, so that a slow reader need not hold a fast stream. */

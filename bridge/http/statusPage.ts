@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { safeText } from '../../shared/text/safeText.ts';
+import type { LetterCount } from '../audit/letterCounts.ts';
+import { age, mark, none, table, text } from './html.ts';
+import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
 /** What the status page shows. Texts may come from anywhere. */
 export interface Status {
@@ -13,6 +15,10 @@ export interface Status {
   readonly nats: string;
   readonly azureDevOps: { readonly state: string; readonly isGood: boolean };
   readonly streams: readonly { readonly name: string; readonly state: string }[];
+  /** What keeps all routes from calling Azure DevOps for now; undefined where nothing does, or where runs are off. */
+  readonly throttle:
+    { readonly reason: string; /** Milliseconds since the epoch. */ readonly until: number } | undefined;
+  readonly routes: readonly RouteStatus[];
   /** Since this process began; undefined where hooks are off. */
   readonly hooks:
     | readonly {
@@ -23,8 +29,7 @@ export interface Status {
       }[]
     | undefined;
   /** What the stream of dead letters holds; undefined where it can't be asked. */
-  readonly deadLetters:
-    readonly { readonly function: string; readonly name: string; readonly count: number }[] | undefined;
+  readonly deadLetters: readonly LetterCount[] | undefined;
   readonly check:
     | {
         readonly at: number;
@@ -34,21 +39,31 @@ export interface Status {
 }
 
 const STYLE = `
-:root { color-scheme: light dark; --line: #8884; --good: #107c10; --bad: #b3261e; --dim: #767676; }
-@media (prefers-color-scheme: dark) { :root { --good: #6ccb5f; --bad: #ff8a80; --dim: #a0a0a0; } }
-body { font: 15px/1.45 system-ui, "Segoe UI", "Liberation Sans", sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+:root { color-scheme: light dark; --line: #8884; --good: #0e6b0e; --bad: #b3261e; --warn: #8a5300; --dim: #6b6b6b; --box: #b3261e14; }
+@media (prefers-color-scheme: dark) { :root { --good: #6ccb5f; --bad: #ff8a80; --warn: #f2b95c; --dim: #a0a0a0; --box: #ff8a8020; } }
+body { font: 15px/1.45 system-ui, "Segoe UI", "Liberation Sans", sans-serif; margin: 1.5rem auto; max-width: 75rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin: 0; }
-h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; }
+h2 { font-size: 1.05rem; margin: 1.8rem 0 .4rem; }
 p { margin: .3rem 0; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
-th { font-weight: 600; }
-th:first-child, td:first-child { width: 30%; }
+th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
+th { font-weight: 600; font-size: .9em; color: var(--dim); white-space: nowrap; }
+.short { white-space: nowrap; }
+th:first-child, td:first-child { width: 24%; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.good { color: var(--good); }
-.bad { color: var(--bad); }
+.good { color: var(--good); font-weight: 600; }
+.bad { color: var(--bad); font-weight: 600; }
+.warn { color: var(--warn); font-weight: 600; }
 .dim { color: var(--dim); }
-ul { margin: .3rem 0; padding-left: 1.2rem; }
+ul { margin: .2rem 0; padding-left: 1.1rem; }
+.alarms { background: var(--box); border-left: .3rem solid var(--bad); padding: .5rem .8rem; margin: 1rem 0 0; list-style: none; }
+@media (max-width: 40rem) {
+  thead { display: none; }
+  tr { display: block; border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  td, td:first-child, td.number, td.short { display: block; width: auto; border: 0; padding: .1rem 0; text-align: left; white-space: normal; }
+  td:empty { display: none; }
+  td:not(:first-child)::before { content: attr(data-of) ": "; color: var(--dim); }
+}
 `;
 
 /** What the page's Content-Security-Policy allows as style. */
@@ -68,24 +83,45 @@ export function statusPage(status: Status): string {
 <body>
 <h1>Event Bridge for NATS${instance === '' ? '' : ` <span class="dim">${text(instance)}</span>`}</h1>
 <p class="dim">Version ${text(version)}, up for ${age(now - startedAt)}, ${text(organization)}</p>
+${alarmsOf(status)}
+${routesOf(status)}
+<h2>Dead letters</h2>
+${deadLettersOf(status)}
+${hooksOf(status)}
 <h2>State</h2>
 ${table(
   ['What', 'State'],
   [
-    ['The bridge', mark(readiness, readiness === 'ready')],
-    ['NATS', mark(nats, nats === 'up')],
-    ['Azure DevOps', mark(azureDevOps.state, azureDevOps.isGood)],
-    ...status.streams.map(({ name, state }) => [`Stream ${text(name)}`, mark(state, state === 'ok')]),
+    ['The bridge', mark(readiness, readiness === 'ready' ? 'good' : 'bad')],
+    ['NATS', mark(nats, nats === 'up' ? 'good' : 'bad')],
+    ['Azure DevOps', mark(azureDevOps.state, azureDevOps.isGood ? 'good' : 'bad')],
+    ...status.streams.map(({ name, state }) => [`Stream ${text(name)}`, mark(state, state === 'ok' ? 'good' : 'bad')]),
   ],
 )}
-${hooksOf(status)}
-<h2>Dead letters</h2>
-${deadLettersOf(status.deadLetters)}
 <h2>Self-check</h2>
 ${checkOf(status)}
 </body>
 </html>
 `;
+}
+
+/** What needs somebody to look, first of all. */
+function alarmsOf({ routes, throttle, readiness, nats, azureDevOps, now }: Status): string {
+  const lines = [
+    ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
+    ...(azureDevOps.isGood ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
+    ...(throttle === undefined
+      ? []
+      : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
+    ...routeAlarms(routes, now),
+  ];
+  if (lines.length > 0) return `<ul class="alarms">\n${lines.map((line) => `<li>${line}</li>`).join('\n')}\n</ul>`;
+  return readiness === 'ready' ? '<p class="good">All is well.</p>' : '';
+}
+
+function routesOf({ routes, now }: Status): string {
+  if (routes.length === 0) return '';
+  return `<h2>Routes</h2>\n${routesTable(routes, now)}`;
 }
 
 function hooksOf({ hooks, now }: Status): string {
@@ -96,14 +132,27 @@ function hooksOf({ hooks, now }: Status): string {
     lastAt === undefined ? 'never' : `${age(now - lastAt)} ago`,
   ]);
   const heading = '<h2>Service hooks since this process began</h2>';
-  return `${heading}\n${rows.length === 0 ? none('None has come.') : table(['Event', 'Received', 'Last'], rows)}`;
+  return `${heading}\n${rows.length === 0 ? none('None has come.') : table(['Event', 'Received', 'Last heard'], rows)}`;
 }
 
-function deadLettersOf(letters: Status['deadLetters']): string {
-  if (letters === undefined) return none('Unknown: the stream cannot be asked.');
-  if (letters.length === 0) return none('None.');
-  const rows = letters.map(({ function: of, name, count }) => [text(of), text(name), String(count)]);
-  return table(['Function', 'Route or reason', 'Letters'], rows, 2);
+function deadLettersOf({ deadLetters, now }: Status): string {
+  if (deadLetters === undefined) return none('Unknown: the stream cannot be asked.');
+  if (deadLetters.length === 0) return none('None.');
+  const rows = deadLetters.map(({ function: of, name, reason, count, detail, lastAt }) => [
+    text(name),
+    text(of),
+    String(count),
+    text(reason),
+    [lastAt === undefined ? '' : `${age(now - lastAt)} ago`, `<span class="dim">${text(detail, 200)}</span>`].join(' '),
+  ]);
+  const columns = [
+    'Route or reason',
+    { heading: 'Function', isShort: true },
+    { heading: 'Letters', isNumber: true },
+    { heading: 'Reason', isShort: true },
+    'Newest',
+  ];
+  return table(columns, rows);
 }
 
 function checkOf({ check, now }: Status): string {
@@ -111,47 +160,7 @@ function checkOf({ check, now }: Status): string {
   const when = `<p class="dim">${age(now - check.at)} ago</p>`;
   if (check.findings.length === 0) return `${when}\n<p class="good">No problems.</p>`;
   const items = check.findings.map(
-    ({ level, text: what }) =>
-      `<li><span class="${level === 'error' ? 'bad' : 'dim'}">${text(level)}</span> ${text(what)}</li>`,
+    ({ level, text: what }) => `<li>${mark(level, level === 'error' ? 'bad' : 'dim')} ${text(what)}</li>`,
   );
   return `${when}\n<ul>\n${items.join('\n')}\n</ul>`;
-}
-
-/** @param numbers the column of numbers */
-function table(headings: readonly string[], rows: readonly (readonly string[])[], numbers?: number): string {
-  const cell = (tag: string) => (content: string, index: number) =>
-    `<${tag}${index === numbers ? ' class="number"' : ''}>${content}</${tag}>`;
-  const row = (tag: string, cells: readonly string[]) => `<tr>${cells.map(cell(tag)).join('')}</tr>`;
-  return `<table>\n${[row('th', headings), ...rows.map((cells) => row('td', cells))].join('\n')}\n</table>`;
-}
-
-function mark(state: string, isGood: boolean): string {
-  return `<span class="${isGood ? 'good' : 'bad'}">${text(state)}</span>`;
-}
-
-function none(sentence: string): string {
-  return `<p class="dim">${sentence}</p>`;
-}
-
-/** Any text as text: neutralised, masked, and without meaning in HTML. */
-function text(value: string): string {
-  const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return safeText(value, 500).replace(/[&<>"']/g, (character) => escapes[character] ?? character);
-}
-
-/** The two largest units of a duration. */
-function age(ms: number): string {
-  const seconds = Math.max(0, Math.floor(ms / 1_000));
-  const units = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3_600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'min'],
-    [seconds % 60, 's'],
-  ] as const;
-  const first = Math.min(units.findIndex(([count]) => count > 0) >>> 0, units.length - 1);
-  return units
-    .slice(first, first + 2)
-    .filter(([count], index) => index === 0 || count > 0)
-    .map(([count, unit]) => `${count} ${unit}`)
-    .join(' ');
 }

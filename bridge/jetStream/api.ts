@@ -133,12 +133,25 @@ export class JetStream {
 
   /** When the first message of a subject at or after a sequence came, in milliseconds since the epoch; undefined where there is none. */
   async storedAt(stream: string, sequence: number, subject: string): Promise<number | undefined> {
+    return (await this.next(stream, sequence, subject))?.storedAt;
+  }
+
+  /** The first message of a subject at or after a sequence, and when it came in milliseconds since the epoch. */
+  async next(
+    stream: string,
+    sequence: number,
+    subject: string,
+  ): Promise<{ readonly sequence: number; readonly storedAt: number } | undefined> {
     const request = { seq: sequence, next_by_subj: subject };
-    const answer = await this.#call<{ message: { time: string } }>(`STREAM.MSG.GET.${stream}`, request, (found) =>
-      isObject(found['message']),
+    const answer = await this.#call<{ message: { seq: number; time: string } }>(
+      `STREAM.MSG.GET.${stream}`,
+      request,
+      (found) => isObject(found['message']),
     );
-    const ms = answer.kind === 'ok' ? Date.parse(answer.value.message.time) : NaN;
-    return Number.isNaN(ms) ? undefined : ms;
+    if (answer.kind !== 'ok') return undefined;
+    const { seq, time } = answer.value.message;
+    const storedAt = Date.parse(time);
+    return Number.isNaN(storedAt) ? undefined : { sequence: seq, storedAt };
   }
 
   /**

@@ -135,6 +135,9 @@ export function grantNeeds(settings: BridgeSettings): Grants {
     config,
   }));
   const sources = [...new Set(consumers.map(({ stream }) => stream))];
+  const audit = namesOf(instance).of(BRIDGE_AUDIT);
+  // What explains what happened reads them with consumers of its own, which last as long as a command.
+  const explained = [...new Set([...(settings.hooks === undefined ? [] : [settings.hooks.stream]), ...sources, audit])];
   const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {
     publish: [
@@ -169,6 +172,17 @@ export function grantNeeds(settings: BridgeSettings): Grants {
       ...sources
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
         .map((subject) => ({ subject, reason: 'the age of the oldest pending event' })),
+      ...[...explained, deadLetters]
+        .flatMap((name) => [
+          ...api(`CONSUMER.CREATE.${name}.>`),
+          ...api(`CONSUMER.MSG.NEXT.${name}.*`),
+          ...api(`CONSUMER.DELETE.${name}.*`),
+        ])
+        .map((subject) => ({ subject, reason: 'the commands why and routes, and the status page' })),
+      ...explained
+        .filter((name) => !sources.includes(name))
+        .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
+        .map((subject) => ({ subject, reason: 'the command why' })),
       { subject: '$SYS.REQ.USER.INFO', reason: 'check finds needless permissions' },
     ],
   };

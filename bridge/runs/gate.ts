@@ -24,6 +24,7 @@ const JITTER = 0.2;
  */
 export class Gate {
   #until = 0;
+  #reason = '';
   #troubles = 0;
   #timer: NodeJS.Timeout | undefined;
   readonly #waiting = new Set<() => void>();
@@ -32,6 +33,11 @@ export class Gate {
 
   get isOpen(): boolean {
     return this.#timer === undefined;
+  }
+
+  /** Why nobody calls, and until when in milliseconds since the epoch; undefined while it is open. */
+  get pause(): { readonly reason: string; readonly until: number } | undefined {
+    return this.isOpen ? undefined : { reason: this.#reason, until: this.#until };
   }
 
   /** Resolves when calls may be made; rejects with the signal's reason when it aborts first. */
@@ -81,6 +87,7 @@ export class Gate {
     const until = this.options.now() + ms;
     if (until <= this.#until) return;
     this.#until = until;
+    this.#reason = reason;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#reopen(), ms);
     this.options.onPause(reason, ms);

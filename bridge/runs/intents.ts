@@ -32,6 +32,8 @@ export interface Posting {
   /** From 1. */
   readonly attempt: number;
   readonly time: number;
+  /** Why the attempt before came to nothing. Foreign text. */
+  readonly after?: string;
 }
 
 export type Done = { readonly run: Run } | { readonly deadLetter: string };
@@ -142,6 +144,7 @@ function intentIn(bytes: Uint8Array): Intent {
             replica: String(posting['replica']),
             attempt: Number(posting['attempt']),
             time: timeIn(posting['time']),
+            ...(typeof posting['after'] === 'string' ? { after: posting['after'] } : {}),
           },
         }
       : {}),

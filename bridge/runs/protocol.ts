@@ -1,4 +1,5 @@
 import { reasonOf } from '../../shared/errors.ts';
+import { shortened } from '../../shared/text/safeText.ts';
 import type { Done, Intent, Intents, Posting, Run, StoredIntent } from './intents.ts';
 
 /** How one request for a run ended. Texts are neutralised. */
@@ -84,6 +85,8 @@ export type Result =
   | ({ readonly kind: 'failed' } & Failure);
 
 const MOST_NATS_PAUSES = 5;
+/** Characters of a message that are kept in an intent. */
+const MOST_MESSAGE = 500;
 /** The part of the time until a takeover that may pass before a request is sent. */
 const MOST_DELAY = 6;
 
@@ -142,6 +145,7 @@ export class Protocol {
     }
     let attempt = left === undefined ? 1 : left.attempt + 1;
     let lastMessage = 'the replica that asked for it is gone';
+    let hasFailed = left !== undefined;
     for (;;) {
       if (attempt > settings.maxDeliver)
         return this.#fail(
@@ -152,12 +156,16 @@ export class Protocol {
             detail: `${settings.maxDeliver} attempts failed; the last one: ${lastMessage}`,
           },
         );
-      const posted = await this.#announce(work.key, intent, revision, attempt);
+      const posted = await this.#announce(work.key, intent, revision, attempt, hasFailed ? lastMessage : undefined);
       if (posted === undefined) return undefined;
       ({ intent, revision } = posted);
       const outcome = await ports.start(work);
       if (outcome.kind === 'refused') return this.#fail(work, posted, { reason: 'refused', detail: outcome.message });
-      if (outcome.kind === 'postponed') continue;
+      hasFailed = true;
+      if (outcome.kind === 'postponed') {
+        lastMessage = outcome.message;
+        continue;
+      }
       if (outcome.kind === 'started' && !(await this.#isTaken(work, outcome.run, intent)))
         return this.#end(work, posted, { kind: 'started', run: outcome.run, isFound: false });
       lastMessage =
@@ -169,12 +177,21 @@ export class Protocol {
   }
 
   /** Writes that a run is about to be asked for; undefined where somebody else has written meanwhile. */
-  async #announce(key: string, intent: Intent, revision: number, attempt: number): Promise<StoredIntent | undefined> {
+  async #announce(
+    key: string,
+    intent: Intent,
+    revision: number,
+    attempt: number,
+    after: string | undefined,
+  ): Promise<StoredIntent | undefined> {
     const { ports, settings } = this;
     let stored: StoredIntent = { intent, revision };
     for (;;) {
       await ports.turn();
-      const posting = { replica: settings.replica, attempt, time: ports.now() };
+      const posting = {
+        ...{ replica: settings.replica, attempt, time: ports.now() },
+        ...(after === undefined ? {} : { after: shortened(after, MOST_MESSAGE) }),
+      };
       const announced: Intent = { ...intent, posting };
       const next = await this.#update(key, announced, stored.revision);
       if (next === undefined) return undefined;

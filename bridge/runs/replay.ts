@@ -6,12 +6,12 @@ import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import type { Replay, Replayed, StoredLetter } from '../audit/storedLetters.ts';
 import type { RouteSettings } from '../settings.ts';
-import { eventIdSupport } from './eventId.ts';
+import { eventIdSupport, type EventIdSupport } from './eventId.ts';
 import { Intents } from './intents.ts';
 import { LoopGuard } from './loopGuard.ts';
 import { Pipelines } from './pipelines.ts';
 import { Protocol } from './protocol.ts';
-import { RouteEvents } from './route.ts';
+import { RouteEvents, type Verdict } from './route.ts';
 import { hookTest, StreamTimes } from './runs.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -35,18 +35,37 @@ export function replayRun(
     const route = settings.runs.find((one) => one.name === name);
     if (route === undefined) return refused('noRoute', `the configuration has no route "${name}"`);
     if (route.mode !== 'on') return refused(route.mode, `the route is not on, but ${route.mode}`);
-    return replayOn(route, letter, parts, contracts, jetStream, replica);
+    const support = (pipelines: Pipelines) => eventIdSupport(route, pipelines);
+    const byHand = routeByHand(route, parts, contracts, jetStream, replica, support);
+    return byHand.replay(originalOf(letter, parts.now()), String(letter.sequence));
   };
 }
 
-async function replayOn(
+/** A route in the hands of a person: judges as its replicas do, and starts what the person orders. */
+export interface RouteByHand {
+  /** @param checksAge false for what is ordered again */
+  judge(message: ReceivedMessage, checksAge: boolean): Promise<Verdict | undefined>;
+  /**
+   * Judges an event by all checks but the age, and starts its run with an intent of its own.
+   *
+   * @param order tells the intent from others of the event
+   * @throws TaskError where Azure DevOps can't be asked now
+   */
+  replay(message: ReceivedMessage, order: string): Promise<Replayed>;
+}
+
+/**
+ * @param support whether the pipeline has the parameter `natsEventId`
+ * @param replica what tells this process from others
+ */
+export function routeByHand(
   route: RouteSettings,
-  letter: StoredLetter,
   parts: Omit<Parts, 'contracts'>,
   contracts: Contracts,
   jetStream: JetStream,
   replica: string,
-): Promise<Replayed> {
+  support: (pipelines: Pipelines) => Promise<EventIdSupport>,
+): RouteByHand {
   const { settings, nats, azureDevOps, log } = parts;
   const now = () => parts.now();
   const intents = new Intents(nats.keyValue(namesOf(settings.instance).of(BRIDGE_INTENTS)));
@@ -61,9 +80,8 @@ async function replayOn(
       ? Promise.resolve()
       : Promise.reject(new TaskError('Unreachable', `Azure DevOps can't be asked now: ${trouble}`));
   const pipelines = new Pipelines({ azureDevOps, gate, now });
-  const support = await eventIdSupport(route, pipelines);
-  if (support.kind === 'postponed') await giveUp();
-  const isFindable = () => support.kind === 'declared' || (support.kind === 'unknown' && route.eventId.isMapped);
+  let known: EventIdSupport | undefined;
+  const isFindable = () => known?.kind === 'declared' || (known?.kind === 'unknown' && route.eventId.isMapped);
   const streams = new StreamTimes(jetStream);
   const events = new RouteEvents({
     ...{ route, isFindable, isHook: hookTest(settings), now },
@@ -72,36 +90,46 @@ async function replayOn(
     streamCreated: (stream) => streams.created(stream),
     warn: (text) => log.warning('route', { route: route.name, text }),
   });
-  const [verdict] = await events.judge([originalOf(letter, now())], false);
-  if (verdict?.kind === 'passes')
-    return refused(verdict.decision, 'reason' in verdict.judgement ? verdict.judgement.reason : verdict.decision);
-  if (verdict?.kind === 'deadLetter') return refused(verdict.decision, verdict.reason);
-  if (verdict === undefined) return refused('Internal', 'it could not be judged');
-  const protocol = new Protocol(
-    {
-      intents,
-      start: (work) => pipelines.start(route.pipeline, work.parameters),
-      find: (eventId, since) => pipelines.find(route.pipeline, eventId, since),
-      turn: giveUp,
-      open: giveUp,
-      bury: () => Promise.resolve(),
-      sleep: (ms) => delay(ms),
-      now,
-      warn: (text) => log.warning('run', { route: route.name, text }),
+  const judge: RouteByHand['judge'] = async (message, checksAge) => {
+    known ??= await support(pipelines);
+    if (known.kind === 'postponed') await giveUp();
+    return (await events.judge([message], checksAge))[0];
+  };
+  return {
+    judge,
+    async replay(message, order) {
+      const verdict = await judge(message, false);
+      if (verdict?.kind === 'passes')
+        return refused(verdict.decision, 'reason' in verdict.judgement ? verdict.judgement.reason : verdict.decision);
+      if (verdict?.kind === 'deadLetter') return refused(verdict.decision, verdict.reason);
+      if (verdict === undefined) return refused('Internal', 'it could not be judged');
+      const protocol = new Protocol(
+        {
+          intents,
+          start: (work) => pipelines.start(route.pipeline, work.parameters),
+          find: (eventId, since) => pipelines.find(route.pipeline, eventId, since),
+          turn: giveUp,
+          open: giveUp,
+          bury: () => Promise.resolve(),
+          sleep: (ms) => delay(ms),
+          now,
+          warn: (text) => log.warning('run', { route: route.name, text }),
+        },
+        { replica, maxDeliver: route.maxDeliver, isFindable, forgetsFailures: true, timing: settings.timing },
+      );
+      const result = await protocol.run({ ...verdict.work, key: `${verdict.work.key}.${order}` });
+      switch (result.kind) {
+        case 'started':
+          return { done: true, followed: { run: result.run.id, url: result.run.url } };
+        case 'failed':
+          return refused(result.reason, result.detail);
+        case 'duplicate':
+          return refused('duplicate', `this has been replayed already: ${JSON.stringify(result.done)}`);
+        case 'elsewhere':
+          return refused('elsewhere', 'somebody else is replaying it');
+      }
     },
-    { replica, maxDeliver: route.maxDeliver, isFindable, forgetsFailures: true, timing: settings.timing },
-  );
-  const result = await protocol.run({ ...verdict.work, key: `${verdict.work.key}.${letter.sequence}` });
-  switch (result.kind) {
-    case 'started':
-      return { done: true, followed: { run: result.run.id, url: result.run.url } };
-    case 'failed':
-      return refused(result.reason, result.detail);
-    case 'duplicate':
-      return refused('duplicate', `this letter has been replayed already: ${JSON.stringify(result.done)}`);
-    case 'elsewhere':
-      return refused('elsewhere', 'somebody else is replaying it');
-  }
+  };
 }
 
 function refused(reason: string, detail: string): Replayed {

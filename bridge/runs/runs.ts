@@ -89,6 +89,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
   for (const age of ages) age.start(timing.routeState);
   return {
     routes: [],
+    throttle: () => gate.pause,
     stop: async (drained) => {
       for (const age of ages) age.stop();
       await Promise.all(runners.map((runner) => runner.stop(drained)));

@@ -62,6 +62,7 @@ export interface ConsumerConfig extends ConsumerFilter, ConsumerStart {
   readonly mem_storage: boolean;
   readonly num_replicas: number;
   readonly inactive_threshold: number;
+  readonly headers_only?: boolean;
 }
 
 export interface ConsumerInfo {

@@ -233,6 +233,7 @@ export class StreamReader implements Subscription {
       mem_storage: true,
       num_replicas: 1,
       inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
+      ...(this.source.headersOnly === true ? { headers_only: true } : {}),
       ...position,
       ...filter,
     });

@@ -82,7 +82,7 @@ test('a hook that no configuration took becomes an event once one does and a per
   assert.deepEqual(await post('one'), { status: 200, body: { deadLetter: 1 } });
   assert.deepEqual(await post('two'), { status: 200, body: { deadLetter: 2 } });
   const page = (await bridge.admin('/')).text;
-  assert.match(page, /<td>hooks<\/td><td>notConfigured<\/td><td class="number">2<\/td>/);
+  assert.match(page, />notConfigured<\/td><td[^>]*>hooks<\/td><td[^>]*>2<\/td>/);
 
   const early = await runBridge(['deadLetters', 'replay', '1'], yaml, OPTIONS);
   assert.equal(early.status, 1);

@@ -121,6 +121,11 @@ runs:
     return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.runs.')).map(({ data }) => JSON.parse(data));
   }
 
+  /** What persons have ordered, oldest first. */
+  async orders(): Promise<{ name: string; decision: string; reason?: string; user?: string }[]> {
+    return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.orders.')).map(({ data }) => JSON.parse(data));
+  }
+
   /** The dead letters of the route, oldest first. */
   letters(): Promise<{ data: string; header: (name: string) => string }[]> {
     return this.messages('BRIDGE_DEAD', 'bridge.dead.runs.');

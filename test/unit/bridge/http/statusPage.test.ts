@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import type { RouteStatus } from '../../../../bridge/http/routesTable.ts';
 import { STYLE_DIGEST, statusPage, type Status } from '../../../../bridge/http/statusPage.ts';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 
@@ -16,6 +17,8 @@ const STATUS: Status = {
   nats: 'up',
   azureDevOps: { state: 'ok', isGood: true },
   streams: [],
+  throttle: undefined,
+  routes: [],
   hooks: [],
   deadLetters: [],
   check: undefined,
@@ -49,7 +52,9 @@ test('shows what the bridge does', () => {
         lastAt: STATUS.now - 65_000,
       },
     ],
-    deadLetters: [{ function: 'hooks', name: 'noId', count: 3 }],
+    deadLetters: [
+      { function: 'hooks', name: 'noId', reason: 'noId', count: 3, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
+    ],
     check: {
       at: STATUS.now - 3_600_000,
       findings: [{ level: 'error', about: 'stream X', text: 'stream X: it is gone.' }],
@@ -63,7 +68,8 @@ test('shows what the bridge does', () => {
     'Azure DevOps no token',
     'Stream AZDO ok',
     'build.completed 7 stored, 1 duplicate 1 min 5 s ago',
-    'hooks noId 3',
+    'Azure DevOps: no token',
+    'noId hooks 3 noId 9 s ago it has no id',
     '1 h ago',
     'error stream X: it is gone.',
   ])
@@ -71,16 +77,100 @@ test('shows what the bridge does', () => {
 });
 
 test('shows what there is not', () => {
-  const headings = ['Service hooks since this process began', 'Dead letters', 'Self-check'];
-  assert.deepEqual(seen({}).slice(-6), [headings[0], 'None has come.', headings[1], 'None.', headings[2], 'Not yet.']);
-  const lines = seen({ hooks: undefined, deadLetters: undefined, check: { at: STATUS.now, findings: [] } });
-  assert.deepEqual(lines.slice(-5), [
-    headings[1],
-    'Unknown: the stream cannot be asked.',
-    headings[2],
-    '0 s ago',
-    'No problems.',
+  const lines = seen({});
+  for (const line of ['All is well.', 'None.', 'None has come.', 'Not yet.'])
+    assert.ok(lines.includes(line), `${line}\nis not in\n${lines.join('\n')}`);
+  assert.ok(!lines.includes('Routes'));
+  const unknown = seen({ hooks: undefined, deadLetters: undefined, check: { at: STATUS.now, findings: [] } });
+  assert.deepEqual(unknown.slice(-3), ['Self-check', '0 s ago', 'No problems.']);
+  assert.ok(unknown.includes('Unknown: the stream cannot be asked.'));
+  assert.ok(!unknown.some((line) => line.startsWith('Service hooks')));
+});
+
+const ROUTE: RouteStatus = {
+  name: 'deploy',
+  mode: 'on',
+  stream: 'CI',
+  subjects: ['ci.>'],
+  pause: undefined,
+  trouble: undefined,
+  waiting: { events: 0, oldest: undefined },
+  decisions: [],
+  decisionsTrouble: undefined,
+};
+
+function hostileRoute(mode: RouteStatus['mode']): RouteStatus {
+  const failure = { attempt: 1, reason: HOSTILE, at: 0 };
+  return {
+    ...{ name: HOSTILE, mode, stream: HOSTILE, subjects: [HOSTILE], pause: undefined, trouble: HOSTILE },
+    waiting: { events: 1, oldest: { place: HOSTILE, at: 0, failure } },
+    decisions: [{ at: 0, decision: HOSTILE, reason: HOSTILE, place: HOSTILE, run: HOSTILE }],
+    decisionsTrouble: undefined,
+  };
+}
+
+const decided = (decision: string, reason = '', secondsAgo = 60) => ({
+  ...{ at: STATUS.now - secondsAgo * 1_000, decision, reason, place: 'CI:7' },
+  run: decision === 'started' ? '12' : undefined,
+});
+
+const oldest = (secondsAgo: number, failure?: string) => ({
+  events: 3,
+  oldest: {
+    place: 'CI:8',
+    at: STATUS.now - secondsAgo * 1_000,
+    failure: failure === undefined ? undefined : { attempt: 2, reason: failure, at: STATUS.now - 5_000 },
+  },
+});
+
+for (const [what, route, alarm] of [
+  ['fails', { waiting: oldest(30, 'status 500') }, 'Route deploy fails: status 500 attempt 2, 5 s ago'],
+  ['fails', { decisions: [decided('deadLetter', 'refused: no')] }, 'Route deploy fails: refused: no 1 min ago'],
+  [
+    'fails, whatever came after that means nothing',
+    { decisions: [decided('notMatching'), decided('duplicate'), decided('deadLetter', 'attempts: 8')] },
+    'Route deploy fails: attempts: 8 1 min ago',
+  ],
+  [
+    'was sent a bad event',
+    { decisions: [decided('deadLetter', 'invalid: no image'), decided('started')] },
+    'Route deploy refused its last event: invalid: no image 1 min ago',
+  ],
+  [
+    'is paused',
+    { pause: { by: 'maria', reason: 'freeze', at: STATUS.now - 5_000 }, waiting: oldest(500, 'status 500') },
+    'Route deploy: paused by maria: freeze 5 s ago',
+  ],
+  ['cannot be asked', { trouble: 'The consumer is gone' }, 'Route deploy can&#39;t be looked at: The consumer is gone'],
+  ['is behind', { waiting: oldest(61) }, 'Route deploy is behind: Its oldest event waits, and no attempt has failed.'],
+  ['works', { waiting: oldest(59), decisions: [decided('started'), decided('deadLetter', 'refused: no')] }, undefined],
+  ['is off', { mode: 'off', decisions: [decided('deadLetter', 'refused: no')] }, undefined],
+] as const)
+  test(`of a route that ${what}, the first lines say so`, () => {
+    const lines = seen({ routes: [{ ...ROUTE, ...route }] });
+    assert.equal(lines[3], alarm ?? 'All is well.');
+  });
+
+test('a route has its waiting events and its last decisions, and the worst one comes first', () => {
+  const fails: RouteStatus = { ...ROUTE, name: 'bad', waiting: oldest(65, 'status 500') };
+  const decisions = [decided('started'), decided('preview', 'x', 120), decided('duplicate'), decided('started')];
+  const lines = seen({ routes: [{ ...ROUTE, decisions }, fails] });
+  const first = lines.findIndex((line) => line.startsWith('badci.&gt; in CI'));
+  assert.deepEqual(lines.slice(first, first + 2), [
+    'badci.&gt; in CI failing 3 eventsoldest 1 min 5 s CI:8 status 500 attempt 2, 5 s ago',
+    'deployci.&gt; in CI ok nothing started 1 min ago CI:7, run 12preview 2 min ago CI:7, xduplicate 1 min ago CI:7',
   ]);
+});
+
+test('says why the last decisions of a route are not known, which is no alarm', () => {
+  const lines = seen({ routes: [{ ...ROUTE, decisionsTrouble: 'may not be read <' }] });
+  assert.equal(lines[3], 'All is well.');
+  assert.ok(lines.includes('deployci.&gt; in CI ok nothing Unknown: may not be read &lt;'), lines.join('\n'));
+});
+
+test('says that Azure DevOps is left alone, and for how long', () => {
+  const lines = seen({ throttle: { reason: 'status 429', until: STATUS.now + 30_000 } });
+  assert.equal(lines[3], 'Azure DevOps isn&#39;t called for 30 s: status 429');
 });
 
 test('whatever a text says, it is text', () => {
@@ -93,11 +183,13 @@ test('whatever a text says, it is text', () => {
     azureDevOps: { state: HOSTILE, isGood: false },
     streams: [{ name: HOSTILE, state: HOSTILE }],
     hooks: [{ event: HOSTILE, received: [{ outcome: HOSTILE, count: 1 }], lastAt: undefined }],
-    deadLetters: [{ function: HOSTILE, name: HOSTILE, count: 1 }],
+    throttle: { reason: HOSTILE, until: 0 },
+    routes: [hostileRoute('on'), { ...hostileRoute('on'), pause: { by: HOSTILE, reason: HOSTILE, at: 0 } }],
+    deadLetters: [{ function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, detail: HOSTILE, lastAt: 0 }],
     check: { at: 0, findings: [{ level: HOSTILE, about: HOSTILE, text: HOSTILE }] },
   });
   assert.doesNotMatch(page, /<script|onload='|" onload|\u202e|\u0007/);
-  assert.equal(page.match(/&lt;script&gt;alert\(1\)/g)?.length, 14);
+  assert.equal(page.match(/&lt;script&gt;alert\(1\)/g)?.length, 43);
 });
 
 test('a secret is masked', () => {

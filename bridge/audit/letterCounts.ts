@@ -1,0 +1,51 @@
+import type { ReceivedMessage } from '../../shared/bus.ts';
+import type { JetStream } from '../jetStream/api.ts';
+import type { Nats } from '../nats.ts';
+import { Budget, StreamHistory } from './streamHistory.ts';
+
+/** Letters that are looked at, from the end of the stream. */
+const LETTERS = 5_000;
+const LIMIT_MS = 5_000;
+
+/** How many dead letters of one kind there are. Texts are foreign. */
+export interface LetterCount {
+  readonly function: string;
+  /** The route; of a hook the reason. */
+  readonly name: string;
+  readonly reason: string;
+  readonly count: number;
+  /** Of the newest one. */
+  readonly detail: string;
+  /** When the newest one came, in milliseconds since the epoch. */
+  readonly lastAt: number | undefined;
+}
+
+/** Counts the last dead letters by route and reason, by their headers alone; undefined where they can't be read. */
+export async function countLetters(
+  { stream, subjectPrefix }: { readonly stream: string; readonly subjectPrefix: string },
+  { nats, jetStream, now }: { readonly nats: Nats; readonly jetStream: JetStream; readonly now: () => number },
+): Promise<LetterCount[] | undefined> {
+  const counts = new Map<string, LetterCount>();
+  const history = new StreamHistory({
+    ...{ nats, jetStream, stream, whole: () => false, step: LETTERS },
+    budget: new Budget(LETTERS, LIMIT_MS, now),
+    // They come oldest first.
+    onMessage: (message) => {
+      const letter = letterIn(message, subjectPrefix.length + 1);
+      const key = [letter.function, letter.name, letter.reason].join(' ');
+      counts.set(key, { ...letter, count: (counts.get(key)?.count ?? 0) + 1 });
+    },
+  });
+  await history.stepBack();
+  if (history.trouble !== undefined) return undefined;
+  return [...counts.values()].sort((one, next) => (next.lastAt ?? 0) - (one.lastAt ?? 0));
+}
+
+function letterIn({ subject, headers, storedAt }: ReceivedMessage, prefix: number): Omit<LetterCount, 'count'> {
+  const [of = '', ...name] = subject.slice(prefix).split('.');
+  const header = (key: string) => headers.get(key)?.[0] ?? '';
+  return {
+    ...{ function: of, name: name.join('.'), reason: header('bridge-reason') },
+    ...{ detail: header('bridge-detail'), lastAt: storedAt },
+  };
+}

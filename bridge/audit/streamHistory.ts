@@ -1,0 +1,199 @@
+import type { Arrivals, Bus, ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { JetStream } from '../jetStream/api.ts';
+
+/** Messages of one step back, unless said otherwise. */
+const STEP = 20_000;
+/** Silence after which the rest of a step is looked for: a stream's last message may have been deleted. */
+const QUIET_MS = 2_000;
+/** Whole messages that are asked for at a time. */
+const WINDOW = 64;
+/** Larger ones are judged by their headers alone. */
+const MOST_BYTES = 1_024 * 1_024;
+
+/** How far a command looks back. All streams share it. */
+export class Budget {
+  #messages: number;
+  readonly #until: number;
+
+  /**
+   * @param messages how many are looked at
+   * @param ms how long it may take
+   * @param now milliseconds since the epoch
+   */
+  constructor(
+    messages: number,
+    ms: number,
+    private readonly now: () => number,
+  ) {
+    this.#messages = messages;
+    this.#until = now() + ms;
+  }
+
+  /** Milliseconds that are left. */
+  get left(): number {
+    return Math.max(0, this.#until - this.now());
+  }
+
+  get isSpent(): boolean {
+    return this.#messages <= 0 || this.left === 0;
+  }
+
+  spend(messages: number): void {
+    this.#messages -= messages;
+  }
+}
+
+export interface HistoryOptions {
+  readonly nats: Pick<Bus, 'readStream'> & { readonly lookup: StreamLookup };
+  readonly jetStream: Pick<JetStream, 'stream'>;
+  readonly stream: string;
+  /** Which messages are needed whole, going by their headers; the others come without their payload. */
+  readonly whole: 'all' | ((message: ReceivedMessage) => boolean);
+  /** Told each message, in no order. */
+  readonly onMessage: (message: ReceivedMessage) => void;
+  readonly budget: Budget;
+  /** Messages of one step back. */
+  readonly step?: number;
+}
+
+/** A stream, read from its end backwards in steps: what a person asks about is usually recent. */
+export class StreamHistory {
+  /** The first sequence that was read; undefined before the first step. */
+  #from: number | undefined;
+  #first = 1;
+  #reachedAt = Infinity;
+  #isDone = false;
+  #trouble: string | undefined;
+
+  constructor(private readonly options: HistoryOptions) {}
+
+  get stream(): string {
+    return this.options.stream;
+  }
+
+  /** All messages since this time were read, in milliseconds since the epoch; -Infinity for all there are. */
+  get reachedAt(): number {
+    return this.#isDone ? -Infinity : this.#reachedAt;
+  }
+
+  /** Why it couldn't be read; a sentence without a full stop. */
+  get trouble(): string | undefined {
+    return this.#trouble && `${this.stream} could not be read to its end: ${this.#trouble}`;
+  }
+
+  /** Which part wasn't read, in such a sentence; undefined where all was. */
+  get unread(): string | undefined {
+    if (this.#trouble !== undefined) return this.trouble;
+    if (this.#isDone) return undefined;
+    if (this.#from === undefined) return `${this.stream} was not read`;
+    return `${this.stream} was not read before its sequence ${this.#from} (${new Date(this.#reachedAt).toISOString()})`;
+  }
+
+  /** Reads the messages before those that were read. Never rejects. */
+  async stepBack(): Promise<void> {
+    try {
+      const to = this.#from === undefined ? await this.#open() : this.#from - 1;
+      if (to < this.#first) {
+        this.#isDone = true;
+        return;
+      }
+      const from = Math.max(this.#first, to - (this.options.step ?? STEP) + 1);
+      await this.#read(from, to);
+      this.#from = from;
+      if (from === this.#first) this.#isDone = true;
+    } catch (error) {
+      this.#trouble = safeText(error instanceof TaskError ? error.problem : reasonOf(error), 500);
+      this.#isDone = true;
+    }
+  }
+
+  /** The last sequence. */
+  async #open(): Promise<number> {
+    const info = await this.options.jetStream.stream(this.stream);
+    if (info.kind !== 'ok') {
+      const why = info.kind === 'error' ? info.description : info.kind === 'denied' ? `no permission` : info.kind;
+      throw new TaskError('NoStream', `its state can't be had (${why})`);
+    }
+    const { messages, first_seq: first, last_seq: last } = info.value.state;
+    this.#first = Math.max(1, first);
+    return messages === 0 ? 0 : last;
+  }
+
+  async #read(from: number, to: number): Promise<void> {
+    const { budget, onMessage, whole, nats } = this.options;
+    const lookUp: number[] = [];
+    let oldest = Infinity;
+    await readRange(this.options, from, to, (message) => {
+      const { place, storedAt = Infinity } = message;
+      budget.spend(1);
+      oldest = Math.min(oldest, storedAt);
+      const size = Number(message.headers.get('nats-msg-size')?.[0]);
+      const isCut = place !== undefined && whole !== 'all' && size > 0 && size <= MOST_BYTES;
+      if (isCut && whole(message)) lookUp.push(place.sequence);
+      else onMessage(message);
+    });
+    for (let index = 0; index < lookUp.length; index += WINDOW) {
+      if (budget.left === 0) throw new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
+      const sequences = lookUp.slice(index, index + WINDOW);
+      for (const message of await Promise.all(sequences.map((sequence) => nats.lookup.message(this.stream, sequence))))
+        if (message !== undefined) onMessage(message);
+    }
+    if (oldest < this.#reachedAt) this.#reachedAt = oldest;
+  }
+}
+
+/** Reads the headers of a stretch of a stream. Rejects where that takes too long. */
+async function readRange(
+  { nats, stream, whole, budget }: HistoryOptions,
+  from: number,
+  to: number,
+  onMessage: (message: ReceivedMessage) => void,
+): Promise<void> {
+  const closing = new AbortController();
+  const late = new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
+  let quiet: NodeJS.Timeout | undefined;
+  let last = from - 1;
+  let end: { readonly read: () => void; readonly failed: (error: Error) => void } | undefined;
+  const ended = new Promise<void>((read, failed) => (end = { read, failed }));
+  const limit = setTimeout(() => end?.failed(late), budget.left);
+  const awaitMore = () => {
+    clearTimeout(quiet);
+    quiet = setTimeout(() => end?.read(), QUIET_MS);
+  };
+  const reading = nats.readStream(
+    { stream, subjects: ['>'], start: { from: 'sequence', after: from - 1 }, headersOnly: whole !== 'all' },
+    {
+      arrived: (arrivals: Arrivals) => {
+        for (const message of arrivals.take()) {
+          last = message.place?.sequence ?? last;
+          if (last <= to) onMessage(message);
+        }
+        if (last >= to) end?.read();
+        else awaitMore();
+      },
+      linkDown: (reason) => end?.failed(new TaskError('ConnectionLost', `the link broke: ${reason}`)),
+      linkUp: () => {},
+      notice: () => {},
+      failed: (error) => end?.failed(error),
+    },
+    closing.signal,
+  );
+  reading.then(awaitMore, (error: unknown) => end?.failed(error as Error));
+  try {
+    await ended;
+  } finally {
+    clearTimeout(limit);
+    clearTimeout(quiet);
+    // What has not begun to read by now is not to begin later.
+    if (last < from) setImmediate(() => closing.abort(late));
+    await reading.then(
+      (subscription) => subscription.stop(),
+      () => {},
+    );
+    clearTimeout(quiet);
+  }
+  if (last < to && (await nats.lookup.message(stream, to)) !== undefined)
+    throw new TaskError('Timeout', `it fell silent after its sequence ${last}`);
+}

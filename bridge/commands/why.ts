@@ -1,0 +1,224 @@
+import type { Place } from '../../shared/bus.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import { decisionIn, eventIn, Facts, type DecisionFact, type EventFact } from '../audit/facts.ts';
+import { Budget, StreamHistory } from '../audit/streamHistory.ts';
+import { flattened, type Trace, type TraceNode } from '../audit/trace.ts';
+import { why as explain } from '../audit/why.ts';
+import { BRIDGE_AUDIT, BRIDGE_INTENTS, namesOf } from '../names.ts';
+import { Intents } from '../runs/intents.ts';
+import type { BridgeSettings } from '../settings.ts';
+import type { World } from '../world.ts';
+import { configurationOf, withSession, type Session } from './session.ts';
+
+/** How many messages are looked at in all streams, and for how long. */
+const MOST_MESSAGES = 500_000;
+const MOST_MS = 60_000;
+
+/**
+ * Prints what led to an event or run and what came of it.
+ *
+ * @param id of an event, message or run, or `STREAM:sequence`
+ * @returns the exit code: 1 where nothing is known of it
+ */
+export async function why(id: string, isJson: boolean, file: string, world: World): Promise<number> {
+  const { settings } = configurationOf(file, world);
+  return withSession(settings, world, async (session) => {
+    const { trace, limits } = await ask(id, settings, session, world);
+    if (isJson) world.out(`${JSON.stringify({ id: safeText(id), chain: chainOf(trace), limits }, undefined, 2)}\n`);
+    else for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
+    for (const limit of limits) world.err(`${limit}.\n`);
+    if (trace.roots.length > 0) return 0;
+    world.err(`Nothing is known of ${safeText(id, 200)}.\n`);
+    return 1;
+  });
+}
+
+interface Answer {
+  readonly trace: Trace;
+  /** What wasn't looked at: sentences without a full stop. */
+  readonly limits: readonly string[];
+}
+
+async function ask(id: string, settings: BridgeSettings, session: Session, world: World): Promise<Answer> {
+  const { nats, jetStream } = session;
+  const now = () => world.now();
+  const names = namesOf(settings.instance);
+  const audit = names.of(BRIDGE_AUDIT);
+  const facts = new Facts();
+  const budget = new Budget(MOST_MESSAGES, MOST_MS, now);
+  const troubles = new Set<string>();
+  const common = { nats, jetStream, budget };
+  const histories = [
+    new StreamHistory({
+      ...common,
+      stream: audit,
+      whole: 'all',
+      onMessage: (message) => {
+        const decision = decisionIn(message);
+        if (decision !== undefined) facts.addDecision(decision);
+      },
+    }),
+    ...eventStreams(settings).map(
+      (stream) =>
+        new StreamHistory({
+          ...common,
+          stream,
+          // The context of a structured event stands in its payload.
+          whole: ({ headers }) => !headers.has('ce-id'),
+          onMessage: (message) => {
+            const event = eventIn(message);
+            if (event.id === id || event.run !== undefined) facts.addEvent(event);
+          },
+        }),
+    ),
+  ];
+  const attempt = async <Value, Otherwise>(
+    look: () => Promise<Value>,
+    otherwise: Otherwise,
+  ): Promise<Value | Otherwise> => {
+    try {
+      return await look();
+    } catch (error) {
+      troubles.add(safeText(error instanceof TaskError ? error.problem : reasonOf(error), 500));
+      return otherwise;
+    }
+  };
+  const trace = await explain(id, {
+    facts,
+    histories,
+    budget,
+    now,
+    event: (place) => attempt(() => eventAt(place, session), undefined),
+    start: (run) =>
+      settings.runs.length === 0 || !/^[1-9]\d{0,15}$/.test(run)
+        ? Promise.resolve(undefined)
+        : attempt(() => startOf(Number(run), new Intents(nats.keyValue(names.of(BRIDGE_INTENTS)))), 'unknown'),
+  });
+  const unread = trace.roots.length > 0 && !budget.isSpent ? [] : histories;
+  const limits = [
+    ...troubles,
+    ...unread.flatMap((history) => history.unread ?? []),
+    ...histories.flatMap((history) => (unread.length === 0 && history.trouble ? [history.trouble] : [])),
+    ...(trace.isCut ? ['More than is shown came of it'] : []),
+  ];
+  return { trace, limits };
+}
+
+/** The streams with events. */
+function eventStreams({ hooks, runs }: BridgeSettings): readonly string[] {
+  return [...new Set([...(hooks === undefined ? [] : [hooks.stream]), ...runs.map(({ stream }) => stream)])];
+}
+
+async function eventAt({ stream, sequence }: Place, { nats }: Session): Promise<EventFact | undefined> {
+  const message = await nats.lookup.message(stream, sequence);
+  return message && eventIn(message);
+}
+
+/** Whose a run is, as the bucket has it for some days, in the form of a decision. */
+async function startOf(run: number, intents: Intents): Promise<DecisionFact | undefined> {
+  const record = await intents.run(run);
+  const intent = record && (await intents.get(record.intent))?.intent;
+  if (record === undefined || intent === undefined) return undefined;
+  const { eventId, stream, sequence, done } = intent;
+  const place = stream === undefined || sequence === undefined ? undefined : { stream, sequence };
+  const url = done !== undefined && 'run' in done && done.run.id === run ? done.run.url : '';
+  return {
+    kind: 'decision',
+    ...{
+      function: 'runs',
+      name: record.route,
+      route: record.route,
+      decision: 'started',
+      reason: '',
+      user: '',
+      sequence: 0,
+    },
+    at: record.time,
+    event: { id: eventId, subject: '', place },
+    run: { id: String(run), url },
+    ...{ through: undefined, deadLetter: undefined },
+  };
+}
+
+/** The chain as programs read it, oldest first. */
+function chainOf({ roots }: Trace): readonly unknown[] {
+  return flattened(roots).map((fact) => {
+    const { kind } = fact;
+    const time = fact.at > 0 ? new Date(fact.at).toISOString() : null;
+    switch (kind) {
+      case 'event': {
+        const { id, subject, place, run } = fact;
+        const { stream = null, sequence = null } = place ?? {};
+        return { kind, id: safeText(id), stream, sequence, run: numberOf(run), subject: safeText(subject), time };
+      }
+      case 'decision': {
+        const { route, decision, reason, run, event } = fact;
+        const { stream = null, sequence = null } = event.place ?? {};
+        return {
+          ...{ kind, route: safeText(route), decision: safeText(decision), reason: safeText(reason) },
+          ...{ function: safeText(fact.function), stream, sequence, run: numberOf(run?.id), time },
+        };
+      }
+      case 'run':
+        return { kind, id: numberOf(fact.id), url: fact.url === '' ? null : safeText(fact.url), time };
+    }
+  });
+}
+
+/** A run's id as Azure DevOps writes it; what else an event calls one stays a text. */
+function numberOf(run: string | undefined): number | string | null {
+  if (run === undefined) return null;
+  return /^[1-9]\d{0,14}$/.test(run) ? Number(run) : safeText(run);
+}
+
+/** The chain as people read it. */
+function linesOf({ roots }: Trace, hooksStream: string | undefined): readonly string[] {
+  const lines: string[] = [];
+  const visit = (node: TraceNode, first: string, others: string) => {
+    lines.push(first + textOf(node.fact, hooksStream));
+    node.children.forEach((child, index) => {
+      const isLast = index === node.children.length - 1;
+      visit(child, `${others}${isLast ? '└─ ' : '├─ '}`, `${others}${isLast ? '   ' : '│  '}`);
+    });
+  };
+  for (const root of roots) visit(root, '', '');
+  return lines;
+}
+
+function textOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
+  const when = fact.at > 0 ? `${new Date(fact.at).toISOString().slice(0, 19).replace('T', ' ')}Z  ` : '';
+  return when + safeText(wordsOf(fact, hooksStream), 1_000);
+}
+
+function wordsOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
+  switch (fact.kind) {
+    case 'event': {
+      const { id, subject, place, run, pipeline } = fact;
+      const where = place === undefined ? 'in no stream' : `${place.stream}:${place.sequence}`;
+      const isHook = place?.stream === hooksStream && hooksStream !== undefined;
+      const of = run === undefined ? '' : ` ${run}${pipeline === '' ? '' : ` of ${pipeline}`}`;
+      const by =
+        run === undefined
+          ? isHook
+            ? ', a service hook'
+            : ''
+          : isHook
+            ? `, a service hook of run${of}`
+            : `, published by run${of}`;
+      return `event ${[id, subject].filter(Boolean).join(' ')} (${where})${by}`;
+    }
+    case 'decision': {
+      const { name, route, decision, reason, user, deadLetter } = fact;
+      const on = route === name ? '' : ` on ${route}`;
+      const who =
+        fact.function === 'orders'
+          ? `${user} ordered ${name}${on}`
+          : `${fact.function === 'runs' ? 'route' : fact.function} ${name}`;
+      const letter = deadLetter === undefined ? '' : ` (dead letter ${deadLetter})`;
+      return `${who}: ${decision}${reason === '' ? '' : `, ${reason}`}${letter}`;
+    }
+    case 'run':
+      return `run ${fact.id}${fact.url === '' ? '' : ` ${fact.url}`}`;
+  }
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { headers, type JetStreamClient } from 'nats';
+import { runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { startNatsServer } from '../../support/nats/natsServer.ts';
+import { Admin } from '../../support/nats/testStream.ts';
+
+const OPTIONS = { env: { PAT: 'why-pat', HOOK: 'a hook secret of some length' } };
+
+function configuration(nats: string): string {
+  return `nats: { servers: [${nats}] }
+azureDevOps: { organization: "http://127.0.0.1:1/contoso", identity: { kind: pat, patEnv: PAT } }
+hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.complete }] }
+runs:
+  - { name: deploy-web, subject: ci.>, stream: CI, pipeline: { project: Shop, id: 42 } }
+`;
+}
+
+/** Publishes an event as a pipeline's run does; returns its sequence. */
+async function publish(
+  stream: JetStreamClient,
+  subject: string,
+  id: string,
+  run: string | undefined,
+  isStructured = false,
+): Promise<number> {
+  const own = {
+    specversion: '1.0',
+    id,
+    source: '/shop',
+    type: 'test',
+    ...(run === undefined ? {} : { azprunid: run }),
+  };
+  const given = headers();
+  if (isStructured) given.set('Content-Type', 'application/cloudevents+json');
+  else for (const [name, value] of Object.entries(own)) given.set(`ce-${name}`, value);
+  const payload = isStructured ? JSON.stringify({ ...own, data: 1 }) : '1';
+  return (await stream.publish(subject, payload, { headers: given })).seq;
+}
+
+/** Writes a decision as the audit stream has it. */
+async function decide(stream: JetStreamClient, decision: Readonly<Record<string, unknown>>): Promise<void> {
+  const data = { function: 'runs', name: 'deploy-web', ...decision };
+  await stream.publish(`bridge.decisions.${data.function}.${data.name}`, JSON.stringify(data));
+}
+
+test('what led to an event, and what came of it, is told whatever it is asked by', async () => {
+  await using server = await startNatsServer();
+  const yaml = configuration(server.url);
+  await using admin = await Admin.connect([server.url]);
+  await admin.stream('CI', { subjects: ['ci.>'] });
+  assert.equal((await runBridge(['setup', '--apply'], yaml, OPTIONS)).status, 0);
+  const stream = admin.connection.jetstream();
+
+  const unknown = await runBridge(['why', 'nobody'], yaml, OPTIONS);
+  assert.deepEqual([unknown.status, unknown.stdout], [1, '']);
+  assert.match(unknown.stderr, /Nothing is known of nobody\.\n$/);
+
+  for (let index = 0; index < 100; index++) await publish(stream, 'ci.noise', `noise-${index}`, undefined);
+  const image = await publish(stream, 'ci.image', 'image##vso[1]', '100', true);
+  await decide(stream, {
+    decision: 'started',
+    event: { id: 'image', place: { stream: 'CI', sequence: image } },
+    followed: { run: 7, url: 'https://dev.azure.com/contoso/7' },
+  });
+  const deployed = await publish(stream, 'ci.deployed', 'deployed', '7');
+  await decide(stream, {
+    decision: 'invalid',
+    reason: 'data.image is missing ##vso[task.complete]',
+    event: { id: 'deployed', place: { stream: 'CI', sequence: deployed } },
+    followed: { deadLetter: 4 },
+  });
+  // What two streams store in the same millisecond has no order.
+  await delay(5);
+  const hook = await publish(stream, 'azdo.contoso.Shop.build.completed.v1', 'hook', '7');
+  const noise = { stream: 'CI', firstSequence: 1, lastSequence: 100, count: 100 };
+  await decide(stream, { decision: 'notMatching', reason: '100 notMatching', followed: noise });
+  // What is at the end of a stream may be gone.
+  const last = await publish(stream, 'ci.noise', 'last', undefined);
+  await admin.manager.streams.deleteMessage('CI', last);
+
+  const byTime = await runBridge(['why', 'deployed'], yaml, OPTIONS);
+  assert.equal(byTime.status, 0, byTime.stderr);
+  assert.deepEqual(byTime.stdout.replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ {2}/g, '').split('\n'), [
+    `event image##_vso[1] ci.image (CI:${image}), published by run 100`,
+    '└─ route deploy-web: started',
+    '   └─ run 7 https://dev.azure.com/contoso/7',
+    `      └─ event deployed ci.deployed (CI:${deployed}), published by run 7`,
+    '         └─ route deploy-web: invalid, data.image is missing ##_vso[task.complete] (dead letter 4)',
+    '',
+  ]);
+
+  const chain = async (id: string) => {
+    const { status, stdout, stderr } = await runBridge(['why', id, '--json'], yaml, OPTIONS);
+    assert.equal(status, 0, stderr);
+    const answer = JSON.parse(stdout) as { id: string; chain: Record<string, unknown>[] };
+    assert.equal(answer.id, id.replace('##', '##_'));
+    return answer.chain.map(({ kind, id: own, stream: of, sequence, run, route, decision, reason, url }) =>
+      kind === 'event'
+        ? { kind, id: own, stream: of, sequence, run }
+        : kind === 'run'
+          ? { kind, id: own, url }
+          : { kind, route, decision, reason },
+    );
+  };
+  const whole = [
+    { kind: 'event', id: 'image##_vso[1]', stream: 'CI', sequence: image, run: 100 },
+    { kind: 'decision', route: 'deploy-web', decision: 'started', reason: '' },
+    { kind: 'run', id: 7, url: 'https://dev.azure.com/contoso/7' },
+    { kind: 'event', id: 'deployed', stream: 'CI', sequence: deployed, run: 7 },
+    {
+      kind: 'decision',
+      route: 'deploy-web',
+      decision: 'invalid',
+      reason: 'data.image is missing ##_vso[task.complete]',
+    },
+    { kind: 'event', id: 'hook', stream: 'AZDO', sequence: hook, run: 7 },
+  ];
+  for (const id of [`CI:${image}`, '7', 'image##vso[1]']) assert.deepEqual(await chain(id), whole, id);
+  assert.deepEqual(await chain('100'), [{ kind: 'run', id: 100, url: null }, ...whole]);
+  const names = (await chain('hook')).map(({ kind, id }) => `${String(kind)} ${String(id)}`);
+  assert.deepEqual(names, ['event image##_vso[1]', 'decision undefined', 'run 7', 'event hook']);
+
+  const passed = await chain('noise-50');
+  assert.deepEqual(passed[1], {
+    kind: 'decision',
+    route: 'deploy-web',
+    decision: 'notMatching',
+    reason: '100 notMatching',
+  });
+  assert.deepEqual([passed[0]?.id, passed.length], ['noise-50', 2]);
+
+  const { state } = await admin.manager.streams.info('CI');
+  // The one that setup has made: the command leaves none behind.
+  assert.equal(state.consumer_count, 1);
+});
+
+test('what could not be read is told, and so is a command line that asks for nothing', async () => {
+  await using server = await startNatsServer();
+  const none = await runBridge(['why', 'anything'], configuration(server.url), OPTIONS);
+  assert.deepEqual([none.status, none.stdout], [1, '']);
+  assert.match(none.stderr, /BRIDGE_AUDIT could not be read to its end: .*stream not found/);
+  assert.match(none.stderr, /CI could not be read to its end: .*stream not found/);
+  const nothing = await runBridge(['why'], configuration(server.url), OPTIONS);
+  assert.equal(nothing.status, 2);
+  assert.match(nothing.stderr, /Write why ID/);
+});
