@@ -7,6 +7,8 @@ import { ConfigurationError, type Configuration } from './configuration.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
 
+const PATH_REMEDY = 'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
+
 /** Reads and compiles the contracts, with what is wrong with them. */
 export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
   readonly contracts: Contracts;
@@ -19,7 +21,8 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
       read[name] = await loadContract(file);
     } catch (thrown) {
       if (!(thrown instanceof TaskError)) throw thrown;
-      findings.push(error(`contracts.${name}`, thrown.problem, thrown.remedy));
+      const remedy = thrown.code === 'InvalidInput' ? PATH_REMEDY : thrown.remedy;
+      findings.push(error(`contracts.${name}`, thrown.problem, remedy));
     }
   }
   return { contracts: read, findings };

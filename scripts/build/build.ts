@@ -1,4 +1,5 @@
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
+import { readFileSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -14,13 +15,21 @@ export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
 /** The same for debuggers and profilers (`<task>/index.js`): not minified, with source maps. */
 export const READABLE_FOLDER = path.join(ROOT, 'dist', 'readable');
 
-/** The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. */
+/**
+ * The task library's messages in English only, as the tasks' own are: its nine translations are a tenth of a bundle. Without
+ * those of modules that no task uses.
+ */
 const englishMessages: Plugin = {
   name: 'english-messages',
   setup(bundle) {
     bundle.onLoad({ filter: /azure-pipelines-task-lib[\\/]lib-resource\.js$/ }, ({ path: file }) => {
       const { messages } = createRequire(import.meta.url)(file) as { messages: Record<string, string> };
-      return { contents: JSON.stringify({ messages, localizedMessages: {} }), loader: 'json' };
+      const users = ['task', 'internal', 'vault', 'taskcommand'].map((name) =>
+        path.join(path.dirname(file), `${name}.js`),
+      );
+      const code = users.map((user) => readFileSync(user, 'utf8')).join('\n');
+      const used = Object.fromEntries(Object.entries(messages).filter(([key]) => code.includes(key)));
+      return { contents: JSON.stringify({ messages: used, localizedMessages: {} }), loader: 'json' };
     });
   },
 };

@@ -180,8 +180,10 @@ describe('A bridge whose configuration changes', () => {
     // What mends it may be another file than the configuration.
     bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
     await bridge.until('reason', () => (bridge.text.includes('signing-key\\" can\'t be read') ? true : undefined));
-    const from = bridge.lines.length;
     bridge.write('SUAGIEYODKBBTUMOB666Z5KA4FCWAZV7HWSGRHOD7MK6UM5IYLWLACH7DQ\n', 'signing-key');
+    await bridge.until('reason', () => (bridge.text.includes('one.json\\" cannot be read') ? true : undefined));
+    const from = bridge.lines.length;
+    bridge.write('{ "type": "object" }', 'one.json');
     await bridge.logged('configurationReloaded', from);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
 
