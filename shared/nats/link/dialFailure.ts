@@ -13,6 +13,8 @@ export interface DialFailure {
   readonly remedy: string;
   /** Whether trying again may help: the server was not there, which says nothing of the settings. */
   readonly transient: boolean;
+  /** `absent`: nobody took the connection. `silent`: nothing came in time. */
+  readonly nature?: 'absent' | 'silent';
 }
 
 function codeOf(error: unknown): string {
@@ -50,11 +52,6 @@ export function silence(address: ServerAddress, words = STEP_WORDS): DialFailure
   return on(address, nothingCame(words));
 }
 
-/** Whether it only says that nothing came. */
-export function isSilence({ reason }: DialFailure): boolean {
-  return reason.endsWith(NOTHING_CAME);
-}
-
 function failure(code: ErrorCode, reason: string, remedy: string, transient = false): DialFailure {
   return { code, reason, remedy, transient };
 }
@@ -63,15 +60,9 @@ function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
   return { ...failed, reason: `${host}:${port} ${failed.reason}` };
 }
 
-const NOTHING_CAME = 'accepted no NATS connection in time';
-
 function nothingCame({ tlsFirst }: ConnectionWords): DialFailure {
-  return failure(
-    'Unreachable',
-    NOTHING_CAME,
-    `Check the host, the port and firewalls in between. If the server expects TLS first, set ${tlsFirst}.`,
-    true,
-  );
+  const remedy = `Check the host, the port and firewalls in between. If the server expects TLS first, set ${tlsFirst}.`;
+  return { ...failure('Unreachable', 'accepted no NATS connection in time', remedy, true), nature: 'silent' };
 }
 
 async function meaningOf(
@@ -108,10 +99,11 @@ async function meaningOf(
     return { ...clientCertificateFailure(settings, 'it closed the connection'), transient: true };
   }
   if (ABSENT_CODES.has(code)) {
-    const reason = reasonOf(cause).includes('undefined error')
-      ? 'closed the connection at once'
-      : `did not take the connection (${codeOf(cause) || reasonOf(cause)})`;
-    return failure('Unreachable', reason, `Check the host, the port, and that ${words.machine} may reach it.`, true);
+    const remedy = `Check the host, the port, and that ${words.machine} may reach it.`;
+    if (reasonOf(cause).includes('undefined error'))
+      return failure('Unreachable', 'closed the connection at once', remedy, true);
+    const reason = `did not take the connection (${codeOf(cause) || reasonOf(cause)})`;
+    return { ...failure('Unreachable', reason, remedy, true), nature: 'absent' };
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());
   if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', words);

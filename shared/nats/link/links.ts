@@ -6,7 +6,7 @@ import type { Log } from '../../log.ts';
 import { apiPrefix, JetStreamApi } from '../jetStreamApi.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { dial } from './dial.ts';
-import { isSilence, silence, type DialFailure } from './dialFailure.ts';
+import { silence, type DialFailure } from './dialFailure.ts';
 import { Link } from './link.ts';
 import { longToken, secretSentBy, signInAfterRefusal, signInWith, type SignIn } from './signIn.ts';
 import { STEP_WORDS } from './words.ts';
@@ -118,8 +118,11 @@ export class Links {
         return undefined;
       });
       if (link !== undefined) return;
-      // A try that the deadline cuts short says less than the one before.
-      failures = failures.map((failure, index) => (isSilence(failure) ? (before[index] ?? failure) : failure));
+      // A try that the deadline cuts short says less than the one before, which found nobody there.
+      failures = failures.map((failure, index) => {
+        const earlier = before[index];
+        return failure.nature === 'silent' && earlier?.nature === 'absent' ? earlier : failure;
+      });
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
