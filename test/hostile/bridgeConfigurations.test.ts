@@ -9,10 +9,9 @@ import { safeText } from '../../shared/text/safeText.ts';
 import { runBridgeOn } from '../support/bridge/bridgeProcess.ts';
 import { configurationFile, readFile } from '../support/bridge/configurationFile.ts';
 import { assertPlain, forAll } from '../support/hostile/harmless.ts';
-import { cases, family, parameters, SEED } from '../support/hostile/hostile.ts';
+import { cases, parameters, SEED } from '../support/hostile/hostile.ts';
 import { hostileText } from '../support/hostile/hostileText.ts';
 
-const configurations = family('Configurations of the bridge');
 const RUNS = cases({ short: 700, long: 10_000 });
 const COMMANDS = cases({ short: 12, long: 60 });
 /** No configuration takes longer to read, in milliseconds. */
@@ -217,7 +216,6 @@ describe('Whatever the configuration of the bridge is', () => {
     let taken = 0;
     fc.assert(
       fc.property(configuration, (text) => {
-        configurations.tried();
         writeFileSync(file, text);
         const began = performance.now();
         try {
@@ -244,7 +242,6 @@ describe('Whatever the configuration of the bridge is', () => {
 
   it('the program ends with what is wrong with it, each on a line of its own', async () => {
     await forAll(fc.sample(configuration, { seed: SEED, numRuns: COMMANDS }), async (text) => {
-      configurations.tried();
       const file = configurationFile(text, FILES);
       const { status, stdout, stderr } = await runBridgeOn(file, ['check', '--offline'], { env: ENV });
       const lines = stdout.split('\n').filter(Boolean);
