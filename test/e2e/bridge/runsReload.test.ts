@@ -82,10 +82,18 @@ test('While events come, a route is added, changed, removed and put back: each e
 });
 
 test('Replicas share the events of a route, also while one of them stops: each event starts one run', async () => {
-  const web = route('web', 'web');
+  const web = [...route('web', 'web'), 'concurrency: 1'];
   await using scene = await RunsScene.open({ route: web });
+  // Events come faster than runs are started, so that one that stops has some to hand back.
+  scene.azure.feel(
+    async (_, answer) => {
+      await delay(20);
+      return answer();
+    },
+    { chance: 0.9, when: startsRun },
+  );
   // Some answers are lost after the run was stored.
-  scene.azure.feel(reset({ done: true }), { times: 3, chance: 0.1, when: startsRun });
+  scene.azure.feel(reset({ done: true }), { times: 3, when: startsRun });
   await using first = await scene.start(web);
   await using second = await scene.start(web);
   const events = publishing(scene);

@@ -58,9 +58,15 @@ export class RunsScene implements AsyncDisposable {
     const image = { name: 'image', type: 'string', default: '' } as const;
     const pipeline = azure.pipelines.declare(given.pipeline ?? { parameters: [EVENT_ID, image] });
     const scene = new RunsScene(server, azure, admin, pipeline, given);
-    await admin.stream('ci');
-    await scene.setUp();
-    return scene;
+    try {
+      await admin.stream('ci');
+      await scene.setUp();
+      return scene;
+    } catch (error) {
+      // Otherwise the servers keep the test from ending.
+      await scene[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /** @param routes lines of each route, instead of those of the scene */
