@@ -58,11 +58,12 @@ function commandFor({ kind, name, config }: StreamNeed): string {
   return `nats stream add ${name} ${subjects} --storage file ${replicas} --retention limits --discard old ${limits} --allow-direct --defaults`;
 }
 
-function consumerCommand({ stream, config, route }: ConsumerNeed): string {
-  const filters = route.subjects.map((subject) => `--filter '${subject}'`).join(' ');
+function consumerCommand({ stream, config }: ConsumerNeed): string {
+  const subjects = [config.filter_subjects ?? config.filter_subject ?? []].flat();
+  const filters = subjects.map((subject) => ` --filter '${subject}'`).join('');
   const start = config.opt_start_time ?? config.deliver_policy;
   const limits = `--wait ${timeOf(config.ack_wait)} --max-pending ${config.max_ack_pending} --max-deliver ${config.max_deliver}`;
-  return `nats consumer add ${stream} ${config.durable_name} --pull ${filters} --deliver ${start} --ack explicit ${limits} --defaults`;
+  return `nats consumer add ${stream} ${config.durable_name} --pull${filters} --deliver ${start} --ack explicit ${limits} --defaults`;
 }
 
 function timeOf(ns: number): string {

@@ -183,7 +183,14 @@ class ConfigurationReader {
       name,
       section.duration(name, Math.max(1, Math.round(ms * scale)), 20 * DAY_MS),
     ]);
-    return Object.fromEntries(scaled) as Timing;
+    const timing = Object.fromEntries(scaled) as Timing;
+    if (timing.takeover <= timing.azureDevOps)
+      section.note(
+        'takeover',
+        `is ${timing.takeover} ms, not more than azureDevOps with its ${timing.azureDevOps} ms`,
+        'Make it longer: a replica must not take over a request that another one still waits for.',
+      );
+    return timing;
   }
 }
 

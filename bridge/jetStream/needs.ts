@@ -1,4 +1,5 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
+import { overlap } from '../../shared/subject.ts';
 import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, namesOf } from '../names.ts';
 import type { BridgeSettings, RouteSettings } from '../settings.ts';
 import type { ConsumerConfig, StreamConfig } from './api.ts';
@@ -104,7 +105,6 @@ export function consumerNeeds({ runs, instance, timing }: BridgeSettings): Consu
     .filter(({ mode }) => mode !== 'off')
     .map((route) => {
       const { startFrom, subjects } = route;
-      const [only, ...others] = subjects;
       const config: ConsumerConfig = {
         durable_name: consumerOf(instance, route.name),
         ...(typeof startFrom === 'number'
@@ -115,10 +115,18 @@ export function consumerNeeds({ runs, instance, timing }: BridgeSettings): Consu
         max_ack_pending: 1_000,
         // Attempts are counted in the intent: the server would drop an event without a word.
         max_deliver: -1,
-        ...(only !== undefined && others.length === 0 ? { filter_subject: only } : { filter_subjects: subjects }),
+        ...filterOf(subjects),
       };
       return { route, stream: route.stream, config };
     });
+}
+
+function filterOf(subjects: readonly string[]): Pick<ConsumerConfig, 'filter_subject' | 'filter_subjects'> {
+  const [only, ...others] = subjects;
+  if (only !== undefined && others.length === 0) return { filter_subject: only };
+  const isOverlapping = subjects.some((one, index) => subjects.slice(index + 1).some((other) => overlap(one, other)));
+  // The server refuses filters that overlap (error 10138); the route looks at each event's subject itself.
+  return isOverlapping ? {} : { filter_subjects: subjects };
 }
 
 /** What the bridge's user needs to be allowed, and no more. */

@@ -1,15 +1,14 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import { connect } from 'nats';
-import { temporaryFolder } from '../../localAgent/index.ts';
 import { startNatsServer } from '../../localAgent/natsServer.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/bridge.ts';
+import { BenchBridge } from './bridgeProcess.ts';
+import { measureRuns, RUNS_TITLE } from './runs.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 
 const HOOKS = 20_000;
@@ -19,70 +18,56 @@ const ROUNDS = 3;
 const PACED_MS = 5_000;
 const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
 const SECRET = 'the secret of the benchmark';
-const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
 
-/** Hooks that the packed bridge accepts and the stream acknowledges, against a server that publishes each request's body. */
+/** What the packed bridge does with hooks and with events, against the same by bare libraries in the same run. */
 export const bridge: Benchmark = {
-  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each`,
-  async run() {
-    await using server = await startNatsServer({ config: 'max_payload: 3MB' });
-    const configuration = configurationFor(server.url);
-    const applied = spawnSync(process.execPath, [BUNDLE, 'setup', '--apply', '--config', configuration]);
-    if (applied.status !== 0) throw new Error(applied.stderr.toString());
-    await addStream(server.url, 'BENCH', 'bench.>');
-    const bridge = await startBridge(configuration);
-    const baseline = await startBaseline(server.url);
-    try {
-      const rates: number[] = [];
-      const baselines: number[] = [];
-      // The first round of each is slower, while the code is compiled.
-      for (let round = 0; round <= ROUNDS; round++) {
-        const [rate, other] = [await rateOf(bridge.url), await rateOf(baseline.url)];
-        if (round === 0) continue;
-        rates.push(rate);
-        baselines.push(other);
-      }
-      const p99 = await latencyAt(bridge.url, median(rates) / 4);
-      const rows: Row[] = [
-        {
-          what: 'hooks accepted and acknowledged',
-          figure: median(rates),
-          unit: 'hooks/s',
-          baseline: median(baselines),
-          required: { atLeast: 0.6 },
-        },
-        { what: 'p99 of an answer at a quarter of that rate', figure: p99, unit: 'ms', required: { atMost: 25 } },
-        { what: 'peak memory of the bridge', figure: peakOf(bridge.child), unit: 'MB', required: { atMost: 200 } },
-      ];
-      return rows;
-    } finally {
-      for (const { child } of [bridge, baseline]) {
-        child.kill();
-        await once(child, 'close');
-      }
-    }
+  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}`,
+  async run(long) {
+    return [...(await measureHooks()), ...(await measureRuns(long))];
   },
 };
 
-interface Running {
-  readonly child: ChildProcess;
-  readonly url: string;
+async function measureHooks(): Promise<Row[]> {
+  await using server = await startNatsServer({ config: 'max_payload: 3MB' });
+  await addStream(server.url, 'BENCH', 'bench.>');
+  await using bridge = await BenchBridge.start(configurationFor(server.url), { secret: SECRET, pat: SECRET });
+  const baseline = await startBaseline(server.url);
+  const url = `${bridge.url}/hooks`;
+  try {
+    const rates: number[] = [];
+    const baselines: number[] = [];
+    // The first round of each is slower, while the code is compiled.
+    for (let round = 0; round <= ROUNDS; round++) {
+      const [rate, other] = [await rateOf(url), await rateOf(baseline.url)];
+      if (round === 0) continue;
+      rates.push(rate);
+      baselines.push(other);
+    }
+    const p99 = await latencyAt(url, median(rates) / 4);
+    return [
+      {
+        what: 'hooks accepted and acknowledged',
+        figure: median(rates),
+        unit: 'hooks/s',
+        baseline: median(baselines),
+        required: { atLeast: 0.6 },
+      },
+      { what: 'p99 of an answer at a quarter of that rate', figure: p99, unit: 'ms', required: { atMost: 25 } },
+      { what: 'peak memory of the bridge', figure: bridge.peakMegabytes, unit: 'MB', required: { atMost: 200 } },
+    ];
+  } finally {
+    baseline.child.kill();
+    await once(baseline.child, 'close');
+  }
 }
 
+/** Nobody is at that address: no hook needs Azure DevOps. */
 function configurationFor(url: string): string {
-  const folder = temporaryFolder('bench-bridge-');
-  const file = path.join(folder, 'bridge.yml');
-  for (const name of ['secret', 'pat']) writeFileSync(path.join(folder, name), SECRET);
-  // Nobody is at that address: no hook needs Azure DevOps.
-  writeFileSync(
-    file,
-    `nats: { servers: ["${url}"] }
+  return `nats: { servers: ["${url}"] }
 azureDevOps: { organization: "http://127.0.0.1:9/contoso/", identity: { kind: pat, patFile: pat } }
 http: { listen: "127.0.0.1:0", admin: "127.0.0.1:0" }
 hooks: { passwordFiles: [secret], events: [{ event: build.complete }] }
-`,
-  );
-  return file;
+`;
 }
 
 async function addStream(url: string, name: string, subject: string): Promise<void> {
@@ -91,21 +76,7 @@ async function addStream(url: string, name: string, subject: string): Promise<vo
   await connection.close();
 }
 
-async function startBridge(configuration: string): Promise<Running> {
-  const child = spawn(process.execPath, [BUNDLE, 'run', '--config', configuration], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let url = '';
-  for await (const line of createInterface({ input: child.stderr })) {
-    const { event, public: address } = JSON.parse(line) as { event: string; public?: string };
-    if (address !== undefined) url = `http://${address}/hooks`;
-    if (event === 'serving') break;
-  }
-  child.stderr.resume();
-  return { child, url };
-}
-
-async function startBaseline(url: string): Promise<Running> {
+async function startBaseline(url: string): Promise<{ readonly child: ChildProcess; readonly url: string }> {
   const script = path.join(import.meta.dirname, 'hookPublish.ts');
   const child = spawn(process.execPath, ['--import', 'tsx', script, url, 'bench.hook'], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -170,9 +141,4 @@ async function timed(url: string, dispatcher: Agent): Promise<number> {
   const begin = performance.now();
   await post(url, dispatcher);
   return performance.now() - begin;
-}
-
-/** In megabytes. */
-function peakOf({ pid }: ChildProcess): number {
-  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
 }

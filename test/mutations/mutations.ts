@@ -4,7 +4,7 @@ import path from 'node:path';
 /** A rule, broken by one line of the source that is changed for the worse, and the tests that must notice. */
 export interface Mutation {
   readonly what: string;
-  /** Stands in shared/ and tasks/ exactly once, in whichever file. */
+  /** Stands in shared/, tasks/ and bridge/ exactly once, in whichever file. */
   readonly line: string;
   readonly becomes: string;
   readonly tests: Tests;
@@ -26,11 +26,13 @@ const WHOLE_PATH: Tests = {
 };
 const PERMISSIONS = 'test/integration/nats/permissions.test.ts';
 const DEADLINE: Tests = { files: ['test/unit/tasks/agent/run.test.ts'] };
+const PROTOCOL = 'test/unit/bridge/runs/protocol.test.ts';
+const ROUTE: Tests = { files: ['test/unit/bridge/runs/judgeEvents.test.ts'] };
 const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
 
-/** The source of shared/ and tasks/ by file, below a folder. */
+/** The source of shared/, tasks/ and bridge/ by file, below a folder. */
 export function readSources(root: string): ReadonlyMap<string, string> {
-  const files = ['shared', 'tasks'].flatMap((folder) =>
+  const files = ['shared', 'tasks', 'bridge'].flatMap((folder) =>
     readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' }).map((file) => path.join(folder, file)),
   );
   const sources = files.filter((file) => file.endsWith('.ts'));
@@ -210,5 +212,41 @@ export const MUTATIONS: readonly Mutation[] = [
     line: 'if (bytes > MAX_OUTPUT_BYTES)',
     becomes: 'if (bytes > MAX_OUTPUTS_BYTES)',
     tests: { files: ['test/unit/tasks/agent/outputs.test.ts'] },
+  },
+  {
+    what: 'a run is asked for again without a look whether there is one',
+    line: 'for (const pause of pauses) {',
+    becomes: 'for (const pause of pauses.slice(pauses.length)) {',
+    tests: { files: [PROTOCOL], pattern: 'whose run is found that way' },
+  },
+  {
+    what: 'a replica takes over a request that is under way',
+    line: 'return time + this.settings.timing.takeover;',
+    becomes: 'return time;',
+    tests: { files: [PROTOCOL], pattern: 'is left to it for 60 seconds' },
+  },
+  {
+    what: 'what has started a run is no duplicate',
+    line: `if (done !== undefined) return { kind: 'duplicate', done };`,
+    becomes: '',
+    tests: { files: [PROTOCOL], pattern: 'that comes again starts nothing' },
+  },
+  {
+    what: 'runs may start each other for ever',
+    line: 'if (hops > MOST_HOPS) {',
+    becomes: 'if (hops > Infinity) {',
+    tests: { files: ['test/e2e/bridge/runs.test.ts'], pattern: 'in a circle', packed: true },
+  },
+  {
+    what: 'a parameter may be outside its pattern',
+    line: 'if (!parameter.pattern.test(value)) return { problem: outside(parameter) };',
+    becomes: '',
+    tests: ROUTE,
+  },
+  {
+    what: 'an event of any publisher may start a pipeline',
+    line: `if (stranger !== undefined) return dead('untrusted', stranger);`,
+    becomes: '',
+    tests: ROUTE,
   },
 ];

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AzureDevOps } from '../../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../../support/azureDevOps/hookBodies.ts';
+import { startsRun } from '../../support/azureDevOps/kinds.ts';
+import { reset } from '../../support/azureDevOps/moods.ts';
 import { BridgeProcess, runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { RunsScene } from '../../support/bridge/runsBridge.ts';
 import { hooksConfiguration, hooksFiles, passwordOf } from '../../support/bridge/hooksOverHttp.ts';
 import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
@@ -74,4 +77,39 @@ for (const [node, line] of PAIRS)
       'azdo.contoso.Shop.git.pushed.v1',
     ]);
     assert.equal((await admin.manager.streams.info('AZDO')).state.messages, 3);
+  });
+
+for (const [node, line] of PAIRS)
+  test(`an event starts one run with Node ${node} and nats-server ${line}`, async () => {
+    await using scene = await RunsScene.open({
+      ...{ node, line, more: 'contracts: { image: image.json }', files: { 'image.json': '{ "required": ["image"] }' } },
+      route: ['subject: [ci.web.done, ci.api.done]', 'contract: image'],
+    });
+    const checked = await scene.command(['check']);
+    assert.deepEqual([checked.status, checked.stdout.match(/^error/gm)], [0, null], checked.stdout);
+    await using bridge = await scene.start();
+    await bridge.ready(200);
+    scene.azure.feel(reset({ done: true }), { times: 1, when: startsRun });
+    await scene.publish('lost', { image: 'web:1' }, {}, { subject: 'ci.web.done' });
+    await bridge.logged('runStarted');
+    await scene.publish('invalid', {}, {}, { subject: 'ci.api.done' });
+    await scene.publish('elsewhere', {}, {}, { subject: 'ci.done' });
+    await scene.publish('lost', { image: 'web:1' }, {}, { subject: 'ci.web.done' });
+    await bridge.logged('deadLetter');
+    await scene.settled();
+    const started = () => scene.azure.runs.map(({ parameters }) => parameters);
+    assert.deepEqual(started(), [{ natsEventId: 'lost', image: 'web:1' }]);
+
+    const listed = await scene.command(['deadLetters', 'list']);
+    assert.match(listed.stdout, /^1\t\S+\truns\tdeploy\t\d+\tinvalid: .*image/m);
+    await scene.server.kill();
+    await bridge.ready(503);
+    await scene.server.restart();
+    await bridge.ready(200);
+    await scene.publish('later', { image: 'api:1' }, {}, { subject: 'ci.api.done' });
+    await scene.until('second run', () => scene.azure.runs.length === 2);
+    await scene.settled();
+    bridge.signal('SIGTERM');
+    assert.equal(await bridge.ended, 0, bridge.text);
+    assert.deepEqual(started()[1], { natsEventId: 'later', image: 'api:1' });
   });

@@ -1,8 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers } from 'nats';
+import type { OutgoingMessage } from '../../../shared/bus.ts';
+import { parseUserSeed } from '../../../shared/nkey.ts';
+import { signMessage } from '../../../shared/signing/signature.ts';
 import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
 import type { Pipeline, PipelineDeclaration } from '../azureDevOps/pipelines.ts';
-import { startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions, type CommandRun } from './bridgeProcess.ts';
 
@@ -22,6 +25,18 @@ export interface RunsWorldOptions {
   readonly users?: string;
   /** Instead of the usual ones. */
   readonly timing?: string;
+  /** Texts of files beside the configuration, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** Of Node.js and of nats-server; 20 and Debian's when absent. */
+  readonly node?: BridgeOptions['node'];
+  readonly line?: Parameters<typeof natsServerBinary>[0];
+}
+
+export interface PublishOptions {
+  /** Default `ci.done`. */
+  readonly subject?: string;
+  /** Seed of the key that signs it; unsigned when absent. */
+  readonly seed?: string;
 }
 
 /** A NATS server, an organisation of Azure DevOps and the configuration of a bridge between them, with one route. */
@@ -35,22 +50,40 @@ export class RunsScene implements AsyncDisposable {
   ) {}
 
   static async open(given: RunsWorldOptions = {}): Promise<RunsScene> {
-    const { users } = given;
-    const starting = startNatsServer(users === undefined ? {} : { config: users });
+    const { users, line } = given;
+    const binary = line === undefined ? {} : { binary: natsServerBinary(line) };
+    const starting = startNatsServer({ ...binary, ...(users === undefined ? {} : { config: users }) });
     const [server, azure] = await Promise.all([starting, AzureDevOps.start()]);
     const admin = await Admin.connect([server.url], users === undefined ? {} : { user: 'admin', pass: 'pw' });
     const image = { name: 'image', type: 'string', default: '' } as const;
     const pipeline = azure.pipelines.declare(given.pipeline ?? { parameters: [EVENT_ID, image] });
     const scene = new RunsScene(server, azure, admin, pipeline, given);
-    await admin.stream('ci');
-    const { status, stderr } = await scene.command(['setup', '--apply']);
-    if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
-    return scene;
+    try {
+      await admin.stream('ci');
+      await scene.setUp();
+      return scene;
+    } catch (error) {
+      // Otherwise the servers keep the test from ending.
+      await scene[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
-  /** @param route lines instead of those of the scene */
-  configuration(route: readonly string[] = this.given.route ?? []): string {
-    const { more = '', timing = TIMING } = this.given;
+  /** @param routes lines of each route, instead of those of the scene */
+  configuration(...routes: readonly (readonly string[])[]): string {
+    const { more = '', timing = TIMING, users, route = [] } = this.given;
+    const signIn = users === undefined ? '' : ', user: bridge, passwordEnv: PASSWORD';
+    const all = routes.length === 0 ? [route] : routes;
+    return `nats: { servers: ["${this.server.url}"]${signIn} }
+azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv: PAT } }
+http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
+timing: { ${timing} }
+${more}
+runs:
+${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
+  }
+
+  #routeOf(route: readonly string[]): string[] {
     const lines = [
       'name: deploy',
       'subject: ci.>',
@@ -61,30 +94,26 @@ export class RunsScene implements AsyncDisposable {
         : ['parameters: { natsEventId: event.id, image: data.image }']),
       ...route,
     ];
-    const own = lines.filter(
-      (line) => !route.some((other) => other !== line && other.split(':')[0] === line.split(':')[0]),
-    );
-    const signIn = this.given.users === undefined ? '' : ', user: bridge, passwordEnv: PASSWORD';
-    return `nats: { servers: ["${this.server.url}"]${signIn} }
-azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv: PAT } }
-http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
-timing: { ${timing} }
-${more}
-runs:
-  - ${own.join('\n    ')}
-`;
+    return lines.filter((line) => !route.some((other) => other !== line && other.split(':')[0] === line.split(':')[0]));
   }
 
   get options(): BridgeOptions {
-    return { env: { PAT: this.azure.pat, PASSWORD: 'pw' } };
+    const { files = {}, node = '20' } = this.given;
+    return { files, node, env: { PAT: this.azure.pat, PASSWORD: 'pw' } };
   }
 
-  command(args: readonly string[], route?: readonly string[]): Promise<CommandRun> {
-    return runBridge(args, this.configuration(route), this.options);
+  command(args: readonly string[], ...routes: readonly (readonly string[])[]): Promise<CommandRun> {
+    return runBridge(args, this.configuration(...routes), this.options);
   }
 
-  start(): Promise<BridgeProcess> {
-    return BridgeProcess.start(this.configuration(), this.options);
+  start(...routes: readonly (readonly string[])[]): Promise<BridgeProcess> {
+    return BridgeProcess.start(this.configuration(...routes), this.options);
+  }
+
+  /** Creates what these routes need. */
+  async setUp(...routes: readonly (readonly string[])[]): Promise<void> {
+    const { status, stderr } = await this.command(['setup', '--apply'], ...routes);
+    if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
   }
 
   /** Publishes a CloudEvent; its id is also that of the message. */
@@ -92,19 +121,31 @@ runs:
     id: string,
     data: unknown = { image: 'web:1' },
     attributes: Readonly<Record<string, string>> = {},
+    { subject = 'ci.done', seed }: PublishOptions = {},
   ): Promise<number> {
-    const given = headers();
     const all = { specversion: '1.0', id, source: '/tests', type: 'image-ready', ...attributes };
-    for (const [name, value] of Object.entries(all)) given.set(`ce-${name}`, value);
-    return (await this.admin.connection.jetstream().publish('ci.done', JSON.stringify(data), { headers: given })).seq;
+    const attributeHeaders = Object.entries(all).map(([name, value]) => [`ce-${name}`, value] as const);
+    const plain: OutgoingMessage = {
+      subject,
+      // Only what is signed needs one: the stream is to hold events twice that are published twice.
+      headers: [...attributeHeaders, ...(seed === undefined ? [] : [['Nats-Msg-Id', id] as const])],
+      payload: Buffer.from(JSON.stringify(data)),
+    };
+    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), new Date());
+    const given = headers();
+    for (const [name, value] of message.headers) given.set(name, value);
+    return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;
+  }
+
+  /** Events of a route that nobody has acknowledged; those that somebody holds among them. */
+  async left(route = 'deploy'): Promise<{ all: number; held: number }> {
+    const { num_pending, num_ack_pending } = await this.admin.manager.consumers.info('ci', `bridge-${route}`);
+    return { all: num_pending + num_ack_pending, held: num_ack_pending };
   }
 
   /** Resolves once all events of the route are acknowledged. */
-  async settled(): Promise<void> {
-    await this.until('events that are all acknowledged', async () => {
-      const { num_pending, num_ack_pending } = await this.admin.manager.consumers.info('ci', 'bridge-deploy');
-      return num_pending + num_ack_pending === 0;
-    });
+  async settled(route = 'deploy'): Promise<void> {
+    await this.until('events that are all acknowledged', async () => (await this.left(route)).all === 0);
   }
 
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -345,6 +345,13 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
       '9:9: timing.body: "never" is not a duration, such as 500ms, 90s, 1h30m or 30d.',
     ],
   ],
+  [
+    'a takeover of what is still under way',
+    withSection('timing:\n  scale: 0.1\n  azureDevOps: 6s\n  takeover: 6s\n'),
+    [
+      '9:13: timing.takeover: is 6000 ms, not more than azureDevOps with its 6000 ms. Make it longer: a replica must not take over a request that another one still waits for.',
+    ],
+  ],
 ];
 
 describe('What is wrong with a configuration is told all at once, each with its place:', () => {

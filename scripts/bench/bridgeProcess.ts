@@ -1,0 +1,57 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { temporaryFolder } from '../../localAgent/index.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/bridge.ts';
+
+const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
+
+/** A packed bridge that serves. */
+export class BenchBridge implements AsyncDisposable {
+  private constructor(
+    private readonly child: ChildProcess,
+    /** Of its public port, without a path. */
+    readonly url: string,
+  ) {}
+
+  /**
+   * Sets up what a configuration needs and starts the bridge with it; resolves once it serves.
+   *
+   * @param files texts of files beside the configuration, by name
+   */
+  static async start(yaml: string, files: Readonly<Record<string, string>>): Promise<BenchBridge> {
+    const folder = temporaryFolder('bench-bridge-');
+    const configuration = path.join(folder, 'bridge.yml');
+    for (const [name, text] of Object.entries({ ...files, 'bridge.yml': yaml }))
+      writeFileSync(path.join(folder, name), text);
+    const applied = spawnSync(process.execPath, [BUNDLE, 'setup', '--apply', '--config', configuration]);
+    if (applied.status !== 0) throw new Error(applied.stderr.toString());
+    const child = spawn(process.execPath, [BUNDLE, 'run', '--config', configuration], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let url = '';
+    let log = '';
+    for await (const line of createInterface({ input: child.stderr })) {
+      log += `${line}\n`;
+      const { event, public: address } = JSON.parse(line) as { event: string; public?: string };
+      if (address !== undefined) url = `http://${address}`;
+      if (event === 'serving') {
+        child.stderr.resume();
+        return new BenchBridge(child, url);
+      }
+    }
+    throw new Error(`The bridge doesn't serve:\n${log}`);
+  }
+
+  /** In megabytes, until now. */
+  get peakMegabytes(): number {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))?.[1]) / 1_024;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill();
+    await once(this.child, 'close');
+  }
+}

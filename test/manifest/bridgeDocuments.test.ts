@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { test } from 'node:test';
+import { isMap, parseDocument } from 'yaml';
+import { ROOT } from '../../scripts/build/manifest.ts';
+import { LEAST, read } from '../support/bridge/configurationFile.ts';
+import { createNKey } from '../support/nats/natsAccounts.ts';
+import { filesEndingWith, readMarkdown, yamlBlocks } from '../support/documents/documents.ts';
+
+/** Files that configurations in documents name, and what tells a workload identity apart. */
+const { seed } = createNKey();
+const FILES = { 'bridge.creds': seed, 'nats.creds': seed, 'hook-secret': 'a secret of the hooks', pat: 'a token' };
+const TOKEN_FILE = path.join(ROOT, 'package.json');
+const WORKLOAD = { AZURE_TENANT_ID: 'tenant', AZURE_CLIENT_ID: 'client', AZURE_FEDERATED_TOKEN_FILE: TOKEN_FILE };
+
+const FOLDERS = ['docs/bridge', 'bridge'];
+const documents = FOLDERS.flatMap((folder) =>
+  filesEndingWith(path.join(ROOT, folder), '.md').map((file) => path.join(folder, file)),
+);
+
+/** The configurations of the bridge among a document's YAML, parts of one completed. */
+function configurationsIn(file: string): string[] {
+  return yamlBlocks(readMarkdown(ROOT, file)).flatMap((block) => {
+    const { contents } = parseDocument(block);
+    const has = (key: string) => isMap(contents) && contents.has(key);
+    if (has('nats')) return [block];
+    return has('runs') || has('hooks') ? [`${LEAST}${block}`] : [];
+  });
+}
+
+for (const file of documents)
+  test(`the bridge takes every configuration of ${file}`, () => {
+    for (const yaml of configurationsIn(file)) {
+      const { warnings } = read(yaml, { files: FILES, env: WORKLOAD });
+      assert.deepEqual(warnings, [], yaml);
+    }
+  });
+
+test('there are such configurations', () => {
+  assert.ok(configurationsIn('docs/bridge/runs.md').length > 0);
+});
