@@ -47,6 +47,12 @@ export interface RunFact {
   readonly url: string;
 }
 
+/** The place that `STREAM:sequence` names; undefined where a text isn't of that form. */
+export function parsePlace(text: string): Place | undefined {
+  const [, stream, sequence] = /^([^\s.*>:/\\]+):([1-9]\d{0,15})$/.exec(text) ?? [];
+  return stream === undefined ? undefined : { stream, sequence: Number(sequence) };
+}
+
 /** What a message of a stream says as an event. */
 export function eventIn(message: ReceivedMessage): EventFact {
   const event = new ReceivedEvent(message);

@@ -1,5 +1,5 @@
 import type { Place } from '../../shared/bus.ts';
-import type { DecisionFact, EventFact, Facts } from './facts.ts';
+import { parsePlace, type DecisionFact, type EventFact, type Facts } from './facts.ts';
 import { traceOf, type Asked, type Trace } from './trace.ts';
 
 const DAY_MS = 86_400_000;
@@ -53,7 +53,7 @@ class Inquiry {
   async #find(id: string): Promise<readonly Asked[]> {
     const { sources } = this;
     const { facts } = sources;
-    const place = placeOf(id);
+    const place = parsePlace(id);
     if (place !== undefined) {
       const event = await sources.event(place);
       if (event !== undefined) return [{ kind: 'event', event }];
@@ -151,11 +151,6 @@ class Inquiry {
     const { facts } = this.sources;
     return facts.startOf(asked.run)?.at ?? facts.eventsOf(asked.run)[0]?.at ?? 0;
   }
-}
-
-function placeOf(id: string): Place | undefined {
-  const [, stream, sequence] = /^([^\s.*>:]+):([1-9]\d{0,15})$/.exec(id) ?? [];
-  return stream === undefined ? undefined : { stream, sequence: Number(sequence) };
 }
 
 function stub(place: Place): EventFact {

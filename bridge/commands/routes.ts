@@ -5,6 +5,7 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectMatches } from '../../shared/subject.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { auditOf } from '../audit/audit.ts';
+import { parsePlace } from '../audit/facts.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { RouteStatus } from '../http/routesTable.ts';
@@ -188,8 +189,8 @@ function safeValue(_: string, value: unknown): unknown {
 }
 
 async function messageOf(given: string, route: RouteSettings, { session, world }: Work): Promise<ReceivedMessage> {
-  const [, stream, sequence] = /^([^\s.*>:/\\]+):([1-9]\d{0,15})$/.exec(given) ?? [];
-  if (stream !== undefined) return storedAt({ stream, sequence: Number(sequence) }, session);
+  const place = parsePlace(given);
+  if (place !== undefined) return storedAt(place, session);
   let bytes: Buffer;
   try {
     bytes = readFileSync(given);

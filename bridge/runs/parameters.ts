@@ -2,13 +2,14 @@ import { reasonOf } from '../../shared/errors.ts';
 import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { interruptible, isInterruption } from '../../shared/text/interruptible.ts';
 import { exactJson } from '../../shared/text/json.ts';
+import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import type { ParameterSettings, RouteSettings } from '../settings.ts';
 
 /** For all parameters of one event: whoever may publish chooses what the expressions and patterns work on. */
 const LIMIT_MS = 100;
 
 /** What a pipeline's parameters are for one event, or why they can't be: a clause that doesn't show the values. */
-export type Parameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
+export type ReadParameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
 
 /** What tells an event from others: its id, else the message's, else its place. */
 export function eventIdOf({ messageId, place }: ReceivedEvent): string {
@@ -20,7 +21,7 @@ export function parametersOf(
   { parameters, eventId }: Pick<RouteSettings, 'parameters' | 'eventId'>,
   event: ReceivedEvent,
   passesEventId: boolean,
-): Parameters {
+): ReadParameters {
   let doing = '';
   const read = () => {
     const values: Record<string, string> = {};
@@ -30,9 +31,9 @@ export function parametersOf(
       if (!parameter.pattern.test(value)) return { problem: outside(parameter) };
       values[parameter.name] = value;
     }
-    doing = EVENT_ID;
+    doing = EVENT_ID_PARAMETER;
     if (passesEventId && !eventId.pattern.test(eventIdOf(event)))
-      return { problem: outside({ name: EVENT_ID, pattern: eventId.pattern }) };
+      return { problem: outside({ name: EVENT_ID_PARAMETER, pattern: eventId.pattern }) };
     return { values };
   };
   try {
@@ -42,8 +43,6 @@ export function parametersOf(
     return { problem: `the parameter ${doing} ${why}` };
   }
 }
-
-const EVENT_ID = 'natsEventId';
 
 function textOf({ expression }: ParameterSettings, { view }: ReceivedEvent): string {
   const value = expression.evaluate(view) ?? '';

@@ -79,7 +79,7 @@ export class Pipelines {
       : { kind: 'ok' };
   }
 
-  /** What may be otherwise next time; undefined for an answer. The gate is told of both. */
+  /** Why the call may end differently next time; undefined when Azure DevOps has answered. Informs the gate either way. */
   #passing(
     outcome: Outcome,
     beganAt: number,

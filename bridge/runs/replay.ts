@@ -69,7 +69,7 @@ export function routeByHand(
   const { settings, nats, azureDevOps, log } = parts;
   const now = () => parts.now();
   const intents = new Intents(nats.keyValue(namesOf(settings.instance).of(BRIDGE_INTENTS)));
-  // A person waits: what Azure DevOps doesn't take now is told, and can be ordered again.
+  // Somebody is waiting: what Azure DevOps doesn't take now ends the order, which can be given again.
   const gate = {
     success: () => undefined,
     trouble: (reason: string) => void (trouble = reason),

@@ -102,7 +102,7 @@ export class RouteEvents {
   }
 }
 
-/** What the audit stream is told of an event. */
+/** The entry in the audit stream for a decision on an event. */
 export function decisionOn(
   route: string,
   { event, signedBy }: Pick<Judgement, 'event' | 'signedBy'>,

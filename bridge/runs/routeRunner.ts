@@ -432,7 +432,7 @@ export class RouteRunner {
       if (pause !== undefined) log.warning('routeIsPaused', { route: route.name, by: pause.by, reason: pause.reason });
       else log.info('routeResumed', { route: route.name });
     } catch {
-      // Whatever keeps the bucket from answering is told by those who need it.
+      // Whoever needs the bucket's answer logs why there is none.
     } finally {
       if (!this.#isStopping()) this.refresh();
     }

@@ -24,8 +24,8 @@ export interface Contract {
   /** Absolute path of the root schema, as it was given. */
   readonly schemaFile: string;
   /**
-   * Checks a parsed JSON value. Never throws. With `exact`, a value is violated also when its verdict changes as soon as each of
-   * its integers beyond 2^53 is rounded to the next number: few schemas tell two such integers apart otherwise.
+   * Checks a parsed JSON value. Never throws. With `exact`, its integers beyond 2^53 are compared and divided by their digits;
+   * without, as the numbers they were rounded to.
    *
    * @param atMostMs interrupts the check sooner than the contract's own limit, in whole milliseconds
    * @param exact reads it with its integers beyond 2^53 as `bigint`s (`parseLargeIntegers`); undefined where it has none

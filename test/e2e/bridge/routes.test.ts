@@ -187,7 +187,7 @@ describe('A route', () => {
   });
 });
 
-test('a chain of real runs is told from its first event to its last', async () => {
+test('why prints a chain of real runs from its first event to its last', async () => {
   await using scene = await RunsScene.open();
   await using bridge = await scene.start();
   await scene.publish('first', { image: 'web:1' }, { azprunid: '4711' });

@@ -267,7 +267,7 @@ describe('A route', () => {
     await bridge.logged('runStarted');
   });
 
-  test('whose pipeline has no natsEventId is told of, and works', async () => {
+  test('whose pipeline has no natsEventId works, with a warning', async () => {
     await using scene = await RunsScene.open({
       pipeline: { parameters: [{ name: 'image', type: 'string', default: '' }] },
     });

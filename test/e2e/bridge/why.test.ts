@@ -45,7 +45,7 @@ async function decide(stream: JetStreamClient, decision: Readonly<Record<string,
   await stream.publish(`bridge.decisions.${data.function}.${data.name}`, JSON.stringify(data));
 }
 
-test('what led to an event, and what came of it, is told whatever it is asked by', async () => {
+test('why says what led to an event and what came of it, whichever id it is given', async () => {
   await using server = await startNatsServer();
   const yaml = configuration(server.url);
   await using admin = await Admin.connect([server.url]);
@@ -136,7 +136,7 @@ test('what led to an event, and what came of it, is told whatever it is asked by
   assert.equal(state.consumer_count, 1);
 });
 
-test('what could not be read is told, and so is a command line that asks for nothing', async () => {
+test('why says what it could not read, and what a command line without an id lacks', async () => {
   await using server = await startNatsServer();
   const none = await runBridge(['why', 'anything'], configuration(server.url), OPTIONS);
   assert.deepEqual([none.status, none.stdout], [1, '']);
