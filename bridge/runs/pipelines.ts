@@ -43,8 +43,16 @@ export class Pipelines {
     return { kind: 'open', message: 'Azure DevOps answers, but without the id of a run', isFree: false };
   }
 
-  /** Looks for runs with an event's id, since a time in milliseconds since the epoch. */
-  async find({ project, id }: PipelineSettings, eventId: string, since: number): Promise<FindOutcome> {
+  /**
+   * Looks for runs with an event's id, since a time in milliseconds since the epoch. Another route may start the same pipeline
+   * for the same event: what it passes tells its runs from ours.
+   */
+  async find(
+    { project, id }: PipelineSettings,
+    eventId: string,
+    parameters: Parameters,
+    since: number,
+  ): Promise<FindOutcome> {
     const { azureDevOps, now } = this.options;
     const list = `${encodeURIComponent(project)}/_apis/build/builds?definitions=${id}&minTime=${new Date(since).toISOString()}&queryOrder=queueTimeAscending&api-version=7.1`;
     const runs: Run[] = [];
@@ -59,7 +67,7 @@ export class Pipelines {
       if (outcome.kind !== 'ok') return { kind: 'refused', message: describe(outcome) };
       const builds = isObject(outcome.body) ? outcome.body['value'] : undefined;
       if (!Array.isArray(builds)) return { kind: 'open', message: 'the list of runs is none' };
-      runs.push(...builds.filter((build) => isOf(build, eventId)).flatMap((build) => runIn(build) ?? []));
+      runs.push(...builds.filter((build) => isOf(build, eventId, parameters)).flatMap((build) => runIn(build) ?? []));
       token = outcome.continuationToken;
       if (token === undefined) return { kind: 'list', runs };
     }
@@ -131,9 +139,19 @@ function runIn(body: unknown): Run | undefined {
   return { id, url: [web, url].find((text): text is string => typeof text === 'string')?.slice(0, MOST_URL) ?? '' };
 }
 
-function isOf(build: unknown, eventId: string): boolean {
-  const parameters = isObject(build) ? build['templateParameters'] : undefined;
-  return isObject(parameters) && parameters[EVENT_ID_PARAMETER] === eventId;
+function isOf(build: unknown, eventId: string, asked: Parameters): boolean {
+  const given = isObject(build) ? build['templateParameters'] : undefined;
+  if (!isObject(given) || given[EVENT_ID_PARAMETER] !== eventId) return false;
+  return Object.entries(asked).every(([name, text]) => !contradicts(given[name], text));
+}
+
+/**
+ * Whether a build was given another value. Objects, lists and what it doesn't tell never contradict: Azure DevOps may write
+ * them in its own way, and to miss our run is worse than to look at one too many.
+ */
+function contradicts(given: unknown, asked: string): boolean {
+  if (typeof given !== 'string' || [given, asked].some((text) => /^\s*[[{]/.test(text))) return false;
+  return given !== asked && given.toLowerCase() !== asked.toLowerCase() && Number(given) !== Number(asked);
 }
 
 function describe(outcome: Outcome): string {

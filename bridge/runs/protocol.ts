@@ -18,7 +18,10 @@ export type StartOutcome =
 
 /** How a look at the list of runs ended. */
 export type FindOutcome =
-  | { readonly kind: 'list'; /** Those with the event's id, oldest first. */ readonly runs: readonly Run[] }
+  | {
+      readonly kind: 'list';
+      /** Those with the event's id and nothing that contradicts its parameters, oldest first. */ readonly runs: readonly Run[];
+    }
   | { readonly kind: 'refused' | 'postponed' | 'open'; readonly message: string };
 
 /** What the protocol works with. Calls of NATS may fail; those of Azure DevOps don't. */
@@ -26,8 +29,8 @@ export interface ProtocolPorts {
   readonly intents: Intents;
   /** Asks for the run once. */
   start(work: Work): Promise<StartOutcome>;
-  /** Looks for runs with an event's id since a time, in milliseconds since the epoch. */
-  find(eventId: string, since: number): Promise<FindOutcome>;
+  /** Looks for runs that the work may have started since a time, in milliseconds since the epoch. */
+  find(work: Work, since: number): Promise<FindOutcome>;
   /** Resolves once a run may be asked for; rejects when the bridge stops. */
   turn(): Promise<void>;
   /** Resolves once Azure DevOps may be called; rejects when the bridge stops. */
@@ -216,20 +219,20 @@ export class Protocol {
     for (const pause of pauses) {
       await ports.sleep(pause);
       if (!settings.isFindable()) continue;
-      const runs = await this.#list(intent);
+      const runs = await this.#list(work, intent);
       if ('reason' in runs) return { kind: 'failed', ...runs };
       for (const run of runs) if (await this.#isFree(work, run)) return { kind: 'started', run, isFound: true };
     }
     return undefined;
   }
 
-  /** The runs with the event's id, or why nobody can say which there are: to ask for one then might make two. */
-  async #list({ eventId, createdAt }: Intent): Promise<readonly Run[] | Failure> {
+  /** The runs that may be the event's, or why nobody can say which there are: to ask for one then might make two. */
+  async #list(work: Work, { createdAt }: Intent): Promise<readonly Run[] | Failure> {
     const { ports, settings } = this;
     const { clockTolerance, thirdLook } = settings.timing;
     for (let failures = 0; ;) {
       await ports.open();
-      const outcome = await ports.find(eventId, createdAt - clockTolerance);
+      const outcome = await ports.find(work, createdAt - clockTolerance);
       if (outcome.kind === 'list') return outcome.runs;
       const detail = `whether a run was started can't be found out: ${outcome.message}`;
       if (outcome.kind === 'refused') return { reason: 'unknown', detail };

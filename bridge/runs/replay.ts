@@ -107,7 +107,7 @@ export function routeByHand(
         {
           intents,
           start: (work) => pipelines.start(route.pipeline, work.parameters),
-          find: (eventId, since) => pipelines.find(route.pipeline, eventId, since),
+          find: ({ intent, parameters }, since) => pipelines.find(route.pipeline, intent.eventId, parameters, since),
           turn: giveUp,
           open: giveUp,
           bury: () => Promise.resolve(),

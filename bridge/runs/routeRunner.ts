@@ -305,7 +305,7 @@ export class RouteRunner {
       {
         intents,
         start: (work) => pipelines.start(pipeline, work.parameters),
-        find: (eventId, since) => pipelines.find(pipeline, eventId, since),
+        find: ({ intent, parameters }, since) => pipelines.find(pipeline, intent.eventId, parameters, since),
         turn: () => this.#turn(),
         open: () => gate.open(this.#signal),
         bury: ({ reason, detail }, { key }) =>

@@ -224,7 +224,7 @@ export class FakeReplica {
       {
         intents: new Intents(world.bucketOf(this)),
         start: (work) => world.start(this, work, message.pipeline),
-        find: (eventId) => world.find(this, eventId, message.pipeline),
+        find: ({ intent }) => world.find(this, intent.eventId, message.pipeline),
         turn: () => this.sleep(world.random.below(1_000)),
         open: () => this.sleep(world.random.below(1_000)),
         bury: async ({ reason }) => {
