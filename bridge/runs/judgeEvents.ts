@@ -5,7 +5,7 @@ import { quoted } from '../../shared/text/safeText.ts';
 import { Judge, STEP_LIMITS, type Decision, type JudgedEvent } from '../../shared/waiting/judge.ts';
 import type { WaitCriteria } from '../../shared/waiting/criteria.ts';
 import type { RouteSettings } from '../settings.ts';
-import { parametersOf } from './parameters.ts';
+import { CALLS, parametersOf } from './parameters.ts';
 
 /** What an event means to a route. */
 export type Judgement = {
@@ -77,7 +77,11 @@ export class RouteJudge {
       ...{ trustedKeys: undefined, maxEventAgeMs: undefined, timeoutMs: Infinity, idleTimeoutMs: undefined },
       ...criteria,
     };
-    return new Judge(all, contract, { now, deadline: Infinity }, warn, { ...STEP_LIMITS, eventMs: EVENT_MS });
+    return new Judge(all, contract, { now, deadline: Infinity }, warn, {
+      ...STEP_LIMITS,
+      eventMs: EVENT_MS,
+      calls: CALLS,
+    });
   }
 
   #judgementOf(judged: JudgedEvent): Judgement {

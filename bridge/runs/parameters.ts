@@ -7,6 +7,8 @@ import type { ParameterSettings, RouteSettings } from '../settings.ts';
 
 /** For all parameters of one event: whoever may publish chooses what the expressions and patterns work on. */
 const LIMIT_MS = 100;
+/** A route has no second look at an event, so that one call in which the machine stood still must not decide. */
+export const CALLS = 2;
 
 /** What a pipeline's parameters are for one event, or why they can't be: a clause that doesn't show the values. */
 export type ReadParameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
@@ -37,7 +39,7 @@ export function parametersOf(
     return { values };
   };
   try {
-    return interruptible(read, LIMIT_MS);
+    return interruptible(read, LIMIT_MS, CALLS);
   } catch (error) {
     const why = isInterruption(error) ? `takes longer than ${LIMIT_MS} ms` : `can't be computed: ${reasonOf(error)}`;
     return { problem: `the parameter ${doing} ${why}` };

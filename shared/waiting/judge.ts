@@ -19,13 +19,15 @@ export type Decision =
 export interface JudgeLimits {
   /** For one event: its envelope, the schema and all expressions together. */
   readonly eventMs: number;
+  /** How often one event is judged before an interruption counts; see {@link interruptible}. */
+  readonly calls: number;
   /** So many events that were interrupted end the wait. */
   readonly interruptions: number;
   /** So do events that took more than {@link SLICE_MS} each and this together. */
   readonly slowMs: number;
 }
 
-export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, interruptions: 10, slowMs: 60_000 };
+export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, calls: 1, interruptions: 10, slowMs: 60_000 };
 
 /** After so much work, in milliseconds, timers and signals have their turn. */
 export const SLICE_MS = 50;
@@ -192,10 +194,10 @@ export class Judge {
   /** The event that took too long for a call with others, in one of its own; nothing when the deadline passes meanwhile. */
   #assessSlow(message: ReceivedMessage): readonly JudgedEvent[] {
     const { deadline } = this.clock;
-    const { eventMs } = this.limits;
+    const { eventMs, calls } = this.limits;
     const began = this.clock.now();
     try {
-      return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began))];
+      return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began), calls)];
     } catch (error) {
       if (!isInterruption(error)) throw error;
       if (this.clock.now() >= deadline) return [];

@@ -173,6 +173,21 @@ describe('A value outside its pattern is a dead letter that does not show it', (
     assert.match(outside('web\n', /^[a-z]+$/u), /^deadLetter unsafeValue/);
   });
 
+  test('but not one that the process stood still at', () => {
+    const { expression } = parameter('image', 'data.image');
+    const still = new Int32Array(new SharedArrayBuffer(4));
+    let looks = 0;
+    const evaluate: typeof expression.evaluate = (view) => {
+      if (++looks === 1) Atomics.wait(still, 0, 0, 200);
+      return expression.evaluate(view);
+    };
+    const judge = judgeOf({
+      parameters: [{ ...parameter('image', 'data.image'), expression: { ...expression, evaluate } }],
+    });
+    assert.deepEqual(decide(judge, event({ image: 'web:1' })), { decision: 'starts', reason: '{"image":"web:1"}' });
+    assert.equal(looks, 2);
+  });
+
   test('one that its pattern takes for ever to look at', () => {
     const began = Date.now();
     const found = outside(`${'a'.repeat(60)}!`, new RegExp(SLOW_PATTERN, 'u'));
