@@ -76,13 +76,14 @@ export class Decisions {
   /**
    * Notes a decision that must not be acted on unless it is noted, such as the order of a person.
    *
+   * @param id what the same decision has when it is noted again: the stream keeps it once within its duplicate window
    * @throws TaskError as {@link StreamPublisher.publish} does
    */
-  async order(decision: Decision): Promise<void> {
-    await this.options.publisher.publish(this.#message(decision), WITHIN_MS);
+  async order(decision: Decision, id: string = randomUUID()): Promise<void> {
+    await this.options.publisher.publish(this.#message(decision, id), WITHIN_MS);
   }
 
-  #message(decision: Decision): OutgoingMessage {
+  #message(decision: Decision, id: string): OutgoingMessage {
     const { subjectPrefix, stream, version, replica, signingKey } = this.options;
     const now = new Date(this.options.now());
     const { receivedAt, ...others } = decision;
@@ -92,7 +93,6 @@ export class Decisions {
       ...(receivedAt === undefined ? {} : { receivedAt: new Date(receivedAt).toISOString() }),
       decidedAt: now.toISOString(),
     });
-    const id = randomUUID();
     const encode = eventEncoder({
       subject: `${subjectPrefix}.${decision.function}.${partOf(decision.name)}`,
       envelope: 'binary',

@@ -3,6 +3,7 @@ import type { QueuedMessage, WorkQueue, WorkQueueEvents } from '../../shared/bus
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectTest } from '../../shared/subject.ts';
 import type { Audit } from '../audit/audit.ts';
+import type { Decision } from '../audit/decisions.ts';
 import type { EventLog } from '../log.ts';
 import type { RouteSettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
@@ -237,7 +238,7 @@ export class RouteRunner {
   }
 
   #act(message: QueuedMessage, verdict: Verdict): void {
-    const { route, metrics, audit } = this.options;
+    const { route, metrics } = this.options;
     const { judgement } = verdict;
     switch (verdict.kind) {
       case 'passes':
@@ -253,8 +254,10 @@ export class RouteRunner {
       case 'starts':
         if (route.mode === 'preview') {
           metrics.event('preview');
-          void audit.decisions.note(decisionOn(route.name, judgement, 'preview'));
-          this.#settle(message, () => message.ack());
+          void this.#guarded(message, async () => {
+            await this.#record(verdict.work.key, judgement, decisionOn(route.name, judgement, 'preview'));
+            this.#settle(message, () => message.ack());
+          });
           return;
         }
         this.#starts.push({ message, verdict });
@@ -319,7 +322,7 @@ export class RouteRunner {
   }
 
   async #conclude(message: QueuedMessage, judgement: Judgement, work: Work, result: Result): Promise<void> {
-    const { route, audit, metrics, log, now, timing } = this.options;
+    const { route, metrics, log, now, timing } = this.options;
     const { event } = judgement;
     const facts = { route: route.name, eventId: work.intent.eventId, ...event.place };
     switch (result.kind) {
@@ -331,7 +334,7 @@ export class RouteRunner {
       case 'duplicate': {
         const followed = 'run' in result.done ? { run: result.done.run.id, url: result.done.run.url } : {};
         metrics.event('duplicate');
-        await audit.decisions.note(decisionOn(route.name, judgement, 'duplicate', { followed }));
+        await this.#record(work.key, judgement, decisionOn(route.name, judgement, 'duplicate', { followed }));
         this.#settle(message, () => message.ack());
         return;
       }
@@ -343,23 +346,37 @@ export class RouteRunner {
         metrics.started(storedAt === undefined ? undefined : Math.max(0, now() - storedAt) / 1_000);
         log.info('runStarted', { ...facts, runId: run.id, url: run.url, ...(isFound ? { found: true } : {}) });
         const followed = { run: run.id, url: run.url, intent: work.key };
-        await audit.decisions.note(decisionOn(route.name, judgement, 'started', { followed }));
+        await this.#record(work.key, judgement, decisionOn(route.name, judgement, 'started', { followed }));
         this.#settle(message, () => message.ack());
         return;
       }
       case 'failed': {
         metrics.event('deadLetter');
         log.error('runFailed', { ...facts, reason: result.reason, detail: result.detail });
-        await this.#noteLetter(judgement, result);
+        await this.#recordLetter(work.key, judgement, result);
         this.#settle(message, () => message.term());
         await this.#countFailure(result);
       }
     }
   }
 
-  async #noteLetter(judgement: Judgement, { reason, detail }: { reason: string; detail: string }): Promise<void> {
-    const { route, audit } = this.options;
-    await audit.decisions.note(decisionOn(route.name, judgement, 'deadLetter', { reason: `${reason}: ${detail}` }));
+  async #recordLetter(
+    key: string,
+    judgement: Judgement,
+    { reason, detail }: { reason: string; detail: string },
+  ): Promise<void> {
+    const decision = decisionOn(this.options.route.name, judgement, 'deadLetter', { reason: `${reason}: ${detail}` });
+    await this.#record(key, judgement, decision);
+  }
+
+  /**
+   * Has the audit stream keep a decision before its event is acknowledged: afterwards, nobody would think of it again. An event
+   * that is delivered again keeps its first decision, within the stream's duplicate window.
+   */
+  async #record(key: string, { event }: Judgement, decision: Decision): Promise<void> {
+    const { message, place } = event;
+    const id = [key, place?.sequence ?? '', message.storedAt ?? ''].join('.');
+    await this.#insist(() => this.options.audit.decisions.order(decision, id));
   }
 
   async #countFailure({ detail }: Failure): Promise<void> {
@@ -399,7 +416,7 @@ export class RouteRunner {
     await this.#insist(() => this.#write(letterOf(route.name, event, key, reason, detail, route.name)));
     metrics.event('deadLetter');
     log.warning('deadLetter', { route: route.name, ...event.place, reason, detail });
-    await this.#noteLetter(judgement, { reason, detail });
+    await this.#recordLetter(key, judgement, { reason, detail });
   }
 
   async #write(letter: Parameters<Audit['deadLetters']['write']>[0]): Promise<void> {

@@ -35,6 +35,22 @@ describe('An event', () => {
     assert.match(metrics, /^nats_bridge_event_to_run_seconds_count 1$/m);
   });
 
+  test("is acknowledged once the audit stream has what was decided, which also a stream that isn't there delays", async () => {
+    await using scene = await RunsScene.open();
+    await using bridge = await scene.start();
+    await scene.admin.manager.streams.delete('BRIDGE_AUDIT');
+    await scene.publish('e-1');
+    await bridge.logged('routeWaits');
+    assert.deepEqual(await scene.left(), { all: 1, held: 1 });
+    await scene.setUp();
+    await scene.settled();
+    assert.deepEqual(
+      (await scene.decisions()).map(({ decision, followed }) => [decision, followed?.['run']]),
+      [['started', scene.azure.runs[0]?.id]],
+    );
+    assert.equal(scene.azure.runs.length, 1);
+  });
+
   test('that does not match is counted and summarised', async () => {
     await using scene = await RunsScene.open({ route: ["match: data.image == 'api:1'"] });
     await using bridge = await scene.start();
