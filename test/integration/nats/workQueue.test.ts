@@ -9,14 +9,15 @@ import { Admin } from '../../support/nats/testStream.ts';
 
 const LINES = ['2.9', '2.10', '2.15'] as const;
 const ACK_WAIT_MS = 1_000;
+const PATIENT_MS = 60_000;
 const NS_PER_MS = 1_000_000;
 
-async function addConsumer(admin: Admin): Promise<void> {
+async function addConsumer(admin: Admin, ackWaitMs = ACK_WAIT_MS): Promise<void> {
   await admin.manager.consumers.add('CI', {
     durable_name: 'workers',
     ack_policy: AckPolicy.Explicit,
     deliver_policy: DeliverPolicy.All,
-    ack_wait: ACK_WAIT_MS * NS_PER_MS,
+    ack_wait: ackWaitMs * NS_PER_MS,
     max_ack_pending: 1_000,
   });
 }
@@ -127,21 +128,25 @@ for (const line of LINES) {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');
-      await addConsumer(admin);
+      // The server may take longer to come back than others wait for an answer.
+      await addConsumer(admin, PATIENT_MS);
       await stream.publish('a', '1');
       await using service = await openService(server.url);
       const worker = new Worker(service.bus);
       worker.queue.want(1);
       await worker.has(1);
-      await server.kill();
-      await until(() => worker.story.length === 1, 'it is down');
-      await server.restart();
+      worker.queue.want(0);
+      // In order: a server that is killed may forget what it has delivered just before, and deliver it again.
+      const restarted = server.restart();
+      await until(() => worker.story.length > 0, 'it is down');
+      await restarted;
       await until(() => service.bus.isLinkUp, 'the link is up');
       worker.messages.splice(0)[0]?.ack();
       worker.queue.want(2);
       await stream.publish('a', '2');
       await worker.has(1);
       assert.deepEqual([worker.texts, worker.story.at(-1)], [['2'], 'up']);
+      await until(async () => (await stream.consumers())[0]?.num_ack_pending === 1, 'the first one is acknowledged');
       worker.queue.stop();
     });
   });
