@@ -336,11 +336,14 @@ runs:
     );
   }
 
-  /** Whether a request for a run came from a replica that had stood still since long enough for another one to take over. */
+  /**
+   * Whether a request for a run came from a replica that had stood still long enough for another one to take over. A request
+   * leaves within a sixth of that time or not at all, so what stood still for less has no excuse.
+   */
   cameLate(identity: string, at: number): boolean {
     return this.freezes.some(
       ({ identity: frozen, from, to }) =>
-        frozen === identity && to - from >= TAKEOVER_MS / 2 && at >= to && at <= to + 1_000,
+        frozen === identity && to - from >= (TAKEOVER_MS * 5) / 6 && at >= to && at <= to + 1_000,
     );
   }
 
