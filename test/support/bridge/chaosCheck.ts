@@ -64,12 +64,13 @@ async function checkChaos(world: ChaosWorld): Promise<ChaosCount> {
       wrong.push(`${key} (${sequences.join()}), ${fate ?? 'nothing'}: ${problem}; all of the event: ${others}`);
     };
     const wanted = fate === 'run' ? 1 : 0;
-    const lateRun = runs.slice(wanted).find((run) => world.cameLate(run.identity.id, run.receivedAt));
-    if (wanted === 1 && runs.length === 2 && lateRun !== undefined)
-      late.push(
-        `${key}: ${runs.map((run) => `${run.id} by ${run.identity.name} at ${world.timeOf(run.receivedAt)}`).join(', ')}`,
-      );
-    else if (runs.length !== wanted) note(`the runs ${runs.map((run) => run.id).join() || 'none'}`);
+    const isLate = wanted === 1 && runs.length === 2 && runs.some((run) => world.cameLate(run));
+    const story = runs.map(
+      ({ id: run, identity, receivedAt, queuedAt }) =>
+        `${run} for ${identity.name}, asked at ${world.timeOf(receivedAt)} and queued at ${world.timeOf(queuedAt)}`,
+    );
+    if (isLate) late.push(`${key}: ${story.join('; ')}`);
+    else if (runs.length !== wanted) note(`the runs ${story.join('; ') || 'none'}`);
 
     const mine = letters.filter((letter) => letter.key === key);
     const reasons = mine.map(({ reason }) => reason).join();
@@ -83,7 +84,7 @@ async function checkChaos(world: ChaosWorld): Promise<ChaosCount> {
     for (const sequence of fate === undefined ? [] : sequences)
       if (!made.some(({ event }) => event?.place?.sequence === sequence)) note(`no decision on ${sequence}`);
     const followed = new Set(made.flatMap((decision) => decision.followed?.run ?? []));
-    const isTwofold = lateRun !== undefined && followed.size === 2;
+    const isTwofold = isLate && followed.size === 2;
     if (fate === 'run' && followed.size !== 1 && !isTwofold)
       note(`decisions of the runs ${[...followed].join() || 'none'}`);
   }

@@ -4,6 +4,7 @@ import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
 import { Entra, type EntraApp } from '../azureDevOps/entra.ts';
 import { listsBuilds, startsRun } from '../azureDevOps/kinds.ts';
 import * as moods from '../azureDevOps/moods.ts';
+import type { StartedRun } from '../azureDevOps/builds.ts';
 import type { Pipeline } from '../azureDevOps/pipelines.ts';
 import type { Mood, RecordedRequest } from '../azureDevOps/standInServer.ts';
 import { startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
@@ -337,13 +338,17 @@ runs:
   }
 
   /**
-   * Whether a request for a run came from a replica that had stood still long enough for another one to take over. A request
-   * leaves within a sixth of that time or not at all, so what stood still for less has no excuse.
+   * Whether a replica asked for a run after a standstill, and so late that another one could look for the run before it was
+   * listed. A request leaves within a sixth of the time until a takeover, or when its replica goes on.
    */
-  cameLate(identity: string, at: number): boolean {
+  cameLate({ identity, receivedAt, queuedAt }: StartedRun): boolean {
+    const listedAt = queuedAt + this.azure.builds.listingLagMs;
     return this.freezes.some(
       ({ identity: frozen, from, to }) =>
-        frozen === identity && to - from >= (TAKEOVER_MS * 5) / 6 && at >= to && at <= to + 1_000,
+        frozen === identity.id &&
+        receivedAt >= to &&
+        receivedAt <= to + 1_000 &&
+        listedAt >= from + (TAKEOVER_MS * 5) / 6,
     );
   }
 
