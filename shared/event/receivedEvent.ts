@@ -53,10 +53,12 @@ export class ReceivedEvent extends DecodedEvent {
 /** An event as expressions, and the file of matched events, see it. */
 export class EventView {
   readonly #event: ReceivedEvent;
+  readonly #isRounded: boolean;
   #headers: Readonly<Record<string, readonly string[]>> | undefined;
 
-  constructor(event: ReceivedEvent) {
+  constructor(event: ReceivedEvent, isRounded = false) {
     this.#event = event;
+    this.#isRounded = isRounded;
   }
 
   get subject(): string {
@@ -65,8 +67,13 @@ export class EventView {
 
   /** Integers beyond 2^53 in it are `bigint`s. */
   get data(): unknown {
-    const exact = this.#event.exactData;
+    const exact = this.#isRounded ? undefined : this.#event.exactData;
     return exact === undefined ? this.#event.data : exact.value;
+  }
+
+  /** The same with such integers rounded, as JavaScript has them: nobody has to look for them then, which takes time. */
+  get rounded(): EventView {
+    return new EventView(this.#event, true);
   }
 
   /** Whether `data` holds a `bigint`. */

@@ -1,7 +1,7 @@
 import { reasonOf } from '../errors.ts';
 import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
-import { comparedIn, search, signatureOf } from './interpreter.ts';
+import { comparedIn, search, searchRounded, signatureOf } from './interpreter.ts';
 import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
 import { shortened } from '../text/safeText.ts';
 
@@ -36,12 +36,20 @@ export function compileExpression(text: string): Expression {
   const ofEvent = usesWholeEvent(root) ? (view: EventView) => view.toJSON() : (view: EventView) => view;
   const isOfData = mentionsData(root);
   let compared: WeakSet<Node> | undefined;
+  const mayRound = isPlain(root) && comparesScalars(root);
   const known: readonly string[] = VIEW_FIELDS;
   return {
     unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !known.includes(name)),
     isPlain: isPlain(root),
-    evaluate: (view) =>
-      search(root, ofEvent(view), isOfData && view.hasLargeIntegers ? (compared ??= comparedIn(root)) : undefined),
+    evaluate: (view) => {
+      const verdict = mayRound ? searchRounded(root, view.rounded) : undefined;
+      if (verdict !== undefined) return verdict;
+      return search(
+        root,
+        ofEvent(view),
+        isOfData && view.hasLargeIntegers ? (compared ??= comparedIn(root)) : undefined,
+      );
+    },
     nearMiss: (view) => {
       for (const part of parts) {
         const verdict = verdictOf(part.node, view);
@@ -115,6 +123,21 @@ const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|
 function isPlain(node: Node): boolean {
   const { same, other } = childrenOf(node);
   return PLAIN.test(node.type) && [...same, ...other].every(isPlain);
+}
+
+/** Whether it only compares, each time with a literal that is no list or object: then it hands on nothing of the event. */
+function comparesScalars(node: Node): boolean {
+  switch (node.type) {
+    case 'Comparator':
+      return [node.left, node.right].some((side) => side.type === 'Literal' && typeof side.value !== 'object');
+    case 'NotExpression':
+      return comparesScalars(node.child);
+    case 'AndExpression':
+    case 'OrExpression':
+      return comparesScalars(node.left) && comparesScalars(node.right);
+    default:
+      return false;
+  }
 }
 
 /** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */

@@ -1,6 +1,6 @@
 import { TreeInterpreter, TYPE_ANY, TYPE_EXPREF, type JSONValue } from '@jmespath-community/jmespath';
 import { reasonOf } from '../errors.ts';
-import { IS_INEXACT, UndecidableError } from '../text/json.ts';
+import { IS_INEXACT, LEAST_WHOLE, UndecidableError } from '../text/json.ts';
 import { checkExact, replaceFunctions, type Evaluator } from './functions.ts';
 import { childrenOf, type Node } from './jmespath.ts';
 
@@ -37,10 +37,12 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
   #variables: Readonly<Record<string, JSONValue>> = {};
   #compared: WeakSet<Node> | undefined;
   #made = 0;
+  #isRounded = false;
 
-  evaluate(node: Node, input: JSONValue, compared: WeakSet<Node> | undefined): JSONValue {
+  evaluate(node: Node, input: JSONValue, compared: WeakSet<Node> | undefined, isRounded: boolean): JSONValue {
     this.#variables = {};
     this.#compared = compared;
+    this.#isRounded = isRounded;
     this.#made = 0;
     return this.search(node, input);
   }
@@ -53,7 +55,7 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
   override visit(node: Node, input: JSONValue): JSONValue {
     const value = this.#visit(node, input);
     if (this.#compared?.has(node) === true) checkExact(value);
-    if (typeof value === 'number') checkResult(node, value);
+    if (typeof value === 'number') this.#checkNumber(node, value);
     if (!MAKING.has(node.type)) return value;
     const count = typeof value === 'string' || Array.isArray(value) ? value.length : Object.keys(value ?? {}).length;
     this.checkRoom(count);
@@ -85,6 +87,14 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
     }
   }
 
+  /** What is computed beyond 2^53 is rounded, and what is divided by 0 with % is no number. */
+  #checkNumber({ type }: Node, value: number): void {
+    const size = Math.abs(value);
+    if (this.#isRounded && size >= LEAST_WHOLE) throw new UndecidableError(`${value} may be rounded`);
+    if ((type === 'Arithmetic' || type === 'Function') && !(size <= Number.MAX_SAFE_INTEGER))
+      throw new UndecidableError(`${value} is computed, and ${IS_INEXACT}`);
+  }
+
   #call(name: string, given: JSONValue[]): JSONValue {
     for (const [index, value] of given.entries()) {
       if (typeof value === 'string' && value.length > MOST_MADE)
@@ -95,13 +105,6 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
     }
     return this.runtime.callFunction(name, given);
   }
-}
-
-/** What is computed beyond 2^53 is rounded, and what is divided by 0 with % is no number. */
-function checkResult({ type }: Node, value: number): void {
-  const isComputed = type === 'Arithmetic' || type === 'Function';
-  if (isComputed && !(Math.abs(value) <= Number.MAX_SAFE_INTEGER))
-    throw new UndecidableError(`${value} is computed, and ${IS_INEXACT}`);
 }
 
 function fieldOf(value: JSONValue, name: string): JSONValue {
@@ -151,11 +154,20 @@ export function comparedIn(root: Node): WeakSet<Node> {
  */
 export function search(node: Node, input: unknown, compared?: WeakSet<Node>): unknown {
   try {
-    return interpreter.evaluate(node, input as JSONValue, compared);
+    return interpreter.evaluate(node, input as JSONValue, compared, false);
   } catch (error) {
     if (error instanceof UndecidableError) throw error;
     if (error instanceof RangeError)
       throw new UndecidableError(`it holds too much, or is nested too deeply (${error.message})`, { cause: error });
     throw new Error(reasonOf(error).replace(/\.$/, ''), { cause: error });
+  }
+}
+
+/** As {@link search} on an input whose numbers are rounded; undefined where one turned up that may not be what it was, or anything went wrong. */
+export function searchRounded(node: Node, input: unknown): unknown {
+  try {
+    return interpreter.evaluate(node, input as JSONValue, undefined, true);
+  } catch {
+    return undefined;
   }
 }

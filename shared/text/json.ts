@@ -13,7 +13,7 @@ const MOST_DIGITS = 1_000;
 /** Zeros that the exponents of one text may stand for together: `1e999` takes five characters. */
 const MOST_ZEROS = 100_000;
 /** From here on a number holds no fraction. */
-const LEAST_WHOLE = 2 ** 52;
+export const LEAST_WHOLE = 2 ** 52;
 const ZERO = 0x30;
 const NINE = 0x39;
 /** A string, which is left alone, or a number; both as JSON that is known to parse has them. */

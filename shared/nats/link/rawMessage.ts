@@ -17,6 +17,14 @@ export function rawSubject(message: Msg): Uint8Array {
   return (message as unknown as RawMessage)._msg.subject;
 }
 
+/** Whether a message's subject is these bytes. */
+export function hasSubject(message: Msg, subject: Uint8Array): boolean {
+  const own = rawSubject(message);
+  if (own.length !== subject.length) return false;
+  for (let index = 0; index < own.length; index++) if (own[index] !== subject[index]) return false;
+  return true;
+}
+
 /** A message's reply subject as bytes; none where it has none. */
 export function rawReply(message: Msg): Uint8Array {
   return (message as unknown as RawMessage)._msg.reply ?? NONE;

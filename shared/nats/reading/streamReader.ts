@@ -16,6 +16,7 @@ import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import { pause, unlessAborted } from '../pause.ts';
+import { hasSubject, NONE, rawSubject } from '../link/rawMessage.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
@@ -43,6 +44,7 @@ interface Attachment {
   readonly link: Link;
   readonly consumer: string;
   readonly inbox: string;
+  readonly inboxBytes: Uint8Array;
   /** Where it is asked for messages. */
   readonly next: string;
   /** How the reply subjects of its messages begin; the first message tells. */
@@ -71,6 +73,9 @@ export class StreamReader implements Subscription {
   readonly #access: StreamAccess;
   readonly #arrivals: ArrivalQueue;
   readonly #isWanted: (subject: string) => boolean;
+  /** The subject of the message before, and whether it is wanted: most have the same, and reading it as text takes time. */
+  #subject = NONE;
+  #isSubjectWanted = false;
   #streamCreated = '';
   /** The sequence to go on with; undefined while the start position itself still says so. */
   #nextSequence: number | undefined;
@@ -205,6 +210,7 @@ export class StreamReader implements Subscription {
       link,
       consumer,
       inbox,
+      inboxBytes: Buffer.from(inbox),
       next,
       replyPrefix: undefined,
       window: FIRST_WINDOW,
@@ -302,7 +308,7 @@ export class StreamReader implements Subscription {
   #onMessage(attachment: Attachment, received: Msg): void {
     // An event keeps its own subject, whatever its headers pretend. Whoever may publish to the inbox can send a status, too:
     // it makes no event, and at worst the stream is read again from where it was, with a pause and another inbox.
-    if (received.subject === attachment.inbox) {
+    if (hasSubject(received, attachment.inboxBytes)) {
       attachment.lastHeard = Date.now();
       this.#onStatus(attachment, received);
       return;
@@ -317,8 +323,8 @@ export class StreamReader implements Subscription {
       this.#hasIgnored = true;
       return;
     }
-    attachment.lastHeard = Date.now();
     const { message, deliverySequence } = read;
+    attachment.lastHeard = message.receivedAt;
     if (deliverySequence !== attachment.delivered + 1) {
       void this.#recover('the server skipped messages', false);
       return;
@@ -334,7 +340,11 @@ export class StreamReader implements Subscription {
     if (this.#inSnapshot && --attachment.snapshot === 0) this.#inSnapshot = false;
     if (this.#nextSequence === undefined || message.sequence >= this.#nextSequence) {
       this.#nextSequence = message.sequence + 1;
-      if (this.#isWanted(message.subject)) this.#arrivals.push(message);
+      if (!hasSubject(received, this.#subject)) {
+        this.#subject = Uint8Array.from(rawSubject(received));
+        this.#isSubjectWanted = this.#isWanted(message.subject);
+      }
+      if (this.#isSubjectWanted) this.#arrivals.push(message);
     }
     this.#pullWhenLow();
   }

@@ -297,3 +297,48 @@ test('an integer beyond 2^53 is copied exactly and never compared as another one
     /position 23: 9007199254740993 is beyond 2\^53.*'9007199254740993'/,
   );
 });
+
+test('a condition decides alike whether it can do with rounded numbers or not', () => {
+  const numbers =
+    '0 -1 0.1 4503599627370495.5 4503599627370496.4 4503599627370496.6 9007199254740991 9007199254740992 9007199254740993 -9007199254740993 1e15 1e16 12345678901234567890 1.5e300 1e400 "1" null true {} [1]';
+  const outcome = (text: string, view: EventView): unknown => {
+    try {
+      return compileExpression(text).evaluate(view);
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  const decided = new Set<unknown>();
+  for (const number of numbers.split(' '))
+    for (const literal of [
+      '`0`',
+      '`-1`',
+      '`0.1`',
+      '`1e15`',
+      '`4503599627370495`',
+      '`9007199254740991`',
+      "'1'",
+      '`true`',
+    ])
+      for (const operator of ['==', '!=', '<', '<=', '>', '>=']) {
+        const view = viewOf(null, `{"n":${number},"far":12345678901234567890}`);
+        const fast = outcome(`!(data.n ${operator} ${literal}) || data.n ${operator} ${literal}`, view);
+        // A function's arguments are always exact.
+        const exact = `not_null(data.n, \`null\`) ${operator} ${literal}`;
+        assert.equal(fast, outcome(`!(${exact}) || ${exact}`, view), `${number} ${operator} ${literal}`);
+        assert.equal(
+          outcome(`data.n ${operator} ${literal}`, view),
+          outcome(exact, view),
+          `${number} ${operator} ${literal}`,
+        );
+        decided.add(outcome(exact, view));
+      }
+  for (const verdict of [true, false]) assert.ok(decided.has(verdict));
+  assert.ok(decided.size > 2, 'none was undecidable');
+});
+
+test('an integer beyond all limits elsewhere in an event leaves a condition alone', () => {
+  const view = viewOf(null, `{"n":1,"far":${'9'.repeat(200_000)}}`);
+  assert.equal(compileExpression('data.n == `1`').evaluate(view), true);
+  assert.throws(() => compileExpression('data.far == `1`').evaluate(view), /more than [\d,]+ digits/);
+});
