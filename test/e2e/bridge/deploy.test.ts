@@ -12,12 +12,14 @@ import { readMarkdown, yamlBlocks } from '../../support/documents/documents.ts';
 import { BridgeProcess, runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
 
-/** As far as the test looks into them. */
+/** A wrong guess at what is in it fails the test. */
+type Json = ReturnType<typeof JSON.parse>;
+
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly data: Readonly<Record<string, string>>;
-  readonly spec: any;
+  readonly spec: Json;
 }
 
 const { version } = readJson('package.json') as { version: string };
@@ -32,7 +34,7 @@ const manifests = parseAllDocuments(manifestsText, { version: '1.1' }).map((docu
 const { spec: pod } = manifest('Deployment').spec.template;
 const [container] = pod.containers;
 const configuration = manifest('ConfigMap').data['bridge.yml'] ?? '';
-const { http, nats, hooks } = parse(configuration) as Readonly<Record<string, any>>;
+const { http, nats, hooks } = parse(configuration) as Readonly<Record<string, Json>>;
 
 const SECRETS: Readonly<Record<string, string>> = {
   'nats.creds': createNKey().seed,
@@ -110,12 +112,12 @@ test('the ports and paths in kubernetes.yaml are those of the program', async ()
   const { ingress, egress, podSelector } = manifest('NetworkPolicy').spec;
   assert.deepEqual(podSelector.matchLabels, selector);
   assert.deepEqual(manifest('PodDisruptionBudget').spec.selector.matchLabels, selector);
-  const allowed = ingress.flatMap((rule: any) => rule.ports.map(({ port }: { port: number }) => port));
+  const allowed = ingress.flatMap((rule: Json) => rule.ports.map(({ port }: { port: number }) => port));
   assert.deepEqual(allowed, [ports.public, ports.admin]);
   const natsPort = Number(new URL(nats.servers[0]).port);
   assert.deepEqual(
-    egress.flatMap((rule: any) => rule.ports.map(({ port }: { port: number }) => port)),
-    [...[53, 53, natsPort, 443]],
+    egress.flatMap((rule: Json) => rule.ports.map(({ port }: { port: number }) => port)),
+    [53, 53, natsPort, 443],
   );
   const [{ http: routing }] = manifest('Ingress').spec.rules;
   assert.equal(new URL(http.publicUrl).host, manifest('Ingress').spec.rules[0].host);
@@ -140,7 +142,7 @@ http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 });
 
 test('a pod in kubernetes.yaml has more time to end than the bridge takes', () => {
-  const needed = container.lifecycle.preStop.sleep.seconds + TIMING.drain / 1_000;
+  const needed = Number(container.lifecycle.preStop.sleep.seconds) + TIMING.drain / 1_000;
   assert.ok(pod.terminationGracePeriodSeconds >= needed + 5, `${needed}`);
 });
 
