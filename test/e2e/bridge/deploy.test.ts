@@ -184,7 +184,14 @@ test('the image runs the bundle as a user without rights, with the configuration
   assert.match(image, new RegExp(`^ENV BRIDGE_CONFIG=${container.env[0].value}$`, 'm'));
   assert.match(image, new RegExp(`^EXPOSE ${http.listen.split(':')[1]} ${http.admin.split(':')[1]}$`, 'm'));
   assert.match(stages[0]!, /^RUN npm ci --ignore-scripts /m);
-  assert.equal(container.image.split(':').at(-1), version, 'the version of the image is the one of package.json');
+  for (const [where, text] of [
+    ['Dockerfile', dockerfile],
+    ['kubernetes.yaml', manifestsText],
+    ['operating.md', readMarkdown(ROOT, 'docs/bridge/operating.md').text],
+  ] as const) {
+    const versions = [...text.matchAll(/\bnats-event-bridge[:-](\d+\.\d+\.\d+)/g)].map(([, found]) => found);
+    assert.deepEqual([...new Set(versions)], [version], `${where} has the version of package.json`);
+  }
 });
 
 test('systemd takes the unit, and what it may do is little', () => {
