@@ -154,7 +154,7 @@ test('what has the token of the job imports nothing but Node.js and files of the
   const visit = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    for (const [, from = ''] of readFileSync(file, 'utf8').matchAll(/\bfrom '([^']+)'/g)) {
+    for (const [, from = ''] of readFileSync(file, 'utf8').matchAll(/\b(?:from|import)\s*\(?\s*'([^']+)'/g)) {
       if (from.startsWith('.')) visit(path.join(path.dirname(file), from));
       else assert.match(from, /^node:/, file);
     }
