@@ -25,7 +25,15 @@ import { BRIDGE_FILE, BRIDGE_FOLDER, bundleBridge } from './build/bridge.ts';
 import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
 import { listingOf } from './release/listing.ts';
-import { readExtension, readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from './build/manifest.ts';
+import {
+  readExtension,
+  readJson,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type ExtensionManifest,
+  type PackageManifest,
+} from './build/manifest.ts';
 import { releaseProblems } from './release/release.ts';
 import { sbomOf, type BundleContents } from './release/sbom.ts';
 import { readThirdParty, thirdPartyNotices } from './release/thirdParty.ts';
@@ -58,16 +66,16 @@ removePackages();
 const auditing = auditShipped();
 const bundledFolders = await bundleTasks();
 await writeBridge();
-const id = stage([...new Set([...bundledFolders.values()].flat())].sort());
+const { id, publisher } = stage([...new Set([...bundledFolders.values()].flat())].sort());
 const audit = await auditing;
 if (values.release !== undefined) refuseUnfinished(values.release);
-const vsix = createVsix(`${project.publisher}.${id}-${project.version}.vsix`);
+const vsix = createVsix(`${publisher}.${id}-${project.version}.vsix`);
 checkVsix(vsix);
 writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id }, contentsOf(bundledFolders)));
 console.log(describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.'));
 
-/** Fills dist/stage with what the extension is made of; returns the extension's id. */
-function stage(bundledPackages: string[]): string {
+/** Fills dist/stage with what the extension is made of; returns its manifest. */
+function stage(bundledPackages: string[]): ExtensionManifest {
   rmSync(STAGE, { recursive: true, force: true });
   for (const task of TASK_NAMES) {
     writeJson(`${task}/task.json`, stampTask(readTask(task), project, channel));
@@ -83,7 +91,7 @@ function stage(bundledPackages: string[]): string {
   write('ThirdPartyNotices.txt', thirdPartyNotices(readThirdParty(bundledPackages), 'The tasks contain'));
   const extension = stampExtension(readExtension(), project, channel);
   writeJson('vss-extension.json', extension);
-  return extension.id;
+  return extension;
 }
 
 /** Fills dist/bridge. */

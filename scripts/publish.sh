@@ -18,4 +18,5 @@ echo "##vso[task.setsecret]$token"
 sha256sum "${files[0]}"
 arguments=(extension publish --vsix "${files[0]}" --auth-type pat --token "$token" --no-prompt)
 if [[ $# -gt 0 ]]; then arguments+=(--share-with "$@"); fi
-npx --no-install tfx "${arguments[@]}"
+# Not by npm or npx, which would have the token too.
+node node_modules/tfx-cli/_build/tfx-cli.js "${arguments[@]}"

@@ -2,8 +2,9 @@
  * Runs the pipeline azure-pipelines.try.yml, which uses the installed tasks of the dev channel, and fails unless it
  * succeeds with this very version of them. An organization takes some minutes to install an update: until then the
  * pipeline runs with the version before and is run again.
- * Usage, in a pipeline only: npm run try-installed    (TRY_PIPELINE_ID: the number of that pipeline;
- *   SYSTEM_ACCESSTOKEN: the job's token, which needs "Queue builds" on it and nothing else)
+ * Usage, in a pipeline only, with Node.js 24 and nothing installed, since it has a token: node scripts/tryInstalled.ts
+ *   (TRY_PIPELINE_ID: the number of that pipeline; SYSTEM_ACCESSTOKEN: the job's token, which needs "Queue builds" on it
+ *   and nothing else)
  */
 import { readExtension, readJson, readTask, TASK_NAMES, type PackageManifest } from './build/manifest.ts';
 import { stampTask } from './build/channels.ts';

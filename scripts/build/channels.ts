@@ -11,6 +11,8 @@ export type Channel = 'prod' | 'dev';
 
 /** All that the dev channel has of its own. The prod channel's ids are in task.json and vss-extension.json. */
 const DEV = {
+  /** A publisher of its own, since whoever may publish to one may publish all of its extensions. */
+  publisherSuffix: '-dev',
   extensionSuffix: '-dev',
   nameSuffix: ' (Dev)',
   connectionType: 'NatsServerDev',
@@ -68,6 +70,7 @@ export function stampExtension(
   const repository = repositoryPage(project);
   if (repository !== undefined) extension.repository = { type: 'git', uri: repository };
   if (channel === 'prod') return extension;
+  extension.publisher += DEV.publisherSuffix;
   extension.id += DEV.extensionSuffix;
   extension.name += DEV.nameSuffix;
   extension.public = false;

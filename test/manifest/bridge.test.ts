@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../localAgent/index.ts';
 import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
 import { readJson, ROOT } from '../../scripts/build/manifest.ts';
+import { LEAST } from '../support/bridge/configurationFile.ts';
 
 const project = readJson('package.json') as { version: string; engines: { node: string } };
 
@@ -47,8 +48,22 @@ test('it can be packed, installed in an empty folder without the network, and ru
   npm(['install', `./${archive}`], folder);
   const command = path.join(folder, 'node_modules/.bin/nats-event-bridge');
   assert.ok(statSync(command).isFile());
-  const { status, stdout, stderr } = spawnSync(command, ['--version'], { cwd: folder, encoding: 'utf8' });
-  assert.deepEqual([status, stdout, stderr], [0, `${project.version}\n`, '']);
+  const run = (...args: readonly string[]) => {
+    // npx is a command file on Windows, which only a shell runs.
+    const shell = process.platform === 'win32';
+    const options = ['--offline', '--no-install', 'nats-event-bridge', ...args];
+    const { status, stdout, stderr } = spawnSync('npx', options, { cwd: folder, encoding: 'utf8', shell });
+    return { status, stdout, stderr };
+  };
+  assert.deepEqual(run('--version'), { status: 0, stdout: `${project.version}\n`, stderr: '' });
+
+  const check = ['check', '--offline', '--config', 'bridge.yml'];
+  writeFileSync(path.join(folder, 'bridge.yml'), LEAST);
+  assert.deepEqual([run(...check).status, run(...check).stdout], [0, '']);
+  writeFileSync(path.join(folder, 'bridge.yml'), LEAST.replace('nats:', 'nat:'));
+  const { status, stdout } = run(...check);
+  assert.equal(status, 1);
+  assert.match(stdout, /nat: is not a key that the bridge knows/);
 });
 
 test('from a clone it runs as "npm run bridge"', () => {

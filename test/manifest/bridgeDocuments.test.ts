@@ -9,7 +9,15 @@ import { filesEndingWith, readMarkdown, yamlBlocks } from '../support/documents/
 
 /** Files that configurations in documents name, and what tells a workload identity apart. */
 const { seed } = createNKey();
-const FILES = { 'bridge.creds': seed, 'nats.creds': seed, 'hook-secret': 'a secret of the hooks', pat: 'a token' };
+const FILES = {
+  'bridge.creds': seed,
+  'nats.creds': seed,
+  'hook-secret': 'a secret of the hooks',
+  'client-secret': 'a secret of the application',
+  pat: 'a token',
+};
+/** Where systemd puts them, on a machine that runs the unit. */
+const CREDENTIALS = /\/run\/credentials\/nats-event-bridge\.service\//g;
 const TOKEN_FILE = path.join(ROOT, 'package.json');
 const WORKLOAD = { AZURE_TENANT_ID: 'tenant', AZURE_CLIENT_ID: 'client', AZURE_FEDERATED_TOKEN_FILE: TOKEN_FILE };
 
@@ -23,7 +31,7 @@ function configurationsIn(file: string): string[] {
   return yamlBlocks(readMarkdown(ROOT, file)).flatMap((block) => {
     const { contents } = parseDocument(block);
     const has = (key: string) => isMap(contents) && contents.has(key);
-    if (has('nats')) return [block];
+    if (has('nats')) return [block.replace(CREDENTIALS, '')];
     return has('runs') || has('hooks') ? [`${LEAST}${block}`] : [];
   });
 }

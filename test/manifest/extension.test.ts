@@ -142,6 +142,7 @@ test('the dev channel is private and shares no id with the prod channel', () => 
       assert.equal(input?.type, `connectedService:${type.name}`, `${channel}: ${task.name}`);
     }
     assert.equal(stamped.public, channel === 'prod');
+    assert.equal(stamped.publisher, channel === 'prod' ? project.publisher : `${project.publisher}-dev`);
     return [
       stamped.id,
       stamped.name,

@@ -78,39 +78,118 @@ test('each channel is packed once, in one job, and published unchanged; prod aft
   const kept = stepsOf(packing[0]!).flatMap(({ task, inputs }) =>
     task?.startsWith('PublishPipelineArtifact@') ? [inputs?.['artifact']] : [],
   );
-  assert.deepEqual(kept, ['extension-dev', 'extension-prod']);
+  assert.deepEqual(kept, ['bridge', 'extension-dev', 'extension-prod']);
 
   const publishing = jobs.filter((job) => stepsOf(job).some(({ task }) => task?.startsWith('AzureCLI@')));
   assert.deepEqual(
     publishing.map((job) => {
       const own = stepsOf(job);
       assert.ok(!own.some(({ bash = '', script = '' }) => (bash + script).includes('package')), 'it packs nothing');
-      const { inputs = {} } = own.find(({ task }) => task?.startsWith('AzureCLI@'))!;
       return [
         job.environment,
-        own.find(({ download }) => download === 'current')?.artifact,
-        inputs['azureSubscription'],
-        inputs['scriptPath'],
-        inputs['arguments'],
+        own.flatMap(({ download, artifact }) => (download === 'current' ? [artifact] : [])),
+        own.flatMap(({ task, inputs = {} }) =>
+          task?.startsWith('AzureCLI@')
+            ? [[inputs['azureSubscription'], inputs['scriptPath'], inputs['arguments']]]
+            : [],
+        ),
       ];
     }),
     [
       [
         'marketplace-dev',
-        'extension-dev',
-        'marketplace-publisher',
-        'scripts/publish.sh',
-        '$(Pipeline.Workspace)/extension-dev $(shareWith)',
+        ['extension-dev', 'bridge'],
+        [
+          ['marketplace-publisher-dev', 'scripts/publish.sh', '$(Pipeline.Workspace)/extension-dev $(shareWith)'],
+          [
+            'marketplace-publisher-dev',
+            'scripts/push-image.sh',
+            '$(Pipeline.Workspace)/bridge $(devRegistry) $(Build.SourceBranchName)',
+          ],
+        ],
       ],
       [
         'marketplace',
-        'extension-prod',
-        'marketplace-publisher',
-        'scripts/publish.sh',
-        '$(Pipeline.Workspace)/extension-prod',
+        ['extension-prod', 'bridge'],
+        [
+          ['marketplace-publisher', 'scripts/publish.sh', '$(Pipeline.Workspace)/extension-prod'],
+          [
+            'marketplace-publisher',
+            'scripts/push-image.sh',
+            '$(Pipeline.Workspace)/bridge $(registry) $(Build.SourceBranchName)',
+          ],
+        ],
       ],
     ],
   );
+});
+
+test('a job that can sign in runs no code of a package, but what publishes: neither scripts of packages nor ours', () => {
+  const signingIn = jobs.filter((job) => stepsOf(job).some(canSignIn));
+  assert.deepEqual(
+    signingIn.map(({ job, deployment }) => job ?? deployment),
+    ['PublishDev', 'Installed', 'PublishProd'],
+  );
+  for (const job of signingIn) {
+    const own = stepsOf(job);
+    const commands = own.flatMap(({ bash, script }) => bash ?? script ?? []);
+    for (const command of commands)
+      assert.match(command, /^(npm ci --ignore-scripts --no-audit --no-fund|node scripts\/tryInstalled\.ts)$/);
+    const first = own.findIndex(canSignIn);
+    assert.ok(
+      own.slice(first).every(({ bash, script }) => !/\bnpm\b/.test(bash ?? script ?? '')),
+      'what is installed is installed before',
+    );
+  }
+  const withToken = signingIn.find(({ job }) => job === 'Installed');
+  assert.doesNotMatch(
+    JSON.stringify(withToken),
+    /\bnpm\b|\bnpx\b/,
+    'the script with the token of the job needs no package',
+  );
+});
+
+test('what has the token of the job imports nothing but Node.js and files of the project', () => {
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    for (const [, from = ''] of readFileSync(file, 'utf8').matchAll(/\b(?:from|import)\s*\(?\s*'([^']+)'/g)) {
+      if (from.startsWith('.')) visit(path.join(path.dirname(file), from));
+      else assert.match(from, /^node:/, file);
+    }
+  };
+  visit(path.join(ROOT, 'scripts/tryInstalled.ts'));
+  assert.ok(seen.size >= 3);
+});
+
+test('every artifact that is downloaded was published by an earlier stage', () => {
+  const published = new Set<string>();
+  for (const { jobs, stage } of stages) {
+    const own = jobs.flatMap(stepsOf);
+    const wanted = own.flatMap(({ task, download, artifact, inputs }) =>
+      download === 'current' ? [artifact] : task?.startsWith('DownloadPipelineArtifact@') ? [inputs?.['artifact']] : [],
+    );
+    for (const name of wanted) assert.ok(published.has(name ?? ''), `${stage}: ${name}`);
+    for (const { task, inputs } of own)
+      if (task?.startsWith('PublishPipelineArtifact@')) published.add(inputs?.['artifact'] ?? '');
+  }
+  assert.deepEqual([...published].sort(), ['bridge', 'extension-dev', 'extension-prod']);
+});
+
+test('docs/maintaining.md names each environment, service connection and variable that the pipeline uses', () => {
+  const text = readFileSync(path.join(ROOT, 'docs/maintaining.md'), 'utf8');
+  const names = [
+    ...jobs.map(({ environment }) => environment),
+    ...steps.map(({ inputs }) => inputs?.['azureSubscription']),
+    ...steps.flatMap(({ inputs, env }) =>
+      [...JSON.stringify([inputs, env]).matchAll(/\$\(([a-z]\w+)\)/g)].map(([, name]) => name),
+    ),
+  ];
+  const own = ['nodeVersion', 'nodeWithTypeScript', 'image', 'server'];
+  const wanted = [...new Set(names)].filter((name) => name !== undefined && !own.includes(name));
+  assert.ok(wanted.length >= 8, wanted.join());
+  for (const name of wanted) assert.ok(text.includes(`\`${name}\``), name);
 });
 
 test('every task has a major version, every npm script and file that is run exists, and each job has a time limit', () => {
@@ -132,7 +211,7 @@ test('no step is given a secret but the token of the job, and that one to the sc
   const given = steps.flatMap(({ env, script }) =>
     Object.keys(env ?? {}).some((name) => /token|secret|password/i.test(name)) ? [script] : [],
   );
-  assert.deepEqual(given, ['npm run try-installed']);
+  assert.deepEqual(given, ['node scripts/tryInstalled.ts']);
   const text = readFileSync(path.join(ROOT, 'azure-pipelines.yml'), 'utf8');
   assert.doesNotMatch(text, /persistCredentials|\bPAT\b|AZURE_DEVOPS_EXT_PAT/);
 });
@@ -161,6 +240,11 @@ test('the installed tasks are tried by the ids of the dev channel, in a pipeline
     'the event keeps its contract',
   );
 });
+
+/** Whether a step has a service connection, or the token of the job. */
+function canSignIn({ inputs, env }: Step): boolean {
+  return /azureSubscription|System\.AccessToken/.test(JSON.stringify([inputs, env]));
+}
 
 function stepsOf(job: Job): readonly Step[] {
   return job.steps ?? job.strategy?.runOnce?.deploy.steps ?? [];

@@ -11,17 +11,12 @@ import { ROOT } from '../../scripts/build/manifest.ts';
 import { vsixDigests } from '../../scripts/release/vsixDigests.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
 
+/** What the image is built from, which therefore has to be enough. */
 const SOURCES = [
-  'bridge',
-  'scripts',
-  'shared',
-  'tasks',
-  'images',
-  'package.json',
-  'package-lock.json',
-  'tsconfig.json',
-  'vss-extension.json',
-];
+  ...readFileSync(path.join(ROOT, 'bridge/deploy/Dockerfile'), 'utf8').matchAll(/^COPY (?!--)(.+) \S+$/gm),
+]
+  .flatMap(([, sources = '']) => sources.split(' '))
+  .filter((source, index, all) => all.indexOf(source) === index);
 /** Compilers and Nodes for the tests, which packaging does not use. */
 const NOT_NEEDED = /^(node-\d+-linux-x64|typescript|prettier|eslint.*|@typescript-eslint)$/;
 
@@ -31,8 +26,8 @@ const folder = mkdtempSync(path.join(ROOT, '.cache', 'another place '));
 const copy = path.join(folder, 'clone');
 before(() => {
   mkdirSync(copy);
-  const documents = readdirSync(ROOT).filter((file) => /^LICENSE$|\.md$/.test(file));
-  for (const source of [...SOURCES, ...documents]) {
+  // Only a release asks for the changelog.
+  for (const source of [...SOURCES, 'CHANGELOG.md']) {
     cpSync(path.join(ROOT, source), path.join(copy, source), { recursive: true });
   }
   copyByLinks(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'), NOT_NEEDED);

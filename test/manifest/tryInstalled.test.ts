@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
+import { nodeBinary } from '../../localAgent/index.ts';
 import { stampTask } from '../../scripts/build/channels.ts';
 import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 
@@ -74,7 +75,10 @@ async function tryInstalled(runs: readonly Run[]) {
     return answer(200, { status: 'inProgress' });
   }).listen(0, '127.0.0.1');
   await once(service, 'listening');
-  const script = spawn(process.execPath, ['--import', 'tsx', path.join(ROOT, 'scripts', 'tryInstalled.ts')], {
+  // As the pipeline runs it, without any package, where that Node.js is among the packages.
+  const node = process.platform === 'linux' ? [nodeBinary('24')] : [process.execPath, '--import', 'tsx'];
+  const [command, ...options] = [...node, path.join(ROOT, 'scripts', 'tryInstalled.ts')];
+  const script = spawn(command, options, {
     cwd: ROOT,
     env: {
       ...process.env,

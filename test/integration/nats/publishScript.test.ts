@@ -8,14 +8,14 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 
 const TOKEN = 'entra-token';
 
-/** Runs scripts/publish.sh where `az` gives a token and `npx` prints what it is to run. */
+/** Runs scripts/publish.sh where `az` gives a token and `node` prints what it is to run. */
 function publishFrom(files: readonly string[], ...organizations: readonly string[]) {
   const folder = mkdtempSync(path.join(tmpdir(), 'publish-'));
   try {
     const artifact = path.join(folder, 'artifact');
     mkdirSync(artifact);
     for (const file of files) writeFileSync(path.join(artifact, file), '');
-    const commands = { az: `echo "$*" >&2; echo ${TOKEN}`, npx: 'printf "%s\\n" "npx" "$@"' };
+    const commands = { az: `echo "$*" >&2; echo ${TOKEN}`, node: 'printf "%s\\n" "node" "$@"' };
     for (const [name, body] of Object.entries(commands)) {
       writeFileSync(path.join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
     }
@@ -36,7 +36,18 @@ test('the one packed file is published with a token of Azure DevOps, which is ma
   assert.equal(lines[0], `##vso[task.setsecret]${TOKEN}`);
   assert.ok(!lines[1]?.includes(TOKEN));
   assert.deepEqual(lines.slice(2), [
-    ...['npx', '--no-install', 'tfx', 'extension', 'publish', '--vsix', file, '--auth-type', 'pat', '--token', TOKEN],
+    ...[
+      'node',
+      'node_modules/tfx-cli/_build/tfx-cli.js',
+      'extension',
+      'publish',
+      '--vsix',
+      file,
+      '--auth-type',
+      'pat',
+      '--token',
+      TOKEN,
+    ],
     ...['--no-prompt', '--share-with', 'contoso', 'fabrikam'],
   ]);
 });
@@ -51,5 +62,48 @@ for (const files of [[], ['one.vsix', 'two.vsix']]) {
     assert.equal(status, 1);
     assert.equal(stdout, '');
     assert.match(stderr, /does not hold exactly one \.vsix/);
+  });
+}
+
+/** Runs scripts/push-image.sh where `az` and `docker` print what they are to do. */
+function pushFrom(files: readonly string[], registry: string, tag: string) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'push-'));
+  try {
+    const artifact = path.join(folder, 'artifact');
+    mkdirSync(artifact);
+    for (const file of files) writeFileSync(path.join(artifact, file), '');
+    for (const name of ['az', 'docker'])
+      writeFileSync(path.join(folder, name), `#!/bin/sh\necho ${name} "$@"\n`, { mode: 0o755 });
+    const run = spawnSync(path.join(ROOT, 'scripts', 'push-image.sh'), [artifact, registry, tag], {
+      encoding: 'utf8',
+      env: { PATH: `${folder}:${process.env['PATH']}` },
+    });
+    return { ...run, lines: run.stdout.trim().split('\n'), file: path.join(artifact, 'image.tar.gz') };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test('the packed image is pushed under the version of the tag', () => {
+  const { status, stderr, lines, file } = pushFrom(['image.tar.gz'], 'contoso', 'v1.2.3');
+  assert.equal(status, 0, stderr);
+  const image = 'contoso.azurecr.io/nats-event-bridge:1.2.3';
+  assert.deepEqual(lines.slice(0, 4), [
+    'az acr login --name contoso',
+    `docker load --input ${file}`,
+    `docker tag nats-event-bridge ${image}`,
+    `docker push ${image}`,
+  ]);
+});
+
+for (const [what, files, registry, tag, complaint] of [
+  ['a missing image', [], 'contoso', 'v1.2.3', /does not hold image\.tar\.gz/],
+  ['a registry that is not set', ['image.tar.gz'], '$(registry)', 'v1.2.3', /not the name of a registry/],
+  ['a branch', ['image.tar.gz'], 'contoso', 'main', /main is not a tag/],
+] as const) {
+  test(`nothing is pushed for ${what}`, () => {
+    const { status, stdout, stderr } = pushFrom(files, registry, tag);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, complaint);
   });
 }
