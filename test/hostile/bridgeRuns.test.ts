@@ -22,14 +22,13 @@ import { MemoryBucket, MemoryPublisher } from '../support/bridge/memoryNats.ts';
 import { criteria, parameter, routeOf } from '../support/bridge/routes.ts';
 import { messageOf, named } from '../support/event.ts';
 import { assertPlain } from '../support/hostile/harmless.ts';
-import { cases, family, SEED } from '../support/hostile/hostile.ts';
+import { cases, SEED } from '../support/hostile/hostile.ts';
 import { hostileAnswer, type HostileAnswer } from '../support/hostile/hostileAnswers.ts';
 import { hostileEvent, publishRaw } from '../support/hostile/hostileEvents.ts';
 import { hostileTexts, hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
 import { Admin } from '../support/nats/testStream.ts';
 
-const tried = family('Bridge runs');
 const EVENTS = cases({ short: 1_000, long: 10_000 });
 const ANSWERS = cases({ short: 1_000, long: 10_000 });
 const THROUGH_BUNDLE = 48;
@@ -123,7 +122,6 @@ it(`${EVENTS} events: no value outside its pattern, and nothing live or secret i
     const [verdict] = await events.judge([message]);
     assert.ok(verdict);
     kinds.add(verdict.kind);
-    tried.tried();
     const { judgement } = verdict;
     if (verdict.kind === 'starts')
       for (const [name, value] of Object.entries(verdict.work.parameters))
@@ -213,7 +211,6 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
       log.error('runFailed', { detail: outcome.message });
     }
     check();
-    tried.tried();
   }
   for (const kind of ['started', 'refused', 'postponed', 'open', 'list']) assert.ok(kinds.has(kind), `none is ${kind}`);
 });
@@ -293,7 +290,6 @@ runs:
     assert.match(parameters['text'] ?? '', /^[a-z0-9:-]{0,100}$/u);
     assert.match(parameters['natsEventId'] ?? '', PATTERN);
   }
-  tried.tried(THROUGH_BUNDLE);
   bridge.signal('SIGTERM');
   assert.equal(await bridge.ended, 0, bridge.text);
 });
