@@ -18,6 +18,7 @@ const STATUS: Status = {
   azureDevOps: { state: 'ok', isGood: true },
   streams: [],
   throttle: undefined,
+  feeds: [],
   routes: [],
   hooks: [],
   deadLetters: [],
