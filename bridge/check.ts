@@ -3,6 +3,7 @@ import type { AzureDevOps } from './azureDevOps/client.ts';
 import { readContracts } from './config/contracts.ts';
 import { warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
+import { checkFeeds } from './hooks/feeds/check.ts';
 import type { JetStream } from './jetStream/api.ts';
 import { NatsCheck } from './jetStream/check.ts';
 import type { Nats } from './nats.ts';
@@ -24,7 +25,7 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
   for (const { label, value } of settings.hooks?.passwords ?? [])
     if (value.length < SHORTEST_PASSWORD)
       findings.push(warning(label, `it has fewer than ${SHORTEST_PASSWORD} characters`, 'Use a long random text.'));
-  if (settings.hooks?.events.length === 0)
+  if (settings.hooks?.events.length === 0 && settings.hooks.feeds.length === 0)
     findings.push(
       warning('hooks.events', 'it is empty, so every hook becomes a dead letter', 'List the events that may come.'),
     );
@@ -54,7 +55,9 @@ export async function checkAll(
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),
     checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
-  // Who can't sign in would hear of it for each route.
-  const pipelines = identity.length > 0 ? [] : await checkPipelines(settings, azureDevOps, now);
-  return [...files, ...inNats, ...identity, ...pipelines];
+  // Who can't sign in would hear of it for each feed and route.
+  if (identity.length > 0) return [...files, ...inNats, ...identity];
+  const feeds = await checkFeeds(settings.hooks?.feeds ?? [], azureDevOps);
+  const pipelines = await checkPipelines(settings, azureDevOps, now);
+  return [...files, ...inNats, ...feeds, ...pipelines];
 }

@@ -18,12 +18,24 @@ export interface Parts {
   now(): number;
 }
 
+/** How it goes with a feed of Azure Artifacts at this replica. */
+export interface FeedStatus {
+  readonly feed: string;
+  /** A clause. Foreign text. */
+  readonly state: string;
+  readonly isGood: boolean;
+  /** When this replica has last read it to its end, in milliseconds since the epoch. */
+  readonly lastReadAt: number | undefined;
+}
+
 /** The functions that a configuration turns on, at work. */
 export interface Functions {
   /** What the public port answers. */
   readonly routes: readonly Route[];
   /** What keeps them from calling Azure DevOps now, until a time in milliseconds since the epoch; undefined where nothing does. */
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
+  /** How it goes with feeds of Azure Artifacts; none where there are none. */
+  readonly feeds?: () => readonly FeedStatus[];
   /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
   stop(drained: AbortSignal): Promise<void>;
 }

@@ -20,6 +20,15 @@ export class Metrics {
     'function',
     'reason',
   );
+  /** Changes of packages by feed and outcome: stored, duplicate, deadLetter, skipped. */
+  readonly feedChanges = this.#counter('feed_changes_total', 'Changes of packages read.', 'feed', 'outcome');
+  /** At the replica that reads it, in seconds since the epoch. */
+  readonly feedLastRead = this.#gauge(
+    'feed_last_read_timestamp_seconds',
+    'When the change feed was last read to its end.',
+    'feed',
+  );
+  readonly feedTrouble = this.#gauge('feed_trouble', "1 while a change feed can't be read or stored.", 'feed');
   /** Events of routes by what became of them. */
   readonly events = this.#counter('events_total', 'Events by route and outcome.', 'route', 'outcome');
   readonly runsQueued = this.#counter('runs_queued_total', 'Runs of pipelines that were started.');

@@ -90,6 +90,17 @@ export interface HooksSettings {
   /** Who manages the subscriptions; undefined: the identity of `azureDevOps`. */
   readonly identity: IdentitySettings | undefined;
   readonly events: readonly HookEventSettings[];
+  readonly feeds: readonly FeedSettings[];
+}
+
+/** A feed of Azure Artifacts whose changes become events. */
+export interface FeedSettings {
+  /** Name or ID; empty for a feed of the organization. */
+  readonly project: string;
+  /** Name or ID. */
+  readonly feed: string;
+  /** Between two looks, in milliseconds. */
+  readonly everyMs: number;
 }
 
 /** One kind of event that may come. */

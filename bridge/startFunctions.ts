@@ -20,6 +20,7 @@ export function startFunctions(parts: Parts, version: string): Functions {
   return {
     routes: started.flatMap(({ routes }) => routes),
     throttle: () => started.map(({ throttle }) => throttle?.()).find((pause) => pause !== undefined),
+    feeds: () => started.flatMap(({ feeds }) => feeds?.() ?? []),
     stop: async (drained) => {
       await Promise.all(started.map((one) => one.stop(drained)));
       await audit.deadLetters.close();

@@ -25,6 +25,7 @@ export interface StatusSources {
   readonly nats: Nats | undefined;
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
+  readonly feeds: Status['feeds'];
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
   /** Milliseconds since the epoch; undefined without a token that ends by itself. */
@@ -45,6 +46,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
     throttle: sources.throttle,
+    feeds: sources.feeds,
     ...(await storedOf(settings, sources)),
     check: sources.check,
   });

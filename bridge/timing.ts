@@ -49,6 +49,14 @@ export const TIMING = {
   routePause: 2_000,
   /** Between two looks at what a route has yet to do. */
   routeState: 10_000,
+  /** Between two renewals of a lease, and between two looks at somebody else's. */
+  leaseRenewal: 2_000,
+  /** A lease that wasn't renewed for so long is anybody's. */
+  leaseStale: 6_000,
+  /** Before a feed is tried again that isn't there, may not be read or answers with nonsense. */
+  feedRefused: 300_000,
+  /** Between two looks whether a feed has become another one of the same name. */
+  feedLookup: 600_000,
 } as const;
 
 /** {@link TIMING}, as the tests of the bridge scale it. */

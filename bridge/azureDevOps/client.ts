@@ -6,6 +6,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import type { Metrics } from '../metrics.ts';
 import type { AzureDevOpsSettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
+import { feedsUrlOf } from './hosts.ts';
 import { Identity } from './identity.ts';
 
 const MOST_ANSWER_BYTES = 16 * 1_024 * 1_024;
@@ -22,6 +23,8 @@ export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Below the organization, without the first slash: `_apis/projects/Shop?api-version=7.1`. */
   readonly path: string;
+  /** `feeds`: of Azure Artifacts, which may have a host of its own; absent: the organization's. */
+  readonly area?: 'feeds' | undefined;
   /** Sent as JSON; undefined: no body. */
   readonly body?: unknown;
 }
@@ -57,6 +60,8 @@ export type Outcome =
       readonly status: number | undefined;
       readonly retryAfterMs: number | undefined;
       readonly message: string;
+      /** The answer has more bytes than are read of one. */
+      readonly isTooLarge?: true;
     };
 
 export interface AzureDevOpsOptions {
@@ -110,17 +115,19 @@ export class AzureDevOps {
     const outcome = await this.#send(call, authorization, signal);
     if (outcome.kind === 'signIn') {
       this.#identity.refused(authorization);
-      this.#trouble = outcome.message;
+      // Whoever may not read feeds can be welcome elsewhere.
+      if (call.area === undefined) this.#trouble = outcome.message;
     } else if (outcome.kind === 'ok' || outcome.kind === 'refused') this.#trouble = undefined;
     return outcome;
   }
 
   /** As {@link call}, for what may be asked twice: once more with a new token, where the first isn't accepted. */
-  async ask(path: string, signal?: AbortSignal): Promise<Outcome> {
-    const first = await this.call({ method: 'GET', path }, signal);
+  async ask(path: string, signal?: AbortSignal, area?: Call['area']): Promise<Outcome> {
+    const call = { method: 'GET', path, area } as const;
+    const first = await this.call(call, signal);
     if (first.kind !== 'signIn') return first;
     await delay(NEW_TOKEN_PAUSE_MS);
-    return this.call({ method: 'GET', path }, signal);
+    return this.call(call, signal);
   }
 
   async close(): Promise<void> {
@@ -139,11 +146,16 @@ export class AzureDevOps {
     }
   }
 
-  async #send({ method, path, body }: Call, authorization: string, signal: AbortSignal | undefined): Promise<Outcome> {
+  async #send(
+    { method, path, area, body }: Call,
+    authorization: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Outcome> {
     const { settings, timing, version, metrics } = this.#options;
     const limit = AbortSignal.timeout(timing.azureDevOps);
     try {
-      const answer = await request(`${settings.organization}${path}`, {
+      const base = area === 'feeds' ? feedsUrlOf(settings.organization) : settings.organization;
+      const answer = await request(`${base}${path}`, {
         dispatcher: this.#dispatcher,
         method,
         headers: {
@@ -167,7 +179,8 @@ export class AzureDevOps {
       const code = (error as { code?: unknown }).code;
       if (!isLate && typeof code === 'string' && NOT_SENT.test(code) && signal?.aborted !== true)
         return { kind: 'unreachable', message };
-      return { kind: 'open', status: undefined, retryAfterMs: undefined, message };
+      const size = error instanceof TooLargeError ? { isTooLarge: true as const } : {};
+      return { kind: 'open', status: undefined, retryAfterMs: undefined, message, ...size };
     }
   }
 
@@ -202,12 +215,14 @@ function dispatcherFor({ proxy, ca }: AzureDevOpsSettings): Dispatcher {
   return new ProxyAgent({ uri: proxy, requestTls: connect, proxyTls: connect, proxyTunnel: true });
 }
 
+class TooLargeError extends Error {}
+
 async function textOf(body: Dispatcher.ResponseData['body']): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MOST_ANSWER_BYTES) throw new Error(`the answer is larger than ${MOST_ANSWER_BYTES} bytes`);
+    if (bytes > MOST_ANSWER_BYTES) throw new TooLargeError(`the answer is larger than ${MOST_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();

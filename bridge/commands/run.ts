@@ -138,6 +138,7 @@ class Running {
           nats: this.#nats,
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
+          feeds: this.#functions?.feeds?.() ?? [],
           metrics: this.#metrics,
           check: this.#check,
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,

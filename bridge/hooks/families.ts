@@ -174,6 +174,16 @@ const RELEASE: Family = {
   },
 };
 
+/** Changes of packages, which come from change feeds. */
+export const PACKAGE: Family = {
+  subjects: templates(
+    'packages/{package.name}/{packageVersionChange.packageVersion.version}',
+    'packages/{package.name}',
+  ),
+  attributes: {},
+  inputs: {},
+};
+
 /** What the bridge doesn't know. */
 export const OTHER: Family = { subjects: [], attributes: {}, inputs: {} };
 

@@ -26,6 +26,9 @@ export interface EventProject {
   readonly token: string;
 }
 
+/** What of a hook its event is made from. */
+export type EventParts = Pick<Hook, 'id' | 'eventType' | 'name' | 'family' | 'resource' | 'createdDate'>;
+
 /** Longest part of a subject: it has five of them, and an end at 1,024 bytes. */
 const MAX_TOKEN = 256;
 const NO_COMMIT = /^0+$/;
@@ -46,7 +49,7 @@ export function eventName({ name, eventType }: Pick<Hook, 'name' | 'eventType'>)
  * @param signing the key and the time of the signature; undefined: unsigned
  */
 export function hookEvent(
-  hook: Hook,
+  hook: EventParts,
   body: Uint8Array,
   project: EventProject,
   settings: EventSettings,
@@ -79,7 +82,7 @@ export function hookEvent(
   return signing === undefined ? message : signMessage(message, signing.key, signing.now);
 }
 
-function ownerOf({ family, resource }: Hook): Partial<Record<OwnerAttribute, string>> {
+function ownerOf({ family, resource }: EventParts): Partial<Record<OwnerAttribute, string>> {
   const found = Object.entries(family.attributes).flatMap(([name, from]) => {
     const text = textAt(resource, from);
     // A branch that is deleted has a commit of zeros.
@@ -88,7 +91,7 @@ function ownerOf({ family, resource }: Hook): Partial<Record<OwnerAttribute, str
   return Object.fromEntries(found);
 }
 
-function subjectOf({ family, resource }: Hook): string {
+function subjectOf({ family, resource }: EventParts): string {
   return family.subjects.map((template) => filled(template, resource)).find((subject) => subject !== undefined) ?? '';
 }
 

@@ -5,6 +5,7 @@ import type { Functions, Parts } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_PROJECTS, namesOf } from '../names.ts';
 import type { HooksSettings } from '../settings.ts';
+import { startFeeds } from './feeds/feeds.ts';
 import type { JudgeOptions } from './judgeHook.ts';
 import { organizationTest } from './organization.ts';
 import { Projects } from './projects.ts';
@@ -16,8 +17,9 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
   const { metrics } = parts;
   const now = () => parts.now();
   const log = parts.log.texts('hooks');
+  const judging = judgeOptions(hooks, parts);
   const route = hookRoute({
-    ...judgeOptions(hooks, parts),
+    ...judging,
     ...audit,
     log,
     metrics: {
@@ -31,12 +33,15 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
     now,
     log,
   });
-  const silence = alarm.start();
+  // Who takes feeds only waits for no hooks.
+  const silence = hooks.events.length === 0 && hooks.feeds.length > 0 ? () => undefined : alarm.start();
+  const feeds = startFeeds(hooks.feeds, parts, audit, judging);
   return {
     routes: [route],
-    stop: () => {
+    feeds: () => feeds.status(),
+    stop: async (drained) => {
       silence();
-      return Promise.resolve();
+      await feeds.stop(drained);
     },
   };
 }

@@ -91,7 +91,7 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
 }
 
 /** Nothing tells the project, as with a sample that Azure DevOps sends on request. */
-const NO_PROJECT: EventProject = { id: '', name: '', token: '-' };
+export const NO_PROJECT: EventProject = { id: '', name: '', token: '-' };
 
 function refused(reason: Refusal, detail: string, hook?: Hook): Judged {
   return { kind: 'refused', reason, detail, hook };

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LetterCount } from '../audit/letterCounts.ts';
+import type { FeedStatus } from '../functions.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
@@ -28,6 +29,8 @@ export interface Status {
         readonly lastAt: number | undefined;
       }[]
     | undefined;
+  /** Change feeds of Azure Artifacts. */
+  readonly feeds: readonly FeedStatus[];
   /** What the stream of dead letters holds; undefined where it can't be asked. */
   readonly deadLetters: readonly LetterCount[] | undefined;
   readonly check:
@@ -88,6 +91,7 @@ ${routesOf(status)}
 <h2>Dead letters</h2>
 ${deadLettersOf(status)}
 ${hooksOf(status)}
+${feedsOf(status)}
 <h2>State</h2>
 ${table(
   ['What', 'State'],
@@ -106,7 +110,7 @@ ${checkOf(status)}
 }
 
 /** What needs somebody to look, first of all. */
-function alarmsOf({ routes, throttle, readiness, nats, azureDevOps, now }: Status): string {
+function alarmsOf({ routes, feeds, throttle, readiness, nats, azureDevOps, now }: Status): string {
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
     ...(azureDevOps.isGood ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
@@ -114,6 +118,7 @@ function alarmsOf({ routes, throttle, readiness, nats, azureDevOps, now }: Statu
       ? []
       : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
     ...routeAlarms(routes, now),
+    ...feeds.filter(({ isGood }) => !isGood).map(({ feed, state }) => `Feed ${text(feed)}: ${mark(state, 'bad')}`),
   ];
   if (lines.length > 0) return `<ul class="alarms">\n${lines.map((line) => `<li>${line}</li>`).join('\n')}\n</ul>`;
   return readiness === 'ready' ? '<p class="good">All is well.</p>' : '';
@@ -133,6 +138,16 @@ function hooksOf({ hooks, now }: Status): string {
   ]);
   const heading = '<h2>Service hooks since this process began</h2>';
   return `${heading}\n${rows.length === 0 ? none('None has come.') : table(['Event', 'Received', 'Last heard'], rows)}`;
+}
+
+function feedsOf({ feeds, now }: Status): string {
+  if (feeds.length === 0) return '';
+  const rows = feeds.map(({ feed, state, isGood, lastReadAt }) => [
+    text(feed),
+    mark(state, isGood ? 'good' : 'bad'),
+    lastReadAt === undefined ? '' : `${age(now - lastReadAt)} ago`,
+  ]);
+  return `<h2>Change feeds of packages</h2>\n${table(['Feed', 'State', 'Read to its end here'], rows)}`;
 }
 
 function deadLettersOf({ deadLetters, now }: Status): string {

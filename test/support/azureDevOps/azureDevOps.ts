@@ -2,6 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { buildRoutes } from './buildRoutes.ts';
 import { Builds, type RunResult, type RunState, type StartedRun } from './builds.ts';
 import type { Entra } from './entra.ts';
+import { Feeds } from './feeds.ts';
 import { hookBodies, type HookBody } from './hookBodies.ts';
 import { Pipelines } from './pipelines.ts';
 import { coreRoutes, type Organisation, type Project } from './projects.ts';
@@ -34,6 +35,7 @@ export class AzureDevOps extends StandInServer {
   validationForm: ValidationForm = 'byProblem';
   readonly pipelines: Pipelines;
   readonly builds = new Builds();
+  readonly feeds = new Feeds();
   readonly #name: string;
   readonly #projects: readonly Project[];
   readonly #accountId = randomUUID();
@@ -57,6 +59,7 @@ export class AzureDevOps extends StandInServer {
     const area = { organisation: () => this.organisation, pipelines: this.pipelines, builds: this.builds };
     this.add(coreRoutes(area.organisation));
     this.add(buildRoutes(area));
+    this.add(this.feeds.routes(area.organisation));
     this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));
   }
 

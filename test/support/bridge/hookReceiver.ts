@@ -46,6 +46,7 @@ export class Receiver {
         passwords: [{ label: 'a secret', value: SECRET }],
         silenceAlarmMs: 86_400_000,
         identity: undefined,
+        feeds: [],
       },
       signingKey: () => undefined,
       projects: new Projects({ bucket: this.bucket, askName, log, now }),

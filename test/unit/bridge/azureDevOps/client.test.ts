@@ -247,3 +247,21 @@ test('the check asks for each project of the hooks once, and for no more once it
   ]);
   assert.equal(got.length, 4);
 });
+
+describe('A call of Azure Artifacts', () => {
+  test('that is refused says nothing against the sign-in elsewhere', async (t) => {
+    const { azureDevOps, got } = await withServer(t, (_, response) => response.writeHead(401).end());
+    const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x?api-version=7.1', undefined, 'feeds');
+    assert.deepEqual([outcome.kind, got.length, azureDevOps.trouble], ['signIn', 2, undefined]);
+    // A server of this machine has its feeds itself.
+    assert.equal(got[0]?.url, '/contoso/_apis/packaging/Feeds/x?api-version=7.1');
+    await azureDevOps.ask('_apis/projects/x');
+    assert.match(azureDevOps.trouble ?? '', /does not accept the sign-in/);
+  });
+
+  test('may be told apart where its answer is too large', async (t) => {
+    const { azureDevOps } = await withServer(t, (_, response) => response.end(Buffer.alloc(17 * 1_024 * 1_024, 0x20)));
+    const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x', undefined, 'feeds');
+    assert.deepEqual([outcome.kind, outcome.kind === 'open' && outcome.isTooLarge], ['open', true]);
+  });
+});

@@ -329,6 +329,18 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
+    'feeds without a name, listed twice, or read too seldom',
+    withSection(
+      'hooks:\n  feeds:\n    - project: Shop\n    - { project: Shop, feed: a }\n    - { project: shop, feed: A, every: 2d }\n    - { feed: a, evry: 1m }\n',
+    ),
+    [
+      '8:7: hooks.feeds[0].feed: is required.',
+      '10:30: hooks.feeds[2].feed: "A" of the same project is listed already. Remove one of the two.',
+      '10:40: hooks.feeds[2].every: "2d" is not a duration above 0 and up to 1 days. Write 500ms, 90s, 1h30m or 30d.',
+      '11:18: hooks.feeds[3].evry: is not a key that the bridge knows. The nearest one is "every".',
+    ],
+  ],
+  [
     'a signing key that is none',
     withSection('signingKeyFile: key\n'),
     [
@@ -467,6 +479,14 @@ test('reads the hooks', () => {
       ],
     },
   );
+});
+
+test('reads feeds, which need no secret of hooks', () => {
+  const feeds = (list: string) => read(withSection(`hooks: { feeds: [${list}] }\n`)).settings.hooks?.feeds;
+  assert.deepEqual(feeds('{ project: Shop, feed: packages }, { feed: all, every: 1h30m }'), [
+    { project: 'Shop', feed: 'packages', everyMs: 60_000 },
+    { project: '', feed: 'all', everyMs: 5_400_000 },
+  ]);
 });
 
 test('an instance names the stream of its hooks, where the configuration does not', () => {

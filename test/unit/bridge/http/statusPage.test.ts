@@ -18,6 +18,7 @@ const STATUS: Status = {
   azureDevOps: { state: 'ok', isGood: true },
   streams: [],
   throttle: undefined,
+  feeds: [],
   routes: [],
   hooks: [],
   deadLetters: [],
@@ -52,6 +53,10 @@ test('shows what the bridge does', () => {
         lastAt: STATUS.now - 65_000,
       },
     ],
+    feeds: [
+      { feed: 'Shop/packages', state: 'is read here', isGood: true, lastReadAt: STATUS.now - 5_000 },
+      { feed: 'x', state: 'there is no feed', isGood: false, lastReadAt: undefined },
+    ],
     deadLetters: [
       { function: 'hooks', name: 'noId', reason: 'noId', count: 3, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
     ],
@@ -69,6 +74,9 @@ test('shows what the bridge does', () => {
     'Stream AZDO ok',
     'build.completed 7 stored, 1 duplicate 1 min 5 s ago',
     'Azure DevOps: no token',
+    'Shop/packages is read here 5 s ago',
+    'x there is no feed',
+    'Feed x: there is no feed',
     'noId hooks 3 noId 9 s ago it has no id',
     '1 h ago',
     'error stream X: it is gone.',
