@@ -35,8 +35,6 @@ if ! command -v nats-server >/dev/null; then
 fi
 
 as_user npm ci --no-audit --no-fund
-as_user npm run demo
-
-echo
 echo 'The tests run against newer servers as well; fetching those:'
 as_user bash scripts/nats-servers.sh
+as_user npm run demo

@@ -10,7 +10,8 @@ export type EventIdSupport =
   /** It can't be asked now. */
   | { readonly kind: 'postponed'; readonly message: string };
 
-const SAMPLE = 'check';
+/** What both a text and a number may be. */
+const SAMPLE = '1';
 
 /** Finds out by previews with and without the parameter, which start nothing. */
 export async function eventIdSupport(

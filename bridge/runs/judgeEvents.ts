@@ -12,6 +12,8 @@ export type Judgement = {
   readonly event: ReceivedEvent;
   /** The key that signed it, where signatures are checked. */
   readonly signedBy: string | undefined;
+  /** The contract's that it was held to; undefined where that came to nothing earlier, or there's no contract. */
+  readonly schemaDigest?: string | undefined;
 } & (
   | { readonly kind: 'starts'; readonly parameters: Readonly<Record<string, string>> }
   /** Nothing comes of it. The reason is worked out when it's read. */
@@ -92,8 +94,10 @@ export class RouteJudge {
         return judged.reason;
       },
     });
+    const schemaDigest = this.options.contract?.digest;
     const dead = (why: DeadDecision, reason: string): Judgement => ({
       ...{ kind: 'deadLetter', event, signedBy, decision: why, reason },
+      ...(why === 'untrusted' ? {} : { schemaDigest }),
     });
     if (isOneOf(decision, ['foreign', 'expired'])) return passes(decision);
     if (decision === 'untrusted') return dead(decision, judged.reason);
@@ -104,7 +108,7 @@ export class RouteJudge {
     const { route, passesEventId } = this.options;
     const parameters = parametersOf(route, event, passesEventId());
     if ('problem' in parameters) return dead('unsafeValue', parameters.problem);
-    return { kind: 'starts', event, signedBy, parameters: parameters.values };
+    return { kind: 'starts', event, signedBy, schemaDigest, parameters: parameters.values };
   }
 
   /** Why an event's publisher is none of the route's: a clause. */

@@ -105,7 +105,7 @@ export class RouteEvents {
 /** The entry in the audit stream for a decision on an event. */
 export function decisionOn(
   route: string,
-  { event, signedBy }: Pick<Judgement, 'event' | 'signedBy'>,
+  { event, signedBy, schemaDigest }: Pick<Judgement, 'event' | 'signedBy' | 'schemaDigest'>,
   decision: string,
   others: Partial<Decision> = {},
 ): Decision {
@@ -123,6 +123,7 @@ export function decisionOn(
       ...(owner === '' ? {} : { owner }),
       ...(signedBy === undefined ? {} : { signer: signedBy }),
     },
+    ...(schemaDigest === undefined ? {} : { schemaDigest }),
     receivedAt: message.receivedAt,
     ...others,
   };

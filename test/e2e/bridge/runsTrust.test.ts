@@ -108,4 +108,6 @@ test('A route with a contract keeps an event that breaks it as a dead letter tha
   assert.ok(!bridge.text.includes('a-very-long-image'), 'a value is in the log');
   const [first] = await scene.letters();
   assert.equal(first?.data, '{"image":"a-very-long-image"}');
+  const digests = new Set((await scene.decisions()).map(({ schemaDigest }) => schemaDigest));
+  assert.match([...digests].join(), /^sha256:[0-9a-f]{64}$/);
 });

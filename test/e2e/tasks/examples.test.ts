@@ -319,11 +319,16 @@ describe('The example', { concurrency: 4 }, () => {
 });
 
 it('no example is left out', () => {
-  const tests = readdirSync(import.meta.dirname).filter((file) => file.startsWith('example'));
-  const texts = tests.map((file) => readFileSync(path.join(import.meta.dirname, file), 'utf8'));
-  const run = texts.flatMap((text) =>
-    [...text.matchAll(/\brun(?:Example)?\(\s*'([^']+\.yml)'/g)].map(([, name]) => name),
+  const folders = [import.meta.dirname, path.join(import.meta.dirname, '../together')];
+  const tests = folders.flatMap((folder) => readdirSync(folder).map((file) => path.join(folder, file)));
+  const texts = tests
+    .filter((file) => path.basename(file).startsWith('example'))
+    .map((file) => readFileSync(file, 'utf8'));
+  const tested = texts.flatMap((text) =>
+    [...text.matchAll(/\b(?:run(?:Example)?\(\s*'([^']+\.yml)'|it\('([^':]+\.yml): )/g)].map(
+      ([, run, title]) => run ?? title,
+    ),
   );
   const files = readdirSync(EXAMPLES, { recursive: true, encoding: 'utf8' });
-  assert.deepEqual(files.filter((file) => /\.ya?ml$/.test(file)).sort(), [...new Set(run)].sort());
+  assert.deepEqual(files.filter((file) => /\.ya?ml$/.test(file)).sort(), [...new Set(tested)].sort());
 });

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers } from 'nats';
+import type { Decision } from '../../../bridge/audit/decisions.ts';
 import type { OutgoingMessage } from '../../../shared/bus.ts';
 import { parseUserSeed } from '../../../shared/nkey.ts';
 import { signMessage } from '../../../shared/signing/signature.ts';
@@ -156,9 +157,7 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
   }
 
   /** What was decided on the route's events, oldest first. */
-  async decisions(): Promise<
-    { decision: string; reason?: string; event?: { id: string }; followed?: Record<string, unknown> }[]
-  > {
+  async decisions(): Promise<Pick<Decision, 'decision' | 'reason' | 'event' | 'followed' | 'schemaDigest'>[]> {
     return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.runs.')).map(({ data }) => JSON.parse(data));
   }
 

@@ -93,6 +93,17 @@ describe('An event', () => {
     assert.equal(decide(judgeOf({}, { checksAge: false }), event({}, {}, OLD)).decision, 'starts');
   });
 
+  test('is said to have been held to the contract only where it was', () => {
+    const digestOf = (judge: RouteJudge, message: ReceivedMessage) => judge.judge([message])[0]?.schemaDigest;
+    const [good, bad] = [{ image: 'web:1' }, { picture: 'web:1' }];
+    assert.equal(digestOf(judgeOf({}, { contract }), event(good)), contract.digest);
+    assert.equal(digestOf(judgeOf({}, { contract }), event(bad)), contract.digest);
+    assert.equal(digestOf(judgeOf(), event(good)), undefined);
+    const judge = judgeOf({ criteria: criteria({ trustedKeys }) }, { contract });
+    assert.equal(digestOf(judge, signed(good)), contract.digest);
+    assert.equal(digestOf(judge, event(good)), undefined);
+  });
+
   test('that breaks the contract is a dead letter, whether it matches or not', () => {
     const judge = judgeOf({ criteria: criteria({ match: named("data.region == 'eu'") }) }, { contract });
     const { decision, reason } = decide(judge, event({ region: 'us' }));

@@ -70,11 +70,11 @@ test('a pause of a route outlives the week that the bucket keeps anything', asyn
 });
 
 describe('Whether a pipeline has natsEventId', () => {
-  /** @param takes whether a pipeline would run with parameters of these names */
-  const support = (takes: (names: readonly string[]) => boolean | PreviewOutcome) =>
+  /** @param takes whether a pipeline would run with parameters of these names and values */
+  const support = (takes: (names: readonly string[], given: Parameters) => boolean | PreviewOutcome) =>
     eventIdSupport(routeOf({ parameters: [parameter('image', 'data.image')] }), {
       preview: async (_: unknown, given: Parameters): Promise<PreviewOutcome> => {
-        const outcome = takes(Object.keys(given));
+        const outcome = takes(Object.keys(given), given);
         if (typeof outcome === 'object') return outcome;
         return outcome ? { kind: 'ok' } : { kind: 'refused', status: 400, message: 'no' };
       },
@@ -90,6 +90,11 @@ describe('Whether a pipeline has natsEventId', () => {
     assert.equal((await support((names) => names.includes('image'))).kind, 'declared');
     const without = (names: readonly string[]) => names.includes('image') && !names.includes('natsEventId');
     assert.equal((await support(without)).kind, 'undeclared');
+  });
+
+  test('also where that one is a number', async () => {
+    const isNumber = (_: readonly string[], { image }: Parameters) => Number.isFinite(Number(image ?? 'absent'));
+    assert.equal((await support(isNumber)).kind, 'declared');
   });
 
   test('is not known where no run would be taken, nor while nothing is answered', async () => {
