@@ -101,6 +101,27 @@ describe('Changes of packages', () => {
     assert.ok(duplicates > 0, 'nothing had to be read again, so nothing was tried');
   });
 
+  test('may be large, many and hostile', async () => {
+    await using scene = await FeedsScene.open();
+    await using bridge = await scene.startReader();
+    const hostile = '##vso[task.setvariable]\r\n\u202e"${}*.>';
+    const changes = [
+      ...Array.from({ length: 10 }, (_, version) =>
+        scene.feed.push('large', `${version}`, { readme: 'x'.repeat(2e6) }),
+      ),
+      scene.feed.push(hostile, hostile, { publishDate: hostile }),
+      ...push(scene, 'web', 1_000),
+    ];
+    // Together they are more than is read of one answer.
+    await scene.has(changes);
+    const odd = (await scene.events())[10]!;
+    assert.equal(odd.subject, 'azdo.contoso.Shop.package.changed.v1');
+    assert.match(odd.header('ce-subject'), /^packages\/##vso\[task\.setvariable\]%20%20%E2%80%AE%22\$\{\}\*\.>\//);
+    assert.equal(odd.header('ce-time'), '');
+    assert.doesNotMatch(bridge.text, /"level":"(warning|error)".*"event":"feed"/);
+    assert.equal(await feedMetric(bridge, 'feed_trouble', 'feed="Shop/packages"'), 0);
+  });
+
   test('wait while NATS is away', async () => {
     await using scene = await FeedsScene.open();
     await using bridge = await scene.startReader();

@@ -20,6 +20,7 @@ test("feeds are at a host of Azure DevOps' own, or where everything else is", ()
       'https://contoso.visualstudio.com.example.com/',
       'https://visualstudio.com/contoso/',
       'http://localhost/contoso/',
+      'http://dev.azure.com/contoso/',
     ].map((url) => [url, url]),
   ];
   for (const [organization, feeds] of pairs) assert.equal(feedsUrlOf(organization!), feeds);

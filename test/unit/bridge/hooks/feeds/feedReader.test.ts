@@ -82,7 +82,7 @@ class Scene implements AsyncDisposable {
         },
       },
       log: new EventLog((line) => (this.#log += line), Date.now),
-      timing: { ...TIMING, firstPause: 1, longestPause: 5, feedRefused: 100, feedLookup: 50 },
+      timing: { ...TIMING, firstPause: 1, longestPause: 5, feedRefused: 200, feedLookup: 50 },
       pause,
       metrics: {
         changed: (outcome, count) => (this.counts[outcome] = (this.counts[outcome] ?? 0) + count),
@@ -166,15 +166,12 @@ describe('The reader of a feed', () => {
 
   test('stops where another replica has moved the cursor, and goes on from there', async () => {
     await using scene = await reading();
-    const { update } = scene.bucket;
-    let isFirst = true;
-    scene.bucket.update = async (key, value, revision) => {
-      if (key === 'feed.k' && isFirst) {
-        isFirst = false;
-        const other = JSON.stringify({ feed: '', feedId: 'feed-1', token: 2, isPastOld: true });
-        await update.call(scene.bucket, key, Buffer.from(other), revision);
-      }
-      return update.call(scene.bucket, key, value, revision);
+    const { revision } = (await scene.bucket.get('feed.k'))!;
+    const other = JSON.stringify({ feed: '', feedId: 'feed-1', token: 2, isPastOld: true });
+    // While this one stores what it has read.
+    scene.receiver.publisher.failure = () => {
+      void scene.bucket.update('feed.k', Buffer.from(other), revision);
+      return undefined;
     };
     scene.feed.push('web', '1');
     scene.feed.push('web', '2');
@@ -194,7 +191,7 @@ describe('The reader of a feed', () => {
       return ok({ packageChanges: [change], nextPackageContinuationToken: after });
     };
     await until(() => times.length === 4, 'it is tried again');
-    assert.ok(times[3]! - times[0]! >= 290, `three pauses of 100 ms took ${times[3]! - times[0]!} ms`);
+    assert.ok(times[3]! - times[0]! >= 590, `three pauses of 200 ms took ${times[3]! - times[0]!} ms`);
     assert.deepEqual([scene.stored, scene.states.slice(-1)], [[], ['unreadable']]);
     assert.match(scene.lines.at(-1)!['text']!, /continuation token doesn't go on from 0$/);
   });
@@ -277,6 +274,17 @@ describe('The reader of a feed', () => {
     };
     await until(() => times.length === 2, 'it asks again');
     assert.ok(times[1]! - times[0]! >= 195, `it waited ${times[1]! - times[0]!} ms`);
+  });
+
+  test('is slow to ask again for what was refused', async () => {
+    await using scene = await reading();
+    const times: number[] = [];
+    scene.answer = () => {
+      times.push(Date.now());
+      return { kind: 'refused', status: 404, typeKey: undefined, message: 'no such feed' };
+    };
+    await until(() => times.length === 4, 'it asks again');
+    assert.ok(times[3]! - times[0]! >= 590, `three pauses of 200 ms took ${times[3]! - times[0]!} ms`);
   });
 
   test('reads a feed that has taken the place of another one from its first change on', async () => {
