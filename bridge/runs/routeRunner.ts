@@ -75,6 +75,8 @@ export class RouteRunner {
   #hasLearned = false;
   #isPaused = false;
   #failures = 0;
+  /** Numbers of dead letters whose decision is still to be noted, by the key of the intent. */
+  readonly #letters = new Map<string, number | null>();
   #queue: WorkQueue | undefined;
 
   constructor(private readonly options: RunnerOptions) {
@@ -311,8 +313,9 @@ export class RouteRunner {
         find: ({ intent, parameters }, since) => pipelines.find(pipeline, intent.eventId, parameters, since),
         turn: () => this.#turn(),
         open: () => gate.open(this.#signal),
-        bury: ({ reason, detail }, { key }) =>
-          this.#write(letterOf(name, event, key, reason, detail, `${name} failed`)),
+        bury: async ({ reason, detail }, { key }) => {
+          this.#letters.set(key, await this.#write(letterOf(name, event, key, reason, detail, `${name} failed`)));
+        },
         sleep: (ms) => this.#sleep(ms),
         now,
         warn: (text) => log.warning('run', { route: name, text }),
@@ -353,7 +356,8 @@ export class RouteRunner {
       case 'failed': {
         metrics.event('deadLetter');
         log.error('runFailed', { ...facts, reason: result.reason, detail: result.detail });
-        await this.#recordLetter(work.key, judgement, result);
+        await this.#recordLetter(work.key, judgement, result, this.#letters.get(work.key) ?? null);
+        this.#letters.delete(work.key);
         this.#settle(message, () => message.term());
         await this.#countFailure(result);
       }
@@ -364,8 +368,12 @@ export class RouteRunner {
     key: string,
     judgement: Judgement,
     { reason, detail }: { reason: string; detail: string },
+    letter: number | null,
   ): Promise<void> {
-    const decision = decisionOn(this.options.route.name, judgement, 'deadLetter', { reason: `${reason}: ${detail}` });
+    const decision = decisionOn(this.options.route.name, judgement, 'deadLetter', {
+      reason: `${reason}: ${detail}`,
+      ...(letter === null ? {} : { followed: { deadLetter: letter } }),
+    });
     await this.#record(key, judgement, decision);
   }
 
@@ -413,14 +421,15 @@ export class RouteRunner {
     const { route, events, metrics, log } = this.options;
     const { event } = judgement;
     const key = await this.#insist(() => events.keyOf(event));
-    await this.#insist(() => this.#write(letterOf(route.name, event, key, reason, detail, route.name)));
+    const letter = await this.#insist(() => this.#write(letterOf(route.name, event, key, reason, detail, route.name)));
     metrics.event('deadLetter');
     log.warning('deadLetter', { route: route.name, ...event.place, reason, detail });
-    await this.#recordLetter(key, judgement, { reason, detail });
+    await this.#recordLetter(key, judgement, { reason, detail }, letter);
   }
 
-  async #write(letter: Parameters<Audit['deadLetters']['write']>[0]): Promise<void> {
-    await this.options.audit.deadLetters.write(letter, LETTER_MS);
+  /** Returns the letter's number; null where there were too many to keep it. */
+  #write(letter: Parameters<Audit['deadLetters']['write']>[0]): Promise<number | null> {
+    return this.options.audit.deadLetters.write(letter, LETTER_MS);
   }
 
   /** Resolves when a run may be asked for. */

@@ -78,6 +78,7 @@ describe('An event', () => {
       ),
       ['unsafeValue', 'deploy', 'ci', '1', 'ci.done', 'e-1'],
     );
+    assert.deepEqual((await scene.decisions()).at(-1)?.followed, { deadLetter: 1 });
     assert.equal(startsOf(scene), 0);
     const again = await scene.command(['deadLetters', 'replay', '1']);
     assert.match(again.stdout, /^1\trefused\tunsafeValue\t/);
@@ -111,8 +112,12 @@ describe('An event', () => {
       (await bridge.admin('/metrics')).text.includes('nats_bridge_route_paused{route="deploy"} 1'),
     );
     assert.deepEqual(
-      (await scene.decisions()).map(({ decision }) => decision),
-      ['deadLetter', 'deadLetter', 'paused'],
+      (await scene.decisions()).map(({ decision, followed }) => [decision, followed?.['deadLetter']]),
+      [
+        ['deadLetter', 1],
+        ['deadLetter', 2],
+        ['paused', undefined],
+      ],
     );
     const intents = await scene.admin.connection.jetstream().views.kv('BRIDGE_INTENTS');
     assert.match((await intents.get('pause.deploy'))?.string() ?? '', /"reason":"2 runs in a row/);
