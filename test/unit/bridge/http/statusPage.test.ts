@@ -22,6 +22,7 @@ const STATUS: Status = {
   hooks: [],
   deadLetters: [],
   check: undefined,
+  subscriptions: undefined,
 };
 
 /** What a reader sees, a line per row. */
