@@ -62,7 +62,7 @@ export async function checkHooks(
   for (const finding of problems) world.err(`${safeText(`${finding.level}: ${describeFinding(finding)}`)}\n`);
   const errors = problems.filter(({ level }) => level === 'error').length;
   const states = tally(rows.map(({ status }) => status)) || 'There are no subscriptions, and none is asked for';
-  world.err(`${safeText(states)}; ${errors === 0 ? 'no problems' : tally(Array<string>(errors).fill('problem'))}.\n`);
+  world.err(`${safeText(states)}; ${errors === 0 ? 'no' : errors} ${errors === 1 ? 'problem' : 'problems'}.\n`);
   return errors === 0 ? 0 : 1;
 }
 

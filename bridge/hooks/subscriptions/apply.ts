@@ -4,7 +4,7 @@ import type { Secret } from '../../settings.ts';
 import { projectPassword } from '../signIn.ts';
 import type { Subscription, SubscriptionsApi } from './api.ts';
 import { CallError } from './calls.ts';
-import { bodyOf, type Step, type Target } from './plan.ts';
+import { bodyOf, nameOf, type Step, type Target } from './plan.ts';
 import type { Wanted } from './wanted.ts';
 
 /** What became of a step. */
@@ -60,18 +60,21 @@ function isGap({ step, result }: StepResult): boolean {
 async function carryOut(step: Step, options: ApplyOptions, onObstacle: (why: string) => void): Promise<StepResult> {
   let id = step.old?.id ?? '';
   try {
+    const name = nameOf(step);
     switch (step.action) {
       case 'create':
       case 'recreate':
-        id = await create(step.wanted, step.old, options);
-        if (step.old !== undefined) await options.api.remove(step.old.id, `Removing the disabled ${describe(step)}`);
+        id = await create(step.wanted, step.old, `Creating ${name}`, options);
+        if (step.old !== undefined) await options.api.remove(step.old.id, `Removing the disabled ${name}`);
         break;
-      case 'update':
-        await update(step.wanted, step.old, options);
+      case 'update': {
+        const body = bodyOf(step.wanted, options, passwordOf(step.wanted, options), step.old, false);
+        await options.api.replace(id, body, `Updating ${name}`);
         break;
+      }
       case 'remove-superseded':
       case 'remove':
-        await options.api.remove(step.old.id, `Removing the ${describe(step)}`);
+        await options.api.remove(id, `Removing ${name}`);
         break;
       case 'unchanged':
         break;
@@ -88,14 +91,8 @@ function resultOf(step: Step, result: 'left', detail: string): StepResult {
   return { step, result, id: step.old?.id ?? '', detail };
 }
 
-function create(wanted: Wanted, old: Subscription | undefined, options: ApplyOptions): Promise<string> {
-  const body = bodyOf(wanted, options, passwordOf(wanted, options), old, true);
-  return options.api.create(body, `Creating the ${describe({ wanted })}`);
-}
-
-function update(wanted: Wanted, old: Subscription, options: ApplyOptions): Promise<void> {
-  const body = bodyOf(wanted, options, passwordOf(wanted, options), old, false);
-  return options.api.replace(old.id, body, `Updating the ${describe({ wanted })}`);
+function create(wanted: Wanted, old: Subscription | undefined, what: string, options: ApplyOptions): Promise<string> {
+  return options.api.create(bodyOf(wanted, options, passwordOf(wanted, options), old, true), what);
 }
 
 function passwordOf({ project }: Wanted, { secret }: ApplyOptions): string {
@@ -103,10 +100,4 @@ function passwordOf({ project }: Wanted, { secret }: ApplyOptions): string {
   // Azure DevOps may repeat what it was sent.
   knownSecrets.add(password, secret.label);
   return password;
-}
-
-function describe({ wanted, old }: Pick<Step, 'old'> & { readonly wanted?: Wanted | undefined }): string {
-  return wanted === undefined
-    ? `subscription of ${old?.eventType ?? ''} (${old?.id ?? ''})`
-    : `subscription of ${wanted.event.eventType} in ${wanted.project.name}`;
 }

@@ -2,18 +2,10 @@ import { describeMs, roundedMs } from '../../../shared/text/duration.ts';
 import { quoted } from '../../../shared/text/safeText.ts';
 import { error, warning, type Finding } from '../../finding.ts';
 import type { Delivery, Subscription } from './api.ts';
-import { isOnProbation, type Step } from './plan.ts';
+import { isOnProbation, nameOf, type Step } from './plan.ts';
 
 const APPLY = 'Run nats-event-bridge hooks apply.';
 const HISTORY = "Its last deliveries say why; so does its history in the project's settings under Service hooks.";
-
-/** What a subscription is for, as people find it. */
-export function nameOf(step: Step): string {
-  if (step.wanted === undefined) return `the subscription ${step.old.id} of ${step.old.eventType}`;
-  const { event, project, inputs } = step.wanted;
-  const filters = Object.entries(inputs).map(([name, value]) => `${name} ${value}`);
-  return [`${event.eventType} in ${project.name}`, ...filters].join(', ');
-}
 
 /** What isn't as the configuration has it, and whether Azure DevOps still posts. */
 export function subscriptionFindings(steps: readonly Step[]): Finding[] {

@@ -33,6 +33,14 @@ export type Step =
       readonly reason: string;
     };
 
+/** What a subscription is for, as people find it. */
+export function nameOf(step: Step): string {
+  if (step.wanted === undefined) return `the subscription ${step.old.id} of ${step.old.eventType}`;
+  const { event, project, inputs } = step.wanted;
+  const filters = Object.entries(inputs).map(([name, value]) => `${name} ${value}`);
+  return [`${event.eventType} in ${project.name}`, ...filters].join(', ');
+}
+
 /** How the subscriptions of a bridge post. */
 export interface Target {
   /** Where the bridge takes hooks, which tells its subscriptions from those of others. */
