@@ -74,7 +74,7 @@ test('who sees only some projects sees their subscriptions', async () => {
   await using azure = await AzureDevOps.start();
   const { id } = (await ask(azure, 'POST', LIST, wanted(azure))).body;
   const other = azure.signIn.addPat({ name: 'Other', projects: ['Orders & Co'] });
-  assert.deepEqual((await ask(azure, 'GET', LIST, undefined, other)).body['value'], []);
+  assert.deepEqual((await ask(azure, 'GET', LIST, undefined, other)).body.value, []);
   assert.equal((await ask(azure, 'GET', `${LIST}/${id}`, undefined, other)).status, 404);
   assert.equal((await ask(azure, 'POST', LIST, wanted(azure), other)).status, 400);
 });
