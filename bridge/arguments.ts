@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
 import type { DeadLettersCommand } from './commands/deadLetters.ts';
+import type { HooksCommand } from './commands/hooks.ts';
 import type { RoutesCommand } from './commands/routes.ts';
 
 export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
@@ -12,6 +13,13 @@ Commands:
   check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
+  hooks plan [--json]   Print what apply would do to the service hook subscriptions of hooks.events
+  hooks apply [--rotate] [--reason TEXT] [--json]
+                        Create, repair and remove them, so that they are as hooks.events has them;
+                        --rotate has all of them sign in with the first of hooks.passwordFiles
+  hooks check [--json]  Print their status and last deliveries, and what is wrong with them
+  hooks remove [--reason TEXT] [--json]
+                        Remove all subscriptions that post to this bridge
   routes list           List the routes: mode, pause, pending events, the oldest one, the last decision
   routes pause NAME [--reason TEXT]
   routes resume NAME [--reason TEXT]
@@ -43,6 +51,7 @@ export type Command =
   | { readonly kind: 'run'; readonly config: string }
   | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
   | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean }
+  | { readonly kind: 'hooks'; readonly config: string; readonly action: HooksCommand }
   | { readonly kind: 'routes'; readonly config: string; readonly action: RoutesCommand }
   | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
   | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand };
@@ -59,6 +68,7 @@ const OPTIONS = {
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
+  rotate: { type: 'boolean', default: false },
   route: { type: 'string' },
   reason: { type: 'string' },
   event: { type: 'string' },
@@ -71,6 +81,7 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
   setup: ['apply'],
+  hooks: ['rotate', 'reason', 'json'],
   why: ['json'],
   routes: ['reason', 'event', 'from', 'to'],
   deadLetters: ['route', 'reason'],
@@ -94,14 +105,16 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
       throw new UsageError(`${name} takes no option --${option}.`);
   const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
   const routesAction = name === 'routes' ? readRoutesAction(more, values) : undefined;
+  const hooksAction = name === 'hooks' ? readHooksAction(more, values) : undefined;
   const id = name === 'why' ? more.shift() : undefined;
   if (name === 'why' && !id)
     throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
-  if (action === undefined && routesAction === undefined && more[0] !== undefined)
+  if ([action, routesAction, hooksAction].every((one) => one === undefined) && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
   const config = values.config ?? env['BRIDGE_CONFIG'];
   if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
   if (action !== undefined) return { kind: 'deadLetters', config, action };
+  if (hooksAction !== undefined) return { kind: 'hooks', config, action: hooksAction };
   if (routesAction !== undefined) return { kind: 'routes', config, action: routesAction };
   if (id !== undefined) return { kind: 'why', config, id, json: values.json };
   if (name === 'check') return { kind: 'check', config, offline: values.offline };
@@ -144,6 +157,21 @@ function readRoutesAction(
   }
   throw new UsageError(
     'Write routes list, routes pause NAME, routes resume NAME, routes try NAME --event FILE|STREAM:SEQ, or routes replay NAME --from SEQ --to SEQ --reason TEXT.',
+  );
+}
+
+function readHooksAction(
+  [action, ...more]: readonly string[],
+  { rotate, json, reason }: { readonly rotate: boolean; readonly json: boolean; readonly reason?: string },
+): HooksCommand {
+  const isOrder = action === 'apply' || action === 'remove';
+  if (more.length === 0 && (action === 'apply' || !rotate) && (isOrder || reason === undefined)) {
+    if (action === 'plan' || action === 'check') return { kind: action, json };
+    if (action === 'apply') return { kind: action, rotate, reason: reason ?? '', json };
+    if (action === 'remove') return { kind: action, reason: reason ?? '', json };
+  }
+  throw new UsageError(
+    'Write hooks plan, hooks apply [--rotate] [--reason TEXT], hooks check, or hooks remove [--reason TEXT].',
   );
 }
 

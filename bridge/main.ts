@@ -5,6 +5,7 @@ import { openServiceBus } from '../shared/nats/serviceBus.ts';
 import { HELP, readArguments, UsageError } from './arguments.ts';
 import { check } from './commands/check.ts';
 import { deadLetters } from './commands/deadLetters.ts';
+import { hooks } from './commands/hooks.ts';
 import { run } from './commands/run.ts';
 import { routes } from './commands/routes.ts';
 import { setup } from './commands/setup.ts';
@@ -75,6 +76,8 @@ async function main(given: readonly string[]): Promise<number> {
         return await check(command.config, command.offline, world);
       case 'setup':
         return await setup(command.config, command.apply, world);
+      case 'hooks':
+        return await hooks(command.action, command.config, world);
       case 'routes':
         return await routes(command.action, command.config, world);
       case 'why':

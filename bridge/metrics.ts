@@ -14,6 +14,13 @@ export class Metrics {
     'When the last service hook came.',
     'event',
   );
+  /** Service hook subscriptions by Azure DevOps' name of their event, and state. */
+  readonly hookSubscriptions = this.#gauge(
+    'hook_subscription_state',
+    'Service hook subscriptions of this bridge by event and state; missing: there is none.',
+    'event',
+    'state',
+  );
   readonly deadLetters = this.#counter(
     'dead_letters_total',
     'Dead letters by function and reason.',

@@ -2,6 +2,7 @@ import { AZURE_DEVOPS } from './azureDevOps/check.ts';
 import { deadLetterPlaces } from './audit/audit.ts';
 import { countLetters } from './audit/letterCounts.ts';
 import { statusPage, type Status } from './http/statusPage.ts';
+import type { SubscriptionStates } from './hooks/subscriptions/watch.ts';
 import type { JetStream } from './jetStream/api.ts';
 import type { Metrics } from './metrics.ts';
 import { BRIDGE_DEAD, namesOf } from './names.ts';
@@ -28,6 +29,8 @@ export interface StatusSources {
   readonly feeds: Status['feeds'];
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
+  /** Undefined before the first look, and where nothing tells which subscriptions are of this bridge. */
+  readonly subscriptions: SubscriptionStates | undefined;
   /** Milliseconds since the epoch; undefined without a token that ends by itself. */
   readonly tokenValidUntil: number | undefined;
 }
@@ -45,6 +48,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     azureDevOps: azureDevOpsOf(readiness, settings, sources),
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
+    subscriptions: subscriptionsOf(sources.subscriptions),
     throttle: sources.throttle,
     feeds: sources.feeds,
     ...(await storedOf(settings, sources)),
@@ -68,6 +72,13 @@ function tokenOf({ azureDevOps }: Pick<BridgeSettings, 'azureDevOps'>, until: nu
   if (azureDevOps.identity.kind === 'pat') return 'personal access token';
   if (until === undefined) return 'no token yet';
   return `token valid until ${new Date(until).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}
+
+/** A row per event. */
+function subscriptionsOf(subscriptions: SubscriptionStates | undefined): Status['subscriptions'] {
+  if (subscriptions?.kind !== 'seen') return subscriptions?.why;
+  const events = [...new Set(subscriptions.states.map(({ event }) => event))];
+  return events.map((event) => ({ event, states: subscriptions.states.filter((one) => one.event === event) }));
 }
 
 async function hooksOf(metrics: Metrics): Promise<NonNullable<Status['hooks']>> {

@@ -7,6 +7,7 @@ import { checkAll } from '../check.ts';
 import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
 import { loadContracts, type Contracts } from '../config/contracts.ts';
 import type { Functions } from '../functions.ts';
+import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
 import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
@@ -69,6 +70,7 @@ class Running {
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
+  #subscriptions: SubscriptionStates | undefined;
   #nats: Nats | undefined;
   #jetStream: JetStream | undefined;
 
@@ -141,6 +143,7 @@ class Running {
           feeds: this.#functions?.feeds?.() ?? [],
           metrics: this.#metrics,
           check: this.#check,
+          subscriptions: this.#subscriptions,
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
     });
@@ -260,7 +263,13 @@ class Running {
   async #checkItself(): Promise<void> {
     const [nats, jetStream, azureDevOps] = [this.#nats, this.#jetStream, this.#azureDevOps];
     if (nats === undefined || jetStream === undefined || azureDevOps === undefined) return;
-    const findings = await checkAll(this.#settings, nats, jetStream, azureDevOps, false, () => this.world.now());
+    const now = () => this.world.now();
+    const [found, subscriptions] = await Promise.all([
+      checkAll(this.#settings, nats, jetStream, azureDevOps, false, now),
+      lookAtSubscriptions(this.#settings, { metrics: this.#metrics, version: this.world.version, now }),
+    ]);
+    this.#noteSubscriptions(subscriptions);
+    const findings = [...found, ...(subscriptions?.kind === 'seen' ? subscriptions.findings : [])];
     this.#check = {
       at: this.world.now(),
       findings: findings.map((finding) => ({
@@ -271,6 +280,16 @@ class Running {
     };
     this.#metrics.checkProblems.set(findings.filter(({ level }) => level === 'error').length);
     for (const { level, about, problem, remedy } of findings) this.log[level]('check', { about, problem, remedy });
+  }
+
+  #noteSubscriptions(subscriptions: SubscriptionStates | undefined): void {
+    this.#subscriptions = subscriptions;
+    // What is not known any more would look as if it were still so.
+    this.#metrics.hookSubscriptions.reset();
+    if (subscriptions?.kind === 'unknown') this.log.info('subscriptionsUnknown', { reason: subscriptions.why });
+    if (subscriptions?.kind !== 'seen') return;
+    for (const { event, state, count } of subscriptions.states)
+      this.#metrics.hookSubscriptions.set({ event, state }, count);
   }
 
   /** A changed configuration, with what can't change while the bridge runs as it was when it began. */

@@ -1,5 +1,6 @@
 import { newAjv } from '../../shared/contract/drafts.ts';
 import { isObject } from '../../shared/text/json.ts';
+import { nearestOf } from '../nearest.ts';
 import { shown } from './shown.ts';
 import SCHEMA from './config.schema.json' with { type: 'json' };
 import type { Path } from './yamlFile.ts';
@@ -147,23 +148,4 @@ function describe(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (isObject(value)) return 'a section';
   return typeof value === 'string' ? shown(value) : JSON.stringify(value);
-}
-
-/** The word that takes the fewest changes of a letter, and how many those are. */
-function nearestOf(word: string, words: readonly string[]): readonly [word: string, letters: number] | undefined {
-  const distances = words.map((other) => [other, distance(word.toLowerCase(), other.toLowerCase())] as const);
-  return distances.sort((one, next) => one[1] - next[1])[0];
-}
-
-function distance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= one.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= other.length; j++) {
-      const change = (row[j - 1] ?? 0) + (one[i - 1] === other[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[other.length] ?? 0;
 }

@@ -31,6 +31,14 @@ export interface Status {
     | undefined;
   /** Change feeds of Azure Artifacts. */
   readonly feeds: readonly FeedStatus[];
+  /** At the last self-check; a text: why they can't be seen. Undefined where nothing is known of them. */
+  readonly subscriptions:
+    | readonly {
+        readonly event: string;
+        readonly states: readonly { readonly state: string; readonly count: number }[];
+      }[]
+    | string
+    | undefined;
   /** What the stream of dead letters holds; undefined where it can't be asked. */
   readonly deadLetters: readonly LetterCount[] | undefined;
   readonly check:
@@ -90,6 +98,7 @@ ${alarmsOf(status)}
 ${routesOf(status)}
 <h2>Dead letters</h2>
 ${deadLettersOf(status)}
+${subscriptionsOf(status)}
 ${hooksOf(status)}
 ${feedsOf(status)}
 <h2>State</h2>
@@ -127,6 +136,17 @@ function alarmsOf({ routes, feeds, throttle, readiness, nats, azureDevOps, now }
 function routesOf({ routes, now }: Status): string {
   if (routes.length === 0) return '';
   return `<h2>Routes</h2>\n${routesTable(routes, now)}`;
+}
+
+function subscriptionsOf({ subscriptions }: Status): string {
+  if (subscriptions === undefined) return '';
+  const heading = '<h2>Hook subscriptions at the last self-check</h2>';
+  if (typeof subscriptions === 'string') return `${heading}\n${none(`Unknown: ${text(subscriptions)}.`)}`;
+  const rows = subscriptions.map(({ event, states }) => [
+    text(event),
+    states.map(({ state, count }) => mark(`${count} ${state}`, state === 'enabled' ? 'good' : 'bad')).join(', '),
+  ]);
+  return `${heading}\n${rows.length === 0 ? none('None.') : table(['Event', 'Subscriptions'], rows)}`;
 }
 
 function hooksOf({ hooks, now }: Status): string {

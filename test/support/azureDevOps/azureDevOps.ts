@@ -9,6 +9,7 @@ import { coreRoutes, type Organisation, type Project } from './projects.ts';
 import { findRoute, versionProblem, type ApiRoute } from './routes.ts';
 import { runRoutes } from './runRoutes.ts';
 import { refused, SignIn, signInPage, type RefusalForm } from './signIn.ts';
+import { Subscriptions } from './subscriptions.ts';
 import { StandInServer, type Answer, type RecordedRequest } from './standInServer.ts';
 import type { ValidationForm } from './templateParameters.ts';
 
@@ -36,6 +37,7 @@ export class AzureDevOps extends StandInServer {
   readonly pipelines: Pipelines;
   readonly builds = new Builds();
   readonly feeds = new Feeds();
+  readonly subscriptions: Subscriptions;
   readonly #name: string;
   readonly #projects: readonly Project[];
   readonly #accountId = randomUUID();
@@ -57,7 +59,9 @@ export class AzureDevOps extends StandInServer {
     this.pat = this.signIn.addPat();
     this.pipelines = new Pipelines(this.#projects);
     const area = { organisation: () => this.organisation, pipelines: this.pipelines, builds: this.builds };
+    this.subscriptions = new Subscriptions(area.organisation);
     this.add(coreRoutes(area.organisation));
+    this.add(this.subscriptions.routes());
     this.add(buildRoutes(area));
     this.add(this.feeds.routes(area.organisation));
     this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));

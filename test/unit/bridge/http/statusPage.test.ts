@@ -23,6 +23,7 @@ const STATUS: Status = {
   hooks: [],
   deadLetters: [],
   check: undefined,
+  subscriptions: undefined,
 };
 
 /** What a reader sees, a line per row. */
@@ -211,4 +212,17 @@ test('a secret is masked', () => {
 test('the policy allows the one style of the page', () => {
   const [, style = ''] = /<style>([^]*?)<\/style>/.exec(statusPage(STATUS)) ?? [];
   assert.equal(STYLE_DIGEST, `sha256-${createHash('sha256').update(style).digest('base64')}`);
+});
+
+test('shows how the hook subscriptions are, or why nobody knows', () => {
+  const states = [
+    { state: 'enabled', count: 12 },
+    { state: 'disabledBySystem', count: 1 },
+  ];
+  const heading = 'Hook subscriptions at the last self-check';
+  const lines = seen({ subscriptions: [{ event: 'git.push', states }] });
+  assert.ok(lines.includes(heading));
+  assert.ok(lines.includes('git.push 12 enabled, 1 disabledBySystem'), lines.join('\n'));
+  assert.ok(seen({ subscriptions: HOSTILE }).some((line) => line.startsWith('Unknown: &lt;script&gt;')));
+  assert.ok(!seen({}).includes(heading));
 });
