@@ -1,4 +1,4 @@
-import { isMap, isScalar, isSeq, LineCounter, parseDocument, Parser, type CST, type Pair } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, parse, parseDocument, Parser, type CST, type Pair } from 'yaml';
 
 /** Names and list positions that lead to a value. */
 export type Path = readonly (string | number)[];
@@ -109,4 +109,13 @@ function placesOf({ key, value }: Pair): { key: number | undefined; value: numbe
 
 function startOf(node: unknown): number | undefined {
   return (node as { range?: readonly [number, number, number] | null } | null | undefined)?.range?.[0];
+}
+
+/** The value of a YAML text that others wrote; undefined where it can't be read. */
+export function yamlValue(text: string): unknown {
+  try {
+    return parse(text, { logLevel: 'silent' });
+  } catch {
+    return undefined;
+  }
 }

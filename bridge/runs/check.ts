@@ -3,6 +3,7 @@ import { error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
 import { eventIdSupport } from './eventId.ts';
 import { Pipelines } from './pipelines.ts';
+import { selfApprovalFindings } from './selfApproval.ts';
 
 /** Whether the pipelines of routes can be started, as previews tell, which start nothing. */
 export async function checkPipelines(
@@ -17,6 +18,7 @@ export async function checkPipelines(
     const about = `route ${route.name}`;
     const { project, id } = route.pipeline;
     const support = await eventIdSupport(route, pipelines);
+    if ('yaml' in support) findings.push(...(await selfApprovalFindings(about, project, support.yaml, azureDevOps)));
     switch (support.kind) {
       case 'declared':
         break;

@@ -4,7 +4,7 @@ import type { Parameters, Pipelines } from './pipelines.ts';
 
 /** Whether a pipeline has the parameter by which a run is found again. */
 export type EventIdSupport =
-  | { readonly kind: 'declared' | 'undeclared' }
+  | { readonly kind: 'declared' | 'undeclared'; /** Of the preview. */ readonly yaml?: string }
   /** Azure DevOps refuses a run of it either way. */
   | { readonly kind: 'unknown'; readonly message: string }
   /** It can't be asked now. */
@@ -24,10 +24,10 @@ export async function eventIdSupport(
   let message = '';
   for (const given of others) {
     const withId = await pipelines.preview(pipeline, { ...given, [EVENT_ID_PARAMETER]: SAMPLE });
-    if (withId.kind === 'ok') return { kind: 'declared' };
+    if (withId.kind === 'ok') return { ...withId, kind: 'declared' };
     if (withId.kind === 'postponed') return withId;
     const without = await pipelines.preview(pipeline, given);
-    if (without.kind === 'ok') return { kind: 'undeclared' };
+    if (without.kind === 'ok') return { ...without, kind: 'undeclared' };
     if (without.kind === 'postponed') return without;
     message ||= without.message;
   }

@@ -84,7 +84,7 @@ export class Pipelines {
     if (passing !== undefined) return { kind: 'postponed', message: passing.message };
     return outcome.kind === 'refused'
       ? { kind: 'refused', status: outcome.status, message: describe(outcome) }
-      : { kind: 'ok' };
+      : { kind: 'ok', yaml: yamlIn(outcome) };
   }
 
   /** Why the call may end differently next time; undefined when Azure DevOps has answered. Informs the gate either way. */
@@ -116,11 +116,16 @@ export class Pipelines {
 }
 
 export type PreviewOutcome =
-  | { readonly kind: 'ok' }
+  | { readonly kind: 'ok'; /** The pipeline with its templates put in; foreign text. */ readonly yaml?: string }
   | { readonly kind: 'refused'; readonly status: number; readonly message: string }
   | { readonly kind: 'postponed'; readonly message: string };
 
 const TIMED_OUT = 408;
+
+function yamlIn(outcome: Outcome): string {
+  const yaml = outcome.kind === 'ok' && isObject(outcome.body) ? outcome.body['finalYaml'] : undefined;
+  return typeof yaml === 'string' ? yaml : '';
+}
 
 function runsPath({ project, id }: PipelineSettings): string {
   return `${encodeURIComponent(project)}/_apis/pipelines/${id}/runs?api-version=7.1`;

@@ -2,6 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { buildRoutes } from './buildRoutes.ts';
 import { Builds, type RunResult, type RunState, type StartedRun } from './builds.ts';
 import type { Entra } from './entra.ts';
+import { Environments } from './environments.ts';
 import { Feeds } from './feeds.ts';
 import { hookBodies, type HookBody } from './hookBodies.ts';
 import { Pipelines } from './pipelines.ts';
@@ -37,6 +38,7 @@ export class AzureDevOps extends StandInServer {
   readonly pipelines: Pipelines;
   readonly builds = new Builds();
   readonly feeds = new Feeds();
+  readonly environments = new Environments();
   readonly subscriptions: Subscriptions;
   readonly #name: string;
   readonly #projects: readonly Project[];
@@ -64,6 +66,7 @@ export class AzureDevOps extends StandInServer {
     this.add(this.subscriptions.routes());
     this.add(buildRoutes(area));
     this.add(this.feeds.routes(area.organisation));
+    this.add(this.environments.routes(area.organisation));
     this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));
   }
 

@@ -13,11 +13,14 @@ export interface PipelineDeclaration {
   readonly parameters?: readonly ParameterDeclaration[];
   /** Names of the variables that may be set when it's queued. */
   readonly settableVariables?: readonly string[];
+  /** Its only job deploys to this environment. */
+  readonly environment?: string;
   /** Default `refs/heads/main`. */
   readonly defaultBranch?: string;
 }
 
-export interface Pipeline extends Required<Omit<PipelineDeclaration, 'project'>> {
+export interface Pipeline extends Required<Omit<PipelineDeclaration, 'project' | 'environment'>> {
+  readonly environment?: string;
   readonly id: number;
   readonly project: Project;
   readonly folder: string;

@@ -54,10 +54,14 @@ function lockedVariables(names: readonly string[]) {
   );
 }
 
-function finalYaml({ name, parameters }: Pipeline, given: Readonly<Record<string, string>>): string {
+function finalYaml({ name, parameters, environment }: Pipeline, given: Readonly<Record<string, string>>): string {
   const values = parameters.map((one) => given[one.name] ?? one.default ?? one.values![0]!);
   const scripts = values.map((value) => `        - script: echo ${JSON.stringify(value)}`);
-  return ['stages:', '- stage: __default', '  jobs:', `    - job: ${name}`, '      steps:', ...scripts, ''].join('\n');
+  const job =
+    environment === undefined
+      ? [`    - job: ${name}`, '      steps:', ...scripts]
+      : [`    - deployment: ${name}`, '      environment:', `        name: ${environment}`];
+  return ['stages:', '- stage: __default', '  jobs:', ...job, ''].join('\n');
 }
 
 /** Runs - Run Pipeline page, and what users print of it. */

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { environmentsIn } from '../../../../bridge/runs/selfApproval.ts';
+
+test('the environments of a pipeline are those of its jobs, each once, whatever else is in it', () => {
+  const yaml = `stages:
+- stage: a
+  jobs:
+  - deployment: one
+    environment: { name: prod, resourceType: Kubernetes }
+  - deployment: two
+    environment: prod.web
+  - job: build
+- stage: b
+  jobs:
+  - deployment: three
+    environment: staging
+  - deployment: four
+    environment: [7]
+- c
+`;
+  assert.deepEqual(environmentsIn(yaml), ['prod', 'staging']);
+  for (const other of ['', 'a', '[]', 'stages: {}', 'stages: [{jobs: 1}]', '{', 'a: &a [*a]'])
+    assert.deepEqual(environmentsIn(other), [], other);
+});
