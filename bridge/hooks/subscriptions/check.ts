@@ -2,7 +2,7 @@ import { describeMs, roundedMs } from '../../../shared/text/duration.ts';
 import { quoted } from '../../../shared/text/safeText.ts';
 import { error, warning, type Finding } from '../../finding.ts';
 import type { Delivery, Subscription } from './api.ts';
-import { isOnProbation, nameOf, type Step } from './plan.ts';
+import { nameOf, type Step } from './plan.ts';
 
 const APPLY = 'Run nats-event-bridge hooks apply.';
 const HISTORY = "Its last deliveries say why; so does its history in the project's settings under Service hooks.";
@@ -24,7 +24,8 @@ export function subscriptionFindings(steps: readonly Step[]): Finding[] {
       case 'remove':
         return [warning(about, step.reason, APPLY)];
       case 'unchanged':
-        return isOnProbation(step.old) || step.old.status.toLowerCase() === 'enabled'
+        // What is left alone for a reason has told that.
+        return step.wanted === undefined || step.old.status.toLowerCase() === 'enabled'
           ? []
           : [error(about, `its status is ${quoted(step.old.status)}, which the bridge doesn't know`, HISTORY)];
     }
