@@ -106,6 +106,7 @@ for (const [node, line] of PAIRS)
     await bridge.ready(503);
     await scene.server.restart();
     await bridge.ready(200);
+    await scene.admin.connected();
     await scene.publish('later', { image: 'api:1' }, {}, { subject: 'ci.api.done' });
     await scene.until('second run', () => scene.azure.runs.length === 2);
     await scene.settled();
