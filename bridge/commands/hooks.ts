@@ -61,7 +61,7 @@ export async function hooks(command: HooksCommand, file: string, world: World): 
   }
 }
 
-/** @returns undefined where the configuration can't be carried out, which is told */
+/** @returns undefined where the configuration asks for what can't be had; the problems are printed then */
 async function stepsOf({ owner, api, world }: Work, rotate: boolean): Promise<readonly Step[] | undefined> {
   const found = await findSubscriptions(api, owner);
   if (found.problems.length === 0) return planSubscriptions({ ...found, ...owner, rotate });

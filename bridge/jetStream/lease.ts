@@ -24,8 +24,8 @@ export interface LeaseOptions {
  * compare-and-set, and which others may take once they've seen it unchanged for too long. No clocks of different machines
  * are compared.
  *
- * A process that stands still, or whose clock is set, may go on for a moment with a lease that it has lost. So whatever it writes in the end has to
- * be a compare-and-set, too.
+ * A process that stands still, or whose clock is set, may go on for a moment with a lease that it has lost. So whatever it
+ * writes in the end has to be a compare-and-set, too.
  */
 export class Lease {
   /** Undefined while somebody else has it, or nobody. */

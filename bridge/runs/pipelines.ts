@@ -2,7 +2,7 @@ import { isObject } from '../../shared/text/json.ts';
 import type { AzureDevOps, Outcome } from '../azureDevOps/client.ts';
 import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import type { PipelineSettings } from '../settings.ts';
-import type { Gate } from './gate.ts';
+import type { Gate } from '../azureDevOps/gate.ts';
 import type { Run } from './intents.ts';
 import type { FindOutcome, StartOutcome } from './protocol.ts';
 

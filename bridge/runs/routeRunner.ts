@@ -8,7 +8,7 @@ import type { EventLog } from '../log.ts';
 import type { RouteSettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
 import type { EventIdSupport } from './eventId.ts';
-import type { Gate } from './gate.ts';
+import type { Gate } from '../azureDevOps/gate.ts';
 import type { Intents } from './intents.ts';
 import type { Judgement } from './judgeEvents.ts';
 import { KeyedLock } from './keyedLock.ts';

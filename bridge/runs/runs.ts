@@ -9,7 +9,7 @@ import { consumerOf } from '../jetStream/needs.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
 import { eventIdSupport } from './eventId.ts';
-import { Gate } from './gate.ts';
+import { Gate } from '../azureDevOps/gate.ts';
 import { Intents } from './intents.ts';
 import { LoopGuard } from './loopGuard.ts';
 import { PendingAge } from './pendingAge.ts';

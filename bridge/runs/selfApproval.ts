@@ -45,7 +45,7 @@ async function forbidsRequester(
     return Array.isArray(value) ? value.filter(isObject) : [];
   };
   const environments = await list(`environments?name=${encodeURIComponent(name)}&api-version=7.1`);
-  // The filter takes names that begin with it, too.
+  // Nothing says whether the filter takes whole names only.
   const id = environments.find((one) => String(one['name']).toLowerCase() === name.toLowerCase())?.['id'];
   if (typeof id !== 'number') return false;
   const checks = await list(

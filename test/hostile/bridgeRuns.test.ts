@@ -7,7 +7,7 @@ import { DeadLetters } from '../../bridge/audit/deadLetters.ts';
 import { Decisions } from '../../bridge/audit/decisions.ts';
 import { EventLog } from '../../bridge/log.ts';
 import { Metrics } from '../../bridge/metrics.ts';
-import { Gate } from '../../bridge/runs/gate.ts';
+import { Gate } from '../../bridge/azureDevOps/gate.ts';
 import { Intents } from '../../bridge/runs/intents.ts';
 import { LoopGuard } from '../../bridge/runs/loopGuard.ts';
 import { Pipelines } from '../../bridge/runs/pipelines.ts';

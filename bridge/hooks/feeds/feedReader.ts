@@ -6,7 +6,7 @@ import type { DeadLetters } from '../../audit/deadLetters.ts';
 import type { AzureDevOps, Outcome } from '../../azureDevOps/client.ts';
 import type { Lease } from '../../jetStream/lease.ts';
 import type { EventLog } from '../../log.ts';
-import { Gate } from '../../runs/gate.ts';
+import { Gate } from '../../azureDevOps/gate.ts';
 import type { FeedSettings } from '../../settings.ts';
 import type { Timing } from '../../timing.ts';
 import { hookEvent, type EventProject } from '../hookEvent.ts';

@@ -44,7 +44,7 @@ export interface Delivery {
   readonly at: number;
   /** `pending`, `succeeded`, `failed` or `filtered`. */
   readonly result: string;
-  /** What went wrong; empty where nothing is told. */
+  /** What went wrong; empty where Azure DevOps doesn't say. */
   readonly message: string;
 }
 

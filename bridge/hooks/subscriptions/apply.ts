@@ -29,10 +29,8 @@ export interface ApplyOptions extends Target {
 /**
  * Carries out a plan: what is missing comes first and what is superseded goes last, so that no event is lost in between. A
  * step that fails doesn't keep the others from being done, unless they would fail in the same way.
- *
- * @returns whether all is done
  */
-export async function applyPlan(steps: readonly Step[], options: ApplyOptions): Promise<boolean> {
+export async function applyPlan(steps: readonly Step[], options: ApplyOptions): Promise<void> {
   const removals = steps.filter(isRemoval);
   const others = steps.filter((step) => !isRemoval(step) && step.action !== 'unchanged');
   const results: StepResult[] = [];
@@ -45,7 +43,6 @@ export async function applyPlan(steps: readonly Step[], options: ApplyOptions): 
     results.push(result);
     await options.onResult(result);
   }
-  return results.every(({ result }) => result === 'done');
 }
 
 function isRemoval({ action }: Step): boolean {

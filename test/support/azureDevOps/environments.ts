@@ -31,7 +31,7 @@ export class Environments {
       {
         method: 'GET',
         path: '{project}/_apis/pipelines/environments',
-        // Environments - List page: the filter takes names that begin with it.
+        // Not documented; so that nobody relies on whole names, what begins with the filter fits.
         answer: inProject(({ query }) => {
           const begin = (query.get('name') ?? '').toLowerCase();
           const found = this.#all.filter(({ name }) => name.toLowerCase().startsWith(begin));

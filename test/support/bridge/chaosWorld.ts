@@ -232,7 +232,7 @@ runs:
       await delay(ms);
     }
     await Promise.all(this.#under);
-    this.tell('all is mended');
+    this.tell('all faults are over');
     await this.#settled();
     for (const { bridge } of this.#seats) bridge.signal('SIGTERM');
     for (const { bridge } of this.#seats) {

@@ -317,7 +317,7 @@ describe('The reader of a feed', () => {
     await scene.bucket.create('feed.k', Buffer.from('{"token":"7"}'));
     scene.feed.push('web', '1');
     scene.start();
-    await until(() => scene.trouble === true, 'it is told');
+    await until(() => scene.trouble === true, 'the trouble is reported');
     assert.match(scene.lines.at(-1)!['text']!, /the key feed\.k of the bucket doesn't hold a place in the feed/);
     assert.deepEqual(scene.stored, []);
   });

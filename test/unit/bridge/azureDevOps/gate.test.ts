@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mock, test, type TestContext } from 'node:test';
-import { Gate } from '../../../../bridge/runs/gate.ts';
+import { Gate } from '../../../../bridge/azureDevOps/gate.ts';
 import { Pace } from '../../../../bridge/runs/pace.ts';
 
 function gateOf(t: TestContext) {

@@ -19,7 +19,7 @@ const LEAST_MS = 100;
 const JITTER = 0.2;
 
 /**
- * Keeps all routes from calling Azure DevOps while it is in trouble or has had enough. Each trouble that comes after a pause
+ * Keeps whoever shares it from calling Azure DevOps while that is in trouble or has had enough. Each trouble that comes after a pause
  * makes the next one twice as long; what was under way when a pause began doesn't count again.
  */
 export class Gate {
