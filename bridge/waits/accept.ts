@@ -10,7 +10,7 @@ import { INPUT_NAMES, readWaitRequest, type WaitRequest } from './criteria.ts';
 import { prove, type ProvenCall } from './entry.ts';
 import type { VerifiesIdToken } from './idToken.ts';
 import { bucketKey, cancelled, type WaitCall, type WaitState } from './record.ts';
-import { Refusal, orBadRequest } from './refusal.ts';
+import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
 import { readRunStart, runStartText } from './request.ts';
 import { needsProjectName, ruleOver, rulesFor, type PlacedRule } from './rules.ts';
 import { findStart } from './streams.ts';
@@ -170,9 +170,16 @@ class Acceptance {
   async #proveJob(): Promise<void> {
     const { caller, verifyIdToken } = this.options;
     const { call, plan } = this.proven;
-    const problem = await verifyIdToken(await caller.idToken(call, this.signal), call, plan, this.signal);
+    const asked = await caller.idToken(call, this.signal);
+    if (asked.kind === 'unavailable')
+      throw new Unavailable(`Azure DevOps issues no ID token for the job: ${asked.reason}`);
+    const problem = asked.kind === 'refused' ? asked.reason : await verifyIdToken(asked.value, plan);
     if (problem !== undefined)
-      throw new Refusal(403, `the job can't prove who it is by its ID token: ${problem}`, 'Ask who runs the bridge.');
+      throw new Refusal(
+        403,
+        `the job can't prove by an ID token who it is, as the rule of the bridge wants it: ${problem}`,
+        'Show this to whoever runs the bridge.',
+      );
   }
 
   #call(rule: PlacedRule): WaitCall {

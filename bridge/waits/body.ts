@@ -15,7 +15,7 @@ const END = 'end';
  *
  * @param plan the plan's ID
  * @param names the inputs that there are
- * @returns the inputs that are given: an empty value isn't, nor is the variable that an input without a value leaves
+ * @returns the inputs that are given: a blank value isn't, nor is the variable that an input without a value leaves
  */
 export function readBody(
   body: Uint8Array,
@@ -50,7 +50,7 @@ export function readBody(
 }
 
 function isGiven(name: string, value: string): boolean {
-  return value !== '' && value !== `$(${name})`;
+  return value.trim() !== '' && value !== `$(${name})`;
 }
 
 function bodyProblem(problem: string, remedy = ''): Problem {

@@ -58,7 +58,8 @@ export interface ReadingOptions {
 export function readWaitRequest(inputs: Inputs, options: ReadingOptions): WaitRequest {
   const warnings: string[] = [];
   const source = {
-    text: (name: string) => (Object.hasOwn(inputs, name) ? inputs[name] : undefined),
+    // Trimmed, as the agent hands them to its tasks.
+    text: (name: string) => (Object.hasOwn(inputs, name) ? inputs[name]?.trim() || undefined : undefined),
     warning: (text: string) => void warnings.push(text),
   };
   const fields = new Fields(source, new Problems('the inputs of this task'));
