@@ -30,7 +30,7 @@ export const STORED_KEY = bucketKey(WAIT_KEY);
 
 /** The headers of a task, with others in the place of some; undefined: without it. */
 export function taskHeaders(others: Readonly<Record<string, string | undefined>> = {}): HttpRequest['headers'] {
-  const headers = {
+  const headers: Readonly<Record<string, string | undefined>> = {
     authorization: `Bearer ${BEARER}`,
     'x-plan-url': 'https://dev.azure.com/contoso/',
     'x-project-id': PROJECT,
@@ -79,6 +79,8 @@ export class WaitsReceiver {
   streams: Record<string, { subjects: string[]; last: number; retention?: string }> = {
     CI: { subjects: ['ci.>'], last: 41 },
   };
+  /** What JetStream's answer about a stream waits for. */
+  beforeStream: () => Promise<void> = () => Promise.resolve();
   counts: WaitCounts = { openOf: () => 0, uncorrelated: () => 0 };
   readonly store: WaitStore;
   readonly #routes: readonly Route[];
@@ -120,7 +122,10 @@ export class WaitsReceiver {
       contracts: ['image-ready.v1'],
       ownStreams: ['BRIDGE_AUDIT', 'BRIDGE_DEAD', 'KV_BRIDGE_WAITS'],
       jetStream: {
-        stream: async (name) => this.#streamInfo(name),
+        stream: async (name) => {
+          await this.beforeStream();
+          return this.#streamInfo(name);
+        },
         streamNames: async (subject) => ({ kind: 'ok', value: this.#namesOf(subject) }),
       },
       verifyIdToken: async () => this.idProblem,

@@ -23,7 +23,8 @@ const ENDING = { verdict: 'matched', reason: '', outputs: {} } as unknown as Wai
 /** The call without what isn't kept of it. */
 function endedFrom(state: WaitState): WaitState {
   if (state.state !== 'waiting') throw new Error('it waits no more');
-  const { token: _, ...call } = state.call;
+  const { token, ...call } = state.call;
+  assert.notEqual(token, '');
   return { state: 'ended', call, endedAt: 1, ending: ENDING, sent: true };
 }
 
@@ -437,6 +438,11 @@ describe('Nothing is taken for stored that is not', () => {
     await refused(receiver, 503, /NATS and Azure DevOps did not answer within 20 ms/);
     answerPlan();
     await new Promise((resolve) => setImmediate(resolve));
+    receiver.plan = plan;
+    let answerStream = (): void => {};
+    receiver.beforeStream = () => new Promise((resolve) => (answerStream = resolve));
+    await refused(receiver, 503, /did not answer within 20 ms/);
+    answerStream();
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(receiver.bucket.values.size, 0);
   });

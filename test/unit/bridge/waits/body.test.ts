@@ -88,6 +88,8 @@ describe('A body is refused with a reason', () => {
     'with a name and white space': [`--${PLAN} subject \na\n${end}`, /names no input/],
     'with two spaces before a name': [`--${PLAN}  subject\na\n${end}`, /names no input/],
     'with a marker without a name': [`--${PLAN}\na\n${end}`, /names no input/],
+    'with a marker that has no space': [`--${PLAN}subject\na\n${end}`, /names no input/],
+    'with an end that has no space': [`--${PLAN} subject\na\n--${PLAN}end`, /names no input/],
     'with a marker that goes on': [`--${PLAN}x subject\na\n${end}`, /names no input/],
     'with a NUL': [`--${PLAN} subject\na\0b\n${end}`, /holds a NUL/],
     'that is not UTF-8': [Buffer.from([0xff, 0xfe, 0x00]), /is not UTF-8/],

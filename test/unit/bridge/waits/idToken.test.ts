@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type CryptoKey, type JWK } from 'jose';
+import { exportJWK, generateKeyPair, importJWK, SignJWT, UnsecuredJWT, type CryptoKey, type JWK } from 'jose';
 import { idTokenVerifier } from '../../../../bridge/waits/idToken.ts';
 import { Unavailable } from '../../../../bridge/waits/refusal.ts';
 import { PROJECT } from '../../../support/bridge/waitsReceiver.ts';
@@ -13,20 +13,23 @@ const NOW = Date.parse('2026-11-28T10:00:00Z');
 let key: CryptoKey;
 let otherKey: CryptoKey;
 let jwk: JWK;
+let privateJwk: JWK;
 
 before(async () => {
-  const pair = await generateKeyPair('RS256');
+  const pair = await generateKeyPair('RS256', { extractable: true });
   key = pair.privateKey;
   jwk = { ...(await exportJWK(pair.publicKey)), kid: 'k1', alg: 'RS256', use: 'sig' };
+  privateJwk = await exportJWK(key);
   otherKey = (await generateKeyPair('RS256')).privateKey;
 });
 
 interface Made {
   readonly claims?: Readonly<Record<string, unknown>>;
   readonly by?: CryptoKey;
+  readonly alg?: string;
 }
 
-function token({ claims = {}, by = key }: Made = {}): Promise<string> {
+function token({ claims = {}, by = key, alg = 'RS256' }: Made = {}): Promise<string> {
   const seconds = NOW / 1_000;
   const all = {
     iss: ISSUER,
@@ -36,7 +39,7 @@ function token({ claims = {}, by = key }: Made = {}): Promise<string> {
     prj_id: PROJECT,
     def_id: '42',
   };
-  return new SignJWT({ ...all, ...claims }).setProtectedHeader({ alg: 'RS256', kid: 'k1' }).sign(by);
+  return new SignJWT({ ...all, ...claims }).setProtectedHeader({ alg, kid: 'k1' }).sign(by);
 }
 
 function verifier(documents: Readonly<Record<string, unknown>> = {}) {
@@ -88,6 +91,13 @@ describe('An ID token of a job', () => {
     assert.match((await verifier().verify('x.y.z', PLAN)) ?? '', /its issuer "" is not one of/);
   });
 
+  test('with another kind of signature proves nothing, though the key is the same one', async () => {
+    const anyUse = { ...jwk, alg: undefined };
+    const by = (await importJWK({ ...privateJwk, alg: 'PS256' }, 'PS256')) as CryptoKey;
+    const { verify } = verifier({ [KEYS]: { keys: [anyUse] } });
+    assert.match((await verify(await token({ by, alg: 'PS256' }), PLAN)) ?? '', /"alg"/);
+  });
+
   test('of another issuer proves nothing, and nobody is asked for its keys', async () => {
     for (const iss of ['https://evil.example', `${ISSUER}/`, ISSUER.toUpperCase(), undefined]) {
       const { asked, verify } = verifier();
@@ -104,7 +114,10 @@ describe('An ID token of a job', () => {
     const others: Readonly<Record<string, unknown>>[] = [
       { [KEYS]: undefined },
       { [discovery]: { issuer: 'https://evil.example', jwks_uri: KEYS } },
-      { [discovery]: { issuer: ISSUER, jwks_uri: 'http://evil.example/keys' } },
+      {
+        [discovery]: { issuer: ISSUER, jwks_uri: 'http://evil.example/keys' },
+        'http://evil.example/keys': { keys: [jwk] },
+      },
       { [discovery]: 'x' },
     ];
     for (const documents of others)

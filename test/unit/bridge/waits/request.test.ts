@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { readRunStart, readTaskRequest } from '../../../../bridge/waits/request.ts';
 import { JOB_TOKEN, PLAN, PROJECT, taskHeaders, WAIT_KEY } from '../../../support/bridge/waitsReceiver.ts';
 import { Problems } from '../../../../shared/inputs/problems.ts';
-import { TaskError } from '../../../../shared/errors.ts';
+import type { TaskError } from '../../../../shared/errors.ts';
 
 function read(others: Readonly<Record<string, string | undefined>> = {}) {
   const problems = new Problems('the headers');
@@ -30,13 +30,14 @@ function runStart(text: string | undefined): number | undefined {
 
 describe('The headers of a task', () => {
   test('name a wait, with IDs in lower case and the hub in any', () => {
-    const { organization: _, ...ids } = WAIT_KEY;
-    for (const hub of ['build', 'Build', 'BUILD']) {
-      const others = { 'x-plan-id': PLAN.toUpperCase(), 'x-hub-name': hub };
+    const { hub, project, plan, job, instance } = WAIT_KEY;
+    const ids = { hub, project, plan, job, instance };
+    for (const name of ['build', 'Build', 'BUILD']) {
+      const others = { 'x-plan-id': PLAN.toUpperCase(), 'x-hub-name': name };
       assert.deepEqual(read(others).ids, ids);
     }
-    for (const hub of ['release', 'Gates', 'checks'])
-      assert.equal(read({ 'x-hub-name': hub }).ids.hub, hub.toLowerCase());
+    for (const name of ['release', 'Gates', 'checks'])
+      assert.equal(read({ 'x-hub-name': name }).ids.hub, name.toLowerCase());
     assert.equal(read().token, JOB_TOKEN);
   });
 

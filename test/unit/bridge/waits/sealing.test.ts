@@ -46,6 +46,7 @@ describe('A sealed record', () => {
     const moved = { ...WAIT_KEY, job: WAIT_KEY.plan };
     assert.equal(unseal(PLACE, altered('key', moved), [ONE]), undefined, 'it is not of this place');
     assert.equal(unseal(bucketKey(moved), altered('key', moved), [ONE]), undefined, 'it is sealed for another place');
+    assert.equal(unseal(bucketKey(moved), seal(RECORD, [ONE]), [ONE]), undefined, 'it is a copy');
     assert.deepEqual(unseal(PLACE, altered('planUrl', planUrl), [ONE]), RECORD, 'the same is the same');
   });
 
