@@ -105,7 +105,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     const step = await wait(scene.agent(), {
       subject: stream.subject('done'),
       startFrom: 'all',
-      match: "data.status == 'ok'",
+      match: "data.status == 'ok' && data.list[0] > `1`",
       timeout: '4s',
     });
     assertOutputs(step, { verdict: 'timedOut' });
