@@ -127,7 +127,7 @@ export function cancelled(call: WaitCall, progress: Progress | undefined, now: n
   };
 }
 
-const NO_COUNTS: Counts = {
+export const NO_COUNTS: Counts = {
   ...{ seen: 0, foreign: 0, untrusted: 0, expired: 0, invalid: 0 },
   ...{ notMatching: 0, repeated: 0, negative: 0, matched: 0 },
 };

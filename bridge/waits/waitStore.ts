@@ -49,6 +49,11 @@ export class WaitStore {
     return this.bucket.update(bucketKey(record.key), seal({ ...record, state }, this.#keys), revision);
   }
 
+  /** Removes a record, unless somebody else has written meanwhile. */
+  remove(place: string, revision: number): Promise<void> {
+    return this.bucket.delete(place, revision);
+  }
+
   get #keys(): Uint8Array[] {
     return this.sealingKeys.map(({ value }) => value);
   }
