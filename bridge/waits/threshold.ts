@@ -1,0 +1,52 @@
+/** What waits for a number to be reached, the lowest first: a binary heap. */
+export class Threshold<Item> {
+  #heap: { readonly at: number; readonly item: Item }[] = [];
+
+  get size(): number {
+    return this.#heap.length;
+  }
+
+  /** Forgets the other items. */
+  keep(isWanted: (item: Item) => boolean): void {
+    // What is in order is a heap.
+    this.#heap = this.#heap.filter(({ item }) => isWanted(item)).sort((one, other) => one.at - other.at);
+  }
+
+  add(at: number, item: Item): void {
+    const heap = this.#heap;
+    let index = heap.push({ at, item }) - 1;
+    for (let parent = (index - 1) >> 1; index > 0 && heap[parent]!.at > at; parent = (index - 1) >> 1) {
+      this.#swap(index, parent);
+      index = parent;
+    }
+  }
+
+  /** Takes the items of all numbers up to this one, in their order. */
+  *reach(number: number): Generator<Item> {
+    for (let first = this.#heap[0]; first !== undefined && first.at <= number; first = this.#heap[0]) {
+      this.#removeFirst();
+      yield first.item;
+    }
+  }
+
+  #removeFirst(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    heap[0] = last;
+    for (let index = 0; ;) {
+      const left = 2 * index + 1;
+      const right = left + 1;
+      const atOf = (at: number) => heap[at]?.at ?? Infinity;
+      const lower = atOf(right) < atOf(left) ? right : left;
+      if (atOf(lower) >= last.at) return;
+      this.#swap(index, lower);
+      index = lower;
+    }
+  }
+
+  #swap(one: number, other: number): void {
+    const heap = this.#heap;
+    [heap[one], heap[other]] = [heap[other]!, heap[one]!];
+  }
+}
