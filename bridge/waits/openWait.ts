@@ -126,9 +126,9 @@ export class OpenWait {
 
   #judge(message: ReceivedMessage, sequence: number): Step {
     const { judge, request } = this.#ready;
-    const began = performance.now();
+    const began = this.options.now();
     const [assessed] = judge.assess([message]);
-    if (performance.now() - began >= EVENT_MS) this.#isSlow = true;
+    if (this.options.now() - began >= EVENT_MS) this.#isSlow = true;
     if (assessed === undefined) throw new TaskError('Internal', `The event ${nameOf(message)} was not judged`);
     this.position = sequence;
     const judged = judge.decide(assessed);

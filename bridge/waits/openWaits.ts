@@ -54,6 +54,8 @@ export interface OpenWaitsOptions {
   /** Before the bucket is read again. */
   readonly retryMs: number;
   readonly onTrouble: (error: unknown) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 }
 
 /** All waits there are, as the bucket tells: every replica follows it. What doesn't open isn't among them. */
@@ -161,7 +163,7 @@ export class OpenWaits implements WaitCounts {
         },
         signal,
       );
-      const turn = new Turn();
+      const turn = new Turn(this.options.now);
       while (!signal.aborted && failure === undefined) {
         const messages = arrivals?.take() ?? [];
         for (const message of messages) {

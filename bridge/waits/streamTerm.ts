@@ -287,7 +287,7 @@ export class StreamTerm {
   }
 
   async #read(): Promise<void> {
-    const turn = new Turn();
+    const turn = new Turn(this.options.now);
     while (!this.#isOver()) {
       const messages = this.#arrivals?.take() ?? [];
       for (const message of messages) {
@@ -403,14 +403,14 @@ export class StreamTerm {
   /** Judges what has passed, until the wait meets the reader; a slow one for ever. */
   async #catchUp(seat: Seat): Promise<void> {
     const { wait } = seat;
-    const turn = new Turn();
+    const turn = new Turn(this.options.now);
     const isSlowFromStart = wait.isSlow;
     await this.#skipToTime(wait);
-    while (!wait.isOver && !this.#isOver()) {
+    while (!this.#isDone(wait)) {
       const reached = this.#reached;
       seat.beginBuffer();
       const next = wait.position < reached ? await this.#next(wait) : undefined;
-      if (wait.isOver || this.#isOver()) return;
+      if (this.#isDone(wait)) return;
       const sequence = next?.place?.sequence ?? Infinity;
       if (next !== undefined && sequence <= reached) {
         seat.buffer = undefined;
@@ -432,6 +432,10 @@ export class StreamTerm {
       }
       await turn.over();
     }
+  }
+
+  #isDone(wait: OpenWait): boolean {
+    return wait.isOver || this.#isOver();
   }
 
   /** From here on it is judged live, without a gap: what has passed meanwhile comes first. */

@@ -15,7 +15,7 @@ export class Threshold<Item> {
   add(at: number, item: Item): void {
     const heap = this.#heap;
     let index = heap.push({ at, item }) - 1;
-    for (let parent = (index - 1) >> 1; index > 0 && heap[parent]!.at > at; parent = (index - 1) >> 1) {
+    for (let parent = (index - 1) >> 1; index > 0 && this.#at(parent) > at; parent = (index - 1) >> 1) {
       this.#swap(index, parent);
       index = parent;
     }
@@ -30,23 +30,27 @@ export class Threshold<Item> {
   }
 
   #removeFirst(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    heap[0] = last;
+    const last = this.#heap.pop();
+    if (last === undefined || this.#heap.length === 0) return;
+    this.#heap[0] = last;
     for (let index = 0; ;) {
       const left = 2 * index + 1;
-      const right = left + 1;
-      const atOf = (at: number) => heap[at]?.at ?? Infinity;
-      const lower = atOf(right) < atOf(left) ? right : left;
-      if (atOf(lower) >= last.at) return;
+      const lower = this.#at(left + 1) < this.#at(left) ? left + 1 : left;
+      if (this.#at(lower) >= last.at) return;
       this.#swap(index, lower);
       index = lower;
     }
   }
 
+  /** Infinity where there is none. */
+  #at(index: number): number {
+    return this.#heap[index]?.at ?? Infinity;
+  }
+
   #swap(one: number, other: number): void {
     const heap = this.#heap;
-    [heap[one], heap[other]] = [heap[other]!, heap[one]!];
+    const [first, second] = [heap[one], heap[other]];
+    if (first === undefined || second === undefined) return;
+    [heap[one], heap[other]] = [second, first];
   }
 }

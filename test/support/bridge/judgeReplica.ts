@@ -44,10 +44,11 @@ export class JudgeReplica implements AsyncDisposable {
     const pause = async (ms: number, signal: AbortSignal) => {
       await delay(ms, undefined, { signal }).catch(() => {});
     };
-    const onTrouble = (error: unknown) => void this.troubles.push(error);
+    const onTrouble = (error: unknown) => this.troubles.push(error);
     this.waits = new OpenWaits({
       ...{ nats, jetStream, bucket: BUCKET, store: this.store, pause, retryMs: PAUSES.retryMs, onTrouble },
-      onUnreadable: () => void this.unreadable++,
+      now: () => Date.now(),
+      onUnreadable: () => this.unreadable++,
     });
     const lookup: Pick<StreamLookup, 'next'> = {
       next: async (stream, from, pattern) => {
