@@ -101,11 +101,12 @@ export class OpenWaits implements WaitCounts {
 
   /** Follows the bucket until the signal aborts. Never rejects. */
   async follow(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+    const isOver = () => signal.aborted;
+    while (!isOver()) {
       try {
         await this.#read(signal);
       } catch (error) {
-        if (signal.aborted) return;
+        if (isOver()) return;
         this.options.onTrouble(error);
         await this.options.pause(this.options.retryMs, signal);
       }

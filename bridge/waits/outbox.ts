@@ -59,6 +59,8 @@ export class Outbox {
   readonly #queue: SettledWait[] = [];
   /** How often each wait that is under way was told in vain. */
   readonly #failures = new Map<string, number>();
+  /** Those that were written again meanwhile, such as by another Execute after their end. */
+  readonly #changed = new Set<string>();
   /** Until when an organization isn't called. */
   readonly #paused = new Map<string, number>();
   #atOnce = 0;
@@ -83,8 +85,11 @@ export class Outbox {
   }
 
   #onChange(now: Known | undefined): void {
-    // One that is under way reads its record again at each try.
-    if (now?.state !== 'decided' || this.#failures.has(now.place)) return;
+    if (now?.state !== 'decided') return;
+    if (this.#failures.has(now.place)) {
+      this.#changed.add(now.place);
+      return;
+    }
     this.#failures.set(now.place, 0);
     this.#queue.push(now);
     this.#next();
@@ -115,8 +120,9 @@ export class Outbox {
         pauseMs = this.#failed(wait);
       }
     }
-    if (pauseMs === undefined) this.#failures.delete(wait.place);
-    else void this.#again(wait, pauseMs);
+    if (pauseMs !== undefined) void this.#again(wait, pauseMs);
+    else if (this.#changed.delete(wait.place)) void this.#again(wait, 0);
+    else this.#failures.delete(wait.place);
   }
 
   /** Leaves its place to others meanwhile. */
@@ -164,8 +170,9 @@ export class Outbox {
 
   /** Erases the token. @returns false where somebody else has written meanwhile */
   async #close(stored: StoredWait, { call, ending }: Decided, sent: boolean): Promise<boolean> {
-    const { token: _, ...others } = call;
-    const ended = { state: 'ended', call: others, endedAt: this.options.now(), ending, sent } as const;
+    const { planUrl, timeline, inputs, digest, owner, planVersion } = call;
+    const withoutToken = { planUrl, timeline, inputs, digest, owner, planVersion };
+    const ended = { state: 'ended', call: withoutToken, endedAt: this.options.now(), ending, sent } as const;
     return (await this.options.store.update(stored, ended)) !== undefined;
   }
 

@@ -4,11 +4,13 @@ import type { JetStream } from '../jetStream/api.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
 import { BRIDGE_WAITS, namesOf } from '../names.ts';
 import type { WaitsSettings } from '../settings.ts';
-import { acceptRoute, type WaitCounts } from './accept.ts';
+import { acceptRoute } from './accept.ts';
 import { Answering } from './answering.ts';
 import { cancelRoute } from './cancel.ts';
 import type { AllowPlanUrl, ProvesCaller } from './caller.ts';
 import { idTokenVerifier } from './idToken.ts';
+import { startJudging } from './judging.ts';
+import type { Tells } from './outbox.ts';
 import { ProjectNames } from './projectNames.ts';
 import { WaitStore } from './waitStore.ts';
 import { whoamiRoute } from './whoami.ts';
@@ -17,18 +19,18 @@ import { whoamiRoute } from './whoami.ts';
 export interface WaitParts {
   readonly allowPlanUrl: AllowPlanUrl;
   readonly caller: ProvesCaller;
-  readonly counts: WaitCounts;
+  readonly tells: Tells;
 }
 
 /**
- * Takes waits of agentless tasks until it is stopped.
+ * Takes waits of agentless tasks, judges them and tells how they have ended, until it is stopped.
  *
  * @param version the bridge's own
  */
 export function startWaits(
   waits: WaitsSettings,
   parts: Parts,
-  { allowPlanUrl, caller, counts }: WaitParts,
+  { allowPlanUrl, caller, tells }: WaitParts,
   audit: Audit,
   jetStream: JetStream,
   version: string,
@@ -44,14 +46,16 @@ export function startWaits(
     now,
   });
   const projects = new ProjectNames({ azureDevOps, organization: settings.azureDevOps.organization, now });
+  const bucket = nats.keyValue(names.of(BRIDGE_WAITS));
+  const store = new WaitStore(bucket, waits.sealingKeys);
+  const judging = startJudging(parts, { bucket, store, tells, jetStream, audit });
   const options = {
-    ...{ settings: waits, allowPlanUrl, caller, counts, jetStream, answering, now },
+    ...{ settings: waits, allowPlanUrl, caller, store, counts: judging.waits, jetStream, answering, now },
     contracts: Object.keys(contracts),
     // Events of service hooks are events like any others.
     ownStreams: streamNeeds(settings)
       .map(({ config }) => config.name)
       .filter((name) => name !== settings.hooks?.stream),
-    store: new WaitStore(nats.keyValue(names.of(BRIDGE_WAITS)), waits.sealingKeys),
     verifyIdToken: idTokenVerifier({
       issuers: waits.issuers,
       document: (url, signal) => azureDevOps.document(url, signal),
@@ -62,6 +66,6 @@ export function startWaits(
   };
   return {
     routes: [acceptRoute(options), cancelRoute(options), whoamiRoute(waits, version, answering)],
-    stop: () => Promise.resolve(),
+    stop: () => judging.stop(),
   };
 }

@@ -62,7 +62,10 @@ export class JudgeReplica implements AsyncDisposable {
       now: () => Date.now(),
       warn: () => {},
       onDecided: () => {},
-      onLeading: (stream, isLeading) => void (isLeading ? this.leads.add(stream) : this.leads.delete(stream)),
+      onLeading: (stream, isLeading) => {
+        if (isLeading) this.leads.add(stream);
+        else this.leads.delete(stream);
+      },
     });
     this.#following = this.waits.follow(this.#stop.signal);
   }

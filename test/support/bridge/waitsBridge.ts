@@ -1,6 +1,7 @@
 import { auditOf } from '../../../bridge/audit/audit.ts';
 import type { AzureDevOps } from '../../../bridge/azureDevOps/client.ts';
 import { readConfiguration } from '../../../bridge/config/configuration.ts';
+import type { Functions } from '../../../bridge/functions.ts';
 import { PublicServer } from '../../../bridge/http/publicServer.ts';
 import { JetStream } from '../../../bridge/jetStream/api.ts';
 import { EventLog } from '../../../bridge/log.ts';
@@ -39,6 +40,7 @@ export class WaitsBridge implements AsyncDisposable {
     readonly world: WaitsWorld,
     private readonly nats: ServiceBus,
     private readonly server: PublicServer,
+    private readonly functions: Functions,
   ) {}
 
   static async start(file: string): Promise<WaitsBridge> {
@@ -57,9 +59,9 @@ export class WaitsBridge implements AsyncDisposable {
       plan: () => Promise.resolve({ kind: 'ok', value }),
       idToken: () => Promise.resolve({ kind: 'refused', reason: 'there are none' }),
     };
-    const counts = { openOf: () => 0, uncorrelated: () => 0 };
-    const waitParts = { allowPlanUrl: (url: string) => ({ url }), caller, counts };
-    const { routes } = startWaits(
+    const tells = () => Promise.resolve({ kind: 'done' as const });
+    const waitParts = { allowPlanUrl: (url: string) => ({ url }), caller, tells };
+    const functions = startWaits(
       settings.waits!,
       parts,
       waitParts,
@@ -70,8 +72,8 @@ export class WaitsBridge implements AsyncDisposable {
     const { http, timing } = settings;
     const server = new PublicServer({ listen: http.listen, tls: undefined, timing, log, now });
     await server.listen();
-    server.serve(routes);
-    return new WaitsBridge(world, nats, server);
+    server.serve(functions.routes);
+    return new WaitsBridge(world, nats, server, functions);
   }
 
   get isLinkUp(): boolean {
@@ -93,6 +95,7 @@ export class WaitsBridge implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server.close();
+    await this.functions.stop(new AbortController().signal);
     await this.nats.close();
   }
 }
