@@ -49,7 +49,10 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       const conflict = await other.execute({ ...SUBJECT, match: 'data.ok' });
       assert.equal(conflict.status, 409);
       assert.deepEqual(await other.post('/v1/waits/cancel'), TAKEN);
-      assert.equal((await stored(admin)).state?.state, 'decided');
+      await until(async () => (await stored(admin)).state?.state === 'ended', 'the task was told');
+      const { state: over } = await stored(admin);
+      assert.ok(over?.state === 'ended' && over.sent && !('token' in over.call));
+      assert.equal(over.ending.verdict, 'cancelled');
       const decision = await untilDecided(admin, 'bridge.decisions.waits.rule-0', 'cancelled');
       assert.ok(!`${decision}${one.world.stderr}${other.world.stderr}`.includes('canary'));
     });
