@@ -129,6 +129,31 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual([event?.sequence, counts.seen, counts.matched, counts.notMatching], [6, 5, 2, 3]);
   });
 
+  test('loses no event that comes during the last look at the past', async () => {
+    await using scene = await Scene.start();
+    const [gate, asked] = [new Gate(), new Gate()];
+    await scene.replica('one', {
+      afterLookup: async (from) => {
+        if (from !== 1) return;
+        asked.open();
+        await gate.opened;
+      },
+    });
+    const marker = (after: number) => waiting({ subject: 'CI.marker' }, { start: { stream: 'CI', after } });
+    await scene.records.add(1, marker(0));
+    await scene.events.publish('marker', '{}');
+    await scene.ending(1);
+    await scene.records.add(2, waiting(MATCH));
+    await asked.opened;
+    await scene.records.add(3, marker(1));
+    await scene.events.publish('done', NO, YES, YES);
+    await scene.events.publish('marker', '{}');
+    await scene.ending(3);
+    gate.open();
+    const { event, counts } = await scene.ending(2);
+    assert.deepEqual([event?.sequence, counts.seen], [3, 2]);
+  });
+
   for (const [what, inputs, first, second] of [
     ['count', { ...MATCH, count: '2' }, YES, YES],
     ['expect', { distinctBy: 'data.name', expect: 'a\nb' }, '{"name":"a"}', '{"name":"b"}'],

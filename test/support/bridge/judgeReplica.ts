@@ -18,6 +18,7 @@ const PAUSES = { checkpointMs: 50, retryMs: 50, renewMs: 100, staleMs: 600, idle
 /** What a test holds up, or is told of. */
 export interface Hooks {
   readonly beforeLookup?: (from: number) => Promise<void> | void;
+  readonly afterLookup?: (from: number) => Promise<void> | void;
   readonly beforeUpdate?: (key: string) => Promise<void> | void;
 }
 
@@ -53,7 +54,9 @@ export class JudgeReplica implements AsyncDisposable {
     const lookup: Pick<StreamLookup, 'next'> = {
       next: async (stream, from, pattern) => {
         if (stream === 'CI') await hooks.beforeLookup?.(from);
-        return nats.lookup.next(stream, from, pattern);
+        const found = await nats.lookup.next(stream, from, pattern);
+        if (stream === 'CI') await hooks.afterLookup?.(from);
+        return found;
       },
     };
     this.#judges = new StreamJudges({
