@@ -72,11 +72,9 @@ export class WaitWrites {
 
   async #write(unsaved: Unsaved): Promise<void> {
     const { pause, retryMs, onTrouble } = this.options;
-    while (!this.signal.aborted) {
+    while (!this.signal.aborted && this.#unsaved.get(unsaved.wait) === unsaved) {
       try {
-        if (!(await this.#writeOnce(unsaved))) continue;
-        this.#unsaved.delete(unsaved.wait);
-        return;
+        await this.#writeOnce(unsaved);
       } catch (error) {
         // It can't be opened any more, and so mustn't be acted on.
         if (error instanceof UnreadableWait) {
@@ -90,29 +88,33 @@ export class WaitWrites {
     }
   }
 
-  /** @returns whether there is nothing left to write */
-  async #writeOnce(unsaved: Unsaved): Promise<boolean> {
+  /** Whatever is left to write then is known by {@link #unsaved}: a change may come as soon as this has ended. */
+  async #writeOnce(unsaved: Unsaved): Promise<void> {
     const { store, now, onDecided } = this.options;
     const { wait } = unsaved;
     const stored = await store.get(wait.known.key);
     const state = stored?.record.state;
-    if (this.signal.aborted) return true;
+    if (this.signal.aborted) return;
     // Somebody else was faster.
     if (stored === undefined || state?.state !== 'waiting') {
       wait.stop();
-      return true;
+      this.#unsaved.delete(wait);
+      return;
     }
     const { ending, progress } = unsaved;
     let next: WaitState;
     if (ending !== undefined) next = { state: 'decided', call: state.call, decidedAt: now(), ending };
-    else if (progress === undefined || (state.progress?.sequence ?? -1) >= progress.sequence) return true;
-    else next = { ...state, progress };
-    if ((await store.update(stored, next)) === undefined) return false;
+    else if (progress === undefined || (state.progress?.sequence ?? -1) >= progress.sequence) {
+      this.#unsaved.delete(wait);
+      return;
+    } else next = { ...state, progress };
+    if ((await store.update(stored, next)) === undefined) return;
     if (ending !== undefined) {
+      this.#unsaved.delete(wait);
       onDecided(wait, ending, unsaved.storedAt);
-      return true;
+      return;
     }
     if (progress !== undefined) unsaved.from = progress.sequence + 1;
-    return unsaved.progress === progress && unsaved.ending === undefined;
+    if (unsaved.progress === progress && unsaved.ending === undefined) this.#unsaved.delete(wait);
   }
 }
