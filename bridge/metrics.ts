@@ -47,6 +47,14 @@ export class Metrics {
     'Age of the oldest event that a route has yet to deal with; 0 where there is none.',
     'route',
   );
+  readonly waitCalls = this.#counter('wait_calls_total', 'Calls of agentless tasks by outcome.', 'outcome');
+  readonly waitsUnreadable = this.#counter('waits_unreadable_total', 'Records of waits that no sealing key opens.');
+  readonly waits = this.#gauge('waits', 'Waits by state, as this replica knows them.', 'state');
+  readonly waitDecisionLag = this.#histogram(
+    'wait_decision_lag_seconds',
+    'From the storing of an event to the decision on the wait that it ends.',
+  );
+  readonly leader = this.#gauge('leader', '1 while this replica judges the waits on a stream.', 'stream');
   readonly azureDevOpsResponses = this.#counter('azdo_responses_total', 'Answers of Azure DevOps.', 'status');
   readonly azureDevOpsThrottle = this.#counter('azdo_throttle_seconds_total', 'How long Azure DevOps asked to wait.');
   readonly tokenExpiry = this.#gauge(

@@ -47,6 +47,10 @@ export const TIMING = {
   minute: 60_000,
   /** Between two looks whether a route is paused. */
   routePause: 2_000,
+  /** Between two checkpoints of a stream whose waits are judged. */
+  checkpoint: 1_000,
+  /** A stream that nobody waits on is let go after so long. */
+  idleStream: 10_000,
   /** Between two looks at what a route has yet to do. */
   routeState: 10_000,
   /** Between two renewals of a lease, and between two looks at somebody else's. */

@@ -160,13 +160,16 @@ export interface KeyValue {
   create(key: string, value: Uint8Array): Promise<number | undefined>;
   /** @returns the new revision; undefined where another one than this is the last */
   update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
-  delete(key: string): Promise<void>;
+  /** @param revision leaves the key alone where another one is the last; undefined: whichever is */
+  delete(key: string, revision?: number): Promise<void>;
 }
 
 /** Reads single messages of streams without a consumer. Every method fails with a `TaskError`. */
 export interface StreamLookup {
   /** Undefined where the stream has no message with this sequence, or no more. */
   message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
+  /** The first message at or after a sequence whose subject is in the pattern; undefined where there is none. */
+  next(stream: string, sequence: number, pattern: string): Promise<ReceivedMessage | undefined>;
 }
 
 /** A message of a durable consumer. None of its methods fails: what the server doesn't hear, it delivers again. */

@@ -129,8 +129,14 @@ export class JetStreamApi {
     );
   }
 
-  message(stream: string, sequence: number): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
-    return this.#call(`STREAM.MSG.GET.${stream}`, { seq: sequence }, ({ message }) => {
+  /** @param nextBySubject not just this one, but the first one from there on whose subject is in the pattern */
+  message(
+    stream: string,
+    sequence: number,
+    nextBySubject?: string,
+  ): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
+    const query = { seq: sequence, ...(nextBySubject === undefined ? {} : { next_by_subj: nextBySubject }) };
+    return this.#call(`STREAM.MSG.GET.${stream}`, query, ({ message }) => {
       if (!isObject(message)) return false;
       const { subject, seq, time, hdrs = '', data = '' } = message;
       return isCount(seq) && [subject, time, hdrs, data].every((text) => typeof text === 'string');

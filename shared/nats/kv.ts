@@ -40,8 +40,9 @@ export class Bucket implements KeyValue {
     return this.#call((kv) => unlessStored(kv.update(key, value, revision)));
   }
 
-  delete(key: string): Promise<void> {
-    return this.#call((kv) => kv.delete(key));
+  async delete(key: string, revision?: number): Promise<void> {
+    const options = revision === undefined ? {} : { previousSeq: revision };
+    await this.#call((kv) => unlessStored(kv.delete(key, options)));
   }
 
   /** The library takes a bucket that is gone for one that hasn't the key. */
@@ -122,7 +123,7 @@ export class Bucket implements KeyValue {
 const LOST = Symbol('the link broke');
 
 /** The revision; undefined where another one than expected is the last. */
-async function unlessStored(revision: Promise<number>): Promise<number | undefined> {
+async function unlessStored<Value>(revision: Promise<Value>): Promise<Value | undefined> {
   try {
     return await revision;
   } catch (error) {

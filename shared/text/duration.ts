@@ -33,3 +33,8 @@ export function describeMs(ms: number): string {
 export function roundedMs(ms: number): number {
   return ms < 1_000 ? Math.round(ms) : Math.round(ms / 1_000) * 1_000;
 }
+
+/** UTC, ISO 8601 with milliseconds; empty for an unknown time. */
+export function isoTime(ms: number | undefined): string {
+  return ms === undefined ? '' : new Date(ms).toISOString();
+}

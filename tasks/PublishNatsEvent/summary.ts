@@ -1,7 +1,7 @@
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { describeOwner } from '../../shared/event/owner.ts';
-import { isoTime } from '../agent/outputs.ts';
+import { isoTime } from '../../shared/text/duration.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { summaryPage, type SummaryPage } from '../agent/summary/page.ts';
 import type { PublishStep } from './inputs.ts';

@@ -1,17 +1,9 @@
 import type { Agent } from '../agent/agent.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { TaskError } from '../../shared/errors.ts';
 import { VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
 import { exactJson } from '../../shared/text/json.ts';
-import { interruptible, isInterruption } from '../../shared/text/interruptible.ts';
-import {
-  isoTime,
-  MAX_OUTPUT_BYTES,
-  MAX_OUTPUTS_BYTES,
-  outputProblem,
-  outputsSize,
-  setOutputs,
-  writeFile,
-} from '../agent/outputs.ts';
+import { isoTime } from '../../shared/text/duration.ts';
+import { setOutputs, writeFile } from '../agent/outputs.ts';
 import { logLine } from '../../shared/text/logLine.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StepEnd } from '../agent/run.ts';
@@ -20,21 +12,13 @@ import type { WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';
 import { decidingEvents, waitSummary } from './summary.ts';
 import { describePlace } from '../../shared/waiting/explain.ts';
+import { askedOutputs, foreignOutputs, placeOutputs, type RefusedOutputs } from '../../shared/waiting/outputs.ts';
 import type { Verdict } from '../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../shared/waiting/wait.ts';
 import { writeReceipt, type ReceiptParts } from '../agent/receipt.ts';
 
-/** Room for the outputs that every wait has and that are never long, in bytes. */
-const OWN_OUTPUTS_BYTES = 4 * 1_024;
-
-/** How long computing all of `outputs` from an event may take, in milliseconds. */
-const OUTPUTS_MS = 1_000;
-
 /** Every output of the task besides `event.<name>`, so that one without a value does not compile. */
-type OwnOutput =
-  'verdict' | 'sequence' | 'publishedAt' | 'receivedAt' | 'latencyMs' | 'count' | 'eventFile' | 'receiptFile';
-/** Those whose length others decide. */
-type ForeignOutput = 'subject' | 'messageId' | 'stream' | 'correlationId' | 'traceparent' | 'missing';
+type OwnOutput = 'verdict' | 'count' | 'eventFile' | 'receiptFile';
 
 /** Says how the wait ended: outputs, files, the summary of the run, and the end of the step. */
 export async function reportOutcome(
@@ -44,33 +28,21 @@ export async function reportOutcome(
   clock: Clock,
 ): Promise<StepEnd> {
   const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.matched));
-  const values = eventOutputs(step, outcome, eventFile);
+  const values = askedOutputs(step.request.outputs, outcome.deciding?.event);
   // A value that cannot be handed on safely fails the step: a later step would work with nothing.
-  const isUnsafe = 'error' in values && !isFailure(step, outcome.verdict);
-  const told: WaitOutcome = isUnsafe ? { ...outcome, verdict: 'error', error: values.error } : outcome;
+  const isUnsafe = 'problem' in values && !isFailure(step, outcome.verdict);
+  const told: WaitOutcome = isUnsafe ? { ...outcome, verdict: 'error', error: unsafe(values, eventFile) } : outcome;
   const { verdict, missing } = told;
   const event = outcome.deciding?.event;
   const own: Record<OwnOutput, string> = {
     verdict,
-    sequence: String(event?.place?.sequence ?? ''),
-    publishedAt: isoTime(event?.publishedAt),
-    receivedAt: isoTime(event?.message.receivedAt),
-    latencyMs: String(event?.latencyMs ?? ''),
     count: String(outcome.matched.length),
     eventFile,
     receiptFile: writeReceipt(agent, 'WaitForNatsEvent', step, receipt(step, told, clock)),
   };
-  const foreign: Record<ForeignOutput, string> = {
-    subject: event?.subject ?? '',
-    messageId: event?.messageId ?? '',
-    stream: event?.place?.stream ?? '',
-    correlationId: event?.correlationId ?? '',
-    traceparent: event?.traceparent ?? '',
-    missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
-  };
   const asked = 'values' in values ? values.values : {};
   // Where there is no room for all, the ones that were asked for go before those of which an event decides how long they are.
-  setOutputs(agent, { ...own, ...asked, ...foreign });
+  setOutputs(agent, { ...own, ...placeOutputs(event), ...asked, ...foreignOutputs(event, missing) });
   for (const [name, value] of Object.entries(asked))
     if (value === '' && event !== undefined)
       agent.info(`outputs: ${name} is empty, since the event has nothing there.`);
@@ -94,51 +66,12 @@ function endOf(agent: Agent, step: WaitStep, { verdict, error, deciding }: WaitO
   return { result, message: failure.message };
 }
 
-function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
-  return verdict === 'timedOut' ? request.onTimeout === 'fail' : verdict !== 'matched';
+function unsafe({ code, problem, advice }: RefusedOutputs, eventFile: string): TaskError {
+  return new TaskError(code, `outputs: ${problem}`, `${advice} the file in the output eventFile: ${eventFile}.`);
 }
 
-/**
- * The values of the input `outputs` by the names of their variables, of the last deciding event. They are empty when no
- * event decided: a later step would else find `$(wait.event.name)` itself.
- */
-function eventOutputs(
-  { request: { outputs } }: WaitStep,
-  { deciding }: WaitOutcome,
-  eventFile: string,
-): { readonly values: Readonly<Record<string, string>> } | { readonly error: TaskError } {
-  if (deciding === undefined) return { values: Object.fromEntries(outputs.map(({ name }) => [`event.${name}`, ''])) };
-  const refused = (code: 'ContractViolation' | 'TooLarge', problem: string, advice = 'Read it from') => ({
-    error: new TaskError(code, `outputs: ${problem}`, `${advice} the file in the output eventFile: ${eventFile}.`),
-  });
-  let doing = '';
-  const read = ({ name, expression }: (typeof outputs)[number]) => {
-    doing = name;
-    const value = expression.evaluate(deciding.event.view) ?? '';
-    return [`event.${name}`, typeof value === 'string' ? value : exactJson(value)] as const;
-  };
-  let values: Record<string, string>;
-  try {
-    values = interruptible(() => Object.fromEntries(outputs.map(read)), OUTPUTS_MS);
-  } catch (error) {
-    const reason = isInterruption(error) ? `it was interrupted after ${OUTPUTS_MS} ms` : reasonOf(error);
-    return refused('ContractViolation', `${doing} fails on the event: ${reason}`, 'The event is in');
-  }
-  for (const { name } of outputs) {
-    const text = values[`event.${name}`] ?? '';
-    const size = Buffer.byteLength(text);
-    if (size > MAX_OUTPUT_BYTES) {
-      const most = `an output takes at most ${MAX_OUTPUT_BYTES}`;
-      return refused('TooLarge', `the value of ${name} has ${size} bytes, and ${most}`);
-    }
-    const problem = outputProblem(text);
-    if (problem !== undefined) return refused('ContractViolation', `the value of ${name} ${problem}`);
-  }
-  const bytes = outputsSize(values);
-  if (bytes <= MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) return { values };
-  const most = `all outputs of a step take at most ${MAX_OUTPUTS_BYTES} together`;
-  const problem = `the values have ${bytes} bytes with their names, and ${most}`;
-  return refused('TooLarge', problem, 'Ask for fewer, and read the others from');
+function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
+  return verdict === 'timedOut' ? request.onTimeout === 'fail' : verdict !== 'matched';
 }
 
 /** A JSON array with an event per line, one event at a time: together they can be too long for a text. */

@@ -3,7 +3,7 @@ import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import { describeOwner } from '../../shared/event/owner.ts';
-import { isoTime } from '../agent/outputs.ts';
+import { isoTime } from '../../shared/text/duration.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { WaitRequest, WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';

@@ -4,33 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Agent } from './agent.ts';
 import { reasonOf } from '../../shared/errors.ts';
+import { MAX_OUTPUT_BYTES, MAX_OUTPUTS_BYTES, outputProblem, outputsSize } from '../../shared/waiting/outputs.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
-
-/**
- * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
- * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
- * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
- */
-export function outputProblem(value: string): string | undefined {
-  if (value.includes('$(')) return 'holds "$(", which the agent would expand in later steps';
-  return value.includes('\0') ? 'holds a NUL character, which no environment variable can' : undefined;
-}
-
-/**
- * Longest value of an output, in bytes of UTF-8. Later steps get it as an environment variable, which Windows limits to
- * 32,766 characters and Linux to 128 KiB; with a longer one, none of them would start.
- */
-export const MAX_OUTPUT_BYTES = 16 * 1_024;
-/** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
-export const MAX_OUTPUTS_BYTES = 64 * 1_024;
 
 /** Characters that are written to a file at once. */
 const CHUNK = 64 * 1_024;
-
-/** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
-export function outputsSize(outputs: Readonly<Record<string, string>>): number {
-  return Object.entries(outputs).reduce((sum, output) => sum + Buffer.byteLength(output.join('')), 0);
-}
 
 /**
  * Sets the output variables of a step: all of them in one call. A value that must not become one, is too long or has no room beside those
@@ -103,9 +81,4 @@ export function* maskedJson(value: unknown, lineEnd = '\n'): Generator<string> {
     before = `,${lineEnd}  `;
   }
   yield before.startsWith(',') ? `${lineEnd}${close}` : `${open}${close}`;
-}
-
-/** UTC, ISO 8601 with milliseconds; empty for an unknown time. */
-export function isoTime(ms: number | undefined): string {
-  return ms === undefined ? '' : new Date(ms).toISOString();
 }

@@ -11,9 +11,17 @@ const REQUEST_TIMEOUT_MS = 5_000;
 export class MessageLookup implements StreamLookup {
   constructor(private readonly links: Links) {}
 
-  async message(stream: string, sequence: number): Promise<ReceivedMessage | undefined> {
+  message(stream: string, sequence: number): Promise<ReceivedMessage | undefined> {
+    return this.#get(stream, sequence);
+  }
+
+  next(stream: string, sequence: number, pattern: string): Promise<ReceivedMessage | undefined> {
+    return this.#get(stream, sequence, pattern);
+  }
+
+  async #get(stream: string, sequence: number, pattern?: string): Promise<ReceivedMessage | undefined> {
     const link = await this.links.liveLink(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
-    const answer = await this.links.api(link).message(stream, sequence);
+    const answer = await this.links.api(link).message(stream, sequence, pattern);
     switch (answer.kind) {
       case 'ok': {
         const { subject, seq, time, hdrs = '', data = '' } = answer.response.message;

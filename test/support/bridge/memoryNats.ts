@@ -70,8 +70,9 @@ export class MemoryBucket implements KeyValue {
     return this.values.get(key)?.revision === revision ? this.#put(key, value) : undefined;
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, revision?: number): Promise<void> {
     this.#called();
+    if (revision !== undefined && this.values.get(key)?.revision !== revision) return;
     this.values.delete(key);
   }
 

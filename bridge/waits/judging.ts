@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { KeyValue } from '../../shared/bus.ts';
+import { reasonOf } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { Audit } from '../audit/audit.ts';
+import type { Parts } from '../functions.ts';
+import type { JetStream } from '../jetStream/api.ts';
+import { Lease } from '../jetStream/lease.ts';
+import { BRIDGE_WAITS, namesOf } from '../names.ts';
+import { OpenWaits } from './openWaits.ts';
+import { Outbox, type Decided, type Tells } from './outbox.ts';
+import { bucketKey } from './record.ts';
+import { StreamJudges } from './streamJudges.ts';
+import type { WaitStore } from './waitStore.ts';
+
+export interface JudgingParts {
+  readonly bucket: KeyValue;
+  readonly store: WaitStore;
+  readonly tells: Tells;
+  readonly jetStream: JetStream;
+  readonly audit: Audit;
+}
+
+/** Waits under judgement. */
+export interface Judging {
+  readonly waits: OpenWaits;
+  /** Hands all leases back. Never rejects. */
+  stop(): Promise<void>;
+}
+
+const OUTBOX = 'outbox';
+/** Between two looks for records that are over. */
+const SWEEP_MINUTES = 1;
+
+/** Follows the waits there are, judges those on streams that this replica leads, and tells what is decided. */
+export function startJudging(parts: Parts, { bucket, store, tells, jetStream, audit }: JudgingParts): Judging {
+  const { settings, contracts, nats, metrics, log } = parts;
+  const { timing } = settings;
+  const stopping = new AbortController();
+  const now = () => parts.now();
+  const pause = async (ms: number, signal: AbortSignal) => {
+    await delay(ms, undefined, { signal }).catch(() => {});
+  };
+  const onTrouble = (error: unknown) => {
+    if (!stopping.signal.aborted) log.warning('waitsTrouble', { reason: reasonOf(error) });
+  };
+  const common = { now, pause, onTrouble, store, retryMs: timing.natsRetry };
+  const waits = new OpenWaits({
+    ...{ ...common, nats, jetStream, bucket: namesOf(settings.instance).of(BRIDGE_WAITS) },
+    onUnreadable: (place) => {
+      metrics.waitsUnreadable.inc();
+      log.warning('waitUnreadable', { key: place });
+    },
+  });
+  const note = (decision: string, { key, call, ending }: Decided, reason: string) => {
+    const { event } = ending;
+    void audit.decisions.note({
+      ...{ function: 'waits', name: `rule-${call.owner.rule}`, decision, reason },
+      ...(event === undefined
+        ? {}
+        : {
+            event: {
+              ...{ id: event.id, source: event.source, subject: event.subject },
+              place: { stream: event.stream, sequence: event.sequence },
+              ...(event.signedBy === undefined ? {} : { signer: event.signedBy }),
+            },
+          }),
+      followed: { key: bucketKey(key), plan: key.plan },
+    });
+  };
+  // A process that is started again is another candidate.
+  const holder = `${audit.replica}-${randomBytes(3).toString('hex')}`;
+  const judges = new StreamJudges({
+    ...{ ...common, nats, jetStream, bucket, waits, contracts, holder, idleMs: timing.idleStream },
+    ...{ checkpointMs: timing.checkpoint, renewMs: timing.leaseRenewal, staleMs: timing.leaseStale },
+    warn: (text) => log.warning('waits', { text }),
+    onDecided: ({ known }, ending, storedAt) => {
+      if (storedAt !== undefined) metrics.waitDecisionLag.observe(Math.max(0, now() - storedAt) / 1_000);
+      log.info('waitDecided', { key: known.place, verdict: ending.verdict });
+    },
+    onLeading: (stream, isLeading) => {
+      metrics.leader.set({ stream }, isLeading ? 1 : 0);
+      log.info(isLeading ? 'leading' : 'notLeading', { stream });
+    },
+  });
+  const lease = new Lease({
+    ...{ bucket, key: OUTBOX, holder, renewMs: timing.leaseRenewal, staleMs: timing.leaseStale, now, pause },
+    onTrouble: (error) => {
+      if (error !== undefined) onTrouble(error);
+    },
+  });
+  const telling = lease.run(stopping.signal, (held) =>
+    new Outbox(
+      {
+        ...{ ...common, waits, tells, random: Math.random, sweepMs: SWEEP_MINUTES * timing.minute },
+        ...{ firstPause: timing.firstPause, longestPause: timing.longestPause },
+        onTold: (decided, problem) => note(decided.ending.verdict, decided, problem ?? decided.ending.reason),
+        onAbandoned: (decided, reason) => {
+          log.error('abandoned', { key: bucketKey(decided.key), reason });
+          note('abandoned', decided, reason);
+        },
+        onLater: ({ key }, reason, ms) =>
+          log.warning('waitNotTold', { key: bucketKey(key), reason: safeText(reason), pauseMs: Math.round(ms) }),
+      },
+      held,
+    ).run(),
+  );
+  const following = waits.follow(stopping.signal);
+  const counting = setInterval(() => {
+    for (const state of ['waiting', 'decided', 'ended', 'tombstone'] as const)
+      metrics.waits.set({ state }, waits.count(state));
+  }, timing.checkpoint);
+  return {
+    waits,
+    stop: async () => {
+      clearInterval(counting);
+      stopping.abort();
+      await Promise.all([judges.stop(), telling, following]);
+    },
+  };
+}

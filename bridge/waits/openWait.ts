@@ -1,0 +1,228 @@
+import type { ReceivedMessage } from '../../shared/bus.ts';
+import type { Contract } from '../../shared/contract/contract.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { nameOf, type Seen } from '../../shared/waiting/explain.ts';
+import { Judge, type Counts, type JudgedEvent, type JudgeLimits } from '../../shared/waiting/judge.ts';
+import { askedOutputs, foreignOutputs, placeOutputs } from '../../shared/waiting/outputs.ts';
+import { endedBy, endedByDeadline, endedByFailure, MATCHED, type Ending } from '../../shared/waiting/verdict.ts';
+import { readWaitRequest, type WaitRequest } from './criteria.ts';
+import type { KnownWait } from './openWaits.ts';
+import { NO_COUNTS, type WaitEnding, type WaitProgress } from './record.ts';
+
+/** One tenant can't stop the others. */
+export const EVENT_MS = 100;
+export const WAIT_LIMITS: JudgeLimits = { eventMs: EVENT_MS, calls: 2, interruptions: 3, slowMs: 10_000 };
+/** For reading the outputs from the event that decides. */
+const OUTPUTS_MS = 200;
+
+export interface OpenWaitOptions {
+  readonly contracts: Readonly<Record<string, Contract>>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called once for each expression that errors on an event. */
+  readonly warn: (text: string) => void;
+}
+
+/** What an event has come to. */
+export type Step = { readonly kind: 'passed' | 'counted' } | { readonly kind: 'ended'; readonly ending: WaitEnding };
+
+interface Compiled {
+  readonly request: WaitRequest;
+  readonly contract: Contract | undefined;
+  readonly judge: Judge;
+}
+
+/**
+ * One wait under judgement, by the code of the agent's task: criteria, contract and judge are compiled when they're first
+ * needed, since most waits see one event.
+ */
+export class OpenWait {
+  readonly subjects: readonly string[];
+  readonly correlationId: string | undefined;
+  /** Nothing up to this sequence is judged again. */
+  position: number;
+  /** Events on its subjects that weren't shown to it, since it knows by whom they are found. */
+  unseen: () => number = () => 0;
+  #compiled: Compiled | undefined;
+  #lastMiss: JudgedEvent | undefined;
+  #isSlow = false;
+  #isOver = false;
+
+  constructor(
+    /** As it is known now. */
+    public known: KnownWait,
+    private readonly options: OpenWaitOptions,
+  ) {
+    this.subjects = known.subjects;
+    this.correlationId = known.correlationId;
+    this.position = known.progress?.sequence ?? known.start.after;
+  }
+
+  /** Whether an event has taken so long that others mustn't wait for this one. */
+  get isSlow(): boolean {
+    return this.#isSlow;
+  }
+
+  /** Whether nothing is judged any more. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Whether an event lies within the wait, going by when the stream stored it. */
+  hasBegun({ storedAt = Infinity }: ReceivedMessage): boolean {
+    const { at } = this.known.start;
+    return at === undefined || storedAt >= at;
+  }
+
+  /** Judges the next event on its subjects; in the order of the stream. Never throws. */
+  take(message: ReceivedMessage): Step {
+    const sequence = message.place?.sequence ?? 0;
+    if (this.#isOver || sequence <= this.position || !this.hasBegun(message)) return PASSED;
+    try {
+      // By the stream's time, so that it doesn't matter when an event is read.
+      if ((message.storedAt ?? 0) > this.known.deadline) return ended(this.timeOut());
+      return this.#judge(message, sequence);
+    } catch (error) {
+      const problem = `The event ${nameOf(message)} cannot be judged: ${reasonOf(error)}`;
+      return ended(this.fail(error instanceof TaskError ? error : new TaskError('Internal', problem)));
+    }
+  }
+
+  /** Ends it since its time is over: all events until then are judged. */
+  timeOut(): WaitEnding {
+    try {
+      const { request } = this.#ready;
+      return this.#end(endedByDeadline(request.criteria, this.#seen, undefined), undefined);
+    } catch (error) {
+      return this.fail(error instanceof TaskError ? error : new TaskError('Internal', reasonOf(error)));
+    }
+  }
+
+  /** Ends it since it can't go on. */
+  fail(error: TaskError): WaitEnding {
+    this.#isOver = true;
+    return failureOf(error, this.counts, this.missing);
+  }
+
+  /** Judges no more events: somebody else has ended it. */
+  stop(): void {
+    this.#isOver = true;
+  }
+
+  get progress(): WaitProgress {
+    const keys = this.#compiled?.judge.progress.keys ?? this.known.progress?.keys ?? [];
+    return { sequence: this.position, counts: this.counts, keys };
+  }
+
+  get counts(): Counts {
+    const counts = this.#compiled?.judge.counts ?? this.known.progress?.counts ?? NO_COUNTS;
+    const unseen = this.unseen();
+    return { ...counts, seen: counts.seen + unseen, foreign: counts.foreign + unseen };
+  }
+
+  get missing(): readonly string[] | number {
+    return this.#compiled?.judge.missing ?? 0;
+  }
+
+  #judge(message: ReceivedMessage, sequence: number): Step {
+    const { judge, request } = this.#ready;
+    const began = this.options.now();
+    const [assessed] = judge.assess([message]);
+    if (this.options.now() - began >= EVENT_MS) this.#isSlow = true;
+    if (assessed === undefined) throw new TaskError('Internal', `The event ${nameOf(message)} was not judged`);
+    this.position = sequence;
+    const judged = judge.decide(assessed);
+    // Only the last one is needed, and each one holds its payload.
+    judge.matched.splice(0, judge.matched.length - 1);
+    if (judge.exhaustion !== undefined) return ended(this.#end(endedByFailure(judge.exhaustion), judged));
+    if (judged.decision === 'matched')
+      return judge.isSatisfied ? ended(this.#end(MATCHED, judged)) : { kind: 'counted' };
+    const ending = endedBy(judged, request.criteria);
+    if (ending !== undefined) return ended(this.#end(ending, judged));
+    const isNearer = judged.decision !== 'foreign' || (this.#lastMiss?.decision ?? 'foreign') === 'foreign';
+    if (isNearer) this.#lastMiss = judged;
+    return PASSED;
+  }
+
+  get #seen(): Seen {
+    const { judge } = this.#ready;
+    const { distinctValues, missing } = judge;
+    const linkBreaks = { count: 0, totalMs: 0 };
+    return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
+  }
+
+  #end({ verdict, error }: Ending, deciding: JudgedEvent | undefined): WaitEnding {
+    this.#isOver = true;
+    const { judge, request } = this.#ready;
+    const judged = deciding ?? judge.matched.at(-1);
+    const { counts, missing } = this;
+    const event = judged?.event;
+    const place = event?.place;
+    const asked = askedOutputs(request.criteria.outputs, event, OUTPUTS_MS);
+    const isGood = verdict === 'matched' || (verdict === 'timedOut' && request.onTimeout === 'succeed');
+    if ('problem' in asked && isGood) {
+      const where = place === undefined ? 'the stream' : `${place.stream} ${place.sequence}`;
+      const refused = new TaskError(asked.code, `outputs: ${asked.problem}`, `${asked.advice} ${where}.`);
+      return failureOf(refused, counts, missing);
+    }
+    return {
+      verdict: verdict === 'contractViolation' ? 'invalid' : isTold(verdict) ? verdict : 'error',
+      reason: error === undefined ? '' : sentences(error),
+      ...{ counts, missing },
+      ...(judged === undefined || place === undefined
+        ? {}
+        : {
+            event: {
+              ...{ subject: judged.event.subject, stream: place.stream, sequence: place.sequence },
+              id: judged.event.messageId,
+              source: judged.event.attributes.source ?? '',
+              ...(judged.signedBy === undefined ? {} : { signedBy: judged.signedBy }),
+              storedAt: judged.event.message.storedAt ?? 0,
+            },
+          }),
+      outputs: {
+        ...{ verdict, count: String(counts.matched) },
+        ...placeOutputs(event),
+        ...('values' in asked ? asked.values : {}),
+        ...foreignOutputs(event, missing),
+      },
+      ...(error === undefined ? {} : { code: error.code }),
+    };
+  }
+
+  /** @throws TaskError where it can't be read any more, such as where a contract was taken away */
+  get #ready(): Compiled {
+    if (this.#compiled !== undefined) return this.#compiled;
+    const { contracts, now, warn } = this.options;
+    const { inputs, acceptedAt, deadline, progress } = this.known;
+    const contractNames = Object.keys(contracts);
+    // Where it starts is settled.
+    const options = { contracts: contractNames, maxWaitMs: Infinity, runStart: 0, ownStreams: [] };
+    const read = readWaitRequest(inputs, options);
+    const request = { ...read, criteria: { ...read.criteria, timeoutMs: deadline - acceptedAt } };
+    const contract = request.contract === undefined ? undefined : contracts[request.contract];
+    const judge = new Judge(request.criteria, contract, { now, deadline: Infinity }, warn, WAIT_LIMITS);
+    if (progress !== undefined) judge.resume(progress);
+    return (this.#compiled = { request, contract, judge });
+  }
+}
+
+const PASSED: Step = { kind: 'passed' };
+
+function ended(ending: WaitEnding): Step {
+  return { kind: 'ended', ending };
+}
+
+function failureOf(error: TaskError, counts: Counts, missing: WaitEnding['missing']): WaitEnding {
+  const outputs = { verdict: 'error', count: String(counts.matched) };
+  return { verdict: 'error', reason: sentences(error), counts, missing, outputs, code: error.code };
+}
+
+function sentences({ problem, remedy, code }: TaskError): string {
+  // What it advises is the log of a step.
+  return code === 'Negative' ? `${problem}.` : [`${problem}.`, remedy].filter(Boolean).join(' ');
+}
+
+function isTold(verdict: Ending['verdict']): verdict is 'matched' | 'negative' | 'timedOut' | 'cancelled' | 'error' {
+  return ['matched', 'negative', 'timedOut', 'cancelled', 'error'].includes(verdict);
+}

@@ -1,0 +1,193 @@
+import type { Known, OpenWaits, SettledWait } from './openWaits.ts';
+import type { WaitCall, WaitEnding, WaitKey } from './record.ts';
+import { TOMBSTONE_MS } from './accept.ts';
+import { UnreadableWait, type StoredWait, type WaitStore } from './waitStore.ts';
+
+/** A wait that is decided, and whose task has yet to hear of it. */
+export interface Decided {
+  readonly key: WaitKey;
+  readonly call: WaitCall;
+  readonly ending: WaitEnding;
+}
+
+/** What came of telling a task how its wait has ended. Reasons are clauses without the last full stop, made safe. */
+export type Told =
+  /** The task is completed. `problem`: what of the ending it couldn't be given. */
+  | { readonly kind: 'done'; readonly problem?: string }
+  /** It can't be told, and trying again is of no use. */
+  | { readonly kind: 'gone'; readonly reason: string }
+  | { readonly kind: 'later'; readonly retryAfterMs: number | undefined; readonly reason: string };
+
+/** Tells Azure DevOps; may be told the same again. Only rejects for what is a mistake of the bridge. */
+export type Tells = (decided: Decided, signal: AbortSignal) => Promise<Told>;
+
+export interface OutboxOptions {
+  readonly waits: OpenWaits;
+  readonly store: Pick<WaitStore, 'get' | 'update' | 'remove'>;
+  readonly tells: Tells;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** From 0 to below 1. */
+  readonly random: () => number;
+  /** After the first failure; each further pause is twice as long, up to the longest. */
+  readonly firstPause: number;
+  readonly longestPause: number;
+  /** Between two looks for records to remove. */
+  readonly sweepMs: number;
+  /** A task has heard of its end. */
+  readonly onTold: (wait: Decided, problem: string | undefined) => void;
+  /** A task will never hear of it. */
+  readonly onAbandoned: (wait: Decided, reason: string) => void;
+  /** It is tried again. */
+  readonly onLater: (wait: Decided, reason: string, pauseMs: number) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/** Tasks that are told side by side. */
+const MOST_AT_ONCE = 32;
+/** Azure DevOps may ask for more than it could mean. */
+const MOST_ASKED_MS = 3_600_000;
+/** So that tasks aren't told in step. */
+const JITTER = 0.2;
+/** Execute may come again for so long. */
+const ENDED_MS = 24 * 3_600_000;
+
+/** Tells Azure DevOps what is decided, and removes what is over, for as long as its signal lasts. */
+export class Outbox {
+  readonly #queue: SettledWait[] = [];
+  /** How often each wait that is under way was told in vain. */
+  readonly #failures = new Map<string, number>();
+  /** Those that were written again meanwhile, such as by another Execute after their end. */
+  readonly #changed = new Set<string>();
+  /** Until when an organization isn't called. */
+  readonly #paused = new Map<string, number>();
+  #atOnce = 0;
+  readonly #idle = new Set<() => void>();
+
+  constructor(
+    private readonly options: OutboxOptions,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Resolves once the signal has aborted and nothing is under way. Never rejects. */
+  async run(): Promise<void> {
+    const { waits, sweepMs, pause } = this.options;
+    const ends = waits.listen((now) => this.#onChange(now));
+    for (const known of waits.all) this.#onChange(known);
+    while (!this.signal.aborted) {
+      await this.#sweep();
+      await pause(sweepMs, this.signal);
+    }
+    ends();
+    while (this.#atOnce > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
+  }
+
+  #onChange(now: Known | undefined): void {
+    if (now?.state !== 'decided') return;
+    if (this.#failures.has(now.place)) {
+      this.#changed.add(now.place);
+      return;
+    }
+    this.#failures.set(now.place, 0);
+    this.#queue.push(now);
+    this.#next();
+  }
+
+  #next(): void {
+    while (this.#atOnce < MOST_AT_ONCE && !this.signal.aborted) {
+      const wait = this.#queue.shift();
+      if (wait === undefined) return;
+      this.#atOnce++;
+      void this.#attempt(wait).finally(() => {
+        this.#atOnce--;
+        for (const resolve of this.#idle) resolve();
+        this.#next();
+      });
+    }
+  }
+
+  async #attempt(wait: SettledWait): Promise<void> {
+    const { onTrouble } = this.options;
+    let pauseMs: number | undefined;
+    try {
+      pauseMs = await this.#tell(wait);
+    } catch (error) {
+      // It can't be opened any more, and so mustn't be acted on.
+      if (!(error instanceof UnreadableWait)) {
+        if (!this.signal.aborted) onTrouble(error);
+        pauseMs = this.#failed(wait);
+      }
+    }
+    if (pauseMs !== undefined) void this.#again(wait, pauseMs);
+    else if (this.#changed.delete(wait.place)) void this.#again(wait, 0);
+    else this.#failures.delete(wait.place);
+  }
+
+  /** Leaves its place to others meanwhile. */
+  async #again(wait: SettledWait, ms: number): Promise<void> {
+    await this.options.pause(ms, this.signal);
+    this.#queue.push(wait);
+    this.#next();
+  }
+
+  /** @returns how long to wait, in milliseconds */
+  #failed({ place }: SettledWait): number {
+    const { firstPause, longestPause, random } = this.options;
+    const failures = this.#failures.get(place) ?? 0;
+    this.#failures.set(place, failures + 1);
+    return Math.min(longestPause, firstPause * 2 ** failures) * (1 + random() * JITTER);
+  }
+
+  /** @returns undefined once there is nothing to tell; else how long to wait, in milliseconds */
+  async #tell(wait: SettledWait): Promise<number | undefined> {
+    const { store, tells, now, onTold, onAbandoned, onLater } = this.options;
+    const { key } = wait;
+    for (;;) {
+      const stored = await store.get(key);
+      const state = stored?.record.state;
+      if (stored === undefined || state?.state !== 'decided') return undefined;
+      const pausedMs = (this.#paused.get(key.organization) ?? 0) - now();
+      if (pausedMs > 0) return pausedMs;
+      this.signal.throwIfAborted();
+      const decided = { key, call: state.call, ending: state.ending };
+      const told = await tells(decided, this.signal);
+      if (told.kind === 'later') {
+        const askedMs = Math.min(MOST_ASKED_MS, told.retryAfterMs ?? 0);
+        if (askedMs > 0) this.#paused.set(key.organization, now() + askedMs);
+        const pauseMs = Math.max(askedMs, this.#failed(wait));
+        onLater(decided, told.reason, pauseMs);
+        return pauseMs;
+      }
+      // With a newer token it is told again.
+      if (!(await this.#close(stored, decided, told.kind === 'done'))) continue;
+      if (told.kind === 'done') onTold(decided, told.problem);
+      else onAbandoned(decided, told.reason);
+      return undefined;
+    }
+  }
+
+  /** Erases the token. @returns false where somebody else has written meanwhile */
+  async #close(stored: StoredWait, { call, ending }: Decided, sent: boolean): Promise<boolean> {
+    const { planUrl, timeline, inputs, digest, owner, planVersion } = call;
+    const withoutToken = { planUrl, timeline, inputs, digest, owner, planVersion };
+    const ended = { state: 'ended', call: withoutToken, endedAt: this.options.now(), ending, sent } as const;
+    return (await this.options.store.update(stored, ended)) !== undefined;
+  }
+
+  async #sweep(): Promise<void> {
+    const { waits, store, now, onTrouble } = this.options;
+    for (const known of [...waits.all]) {
+      if (this.signal.aborted) return;
+      const lasts = known.state === 'ended' ? ENDED_MS : known.state === 'tombstone' ? TOMBSTONE_MS : undefined;
+      if (lasts === undefined || now() - (known as SettledWait).at < lasts) continue;
+      try {
+        await store.remove(known.place, known.revision);
+      } catch (error) {
+        onTrouble(error);
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import type { OpenWait } from './openWait.ts';
+import type { WaitEnding, WaitProgress, WaitState } from './record.ts';
+import { UnreadableWait, type WaitStore } from './waitStore.ts';
+
+export interface WaitWritesOptions {
+  readonly store: Pick<WaitStore, 'get' | 'update'>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Before the bucket is asked again. */
+  readonly retryMs: number;
+  readonly onDecided: (wait: OpenWait, ending: WaitEnding, storedAt: number | undefined) => void;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+interface Unsaved {
+  readonly wait: OpenWait;
+  /** The first sequence that would have to be judged again. */
+  from: number;
+  progress: WaitProgress | undefined;
+  ending: WaitEnding | undefined;
+  storedAt: number | undefined;
+}
+
+/** Writes what was decided into the records of waits, by compare-and-set: somebody else may have cancelled them. */
+export class WaitWrites {
+  readonly #unsaved = new Map<OpenWait, Unsaved>();
+
+  /** @param signal ends it; what isn't written by then is for the next leader */
+  constructor(
+    private readonly options: WaitWritesOptions,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  get isEmpty(): boolean {
+    return this.#unsaved.size === 0;
+  }
+
+  /** The lowest sequence of which something isn't written yet; Infinity for none. */
+  get lowest(): number {
+    let lowest = Infinity;
+    for (const { from } of this.#unsaved.values()) lowest = Math.min(lowest, from);
+    return lowest;
+  }
+
+  /** An event counts, and more have to come. */
+  counted(wait: OpenWait): void {
+    const { progress } = wait;
+    this.#change(wait, progress.sequence, (unsaved) => (unsaved.progress = progress));
+  }
+
+  /**
+   * @param from the first sequence that would have to be judged again to know this
+   * @param storedAt when the event came that decides, in milliseconds since the epoch
+   */
+  ended(wait: OpenWait, ending: WaitEnding, from: number, storedAt?: number): void {
+    this.#change(wait, from, (unsaved) => {
+      unsaved.ending = ending;
+      unsaved.storedAt = storedAt;
+    });
+  }
+
+  #change(wait: OpenWait, from: number, change: (unsaved: Unsaved) => void): void {
+    const before = this.#unsaved.get(wait);
+    const unsaved = before ?? { wait, from, progress: undefined, ending: undefined, storedAt: undefined };
+    change(unsaved);
+    if (before !== undefined) return;
+    this.#unsaved.set(wait, unsaved);
+    void this.#write(unsaved);
+  }
+
+  async #write(unsaved: Unsaved): Promise<void> {
+    const { pause, retryMs, onTrouble } = this.options;
+    while (!this.signal.aborted && this.#unsaved.get(unsaved.wait) === unsaved) {
+      try {
+        await this.#writeOnce(unsaved);
+      } catch (error) {
+        // It can't be opened any more, and so mustn't be acted on.
+        if (error instanceof UnreadableWait) {
+          unsaved.wait.stop();
+          this.#unsaved.delete(unsaved.wait);
+          return;
+        }
+        onTrouble(error);
+        await pause(retryMs, this.signal);
+      }
+    }
+  }
+
+  /** Whatever is left to write then is known by {@link #unsaved}: a change may come as soon as this has ended. */
+  async #writeOnce(unsaved: Unsaved): Promise<void> {
+    const { store, now, onDecided } = this.options;
+    const { wait } = unsaved;
+    const stored = await store.get(wait.known.key);
+    const state = stored?.record.state;
+    if (this.signal.aborted) return;
+    // Somebody else was faster.
+    if (stored === undefined || state?.state !== 'waiting') {
+      wait.stop();
+      this.#unsaved.delete(wait);
+      return;
+    }
+    const { ending, progress } = unsaved;
+    let next: WaitState;
+    if (ending !== undefined) next = { state: 'decided', call: state.call, decidedAt: now(), ending };
+    else if (progress === undefined || (state.progress?.sequence ?? -1) >= progress.sequence) {
+      this.#unsaved.delete(wait);
+      return;
+    } else next = { ...state, progress };
+    if ((await store.update(stored, next)) === undefined) return;
+    if (ending !== undefined) {
+      this.#unsaved.delete(wait);
+      onDecided(wait, ending, unsaved.storedAt);
+      return;
+    }
+    if (progress !== undefined) unsaved.from = progress.sequence + 1;
+    if (unsaved.progress === progress && unsaved.ending === undefined) this.#unsaved.delete(wait);
+  }
+}

@@ -1,0 +1,108 @@
+import { reasonOf } from '../errors.ts';
+import type { ReceivedEvent } from '../event/receivedEvent.ts';
+import { isoTime } from '../text/duration.ts';
+import { interruptible, isInterruption } from '../text/interruptible.ts';
+import { exactJson } from '../text/json.ts';
+import type { WaitCriteria } from './criteria.ts';
+
+/**
+ * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
+ * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
+ * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
+ */
+export function outputProblem(value: string): string | undefined {
+  if (value.includes('$(')) return 'holds "$(", which the agent would expand in later steps';
+  return value.includes('\0') ? 'holds a NUL character, which no environment variable can' : undefined;
+}
+
+/**
+ * Longest value of an output, in bytes of UTF-8. Later steps get it as an environment variable, which Windows limits to
+ * 32,766 characters and Linux to 128 KiB; with a longer one, none of them would start.
+ */
+export const MAX_OUTPUT_BYTES = 16 * 1_024;
+/** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
+export const MAX_OUTPUTS_BYTES = 64 * 1_024;
+
+/** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
+export function outputsSize(outputs: Readonly<Record<string, string>>): number {
+  return Object.entries(outputs).reduce((sum, output) => sum + Buffer.byteLength(output.join('')), 0);
+}
+
+/** Room for the outputs that every wait has and that are never long, in bytes. */
+const OWN_OUTPUTS_BYTES = 4 * 1_024;
+
+/** How long computing all of `outputs` from an event may take, in milliseconds. */
+const OUTPUTS_MS = 1_000;
+
+/** Values that can't be handed on safely. */
+export interface RefusedOutputs {
+  readonly code: 'ContractViolation' | 'TooLarge';
+  /** A clause. */
+  readonly problem: string;
+  /** The beginning of a sentence that ends with where the event is found. */
+  readonly advice: string;
+}
+
+/**
+ * The values of the input `outputs` by the names of their variables, of the event that decided. They are empty when none did: a
+ * later step would else find `$(wait.event.name)` itself.
+ */
+export function askedOutputs(
+  outputs: WaitCriteria['outputs'],
+  event: ReceivedEvent | undefined,
+  limitMs = OUTPUTS_MS,
+): { readonly values: Readonly<Record<string, string>> } | RefusedOutputs {
+  if (event === undefined) return { values: Object.fromEntries(outputs.map(({ name }) => [`event.${name}`, ''])) };
+  let doing = '';
+  const read = ({ name, expression }: (typeof outputs)[number]) => {
+    doing = name;
+    const value = expression.evaluate(event.view) ?? '';
+    return [`event.${name}`, typeof value === 'string' ? value : exactJson(value)] as const;
+  };
+  let values: Record<string, string>;
+  try {
+    values = interruptible(() => Object.fromEntries(outputs.map(read)), limitMs);
+  } catch (error) {
+    const reason = isInterruption(error) ? `it was interrupted after ${limitMs} ms` : reasonOf(error);
+    const problem = `${doing} fails on the event: ${reason}`;
+    return { code: 'ContractViolation', problem, advice: 'The event is in' };
+  }
+  const advice = 'Read it from';
+  for (const { name } of outputs) {
+    const text = values[`event.${name}`] ?? '';
+    const size = Buffer.byteLength(text);
+    if (size > MAX_OUTPUT_BYTES) {
+      const most = `an output takes at most ${MAX_OUTPUT_BYTES}`;
+      return { code: 'TooLarge', problem: `the value of ${name} has ${size} bytes, and ${most}`, advice };
+    }
+    const problem = outputProblem(text);
+    if (problem !== undefined) return { code: 'ContractViolation', problem: `the value of ${name} ${problem}`, advice };
+  }
+  const bytes = outputsSize(values);
+  if (bytes <= MAX_OUTPUTS_BYTES - OWN_OUTPUTS_BYTES) return { values };
+  const most = `all outputs of a step take at most ${MAX_OUTPUTS_BYTES} together`;
+  const problem = `the values have ${bytes} bytes with their names, and ${most}`;
+  return { code: 'TooLarge', problem, advice: 'Ask for fewer, and read the others from' };
+}
+
+/** Where and when the event was, as outputs: never long. */
+export function placeOutputs(event: ReceivedEvent | undefined) {
+  return {
+    sequence: String(event?.place?.sequence ?? ''),
+    publishedAt: isoTime(event?.publishedAt),
+    receivedAt: isoTime(event?.message.receivedAt),
+    latencyMs: String(event?.latencyMs ?? ''),
+  };
+}
+
+/** The outputs whose length others decide. */
+export function foreignOutputs(event: ReceivedEvent | undefined, missing: readonly string[] | number) {
+  return {
+    subject: event?.subject ?? '',
+    messageId: event?.messageId ?? '',
+    stream: event?.place?.stream ?? '',
+    correlationId: event?.correlationId ?? '',
+    traceparent: event?.traceparent ?? '',
+    missing: typeof missing === 'number' ? String(missing) : missing.join(', '),
+  };
+}

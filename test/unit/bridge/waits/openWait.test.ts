@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { OpenWait } from '../../../../bridge/waits/openWait.ts';
+import type { KnownWait } from '../../../../bridge/waits/openWaits.ts';
+import { messageOf } from '../../../support/event.ts';
+import { STORED_KEY, WAIT_KEY } from '../../../support/bridge/waitsReceiver.ts';
+
+const STORED = Date.UTC(2026, 4, 31, 8, 0, 1);
+
+function open(inputs: Readonly<Record<string, string>>, others: Partial<KnownWait> = {}): OpenWait {
+  const known: KnownWait = {
+    ...{ state: 'waiting', place: STORED_KEY, revision: 1, key: WAIT_KEY, rule: 0, subjects: ['ci.done.v1'] },
+    inputs: { subject: 'ci.done.v1', ...inputs },
+    ...{ correlationId: undefined, start: { stream: 'CI', after: 0 }, progress: undefined },
+    ...{ acceptedAt: STORED - 1_000, deadline: STORED + 1_000, ...others },
+  };
+  return new OpenWait(known, { contracts: {}, now: () => Date.now(), warn: () => {} });
+}
+
+const at = (sequence: number, data: unknown, storedAt = STORED) =>
+  messageOf(JSON.stringify(data), {}, { place: { stream: 'CI', sequence }, storedAt });
+
+describe('A wait of the bridge', () => {
+  test('goes on with the progress of another leader, and judges nothing twice', () => {
+    const one = open({ match: 'data.ok', count: '2' });
+    assert.equal(one.take(at(3, { ok: true })).kind, 'counted');
+    const { progress } = one;
+    assert.deepEqual([progress.sequence, progress.counts.matched], [3, 1]);
+    const other = open({ match: 'data.ok', count: '2' }, { progress });
+    assert.equal(other.take(at(3, { ok: true })).kind, 'passed');
+    const step = other.take(at(4, { ok: true }));
+    assert.ok(step.kind === 'ended');
+    assert.deepEqual([step.ending.verdict, step.ending.counts.matched, step.ending.event?.sequence], ['matched', 2, 4]);
+  });
+
+  test('takes an event at its deadline, by the time of the stream, and none after it', () => {
+    const step = open({}).take(at(1, {}, STORED + 1_000));
+    assert.ok(step.kind === 'ended' && step.ending.verdict === 'matched');
+    const late = open({}).take(at(1, {}, STORED + 1_001));
+    assert.ok(late.kind === 'ended' && late.ending.verdict === 'timedOut');
+    assert.equal(open({}, { start: { stream: 'CI', after: 0, at: STORED + 1 } }).take(at(1, {})).kind, 'passed');
+  });
+
+  test('ends as an error after three events that take too long, and asks others not to wait for it', () => {
+    const wait = open({
+      match: 'length(data[?length($.data[?@ == `1` || length($.data[?@ == `2`]) > `9`]) > `9`]) > `9`',
+    });
+    const slow = Array.from({ length: 400 }, (_, index) => index + 10);
+    assert.equal(wait.take(at(1, slow)).kind, 'passed');
+    assert.ok(wait.isSlow);
+    assert.equal(wait.take(at(2, slow)).kind, 'passed');
+    const step = wait.take(at(3, slow));
+    assert.ok(step.kind === 'ended');
+    assert.equal(step.ending.verdict, 'error');
+    assert.match(step.ending.reason, /take too long to judge: 3 were interrupted/);
+  });
+
+  test('reports outputs that must not be handed on as an error', () => {
+    const step = open({ outputs: 'tag=data.tag' }).take(at(1, { tag: '$(secret)' }));
+    assert.ok(step.kind === 'ended');
+    assert.deepEqual([step.ending.verdict, step.ending.code], ['error', 'ContractViolation']);
+    assert.ok(!JSON.stringify(step.ending).includes('$(secret)'));
+    const good = open({ outputs: 'tag=data.tag' }).take(at(1, { tag: 'v1' }));
+    assert.equal(good.kind === 'ended' && good.ending.outputs['event.tag'], 'v1');
+  });
+
+  test('ends as an error where its contract was taken away', () => {
+    const step = open({ contract: 'gone.v1' }).take(at(1, {}));
+    assert.ok(step.kind === 'ended');
+    assert.equal(step.ending.verdict, 'error');
+    assert.match(step.ending.reason, /the bridge knows no contract "gone\.v1"/);
+  });
+
+  test('counts what it was not shown as foreign', () => {
+    const wait = open({ correlationId: 'c' }, { correlationId: 'c' });
+    wait.unseen = () => 5;
+    assert.deepEqual([wait.timeOut().counts.foreign, wait.counts.seen], [5, 5]);
+  });
+});
