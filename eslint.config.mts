@@ -61,6 +61,7 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
   // How a server's configuration writes permissions; nothing of the library.
   ['bridge/jetStream/', [...BRIDGE, 'shared/nats/permissions.ts']],
   ['bridge/metrics.ts', [...BRIDGE, 'prom-client']],
+  ['bridge/waits/idToken.ts', [...BRIDGE, 'jose']],
   ['bridge/', BRIDGE],
   // What a task prints comes from anywhere, so the agent needs the neutraliser.
   ['localAgent/', ['localAgent/', 'shared/text/', 'shared/errors.ts', 'fflate', 'nats', 'yaml']],

@@ -22,13 +22,15 @@ const EVENT_NAMES = new Set(
 /** What the files themselves say. */
 export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
   const findings: Finding[] = [...(await readContracts(settings)).findings];
-  for (const { label, value } of settings.hooks?.passwords ?? [])
+  for (const { label, value } of [...(settings.hooks?.passwords ?? []), ...(settings.waits?.tokens ?? [])])
     if (value.length < SHORTEST_PASSWORD)
       findings.push(warning(label, `it has fewer than ${SHORTEST_PASSWORD} characters`, 'Use a long random text.'));
   if (settings.hooks?.events.length === 0 && settings.hooks.feeds.length === 0)
     findings.push(
       warning('hooks.events', 'it is empty, so every hook becomes a dead letter', 'List the events that may come.'),
     );
+  if (settings.waits?.rules.length === 0)
+    findings.push(warning('waits.rules', 'it is empty, so nobody may wait', 'Say who may wait on what.'));
   for (const [index, { event }] of (settings.hooks?.events ?? []).entries())
     if (!EVENT_NAMES.has(event)) {
       const problem = `the bridge knows no event "${event}", so it would be stored as other.<event>`;

@@ -40,6 +40,8 @@ export class Metrics {
     'Age of the oldest event that a route has yet to deal with; 0 where there is none.',
     'route',
   );
+  readonly waitCalls = this.#counter('wait_calls_total', 'Calls of agentless tasks by outcome.', 'outcome');
+  readonly waitsUnreadable = this.#counter('waits_unreadable_total', 'Records of waits that no sealing key opens.');
   readonly azureDevOpsResponses = this.#counter('azdo_responses_total', 'Answers of Azure DevOps.', 'status');
   readonly azureDevOpsThrottle = this.#counter('azdo_throttle_seconds_total', 'How long Azure DevOps asked to wait.');
   readonly tokenExpiry = this.#gauge(

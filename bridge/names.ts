@@ -19,3 +19,4 @@ export const BRIDGE_AUDIT = 'BRIDGE_AUDIT';
 export const BRIDGE_DEAD = 'BRIDGE_DEAD';
 export const BRIDGE_PROJECTS = 'BRIDGE_PROJECTS';
 export const BRIDGE_INTENTS = 'BRIDGE_INTENTS';
+export const BRIDGE_WAITS = 'BRIDGE_WAITS';

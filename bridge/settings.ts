@@ -26,6 +26,7 @@ export interface BridgeSettings {
   readonly hooks: HooksSettings | undefined;
   /** Routes from events to pipelines; none: off. */
   readonly runs: readonly RouteSettings[];
+  readonly waits: WaitsSettings | undefined;
   readonly timing: Timing;
 }
 
@@ -162,4 +163,42 @@ export interface ParameterSettings {
   readonly expression: NamedExpression;
   /** What the value has to match; anchored by whoever wrote it. */
   readonly pattern: RegExp;
+}
+
+export interface WaitsSettings {
+  /** Each with closing slash. */
+  readonly organizations: readonly string[];
+  /** Any of them is accepted. */
+  readonly tokens: readonly WaitToken[];
+  /** The first one seals, any of them opens. */
+  readonly sealingKeys: readonly SealingKeySecret[];
+  /** Issuers of ID tokens, as tokens name them. */
+  readonly issuers: readonly string[];
+  readonly rules: readonly WaitRule[];
+  readonly maxWaitMs: number;
+}
+
+/** A bearer token of service connections. */
+export interface WaitToken extends Secret {
+  /** By which rules know it. */
+  readonly name: string;
+}
+
+export interface SealingKeySecret {
+  readonly label: string;
+  /** The newest 32 bytes. */
+  readonly value: Uint8Array;
+}
+
+/** Who may wait on what. */
+export interface WaitRule {
+  /** Names or IDs; `*`: all. */
+  readonly projects: readonly string[];
+  /** Names or IDs; `*`: all. */
+  readonly pipelines: readonly string[];
+  readonly subjects: readonly string[];
+  /** Names of tokens; empty: any. */
+  readonly tokens: readonly string[];
+  readonly proof: 'plan' | 'job';
+  readonly maxOpen: number;
 }

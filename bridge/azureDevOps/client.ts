@@ -130,6 +130,22 @@ export class AzureDevOps {
     return this.call(call, signal);
   }
 
+  /**
+   * The JSON of a document that anybody may read, such as an issuer's keys: asked for without a token; no redirect is
+   * followed. Fails with an `Error` whose message is a clause.
+   */
+  async document(url: string, signal: AbortSignal): Promise<unknown> {
+    const answer = await request(url, {
+      dispatcher: this.#dispatcher,
+      headers: { accept: 'application/json', 'user-agent': `nats-event-bridge/${this.#options.version}` },
+      signal,
+    });
+    const text = await textOf(answer.body);
+    const json = answer.statusCode === 200 ? parseJson(text) : undefined;
+    if (json === undefined) throw new Error(`${new URL(url).host} answers with status ${answer.statusCode}`);
+    return json.value;
+  }
+
   async close(): Promise<void> {
     await this.#dispatcher.destroy();
   }

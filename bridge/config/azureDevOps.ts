@@ -30,26 +30,33 @@ export function readAzureDevOps(section: Section): AzureDevOpsSettings {
 }
 
 function readOrganization(section: Section): { organization: string; organizationName: string } {
-  const nothing = { organization: '', organizationName: '' };
   const url = readUrl(section, 'organization');
-  if (url === undefined) {
-    // An empty text is none, which the schema doesn't see.
-    if (section.keys.includes('organization') && !section.has('organization'))
-      section.note('organization', 'is required');
-    return nothing;
-  }
-  const parts = url.pathname.split('/').filter(Boolean);
-  const [name = /^([\w-]+)\.visualstudio\.com$/i.exec(url.hostname)?.[1]] = parts;
-  if (parts.length > 1 || name === undefined || url.search !== '' || url.hash !== '') {
+  // An empty text is none, which the schema doesn't see.
+  if (section.keys.includes('organization') && !section.has('organization'))
+    section.note('organization', 'is required');
+  const organization = url && organizationOf(url);
+  if (url !== undefined && organization === undefined)
     section.note(
       'organization',
-      `${shown(section.text('organization') ?? '')} is not the URL of an organization`,
-      'Write it like https://dev.azure.com/contoso/.',
+      `${shown(section.text('organization') ?? '')} ${NO_ORGANIZATION[0]}`,
+      NO_ORGANIZATION[1],
     );
-    return nothing;
-  }
-  url.pathname = parts.map((part) => `/${part}`).join('') + '/';
-  return { organization: url.href, organizationName: decodeURIComponent(name) };
+  return organization ?? { organization: '', organizationName: '' };
+}
+
+/** What is said of a URL that {@link organizationOf} doesn't know, and what to do. */
+export const NO_ORGANIZATION = [
+  'is not the URL of an organization',
+  'Write it like https://dev.azure.com/contoso/.',
+] as const;
+
+/** The organization that a URL names, with closing slash; undefined where it names none. */
+export function organizationOf(url: URL): { organization: string; organizationName: string } | undefined {
+  const parts = url.pathname.split('/').filter(Boolean);
+  const [name = /^([\w-]+)\.visualstudio\.com$/i.exec(url.hostname)?.[1]] = parts;
+  if (parts.length > 1 || name === undefined || url.search !== '' || url.hash !== '') return undefined;
+  const pathname = parts.map((part) => `/${part}`).join('') + '/';
+  return { organization: new URL(pathname, url).href, organizationName: decodeURIComponent(name) };
 }
 
 function readProxy(section: Section): string {

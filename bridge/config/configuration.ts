@@ -14,6 +14,7 @@ import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
 import { signatureOf, withoutPath } from './secrets.ts';
 import { nameOf, Section, type Surroundings } from './section.ts';
+import { readWaits } from './waits.ts';
 import { readYaml, type Path, type Place, type YamlFile } from './yamlFile.ts';
 
 const DAY_MS = 86_400_000;
@@ -131,6 +132,7 @@ class ConfigurationReader {
       contracts,
       hooks: root.has('hooks') ? readHooks(root.section('hooks'), names) : undefined,
       runs: readRuns(root, names, root.section('contracts').keys),
+      waits: root.has('waits') ? readWaits(root.section('waits')) : undefined,
       timing,
     };
     const signature = () => signaturesOf(this.#files);

@@ -142,11 +142,26 @@ export class Section {
 
   /** Secrets of the lists `<name>Files` and `<name>Envs`. */
   secrets(name: string): Secret[] {
-    const parse = (value: string) => ({ value });
-    return [
-      ...this.texts(`${name}Files`).map((file, index) => this.#fromFile([`${name}Files`, index], file, parse)),
-      ...this.texts(`${name}Envs`).map((env, index) => this.#fromEnvironment([`${name}Envs`, index], env, parse)),
-    ].filter((secret) => secret !== undefined);
+    return this.parsedSecrets(name, (value) => ({ value })).map(({ secret }) => secret);
+  }
+
+  /** As {@link secrets}, each made into something else, and as the configuration names it: a file or a variable. */
+  parsedSecrets<Value>(
+    name: string,
+    parse: (text: string) => Reading<Value>,
+  ): {
+    readonly given: string;
+    readonly secret: Reread<Value>;
+    readonly place: readonly [key: string, index: number];
+  }[] {
+    const listed = [`${name}Files`, `${name}Envs`].flatMap((key) =>
+      this.texts(key).map((given, index) => ({ given, place: [key, index] as const })),
+    );
+    return listed.flatMap(({ given, place }) => {
+      const isFile = place[0] === `${name}Files`;
+      const secret = isFile ? this.#fromFile(place, given, parse) : this.#fromEnvironment(place, given, parse);
+      return secret === undefined ? [] : [{ given, place, secret }];
+    });
   }
 
   #fromFile<Value>(

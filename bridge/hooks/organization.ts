@@ -3,20 +3,21 @@
  * forms name the same: `https://dev.azure.com/contoso/` and `https://contoso.visualstudio.com/`.
  */
 export function organizationTest(organization: string): (url: unknown) => boolean {
-  const own = keyOf(organization);
+  const own = organizationKey(organization);
   // Nearly all that is asked about is the same text.
   let last: unknown = organization;
   let isOurs = own !== undefined;
   return (url) => {
     if (url !== last) {
-      isOurs = own !== undefined && typeof url === 'string' && keyOf(url) === own;
+      isOurs = own !== undefined && typeof url === 'string' && organizationKey(url) === own;
       last = url;
     }
     return isOurs;
   };
 }
 
-function keyOf(url: string): string | undefined {
+/** What two URLs of one organization have in common, whatever is behind it; undefined for what is no URL. */
+export function organizationKey(url: string): string | undefined {
   if (!URL.canParse(url)) return undefined;
   const { origin, hostname, protocol, pathname } = new URL(url);
   const legacy = protocol === 'https:' ? /^([^.]+)\.visualstudio\.com$/.exec(hostname)?.[1] : undefined;

@@ -34,6 +34,10 @@ export interface StreamConfig {
   readonly allow_rollup_hdrs?: boolean;
   readonly deny_delete?: boolean;
   readonly sealed?: boolean;
+  /** Other streams whose messages it holds as well. */
+  readonly sources?: readonly unknown[];
+  /** Renames what it takes. */
+  readonly subject_transform?: unknown;
 }
 
 export interface StreamInfo {
@@ -113,6 +117,16 @@ export class JetStream {
   stream(name: string, subjects?: string): Promise<Answer<StreamInfo>> {
     const request = subjects === undefined ? undefined : { subjects_filter: subjects };
     return this.#call(`STREAM.INFO.${name}`, request, ({ config, state }) => isObject(config) && isObject(state));
+  }
+
+  /** Names of the streams that capture a subject, or some of the subjects in a pattern. */
+  async streamNames(subject: string): Promise<Answer<readonly string[]>> {
+    const answer = await this.#call<{ streams: readonly string[] | null }>(
+      'STREAM.NAMES',
+      { subject },
+      ({ streams = null }) => streams === null || Array.isArray(streams),
+    );
+    return answer.kind === 'ok' ? { kind: 'ok', value: answer.value.streams ?? [] } : answer;
   }
 
   createStream(config: StreamConfig): Promise<Answer<StreamInfo>> {

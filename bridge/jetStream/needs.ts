@@ -1,6 +1,6 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
 import { overlap } from '../../shared/subject.ts';
-import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, namesOf } from '../names.ts';
+import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, BRIDGE_WAITS, namesOf } from '../names.ts';
 import type { BridgeSettings, RouteSettings } from '../settings.ts';
 import type { ConsumerConfig, StreamConfig } from './api.ts';
 
@@ -13,6 +13,11 @@ const BUCKET_BYTES = 64 * 1_024 * 1_024;
 const INTENTS_MS = 7 * 24 * HOUR_MS;
 /** Half a million events in that time. */
 const INTENTS_BYTES = 512 * 1_024 * 1_024;
+
+/** Longer than any wait: what nobody has removed by then is no use any more. */
+const WAITS_MS = 4 * 24 * HOUR_MS;
+/** 50,000 waits of 20 KiB. */
+const WAITS_BYTES = 1_024 * 1_024 * 1_024;
 
 /** A stream or bucket that must be there, as `setup` makes it. */
 export interface StreamNeed {
@@ -36,6 +41,7 @@ export function streamNeeds(settings: BridgeSettings): StreamNeed[] {
           bucket(names.of(BRIDGE_PROJECTS), replicas, 0, BUCKET_BYTES),
         ]),
     ...(settings.runs.length === 0 ? [] : [bucket(names.of(BRIDGE_INTENTS), replicas, INTENTS_MS, INTENTS_BYTES)]),
+    ...(settings.waits === undefined ? [] : [bucket(names.of(BRIDGE_WAITS), replicas, WAITS_MS, WAITS_BYTES)]),
     stream(names.of(BRIDGE_AUDIT), names.subject('bridge.decisions.>'), replicas, maxAgeMs.BRIDGE_AUDIT),
     stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'), replicas, maxAgeMs.BRIDGE_DEAD),
   ];
@@ -129,6 +135,19 @@ function filterOf(subjects: readonly string[]): Pick<ConsumerConfig, 'filter_sub
   return isOverlapping ? {} : { filter_subjects: subjects };
 }
 
+/**
+ * Waits name the streams they read, or their subjects do: which ones there are isn't known beforehand. Readers make
+ * consumers of their own, on the bucket of waits as well.
+ */
+const WAIT_OPERATIONS = [
+  'STREAM.NAMES',
+  'STREAM.INFO.*',
+  'STREAM.MSG.GET.*',
+  'CONSUMER.CREATE.*.>',
+  'CONSUMER.MSG.NEXT.*.*',
+  'CONSUMER.DELETE.*.*',
+];
+
 /** What the bridge's user needs to be allowed, and no more. */
 export function grantNeeds(settings: BridgeSettings): Grants {
   const { instance } = settings;
@@ -162,6 +181,7 @@ export function grantNeeds(settings: BridgeSettings): Grants {
         `$JS.ACK.${stream}.${name}.>`,
         `$JS.ACK.*.*.${stream}.${name}.>`,
       ]),
+      ...(settings.waits === undefined ? [] : WAIT_OPERATIONS.flatMap(api)),
       ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
     ],
     subscribe: [`${inboxPrefix}.*.*`],

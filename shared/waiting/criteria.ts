@@ -37,15 +37,20 @@ export interface WaitCriteria {
 /**
  * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`. {@link readOutputs} comes after
  * what else is read, so that problems are told in the order of the inputs.
+ *
+ * @param mostEvents the most that `count` may ask for
  */
-export function readCriteria(fields: Fields): Omit<WaitCriteria, 'subjects' | 'delivery' | 'timeoutMs' | 'outputs'> {
+export function readCriteria(
+  fields: Fields,
+  mostEvents = MOST_EVENTS,
+): Omit<WaitCriteria, 'subjects' | 'delivery' | 'timeoutMs' | 'outputs'> {
   const expression = (name: string) => readExpression(fields, name, fields.text(name));
   return {
     onInvalid: fields.oneOf('onInvalid', ['skip', 'fail']),
     match: expression('match'),
     failWhen: expression('failWhen'),
     correlationId: fields.expanded('correlationId'),
-    ...readQuorum(fields),
+    ...readQuorum(fields, mostEvents),
     trustedKeys: readTrustedKeys(fields),
     maxEventAgeMs: fields.duration('maxEventAge'),
     idleTimeoutMs: fields.duration('idleTimeout'),
@@ -76,8 +81,8 @@ export function readExpression(fields: Fields, name: string, text: string | unde
   }
 }
 
-function readQuorum(fields: Fields): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
-  const count = fields.integer('count', 1, 1, MOST_EVENTS);
+function readQuorum(fields: Fields, mostEvents: number): Pick<WaitCriteria, 'count' | 'distinctBy' | 'expect'> {
+  const count = fields.integer('count', 1, 1, mostEvents);
   const distinctBy = readExpression(fields, 'distinctBy', fields.text('distinctBy'));
   const expect = [...new Set(fields.lines('expect'))];
   for (const value of expect) fields.warnOfUnset('expect', value);

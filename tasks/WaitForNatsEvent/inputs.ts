@@ -1,14 +1,13 @@
 import type { Agent } from '../agent/agent.ts';
 import type { StartPosition } from '../../shared/bus.ts';
 import type { ConnectionSettings } from '../../shared/connection/settings.ts';
-import { parseTime } from '../../shared/event/cloudEvent.ts';
-import { quoted } from '../../shared/text/safeText.ts';
 import { readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
 import { learnSecrets } from '../agent/secrets.ts';
 import { readConnection } from '../agent/serviceConnection.ts';
 import { StepFields } from '../agent/stepFields.ts';
 import { withoutCovered } from '../../shared/subject.ts';
 import { readCriteria, readOutputs, type WaitCriteria } from '../../shared/waiting/criteria.ts';
+import { readStartFrom, readStartSequence, readStartTime } from '../../shared/waiting/start.ts';
 
 const DEFAULT_TIMEOUT = '30m';
 const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'lastPerSubject', 'all'] as const;
@@ -64,14 +63,7 @@ function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): voi
 }
 
 function readStart(agent: Agent, fields: StepFields, delivery: WaitCriteria['delivery']): StartPosition {
-  const from = fields.oneOf('startFrom', START_POSITIONS);
-  for (const [name, value] of [
-    ['startSequence', 'sequence'],
-    ['startTime', 'time'],
-  ] as const) {
-    if (from !== value && fields.text(name) !== undefined)
-      fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}`);
-  }
+  const from = readStartFrom(fields, START_POSITIONS);
   if (delivery === 'core') {
     if (from !== 'runStart' && from !== 'now')
       fields.problem(`startFrom: ${from} needs delivery: jetStream, since core NATS keeps no events`);
@@ -83,36 +75,12 @@ function readStart(agent: Agent, fields: StepFields, delivery: WaitCriteria['del
     case 'lastPerSubject':
       return { from };
     case 'sequence':
-      if (fields.text('startSequence') === undefined)
-        fields.problem('startSequence: is required with startFrom: sequence');
-      return { from, after: fields.integer('startSequence', 0, 0, Number.MAX_SAFE_INTEGER) };
+      return { from, after: readStartSequence(fields) };
     case 'time':
       return { from, at: readStartTime(fields), correctSkew: false };
     case 'runStart':
       return { from: 'time', at: readRunStart(agent, fields), correctSkew: true };
   }
-}
-
-function readStartTime(fields: StepFields): number {
-  if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time');
-  const text = fields.expanded('startTime');
-  const time = text === undefined ? undefined : parseTime(asRfc3339(text));
-  if (text !== undefined && time === undefined)
-    fields.problem(
-      `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z`,
-    );
-  return time ?? 0;
-}
-
-/**
- * What ISO 8601 leaves out or shortens and RFC 3339 demands: seconds, and minutes or the colon of the offset. The agent has
- * a space in the place of the T (`System.PipelineStartTime`).
- */
-function asRfc3339(text: string): string {
-  return text
-    .replace(/^([\d-]+) (?=\d)/, '$1T')
-    .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
-    .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`);
 }
 
 function readRunStart(agent: Agent, fields: StepFields): number {

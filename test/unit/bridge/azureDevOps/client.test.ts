@@ -265,3 +265,30 @@ describe('A call of Azure Artifacts', () => {
     assert.deepEqual([outcome.kind, outcome.kind === 'open' && outcome.isTooLarge], ['open', true]);
   });
 });
+
+describe('A public document', () => {
+  const { signal } = new AbortController();
+
+  test('is asked for without the token', async (t) => {
+    const { azureDevOps, got } = await withServer(t, (_, response) => json(response, 200, { issuer: 'x' }));
+    await azureDevOps.ask('_apis/x');
+    const { host } = got[0]!.headers;
+    assert.deepEqual(await azureDevOps.document(`http://${host!}/keys`, signal), { issuer: 'x' });
+    assert.deepEqual([got.at(-1)!.url, got.at(-1)!.headers.authorization], ['/keys', undefined]);
+  });
+
+  test('is none where it is somewhere else, is no JSON, or has another status', async (t) => {
+    const answers: [status: number, text: string, headers?: Record<string, string>][] = [
+      [302, '{}', { location: 'https://evil.example/' }],
+      [200, '<html>'],
+      [404, '{}'],
+    ];
+    for (const [status, text, headers = {}] of answers) {
+      const { azureDevOps, got } = await withServer(t, (_, response) => response.writeHead(status, headers).end(text));
+      await azureDevOps.ask('_apis/x');
+      const { host } = got[0]!.headers;
+      const asked = azureDevOps.document(`http://${host!}/keys`, signal);
+      await assert.rejects(asked, new RegExp(`^Error: ${host!} answers with status ${status}$`));
+    }
+  });
+});

@@ -42,11 +42,15 @@ test('every key has a description', () => {
 
 test('the defaults that the schema names are the ones that hold', () => {
   const hooks = { passwordEnvs: ['P'] };
+  const waits = { organizations: ['https://dev.azure.com/contoso/'], tokenEnvs: ['P'], sealingKeyEnvs: ['K'] };
   const defaults = defaultOf(SCHEMA);
-  assert.ok(isObject(defaults) && isObject(defaults['hooks']) && isObject(defaults['nats']));
+  assert.ok(
+    isObject(defaults) && isObject(defaults['hooks']) && isObject(defaults['nats']) && isObject(defaults['waits']),
+  );
   const spelledOut = {
     ...defaults,
     hooks: { ...defaults['hooks'], ...hooks, identity: {} },
+    waits: { ...defaults['waits'], ...waits },
     nats: { ...defaults['nats'], servers: ['nats://127.0.0.1:4222'] },
     azureDevOps: {
       ...(defaults['azureDevOps'] as object),
@@ -54,9 +58,9 @@ test('the defaults that the schema names are the ones that hold', () => {
       identity: { kind: 'managedIdentity' },
     },
   };
-  const env = { P: 'long enough a password' };
+  const env = { P: 'long-enough-a-password', K: Buffer.alloc(32).toString('base64') };
   const said = read(JSON.stringify(spelledOut), { env }).settings;
-  const unsaid = read(`${LEAST}hooks: ${JSON.stringify(hooks)}\n`, { env }).settings;
+  const unsaid = read(`${LEAST}hooks: ${JSON.stringify(hooks)}\nwaits: ${JSON.stringify(waits)}\n`, { env }).settings;
   const inboxPrefix = { inboxPrefix: '_INBOX' };
   assert.deepEqual(said.nats(), { ...unsaid.nats(), ...inboxPrefix });
   assert.deepEqual(JSON.parse(JSON.stringify(said)), JSON.parse(JSON.stringify(unsaid)));

@@ -1,0 +1,136 @@
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { Decisions } from '../audit/decisions.ts';
+import { FloodLimit } from '../audit/floodLimit.ts';
+import type { HttpAnswer } from '../http/route.ts';
+import { tracesOf, type ClaimedCall } from './entry.ts';
+import { Refusal, Unavailable, unavailableAnswer } from './refusal.ts';
+import { UnreadableWait } from './waitStore.ts';
+
+/** Azure DevOps is answered within 3 s, whatever it and NATS do. */
+const ANSWER_MS = 2_500;
+/** Refusals in the audit stream, a minute, of one bearer token and of callers without one. */
+const MOST_REFUSALS = 120;
+const MOST_SIGN_INS = 10;
+
+export interface AnsweringOptions {
+  readonly decisions: Pick<Decisions, 'note'>;
+  readonly log: Log;
+  /** Counts an outcome: `accepted`, `refused`, … */
+  readonly count: (outcome: string) => void;
+  /** Counts a record that doesn't open. */
+  readonly unreadable: () => void;
+  readonly now: () => number;
+  /** For tests: how long an answer may take, in milliseconds. */
+  readonly answerMs?: number;
+}
+
+/** What became of a call: the answer, and what is noted. */
+export interface Done {
+  readonly answer: HttpAnswer;
+  /** One word. */
+  readonly outcome: string;
+  /** Of the decision: `rule-0`. */
+  readonly name: string;
+  readonly reason?: string;
+}
+
+/** Answers the calls of tasks in time, and notes what was decided on them. */
+export class Answering {
+  readonly #limits: Readonly<Record<'call' | 'signIn', FloodLimit>>;
+  #untold = 0;
+
+  constructor(private readonly options: AnsweringOptions) {
+    const now = () => options.now();
+    this.#limits = { call: new FloodLimit(MOST_REFUSALS, now), signIn: new FloodLimit(MOST_SIGN_INS, now) };
+  }
+
+  /**
+   * @param token the name of the bearer token
+   * @param work is given a signal that aborts when the time is over; says whose call it is as soon as it knows
+   */
+  async answer(
+    token: string,
+    work: (signal: AbortSignal, isOf: (claim: ClaimedCall) => void) => Promise<Done>,
+  ): Promise<HttpAnswer> {
+    const { now, count, log } = this.options;
+    const receivedAt = now();
+    let claim: ClaimedCall | undefined;
+    try {
+      const { answer, outcome, name, reason } = await this.#inTime((signal) => work(signal, (of) => (claim = of)));
+      count(outcome);
+      this.#note(outcome, name, claim, receivedAt, reason);
+      return answer;
+    } catch (error) {
+      const jobToken = claim?.call.token ?? '';
+      if (error instanceof Refusal) {
+        count('refused');
+        this.#refused('call', token, error.shown(jobToken), claim, receivedAt);
+        return error.answer(jobToken);
+      }
+      count('unavailable');
+      if (error instanceof UnreadableWait) this.options.unreadable();
+      const reason = error instanceof TaskError ? error.problem : reasonOf(error);
+      const unavailable = new Unavailable(jobToken === '' ? reason : reason.replaceAll(jobToken, '***'));
+      log.warning(`A call of a task was not answered, so that its job fails: ${safeText(unavailable.message)}`);
+      return unavailableAnswer(unavailable);
+    }
+  }
+
+  /** Notes that somebody has none of the tokens. */
+  refusedSignIn(path: string): void {
+    this.options.count('unauthorized');
+    this.#refused('signIn', '', `A sign-in to ${path} was refused`, undefined, this.options.now());
+  }
+
+  async #inTime<Value>(work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+    const { answerMs = ANSWER_MS } = this.options;
+    const over = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const error = new Unavailable(`NATS and Azure DevOps did not answer within ${answerMs} ms`);
+        over.abort(error);
+        reject(error);
+      }, answerMs);
+    });
+    try {
+      // What is wrong with the call may be found at once.
+      return await Promise.race([(async () => work(over.signal))(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #refused(
+    kind: 'call' | 'signIn',
+    source: string,
+    reason: string,
+    claim: ClaimedCall | undefined,
+    receivedAt: number,
+  ): void {
+    if (this.#limits[kind].take(source) === undefined) {
+      this.#untold++;
+      return;
+    }
+    const others = this.#untold === 0 ? '' : ` (and ${this.#untold} more since the last one that was told of)`;
+    this.#untold = 0;
+    this.options.log.warning(`Refused: ${reason}${others}`);
+    this.#note('refused', kind === 'signIn' ? 'sign-in' : 'none', claim, receivedAt, `${reason}${others}`);
+  }
+
+  #note(
+    decision: string,
+    name: string,
+    claim: ClaimedCall | undefined,
+    receivedAt: number,
+    reason: string | undefined,
+  ): void {
+    void this.options.decisions.note({
+      ...{ function: 'waits', name, decision, receivedAt },
+      ...(reason === undefined ? {} : { reason }),
+      ...(claim === undefined ? {} : { followed: tracesOf(claim) }),
+    });
+  }
+}

@@ -1,0 +1,47 @@
+import type { Route } from '../http/route.ts';
+import type { AcceptOptions } from './accept.ts';
+import type { Done } from './answering.ts';
+import { prove, type ProvenCall } from './entry.ts';
+import { bucketKey, cancelled } from './record.ts';
+import { taskRoute, type TaskRouteOptions } from './taskRoute.ts';
+
+export type CancelOptions = TaskRouteOptions & Pick<AcceptOptions, 'store' | 'caller' | 'now'>;
+
+/** Others write to the same record: so often it is tried again. */
+const MOST_TRIES = 5;
+
+/** `POST /v1/waits/cancel`: answers 200 to everybody who proves the plan, once the wait is decided or can't begin any more. */
+export function cancelRoute(options: CancelOptions): Route {
+  return taskRoute('/v1/waits/cancel', options, async ({ claim }, signal) =>
+    cancel(options, await prove(claim, options.caller, signal), signal),
+  );
+}
+
+async function cancel({ store, now }: CancelOptions, { key, call }: ProvenCall, signal: AbortSignal): Promise<Done> {
+  const done = (outcome: string, rule?: number): Done => ({
+    answer: { status: 200, body: { key: bucketKey(key) } },
+    outcome,
+    name: rule === undefined ? 'none' : `rule-${rule}`,
+  });
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const stored = await store.get(key);
+    signal.throwIfAborted();
+    if (stored === undefined) {
+      const tombstone = { state: 'tombstone', at: now() } as const;
+      // The call that it is for may be under way.
+      if ((await store.create({ key, planUrl: call.planUrl, state: tombstone })) !== undefined)
+        return done('tombstone');
+      continue;
+    }
+    const { state } = stored.record;
+    if (state.state === 'tombstone') {
+      if ((await store.update(stored, { ...state, at: now() })) !== undefined) return done('tombstone');
+      continue;
+    }
+    const { rule } = state.call.owner;
+    if (state.state !== 'waiting') return done('over', rule);
+    const ended = cancelled({ ...state.call, token: call.token }, state.progress, now());
+    if ((await store.update(stored, ended)) !== undefined) return done('cancelled', rule);
+  }
+  throw new Error('the record of the wait changes all the time');
+}

@@ -1,0 +1,72 @@
+import { Problems } from '../../shared/inputs/problems.ts';
+import type { HttpRequest } from '../http/route.ts';
+import { organizationKey } from '../hooks/organization.ts';
+import type { AllowPlanUrl, PlanCall, ProvenPlan, ProvesCaller } from './caller.ts';
+import { bucketKey, type WaitKey } from './record.ts';
+import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
+import { readTaskRequest, type TaskRequest } from './request.ts';
+
+/** A call of a task, as its headers say. */
+export interface ClaimedCall {
+  readonly key: WaitKey;
+  readonly call: PlanCall;
+  readonly timeline: string;
+}
+
+/** A call of a task whose plan Azure DevOps knows. */
+export interface ProvenCall extends ClaimedCall {
+  readonly plan: ProvenPlan;
+}
+
+/** Reads the headers of a task. @throws Refusal */
+export function readClaim(headers: HttpRequest['headers'], allowPlanUrl: AllowPlanUrl): ClaimedCall {
+  const request = orBadRequest(() => {
+    const problems = new Problems('the headers of this call');
+    const read = readTaskRequest(headers, problems);
+    problems.done();
+    return read;
+  });
+  return claimOf(request, allowPlanUrl);
+}
+
+function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: AllowPlanUrl): ClaimedCall {
+  const allowed = allowPlanUrl(planUrl);
+  if ('problem' in allowed)
+    throw new Refusal(
+      403,
+      `X-Plan-Url: ${allowed.problem}`,
+      'Have the organization added to waits.organizations of the bridge.',
+    );
+  const { hub, project, plan, job } = ids;
+  return {
+    key: { organization: organizationKey(allowed.url) ?? '', ...ids },
+    call: { planUrl: allowed.url, hub, project, plan, job, token },
+    timeline,
+  };
+}
+
+/** Has Azure DevOps prove that the caller's token is one of its plan. @throws Refusal, Unavailable */
+export async function prove(claim: ClaimedCall, caller: ProvesCaller, signal: AbortSignal): Promise<ProvenCall> {
+  const asked = await caller.plan(claim.call, signal);
+  if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps does not tell the plan: ${asked.reason}`);
+  if (asked.kind === 'refused')
+    throw new Refusal(
+      403,
+      `X-Job-Token: Azure DevOps does not let this token read the plan ${claim.key.plan}: ${asked.reason}`,
+      'Send $(system.AccessToken) and $(system.PlanId) of the running job.',
+    );
+  const { project } = asked.value;
+  if (project.toLowerCase() !== claim.key.project)
+    throw new Refusal(
+      403,
+      `X-Project-Id: is ${claim.key.project}, and the plan belongs to the project ${project}`,
+      'Send $(system.TeamProjectId).',
+    );
+  return { ...claim, plan: asked.value };
+}
+
+/** What is noted of a call beside what was decided. */
+export function tracesOf({ key }: ClaimedCall): Readonly<Record<string, string>> {
+  const { organization, project, plan, job, instance } = key;
+  return { wait: bucketKey(key), organization, project, plan, job, instance };
+}

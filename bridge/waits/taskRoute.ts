@@ -1,0 +1,59 @@
+import { bearerToken, unauthorized, whichSecret } from '../http/authenticate.ts';
+import type { HttpRequest, Route } from '../http/route.ts';
+import type { WaitsSettings, WaitToken } from '../settings.ts';
+import type { Answering, Done } from './answering.ts';
+import type { AllowPlanUrl } from './caller.ts';
+import { readClaim, type ClaimedCall } from './entry.ts';
+
+export interface TaskRouteOptions {
+  readonly settings: WaitsSettings;
+  readonly allowPlanUrl: AllowPlanUrl;
+  readonly answering: Answering;
+}
+
+/** A call of somebody who has one of the bearer tokens. */
+export interface TaskCall extends Pick<HttpRequest, 'headers' | 'body'> {
+  readonly claim: ClaimedCall;
+  /** The name of the bearer token. */
+  readonly bearer: string;
+}
+
+/** A route that tasks call with their headers. */
+export function taskRoute(
+  path: string,
+  { settings, allowPlanUrl, answering }: TaskRouteOptions,
+  handle: (call: TaskCall, signal: AbortSignal) => Promise<Done>,
+): Route {
+  return {
+    method: 'POST',
+    path,
+    authenticate: bearersOnly(path, settings, answering),
+    async handle({ headers, body }) {
+      const token = tokenOf(settings, headers);
+      if (token === undefined) return unauthorized('Bearer');
+      return answering.answer(token.name, (signal, isOf) => {
+        const claim = readClaim(headers, allowPlanUrl);
+        isOf(claim);
+        return handle({ claim, bearer: token.name, headers, body }, signal);
+      });
+    },
+  };
+}
+
+/** Lets those in who have one of the bearer tokens, and notes who has none. */
+export function bearersOnly(
+  path: string,
+  settings: WaitsSettings,
+  answering: Pick<Answering, 'refusedSignIn'>,
+): Route['authenticate'] {
+  return (headers) => {
+    if (tokenOf(settings, headers) !== undefined) return undefined;
+    answering.refusedSignIn(path);
+    return unauthorized('Bearer');
+  };
+}
+
+function tokenOf({ tokens }: WaitsSettings, headers: HttpRequest['headers']): WaitToken | undefined {
+  const given = bearerToken(headers);
+  return given === undefined ? undefined : whichSecret(given, tokens, ({ value }) => value);
+}

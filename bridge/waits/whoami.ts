@@ -1,0 +1,19 @@
+import type { Route } from '../http/route.ts';
+import type { WaitsSettings } from '../settings.ts';
+import type { Answering } from './answering.ts';
+import { bearersOnly } from './taskRoute.ts';
+
+/** `GET /v1/whoami`: by which Azure DevOps verifies a service connection. */
+export function whoamiRoute(
+  settings: WaitsSettings,
+  version: string,
+  answering: Pick<Answering, 'refusedSignIn'>,
+): Route {
+  const path = '/v1/whoami';
+  return {
+    method: 'GET',
+    path,
+    authenticate: bearersOnly(path, settings, answering),
+    handle: () => Promise.resolve({ status: 200, body: { name: 'nats-event-bridge', version } }),
+  };
+}

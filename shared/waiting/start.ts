@@ -1,0 +1,48 @@
+import { parseTime } from '../event/cloudEvent.ts';
+import type { Fields } from '../inputs/fields.ts';
+import { quoted } from '../text/safeText.ts';
+
+/** Where a wait begins: the input `startFrom`, one of these. What goes with another one is a problem. */
+export function readStartFrom<From extends string>(fields: Fields, positions: readonly [From, ...From[]]): From {
+  const from = fields.oneOf('startFrom', positions);
+  for (const [name, value] of [
+    ['startSequence', 'sequence'],
+    ['startTime', 'time'],
+  ] as const) {
+    if (from !== value && fields.text(name) !== undefined)
+      fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}`);
+  }
+  return from;
+}
+
+/** The sequence after which a wait begins, of `startFrom: sequence`. */
+export function readStartSequence(fields: Fields): number {
+  if (fields.text('startSequence') === undefined) fields.problem('startSequence: is required with startFrom: sequence');
+  return fields.integer('startSequence', 0, 0, Number.MAX_SAFE_INTEGER);
+}
+
+/** When a wait begins, in milliseconds since the epoch, of `startFrom: time`. */
+export function readStartTime(fields: Fields): number {
+  if (fields.text('startTime') === undefined) fields.problem('startTime: is required with startFrom: time');
+  const text = fields.expanded('startTime');
+  const time = text === undefined ? undefined : parseStartTime(text);
+  if (text !== undefined && time === undefined)
+    fields.problem(
+      `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z`,
+    );
+  return time ?? 0;
+}
+
+/**
+ * Milliseconds since the epoch of a time in ISO 8601; undefined when it is none. RFC 3339 demands what ISO 8601 leaves out
+ * or shortens: seconds, and minutes or the colon of the offset. Azure Pipelines has a space in the place of the T
+ * (`System.PipelineStartTime`).
+ */
+export function parseStartTime(text: string): number | undefined {
+  return parseTime(
+    text
+      .replace(/^([\d-]+) (?=\d)/, '$1T')
+      .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
+      .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`),
+  );
+}
