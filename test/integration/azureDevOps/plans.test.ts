@@ -13,7 +13,7 @@ function planOf(azure: AzureDevOps, options: PlanOptions = {}) {
   const plan = azure.plans.create(options);
   const task = plan.addTask();
   const token = azure.plans.token(plan, task);
-  const at = (place: string, hub: string = plan.hub, project = plan.project.id, id = plan.id) =>
+  const at = (place: string, hub: string = plan.hub, project = plan.project.id, id: string = plan.id) =>
     `${encodeURIComponent(project)}/_apis/distributedtask/hubs/${hub}/plans/${id}${place}?api-version=7.1`;
   const send = (method: string, place: string, body?: unknown, asking: Asking = {}) =>
     ask(azure, at(place), {
@@ -189,7 +189,7 @@ describe('A plan', { concurrency: 4 }, () => {
     const { plan, task, send } = planOf(azure);
     const { status, json } = await send('POST', `/jobs/${task.job}/oidctoken`, {});
     assert.equal(status, 200);
-    const discovery = await (await fetch(`${azure.issuer.url}/.well-known/openid-configuration`)).json();
+    const { json: discovery } = await ask(azure, `${azure.issuer.url}/.well-known/openid-configuration`);
     assert.equal(discovery.issuer, azure.issuer.url);
     const keys = createRemoteJWKSet(new URL(discovery.jwks_uri));
     const { payload } = await jwtVerify(json.oidcToken, keys, {

@@ -35,13 +35,12 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
   const invalid = (message: string) => refuse(400, 'InvalidArgumentValueException', message);
 
   /** What the body says; an answer where it's no JSON object. */
-  const bodyOf = ({ headers, body }: ApiRequest): Record<string, unknown> | Answer => {
+  const bodyOf = ({ headers, body }: ApiRequest): { readonly value: Record<string, unknown> } | Answer => {
     const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json') return refuse(415, 'UnsupportedMediaType', `The media type is ${type}.`);
     const value = parseJson(body)?.value;
-    return isObject(value) ? value : invalid('The body is no JSON object.');
+    return isObject(value) ? { value } : invalid('The body is no JSON object.');
   };
-  const isAnswer = (value: Record<string, unknown> | Answer): value is Answer => typeof value['status'] === 'number';
 
   const timelineOf = (plan: Plan, { parameters }: ApiRequest): Answer | undefined =>
     parameters['timeline']!.toLowerCase() === plan.timeline
@@ -54,7 +53,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
     const unknown = Object.keys(record).find((name) => !FIELDS.includes(name));
     if (unknown !== undefined) return `A record has no ${unknown}.`;
     const { state, log, percentComplete: percent, currentOperation: operation, variables = {} } = record;
-    if (state !== undefined && !STATES.includes(String(state))) return `A record has no state ${String(state)}.`;
+    if (state !== undefined && !STATES.some((one) => one === state)) return 'A record has no such state.';
     if (log !== undefined && !(isObject(log) && plan.logs.has(Number(log['id']))))
       return 'A record has an unknown log.';
     if (percent !== undefined && !(Number.isInteger(percent) && Number(percent) >= 0 && Number(percent) <= 100))
@@ -91,8 +90,8 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
       const wrong = timelineOf(plan, request);
       if (wrong !== undefined) return wrong;
       const body = bodyOf(request);
-      if (isAnswer(body)) return body;
-      const { value: records, count } = body;
+      if ('status' in body) return body;
+      const { value: records, count } = body.value;
       if (!Array.isArray(records) || records.length !== count) return invalid('The records and their count differ.');
       const problem = records.map((one) => recordProblem(plan, one)).find((one) => one !== undefined);
       if (problem !== undefined) return invalid(problem);
@@ -102,8 +101,8 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
     }),
     route('POST', '/logs', (plan, request) => {
       const body = bodyOf(request);
-      if (isAnswer(body)) return body;
-      const { path } = body;
+      if ('status' in body) return body;
+      const { path } = body.value;
       if (typeof path !== 'string' || !/^logs\\[\da-f-]{36}$/i.test(path)) return invalid('The path is none of a log.');
       const id = plan.logs.size + 1;
       plan.logs.set(id, { path, text: '' });
@@ -127,8 +126,8 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
     }),
     route('POST', '/events', (plan, request) => {
       const body = bodyOf(request);
-      if (isAnswer(body)) return body;
-      const { name, jobId, taskId, result } = body;
+      if ('status' in body) return body;
+      const { name, jobId, taskId, result } = body.value;
       if (name !== 'TaskAssigned' && name !== 'TaskStarted' && name !== 'TaskCompleted')
         return invalid(`There is no event ${String(name)}.`);
       if (![jobId, taskId].every((id) => typeof id === 'string' && GUID.test(id))) return invalid('An id is no GUID.');
@@ -150,7 +149,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
     }),
     route('POST', '/jobs/{job}/oidctoken', async (plan, request) => {
       const body = bodyOf(request);
-      if (isAnswer(body)) return body;
+      if ('status' in body) return body;
       const job = request.parameters['job']!.toLowerCase();
       if (!plan.jobs.has(job)) return refuse(404, 'TaskOrchestrationJobNotFoundException', `No job ${job}.`);
       if (request.identity.job?.id !== job)
