@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
-import { AzureDevOps as Client } from '../../../../bridge/azureDevOps/client.ts';
-import { Metrics } from '../../../../bridge/metrics.ts';
-import { TIMING } from '../../../../bridge/timing.ts';
 import type { PlanCall } from '../../../../bridge/waits/caller.ts';
 import { planCaller, PlanClient, type PlanAnswer } from '../../../../bridge/waits/planClient.ts';
-import { allowedPlanUrl } from '../../../../bridge/waits/planUrl.ts';
 import { AgentlessTask } from '../../../support/azureDevOps/agentlessTask.ts';
 import { AzureDevOps } from '../../../support/azureDevOps/azureDevOps.ts';
 import { completesTask, readsPlan, setsOutputs, writesLog } from '../../../support/azureDevOps/kinds.ts';
@@ -20,35 +16,8 @@ import {
   throttled,
   unavailable,
 } from '../../../support/azureDevOps/moods.ts';
-import type { PlanOptions } from '../../../support/azureDevOps/plans.ts';
 import type { Mood } from '../../../support/azureDevOps/standInServer.ts';
-
-const CALL_MS = 2_000;
-
-/** What a job's client needs, over a stand-in of Azure DevOps. */
-async function world(t: TestContext, options: PlanOptions = {}, callMs = CALL_MS) {
-  const azure = await AzureDevOps.start();
-  t.after(() => azure.stop());
-  const agentless = new AgentlessTask(azure, { bridge: 'http://127.0.0.1:9', bearer: 'none', ...options });
-  const { plan, task, token } = agentless;
-  const azureDevOps = new Client({
-    settings: {
-      ...{ organization: 'http://127.0.0.1:9/none/', organizationName: 'none', proxy: '', ca: undefined },
-      identity: { kind: 'pat', pat: { label: 'pat', value: 'none' } },
-    },
-    ...{ timing: { ...TIMING, azureDevOps: callMs }, metrics: new Metrics(), version: '1.2.3', now: Date.now },
-  });
-  t.after(() => azureDevOps.close());
-  const access = { azureDevOps, allowPlanUrl: (text: string) => allowedPlanUrl(text, [azure.url]) };
-  const call: PlanCall = {
-    ...{ planUrl: azure.url, hub: plan.hub.toLowerCase() as PlanCall['hub'], project: plan.project.id },
-    ...{ plan: plan.id, job: task.job, token },
-  };
-  const place = { timeline: plan.timeline, instance: task.instance, planVersion: plan.version };
-  const client = PlanClient.open(access, call);
-  assert.ok(client instanceof PlanClient);
-  return { azure, agentless, plan, task, access, call, place, client };
-}
+import { planWorld as world } from '../../../support/bridge/planWorld.ts';
 
 describe('The client of plans', { concurrency: 4 }, () => {
   test('reads a plan of each hub', async (t) => {
@@ -158,7 +127,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
 });
 
 describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
-  const answered = async (t: TestContext, mood: Mood, callMs = CALL_MS) => {
+  const answered = async (t: TestContext, mood: Mood, callMs?: number) => {
     const { azure, client, place, agentless } = await world(t, {}, callMs);
     azure.feel(mood, { times: 1 });
     return { answer: await client.complete(place, 'succeeded'), client, place, agentless };
@@ -202,7 +171,7 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
       const { answer, client, place, agentless } = await answered(
         t,
         mood,
-        what === 'no answer in time' ? 200 : CALL_MS,
+        what === 'no answer in time' ? 200 : undefined,
       );
       assert.ok(answer.kind === 'later', answer.kind);
       assert.equal(answer.retryAfterMs, retryAfterMs);
