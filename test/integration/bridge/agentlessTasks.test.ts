@@ -15,8 +15,10 @@ import { Admin } from '../../support/nats/testStream.ts';
 
 const INPUTS = { subject: 'ci.shop.done.v1', match: "data.tag == 'a\n--b'" };
 
+type Change = (configuration: string, azure: AzureDevOps) => string;
+
 /** A bridge over a real server and a stand-in of Azure DevOps, and tasks that call it. */
-async function together(t: TestContext, change = (configuration: string, _: AzureDevOps) => configuration) {
+async function together(t: TestContext, change: Change = (configuration) => configuration) {
   const opened: AsyncDisposable[] = [];
   t.after(async () => {
     for (const one of opened.reverse()) await one[Symbol.asyncDispose]();
@@ -103,7 +105,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     const taken = await all.task().execute(INPUTS);
     assert.equal(taken.status, 200, taken.text);
     all.azure.feel(
-      async (request, answer) => {
+      async (_, answer) => {
         const { plan } = all.task({ pipeline: { id: 9, name: 'other' } });
         const given = await answer();
         return { ...given, body: JSON.stringify({ oidcToken: await all.azure.issuer.issue(plan) }) };
