@@ -102,6 +102,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
         .replace('  rules:', `  issuers: ['${azure.issuer.url}']\n  rules:`)
         .replace('subjects: [ci.shop.>]', 'subjects: [ci.shop.>], proof: job'),
     );
+    await all.azure.issuer.ready();
     const taken = await all.task().execute(INPUTS);
     assert.equal(taken.status, 200, taken.text);
     all.azure.feel(

@@ -46,6 +46,11 @@ export class PlanIssuer {
     return new SignJWT(claims).setProtectedHeader({ typ: 'JWT', alg: 'RS256', kid: this.#kid }).sign(privateKey);
   }
 
+  /** Resolves once it has its key, which takes a second or more on a busy machine: longer than a task may wait. */
+  async ready(): Promise<void> {
+    await this.#pair();
+  }
+
   /** The two documents, which anybody may read. */
   async answer({ method, path }: RecordedRequest): Promise<Answer> {
     const { pathname } = new URL(this.url);

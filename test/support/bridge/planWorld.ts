@@ -11,7 +11,7 @@ import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
 import type { PlanOptions } from '../azureDevOps/plans.ts';
 
 /** A task of a stand-in's plan, and the client of that plan. @param callMs how long one call may take */
-export async function planWorld(t: TestContext, options: PlanOptions = {}, callMs = 2_000) {
+export async function planWorld(t: TestContext, options: PlanOptions = {}, callMs: number = TIMING.azureDevOps) {
   const azure = await AzureDevOps.start();
   t.after(() => azure.stop());
   const agentless = new AgentlessTask(azure, { bridge: 'http://127.0.0.1:9', bearer: 'none', ...options });
