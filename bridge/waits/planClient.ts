@@ -34,7 +34,6 @@ export interface Later {
 /** What the timeline says of a task. */
 export interface TaskRecord {
   readonly isCompleted: boolean;
-  readonly hasLog: boolean;
 }
 
 /** Where in its plan a task is. IDs are GUIDs. */
@@ -105,8 +104,7 @@ export class PlanClient {
     );
     if (answer.kind !== 'done') return answer;
     const found = answer.value.find(({ id }) => typeof id === 'string' && id.toLowerCase() === instance.toLowerCase());
-    const value = found && { isCompleted: found['state'] === 'completed', hasLog: isObject(found['log']) };
-    return { kind: 'done', value };
+    return { kind: 'done', value: found && { isCompleted: found['state'] === 'completed' } };
   }
 
   /** Sets outputs of the task by name. They count when they are set before the task is completed. */
@@ -121,7 +119,10 @@ export class PlanClient {
     return this.#change(task, { state: 'inProgress', percentComplete: Math.round(percent), currentOperation });
   }
 
-  /** Gives the task its log: all lines at once, as a further log would take the place of the first one. */
+  /**
+   * Gives the task its log: all lines at once, as it takes the place of the one before. Writing the same again changes
+   * nothing that anybody sees.
+   */
   async writeLog(task: TaskPlace, lines: readonly string[]): Promise<PlanAnswer> {
     guid(task.instance);
     const created = readValue(await this.#send('POST', '/logs', { path: `logs\\${task.instance}` }), 'log', ({ id }) =>

@@ -47,12 +47,17 @@ export async function tell(decided: Decided, access: PlanAccess, signal?: AbortS
   }
   // Whoever reads outputs that aren't there would take their absence for an answer.
   const result = problems.length === 0 ? resultOf(decided) : 'failed';
-  if (record.value?.hasLog !== true) {
-    const answer = await client.writeLog(task, [...describe(decided), ...problems]);
-    if (isOver(answer)) return answer;
-    problems.push(...refusalOf('log', answer));
-  }
+  // Also where there is one: it may be what Azure DevOps itself has written of its request.
+  const logged = await client.writeLog(task, [...describe(decided), ...problems]);
+  if (isOver(logged)) return logged;
+  problems.push(...refusalOf('log', logged));
   const completed = await client.complete(task, result);
+  if (completed.kind === 'gone') {
+    // A task that another leader has completed meanwhile is answered like one of a plan that is gone.
+    const now = await client.record(task);
+    if (now.kind === 'later') return now;
+    if (now.kind === 'done' && now.value?.isCompleted === true) return { kind: 'done' };
+  }
   if (completed.kind !== 'done') return given(completed);
   return problems.length === 0 ? { kind: 'done' } : { kind: 'done', problem: problems.join('; ') };
 }

@@ -99,9 +99,26 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.equal(plan.logs.get(created.json.id)!.text, `first\n${'x'.repeat(1_024)}\n`);
     assert.deepEqual(azure.plans.brokenRules, []);
 
-    const second = await send('POST', '/logs', { path: `logs\\${task.instance}` });
-    await patch({ log: { id: second.json.id } });
+    const writeAnother = async (text: string) => {
+      const another = await send('POST', '/logs', { path: `logs\\${task.instance}` });
+      await send('POST', `/logs/${another.json.id}`, undefined, { ...bytes, body: text });
+      await patch({ log: { id: another.json.id } });
+    };
+    await writeAnother(bytes.body);
+    assert.deepEqual(azure.plans.brokenRules, []);
+    await writeAnother('second\n');
     assert.match(azure.plans.brokenRules.join(), /^A second log/);
+  });
+
+  test('has logs of its own, in whose place another may come', async () => {
+    await using azure = await AzureDevOps.start();
+    const { plan, task, send, patch } = planOf(azure);
+    plan.logRequest(task, 'POST https://bridge.example/v1/waits');
+    const { json } = await send('GET', `/timelines/${plan.timeline}/records`);
+    assert.equal(plan.logs.get(json.value[0].log.id)!.text, 'POST https://bridge.example/v1/waits\n');
+    const created = await send('POST', '/logs', { path: `logs\\${task.instance}` });
+    assert.equal((await patch({ log: { id: created.json.id } })).status, 200);
+    assert.deepEqual(azure.plans.brokenRules, []);
   });
 
   test('ends a task by TaskCompleted, once', async () => {

@@ -83,6 +83,7 @@ export class AgentlessTask {
 
   /** Sends Execute. Rejects where the bridge hasn't answered within 3 s. */
   execute(inputs: Readonly<Record<string, string>>, headers = this.headers()): Promise<BridgeAnswer> {
+    this.plan.logRequest(this.task, `POST ${this.#options.bridge}/v1/waits`);
     return this.#post('/v1/waits', headers, this.body(inputs));
   }
 

@@ -73,9 +73,11 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
     }
     if (task.state === 'completed' && fields['variables'] !== undefined)
       plans.brokenRules.push('Outputs came after TaskCompleted: nobody sees them.');
-    if (task.log !== null && fields['log'] !== undefined)
-      plans.brokenRules.push('A second log takes the place of the first one.');
     const { variables, ...others } = fields as Partial<TaskState>;
+    const [old, log] = [task.log, others.log].map((one) => one && plan.logs.get(one.id));
+    // Whoever repeats a log loses nothing.
+    if (old && log && old.isOwn !== true && old.text !== log.text)
+      plans.brokenRules.push('A second log takes the place of the first one.');
     Object.assign(task.variables, variables);
     Object.assign(task, others);
   };

@@ -50,8 +50,8 @@ export class Plan {
   readonly owner: { readonly id: number; readonly name: string };
   readonly tasks = new Map<string, PlanTask>();
   readonly jobs = new Set<string>();
-  /** Texts by id, each with the path it was made for. */
-  readonly logs = new Map<number, { readonly path: string; text: string }>();
+  /** Texts by id, each with the path it was made for; `isOwn`: Azure DevOps itself wrote it. */
+  readonly logs = new Map<number, { readonly path: string; text: string; readonly isOwn?: true }>();
   readonly events: PlanEvent[] = [];
   /** `ended`: the orchestration is over, which events are told with 500; `deleted`: nobody knows it any more. */
   fate: 'running' | 'ended' | 'deleted' = 'running';
@@ -82,6 +82,15 @@ export class Plan {
     this.jobs.add(job);
     this.tasks.set(task.instance, task);
     return task;
+  }
+
+  /** A comment in Microsoft's sample of such a task: the log begins with what Azure DevOps writes of its request. */
+  logRequest({ instance }: PlanTask, line: string): void {
+    const task = this.tasks.get(instance)!;
+    if (task.log !== null) return;
+    const id = this.logs.size + 1;
+    this.logs.set(id, { path: `logs\\${instance}`, text: `${line}\n`, isOwn: true });
+    task.log = { id };
   }
 }
 

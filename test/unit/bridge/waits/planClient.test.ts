@@ -33,18 +33,17 @@ describe('The client of plans', { concurrency: 4 }, () => {
 
   test('shows progress, sets outputs, writes one log, completes', async (t) => {
     const { client, agentless, task, place, azure } = await world(t);
-    assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: false, hasLog: false } });
+    assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: false } });
     const done = { kind: 'done', value: undefined };
     assert.deepEqual(await client.progress(place, 'waits for\nci.done', 33.4), done);
     assert.deepEqual([task.percentComplete, task.currentOperation], [33, 'waits for\\nci.done']);
     assert.deepEqual(await client.setOutputs(place, { verdict: 'matched', 'event.a': '1' }), done);
     assert.deepEqual(await client.writeLog(place, ['Verdict: matched', '##vso[task.complete]']), done);
-    assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: false, hasLog: true } });
     assert.deepEqual(await client.complete(place, 'succeeded'), done);
     assert.equal(await agentless.completed, 'succeeded');
     assert.deepEqual(agentless.outputs, { verdict: 'matched', 'event.a': '1' });
     assert.equal(agentless.logText, 'Verdict: matched\n##_vso[task.complete]\n');
-    assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: true, hasLog: true } });
+    assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: true } });
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 

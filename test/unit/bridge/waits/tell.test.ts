@@ -5,6 +5,7 @@ import { tell, type Decided } from '../../../../bridge/waits/tell.ts';
 import { completesTask, setsOutputs, writesLog } from '../../../support/azureDevOps/kinds.ts';
 import { broken, reset, throttled, unavailable } from '../../../support/azureDevOps/moods.ts';
 import type { PlanOptions } from '../../../support/azureDevOps/plans.ts';
+import type { Mood } from '../../../support/azureDevOps/standInServer.ts';
 import { Random } from '../../../support/azureDevOps/random.ts';
 import { planWorld } from '../../../support/bridge/planWorld.ts';
 
@@ -94,6 +95,49 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     const { agentless: other, told: tellOther } = await world(t, { ...TIMED_OUT, missing: 4 });
     await tellOther();
     assert.match(other.logText, /\nMissing: 4\n/);
+  });
+
+  test('gives the task its log where Azure DevOps has begun one of its own', async (t) => {
+    const { azure, agentless, plan, task, told } = await world(t);
+    plan.logRequest(task, 'POST https://bridge.example/v1/waits');
+    assert.deepEqual(await told(), { kind: 'done' });
+    assert.match(agentless.logText, /^Verdict: matched\n/);
+    assert.deepEqual(azure.plans.brokenRules, []);
+  });
+
+  test('is done where another has completed the task meanwhile, which Azure DevOps answers like an end', async (t) => {
+    const { azure, agentless, told } = await world(t);
+    const twice: Mood = async (_, answer) => {
+      await answer();
+      return answer();
+    };
+    azure.feel(twice, { times: 1, when: completesTask });
+    assert.deepEqual(await told(), { kind: 'done' });
+    assert.equal(await agentless.completed, 'succeeded');
+    assert.equal(azure.requests.find(completesTask)!.status, 500);
+  });
+
+  test('gives up where the plan ends just before the task would be completed', async (t) => {
+    const { azure, told, plan, task } = await world(t);
+    const ends: Mood = async (_, answer) => {
+      plan.fate = 'ended';
+      return answer();
+    };
+    azure.feel(ends, { times: 1, when: completesTask });
+    assert.deepEqual(await told(), { kind: 'gone', reason: `No orchestration session found for id ${plan.id}.` });
+    assert.equal(task.state, 'inProgress');
+  });
+
+  test('comes back later where it cannot be seen whether another has', async (t) => {
+    const { azure, told } = await world(t);
+    const twice: Mood = async (_, answer) => {
+      azure.feel(unavailable(), { times: 1 });
+      await answer();
+      return answer();
+    };
+    azure.feel(twice, { times: 1, when: completesTask });
+    assert.equal((await told()).kind, 'later');
+    assert.deepEqual(await told(), { kind: 'done' });
   });
 
   test('leaves a task alone that is completed', async (t) => {
