@@ -36,6 +36,8 @@ export interface Functions {
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
   /** How it goes with feeds of Azure Artifacts; none where there are none. */
   readonly feeds?: () => readonly FeedStatus[];
+  /** Whether this replica knows the waits that were there when it began; undefined where none are taken. */
+  readonly areWaitsKnown?: () => boolean | undefined;
   /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
   stop(drained: AbortSignal): Promise<void>;
 }

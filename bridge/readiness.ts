@@ -10,6 +10,8 @@ export interface Readiness {
   readonly streams: Readonly<Record<string, string>>;
   /** `ok`, or why there is no token. */
   readonly azureDevOps: string;
+  /** `ok`, or `catching up` until all waits are known; absent where none are taken. */
+  readonly waits?: string;
 }
 
 /** What readiness is found from. */
@@ -21,6 +23,8 @@ export interface ReadinessSources {
   readonly streams: readonly string[];
   /** Why there is no token for Azure DevOps; undefined when there is one. */
   readonly azureDevOpsTrouble: string | undefined;
+  /** Undefined where no waits are taken. */
+  readonly areWaitsKnown: boolean | undefined;
   readonly isStopping: boolean;
 }
 
@@ -39,14 +43,15 @@ export class ReadinessProbe {
   ) {}
 
   async current(): Promise<Readiness> {
-    const { jetStream, azureDevOpsTrouble, isStopping } = this.sources();
+    const { jetStream, azureDevOpsTrouble, areWaitsKnown, isStopping } = this.sources();
     const azureDevOps = azureDevOpsTrouble ?? 'ok';
     // Whoever sends requests here is to hear of the stop at once, also while NATS doesn't answer.
     const { nats, streams } = isStopping ? this.#found : await this.#streams();
-    const areFine = nats === 'up' && Object.values(streams).every((state) => state === 'ok');
+    const waits = areWaitsKnown === undefined ? {} : { waits: areWaitsKnown ? 'ok' : 'catching up' };
+    const areFine = nats === 'up' && areWaitsKnown !== false && Object.values(streams).every((state) => state === 'ok');
     const working = areFine ? (azureDevOps === 'ok' ? 'ready' : 'degraded') : 'unavailable';
     const status = this.sources().isStopping ? 'stopping' : jetStream === undefined ? 'starting' : working;
-    return { status, nats, streams, azureDevOps };
+    return { status, nats, streams, azureDevOps, ...waits };
   }
 
   #streams(): Promise<Pick<Readiness, 'nats' | 'streams'>> {

@@ -25,8 +25,15 @@ export interface Call {
   readonly path: string;
   /** `feeds`: of Azure Artifacts, which may have a host of its own; absent: the organization's. */
   readonly area?: 'feeds' | undefined;
-  /** Sent as JSON; undefined: no body. */
+  /** Sent as JSON, bytes as they are; undefined: no body. */
   readonly body?: unknown;
+}
+
+/** Whose call it is, where it isn't the bridge's own. */
+export interface Caller {
+  /** URL of the organization, with closing slash. */
+  readonly organization: string;
+  readonly token: string;
 }
 
 /** How a call ended. Texts are neutralised. */
@@ -49,7 +56,7 @@ export type Outcome =
       readonly message: string;
     }
   /** It doesn't accept the token: 401, 203, 302, a page where JSON should be; or there is no token. */
-  | { readonly kind: 'signIn'; readonly message: string }
+  | { readonly kind: 'signIn'; /** Undefined: nothing was asked. */ readonly status?: number; readonly message: string }
   /** 429. */
   | { readonly kind: 'throttled'; readonly retryAfterMs: number | undefined; readonly message: string }
   /** Nothing was sent. */
@@ -58,6 +65,8 @@ export type Outcome =
   | {
       readonly kind: 'open';
       readonly status: number | undefined;
+      /** The error's type, where Azure DevOps itself answered. */
+      readonly typeKey?: string;
       readonly retryAfterMs: number | undefined;
       readonly message: string;
       /** The answer has more bytes than are read of one. */
@@ -112,7 +121,7 @@ export class AzureDevOps {
   async call(call: Call, signal?: AbortSignal): Promise<Outcome> {
     const authorization = await this.#authorization();
     if (typeof authorization !== 'string') return authorization;
-    const outcome = await this.#send(call, authorization, signal);
+    const outcome = await this.#send(this.#options.settings.organization, call, authorization, signal);
     if (outcome.kind === 'signIn') {
       this.#identity.refused(authorization);
       // Whoever may not read feeds can be welcome elsewhere.
@@ -128,6 +137,11 @@ export class AzureDevOps {
     if (first.kind !== 'signIn') return first;
     await delay(NEW_TOKEN_PAUSE_MS);
     return this.call(call, signal);
+  }
+
+  /** As {@link call}, in the name of somebody else: what comes of it says nothing about the bridge's own sign-in. */
+  callAs({ organization, token }: Caller, call: Call, signal?: AbortSignal): Promise<Outcome> {
+    return this.#send(organization, call, `Bearer ${token}`, signal);
   }
 
   /**
@@ -163,14 +177,16 @@ export class AzureDevOps {
   }
 
   async #send(
+    organization: string,
     { method, path, area, body }: Call,
     authorization: string,
     signal: AbortSignal | undefined,
   ): Promise<Outcome> {
-    const { settings, timing, version, metrics } = this.#options;
+    const { timing, version, metrics } = this.#options;
+    const isBytes = body instanceof Uint8Array;
     const limit = AbortSignal.timeout(timing.azureDevOps);
     try {
-      const base = area === 'feeds' ? feedsUrlOf(settings.organization) : settings.organization;
+      const base = area === 'feeds' ? feedsUrlOf(organization) : organization;
       const answer = await request(`${base}${path}`, {
         dispatcher: this.#dispatcher,
         method,
@@ -180,9 +196,9 @@ export class AzureDevOps {
           'user-agent': `nats-event-bridge/${version}`,
           // Otherwise, it answers with its page for people.
           'x-tfs-fedauthredirect': 'Suppress',
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(body === undefined ? {} : { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }),
         },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: isBytes ? body : JSON.stringify(body) }),
         signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
       });
       metrics.azureDevOpsResponses.inc({ status: answer.statusCode });
@@ -206,20 +222,14 @@ export class AzureDevOps {
     const json = parseJson(text);
     const message = messageOf(json?.value, status);
     if (status === 429) return { kind: 'throttled', retryAfterMs, message };
-    if (status >= 500) return { kind: 'open', status, retryAfterMs, message };
+    const typeKey = typeKeyOf(json?.value);
+    if (status >= 500)
+      return { kind: 'open', status, ...(typeKey === undefined ? {} : { typeKey }), retryAfterMs, message };
     const isPage = text !== '' && json === undefined;
     if (status === 401 || status === 203 || (status >= 300 && status < 400) || (status < 300 && isPage)) {
-      return { kind: 'signIn', message: `Azure DevOps does not accept the sign-in (status ${status})` };
+      return { kind: 'signIn', status, message: `Azure DevOps does not accept the sign-in (status ${status})` };
     }
-    if (status >= 400) {
-      const typeKey = isObject(json?.value) ? json.value['typeKey'] : undefined;
-      return {
-        kind: 'refused',
-        status,
-        typeKey: typeof typeKey === 'string' ? safeText(typeKey, 200) : undefined,
-        message,
-      };
-    }
+    if (status >= 400) return { kind: 'refused', status, typeKey, message };
     const continuationToken = one(headers['x-ms-continuationtoken']);
     return { kind: 'ok', status, body: json?.value, retryAfterMs, continuationToken };
   }
@@ -250,6 +260,11 @@ function messageOf(answer: unknown, status: number): string {
   return typeof message === 'string' && message !== ''
     ? safeText(message, MOST_MESSAGE)
     : `Azure DevOps answers with status ${status}`;
+}
+
+function typeKeyOf(answer: unknown): string | undefined {
+  const typeKey = isObject(answer) ? answer['typeKey'] : undefined;
+  return typeof typeKey === 'string' ? safeText(typeKey, 200) : undefined;
 }
 
 /** Seconds or a date, in milliseconds from now. */

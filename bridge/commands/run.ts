@@ -313,6 +313,7 @@ class Running {
       isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
       azureDevOpsTrouble: this.#azureDevOps?.trouble,
+      areWaitsKnown: this.#functions?.areWaitsKnown?.(),
       isStopping: this.#lifecycle.isStopping(),
     };
   }

@@ -19,8 +19,8 @@ export function organizationTest(organization: string): (url: unknown) => boolea
 /** What two URLs of one organization have in common, whatever is behind it; undefined for what is no URL. */
 export function organizationKey(url: string): string | undefined {
   if (!URL.canParse(url)) return undefined;
-  const { origin, hostname, protocol, pathname } = new URL(url);
-  const legacy = protocol === 'https:' ? /^([^.]+)\.visualstudio\.com$/.exec(hostname)?.[1] : undefined;
+  const { origin, pathname } = new URL(url);
+  const legacy = /^https:\/\/([^./]+)\.visualstudio\.com$/.exec(origin)?.[1];
   if (legacy !== undefined) return `https://dev.azure.com/${legacy}`;
   return `${origin}/${pathname.split('/')[1] ?? ''}`.toLowerCase();
 }

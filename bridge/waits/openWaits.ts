@@ -67,6 +67,7 @@ export class OpenWaits implements WaitCounts {
   readonly #states = new Map<Known['state'], number>();
   readonly #listeners = new Set<WaitListener>();
   #revision = 0;
+  #isUpToDate = false;
   #reached: (() => void)[] = [];
 
   constructor(private readonly options: OpenWaitsOptions) {}
@@ -74,6 +75,11 @@ export class OpenWaits implements WaitCounts {
   /** Everything in the bucket up to this revision is known. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Whether all is known that was in the bucket when it was begun to be followed. */
+  get isUpToDate(): boolean {
+    return this.#isUpToDate;
   }
 
   get all(): Iterable<Known> {
@@ -103,13 +109,32 @@ export class OpenWaits implements WaitCounts {
   async follow(signal: AbortSignal): Promise<void> {
     const isOver = () => signal.aborted;
     while (!isOver()) {
+      const reading = new AbortController();
       try {
+        void this.#become(AbortSignal.any([signal, reading.signal]));
         await this.#read(signal);
       } catch (error) {
         if (isOver()) return;
         this.options.onTrouble(error);
         await this.options.pause(this.options.retryMs, signal);
+      } finally {
+        reading.abort();
+        this.#isUpToDate = false;
       }
+    }
+  }
+
+  async #become(signal: AbortSignal): Promise<void> {
+    const isOver = () => signal.aborted;
+    while (!isOver()) {
+      const isKnown = await this.upToDate(signal).then(
+        () => true,
+        () => false,
+      );
+      if (isOver()) return;
+      this.#isUpToDate = isKnown;
+      if (isKnown) return;
+      await this.options.pause(this.options.retryMs, signal);
     }
   }
 

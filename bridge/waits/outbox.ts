@@ -1,4 +1,5 @@
 import type { Known, OpenWaits, SettledWait } from './openWaits.ts';
+import type { Later } from './planClient.ts';
 import type { WaitCall, WaitEnding, WaitKey } from './record.ts';
 import { TOMBSTONE_MS } from './accept.ts';
 import { UnreadableWait, type StoredWait, type WaitStore } from './waitStore.ts';
@@ -16,7 +17,7 @@ export type Told =
   | { readonly kind: 'done'; readonly problem?: string }
   /** It can't be told, and trying again is of no use. */
   | { readonly kind: 'gone'; readonly reason: string }
-  | { readonly kind: 'later'; readonly retryAfterMs: number | undefined; readonly reason: string };
+  | Later;
 
 /** Tells Azure DevOps; may be told the same again. Only rejects for what is a mistake of the bridge. */
 export type Tells = (decided: Decided, signal: AbortSignal) => Promise<Told>;

@@ -1,4 +1,5 @@
 import type { Audit } from '../audit/audit.ts';
+import type { AzureDevOps } from '../azureDevOps/client.ts';
 import type { Functions, Parts } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
@@ -11,15 +12,25 @@ import type { AllowPlanUrl, ProvesCaller } from './caller.ts';
 import { idTokenVerifier } from './idToken.ts';
 import { startJudging } from './judging.ts';
 import type { Tells } from './outbox.ts';
+import { planCaller } from './planClient.ts';
+import { allowedPlanUrl } from './planUrl.ts';
 import { ProjectNames } from './projectNames.ts';
+import { tell } from './tell.ts';
 import { WaitStore } from './waitStore.ts';
 import { whoamiRoute } from './whoami.ts';
 
-/** What waits need of the other parts of the function. */
-export interface WaitParts {
+/** How waits reach the plans of those who wait. */
+export interface Plans {
   readonly allowPlanUrl: AllowPlanUrl;
   readonly caller: ProvesCaller;
   readonly tells: Tells;
+}
+
+/** The plans of Azure DevOps. */
+export function plansOf({ organizations }: WaitsSettings, azureDevOps: AzureDevOps): Plans {
+  const allowPlanUrl: AllowPlanUrl = (text) => allowedPlanUrl(text, organizations);
+  const access = { azureDevOps, allowPlanUrl };
+  return { allowPlanUrl, caller: planCaller(access), tells: (decided, signal) => tell(decided, access, signal) };
 }
 
 /**
@@ -30,7 +41,7 @@ export interface WaitParts {
 export function startWaits(
   waits: WaitsSettings,
   parts: Parts,
-  { allowPlanUrl, caller, tells }: WaitParts,
+  { allowPlanUrl, caller, tells }: Plans,
   audit: Audit,
   jetStream: JetStream,
   version: string,
@@ -66,6 +77,7 @@ export function startWaits(
   };
   return {
     routes: [acceptRoute(options), cancelRoute(options), whoamiRoute(waits, version, answering)],
+    areWaitsKnown: () => judging.waits.isUpToDate,
     stop: () => judging.stop(),
   };
 }

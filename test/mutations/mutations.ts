@@ -26,6 +26,7 @@ const WHOLE_PATH: Tests = {
 };
 const PERMISSIONS = 'test/integration/nats/permissions.test.ts';
 const DEADLINE: Tests = { files: ['test/unit/tasks/agent/run.test.ts'] };
+const TELL = 'test/unit/bridge/waits/tell.test.ts';
 const PROTOCOL = 'test/unit/bridge/runs/protocol.test.ts';
 const ROUTE: Tests = { files: ['test/unit/bridge/runs/judgeEvents.test.ts'] };
 const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
@@ -248,5 +249,29 @@ export const MUTATIONS: readonly Mutation[] = [
     line: `if (stranger !== undefined) return dead('untrusted', stranger);`,
     becomes: '',
     tests: ROUTE,
+  },
+  {
+    what: 'a task says where the token of its job goes',
+    line: "return 'problem' in allowed ? allowed : new PlanClient(azureDevOps, allowed.url, call, signal);",
+    becomes: 'return new PlanClient(azureDevOps, call.planUrl, call, signal);',
+    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
+  },
+  {
+    what: 'an id that is a path becomes a part of one',
+    line: `for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is no GUID');`,
+    becomes: 'void ids;',
+    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
+  },
+  {
+    what: 'a task that has ended is told again',
+    line: `if (record.value?.isCompleted === true) return { kind: 'done' };`,
+    becomes: '',
+    tests: { files: [TELL], pattern: 'leaves a task alone' },
+  },
+  {
+    what: 'a task succeeds without its outputs',
+    line: `const result = problems.length === 0 ? resultOf(decided) : 'failed';`,
+    becomes: 'const result = resultOf(decided);',
+    tests: { files: [TELL], pattern: 'whose outputs are refused' },
   },
 ];

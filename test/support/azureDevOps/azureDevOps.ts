@@ -6,6 +6,9 @@ import { Environments } from './environments.ts';
 import { Feeds } from './feeds.ts';
 import { hookBodies, type HookBody } from './hookBodies.ts';
 import { Pipelines } from './pipelines.ts';
+import { PlanIssuer } from './planIssuer.ts';
+import { planRoutes } from './planRoutes.ts';
+import { Plans } from './plans.ts';
 import { coreRoutes, type Organisation, type Project } from './projects.ts';
 import { findRoute, versionProblem, type ApiRoute } from './routes.ts';
 import { runRoutes } from './runRoutes.ts';
@@ -40,6 +43,10 @@ export class AzureDevOps extends StandInServer {
   readonly feeds = new Feeds();
   readonly environments = new Environments();
   readonly subscriptions: Subscriptions;
+  /** Distributed task plans: what runs, and what calls back. */
+  readonly plans: Plans;
+  /** Issues the ID tokens of jobs. */
+  readonly issuer: PlanIssuer;
   readonly #name: string;
   readonly #projects: readonly Project[];
   readonly #accountId = randomUUID();
@@ -60,6 +67,8 @@ export class AzureDevOps extends StandInServer {
     this.signIn = new SignIn(entra);
     this.pat = this.signIn.addPat();
     this.pipelines = new Pipelines(this.#projects);
+    this.plans = new Plans(this.signIn, this.#projects);
+    this.issuer = new PlanIssuer(() => ({ origin: this.origin, organisation: this.organisation }));
     const area = { organisation: () => this.organisation, pipelines: this.pipelines, builds: this.builds };
     this.subscriptions = new Subscriptions(area.organisation);
     this.add(coreRoutes(area.organisation));
@@ -68,6 +77,7 @@ export class AzureDevOps extends StandInServer {
     this.add(this.feeds.routes(area.organisation));
     this.add(this.environments.routes(area.organisation));
     this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));
+    this.add(planRoutes(this.plans, this.issuer));
   }
 
   /** The organisation's address, with closing slash. */
@@ -112,6 +122,7 @@ export class AzureDevOps extends StandInServer {
   protected override async answer(request: RecordedRequest): Promise<Answer> {
     const [, name = '', ...rest] = request.path.split('/');
     if (name === '_signin') return { status: 200, headers: { 'Content-Type': 'text/html' }, body: signInPage() };
+    if (name === '_oidc') return this.issuer.answer(request);
     if (decodeURIComponent(name).toLowerCase() !== this.#name.toLowerCase()) {
       return {
         status: 404,

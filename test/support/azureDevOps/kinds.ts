@@ -17,6 +17,26 @@ export function listsBuilds({ method, path }: RecordedRequest): boolean {
   return method === 'GET' && /\/_apis\/build\/builds$/i.test(path);
 }
 
+/** Whether a request is to complete a task; for moods and for counting. */
+export function completesTask({ method, path, body }: RecordedRequest): boolean {
+  return method === 'POST' && /\/plans\/[^/]+\/events$/i.test(path) && body.includes('TaskCompleted');
+}
+
+/** Whether a request is to set outputs of a task. */
+export function setsOutputs({ method, path, body }: RecordedRequest): boolean {
+  return method === 'PATCH' && /\/timelines\/[^/]+\/records$/i.test(path) && body.includes('"variables"');
+}
+
+/** Whether a request is to make a log or to fill it. */
+export function writesLog({ method, path }: RecordedRequest): boolean {
+  return method === 'POST' && /\/plans\/[^/]+\/logs(\/\d+)?$/i.test(path);
+}
+
+/** Whether a request is to read a plan. */
+export function readsPlan({ method, path }: RecordedRequest): boolean {
+  return method === 'GET' && /\/plans\/[^/]+$/i.test(path);
+}
+
 function postsRun({ method, path }: RecordedRequest): boolean {
   return method === 'POST' && /\/_apis\/pipelines\/[^/]+\/runs$/i.test(path);
 }

@@ -11,6 +11,8 @@ export interface Identity {
   readonly account: string;
   /** Names of the projects it may see; undefined: all. */
   readonly projects?: readonly string[] | undefined;
+  /** The plan and the job whose token it is; undefined for people and applications. */
+  readonly job?: { readonly plan: string; readonly id: string };
 }
 
 /**
@@ -25,6 +27,7 @@ export type RefusalForm = 'byRoute' | 'page' | 'redirect' | 'unauthorized';
 /** Who may sign in. */
 export class SignIn {
   readonly #pats = new Map<string, { readonly identity: Identity; lapsed: boolean }>();
+  readonly #jobTokens = new Map<string, { readonly identity: Identity; expiresAt: number }>();
   readonly #removed = new Set<string>();
   readonly #entra: Entra | undefined;
 
@@ -45,6 +48,28 @@ export class SignIn {
     this.#pats.get(pat)!.lapsed = true;
   }
 
+  /** A token that a job gets when it starts, of the build service of its project. */
+  addJobToken(job: { readonly plan: string; readonly id: string }, project: string, lifetimeMs: number): string {
+    const token = [
+      'eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9',
+      ...[90, 64].map((n) => randomBytes(n).toString('base64url')),
+    ];
+    const identity = {
+      id: randomUUID(),
+      name: `${project} Build Service`,
+      account: randomUUID(),
+      projects: [project],
+      job,
+    };
+    this.#jobTokens.set(token.join('.'), { identity, expiresAt: Date.now() + lifetimeMs });
+    return token.join('.');
+  }
+
+  /** Ends the life of a job's token at once. */
+  expireJobToken(token: string): void {
+    this.#jobTokens.get(token)!.expiresAt = 0;
+  }
+
   /** The application is still in Entra and gets tokens, but it's no longer a member of the organisation. */
   removeMember(objectId: string): void {
     this.#removed.add(objectId);
@@ -55,13 +80,23 @@ export class SignIn {
     if (scheme?.toLowerCase() === 'basic') {
       // The user's name doesn't matter; what must not be missing is the colon.
       const password = /^[^:]*:(.*)$/s.exec(Buffer.from(credentials, 'base64').toString())?.[1];
+      const ofJob = this.#ofJob(password ?? '');
+      if (ofJob !== undefined) return ofJob;
       const found = this.#pats.get(password ?? '');
       return found === undefined ? 'unknown' : found.lapsed ? 'lapsedPat' : found.identity;
     }
+    const ofJob = this.#ofJob(credentials);
+    if (ofJob !== undefined) return ofJob;
     const app = this.#entra?.appOf(credentials, AZURE_DEVOPS_RESOURCE);
     if (app === undefined) return 'unknown';
     if (this.#removed.has(app.objectId)) return 'stranger';
     return { id: app.objectId, name: app.name, account: app.clientId };
+  }
+
+  /** Whose token of a job it is; undefined: it's none, or has expired, which nobody tells apart. */
+  #ofJob(token: string): Identity | undefined {
+    const found = this.#jobTokens.get(token);
+    return found !== undefined && found.expiresAt > Date.now() ? found.identity : undefined;
   }
 }
 

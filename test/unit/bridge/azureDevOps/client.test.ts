@@ -136,6 +136,32 @@ describe('A call of Azure DevOps', () => {
     });
   });
 
+  test('can be made in the name of somebody else, which says nothing about its own sign-in', async (t) => {
+    const { azureDevOps } = client(t, 'http://127.0.0.1:9/own/');
+    const { port, got } = await startFakeServer(t, (_, response) => response.writeHead(203).end('<html>Sign in'));
+    const caller = { organization: `http://127.0.0.1:${port}/theirs/`, token: 'token-of-a-job' };
+    assert.deepEqual(await azureDevOps.callAs(caller, { ...CALL, body: Buffer.from('{"a":1}') }), {
+      kind: 'signIn',
+      status: 203,
+      message: 'Azure DevOps does not accept the sign-in (status 203)',
+    });
+    assert.equal(azureDevOps.trouble, undefined);
+    const [{ url, headers, body } = assert.fail('nothing came')] = got;
+    assert.deepEqual([url, body], ['/theirs/_apis/things?api-version=7.1', '{"a":1}']);
+    assert.deepEqual(
+      [headers.authorization, headers['content-type']],
+      ['Bearer token-of-a-job', 'application/octet-stream'],
+    );
+  });
+
+  test('names the type of an error within Azure DevOps', async (t) => {
+    const gone = JSON.stringify({ message: 'No session', typeKey: 'OrchestrationSessionNotFoundException' });
+    assert.deepEqual(await outcomeOf(t, 500, gone), {
+      ...{ kind: 'open', status: 500, typeKey: 'OrchestrationSessionNotFoundException' },
+      ...{ retryAfterMs: undefined, message: 'No session' },
+    });
+  });
+
   test('takes no answer without end', async (t) => {
     const { azureDevOps } = await withServer(t, (_, response) => {
       const write = () => {

@@ -19,6 +19,7 @@ test('an organisation is known by both of its URLs, in any case', () => {
     'https://dev.azure.com:8443/contoso/',
     'http://dev.azure.com/contoso/',
     'http://contoso.visualstudio.com/',
+    'https://contoso.visualstudio.com:8443/',
     'https://contoso.visualstudio.com.evil.example/',
     'https://x.contoso.visualstudio.com/',
     'https://fabrikam.visualstudio.com/contoso/',

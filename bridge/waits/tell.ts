@@ -1,0 +1,92 @@
+import { DECISIONS, decisionsIn } from '../../shared/waiting/explain.ts';
+import type { PlanCall } from './caller.ts';
+import type { Decided, Told } from './outbox.ts';
+import { PlanClient, type PlanAccess, type PlanAnswer } from './planClient.ts';
+
+const MOST_MISSING = 20;
+
+/**
+ * Tells a task how its wait has ended: outputs, one log, and then TaskCompleted. It may be told again, whatever came of it
+ * before: a task that is completed is left alone.
+ *
+ * @throws RangeError where an ID is no GUID, which no stored wait has
+ */
+export async function tell(decided: Decided, access: PlanAccess, signal?: AbortSignal): Promise<Told> {
+  const { key, call, ending } = decided;
+  const { hub, project, plan, job, instance } = key;
+  const planCall: PlanCall = { planUrl: call.planUrl, hub, project, plan, job, token: call.token };
+  // The list may have changed since the call came.
+  const client = PlanClient.open(access, planCall, signal);
+  if (!(client instanceof PlanClient)) return { kind: 'gone', reason: `the plan URL ${client.problem}` };
+  const task = { timeline: call.timeline, instance, planVersion: call.planVersion };
+
+  const record = await client.record(task);
+  if (record.kind !== 'done') return given(record);
+  if (record.value?.isCompleted === true) return { kind: 'done' };
+
+  const problems: string[] = [];
+  if (Object.keys(ending.outputs).length > 0) {
+    const answer = await client.setOutputs(task, ending.outputs);
+    if (isOver(answer)) return answer;
+    problems.push(...refusalOf('outputs', answer));
+  }
+  // Whoever reads outputs that aren't there would take their absence for an answer.
+  const result = problems.length === 0 ? resultOf(decided) : 'failed';
+  // Also where there is one: it may be what Azure DevOps itself has written of its request.
+  const logged = await client.writeLog(task, [...describe(decided), ...problems]);
+  if (isOver(logged)) return logged;
+  problems.push(...refusalOf('log', logged));
+  const completed = await client.complete(task, result);
+  if (completed.kind === 'gone') {
+    // A task that another leader has completed meanwhile is answered like one of a plan that is gone.
+    const now = await client.record(task);
+    if (now.kind === 'later') return now;
+    if (now.kind === 'done' && now.value?.isCompleted === true) return { kind: 'done' };
+  }
+  if (completed.kind !== 'done') return given(completed);
+  return problems.length === 0 ? { kind: 'done' } : { kind: 'done', problem: problems.join('; ') };
+}
+
+/** Whether a call's answer is what comes of telling; a refusal isn't, as it would only come again. */
+function isOver(answer: PlanAnswer): answer is Extract<PlanAnswer, { kind: 'gone' | 'later' }> {
+  return answer.kind === 'gone' || answer.kind === 'later';
+}
+
+function refusalOf(what: string, answer: PlanAnswer): string[] {
+  return answer.kind === 'refused' ? [`Azure DevOps does not accept the ${what}: ${answer.reason}`] : [];
+}
+
+/** Without its record or its end, a task can't be told at all. */
+function given(answer: Exclude<PlanAnswer<unknown>, { kind: 'done' }>): Told {
+  return answer.kind === 'refused' ? { kind: 'gone', reason: answer.reason } : answer;
+}
+
+function resultOf({ call, ending: { verdict } }: Decided): 'succeeded' | 'failed' {
+  const isWanted = verdict === 'matched' || (verdict === 'timedOut' && call.inputs['onTimeout']?.trim() === 'succeed');
+  return isWanted ? 'succeeded' : 'failed';
+}
+
+/** The lines of the task's log. */
+function describe({ call, ending }: Decided): string[] {
+  const { verdict, reason, counts, missing, event, code } = ending;
+  const { project, pipeline, rule } = call.owner;
+  const seen = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
+  const values = typeof missing === 'number' ? [] : missing;
+  return [
+    `Verdict: ${verdict}${code === undefined ? '' : ` (${code})`}`,
+    reason && `Reason: ${reason}`,
+    event &&
+      [
+        `Event: ${event.subject}, ${event.stream}:${event.sequence}, id ${event.id}, source ${event.source}`,
+        event.signedBy && `signed by ${event.signedBy}`,
+        `stored ${new Date(event.storedAt).toISOString()}`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+    `Events seen: ${counts.seen}${seen.length === 0 ? '' : ` (${seen.join(', ')})`}`,
+    typeof missing === 'number' && missing > 0 && `Missing: ${missing}`,
+    values.length > 0 &&
+      `Missing: ${values.slice(0, MOST_MISSING).join(', ')}${values.length > MOST_MISSING ? ', …' : ''}`,
+    `Waited for: pipeline ${pipeline} of project ${project}, allowed by waits.rules[${rule}]`,
+  ].filter((one): one is string => typeof one === 'string' && one !== '');
+}
