@@ -19,11 +19,19 @@ import {
 } from '../shared/nats/permissions.ts';
 import { KNOWN_EVENTS } from '../bridge/hooks/families.ts';
 import { grantNeeds } from '../bridge/jetStream/needs.ts';
-import type { BridgeSettings, HooksSettings, RouteSettings } from '../bridge/settings.ts';
+import type { BridgeSettings, HooksSettings, RouteSettings, WaitsSettings } from '../bridge/settings.ts';
 import { TIMING } from '../bridge/timing.ts';
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import { taskVersion } from './build/channels.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest, type TaskName } from './build/manifest.ts';
+import {
+  AGENTLESS_TASK,
+  readJson,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type PackageManifest,
+  type TaskName,
+} from './build/manifest.ts';
 import { replaceSection } from './docs/section.ts';
 
 const API = '$JS.API';
@@ -63,6 +71,7 @@ update('docs/bridge/README.md', (text) =>
     tableOf(hookEvents()),
   ),
 );
+update('docs/bridge/waits.md', (text) => withPermissions(withTables(text, AGENTLESS_TASK), ['waits', waitsGrants()]));
 update('docs/bridge/configuration.md', (text) => replaceSection(text, 'settings', 'bridge', tableOf(bridgeSettings())));
 
 function update(file: string, write: (text: string) => string): void {
@@ -75,15 +84,15 @@ function update(file: string, write: (text: string) => string): void {
   }
 }
 
-function withTables(text: string, name: TaskName): string {
+function withTables(text: string, name: TaskName | typeof AGENTLESS_TASK): string {
   const task = readTask(name);
   const inputs = [['Input', 'Meaning'], ...task.inputs.map((input) => [`\`${input.name}\``, input.helpMarkDown])];
   const outputs = [
     ['Output', 'Value'],
     ...task.outputVariables.map((output) => [`\`${output.name}\``, output.description]),
-    ...task.restrictions.settableVariables.allowed
-      .filter((pattern) => pattern.endsWith('.*'))
-      .map((pattern) => [`\`${pattern.replace('*', '<name>')}\``, 'The values that the input `outputs` asks for.']),
+    ...(task.inputs.some((input) => input.name === 'outputs')
+      ? [['`event.<name>`', 'The values that the input `outputs` asks for.']]
+      : []),
   ];
   return replaceSection(replaceSection(text, 'inputs', name, tableOf(inputs)), 'outputs', name, tableOf(outputs));
 }
@@ -104,7 +113,12 @@ function runsGrants(): Grants {
   return bridgeGrants({ hooks: undefined, runs: [{ ...route, startFrom: 'new' } as unknown as RouteSettings] });
 }
 
-function bridgeGrants(functions: Pick<BridgeSettings, 'hooks' | 'runs'>): Grants {
+/** Of a bridge that only waits. */
+function waitsGrants(): Grants {
+  return bridgeGrants({ hooks: undefined, runs: [], waits: {} as WaitsSettings });
+}
+
+function bridgeGrants(functions: Partial<Pick<BridgeSettings, 'hooks' | 'runs' | 'waits'>>): Grants {
   const streams = { replicas: 1, maxAgeMs: { AZDO: 0, BRIDGE_AUDIT: 0, BRIDGE_DEAD: 0 } };
   const nats = () => ({ inboxPrefix: INBOX }) as ConnectionSettings;
   return grantNeeds({ instance: '', streams, nats, timing: TIMING, ...functions } as BridgeSettings);

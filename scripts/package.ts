@@ -26,6 +26,7 @@ import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
 import { listingOf } from './release/listing.ts';
 import {
+  AGENTLESS_TASK,
   readExtension,
   readJson,
   readTask,
@@ -44,7 +45,7 @@ const SIZE_LIMIT = 450_000;
 const CODE_LIMIT = 600 * 1024;
 const BRIDGE_LIMIT = 3 * 1024 * 1024;
 const IMAGES = [
-  ...['images/connection-icon.png', 'images/extension-icon.png'],
+  ...['images/bridge-icon.png', 'images/connection-icon.png', 'images/extension-icon.png'],
   ...readExtension().screenshots.map((screenshot) => screenshot.path),
 ];
 /** Everything a .vsix holds; the first three are the format's own. */
@@ -54,6 +55,7 @@ const PACKAGED_FILES = [
   ...TASK_NAMES.flatMap((task) =>
     ['icon.png', 'index.js', 'package.json', 'task.json'].map((file) => `${task}/${file}`),
   ),
+  ...['icon.png', 'task.json'].map((file) => `${AGENTLESS_TASK}/${file}`),
 ];
 
 const { values } = parseArgs({
@@ -77,9 +79,11 @@ console.log(describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot
 /** Fills dist/stage with what the extension is made of; returns its manifest. */
 function stage(bundledPackages: string[]): ExtensionManifest {
   rmSync(STAGE, { recursive: true, force: true });
-  for (const task of TASK_NAMES) {
+  for (const task of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     writeJson(`${task}/task.json`, stampTask(readTask(task), project, channel));
     copy(`tasks/${task}/icon.png`, `${task}/icon.png`);
+  }
+  for (const task of TASK_NAMES) {
     copy(codeOf(task), `${task}/index.js`);
     // An agent's folder may lie below one whose package.json says "module", under which Node wouldn't run index.js.
     write(`${task}/package.json`, '{"type":"commonjs"}\n');

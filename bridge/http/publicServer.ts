@@ -178,7 +178,8 @@ export class PublicServer {
     if (this.#routes === undefined || this.#isRefusing) return { ...UNAVAILABLE, headers: LEAVE };
     const { url, method } = request;
     const query = url.indexOf('?');
-    const path = query < 0 ? url : url.slice(0, query);
+    // A service connection's URL may end with a slash, to which Azure DevOps adds the path.
+    const path = (query < 0 ? url : url.slice(0, query)).replace(/^\/+/, '/');
     const route = this.#routes.find((one) => one.path === path && one.method === method);
     if (route === undefined) return this.#noRoute(path);
     const { headers } = request.raw;

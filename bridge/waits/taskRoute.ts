@@ -1,4 +1,4 @@
-import { bearerToken, unauthorized, whichSecret } from '../http/authenticate.ts';
+import { basicCredentials, bearerToken, unauthorized, whichSecret } from '../http/authenticate.ts';
 import type { HttpRequest, Route } from '../http/route.ts';
 import type { WaitsSettings, WaitToken } from '../settings.ts';
 import type { Answering, Done } from './answering.ts';
@@ -54,6 +54,7 @@ export function bearersOnly(
 }
 
 function tokenOf({ tokens }: WaitsSettings, headers: HttpRequest['headers']): WaitToken | undefined {
-  const given = bearerToken(headers);
+  // As a generic service connection sends it, which checks have to use: as the password of anybody.
+  const given = bearerToken(headers) ?? basicCredentials(headers)?.password;
   return given === undefined ? undefined : whichSecret(given, tokens, ({ value }) => value);
 }

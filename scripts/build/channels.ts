@@ -1,10 +1,4 @@
-import {
-  connectionTypeOf,
-  type ExtensionManifest,
-  type PackageManifest,
-  type TaskManifest,
-  type TaskName,
-} from './manifest.ts';
+import { connectionTypesOf, type ExtensionManifest, type PackageManifest, type TaskManifest } from './manifest.ts';
 
 /** `prod` is what the source says; `dev` is private and can be installed beside it. */
 export type Channel = 'prod' | 'dev';
@@ -15,11 +9,12 @@ const DEV = {
   publisherSuffix: '-dev',
   extensionSuffix: '-dev',
   nameSuffix: ' (Dev)',
-  connectionType: 'NatsServerDev',
+  connectionSuffix: 'Dev',
   taskIds: {
     PublishNatsEvent: '25605479-5adb-49e5-8fdd-fc67afdea7f0',
     WaitForNatsEvent: '82f840c4-4a91-4865-821d-aaa59f04da5e',
-  } satisfies Record<TaskName, string>,
+    WaitForNatsEventAgentless: '1802cba7-f9b9-4a50-840c-78accf435a56',
+  } as Readonly<Record<string, string>>,
 };
 
 /**
@@ -43,10 +38,12 @@ export function stampTask(source: TaskManifest, project: PackageManifest, channe
   if (project.homepage) task.helpMarkDown = task.helpMarkDown?.replace('{homepage}', project.homepage) ?? '';
   else delete task.helpMarkDown;
   if (channel === 'prod') return task;
-  task.id = DEV.taskIds[task.name as TaskName];
+  const id = DEV.taskIds[task.name];
+  if (id === undefined) throw new Error(`The task ${task.name} has no id in the dev channel.`);
+  task.id = id;
   task.friendlyName += DEV.nameSuffix;
   for (const input of task.inputs) {
-    if (input.type.startsWith('connectedService:')) input.type = `connectedService:${DEV.connectionType}`;
+    if (input.type.startsWith('connectedService:')) input.type += DEV.connectionSuffix;
   }
   return task;
 }
@@ -74,9 +71,10 @@ export function stampExtension(
   extension.id += DEV.extensionSuffix;
   extension.name += DEV.nameSuffix;
   extension.public = false;
-  const connection = connectionTypeOf(extension);
-  connection.name = DEV.connectionType;
-  connection.displayName += DEV.nameSuffix;
+  for (const connection of connectionTypesOf(extension)) {
+    connection.name += DEV.connectionSuffix;
+    connection.displayName += DEV.nameSuffix;
+  }
   return extension;
 }
 

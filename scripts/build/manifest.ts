@@ -4,8 +4,10 @@ import path from 'node:path';
 /** The repository's root folder. */
 export const ROOT = path.resolve(import.meta.dirname, '../..');
 
-/** The tasks; each name is also the task's folder under tasks/ and in the .vsix. */
+/** The tasks that agents run; each name is also the task's folder under tasks/ and in the .vsix. */
 export const TASK_NAMES = ['PublishNatsEvent', 'WaitForNatsEvent'] as const;
+/** The task that Azure DevOps runs itself. It has no code of its own: the bridge does its work. */
+export const AGENTLESS_TASK = 'WaitForNatsEventAgentless';
 
 export type TaskName = (typeof TASK_NAMES)[number];
 
@@ -31,14 +33,16 @@ export interface TaskManifest {
   description: string;
   helpMarkDown?: string;
   category: string;
-  minimumAgentVersion: string;
+  /** Of the tasks that agents run only. */
+  minimumAgentVersion?: string;
   instanceNameFormat: string;
   version: { Major: number; Minor: number; Patch: number };
   groups: { name: string; displayName: string; isExpanded?: boolean }[];
   inputs: TaskInput[];
   outputVariables: { name: string; description: string }[];
-  restrictions: { commands: { mode: string }; settableVariables: { allowed: string[] } };
-  execution: Record<string, { target: string }>;
+  /** Of the tasks that agents run only. */
+  restrictions?: { commands: { mode: string }; settableVariables: { allowed: string[] } };
+  execution: Record<string, unknown>;
 }
 
 /** A field of the form on which a service connection is made. */
@@ -55,10 +59,16 @@ export interface InputDescriptor {
 export interface ConnectionType {
   name: string;
   displayName: string;
-  isVerifiable: boolean;
+  isVerifiable?: boolean;
   icon: string;
   inputDescriptors: InputDescriptor[];
-  authenticationSchemes: { type: string; displayName: string; inputDescriptors: InputDescriptor[] }[];
+  dataSources?: { name: string; endpointUrl: string }[];
+  authenticationSchemes: {
+    type: string;
+    displayName: string;
+    headers?: { name: string; value: string }[];
+    inputDescriptors: InputDescriptor[];
+  }[];
 }
 
 /** vss-extension.json. */
@@ -101,7 +111,7 @@ export function readJson(file: string): unknown {
 }
 
 /** Reads a task's task.json as it is in the source: version 0.0.0, not stamped. */
-export function readTask(name: TaskName): TaskManifest {
+export function readTask(name: TaskName | typeof AGENTLESS_TASK): TaskManifest {
   return readJson(`tasks/${name}/task.json`) as TaskManifest;
 }
 
@@ -110,9 +120,13 @@ export function readExtension(): ExtensionManifest {
   return readJson('vss-extension.json') as ExtensionManifest;
 }
 
-/** The service connection's type that the extension contributes. */
-export function connectionTypeOf(extension: ExtensionManifest): ConnectionType {
-  const contribution = extension.contributions.find(({ type }) => type === 'ms.vss-endpoint.service-endpoint-type');
-  if (!contribution) throw new Error('vss-extension.json contributes no service connection type.');
-  return contribution.properties as ConnectionType;
+/** The types of service connections that the extension contributes: to a NATS server, and to a bridge. */
+export function connectionTypesOf(
+  extension: ExtensionManifest,
+): readonly [nats: ConnectionType, bridge: ConnectionType] {
+  const types = extension.contributions.filter(({ type }) => type === 'ms.vss-endpoint.service-endpoint-type');
+  const [nats, bridge, ...others] = types.map(({ properties }) => properties as ConnectionType);
+  if (nats === undefined || bridge === undefined || others.length > 0)
+    throw new Error('vss-extension.json does not contribute two types of service connections.');
+  return [nats, bridge];
 }

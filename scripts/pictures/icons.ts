@@ -9,8 +9,10 @@ import { digestOf, writePng } from './png.ts';
 export const ICONS = {
   'images/extension-icon.png': { drawing: 'images/logo.svg', size: 128 },
   'images/connection-icon.png': { drawing: 'images/connection.svg', size: 32 },
+  'images/bridge-icon.png': { drawing: 'images/bridge.svg', size: 32 },
   'tasks/PublishNatsEvent/icon.png': { drawing: 'images/publish.svg', size: 32 },
   'tasks/WaitForNatsEvent/icon.png': { drawing: 'images/wait.svg', size: 32 },
+  'tasks/WaitForNatsEventAgentless/icon.png': { drawing: 'images/wait-agentless.svg', size: 32 },
 } as const;
 
 /** What an icon is made from, for its digest. */

@@ -15,6 +15,8 @@ const FILES = {
   'hook-secret': 'a secret of the hooks',
   'client-secret': 'a secret of the application',
   pat: 'a token',
+  'waits-token': 'a token of connections',
+  'sealing-key': Buffer.alloc(32, 1).toString('base64'),
 };
 /** Where systemd puts them, on a machine that runs the unit. */
 const CREDENTIALS = /\/run\/credentials\/nats-event-bridge\.service\//g;
@@ -32,7 +34,7 @@ function configurationsIn(file: string): string[] {
     const { contents } = parseDocument(block);
     const has = (key: string) => isMap(contents) && contents.has(key);
     if (has('nats')) return [block.replace(CREDENTIALS, '')];
-    return has('runs') || has('hooks') ? [`${LEAST}${block}`] : [];
+    return has('runs') || has('hooks') || has('waits') ? [`${LEAST}${block}`] : [];
   });
 }
 

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/build/channels.ts';
 import {
-  connectionTypeOf,
+  AGENTLESS_TASK,
+  connectionTypesOf,
   readExtension,
   readJson,
   readTask,
@@ -17,7 +18,7 @@ import { FakeAgent } from '../support/agent/fakeAgent.ts';
 
 const project = readJson('package.json') as PackageManifest;
 const extension = readExtension();
-const connection = connectionTypeOf(extension);
+const [connection, bridge] = connectionTypesOf(extension);
 const schemes = Object.fromEntries(
   connection.authenticationSchemes.map(({ type, displayName, inputDescriptors }) => [
     type.replace('ms.vss-endpoint.endpoint-auth-scheme-', ''),
@@ -38,9 +39,9 @@ test('each task is contributed from its own folder, and each contribution has it
   const tasks = extension.contributions.filter(({ type }) => type === 'ms.vss-distributed-task.task');
   assert.deepEqual(
     tasks.map(({ properties }) => properties.name),
-    [...TASK_NAMES],
+    [...TASK_NAMES, AGENTLESS_TASK],
   );
-  for (const task of TASK_NAMES) {
+  for (const task of [...TASK_NAMES, AGENTLESS_TASK]) {
     assert.ok(existsSync(path.join(ROOT, 'tasks', task, 'task.json')));
     assert.ok(extension.files.some((file) => file.path === task));
   }
@@ -57,12 +58,31 @@ test('both tasks take the connection type that the extension contributes', () =>
   }
 });
 
+test('a connection to a bridge sends its token as one of bearer, and Verify asks who the bridge is', () => {
+  assert.deepEqual([bridge.name, bridge.displayName], ['NatsBridge', 'NATS Bridge']);
+  const [scheme, ...others] = bridge.authenticationSchemes;
+  assert.deepEqual(others, []);
+  assert.equal(scheme?.type, 'ms.vss-endpoint.endpoint-auth-scheme-token');
+  // Without it, Azure DevOps sends the token alone.
+  assert.deepEqual(scheme.headers, [{ name: 'Authorization', value: 'Bearer {{{endpoint.apitoken}}}' }]);
+  assert.deepEqual(
+    scheme.inputDescriptors.map(({ id, isConfidential, validation }) => [id, isConfidential, validation.isRequired]),
+    [['apitoken', true, true]],
+  );
+  assert.deepEqual(
+    bridge.dataSources?.map(({ name, endpointUrl }) => [name, endpointUrl]),
+    [['TestConnection', '{{endpoint.url}}/v1/whoami']],
+  );
+  assert.equal(readTask(AGENTLESS_TASK).inputs[0]?.type, `connectedService:${bridge.name}`);
+});
+
 test('the icons are addressable PNGs of the size the marketplace asks for', () => {
   const images = extension.files.find((file) => file.path === 'images');
   assert.equal(images?.addressable, true);
   for (const [file, size] of [
     [extension.icons.default, 128],
     [connection.icon, 32],
+    [bridge.icon, 32],
   ] as const) {
     const bytes = readFileSync(path.join(ROOT, file));
     assert.deepEqual([bytes.readUInt32BE(16), bytes.readUInt32BE(20)], [size, size], file);
@@ -135,31 +155,33 @@ test('texts of several lines have an area, and no field, own or overridden defau
 test('the dev channel is private and shares no id with the prod channel', () => {
   const idsOf = (channel: Channel) => {
     const stamped = stampExtension(extension, project, channel);
-    const type = connectionTypeOf(stamped);
-    const tasks = TASK_NAMES.map((task) => stampTask(readTask(task), project, channel));
+    const types = connectionTypesOf(stamped);
+    const tasks = ([...TASK_NAMES, AGENTLESS_TASK] as const).map((task) => stampTask(readTask(task), project, channel));
     for (const task of tasks) {
-      const input = task.inputs.find(({ name }) => name === 'natsConnection');
-      assert.equal(input?.type, `connectedService:${type.name}`, `${channel}: ${task.name}`);
+      const { name } = types[task.name === AGENTLESS_TASK ? 1 : 0];
+      assert.equal(task.inputs[0]?.type, `connectedService:${name}`, `${channel}: ${task.name}`);
     }
     assert.equal(stamped.public, channel === 'prod');
     assert.equal(stamped.publisher, channel === 'prod' ? project.publisher : `${project.publisher}-dev`);
     return [
       stamped.id,
       stamped.name,
-      type.name,
-      type.displayName,
+      ...types.flatMap(({ name, displayName }) => [name, displayName]),
       ...tasks.flatMap((task) => [task.id, task.friendlyName]),
     ];
   };
   const ids = [...idsOf('prod'), ...idsOf('dev')];
   assert.equal(new Set(ids).size, ids.length, ids.join(', '));
-  assert.deepEqual(idsOf('dev').slice(0, 4), [
+  assert.deepEqual(idsOf('dev').slice(0, 6), [
     'nats-event-tasks-dev',
     'Event Tasks for NATS (Dev)',
     'NatsServerDev',
     'NATS (Dev)',
+    'NatsBridgeDev',
+    'NATS Bridge (Dev)',
   ]);
-  for (const task of TASK_NAMES) assert.ok(stampTask(readTask(task), project, 'dev').friendlyName.length <= 40);
+  for (const task of [...TASK_NAMES, AGENTLESS_TASK] as const)
+    assert.ok(stampTask(readTask(task), project, 'dev').friendlyName.length <= 40);
 });
 
 test("the version of package.json is the extension's, and a higher one is a higher version of the tasks at major 1", () => {

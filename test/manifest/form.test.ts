@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readTask, TASK_NAMES, type TaskName } from '../../scripts/build/manifest.ts';
+import { readWaitRequest } from '../../bridge/waits/criteria.ts';
+import { AGENTLESS_TASK, readTask, TASK_NAMES, type TaskName } from '../../scripts/build/manifest.ts';
 import { isShown, parseRule, shownInputs } from '../../scripts/docs/visibleRule.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
@@ -18,7 +19,7 @@ interface Form {
 const ENVELOPE = ['eventType', 'eventSource', 'contentType'];
 
 /** The inputs that apply, written out by what the tasks do. All others are always shown. */
-const FORMS: Readonly<Record<TaskName, Form>> = {
+const FORMS: Readonly<Record<TaskName | typeof AGENTLESS_TASK, Form>> = {
   PublishNatsEvent: {
     changing: ['payload', 'payloadFile', 'stream', 'replySchemaFile', ...ENVELOPE],
     shown: [
@@ -52,6 +53,18 @@ const FORMS: Readonly<Record<TaskName, Form>> = {
       [{ distinctBy: 'data.region' }, ['expect', 'startFrom', 'stream']],
     ],
   },
+  WaitForNatsEventAgentless: {
+    changing: ['expect', 'startSequence', 'startTime'],
+    shown: [
+      [{}, []],
+      [{ startFrom: 'runStart' }, []],
+      [{ startFrom: 'now' }, []],
+      [{ startFrom: 'sequence' }, ['startSequence']],
+      [{ startFrom: 'time' }, ['startTime']],
+      [{ startFrom: 'all' }, []],
+      [{ distinctBy: 'data.region' }, ['expect']],
+    ],
+  },
 };
 
 /** A value for each input that is not always shown, of which the task must say something when it does not apply. */
@@ -69,7 +82,7 @@ const SAMPLES: Values = {
   startTime: '2026-05-31T08:00:00Z',
 };
 
-for (const name of TASK_NAMES) {
+for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   const { inputs } = readTask(name);
   const { changing, shown } = FORMS[name];
   const names = inputs.map((input) => input.name);
@@ -144,7 +157,8 @@ function withNeeded(values: Values): Values {
 }
 
 /** What a task says of its inputs: its warnings, and its refusal. */
-function complaints(name: TaskName, inputs: Values): string {
+function complaints(name: TaskName | typeof AGENTLESS_TASK, inputs: Values): string {
+  if (name === AGENTLESS_TASK) return complaintsOfBridge(inputs);
   const agent = new FakeAgent({
     inputs: { natsConnection: 'nats', subject: 'ci.shop.built.v1', ...inputs },
     variables: { 'System.PipelineStartTime': '2026-05-31 08:00:00+00:00' },
@@ -157,5 +171,16 @@ function complaints(name: TaskName, inputs: Values): string {
   } catch (error) {
     assert.ok(error instanceof TaskError);
     return [...agent.warnings, error.problem].join('\n');
+  }
+}
+
+/** What a bridge says of the inputs of the task that has no agent. */
+function complaintsOfBridge(inputs: Values): string {
+  const options = { contracts: [], maxWaitMs: 86_400_000, runStart: 0, ownStreams: [] };
+  try {
+    return readWaitRequest({ subject: 'ci.shop.built.v1', ...inputs }, options).warnings.join('\n');
+  } catch (error) {
+    assert.ok(error instanceof TaskError);
+    return error.problem;
   }
 }

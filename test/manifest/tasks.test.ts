@@ -3,12 +3,19 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { readTask, ROOT, TASK_NAMES, type TaskInput, type TaskName } from '../../scripts/build/manifest.ts';
+import {
+  AGENTLESS_TASK,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type TaskInput,
+  type TaskName,
+} from '../../scripts/build/manifest.ts';
 import { parseRule } from '../../scripts/docs/visibleRule.ts';
 
 /** The public interface: each input's default (`!` = required) and, where it has options, their values. */
 const INTERFACE: Record<
-  TaskName,
+  TaskName | typeof AGENTLESS_TASK,
   { inputs: Record<string, [fallback?: string, ...options: string[]]>; outputs: string[] }
 > = {
   PublishNatsEvent: {
@@ -69,12 +76,65 @@ const INTERFACE: Record<
       ...['receivedAt', 'latencyMs', 'count', 'missing', 'eventFile', 'receiptFile'],
     ],
   },
+  WaitForNatsEventAgentless: {
+    inputs: {
+      bridgeConnection: ['!'],
+      subject: ['!'],
+      match: [],
+      failWhen: [],
+      correlationId: [],
+      count: ['1'],
+      distinctBy: [],
+      expect: [],
+      contract: [],
+      onInvalid: ['skip', 'skip', 'fail'],
+      trustedKeys: [],
+      startFrom: ['runStart', 'runStart', 'now', 'sequence', 'time', 'all'],
+      startSequence: [],
+      startTime: [],
+      stream: [],
+      timeout: ['30m'],
+      onTimeout: ['fail', 'fail', 'succeed'],
+      maxEventAge: [],
+      outputs: [],
+    },
+    outputs: [
+      ...['verdict', 'subject', 'messageId', 'stream', 'sequence', 'correlationId', 'traceparent', 'publishedAt'],
+      ...['receivedAt', 'latencyMs', 'count', 'missing'],
+    ],
+  },
 };
 
 /** What the service and tfx ask of a task.json, as far as these tasks use it: nothing else may be in it. */
 const NAME = { type: 'string', pattern: '^[A-Za-z][A-Za-z0-9]*$' };
 const TEXT = { type: 'string', minLength: 1 };
-const TASK_SCHEMA = closed({
+const CONNECTIONS = ['connectedService:NatsServer', 'connectedService:NatsBridge'];
+const CALL = { EndpointId: { const: '$(bridgeConnection)' }, Method: { const: 'POST' }, Headers: TEXT };
+/** What a task of agents has of its own, and the one that the server runs. */
+const OF_AGENTS = {
+  runsOn: { const: ['Agent', 'DeploymentGroup'] },
+  minimumAgentVersion: { const: '3.232.1' },
+  restrictions: closed({
+    commands: { const: { mode: 'restricted' } },
+    settableVariables: closed({ allowed: listOf(TEXT) }),
+  }),
+  execution: { const: { Node20_1: { target: 'index.js' }, Node24: { target: 'index.js' } } },
+};
+const OF_SERVER = {
+  runsOn: { const: ['Server', 'ServerGate'] },
+  execution: closed({
+    HttpRequest: closed({
+      Execute: closed({
+        ...{ ...CALL, EndpointUrl: { const: '$(endpoint.url)/v1/waits' }, Body: TEXT },
+        WaitForCompletion: { const: 'true' },
+      }),
+      Cancel: closed({ ...CALL, EndpointUrl: { const: '$(endpoint.url)/v1/waits/cancel' }, Body: { const: '' } }),
+      // Longer than the longest wait that a bridge can be configured to take.
+      Events: { const: { TaskCompleted: { Timeout: '2.00:00:00' } } },
+    }),
+  }),
+};
+const COMMON = {
   $schema: TEXT,
   id: { type: 'string', pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' },
   name: NAME,
@@ -84,9 +144,7 @@ const TASK_SCHEMA = closed({
   author: TEXT,
   category: { const: 'Utility' },
   visibility: { const: ['Build', 'Release'] },
-  runsOn: { type: 'array', items: { enum: ['Agent', 'DeploymentGroup'] } },
   demands: { const: [] },
-  minimumAgentVersion: { const: '3.232.1' },
   version: { const: { Major: 0, Minor: 0, Patch: 0 } },
   instanceNameFormat: TEXT,
   groups: listOf(closed({ name: NAME, displayName: TEXT, isExpanded: { type: 'boolean' } })),
@@ -94,7 +152,7 @@ const TASK_SCHEMA = closed({
     closed(
       {
         name: NAME,
-        type: { enum: ['connectedService:NatsServer', 'filePath', 'multiLine', 'pickList', 'string'] },
+        type: { enum: [...CONNECTIONS, 'filePath', 'multiLine', 'pickList', 'string'] },
         label: TEXT,
         helpMarkDown: TEXT,
         required: { const: true },
@@ -108,20 +166,16 @@ const TASK_SCHEMA = closed({
     ),
   ),
   outputVariables: listOf(closed({ name: NAME, description: TEXT })),
-  restrictions: closed({
-    commands: { const: { mode: 'restricted' } },
-    settableVariables: closed({ allowed: listOf(TEXT) }),
-  }),
-  execution: { const: { Node20_1: { target: 'index.js' }, Node24: { target: 'index.js' } } },
-});
+};
 
-for (const name of TASK_NAMES) {
+for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   const task = readTask(name);
   const byName = new Map(task.inputs.map((input) => [input.name, input]));
 
   test(`${name}: task.json has what the service asks for and nothing it does not know`, () => {
     const ajv = new Ajv2020({ allErrors: true });
-    assert.ok(ajv.validate(TASK_SCHEMA, task), ajv.errorsText());
+    const schema = closed({ ...COMMON, ...(name === AGENTLESS_TASK ? OF_SERVER : OF_AGENTS) });
+    assert.ok(ajv.validate(schema, task), ajv.errorsText());
     assert.equal(task.name, name);
   });
 
@@ -139,8 +193,9 @@ for (const name of TASK_NAMES) {
   test(`${name}: outputs are those of the public interface, and are all that the task may set`, () => {
     const outputs = task.outputVariables.map((output) => output.name);
     assert.deepEqual(outputs, INTERFACE[name].outputs);
+    if (name === AGENTLESS_TASK) return;
     const patterns = name === 'WaitForNatsEvent' ? ['event.*'] : [];
-    assert.deepEqual(task.restrictions.settableVariables.allowed, [...outputs, ...patterns]);
+    assert.deepEqual(task.restrictions?.settableVariables.allowed, [...outputs, ...patterns]);
   });
 
   test(`${name}: every input is in a group that exists, and the groups are together and in order`, () => {
@@ -150,7 +205,7 @@ for (const name of TASK_NAMES) {
     assert.deepEqual(groupsInOrder, [undefined, ...task.groups.map((group) => group.name)]);
   });
 
-  test(`${name}: the groups are the same in both tasks`, () => {
+  test(`${name}: the groups are the same in all tasks`, () => {
     assert.deepEqual(
       task.groups.map((group) => group.displayName),
       ['Event', 'Contract', 'Delivery', 'Advanced'],
@@ -198,7 +253,9 @@ for (const name of TASK_NAMES) {
   test(`${name}: durations say their units and limits`, () => {
     for (const input of ['timeout', 'idleTimeout', 'maxEventAge']) {
       const help = byName.get(input)?.helpMarkDown;
-      if (help !== undefined) assert.match(help, /\(`ms`, `s`, `m`, `h`, `d`\), above 0 and at most 20 days\./, input);
+      const most = name === AGENTLESS_TASK && input === 'timeout' ? 'what the bridge allows, 24 hours' : '20 days.';
+      const units = '(`ms`, `s`, `m`, `h`, `d`), above 0 and at most ';
+      if (help !== undefined) assert.ok(help.includes(units + most), input);
     }
   });
 

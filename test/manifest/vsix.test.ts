@@ -6,7 +6,14 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { repositoryPage, stampTask } from '../../scripts/build/channels.ts';
 import { listingOf } from '../../scripts/release/listing.ts';
-import { readJson, readTask, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
+import {
+  AGENTLESS_TASK,
+  readJson,
+  readTask,
+  ROOT,
+  TASK_NAMES,
+  type PackageManifest,
+} from '../../scripts/build/manifest.ts';
 import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
 
 const DIST = path.join(ROOT, 'dist');
@@ -20,7 +27,7 @@ test('packaging leaves exactly one .vsix, of the prod channel, below 450 KB', ()
   assert.ok(bytes.length < 450_000, `${bytes.length} bytes`);
 });
 
-test('the .vsix holds two self-contained tasks, the icons and pictures, the listing page, the licence and the notices, and nothing else', () => {
+test('the .vsix holds two self-contained tasks and the one of the bridge, the icons and pictures, the listing page, the licence and the notices, and nothing else', () => {
   const files = Object.keys(contents).filter((entry) => !entry.endsWith('/'));
   assert.deepEqual(files.sort(), [
     'LICENSE.txt',
@@ -33,9 +40,12 @@ test('the .vsix holds two self-contained tasks, the icons and pictures, the list
     'WaitForNatsEvent/index.js',
     'WaitForNatsEvent/package.json',
     'WaitForNatsEvent/task.json',
+    'WaitForNatsEventAgentless/icon.png',
+    'WaitForNatsEventAgentless/task.json',
     '[Content_Types].xml',
     'extension.vsixmanifest',
     'extension.vsomanifest',
+    'images/bridge-icon.png',
     'images/connection-icon.png',
     'images/extension-icon.png',
     'images/log-failed.png',
@@ -46,7 +56,7 @@ test('the .vsix holds two self-contained tasks, the icons and pictures, the list
 });
 
 test('the packed task.json files are the stamped ones', () => {
-  for (const task of TASK_NAMES) {
+  for (const task of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     assert.deepEqual(JSON.parse(text(`${task}/task.json`)), stampTask(readTask(task), project, 'prod'));
   }
 });

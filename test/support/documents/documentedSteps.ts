@@ -1,13 +1,16 @@
 import path from 'node:path';
 import { createUser } from 'nkeys.js';
 import { parseAllDocuments } from 'yaml';
-import { readTask, ROOT, TASK_NAMES, type TaskManifest } from '../../../scripts/build/manifest.ts';
+import { readWaitRequest } from '../../../bridge/waits/criteria.ts';
+import { AGENTLESS_TASK, readTask, ROOT, TASK_NAMES, type TaskManifest } from '../../../scripts/build/manifest.ts';
 import { readPublish } from '../../../tasks/PublishNatsEvent/inputs.ts';
 import { reasonOf } from '../../../shared/errors.ts';
 import { readWait } from '../../../tasks/WaitForNatsEvent/inputs.ts';
 import { FakeAgent } from '../agent/fakeAgent.ts';
 
-const TASKS: ReadonlyMap<string, TaskManifest> = new Map(TASK_NAMES.map((name) => [name, readTask(name)]));
+const TASKS: ReadonlyMap<string, TaskManifest> = new Map(
+  ([...TASK_NAMES, AGENTLESS_TASK] as const).map((name) => [name, readTask(name)]),
+);
 const MAJOR = '1';
 /** A file that is there, in place of one that only a reader of the document has. */
 const SOME_FILE = path.join(ROOT, 'README.md');
@@ -90,7 +93,10 @@ function faultsOfStep(step: Step): string[] {
 }
 
 /** What the task itself says of its inputs, with a likely value for each variable of the pipeline. */
-function problemsOfTask({ name, inputs: known }: TaskManifest, inputs: Readonly<Record<string, unknown>>): string[] {
+function problemsOfTask(
+  { name, inputs: known }: TaskManifest,
+  inputs: Readonly<Record<string, unknown>>,
+): readonly string[] {
   const texts: Record<string, string> = {};
   const secrets: Record<string, string> = {};
   for (const [input, value] of Object.entries(inputs)) {
@@ -105,12 +111,19 @@ function problemsOfTask({ name, inputs: known }: TaskManifest, inputs: Readonly<
     connections: { [texts['natsConnection'] ?? '']: { url: 'tls://nats.example.com:4222', scheme: 'None' } },
   });
   try {
+    if (name === AGENTLESS_TASK) return warningsOfBridge(texts);
     if (name === 'PublishNatsEvent') readPublish(agent);
     else readWait(agent);
     return agent.warnings;
   } catch (error) {
     return [...agent.warnings, reasonOf(error)];
   }
+}
+
+function warningsOfBridge(given: Readonly<Record<string, string>>): readonly string[] {
+  const inputs = Object.fromEntries(Object.entries(given).filter(([name]) => name !== 'bridgeConnection'));
+  const contracts = inputs['contract'] === undefined ? [] : [inputs['contract']];
+  return readWaitRequest(inputs, { contracts, maxWaitMs: 24 * 3_600_000, runStart: 0, ownStreams: [] }).warnings;
 }
 
 function withoutVariables(text: string): string {

@@ -3,15 +3,16 @@ import path from 'node:path';
 import GithubSlugger from 'github-slugger';
 import { lexer, walkTokens, type Token, type Tokens } from 'marked';
 import { ERROR_CODES } from '../../../shared/errors.ts';
-import { readTask, TASK_NAMES } from '../../../scripts/build/manifest.ts';
+import { AGENTLESS_TASK, readTask, TASK_NAMES } from '../../../scripts/build/manifest.ts';
 
 /** Folders that hold nothing of the project's own. */
 const FOREIGN = new Set(['node_modules', 'dist', '.cache', '.git']);
 /** Words in code style that look like error codes and are none. */
 const OTHER_WORDS = new Set<string>([
   ...TASK_NAMES,
+  AGENTLESS_TASK,
   ...['Canceled', 'Failed', 'Skipped', 'Succeeded', 'SucceededWithIssues'],
-  ...['EdDSA', 'EventSigningSeed', 'NatsCredentials', 'NatsServer', 'NatsServerDev'],
+  ...['EdDSA', 'EventSigningSeed', 'NatsCredentials', 'NatsBridge', 'NatsServer', 'NatsServerDev'],
   ...['None', 'Token', 'UsernamePassword', 'Certificate'],
 ]);
 
