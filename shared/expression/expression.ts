@@ -1,14 +1,16 @@
 import { reasonOf } from '../errors.ts';
 import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
-import { comparedIn, search, searchRounded, signatureOf } from './interpreter.ts';
+import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './interpreter.ts';
 import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
+import { mistakesIn, type Mistakes } from './mistakes.ts';
+import { nearestOf } from '../text/nearest.ts';
 import { shortened } from '../text/safeText.ts';
 
 /** A JMESPath expression over an event. */
 export interface Expression {
-  /** The names it looks up in the event that no event has, so that they are null: mostly a text in double quotes. */
-  readonly unknownFields: readonly string[];
+  /** What makes it null or false for every event, and what mostly isn't meant. */
+  readonly mistakes: Mistakes;
   /** Whether it only follows paths and compares: evaluating it takes no longer than reading the event did. */
   readonly isPlain: boolean;
   /**
@@ -37,9 +39,8 @@ export function compileExpression(text: string): Expression {
   const isOfData = mentionsData(root);
   let compared: WeakSet<Node> | undefined;
   const mayRound = isPlain(root) && comparesScalars(root);
-  const known: readonly string[] = VIEW_FIELDS;
   return {
-    unknownFields: [...new Set(fieldsOfEvent(root))].filter((name) => !known.includes(name)),
+    mistakes: mistakesIn(text, root, VIEW_FIELDS),
     isPlain: isPlain(root),
     evaluate: (view) => {
       const verdict = mayRound ? searchRounded(root, view.rounded) : undefined;
@@ -102,7 +103,11 @@ function check(node: Node, variables: ReadonlySet<string>): void {
 
 function checkCall(name: string, given: readonly Node[]): void {
   const signature = signatureOf(name);
-  if (signature === undefined) throw new Error(`there is no function ${name}()`);
+  if (signature === undefined) {
+    const [nearest = '', letters = Infinity] = nearestOf(name.replaceAll('_', ''), FUNCTIONS) ?? [];
+    const meant = letters <= MOST_LETTERS ? `: write ${nearest}()` : '';
+    throw new Error(`there is no function ${name}()${meant}`);
+  }
   const { least, most } = signature;
   if (given.length < least || given.length > most) {
     const count = most === Infinity ? `at least ${least}` : [...new Set([least, most])].join(' to ');
@@ -117,6 +122,9 @@ function checkCall(name: string, given: readonly Node[]): void {
     }
   }
 }
+
+/** `startsWith` and `starts_with` are two letters apart. */
+const MOST_LETTERS = 2;
 
 const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|Literal|Subexpression)$/;
 
@@ -150,12 +158,6 @@ function mentionsData(node: Node): boolean {
   if (node.type === 'Current' || node.type === 'Root' || (node.type === 'Field' && node.name === 'data')) return true;
   const { same, other } = childrenOf(node);
   return [...same, ...other].some(mentionsData);
-}
-
-/** The names of the fields that are looked up in the event itself. */
-function* fieldsOfEvent(node: Node): Generator<string> {
-  if (node.type === 'Field') yield node.name;
-  for (const child of childrenOf(node).same) yield* fieldsOfEvent(child);
 }
 
 interface Part {

@@ -117,6 +117,9 @@ const interpreter = new Interpreter();
 const functions = interpreter.runtime._functionTable;
 replaceFunctions(interpreter);
 
+/** The names of all functions. */
+export const FUNCTIONS: readonly string[] = Object.keys(functions);
+
 /** Undefined where there is no such function. */
 export function signatureOf(name: string): Signature | undefined {
   const parameters = Object.hasOwn(functions, name) ? functions[name]?._signature : undefined;

@@ -10,6 +10,7 @@ export type Node = ReturnType<typeof compile>;
 interface Token {
   readonly type: string;
   readonly start: number;
+  readonly value: unknown;
 }
 
 // The library's errors have no position; and it takes an unclosed literal for a closed one, and `=` outside
@@ -18,6 +19,11 @@ interface Token {
 /** One literal or quoted name, else one character that may stand outside of them. */
 const PIECE =
   /'(?:\\[\\']|\\(?!['\\])|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\[\\`]|\\(?![`\\])|[^`\\])*`|[\w\t\r\n .,:;()[\]{}@*+%?\u2212\u00d7\u00f7!<>=&|/$-]/suy;
+
+/** A path with a name whose hyphens are read as minus signs, such as `data.image-tag`. */
+const HYPHENATED = /(?<![\w"'`.])((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*(?:-\w+)+)/g;
+/** What stands between quotes of any kind. */
+const QUOTED = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/gs;
 
 const HINTS: Readonly<Record<string, string>> = {
   Number: ': a number is written between backticks, as in `5`',
@@ -63,7 +69,8 @@ export function splitAtAnd(text: string): string[] {
   return [...ends, text.length].map((end, index) => text.slice((ends[index - 1] ?? -2) + 2, end).trim());
 }
 
-function readTokens(text: string): readonly Token[] {
+/** The words of an expression. Throws an `Error` as {@link parse} does. */
+export function readTokens(text: string): readonly Token[] {
   for (let start = 0; start < text.length;) {
     PIECE.lastIndex = start;
     const piece = PIECE.exec(text)?.[0];
@@ -94,7 +101,25 @@ function wrongToken(text: string, problem: string): string {
   }
   const { start = 0, type = '' } = tokens[low] ?? {};
   const token = text.slice(start, endOf(low)).trim();
-  return `position ${start + 1}: ${quoted(token)} is unexpected${HINTS[token] ?? HINTS[type] ?? ''}`;
+  return `position ${start + 1}: ${quoted(token)} is unexpected${hintOf(text, token, type)}`;
+}
+
+function hintOf(text: string, token: string, type: string): string {
+  const hyphenated = type === 'Number' ? hyphenatedName(text, token.replace(/^-/, '')) : undefined;
+  if (hyphenated !== undefined) return `: a name with hyphens is quoted, as in ${hyphenated}`;
+  if (type === 'QuotedIdentifier') return `: a field is written after a dot, as in data.${token}`;
+  const hint = HINTS[token] ?? HINTS[type];
+  return (
+    hint ?? (/^\s*\$[.[]/.test(text) ? ': this is JMESPath and not JSONPath, where a path is written data.region' : '')
+  );
+}
+
+/** How a name with hyphens is written that stands in a text without quotes and has this part; undefined where none does. */
+export function hyphenatedName(text: string, part: string): string | undefined {
+  const bare = text.replace(QUOTED, (it) => ' '.repeat(it.length));
+  for (const [, path = '', name = ''] of bare.matchAll(HYPHENATED))
+    if (name.split('-').slice(1).includes(part)) return `${path}"${name}"`;
+  return undefined;
 }
 
 function problemOf(attempt: () => unknown): string | undefined {

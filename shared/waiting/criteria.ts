@@ -65,11 +65,11 @@ export function readExpression(fields: Fields, name: string, text: string | unde
   const holdsSecret = knownSecrets.mask(text) !== text;
   try {
     const expression = compileExpression(text);
-    for (const unknown of holdsSecret ? [] : expression.unknownFields) {
-      fields.warning(
-        `${name}: events have no field ${quoted(unknown)}, so it is always null. A text is written in single quotes: '${unknown}'.`,
-      );
-    }
+    const { certain, likely } = expression.mistakes;
+    if (certain.length > 0 && holdsSecret)
+      fields.problem(`${name}: names what no event has, and holds a secret, so no more of it is shown`);
+    else for (const mistake of certain) fields.problem(`${name}: ${mistake}`);
+    if (!holdsSecret) for (const doubt of likely) fields.warning(`${name}: ${doubt}.`);
     return { ...expression, ...(holdsSecret && { nearMiss: () => undefined }), text };
   } catch (error) {
     fields.problem(

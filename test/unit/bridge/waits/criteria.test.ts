@@ -64,7 +64,7 @@ describe('The inputs of an agentless wait', () => {
   });
 
   test('give warnings that are no problems', () => {
-    assert.match(read({ match: 'dat.ok' }).warnings[0]!, /match: events have no field "dat"/);
+    assert.match(read({ match: 'data.list[?a == "b-c"]' }).warnings[0]!, /match: "b-c" is read as the name of a field/);
     assert.match(read({ match: "data.x == '$(nobody)'" }).warnings[0]!, /match holds \$\(nobody\)/);
   });
 
@@ -72,6 +72,10 @@ describe('The inputs of an agentless wait', () => {
     Record<string, [inputs: Readonly<Record<string, string>>, problem: RegExp, options?: Partial<ReadingOptions>]>
   > = {
     'no subject': [{ subject: '' }, /subject: is required/],
+    'a field that no event has': [
+      { match: 'dat.ok' },
+      /match: events have no field "dat", so it is always null: write data/,
+    ],
     'a subject of white space': [{ subject: ' \n\t' }, /subject: is required/],
     'a bad subject': [{ subject: 'ci..v1' }, /subject: "ci\.\.v1" has an empty part/],
     'subjects of NATS itself': [{ subject: '$KV.BRIDGE_WAITS.>' }, /begins with "\$"/],

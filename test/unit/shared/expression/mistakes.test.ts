@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { compileExpression } from '../../../../shared/expression/expression.ts';
+
+/** What somebody writes, and what has to be in the advice. */
+const MISTAKES: readonly (readonly [expression: string, advice: string])[] = [
+  ["region == 'eu'", 'events have no field "region", so it is always null: write data.region'],
+  ["$.region == 'eu'", 'write data.region'],
+  ['@.region', 'write data.region'],
+  ['let $a = region in $a', 'write data.region'],
+  ['dat.ok', 'write data'],
+  ["Data.tag == 'v1'", 'write data'],
+  ['header.tenant', 'write headers'],
+  ["event.data.status == 'passed'", 'what it carries is in data'],
+  ['$.event.data', 'what it carries is in data'],
+  ['event.dataSchema', 'write event.dataschema'],
+  ["headers.Tenant == 'shop'", 'write headers.tenant[0]'],
+  ["headers.Tenant[0] == 'shop'", 'write headers.tenant[0]'],
+  ["headers.tenant == 'shop'", 'headers.tenant is a list, which is never equal to one value: write headers.tenant[0]'],
+  ["'shop' == headers.tenant", 'write headers.tenant[0]'],
+  ["data.image-tag == 'v1'", 'as in data."image-tag"'],
+  ["data.eu-west.ok == 'v1'", 'as in data."eu-west"'],
+  ["headers.content-type == 'a/b'", 'as in headers."content-type"'],
+  ['data.ok == true', 'write `true` between backticks'],
+  ['data.ok != false', 'write `false` between backticks'],
+  ['data.ok == null', 'write `null` between backticks'],
+  ['data.list[?ok == true]', 'write `true` between backticks'],
+  ['data.status == "passed"', "as in 'passed'"],
+  ['"passed" == data.status', "as in 'passed'"],
+  ['data.machines[?state == "running"]', "a text is written 'running'"],
+  ['data.machines[?"running" != state]', "a text is written 'running'"],
+  ['data.machines[?a.state == "running" && b]', "a text is written 'running'"],
+  ['status == passed', 'write data.status'],
+];
+
+describe('An expression that is never true is refused with what was meant', () => {
+  for (const [expression, advice] of MISTAKES)
+    test(expression, () => {
+      const { certain } = compileExpression(expression).mistakes;
+      assert.ok(
+        certain.some((mistake) => mistake.includes(advice)),
+        JSON.stringify(certain),
+      );
+    });
+
+  for (const [expression, advice] of [
+    [
+      "data.eu-central-1 == 'x'",
+      'position 16: "-1" is unexpected: a name with hyphens is quoted, as in data."eu-central-1"',
+    ],
+    ["data['region'] == 'eu'", 'position 6: "\'region\'" is unexpected'],
+    ['data["region"]', 'a field is written after a dot, as in data."region"'],
+    ['$..region', 'this is JMESPath and not JSONPath'],
+    ["startsWith(data.tag, 'v')", 'there is no function startsWith(): write starts_with()'],
+    ["ends-with(data.tag, 'v')", 'there is no function with()'],
+    ['contain(data.list, `1`)', 'write contains()'],
+    ['regex(data.tag)', 'there is no function regex()'],
+    ['length(data.list) == 3', 'a number is written between backticks, as in `5`'],
+  ] as const)
+    test(expression, () => {
+      assert.throws(
+        () => compileExpression(expression),
+        ({ message }: Error) => message.includes(advice) || assert.fail(message),
+      );
+    });
+});
+
+test('an expression that may be true of some event has no mistake', () => {
+  for (const expression of [
+    "data.list[?id == 'a'].{name: id} | [0].x && event.type",
+    "$.data.region == 'eu'",
+    'data."image-tag" == \'v1\'',
+    'data.list[?"state" == \'x\']',
+    'data.list[?name == state]',
+    'data.a - data.b > `1`',
+    'data.total-data.used > `1`',
+    "headers.tenant[0] == 'shop'",
+    "contains(headers.tenant, 'shop')",
+    'headers."x-tenant"',
+    'keys(@)',
+    'data | region',
+    'data.true == `1`',
+    "time > '2026'",
+    'event.dataschema',
+    "starts_with(data.text, 'data.image-tag') && data.tag",
+  ]) {
+    const { certain, likely } = compileExpression(expression).mistakes;
+    assert.deepEqual([...certain, ...likely], [], expression);
+  }
+});
+
+test('a quoted name that needs its quotes in a filter may be meant, and is pointed out', () => {
+  const { certain, likely } = compileExpression('data.list[?state == "in-progress"]').mistakes;
+  assert.deepEqual(certain, []);
+  assert.deepEqual(likely, [`"in-progress" is read as the name of a field: a text is written 'in-progress'`]);
+});
