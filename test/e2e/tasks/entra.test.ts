@@ -12,6 +12,7 @@ import {
   publish,
   wait,
 } from '../../support/agent/scenario.ts';
+import { TunnelProxy } from '../../support/agent/tokenEndpoint.ts';
 import { entraError } from '../../support/azureDevOps/entraError.ts';
 import { reset, throttled, unavailable } from '../../support/azureDevOps/moods.ts';
 import { json, type Mood } from '../../support/azureDevOps/standInServer.ts';
@@ -212,7 +213,18 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     const agent = world.agent();
     const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}', timeout: '4s' });
     assertFailed(step, 'Unreachable', 'Microsoft Entra gave this step no access token: 127.0.0.1:', 'HTTP status 503');
-    assert.ok(!step.errors.join().includes('accepted no NATS connection'));
+    assert.ok(!step.errors.join().includes('accepted no NATS connection'), step.errors.join());
+    assertNoToken(world, agent, step);
+  });
+
+  it("reaches Microsoft Entra through the agent's proxy", async () => {
+    await using world = await EntraWorld.start();
+    await using proxy = await TunnelProxy.start(Number(new URL(world.entra.origin).port));
+    const bypassed = JSON.stringify([`^${new URL(world.azure.url).origin}$`]);
+    const agent = world.agent({}, { variables: { 'Agent.ProxyUrl': proxy.url, 'Agent.ProxyBypassList': bypassed } });
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+    assertSucceeded(step);
+    assert.deepEqual(proxy.targets, [new URL(world.entra.origin).host]);
     assertNoToken(world, agent, step);
   });
 

@@ -108,7 +108,7 @@ test('an ID token is exchanged for an access token, which is masked with its par
     client_assertion: issuers.azure.issued[0],
     scope: 'api://nats/.default',
   });
-  for (const secret of [token, ...token.split('.')]) assert.ok(agent.masked.has(secret));
+  for (const secret of [token, ...token.split('.')]) assert.ok(agent.masked.has(secret), secret);
   assertNoSecrets(agent, '', token, issuers.azure.issued[0]!);
 });
 
@@ -216,7 +216,7 @@ describe('a fault of Microsoft Entra is outlived', { concurrency: 4 }, () => {
       };
       await tokenOf(issuers.agent());
       const waited = Date.now() - beganAt;
-      assert.ok(waited >= 1_990 && waited < 6_000, `${waited} ms`);
+      assert.ok(waited >= 1_990 && waited < 20_000, `${waited} ms`);
     });
   }
 });

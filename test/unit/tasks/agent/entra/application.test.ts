@@ -111,7 +111,7 @@ describe('the fields of a service principal', () => {
   test('never show the password in an authority', () => {
     const { notes } = read({ ...FIELDS, entraAuthority: 'https://ada:canary-4711@login.example' });
     assert.match(notes.join(), /^entraAuthority holds a user name or password/);
-    assert.ok(!notes.join().includes('canary'));
+    assert.ok(!notes.join().includes('canary'), notes.join());
   });
 });
 
@@ -133,7 +133,7 @@ describe('a service connection with a service principal', () => {
     assert.throws(
       () => readSettings(oidcAgent(connection)),
       (error: unknown) => {
-        assert.ok(error instanceof TaskError);
+        assert.ok(error instanceof TaskError, String(error));
         assert.equal(error.code, 'InvalidInput');
         assert.match(error.message, /^InvalidInput: 3 problems with the inputs of this step/);
         assert.match(error.message, /natsConnection: the connection's field entraClientId is "x", not a GUID/);
