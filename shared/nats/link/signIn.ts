@@ -8,7 +8,10 @@ import type { SigningKey } from '../../nkey.ts';
 const MAX_TOKEN_LENGTH = 3_900;
 
 /** A token that lives for minutes only. */
-interface ShortLived { readonly kind: 'idToken' | 'accessToken'; readonly token: string }
+interface ShortLived {
+  readonly kind: 'idToken' | 'accessToken';
+  readonly token: string;
+}
 
 /** What one dial signs in with: the library asks for it synchronously, so a short-lived token is at hand before. */
 export type SignIn = Exclude<Authentication, { readonly kind: 'oidc' | 'entra' }> | ShortLived;

@@ -47,7 +47,7 @@ export function readEntraApplication(
     note(name, `is empty, and ${first} isn't`, 'Fill in entraTenantId, entraClientId and entraScope, or none of them.');
 
   const [tenant, clientId, scope] = NEEDED.map(valueOf) as [string, string, string];
-  if (tenant !== '') checkTenant(tenant, note);
+  const isTenant = tenant !== '' && checkTenant(tenant, note);
   if (clientId !== '' && !GUID.test(clientId)) {
     const remedy =
       'Give the Application (client) ID, not the name or the object ID: the Overview of the application has it.';
@@ -55,19 +55,24 @@ export function readEntraApplication(
   }
   if (scope !== '') checkScope(scope, note);
   const authority = readAuthority(valueOf('entraAuthority'), note);
-  if (authority === undefined) return undefined;
-  return { tenant, clientId, scope, tokenUrl: new URL(`/${encodeURIComponent(tenant)}/oauth2/v2.0/token`, authority) };
+  if (authority === undefined || !isTenant) return undefined;
+  return { tenant, clientId, scope, tokenUrl: new URL(`/${tenant}/oauth2/v2.0/token`, authority) };
 }
 
-function checkTenant(tenant: string, note: Note): void {
+/** Whether it is one, which can stand in a URL as it is. */
+function checkTenant(tenant: string, note: Note): boolean {
+  if (GUID.test(tenant)) return true;
   if (/^(?:common|organizations|consumers)$/i.test(tenant)) {
     const remedy = 'A service principal signs in to its own tenant: give its Tenant ID.';
     note('entraTenantId', `is ${quoted(tenant)}, which stands for any tenant`, remedy);
-  } else if (!GUID.test(tenant) && !DOMAIN.test(tenant)) {
+  } else if (DOMAIN.test(tenant)) {
+    return true;
+  } else {
     const remedy =
       "Give the Tenant ID of the Microsoft Entra admin center's Overview, or a domain such as contoso.onmicrosoft.com.";
     note('entraTenantId', `is ${quoted(tenant)}, neither a GUID nor a domain`, remedy);
   }
+  return false;
 }
 
 /** A service principal has app roles, no scopes of its own choice: it asks for all that it was given of one application. */

@@ -70,6 +70,7 @@ describe('the fields of a service principal', () => {
     ['any tenant', { ...FIELDS, entraTenantId: 'Common' }, /^entraTenantId is "Common", which stands for any tenant/],
     ['a tenant by its name', { ...FIELDS, entraTenantId: 'contoso' }, /is "contoso", neither a GUID nor a domain/],
     ['a tenant with a path', { ...FIELDS, entraTenantId: 'contoso.example/x' }, /neither a GUID nor a domain/],
+    ['a tenant that is no text', { ...FIELDS, entraTenantId: '\ud800' }, /neither a GUID nor a domain/],
     ['a variable', { ...FIELDS, entraTenantId: '$(tenant)' }, /is "\$\(tenant\)", neither/],
     ['a client by its name', { ...FIELDS, entraClientId: 'pipelines' }, /^entraClientId is "pipelines", not a GUID/],
     [
