@@ -1,3 +1,4 @@
+import type { TaskError } from '../errors.ts';
 import type { Credentials } from './credentials.ts';
 
 export interface ServerAddress {
@@ -19,6 +20,11 @@ export interface TokenSource {
   current(signal: AbortSignal): Promise<string>;
   /** A newer token than one that a server refused; undefined when there is none. Throws as {@link current} does. */
   newerThan(refused: string, signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Why {@link current} has not resolved so far, for a caller whose time is over; undefined when no token is being asked for
+   * that a caller would wait for.
+   */
+  awaited(): TaskError | undefined;
   /** Ends what goes on between two calls, such as renewal. */
   close(): void;
 }
@@ -29,6 +35,8 @@ export type Authentication =
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'userPassword'; readonly username: string; readonly password: string }
   | { readonly kind: 'oidc'; readonly idToken: TokenSource }
+  /** With what Microsoft Entra gives for the ID token. */
+  | { readonly kind: 'entra'; readonly accessToken: TokenSource }
   | Credentials;
 
 /** PEM texts for mutual TLS. */

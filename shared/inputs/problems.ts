@@ -8,13 +8,13 @@ export class Problems {
   constructor(private readonly given: string) {}
 
   /**
-   * Notes a problem.
+   * Notes a problem, once: two readers of one thing find the same.
    *
    * @param problem begins with the name of the input; without the last full stop
    * @param remedy what to do about it, in sentences
    */
   note(problem: string, remedy = '', code: ErrorCode = 'InvalidInput'): void {
-    this.#noted.push({ code, problem, remedy });
+    if (!this.#noted.some((noted) => noted.problem === problem)) this.#noted.push({ code, problem, remedy });
   }
 
   /**

@@ -25,6 +25,8 @@ export interface HttpAnswer {
   readonly status: number;
   /** The server's clock, in milliseconds since the epoch; undefined when it did not tell. */
   readonly date: number | undefined;
+  /** How long the server wants to be left alone, in milliseconds from now; undefined when it did not tell. */
+  readonly retryAfterMs: number | undefined;
   readonly body: string;
 }
 
@@ -161,12 +163,25 @@ async function answerOf(request: http.ClientRequest, text: string): Promise<Http
     if (size > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
     chunks.push(chunk);
   }
-  const date = Date.parse(answer.headers.date ?? '');
+  const date = instantOf(answer.headers.date);
   return {
     status: answer.statusCode ?? 0,
-    date: Number.isNaN(date) ? undefined : date,
+    date,
+    retryAfterMs: pauseOf(answer.headers['retry-after'], date),
     body: Buffer.concat(chunks).toString(),
   };
+}
+
+function instantOf(text = ''): number | undefined {
+  const instant = Date.parse(text);
+  return Number.isNaN(instant) ? undefined : instant;
+}
+
+/** `Retry-After` has whole seconds, or a date of the server's clock (RFC 9110 10.2.3). */
+function pauseOf(text = '', serverNow: number | undefined): number | undefined {
+  if (/^\d+$/.test(text)) return Number(text) * 1_000;
+  const until = instantOf(text);
+  return until === undefined || serverNow === undefined ? undefined : Math.max(0, until - serverNow);
 }
 
 /** A connection to the server through the proxy (HTTP CONNECT, RFC 9110 9.3.6). */

@@ -1,50 +1,34 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from './agent.ts';
-import { parseServerUrl, ProxyRefusal, readHttpRoute, sendText, type HttpAnswer, type HttpRoute } from './http.ts';
+import { parseServerUrl, readHttpRoute, sendText, type HttpAnswer, type HttpRoute } from './http.ts';
 import type { TokenSource } from '../../shared/connection/settings.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { TaskError, type ErrorCode } from '../../shared/errors.ts';
 import type { Problems } from '../../shared/inputs/problems.ts';
 import { parseObject } from '../../shared/text/json.ts';
 import { logLine } from '../../shared/text/logLine.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import { maskSecret, readJobToken } from './secrets.ts';
+import { noAnswer } from './noAnswer.ts';
+import { RenewedToken, type IssuedToken } from './renewedToken.ts';
+import { JWT, maskSecret, maskToken, readJobToken } from './secrets.ts';
 
 const API_VERSION = '7.1';
 const ATTEMPTS = 3;
 const ATTEMPT_MS = 8_000;
 const RETRY_PAUSE_MS = 500;
-/** The part of a token's lifetime after which the next one is asked for. */
-const REFRESH_AFTER = 0.8;
-const REFRESH_RETRY_MS = 10_000;
-/** The part of its lifetime in which a token is used: in the rest it may expire before a server has looked at it. */
-const USED_FOR = 0.95;
-/** A refused token this young is refused for what it says, not for its age. */
-const FRESH_MS = 1_000;
-/** Node's timers hold at most 2^31 ms. */
-const MAX_TIMER_MS = 24 * 3_600_000;
-/** Parts of a token shorter than this are not masked by themselves. */
-const SHORTEST_PART = 16;
 
 /** Where and how the pipeline is asked for its ID token. It holds a secret: nothing prints it. */
-interface IdTokenRequest {
+export interface IdTokenRequest {
   readonly url: URL;
   readonly jobToken: string;
   readonly route: HttpRoute;
 }
 
-interface IdToken {
-  readonly text: string;
-  /** Both in milliseconds since the epoch, by the agent's clock. */
-  readonly obtainedAt: number;
-  readonly usableUntil: number;
-}
-
 /**
- * The run's ID tokens whose subject is a service connection; undefined where this run has none, which is noted.
+ * How to ask for the run's ID token whose subject is a service connection; undefined where this run has none, which is noted.
  *
  * @param connectionId the id of the service connection
  */
-export function readIdTokens(agent: Agent, problems: Problems, connectionId: string): TokenSource | undefined {
+export function readIdTokenRequest(agent: Agent, problems: Problems, connectionId: string): IdTokenRequest | undefined {
   const jobToken = readJobToken(agent);
   if (jobToken !== undefined) maskSecret(agent, jobToken);
   const text = agent.variable('System.OidcRequestUri');
@@ -63,88 +47,51 @@ export function readIdTokens(agent: Agent, problems: Problems, connectionId: str
   }
   url.searchParams.set('api-version', API_VERSION);
   url.searchParams.set('serviceConnectionId', connectionId);
-  return new OidcToken({ url, jobToken, route: readHttpRoute(agent, problems, url) }, agent);
+  return { url, jobToken, route: readHttpRoute(agent, problems, url) };
 }
 
-/** The pipeline's ID token (OIDC), asked for when it is needed and renewed as long as it is used. */
-class OidcToken implements TokenSource {
-  #newest: IdToken | undefined;
-  #renewal: Promise<IdToken> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #isClosed = false;
+/** The run's ID tokens as something to sign in with. */
+export function idTokens(request: IdTokenRequest, agent: Agent): TokenSource {
+  return new RenewedToken(agent, 'ID token', (signal, onFault) => obtainIdToken(request, agent, signal, onFault));
+}
 
-  constructor(
-    private readonly request: IdTokenRequest,
-    private readonly agent: Agent,
-  ) {}
+/** An ID token that has just been issued. */
+export interface IdToken extends IssuedToken {
+  readonly claims: IdTokenClaims;
+}
 
-  /**
-   * From the first call on, a new one is asked for whenever 80 % of a token's lifetime have passed, so that one is at hand
-   * when a link breaks.
-   */
-  async current(signal: AbortSignal): Promise<string> {
-    const token = this.#newest;
-    if (token !== undefined && this.agent.now() < token.usableUntil) return token.text;
-    return (await this.#renew(signal)).text;
-  }
+/** What an ID token says, as far as it is a text. */
+export interface IdTokenClaims {
+  readonly issuer: string | undefined;
+  readonly subject: string | undefined;
+  readonly audience: string | undefined;
+}
 
-  /** None when the refused one is the newest and has only just been issued. */
-  async newerThan(refused: string, signal: AbortSignal): Promise<string | undefined> {
-    const token = this.#newest;
-    if (token?.text !== refused) return this.current(signal);
-    if (this.agent.now() - token.obtainedAt < FRESH_MS) return undefined;
-    return (await this.#renew(signal)).text;
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-  }
-
-  #renew(signal: AbortSignal): Promise<IdToken> {
-    this.#renewal ??= this.#obtain(signal).finally(() => {
-      this.#renewal = undefined;
-    });
-    return this.#renewal;
-  }
-
-  async #obtain(signal: AbortSignal): Promise<IdToken> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const { text, lifetimeMs, claims } = await requestToken(this.request, this.agent, signal);
-        const line = logLine('idToken', { ...claims, lifetimeS: Math.round(lifetimeMs / 1_000) });
-        if (this.#newest === undefined) this.agent.info(line);
-        else this.agent.debug(line);
-        const now = this.agent.now();
-        this.#newest = { text, obtainedAt: now, usableUntil: now + lifetimeMs * USED_FOR };
-        this.#renewAfter(lifetimeMs * REFRESH_AFTER, signal);
-        return this.#newest;
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
-        this.agent.debug(`Asking for the ID token again: ${error.problem}`);
-        await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => signal.throwIfAborted());
-      }
+/** A new ID token; faults are outlived for a second or two. Throws as {@link TokenSource.current} does. */
+export async function obtainIdToken(
+  request: IdTokenRequest,
+  agent: Agent,
+  signal: AbortSignal,
+  onFault: (fault: TaskError) => void,
+): Promise<IdToken> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await requestToken(request, agent, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
+      onFault(error);
+      await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => signal.throwIfAborted());
     }
-  }
-
-  #renewAfter(ms: number, signal: AbortSignal): void {
-    clearTimeout(this.#timer);
-    if (this.#isClosed) return;
-    const renew = () => {
-      if (signal.aborted) return;
-      this.#renew(signal).catch((error: unknown) => {
-        if (signal.aborted) return;
-        this.agent.debug(`The ID token was not renewed: ${reasonOf(error)}`);
-        this.#renewAfter(REFRESH_RETRY_MS, signal);
-      });
-    };
-    this.#timer = setTimeout(renew, Math.min(ms, MAX_TIMER_MS)).unref();
   }
 }
 
 /** One request. The token is masked before anything else is done with it. */
-async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Agent, signal: AbortSignal) {
+async function requestToken(
+  { url, jobToken, route }: IdTokenRequest,
+  agent: Agent,
+  signal: AbortSignal,
+): Promise<IdToken> {
   const timeout = AbortSignal.timeout(ATTEMPT_MS);
   let answer: HttpAnswer;
   try {
@@ -152,14 +99,12 @@ async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Age
     answer = await sendText('POST', url, route, headers, '{}', AbortSignal.any([signal, timeout]));
   } catch (error) {
     signal.throwIfAborted();
-    throw unanswered(error, url, timeout.aborted);
+    const { code, problem, remedy } = noAnswer(error, url, ATTEMPT_MS, timeout.aborted);
+    throw noToken(code, problem, remedy);
   }
   const body = parseObject(answer.body);
   const text = body?.['oidcToken'];
-  if (typeof text === 'string') {
-    maskSecret(agent, text);
-    for (const part of text.split('.')) if (part.length >= SHORTEST_PART) maskSecret(agent, part);
-  }
+  if (typeof text === 'string') maskToken(agent, text);
   if (answer.status !== 200) throw refused(answer.status, url, reasonIn(body, jobToken));
   if (body === undefined) {
     throw noToken(
@@ -179,44 +124,14 @@ async function requestToken({ url, jobToken, route }: IdTokenRequest, agent: Age
   const lifetimeMs = claims['exp'] * 1_000 - (answer.date ?? agent.now());
   if (lifetimeMs <= 0)
     throw noToken('Unreachable', `the token that ${url.host} issued has already expired`, 'Run the step again.');
-  return {
-    text,
-    lifetimeMs,
-    // What a NATS server's operator needs to recognise it by.
-    claims: { issuer: textOf(claims['iss']), subject: textOf(claims['sub']), audience: textOf(claims['aud']) },
-  };
+  const told = { issuer: textOf(claims['iss']), subject: textOf(claims['sub']), audience: textOf(claims['aud']) };
+  // What whoever is to trust it needs to recognise it by.
+  const line = logLine('idToken', { ...told, lifetimeS: Math.round(lifetimeMs / 1_000) });
+  return { text, lifetimeMs, lines: [line], claims: told };
 }
 
-function noToken(code: 'Unreachable' | 'Denied' | 'TlsFailure' | 'Unsupported', reason: string, remedy: string) {
+function noToken(code: ErrorCode, reason: string, remedy: string) {
   return new TaskError(code, `Azure DevOps gave this step no ID token: ${reason}`, remedy);
-}
-
-function unanswered(error: unknown, url: URL, timedOut: boolean): TaskError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (error instanceof ProxyRefusal) {
-    const isFault = error.status === 429 || error.status >= 500;
-    return noToken(
-      isFault ? 'Unreachable' : 'Denied',
-      safeText(error.message),
-      error.status === 407
-        ? "Give the agent the proxy's user name and password (--proxyusername, --proxypassword)."
-        : `Check that the proxy lets this agent reach ${url.host}, or name it in the agent's bypass list.`,
-    );
-  }
-  if (/CERT|SELF_SIGNED|UNABLE_TO_|^ERR_(TLS|SSL|OSSL)_|HOSTNAME_MISMATCH/.test(code)) {
-    return noToken(
-      'TlsFailure',
-      `the certificate of ${url.host} is not trusted (${code})`,
-      'Give the agent the authority that signed it (--sslcacert, Agent.CAInfo).',
-    );
-  }
-  return noToken(
-    'Unreachable',
-    timedOut
-      ? `${url.host} did not answer within ${ATTEMPT_MS / 1_000} s`
-      : `${url.host} cannot be reached (${safeText(code || reasonOf(error), 200)})`,
-    'Check that this agent reaches it, through its proxy where it has one.',
-  );
 }
 
 function refused(status: number, url: URL, reason: string): TaskError {
@@ -234,8 +149,6 @@ function reasonIn(body: Readonly<Record<string, unknown>> | undefined, jobToken:
   if (typeof message !== 'string') return '';
   return ` (${safeText(message.replaceAll(jobToken, '***').replace(JWT, '***'), 300)})`;
 }
-
-const JWT = /[\w-]{16,}\.[\w-]{16,}\.[\w-]*/g;
 
 function textOf(claim: unknown): string | undefined {
   return typeof claim === 'string' ? claim : undefined;

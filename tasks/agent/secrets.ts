@@ -12,6 +12,18 @@ export function maskSecret(agent: Pick<Agent, 'maskSecret'>, secret: string, nam
   for (const form of formsOf(secret)) if (!/[\r\n]/.test(form)) agent.maskSecret(form);
 }
 
+/** Parts of a token shorter than this are not masked by themselves. */
+const SHORTEST_PART = 16;
+
+/** Whatever looks like a JWT in a text. */
+export const JWT = /[\w-]{16,}\.[\w-]{16,}\.[\w-]*/g;
+
+/** As {@link maskSecret}, for a token, which may be a JWT: its parts are masked as well, since each can be decoded by itself. */
+export function maskToken(agent: Pick<Agent, 'maskSecret'>, token: string): void {
+  maskSecret(agent, token);
+  for (const part of token.split('.')) if (part.length >= SHORTEST_PART) maskSecret(agent, part);
+}
+
 /** The token of the job: the agent gives every task the connection that holds it, and the variable where a pipeline passes it on. */
 export function readJobToken(agent: Pick<Agent, 'serviceConnection' | 'variable'>): string | undefined {
   return (

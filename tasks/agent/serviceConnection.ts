@@ -13,7 +13,10 @@ import { subjectProblem } from '../../shared/subject.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { Agent, ServiceConnection } from './agent.ts';
 import { checkGuardrail, type Guardrail } from './guardrails.ts';
-import { readIdTokens } from './oidc.ts';
+import { accessTokens } from './entra/accessTokens.ts';
+import { readEntraApplication, type EntraApplication } from './entra/application.ts';
+import { readHttpRoute } from './http.ts';
+import { idTokens, readIdTokenRequest } from './oidc.ts';
 import { maskSecret } from './secrets.ts';
 import type { StepFields } from './stepFields.ts';
 
@@ -82,7 +85,7 @@ class ConnectionForm {
     const servers = this.#readServers();
     return {
       servers,
-      authentication: this.#readFlag('oidc') ? this.#readOidc(servers) : this.#readAuthentication(),
+      authentication: this.#readSignIn(servers),
       clientCertificate: this.connection.scheme === 'Certificate' ? this.#readClientCertificate() : undefined,
       caCertificate: this.#readCaCertificate(),
       tlsFirst: this.#readFlag('tlsFirst'),
@@ -96,8 +99,8 @@ class ConnectionForm {
     this.fields.problem(`${about} ${problem}`, remedy, code);
   }
 
-  #noteField(name: string, problem: string): void {
-    this.#note(`natsConnection: the connection's field ${name}`, { problem });
+  #noteField(name: string, problem: string, remedy = ''): void {
+    this.#note(`natsConnection: the connection's field ${name}`, { problem, remedy });
   }
 
   #readServers(): ServerAddress[] {
@@ -112,6 +115,16 @@ class ConnectionForm {
     const problem = schemesProblem(servers);
     if (problem !== undefined) this.#note('natsConnection: its servers', problem);
     return servers;
+  }
+
+  #readSignIn(servers: readonly ServerAddress[]): Authentication {
+    const usesOidc = this.#readFlag('oidc');
+    const application = readEntraApplication(
+      (name) => this.connection.data(name),
+      usesOidc,
+      (name, problem, remedy) => this.#noteField(name, problem, remedy),
+    );
+    return usesOidc ? this.#readOidc(servers, application) : this.#readAuthentication();
   }
 
   #readAuthentication(): Authentication {
@@ -143,8 +156,11 @@ class ConnectionForm {
     return value ?? '';
   }
 
-  /** An ID token is the run's own identity: nothing else signs in beside it, and it never travels in clear text. */
-  #readOidc(servers: readonly ServerAddress[]): Authentication {
+  /**
+   * An ID token is the run's own identity: nothing else signs in beside it, and neither it nor what Microsoft Entra gives
+   * for it ever travels in clear text.
+   */
+  #readOidc(servers: readonly ServerAddress[], application: EntraApplication | undefined): Authentication {
     const { scheme } = this.connection;
     const needs = [
       servers.every((server) => server.tls) ? '' : 'every server to be tls://',
@@ -158,8 +174,11 @@ class ConnectionForm {
         'Correct that, or clear "oidc" in the connection.',
       );
     }
-    const idToken = readIdTokens(this.agent, this.fields.problems, this.id);
-    return idToken === undefined ? { kind: 'none' } : { kind: 'oidc', idToken };
+    const request = readIdTokenRequest(this.agent, this.fields.problems, this.id);
+    if (request === undefined) return { kind: 'none' };
+    if (application === undefined) return { kind: 'oidc', idToken: idTokens(request, this.agent) };
+    const route = readHttpRoute(this.agent, this.fields.problems, application.tokenUrl);
+    return { kind: 'entra', accessToken: accessTokens(application, route, request, this.agent) };
   }
 
   #readCredentials(): Authentication {

@@ -22,7 +22,7 @@ const packages = readdirSync(DIST).filter((file) => file.endsWith('.vsix'));
 const bytes = readFileSync(path.join(DIST, packages[0] ?? 'no .vsix: run npm run package'));
 const contents = unzipSync(bytes);
 
-test('packaging leaves exactly one .vsix, of the prod channel, below 450 KB', () => {
+test('packaging leaves exactly one .vsix, of the prod channel, below 450,000 bytes', () => {
   assert.deepEqual(packages, [`${project.publisher}.nats-event-tasks-${project.version}.vsix`]);
   assert.ok(bytes.length < 450_000, `${bytes.length} bytes`);
 });

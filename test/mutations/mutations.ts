@@ -29,6 +29,7 @@ const DEADLINE: Tests = { files: ['test/unit/tasks/agent/run.test.ts'] };
 const TELL = 'test/unit/bridge/waits/tell.test.ts';
 const PROTOCOL = 'test/unit/bridge/runs/protocol.test.ts';
 const ROUTE: Tests = { files: ['test/unit/bridge/runs/judgeEvents.test.ts'] };
+const ENTRA: Tests = { files: ['test/unit/tasks/agent/entra/accessTokens.test.ts'] };
 const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
 
 /** The source of shared/, tasks/ and bridge/ by file, below a folder. */
@@ -273,5 +274,35 @@ export const MUTATIONS: readonly Mutation[] = [
     line: `const result = problems.length === 0 ? resultOf(decided) : 'failed';`,
     becomes: 'const result = resultOf(decided);',
     tests: { files: [TELL], pattern: 'whose outputs are refused' },
+  },
+  {
+    what: 'an access token of Microsoft Entra is not masked',
+    line: `if (typeof text === 'string') maskToken(this.agent, text);`,
+    becomes: '',
+    tests: ENTRA,
+  },
+  {
+    what: 'what Microsoft Entra says is shown as it comes',
+    line: 'return safeText(line, MAX_TEXT);',
+    becomes: 'return line;',
+    tests: ENTRA,
+  },
+  {
+    what: 'a token that Microsoft Entra repeats is shown',
+    line: `const line = text.replace(JWT, '***')`,
+    becomes: 'const line = text',
+    tests: ENTRA,
+  },
+  {
+    what: 'Microsoft Entra is asked again sooner than it wants',
+    line: 'if (answer.retryAfterMs !== undefined) this.#busy =',
+    becomes: 'if (answer.retryAfterMs === -1) this.#busy =',
+    tests: { ...ENTRA, pattern: 'pause' },
+  },
+  {
+    what: 'an ID token is sent to an authority in clear text',
+    line: `return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url)) ? url : undefined;`,
+    becomes: 'return url;',
+    tests: { files: ['test/unit/tasks/agent/entra/application.test.ts'] },
   },
 ];

@@ -8,7 +8,7 @@ import { pause, unlessAborted } from '../pause.ts';
 import { dial } from './dial.ts';
 import { silence, type DialFailure } from './dialFailure.ts';
 import { Link } from './link.ts';
-import { longToken, secretSentBy, signInAfterRefusal, signInWith, type SignIn } from './signIn.ts';
+import { longToken, secretSentBy, signInAfterRefusal, signInWith, tokenSourceOf, type SignIn } from './signIn.ts';
 import { STEP_WORDS } from './words.ts';
 
 /** First connection: how long servers that are not there are tried again. */
@@ -111,9 +111,13 @@ export class Links {
       failures = [];
       const link = await unlessAborted(this.#dialEach(until, failures), this.#signal).catch((reason: unknown) => {
         if (!isTimeout(reason)) throw reason;
+        const awaited = tokenSourceOf(this.#settings.authentication)?.awaited();
         // Servers that had no turn yet, or did not answer in theirs.
+        const servers = this.#settings.servers.slice(failures.length);
         failures.push(
-          ...this.#settings.servers.slice(failures.length).map((server) => silence(server, this.#settings.words)),
+          ...(awaited === undefined
+            ? servers.map((server) => silence(server, this.#settings.words))
+            : [signInFailure(awaited, false)]),
         );
         return undefined;
       });
@@ -200,11 +204,9 @@ export class Links {
       return undefined;
     }
     const signIn = await signInWith(this.#settings.authentication, this.#signal);
-    // Asking for an ID token has its own retries; a broken link is worth more of them.
+    // Asking for a token has its own retries; a broken link is worth more of them.
     if (signIn instanceof TaskError) {
-      const { code, problem, remedy } = signIn;
-      const transient = code === 'Unreachable' && this.#link !== undefined;
-      failures.push({ code, reason: problem, remedy, transient });
+      failures.push(signInFailure(signIn, signIn.code === 'Unreachable' && this.#link !== undefined));
       return undefined;
     }
     this.#warnOfLength(signIn);
@@ -259,7 +261,7 @@ export class Links {
     if (token === undefined || this.#hasWarnedOfLength) return;
     this.#hasWarnedOfLength = true;
     this.log.warning(
-      `The ID token of this run has ${token.length} characters, more than a NATS server takes by default. Set max_control_line: 32768 in the configuration of the server if it does not answer.`,
+      `The ${secretSentBy(signIn) ?? 'token'} of this run has ${token.length} characters, more than a NATS server takes by default. Set max_control_line: 32768 in the configuration of the server if it does not answer.`,
     );
   }
 
@@ -292,7 +294,7 @@ export class Links {
   async close(): Promise<void> {
     this.#closing.abort(new TaskError('Cancelled', 'The connection to NATS was closed'));
     const { authentication } = this.#settings;
-    if (authentication.kind === 'oidc') authentication.idToken.close();
+    tokenSourceOf(authentication)?.close();
     await this.#link?.close();
   }
 }
@@ -308,6 +310,11 @@ function announced(urls: readonly string[]): { readonly host: string; readonly p
 
 function isTimeout(reason: unknown): boolean {
   return reason instanceof TaskError && reason.code === 'Timeout';
+}
+
+/** A dial that failed before it began: there is nothing to sign in with. */
+function signInFailure({ code, problem, remedy }: TaskError, transient: boolean): DialFailure {
+  return { code, reason: problem, remedy, transient };
 }
 
 function connectError(failures: readonly DialFailure[]): TaskError {

@@ -1,15 +1,20 @@
 import { sign } from 'node:crypto';
 import type { Authenticator, ConnectionOptions } from 'nats';
-import type { Authentication, ConnectionSettings } from '../../connection/settings.ts';
+import type { Authentication, ConnectionSettings, TokenSource } from '../../connection/settings.ts';
 import { TaskError } from '../../errors.ts';
 import type { SigningKey } from '../../nkey.ts';
 
 /** The longest token whose CONNECT line surely fits the 4,096 bytes that a server takes by default (`max_control_line`). */
 const MAX_TOKEN_LENGTH = 3_900;
 
-/** What one dial signs in with: the library asks for it synchronously, so an ID token is at hand before. */
-export type SignIn =
-  Exclude<Authentication, { readonly kind: 'oidc' }> | { readonly kind: 'idToken'; readonly token: string };
+/** A token that lives for minutes only. */
+interface ShortLived {
+  readonly kind: 'idToken' | 'accessToken';
+  readonly token: string;
+}
+
+/** What one dial signs in with: the library asks for it synchronously, so a short-lived token is at hand before. */
+export type SignIn = Exclude<Authentication, { readonly kind: 'oidc' | 'entra' }> | ShortLived;
 
 /** A service connection with what is signed in with now. */
 export interface DialSettings extends Omit<ConnectionSettings, 'authentication'> {
@@ -18,9 +23,15 @@ export interface DialSettings extends Omit<ConnectionSettings, 'authentication'>
 
 /** What to sign in with now, or why there is nothing to sign in with. Rejects with the signal's reason only. */
 export async function signInWith(authentication: Authentication, signal: AbortSignal): Promise<SignIn | TaskError> {
-  if (authentication.kind !== 'oidc') return authentication;
   try {
-    return { kind: 'idToken', token: await authentication.idToken.current(signal) };
+    switch (authentication.kind) {
+      case 'oidc':
+        return { kind: 'idToken', token: await authentication.idToken.current(signal) };
+      case 'entra':
+        return { kind: 'accessToken', token: await authentication.accessToken.current(signal) };
+      default:
+        return authentication;
+    }
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof TaskError) return error;
@@ -28,21 +39,27 @@ export async function signInWith(authentication: Authentication, signal: AbortSi
   }
 }
 
-/** What to sign in with after a server refused an ID token: a newer one; undefined when there is none. */
+/** What to sign in with after a server refused a short-lived token: a newer one; undefined when there is none. */
 export async function signInAfterRefusal(
   authentication: Authentication,
   refused: SignIn,
   signal: AbortSignal,
 ): Promise<SignIn | undefined> {
-  if (authentication.kind !== 'oidc' || refused.kind !== 'idToken') return undefined;
+  if (refused.kind !== 'idToken' && refused.kind !== 'accessToken') return undefined;
   try {
-    const token = await authentication.idToken.newerThan(refused.token, signal);
-    return token === undefined ? undefined : { kind: 'idToken', token };
+    const token = await tokenSourceOf(authentication)?.newerThan(refused.token, signal);
+    return token === undefined ? undefined : { kind: refused.kind, token };
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof TaskError)) throw error;
     return undefined;
   }
+}
+
+/** Where short-lived tokens come from; undefined for what can be signed in with as it is. */
+export function tokenSourceOf(authentication: Authentication): TokenSource | undefined {
+  if (authentication.kind === 'oidc') return authentication.idToken;
+  return authentication.kind === 'entra' ? authentication.accessToken : undefined;
 }
 
 /** How the library is told what to sign in with. */
@@ -52,6 +69,7 @@ export function signInOptions(signIn: SignIn): ConnectionOptions {
       return {};
     case 'token':
     case 'idToken':
+    case 'accessToken':
       return { token: signIn.token };
     case 'userPassword':
       return { user: signIn.username, pass: signIn.password };
@@ -79,12 +97,14 @@ export function secretSentBy(signIn: SignIn): string | undefined {
 const SECRETS: Readonly<Partial<Record<SignIn['kind'], string>>> = {
   token: 'token',
   idToken: 'ID token',
+  accessToken: 'access token',
   userPassword: 'password',
 };
 
 /** The token that is signed in with, where its CONNECT line may be too long for the server. */
 export function longToken(signIn: SignIn): string | undefined {
-  return signIn.kind === 'idToken' && signIn.token.length > MAX_TOKEN_LENGTH ? signIn.token : undefined;
+  const isShortLived = signIn.kind === 'idToken' || signIn.kind === 'accessToken';
+  return isShortLived && signIn.token.length > MAX_TOKEN_LENGTH ? signIn.token : undefined;
 }
 
 /** What to do where a server refuses the sign-in. */
@@ -93,6 +113,8 @@ export const SIGN_IN_REMEDY: Readonly<Record<SignIn['kind'], string>> = {
   token: 'Check the token of the service connection.',
   idToken:
     "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.",
+  accessToken:
+    "See the log of the server's auth callout, and whether it accepts the issuer, audience, application and roles in the line accessToken of this log. Without roles, give the application one of the NATS application's app roles (Microsoft Entra admin center, App registrations, API permissions) and grant admin consent.",
   userPassword: 'Check the user name and password of the service connection.',
   nkey: 'Check that the server knows the public key of this NKey seed.',
   jwt: 'Check that the credentials belong to an account of this server and are neither expired nor revoked.',

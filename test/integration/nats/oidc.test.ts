@@ -137,6 +137,18 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     step.cancel();
   });
 
+  test('says what kept it waiting when its time is over before there is an ID token', async () => {
+    await using endpoint = await TokenEndpoint.start();
+    endpoint.answer = () => new Promise(() => {});
+    await using server = await serverWith('any');
+    const step = new Step(1_500);
+    await assert.rejects(openNatsBus(settingsOf(server, endpoint), step.clock, step.log), {
+      code: 'Unreachable',
+      message: /Cannot connect to NATS: The ID token that this step signs in with did not come in time\. Give the step/,
+    });
+    step.cancel();
+  });
+
   describe('and whose ID token is longer than a line of the server', () => {
     const long = idToken(300_000, { groups: 'x'.repeat(4_000) });
 

@@ -296,6 +296,7 @@ describe('The links of a service', { concurrency: true }, () => {
     const idToken = {
       current: () => Promise.reject(new TaskError('Denied', 'There is no token')),
       newerThan: () => Promise.resolve(undefined),
+      awaited: () => undefined,
       close: () => void (isClosed = true),
     };
     const settings = settingsFor(['nats://127.0.0.1:1'], { authentication: { kind: 'oidc', idToken } });

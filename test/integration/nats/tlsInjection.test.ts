@@ -22,6 +22,7 @@ assert.ok(!('problem' in credentials) && credentials.kind === 'jwt');
 const idToken = {
   current: () => Promise.resolve('canary-id-token'),
   newerThan: () => Promise.resolve(undefined),
+  awaited: () => undefined,
   close: () => {},
 };
 

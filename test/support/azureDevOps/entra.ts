@@ -1,9 +1,18 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { decodeJwt, errors, exportJWK, generateKeyPair, jwtVerify, SignJWT, type CryptoKey } from 'jose';
+import {
+  decodeJwt,
+  errors,
+  exportJWK,
+  generateKeyPair,
+  jwtVerify,
+  SignJWT,
+  type CryptoKey,
+  type JWTVerifyGetKey,
+} from 'jose';
 import { temporaryFolder } from '../../../localAgent/vsix.ts';
-import { createAuthority, type Certificate } from '../nats/certificates.ts';
+import { createAuthority, type Authority, type Certificate } from '../nats/certificates.ts';
 import { entraError } from './entraError.ts';
 import { json, StandInServer, type Answer, type RecordedRequest } from './standInServer.ts';
 
@@ -29,10 +38,27 @@ export interface EntraApp {
 export interface FederatedIdentity {
   readonly issuer: string;
   readonly subject: string;
-  readonly publicKey: CryptoKey;
+  /** Default: {@link FEDERATION_AUDIENCE}. */
+  readonly audience?: string;
+  /** What the issuer's tokens are signed with, or how to find that out. */
+  readonly publicKey: CryptoKey | JWTVerifyGetKey;
+}
+
+/** An application of the tenant that others get tokens for. */
+export interface EntraResource {
+  readonly clientId: string;
+  /** Its Application ID URI. */
+  readonly uri: string;
+  /** The version of the tokens it has asked for. */
+  readonly version: 1 | 2;
+  /** Whether applications without a role get no token at all. */
+  readonly isAssignmentRequired: boolean;
+  /** The roles that applications were given, by their client id. */
+  readonly roles: Map<string, readonly string[]>;
 }
 
 interface KeyPair {
+  readonly kid: string;
   readonly privateKey: CryptoKey;
   readonly publicKey: CryptoKey;
   readonly alg: 'RS256' | 'ES256';
@@ -51,13 +77,15 @@ export class Entra extends StandInServer {
   lifetimeMs = 3_600_000;
   /** The PEM file for NODE_EXTRA_CA_CERTS, which a process reads once, at its start. */
   readonly caFile: string;
-  readonly #keys: KeyPair;
+  #keys: KeyPair;
   readonly #cluster: KeyPair;
   readonly #apps = new Map<string, EntraApp>();
+  readonly #resources: EntraResource[] = [];
   readonly #issued = new Map<string, IssuedToken>();
 
-  static async start(): Promise<Entra> {
-    const authority = await createAuthority();
+  /** @param authority vouches for its certificate; default: one of its own */
+  static async start(authority?: Authority): Promise<Entra> {
+    authority ??= await createAuthority();
     const [keys, cluster] = await Promise.all([keyPair('RS256'), keyPair('ES256')]);
     const entra = new Entra(await authority.server(), authority.cert, keys, cluster);
     await entra.listen();
@@ -91,6 +119,27 @@ export class Entra extends StandInServer {
     return this.#apps.get(clientId.toLowerCase());
   }
 
+  /** Registers an application that others get tokens for. */
+  expose({
+    uri = 'api://nats',
+    version = 2,
+    isAssignmentRequired = false,
+  }: Partial<EntraResource> = {}): EntraResource {
+    const resource = { clientId: randomUUID(), uri, version, isAssignmentRequired, roles: new Map() };
+    this.#resources.push(resource);
+    return resource;
+  }
+
+  /** Who issues the tokens of a version, as the tokens have it. */
+  issuer(version: 1 | 2): string {
+    return version === 1 ? `https://sts.windows.net/${this.tenantId}/` : `${this.origin}/${this.tenantId}/v2.0`;
+  }
+
+  /** Signs with a new key from now on; the key set holds only that. */
+  async rotateKeys(): Promise<void> {
+    this.#keys = await keyPair('RS256');
+  }
+
   /**
    * The token that a Kubernetes cluster projects into the pods of an application's service account; the application trusts
    * that cluster from now on.
@@ -109,13 +158,43 @@ export class Entra extends StandInServer {
     const expiresAt = Date.now() + this.lifetimeMs;
     const claims = {
       // Access tokens reference: Azure DevOps takes version 1 tokens, which name the application `appid`.
-      ...{ iss: `https://sts.windows.net/${this.tenantId}/`, aud: resource, sub: app.objectId },
-      ...{ appid: app.clientId, appidacr: '1', idtyp: 'app', oid: app.objectId, tid: this.tenantId },
-      ...{ uti: randomBytes(16).toString('base64url'), ver: '1.0' },
+      ...{ iss: this.issuer(1), aud: resource, appid: app.clientId, appidacr: '1', ver: '1.0' },
+      ...this.#claimsFor(app),
+      ...this.#claimsOf(app, resource),
     };
     const token = await signed(this.#keys, claims, this.lifetimeMs);
     this.#issued.set(token, { app, resource, expiresAt });
     return token;
+  }
+
+  #claimsFor({ objectId }: EntraApp) {
+    const uti = randomBytes(16).toString('base64url');
+    return { sub: objectId, oid: objectId, idtyp: 'app', tid: this.tenantId, uti };
+  }
+
+  /** What a token for an application of the tenant says otherwise. */
+  #claimsOf({ clientId }: EntraApp, uriOrId: string) {
+    const resource = this.#resource(uriOrId);
+    if (resource === undefined) return {};
+    const { version, roles } = resource;
+    const ofVersion =
+      version === 1
+        ? { aud: resource.uri }
+        : {
+            iss: this.issuer(2),
+            aud: resource.clientId,
+            azp: clientId,
+            azpacr: '2',
+            ver: '2.0',
+            appid: undefined,
+            appidacr: undefined,
+          };
+    const given = roles.get(clientId);
+    return { ...ofVersion, ...(given !== undefined && { roles: given }) };
+  }
+
+  #resource(uriOrId: string): EntraResource | undefined {
+    return this.#resources.find(({ uri, clientId }) => uri === uriOrId || clientId === uriOrId);
   }
 
   /** When a token that was issued here ends, in milliseconds since 1970. */
@@ -164,7 +243,9 @@ export class Entra extends StandInServer {
       .filter((scope) => !/^(openid|profile|offline_access)$/.test(scope));
     const resource = /^(.+)\/\.default$/.exec(scopes.join(' '))?.[1];
     if (resource === undefined) return refuse(1002012, field('scope'));
-    if (resource !== AZURE_DEVOPS_RESOURCE) return refuse(500011, resource);
+    const exposed = this.#resource(resource);
+    if (exposed === undefined && resource !== AZURE_DEVOPS_RESOURCE) return refuse(500011, resource);
+    if (exposed?.isAssignmentRequired === true && !exposed.roles.has(app.clientId)) return refuse(501051, app.clientId);
     const seconds = Math.round(this.lifetimeMs / 1_000);
     const token = await this.issue(app, resource);
     return json(200, { token_type: 'Bearer', expires_in: seconds, ext_expires_in: seconds, access_token: token });
@@ -188,20 +269,22 @@ export class Entra extends StandInServer {
   }
 
   async #publicKey() {
-    return { ...(await exportJWK(this.#keys.publicKey)), kid: KEY_ID, alg: 'RS256', use: 'sig' };
+    return { ...(await exportJWK(this.#keys.publicKey)), kid: this.#keys.kid, alg: 'RS256', use: 'sig' };
   }
 }
 
-const KEY_ID = 'stand-in';
-
 async function keyPair(alg: KeyPair['alg']): Promise<KeyPair> {
-  return { ...(await generateKeyPair(alg)), alg };
+  return { ...(await generateKeyPair(alg)), alg, kid: randomBytes(8).toString('hex') };
 }
 
-function signed({ privateKey, alg }: KeyPair, claims: Record<string, unknown>, lifetimeMs: number): Promise<string> {
+function signed(
+  { privateKey, alg, kid }: KeyPair,
+  claims: Record<string, unknown>,
+  lifetimeMs: number,
+): Promise<string> {
   const now = Date.now() / 1_000;
   return new SignJWT({ ...claims, iat: Math.floor(now), nbf: Math.floor(now), exp: now + lifetimeMs / 1_000 })
-    .setProtectedHeader({ typ: 'JWT', alg, kid: KEY_ID })
+    .setProtectedHeader({ typ: 'JWT', alg, kid })
     .sign(privateKey);
 }
 
@@ -217,10 +300,14 @@ async function problemOf(assertion: string, app: EntraApp) {
   const ofIssuer = app.federated.filter(({ issuer }) => issuer === iss);
   if (ofIssuer.length === 0) return { code: 700211, about: iss } as const;
   const identity = ofIssuer.find(({ subject }) => subject === sub);
-  if (identity === undefined) return { code: 700213, about: sub } as const;
-  if (![aud].flat().includes(FEDERATION_AUDIENCE)) return { code: 700212, about: String(aud) } as const;
+  if (identity === undefined) {
+    const isNear = ofIssuer.some(({ subject }) => subject.toLowerCase() === sub.toLowerCase());
+    return { code: isNear ? 7002138 : 700213, about: sub } as const;
+  }
+  const { publicKey, audience = FEDERATION_AUDIENCE } = identity;
+  if (![aud].flat().includes(audience)) return { code: 700212, about: String(aud) } as const;
   try {
-    await jwtVerify(assertion, identity.publicKey);
+    await (typeof publicKey === 'function' ? jwtVerify(assertion, publicKey) : jwtVerify(assertion, publicKey));
     return undefined;
   } catch (error) {
     return { code: error instanceof errors.JWTExpired ? 700024 : 50013 } as const;

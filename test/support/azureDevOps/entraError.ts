@@ -8,11 +8,19 @@ const CODES = {
   70003: [400, 'unsupported_grant_type', 'The app requested an unsupported grant type.'],
   90002: [400, 'invalid_request', "Tenant '{}' not found. Check to make sure you have the correct tenant ID."],
   500011: [400, 'invalid_resource', 'The resource principal named {} was not found in the tenant.'],
+  501051: [400, 'invalid_grant', "Application '{}' is not assigned to a role for the application."],
+  65001: [400, 'invalid_grant', "The user or administrator has not consented to use the application with ID '{}'."],
   700016: [400, 'unauthorized_client', "Application with identifier '{}' was not found in the directory."],
   700024: [401, 'invalid_client', 'Client assertion is not within its valid time range.'],
   700211: [401, 'invalid_client', "No matching federated identity record found for presented assertion issuer '{}'."],
   700212: [401, 'invalid_client', "No matching federated identity record found for presented assertion audience '{}'."],
   700213: [401, 'invalid_client', "No matching federated identity record found for presented assertion subject '{}'."],
+  7002138: [
+    401,
+    'invalid_client',
+    "No matching federated identity record found for presented assertion subject '{}'. The subject matches with " +
+      'case-insensitive comparison, but not with case-sensitive comparison.',
+  ],
   1002012: [400, 'invalid_scope', 'The provided value for scope {} is not valid. It must end in /.default.'],
   7000215: [
     401,

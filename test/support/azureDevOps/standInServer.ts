@@ -3,6 +3,7 @@ import http, { type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:h
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { TLSSocket } from 'node:tls';
 import { Random } from './random.ts';
 import type { Certificate } from '../nats/certificates.ts';
 
@@ -118,7 +119,9 @@ export abstract class StandInServer implements AsyncDisposable {
       return { status: 599, body: `The stand-in is broken: ${String(error)}` };
     });
     if (answer === 'reset') {
-      incoming.socket.resetAndDestroy();
+      // Node resets no connection with TLS; its client finds that it hung up.
+      if (incoming.socket instanceof TLSSocket) incoming.socket.destroy();
+      else incoming.socket.resetAndDestroy();
       return;
     }
     request.status = answer.status;

@@ -180,6 +180,11 @@ const CONNECTION: Values = {
   ),
   tlsFirst: value(['false'], unlike(/^(?:true|false)$/i), fc.constant('false')),
   oidc: value(['false'], unlike(/^(?:true|false)$/i), fc.constant('false')),
+  // Whatever they hold is wrong without oidc.
+  entraTenantId: value([], ['contoso.example', 'common', 'a b', '$(tenant)', '\u0000']),
+  entraClientId: value([], ['8e1d4c1a-0d6e-4a8e-9f0e-2f3f6c1d7a11', 'pipelines', '\ud800']),
+  entraScope: value([], ['api://nats/.default', 'api://nats', 'a b', '##vso[task.complete]']),
+  entraAuthority: value([], ['https://login.microsoftonline.us', 'http://login.example', 'https://a:b@login.example']),
   inboxPrefix: value(['_INBOX_ci'], ['a b', 'a.*', '>', 'a..b', '$x', 'a\u0000']),
   jetStreamDomain: value([], ['a b', '*', 'a.', '$x', '\ud800']),
 };

@@ -14,6 +14,12 @@ function read(content: unknown): ReturnType<typeof readConnectionFile> {
 }
 
 describe('a file of service connections', () => {
+  it('has every field of the form that is no secret', () => {
+    const data = { oidc: true, entraTenantId: 't', entraClientId: 'c', entraScope: 's', entraAuthority: 'a' };
+    const { nats } = read({ nats: { url: 'tls://n', data } });
+    assert.deepEqual(nats?.data, { ...data, oidc: 'true' });
+  });
+
   it('has secrets of its own, of the environment and of other files', () => {
     process.env['CONNECTION_FILE_TEST'] = 'hush';
     const connections = read({

@@ -1,0 +1,25 @@
+import type { TokenSource } from '../../../shared/connection/settings.ts';
+import type { Agent } from '../agent.ts';
+import type { HttpRoute } from '../http.ts';
+import type { IdTokenRequest } from '../oidc.ts';
+import { RenewedToken } from '../renewedToken.ts';
+import type { EntraApplication } from './application.ts';
+import type { TokenExchange } from './tokenExchange.ts';
+
+/** The access tokens of an application of Microsoft Entra, each given for an ID token of the run. */
+export function accessTokens(
+  application: EntraApplication,
+  route: HttpRoute,
+  request: IdTokenRequest,
+  agent: Agent,
+): TokenSource {
+  let exchange: TokenExchange | undefined;
+  return new RenewedToken(agent, 'access token', async (signal, onFault) => {
+    if (exchange === undefined) {
+      // Loaded by the steps that use it.
+      const loaded = await import('./tokenExchange.ts');
+      exchange = new loaded.TokenExchange(application, route, request, agent);
+    }
+    return exchange.obtain(signal, onFault);
+  });
+}

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+import { decodeProtectedHeader } from 'jose';
+import { nodeBinary, type LocalAgent, type StepRun } from '../../../localAgent/index.ts';
+import {
+  assertFailed,
+  assertOutputs,
+  assertSucceeded,
+  beginWait,
+  publish,
+  wait,
+} from '../../support/agent/scenario.ts';
+import { TunnelProxy } from '../../support/agent/tokenEndpoint.ts';
+import { entraError } from '../../support/azureDevOps/entraError.ts';
+import { reset, throttled, unavailable } from '../../support/azureDevOps/moods.ts';
+import { json, type Mood } from '../../support/azureDevOps/standInServer.ts';
+import { EntraWorld, type EntraMistakes } from '../../support/entra/entraWorld.ts';
+
+/** All a step leaves behind for others to see, but for the commands that have the agent mask its secrets. */
+function visibleIn(agent: LocalAgent, step: StepRun): string {
+  const unmasked = step.rawStdout.split('\n').filter((line) => !line.startsWith('##vso[task.setsecret]'));
+  const files = readdirSync(agent.folders.work, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => readFileSync(path.join(entry.parentPath, entry.name), 'latin1'));
+  return [step.logText, ...unmasked, step.rawStderr, ...step.errors, JSON.stringify([...step.outputs]), ...files].join(
+    '\n',
+  );
+}
+
+/** No part of any token that went through this world is seen anywhere. */
+function assertNoToken(world: EntraWorld, agent: LocalAgent, step: StepRun): void {
+  const idTokens = world.entra.requests.flatMap(({ body }) => new URLSearchParams(body).get('client_assertion') ?? []);
+  const accessTokens = world.nats.signIns.map(({ token }) => token);
+  assert.ok(idTokens.length > 0, 'an ID token was exchanged');
+  const visible = visibleIn(agent, step);
+  for (const secret of [...idTokens, ...accessTokens, world.azure.accessToken])
+    for (const part of secret.split('.'))
+      assert.ok(part.length > 16 && !visible.includes(part), `${part} in ${visible}`);
+}
+
+const exchanges = ({ entra }: EntraWorld) =>
+  entra.requests.filter(({ path: asked }) => asked.endsWith('/oauth2/v2.0/token'));
+
+describe('A step that signs in as a service principal', { concurrency: 3 }, () => {
+  for (const major of ['20', '24'] as const) {
+    it(`publishes and waits with a token of Microsoft Entra under Node ${major}`, async () => {
+      await using world = await EntraWorld.start();
+      const nodes = { [major === '20' ? 'Node20_1' : 'Node24']: nodeBinary(major) };
+      const [publishing, waiting] = [world.agent({}, { nodes }), world.agent({}, { nodes })];
+      const published = await publish(publishing, { subject: 'ci.built.v1', payload: '{"built":true}' });
+      assertSucceeded(published);
+      const waited = await wait(waiting, { subject: 'ci.built.v1', startFrom: 'all' });
+      assertSucceeded(waited);
+      assertOutputs(waited, { verdict: 'matched', sequence: '1' });
+      for (const [agent, step] of [
+        [publishing, published],
+        [waiting, waited],
+      ] as const) {
+        assert.deepEqual(step.warnings, []);
+        assert.match(
+          step.logText,
+          /^idToken +issuer="https:\/\/127\.0\.0\.1:.*" subject="sc:\/\/example\/shop\/nats"/m,
+        );
+        const application = `application="${world.app.clientId}" object="${world.app.objectId}" roles="nats.ci" lifetimeS=3600`;
+        assert.ok(step.logText.includes(application), step.logText);
+        assertNoToken(world, agent, step);
+      }
+      assert.equal(exchanges(world).length, 2);
+      assert.deepEqual(
+        world.nats.signIns.map(({ refusal }) => refusal),
+        [undefined, undefined],
+      );
+    });
+  }
+
+  it('goes on waiting with a new token when its token expires and all keys have changed', async () => {
+    await using world = await EntraWorld.start();
+    // NATS ends a link at a whole second: long before that, four fifths of this are over.
+    world.entra.lifetimeMs = 6_000;
+    const agent = world.agent();
+    const { ended } = await beginWait(agent, { subject: 'ci.late.v1', timeout: '60s' });
+    await world.azure.rotateKey();
+    await world.entra.rotateKeys();
+    // The server ends a link when its token does.
+    await world.nats.signedIn(2);
+    await world.nats.publish('ci.late.v1', '{}');
+    const step = await ended;
+    assertSucceeded(step);
+    assertOutputs(step, { verdict: 'matched' });
+    const tokens = world.nats.signIns.map(({ token }) => token);
+    assert.equal(new Set(tokens).size, tokens.length, 'no token signs in twice');
+    const kids = tokens.map((token) => decodeProtectedHeader(token).kid);
+    assert.notEqual(kids[0], kids[1]);
+    assert.match(step.logText, /^linkDown .*AUTHENTICATION_EXPIRED/m);
+    assertNoToken(world, agent, step);
+  });
+
+  const FEDERATED = 'Certificates & secrets, Federated credentials';
+  interface Mistake {
+    readonly what: string;
+    readonly mistakes?: EntraMistakes;
+    readonly fields?: Readonly<Record<string, string>>;
+    readonly mood?: Mood;
+    readonly says: readonly string[];
+  }
+  const MISTAKES: readonly Mistake[] = [
+    {
+      what: 'the subject of the federated credential',
+      mistakes: { credential: { subject: 'sc://example/shop/other' } },
+      says: ['AADSTS700213: ', `${FEDERATED}, and set Subject identifier to "sc://example/shop/nats", upper and lower`],
+    },
+    {
+      what: 'upper case in the subject of the federated credential',
+      mistakes: { credential: { subject: 'sc://Example/Shop/nats' } },
+      says: ['AADSTS7002138: ', 'set Subject identifier to "sc://example/shop/nats", upper and lower case as here'],
+    },
+    {
+      what: 'the audience of the federated credential',
+      mistakes: { credential: { audience: 'api://nats' } },
+      says: ['AADSTS700212: ', `${FEDERATED}, and set Audience to "api://AzureADTokenExchange"`],
+    },
+    {
+      what: 'the issuer of the federated credential',
+      mistakes: { credential: { issuer: 'https://vstoken.dev.azure.com/another' } },
+      says: ['AADSTS700211: ', `${FEDERATED}, and set Issuer to "https://127.0.0.1:`],
+    },
+    {
+      what: 'no role, where the NATS application asks for one',
+      mistakes: { roles: undefined, isAssignmentRequired: true },
+      says: ['AADSTS501051: ', 'API permissions, add an application permission (app role) of the NATS application'],
+    },
+    {
+      what: 'the tenant',
+      fields: { entraTenantId: '8e1d4c1a-0d6e-4a8e-9f0e-2f3f6c1d7a11' },
+      says: ['AADSTS90002: ', 'open Overview, and copy its Tenant ID to entraTenantId'],
+    },
+    {
+      what: 'a consent that is missing',
+      mood: async () => entraError(65001),
+      says: ['AADSTS65001: ', 'API permissions, add the NATS application of entraScope ("api://nats/.default")'],
+    },
+    {
+      what: 'the scope',
+      fields: { entraScope: 'api://gnats/.default' },
+      says: ['AADSTS500011: ', 'Compare entraScope ("api://gnats/.default") with the Application ID URI'],
+    },
+    {
+      what: 'the client',
+      fields: { entraClientId: '8e1d4c1a-0d6e-4a8e-9f0e-2f3f6c1d7a11' },
+      says: ['AADSTS700016: ', 'copy its Application (client) ID, not its object ID, to entraClientId'],
+    },
+  ];
+  for (const { what, mistakes, fields, mood, says } of MISTAKES) {
+    it(`says what to do about ${what}`, async () => {
+      await using world = await EntraWorld.start(mistakes);
+      if (mood !== undefined) world.entra.feel(mood);
+      const agent = world.agent(fields);
+      const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+      assertFailed(step, 'Denied', 'Microsoft Entra gave this step no access token: 127.0.0.1:', ...says);
+      assert.equal(exchanges(world).length, 1, 'it is not asked again');
+      assert.deepEqual(world.nats.signIns, []);
+      assertNoToken(world, agent, step);
+    });
+  }
+
+  it('says what to do about a token without roles, which NATS refuses', async () => {
+    await using world = await EntraWorld.start({ roles: undefined });
+    const agent = world.agent();
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+    assertFailed(step, 'Denied', "give the application one of the NATS application's app roles");
+    assert.match(step.logText, /^accessToken .* roles="" /m);
+    assert.equal(world.nats.signIns[0]?.refusal, 'no role');
+    assertNoToken(world, agent, step);
+  });
+
+  it('shows what Microsoft Entra says as text, whatever it is, and no token that it repeats', async () => {
+    await using world = await EntraWorld.start();
+    world.entra.feel(async ({ body }) => {
+      const assertion = new URLSearchParams(body).get('client_assertion');
+      const description = `AADSTS700213: no\r\n##vso[task.complete result=Succeeded]\u001b[31m\u202e ${assertion} ${'x'.repeat(5_000)}`;
+      return json(401, { error: 'invalid_client', error_description: description });
+    });
+    const agent = world.agent();
+    const step = await wait(agent, { subject: 'ci.built.v1' });
+    assertFailed(
+      step,
+      'Denied',
+      'said: AADSTS700213: no ##_vso[task.complete result=Succeeded]\\u{1b}[31m\\u{202e} ***',
+      'more characters',
+    );
+    assertNoToken(world, agent, step);
+  });
+
+  it('outlives faults of Microsoft Entra, and waits as long as it asks', async () => {
+    await using world = await EntraWorld.start();
+    world.entra.feel(throttled({ retryAfter: 2 }), { times: 1 });
+    world.entra.feel(unavailable(), { times: 1 });
+    world.entra.feel(reset(), { times: 1 });
+    const agent = world.agent();
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+    assertSucceeded(step);
+    const [first, second, ...others] = exchanges(world);
+    assert.ok(second!.at - first!.at >= 1_990, `asked again after ${second!.at - first!.at} ms`);
+    assert.equal(others.length, 2);
+    assertNoToken(world, agent, step);
+  });
+
+  it('whose time is over says that Microsoft Entra, not NATS, kept it waiting', async () => {
+    await using world = await EntraWorld.start();
+    world.entra.feel(unavailable());
+    const agent = world.agent();
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}', timeout: '4s' });
+    assertFailed(step, 'Unreachable', 'Microsoft Entra gave this step no access token: 127.0.0.1:', 'HTTP status 503');
+    assert.ok(!step.errors.join().includes('accepted no NATS connection'), step.errors.join());
+    assertNoToken(world, agent, step);
+  });
+
+  it("reaches Microsoft Entra through the agent's proxy", async () => {
+    await using world = await EntraWorld.start();
+    await using proxy = await TunnelProxy.start(Number(new URL(world.entra.origin).port));
+    const bypassed = JSON.stringify([`^${new URL(world.azure.url).origin}$`]);
+    const agent = world.agent({}, { variables: { 'Agent.ProxyUrl': proxy.url, 'Agent.ProxyBypassList': bypassed } });
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+    assertSucceeded(step);
+    assert.deepEqual(proxy.targets, [new URL(world.entra.origin).host]);
+    assertNoToken(world, agent, step);
+  });
+
+  it('is told of its fields before anything is sent', async () => {
+    await using world = await EntraWorld.start();
+    const agent = world.agent({ entraClientId: 'pipelines', entraScope: 'api://nats' });
+    const step = await publish(agent, { subject: 'ci.built.v1', payload: '{}' });
+    assertFailed(
+      step,
+      'InvalidInput',
+      'natsConnection: the connection\'s field entraClientId is "pipelines", not a GUID.',
+      'field entraScope is "api://nats", without "/.default". Write "api://nats/.default".',
+    );
+    assert.deepEqual([...world.azure.requests, ...world.entra.requests], []);
+  });
+});
