@@ -56,6 +56,7 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
   ['bridge/main.ts', [...SHARED, 'bridge/', 'shared/nats/serviceBus.ts']],
   ['bridge/azureDevOps/identity.ts', [...BRIDGE, '@azure/identity']],
   ['bridge/azureDevOps/', [...BRIDGE, 'undici']],
+  ['bridge/callout/', [...BRIDGE, 'jose', 'tweetnacl']],
   ['bridge/config/', [...BRIDGE, 'yaml']],
   ['bridge/http/', [...BRIDGE, 'fastify']],
   // How a server's configuration writes permissions; nothing of the library.

@@ -52,7 +52,8 @@ function readOrganization(section: Section): { organization: string; organizatio
   return { organization: url.href, organizationName: decodeURIComponent(name) };
 }
 
-function readProxy(section: Section): string {
+/** Reads `proxy` of a section; empty for none. */
+export function readProxy(section: Section): string {
   const text = section.text('proxy');
   if (text === undefined) return '';
   // The proxy passes on what is encrypted for Azure DevOps, so it may be spoken to in clear text itself.

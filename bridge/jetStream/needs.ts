@@ -1,6 +1,7 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
 import { overlap } from '../../shared/subject.ts';
 import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, namesOf } from '../names.ts';
+import { REQUEST_SUBJECT } from '../callout/subject.ts';
 import type { BridgeSettings, RouteSettings } from '../settings.ts';
 import type { ConsumerConfig, StreamConfig } from './api.ts';
 
@@ -149,6 +150,8 @@ export function grantNeeds(settings: BridgeSettings): Grants {
   const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {
     publish: [
+      // Where servers wait for the answers to their requests.
+      ...(settings.callout === undefined ? [] : ['$SYS._INBOX.>']),
       ...needs.flatMap(({ config }) => config.subjects),
       ...needs.flatMap(({ config }) => api(`STREAM.INFO.${config.name}`)),
       ...needs.filter(({ kind }) => kind === 'bucket').flatMap(({ config }) => api(`STREAM.MSG.GET.${config.name}`)),
@@ -164,7 +167,7 @@ export function grantNeeds(settings: BridgeSettings): Grants {
       ]),
       ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
     ],
-    subscribe: [`${inboxPrefix}.*.*`],
+    subscribe: [...(settings.callout === undefined ? [] : [REQUEST_SUBJECT]), `${inboxPrefix}.*.*`],
     optional: [
       ...api(`STREAM.MSG.GET.${deadLetters}`).map((subject) => ({ subject, reason: 'the command deadLetters' })),
       ...needs
