@@ -1,36 +1,21 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import {
-  EXAMPLE_POLICY,
   mayPublish,
   maySubscribe,
+  policyFor,
   problemsOf,
   startCallout,
   type Callout,
 } from '../../support/bridge/calloutBridge.ts';
-import { startTokenIssuer, type TokenIssuer, type TokenKind } from '../../support/identity/tokenIssuer.ts';
+import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 
 const issuer = await startTokenIssuer();
 const stranger = await startTokenIssuer();
 after(() => Promise.all([issuer.stop(), stranger.stop()]));
 
 const everything = { account: 'CI', publish: ['>'], subscribe: ['>'] };
-
-/** The rules of the example, for the issuers of a test, and a few more. */
-function policyFor(of: TokenIssuer, more: Partial<Record<TokenKind, readonly object[]>> = {}): object {
-  const { issuers } = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: { rules: object[] }[] };
-  const [azureDevOps, entra] = issuers;
-  const entry = (kind: TokenKind, rules: readonly object[]) => ({
-    issuer: of.issuers[kind],
-    audience: of.audiences[kind],
-    rules: [...(more[kind] ?? []), ...rules],
-  });
-  return {
-    issuers: [entry('azureDevOps', azureDevOps!.rules), entry('entraV2', entra!.rules), entry('entraV1', entra!.rules)],
-  };
-}
 
 const POLICY = policyFor(issuer, {
   azureDevOps: [

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { connect, Events, jwtAuthenticator, type ConnectionOptions, type NatsConnection, type TlsOptions } from 'nats';
+import {
+  connect,
+  Events,
+  jwtAuthenticator,
+  nkeyAuthenticator,
+  type ConnectionOptions,
+  type NatsConnection,
+  type TlsOptions,
+} from 'nats';
 import {
   createAccount,
   createOperator,
@@ -14,11 +22,26 @@ import {
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { ROOT } from '../../../scripts/build/manifest.ts';
 import { createAuthority, saveCertificate } from '../nats/certificates.ts';
+import { type TokenIssuer, type TokenKind } from '../identity/tokenIssuer.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { BridgeProcess, runBridgeOn, runBundle, type LogLine } from './bridgeProcess.ts';
 
 /** The policy that an administrator starts from. */
 export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
+
+/** The rules of the example for the issuers of a test, after those of the test itself. */
+export function policyFor(of: TokenIssuer, more: Partial<Record<TokenKind, readonly object[]>> = {}): object {
+  const { issuers } = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: { rules: object[] }[] };
+  const [azureDevOps, entra] = issuers;
+  const entry = (kind: TokenKind, rules: readonly object[]) => ({
+    issuer: of.issuers[kind],
+    audience: of.audiences[kind],
+    rules: [...(more[kind] ?? []), ...rules],
+  });
+  return {
+    issuers: [entry('azureDevOps', azureDevOps!.rules), entry('entraV2', entra!.rules), entry('entraV1', entra!.rules)],
+  };
+}
 
 export interface CalloutOptions {
   /** The content of policy.json. */
@@ -240,10 +263,40 @@ export class Callout implements AsyncDisposable {
     return line;
   }
 
+  /** What the audit stream holds of sign-ins, read as the bridge's own user; waits for as many. Config mode. */
+  async decisions(count: number): Promise<Decided[]> {
+    const seed = readFileSync(path.join(this.sides.folder, 'responder.nk'));
+    const client = await this.connect(undefined, { authenticator: nkeyAuthenticator(seed.subarray(0, 58)) });
+    try {
+      const jsm = await client.jetstreamManager({ checkAPI: false });
+      return await this.responder.until(`${count} decisions`, async () => {
+        const { state } = await jsm.streams.info('BRIDGE_AUDIT');
+        if (state.messages < count) return undefined;
+        const sequences = Array.from({ length: state.messages }, (_, index) => state.first_seq + index);
+        const messages = await Promise.all(sequences.map((seq) => jsm.streams.getMessage('BRIDGE_AUDIT', { seq })));
+        return messages
+          .map((message) => ({ subject: message.subject, ...message.json<Omit<Decided, 'subject'>>() }))
+          .filter((decided) => decided.function === 'callout');
+      });
+    } finally {
+      await client.close();
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const process of [this.responder, ...this.#others]) await process[Symbol.asyncDispose]();
     await this.server.stop();
   }
+}
+
+/** A decision, as far as tests look at it. */
+export interface Decided {
+  readonly subject: string;
+  readonly function: string;
+  readonly decision: string;
+  readonly reason?: string;
+  readonly signIn: Readonly<Record<string, string>>;
+  readonly followed?: Readonly<Record<string, string>>;
 }
 
 export interface Client extends NatsConnection, AsyncDisposable {}

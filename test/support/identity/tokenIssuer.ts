@@ -56,7 +56,7 @@ export class TokenIssuer implements AsyncDisposable {
       entraV1: `${origin}/${this.tenant}/`,
       entraV2: `${origin}/${this.tenant}/v2.0`,
     };
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => this.#serve(request, response));
+    server.on('request', (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response));
   }
 
   get key(): Key {
