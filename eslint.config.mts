@@ -152,11 +152,6 @@ export default defineConfig(
     },
   },
   {
-    // TypeScript checks JavaScript too: what is defined, and the casts in comments, which the linter does not see.
-    files: ['examples/**/*.mjs'],
-    rules: { 'no-undef': 'off', '@typescript-eslint/no-unsafe-assignment': 'off' },
-  },
-  {
     files: ['test/**'],
     rules: {
       // A test may state what it knows and may look into whatever JSON it is given: a wrong guess fails the test.

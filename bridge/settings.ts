@@ -2,7 +2,7 @@ import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import type { NamedExpression, WaitCriteria } from '../shared/waiting/criteria.ts';
 import type { Signer } from './callout/answer.ts';
 import type { CurveKey } from './callout/keys.ts';
-import type { PolicyFile } from './callout/policyFile.ts';
+import type { PolicyFile } from './callout/policy.ts';
 import type { Timing } from './timing.ts';
 
 /** A secret that stands in a file or an environment variable; a file is read again when it changes. */

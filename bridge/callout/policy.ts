@@ -9,6 +9,11 @@ export interface Policy {
   readonly issuers: ReadonlyMap<string, IssuerPolicy>;
 }
 
+/** A policy that is read again when its file changes. What it was before stays in use while the file is bad. */
+export interface PolicyFile {
+  readonly current: Policy;
+}
+
 export interface IssuerPolicy {
   readonly issuer: string;
   readonly audience: string;

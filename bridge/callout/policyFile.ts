@@ -1,13 +1,8 @@
 import { readRegularFile } from '../../shared/regularFile.ts';
 import { signatureOf, withoutPath, type FileSurroundings } from '../config/secrets.ts';
-import { readPolicy, type Policy } from './policy.ts';
+import { readPolicy, type PolicyFile } from './policy.ts';
 
 const MOST_BYTES = 1_024 * 1_024;
-
-/** A policy that is read again when its file changes. What it was before stays in use while the file is bad. */
-export interface PolicyFile {
-  readonly current: Policy;
-}
 
 /**
  * Reads a policy file for the first time.
