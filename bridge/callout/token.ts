@@ -55,8 +55,9 @@ export async function verifyToken(
       clockTolerance: EARLY_SECONDS,
       currentDate: new Date(now),
     });
-    if (!/^(at\+)?jwt$/i.test(protectedHeader.typ ?? 'JWT'))
-      throw new Refusal('badToken', `the token is of type ${quoted(String(protectedHeader.typ))}, not JWT`);
+    const { typ = 'JWT' } = protectedHeader as { typ?: unknown };
+    if (typeof typ !== 'string' || !/^(at\+)?jwt$/i.test(typ))
+      throw new Refusal('badToken', `the token is of type ${quoted(String(typ))}, not JWT`);
     if (!((payload.exp ?? 0) * 1_000 > now)) throw new Refusal('badToken', 'the token has expired');
     return { issuer, identity: identityOf(payload, issuer) };
   } catch (error) {
