@@ -9,8 +9,11 @@ import { createCurve } from 'nkeys.js';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BridgeProcess, runBridgeOn, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { mayPublish, policyFor, startCallout, type Callout } from '../../support/bridge/calloutBridge.ts';
+import { CONNECTION_ID, oidcAgent, readSettings } from '../../support/agent/oidcJob.ts';
+import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
 import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 import { createAuthority } from '../../support/nats/certificates.ts';
+import { openBus } from '../../support/nats/openBus.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 
 const issuer = await startTokenIssuer();
@@ -144,6 +147,31 @@ describe('The callout', () => {
     // What the killed one had taken gets no answer: at most one sign-in of each client.
     assert.ok(counts.refused <= 6, JSON.stringify(counts));
     assert.ok(counts.after > 20, JSON.stringify(counts));
+  });
+
+  test('signs a step of a pipeline in, and in again when its token has expired', async () => {
+    await using azure = await startOidcIssuer({
+      organisation: 'my-organisation',
+      serviceConnections: { [CONNECTION_ID]: 'nats' },
+    });
+    azure.lifetimeSeconds = 3;
+    const { issuers } = POLICY as { issuers: object[] };
+    await using callout = await startCallout({ policy: { issuers: [{ ...issuers[0], issuer: azure.url }] } });
+    await using client = await callout.connect(
+      await azure.token({ sub: azure.subject('admin'), exp: seconds() + 600 }),
+    );
+    await (await client.jetstreamManager()).streams.add({ name: 'CI_shop', subjects: ['ci.shop.>'] });
+    const url = callout.server.url.replace('nats:', 'tls:');
+    const data = { oidc: 'true', caCertificate: callout.ca, inboxPrefix: '_INBOX.shop' };
+    const agent = oidcAgent({ requestUri: azure.requestUri, jobToken: azure.accessToken, connection: { url, data } });
+    await using step = await openBus([], readSettings(agent));
+    await using reading = await step.read({ subjects: ['ci.shop.step'], stream: 'CI_shop', start: { from: 'all' } });
+    const js = client.jetstream();
+    await js.publish('ci.shop.step', 'before');
+    await reading.seen.until(() => reading.seen.ups.length > 0, 'a link that is up again');
+    await js.publish('ci.shop.step', 'after');
+    await reading.seen.count(2);
+    assert.deepEqual(reading.seen.payloads, ['before', 'after']);
   });
 
   test('stops without refusing anybody', async () => {
