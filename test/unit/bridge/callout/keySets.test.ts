@@ -20,7 +20,7 @@ async function keysOf(issuer: TokenIssuer, ca?: string) {
   const find = async (kid = issuer.key.kid) =>
     keys.keyFor(issuer.issuers.entraV2, { alg: issuer.key.algorithm, kid }).then(
       () => 'found',
-      (error: Error) => error.message,
+      (error: unknown) => (error as Error).message,
     );
   return { clock, changes, keys, find, [Symbol.asyncDispose]: () => documents.close() };
 }
