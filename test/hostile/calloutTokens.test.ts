@@ -125,7 +125,11 @@ const claims = fc.constantFrom(...KINDS).chain((kind) =>
       hostileText.map((text) => `sc://contoso/${text}/nats`),
       anything,
     ),
-    tid: mostly([TENANT], fc.constantFrom(CLIENT, TENANT.toUpperCase(), `${TENANT} `), anything),
+    tid: mostly(
+      [TENANT, TENANT, TENANT, CLIENT],
+      fc.constantFrom(CLIENT, TENANT.toUpperCase(), `${TENANT} `),
+      anything,
+    ),
     ver: mostly([kind === 'entraV1' ? '1.0' : '2.0'], fc.constantFrom('1.0', '2.0'), anything),
     oid: mostly([CLIENT], anything),
     [kind === 'entraV1' ? 'appid' : 'azp']: mostly([CLIENT], hostileText, anything),
