@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
+import type { CalloutCommand } from './commands/callout.ts';
 import type { DeadLettersCommand } from './commands/deadLetters.ts';
 import type { HooksCommand } from './commands/hooks.ts';
 import type { RoutesCommand } from './commands/routes.ts';
@@ -36,6 +37,9 @@ Commands:
   deadLetters replay --route NAME --reason TEXT
                         Judge again, by all checks but the age: one letter, or all of a
                         route (of hooks: of a reason)
+  callout try --token-file FILE
+                        Print what a token would get from the callout, by which rule, and why no other
+  callout keys FOLDER   Write new keys for a callout into a folder; needs no configuration
 
 Options:
   --config FILE         The configuration, in YAML; otherwise the variable BRIDGE_CONFIG names it
@@ -54,7 +58,8 @@ export type Command =
   | { readonly kind: 'hooks'; readonly config: string; readonly action: HooksCommand }
   | { readonly kind: 'routes'; readonly config: string; readonly action: RoutesCommand }
   | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
-  | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand };
+  | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand }
+  | { readonly kind: 'callout'; readonly config: string; readonly action: CalloutCommand };
 
 /** A command line that can't be understood: a sentence. */
 export class UsageError extends Error {
@@ -74,6 +79,7 @@ const OPTIONS = {
   event: { type: 'string' },
   from: { type: 'string' },
   to: { type: 'string' },
+  'token-file': { type: 'string' },
 } as const;
 
 /** Each command's own options. */
@@ -85,6 +91,7 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   why: ['json'],
   routes: ['reason', 'event', 'from', 'to'],
   deadLetters: ['route', 'reason'],
+  callout: ['token-file'],
 };
 
 /**
@@ -106,14 +113,17 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   const action = name === 'deadLetters' ? readAction(more, values.route, values.reason) : undefined;
   const routesAction = name === 'routes' ? readRoutesAction(more, values) : undefined;
   const hooksAction = name === 'hooks' ? readHooksAction(more, values) : undefined;
+  const calloutAction = name === 'callout' ? readCalloutAction(more, values['token-file']) : undefined;
   const id = name === 'why' ? more.shift() : undefined;
   if (name === 'why' && !id)
     throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
-  if ([action, routesAction, hooksAction].every((one) => one === undefined) && more[0] !== undefined)
+  if ([action, routesAction, hooksAction, calloutAction].every((one) => one === undefined) && more[0] !== undefined)
     throw new UsageError(`${name} takes no argument ${JSON.stringify(more[0])}.`);
+  if (calloutAction?.kind === 'keys') return { kind: 'callout', config: '', action: calloutAction };
   const config = values.config ?? env['BRIDGE_CONFIG'];
   if (!config) throw new UsageError('There is no configuration: give --config FILE, or set BRIDGE_CONFIG.');
   if (action !== undefined) return { kind: 'deadLetters', config, action };
+  if (calloutAction !== undefined) return { kind: 'callout', config, action: calloutAction };
   if (hooksAction !== undefined) return { kind: 'hooks', config, action: hooksAction };
   if (routesAction !== undefined) return { kind: 'routes', config, action: routesAction };
   if (id !== undefined) return { kind: 'why', config, id, json: values.json };
@@ -173,6 +183,15 @@ function readHooksAction(
   throw new UsageError(
     'Write hooks plan, hooks apply [--rotate] [--reason TEXT], hooks check, or hooks remove [--reason TEXT].',
   );
+}
+
+function readCalloutAction(
+  [action, folder, ...more]: readonly string[],
+  tokenFile: string | undefined,
+): CalloutCommand {
+  if (action === 'try' && tokenFile && folder === undefined) return { kind: 'try', tokenFile };
+  if (action === 'keys' && folder && more.length === 0 && tokenFile === undefined) return { kind: 'keys', folder };
+  throw new UsageError('Write callout try --token-file FILE, or callout keys FOLDER.');
 }
 
 function sequenceIn(text: string | undefined): number | undefined {

@@ -1,5 +1,6 @@
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
+import { checkCallout } from './callout/check.ts';
 import { readContracts } from './config/contracts.ts';
 import { warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
@@ -52,6 +53,14 @@ export async function checkAll(
   withNeedless: boolean,
   now: () => number,
 ): Promise<Finding[]> {
+  if (settings.callout !== undefined) {
+    const found = await Promise.all([
+      checkFiles(settings),
+      new NatsCheck(settings, nats, jetStream).findings(withNeedless),
+      checkCallout(settings.callout, settings, now),
+    ]);
+    return found.flat();
+  }
   const [files, inNats, identity] = await Promise.all([
     checkFiles(settings),
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),

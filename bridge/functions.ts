@@ -1,4 +1,5 @@
 import type { AzureDevOps } from './azureDevOps/client.ts';
+import type { KeyState } from './callout/keySets.ts';
 import type { Contracts } from './config/contracts.ts';
 import type { Route } from './http/route.ts';
 import type { EventLog } from './log.ts';
@@ -28,6 +29,11 @@ export interface FeedStatus {
   readonly lastReadAt: number | undefined;
 }
 
+/** How it goes with the callout at this replica. */
+export interface CalloutStatus {
+  readonly issuers: readonly KeyState[];
+}
+
 /** The functions that a configuration turns on, at work. */
 export interface Functions {
   /** What the public port answers. */
@@ -38,6 +44,8 @@ export interface Functions {
   readonly feeds?: () => readonly FeedStatus[];
   /** Whether this replica knows the waits that were there when it began; undefined where none are taken. */
   readonly areWaitsKnown?: () => boolean | undefined;
+  /** How it goes with the callout; absent where it is off. */
+  readonly callout?: () => CalloutStatus | undefined;
   /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
   stop(drained: AbortSignal): Promise<void>;
 }

@@ -3,6 +3,8 @@ import { reasonOf } from '../shared/errors.ts';
 import { safeText } from '../shared/text/safeText.ts';
 import { openServiceBus } from '../shared/nats/serviceBus.ts';
 import { HELP, readArguments, UsageError } from './arguments.ts';
+import type { KnownKeys } from './callout/keySets.ts';
+import { callout } from './commands/callout.ts';
 import { check } from './commands/check.ts';
 import { deadLetters } from './commands/deadLetters.ts';
 import { hooks } from './commands/hooks.ts';
@@ -18,6 +20,7 @@ import type { World } from './world.ts';
 /** Put in by the build. */
 declare const BRIDGE_VERSION: string | undefined;
 
+const knownKeys: KnownKeys = new Map();
 const world: World = {
   version: typeof BRIDGE_VERSION === 'string' ? BRIDGE_VERSION : '0.0.0',
   env: process.env,
@@ -30,7 +33,7 @@ const world: World = {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener(signal));
   },
   openNats: openServiceBus,
-  startFunctions: (parts) => startFunctions(parts, world.version),
+  startFunctions: (parts) => startFunctions(parts, world.version, knownKeys),
 };
 
 /** What is left behind when the bridge has ended keeps its process for so long only. */
@@ -82,6 +85,8 @@ async function main(given: readonly string[]): Promise<number> {
         return await routes(command.action, command.config, world);
       case 'why':
         return await why(command.id, command.json, command.config, world);
+      case 'callout':
+        return await callout(command.action, command.config, world);
       case 'deadLetters':
         return await deadLetters(command.action, command.config, world);
     }

@@ -57,6 +57,22 @@ export class Metrics {
   readonly leader = this.#gauge('leader', '1 while this replica judges the waits on a stream.', 'stream');
   readonly azureDevOpsResponses = this.#counter('azdo_responses_total', 'Answers of Azure DevOps.', 'status');
   readonly azureDevOpsThrottle = this.#counter('azdo_throttle_seconds_total', 'How long Azure DevOps asked to wait.');
+  /** Sign-ins by outcome: granted, why refused, malformed, failed. */
+  readonly calloutSignIns = this.#counter('callout_sign_ins_total', 'Sign-ins by outcome.', 'outcome');
+  readonly calloutSignInTime = this.#histogram(
+    'callout_sign_in_seconds',
+    'From the arrival of a request of a NATS server to its answer.',
+  );
+  readonly calloutKeysFetched = this.#gauge(
+    'callout_keys_fetched_timestamp_seconds',
+    "When an issuer's keys were last fetched.",
+    'issuer',
+  );
+  readonly calloutKeysTrouble = this.#gauge(
+    'callout_keys_trouble',
+    "1 while an issuer's keys can't be fetched.",
+    'issuer',
+  );
   readonly tokenExpiry = this.#gauge(
     'token_expiry_timestamp_seconds',
     'When the token for Azure DevOps expires.',

@@ -1,4 +1,14 @@
-import type { Bus, KeyValue, StreamLookup, StreamPublisher, WorkQueue, WorkQueueEvents } from '../shared/bus.ts';
+import type {
+  Bus,
+  KeyValue,
+  ReceivedRequest,
+  Service,
+  ServiceEvents,
+  StreamLookup,
+  StreamPublisher,
+  WorkQueue,
+  WorkQueueEvents,
+} from '../shared/bus.ts';
 
 /** NATS, as the bridge uses it: a link that is kept until it is closed. */
 export interface Nats extends Bus {
@@ -9,4 +19,11 @@ export interface Nats extends Bus {
   keyValue(bucket: string): KeyValue;
   /** @param consumer may come into being later */
   workQueue(stream: string, consumer: string, events: WorkQueueEvents): WorkQueue;
+  /** Answers requests on a subject, together with the others of a queue group. `answer` must not reject. */
+  serve(
+    subject: string,
+    queue: string,
+    answer: (request: ReceivedRequest) => Promise<Uint8Array>,
+    events: ServiceEvents,
+  ): Service;
 }

@@ -1,5 +1,8 @@
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import type { NamedExpression, WaitCriteria } from '../shared/waiting/criteria.ts';
+import type { Signer } from './callout/answer.ts';
+import type { CurveKey } from './callout/keys.ts';
+import type { PolicyFile } from './callout/policy.ts';
 import type { Timing } from './timing.ts';
 
 /** A secret that stands in a file or an environment variable; a file is read again when it changes. */
@@ -27,6 +30,8 @@ export interface BridgeSettings {
   /** Routes from events to pipelines; none: off. */
   readonly runs: readonly RouteSettings[];
   readonly waits: WaitsSettings | undefined;
+  /** The responder of NATS' auth callout, which is alone in its process; undefined: off. */
+  readonly callout: CalloutSettings | undefined;
   readonly timing: Timing;
 }
 
@@ -72,6 +77,20 @@ export interface HttpSettings {
   readonly publicUrl: string | undefined;
   /** Files of PEM texts, read again when they change; undefined: no TLS. */
   readonly tls: { readonly certificateFile: string; readonly privateKeyFile: string } | undefined;
+}
+
+export interface CalloutSettings {
+  /** What signs the answers: the account of the callout, as its key is now. */
+  accountKey(): Signer;
+  /** What requests are sealed for, as it is now. */
+  xkey(): CurveKey | undefined;
+  readonly isSealed: boolean;
+  /** Operator mode: what signs the users of each account, by the account's name; undefined: configuration mode. */
+  readonly accounts: ReadonlyMap<string, () => Signer> | undefined;
+  readonly policy: PolicyFile;
+  readonly maxSessionMs: number;
+  /** How issuers are reached. */
+  readonly connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
 }
 
 export interface StreamSettings {

@@ -1,5 +1,6 @@
 import { AZURE_DEVOPS } from './azureDevOps/check.ts';
 import { deadLetterPlaces } from './audit/audit.ts';
+import type { CalloutStatus } from './functions.ts';
 import { countLetters } from './audit/letterCounts.ts';
 import { statusPage, type Status } from './http/statusPage.ts';
 import type { SubscriptionStates } from './hooks/subscriptions/watch.ts';
@@ -27,6 +28,7 @@ export interface StatusSources {
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
   readonly feeds: Status['feeds'];
+  readonly callout: CalloutStatus | undefined;
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
   /** Undefined before the first look, and where nothing tells which subscriptions are of this bridge. */
@@ -51,6 +53,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     subscriptions: subscriptionsOf(sources.subscriptions),
     throttle: sources.throttle,
     feeds: sources.feeds,
+    callout: sources.callout && { ...sources.callout, signIns: await countsOf(sources.metrics) },
     ...(await storedOf(settings, sources)),
     check: sources.check,
   });
@@ -59,9 +62,10 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
 /** What is known of Azure DevOps: the token, and whether the last self-check got in with it. */
 export function azureDevOpsOf(
   { azureDevOps: trouble }: Pick<Readiness, 'azureDevOps'>,
-  settings: Pick<BridgeSettings, 'azureDevOps'>,
+  settings: Pick<BridgeSettings, 'azureDevOps' | 'callout'>,
   { check, tokenValidUntil: until }: Pick<StatusSources, 'check' | 'tokenValidUntil'>,
 ): Status['azureDevOps'] {
+  if (settings.callout !== undefined) return { state: 'not needed by the callout', isGood: true };
   if (trouble !== 'ok') return { state: trouble, isGood: false };
   const isRefused = check?.findings.some(({ about }) => about === AZURE_DEVOPS) === true;
   const tried = isRefused ? 'see the self-check' : 'accepted at the last self-check';
@@ -79,6 +83,12 @@ function subscriptionsOf(subscriptions: SubscriptionStates | undefined): Status[
   if (subscriptions?.kind !== 'seen') return subscriptions?.why;
   const events = [...new Set(subscriptions.states.map(({ event }) => event))];
   return events.map((event) => ({ event, states: subscriptions.states.filter((one) => one.event === event) }));
+}
+
+/** Sign-ins by outcome. */
+async function countsOf({ calloutSignIns }: Metrics): Promise<NonNullable<Status['callout']>['signIns']> {
+  const { values } = await calloutSignIns.get();
+  return values.map(({ labels, value }) => ({ outcome: String(labels.outcome), count: value }));
 }
 
 async function hooksOf(metrics: Metrics): Promise<NonNullable<Status['hooks']>> {

@@ -61,6 +61,18 @@ export const TIMING = {
   feedRefused: 300_000,
   /** Between two looks whether a feed has become another one of the same name. */
   feedLookup: 600_000,
+  /** An issuer's discovery document and keys come within this. */
+  keysAnswer: 5_000,
+  /** A client doesn't wait longer for an issuer's keys: the server gives up soon after. */
+  keysWait: 1_500,
+  /** Between two looks whether keys have to be fetched. */
+  keysLook: 5_000,
+  /** Keys are fetched anew once they are so old. */
+  keysFresh: 600_000,
+  /** Between two fetches for keys that nobody knows yet. */
+  keysUnknown: 60_000,
+  /** Keys older than this are not used while their issuer can't be reached. */
+  keysKept: 86_400_000,
 } as const;
 
 /** {@link TIMING}, as the tests of the bridge scale it. */

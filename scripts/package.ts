@@ -113,6 +113,7 @@ async function writeBridge(): Promise<void> {
   );
   copyTo('README.md', 'bridge/README.md');
   copyTo('config.schema.json', 'bridge/config/config.schema.json');
+  copyTo('callout-policy.schema.json', 'bridge/callout/policy.schema.json');
   copyTo('LICENSE', 'LICENSE');
   put('ThirdPartyNotices.txt', thirdPartyNotices(packages, 'The bridge contains'));
   const bundle = path.join(BRIDGE_FOLDER, BRIDGE_FILE);

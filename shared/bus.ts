@@ -202,3 +202,24 @@ export interface WorkQueue {
   /** Takes nothing more. What has come can still be acknowledged. */
   stop(): void;
 }
+
+/** A request to a service. */
+export interface ReceivedRequest extends ReceivedReply {
+  /** Milliseconds since the epoch. */
+  readonly receivedAt: number;
+}
+
+/** What a service tells its owner. */
+export interface ServiceEvents {
+  /** Nothing comes until {@link up}: there is no link. */
+  down(reason: string): void;
+  up(): void;
+  /** The service may not subscribe. It tries again and again. */
+  denied(problem: Error): void;
+}
+
+/** Answers requests on one subject, which it shares with the others of its queue group. */
+export interface Service {
+  /** Takes no request more, and lets those under way be answered until the signal aborts. Never rejects. */
+  stop(drained: AbortSignal): Promise<void>;
+}

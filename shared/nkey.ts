@@ -12,7 +12,7 @@ export interface SigningKey {
  * How one kind of NKey is written: base32 (RFC 4648, no padding) of prefix, 32 bytes of Ed25519 key and a
  * CRC-16/XMODEM of both, little-endian (github.com/nats-io/nkeys). The prefix shows as the first letters of the text.
  */
-interface Form {
+export interface Form {
   readonly name: string;
   readonly letters: string;
   readonly prefix: Buffer;
@@ -20,7 +20,7 @@ interface Form {
   readonly remedy: string;
 }
 
-const USER_SEED: Form = {
+export const USER_SEED: Form = {
   name: 'a user seed (SU…)',
   letters: 'SU',
   prefix: Buffer.from([0x95, 0x00]),
@@ -48,17 +48,17 @@ const OWNERS: Readonly<Record<string, string>> = {
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
 /** What an Ed25519 private key has before its 32 bytes in PKCS #8 (RFC 8410, section 7). */
-const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+export const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 /**
  * Reads the secret seed of a user NKey, with or without white space around it.
  * Fails with `InvalidInput` in words that never repeat any part of the text.
  */
 export function parseUserSeed(text: string): SigningKey {
-  const seed = decode(text.trim(), USER_SEED);
+  const seed = decodeNKey(text.trim(), USER_SEED);
   const privateKey = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
   const { x } = createPublicKey(privateKey).export({ format: 'jwk' });
-  return { publicKey: encode(Buffer.from(x ?? '', 'base64url'), USER_PUBLIC_KEY), privateKey };
+  return { publicKey: encodeNKey(Buffer.from(x ?? '', 'base64url'), USER_PUBLIC_KEY), privateKey };
 }
 
 /**
@@ -66,12 +66,16 @@ export function parseUserSeed(text: string): SigningKey {
  * that was put in the wrong place.
  */
 export function parseUserPublicKey(text: string): KeyObject {
-  const x = decode(text, USER_PUBLIC_KEY).toString('base64url');
+  const x = decodeNKey(text, USER_PUBLIC_KEY).toString('base64url');
   return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
 }
 
-/** The 32 bytes of key inside an NKey's text. */
-function decode(text: string, form: Form): Buffer {
+/**
+ * The 32 bytes of key inside an NKey's text.
+ *
+ * @throws TaskError `InvalidInput`, in words that never repeat any part of the text
+ */
+export function decodeNKey(text: string, form: Form): Buffer {
   const invalid = (problem: string): TaskError => new TaskError('InvalidInput', `The NKey ${problem}`, form.remedy);
   if (!/^[A-Z2-7]+$/.test(text)) throw invalid('has characters other than A to Z and 2 to 7');
   if (!text.startsWith(form.letters)) {
@@ -83,11 +87,12 @@ function decode(text: string, form: Form): Buffer {
   }
   const key = fromBase32(text).subarray(form.prefix.length, -2);
   // One comparison finds a wrong checksum and stray bits in the prefix and after the last byte alike.
-  if (encode(key, form) !== text) throw invalid('has a wrong checksum: a part of it was mistyped or lost');
+  if (encodeNKey(key, form) !== text) throw invalid('has a wrong checksum: a part of it was mistyped or lost');
   return key;
 }
 
-function encode(key: Uint8Array, form: Form): string {
+/** The text of an NKey with these 32 bytes of key. */
+export function encodeNKey(key: Uint8Array, form: Form): string {
   const content = Buffer.concat([form.prefix, key]);
   const checksum = Buffer.alloc(2);
   checksum.writeUInt16LE(crc16(content));

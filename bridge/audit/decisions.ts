@@ -18,6 +18,8 @@ export interface Decision {
   /** Why, in words. */
   readonly reason?: string;
   readonly event?: DecidedEvent;
+  /** Of a sign-in: who asks, and what a token says of its bearer. */
+  readonly signIn?: Readonly<Record<string, string>>;
   /** What came of it: the id and URL of a run, the key of a wait, the number of a dead letter. */
   readonly followed?: Readonly<Record<string, string | number>>;
   readonly schemaDigest?: string;

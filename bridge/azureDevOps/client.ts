@@ -235,7 +235,8 @@ export class AzureDevOps {
   }
 }
 
-function dispatcherFor({ proxy, ca }: AzureDevOpsSettings): Dispatcher {
+/** What requests go out by: through a proxy where there is one, trusting the authority of the settings. */
+export function dispatcherFor({ proxy, ca }: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>): Dispatcher {
   const connect = { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) };
   if (proxy === '') return new Agent({ connect });
   return new ProxyAgent({ uri: proxy, requestTls: connect, proxyTls: connect, proxyTunnel: true });
@@ -243,12 +244,13 @@ function dispatcherFor({ proxy, ca }: AzureDevOpsSettings): Dispatcher {
 
 class TooLargeError extends Error {}
 
-async function textOf(body: Dispatcher.ResponseData['body']): Promise<string> {
+/** Throws where an answer has more bytes than this. */
+export async function textOf(body: Dispatcher.ResponseData['body'], mostBytes = MOST_ANSWER_BYTES): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MOST_ANSWER_BYTES) throw new TooLargeError(`the answer is larger than ${MOST_ANSWER_BYTES} bytes`);
+    if (bytes > mostBytes) throw new TooLargeError(`the answer is larger than ${mostBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();

@@ -1,5 +1,6 @@
 import { TaskError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
+import { checkCallout } from '../callout/check.ts';
 import { checkAll, checkFiles } from '../check.ts';
 import { ConfigurationError, type Configuration } from '../config/configuration.ts';
 import { describeFinding, error, type Finding } from '../finding.ts';
@@ -40,7 +41,12 @@ async function checkOnline(settings: BridgeSettings, world: World): Promise<Find
     );
   } catch (thrown) {
     if (!(thrown instanceof TaskError)) throw thrown;
-    return [...(await checkFiles(settings)), error('NATS', thrown.problem, thrown.remedy)];
+    const { callout } = settings;
+    return [
+      ...(await checkFiles(settings)),
+      error('NATS', thrown.problem, thrown.remedy),
+      ...(callout === undefined ? [] : await checkCallout(callout, settings, () => world.now())),
+    ];
   }
 }
 

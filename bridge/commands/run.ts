@@ -108,12 +108,12 @@ class Running {
     this.#jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
     await this.#startFunctions(configuration, contracts, nats, publicServer);
     this.#lifecycle.opened('functions', async (drained) => {
-      await publicServer.drain(drained);
+      await publicServer?.drain(drained);
       await this.#functions?.stop(drained);
       await this.#azureDevOps?.close();
     });
     log.info('serving');
-    this.#repeat(settings.timing.signIn, () => this.#azureDevOps?.signIn());
+    if (settings.callout === undefined) this.#repeat(settings.timing.signIn, () => this.#azureDevOps?.signIn());
     this.#repeat(settings.timing.selfCheck, () => this.#checkItself());
     await this.#watchConfiguration(nats, publicServer);
   }
@@ -122,7 +122,8 @@ class Running {
     return this.#lifecycle.end(drainMs);
   }
 
-  async #openPorts({ http, timing }: BridgeSettings): Promise<PublicServer> {
+  /** The callout has no public port: what signs in anybody must not stand behind one. */
+  async #openPorts({ http, timing, callout }: BridgeSettings): Promise<PublicServer | undefined> {
     const { world, log } = this;
     const now = () => world.now();
     const probe = new ReadinessProbe(() => this.#readinessSources(), this.#metrics, now, timing.readiness);
@@ -141,6 +142,7 @@ class Running {
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
           feeds: this.#functions?.feeds?.() ?? [],
+          callout: this.#functions?.callout?.(),
           metrics: this.#metrics,
           check: this.#check,
           subscriptions: this.#subscriptions,
@@ -149,16 +151,18 @@ class Running {
     });
     await admin.listen();
     this.#lifecycle.opened('admin', () => admin.close());
+    const adminAddress = `${http.admin.host}:${admin.port}`;
+    if (callout !== undefined) {
+      log.info('listening', { admin: adminAddress });
+      return undefined;
+    }
     const onTrouble = (label: string, problem: Problem | undefined) => this.#onSecretTrouble(label, problem);
     const tls = http.tls && new TlsFiles(http.tls, { now, lookEveryMs: timing.secretFile, onTrouble });
     const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
     await publicServer.listen();
     this.#lifecycle.stopping.addEventListener('abort', () => publicServer.refuse());
     this.#lifecycle.opened('public', () => publicServer.close());
-    log.info('listening', {
-      public: `${http.listen.host}:${publicServer.port}`,
-      admin: `${http.admin.host}:${admin.port}`,
-    });
+    log.info('listening', { public: `${http.listen.host}:${publicServer.port}`, admin: adminAddress });
     return publicServer;
   }
 
@@ -192,7 +196,7 @@ class Running {
     configuration: Configuration,
     contracts: Contracts,
     nats: Nats,
-    publicServer: PublicServer,
+    publicServer: PublicServer | undefined,
   ): Promise<void> {
     const { settings } = configuration;
     const [oldFunctions, oldAzureDevOps] = [this.#functions, this.#azureDevOps];
@@ -215,13 +219,13 @@ class Running {
     this.#configuration = configuration;
     this.#functions = functions;
     this.#azureDevOps = azureDevOps;
-    publicServer.serve(functions.routes);
+    publicServer?.serve(functions.routes);
     await oldFunctions?.stop(AbortSignal.timeout(settings.timing.drain));
     await oldAzureDevOps?.close();
   }
 
   /** Takes a changed configuration once it is good, until the bridge stops. */
-  async #watchConfiguration(nats: Nats, publicServer: PublicServer): Promise<void> {
+  async #watchConfiguration(nats: Nats, publicServer: PublicServer | undefined): Promise<void> {
     let signature = () => this.#configuration?.signature();
     let seen = this.#configuration?.readAs;
     while (!this.#lifecycle.isStopping()) {

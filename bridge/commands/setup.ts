@@ -1,5 +1,6 @@
 import { describeMs } from '../../shared/text/duration.ts';
 import { safeText } from '../../shared/text/safeText.ts';
+import { serverLines } from '../callout/serverLines.ts';
 import { auditOf } from '../audit/audit.ts';
 import type { Parts } from '../functions.ts';
 import type { Answer, JetStream, Refusal } from '../jetStream/api.ts';
@@ -43,6 +44,7 @@ function describe(settings: BridgeSettings, needs: readonly StreamNeed[]): strin
     '',
     "# Permissions of the bridge's user, for the configuration of nats-server:",
     ...permissionLines(grantNeeds(settings)),
+    ...(settings.callout === undefined ? [] : ['', ...serverLines(settings, settings.callout)]),
     '',
   ].join('\n');
 }

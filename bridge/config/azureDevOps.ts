@@ -59,7 +59,8 @@ export function organizationOf(url: URL): { organization: string; organizationNa
   return { organization: new URL(pathname, url).href, organizationName: decodeURIComponent(name) };
 }
 
-function readProxy(section: Section): string {
+/** Reads `proxy` of a section; empty for none. */
+export function readProxy(section: Section): string {
   const text = section.text('proxy');
   if (text === undefined) return '';
   // The proxy passes on what is encrypted for Azure DevOps, so it may be spoken to in clear text itself.

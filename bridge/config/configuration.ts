@@ -7,6 +7,7 @@ import { namesOf } from '../names.ts';
 import type { BridgeSettings, Secret, StreamSettings } from '../settings.ts';
 import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
+import { readCallout } from './callout.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
@@ -122,10 +123,12 @@ class ConfigurationReader {
     const instance = root.text('instance') ?? '';
     const names = namesOf(instance);
     const contracts = this.#readContracts(root.section('contracts'));
+    const nats = readNats(root.section('nats'));
+    const azureDevOps = readAzureDevOps(root.section('azureDevOps'));
     const settings: BridgeSettings = {
       instance,
-      nats: readNats(root.section('nats')),
-      azureDevOps: readAzureDevOps(root.section('azureDevOps')),
+      nats,
+      azureDevOps,
       http: readHttp(root.section('http')),
       streams: readStreams(root.section('streams')),
       signingKey: readSigningKey(root),
@@ -133,6 +136,7 @@ class ConfigurationReader {
       hooks: root.has('hooks') ? readHooks(root.section('hooks'), names) : undefined,
       runs: readRuns(root, names, root.section('contracts').keys),
       waits: root.has('waits') ? readWaits(root.section('waits')) : undefined,
+      callout: root.has('callout') ? readCallout(root, root.section('callout'), nats, azureDevOps) : undefined,
       timing,
     };
     const signature = () => signaturesOf(this.#files);

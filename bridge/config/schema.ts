@@ -45,7 +45,9 @@ const VARIABLE = SCHEMA.$defs.env.title;
 
 function allProblems(value: unknown): SchemaProblem[] {
   validate(value);
-  return (validate.errors ?? []).flatMap(({ keyword, instancePath, params, message = '' }) => {
+  // What is required only without a callout is looked at first, and told in the order of the sections.
+  const errors = [...(validate.errors ?? [])].sort((one, next) => Number(isOfThen(one)) - Number(isOfThen(next)));
+  return errors.flatMap(({ keyword, instancePath, params, message = '' }) => {
     const path = pathOf(instancePath, value);
     const at = (problem: string, remedy = '', ofKey = false): SchemaProblem[] => [{ path, ofKey, problem, remedy }];
     const given = valueAt(value, path);
@@ -95,10 +97,17 @@ function allProblems(value: unknown): SchemaProblem[] {
         );
       case 'maximum':
         return at(`is ${describe(given)}, not at most ${String(params['limit'])}`);
+      case 'if':
+        // What its branch finds is told by itself.
+        return [];
       default:
         return at(message);
     }
   });
+}
+
+function isOfThen({ schemaPath }: { readonly schemaPath: string }): boolean {
+  return schemaPath.startsWith('#/then');
 }
 
 /** The values that a missing one would have to hold, each with its path. */

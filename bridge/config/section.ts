@@ -140,6 +140,11 @@ export class Section {
     return this.#fromFile([fileKey], this.text(fileKey), parse);
   }
 
+  /** A secret whose key names its file, made into something else; see {@link parsedSecret}. */
+  parsedFile<Value>(name: string, parse: (text: string) => Reading<Value>): Reread<Value> | undefined {
+    return this.#fromFile([name], this.text(name), parse);
+  }
+
   /** Secrets of the lists `<name>Files` and `<name>Envs`. */
   secrets(name: string): Secret[] {
     return this.parsedSecrets(name, (value) => ({ value })).map(({ secret }) => secret);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LetterCount } from '../audit/letterCounts.ts';
-import type { FeedStatus } from '../functions.ts';
+import type { CalloutStatus, FeedStatus } from '../functions.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
@@ -31,6 +31,9 @@ export interface Status {
     | undefined;
   /** Change feeds of Azure Artifacts. */
   readonly feeds: readonly FeedStatus[];
+  /** Undefined where it is off. */
+  readonly callout:
+    (CalloutStatus & { readonly signIns: readonly { readonly outcome: string; readonly count: number }[] }) | undefined;
   /** At the last self-check; a text: why they can't be seen. Undefined where nothing is known of them. */
   readonly subscriptions:
     | readonly {
@@ -93,7 +96,7 @@ export function statusPage(status: Status): string {
 </head>
 <body>
 <h1>Event Bridge for NATS${instance === '' ? '' : ` <span class="dim">${text(instance)}</span>`}</h1>
-<p class="dim">Version ${text(version)}, up for ${age(now - startedAt)}, ${text(organization)}</p>
+<p class="dim">Version ${text(version)}, up for ${[age(now - startedAt), text(organization)].filter(Boolean).join(', ')}</p>
 ${alarmsOf(status)}
 ${routesOf(status)}
 <h2>Dead letters</h2>
@@ -101,6 +104,7 @@ ${deadLettersOf(status)}
 ${subscriptionsOf(status)}
 ${hooksOf(status)}
 ${feedsOf(status)}
+${calloutOf(status)}
 <h2>State</h2>
 ${table(
   ['What', 'State'],
@@ -119,7 +123,7 @@ ${checkOf(status)}
 }
 
 /** What needs somebody to look, first of all. */
-function alarmsOf({ routes, feeds, throttle, readiness, nats, azureDevOps, now }: Status): string {
+function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevOps, now }: Status): string {
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
     ...(azureDevOps.isGood ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
@@ -128,6 +132,9 @@ function alarmsOf({ routes, feeds, throttle, readiness, nats, azureDevOps, now }
       : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
     ...routeAlarms(routes, now),
     ...feeds.filter(({ isGood }) => !isGood).map(({ feed, state }) => `Feed ${text(feed)}: ${mark(state, 'bad')}`),
+    ...(callout?.issuers ?? []).flatMap(({ issuer, trouble }) =>
+      trouble === undefined ? [] : [`Keys of ${text(issuer)}: ${mark(trouble, 'bad')}`],
+    ),
   ];
   if (lines.length > 0) return `<ul class="alarms">\n${lines.map((line) => `<li>${line}</li>`).join('\n')}\n</ul>`;
   return readiness === 'ready' ? '<p class="good">All is well.</p>' : '';
@@ -168,6 +175,19 @@ function feedsOf({ feeds, now }: Status): string {
     lastReadAt === undefined ? '' : `${age(now - lastReadAt)} ago`,
   ]);
   return `<h2>Change feeds of packages</h2>\n${table(['Feed', 'State', 'Read to its end here'], rows)}`;
+}
+
+function calloutOf({ callout, now }: Status): string {
+  if (callout === undefined) return '';
+  const counts = callout.signIns.map(({ outcome, count }) => `${count} ${text(outcome)}`).join(', ');
+  const rows = callout.issuers.map(({ issuer, count, fetchedAt, trouble }) => [
+    text(issuer),
+    String(count),
+    fetchedAt === undefined ? 'never' : `${age(now - fetchedAt)} ago`,
+    trouble === undefined ? mark('ok', 'good') : mark(trouble, 'bad'),
+  ]);
+  const columns = ['Issuer', { heading: 'Keys', isNumber: true }, 'Fetched', 'State'];
+  return `<h2>Sign-ins to NATS since this process began</h2>\n<p>${counts || 'None.'}</p>\n${table(columns, rows)}`;
 }
 
 function deadLettersOf({ deadLetters, now }: Status): string {

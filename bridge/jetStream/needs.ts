@@ -1,6 +1,7 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
 import { overlap } from '../../shared/subject.ts';
 import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, BRIDGE_WAITS, namesOf } from '../names.ts';
+import { REQUEST_SUBJECT } from '../callout/subject.ts';
 import type { BridgeSettings, RouteSettings } from '../settings.ts';
 import type { ConsumerConfig, StreamConfig } from './api.ts';
 
@@ -168,6 +169,8 @@ export function grantNeeds(settings: BridgeSettings): Grants {
   const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {
     publish: [
+      // Where servers wait for the answers to their requests.
+      ...(settings.callout === undefined ? [] : ['$SYS._INBOX.>']),
       ...needs.flatMap(({ config }) => config.subjects),
       ...needs.flatMap(({ config }) => api(`STREAM.INFO.${config.name}`)),
       ...needs.filter(({ kind }) => kind === 'bucket').flatMap(({ config }) => api(`STREAM.MSG.GET.${config.name}`)),
@@ -184,7 +187,7 @@ export function grantNeeds(settings: BridgeSettings): Grants {
       ...(settings.waits === undefined ? [] : WAIT_OPERATIONS.flatMap(api)),
       ...(jetStreamDomain === undefined ? [] : ['$JS.API.INFO']),
     ],
-    subscribe: [`${inboxPrefix}.*.*`],
+    subscribe: [...(settings.callout === undefined ? [] : [REQUEST_SUBJECT]), `${inboxPrefix}.*.*`],
     optional: [
       ...api(`STREAM.MSG.GET.${deadLetters}`).map((subject) => ({ subject, reason: 'the command deadLetters' })),
       ...needs

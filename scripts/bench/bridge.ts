@@ -8,6 +8,7 @@ import { Agent, request } from 'undici';
 import { connect } from 'nats';
 import { startNatsServer } from '../../localAgent/natsServer.ts';
 import { BenchBridge } from './bridgeProcess.ts';
+import { CALLOUT_TITLE, measureSignIns } from './callout.ts';
 import { measureRuns, RUNS_TITLE } from './runs.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 
@@ -21,9 +22,9 @@ const SECRET = 'the secret of the benchmark';
 
 /** What the packed bridge does with hooks and with events, against the same by bare libraries in the same run. */
 export const bridge: Benchmark = {
-  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}`,
+  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE} ${CALLOUT_TITLE}`,
   async run(long) {
-    return [...(await measureHooks()), ...(await measureRuns(long))];
+    return [...(await measureHooks()), ...(await measureRuns(long)), ...(await measureSignIns())];
   },
 };
 

@@ -15,7 +15,7 @@ export interface ThirdPartyPackage {
 }
 
 /** Licences that let their code be shipped in a MIT-licensed bundle as long as their text comes with it. */
-const ALLOWED_LICENCES = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MPL-2.0'];
+const ALLOWED_LICENCES = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MPL-2.0', 'Unlicense'];
 
 const RULE = `\n\n${'-'.repeat(80)}\n\n`;
 

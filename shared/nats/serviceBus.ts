@@ -1,4 +1,13 @@
-import type { KeyValue, StreamLookup, StreamPublisher, WorkQueue, WorkQueueEvents } from '../bus.ts';
+import type {
+  KeyValue,
+  ReceivedRequest,
+  Service,
+  ServiceEvents,
+  StreamLookup,
+  StreamPublisher,
+  WorkQueue,
+  WorkQueueEvents,
+} from '../bus.ts';
 import type { ConnectionSettings } from '../connection/settings.ts';
 import type { Log } from '../log.ts';
 import { Bucket } from './kv.ts';
@@ -6,6 +15,7 @@ import { Links } from './link/links.ts';
 import { NatsBus } from './natsBus.ts';
 import { AcknowledgedPublisher } from './publishing/acknowledgedPublisher.ts';
 import { DurableQueue } from './reading/durableQueue.ts';
+import { QueueGroupService } from './reading/queueGroupService.ts';
 import { MessageLookup } from './reading/streamLookup.ts';
 
 /**
@@ -48,5 +58,19 @@ export class ServiceBus extends NatsBus {
   /** Takes messages of a durable consumer, which may come into being later. */
   workQueue(stream: string, consumer: string, events: WorkQueueEvents): WorkQueue {
     return new DurableQueue(this.links, stream, consumer, events);
+  }
+
+  /**
+   * Answers requests on a subject, together with the others of a queue group.
+   *
+   * @param answer what goes to the request's own reply subject, and nowhere else; must not reject
+   */
+  serve(
+    subject: string,
+    queue: string,
+    answer: (request: ReceivedRequest) => Promise<Uint8Array>,
+    events: ServiceEvents,
+  ): Service {
+    return new QueueGroupService(this.links, subject, queue, answer, events);
   }
 }

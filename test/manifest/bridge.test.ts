@@ -26,6 +26,7 @@ test('the folder of the bridge holds what it takes to run it, and to know what i
     'LICENSE',
     'README.md',
     'ThirdPartyNotices.txt',
+    'callout-policy.schema.json',
     'config.schema.json',
     BRIDGE_FILE,
     'package.json',
@@ -36,8 +37,11 @@ test('the folder of the bridge holds what it takes to run it, and to know what i
     [name, version, engines, bin],
     ['nats-event-bridge', project.version, project.engines, { 'nats-event-bridge': BRIDGE_FILE }],
   );
-  const schema = readFileSync(path.join(ROOT, 'bridge/config/config.schema.json'), 'utf8');
-  assert.equal(readFileSync(path.join(BRIDGE_FOLDER, 'config.schema.json'), 'utf8'), schema);
+  for (const [copy, original] of [
+    ['config.schema.json', 'bridge/config/config.schema.json'],
+    ['callout-policy.schema.json', 'bridge/callout/policy.schema.json'],
+  ] as const)
+    assert.equal(readFileSync(path.join(BRIDGE_FOLDER, copy), 'utf8'), readFileSync(path.join(ROOT, original), 'utf8'));
 });
 
 test('it can be packed, installed in an empty folder without the network, and run', () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { createAccount, createCurve } from 'nkeys.js';
 import { isMap, parseDocument } from 'yaml';
 import { ROOT } from '../../scripts/build/manifest.ts';
 import { LEAST, read } from '../support/bridge/configurationFile.ts';
@@ -9,7 +11,15 @@ import { filesEndingWith, readMarkdown, yamlBlocks } from '../support/documents/
 
 /** Files that configurations in documents name, and what tells a workload identity apart. */
 const { seed } = createNKey();
+const account = Buffer.from(createAccount().getSeed()).toString();
 const FILES = {
+  'responder.nk': seed,
+  'responder.creds': seed,
+  'issuer.nk': account,
+  'auth-signing.nk': account,
+  'ci-signing.nk': account,
+  'xkey.nk': Buffer.from(createCurve().getSeed()).toString(),
+  'policy.json': readFileSync(path.join(ROOT, 'examples/auth-callout/policy.json'), 'utf8'),
   'bridge.creds': seed,
   'nats.creds': seed,
   'hook-secret': 'a secret of the hooks',
@@ -47,5 +57,6 @@ for (const file of documents)
   });
 
 test('there are such configurations', () => {
+  assert.ok(configurationsIn('docs/bridge/callout.md').length > 1);
   assert.ok(configurationsIn('docs/bridge/runs.md').length > 0);
 });

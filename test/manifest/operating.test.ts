@@ -88,14 +88,14 @@ interface SchemaPart {
   readonly $ref?: string;
 }
 
-/** The settings that name files with secrets: certificates and authorities are public. */
+/** The settings that name files with secrets: certificates, authorities and policies are none. */
 function secretFilesOf(properties: Readonly<Record<string, SchemaPart>>, prefix: string): string[] {
   const { $defs } = JSON.parse(readFileSync(path.join(ROOT, 'bridge/config/config.schema.json'), 'utf8')) as {
     $defs: Readonly<Record<string, SchemaPart>>;
   };
   return Object.entries(properties).flatMap(([name, part]) => {
     const place = `${prefix}${name}`;
-    if (/Files?$/.test(name)) return /^(ca|certificate)File$/.test(name) ? [] : [place];
+    if (/Files?$/.test(name)) return /^(ca|certificate|policy)File$/.test(name) ? [] : [place];
     const named = part.$ref === undefined ? undefined : $defs[part.$ref.replace('#/$defs/', '')];
     // Who manages subscriptions signs in as azureDevOps.identity does.
     if (place === 'hooks.identity') return [];

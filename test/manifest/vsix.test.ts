@@ -96,7 +96,7 @@ test('the listing page is the README with the links that package.json has, and n
 });
 
 /** The libraries that the bridge has and no task. */
-const OF_BRIDGE = ['@azure/identity', 'fastify', 'jose', 'prom-client', 'undici', 'yaml'];
+const OF_BRIDGE = ['@azure/identity', 'fastify', 'jose', 'prom-client', 'tweetnacl', 'undici', 'yaml'];
 
 test('the licence is ours, and the notices have those of the bundled packages, each where its code is', () => {
   assert.equal(text('LICENSE.txt'), readFileSync(path.join(ROOT, 'LICENSE'), 'utf8'));

@@ -16,7 +16,7 @@ import {
 import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
 import { headerFields, natsHeaders } from '../../support/agent/scenario.ts';
 import { cloudEvent } from '../../support/event.ts';
-import { CALLOUT_EXAMPLE, startCallout } from '../../support/nats/authCallout.ts';
+import { EXAMPLE_POLICY, startCallout } from '../../support/bridge/calloutBridge.ts';
 import { createNKey, usersConfig } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 
@@ -296,13 +296,13 @@ describe('The example', { concurrency: 4 }, () => {
       organisation: 'my-organisation',
       serviceConnections: { [id]: 'nats' },
     });
-    const [example] = JSON.parse(readFileSync(path.join(CALLOUT_EXAMPLE, 'policy.json'), 'utf8')).issuers;
+    const [example] = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')).issuers;
     const admin = { sub: issuer.subject('admin'), account: 'CI', publish: ['>'], subscribe: ['>'] };
     await using callout = await startCallout({
       policy: { issuers: [{ ...example, issuer: issuer.url, rules: [...example.rules, admin] }] },
     });
     const client = await callout.connect(await issuer.token({ sub: issuer.subject('admin') }));
-    await (await client.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
+    await (await client.jetstreamManager()).streams.add({ name: 'CI_shop', subjects: ['ci.shop.>'] });
     await client.close();
 
     const url = callout.server.url.replace('nats:', 'tls:');

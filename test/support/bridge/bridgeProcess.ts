@@ -101,8 +101,13 @@ export class BridgeProcess implements AsyncDisposable {
   }
 
   /** Starts a bridge; resolves when both ports listen, or it has ended. */
-  static async start(yaml: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
-    const bridge = new BridgeProcess(configurationFile(yaml, options.files), options);
+  static start(yaml: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
+    return BridgeProcess.startOn(configurationFile(yaml, options.files), options);
+  }
+
+  /** As {@link start}, with a configuration that is there. */
+  static async startOn(file: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
+    const bridge = new BridgeProcess(file, options);
     const isListening = () => bridge.lines.some(({ event }) => event === 'listening');
     await bridge.until('port', () => isListening() || bridge.#child.exitCode !== null || undefined);
     return bridge;

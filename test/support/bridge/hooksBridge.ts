@@ -31,7 +31,7 @@ export class TestWorld implements World {
   readonly env = ENV;
   readonly isTerminal = true;
   readonly openNats = openServiceBus;
-  readonly startFunctions: World['startFunctions'] = (parts) => startFunctions(parts, this.version);
+  readonly startFunctions: World['startFunctions'] = (parts) => startFunctions(parts, this.version, new Map());
   stdout = '';
   stderr = '';
 

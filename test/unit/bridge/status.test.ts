@@ -18,7 +18,7 @@ test('the status of Azure DevOps says what is known of the token, and whether it
     tokenValidUntil?: number,
     azureDevOps = 'ok',
   ) => {
-    const settings = { azureDevOps: { identity } as AzureDevOpsSettings };
+    const settings = { azureDevOps: { identity } as AzureDevOpsSettings, callout: undefined };
     const { state, isGood } = azureDevOpsOf({ azureDevOps }, settings, { check, tokenValidUntil });
     return `${isGood ? 'good' : 'bad'}: ${state}`;
   };

@@ -18,6 +18,7 @@ const STATUS: Status = {
   azureDevOps: { state: 'ok', isGood: true },
   streams: [],
   throttle: undefined,
+  callout: undefined,
   feeds: [],
   routes: [],
   hooks: [],

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import { safeText, shortened } from '../../shared/text/safeText.ts';
+import type { Identity, Placeholder } from './claims.ts';
+import type { Rule } from './policy.ts';
+import { Refusal } from './refusal.ts';
+
+/** What a client gets. */
+export interface Grant {
+  readonly account: string;
+  /** Of the connection, in every event that NATS itself tells of it. */
+  readonly user: string;
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+  /** In seconds since the epoch: the server then ends the connection. */
+  readonly expiresAt: number;
+}
+
+const MOST_NAME = 256;
+const SAFE = /^[A-Za-z0-9_-]{1,64}$/;
+
+/**
+ * What a rule grants to a bearer.
+ *
+ * @param nowSeconds since the epoch
+ * @throws Refusal where a placeholder stands for what the token doesn't say
+ */
+export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxSessionSeconds: number): Grant {
+  const fill = (text: string) => filled(text, identity, rule);
+  return {
+    account: fill(rule.account),
+    user: safeText(shortened(identity.owner, MOST_NAME)),
+    publish: rule.publish.map(fill),
+    subscribe: rule.subscribe.map(fill),
+    expiresAt: Math.min(
+      identity.expiresAt,
+      nowSeconds + Math.min(maxSessionSeconds, rule.maxLifetimeSeconds ?? Infinity),
+    ),
+  };
+}
+
+function filled(text: string, { names }: Identity, { place }: Rule): string {
+  return text.replace(/\{(\w+)\}/g, (_, placeholder: Placeholder) => {
+    const name = names[placeholder];
+    if (name === undefined) throw new Refusal('badClaims', `the token says nothing for {${placeholder}} of ${place}`);
+    return safeToken(name);
+  });
+}
+
+/**
+ * A name as one token of a subject, and never the same for two names: one of letters, digits, `_` and `-` is its own token;
+ * any other is reduced to these and gets `~` and a part of its SHA-256, which no name of the first kind can have.
+ */
+export function safeToken(name: string): string {
+  if (SAFE.test(name)) return name;
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, 24);
+  return `${name.slice(0, 40).replace(/[^A-Za-z0-9_-]/g, '-')}~${digest}`;
+}
+
+/** To NATS an empty list of what is allowed means everything, so "nothing" is said as "everything is denied". */
+export function permissionOf(subjects: readonly string[]): { allow: readonly string[] } | { deny: readonly string[] } {
+  return subjects.length > 0 ? { allow: subjects } : { deny: ['>'] };
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import { PublicDocuments } from '../azureDevOps/publicDocuments.ts';
+import { decide, type SignInDecision } from '../callout/decide.ts';
+import { KeySets } from '../callout/keySets.ts';
+import { newSeed } from '../callout/keys.ts';
+import type { Policy } from '../callout/policy.ts';
+import { mismatch } from '../callout/rules.ts';
+import { readSecretFile } from '../config/secrets.ts';
+import type { World } from '../world.ts';
+import { configurationOf } from './session.ts';
+
+/** What to do about the callout. */
+export type CalloutCommand =
+  | { readonly kind: 'try'; readonly tokenFile: string }
+  /** Writes new keys into a folder. */
+  | { readonly kind: 'keys'; readonly folder: string };
+
+/**
+ * Tries what a token would get, or makes keys.
+ *
+ * @returns the exit code: of `try`, 0 where the token gets in
+ */
+export async function callout(action: CalloutCommand, config: string, world: World): Promise<number> {
+  return action.kind === 'keys' ? makeKeys(action.folder, world) : tryToken(action.tokenFile, config, world);
+}
+
+async function tryToken(tokenFile: string, config: string, world: World): Promise<number> {
+  const { settings } = configurationOf(config, world);
+  if (settings.callout === undefined) throw new TaskError('InvalidInput', 'The configuration has no callout');
+  const token = readSecretFile(tokenFile);
+  if (typeof token !== 'string')
+    throw new TaskError('InvalidInput', `The file of --token-file ${token.problem}`, token.remedy);
+  const { policy, maxSessionMs, accounts, connection } = settings.callout;
+  const documents = new PublicDocuments(connection, settings.timing.keysAnswer);
+  try {
+    // A person waits longer than a server does.
+    const timing = { ...settings.timing, keysWait: 2 * settings.timing.keysAnswer };
+    const keys = new KeySets({ documents, timing, now: () => world.now(), onChange: () => {} });
+    const decision = await decide(token.trim(), {
+      policy: policy.current,
+      keys,
+      maxSessionMs,
+      accounts: accounts && [...accounts.keys()],
+      now: world.now(),
+    });
+    for (const line of [...describe(decision), ...describeRules(decision, policy.current)])
+      world.out(`${safeText(line)}\n`);
+    return decision.kind === 'granted' ? 0 : 1;
+  } finally {
+    await documents.close();
+  }
+}
+
+function describe(decision: SignInDecision): string[] {
+  const { claimed, identity } = decision;
+  const who = [
+    ...(claimed === undefined ? [] : [`issuer: ${claimed.issuer}`, `sub: ${claimed.sub}`]),
+    ...(identity === undefined
+      ? []
+      : [
+          `owner: ${identity.owner}`,
+          `roles: ${identity.roles.join(' ') || 'none'}`,
+          `groups: ${identity.groups === 'tooMany' ? 'too many for the token' : identity.groups.join(' ') || 'none'}`,
+        ]),
+  ];
+  if (decision.kind === 'refused') return [`denied: ${decision.refusal.message}`, ...who];
+  const { rule, grant } = decision;
+  return [
+    `allowed: by ${rule.place}`,
+    ...who,
+    `account: ${grant.account}`,
+    `user: ${grant.user}`,
+    `until: ${new Date(grant.expiresAt * 1_000).toISOString()}`,
+    ...listOf('publish', grant.publish),
+    ...listOf('subscribe', grant.subscribe),
+  ];
+}
+
+function listOf(verb: string, subjects: readonly string[]): string[] {
+  return subjects.length === 0 ? [`${verb}: nothing`] : subjects.map((subject) => `${verb}: ${subject}`);
+}
+
+/** Why each rule of the token's issuer matches or doesn't; none before the token is verified. */
+function describeRules({ claimed, identity }: SignInDecision, { issuers }: Policy): string[] {
+  if (claimed === undefined || identity === undefined) return [];
+  return (issuers.get(claimed.issuer)?.rules ?? []).map(
+    (rule) => `${rule.place}: ${mismatch(rule, identity) ?? 'matches'}`,
+  );
+}
+
+/** Never replaces a key: it may be in use. */
+function makeKeys(folder: string, world: World): number {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const made = (['account', 'curve', 'user'] as const).map((kind) => ({ kind, ...newSeed(kind, randomBytes(32)) }));
+    for (const { kind, seed } of made)
+      writeFileSync(path.join(folder, FILES[kind]), `${seed}\n`, { mode: 0o600, flag: 'wx' });
+    for (const { kind, publicKey } of made) world.out(`${FILES[kind]} ${publicKey}\n`);
+    return 0;
+  } catch (error) {
+    const isThere = (error as { code?: string }).code === 'EEXIST';
+    throw new TaskError(
+      'InvalidInput',
+      isThere ? `There are keys in ${folder} already` : `The keys can't be written: ${reasonOf(error)}`,
+      isThere ? 'Name another folder.' : '',
+    );
+  }
+}
+
+const FILES = { account: 'issuer.nk', curve: 'xkey.nk', user: 'responder.nk' };

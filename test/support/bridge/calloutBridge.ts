@@ -1,0 +1,332 @@
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import {
+  connect,
+  Events,
+  jwtAuthenticator,
+  nkeyAuthenticator,
+  type ConnectionOptions,
+  type NatsConnection,
+  type TlsOptions,
+} from 'nats';
+import {
+  createAccount,
+  createOperator,
+  createUser,
+  encodeAccount,
+  encodeOperator,
+  encodeUser,
+  fmtCreds,
+} from 'nats-jwt';
+import { temporaryFolder } from '../../../localAgent/index.ts';
+import { ROOT } from '../../../scripts/build/manifest.ts';
+import { createAuthority, saveCertificate } from '../nats/certificates.ts';
+import { type TokenIssuer, type TokenKind } from '../identity/tokenIssuer.ts';
+import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { BridgeProcess, runBridgeOn, runBundle, type LogLine } from './bridgeProcess.ts';
+
+/** The policy that an administrator starts from. */
+export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
+
+/** The rules of the example for the issuers of a test, after those of the test itself. */
+export function policyFor(of: TokenIssuer, more: Partial<Record<TokenKind, readonly object[]>> = {}): object {
+  const { issuers } = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: { rules: object[] }[] };
+  const [azureDevOps, entra] = issuers;
+  const entry = (kind: TokenKind, rules: readonly object[]) => ({
+    issuer: of.issuers[kind],
+    audience: of.audiences[kind],
+    rules: [...(more[kind] ?? []), ...rules],
+  });
+  return {
+    issuers: [entry('azureDevOps', azureDevOps!.rules), entry('entraV2', entra!.rules), entry('entraV1', entra!.rules)],
+  };
+}
+
+export interface CalloutOptions {
+  /** The content of policy.json. */
+  readonly policy: object;
+  /** Default: config, where the server's configuration lists the accounts. */
+  readonly mode?: 'config' | 'operator';
+  readonly line?: '2.10' | '2.15';
+  /** Whether the server seals its requests; default true. */
+  readonly sealed?: boolean;
+  /** Further lines of the section `callout`. */
+  readonly more?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly node?: '20' | '24';
+}
+
+/** Both sides, before the server runs. */
+interface Sides {
+  readonly folder: string;
+  /** The bridge's configuration. */
+  readonly file: string;
+  /** The server's. */
+  readonly config: string;
+  /** A bearer user of the callout's account to which everything is denied, in operator mode. */
+  readonly sentinel: string | undefined;
+}
+
+/** Makes keys and the configurations of both sides, as an administrator does. */
+async function setUp({ policy, mode, line, sealed = true, more = '' }: CalloutOptions): Promise<Sides> {
+  const folder = temporaryFolder('callout-');
+  const keys = runBundle(['callout', 'keys', folder]);
+  assert.equal(keys.status, 0, keys.stderr);
+  writeFileSync(path.join(folder, 'policy.json'), JSON.stringify(policy));
+  writeFileSync(path.join(folder, 'ca.pem'), (await createAuthority()).cert);
+  const operator = mode === 'operator' ? await Operator.create(folder) : undefined;
+  const file = path.join(folder, 'bridge.yml');
+  writeFileSync(
+    file,
+    `nats:
+  servers: [tls://127.0.0.1:1]
+  caFile: ca.pem
+  ${operator === undefined ? 'nkeySeedFile: responder.nk' : 'credentialsFile: responder.creds'}
+http: { admin: 127.0.0.1:0 }
+timing: { secretFile: 50ms, configuration: 50ms, readiness: 10ms }
+callout:
+  accountKeyFile: issuer.nk
+  policyFile: policy.json
+${sealed ? '  xkeySeedFile: xkey.nk\n' : ''}${operator?.accountLines ?? ''}${more}`,
+  );
+  const { status, stdout, stderr } = await runBridgeOn(file, ['setup']);
+  assert.equal(status, 0, stderr);
+  if (operator !== undefined)
+    return { folder, file, config: await operator.config(stdout, line ?? '2.15'), sentinel: operator.sentinel };
+  const block = stdout.slice(stdout.indexOf('# Configuration of nats-server'));
+  const config = line === '2.10' ? block.replace(/^ *allowed_accounts: .*$/m, '') : block;
+  return { folder, file, config, sentinel: undefined };
+}
+
+const LIMITS = { conn: -1, subs: -1, data: -1, payload: -1, leaf: -1, imports: -1, exports: -1, wildcards: true };
+const JET_STREAM = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+const NOTHING = { allow: [], deny: ['>'] };
+
+/** An operator with the accounts SYS, AUTH and CI, whose JWTs another program than the bridge makes. */
+class Operator {
+  sentinel = '';
+  readonly #operator = createOperator();
+  readonly #system = createAccount();
+  readonly #auth = createAccount();
+  readonly #authSigning = createAccount();
+  readonly #ci = createAccount();
+  readonly #ciSigning = createAccount();
+  readonly #responder = createUser();
+
+  private constructor(private readonly folder: string) {}
+
+  static async create(folder: string): Promise<Operator> {
+    const operator = new Operator(folder);
+    const save = (name: string, pair: ReturnType<typeof createAccount>) =>
+      writeFileSync(path.join(folder, name), pair.getSeed());
+    save('issuer.nk', operator.#authSigning);
+    save('ci.nk', operator.#ciSigning);
+    operator.sentinel = await operator.#user(createUser(), { bearer_token: true, pub: NOTHING, sub: NOTHING });
+    await operator.#writeCredentials({});
+    return operator;
+  }
+
+  get accountLines(): string {
+    return `  accounts: { CI: { id: ${this.#ci.getPublicKey()}, keyFile: ci.nk } }\n`;
+  }
+
+  /** The server's configuration, with what `setup` prints in the JWTs. */
+  async config(printed: string, line: string): Promise<string> {
+    await this.#writeCredentials({ pub: allowedIn(printed, 'publish'), sub: allowedIn(printed, 'subscribe') });
+    const claims = JSON.parse(/^\{"authorization":.*$/m.exec(printed)![0]) as object;
+    const jwts = {
+      [this.#system.getPublicKey()]: await this.#account('SYS', this.#system, {}),
+      [this.#auth.getPublicKey()]: await this.#account('AUTH', this.#auth, {
+        signing_keys: [this.#authSigning.getPublicKey()],
+        ...claims,
+      }),
+      [this.#ci.getPublicKey()]: await this.#account('CI', this.#ci, {
+        signing_keys: [this.#ciSigning.getPublicKey()],
+      }),
+    };
+    const system = this.#system.getPublicKey();
+    return [
+      `operator: ${await encodeOperator('operator', this.#operator, { system_account: system })}`,
+      `system_account: ${system}`,
+      'resolver: MEMORY',
+      `resolver_preload ${JSON.stringify(jwts)}`,
+      ...(line === '2.10' ? [] : [`default_sentinel: ${this.sentinel}`]),
+      printed.slice(printed.indexOf('# Configuration of nats-server')),
+    ].join('\n');
+  }
+
+  #account(name: string, pair: ReturnType<typeof createAccount>, more: object): Promise<string> {
+    const limits = name === 'SYS' ? LIMITS : { ...LIMITS, ...JET_STREAM };
+    return encodeAccount(name, pair, Object.assign({ limits }, more), { signer: this.#operator });
+  }
+
+  #user(user: ReturnType<typeof createUser>, claims: object): Promise<string> {
+    return encodeUser('user', user, this.#auth, claims, { signer: this.#authSigning });
+  }
+
+  async #writeCredentials(claims: object): Promise<void> {
+    const creds = fmtCreds(await this.#user(this.#responder, claims), this.#responder);
+    writeFileSync(path.join(this.folder, 'responder.creds'), creds);
+  }
+}
+
+function allowedIn(printed: string, operation: 'publish' | 'subscribe'): { allow: string[]; deny: string[] } {
+  const [, list = ''] = new RegExp(`^  ${operation}: \\{ allow: \\[([^\\]]*)\\]`, 'm').exec(printed) ?? [];
+  const allow = [...list.matchAll(/^ *"([^"]+)"/gm)].map(([, subject]) => subject!);
+  return { allow, deny: [] };
+}
+
+/** Starts a server with TLS and an auth callout, and a bridge that answers it. */
+export async function startCallout(options: CalloutOptions): Promise<Callout> {
+  const sides = await setUp(options);
+  const authority = await createAuthority();
+  writeFileSync(path.join(sides.folder, 'ca.pem'), authority.cert);
+  const server = await startNatsServer({
+    binary: natsServerBinary(options.line ?? '2.15'),
+    tls: saveCertificate(sides.folder, 'server', await authority.server()),
+    config: sides.config,
+  });
+  try {
+    const yaml = readFileSync(sides.file, 'utf8').replace('127.0.0.1:1]', `127.0.0.1:${server.port}]`);
+    writeFileSync(sides.file, yaml);
+    const { status, stderr } = await runBridgeOn(sides.file, ['setup', '--apply'], options);
+    assert.equal(status, 0, stderr);
+    return new Callout(sides, server, authority.cert, await startResponder(sides.file, options), options);
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+/** Another process with the same configuration; resolves once it answers. */
+async function startResponder(file: string, options: CalloutOptions): Promise<BridgeProcess> {
+  const responder = await BridgeProcess.startOn(file, options);
+  await responder.logged('callout');
+  return responder;
+}
+
+/** A server, its auth callout and the bridge that answers it. */
+export class Callout implements AsyncDisposable {
+  readonly #others: BridgeProcess[] = [];
+
+  constructor(
+    private readonly sides: Sides,
+    readonly server: NatsServer,
+    /** PEM text of the authority of the server's certificate. */
+    readonly ca: string,
+    readonly responder: BridgeProcess,
+    private readonly options: CalloutOptions,
+  ) {}
+
+  get file(): string {
+    return this.sides.file;
+  }
+
+  /** Starts one more responder. */
+  async another(): Promise<BridgeProcess> {
+    const other = await startResponder(this.file, this.options);
+    this.#others.push(other);
+    return other;
+  }
+
+  writePolicy(policy: object | string): void {
+    const text = typeof policy === 'string' ? policy : JSON.stringify(policy);
+    writeFileSync(path.join(this.sides.folder, 'policy.json'), text);
+  }
+
+  /** Signs in with a token as `auth_token`; in operator mode beside the sentinel, which servers of 2.10 don't know by default. */
+  async connect(token: string | undefined, options: ConnectionOptions = {}): Promise<Client> {
+    const { sentinel } = this.sides;
+    const connection = await connect({
+      ...(sentinel !== undefined && this.options.line === '2.10' && { authenticator: jwtAuthenticator(sentinel) }),
+      ...options,
+      servers: this.server.url,
+      ...(token !== undefined && { token }),
+      // Without `host` the client library checks the certificate of an address against the name localhost.
+      tls: { ca: this.ca, host: '127.0.0.1' } as TlsOptions,
+    });
+    return Object.assign(connection, { [Symbol.asyncDispose]: () => connection.close() });
+  }
+
+  /** Asserts that the client is refused, that the log says why, and that it holds nothing of the token. */
+  async refuses(token: string | undefined, reason: RegExp, options: ConnectionOptions = {}): Promise<LogLine> {
+    const from = this.responder.lines.length;
+    await assert.rejects(this.connect(token, options), { code: 'AUTHORIZATION_VIOLATION' });
+    const line = await this.responder.until(`refusal ${String(reason)}`, () =>
+      this.responder.lines
+        .slice(from)
+        .find((one) => one.event === 'signIn' && one['outcome'] !== 'granted' && reason.test(String(one['reason']))),
+    );
+    for (const part of token?.split('.').filter((one) => one.length > 8) ?? [])
+      assert.ok(!this.responder.text.includes(part), 'the log holds a part of the token');
+    return line;
+  }
+
+  /** What the audit stream holds of sign-ins, read as the bridge's own user; waits for as many. Config mode. */
+  async decisions(count: number): Promise<Decided[]> {
+    const seed = readFileSync(path.join(this.sides.folder, 'responder.nk'));
+    const client = await this.connect(undefined, { authenticator: nkeyAuthenticator(seed.subarray(0, 58)) });
+    try {
+      const jsm = await client.jetstreamManager({ checkAPI: false });
+      return await this.responder.until(`${count} decisions`, async () => {
+        const { state } = await jsm.streams.info('BRIDGE_AUDIT');
+        if (state.messages < count) return undefined;
+        const sequences = Array.from({ length: state.messages }, (_, index) => state.first_seq + index);
+        const messages = await Promise.all(sequences.map((seq) => jsm.streams.getMessage('BRIDGE_AUDIT', { seq })));
+        return messages
+          .map((message) => ({ subject: message.subject, ...message.json<Omit<Decided, 'subject'>>() }))
+          .filter((decided) => decided.function === 'callout');
+      });
+    } finally {
+      await client.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const process of [this.responder, ...this.#others]) await process[Symbol.asyncDispose]();
+    await this.server.stop();
+  }
+}
+
+/** A decision, as far as tests look at it. */
+export interface Decided {
+  readonly subject: string;
+  readonly function: string;
+  readonly decision: string;
+  readonly reason?: string;
+  readonly signIn: Readonly<Record<string, string>>;
+  readonly followed?: Readonly<Record<string, string>>;
+}
+
+export interface Client extends NatsConnection, AsyncDisposable {}
+
+/** Fills with the problems that a connection reports. */
+export function problemsOf(connection: NatsConnection): unknown[] {
+  const problems: unknown[] = [];
+  void (async () => {
+    for await (const { type, data } of connection.status()) if (type === Events.Error) problems.push(data);
+  })();
+  return problems;
+}
+
+export function mayPublish(connection: NatsConnection, subject: string): Promise<boolean> {
+  return isAllowed(connection, () => connection.publish(subject));
+}
+
+export function maySubscribe(connection: NatsConnection, subject: string): Promise<boolean> {
+  return isAllowed(connection, () => void connection.subscribe(subject, { callback: () => {} }));
+}
+
+/** The server tells of a violation before it answers the ping of a flush. */
+async function isAllowed(connection: NatsConnection, act: () => void): Promise<boolean> {
+  let violated = false;
+  const status = connection.status();
+  void (async () => {
+    for await (const { type } of status) if (type === Events.Error) violated = true;
+  })();
+  act();
+  await connection.flush();
+  await new Promise((resolve) => setImmediate(resolve));
+  return !violated;
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { readPolicy } from '../../../../bridge/callout/policy.ts';
+import { safeToken } from '../../../../bridge/callout/grant.ts';
+import { EXAMPLE_POLICY } from '../../../support/bridge/calloutBridge.ts';
+
+const rule = { sub: 'sc://a/*/c', account: 'CI', publish: ['>'], subscribe: ['>'] };
+const entry = { issuer: 'https://issuer.example/1', audience: 'nats', rules: [rule] };
+
+function problemsOf(content: unknown, accounts?: readonly string[]): readonly string[] {
+  const read = readPolicy(typeof content === 'string' ? content : JSON.stringify(content), accounts);
+  return 'problems' in read ? read.problems : [];
+}
+
+function withRule(changes: object): object {
+  return { issuers: [{ ...entry, rules: [rule, { ...rule, ...changes }] }] };
+}
+
+test('the policy of the example is taken', () => {
+  assert.deepEqual(problemsOf(readFileSync(EXAMPLE_POLICY, 'utf8'), ['CI']), []);
+});
+
+describe('a policy is refused that has', () => {
+  for (const [what, content, problem] of [
+    ['no JSON', '{', /^it is not JSON$/],
+    ['a misspelt field', withRule({ publsih: [] }), /rules\[1\]: "publsih" is not a field/],
+    [
+      'a rule without subscribe',
+      withRule({ subscribe: undefined }),
+      /rules\[1\]: must have required property 'subscribe'/,
+    ],
+    ['a rule without a condition', withRule({ sub: undefined }), /rules\[1\]: has none of sub, roles and groups/],
+    ['a rule for everybody', withRule({ sub: 'sc://*/*/*' }), /rules\[1\]\.sub: .* matches everybody/],
+    ['a rule for any sub', withRule({ sub: '*' }), /rules\[1\]\.sub: (.* matches everybody|must match pattern)/],
+    ['no roles in the list', withRule({ roles: [] }), /rules\[1\]\.roles: must NOT have fewer than 1 items/],
+    ['an empty group', withRule({ groups: [''] }), /rules\[1\]\.groups\[0\]: must NOT have fewer than 1 characters/],
+    ['a * inside a part of the sub', withRule({ sub: 'sc://a/shop-*/c' }), /rules\[1\]\.sub: must match pattern/],
+    [
+      'a placeholder in the middle of a token',
+      withRule({ publish: ['ci.x{project}.>'] }),
+      /publish\[0\]: must match pattern/,
+    ],
+    ['a placeholder before other text', withRule({ publish: ['ci.{project}x.>'] }), /publish\[0\]: must match pattern/],
+    ['an unknown placeholder', withRule({ publish: ['ci.{team}.>'] }), /publish\[0\]: must match pattern/],
+    ['an empty subject', withRule({ subscribe: [''] }), /subscribe\[0\]: must match pattern/],
+    ['a subject with an empty token', withRule({ publish: ['ci..built'] }), /publish\[0\]: must match pattern/],
+    ['an account of two placeholders', withRule({ account: '{project}{client}' }), /account: .* is neither/],
+    ['a lifetime of nothing', withRule({ maxLifetime: 0 }), /maxLifetime: must be >= 1/],
+    ['an issuer twice', { issuers: [entry, entry] }, /issuers\[1\]\.issuer: .* is listed twice/],
+    ['keys in clear text', { issuers: [{ ...entry, issuer: 'http://issuer.example' }] }, /issuer: must match pattern/],
+  ] as const)
+    test(what, () => {
+      assert.match(problemsOf(content).join('\n'), problem);
+    });
+
+  test('an account that the configuration does not have, in operator mode', () => {
+    assert.match(
+      problemsOf(withRule({}), ['OTHER']).join('\n'),
+      /rules\[0\]\.account: "CI" is not one of callout\.accounts/,
+    );
+  });
+});
+
+test('a name becomes one token of a subject, and never that of another', () => {
+  assert.equal(safeToken('Shop_1-a'), 'Shop_1-a');
+  const names = [
+    'my shop',
+    'my-shop',
+    'my.shop',
+    'MY shop',
+    'my  shop',
+    'é',
+    'e\u0301',
+    '*',
+    '>',
+    '',
+    'x'.repeat(65),
+    'x'.repeat(66),
+  ];
+  const tokens = names.map(safeToken);
+  assert.equal(new Set(tokens).size, names.length);
+  for (const token of tokens) assert.match(token, /^[A-Za-z0-9_~-]{1,65}$/);
+  // What one name becomes is never another name as it is.
+  assert.notEqual(safeToken(safeToken('my shop')), safeToken('my shop'));
+});
