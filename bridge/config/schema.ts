@@ -1,6 +1,6 @@
 import { newAjv } from '../../shared/contract/drafts.ts';
 import { isObject } from '../../shared/text/json.ts';
-import { nearestOf } from '../nearest.ts';
+import { nearestOf } from '../../shared/text/nearest.ts';
 import { shown } from './shown.ts';
 import SCHEMA from './config.schema.json' with { type: 'json' };
 import type { Path } from './yamlFile.ts';

@@ -15,9 +15,9 @@ const packages = readdirSync(DIST).filter((file) => file.endsWith('.vsix'));
 const bytes = readFileSync(path.join(DIST, packages[0] ?? 'no .vsix: run npm run package'));
 const contents = unzipSync(bytes);
 
-test('packaging leaves exactly one .vsix, of the prod channel, below 400 KB', () => {
+test('packaging leaves exactly one .vsix, of the prod channel, below 450 KB', () => {
   assert.deepEqual(packages, [`${project.publisher}.nats-event-tasks-${project.version}.vsix`]);
-  assert.ok(bytes.length < 400 * 1024, `${bytes.length} bytes`);
+  assert.ok(bytes.length < 450_000, `${bytes.length} bytes`);
 });
 
 test('the .vsix holds two self-contained tasks, the icons and pictures, the listing page, the licence and the notices, and nothing else', () => {

@@ -1,6 +1,6 @@
 import { quoted } from '../../../shared/text/safeText.ts';
 import { error, type Finding } from '../../finding.ts';
-import { nearestOf } from '../../nearest.ts';
+import { nearestOf } from '../../../shared/text/nearest.ts';
 import type { HooksSettings } from '../../settings.ts';
 import { KNOWN_EVENTS } from '../families.ts';
 import type { Project, PublisherEvent } from './api.ts';
