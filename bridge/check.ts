@@ -1,7 +1,7 @@
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
 import { checkCallout } from './callout/check.ts';
-import { readContracts } from './config/contracts.ts';
+import { readContracts, warningsOf } from './config/contracts.ts';
 import { warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
 import { checkFeeds } from './hooks/feeds/check.ts';
@@ -22,7 +22,8 @@ const EVENT_NAMES = new Set(
 
 /** What the files themselves say. */
 export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
-  const findings: Finding[] = [...(await readContracts(settings)).findings];
+  const { contracts, findings: unusable } = await readContracts(settings);
+  const findings: Finding[] = [...unusable, ...warningsOf(contracts)];
   for (const { label, value } of [...(settings.hooks?.passwords ?? []), ...(settings.waits?.tokens ?? [])])
     if (value.length < SHORTEST_PASSWORD)
       findings.push(warning(label, `it has fewer than ${SHORTEST_PASSWORD} characters`, 'Use a long random text.'));

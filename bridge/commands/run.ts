@@ -5,7 +5,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps } from '../azureDevOps/client.ts';
 import { checkAll } from '../check.ts';
 import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
-import { loadContracts, type Contracts } from '../config/contracts.ts';
+import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -199,6 +199,7 @@ class Running {
     publicServer: PublicServer | undefined,
   ): Promise<void> {
     const { settings } = configuration;
+    for (const finding of warningsOf(contracts)) this.log.warning('configuration', { text: describeFinding(finding) });
     const [oldFunctions, oldAzureDevOps] = [this.#functions, this.#azureDevOps];
     const azureDevOps = new AzureDevOps({
       settings: settings.azureDevOps,

@@ -1,7 +1,7 @@
 import type { Contract } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
-import { describeFinding, error, type Finding } from '../finding.ts';
+import { describeFinding, error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
 import { ConfigurationError, type Configuration } from './configuration.ts';
 
@@ -26,6 +26,13 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
     }
   }
   return { contracts: read, findings };
+}
+
+/** What the authors of contracts should know. */
+export function warningsOf(contracts: Contracts): Finding[] {
+  return Object.entries(contracts).flatMap(([name, { warnings }]) =>
+    warnings.map(({ problem, remedy }) => warning(`contracts.${name}`, problem, remedy)),
+  );
 }
 
 /**

@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
-import type { ErrorObject, ValidateFunction } from 'ajv';
+import type { AnySchema, ErrorObject, ValidateFunction } from 'ajv';
 import { describeProblems, shorten, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { canonicalize, isObject, parseLargeIntegers } from '../text/json.ts';
-import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
+import { META_SCHEMAS, metaSchemaAt, newAjv, type AnyAjv, type Draft } from './drafts.ts';
 import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaOf } from './metaSchemas.ts';
 import { linkSchemas, type Dialect } from './references.ts';
+import { UnevaluatedKeywords } from './unevaluated.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -16,19 +17,27 @@ const MAX_PROBLEMS = 100;
 
 /** See `loadContract` in load.ts, the one caller. */
 export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
-  const { files, root } = SchemaFolder.openAt(schemaFile);
+  const { files, root } = SchemaFolder.openAt(schemaFile, metaSchemaAt);
   const draft = draftOf(root);
   const twins: Twins = new WeakMap();
   const ajv = newAjv(draft, twins);
   const isSchema = await metaSchemaOf(draft);
   try {
-    const schemas = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
-    for (const { file, schema } of schemas) pair(twins, schema, parseLargeIntegers(file.text)?.value);
-    for (const { id, schema } of schemas) ajv.addSchema(schema, id);
-    const validate = ajv.getSchema(schemas[0]?.id ?? '');
+    const linked = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
+    for (const { file, schema } of linked.copies) pair(twins, schema, parseLargeIntegers(file.text)?.value);
+    const unevaluated = new UnevaluatedKeywords(ajv, linked.schemas);
+    for (const schema of linked.asking) unevaluated.prepare(schema);
+    const added = [...linked.schemas.entries()];
+    for (const [id, schema] of added) ajv.addSchema(schema as AnySchema, id);
+    const validate = ajv.getSchema(added[0]?.[0] ?? '');
     if (validate === undefined) throw new Error('it was not compiled');
-    const checks = checksOf(validate, twins, checkLimitMs);
-    return { digest: digestOf(schemas.map(({ file }) => file)), schemaFile, ...checks };
+    unevaluated.compile();
+    const begun = (...given: Parameters<ValidateFunction>) => {
+      unevaluated.begin();
+      return errorsOf(validate, ...given);
+    };
+    const checks = checksOf(begun, twins, checkLimitMs);
+    return { digest: digestOf(linked.files), schemaFile, warnings: linked.warnings, ...checks };
   } catch (error) {
     if (error instanceof TaskError) throw error;
     const reason = error instanceof RangeError ? 'it is nested too deeply, or a $ref leads to itself' : reasonOf(error);
@@ -58,7 +67,7 @@ function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Diale
   return {
     draft,
     isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
-    isFormat: (name) => Object.hasOwn(ajv.formats, name),
+    formats: new Set(Object.keys(ajv.formats)),
     isDeclaredBy: ($schema) => declares(draft, $schema),
     reasonAgainst(schema, pointer) {
       if (isSchema(schema)) return undefined;
@@ -69,7 +78,8 @@ function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Diale
 }
 
 function digestOf(files: readonly SchemaFile[]): string {
-  const byName = Object.fromEntries(files.map(({ name, schema }) => [name, schema]));
+  const own = files.filter(({ isBuiltIn }) => isBuiltIn !== true);
+  const byName = Object.fromEntries(own.map(({ name, schema }) => [name, schema]));
   return `sha256:${createHash('sha256').update(canonicalize(byName)).digest('hex')}`;
 }
 
@@ -82,16 +92,22 @@ function errorsOf(validate: ValidateFunction, ...value: Parameters<ValidateFunct
   }
 }
 
+type ErrorsOf = (...value: Parameters<ValidateFunction>) => readonly ErrorObject[];
+
 /** Where a whole value stands, as Ajv names places. */
 const NOWHERE = { instancePath: '', parentDataProperty: 'value', dynamicAnchors: {} };
 
-function checksOf(validate: ValidateFunction, twins: Twins, limitMs: number): Omit<Contract, 'digest' | 'schemaFile'> {
+function checksOf(
+  errorsOf: ErrorsOf,
+  twins: Twins,
+  limitMs: number,
+): Pick<Contract, 'check' | 'checkUnlimited' | 'areAllValid'> {
   const checkUnlimited: Contract['checkUnlimited'] = (value, readExactly = () => undefined) => {
     try {
       const exact = readExactly();
       const parentData = { value };
       if (exact !== undefined) pair(twins, parentData, { value: exact.value });
-      const errors = errorsOf(validate, value, { ...NOWHERE, parentData, rootData: parentData });
+      const errors = errorsOf(value, { ...NOWHERE, parentData, rootData: parentData });
       return errors.length === 0 ? { outcome: 'valid' } : { outcome: 'violated', problems: problemsOf(errors) };
     } catch (error) {
       // The stack is full, or Ajv made code that fails, as it does for some schemas with unevaluatedProperties in circles.
@@ -111,7 +127,7 @@ function checksOf(validate: ValidateFunction, twins: Twins, limitMs: number): Om
   // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
   const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
     try {
-      const areValid = () => values.every((value) => errorsOf(validate, value).length === 0);
+      const areValid = () => values.every((value) => errorsOf(value).length === 0);
       return interruptible(areValid, Math.min(limitMs, atMostMs));
     } catch {
       return false;
@@ -132,12 +148,13 @@ function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
 
 /** By keyword, where Ajv's own message does not name the value that it is about. */
 const MESSAGES: Readonly<Record<string, (params: ErrorObject['params']) => string>> = {
-  enum: (params) => `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ')}`,
+  enum: (params) =>
+    `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ') || 'none: its enum is empty'}`,
   const: (params) => `must be ${show(params.allowedValue)}`,
   type: (params) => `must be ${[params.type].flat().join(' or ')}`,
   required: (params) => `must have property ${show(params.missingProperty)}`,
   additionalProperties: (params) => `must not have property ${show(params.additionalProperty)}`,
-  unevaluatedProperties: (params) => `must not have property ${show(params.unevaluatedProperty)}`,
+  unevaluatedProperties: (params) => `must not have property ${show(params.unevaluated)}`,
   propertyNames: (params) => `has the property name ${show(params.propertyName)}, which is not allowed`,
   'false schema': () => 'is not allowed',
 };

@@ -1,4 +1,4 @@
-import { TaskError } from '../errors.ts';
+import { TaskError, type Problem } from '../errors.ts';
 import { knownSecrets } from '../text/masker.ts';
 import { shortened } from '../text/safeText.ts';
 
@@ -23,6 +23,8 @@ export interface Contract {
   readonly digest: string;
   /** Absolute path of the root schema, as it was given. */
   readonly schemaFile: string;
+  /** What its author should know: where it means less than it seems to. */
+  readonly warnings: readonly Required<Pick<Problem, 'problem' | 'remedy'>>[];
   /**
    * Checks a parsed JSON value. Never throws. With `exact`, its integers beyond 2^53 are compared and divided by their digits;
    * without, as the numbers they were rounded to.
@@ -51,6 +53,11 @@ export function describeProblems(problems: readonly SchemaProblem[]): string {
     .map(({ pointer, message }) => (pointer === '' ? message : `${shorten(pointer)}: ${message}`));
   const more = problems.length - described.length;
   return oneLine([...described, ...(more > 0 ? [`and ${more} more`] : [])].join('; '));
+}
+
+/** A contract's warnings as sentences; none where there's no contract. */
+export function describeWarnings(contract: Contract | undefined): string[] {
+  return (contract?.warnings ?? []).map(({ problem, remedy }) => `${problem}. ${remedy}`);
 }
 
 /** The error for a check that took longer than one may, where that is the fault of the schema's own side. */

@@ -1,5 +1,7 @@
-import { Ajv, type CodeOptions, type Options } from 'ajv';
+import { _, Ajv, type CodeKeywordDefinition, type KeywordCxt, type Options } from 'ajv';
+import { Type } from 'ajv/dist/compile/util.js';
 import type core from 'ajv/dist/core.js';
+import draft07 from 'ajv/dist/refs/json-schema-draft-07.json' with { type: 'json' };
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
@@ -17,20 +19,15 @@ export const META_SCHEMAS: Readonly<Record<Draft, string>> = {
   '2020-12': 'https://json-schema.org/draft/2020-12/schema',
 };
 
-const CODE: CodeOptions = {
-  // Else unevaluatedProperties lets a property "constructor" pass, which every object has by its prototype.
-  process: (code) => code.replaceAll(/!(props\d+)\[(key\d+)\]/g, '!Object.hasOwn($1, $2)'),
-};
 const OPTIONS: Options = {
   allErrors: true, // also because the other mode accepts [] against { prefixItems: [{ not: {} }], contains: {} }
   strict: false,
   logger: false,
   validateSchema: false, // done before, with places in the user's file
   ownProperties: true, // else {} has a property "constructor"
-  code: CODE,
 };
 
-/** For linked schemas, whose URIs are `contract:/<number>` and of whose references none is relative but `#name`. */
+/** For linked schemas, whose references are whole URIs, and for one that refers to parts of itself with `#/…`. */
 const LINKED_URIS: NonNullable<Options['uriResolver']> = {
   parse: (uri) => {
     const [path = '', fragment] = uri.split('#', 2);
@@ -43,17 +40,89 @@ const LINKED_URIS: NonNullable<Options['uriResolver']> = {
 /** What compiles linked schemas of a draft. It knows no meta-schema. Twins: see {@link compareExactly}. */
 export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
-  const code = { ...CODE, optimize: false };
+  const code = { optimize: false };
   // Whether a reference can be inlined takes it twice as long for each level of lists: minutes for a schema with 30.
   const inlineRefs = false;
   const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
+  // Ajv knows both drafts' in both.
+  const other = draft === '2020-12' ? ['$recursiveRef', '$recursiveAnchor'] : ['$dynamicRef', '$dynamicAnchor'];
+  for (const keyword of other) ajv.removeKeyword(keyword);
   compareExactly(ajv, twins);
+  countContained(ajv);
+  judgeInFull(ajv);
+  // The code that keeps book for keywords that are not Ajv's here: linking makes dynamic references plain ones.
+  ajv.opts.dynamicRef = false;
+  ajv.opts.unevaluated = false;
   return ajv;
 }
 
 /** As {@link newAjv}, with the meta-schemas of the draft, which can be had as code. */
 export function newMetaAjv(draft: Draft): AnyAjv {
-  return prepared(new DRAFTS[draft]({ ...OPTIONS, code: { ...CODE, source: true } }));
+  const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: draft !== 'draft-07', code: { source: true } }));
+  // Ajv's copy demands more than the draft: at least one value, and none twice.
+  if (draft === 'draft-07') {
+    const { properties, ...rest } = draft07;
+    ajv.addMetaSchema({ ...rest, properties: { ...properties, enum: { type: 'array', items: true } } });
+  }
+  return ajv;
+}
+
+/**
+ * Has these judge their parts in full. Stopping at the first problem, as Ajv does there, it leaves out what comes after
+ * keywords that say nothing about a value: `{ not: { prefixItems: [true, {}], uniqueItems: true } }` refused a short list.
+ */
+function judgeInFull(ajv: AnyAjv): void {
+  for (const keyword of ['not', 'if']) {
+    const definition = ajv.getKeyword(keyword) as CodeKeywordDefinition;
+    ajv.removeKeyword(keyword);
+    ajv.addKeyword({
+      ...definition,
+      code(cxt) {
+        const judge = cxt.subschema.bind(cxt);
+        cxt.subschema = (part, valid) => judge({ ...part, allErrors: true }, valid);
+        definition.code(cxt);
+      },
+    });
+  }
+}
+
+/** Ajv's own `contains` takes an empty list for one that has such an item if the list that was checked before it has one. */
+function countContained(ajv: AnyAjv): void {
+  const contains = ajv.getKeyword('contains') as CodeKeywordDefinition;
+  ajv.removeKeyword('contains');
+  ajv.addKeyword({ ...contains, code: contained });
+}
+
+function contained(cxt: KeywordCxt): void {
+  const { gen, data, it } = cxt;
+  const { minContains: min = 1, maxContains: max } = (it.opts.next === true ? cxt.parentSchema : {}) as Contained;
+  if (min === 0 && max === undefined) return;
+  cxt.setParams({ min, max });
+  const count = gen.let('count', 0);
+  gen.forRange('i', 0, _`${data}.length`, (index) => {
+    const isValid = gen.name('_valid');
+    cxt.subschema({ keyword: 'contains', dataProp: index, dataPropType: Type.Num, compositeRule: true }, isValid);
+    const isDecided = max === undefined ? _`${count} >= ${min}` : _`${count} > ${max}`;
+    gen.if(isValid, () => gen.code(_`${count}++`).if(isDecided, () => gen.break()));
+  });
+  cxt.result(max === undefined ? _`${count} >= ${min}` : _`${count} >= ${min} && ${count} <= ${max}`, () =>
+    cxt.reset(),
+  );
+}
+
+interface Contained {
+  readonly minContains?: number;
+  readonly maxContains?: number;
+}
+
+/** The schema of a draft's own that has this URI: a meta-schema, or a part of one. */
+export function metaSchemaAt(uri: string): Record<string, unknown> | undefined {
+  if (!uri.includes('//json-schema.org/')) return undefined;
+  for (const draft of Object.keys(DRAFTS) as Draft[]) {
+    const schema = newMetaAjv(draft).schemas[uri]?.schema;
+    if (typeof schema === 'object') return schema;
+  }
+  return undefined;
 }
 
 function prepared(ajv: AnyAjv): AnyAjv {

@@ -26,7 +26,12 @@ const TESTS: Readonly<Record<string, (demanded: unknown) => Test>> = {
 function isOneOf(demanded: readonly unknown[]): Test {
   const scalars = new Set(demanded.filter((one) => !isContainer(one)));
   const keys = new Set(demanded.filter(isContainer).map(equalityKey));
-  return (value) => (isContainer(value) ? keys.size > 0 && keys.has(equalityKey(value)) : scalars.has(value));
+  return (value) => {
+    if (isContainer(value)) return keys.size > 0 && keys.has(equalityKey(value));
+    // A value without a twin, whose schema has one.
+    const isLarge = Number.isInteger(value) && !Number.isSafeInteger(value);
+    return scalars.has(value) || (isLarge && scalars.has(BigInt(value as number)));
+  };
 }
 
 function isContainer(value: unknown): boolean {

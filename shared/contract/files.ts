@@ -20,12 +20,17 @@ export interface SchemaFile {
   readonly uri: string;
   readonly text: string;
   readonly schema: JsonObject | boolean;
+  /** That it's no file, but a meta-schema that the product brings along. */
+  readonly isBuiltIn?: true;
 }
 
 const MAX_FILE_BYTES = 10 * 1024 * 1024;
 const MAX_SCANNED_FILES = 2000;
 const MAX_SCANNED_ENTRIES = 50_000;
 const SKIPPED_FOLDERS = new Set(['node_modules', '.git']);
+
+/** A schema that needs no file, by its absolute URI without fragment. */
+export type BuiltIn = (uri: string) => JsonObject | undefined;
 
 /** The root schema's folder: the only place where a contract's files may lie. Nothing outside it is read, nothing is fetched. */
 export class SchemaFolder {
@@ -36,7 +41,10 @@ export class SchemaFolder {
   /** The root's URI up to its last `/`, which stands for the folder. */
   #base: string;
 
-  private constructor(readonly folder: string) {
+  private constructor(
+    readonly folder: string,
+    private readonly builtIn: BuiltIn,
+  ) {
     this.#base = this.#url();
   }
 
@@ -44,9 +52,10 @@ export class SchemaFolder {
    * Opens the folder of a root schema, with that schema.
    *
    * @param schemaFile absolute path of the root schema; a symbolic link is followed first
+   * @param builtIn what a URI means that no file has
    * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it is not a JSON schema
    */
-  static openAt(schemaFile: string): { readonly files: SchemaFolder; readonly root: SchemaFile } {
+  static openAt(schemaFile: string, builtIn: BuiltIn): { readonly files: SchemaFolder; readonly root: SchemaFile } {
     let real: string;
     try {
       real = realpathSync.native(schemaFile);
@@ -57,7 +66,7 @@ export class SchemaFolder {
       const remedy = 'Give the path of a JSON Schema file; a relative path starts at System.DefaultWorkingDirectory.';
       throw new TaskError('InvalidInput', problem, remedy, { cause: error });
     }
-    const files = new SchemaFolder(path.dirname(real));
+    const files = new SchemaFolder(path.dirname(real), builtIn);
     const root = files.#read(real, 'InvalidInput');
     if (root.uri.includes('/')) files.#base = root.uri.slice(0, root.uri.lastIndexOf('/') + 1);
     return { files, root };
@@ -82,6 +91,8 @@ export class SchemaFolder {
     if (first !== undefined && second !== undefined) throw sameId(uri, first, second);
     if (first !== undefined) return this.#read(first);
     if (file) return file;
+    const schema = this.builtIn(uri);
+    if (schema) return { path: uri, name: uri, url: uri, uri, text: JSON.stringify(schema), schema, isBuiltIn: true };
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
     const incomplete = ` That folder is too large to search for an $id completely: give schemas a folder of their own.`;
     throw invalidSchema(

@@ -1,5 +1,7 @@
 import { reasonOf } from '../errors.ts';
 import { isObject } from '../text/json.ts';
+import { nearestOf } from '../text/nearest.ts';
+import { shorten, type Contract } from './contract.ts';
 import {
   invalidSchema as invalid,
   resolveUri,
@@ -14,18 +16,50 @@ export interface Dialect {
   readonly draft: string;
   /** Whether the draft gives this keyword a meaning. */
   isKeyword(name: string): boolean;
-  isFormat(name: string): boolean;
+  /** The formats that are checked. */
+  readonly formats: ReadonlySet<string>;
   /** Whether a `$schema` names this draft. */
   isDeclaredBy(schema: unknown): boolean;
   /** Why a value is no schema of this draft, with JSON pointers that start at `pointer`; undefined when it is one. */
   reasonAgainst(schema: JsonObject | boolean, pointer: string): string | undefined;
 }
 
-/** A schema whose only `$id` is its root's, all of whose references are absolute, and which holds no unknown keyword. */
-export interface LinkedSchema {
-  readonly file: SchemaFile;
-  readonly id: string;
-  readonly schema: JsonObject | boolean;
+/** Schemas that are compiled by themselves, since something refers to them, by the text of the `$ref`s that mean them. */
+export class LinkedSchemas {
+  readonly #ids = new Map<unknown, string>();
+  readonly #schemas = new Map<string, unknown>();
+
+  /** The text of a `$ref` that means this very schema. */
+  idOf(schema: unknown): string {
+    const id = this.#ids.get(schema) ?? `contract:/${this.#ids.size}`;
+    this.#ids.set(schema, id);
+    this.#schemas.set(id, schema);
+    return id;
+  }
+
+  at(id: unknown): unknown {
+    return this.#schemas.get(String(id));
+  }
+
+  entries(): Iterable<[id: string, schema: unknown]> {
+    return this.#schemas.entries();
+  }
+}
+
+/** What a root schema and its references come to. */
+export interface Linked {
+  /** The root's is the first. They have no identifiers, plain references only, and no unknown keyword. */
+  readonly schemas: LinkedSchemas;
+  /**
+   * Those files read, as they are linked. A file has several where its dynamic references mean different schemas on different
+   * ways to it.
+   */
+  readonly copies: readonly { readonly file: SchemaFile; readonly schema: JsonObject | boolean }[];
+  /** Schemas with `unevaluatedProperties` or `unevaluatedItems`. */
+  readonly asking: readonly JsonObject[];
+  /** All files reached, the root first. */
+  readonly files: readonly SchemaFile[];
+  readonly warnings: Contract['warnings'];
 }
 
 /** Keywords that hold schemas: one, a list, or by name. Also the old `items` and `dependencies`, which hold either kind. */
@@ -38,6 +72,7 @@ const ONE_OR_LIST = new Set(
 const BY_NAME = new Set(
   '$defs definitions dependencies dependentRequired dependentSchemas patternProperties properties'.split(' '),
 );
+const IDENTIFIERS = new Set(['$schema', '$id', '$anchor', '$dynamicAnchor', '$recursiveAnchor']);
 const REFERENCES = ['$ref', '$dynamicRef', '$recursiveRef'] as const;
 
 /** A part of a file with a URI of its own: the file's root, or a schema in it with an `$id`. */
@@ -49,8 +84,8 @@ interface Resource {
   readonly schema: JsonObject | boolean;
   /** JSON pointers in the file by anchor. */
   readonly anchors: Map<string, string>;
-  /** As {@link anchors}, for the ones a dynamic reference looks for; `$recursiveAnchor` has the empty name. */
-  readonly dynamicAnchors: Map<string, string>;
+  /** Schemas by the anchors that a dynamic reference looks for; `$recursiveAnchor` has the empty name. */
+  readonly dynamicAnchors: Map<string, JsonObject>;
 }
 
 /** A place in a file. */
@@ -65,31 +100,70 @@ interface Reference extends Place {
   readonly holder: JsonObject;
 }
 
-interface Target extends Place {
-  readonly fragment: string;
+/** What a reference means: a schema, in its resource. */
+interface Meaning {
+  readonly resource: Resource;
+  readonly schema: JsonObject | boolean;
 }
+
+interface Target extends Meaning {
+  /** Of a dynamic reference that starts at an anchor of its kind: the anchor's name. */
+  readonly dynamicName?: string;
+}
+
+/** By dynamic anchor, the outermost resource entered that has it. Only for names that several resources have. */
+type Scope = ReadonlyMap<string, Resource>;
+
+/** A file as it is to be read within a dynamic scope. */
+interface Copy {
+  readonly file: SchemaFile;
+  readonly schema: JsonObject | boolean;
+  readonly scope: Scope;
+  /** The copy's part for a part of the file. */
+  readonly partOf: (part: JsonObject) => JsonObject;
+}
+
+/** A file's text as it was parsed, and what stands in it. */
+interface FileParts {
+  readonly parsed: JsonObject | boolean;
+  readonly schemas: JsonObject[];
+  readonly references: (readonly [Reference, Target])[];
+}
+
+/** Of a format that anyone could have misspelt, in characters. */
+const LONGEST_FORMAT = 50;
+
+/** Of copies that dynamic references need beside the first of each file: characters of their texts, and some for each. */
+const MAX_COPIED = 10_000_000;
+const COPY_COST = 10_000;
 
 /**
  * Follows all references from a root schema, and makes copies of the files reached that need no further resolution:
  * Ajv gives some keywords a meaning of its own, misses some references and anchors, and knows files by one URI only.
  *
- * @returns the root's copy first
  * @throws TaskError InvalidSchema
  */
-export async function linkSchemas(files: SchemaFolder, root: SchemaFile, dialect: Dialect): Promise<LinkedSchema[]> {
+export async function linkSchemas(files: SchemaFolder, root: SchemaFile, dialect: Dialect): Promise<Linked> {
   return await new Linker(files, root, dialect).link();
 }
 
 class Linker {
-  readonly #copies = new Map<SchemaFile, LinkedSchema>();
+  readonly #files = new Map<SchemaFile, FileParts>();
+  readonly #copies = new Map<string, Copy>();
+  readonly #linked = new LinkedSchemas();
+  readonly #asking: JsonObject[] = [];
+  readonly #settled: (readonly [JsonObject, Reference])[] = [];
   readonly #resources = new Map<string, Resource>();
-  readonly #schemas = new Set<JsonObject>();
+  /** Each schema with the resource it belongs to. */
+  readonly #schemas = new Map<JsonObject, Resource>();
   /** Keys that a JSON pointer goes through: kept even where they are unknown keywords. */
   readonly #steps = new Map<JsonObject, Set<string>>();
   readonly #references: Reference[] = [];
-  readonly #dynamic: (readonly [Reference, Target])[] = [];
-  readonly #enteredInside = new Set<SchemaFile>();
-  readonly #keptAnchors = new Set<string>();
+  /** Dynamic anchors that several resources have, so that it depends on the way to a reference which one it means. */
+  #unsettled: ReadonlySet<string> = new Set();
+  #copied = 0;
+  /** A warning for each, about the first place. */
+  readonly #unknownFormats = new Map<string, Contract['warnings'][number]>();
 
   constructor(
     private readonly files: SchemaFolder,
@@ -97,23 +171,36 @@ class Linker {
     private readonly dialect: Dialect,
   ) {}
 
-  async link(): Promise<LinkedSchema[]> {
+  async link(): Promise<Linked> {
     this.#addFile(this.root);
     for (const reference of this.#references) await this.#resolve(reference); // grows while it is read
-    for (const [reference, target] of this.#dynamic) this.#settleDynamic(reference, target);
-    for (const schema of this.#schemas) this.#prune(schema);
-    return [...this.#copies.values()].map((copy) =>
-      isObject(copy.schema) ? { ...copy, schema: { ...copy.schema, $id: copy.id } } : copy,
-    );
+    this.#unsettled = this.#unsettledNames();
+    const [root] = this.#resources.values();
+    if (root !== undefined) this.#linkTo({ resource: root, schema: root.schema }, new Map());
+    for (const copy of this.#copies.values()) this.#settle(copy); // grows, too
+    this.#refuseCircles();
+    return {
+      schemas: this.#linked,
+      copies: [...this.#copies.values()],
+      asking: this.#asking,
+      files: [...this.#files.keys()],
+      warnings: [...this.#unknownFormats.values()],
+    };
   }
 
   #addFile(file: SchemaFile): Resource {
-    const copy = JSON.parse(file.text) as JsonObject | boolean;
-    const resource = this.#addResource(file.uri, file, '', copy);
+    const parsed = JSON.parse(file.text) as JsonObject | boolean;
+    const resource = this.#addResource(file.uri, file, '', parsed);
     this.#resources.set(file.url, resource);
-    this.#copies.set(file, { file, id: `contract:/${this.#copies.size}`, schema: copy });
-    this.#visitValid(copy, resource, '');
+    this.#files.set(file, { parsed, schemas: [], references: [] });
+    this.#visitValid(parsed, resource, '');
     return resource;
+  }
+
+  #partsOf(file: SchemaFile): FileParts {
+    const parts = this.#files.get(file);
+    if (parts === undefined) throw new Error(`${file.path} was not added`);
+    return parts;
   }
 
   #addResource(uri: string, file: SchemaFile, pointer: string, schema: JsonObject | boolean): Resource {
@@ -139,10 +226,11 @@ class Linker {
 
   #visit(schema: unknown, around: Resource, pointer: string): void {
     if (!isObject(schema) || this.#schemas.has(schema)) return;
-    this.#schemas.add(schema);
     const { file } = around;
     this.#requireDraft(schema, file, pointer);
     const resource = this.#identify(schema, around, pointer);
+    this.#schemas.set(schema, resource);
+    this.#partsOf(file).schemas.push(schema);
 
     for (const keyword of REFERENCES) {
       const text = schema[keyword];
@@ -151,11 +239,8 @@ class Linker {
       }
     }
     const { format, pattern } = schema;
-    if (typeof format === 'string' && this.#isKeyword(schema, 'format') && !this.dialect.isFormat(format)) {
-      throw invalid(
-        `The schema file "${file.path}" has at ${pointer}/format the format "${format}", which is unknown`,
-        'Formats are checked, so each must be a known one; docs/contracts.md lists them.',
-      );
+    if (typeof format === 'string' && this.#isKeyword(schema, 'format') && !this.dialect.formats.has(format)) {
+      this.#noteUnknown(format, file, `${pointer}/format`);
     }
     if (typeof pattern === 'string' && this.#isKeyword(schema, 'pattern')) {
       requireRegExp(pattern, file, `${pointer}/pattern`);
@@ -164,7 +249,8 @@ class Linker {
       if (!this.#isKeyword(schema, keyword)) continue;
       const at = `${pointer}/${keyword}`;
       if (BY_NAME.has(keyword) && isObject(value)) {
-        if (Object.hasOwn(value, '__proto__')) {
+        if (Object.hasOwn(value, '__proto__') && keyword === 'properties') matchProto(schema, value);
+        else if (Object.hasOwn(value, '__proto__')) {
           throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked`);
         }
         for (const [name, part] of Object.entries(value)) {
@@ -178,6 +264,17 @@ class Linker {
     }
   }
 
+  /** From draft 2019-09 on an unknown format says something and checks nothing (JSON Schema validation, 7.2.3). */
+  #noteUnknown(format: string, file: SchemaFile, at: string): void {
+    const problem = `The schema file "${file.path}" has at ${at} the format "${shorten(format)}", which is unknown`;
+    const [nearest] = format.length > LONGEST_FORMAT ? [] : (nearestOf(format, [...this.dialect.formats]) ?? []);
+    const known = nearest === undefined ? '' : `The nearest known one is "${nearest}"; `;
+    const remedy = `${known}docs/contracts.md lists all of them.`;
+    if (this.dialect.draft === 'draft-07') throw invalid(problem, `In draft-07 each must be known. ${remedy}`);
+    if (this.#unknownFormats.has(format)) return;
+    this.#unknownFormats.set(format, { problem: `${problem}, so it isn't checked`, remedy });
+  }
+
   /** Notes the schema's `$id` and anchors. Returns the resource it belongs to. */
   #identify(schema: JsonObject, around: Resource, pointer: string): Resource {
     let resource = around;
@@ -189,16 +286,20 @@ class Linker {
     }
     const anchor = this.dialect.draft === 'draft-07' ? /^#(.*)$/s.exec(String(id))?.[1] : schema.$anchor;
     if (typeof anchor === 'string') resource.anchors.set(anchor, pointer);
-    const dynamicAnchor = schema.$recursiveAnchor === true ? '' : schema.$dynamicAnchor;
-    if (typeof dynamicAnchor === 'string' && this.dialect.isKeyword('$dynamicAnchor')) {
-      resource.anchors.set(dynamicAnchor, pointer);
-      resource.dynamicAnchors.set(dynamicAnchor, pointer);
+    const { $dynamicAnchor, $recursiveAnchor } = schema;
+    if (typeof $dynamicAnchor === 'string' && this.dialect.isKeyword('$dynamicAnchor')) {
+      resource.anchors.set($dynamicAnchor, pointer);
+      resource.dynamicAnchors.set($dynamicAnchor, schema);
+    }
+    const isRoot = pointer === resource.pointer;
+    if ($recursiveAnchor === true && isRoot && this.dialect.isKeyword('$recursiveAnchor')) {
+      resource.dynamicAnchors.set('', schema);
     }
     return resource;
   }
 
   async #resolve(reference: Reference): Promise<void> {
-    const { keyword, text, holder } = reference;
+    const { keyword, text } = reference;
     const resolved = resolveUri(text, reference.resource.uri);
     if (!resolved) {
       throw invalid(`${describe(reference)} is relative, but the $id around it is no base for that`);
@@ -206,7 +307,7 @@ class Linker {
     let resource = this.#resources.get(resolved.uri);
     if (!resource) {
       const file = await this.files.openUri(resolved.uri, describe(reference));
-      resource = this.#copies.has(file) ? this.#resources.get(file.url) : this.#addFile(file);
+      resource = this.#files.has(file) ? this.#resources.get(file.url) : this.#addFile(file);
       if (!resource) throw new Error(`no resource for ${file.url}`);
       this.#resources.set(resolved.uri, resource);
     }
@@ -221,14 +322,17 @@ class Linker {
     }
     if (isObject(schema) && !this.#schemas.has(schema)) this.#visitValid(schema, resource, pointer);
 
-    const target = { resource, pointer, fragment };
-    if (pointer !== '' && resource.file !== reference.resource.file) this.#enteredInside.add(resource.file);
-    if (keyword === '$ref') holder.$ref = this.#linkTo(target);
-    else this.#dynamic.push([reference, target]);
+    // What a URI means may lie in a resource inside of the one that the URI begins with.
+    const inner = isObject(schema) ? this.#schemas.get(schema) : undefined;
+    const target = { resource: inner ?? resource, schema };
+    const name = keyword === '$recursiveRef' ? '' : fragment;
+    const isDynamic = keyword !== '$ref' && resource.dynamicAnchors.get(name) === schema;
+    const means = isDynamic ? { ...target, dynamicName: name } : target;
+    this.#partsOf(reference.resource.file).references.push([reference, means]);
   }
 
   #schemaAt(file: SchemaFile, pointer: string): JsonObject | boolean | undefined {
-    let at: unknown = this.#copies.get(file)?.schema;
+    let at: unknown = this.#partsOf(file).parsed;
     for (const token of pointer.split('/').slice(1).map(unescapeToken)) {
       if (Array.isArray(at) && /^(0|[1-9]\d*)$/.test(token)) at = at[Number(token)];
       else if (isObject(at) && Object.hasOwn(at, token)) {
@@ -239,43 +343,103 @@ class Linker {
     return typeof at === 'boolean' || isObject(at) ? at : undefined;
   }
 
-  /**
-   * Makes a dynamic reference a plain one where it can mean one schema only (JSON Schema core, 8.2.3.2).
-   * Ajv is right about the others only where each anchor is at the root of a file that is entered at its root.
-   */
-  #settleDynamic(reference: Reference, target: Target): void {
-    const { keyword, text, holder, resource } = reference;
-    const name = keyword === '$recursiveRef' ? '' : target.fragment;
-    const candidates = [...new Set(this.#resources.values())].filter(({ dynamicAnchors }) => dynamicAnchors.has(name));
-    if (!target.resource.dynamicAnchors.has(name) || candidates.length === 1) {
-      Reflect.deleteProperty(holder, keyword);
-      const link = this.#linkTo(target);
-      if (!('$ref' in holder)) holder.$ref = link;
-      else holder.allOf = [...((holder.allOf as unknown[] | undefined) ?? []), { $ref: link }];
-      return;
-    }
-    const clear = candidates.every((it) => it.dynamicAnchors.get(name) === '' && !this.#enteredInside.has(it.file));
-    if (!clear || !text.startsWith('#') || resource.pointer !== '') {
+  #unsettledNames(): Set<string> {
+    const resources = [...new Set(this.#resources.values())];
+    const isUnsettled = (name: string) => resources.filter(({ dynamicAnchors }) => dynamicAnchors.has(name)).length > 1;
+    const targets = [...this.#files.values()].flatMap(({ references }) => references.map(([, target]) => target));
+    const names = new Set(targets.flatMap(({ dynamicName }) => (dynamicName === undefined ? [] : [dynamicName])));
+    return new Set([...names].filter(isUnsettled));
+  }
+
+  /** The dynamic scope after a resource is entered (JSON Schema core, 7.1): what was entered first stays the outermost. */
+  #entered(resource: Resource, scope: Scope): Scope {
+    if (this.#unsettled.size === 0) return scope;
+    const added = [...resource.dynamicAnchors.keys()].filter((name) => this.#unsettled.has(name) && !scope.has(name));
+    return added.length === 0 ? scope : new Map([...scope, ...added.map((name) => [name, resource] as const)]);
+  }
+
+  /** Whether a resource adds nothing to a scope: only then is it ever read in the copy of its file for that scope. */
+  #isReadIn(resource: Resource, scope: Scope): boolean {
+    return this.#entered(resource, scope) === scope;
+  }
+
+  /** The reference to a target from within a scope. Makes the copy that it leads to, if it's the first. */
+  #linkTo({ resource, schema }: Meaning, from: Scope): string {
+    const scope = this.#entered(resource, from);
+    const entries = [...scope].map(([name, { uri }]) => [name, uri]);
+    const key = JSON.stringify([resource.file.path, entries.sort()]);
+    const copy = this.#copies.get(key) ?? this.#copy(resource.file, scope);
+    this.#copies.set(key, copy);
+    return this.#linked.idOf(isObject(schema) ? copy.partOf(schema) : schema);
+  }
+
+  #copy(file: SchemaFile, scope: Scope): Copy {
+    const original = this.#partsOf(file).parsed;
+    // Nearly always there's one copy of each file, and it may be the parsed file itself.
+    if (this.#unsettled.size === 0) return { file, scope, schema: original, partOf: (part) => part };
+    this.#copied += file.text.length + COPY_COST;
+    if (this.#copied > MAX_COPIED) {
       throw invalid(
-        `${describe(reference)} can mean several schemas, in ${candidates.map((it) => `"${it.file.path}"`).join(', ')}`,
-        `Use $ref, or have the anchor at the root of each of these files and refer to them as a whole.`,
+        `The dynamic references in "${file.path}" mean different schemas on too many ways that lead to it`,
+        'Use $ref, or give fewer resources the same dynamic anchors.',
       );
     }
-    this.#keptAnchors.add(name);
+    const parts = new Map<JsonObject, JsonObject>();
+    const schema = cloned(original, parts) as JsonObject | boolean;
+    return { file, scope, schema, partOf: (part) => parts.get(part) ?? part };
   }
 
-  #linkTo({ resource, pointer }: Target): string {
-    return `${this.#copies.get(resource.file)?.id}#${pointer.split('/').map(encodeURIComponent).join('/')}`;
+  /** Makes a copy's references absolute and plain, and takes away what nothing needs. */
+  #settle({ file, scope, partOf }: Copy): void {
+    const { schemas, references } = this.#partsOf(file);
+    for (const schema of schemas) {
+      const part = partOf(schema);
+      this.#prune(schema, part);
+      if ('unevaluatedProperties' in part || 'unevaluatedItems' in part) this.#asking.push(part);
+      const resource = this.#schemas.get(schema);
+      if (resource?.schema !== schema || resource.pointer === '' || this.#isReadIn(resource, scope)) continue;
+      // It adds to the scope, so it's read in the copy for that scope.
+      for (const key of Object.keys(part)) Reflect.deleteProperty(part, key);
+      part.$ref = this.#linkTo({ resource, schema }, scope);
+    }
+    for (const [reference, target] of references) {
+      const { holder, keyword, resource } = reference;
+      if (!this.#isReadIn(resource, scope)) continue;
+      const part = partOf(holder);
+      const link = this.#linkTo(this.#meant(target, scope), scope);
+      this.#settled.push([part, reference]);
+      if (keyword === '$ref') part.$ref = link;
+      else {
+        Reflect.deleteProperty(part, keyword);
+        if (!('$ref' in part)) part.$ref = link;
+        else part.allOf = [...((part.allOf as unknown[] | undefined) ?? []), { $ref: link }];
+      }
+    }
   }
 
-  #prune(schema: JsonObject): void {
-    for (const key of Object.keys(schema)) {
-      const isAnchor = key === '$dynamicAnchor' || key === '$recursiveAnchor';
-      const name = key === '$recursiveAnchor' ? '' : schema[key];
-      const isNeeded = isAnchor
-        ? typeof name === 'string' && this.#keptAnchors.has(name)
-        : key !== '$id' && key !== '$schema' && this.#isKeyword(schema, key);
-      if (!isNeeded && !this.#steps.get(schema)?.has(key)) Reflect.deleteProperty(schema, key);
+  /** What a reference means within a dynamic scope (JSON Schema core, 8.2.3.2). */
+  #meant(target: Target, scope: Scope): Meaning {
+    const outermost = target.dynamicName === undefined ? undefined : scope.get(target.dynamicName);
+    const schema = outermost?.dynamicAnchors.get(target.dynamicName ?? '');
+    return outermost === undefined || schema === undefined ? target : { resource: outermost, schema };
+  }
+
+  #refuseCircles(): void {
+    const good = new Set<unknown>();
+    for (const [part, reference] of this.#settled) {
+      const way = new Set<unknown>();
+      for (let at: unknown = part; isObject(at) && '$ref' in at && !good.has(at); at = this.#linked.at(at.$ref)) {
+        if (way.has(at)) throw invalid(`${describe(reference)} leads to itself`, 'Have it refer to what is meant.');
+        way.add(at);
+      }
+      for (const at of way) good.add(at);
+    }
+  }
+
+  #prune(schema: JsonObject, part: JsonObject): void {
+    for (const key of Object.keys(part)) {
+      const isNeeded = !IDENTIFIERS.has(key) && this.#isKeyword(schema, key);
+      if (!isNeeded && !this.#steps.get(schema)?.has(key)) Reflect.deleteProperty(part, key);
     }
   }
 
@@ -293,6 +457,23 @@ class Linker {
       'Write all files of a contract in one draft.',
     );
   }
+}
+
+/** Has a pattern find the property that Ajv leaves out. */
+function matchProto(schema: JsonObject, properties: JsonObject): void {
+  const patterns = (schema.patternProperties as JsonObject | undefined) ?? {};
+  let pattern = '^__proto__$';
+  while (Object.hasOwn(patterns, pattern)) pattern = `(?:${pattern})`;
+  schema.patternProperties = { ...patterns, [pattern]: properties['__proto__'] };
+}
+
+/** A copy of a JSON value that notes for each object which one it became. */
+function cloned(value: unknown, parts: Map<JsonObject, JsonObject>): unknown {
+  if (Array.isArray(value)) return value.map((item) => cloned(item, parts));
+  if (!isObject(value)) return value;
+  const clone = Object.fromEntries(Object.entries(value).map(([name, member]) => [name, cloned(member, parts)]));
+  parts.set(value, clone);
+  return clone;
 }
 
 function describe({ text, resource, pointer }: Reference): string {

@@ -1,4 +1,5 @@
 import { azureAgent } from '../agent/azureAgent.ts';
+import { describeWarnings } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
 import { openNatsBus } from '../../shared/nats/natsBus.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -26,6 +27,7 @@ async function makeReady(step: PublishStep, clock: Clock) {
   const { request, connection, signingKey } = step;
   const contract = request.schemaFile === undefined ? undefined : await loadContract(request.schemaFile);
   const replyContract = request.replySchemaFile === undefined ? undefined : await loadContract(request.replySchemaFile);
+  for (const text of [contract, replyContract].flatMap(describeWarnings)) agent.warning(text);
   const prepared = await prepare(request, contract, signingKey, clock);
   warnOfSecretInFile(agent, step, prepared);
   return { bus: await openNatsBus(connection, clock, agent), prepared, replyContract };

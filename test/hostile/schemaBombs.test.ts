@@ -148,6 +148,22 @@ describe('Schemas that double, circle or go deep end in bounded time:', () => {
       await assertEnds({ ...DRAFT_07, ...doubling(keyword, 40, { type: 'string' }, 'definitions') }, 1, 'valid');
     }
   });
+  it('branches that are asked what they evaluate', async () => {
+    const asking = { unevaluatedProperties: false };
+    for (const keyword of ['allOf', 'anyOf', 'oneOf'])
+      await assertEnds({ ...doubling(keyword, 40, { properties: { a: true } }), ...asking }, { a: 1 }, 'violated');
+    for (const levels of [30, 100, 3_000]) {
+      let branches = '{"properties":{"a":true}}';
+      for (let level = 0; level < levels; level++) branches = `{"anyOf":[${branches}],"unevaluatedProperties":false}`;
+      await assertEnds(branches, { b: 1 }, 'valid');
+    }
+    const node = { anyOf: [{ properties: { a: { $ref: '#' } } }, { $ref: '#/$defs/b' }], ...asking };
+    const schema = { ...node, $defs: { b: { properties: { b: { $ref: '#' } } } } };
+    for (const levels of [100, 2_000]) {
+      const value = JSON.parse(`${'{"a":'.repeat(levels)}{"z":1}${'}'.repeat(levels)}`) as unknown;
+      await assertEnds(schema, value, 'valid');
+    }
+  });
   it('references in circles', async () => {
     for (const schema of [
       { $ref: '#' },

@@ -7,7 +7,7 @@ import type { Contract } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
 import { META_SCHEMAS, type Draft } from '../../shared/contract/drafts.ts';
 import { family } from '../support/hostile/hostile.ts';
-import { KEYWORD_CASES, KNOWN_DEVIATIONS, type KeywordCase } from '../support/hostile/keywordCases.ts';
+import { KEYWORD_CASES, type KeywordCase } from '../support/hostile/keywordCases.ts';
 import { temporaryFolder } from '../../localAgent/index.ts';
 
 const { tried } = family('Schemas: keywords');
@@ -88,11 +88,6 @@ describe('Each keyword accepts and refuses what JSON Schema says, wherever it st
       assert.equal(KEYWORD_CASES.filter(([, , , invalid]) => invalid.length === 0).length, 14);
     });
   }
-});
-
-it('Known deviations are still some: one that has gone leaves the list, and the documents', async () => {
-  for (const draft of DRAFTS)
-    await assertVerdicts(draft, PLACES['a file of its own']!, casesOf(draft, KNOWN_DEVIATIONS));
 });
 
 /** `$schema` and `$vocabulary` tell about the schema; the others are left over from older drafts. */

@@ -4,6 +4,8 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { createUser } from 'nkeys.js';
+import { readContracts, warningsOf } from '../../../../bridge/config/contracts.ts';
+import { describeFinding } from '../../../../bridge/finding.ts';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
 import {
@@ -389,6 +391,17 @@ test('what may have changed is the file, and what it names', () => {
   assert.equal(signature(), readAs);
   write('a.json', '{ }');
   assert.notEqual(signature(), readAs);
+});
+
+test('a contract whose format is unknown can be used, with a warning', async () => {
+  const files = { 'a.json': '{ "properties": { "at": { "format": "datetime" } } }', token: 'x' };
+  const { settings } = readFile(configurationFile(`${withNats('tokenFile: token')}contracts: { a: a.json }\n`, files));
+  const { contracts, findings } = await readContracts(settings);
+  assert.deepEqual([Object.keys(contracts), findings], [['a'], []]);
+  const [warning, ...others] = warningsOf(contracts).map(describeFinding);
+  assert.match(warning ?? '', /^contracts\.a: .*a\.json" has at \/properties\/at\/format the format "datetime"/);
+  assert.match(warning ?? '', /so it isn't checked\. The nearest known one is "date-time"; /);
+  assert.deepEqual(others, []);
 });
 
 test('an alias that would expand to gigabytes is refused', () => {

@@ -1,0 +1,67 @@
+import '@hyperjump/json-schema/draft-2019-09';
+import { registerSchema, unregisterSchema, validate, type SchemaObject } from '@hyperjump/json-schema/draft-2020-12';
+import type { Json } from '@hyperjump/json-pointer';
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { it } from 'node:test';
+import fc from 'fast-check';
+import { META_SCHEMAS } from '../../shared/contract/drafts.ts';
+import { loadContract } from '../../shared/contract/load.ts';
+import { annotatingSchema, smallValue, type AnnotatingDraft } from '../support/hostile/annotatingSchemas.ts';
+import { cases, family, SEED } from '../support/hostile/hostile.ts';
+import { temporaryFolder } from '../../localAgent/index.ts';
+
+const { tried } = family('Schemas: what is evaluated');
+
+const SCHEMAS = cases({ short: 200, long: 4_000 });
+const VALUES = 10;
+/** Schemas of one contract, which takes much longer to load than each of them. */
+const TOGETHER = 50;
+const ADDRESS = 'https://reference.example/schema';
+
+/** What another validator, which keeps annotations as the specification describes them, says of each value. */
+async function expectedOf(schema: object, values: readonly unknown[]): Promise<boolean[]> {
+  registerSchema(schema as SchemaObject, ADDRESS);
+  try {
+    const judge = await validate(ADDRESS);
+    return values.map((value) => judge(value as Json).valid);
+  } finally {
+    unregisterSchema(ADDRESS);
+  }
+}
+
+for (const draft of ['2019-09', '2020-12'] satisfies AnnotatingDraft[]) {
+  it(`${draft}: keywords that ask what others evaluate have the verdict of a second validator`, async () => {
+    const $schema = META_SCHEMAS[draft];
+    const schemas = fc
+      .sample(annotatingSchema(draft), { seed: SEED, numRuns: SCHEMAS })
+      .map((schema) => ({ $schema, ...schema }));
+    const values = fc.sample(smallValue, { seed: SEED, numRuns: SCHEMAS * VALUES });
+    let valid = 0;
+    for (let first = 0; first < SCHEMAS; first += TOGETHER) {
+      const some = schemas.slice(first, first + TOGETHER);
+      const folder = temporaryFolder('annotations-');
+      for (const [index, schema] of some.entries())
+        writeFileSync(path.join(folder, `${index}.json`), JSON.stringify(schema));
+      const properties = Object.fromEntries(some.map((_, index) => [String(index), { $ref: `${index}.json` }]));
+      writeFileSync(path.join(folder, 'root.json'), JSON.stringify({ $schema, properties }));
+      const contract = await loadContract(path.join(folder, 'root.json'));
+      for (const [index, schema] of some.entries()) {
+        const own = values.slice((first + index) * VALUES, (first + index + 1) * VALUES);
+        const expected = await expectedOf(schema, own);
+        for (const [number, value] of own.entries()) {
+          const wanted = expected[number] === true ? 'valid' : 'violated';
+          // Nothing interrupts it: a busy machine says nothing about a verdict.
+          const { outcome } = contract.checkUnlimited({ [index]: value });
+          assert.equal(outcome, wanted, JSON.stringify({ schema, value }));
+          tried();
+          if (wanted === 'valid') valid++;
+        }
+      }
+    }
+    // Both verdicts are frequent: else most cases would say nothing.
+    const share = valid / (SCHEMAS * VALUES);
+    assert.ok(share > 0.2 && share < 0.8, String(share));
+  });
+}
