@@ -37,6 +37,11 @@ const SCHEMES: Readonly<Record<string, string>> = {
 /** The manifest of this repository, which has the forms of the connections. */
 export const OWN_MANIFEST = path.join(import.meta.dirname, '../vss-extension.json');
 
+/** The manifest in the folder of an unpacked package. */
+export function packedManifest(extension: string): string {
+  return path.join(extension, 'extension.vsomanifest');
+}
+
 /** A connection type of a manifest. Throws an Error when it has none of this name. */
 export function connectionType(manifest: string, name: string): ConnectionType {
   const { contributions } = JSON.parse(readFileSync(manifest, 'utf8')) as {
@@ -56,15 +61,15 @@ export function schemeName({ type }: AuthenticationScheme): string {
 }
 
 /**
- * The headers by which server tasks sign in through a connection, as the package's manifest has them.
- * @param extension the folder of the unpacked package
+ * The headers by which server tasks sign in through a connection.
+ * @param manifest the file that has the connection's type
  */
 export function authenticationHeaders(
-  extension: string,
+  manifest: string,
   { type = 'NatsServer', scheme }: Connection,
   scope: TemplateScope,
 ): Record<string, string> {
-  const { authenticationSchemes } = connectionType(path.join(extension, 'extension.vsomanifest'), type);
+  const { authenticationSchemes } = connectionType(manifest, type);
   const { headers = [] } = authenticationSchemes.find((one) => schemeName(one) === scheme) ?? {};
   return Object.fromEntries(headers.map(({ name, value }) => [name, renderTemplate(value, scope)]));
 }

@@ -8,7 +8,7 @@ import type { ProcessOptions, Waits } from './childProcess.ts';
 import { parseCondition } from './conditions.ts';
 import { Connections, jobConnectionEnvironment } from './connections.ts';
 import type { Connection } from './connections.ts';
-import { authenticationHeaders } from './connectionTypes.ts';
+import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
 import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
@@ -229,7 +229,7 @@ export class LocalAgent {
         variable,
         endpoint: { url: connection.url, ...connection.parameters, ...connection.data },
       };
-      const authentication = authenticationHeaders(extension, connection, scope);
+      const authentication = authenticationHeaders(packedManifest(extension), connection, scope);
       await runServerTask(step, { handler, scope, authentication, task: record, cancel });
       return NOT_STARTED;
     });

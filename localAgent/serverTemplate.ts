@@ -36,7 +36,7 @@ export interface RenderedCall {
 
 const PLACE = /\$\((?<name>[\w.]+)\)|\{\{\{\s*(?<raw>[\w.]+)\s*\}\}\}|\{\{\s*(?<escaped>[\w.]+)\s*\}\}/g;
 /** Mustache's blocks and helpers. */
-const BLOCK = /\{\{\{?\s*[^\s\w]/;
+const BLOCK = /\{\{\{?\s*[#/^!>&]/;
 const ESCAPES: Readonly<Record<string, string>> = {
   '&': '&amp;',
   '<': '&lt;',
