@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -10,7 +10,6 @@ import type { Connection, PipelineFileOptions } from '../../../localAgent/index.
 import { OWN_MANIFEST } from '../../../localAgent/connectionTypes.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
-import { readFileSync } from 'node:fs';
 
 const CALL = {
   Method: 'POST',
@@ -110,7 +109,7 @@ jobs:
   - job: Use
     dependsOn: Ask
     variables: { said: "$[ dependencies.Ask.outputs['ask.said'] ]" }
-    steps: [{ script: echo "[$(said)]" }]
+    steps: [{ script: 'echo "[$(said)]"' }]
 `;
 
 async function run(does: Does, { jobs = JOBS, timeout, ...options }: Options = {}) {
@@ -300,10 +299,13 @@ jobs:
       ...{ type: 'NatsBridge', url: 'http://127.0.0.1:9', scheme: 'Token', parameters: { apitoken: 'x' } },
       organization: `http://127.0.0.1:${port}/local/`,
     };
-    await assert.rejects(
-      run(() => OK, { connections: { bridge } }),
-      new RegExp(`the address 127\\.0\\.0\\.1:${port} is taken, perhaps by another run`),
-    );
-    other.close();
+    try {
+      await assert.rejects(
+        run(() => OK, { connections: { bridge } }),
+        new RegExp(`the address 127\\.0\\.0\\.1:${port} is taken, perhaps by another run`),
+      );
+    } finally {
+      other.close();
+    }
   });
 });
