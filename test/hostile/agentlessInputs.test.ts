@@ -53,7 +53,7 @@ describe('Inputs of agentless tasks', () => {
     const given = Object.fromEntries(
       Object.entries(inputs).map(([name, value]) => [
         name,
-        value.replaceAll(PLAN!, task.plan.id).replaceAll(TOKEN!, task.token),
+        value.replaceAll(PLAN, task.plan.id).replaceAll(TOKEN, task.token),
       ]),
     );
     const { status, text, json } = await task.execute(given);
@@ -119,7 +119,7 @@ describe('Inputs of agentless tasks', () => {
     });
 
   it('are refused where they hold the token of the job', () =>
-    assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN!) }, /match: holds the token of the job/));
+    assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN) }, /match: holds the token of the job/));
 
   it('are refused from 64 KiB on, and arrive whole below it', async () => {
     const most = {
@@ -139,7 +139,7 @@ describe('Inputs of agentless tasks', () => {
         `\r\n--${PLAN} end\r\n`,
         `\n--${OTHER_PLAN} subject\n`,
         `--${PLAN}`,
-        TOKEN!,
+        TOKEN,
         '\n--',
       ],
       ...['$(system.AccessToken)', '$(match)', '{{endpoint.apitoken}}', '{{{endpoint.url}}}', '"', '\\', '\r', ' '],

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { describe, it } from 'node:test';
 import type { Connection, PipelineFileOptions } from '../../../localAgent/index.ts';
 import { OWN_MANIFEST } from '../../../localAgent/connectionTypes.ts';
+import { freePort } from '../../support/freePort.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
@@ -57,8 +58,8 @@ class CallBack {
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const answer = await response.text();
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test looks into whatever came
-    return { status: response.status, body: (answer === '' ? undefined : JSON.parse(answer)) as any };
+
+    return { status: response.status, body: answer === '' ? undefined : JSON.parse(answer) };
   }
 
   change(change: object) {
@@ -86,15 +87,6 @@ interface Answer {
 type Does = (request: { path: string; body: string; back: CallBack }) => Answer | Promise<Answer>;
 
 const OK = { status: 200, text: '{"key":"1"}' };
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 interface Options extends Partial<PipelineFileOptions> {
   readonly jobs?: string;
