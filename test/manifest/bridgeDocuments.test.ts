@@ -15,7 +15,7 @@ const FILES = {
   'hook-secret': 'a secret of the hooks',
   'client-secret': 'a secret of the application',
   pat: 'a token',
-  'waits-token': 'a token of connections',
+  'waits-token': 'a-token-of-connections',
   'sealing-key': Buffer.alloc(32, 1).toString('base64'),
 };
 /** Where systemd puts them, on a machine that runs the unit. */
