@@ -134,14 +134,7 @@ describe('Inputs of agentless tasks', () => {
   const piece = fc.oneof(
     { weight: 4, arbitrary: hostileText.map((text) => text.toWellFormed()) },
     fc.constantFrom(
-      ...[
-        `\n--${PLAN} failWhen\n`,
-        `\r\n--${PLAN} end\r\n`,
-        `\n--${OTHER_PLAN} subject\n`,
-        `--${PLAN}`,
-        TOKEN,
-        '\n--',
-      ],
+      ...[`\n--${PLAN} failWhen\n`, `\r\n--${PLAN} end\r\n`, `\n--${OTHER_PLAN} subject\n`, `--${PLAN}`, TOKEN, '\n--'],
       ...['$(system.AccessToken)', '$(match)', '{{endpoint.apitoken}}', '{{{endpoint.url}}}', '"', '\\', '\r', ' '],
     ),
   );

@@ -9,6 +9,7 @@ import { describe, it } from 'node:test';
 import type { Connection, PipelineFileOptions } from '../../../localAgent/index.ts';
 import { OWN_MANIFEST } from '../../../localAgent/connectionTypes.ts';
 import { freePort } from '../../support/freePort.ts';
+import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
@@ -265,6 +266,13 @@ describe('a pipeline with agentless jobs', () => {
       }),
       /job Ask: Sample@1 needs an agent, and a job with pool: server has none/,
     );
+  });
+
+  it('ends each of them after 60 minutes where it says nothing else', () => {
+    const minutesOf = (yaml: string) =>
+      readPipeline(yaml).stages[0]!.jobs.map(({ timeoutInMinutes }) => timeoutInMinutes);
+    assert.deepEqual(minutesOf(JOBS), [60, 0]);
+    assert.deepEqual(minutesOf(JOBS.replace('pool: server', 'pool: server\n    timeoutInMinutes: 90')), [90, 0]);
   });
 
   it('has the pool from the stage or the file where a job says nothing', async () => {
