@@ -113,8 +113,9 @@ const NO_HANDLER =
 const MAX_RETRIES = 10;
 
 /**
- * One job, on an agent of its own or, of server tasks, on none: runs steps one after the other and hands them their environment, carries out their logging commands,
- * masks their logs and keeps the variables they set, as the Azure Pipelines agent does. Its folders go when the process ends.
+ * One job: runs steps one after the other and hands them their environment, carries out their logging commands, masks their logs
+ * and keeps the variables they set, as the Azure Pipelines agent does. Of a job without an agent it does what Azure DevOps does
+ * itself. Its folders go when the process ends.
  */
 export class LocalAgent {
   readonly folders: JobFolders;
