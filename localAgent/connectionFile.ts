@@ -1,58 +1,35 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from './connections.ts';
+import { connectionType, OWN_MANIFEST, schemeName } from './connectionTypes.ts';
+import type { Field } from './connectionTypes.ts';
 
-/** The manifest of the extension, which has the connection's form. */
-const MANIFEST = path.join(import.meta.dirname, '../vss-extension.json');
-
-interface Field {
-  readonly id: string;
+interface Form {
+  /** The fields of each scheme. */
+  readonly schemes: ReadonlyMap<string, readonly Field[]>;
+  /** The fields of all schemes. */
+  readonly data: readonly Field[];
 }
 
-/** What is read of the manifest's contribution of a connection type. */
-interface ConnectionForm {
-  readonly inputDescriptors: readonly Field[];
-  readonly authenticationSchemes: readonly { readonly type: string; readonly inputDescriptors: readonly Field[] }[];
-}
+const TYPES = ['NatsServer', 'NatsBridge'] as const;
 
-/** What the agent calls the kinds of authentication, by the name of the scheme in vss-extension.json. */
-const SCHEMES: Readonly<Record<string, string>> = {
-  none: 'None',
-  token: 'Token',
-  basic: 'UsernamePassword',
-  cert: 'Certificate',
-};
-
-/** The fields of the connection's form: those of each scheme, and those of all. */
-function fieldsOfForm(): {
-  readonly schemes: ReadonlyMap<string, readonly string[]>;
-  readonly data: readonly string[];
-} {
-  const { contributions } = JSON.parse(readFileSync(MANIFEST, 'utf8')) as {
-    contributions: readonly { readonly type: string; readonly properties: unknown }[];
-  };
-  const form = contributions.find(({ type }) => type === 'ms.vss-endpoint.service-endpoint-type')?.properties;
-  const { authenticationSchemes, inputDescriptors } = form as ConnectionForm;
-  const idsOf = (fields: readonly Field[]): string[] => fields.map(({ id }) => id);
+function formOf(type: string): Form {
+  const { authenticationSchemes, inputDescriptors } = connectionType(OWN_MANIFEST, type);
   return {
-    schemes: new Map(
-      authenticationSchemes.map(({ type, inputDescriptors: fields }) => [
-        SCHEMES[type.slice(type.lastIndexOf('-') + 1)] ?? type,
-        idsOf(fields),
-      ]),
-    ),
-    data: idsOf(inputDescriptors),
+    schemes: new Map(authenticationSchemes.map((scheme) => [schemeName(scheme), scheme.inputDescriptors])),
+    data: inputDescriptors,
   };
 }
 
 /**
- * Reads service connections of type NATS from a JSON file: by name, `url`, `scheme` (default None), `parameters` and `data`. A
- * field of these two is a text, `{ "env": NAME }` for a variable of the environment, or `{ "file": PATH }`, relative to the JSON file.
+ * Reads service connections from a JSON file: by name, `type` (default NatsServer), `url`, `scheme` (default None), `parameters`
+ * and `data`. A field of these two is a text, `{ "env": NAME }` for a variable of the environment, or `{ "file": PATH }`,
+ * relative to the JSON file. A connection to a bridge also has `organization`, where the run answers what the bridge asks.
  * @throws Error that lists all that is wrong, and never shows a value
  */
 export function readConnectionFile(file: string): Record<string, Connection> {
   const problems: string[] = [];
-  const { schemes, data: dataFields } = fieldsOfForm();
+  const forms = new Map(TYPES.map((type) => [type as string, formOf(type)]));
   const asObject = (value: unknown, where: string): Record<string, unknown> => {
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
     problems.push(`${where} must be an object`);
@@ -62,7 +39,12 @@ export function readConnectionFile(file: string): Record<string, Connection> {
     for (const name of Object.keys(given).filter((one) => !known.includes(one)))
       problems.push(`${where} has no "${name}", only ${known.join(', ')}`);
   };
-  const fieldOf = (value: unknown, where: string): string => {
+  const fieldOf = (value: unknown, where: string, { inputMode }: Field): string => {
+    const text = textOf(value, where);
+    // A file ends in a line break; a field of one line can't hold it.
+    return inputMode === 'textarea' ? text : text.replace(/\r?\n$/, '');
+  };
+  const textOf = (value: unknown, where: string): string => {
     if (typeof value === 'string') return value;
     const { env, file: other, ...more } = asObject(value, where);
     checkNames(more, ['env', 'file'], where);
@@ -85,32 +67,54 @@ export function readConnectionFile(file: string): Record<string, Connection> {
 
   const connections = Object.entries(asObject(parseFile(file), 'the file')).map(([name, value]) => {
     const entry = asObject(value, name);
-    checkNames(entry, ['url', 'scheme', 'parameters', 'data'], name);
-    const { url, scheme = 'None' } = entry;
+    const { type = 'NatsServer', url, scheme = 'None', organization } = entry;
+    const form = typeof type === 'string' ? forms.get(type) : undefined;
+    if (!form) {
+      problems.push(`${name}.type must be one of ${TYPES.join(', ')}`);
+      return [name, { url: '', scheme: 'None' }] as const;
+    }
+    const isBridge = type === 'NatsBridge';
+    checkNames(entry, ['type', 'url', 'scheme', 'parameters', 'data', ...(isBridge ? ['organization'] : [])], name);
     if (typeof url !== 'string') problems.push(`${name}.url must be a text`);
-    const fields = typeof scheme === 'string' ? schemes.get(scheme) : undefined;
-    if (!fields) problems.push(`${name}.scheme must be one of ${[...schemes.keys()].join(', ')}`);
-    const parameters = asObject(entry['parameters'] ?? {}, `${name}.parameters`);
-    if (fields) checkNames(parameters, fields, `${name}.parameters of the scheme ${String(scheme)}`);
-    const data = asObject(entry['data'] ?? {}, `${name}.data`);
-    checkNames(data, dataFields, `${name}.data`);
+    const fields = typeof scheme === 'string' ? form.schemes.get(scheme) : undefined;
+    if (!fields) problems.push(`${name}.scheme must be one of ${[...form.schemes.keys()].join(', ')}`);
+    if (isBridge && !isLocal(organization))
+      problems.push(`${name}.organization must be an address of this machine such as http://127.0.0.1:8085/local/`);
+    /** The values of a part; an unknown name is told once, as a problem. */
+    const values = (part: 'parameters' | 'data', known: readonly Field[] | undefined, where: string) => {
+      const given = asObject(entry[part] ?? {}, `${name}.${part}`);
+      if (known) checkNames(given, idsOf(known), where);
+      return Object.fromEntries(
+        Object.entries(given).map(([key, value]) => {
+          const field = known?.find(({ id }) => id === key) ?? { id: key };
+          const place = `${name}.${part}.${key}`;
+          const isFlag = part === 'data' && typeof value === 'boolean';
+          return [key, isFlag ? String(value) : fieldOf(value, place, field)];
+        }),
+      );
+    };
     const connection: Connection = {
       url: String(url),
       scheme: String(scheme),
-      parameters: Object.fromEntries(
-        Object.entries(parameters).map(([key, secret]) => [key, fieldOf(secret, `${name}.parameters.${key}`)]),
-      ),
-      data: Object.fromEntries(
-        Object.entries(data).map(([key, text]) => [
-          key,
-          typeof text === 'boolean' ? String(text) : fieldOf(text, `${name}.data.${key}`),
-        ]),
-      ),
+      parameters: values('parameters', fields, `${name}.parameters of the scheme ${String(scheme)}`),
+      data: values('data', form.data, `${name}.data`),
+      ...(isBridge && { type, organization: String(organization) }),
     };
     return [name, connection] as const;
   });
   if (problems.length > 0) throw new Error(`${file}: ${problems.join('; ')}.`);
   return Object.fromEntries(connections);
+}
+
+function idsOf(fields: readonly Field[]): string[] {
+  return fields.map(({ id }) => id);
+}
+
+/** Whether it's a URL that this process can listen at, for an organization of any name. */
+function isLocal(organization: unknown): boolean {
+  return (
+    typeof organization === 'string' && /^http:\/\/(127\.0\.0\.1|localhost|\[::1\]):\d+\/[\w-]+\/$/.test(organization)
+  );
 }
 
 /** The message of a JSON parser may quote the file, and with it a secret. */

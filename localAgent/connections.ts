@@ -4,6 +4,8 @@ import { environmentName } from './variables.ts';
 
 /** A service connection of the project. */
 export interface Connection {
+  /** Default: `NatsServer`. */
+  readonly type?: 'NatsServer' | 'NatsBridge';
   /** A GUID; a random one when absent. */
   readonly id?: string;
   readonly url: string;
@@ -12,6 +14,8 @@ export interface Connection {
   readonly parameters?: Readonly<Record<string, string>>;
   /** Never masked. */
   readonly data?: Readonly<Record<string, string>>;
+  /** Of a bridge: the URL at which it finds the plan of a run, on a loopback address and with a closing slash. */
+  readonly organization?: string;
 }
 
 /** The service connections of a job, by name. */
@@ -37,6 +41,13 @@ export class Connections {
       if (!found) throw new Error(`The step references service connection ${key} which could not be found.`);
       return found.id;
     });
+  }
+
+  /** The connection with an id. Throws an Error when there is none. */
+  get(id: string): Connection & { readonly name: string } {
+    const found = this.#all.find((connection) => connection.id === id);
+    if (!found) throw new Error('The step names no service connection.');
+    return found;
   }
 
   /** The environment by which a task sees these connections, and no others. */

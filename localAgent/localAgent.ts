@@ -8,14 +8,17 @@ import type { ProcessOptions, Waits } from './childProcess.ts';
 import { parseCondition } from './conditions.ts';
 import { Connections, jobConnectionEnvironment } from './connections.ts';
 import type { Connection } from './connections.ts';
+import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
+import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
 import type { JobFolders } from './predefinedVariables.ts';
 import { SecretMasker } from './secretMasker.ts';
+import { runServerTask } from './serverTask.ts';
 import { mergeResults, Step } from './step.ts';
 import type { CommandRecord, JobState, LogLine, Result } from './step.ts';
 import { chooseHandler, compareVersions, describe, findTask, inputsOf } from './taskDefinition.ts';
-import type { Handler, InstalledTask } from './taskDefinition.ts';
+import type { Handler, InstalledTask, TaskDefinition } from './taskDefinition.ts';
 import { environmentName, expandMacros, Variables } from './variables.ts';
 import { extensionFolder, temporaryFolder } from './vsix.ts';
 
@@ -101,6 +104,8 @@ interface Launch extends Pick<ProcessOptions, 'file' | 'args' | 'cwd' | 'env'> {
 
 type ProcessEnd = Pick<StepRun, 'attempts' | 'exitCode'>;
 
+const NOT_STARTED: ProcessEnd = { attempts: 0, exitCode: undefined };
+
 const NO_HANDLER =
   'A supported task execution handler was not found. This error usually occurs when the task is not compatible with your current operating system.';
 
@@ -108,8 +113,9 @@ const NO_HANDLER =
 const MAX_RETRIES = 10;
 
 /**
- * One job on one agent: runs steps one after the other and hands them their environment, carries out their logging commands,
- * masks their logs and keeps the variables they set, as the Azure Pipelines agent does. Its folders go when the process ends.
+ * One job: runs steps one after the other and hands them their environment, carries out their logging commands, masks their logs
+ * and keeps the variables they set, as the Azure Pipelines agent does. Of a job without an agent it does what Azure DevOps does
+ * itself. Its folders go when the process ends.
  */
 export class LocalAgent {
   readonly folders: JobFolders;
@@ -183,13 +189,51 @@ export class LocalAgent {
     if (minimum && compareVersions(this.#agentVersion, minimum) < 0) {
       throw new Error(`No agent satisfies the demand of ${request.task}: Agent.Version -gtVersion ${minimum}.`);
     }
-    const step = new Step(this.#job, {
-      name: this.#stepName(request.name, definition.name),
-      restrictions: definition.restrictions,
-      outputVariables: (definition.outputVariables ?? []).map((output) => output.name),
-      onLine: request.onLine,
+    const step = this.#taskStep(definition, request);
+    return this.#run(step, request, definition.name, async (cancel) => {
+      const launch = this.#launchTask(step, task, request);
+      if (launch) return this.#attempts(step, launch, request, cancel);
+      step.error(NO_HANDLER);
+      step.result = 'Failed';
+      return NOT_STARTED;
     });
-    return this.#run(step, request, definition.name, () => this.#launchTask(step, task, request));
+  }
+
+  /**
+   * Runs a task of the extension that needs no agent, as a step: whoever the service connection leads to does it.
+   * @param services the plans that it is called back at, by the organization of the connection
+   * @throws Error when the service would refuse the step: no such task, input or service connection
+   */
+  async runServerTask(request: TaskRequest, services: ReadonlyMap<string, PlanService>): Promise<StepRun> {
+    const extension = extensionFolder(this.#options.extension);
+    const task = findTask(extension, request.task);
+    const handler = task.definition.execution?.HttpRequest;
+    if (!handler) throw new Error(`The task ${request.task} needs an agent.`);
+    const step = this.#taskStep(task.definition, request);
+    return this.#run(step, request, task.definition.name, async (cancel) => {
+      const { inputs, connection } = this.#serverInputs(task, request.inputs ?? {});
+      const service = services.get(connection.organization ?? '');
+      if (!service)
+        throw new Error(`The service connection ${connection.name} has no organization that this run plays.`);
+      const value = (name: string): string => this.#variables.get(name)?.value ?? '';
+      const record = service.addTask({
+        ...{ job: value('System.JobId'), instance: value('System.TaskInstanceId') },
+        token: value('System.AccessToken'),
+      });
+      const ofService = new Map([
+        ['system.collectionuri', service.organization],
+        ['system.timelineid', service.timeline],
+      ]);
+      const variable = (name: string) => ofService.get(name.toLowerCase()) ?? this.#variables.get(name)?.value;
+      const scope = {
+        inputs,
+        variable,
+        endpoint: { url: connection.url, ...connection.parameters, ...connection.data },
+      };
+      const authentication = authenticationHeaders(packedManifest(extension), connection, scope);
+      await runServerTask(step, { handler, scope, authentication, task: record, cancel });
+      return NOT_STARTED;
+    });
   }
 
   /** Runs a script step with bash. Its environment has the public variables; secrets only where `env` maps them. */
@@ -200,17 +244,34 @@ export class LocalAgent {
       outputVariables: [],
       onLine: request.onLine,
     });
-    return this.#run(step, request, 'CmdLine', () => this.#launchScript(request));
+    return this.#run(step, request, 'CmdLine', (cancel) =>
+      this.#attempts(step, this.#launchScript(request), request, cancel),
+    );
   }
 
-  async #run(step: Step, request: StepRequest, kind: string, prepare: () => Launch | undefined): Promise<StepRun> {
+  #taskStep({ name, restrictions, outputVariables = [] }: TaskDefinition, request: TaskRequest): Step {
+    return new Step(this.#job, {
+      name: this.#stepName(request.name, name),
+      restrictions,
+      outputVariables: outputVariables.map((output) => output.name),
+      onLine: request.onLine,
+    });
+  }
+
+  /** @param work does what the step is for, unless the step is skipped; aborted when the step is cancelled or its time is over */
+  async #run(
+    step: Step,
+    request: StepRequest,
+    kind: string,
+    work: (cancel: AbortSignal) => Promise<ProcessEnd>,
+  ): Promise<StepRun> {
     if (this.#stepRunning) throw new Error('An agent runs one step at a time. Use a second LocalAgent.');
     this.#stepRunning = true;
     const started = Date.now();
     const { name } = step;
     const displayName = request.displayName ?? kind;
     const { signal } = this.#options;
-    let ended: ProcessEnd = { attempts: 0, exitCode: undefined };
+    let ended = NOT_STARTED;
 
     const condition = request.condition === undefined ? undefined : parseCondition(request.condition);
     const valueAt = ([, ...path]: readonly string[]): string | undefined => this.#variables.get(path.join('.'))?.value;
@@ -220,7 +281,7 @@ export class LocalAgent {
     const onJobCancel = (): void => {
       if (!conditionFails()) return;
       step.error('The Operation will be canceled. The next steps may not contain expected logs.');
-      cancel.abort();
+      cancel.abort(signal?.reason);
     };
     let timeout: NodeJS.Timeout | undefined;
 
@@ -239,18 +300,7 @@ export class LocalAgent {
         signal?.addEventListener('abort', onJobCancel);
         if (request.timeoutInMinutes) timeout = setTimeout(() => cancel.abort(), request.timeoutInMinutes * 60_000);
         step.write(`##[section]Starting: ${displayName}`);
-        const launch = prepare();
-        if (launch) {
-          ended = await this.#attempts(
-            step,
-            launch,
-            Math.min(request.retryCountOnTaskFailure ?? 0, MAX_RETRIES),
-            cancel.signal,
-          );
-        } else {
-          step.error(NO_HANDLER);
-          step.result = 'Failed';
-        }
+        ended = await work(cancel.signal);
         if (cancel.signal.aborted) {
           step.error(signal?.aborted ? 'The operation was canceled.' : 'The task has timed out.');
           step.result = signal?.aborted ? 'Canceled' : 'Failed';
@@ -288,7 +338,13 @@ export class LocalAgent {
   }
 
   /** Runs the step's process until it has not failed, is out of retries, or is cancelled. */
-  async #attempts(step: Step, launch: Launch, retries: number, cancel: AbortSignal): Promise<ProcessEnd> {
+  async #attempts(
+    step: Step,
+    launch: Launch,
+    { retryCountOnTaskFailure = 0 }: StepRequest,
+    cancel: AbortSignal,
+  ): Promise<ProcessEnd> {
+    const retries = Math.min(retryCountOnTaskFailure, MAX_RETRIES);
     let exitCode: number | undefined;
     const isCancelled = (): boolean => cancel.aborted;
     for (let attempts = 1; ; attempts++) {
@@ -423,6 +479,16 @@ export class LocalAgent {
       values.set(name, value);
     }
     return values;
+  }
+
+  /** The inputs that are given or have a default, and the connection that the task is done through. */
+  #serverInputs(task: InstalledTask, given: Readonly<Record<string, string>>) {
+    const { definition } = task;
+    const values = this.#inputs(task, given);
+    // One without a value leaves its place in the templates as it is.
+    const inputs = new Map([...values].filter(([, value]) => value !== ''));
+    const endpoint = definition.inputs?.find(({ type }) => type.startsWith('connectedService:'))?.name ?? '';
+    return { inputs, connection: this.#connections.get(values.get(endpoint) ?? '') };
   }
 
   #connectionEnvironment({ definition }: InstalledTask, inputs: ReadonlyMap<string, string>): Record<string, string> {

@@ -14,7 +14,7 @@ const USAGE = `Usage: npm run pipeline -- FILE.yml
   --parameter NAME=VALUE     a parameter of the file
   --sources FOLDER           the repository of the pipeline (default: the folder of FILE.yml)
   --repository NAME=FOLDER   another repository that the file checks out
-  --skip-other-tasks         leave out the steps that only an agent of Azure Pipelines can run
+  --skip-other-tasks         leave out the steps that only Azure Pipelines itself can run
   --inspect STEP             let a task step wait for a debugger, by its name or display name
   --debug                    set System.Debug
 The options that name something can be given several times.`;

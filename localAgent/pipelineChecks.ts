@@ -4,10 +4,11 @@ import { reasonOf } from '../shared/errors.ts';
 import type { Connection } from './connections.ts';
 import type { TaskRequest } from './localAgent.ts';
 import type { Job, Pipeline } from './pipelineSyntax.ts';
-import { findTask, hasTask, inputsOf } from './taskDefinition.ts';
+import type { PipelineStep } from './pipelineSteps.ts';
+import { findTask, hasTask, inputsOf, isServerTask } from './taskDefinition.ts';
 import { temporaryFolder } from './vsix.ts';
 
-/** A step that only an agent of Azure Pipelines can run. */
+/** A step that only Azure Pipelines itself can run. */
 export interface OtherTask {
   readonly job: string;
   /** Such as `AzureKeyVault@2`. */
@@ -22,7 +23,7 @@ export class OtherTasksError extends Error {
     const list = steps.map(
       ({ job, task, title }) => `  job ${job}: ${task}${title === undefined ? '' : ` "${title}"`}`,
     );
-    super(`Only an agent of Azure Pipelines can run these steps:\n${list.join('\n')}`);
+    super(`Only Azure Pipelines itself can run these steps:\n${list.join('\n')}`);
   }
 }
 
@@ -35,8 +36,9 @@ export interface Sources {
 }
 
 /**
- * Checks what the service checks before it lets a run begin: the inputs of the extension's tasks and their service connections.
- * @returns the steps that only an agent of Azure Pipelines can run
+ * Checks what the service checks before it lets a run begin: the inputs of the extension's tasks, their service connections, and
+ * whether they need the agent that their job has or hasn't.
+ * @returns the steps that only Azure Pipelines itself can run
  * @throws Error that lists all that is wrong
  */
 export function checkPipeline(
@@ -44,39 +46,67 @@ export function checkPipeline(
   extension: string,
   connections: Readonly<Record<string, Connection>>,
 ): OtherTask[] {
-  const known = Object.entries(connections).flatMap(([name, { id }]) => [name, id ?? name]);
   const others: OtherTask[] = [];
   const problems = new Set<string>();
-  for (const { name: job, steps } of stages.flatMap(({ jobs }) => jobs)) {
+  for (const { name: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
     for (const step of steps) {
-      if ('other' in step) {
-        others.push({ job, task: step.other, title: step.displayName });
-      } else if (!('task' in step)) {
-        continue;
-      } else if (!hasTask(extension, step.task)) {
-        others.push({ job, task: step.task, title: step.displayName });
-      } else {
-        for (const problem of problemsOf(step, extension, known)) problems.add(`job ${job}: ${problem}`);
-      }
+      const found = problemsOf(step, isAgentless, extension, connections);
+      if (found === 'other')
+        others.push({ job, task: 'other' in step ? step.other : (step as TaskRequest).task, title: step.displayName });
+      else for (const problem of found) problems.add(`job ${job}: ${problem}`);
     }
   }
   if (problems.size > 0) throw new Error([...problems].join('\n'));
   return others;
 }
 
-function problemsOf(step: TaskRequest, extension: string, known: readonly string[]): string[] {
+function problemsOf(
+  step: PipelineStep,
+  isAgentless: boolean,
+  extension: string,
+  connections: Readonly<Record<string, Connection>>,
+): string[] | 'other' {
+  if ('other' in step) return 'other';
+  if (!('task' in step)) return isAgentless ? ['Scripts need an agent, and a job with pool: server has none.'] : [];
+  if (!hasTask(extension, step.task)) return 'other';
   const { definition } = findTask(extension, step.task);
+  if (isServerTask(definition) !== isAgentless)
+    return [
+      isAgentless
+        ? `${step.task} needs an agent, and a job with pool: server has none.`
+        : `${step.task} runs without an agent: give it a job of its own with pool: server.`,
+    ];
+  if (isAgentless && step.retryCountOnTaskFailure)
+    return [`${step.task}: retryCountOnTaskFailure has no effect in a job with pool: server.`];
   try {
     const values = inputsOf(definition, step.inputs ?? {});
     return (definition.inputs ?? [])
       .filter(({ type }) => type.startsWith('connectedService:'))
-      .flatMap(({ name }) => values.get(name)?.split(',') ?? [])
-      .map((name) => name.trim())
-      .filter((name) => name && !name.includes('$(') && !known.some((one) => one.toLowerCase() === name.toLowerCase()))
-      .map((name) => `The step references service connection ${name} which could not be found.`);
+      .flatMap(({ name, type }) =>
+        (values.get(name)?.split(',') ?? []).flatMap((one) => connectionProblem(one.trim(), type, connections) ?? []),
+      );
   } catch (error) {
     return [reasonOf(error)];
   }
+}
+
+/** @param type of the input, such as `connectedService:NatsBridge` */
+function connectionProblem(
+  name: string,
+  type: string,
+  connections: Readonly<Record<string, Connection>>,
+): string | undefined {
+  if (!name || name.includes('$(')) return undefined;
+  const key = name.toLowerCase();
+  const found = Object.entries(connections).find(([known, { id }]) =>
+    [known, id].some((one) => one?.toLowerCase() === key),
+  );
+  if (!found) return `The step references service connection ${name} which could not be found.`;
+  const isBridge = found[1].type === 'NatsBridge';
+  if (isBridge === type.endsWith(':NatsBridge')) return undefined;
+  return isBridge
+    ? `The service connection ${name} leads to a bridge, and the step needs one that leads to NATS.`
+    : `The service connection ${name} leads to NATS, and the step needs one of "type": "NatsBridge" in a --connection-file.`;
 }
 
 /**

@@ -9,6 +9,8 @@ import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, 
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
+import { startPlanServices } from './planService.ts';
+import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
 import type { LogLine, Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
@@ -17,7 +19,7 @@ import { extensionFolder } from './vsix.ts';
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
   /** Values of the file's parameters. */
   readonly parameters?: Readonly<Record<string, string>>;
-  /** Leaves out the steps that only an agent of Azure Pipelines can run; without it they are an error. */
+  /** Leaves out the steps that only Azure Pipelines itself can run; without it they are an error. */
   readonly skipOtherTasks?: boolean;
   /** Called for each step that is left out, before any other begins. */
   readonly onSkip?: (step: OtherTask) => void;
@@ -32,8 +34,8 @@ export interface PipelineRun {
 }
 
 /**
- * Runs the jobs of an Azure Pipelines file, each on an agent of its own; jobs that do not depend on each other run at the same
- * time. It reads what pipelines around the tasks of this project use: stages, jobs, `strategy.matrix`, deployment jobs that run
+ * Runs the jobs of an Azure Pipelines file, each on an agent of its own, or on none where its pool is `server`; jobs that do not
+ * depend on each other run at the same time. It reads what pipelines around the tasks of this project use: stages, jobs, `strategy.matrix`, deployment jobs that run
  * once, `dependsOn`, `condition`, parameters, variables, `task`, `script`, `bash` and `checkout` steps, and outputs of earlier
  * jobs and stages as variables.
  * @param file path of the YAML file
@@ -53,6 +55,10 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '');
+  const services = await startPlanServices(organizationsOf(stages, options.connections), {
+    id: run['System.PlanId'],
+    ...ownerOf({ ...ofService, ...options.variables }),
+  });
   const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
     options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
@@ -99,16 +105,31 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         variables,
         secrets: { ...values.secrets, ...options.secrets },
       });
-      const steps = await runSteps(job, agent, extension, options.onLine);
+      const steps = await runSteps(job, agent, extension, services, options.onLine);
       return { ...identity, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
     return { result: overall(resultsOf(jobs)), jobs };
-  });
+  }).finally(() => Promise.all([...services.values()].map((service) => service[Symbol.asyncDispose]())));
 
   const jobs = [...finished.values()].flatMap((stage) => [...stage.jobs.values()]);
   return {
     result: overall(jobs.map(({ result }) => result)),
     jobs: jobs.map(({ stage, name, result, steps }) => ({ stage, name, result, steps })),
+  };
+}
+
+/** Where bridges look for the plan of a run with agentless jobs. */
+function organizationsOf(stages: readonly Stage[], connections: PipelineFileOptions['connections'] = {}): string[] {
+  if (!stages.some(({ jobs }) => jobs.some(({ isAgentless }) => isAgentless))) return [];
+  return Object.values(connections).flatMap(({ organization }) => organization ?? []);
+}
+
+/** Whose run it is, by its variables. */
+function ownerOf(variables: Readonly<Record<string, string | undefined>>): Pick<LocalPlan, 'project' | 'pipeline'> {
+  const value = (...path: readonly string[]): string => variableOf(variables, path) ?? '';
+  return {
+    project: { id: value('System', 'TeamProjectId'), name: value('System', 'TeamProject') },
+    pipeline: { id: Number(value('System', 'DefinitionId')), name: value('Build', 'DefinitionName') },
   };
 }
 
@@ -122,15 +143,16 @@ async function runSteps(
   job: Job,
   agent: LocalAgent,
   extension: string,
+  services: ReadonlyMap<string, PlanService>,
   onLine: PipelineFileOptions['onLine'],
 ): Promise<StepRun[]> {
   const runs: StepRun[] = [];
   const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name) } : {};
   for (const step of job.steps) {
     if ('other' in step || ('task' in step && !hasTask(extension, step.task))) continue;
-    runs.push(
-      'task' in step ? await agent.runTask({ ...step, ...watched }) : await agent.runScript({ ...step, ...watched }),
-    );
+    const request = { ...step, ...watched };
+    if (!('task' in request)) runs.push(await agent.runScript(request));
+    else runs.push(await (job.isAgentless ? agent.runServerTask(request, services) : agent.runTask(request)));
   }
   return runs;
 }

@@ -3,7 +3,7 @@ import type { ScriptRequest, TaskRequest } from './localAgent.ts';
 import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 
-/** A step that only an agent of Azure Pipelines can run. */
+/** A step that only Azure Pipelines itself can run. */
 export interface OtherStep {
   /** The task, such as `AzureKeyVault@2`, or the key of a step that stands for one, such as `publish`. */
   readonly other: string;

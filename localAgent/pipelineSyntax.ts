@@ -44,6 +44,8 @@ export interface Job extends Node {
   readonly outputPrefix: string;
   /** Those of the file, the stage and the job. */
   readonly variables: VariableValues;
+  /** `pool: server`: Azure DevOps itself does its tasks, without an agent. */
+  readonly isAgentless: boolean;
   /** After this the job is cancelled; 0 = never. */
   readonly timeoutInMinutes: number;
   /** The repositories it checks out: `self`, or as the file declares them. */
@@ -57,9 +59,18 @@ export interface Pipeline {
   readonly repositories: ReadonlyMap<string, string>;
 }
 
+/** Of an agentless job that says nothing else, or 0. */
+const AGENTLESS_MINUTES = 60;
 /** Keys that name a run, or say when and where it runs, which has no meaning on this machine. */
 const WITHOUT_EFFECT = ['name', 'trigger', 'pr', 'schedules', 'pool', 'lockBehavior', 'appendCommitMessageToRunName'];
 const NODE_KEYS = ['displayName', 'dependsOn', 'condition', 'variables', 'pool'];
+
+/** What the parts of a file get from what they are in. */
+interface Inherited {
+  readonly variables: VariableValues;
+  /** Whether the pool is `server`. */
+  readonly isAgentless: boolean;
+}
 
 /**
  * Reads the text of a pipeline file. A file with only jobs has the one stage `__default`, one with only steps also the one job `Job`.
@@ -72,7 +83,7 @@ export function readPipeline(text: string, parameters: Readonly<Record<string, s
   checkKeys(root, ['variables', 'resources', ...WITHOUT_EFFECT, ...shape], 'the file');
   const variables = readVariables(root.variables, 'the file', () => false);
   const repositories = readRepositories(root.resources ?? {});
-  const stages = readStages(root, variables);
+  const stages = readStages(root, { variables, isAgentless: isServerPool(root.pool) });
   for (const repository of stages.flatMap(({ jobs }) => jobs.flatMap(({ checkouts }) => checkouts))) {
     if (repository !== 'self' && !repositories.has(repository))
       throw new Error(`checkout: ${repository}, but the file declares no such repository in its resources.`);
@@ -80,17 +91,21 @@ export function readPipeline(text: string, parameters: Readonly<Record<string, s
   return { stages, repositories };
 }
 
-function readStages(root: YamlMap, variables: VariableValues): Stage[] {
+function isServerPool(pool: Yaml | undefined): boolean {
+  return pool === 'server';
+}
+
+function readStages(root: YamlMap, inherited: Inherited): Stage[] {
   if (root.stages) {
     const entries = asList(root.stages, 'stages').map((entry) => asMap(entry, 'a stage'));
     const names = entries.map((entry) => nameOf(entry, 'stage'));
-    const stages = entries.map((entry, i) => readStage(entry, names.slice(0, i).slice(-1), variables));
+    const stages = entries.map((entry, i) => readStage(entry, names.slice(0, i).slice(-1), inherited));
     checkDependencies(stages);
     return stages;
   }
   const jobs = root.jobs ?? [{ job: 'Job', steps: root.steps ?? [] }];
   const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' };
-  return [{ ...only, variables, jobs: readJobs(jobs, [], variables) }];
+  return [{ ...only, variables: inherited.variables, jobs: readJobs(jobs, [], inherited) }];
 }
 
 function readRepositories(resources: Yaml): Map<string, string> {
@@ -105,23 +120,24 @@ function readRepositories(resources: Yaml): Map<string, string> {
   );
 }
 
-function readStage(entry: YamlMap, previous: readonly string[], inherited: VariableValues): Stage {
+function readStage(entry: YamlMap, previous: readonly string[], inherited: Inherited): Stage {
   const name = nameOf(entry, 'stage');
   const where = `stage ${name}`;
   checkKeys(entry, ['stage', 'jobs', ...NODE_KEYS], where);
   const dependsOn = 'dependsOn' in entry ? readNames(entry.dependsOn, where) : previous;
   const isVisible = (reference: OutputReference): boolean =>
     reference.stage !== undefined && dependsOn.includes(reference.stage);
-  const variables = { ...inherited, ...readVariables(entry.variables, where, isVisible) };
+  const variables = { ...inherited.variables, ...readVariables(entry.variables, where, isVisible) };
+  const isAgentless = 'pool' in entry ? isServerPool(entry.pool) : inherited.isAgentless;
   return {
     ...readNode(entry, name, where, ['variables', 'dependencies']),
     dependsOn,
     variables,
-    jobs: readJobs(entry.jobs ?? [], dependsOn, variables),
+    jobs: readJobs(entry.jobs ?? [], dependsOn, { variables, isAgentless }),
   };
 }
 
-function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: VariableValues): Job[] {
+function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: Inherited): Job[] {
   const phases = asList(list, 'jobs').map((entry) => readJob(asMap(entry, 'a job'), stagesBefore, inherited));
   checkDependencies(phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])));
   const jobs = phases.flat();
@@ -132,7 +148,7 @@ function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: Variab
 }
 
 /** @returns the job, or those of its matrix; they depend on phases */
-function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: VariableValues): Job[] {
+function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inherited): Job[] {
   const isDeployment = 'deployment' in entry;
   const kind = isDeployment ? 'deployment' : 'job';
   const phase = nameOf(entry, kind);
@@ -146,6 +162,11 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Var
   const entries = asList(isDeployment ? stepsOfDeployment(strategy, where) : (entry.steps ?? []), where);
   const steps = entries.map((step) => asMap(step, `a step of ${where}`));
   const named = steps.flatMap((step) => checkoutOf(step, where) ?? []);
+  const isAgentless = 'pool' in entry ? isServerPool(entry.pool) : inherited.isAgentless;
+  const folders = named.filter((repository) => repository !== 'none');
+  if (isAgentless && folders.length > 0)
+    throw new Error(`In ${where}, nothing can be checked out: with pool: server it has no agent.`);
+  const minutes = readNumber(entry, 'timeoutInMinutes', where);
   const read = steps.filter((step) => !('checkout' in step)).flatMap((step) => readStep(step, where) ?? []);
   const names = read.flatMap((step) => ('name' in step ? step.name : []));
   for (const step of names) {
@@ -156,10 +177,11 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Var
     phase,
     outputPrefix: isDeployment ? `${phase}.` : '',
     dependsOn,
-    variables: { ...inherited, ...readVariables(entry.variables, where, isVisible) },
-    timeoutInMinutes: readNumber(entry, 'timeoutInMinutes', where),
+    variables: { ...inherited.variables, ...readVariables(entry.variables, where, isVisible) },
+    isAgentless,
+    timeoutInMinutes: minutes === 0 && isAgentless ? AGENTLESS_MINUTES : minutes,
     // A deployment checks out nothing by itself.
-    checkouts: named.length === 0 && !isDeployment ? ['self'] : named.filter((repository) => repository !== 'none'),
+    checkouts: named.length === 0 && !isDeployment && !isAgentless ? ['self'] : folders,
     steps: read,
   };
   return isDeployment || !entry.strategy ? [job] : matrixOf(job, strategy, where);

@@ -137,6 +137,14 @@ export class Step {
     if (this.warnings.length < KEPT_ISSUES) this.warnings.push(this.#job.masker.mask(text));
   }
 
+  /** Sets an output variable, by its name without the step's. */
+  setOutput(name: string, value: string, secret: boolean, readOnly = true): void {
+    const reference = `${this.#options.name}.${name}`;
+    this.#job.variables.set(reference, value, { secret, readOnly });
+    this.#job.outputs.set(reference, { value, secret });
+    this.outputs.set(name, value);
+  }
+
   #ignore(command: LoggingCommand, why: string): void {
     this.warn(why);
     this.commands.push({ ...command, outcome: 'ignored', why });
@@ -175,7 +183,7 @@ export class Step {
   #setVariable({ properties, data }: LoggingCommand): string | undefined {
     const name = properties.get('variable');
     if (!name) throw new Refusal("Required field 'variable' is missing in ##vso[task.setvariable] command.");
-    const { variables, outputs } = this.#job;
+    const { variables } = this.#job;
     if (variables.get(name)?.readOnly) throw new Refusal(`Overwriting readonly variable '${name}' is not permitted.`);
     const secret = isTrue(properties.get('issecret'));
     if (secret) this.#addSecret(data);
@@ -189,10 +197,7 @@ export class Step {
       variables.set(name, data, { secret, readOnly });
       return undefined;
     }
-    const reference = `${this.#options.name}.${name}`;
-    variables.set(reference, data, { secret, readOnly });
-    outputs.set(reference, { value: data, secret });
-    this.outputs.set(name, data);
+    this.setOutput(name, data, secret, readOnly);
     return undefined;
   }
 

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import type { HttpRequestHandler } from './serverTemplate.ts';
 
 /** The parts of a task.json that the agent acts on. */
 export interface TaskDefinition {
@@ -22,7 +23,16 @@ export interface TaskDefinition {
     readonly commands?: { readonly mode?: string };
     readonly settableVariables?: { readonly allowed?: readonly string[] };
   };
-  readonly execution?: Readonly<Record<string, { readonly target: string; readonly workingDirectory?: string }>>;
+  /** Where it may run; on an agent when absent. */
+  readonly runsOn?: readonly string[];
+  readonly execution?: Readonly<Partial<Record<`Node${string}`, NodeHandler>>> & {
+    readonly HttpRequest?: HttpRequestHandler;
+  };
+}
+
+interface NodeHandler {
+  readonly target: string;
+  readonly workingDirectory?: string;
 }
 
 export interface TaskInput {
@@ -84,6 +94,11 @@ function lookForTask(extension: string, reference: string): InstalledTask | unde
     if (definition.name === name && String(definition.version.Major) === major) return { definition, folder };
   }
   return undefined;
+}
+
+/** Whether Azure DevOps itself does the task, without an agent. */
+export function isServerTask({ runsOn = [] }: TaskDefinition): boolean {
+  return runsOn.includes('Server');
 }
 
 /** Compares dotted version numbers: negative when a is the older one. */

@@ -68,7 +68,9 @@ function resultOf({ call, ending: { verdict } }: Decided): 'succeeded' | 'failed
 
 /** The lines of the task's log. */
 function describe({ call, ending }: Decided): string[] {
-  const { verdict, reason, counts, missing, event, code } = ending;
+  const { reason, counts, missing, event, code } = ending;
+  // Records have their own name for one; people know the output's.
+  const verdict = ending.verdict === 'invalid' ? 'contractViolation' : ending.verdict;
   const { project, pipeline, rule } = call.owner;
   const seen = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
   const values = typeof missing === 'number' ? [] : missing;

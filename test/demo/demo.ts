@@ -1,6 +1,6 @@
 /**
  * The main job on real parts, on one screen: a build publishes an event, the Event Bridge verifies it and starts the
- * deployment, and the deployment's end becomes an event, too. The servers, the bridge of dist/bridge and the tasks of the
+ * deployment, and the deployment's end becomes an event, too; then a release waits for a decision without an agent. The servers, the bridge of dist/bridge and the tasks of the
  * packed .vsix are real; only Azure DevOps is a stand-in, which is why this isn't among the scripts.
  * Usage: npm run demo
  * Exit code: 0 when all of it has happened, 130 after Ctrl+C, otherwise 1.
@@ -9,6 +9,8 @@ import assert from 'node:assert/strict';
 import type { LogLine } from '../../localAgent/index.ts';
 import { cancelOnInterrupt } from '../../localAgent/runReport.ts';
 import { reasonOf } from '../../shared/errors.ts';
+import { natsHeaders } from '../support/agent/scenario.ts';
+import { cloudEvent } from '../support/event.ts';
 import { ExamplesBridge } from '../support/bridge/examplesBridge.ts';
 
 const LIMIT_MS = 60_000;
@@ -36,11 +38,11 @@ async function demonstrate(): Promise<void> {
   world = await ExamplesBridge.start();
   const { nats, azure } = world;
   console.log(`
-A build publishes an event, and the Event Bridge starts the deployment for it. The two pipelines don't know each other.
+A build's event starts the deployment through the Event Bridge. Then a release waits for a decision, without an agent.
 
-  real        nats-server ${nats.server.version}; the Event Bridge of dist/bridge with examples/bridge.yml; the task of dist/*.vsix
-  stand-ins   Azure DevOps, and the agent that runs build-web (examples/start-from-event-publisher.yml)
-              and deploy-web (examples/start-from-event.yml)
+  real        nats-server ${nats.server.version}; the Event Bridge of dist/bridge with examples/bridge.yml; the tasks of dist/*.vsix
+  stand-ins   Azure DevOps, and the agent that runs build-web (examples/start-from-event-publisher.yml), deploy-web
+              (examples/start-from-event.yml) and release-web (examples/approval-signal-agentless.yml)
 
     ms │ ${'who'.padEnd(WHO)} │ what
 ───────┼${'─'.repeat(WHO + 2)}┼${'─'.repeat(WIDTH - WHO - 11)}`);
@@ -83,12 +85,32 @@ A build publishes an event, and the Event Bridge starts the deployment for it. T
   tell('Event Bridge', `event CI:${unsigned.seq} is a dead letter, ${refused.reason}`);
   assert.equal(azure.runs.length, 2, 'there are other runs than the two');
 
+  await release(world);
+
   console.log(
     `\nWhy did ${deployment.pipeline.name} run, and what came of it?\n$ nats-event-bridge why ${deployment.id}`,
   );
   const why = await world.command('why', String(deployment.id));
   assert.equal(why.status, 0, why.stderr);
   for (const line of why.stdout.trimEnd().split('\n')) console.log(wrapped(line));
+}
+
+/** A release asks for a decision, and the bridge waits for it in the place of an agent. */
+async function release(scene: ExamplesBridge): Promise<void> {
+  const run = scene.queue('release-web');
+  const released = await scene.carryOut(run, {
+    signal,
+    onLine: (line, job) => {
+      if (/^(connected|POST|Events seen|Waited for)|Starting: (Ask|Release)/.test(line.text)) return;
+      tellLine(job === 'Decide' ? 'no agent' : 'release-web', line);
+      if (!line.text.startsWith('Answer 200')) return;
+      tell('somebody', `publishes release.shop.approval.v1 for run ${run.id}: approved`);
+      const headers = natsHeaders(cloudEvent({ id: `approval-${run.id}`, correlationid: String(run.id) }));
+      const decision = JSON.stringify({ decision: 'approved' });
+      void scene.nats.client.jetstream().publish('release.shop.approval.v1', decision, { headers });
+    },
+  });
+  assert.equal(released.result, 'Succeeded', 'the release has failed');
 }
 
 /** Prints a line of a step's log; the preamble of each task (its name, version and author) only takes space here. */

@@ -110,7 +110,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     assert.deepEqual([exitCode, stdout], [2, '']);
     assert.match(
       stderr,
-      /^pipeline: Only an agent .*:\n {2}job Job: AzureKeyVault@2 "Fetch secrets"\n.*--skip-other-tasks/,
+      /^pipeline: Only Azure Pipelines itself .*:\n {2}job Job: AzureKeyVault@2 "Fetch secrets"\n.*--skip-other-tasks/,
     );
   });
 });

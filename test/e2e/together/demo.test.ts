@@ -30,13 +30,14 @@ test('The demo shows on one screen how a build leads to a deployment, and its la
   const { code, stdout, stderr } = await runDemo();
   assert.deepEqual([code, stderr], [0, '']);
   const lines = stdout.trim().split('\n');
-  assert.ok(lines.length <= 45, `${lines.length} lines`);
+  assert.ok(lines.length <= 40, `${lines.length} lines`);
   assert.deepEqual(
     lines.filter((line) => line.length > 120),
     [],
   );
   assert.match(stdout, /Deploying shop\/web:\d+ at sha256:/);
   assert.match(stdout, /dead letter, untrusted: it is not signed/);
+  assert.match(stdout, /no agent +│ Verdict: matched\n.* RELEASE:2, .*\n.*release-web +│ Releasing\n/);
   const [, run, chain = ''] = /\$ nats-event-bridge why (\d+)\n(.*)$/s.exec(stdout) ?? [];
   const steps = chain
     .replaceAll(/\n +(?![ └])/g, ' ')

@@ -1,9 +1,44 @@
-import { INPUT_NAMES } from '../../../bridge/waits/criteria.ts';
+import { authenticationHeaders, OWN_MANIFEST } from '../../../localAgent/connectionTypes.ts';
+import {
+  renderCall,
+  type CallTemplate,
+  type HttpRequestHandler,
+  type RenderedCall,
+} from '../../../localAgent/serverTemplate.ts';
+import { AGENTLESS_TASK, readTask } from '../../../scripts/build/manifest.ts';
 import type { AzureDevOps } from './azureDevOps.ts';
 import type { Plan, PlanOptions, PlanTask, TaskResult } from './plans.ts';
 
 /** Checks have to be answered within this, by documentation; tasks have a little longer. */
 const ANSWER_MS = 3_000;
+
+/** The requests of the task, as its task.json has them. */
+export const HANDLER = (readTask(AGENTLESS_TASK) as unknown as { execution: { HttpRequest: HttpRequestHandler } })
+  .execution.HttpRequest;
+
+/** What Azure DevOps fills the requests of a task with. */
+export interface Filling {
+  /** Those that have a value. */
+  readonly inputs?: Readonly<Record<string, string>>;
+  /** By their names as the templates have them. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** The service connection. */
+  readonly bridge: string;
+  readonly bearer: string;
+}
+
+/** A request of the task as Azure DevOps sends it, with what its connection signs in by. */
+export function rendered(template: CallTemplate, { inputs = {}, variables, bridge, bearer }: Filling): RenderedCall {
+  const named = new Map(Object.entries(variables).map(([name, value]) => [name.toLowerCase(), value]));
+  const scope = {
+    inputs: new Map(Object.entries(inputs)),
+    variable: (name: string) => named.get(name.toLowerCase()),
+    endpoint: { url: bridge, apitoken: bearer },
+  };
+  const connection = { type: 'NatsBridge', scheme: 'Token', url: bridge } as const;
+  const call = renderCall(template, scope);
+  return { ...call, headers: { ...call.headers, ...authenticationHeaders(OWN_MANIFEST, connection, scope) } };
+}
 
 export interface AgentlessTaskOptions extends PlanOptions {
   /** Where the bridge's public port is: `http://127.0.0.1:8080`. */
@@ -62,23 +97,15 @@ export class AgentlessTask {
 
   /** The headers of every call, with others in the place of some; undefined: without it. */
   headers(others: Readonly<Record<string, string | undefined>> = {}): Record<string, string> {
-    const { plan, task } = this;
-    const all: Readonly<Record<string, string | undefined>> = {
-      ...{ Authorization: `Bearer ${this.#options.bearer}`, 'X-Plan-Url': this.#azure.url },
-      ...{ 'X-Project-Id': plan.project.id, 'X-Hub-Name': plan.hub, 'X-Plan-Id': plan.id, 'X-Job-Id': task.job },
-      ...{ 'X-Timeline-Id': plan.timeline, 'X-Task-Instance-Id': task.instance, 'X-Run-Start': this.#runStart },
-      'X-Job-Token': this.token,
-      ...others,
-    };
+    const all: Readonly<Record<string, string | undefined>> = { ...this.#rendered({}).headers, ...others };
     return Object.fromEntries(
       Object.entries(all).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
     );
   }
 
-  /** The body as the task's template renders it: every input's block, those that aren't given empty. */
+  /** The body as the task's template renders it; an input that isn't given leaves its place as it is. */
   body(inputs: Readonly<Record<string, string>>): string {
-    const blocks = INPUT_NAMES.map((name) => `--${this.plan.id} ${name}\n${inputs[name] ?? ''}\n`);
-    return `${blocks.join('')}--${this.plan.id} end\n`;
+    return this.#rendered(inputs).body;
   }
 
   /** Sends Execute. Rejects where the bridge hasn't answered within 3 s. */
@@ -92,10 +119,22 @@ export class AgentlessTask {
     return this.#post('/v1/waits/cancel', headers);
   }
 
+  #rendered(inputs: Readonly<Record<string, string>>): RenderedCall {
+    const { plan, task } = this;
+    const variables = {
+      ...{ 'system.CollectionUri': this.#azure.url, 'system.TeamProjectId': plan.project.id },
+      ...{ 'system.HostType': plan.hub, 'system.PlanId': plan.id, 'system.JobId': task.job },
+      ...{ 'system.TimelineId': plan.timeline, 'system.TaskInstanceId': task.instance },
+      ...{ 'system.PipelineStartTime': this.#runStart, 'system.AccessToken': this.token },
+    };
+    const { bridge, bearer } = this.#options;
+    return rendered(HANDLER.Execute, { inputs, variables, bridge, bearer });
+  }
+
   async #post(path: string, headers: Record<string, string>, body?: string): Promise<BridgeAnswer> {
     const response = await fetch(`${this.#options.bridge}${path}`, {
       ...{ method: 'POST', redirect: 'manual', signal: AbortSignal.timeout(ANSWER_MS) },
-      headers: body === undefined ? headers : { ...headers, 'Content-Type': 'text/plain' },
+      headers,
       ...(body === undefined ? {} : { body }),
     });
     const text = await response.text();

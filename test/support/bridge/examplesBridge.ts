@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { cpSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse, stringify } from 'yaml';
@@ -12,6 +13,7 @@ import { hookBodies } from '../azureDevOps/hookBodies.ts';
 import { HookSender, type HookReport, type HookSubscription } from '../azureDevOps/hookSender.ts';
 import type { Pipeline } from '../azureDevOps/pipelines.ts';
 import type { ParameterDeclaration } from '../azureDevOps/templateParameters.ts';
+import { freePort } from '../freePort.ts';
 import { createNKey } from '../nats/natsAccounts.ts';
 import { BridgeProcess, runBridge, runBridgeOn, type BridgeOptions, type CommandRun } from './bridgeProcess.ts';
 import { passwordOf, SECRET } from './hooksOverHttp.ts';
@@ -22,6 +24,7 @@ const PIPELINES = {
   'build-web': 'start-from-event-publisher.yml',
   'deploy-web': 'start-from-event.yml',
   'announce-build': 'announce-build.yml',
+  'release-web': 'approval-signal-agentless.yml',
   'shop-build': undefined,
 } as const;
 
@@ -38,18 +41,24 @@ interface Configuration {
 
 /**
  * What `examples/bridge.yml` stands between: a NATS server with the stream CI, an organization of Azure DevOps with the
- * pipelines, and the packed bridge with that configuration. Only addresses, sign-ins, ids and the trusted key are others.
+ * pipelines, and the packed bridge with that configuration. Only addresses, sign-ins, ids and the trusted key are others, and it takes waits of
+ * the runs here.
  */
 export class ExamplesBridge implements AsyncDisposable {
   readonly #pipelines: Readonly<Record<ExamplePipeline, Pipeline>>;
   readonly #key = createNKey();
   readonly #token: string;
+  /** Of the service connection to the bridge. */
+  readonly #waitsToken = randomBytes(32).toString('hex');
+  readonly #sealingKey = randomBytes(32).toString('base64');
   readonly #sender = new HookSender();
   #bridge: BridgeProcess | undefined;
 
   private constructor(
     readonly nats: StreamServer,
     readonly azure: AzureDevOps,
+    /** Where a run answers what the bridge asks about its agentless jobs. */
+    private readonly organization: string,
   ) {
     this.#token = azure.signIn.addPat({ name: 'Event Bridge' });
     this.#pipelines = Object.fromEntries(
@@ -64,8 +73,10 @@ export class ExamplesBridge implements AsyncDisposable {
   static async start(): Promise<ExamplesBridge> {
     // As much as the bridge asks for.
     const nats = await StreamServer.start('CI', 'ci.>', { maxPayload: 3 * 1024 * 1024 });
-    const scene = new ExamplesBridge(nats, await AzureDevOps.start());
+    const organization = `http://127.0.0.1:${await freePort()}/contoso/`;
+    const scene = new ExamplesBridge(nats, await AzureDevOps.start(), organization);
     try {
+      await (await nats.client.jetstreamManager()).streams.add({ name: 'RELEASE', subjects: ['release.>'] });
       const yaml = scene.#configuration();
       const { status, stderr } = await runBridge(['setup', '--apply'], yaml, scene.#options);
       if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
@@ -116,7 +127,13 @@ export class ExamplesBridge implements AsyncDisposable {
     const result = await runPipelineFile(path.join(sources, file), {
       sources,
       parameters: run.parameters,
-      connections: { 'nats-ci': { url: this.nats.url, scheme: 'None' } },
+      connections: {
+        'nats-ci': { url: this.nats.url, scheme: 'None' },
+        'nats-bridge': {
+          ...{ type: 'NatsBridge', url: this.bridge.publicUrl, scheme: 'Token', organization: this.organization },
+          parameters: { apitoken: this.#waitsToken },
+        },
+      },
       secrets: { imageSigningSeed: this.#key.seed },
       variables: {
         'Build.BuildId': String(run.id),
@@ -178,12 +195,17 @@ export class ExamplesBridge implements AsyncDisposable {
       nats: { servers: [this.nats.url] },
       azureDevOps: { organization: this.azure.url, identity: { kind: 'pat', patFile: 'pat' } },
       http: { listen: '127.0.0.1:0', admin: '127.0.0.1:0' },
+      waits: {
+        ...{ organizations: [this.organization], tokenFiles: ['waits-token'], sealingKeyFiles: ['sealing-key'] },
+        rules: [{ projects: ['*'], pipelines: ['release-web'], subjects: ['release.shop.>'] }],
+      },
     });
   }
 
   get #options(): BridgeOptions {
     const contracts = Object.values(exampleConfiguration().contracts).map((file) => [file, exampleText(file)]);
-    return { files: { ...Object.fromEntries(contracts), 'hook-secret': SECRET, pat: this.#token } };
+    const secrets = { 'hook-secret': SECRET, pat: this.#token, 'waits-token': this.#waitsToken };
+    return { files: { ...Object.fromEntries(contracts), ...secrets, 'sealing-key': this.#sealingKey } };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -68,7 +68,7 @@ describe('a file of service connections', () => {
           'c.parameters.credentials: the file cannot be read',
           'c.data has no "tls", only servers, ',
           'c.data.inboxPrefix must be',
-          'c has no "more", only url, scheme, parameters, data',
+          'c has no "more", only type, url, scheme, parameters, data',
           'd must be an object',
         ])
           assert.ok(message.includes(part), `"${part}" is not in: ${message}`);

@@ -149,7 +149,7 @@ describe('what a pipeline file may hold', () => {
     await assert.rejects(runPipeline(yaml), /checkout: shared, but no folder is given/);
   });
 
-  it('says before it begins what only an agent of Azure Pipelines can run, and leaves that out when asked to', async () => {
+  it('says before it begins what only Azure Pipelines itself can run, and leaves that out when asked to', async () => {
     const yaml = `
       steps:
         - { task: AzureKeyVault@2, displayName: Fetch secrets, inputs: { KeyVaultName: shop } }

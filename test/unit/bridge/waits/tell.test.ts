@@ -98,6 +98,12 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.match(other.logText, /\nMissing: 4\n/);
   });
 
+  test('calls a broken contract in the log what the output calls it', async (t) => {
+    const { agentless, told } = await world(t, { ...TIMED_OUT, verdict: 'invalid', code: 'ContractViolation' });
+    await told();
+    assert.match(agentless.logText, /^Verdict: contractViolation \(ContractViolation\)\n/);
+  });
+
   test('gives the task its log where Azure DevOps has begun one of its own', async (t) => {
     const { azure, agentless, plan, task, told } = await world(t);
     plan.logRequest(task, 'POST https://bridge.example/v1/waits');
