@@ -94,6 +94,10 @@ export class OpenWaits implements WaitCounts {
     return this.#uncorrelated.get(`${stream} ${subject}`) ?? 0;
   }
 
+  isFree(place: string): boolean {
+    return this.#isUpToDate && !this.#known.has(place);
+  }
+
   /** How many waits are in a state. */
   count(state: Known['state']): number {
     return this.#states.get(state) ?? 0;
