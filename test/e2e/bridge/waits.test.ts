@@ -200,6 +200,20 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.deepEqual(scene.azure.plans.brokenRules, []);
   });
 
+  test('hears of its end when Azure DevOps is back, and the log stays one JSON object per line', async () => {
+    await using scene = await WaitsScene.open();
+    const bridge = await scene.start();
+    const subject = ownSubject();
+    const waits = await Promise.all(Array.from({ length: 40 }, () => scene.wait(bridge, { subject })));
+    const isBack = scene.azure.feel(unavailable(), { when: completesTask });
+    await scene.publish(YES, { subject });
+    await scene.azure.asked(80, completesTask);
+    isBack();
+    for (const { task } of waits) assert.equal(await scene.ended(task), 'succeeded');
+    const closed = new Set(bridge.lines.map(({ event }) => event));
+    assert.ok(closed.has('waitNotTold') && closed.has('waitDecided'));
+  });
+
   test('that nobody can tell any more is told of in the log, once', async () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
