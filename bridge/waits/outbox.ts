@@ -37,8 +37,8 @@ export interface OutboxOptions {
   readonly longestPause: number;
   /** Between two looks for records to remove. */
   readonly sweepMs: number;
-  /** A task has heard of its end. */
-  readonly onTold: (wait: Decided, problem: string | undefined) => void;
+  /** A task has heard of its end. Resolves once that is noted; called again where the record can't be closed then. */
+  readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
   /** A task will never hear of it. */
   readonly onAbandoned: (wait: Decided, reason: string) => void;
   /** It is tried again. */
@@ -161,10 +161,11 @@ export class Outbox {
         onLater(decided, told.reason, pauseMs);
         return pauseMs;
       }
+      // Before the record is closed: what a process that dies had yet to note is noted by the next one.
+      if (told.kind === 'done') await onTold(decided, told.problem);
       // With a newer token it is told again.
       if (!(await this.#close(stored, decided, told.kind === 'done'))) continue;
-      if (told.kind === 'done') onTold(decided, told.problem);
-      else onAbandoned(decided, told.reason);
+      if (told.kind === 'gone') onAbandoned(decided, told.reason);
       return undefined;
     }
   }

@@ -41,7 +41,10 @@ class Scene {
           return this.answer(decided);
         },
         pause: (ms) => new Promise((wake) => this.#pauses.push({ until: this.now + ms, wake })),
-        onTold: (_, problem) => this.events.push(`told ${problem ?? ''}`),
+        onTold: async ({ key }, problem) => {
+          const state = (await this.records.store.get(key))?.record.state.state;
+          this.events.push(`told while ${state}${problem ?? ''}`);
+        },
         onAbandoned: (_, reason) => this.events.push(`abandoned ${reason}`),
         onLater: (_, reason, ms) => this.events.push(`later ${reason} ${ms}`),
         onTrouble: (error) => this.events.push(`trouble ${String(error)}`),
@@ -82,13 +85,13 @@ async function settled(): Promise<void> {
 const decided = (token = 'token') => cancelled({ ...waiting({}).call, token }, undefined, 0);
 
 describe('The outbox', () => {
-  test('tells what is decided once, and erases the token', async () => {
+  test('tells what is decided once, notes it before the record is closed, and erases the token', async () => {
     const scene = new Scene();
     await scene.add(1, decided());
     await settled();
     const state = await scene.records.state(1);
     assert.ok(state?.state === 'ended' && state.sent && !JSON.stringify(state).includes('token'));
-    assert.deepEqual([scene.asked.length, scene.events], [1, ['told ']]);
+    assert.deepEqual([scene.asked.length, scene.events], [1, ['told while decided']]);
   });
 
   test('tries again after growing pauses, for as long as it takes', async () => {
