@@ -42,7 +42,7 @@ export class OpenWait {
   /** Nothing up to this sequence is judged again. */
   position: number;
   /** Events on its subjects that weren't shown to it, since it knows by whom they are found. */
-  unseen: () => number = () => 0;
+  unseen: () => number = NONE_UNSEEN;
   #compiled: Compiled | undefined;
   #lastMiss: JudgedEvent | undefined;
   #isSlow = false;
@@ -53,7 +53,7 @@ export class OpenWait {
     public known: KnownWait,
     private readonly options: OpenWaitOptions,
   ) {
-    this.subjects = known.subjects;
+    this.subjects = known.common.subjects;
     this.correlationId = known.correlationId;
     this.position = known.progress?.sequence ?? known.start.after;
   }
@@ -194,7 +194,8 @@ export class OpenWait {
   get #ready(): Compiled {
     if (this.#compiled !== undefined) return this.#compiled;
     const { contracts, now, warn } = this.options;
-    const { inputs, acceptedAt, deadline, progress } = this.known;
+    const { common, correlationId, acceptedAt, deadline, progress } = this.known;
+    const inputs = correlationId === undefined ? common.inputs : { ...common.inputs, correlationId };
     const contractNames = Object.keys(contracts);
     // Where it starts is settled.
     const options = { contracts: contractNames, maxWaitMs: Infinity, runStart: 0, ownStreams: [] };
@@ -207,6 +208,7 @@ export class OpenWait {
   }
 }
 
+const NONE_UNSEEN = () => 0;
 const PASSED: Step = { kind: 'passed' };
 
 function ended(ending: WaitEnding): Step {

@@ -24,7 +24,7 @@ export type Tells = (decided: Decided, signal: AbortSignal) => Promise<Told>;
 
 export interface OutboxOptions {
   readonly waits: OpenWaits;
-  readonly store: Pick<WaitStore, 'get' | 'update' | 'remove'>;
+  readonly store: Pick<WaitStore, 'at' | 'update' | 'remove'>;
   readonly tells: Tells;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -144,11 +144,11 @@ export class Outbox {
   /** @returns undefined once there is nothing to tell; else how long to wait, in milliseconds */
   async #tell(wait: SettledWait): Promise<number | undefined> {
     const { store, tells, now, onTold, onAbandoned, onLater } = this.options;
-    const { key } = wait;
     for (;;) {
-      const stored = await store.get(key);
+      const stored = await store.at(wait.place);
       const state = stored?.record.state;
       if (stored === undefined || state?.state !== 'decided') return undefined;
+      const { key } = stored.record;
       const pausedMs = (this.#paused.get(key.organization) ?? 0) - now();
       if (pausedMs > 0) return pausedMs;
       this.signal.throwIfAborted();

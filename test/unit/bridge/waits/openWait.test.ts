@@ -4,14 +4,14 @@ import { Script } from 'node:vm';
 import { OpenWait } from '../../../../bridge/waits/openWait.ts';
 import type { KnownWait } from '../../../../bridge/waits/openWaits.ts';
 import { messageOf } from '../../../support/event.ts';
-import { STORED_KEY, WAIT_KEY } from '../../../support/bridge/waitsReceiver.ts';
+import { STORED_KEY } from '../../../support/bridge/waitsReceiver.ts';
 
 const STORED = Date.UTC(2026, 4, 31, 8, 0, 1);
 
 function open(inputs: Readonly<Record<string, string>>, others: Partial<KnownWait> = {}): OpenWait {
   const known: KnownWait = {
-    ...{ state: 'waiting', place: STORED_KEY, revision: 1, key: WAIT_KEY, rule: 0, subjects: ['ci.done.v1'] },
-    inputs: { subject: 'ci.done.v1', ...inputs },
+    ...{ state: 'waiting', place: STORED_KEY, revision: 1, rule: 0 },
+    common: { inputs: { subject: 'ci.done.v1', ...inputs }, subjects: ['ci.done.v1'] },
     ...{ correlationId: undefined, start: { stream: 'CI', after: 0 }, progress: undefined },
     ...{ acceptedAt: STORED - 1_000, deadline: STORED + 1_000, ...others },
   };
