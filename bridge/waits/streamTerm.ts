@@ -294,6 +294,7 @@ export class StreamTerm {
     while (!this.#isOver()) {
       const messages = this.#arrivals?.take() ?? [];
       for (const message of messages) {
+        await this.#writes.room();
         if (this.#isOver()) break;
         await this.#pass(message, turn);
         await turn.over();
