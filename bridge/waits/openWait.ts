@@ -100,13 +100,17 @@ export class OpenWait {
 
   /** Ends it since it can't go on. */
   fail(error: TaskError): WaitEnding {
-    this.#isOver = true;
-    return failureOf(error, this.counts, this.missing);
+    const ending = failureOf(error, this.counts, this.missing);
+    this.stop();
+    return ending;
   }
 
   /** Judges no more events: somebody else has ended it. */
   stop(): void {
     this.#isOver = true;
+    // It may be kept until its deadline, with thousands of others.
+    this.#compiled = undefined;
+    this.#lastMiss = undefined;
   }
 
   get progress(): WaitProgress {
@@ -151,8 +155,13 @@ export class OpenWait {
     return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
   }
 
-  #end({ verdict, error }: Ending, deciding: JudgedEvent | undefined): WaitEnding {
-    this.#isOver = true;
+  #end(ending: Ending, deciding: JudgedEvent | undefined): WaitEnding {
+    const told = this.#told(ending, deciding);
+    this.stop();
+    return told;
+  }
+
+  #told({ verdict, error }: Ending, deciding: JudgedEvent | undefined): WaitEnding {
     const { judge, request } = this.#ready;
     const judged = deciding ?? judge.matched.at(-1);
     const { counts, missing } = this;
