@@ -30,7 +30,7 @@ async function known(records: readonly WaitRecord[]): Promise<Known[]> {
   };
   const state = { messages: records.length, last_seq: records.length };
   const waits = new OpenWaits({
-    nats: { readStream: readStream as unknown as Bus['readStream'] },
+    nats: { readStream: readStream },
     jetStream: { stream: () => Promise.resolve({ kind: 'ok', value: { state } }) } as unknown as JetStream,
     store: { open: (place) => byPlace.get(place) },
     ...{ bucket: 'WAITS', retryMs: 1, now: Date.now, pause: () => Promise.resolve() },
