@@ -10,6 +10,7 @@ import { startNatsServer } from '../../localAgent/natsServer.ts';
 import { BenchBridge } from './bridgeProcess.ts';
 import { measureRuns, RUNS_TITLE } from './runs.ts';
 import { median, type Benchmark, type Row } from './table.ts';
+import { measureWaits, WAITS_TITLE } from './waits.ts';
 
 const HOOKS = 20_000;
 const HOOK_BYTES = 2_048;
@@ -19,11 +20,11 @@ const PACED_MS = 5_000;
 const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
 const SECRET = 'the secret of the benchmark';
 
-/** What the packed bridge does with hooks and with events, against the same by bare libraries in the same run. */
+/** What the packed bridge does with hooks, with events and with waits, against the same by bare libraries in the same run. */
 export const bridge: Benchmark = {
-  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}`,
+  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}. ${WAITS_TITLE}`,
   async run(long) {
-    return [...(await measureHooks()), ...(await measureRuns(long))];
+    return [...(await measureHooks()), ...(await measureRuns(long)), ...(await measureWaits(long))];
   },
 };
 
