@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Bus, ReceivedMessage, SubscriptionEvents } from '../../../../shared/bus.ts';
+import type { ReceivedMessage, SubscriptionEvents } from '../../../../shared/bus.ts';
 import type { JetStream } from '../../../../bridge/jetStream/api.ts';
 import { OpenWaits, type Known } from '../../../../bridge/waits/openWaits.ts';
 import { bucketKey, type WaitRecord, type WaitState } from '../../../../bridge/waits/record.ts';
