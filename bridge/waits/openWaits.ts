@@ -41,8 +41,8 @@ export interface SettledWait {
 
 export type Known = KnownWait | SettledWait;
 
-/** Is told what is written about each wait, in the order of the bucket. */
-export type WaitListener = (now: Known | undefined, before: Known | undefined) => void;
+/** Is told what is written about each wait, in the order of the bucket; the record is the one of `now`. */
+export type WaitListener = (now: Known | undefined, before: Known | undefined, record: WaitRecord | undefined) => void;
 
 export interface OpenWaitsOptions {
   readonly nats: Pick<Bus, 'readStream'>;
@@ -245,7 +245,7 @@ export class OpenWaits implements WaitCounts {
       this.#known.set(place, now);
       this.#count(now, 1);
     }
-    for (const listener of this.#listeners) listener(now, before);
+    for (const listener of this.#listeners) listener(now, before, record);
   }
 
   #count(known: Known, by: 1 | -1): void {

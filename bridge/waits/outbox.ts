@@ -1,6 +1,6 @@
 import type { Known, OpenWaits, SettledWait } from './openWaits.ts';
 import type { Later } from './planClient.ts';
-import type { WaitCall, WaitEnding, WaitKey } from './record.ts';
+import type { WaitCall, WaitEnding, WaitKey, WaitRecord } from './record.ts';
 import { TOMBSTONE_MS } from './accept.ts';
 import { UnreadableWait, type StoredWait, type WaitStore } from './waitStore.ts';
 
@@ -48,6 +48,8 @@ export interface OutboxOptions {
 
 /** Tasks that are told side by side. */
 const MOST_AT_ONCE = 32;
+/** Records that are kept until their tasks' turn. */
+const MOST_HEARD = 1_000;
 /** Azure DevOps may ask for more than it could mean. */
 const MOST_ASKED_MS = 3_600_000;
 /** So that tasks aren't told in step. */
@@ -58,6 +60,8 @@ const ENDED_MS = 24 * 3_600_000;
 /** Tells Azure DevOps what is decided, and removes what is over, for as long as its signal lasts. */
 export class Outbox {
   readonly #queue: SettledWait[] = [];
+  /** Records as they were heard of, which needn't be read again: whoever has written since makes their closing fail. */
+  readonly #heard = new Map<string, StoredWait>();
   /** How often each wait that is under way was told in vain. */
   readonly #failures = new Map<string, number>();
   /** Those that were written again meanwhile, such as by another Execute after their end. */
@@ -75,7 +79,7 @@ export class Outbox {
   /** Resolves once the signal has aborted and nothing is under way. Never rejects. */
   async run(): Promise<void> {
     const { waits, sweepMs, pause } = this.options;
-    const ends = waits.listen((now) => this.#onChange(now));
+    const ends = waits.listen((now, _, record) => this.#onChange(now, record));
     for (const known of waits.all) this.#onChange(known);
     while (!this.signal.aborted) {
       await this.#sweep();
@@ -85,13 +89,15 @@ export class Outbox {
     while (this.#atOnce > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #onChange(now: Known | undefined): void {
+  #onChange(now: Known | undefined, record?: WaitRecord): void {
     if (now?.state !== 'decided') return;
     if (this.#failures.has(now.place)) {
       this.#changed.add(now.place);
       return;
     }
     this.#failures.set(now.place, 0);
+    const { place, revision } = now;
+    if (record !== undefined && this.#heard.size < MOST_HEARD) this.#heard.set(place, { record, revision });
     this.#queue.push(now);
     this.#next();
   }
@@ -144,8 +150,11 @@ export class Outbox {
   /** @returns undefined once there is nothing to tell; else how long to wait, in milliseconds */
   async #tell(wait: SettledWait): Promise<number | undefined> {
     const { store, tells, now, onTold, onAbandoned, onLater } = this.options;
+    let heard = this.#heard.get(wait.place);
+    this.#heard.delete(wait.place);
     for (;;) {
-      const stored = await store.at(wait.place);
+      const stored: StoredWait | undefined = heard ?? (await store.at(wait.place));
+      heard = undefined;
       const state = stored?.record.state;
       if (stored === undefined || state?.state !== 'decided') return undefined;
       const { key } = stored.record;

@@ -64,9 +64,9 @@ class Scene {
     const place = bucketKey(keyOf(number));
     const revision = this.bucket.values.get(place)!.revision;
     const at = state.state === 'ended' ? state.endedAt : state.state === 'tombstone' ? state.at : 0;
-    const known = { state: state.state, place, revision, key: keyOf(number), at } as Known;
+    const known = { state: state.state, place, revision, at } as Known;
     this.#known.set(place, known);
-    this.#listener(known, undefined);
+    this.#listener(known, undefined, { key: keyOf(number), planUrl: '', state });
   }
 
   async pass(ms: number): Promise<void> {
@@ -92,6 +92,25 @@ describe('The outbox', () => {
     const state = await scene.records.state(1);
     assert.ok(state?.state === 'ended' && state.sent && !JSON.stringify(state).includes('token'));
     assert.deepEqual([scene.asked.length, scene.events], [1, ['told while decided']]);
+  });
+
+  test('reads no record that it has just heard of, and one again that was written since', async () => {
+    const scene = new Scene();
+    await scene.add(1, decided());
+    await settled();
+    // Created, closed, and looked at by the test when it was told.
+    assert.equal(scene.bucket.calls, 3);
+    scene.answer = async () => {
+      scene.answer = () => DONE;
+      await scene.records.change(2, () => decided('newer'));
+      return DONE;
+    };
+    await scene.add(2, decided());
+    await settled();
+    assert.deepEqual(
+      scene.asked.map(({ token }) => token),
+      ['token', 'token', 'newer'],
+    );
   });
 
   test('tries again after growing pauses, for as long as it takes', async () => {
