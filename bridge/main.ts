@@ -1,4 +1,5 @@
 import { userInfo } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
 import { reasonOf } from '../shared/errors.ts';
 import { safeText } from '../shared/text/safeText.ts';
 import { openServiceBus } from '../shared/nats/serviceBus.ts';
@@ -19,6 +20,10 @@ import type { World } from './world.ts';
 
 /** Put in by the build. */
 declare const BRIDGE_VERSION: string | undefined;
+
+// V8 lets garbage become several times what is in use, and more where it has no processor to itself. For a replica with
+// 50,000 waits that's the greater part of its memory, and collecting it earlier costs next to nothing.
+setFlagsFromString('--heap-growing-percent=40');
 
 const knownKeys: KnownKeys = new Map();
 const world: World = {

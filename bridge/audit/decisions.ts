@@ -63,10 +63,14 @@ const WITHIN_MS = 5_000;
 export class Decisions {
   constructor(private readonly options: DecisionsOptions) {}
 
-  /** Notes a decision that was taken whether or not it can be noted; says so in the log where it can't. Never rejects. */
-  async note(decision: Decision): Promise<void> {
+  /**
+   * Notes a decision that was taken whether or not it can be noted; says so in the log where it can't. Never rejects.
+   *
+   * @param id as {@link order} has it
+   */
+  async note(decision: Decision, id?: string): Promise<void> {
     try {
-      await this.order(decision);
+      await this.order(decision, id);
     } catch (error) {
       const { function: place, name, decision: what } = decision;
       this.options.log.warning(

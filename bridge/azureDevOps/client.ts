@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { isObject, parseJson } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
+import { TimeLimit } from '../timeLimit.ts';
 import type { Metrics } from '../metrics.ts';
 import type { AzureDevOpsSettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
@@ -184,7 +185,7 @@ export class AzureDevOps {
   ): Promise<Outcome> {
     const { timing, version, metrics } = this.#options;
     const isBytes = body instanceof Uint8Array;
-    const limit = AbortSignal.timeout(timing.azureDevOps);
+    const limit = new TimeLimit(timing.azureDevOps, signal);
     try {
       const base = area === 'feeds' ? feedsUrlOf(organization) : organization;
       const answer = await request(`${base}${path}`, {
@@ -199,20 +200,22 @@ export class AzureDevOps {
           ...(body === undefined ? {} : { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }),
         },
         ...(body === undefined ? {} : { body: isBytes ? body : JSON.stringify(body) }),
-        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+        signal: limit.signal,
       });
       metrics.azureDevOpsResponses.inc({ status: answer.statusCode });
       // Whoever answers has seen the token; each lives too briefly to be kept among the known secrets.
       const text = (await textOf(answer.body)).replaceAll(authorization.replace(/^\S+ /, ''), '***');
       return this.#read(answer.statusCode, answer.headers, text);
     } catch (error) {
-      const isLate = limit.aborted;
+      const isLate = limit.isOver;
       const message = isLate ? `no answer within ${timing.azureDevOps} ms` : safeText(reasonOf(error), MOST_MESSAGE);
       const code = (error as { code?: unknown }).code;
       if (!isLate && typeof code === 'string' && NOT_SENT.test(code) && signal?.aborted !== true)
         return { kind: 'unreachable', message };
       const size = error instanceof TooLargeError ? { isTooLarge: true as const } : {};
       return { kind: 'open', status: undefined, retryAfterMs: undefined, message, ...size };
+    } finally {
+      limit.end();
     }
   }
 

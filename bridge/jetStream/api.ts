@@ -1,5 +1,6 @@
 import type { Bus, OutgoingMessage } from '../../shared/bus.ts';
 import { TaskError } from '../../shared/errors.ts';
+import { TimeLimit } from '../timeLimit.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import { shortened } from '../../shared/text/safeText.ts';
 
@@ -201,8 +202,10 @@ export class JetStream {
     isAnswer: (answer: Readonly<Record<string, unknown>>) => boolean,
   ): Promise<Answer<Value>> {
     const { subject } = message;
+    const late = () => new TaskError('Timeout', `JetStream did not answer within ${this.timeoutMs} ms`);
+    const limit = new TimeLimit(this.timeoutMs, undefined, late);
     try {
-      const { payload } = await this.bus.request(message, timeLimit(this.timeoutMs));
+      const { payload } = await this.bus.request(message, limit.signal);
       const answer = parseObject(Buffer.from(payload).toString());
       if (isObject(answer?.['error'])) return apiError(answer['error']);
       if (answer !== undefined && isAnswer(answer)) return { kind: 'ok', value: answer as Value };
@@ -212,20 +215,14 @@ export class JetStream {
       if (error.code === 'Denied') return { kind: 'denied', subject };
       if (error.code === 'NoResponders') return { kind: 'off' };
       return { kind: 'silent', reason: error.problem };
+    } finally {
+      limit.end();
     }
   }
 }
 
 function messageTo(subject: string, request: unknown): OutgoingMessage {
   return { subject, headers: [], payload: Buffer.from(request === undefined ? '' : JSON.stringify(request)) };
-}
-
-/** Aborts with the error that the bus knows as a time that is over. */
-function timeLimit(ms: number): AbortSignal {
-  const controller = new AbortController();
-  const late = new TaskError('Timeout', `JetStream did not answer within ${ms} ms`);
-  setTimeout(() => controller.abort(late), ms).unref();
-  return controller.signal;
 }
 
 function apiError({ code, err_code, description }: Readonly<Record<string, unknown>>): Refusal {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { KeyValue } from '../../shared/bus.ts';
 import { parseObject } from '../../shared/text/json.ts';
 
@@ -106,8 +107,11 @@ export class Lease {
         if (!this.isHeld) lost.abort();
       }
     })();
+    const held = AbortSignal.any([signal, lost.signal]);
+    // As many may wait for its end as there is work: Node.js warns of more than ten, in a line of the log that is no JSON.
+    setMaxListeners(0, held);
     try {
-      await work(AbortSignal.any([signal, lost.signal]));
+      await work(held);
     } finally {
       done.abort();
       await renewing;

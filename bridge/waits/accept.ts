@@ -23,6 +23,8 @@ export interface WaitCounts {
   openOf(rule: number): number;
   /** Open waits on a subject or pattern of a stream that no correlation id tells apart. */
   uncorrelated(stream: string, subject: string): number;
+  /** Whether nothing is stored in this place of the bucket; another replica may just be about to change that. */
+  isFree(place: string): boolean;
 }
 
 export interface AcceptOptions extends TaskRouteOptions {
@@ -94,6 +96,21 @@ class Acceptance {
 
   async done(): Promise<Done> {
     const rules = await this.#rules();
+    return (await this.#acceptAtOnce(rules)) ?? this.#acceptOrRepeat(rules);
+  }
+
+  /** Hardly any wait comes twice, and creating its record tells whether it did: only where nothing is created has to be looked. */
+  async #acceptAtOnce(rules: readonly PlacedRule[]): Promise<Done | undefined> {
+    if (!this.options.counts.isFree(bucketKey(this.proven.key))) return undefined;
+    try {
+      return await this.#accept(rules, undefined);
+    } catch (error) {
+      if (error instanceof Refusal) return undefined;
+      throw error;
+    }
+  }
+
+  async #acceptOrRepeat(rules: readonly PlacedRule[]): Promise<Done> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const stored = await this.options.store.get(this.proven.key);
       this.signal.throwIfAborted();

@@ -26,16 +26,13 @@ export function readBody(
   const text = utf8Text(body);
   if (text === undefined) return bodyProblem('is not UTF-8');
   if (text.includes('\0')) return bodyProblem('holds a NUL character');
-  const markers = [...text.matchAll(new RegExp(`(?:^|\\n)--${plan}([^\\n]*)`, 'gi'))];
-  if (markers[0]?.index !== 0 || text.startsWith('\n'))
-    return bodyProblem(`does not begin with the line "--${plan} <input name>"`);
+  const markers = markersIn(text, `--${plan}`);
+  if (markers[0]?.start !== 0) return bodyProblem(`does not begin with the line "--${plan} <input name>"`);
   const inputs = new Map<string, string>();
-  for (const [index, marker] of markers.entries()) {
-    const [line, rest = ''] = marker;
+  for (const [index, { rest, end }] of markers.entries()) {
     const name = rest.replace(/\r$/, '').replace(/^ /, '');
-    const after = marker.index + line.length;
     if (name === END && rest.startsWith(' ')) {
-      if (text.slice(after).trim() !== '') return bodyProblem(`goes on after the line "--${plan} end"`);
+      if (text.slice(end).trim() !== '') return bodyProblem(`goes on after the line "--${plan} end"`);
       return { inputs: Object.fromEntries([...inputs].filter(([input, value]) => isGiven(input, value))) };
     }
     if (!rest.startsWith(' ') || !names.includes(name))
@@ -44,9 +41,31 @@ export function readBody(
         `The inputs are ${names.join(', ')}.`,
       );
     if (inputs.has(name)) return bodyProblem(`gives the input ${name} twice`);
-    inputs.set(name, text.slice(after + 1, markers[index + 1]?.index).replace(/\r$/, ''));
+    const next = markers[index + 1]?.start ?? text.length + 1;
+    inputs.set(name, text.slice(end + 1, Math.max(end + 1, next - 1)).replace(/\r$/, ''));
   }
   return bodyProblem(`does not end with the line "--${plan} end"`);
+}
+
+/** A line that begins with the marker, and what comes behind that. */
+interface Marker {
+  readonly start: number;
+  /** Without its LF. */
+  readonly end: number;
+  readonly rest: string;
+}
+
+/** Lines that begin with a marker, in any case of its letters. A regular expression would be compiled for each call. */
+function markersIn(text: string, marker: string): Marker[] {
+  const markers: Marker[] = [];
+  for (let start = 0, end = 0; end < text.length; start = end + 1) {
+    end = text.indexOf('\n', start);
+    if (end < 0) end = text.length;
+    const line = text.slice(start, end);
+    if (line.slice(0, marker.length).toLowerCase() === marker)
+      markers.push({ start, end, rest: line.slice(marker.length) });
+  }
+  return markers;
 }
 
 function isGiven(name: string, value: string): boolean {

@@ -4,6 +4,7 @@ import type { KeyValue } from '../../shared/bus.ts';
 import { reasonOf } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { Audit } from '../audit/audit.ts';
+import type { Decision } from '../audit/decisions.ts';
 import type { Parts } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { Lease } from '../jetStream/lease.ts';
@@ -53,9 +54,10 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       log.warning('waitUnreadable', { key: place });
     },
   });
-  const note = (decision: string, { key, call, ending }: Decided, reason: string) => {
+  const note = ({ key, call, ending }: Decided, decision: string, reason: string) => {
     const { event } = ending;
-    void audit.decisions.note({
+    const place = bucketKey(key);
+    const noted: Decision = {
       ...{ function: 'waits', name: `rule-${call.owner.rule}`, decision, reason },
       ...(event === undefined
         ? {}
@@ -66,8 +68,9 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
               ...(event.signedBy === undefined ? {} : { signer: event.signedBy }),
             },
           }),
-      followed: { key: bucketKey(key), plan: key.plan },
-    });
+      followed: { key: place, plan: key.plan },
+    };
+    return audit.decisions.note(noted, `${place}.${decision}`);
   };
   // A process that is started again is another candidate.
   const holder = `${audit.replica}-${randomBytes(3).toString('hex')}`;
@@ -95,10 +98,10 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       {
         ...{ ...common, waits, tells, random: Math.random, sweepMs: SWEEP_MINUTES * timing.minute },
         ...{ firstPause: timing.firstPause, longestPause: timing.longestPause },
-        onTold: (decided, problem) => note(decided.ending.verdict, decided, problem ?? decided.ending.reason),
+        onTold: (decided, problem) => note(decided, decided.ending.verdict, problem ?? decided.ending.reason),
         onAbandoned: (decided, reason) => {
           log.error('abandoned', { key: bucketKey(decided.key), reason });
-          note('abandoned', decided, reason);
+          void note(decided, 'abandoned', reason);
         },
         onLater: ({ key }, reason, ms) =>
           log.warning('waitNotTold', { key: bucketKey(key), reason: safeText(reason), pauseMs: Math.round(ms) }),

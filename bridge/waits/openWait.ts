@@ -42,7 +42,7 @@ export class OpenWait {
   /** Nothing up to this sequence is judged again. */
   position: number;
   /** Events on its subjects that weren't shown to it, since it knows by whom they are found. */
-  unseen: () => number = () => 0;
+  unseen: () => number = NONE_UNSEEN;
   #compiled: Compiled | undefined;
   #lastMiss: JudgedEvent | undefined;
   #isSlow = false;
@@ -53,7 +53,7 @@ export class OpenWait {
     public known: KnownWait,
     private readonly options: OpenWaitOptions,
   ) {
-    this.subjects = known.subjects;
+    this.subjects = known.common.subjects;
     this.correlationId = known.correlationId;
     this.position = known.progress?.sequence ?? known.start.after;
   }
@@ -100,13 +100,17 @@ export class OpenWait {
 
   /** Ends it since it can't go on. */
   fail(error: TaskError): WaitEnding {
-    this.#isOver = true;
-    return failureOf(error, this.counts, this.missing);
+    const ending = failureOf(error, this.counts, this.missing);
+    this.stop();
+    return ending;
   }
 
   /** Judges no more events: somebody else has ended it. */
   stop(): void {
     this.#isOver = true;
+    // It may be kept until its deadline, with thousands of others.
+    this.#compiled = undefined;
+    this.#lastMiss = undefined;
   }
 
   get progress(): WaitProgress {
@@ -151,8 +155,13 @@ export class OpenWait {
     return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
   }
 
-  #end({ verdict, error }: Ending, deciding: JudgedEvent | undefined): WaitEnding {
-    this.#isOver = true;
+  #end(ending: Ending, deciding: JudgedEvent | undefined): WaitEnding {
+    const told = this.#told(ending, deciding);
+    this.stop();
+    return told;
+  }
+
+  #told({ verdict, error }: Ending, deciding: JudgedEvent | undefined): WaitEnding {
     const { judge, request } = this.#ready;
     const judged = deciding ?? judge.matched.at(-1);
     const { counts, missing } = this;
@@ -194,7 +203,8 @@ export class OpenWait {
   get #ready(): Compiled {
     if (this.#compiled !== undefined) return this.#compiled;
     const { contracts, now, warn } = this.options;
-    const { inputs, acceptedAt, deadline, progress } = this.known;
+    const { common, correlationId, acceptedAt, deadline, progress } = this.known;
+    const inputs = correlationId === undefined ? common.inputs : { ...common.inputs, correlationId };
     const contractNames = Object.keys(contracts);
     // Where it starts is settled.
     const options = { contracts: contractNames, maxWaitMs: Infinity, runStart: 0, ownStreams: [] };
@@ -207,6 +217,7 @@ export class OpenWait {
   }
 }
 
+const NONE_UNSEEN = () => 0;
 const PASSED: Step = { kind: 'passed' };
 
 function ended(ending: WaitEnding): Step {

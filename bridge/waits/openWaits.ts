@@ -5,20 +5,24 @@ import { withoutCovered } from '../../shared/subject.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import type { WaitCounts } from './accept.ts';
 import type { Inputs } from './body.ts';
-import type { WaitKey, WaitProgress, WaitRecord, WaitStart } from './record.ts';
+import type { WaitProgress, WaitRecord, WaitStart } from './record.ts';
 import { Turn } from './turn.ts';
 import type { WaitStore } from './waitStore.ts';
+
+/** Inputs that the waits of one task of a pipeline have in common: all but the correlation id. Kept once for all of them. */
+export interface CommonInputs {
+  readonly inputs: Inputs;
+  /** Patterns, none covered by another. */
+  readonly subjects: readonly string[];
+}
 
 /** A wait that is open, without what is only needed to tell its end. Times in milliseconds since the epoch. */
 export interface KnownWait {
   readonly state: 'waiting';
   readonly place: string;
   readonly revision: number;
-  readonly key: WaitKey;
   readonly rule: number;
-  readonly inputs: Inputs;
-  /** Patterns, none covered by another. */
-  readonly subjects: readonly string[];
+  readonly common: CommonInputs;
   readonly correlationId: string | undefined;
   readonly start: WaitStart;
   readonly acceptedAt: number;
@@ -31,15 +35,14 @@ export interface SettledWait {
   readonly state: 'decided' | 'ended' | 'tombstone';
   readonly place: string;
   readonly revision: number;
-  readonly key: WaitKey;
   /** Since when it is in this state. */
   readonly at: number;
 }
 
 export type Known = KnownWait | SettledWait;
 
-/** Is told what is written about each wait, in the order of the bucket. */
-export type WaitListener = (now: Known | undefined, before: Known | undefined) => void;
+/** Is told what is written about each wait, in the order of the bucket; the record is the one of `now`. */
+export type WaitListener = (now: Known | undefined, before: Known | undefined, record: WaitRecord | undefined) => void;
 
 export interface OpenWaitsOptions {
   readonly nats: Pick<Bus, 'readStream'>;
@@ -58,6 +61,9 @@ export interface OpenWaitsOptions {
   readonly now: () => number;
 }
 
+/** Tasks that wait for something else in each run have nothing in common. */
+const MOST_COMMON = 1_000;
+
 /** All waits there are, as the bucket tells: every replica follows it. What doesn't open isn't among them. */
 export class OpenWaits implements WaitCounts {
   readonly #known = new Map<string, Known>();
@@ -66,6 +72,8 @@ export class OpenWaits implements WaitCounts {
   readonly #uncorrelated = new Map<string, number>();
   readonly #states = new Map<Known['state'], number>();
   readonly #listeners = new Set<WaitListener>();
+  /** By their JSON. */
+  readonly #common = new Map<string, CommonInputs>();
   #revision = 0;
   #isUpToDate = false;
   #reached: (() => void)[] = [];
@@ -92,6 +100,10 @@ export class OpenWaits implements WaitCounts {
 
   uncorrelated(stream: string, subject: string): number {
     return this.#uncorrelated.get(`${stream} ${subject}`) ?? 0;
+  }
+
+  isFree(place: string): boolean {
+    return this.#isUpToDate && !this.#known.has(place);
   }
 
   /** How many waits are in a state. */
@@ -226,14 +238,14 @@ export class OpenWaits implements WaitCounts {
     const isGone = headers.has('kv-operation') || payload.length === 0;
     const record = isGone ? undefined : this.options.store.open(place, payload);
     if (!isGone && record === undefined) this.options.onUnreadable(place);
-    const now = record && knownOf(place, revision, record);
+    const now = record && this.#knownOf(place, revision, record);
     if (before !== undefined) this.#count(before, -1);
     if (now === undefined) this.#known.delete(place);
     else {
       this.#known.set(place, now);
       this.#count(now, 1);
     }
-    for (const listener of this.#listeners) listener(now, before);
+    for (const listener of this.#listeners) listener(now, before, record);
   }
 
   #count(known: Known, by: 1 | -1): void {
@@ -241,7 +253,40 @@ export class OpenWaits implements WaitCounts {
     if (known.state !== 'waiting') return;
     add(this.#open, known.rule, by);
     if (known.correlationId === undefined)
-      for (const subject of known.subjects) add(this.#uncorrelated, `${known.start.stream} ${subject}`, by);
+      for (const subject of known.common.subjects) add(this.#uncorrelated, `${known.start.stream} ${subject}`, by);
+  }
+
+  #knownOf(place: string, revision: number, { state }: WaitRecord): Known {
+    switch (state.state) {
+      case 'waiting': {
+        const { call, start, acceptedAt, deadline, progress } = state;
+        const { correlationId: id, ...inputs } = call.inputs;
+        const [rule, correlationId] = [call.owner.rule, id?.trim() || undefined];
+        const common = this.#commonOf(inputs);
+        return {
+          ...{ state: 'waiting', place, revision, rule, common, correlationId },
+          ...{ start, acceptedAt, deadline, progress },
+        };
+      }
+      case 'decided':
+        return { state: 'decided', place, revision, at: state.decidedAt };
+      case 'ended':
+        return { state: 'ended', place, revision, at: state.endedAt };
+      case 'tombstone':
+        return { state: 'tombstone', place, revision, at: state.at };
+    }
+  }
+
+  #commonOf(inputs: Inputs): CommonInputs {
+    const text = JSON.stringify(inputs);
+    let common = this.#common.get(text);
+    if (common === undefined) {
+      // As the readers of the inputs have them, without compiling anything: there are many.
+      common = { inputs, subjects: withoutCovered(linesOf(inputs['subject'])) };
+      if (this.#common.size >= MOST_COMMON) this.#common.clear();
+      this.#common.set(text, common);
+    }
+    return common;
   }
 }
 
@@ -249,27 +294,4 @@ function add<Key>(counts: Map<Key, number>, key: Key, by: number): void {
   const count = (counts.get(key) ?? 0) + by;
   if (count === 0) counts.delete(key);
   else counts.set(key, count);
-}
-
-function knownOf(place: string, revision: number, { key, state }: WaitRecord): Known {
-  const common = { place, revision, key };
-  switch (state.state) {
-    case 'waiting': {
-      const { call, start, acceptedAt, deadline, progress } = state;
-      // As the readers of the inputs have them, without compiling anything: there are many.
-      const subjects = withoutCovered(linesOf(call.inputs['subject']));
-      const correlationId = call.inputs['correlationId']?.trim() || undefined;
-      const { inputs, owner } = call;
-      return {
-        ...{ ...common, state: 'waiting', rule: owner.rule, inputs, subjects, correlationId },
-        ...{ start, acceptedAt, deadline, progress },
-      };
-    }
-    case 'decided':
-      return { ...common, state: 'decided', at: state.decidedAt };
-    case 'ended':
-      return { ...common, state: 'ended', at: state.endedAt };
-    case 'tombstone':
-      return { ...common, state: 'tombstone', at: state.at };
-  }
 }

@@ -1,6 +1,6 @@
 import type { Known, OpenWaits, SettledWait } from './openWaits.ts';
 import type { Later } from './planClient.ts';
-import type { WaitCall, WaitEnding, WaitKey } from './record.ts';
+import type { WaitCall, WaitEnding, WaitKey, WaitRecord } from './record.ts';
 import { TOMBSTONE_MS } from './accept.ts';
 import { UnreadableWait, type StoredWait, type WaitStore } from './waitStore.ts';
 
@@ -24,7 +24,7 @@ export type Tells = (decided: Decided, signal: AbortSignal) => Promise<Told>;
 
 export interface OutboxOptions {
   readonly waits: OpenWaits;
-  readonly store: Pick<WaitStore, 'get' | 'update' | 'remove'>;
+  readonly store: Pick<WaitStore, 'at' | 'update' | 'remove'>;
   readonly tells: Tells;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -37,8 +37,8 @@ export interface OutboxOptions {
   readonly longestPause: number;
   /** Between two looks for records to remove. */
   readonly sweepMs: number;
-  /** A task has heard of its end. */
-  readonly onTold: (wait: Decided, problem: string | undefined) => void;
+  /** A task has heard of its end. Resolves once that is noted; called again where the record can't be closed then. */
+  readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
   /** A task will never hear of it. */
   readonly onAbandoned: (wait: Decided, reason: string) => void;
   /** It is tried again. */
@@ -48,6 +48,8 @@ export interface OutboxOptions {
 
 /** Tasks that are told side by side. */
 const MOST_AT_ONCE = 32;
+/** Records that are kept until their tasks' turn. */
+const MOST_HEARD = 1_000;
 /** Azure DevOps may ask for more than it could mean. */
 const MOST_ASKED_MS = 3_600_000;
 /** So that tasks aren't told in step. */
@@ -58,6 +60,8 @@ const ENDED_MS = 24 * 3_600_000;
 /** Tells Azure DevOps what is decided, and removes what is over, for as long as its signal lasts. */
 export class Outbox {
   readonly #queue: SettledWait[] = [];
+  /** Records as they were heard of, which needn't be read again: whoever has written since makes their closing fail. */
+  readonly #heard = new Map<string, StoredWait>();
   /** How often each wait that is under way was told in vain. */
   readonly #failures = new Map<string, number>();
   /** Those that were written again meanwhile, such as by another Execute after their end. */
@@ -75,7 +79,7 @@ export class Outbox {
   /** Resolves once the signal has aborted and nothing is under way. Never rejects. */
   async run(): Promise<void> {
     const { waits, sweepMs, pause } = this.options;
-    const ends = waits.listen((now) => this.#onChange(now));
+    const ends = waits.listen((now, _, record) => this.#onChange(now, record));
     for (const known of waits.all) this.#onChange(known);
     while (!this.signal.aborted) {
       await this.#sweep();
@@ -85,13 +89,15 @@ export class Outbox {
     while (this.#atOnce > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
   }
 
-  #onChange(now: Known | undefined): void {
+  #onChange(now: Known | undefined, record?: WaitRecord): void {
     if (now?.state !== 'decided') return;
     if (this.#failures.has(now.place)) {
       this.#changed.add(now.place);
       return;
     }
     this.#failures.set(now.place, 0);
+    const { place, revision } = now;
+    if (record !== undefined && this.#heard.size < MOST_HEARD) this.#heard.set(place, { record, revision });
     this.#queue.push(now);
     this.#next();
   }
@@ -144,11 +150,14 @@ export class Outbox {
   /** @returns undefined once there is nothing to tell; else how long to wait, in milliseconds */
   async #tell(wait: SettledWait): Promise<number | undefined> {
     const { store, tells, now, onTold, onAbandoned, onLater } = this.options;
-    const { key } = wait;
+    let heard = this.#heard.get(wait.place);
+    this.#heard.delete(wait.place);
     for (;;) {
-      const stored = await store.get(key);
+      const stored: StoredWait | undefined = heard ?? (await store.at(wait.place));
+      heard = undefined;
       const state = stored?.record.state;
       if (stored === undefined || state?.state !== 'decided') return undefined;
+      const { key } = stored.record;
       const pausedMs = (this.#paused.get(key.organization) ?? 0) - now();
       if (pausedMs > 0) return pausedMs;
       this.signal.throwIfAborted();
@@ -161,10 +170,11 @@ export class Outbox {
         onLater(decided, told.reason, pauseMs);
         return pauseMs;
       }
+      // Before the record is closed: what a process that dies had yet to note is noted by the next one.
+      if (told.kind === 'done') await onTold(decided, told.problem);
       // With a newer token it is told again.
       if (!(await this.#close(stored, decided, told.kind === 'done'))) continue;
-      if (told.kind === 'done') onTold(decided, told.problem);
-      else onAbandoned(decided, told.reason);
+      if (told.kind === 'gone') onAbandoned(decided, told.reason);
       return undefined;
     }
   }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { linesOf } from '../../shared/inputs/fields.ts';
 import type { Counts, Progress } from '../../shared/waiting/judge.ts';
 import type { Inputs } from './body.ts';
@@ -98,9 +98,7 @@ export interface WaitRecord {
 
 /** The key of a wait in the bucket. */
 export function bucketKey(key: WaitKey): string {
-  return `wait.${createHash('sha256')
-    .update(JSON.stringify(partsOf(key)))
-    .digest('hex')}`;
+  return `wait.${hash('sha256', JSON.stringify(partsOf(key)))}`;
 }
 
 /** The parts of a key in their order. */

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import { bucketKey, partsOf, type WaitKey, type WaitRecord, type WaitState } from './record.ts';
 
@@ -19,7 +19,7 @@ export function seal({ key, planUrl, state }: WaitRecord, keys: readonly Uint8Ar
   const kid = keyIdOf(sealingKey);
   const iv = randomBytes(IV_BYTES);
   const cipher = createCipheriv(ALGORITHM, sealingKey, iv, { authTagLength: TAG_BYTES });
-  cipher.setAAD(boundTo(key, planUrl, kid));
+  cipher.setAAD(boundTo(bucketKey(key), key, planUrl, kid));
   const sealed = Buffer.concat([cipher.update(JSON.stringify(state)), cipher.final(), cipher.getAuthTag()]);
   const record = { v: 1, key, planUrl, kid, iv: iv.toString('base64'), sealed: sealed.toString('base64') };
   return Buffer.from(JSON.stringify(record));
@@ -42,7 +42,7 @@ export function unseal(place: string, bytes: Uint8Array, keys: readonly Uint8Arr
     try {
       const options = { authTagLength: TAG_BYTES };
       const decipher = createDecipheriv(ALGORITHM, sealingKey, Buffer.from(String(iv), 'base64'), options);
-      decipher.setAAD(boundTo(waitKey, String(planUrl), kid));
+      decipher.setAAD(boundTo(place, waitKey, String(planUrl), kid));
       decipher.setAuthTag(box.subarray(-TAG_BYTES));
       const text = Buffer.concat([decipher.update(box.subarray(0, -TAG_BYTES)), decipher.final()]);
       return { key: waitKey, planUrl: String(planUrl), state: JSON.parse(text.toString()) as WaitState };
@@ -55,9 +55,9 @@ export function unseal(place: string, bytes: Uint8Array, keys: readonly Uint8Arr
 
 /** What tells people which key has sealed a record, and not what the key is. */
 export function keyIdOf(sealingKey: Uint8Array): string {
-  return createHash('sha256').update(sealingKey).digest('hex').slice(0, 8);
+  return hash('sha256', sealingKey).slice(0, 8);
 }
 
-function boundTo(key: WaitKey, planUrl: string, kid: string): Buffer {
-  return Buffer.from(JSON.stringify([bucketKey(key), ...partsOf(key), planUrl, kid]));
+function boundTo(place: string, key: WaitKey, planUrl: string, kid: string): Buffer {
+  return Buffer.from(JSON.stringify([place, ...partsOf(key), planUrl, kid]));
 }

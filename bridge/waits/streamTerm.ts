@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Arrivals, Bus, KeyValue, ReceivedMessage, StreamLookup, Subscription } from '../../shared/bus.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { DecodedEvent } from '../../shared/event/decode.ts';
@@ -139,6 +140,8 @@ export class StreamTerm {
     held: AbortSignal,
   ) {
     this.signal = AbortSignal.any([held, this.#ended.signal]);
+    // Each write that has to be tried again waits for it.
+    setMaxListeners(0, this.signal);
     this.#checkpoint = new Checkpoint(options.bucket, options.stream);
     this.#writes = new WaitWrites(options, this.signal);
   }
@@ -291,6 +294,7 @@ export class StreamTerm {
     while (!this.#isOver()) {
       const messages = this.#arrivals?.take() ?? [];
       for (const message of messages) {
+        await this.#writes.room();
         if (this.#isOver()) break;
         await this.#pass(message, turn);
         await turn.over();

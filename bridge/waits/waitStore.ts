@@ -25,8 +25,16 @@ export class WaitStore {
   ) {}
 
   /** @throws UnreadableWait */
-  async get(key: WaitKey): Promise<StoredWait | undefined> {
-    const place = bucketKey(key);
+  get(key: WaitKey): Promise<StoredWait | undefined> {
+    return this.at(bucketKey(key));
+  }
+
+  /**
+   * As {@link get}, by the key in the bucket.
+   *
+   * @throws UnreadableWait
+   */
+  async at(place: string): Promise<StoredWait | undefined> {
     const entry = await this.bucket.get(place);
     if (entry === undefined) return undefined;
     const record = this.open(place, entry.value);

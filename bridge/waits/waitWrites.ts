@@ -3,7 +3,7 @@ import type { WaitEnding, WaitProgress, WaitState } from './record.ts';
 import { UnreadableWait, type WaitStore } from './waitStore.ts';
 
 export interface WaitWritesOptions {
-  readonly store: Pick<WaitStore, 'get' | 'update'>;
+  readonly store: Pick<WaitStore, 'at' | 'update'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
@@ -23,15 +23,25 @@ interface Unsaved {
   storedAt: number | undefined;
 }
 
+/** Records that are written side by side. With more, a server that is slow would answer none of them in time. */
+const MOST_AT_ONCE = 64;
+/** So much may have to be written yet before more is judged: it lies in memory, and would have to be judged again. */
+const MOST_UNSAVED = 1_000;
+
 /** Writes what was decided into the records of waits, by compare-and-set: somebody else may have cancelled them. */
 export class WaitWrites {
   readonly #unsaved = new Map<OpenWait, Unsaved>();
+  readonly #queue: Unsaved[] = [];
+  #atOnce = 0;
+  #wake = () => {};
 
   /** @param signal ends it; what isn't written by then is for the next leader */
   constructor(
     private readonly options: WaitWritesOptions,
     private readonly signal: AbortSignal,
-  ) {}
+  ) {
+    signal.addEventListener('abort', () => this.#wake(), { once: true });
+  }
 
   get isEmpty(): boolean {
     return this.#unsaved.size === 0;
@@ -42,6 +52,12 @@ export class WaitWrites {
     let lowest = Infinity;
     for (const { from } of this.#unsaved.values()) lowest = Math.min(lowest, from);
     return lowest;
+  }
+
+  /** Resolves once not too much has to be written, or the signal has aborted. */
+  async room(): Promise<void> {
+    while (this.#unsaved.size >= MOST_UNSAVED && !this.signal.aborted)
+      await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   /** An event counts, and more have to come. */
@@ -67,7 +83,17 @@ export class WaitWrites {
     change(unsaved);
     if (before !== undefined) return;
     this.#unsaved.set(wait, unsaved);
-    void this.#write(unsaved);
+    this.#queue.push(unsaved);
+    if (this.#atOnce < MOST_AT_ONCE) void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    this.#atOnce++;
+    for (let unsaved = this.#queue.shift(); unsaved !== undefined; unsaved = this.#queue.shift()) {
+      await this.#write(unsaved);
+      this.#wake();
+    }
+    this.#atOnce--;
   }
 
   async #write(unsaved: Unsaved): Promise<void> {
@@ -92,7 +118,7 @@ export class WaitWrites {
   async #writeOnce(unsaved: Unsaved): Promise<void> {
     const { store, now, onDecided } = this.options;
     const { wait } = unsaved;
-    const stored = await store.get(wait.known.key);
+    const stored = await store.at(wait.known.place);
     const state = stored?.record.state;
     if (this.signal.aborted) return;
     // Somebody else was faster.

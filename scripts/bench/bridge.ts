@@ -11,6 +11,7 @@ import { BenchBridge } from './bridgeProcess.ts';
 import { CALLOUT_TITLE, measureSignIns } from './callout.ts';
 import { measureRuns, RUNS_TITLE } from './runs.ts';
 import { median, type Benchmark, type Row } from './table.ts';
+import { measureWaits, WAITS_TITLE } from './waits.ts';
 
 const HOOKS = 20_000;
 const HOOK_BYTES = 2_048;
@@ -20,11 +21,16 @@ const PACED_MS = 5_000;
 const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
 const SECRET = 'the secret of the benchmark';
 
-/** What the packed bridge does with hooks and with events, against the same by bare libraries in the same run. */
+/** What the packed bridge does with hooks, with events and with waits, against the same by bare libraries in the same run. */
 export const bridge: Benchmark = {
-  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE} ${CALLOUT_TITLE}`,
+  title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}. ${WAITS_TITLE}. ${CALLOUT_TITLE}`,
   async run(long) {
-    return [...(await measureHooks()), ...(await measureRuns(long)), ...(await measureSignIns())];
+    return [
+      ...(await measureHooks()),
+      ...(await measureRuns(long)),
+      ...(await measureWaits(long)),
+      ...(await measureSignIns()),
+    ];
   },
 };
 

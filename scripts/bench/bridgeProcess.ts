@@ -8,12 +8,17 @@ import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/bridge.ts';
 
 const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
 
+/** Of the clock by which Linux counts processor time. */
+const TICKS_PER_SECOND = 100;
+
 /** A packed bridge that serves. */
 export class BenchBridge implements AsyncDisposable {
   private constructor(
     private readonly child: ChildProcess,
     /** Of its public port, without a path. */
     readonly url: string,
+    /** The same of its private one. */
+    readonly admin: string,
   ) {}
 
   /**
@@ -31,15 +36,14 @@ export class BenchBridge implements AsyncDisposable {
     const child = spawn(process.execPath, [BUNDLE, 'run', '--config', configuration], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    let url = '';
-    let log = '';
+    let [url, admin, log] = ['', '', ''];
     for await (const line of createInterface({ input: child.stderr })) {
       log += `${line}\n`;
-      const { event, public: address } = JSON.parse(line) as { event: string; public?: string };
-      if (address !== undefined) url = `http://${address}`;
+      const { event, ...addresses } = JSON.parse(line) as { event: string; public?: string; admin?: string };
+      if (event === 'listening') [url, admin] = [`http://${addresses.public}`, `http://${addresses.admin}`];
       if (event === 'serving') {
         child.stderr.resume();
-        return new BenchBridge(child, url);
+        return new BenchBridge(child, url, admin);
       }
     }
     throw new Error(`The bridge doesn't serve:\n${log}`);
@@ -50,8 +54,26 @@ export class BenchBridge implements AsyncDisposable {
     return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))?.[1]) / 1_024;
   }
 
+  /** What it has computed until now, in seconds of a processor. */
+  get processorSeconds(): number {
+    const text = readFileSync(`/proc/${this.child.pid}/stat`, 'utf8');
+    // Behind the name of the program, which may hold anything.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  /** Ends it as a machine that breaks does. */
+  async die(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill();
+    await this.#end('SIGTERM');
+  }
+
+  async #end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    this.child.kill(signal);
     await once(this.child, 'close');
   }
 }

@@ -79,7 +79,7 @@ export class Bucket implements KeyValue {
   }
 
   #liveLink(): Promise<Link> {
-    return this.links.liveLink(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+    return this.links.linkWithin(REQUEST_TIMEOUT_MS);
   }
 
   /** The bucket over a link, which asks nothing of the server. */

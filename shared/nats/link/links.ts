@@ -157,6 +157,11 @@ export class Links {
     }
   }
 
+  /** As {@link liveLink}, for so many milliseconds: many calls a second leave no time limits behind while the link is up. */
+  async linkWithin(ms: number): Promise<Link> {
+    return this.#link?.isClosed === false ? this.#link : this.liveLink(AbortSignal.timeout(ms));
+  }
+
   /** Dials again whenever the link breaks, also while nobody needs it, and says so, until this is closed. Never rejects. */
   async keepAlive(): Promise<void> {
     let brokeAt: number | undefined;

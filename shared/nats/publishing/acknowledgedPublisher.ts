@@ -40,7 +40,7 @@ export class AcknowledgedPublisher implements StreamPublisher {
 
   async #liveLink(withinMs: number): Promise<Link> {
     try {
-      return await this.links.liveLink(AbortSignal.timeout(withinMs));
+      return await this.links.linkWithin(withinMs);
     } catch (error) {
       throw noLink(error instanceof TaskError ? error.problem : `none came up within ${withinMs} ms`);
     }

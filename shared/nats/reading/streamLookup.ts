@@ -20,7 +20,7 @@ export class MessageLookup implements StreamLookup {
   }
 
   async #get(stream: string, sequence: number, pattern?: string): Promise<ReceivedMessage | undefined> {
-    const link = await this.links.liveLink(AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+    const link = await this.links.linkWithin(REQUEST_TIMEOUT_MS);
     const answer = await this.links.api(link).message(stream, sequence, pattern);
     switch (answer.kind) {
       case 'ok': {

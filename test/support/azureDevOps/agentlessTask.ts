@@ -67,6 +67,8 @@ export class AgentlessTask {
   readonly task: PlanTask;
   /** The job's; a test may take another one for the next call. */
   token: string;
+  /** Where the bridge is; a test may take another replica for the next call. */
+  bridge: string;
   readonly #azure: AzureDevOps;
   readonly #options: AgentlessTaskOptions;
   readonly #runStart: string;
@@ -74,6 +76,7 @@ export class AgentlessTask {
   constructor(azure: AzureDevOps, options: AgentlessTaskOptions) {
     this.#azure = azure;
     this.#options = options;
+    this.bridge = options.bridge;
     this.plan = options.plan ?? azure.plans.create(options);
     this.task = this.plan.addTask();
     this.token = azure.plans.token(this.plan, this.task, options.tokenLifetimeMs);
@@ -110,7 +113,7 @@ export class AgentlessTask {
 
   /** Sends Execute. Rejects where the bridge hasn't answered within 3 s. */
   execute(inputs: Readonly<Record<string, string>>, headers = this.headers()): Promise<BridgeAnswer> {
-    this.plan.logRequest(this.task, `POST ${this.#options.bridge}/v1/waits`);
+    this.plan.logRequest(this.task, `POST ${this.bridge}/v1/waits`);
     return this.#post('/v1/waits', headers, this.body(inputs));
   }
 
@@ -132,7 +135,7 @@ export class AgentlessTask {
   }
 
   async #post(path: string, headers: Record<string, string>, body?: string): Promise<BridgeAnswer> {
-    const response = await fetch(`${this.#options.bridge}${path}`, {
+    const response = await fetch(`${this.bridge}${path}`, {
       ...{ method: 'POST', redirect: 'manual', signal: AbortSignal.timeout(ANSWER_MS) },
       headers,
       ...(body === undefined ? {} : { body }),

@@ -81,7 +81,7 @@ export class WaitsReceiver {
   };
   /** What JetStream's answer about a stream waits for. */
   beforeStream: () => Promise<void> = () => Promise.resolve();
-  counts: WaitCounts = { openOf: () => 0, uncorrelated: () => 0 };
+  counts: WaitCounts = { openOf: () => 0, uncorrelated: () => 0, isFree: () => false };
   readonly store: WaitStore;
   readonly #routes: readonly Route[];
 
@@ -134,7 +134,11 @@ export class WaitsReceiver {
           ? { url: text }
           : { problem: `"${text}" is not one of an organization that may wait` },
       projectName: async (organization) => this.projectName(organization),
-      counts: { openOf: (rule) => this.counts.openOf(rule), uncorrelated: (...of) => this.counts.uncorrelated(...of) },
+      counts: {
+        openOf: (rule) => this.counts.openOf(rule),
+        uncorrelated: (...of) => this.counts.uncorrelated(...of),
+        isFree: (place) => this.counts.isFree(place),
+      },
     };
     this.#routes = [acceptRoute(options), cancelRoute(options), whoamiRoute(settings, '1.2.3', answering)];
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer as createTcpServer, connect, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { describe, test, type TestContext } from 'node:test';
 import { AzureDevOps, type Outcome } from '../../../../bridge/azureDevOps/client.ts';
 import { checkAzureDevOps } from '../../../../bridge/azureDevOps/check.ts';
@@ -152,6 +152,13 @@ describe('A call of Azure DevOps', () => {
       [headers.authorization, headers['content-type']],
       ['Bearer token-of-a-job', 'application/octet-stream'],
     );
+  });
+
+  test('leaves nothing behind at a signal that outlasts it', async (t) => {
+    const { azureDevOps, got } = await withServer(t, (_, response) => response.end('{}'));
+    const { signal } = new AbortController();
+    for (let count = 0; count < 5; count++) await azureDevOps.call(CALL, signal);
+    assert.deepEqual([got.length, getEventListeners(signal, 'abort').length], [5, 0]);
   });
 
   test('names the type of an error within Azure DevOps', async (t) => {

@@ -142,6 +142,44 @@ describe('POST /v1/waits', () => {
   });
 });
 
+describe('A wait that nobody knows of', () => {
+  const isFree = () => true;
+
+  test('is stored without a look at the bucket', async () => {
+    const receiver = new WaitsReceiver();
+    receiver.counts = { ...receiver.counts, isFree };
+    assert.deepEqual(await receiver.execute(), TAKEN);
+    assert.equal(receiver.bucket.calls, 1);
+  });
+
+  test('is the same one where another replica has just stored it, even if its rule is full now', async () => {
+    const receiver = new WaitsReceiver();
+    await receiver.execute();
+    receiver.counts = { ...receiver.counts, isFree };
+    assert.deepEqual(await receiver.execute({}, taskHeaders({ 'x-job-token': 'newer' })), TAKEN);
+    receiver.counts = { ...receiver.counts, openOf: () => 200 };
+    assert.deepEqual(await receiver.execute({}, taskHeaders({ 'x-job-token': 'newest' })), TAKEN);
+    const state = await receiver.state();
+    assert.ok(state?.state === 'waiting');
+    assert.deepEqual([state.call.token, receiver.counted], ['newest', ['accepted', 'repeated', 'repeated']]);
+    assert.equal((await receiver.execute({ match: 'data.ok' })).status, 409);
+  });
+
+  test('is refused for what is wrong with it', async () => {
+    const receiver = new WaitsReceiver();
+    receiver.counts = { ...receiver.counts, isFree };
+    await refused(receiver, 400, /^timeout: /, { timeout: 'soon' });
+  });
+
+  test('ends where another replica has just cancelled it', async () => {
+    const receiver = new WaitsReceiver();
+    await receiver.cancel();
+    receiver.counts = { ...receiver.counts, isFree };
+    assert.deepEqual(await receiver.execute(), TAKEN);
+    assert.equal((await receiver.state())?.state, 'decided');
+  });
+});
+
 describe('The same wait again', () => {
   test('is the same one, with the newest token', async () => {
     const receiver = new WaitsReceiver();
@@ -370,7 +408,7 @@ describe('A wait is refused', () => {
   test('but a repeated one is not, though its rule is full', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
-    receiver.counts = { openOf: () => 200, uncorrelated: () => 1_000 };
+    receiver.counts = { ...receiver.counts, openOf: () => 200, uncorrelated: () => 1_000 };
     receiver.streams = {};
     assert.deepEqual(await receiver.execute(), TAKEN);
   });

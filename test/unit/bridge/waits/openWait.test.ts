@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { Script } from 'node:vm';
 import { OpenWait } from '../../../../bridge/waits/openWait.ts';
 import type { KnownWait } from '../../../../bridge/waits/openWaits.ts';
 import { messageOf } from '../../../support/event.ts';
-import { STORED_KEY, WAIT_KEY } from '../../../support/bridge/waitsReceiver.ts';
+import { STORED_KEY } from '../../../support/bridge/waitsReceiver.ts';
 
 const STORED = Date.UTC(2026, 4, 31, 8, 0, 1);
 
 function open(inputs: Readonly<Record<string, string>>, others: Partial<KnownWait> = {}): OpenWait {
   const known: KnownWait = {
-    ...{ state: 'waiting', place: STORED_KEY, revision: 1, key: WAIT_KEY, rule: 0, subjects: ['ci.done.v1'] },
-    inputs: { subject: 'ci.done.v1', ...inputs },
+    ...{ state: 'waiting', place: STORED_KEY, revision: 1, rule: 0 },
+    common: { inputs: { subject: 'ci.done.v1', ...inputs }, subjects: ['ci.done.v1'] },
     ...{ correlationId: undefined, start: { stream: 'CI', after: 0 }, progress: undefined },
     ...{ acceptedAt: STORED - 1_000, deadline: STORED + 1_000, ...others },
   };
@@ -53,6 +54,15 @@ describe('A wait of the bridge', () => {
     assert.ok(step.kind === 'ended');
     assert.equal(step.ending.verdict, 'error');
     assert.match(step.ending.reason, /take too long to judge: 3 were interrupted/);
+  });
+
+  test('computes nothing that has to be interrupted where nothing is to be computed', (t) => {
+    const { mock } = t.mock.method(Script.prototype, 'runInThisContext');
+    assert.equal(open({ correlationId: 'r-1' }, { correlationId: 'r-1' }).take(at(1, {})).kind, 'passed');
+    assert.equal(open({}).take(at(1, {})).kind, 'ended');
+    assert.equal(mock.callCount(), 0);
+    assert.equal(open({ outputs: 'tag=data.tag' }).take(at(1, {})).kind, 'ended');
+    assert.equal(mock.callCount(), 1);
   });
 
   test('reports outputs that must not be handed on as an error', () => {

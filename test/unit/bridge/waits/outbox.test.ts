@@ -41,7 +41,10 @@ class Scene {
           return this.answer(decided);
         },
         pause: (ms) => new Promise((wake) => this.#pauses.push({ until: this.now + ms, wake })),
-        onTold: (_, problem) => this.events.push(`told ${problem ?? ''}`),
+        onTold: async ({ key }, problem) => {
+          const state = (await this.records.store.get(key))?.record.state.state;
+          this.events.push(`told while ${state}${problem ?? ''}`);
+        },
         onAbandoned: (_, reason) => this.events.push(`abandoned ${reason}`),
         onLater: (_, reason, ms) => this.events.push(`later ${reason} ${ms}`),
         onTrouble: (error) => this.events.push(`trouble ${String(error)}`),
@@ -61,9 +64,9 @@ class Scene {
     const place = bucketKey(keyOf(number));
     const revision = this.bucket.values.get(place)!.revision;
     const at = state.state === 'ended' ? state.endedAt : state.state === 'tombstone' ? state.at : 0;
-    const known = { state: state.state, place, revision, key: keyOf(number), at } as Known;
+    const known = { state: state.state, place, revision, at } as Known;
     this.#known.set(place, known);
-    this.#listener(known, undefined);
+    this.#listener(known, undefined, { key: keyOf(number), planUrl: '', state });
   }
 
   async pass(ms: number): Promise<void> {
@@ -82,13 +85,32 @@ async function settled(): Promise<void> {
 const decided = (token = 'token') => cancelled({ ...waiting({}).call, token }, undefined, 0);
 
 describe('The outbox', () => {
-  test('tells what is decided once, and erases the token', async () => {
+  test('tells what is decided once, notes it before the record is closed, and erases the token', async () => {
     const scene = new Scene();
     await scene.add(1, decided());
     await settled();
     const state = await scene.records.state(1);
     assert.ok(state?.state === 'ended' && state.sent && !JSON.stringify(state).includes('token'));
-    assert.deepEqual([scene.asked.length, scene.events], [1, ['told ']]);
+    assert.deepEqual([scene.asked.length, scene.events], [1, ['told while decided']]);
+  });
+
+  test('reads no record that it has just heard of, and one again that was written since', async () => {
+    const scene = new Scene();
+    await scene.add(1, decided());
+    await settled();
+    // Created, closed, and looked at by the test when it was told.
+    assert.equal(scene.bucket.calls, 3);
+    scene.answer = async () => {
+      scene.answer = () => DONE;
+      await scene.records.change(2, () => decided('newer'));
+      return DONE;
+    };
+    await scene.add(2, decided());
+    await settled();
+    assert.deepEqual(
+      scene.asked.map(({ token }) => token),
+      ['token', 'token', 'newer'],
+    );
   });
 
   test('tries again after growing pauses, for as long as it takes', async () => {

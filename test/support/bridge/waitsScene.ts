@@ -1,0 +1,208 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { headers } from 'nats';
+import type { Decision } from '../../../bridge/audit/decisions.ts';
+import type { WaitRecord } from '../../../bridge/waits/record.ts';
+import { unseal } from '../../../bridge/waits/sealing.ts';
+import type { OutgoingMessage } from '../../../shared/bus.ts';
+import { parseUserSeed } from '../../../shared/nkey.ts';
+import { signMessage } from '../../../shared/signing/signature.ts';
+import { AgentlessTask, type AgentlessTaskOptions } from '../azureDevOps/agentlessTask.ts';
+import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
+import { startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { Admin } from '../nats/testStream.ts';
+import { BridgeProcess, runBridge, type BridgeOptions } from './bridgeProcess.ts';
+import { BEARER, SEALING_KEY } from './waitsReceiver.ts';
+
+/** As short as a loaded machine bears. */
+const TIMING =
+  'azureDevOps: 2s, takeover: 3s, drain: 5s, checkpoint: 100ms, idleStream: 400ms, leaseRenewal: 200ms, ' +
+  'leaseStale: 2s, firstPause: 50ms, longestPause: 500ms, natsRetry: 100ms, readiness: 20ms';
+const PATIENCE_MS = 20_000;
+const BUCKET = 'BRIDGE_WAITS';
+
+export interface WaitsSceneOptions {
+  /** Of three servers. */
+  readonly isCluster?: boolean;
+  /** More of the configuration. */
+  readonly more?: string;
+  /** More of the section `waits`. */
+  readonly waits?: string;
+  /** Instead of one that lets every pipeline of `Shop` wait on `ci.>`. */
+  readonly rules?: string;
+  readonly timing?: string;
+  /** Texts of files beside the configuration, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+export interface EventOptions {
+  /** Default `ci.done`. */
+  readonly subject?: string;
+  /** Attributes of a CloudEvent in binary mode; null: it's none. */
+  readonly attributes?: Readonly<Record<string, string>> | null;
+  /** Seed of the key that signs it; unsigned when absent. */
+  readonly seed?: string;
+}
+
+/** NATS, an organisation of Azure DevOps and replicas of the bundle that takes waits, each as a process of its own. */
+export class WaitsScene implements AsyncDisposable {
+  readonly #bridges: BridgeProcess[] = [];
+  #events = 0;
+
+  private constructor(
+    readonly servers: readonly NatsServer[],
+    readonly azure: AzureDevOps,
+    readonly admin: Admin,
+    private readonly given: WaitsSceneOptions,
+  ) {}
+
+  static async open(given: WaitsSceneOptions = {}): Promise<WaitsScene> {
+    const starting =
+      given.isCluster === true
+        ? startNatsCluster().then(({ servers }) => servers)
+        : startNatsServer().then((server) => [server]);
+    const [servers, azure] = await Promise.all([starting, AzureDevOps.start()]);
+    const admin = await Admin.connect(servers.map(({ url }) => url));
+    const scene = new WaitsScene(servers, azure, admin, given);
+    try {
+      await admin.stream('CI', { subjects: ['ci.>'], num_replicas: servers.length });
+      const { status, stderr } = await runBridge(['setup', '--apply'], scene.configuration(), scene.options);
+      if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
+      return scene;
+    } catch (error) {
+      // Otherwise the servers keep the test from ending.
+      await scene[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get server(): NatsServer {
+    return this.servers[0]!;
+  }
+
+  /** @param urls of NATS, where it isn't reached directly */
+  configuration(urls = this.servers.map(({ url }) => url)): string {
+    const { more = '', waits = '', timing = TIMING } = this.given;
+    const { rules = "[{ projects: [Shop], pipelines: ['*'], subjects: [ci.>], maxOpen: 10000 }]" } = this.given;
+    return `nats: { servers: ${JSON.stringify(urls)} }
+azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv: PAT } }
+http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
+timing: { ${timing} }
+streams: { replicas: ${this.servers.length} }
+${more}
+waits:
+  organizations: ["${this.azure.url}"]
+  tokenEnvs: [WAITS_TOKEN]
+  sealingKeyEnvs: [SEALING_KEY]
+  rules: ${rules}
+  ${waits}
+`;
+  }
+
+  get options(): BridgeOptions {
+    const { files = {} } = this.given;
+    const env = { PAT: this.azure.pat, WAITS_TOKEN: BEARER, SEALING_KEY: SEALING_KEY.toString('base64') };
+    return { files, env };
+  }
+
+  /** One more replica; resolves once it is ready. It ends with the scene, if not before. */
+  async start(urls?: readonly string[]): Promise<BridgeProcess> {
+    const bridge = await BridgeProcess.start(this.configuration(urls && [...urls]), this.options);
+    this.#bridges.push(bridge);
+    await bridge.ready(200);
+    return bridge;
+  }
+
+  task(bridge: BridgeProcess, options: Partial<AgentlessTaskOptions> = {}): AgentlessTask {
+    return new AgentlessTask(this.azure, { bridge: bridge.publicUrl, bearer: BEARER, ...options });
+  }
+
+  /** Begins a wait, which is taken. @returns its task, and the key of its record */
+  async wait(bridge: BridgeProcess, inputs: Readonly<Record<string, string>>, options?: Partial<AgentlessTaskOptions>) {
+    const task = this.task(bridge, options);
+    const { status, text, json } = await task.execute({ subject: 'ci.done', ...inputs });
+    if (status !== 200) throw new Error(`The wait was not taken: ${status} ${text}`);
+    return { task, key: (json as { key: string }).key };
+  }
+
+  /** Publishes an event; resolves with its sequence. Text and bytes go as they are, whatever else as JSON. */
+  async publish(data: unknown, { subject = 'ci.done', attributes = {}, seed }: EventOptions = {}): Promise<number> {
+    const id = `e-${++this.#events}`;
+    const all: Readonly<Record<string, string>> =
+      attributes === null ? {} : { specversion: '1.0', id, source: '/tests', type: 'test', ...attributes };
+    const payload = typeof data === 'string' || data instanceof Uint8Array ? data : JSON.stringify(data);
+    const plain: OutgoingMessage = {
+      subject,
+      headers: [
+        ...Object.entries(all).map(([name, value]) => [`ce-${name}`, value] as const),
+        ...(seed === undefined ? [] : [['Nats-Msg-Id', id] as const]),
+      ],
+      payload: Buffer.from(payload),
+    };
+    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), new Date());
+    const given = headers();
+    for (const [name, value] of message.headers) given.append(name, value);
+    return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;
+  }
+
+  /** What the bucket holds under keys of waits. */
+  async records(): Promise<Map<string, WaitRecord>> {
+    const found = new Map<string, WaitRecord>();
+    for (const [key, bytes] of await this.entries()) {
+      const record = key.startsWith('wait.') ? unseal(key, bytes, [SEALING_KEY]) : undefined;
+      if (record !== undefined) found.set(key, record);
+    }
+    return found;
+  }
+
+  /** What the bucket holds, by key. */
+  async entries(): Promise<Map<string, Uint8Array>> {
+    // Not by the library's list of keys: that makes a consumer of its own.
+    const { streams } = this.admin.manager;
+    const prefix = `$KV.${BUCKET}.`;
+    const { state } = await streams.info(`KV_${BUCKET}`, { subjects_filter: `${prefix}>` });
+    const read = async (subject: string) => {
+      const found = await streams.getMessage(`KV_${BUCKET}`, { last_by_subj: subject }).catch(() => undefined);
+      return found === undefined ? [] : [[subject.slice(prefix.length), found.data] as const];
+    };
+    return new Map((await Promise.all(Object.keys(state.subjects ?? {}).map(read))).flat());
+  }
+
+  /** Names of the consumers of a stream. */
+  async consumers(stream = 'CI'): Promise<string[]> {
+    return (await this.admin.manager.consumers.list(stream).next()).map(({ name }) => name);
+  }
+
+  /** What was decided on waits, oldest first. */
+  async decisions(): Promise<Decision[]> {
+    const { state } = await this.admin.manager.streams.info('BRIDGE_AUDIT');
+    const found: Decision[] = [];
+    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
+      const { data } = await this.admin.manager.streams.getMessage('BRIDGE_AUDIT', { seq });
+      found.push(JSON.parse(Buffer.from(data).toString()) as Decision);
+    }
+    return found;
+  }
+
+  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    for (const deadline = Date.now() + PATIENCE_MS; !(await holds());) {
+      if (Date.now() > deadline)
+        throw new Error(
+          `Not within ${PATIENCE_MS / 1_000} s: ${what}.\n${this.#bridges.map(({ text }) => text).join('\n')}`,
+        );
+      await delay(20);
+    }
+  }
+
+  /** The task's end, within a time that no test needs. */
+  async ended(task: AgentlessTask): Promise<string> {
+    await this.until('the task hears of its end', () => task.task.state === 'completed');
+    return task.completed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const bridge of this.#bridges) await bridge[Symbol.asyncDispose]();
+    await this.admin[Symbol.asyncDispose]();
+    await this.azure[Symbol.asyncDispose]();
+    for (const server of this.servers) await server.stop();
+  }
+}
