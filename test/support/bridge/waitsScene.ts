@@ -8,7 +8,7 @@ import { parseUserSeed } from '../../../shared/nkey.ts';
 import { signMessage } from '../../../shared/signing/signature.ts';
 import { AgentlessTask, type AgentlessTaskOptions } from '../azureDevOps/agentlessTask.ts';
 import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
-import { startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions } from './bridgeProcess.ts';
 import { BEARER, SEALING_KEY } from './waitsReceiver.ts';
@@ -58,7 +58,8 @@ export class WaitsScene implements AsyncDisposable {
   static async open(given: WaitsSceneOptions = {}): Promise<WaitsScene> {
     const starting =
       given.isCluster === true
-        ? startNatsCluster().then(({ servers }) => servers)
+        ? // In a cluster of 2.9, two writes of one revision of a bucket may both succeed.
+          startNatsCluster({ binary: natsServerBinary('2.10') }).then(({ servers }) => servers)
         : startNatsServer().then((server) => [server]);
     const [servers, azure] = await Promise.all([starting, AzureDevOps.start()]);
     const admin = await Admin.connect(servers.map(({ url }) => url));
@@ -100,14 +101,25 @@ waits:
 
   get options(): BridgeOptions {
     const { files = {} } = this.given;
-    const env = { PAT: this.azure.pat, WAITS_TOKEN: BEARER, SEALING_KEY: SEALING_KEY.toString('base64') };
+    const env = {
+      NODE_OPTIONS: '--trace-warnings',
+      PAT: this.azure.pat,
+      WAITS_TOKEN: BEARER,
+      SEALING_KEY: SEALING_KEY.toString('base64'),
+    };
     return { files, env };
   }
 
-  /** One more replica; resolves once it is ready. It ends with the scene, if not before. */
-  async start(urls?: readonly string[]): Promise<BridgeProcess> {
+  /** One more replica; resolves once it listens. It ends with the scene, if not before. */
+  async begin(urls?: readonly string[]): Promise<BridgeProcess> {
     const bridge = await BridgeProcess.start(this.configuration(urls && [...urls]), this.options);
     this.#bridges.push(bridge);
+    return bridge;
+  }
+
+  /** The same; resolves once it is ready. */
+  async start(urls?: readonly string[]): Promise<BridgeProcess> {
+    const bridge = await this.begin(urls);
     await bridge.ready(200);
     return bridge;
   }
