@@ -39,8 +39,11 @@ export interface EventOptions {
   readonly subject?: string;
   /** Attributes of a CloudEvent in binary mode; null: it's none. */
   readonly attributes?: Readonly<Record<string, string>> | null;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Seed of the key that signs it; unsigned when absent. */
   readonly seed?: string;
+  /** Default: now. */
+  readonly signedAt?: Date;
 }
 
 /** NATS, an organisation of Azure DevOps and replicas of the bundle that takes waits, each as a process of its own. */
@@ -137,7 +140,10 @@ waits:
   }
 
   /** Publishes an event; resolves with its sequence. Text and bytes go as they are, whatever else as JSON. */
-  async publish(data: unknown, { subject = 'ci.done', attributes = {}, seed }: EventOptions = {}): Promise<number> {
+  async publish(
+    data: unknown,
+    { subject = 'ci.done', attributes = {}, headers: more = {}, seed, signedAt = new Date() }: EventOptions = {},
+  ): Promise<number> {
     const id = `e-${++this.#events}`;
     const all: Readonly<Record<string, string>> =
       attributes === null ? {} : { specversion: '1.0', id, source: '/tests', type: 'test', ...attributes };
@@ -146,11 +152,12 @@ waits:
       subject,
       headers: [
         ...Object.entries(all).map(([name, value]) => [`ce-${name}`, value] as const),
+        ...Object.entries(more),
         ...(seed === undefined ? [] : [['Nats-Msg-Id', id] as const]),
       ],
       payload: Buffer.from(payload),
     };
-    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), new Date());
+    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), signedAt);
     const given = headers();
     for (const [name, value] of message.headers) given.append(name, value);
     return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;
