@@ -24,7 +24,7 @@ export interface WaitsSceneOptions {
   /** Of three servers. */
   readonly isCluster?: boolean;
   /** More of the configuration. */
-  readonly more?: string;
+  readonly more?: string | ((azure: AzureDevOps) => string);
   /** More of the section `waits`. */
   readonly waits?: string;
   /** Instead of one that lets every pipeline of `Shop` wait on `ci.>`. */
@@ -92,7 +92,7 @@ azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv:
 http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 timing: { ${timing} }
 streams: { replicas: ${this.servers.length} }
-${more}
+${typeof more === 'string' ? more : more(this.azure)}
 waits:
   organizations: ["${this.azure.url}"]
   tokenEnvs: [WAITS_TOKEN]
