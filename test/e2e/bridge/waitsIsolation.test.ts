@@ -9,7 +9,7 @@ import { WaitsScene } from '../../support/bridge/waitsScene.ts';
 /** Takes a time that grows with the square of the list. */
 const QUADRATIC = 'data[?length($.data[?@ > `1`]) == `0`]';
 const SLOW = JSON.stringify(Array.from({ length: 6_000 }, () => 2));
-const SLOW_WAITS = 12;
+const SLOW_WAITS = 5;
 const BACKLOG = 8_000;
 const BACKLOG_WAITS = 20;
 const MANY = 400;
