@@ -2,6 +2,7 @@ import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { isObject, parseJson } from '../../shared/text/json.ts';
+import { formsOf } from '../../shared/text/masker.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { TimeLimit } from '../timeLimit.ts';
 import type { Metrics } from '../metrics.ts';
@@ -204,7 +205,7 @@ export class AzureDevOps {
       });
       metrics.azureDevOpsResponses.inc({ status: answer.statusCode });
       // Whoever answers has seen the token; each lives too briefly to be kept among the known secrets.
-      const text = (await textOf(answer.body)).replaceAll(authorization.replace(/^\S+ /, ''), '***');
+      const text = withoutToken(await textOf(answer.body), authorization.replace(/^\S+ /, ''));
       return this.#read(answer.statusCode, answer.headers, text);
     } catch (error) {
       const isLate = limit.isOver;
@@ -257,6 +258,13 @@ export async function textOf(body: Dispatcher.ResponseData['body'], mostBytes = 
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
+}
+
+/** A text without a token, in any form in which what answers may give it back. */
+function withoutToken(text: string, token: string): string {
+  let masked = text;
+  for (const form of formsOf(token)) masked = masked.replaceAll(form, '***');
+  return masked;
 }
 
 /** What Azure DevOps says of a failure. */

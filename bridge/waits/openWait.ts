@@ -167,28 +167,21 @@ export class OpenWait {
     const { counts, missing } = this;
     const event = judged?.event;
     const place = event?.place;
-    const asked = askedOutputs(request.criteria.outputs, event, OUTPUTS_MS);
+    const asked = askedOutputs(request.criteria.outputs, event, OUTPUTS_MS, WAIT_LIMITS.calls);
     const isGood = verdict === 'matched' || (verdict === 'timedOut' && request.onTimeout === 'succeed');
     if ('problem' in asked && isGood) {
       const where = place === undefined ? 'the stream' : `${place.stream} ${place.sequence}`;
       const refused = new TaskError(asked.code, `outputs: ${asked.problem}`, `${asked.advice} ${where}.`);
-      return failureOf(refused, counts, missing);
+      const failed = failureOf(refused, counts, missing);
+      // Whoever looks into it needs to know which event it was.
+      const outputs = { ...failed.outputs, ...placeOutputs(event), ...foreignOutputs(event, missing) };
+      return { ...failed, ...eventOf(judged), outputs };
     }
     return {
       verdict: verdict === 'contractViolation' ? 'invalid' : isTold(verdict) ? verdict : 'error',
       reason: error === undefined ? '' : sentences(error),
       ...{ counts, missing },
-      ...(judged === undefined || place === undefined
-        ? {}
-        : {
-            event: {
-              ...{ subject: judged.event.subject, stream: place.stream, sequence: place.sequence },
-              id: judged.event.messageId,
-              source: judged.event.attributes.source ?? '',
-              ...(judged.signedBy === undefined ? {} : { signedBy: judged.signedBy }),
-              storedAt: judged.event.message.storedAt ?? 0,
-            },
-          }),
+      ...eventOf(judged),
       outputs: {
         ...{ verdict, count: String(counts.matched) },
         ...placeOutputs(event),
@@ -222,6 +215,22 @@ const PASSED: Step = { kind: 'passed' };
 
 function ended(ending: WaitEnding): Step {
   return { kind: 'ended', ending };
+}
+
+/** The event that decided, as an ending has it. */
+function eventOf(judged: JudgedEvent | undefined): Pick<WaitEnding, 'event'> {
+  const place = judged?.event.place;
+  if (judged === undefined || place === undefined) return {};
+  const { event, signedBy } = judged;
+  return {
+    event: {
+      ...{ subject: event.subject, stream: place.stream, sequence: place.sequence },
+      id: event.messageId,
+      source: event.attributes.source ?? '',
+      ...(signedBy === undefined ? {} : { signedBy }),
+      storedAt: event.message.storedAt ?? 0,
+    },
+  };
 }
 
 function failureOf(error: TaskError, counts: Counts, missing: WaitEnding['missing']): WaitEnding {

@@ -45,6 +45,7 @@ export function readTaskRequest(headers: HttpRequest['headers'], problems: Probl
 /** When the run started, in milliseconds since the epoch; undefined where the header is absent or isn't filled in. */
 export function readRunStart(headers: HttpRequest['headers'], problems: Problems): number | undefined {
   const text = runStartText(headers);
+  if (noteToken(headers, 'X-Run-Start', text, problems)) return undefined;
   if (text === '' || UNEXPANDED.test(text)) return undefined;
   const time = parseStartTime(text);
   if (time === undefined)
@@ -84,8 +85,16 @@ function readHeader(headers: HttpRequest['headers'], name: string, problems: Pro
   if (text === '') problems.note(`${name}: the header is required`, expected(name));
   else if (UNEXPANDED.test(text))
     problems.note(`${name}: ${quoted(text)} is a variable that Azure DevOps doesn't know here`, expected(name));
-  else return text;
+  else if (name === 'X-Job-Token' || !noteToken(headers, name, text, problems)) return text;
   return undefined;
+}
+
+/** Whether a header holds the token of the job, which must not be shown as what is wrong with it. */
+function noteToken(headers: HttpRequest['headers'], name: string, text: string, problems: Problems): boolean {
+  const token = headers['x-job-token'];
+  if (typeof token !== 'string' || token.trim() === '' || !text.includes(token.trim())) return false;
+  problems.note(`${name}: holds the token of the job`, expected(name));
+  return true;
 }
 
 function readHub(text: string | undefined, problems: Problems): Hub {

@@ -4,7 +4,7 @@ import { TaskError } from '../../shared/errors.ts';
 import { DecodedEvent } from '../../shared/event/decode.ts';
 import { STREAM_NOT_FOUND, type JetStream, type StreamInfo } from '../jetStream/api.ts';
 import { Checkpoint, type Judged } from './checkpoint.ts';
-import { OpenWait, type OpenWaitOptions, type Step } from './openWait.ts';
+import { EVENT_MS, OpenWait, type OpenWaitOptions, type Step } from './openWait.ts';
 import type { Known, KnownWait, OpenWaits } from './openWaits.ts';
 import type { WaitEnding } from './record.ts';
 import { Threshold } from './threshold.ts';
@@ -118,6 +118,8 @@ export class StreamTerm {
   readonly #catchingUp = new Set<Seat>();
   readonly #toCatchUp: Seat[] = [];
   #workers = 0;
+  /** No slow wait is judged before. */
+  #restUntil = 0;
   readonly #samples: { readonly sequence: number; readonly storedAt: number }[] = [];
   readonly #checkpoint: Checkpoint;
   readonly #writes: WaitWrites;
@@ -418,7 +420,12 @@ export class StreamTerm {
       const sequence = next?.place?.sequence ?? Infinity;
       if (next !== undefined && sequence <= reached) {
         seat.buffer = undefined;
+        if (wait.isSlow) await this.#rested();
+        if (this.#isDone(wait)) return;
+        const began = this.options.now();
         this.#step(seat, next, wait.take(next));
+        const tookMs = this.options.now() - began;
+        if (tookMs >= EVENT_MS) this.#restUntil = this.options.now() + tookMs;
         wait.position = Math.max(wait.position, sequence);
         if (wait.isSlow && !isSlowFromStart) {
           this.#startCatchingUp(seat);
@@ -436,6 +443,13 @@ export class StreamTerm {
       }
       await turn.over();
     }
+  }
+
+  /** Resolves when slow waits have rested for as long as the last of them took: all else has its turn then. */
+  async #rested(): Promise<void> {
+    const { now, pause } = this.options;
+    for (let ms = this.#restUntil - now(); ms > 0 && !this.#isOver(); ms = this.#restUntil - now())
+      await pause(ms, this.signal);
   }
 
   #isDone(wait: OpenWait): boolean {

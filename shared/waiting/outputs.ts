@@ -46,11 +46,15 @@ export interface RefusedOutputs {
 /**
  * The values of the input `outputs` by the names of their variables, of the event that decided. They are empty when none did: a
  * later step would else find `$(wait.event.name)` itself.
+ *
+ * @param limitMs for all of them, in milliseconds
+ * @param calls as {@link interruptible} has it
  */
 export function askedOutputs(
   outputs: WaitCriteria['outputs'],
   event: ReceivedEvent | undefined,
   limitMs = OUTPUTS_MS,
+  calls = 1,
 ): { readonly values: Readonly<Record<string, string>> } | RefusedOutputs {
   // Most waits ask for none, and an interruptible call takes as long as all else that an event takes.
   if (event === undefined || outputs.length === 0)
@@ -63,7 +67,7 @@ export function askedOutputs(
   };
   let values: Record<string, string>;
   try {
-    values = interruptible(() => Object.fromEntries(outputs.map(read)), limitMs);
+    values = interruptible(() => Object.fromEntries(outputs.map(read)), limitMs, calls);
   } catch (error) {
     const reason = isInterruption(error) ? `it was interrupted after ${limitMs} ms` : reasonOf(error);
     const problem = `${doing} fails on the event: ${reason}`;

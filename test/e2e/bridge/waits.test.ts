@@ -76,6 +76,10 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     // Between the look at where the stream ends and the record.
     const between = ownSubject();
     await scene.publish(YES, { subject: between });
+    // So that the next record that is written is that of the wait.
+    await scene.until('the others are closed', async () =>
+      [...(await scene.records()).values()].every(({ state }) => state.state === 'ended'),
+    );
     const creation = proxy.hold('HPUB $KV.BRIDGE_WAITS.wait.');
     const storing = scene.wait(bridge, { subject: between, ...MATCH, startFrom: 'now' });
     await creation.reached;

@@ -73,7 +73,7 @@ export function planChaos(seed: number, size: number): ChaosPlan {
   const steps = Array.from({ length: STEPS }, () => ({
     events: Array.from({ length: Math.ceil(size / STEPS) }, event),
     ms: random.below(1_200),
-    faults: Array.from({ length: random.below(3) }, () => faultOf(random, isCluster)),
+    faults: Array.from({ length: random.below(3) }, () => faultOf(random, isCluster, STREAMS)),
   }));
   return { seed, isCluster, tokensExpire: seed % 3 === 1, steps };
 }
@@ -83,7 +83,8 @@ function kindOf(random: Random): Kind {
   return KINDS.find((kind) => (left -= SHARES[kind]) < 0) ?? 'other';
 }
 
-function faultOf(random: Random, isCluster: boolean): Fault {
+/** @param streams those of a cluster that may get another leader */
+export function faultOf(random: Random, isCluster: boolean, streams: readonly string[]): Fault {
   const replica = random.below(2);
   const server = random.below(isCluster ? 3 : 1);
   const luck = random.below(isCluster ? 12 : 9);
@@ -93,5 +94,5 @@ function faultOf(random: Random, isCluster: boolean): Fault {
     const fault = (['natsRestart', 'natsKill', 'natsFreeze'] as const)[luck - 6] ?? 'natsRestart';
     return { fault, server, ms: random.below(1_500) };
   }
-  return { fault: 'elect', stream: STREAMS[random.below(STREAMS.length)] ?? 'ci' };
+  return { fault: 'elect', stream: streams[random.below(streams.length)] ?? '' };
 }

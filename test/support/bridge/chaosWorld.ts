@@ -7,10 +7,11 @@ import * as moods from '../azureDevOps/moods.ts';
 import type { StartedRun } from '../azureDevOps/builds.ts';
 import type { Pipeline } from '../azureDevOps/pipelines.ts';
 import type { Mood, RecordedRequest } from '../azureDevOps/standInServer.ts';
-import { startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge } from './bridgeProcess.ts';
-import type { ChaosPlan, Fault, Kind, PlannedEvent } from './chaosPlan.ts';
+import { ChaosFaults, type Seat } from './chaosFaults.ts';
+import type { ChaosPlan, Kind, PlannedEvent } from './chaosPlan.ts';
 
 const TAKEOVER_MS = 3_000;
 /** As short as the faults are, and long enough for a busy machine. */
@@ -76,26 +77,14 @@ export interface Freeze {
   to: number;
 }
 
-interface Seat {
-  readonly identity: string;
-  readonly yaml: string;
-  readonly env: Readonly<Record<string, string>>;
-  bridge: BridgeProcess;
-  /** It is dead or stands still; further faults leave it alone. */
-  isStruck: boolean;
-}
-
 /** Replicas of the bridge, NATS and an Azure DevOps of moods, with what a plan does to them. */
 export class ChaosWorld implements AsyncDisposable {
   readonly freezes: Freeze[] = [];
-  /** Everything that the replicas have logged. */
-  readonly logs: string[] = [];
   /** What happened, for whoever has to find out why a seed fails. */
   readonly story: string[] = [];
   readonly #beganAt = Date.now();
   readonly #seats: Seat[] = [];
-  readonly #stricken = new Set<NatsServer>();
-  readonly #under: Promise<void>[] = [];
+  readonly #faults: ChaosFaults;
 
   private constructor(
     readonly plan: ChaosPlan,
@@ -104,12 +93,16 @@ export class ChaosWorld implements AsyncDisposable {
     readonly entra: Entra | undefined,
     readonly admin: Admin,
     readonly pipelines: readonly [Pipeline, Pipeline],
-  ) {}
+  ) {
+    this.#faults = new ChaosFaults({ seats: this.#seats, servers, admin, tell: (text) => this.tell(text) });
+  }
 
   static async open(plan: ChaosPlan): Promise<ChaosWorld> {
     const entra = plan.tokensExpire ? await Entra.start() : undefined;
     const azure = await AzureDevOps.start(entra === undefined ? {} : { entra });
-    const servers = plan.isCluster ? (await startNatsCluster()).servers : [await startNatsServer()];
+    // In a cluster of 2.9, two writes of one revision of a bucket may both succeed.
+    const cluster = () => startNatsCluster({ binary: natsServerBinary('2.10') });
+    const servers = plan.isCluster ? (await cluster()).servers : [await startNatsServer()];
     const admin = await Admin.connect(servers.map(({ url }) => url));
     const parameters = ['natsEventId', 'image', 'route'].map(
       (name) => ({ name, type: 'string', default: '' }) as const,
@@ -144,10 +137,9 @@ export class ChaosWorld implements AsyncDisposable {
       }
       const bridge = await BridgeProcess.start(yaml, { files, env });
       const identity = app?.objectId ?? azure.signIn.identify(`Basic ${Buffer.from(`:${pat}`).toString('base64')}`);
-      this.#seats.push({
-        ...{ yaml, env, bridge, isStruck: false },
-        identity: typeof identity === 'string' ? identity : identity.id,
-      });
+      const { id } = typeof identity === 'string' ? { id: identity } : identity;
+      const restart = () => BridgeProcess.start(yaml, { files, env });
+      this.#seats.push({ bridge, restart, onFreeze: () => this.#freeze(id), isStruck: false });
     }
     this.#putIntoMoods();
   }
@@ -228,16 +220,15 @@ runs:
   async play(): Promise<void> {
     for (const { events, ms, faults } of this.plan.steps) {
       for (const event of events) await this.#publish(event);
-      for (const fault of faults) this.#under.push(this.#strike(fault));
+      for (const fault of faults) this.#faults.strike(fault);
       await delay(ms);
     }
-    await Promise.all(this.#under);
+    await this.#faults.over();
     this.tell('all faults are over');
     await this.#settled();
     for (const { bridge } of this.#seats) bridge.signal('SIGTERM');
     for (const { bridge } of this.#seats) {
       const status = await bridge.ended;
-      this.logs.push(bridge.text);
       if (status !== 0) throw new Error(`A replica ended with ${status}:\n${bridge.text}`);
     }
   }
@@ -268,58 +259,11 @@ runs:
     }
   }
 
-  async #strike(fault: Fault): Promise<void> {
-    this.tell(JSON.stringify(fault));
-    switch (fault.fault) {
-      case 'kill':
-      case 'freeze':
-        return this.#strikeReplica(fault);
-      case 'elect':
-        await this.admin.connection
-          .request(`$JS.API.STREAM.LEADER.STEPDOWN.${fault.stream}`, '', { timeout: 2_000 })
-          .catch(() => {
-            this.tell(`${fault.stream} has no leader that could step down`);
-          });
-        return;
-      default:
-        return this.#strikeServer(fault);
-    }
-  }
-
-  async #strikeReplica({ fault, replica, ms }: Extract<Fault, { replica: number }>): Promise<void> {
-    const seat = this.#seats[replica];
-    if (seat === undefined || seat.isStruck) return;
-    seat.isStruck = true;
-    if (fault === 'kill') {
-      await seat.bridge[Symbol.asyncDispose]();
-      this.logs.push(seat.bridge.text);
-      await delay(ms);
-      const files = { 'contract.json': JSON.stringify(CONTRACT) };
-      seat.bridge = await BridgeProcess.start(seat.yaml, { files, env: seat.env });
-    } else {
-      const freeze = { identity: seat.identity, from: Date.now(), to: Infinity };
-      this.freezes.push(freeze);
-      process.kill(seat.bridge.pid, 'SIGSTOP');
-      await delay(ms);
-      freeze.to = Date.now();
-      process.kill(seat.bridge.pid, 'SIGCONT');
-    }
-    this.tell(`replica ${replica} is back after ${fault}`);
-    seat.isStruck = false;
-  }
-
-  /** One at a time: a cluster needs two of its three. */
-  async #strikeServer({ fault, server: index, ms }: Extract<Fault, { server: number }>): Promise<void> {
-    const server = this.servers[index];
-    if (server === undefined || this.#stricken.size > 0) return;
-    this.#stricken.add(server);
-    if (fault === 'natsFreeze') await server.pause();
-    if (fault === 'natsKill') await server.kill();
-    if (fault !== 'natsRestart') await delay(ms);
-    if (fault === 'natsFreeze') server.resume();
-    else await server.restart();
-    this.tell(`server ${index} is back after ${fault}`);
-    this.#stricken.delete(server);
+  /** @returns notes that it goes on */
+  #freeze(identity: string): () => void {
+    const freeze = { identity, from: Date.now(), to: Infinity };
+    this.freezes.push(freeze);
+    return () => (freeze.to = Date.now());
   }
 
   async #settled(): Promise<void> {
@@ -353,9 +297,7 @@ runs:
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { bridge } of this.#seats) await bridge[Symbol.asyncDispose]();
-    await Promise.allSettled(this.#under);
-    for (const { bridge } of this.#seats) await bridge[Symbol.asyncDispose]();
+    await this.#faults.end();
     await this.admin[Symbol.asyncDispose]();
     await this.azure[Symbol.asyncDispose]();
     await this.entra?.[Symbol.asyncDispose]();

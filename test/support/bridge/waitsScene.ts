@@ -8,7 +8,7 @@ import { parseUserSeed } from '../../../shared/nkey.ts';
 import { signMessage } from '../../../shared/signing/signature.ts';
 import { AgentlessTask, type AgentlessTaskOptions } from '../azureDevOps/agentlessTask.ts';
 import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
-import { startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions } from './bridgeProcess.ts';
 import { BEARER, SEALING_KEY } from './waitsReceiver.ts';
@@ -24,7 +24,7 @@ export interface WaitsSceneOptions {
   /** Of three servers. */
   readonly isCluster?: boolean;
   /** More of the configuration. */
-  readonly more?: string;
+  readonly more?: string | ((azure: AzureDevOps) => string);
   /** More of the section `waits`. */
   readonly waits?: string;
   /** Instead of one that lets every pipeline of `Shop` wait on `ci.>`. */
@@ -39,8 +39,11 @@ export interface EventOptions {
   readonly subject?: string;
   /** Attributes of a CloudEvent in binary mode; null: it's none. */
   readonly attributes?: Readonly<Record<string, string>> | null;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Seed of the key that signs it; unsigned when absent. */
   readonly seed?: string;
+  /** Default: now. */
+  readonly signedAt?: Date;
 }
 
 /** NATS, an organisation of Azure DevOps and replicas of the bundle that takes waits, each as a process of its own. */
@@ -58,7 +61,8 @@ export class WaitsScene implements AsyncDisposable {
   static async open(given: WaitsSceneOptions = {}): Promise<WaitsScene> {
     const starting =
       given.isCluster === true
-        ? startNatsCluster().then(({ servers }) => servers)
+        ? // In a cluster of 2.9, two writes of one revision of a bucket may both succeed.
+          startNatsCluster({ binary: natsServerBinary('2.10') }).then(({ servers }) => servers)
         : startNatsServer().then((server) => [server]);
     const [servers, azure] = await Promise.all([starting, AzureDevOps.start()]);
     const admin = await Admin.connect(servers.map(({ url }) => url));
@@ -88,7 +92,7 @@ azureDevOps: { organization: "${this.azure.url}", identity: { kind: pat, patEnv:
 http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 timing: { ${timing} }
 streams: { replicas: ${this.servers.length} }
-${more}
+${typeof more === 'string' ? more : more(this.azure)}
 waits:
   organizations: ["${this.azure.url}"]
   tokenEnvs: [WAITS_TOKEN]
@@ -100,14 +104,25 @@ waits:
 
   get options(): BridgeOptions {
     const { files = {} } = this.given;
-    const env = { PAT: this.azure.pat, WAITS_TOKEN: BEARER, SEALING_KEY: SEALING_KEY.toString('base64') };
+    const env = {
+      NODE_OPTIONS: '--trace-warnings',
+      PAT: this.azure.pat,
+      WAITS_TOKEN: BEARER,
+      SEALING_KEY: SEALING_KEY.toString('base64'),
+    };
     return { files, env };
   }
 
-  /** One more replica; resolves once it is ready. It ends with the scene, if not before. */
-  async start(urls?: readonly string[]): Promise<BridgeProcess> {
+  /** One more replica; resolves once it listens. It ends with the scene, if not before. */
+  async begin(urls?: readonly string[]): Promise<BridgeProcess> {
     const bridge = await BridgeProcess.start(this.configuration(urls && [...urls]), this.options);
     this.#bridges.push(bridge);
+    return bridge;
+  }
+
+  /** The same; resolves once it is ready. */
+  async start(urls?: readonly string[]): Promise<BridgeProcess> {
+    const bridge = await this.begin(urls);
     await bridge.ready(200);
     return bridge;
   }
@@ -125,7 +140,10 @@ waits:
   }
 
   /** Publishes an event; resolves with its sequence. Text and bytes go as they are, whatever else as JSON. */
-  async publish(data: unknown, { subject = 'ci.done', attributes = {}, seed }: EventOptions = {}): Promise<number> {
+  async publish(
+    data: unknown,
+    { subject = 'ci.done', attributes = {}, headers: more = {}, seed, signedAt = new Date() }: EventOptions = {},
+  ): Promise<number> {
     const id = `e-${++this.#events}`;
     const all: Readonly<Record<string, string>> =
       attributes === null ? {} : { specversion: '1.0', id, source: '/tests', type: 'test', ...attributes };
@@ -134,11 +152,12 @@ waits:
       subject,
       headers: [
         ...Object.entries(all).map(([name, value]) => [`ce-${name}`, value] as const),
+        ...Object.entries(more),
         ...(seed === undefined ? [] : [['Nats-Msg-Id', id] as const]),
       ],
       payload: Buffer.from(payload),
     };
-    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), new Date());
+    const message = seed === undefined ? plain : signMessage(plain, parseUserSeed(seed), signedAt);
     const given = headers();
     for (const [name, value] of message.headers) given.append(name, value);
     return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;

@@ -84,6 +84,12 @@ describe('The headers of a task', () => {
     const message = problemWith({ 'x-job-token': `${JOB_TOKEN} x` });
     assert.match(message, /X-Job-Token: holds white space/);
     assert.ok(!message.includes('canary'));
+    for (const name of ['x-plan-url', 'x-plan-id', 'x-hub-name', 'x-timeline-id']) {
+      const text = problemWith({ [name]: `x${JOB_TOKEN}` });
+      assert.ok(!text.toLowerCase().includes('canary'), text);
+      assert.match(text, /holds the token of the job/);
+    }
+    assert.throws(() => runStart(`2026 ${JOB_TOKEN}`), /^(?!.*canary).*X-Run-Start: holds the token of the job/);
   });
 });
 
