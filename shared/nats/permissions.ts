@@ -82,12 +82,12 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
   const { inboxPrefix } = grants;
   const isInbox = operation === 'subscription' && inboxPrefix !== undefined && subject.startsWith(`${inboxPrefix}.`);
   const otherwise = isInbox
-    ? `, where answers arrive, or set the field inboxPrefix of the connection (now "${inboxPrefix}") to a prefix it may subscribe to`
+    ? ` Answers arrive there: if this user may subscribe to another prefix, set the field inboxPrefix of the connection to it (now "${inboxPrefix}").`
     : '';
   return new TaskError(
     'Denied',
     problem,
-    `Grant it ${verb} permission for "${grant}"${otherwise}; the log above shows all the permissions this step needs.`,
+    `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.${otherwise}`,
     { details: [heading, ...permissionsBlock(grants)] },
   );
 }
@@ -99,7 +99,7 @@ export function deniedToService(operation: 'publish' | 'subscription', subject: 
   const remedy =
     operation === 'publish'
       ? `Grant it ${verb} permission for "${subject}".`
-      : `Grant it ${verb} permission for "${subject.replace(/\.[^.]+\.[^.]+$/, '.*.*')}", where answers arrive, or set nats.inboxPrefix to a prefix it may subscribe to.`;
+      : `Grant it ${verb} permission for "${subject.replace(/\.[^.]+\.[^.]+$/, '.*.*')}". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.`;
   return new TaskError('Denied', problem, remedy);
 }
 

@@ -49,7 +49,7 @@ test('publishing to a stream needs the subject and an inbox for the acknowledgem
   );
   assert.equal(
     error.remedy,
-    'Grant it subscribe permission for "_INBOX.ci.*.*", where answers arrive, or set the field inboxPrefix of the connection (now "_INBOX.ci") to a prefix it may subscribe to; the log above shows all the permissions this step needs.',
+    'Grant it subscribe permission for "_INBOX.ci.*.*"; the log above shows all the permissions this step needs. Answers arrive there: if this user may subscribe to another prefix, set the field inboxPrefix of the connection to it (now "_INBOX.ci").',
   );
   assert.deepEqual(error.details.slice(1), [
     'permissions: {',
@@ -107,7 +107,7 @@ test('a wait on a named stream needs no list of streams, and no grant is wider t
 test('a service that may not subscribe to its inbox is told the prefix, and the pattern for all its inboxes', () => {
   assert.equal(
     deniedToService('subscription', '_INBOX_b.abc.0').remedy,
-    'Grant it subscribe permission for "_INBOX_b.*.*", where answers arrive, or set nats.inboxPrefix to a prefix it may subscribe to.',
+    'Grant it subscribe permission for "_INBOX_b.*.*". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.',
   );
   assert.equal(deniedToService('publish', 'ci.built').remedy, 'Grant it publish permission for "ci.built".');
 });
