@@ -1,6 +1,11 @@
 import { HOLDS_SECRET, HOLDS_SEVERAL, parseServers, schemesProblem } from '../../shared/connection/address.ts';
-import { checkClientCertificate, holdsCertificates } from '../../shared/connection/certificate.ts';
-import { expiryProblem, parseCredentials, type Credentials } from '../../shared/connection/credentials.ts';
+import { checkClientCertificate, holdsCertificates, ownCertificateFirst } from '../../shared/connection/certificate.ts';
+import {
+  expiryProblem,
+  parseCredentials,
+  plainCredentials,
+  type Credentials,
+} from '../../shared/connection/credentials.ts';
 import { parsePem } from '../../shared/connection/pem.ts';
 import type {
   Authentication,
@@ -10,6 +15,7 @@ import type {
   ServerAddress,
 } from '../../shared/connection/settings.ts';
 import type { Problem } from '../../shared/errors.ts';
+import { knownSecrets } from '../../shared/text/masker.ts';
 import { readPemFile } from './pemFile.ts';
 import type { Reading } from './secrets.ts';
 import type { Reread, Section } from './section.ts';
@@ -128,6 +134,7 @@ function withCredentials(credentials: Reread<Credentials> | undefined): SignIn {
 
 function credentialsAt(section: Section) {
   return (text: string): Reading<Credentials> => {
+    knownSecrets.add(plainCredentials(text), 'the credentials of nats');
     const credentials = parseCredentials(text);
     const problem = 'problem' in credentials ? credentials : expiryProblem(credentials, section.surroundings.now());
     if (problem !== undefined) return { ...problem, problem: `can't be used: the credentials ${problem.problem}` };
@@ -139,7 +146,7 @@ function credentialsAt(section: Section) {
 function readClientCertificate(section: Section): () => ClientCertificate | undefined {
   const asPem = (text: string): Reading<string> => {
     const pem = parsePem(text);
-    return pem === undefined ? { problem: "can't be used: it is neither PEM nor base64 of PEM" } : { value: pem };
+    return typeof pem === 'string' ? { value: pem } : { ...pem, problem: `can't be used: it ${pem.problem}` };
   };
   const certificate = section.parsedSecret('certificate', asPem);
   const privateKey = section.parsedSecret('privateKey', asPem);
@@ -148,7 +155,7 @@ function readClientCertificate(section: Section): () => ClientCertificate | unde
   if (!section.has('privateKeyFile') && !section.has('privateKeyEnv'))
     section.note('certificateFile', 'has no private key', 'Add nats.privateKeyFile or nats.privateKeyEnv.');
   if (certificate === undefined || privateKey === undefined) return () => undefined;
-  const now = () => ({ certificate: certificate.value, privateKey: privateKey.value });
+  const now = () => ownCertificateFirst({ certificate: certificate.value, privateKey: privateKey.value });
   const { problems, expiresSoon } = checkClientCertificate(now(), section.surroundings.now());
   for (const { problem, remedy } of problems) section.note('certificateFile', `can't be used: its ${problem}`, remedy);
   if (expiresSoon !== undefined) section.warn('certificateFile', `expires on ${expiresSoon}`, 'Renew it.');

@@ -14,7 +14,7 @@ export function readPemFile(section: Section, key: string, isUsable: (pem: strin
     return undefined;
   }
   const pem = parsePem(text);
-  if (pem !== undefined && isUsable(pem)) return pem;
+  if (typeof pem === 'string' && isUsable(pem)) return pem;
   section.note(
     key,
     `${shown(section.text(key) ?? '')} is not a certificate in PEM`,

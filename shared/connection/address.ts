@@ -11,6 +11,8 @@ const TLS_OF_SCHEME = new Map([
   ['https', true],
 ]);
 
+const NEAREST = 'Write nats://host:4222 or tls://host:4222.';
+
 /** What belongs elsewhere; whoever has read the address knows where. */
 export const HOLDS_SECRET: Problem = { problem: 'there is a user or password' };
 export const HOLDS_SEVERAL: Problem = { problem: 'there is more than one server' };
@@ -35,8 +37,8 @@ export function schemesProblem(servers: readonly ServerAddress[]): Problem | und
 /** @param inherited what a server without a scheme has for TLS; undefined where a scheme is required */
 function parseServer(text: string, inherited: boolean | undefined): ServerAddress | Problem {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
-  if (scheme === undefined && inherited === undefined)
-    return { problem: 'a scheme is missing', remedy: 'Write nats://host:4222 or tls://host:4222.' };
+  if (/^([a-z][a-z0-9+.-]*:\/\/)?(:\d*)?\/?$/i.test(text)) return { problem: 'the host is missing', remedy: NEAREST };
+  if (scheme === undefined && inherited === undefined) return { problem: 'a scheme is missing', remedy: NEAREST };
   if (scheme === 'ws' || scheme === 'wss') {
     const problem = `WebSocket (${scheme}://) is not supported`;
     return { problem, remedy: "Use the server's nats:// or tls:// port.", code: 'Unsupported' };
@@ -50,7 +52,7 @@ function parseServer(text: string, inherited: boolean | undefined): ServerAddres
   if (authority.includes(',')) return HOLDS_SEVERAL;
   // URL drops white space and control characters where a host could not have them.
   if (/[\s\p{Cc}]/u.test(authority) || !URL.canParse(`http://${authority}`))
-    return { problem: 'there is no valid host and port' };
+    return { problem: 'there is no valid host and port', remedy: NEAREST };
   const { hostname, pathname, search, hash } = new URL(`http://${authority}`);
   if ((pathname !== '/' && pathname !== '') || search !== '' || hash !== '')
     return { problem: 'there is a path', remedy: 'Only a host and a port are needed.' };

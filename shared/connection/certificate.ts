@@ -32,11 +32,29 @@ export function checkClientCertificate(
   }
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----\n?/g;
+
+/**
+ * A client certificate with the certificate of its private key first, as TLS has it: some tools write the authority's first.
+ * Unchanged where none belongs to the key, or something can't be read.
+ */
+export function ownCertificateFirst(given: ClientCertificate): ClientCertificate {
+  const chain = given.certificate.match(CERTIFICATE) ?? [];
+  try {
+    const key = createPrivateKey(given.privateKey);
+    const own = chain.findIndex((block) => new X509Certificate(block).checkPrivateKey(key));
+    if (own <= 0) return given;
+    const others = chain.filter((_, index) => index !== own).reverse();
+    return { ...given, certificate: [chain[own] ?? '', ...others].join('') };
+  } catch {
+    return given;
+  }
+}
+
 /** Whether each block of a PEM text is a certificate, and there is one. */
 export function holdsCertificates(pem: string): boolean {
   try {
-    for (const block of pem.match(/-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/g) ?? [''])
-      new X509Certificate(block);
+    for (const block of pem.match(CERTIFICATE) ?? ['']) new X509Certificate(block);
     return true;
   } catch {
     return false;

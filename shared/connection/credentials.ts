@@ -1,6 +1,7 @@
 import { TaskError, type Problem } from '../errors.ts';
 import { parseUserSeed, type SigningKey } from '../nkey.ts';
 import { isObject, parseObject } from '../text/json.ts';
+import { withLineBreaks } from './pem.ts';
 
 /** What a `.creds` text or a bare NKey seed means for signing in. */
 export type Credentials =
@@ -17,18 +18,44 @@ export type Credentials =
 const SEED = /\bS[A-Z][A-Z2-7]{40,}\b/;
 const JWT = /\b[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}(?![A-Za-z0-9_-])/;
 
+/** Around the JWT and the seed of a `.creds` file; a JWT may end in a dash of its own. */
+const BANNER = /-{5,6}(?:BEGIN|END) (?:NATS USER JWT|USER NKEY SEED)-{5,6}/g;
+const BLOCK = /(BEGIN (NATS USER JWT|USER NKEY SEED)-{5,6})([^]*?)(-{5,6}END \2-)/g;
+
 /**
- * Reads the text of a `.creds` file (user JWT and NKey seed) or a bare NKey user seed. Line ends do not matter: a form
- * field or a secret store may have turned them into CRLF or spaces.
+ * Credentials as {@link parseCredentials} reads them, in whatever way they were stored: with line breaks that were lost, added
+ * or written out as `\n`, or as base64 of the file. Secrets are what stands in it.
+ */
+export function plainCredentials(text: string): string {
+  const decoded = decodedCredentials(text) ?? text;
+  return withLineBreaks(decoded)
+    .replace(
+      BLOCK,
+      (_, begin: string, _name, body: string, end: string) => `${begin}\n${body.replace(/\s/g, '')}\n${end}`,
+    )
+    .replace(BANNER, '\n');
+}
+
+/** What base64 of a whole file holds, which PowerShell may have encoded as UTF-16; undefined where it's none. */
+function decodedCredentials(text: string): string | undefined {
+  if (!/^[\w+/=\s-]+$/.test(text) || SEED.test(text)) return undefined;
+  const bytes = Buffer.from(text, 'base64');
+  return [bytes.toString(), bytes.toString('utf16le')].find((decoded) => SEED.test(decoded) || JWT.test(decoded));
+}
+
+/**
+ * Reads the text of a `.creds` file (user JWT and NKey seed) or a bare NKey user seed, in any form that
+ * {@link plainCredentials} knows.
  *
  * @returns what is wrong continues "the credentials …" and shows nothing of them
  */
-export function parseCredentials(text: string): Credentials | Problem {
+export function parseCredentials(given: string): Credentials | Problem {
+  const text = plainCredentials(given);
   const key = parseSeed(SEED.exec(text)?.[0]);
   const jwt = JWT.exec(text)?.[0];
   if (jwt === undefined) {
     if (key !== undefined) return 'problem' in key ? key : { kind: 'nkey', key };
-    const problem = `(${text.length} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`;
+    const problem = `(${given.length} characters) are neither the text of a .creds file nor an NKey user seed (SU…)`;
     return { problem };
   }
   const claims = parseClaims(jwt);

@@ -56,6 +56,8 @@ export interface ConnectionSettings {
   readonly tlsFirst: boolean;
   readonly inboxPrefix: string | undefined;
   readonly jetStreamDomain: string | undefined;
+  /** Where the secret was taken from, for what a refused sign-in advises; absent: the service connection. */
+  readonly secretPlace?: string;
   /** What the server's list of connections calls this one; absent: `nats-event-tasks`. */
   readonly clientName?: string;
   /** How problems with the connection speak of its settings; absent: as a pipeline's step does. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { TaskError } from '../errors.ts';
 import { parseTime, type Attributes, type Envelope } from './cloudEvent.ts';
 import { quoted } from '../text/safeText.ts';
@@ -24,7 +25,7 @@ export function isCdEventType(type: string): boolean {
 export function cdEventAttributes(
   { eventType, envelope, messageId }: Asked,
   payload: unknown,
-): (Attributes & { readonly id: string }) | undefined {
+): (Attributes & { readonly id: string; readonly source: string }) | undefined {
   if (!isCdEventType(eventType) || envelope === 'none') return undefined;
   const { context, subject } = (payload ?? {}) as {
     context?: Record<string, unknown>;
@@ -67,4 +68,9 @@ export function cdEventAttributes(
     );
   }
   return attributes;
+}
+
+/** What a stream recognises a CDEvent by: another source's event may have the same id. */
+export function cdEventMessageId({ id, source }: { readonly id: string; readonly source: string }): string {
+  return `${id}.${createHash('sha256').update(source).digest('base64url').slice(0, 22)}`;
 }

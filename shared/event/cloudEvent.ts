@@ -31,8 +31,8 @@ export function encodeAttribute(value: string): string {
 }
 
 /**
- * The attribute's value in a `ce-` header: a quoted string is unquoted, then percent-decoding is undone once.
- * Throws an `Error` with a clause about the value when an escape is broken or the bytes are not UTF-8.
+ * The attribute's value in a `ce-` header: a quoted string is unquoted, then percent-decoding is undone once. A value that
+ * isn't percent-encoded UTF-8 is taken as it stands, since some senders encode nothing.
  */
 export function decodeAttribute(header: string): string {
   if (!/[%"]/.test(header)) return header;
@@ -40,7 +40,7 @@ export function decodeAttribute(header: string): string {
   try {
     return decodeURIComponent(isQuoted ? header.slice(1, -1).replace(/\\(.)/gs, '$1') : header);
   } catch {
-    throw new Error('it is not percent-encoded UTF-8');
+    return header;
   }
 }
 

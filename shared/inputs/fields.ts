@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.ts';
 import { subjectProblem } from '../subject.ts';
-import { parseDuration } from '../text/duration.ts';
+import { durationHint, parseDuration } from '../text/duration.ts';
 import { quoted } from '../text/safeText.ts';
 import type { Problems } from './problems.ts';
 
@@ -18,6 +18,15 @@ export function linesOf(text: string | undefined): string[] {
     .split(/\r\n|\n|\r/)
     .map((line) => line.trim())
     .filter(Boolean);
+}
+
+/** What stands between commas, semicolons or white space, as text for a sentence. */
+function shownLines(text: string): string {
+  return text
+    .split(/[\s,;]+/)
+    .filter(Boolean)
+    .map(quoted)
+    .join(' and ');
 }
 
 /**
@@ -53,10 +62,20 @@ export class Fields {
     return undefined;
   }
 
-  /** Warns of a `$(name)` that the agent has left in a text in which it may be meant. */
-  warnOfUnset(what: string, text: string): void {
-    const macro = /\$\([^()\s]+\)/.exec(text)?.[0];
-    if (macro !== undefined) this.warning(`${what} holds ${macro}, most likely a pipeline variable that is not set.`);
+  /**
+   * Notes each `$(name)` that the agent has left in a text that may hold other `$(`, such as a shell's.
+   *
+   * @param literally what to do where the text itself is meant: a sentence
+   * @returns whether there is none
+   */
+  isExpanded(name: string, text: string, literally = ''): boolean {
+    const macros = new Set(text.match(/\$\([\w.]+\)/g));
+    if (macros.size === 0) return true;
+    this.problem(
+      `${name}: contains ${quoted([...macros].join(', '))}, most likely a pipeline variable that is not set`,
+      literally,
+    );
+    return false;
   }
 
   /** Text that must be there; empty where it is not. */
@@ -84,6 +103,7 @@ export class Fields {
     if (ms === undefined) {
       this.problem(
         `${name}: ${quoted(text)} is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m, 1h30m or 1d`,
+        durationHint(text),
       );
     }
     return ms ?? 1;
@@ -124,13 +144,35 @@ export class Fields {
   /** Subjects, one a line, wildcards allowed. */
   subjectPatterns(name: string): string[] {
     const patterns = linesOf(this.required(name));
-    for (const pattern of patterns) this.#checkSubject(name, pattern, 'pattern');
+    for (const pattern of patterns) {
+      this.#checkSubject(name, pattern, 'pattern');
+      this.warnOfCommas(name, pattern, 'subject');
+    }
     return patterns;
+  }
+
+  /** Warns of a line that is taken for one thing, and reads like several with commas between. */
+  warnOfCommas(name: string, line: string, thing: string): void {
+    if (/^[^\s,]+(,[^\s,]+)+$/.test(line))
+      this.warning(
+        `${name}: ${quoted(line)} is one ${thing} with commas in it. Several go on lines of their own: ${shownLines(line)}.`,
+      );
   }
 
   #checkSubject(name: string, subject: string, kind: 'subject' | 'pattern'): void {
     const problem = subjectProblem(subject, kind);
-    if (problem !== undefined) this.problem(`${name}: ${quoted(subject)} ${problem}`);
+    if (problem === undefined) return;
+    const parts = subject.split(/[\s,;]+/).filter(Boolean);
+    const isList =
+      /[,;]/.test(subject) && parts.length > 1 && parts.every((part) => subjectProblem(part, kind) === undefined);
+    if (!isList) this.problem(`${name}: ${quoted(subject)} ${problem}`);
+    else if (kind === 'subject')
+      this.problem(`${name}: ${quoted(subject)} holds several subjects`, 'Use a step for each.');
+    else
+      this.problem(
+        `${name}: ${quoted(subject)} holds several subjects in one line`,
+        `Write each on a line of its own: ${shownLines(subject)}.`,
+      );
   }
 
   /**

@@ -1,5 +1,8 @@
 import { TaskError, type ErrorCode, type Problem } from '../errors.ts';
 
+/** Characters of problems in one message. */
+const MOST_LISTED = 3_500;
+
 /** What is wrong with something that was given: each problem is noted where it is found, and all are told together. */
 export class Problems {
   readonly #noted: Required<Problem>[] = [];
@@ -27,9 +30,15 @@ export class Problems {
     if (first === undefined) return;
     const code = others.every((other) => other.code === first.code) ? first.code : 'InvalidInput';
     if (others.length === 0) throw new TaskError(code, first.problem, first.remedy);
-    const details = this.#noted.map(({ problem, remedy }) => [`${problem}.`, remedy].filter(Boolean).join(' '));
-    const listed = details.map((text, index) => `(${index + 1}) ${text}`).join(' ');
-    // The message is one line, which is cut where it is too long to be read; the log has a line for each.
-    throw new TaskError(code, `${details.length} problems with ${this.given}`, listed, { details });
+    const listed = this.#noted.map(({ problem, remedy }, index) =>
+      [`(${index + 1}) ${problem}.`, remedy].filter(Boolean).join(' '),
+    );
+    const heading = `${listed.length} problems with ${this.given}`;
+    // The message is one line, which is cut where it's too long to be read: the log has a line for each of the others.
+    let length = 0;
+    const fitting = listed.filter((text) => (length += text.length + 1) <= MOST_LISTED);
+    const details = listed.slice(fitting.length);
+    const more = details.length === 0 ? [] : [`And ${details.length} more.`];
+    throw new TaskError(code, heading, [...fitting, ...more].join(' '), { details });
   }
 }

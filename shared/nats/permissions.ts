@@ -4,6 +4,8 @@ import { TaskError } from '../errors.ts';
 export interface Grants {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
+  /** What the inboxes among `subscribe` begin with. */
+  readonly inboxPrefix?: string;
   /** Publish grants without which the step works all the same, each with the reason to give it. */
   readonly optional?: readonly { readonly subject: string; readonly reason: string }[];
 }
@@ -28,13 +30,14 @@ export function streamPublishGrants(subject: string, api: string, inboxPrefix: s
   return {
     publish: [subject],
     subscribe: [inboxes(inboxPrefix)],
+    inboxPrefix,
     optional: [{ subject: `${api}.STREAM.NAMES`, reason: 'tells a missing stream from one without a leader' }],
   };
 }
 
 /** Publishing a request: the reply comes back to an inbox. */
 export function requestGrants(subject: string, inboxPrefix: string): Grants {
-  return { publish: [subject], subscribe: [inboxes(inboxPrefix)] };
+  return { publish: [subject], subscribe: [inboxes(inboxPrefix)], inboxPrefix };
 }
 
 /** Waiting on core NATS. */
@@ -62,6 +65,7 @@ export function streamWaitGrants(
       `${api}.CONSUMER.MSG.NEXT.${stream}.*`,
     ],
     subscribe: [inboxes(inboxPrefix)],
+    inboxPrefix,
     optional: [{ subject: `${api}.CONSUMER.DELETE.${stream}.*`, reason: REASON_TO_DELETE }],
   };
 }
@@ -75,10 +79,15 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
   const heading = `Permissions this step needs, for its user in the NATS server configuration${placeholder}:`;
   const grant = all.find((pattern) => grantCovers(pattern, subject)) ?? subject;
   const { problem, verb } = refusal(operation, subject);
+  const { inboxPrefix } = grants;
+  const isInbox = operation === 'subscription' && inboxPrefix !== undefined && subject.startsWith(`${inboxPrefix}.`);
+  const otherwise = isInbox
+    ? ` Answers arrive there: if this user may subscribe to another prefix, set the field inboxPrefix of the connection to it (now "${inboxPrefix}").`
+    : '';
   return new TaskError(
     'Denied',
     problem,
-    `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.`,
+    `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.${otherwise}`,
     { details: [heading, ...permissionsBlock(grants)] },
   );
 }
@@ -86,7 +95,12 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
 /** The same for a service, which lists all the permissions it needs elsewhere. */
 export function deniedToService(operation: 'publish' | 'subscription', subject: string): TaskError {
   const { problem, verb } = refusal(operation, subject);
-  return new TaskError('Denied', problem, `Grant it ${verb} permission for "${subject}".`);
+  // A service subscribes to inboxes only, each with a name of its own.
+  const remedy =
+    operation === 'publish'
+      ? `Grant it ${verb} permission for "${subject}".`
+      : `Grant it ${verb} permission for "${subject.replace(/\.[^.]+\.[^.]+$/, '.*.*')}". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.`;
+  return new TaskError('Denied', problem, remedy);
 }
 
 function refusal(

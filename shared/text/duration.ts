@@ -17,6 +17,24 @@ export function parseDuration(text: string, mostMs = MAX_DURATION_MS): number | 
   return ms > 0 && ms <= mostMs ? ms : undefined;
 }
 
+const WORDS = [/^d(ays?)?$/i, /^h((ou)?rs?)?$/i, /^m(in(ute)?s?)?$/i, /^s(ec(ond)?s?)?$/i, /^m(illi)?s(ec(ond)?s?)?$/i];
+const UNITS = ['d', 'h', 'm', 's', 'ms'];
+
+/** How to write what a text that is no duration most likely means, as a sentence; undefined where that can't be told. */
+export function durationHint(text: string): string | undefined {
+  const [, number = '', word = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
+  if (number === '' || Number(number) === 0) return undefined;
+  if (word === '') {
+    return number.includes('.')
+      ? undefined
+      : `A unit is missing: write ${number}s for seconds, or ${number}m for minutes.`;
+  }
+  const index = WORDS.findIndex((pattern) => pattern.test(word));
+  const ms = Number(number) * (UNIT_MS[index] ?? NaN);
+  const meant = number.includes('.') ? describeMs(ms) : `${number}${UNITS[index]}`;
+  return parseDuration(meant) === undefined ? undefined : `Write ${meant}.`;
+}
+
 /** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */
 export function describeMs(ms: number): string {
   const parts = [

@@ -3,7 +3,7 @@ import { reasonOf } from '../errors.ts';
 import { compileExpression, type Expression } from '../expression/expression.ts';
 import { parseTrustedKeys, type TrustedKey } from '../signing/signature.ts';
 import { knownSecrets } from '../text/masker.ts';
-import { quoted } from '../text/safeText.ts';
+import { quoted, shortened } from '../text/safeText.ts';
 
 const MOST_EVENTS = 10_000;
 
@@ -57,10 +57,13 @@ export function readCriteria(
   };
 }
 
+const LITERALLY =
+  'Set it, or check its spelling. To compare with such a text itself, write $ as \\u0024 in a JSON literal: `"\\u0024(name)"`.';
+
 /** Compiles an expression; problems are noted in `fields` under the name. */
 export function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
-  fields.warnOfUnset(name, text);
+  if (!fields.isExpanded(name, text, LITERALLY)) return undefined;
   // What is said about a part of the expression would show that part of a secret, or a name in it in another spelling.
   const holdsSecret = knownSecrets.mask(text) !== text;
   try {
@@ -85,7 +88,8 @@ function readQuorum(fields: Fields, mostEvents: number): Pick<WaitCriteria, 'cou
   const count = fields.integer('count', 1, 1, mostEvents);
   const distinctBy = readExpression(fields, 'distinctBy', fields.text('distinctBy'));
   const expect = [...new Set(fields.lines('expect'))];
-  for (const value of expect) fields.warnOfUnset('expect', value);
+  fields.isExpanded('expect', expect.join('\n'));
+  if (expect.length === 1) fields.warnOfCommas('expect', expect[0] ?? '', 'value');
   if (expect.length === 0) return { count, distinctBy, expect: undefined };
   if (fields.text('distinctBy') === undefined)
     fields.problem('expect: needs distinctBy, the expression whose values it lists');
@@ -95,7 +99,7 @@ function readQuorum(fields: Fields, mostEvents: number): Pick<WaitCriteria, 'cou
 
 function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
   const text = fields.text('trustedKeys');
-  if (text === undefined) return undefined;
+  if (text === undefined || !fields.isExpanded('trustedKeys', text)) return undefined;
   const { keys, problems } = parseTrustedKeys(text);
   for (const { problem, remedy } of problems) fields.problem(`trustedKeys: ${problem}`, remedy);
   return keys;
@@ -105,9 +109,17 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
 export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   const names = new Set<string>();
   return fields.lines('outputs').flatMap((line) => {
-    const [, name = '', text = ''] = /^([A-Za-z_]\w*)\s*=(.*)$/.exec(line) ?? [];
+    const [, name = '', text = ''] = /^([^=\s'"`]+)\s*=(.*)$/.exec(line) ?? [];
     if (name === '' || text.trim() === '') {
       fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
+      return [];
+    }
+    if (!/^[A-Za-z_]\w*$/.test(name)) {
+      const nearest = name.replace(/\W/g, '_').replace(/^\d/, '_$&');
+      fields.problem(
+        `outputs: ${quoted(name)} is not a name of letters, digits and underscores that begins with no digit`,
+        `Write ${nearest}=${shortened(text.trim(), 80)}.`,
+      );
       return [];
     }
     if (names.has(name.toLowerCase())) fields.problem(`outputs: the name ${quoted(name)} is given twice`);

@@ -6,7 +6,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { runTask } from '../agent/run.ts';
 import { readPublish, type PublishStep } from './inputs.ts';
 import { prepare, publish, replyProblem } from './publish.ts';
-import { progressOf, reportPublished, reportUnsent, warnOfSecretInFile } from './report.ts';
+import { progressOf, reportPublished, reportUnsent, warnOfPayload } from './report.ts';
 
 const agent = azureAgent();
 
@@ -29,6 +29,6 @@ async function makeReady(step: PublishStep, clock: Clock) {
   const replyContract = request.replySchemaFile === undefined ? undefined : await loadContract(request.replySchemaFile);
   for (const text of [contract, replyContract].flatMap(describeWarnings)) agent.warning(text);
   const prepared = await prepare(request, contract, signingKey, clock);
-  warnOfSecretInFile(agent, step, prepared);
+  warnOfPayload(agent, step, prepared);
   return { bus: await openNatsBus(connection, clock, agent), prepared, replyContract };
 }

@@ -2,16 +2,17 @@ import { randomUUID } from 'node:crypto';
 import type { Agent } from '../agent/agent.ts';
 import type { Headers } from '../../shared/bus.ts';
 import type { ConnectionSettings } from '../../shared/connection/settings.ts';
-import type { Envelope } from '../../shared/event/cloudEvent.ts';
-import { parseJson } from '../../shared/text/json.ts';
+import type { Attributes, Envelope } from '../../shared/event/cloudEvent.ts';
+import { isObject, parseJson } from '../../shared/text/json.ts';
+import { jsonSyntaxProblem } from '../../shared/text/jsonSyntax.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
-import { quoted } from '../../shared/text/safeText.ts';
+import { quoted, shortened } from '../../shared/text/safeText.ts';
 import { parseUserSeed, type SigningKey } from '../../shared/nkey.ts';
 import { defaultMessageId, readPipelineRun, type PipelineRun } from '../agent/pipelineRun.ts';
 import { learnSecrets } from '../agent/secrets.ts';
 import { readConnection } from '../agent/serviceConnection.ts';
 import { StepFields } from '../agent/stepFields.ts';
-import { hasVersionToken } from '../../shared/subject.ts';
+import { hasVersionToken, subjectProblem } from '../../shared/subject.ts';
 import { childOf } from '../../shared/event/traceContext.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { isCdEventType } from '../../shared/event/cdEvent.ts';
@@ -40,6 +41,8 @@ export interface PublishRequest {
   readonly traceparent: string;
   readonly delivery: 'jetStream' | 'core' | 'request';
   readonly expectedStream: string | undefined;
+  /** Those of the run that its events carry. */
+  readonly owner: Attributes;
   readonly run: PipelineRun;
 }
 
@@ -116,18 +119,27 @@ function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): 
   const isLong = (text?.length ?? 0) > MAX_INLINE_LENGTH;
   const tooLong = `payload: has more than ${MAX_INLINE_LENGTH} characters. Write it to a file and use payloadFrom: file`;
   if (isLong) fields.problem(tooLong);
-  fields.warnOfUnset('The payload', text ?? '');
-  warnOfBrokenJson(fields, text ?? '');
+  fields.isExpanded(
+    'payload',
+    text ?? '',
+    'Set it, or check its spelling. If the text itself is meant, write the payload to a file and use payloadFrom: file.',
+  );
+  checkJson(fields, text ?? '');
   return { from: 'inline', text: text ?? '' };
 }
 
-/** Most likely quotes that YAML took for its own; a `contentType` says that it is meant. */
-function warnOfBrokenJson(fields: StepFields, text: string): void {
-  const looksLikeJson = /^(\{|\[.*\]$)/s.test(text);
-  if (looksLikeJson && fields.text('contentType') === undefined && parseJson(text) === undefined)
-    fields.warning(
-      'The payload begins like JSON, but is none: a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it is meant.',
-    );
+/** Most likely quotes that YAML took for its own; a type that isn't JSON says that it's meant. */
+function checkJson(fields: StepFields, text: string): void {
+  const looksLikeJson = /^(\{|\[.*\]$|\[\s*["{[])/s.test(text);
+  if (!looksLikeJson || parseJson(text) !== undefined) return;
+  const [, header] = /^content-type:(.*)$/im.exec(fields.text('headers') ?? '') ?? [];
+  const type = (fields.text('contentType') ?? header)?.trim();
+  if (type !== undefined && !/^[^;]*[/+]json\s*(;|$)/i.test(type)) return;
+  const otherwise = type === undefined ? ' If it is not meant to be JSON, set contentType, such as text/plain.' : '';
+  fields.problem(
+    `payload: looks like JSON but doesn't parse: ${jsonSyntaxProblem(text)}`,
+    `Check its quotes and commas, also of what YAML and variables have made of it.${otherwise}`,
+  );
 }
 
 function readReplySchemaFile(fields: StepFields, delivery: PublishRequest['delivery']): string | undefined {
@@ -138,7 +150,7 @@ function readReplySchemaFile(fields: StepFields, delivery: PublishRequest['deliv
 
 function checkVersionToken(fields: StepFields, subject: string): void {
   const mode = fields.oneOf('subjectVersion', ['warn', 'require', 'off']);
-  if (mode === 'off' || subject === '' || hasVersionToken(subject)) return;
+  if (mode === 'off' || subjectProblem(subject, 'subject') !== undefined || hasVersionToken(subject)) return;
   const advice = `${quoted(subject)} has no version part such as v1. With one, a contract can change without breaking its readers: ${quoted(`${subject}.v1`)}`;
   if (mode === 'require') fields.problem(`subject: ${advice}`);
   else fields.warning(`The subject ${advice}.`);
@@ -148,12 +160,13 @@ function readEnvelope(
   fields: StepFields,
   subject: string,
   run: PipelineRun,
-): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'headers'> {
+): Pick<PublishRequest, 'envelope' | 'eventType' | 'eventSource' | 'contentType' | 'owner' | 'headers'> {
   const envelope = fields.oneOf('envelope', ['binary', 'structured', 'none']);
   if (envelope === 'none') {
     for (const name of ['eventType', 'eventSource', 'contentType']) fields.unused(name, 'envelope is none');
+    fields.unused('owner', 'envelope is none', 'full');
     const headers = readHeaders(fields, envelope);
-    return { envelope, eventType: subject, eventSource: run.source, contentType: undefined, headers };
+    return { envelope, eventType: subject, eventSource: run.source, contentType: undefined, owner: {}, headers };
   }
   const eventType = readAttribute(fields, 'eventType') ?? subject;
   const isCdEvent = isCdEventType(eventType);
@@ -163,13 +176,26 @@ function readEnvelope(
     eventType,
     eventSource: (isCdEvent ? undefined : readAttribute(fields, 'eventSource')) ?? run.source,
     contentType: readAttribute(fields, 'contentType'),
+    owner: readOwner(fields, run),
     headers: readHeaders(fields, envelope),
   };
 }
 
+/** What an event says of the run it comes from. Who requested the run is a person's name, which some must not pass on. */
+function readOwner(fields: StepFields, { owner }: PipelineRun): Attributes {
+  switch (fields.oneOf('owner', ['full', 'pipeline', 'none'])) {
+    case 'full':
+      return owner;
+    case 'pipeline':
+      return Object.fromEntries(Object.entries(owner).filter(([name]) => name !== 'azprequester'));
+    case 'none':
+      return {};
+  }
+}
+
 /** Text that becomes a CloudEvents attribute: printable, without white space. */
 function readAttribute(fields: StepFields, name: string): string | undefined {
-  const text = fields.text(name);
+  const text = fields.expanded(name);
   const allowed = name === 'contentType' ? /^[!-~]+\/[ -~]+$/ : /^[^\s\p{C}]+$/u;
   if (text !== undefined && !allowed.test(text))
     fields.problem(
@@ -189,6 +215,13 @@ function readId(fields: StepFields, name: string): string | undefined {
 const RESERVED_HEADER = /^(nats-.*|ce-.*|event-signature|correlation-id|traceparent)$/i;
 
 function readHeaders(fields: StepFields, envelope: Envelope): Headers {
+  const all = fields.text('headers') ?? '';
+  if (/^[{[]/.test(all)) {
+    const isSecret = knownSecrets.secretIn(all) !== undefined;
+    fields.problem('headers: looks like JSON, and takes one header a line', isSecret ? '' : jsonHeadersRemedy(all));
+    return [];
+  }
+  fields.isExpanded('headers', all);
   return fields.lines('headers').flatMap((line) => {
     // It is refused as a whole; what is said about a part of it would show that part.
     if (knownSecrets.secretIn(line) !== undefined) return [];
@@ -197,6 +230,13 @@ function readHeaders(fields: StepFields, envelope: Envelope): Headers {
     if (problem !== undefined) fields.problem(`headers: ${problem}`);
     return problem === undefined ? [[name, value.trim()] as const] : [];
   });
+}
+
+function jsonHeadersRemedy(text: string): string {
+  const value = parseJson(text)?.value;
+  const [first] = isObject(value) ? Object.entries(value) : [];
+  const [name, content] = first !== undefined && typeof first[1] !== 'object' ? first : ['Name', 'value'];
+  return `Write each without quotes and braces: ${shortened(`${name}: ${String(content)}`, 80)}`.replace(/\.?$/, '.');
 }
 
 function headerProblem(name: string, value: string, line: string, envelope: Envelope): string | undefined {

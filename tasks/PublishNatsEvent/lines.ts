@@ -10,7 +10,7 @@ import { openRegularFile } from '../../shared/regularFile.ts';
 import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
-import { LARGEST_PAYLOAD, unreadable } from './payload.ts';
+import { checkEncodingOfLines, LARGEST_PAYLOAD, unreadable } from './payload.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
 /** Bad lines that are described; all are counted. */
@@ -56,6 +56,7 @@ export async function surveyLines(
   const secretIn = knownSecrets.secretInChunks();
   let secret: string | undefined;
   const onChunk = (chunk: Buffer) => {
+    if (bytes === 0) checkEncodingOfLines(file, chunk);
     hash.update(chunk);
     secret = secretIn(chunk);
     bytes += chunk.length;

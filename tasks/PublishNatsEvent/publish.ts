@@ -8,11 +8,11 @@ import { knownSecrets } from '../../shared/text/masker.ts';
 import type { SigningKey } from '../../shared/nkey.ts';
 import { Pace, type Clock } from '../../shared/clock.ts';
 import { signMessage } from '../../shared/signing/signature.ts';
-import { cdEventAttributes, isCdEventType } from '../../shared/event/cdEvent.ts';
+import { cdEventAttributes, cdEventMessageId, isCdEventType } from '../../shared/event/cdEvent.ts';
 import { checked } from './checked.ts';
 import type { PublishRequest } from './inputs.ts';
 import { readSurveyedLines, surveyLines } from './lines.ts';
-import { readPayloadFile, sha256 } from './payload.ts';
+import { checkEncoding, readPayloadFile, remarksOn, sha256 } from './payload.ts';
 
 /** What is to be sent: checked against its contract, nothing connected yet. */
 export interface Prepared {
@@ -29,6 +29,8 @@ export interface Prepared {
   readonly schemaDigest: string | undefined;
   /** The name of a secret whose value the file holds. */
   readonly secretInFile: string | undefined;
+  /** What is odd about the payload, and may be meant: sentences. */
+  readonly remarks: readonly string[];
   /** The largest event. */
   readonly largest: OutgoingMessage;
   /** The line it is on, in a batch. */
@@ -75,6 +77,8 @@ async function prepareEvent(
   signingKey: SigningKey | undefined,
   clock: Clock,
 ): Promise<Prepared> {
+  const { from } = request.payload;
+  if (request.contentType === undefined && from === 'file') checkEncoding(request.payload.file, payload);
   const text = utf8Text(payload);
   const json = text === undefined ? undefined : parseJson(text);
   if (contract !== undefined) await checkContract(contract, json, text, clock);
@@ -90,7 +94,8 @@ async function prepareEvent(
     payloadBytes: payload.length,
     payloadSha256: sha256(payload),
     schemaDigest: contract?.digest,
-    secretInFile: request.payload.from === 'file' ? await secretIn(payload, new Pace(clock)) : undefined,
+    secretInFile: from === 'file' ? await secretIn(payload, new Pace(clock)) : undefined,
+    remarks: remarksOn(request, text, json?.value),
     largest: make(payload, id, json?.value),
     largestLine: undefined,
     messages: () => [[make(payload, id, json?.value)]],
@@ -134,6 +139,7 @@ async function prepareLines(
     payloadSha256: lines.sha256,
     schemaDigest: contract?.digest,
     secretInFile: lines.secret,
+    remarks: remarksOn(request, undefined, parseJson(utf8Text(lines.last) ?? '')?.value),
     largest: make(lines.largest.line, idOf(lines.largest.number), jsonOf(lines.largest.line)),
     largestLine: lines.largest.number,
     messages: async function* () {
@@ -166,7 +172,7 @@ function messageMaker(
     attributes: {
       ...(isCdEventType(request.eventType) ? {} : typed),
       datacontenttype: contentType,
-      ...request.run.owner,
+      ...request.owner,
     },
   });
   let now = new Date(0);
@@ -177,8 +183,9 @@ function messageMaker(
       now = new Date(ms);
       time = now.toISOString();
     }
-    const attributes = cdEventAttributes(request, json) ?? { id, time };
-    const message = encode({ attributes, payload, messageId: attributes.id });
+    const cdEvent = cdEventAttributes(request, json);
+    const attributes = cdEvent ?? { id, time };
+    const message = encode({ attributes, payload, messageId: cdEvent === undefined ? id : cdEventMessageId(cdEvent) });
     return signingKey === undefined ? message : signMessage(message, signingKey, now);
   };
 }

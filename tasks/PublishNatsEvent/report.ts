@@ -41,8 +41,9 @@ export async function reportUnsent(agent: Agent, step: PublishStep, error: unkno
   throw error;
 }
 
-/** Before anything is sent. No error: what is in a file may be meant, and may have been in it for long. */
-export function warnOfSecretInFile(agent: Agent, { request: { payload } }: PublishStep, prepared: Prepared): void {
+/** Before anything is sent. No errors: what is in a file may be meant, and may have been in it for long. */
+export function warnOfPayload(agent: Agent, { request: { payload } }: PublishStep, prepared: Prepared): void {
+  for (const remark of prepared.remarks) agent.warning(remark);
   if (payload.from === 'inline' || prepared.secretInFile === undefined) return;
   agent.warning(
     `payloadFile: ${payload.file} holds the value of ${prepared.secretInFile}, and whoever may read the subject can read it. Remove it from the file, or send a reference to it.`,

@@ -1,4 +1,5 @@
 import type { Agent } from './agent.ts';
+import { plainCredentials } from '../../shared/connection/credentials.ts';
 import { formsOf, knownSecrets } from '../../shared/text/masker.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 
@@ -44,11 +45,16 @@ export function learnSecrets(agent: Agent): void {
   const connection = id === undefined ? undefined : agent.serviceConnection(id);
   for (const name of ['credentials', 'apitoken', 'password', 'privateKey', 'certificate']) {
     const secret = connection?.parameter(name);
-    if (secret !== undefined) maskSecret(agent, secret, `the ${name} of the service connection`);
+    if (secret === undefined) continue;
+    maskSecret(agent, secret, `the ${name} of the service connection`);
+    if (name === 'credentials')
+      maskSecret(agent, plainCredentials(secret), 'the credentials of the service connection');
   }
   for (const input of ['credentialsVariable', 'signingKeyVariable']) {
     const name = agent.input(input);
     const secret = name === undefined ? undefined : agent.variable(name);
-    if (secret !== undefined) maskSecret(agent, secret);
+    if (secret === undefined) continue;
+    maskSecret(agent, secret);
+    maskSecret(agent, plainCredentials(secret));
   }
 }

@@ -1,5 +1,5 @@
 import { HOLDS_SECRET, HOLDS_SEVERAL, parseServers, schemesProblem } from '../../shared/connection/address.ts';
-import { checkClientCertificate, holdsCertificates } from '../../shared/connection/certificate.ts';
+import { checkClientCertificate, holdsCertificates, ownCertificateFirst } from '../../shared/connection/certificate.ts';
 import { expiryProblem, parseCredentials } from '../../shared/connection/credentials.ts';
 import { parsePem } from '../../shared/connection/pem.ts';
 import type {
@@ -91,6 +91,7 @@ class ConnectionForm {
       tlsFirst: this.#readFlag('tlsFirst'),
       inboxPrefix: this.#readSubjectPart('inboxPrefix'),
       jetStreamDomain: this.#readSubjectPart('jetStreamDomain'),
+      ...(this.replacement !== undefined && { secretPlace: 'the variable that credentialsVariable names' }),
     };
   }
 
@@ -146,8 +147,9 @@ class ConnectionForm {
     }
   }
 
+  /** A file or Key Vault may have left a line break at the end, which no token or password has. */
   #secret(name: string): string {
-    return this.replacement ?? this.#parameter(name);
+    return (this.replacement ?? this.#parameter(name)).replace(/\r?\n$/, '');
   }
 
   #parameter(name: string): string {
@@ -200,11 +202,12 @@ class ConnectionForm {
     });
     if (certificate === undefined || privateKey === undefined) return undefined;
     maskSecret(this.agent, privateKey);
-    const { problems, expiresSoon } = checkClientCertificate({ certificate, privateKey }, this.agent.now());
+    const pair = ownCertificateFirst({ certificate, privateKey });
+    const { problems, expiresSoon } = checkClientCertificate(pair, this.agent.now());
     for (const problem of problems) this.#note('natsConnection: its', problem);
     if (expiresSoon !== undefined)
       this.agent.warning(`The client certificate of the service connection expires on ${expiresSoon}.`);
-    return { certificate, privateKey };
+    return pair;
   }
 
   #readCaCertificate(): string | undefined {
@@ -217,8 +220,9 @@ class ConnectionForm {
 
   #readPem(name: string, text: string): string | undefined {
     const pem = parsePem(text);
-    if (pem === undefined) this.#noteField(name, 'is neither PEM nor base64 of PEM');
-    return pem;
+    if (typeof pem === 'string') return pem;
+    this.#note(`natsConnection: the connection's field ${name}`, pem);
+    return undefined;
   }
 
   #readFlag(name: string): boolean {

@@ -70,6 +70,9 @@ export class StepFields extends Fields {
     for (const line of linesOf(text)) this.agent.maskSecret(line);
     this.problem(
       `${name}: holds ${text.length} characters that are not the name of a variable. Give the name of a secret variable, never the secret itself`,
+      /^\$\([\w.-]+\)$/.test(text)
+        ? 'Write it without $( and ): such a variable is not set, and would put the secret here.'
+        : '',
     );
     return undefined;
   }

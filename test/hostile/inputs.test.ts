@@ -56,13 +56,24 @@ it('every input of a task is given garbage', () => {
 function assertTold(error: unknown, { inputs, wrong }: Given): void {
   assert.ok(error instanceof TaskError, error instanceof Error ? error.stack : String(error));
   assert.ok(EARLY.has(error.code), error.message);
-  const problems = error.details.length > 0 ? error.details : [error.problem];
   const count = Number(/^(\d+) problems/.exec(error.problem)?.[1] ?? '1');
-  assert.equal(problems.length, count);
+  const problems = count === 1 ? [error.problem] : numbered([error.remedy, ...error.details].join(' '), count);
   const names = new Set(['natsConnection', ...Object.keys(inputs), 'payload', 'startFrom', 'expect']);
   const told = new Set(problems.map((problem) => /^[A-Za-z.]+/.exec(problem)?.[0] ?? ''));
   for (const name of told) assert.ok(names.has(name), `${name}: ${error.message}`);
   for (const name of wrong) assert.ok(told.has(name), `${name} is not told: ${error.message}`);
+}
+
+/** What follows `(1) `, `(2) ` and so on. */
+function numbered(text: string, count: number): string[] {
+  let from = 0;
+  return Array.from({ length: count }, (_, index) => {
+    const mark = `(${index + 1}) `;
+    const at = text.indexOf(mark, from);
+    assert.ok(at >= 0, `${mark} is not in ${text}`);
+    from = at + mark.length;
+    return text.slice(from);
+  });
 }
 
 /** As an environment and a step's inputs can hold it. */

@@ -16,7 +16,7 @@ interface Form {
   readonly shown: readonly (readonly [values: Values, shown: readonly string[]])[];
 }
 
-const ENVELOPE = ['eventType', 'eventSource', 'contentType'];
+const ENVELOPE = ['eventType', 'eventSource', 'owner', 'contentType'];
 
 /** The inputs that apply, written out by what the tasks do. All others are always shown. */
 const FORMS: Readonly<Record<TaskName | typeof AGENTLESS_TASK, Form>> = {
@@ -75,6 +75,7 @@ const SAMPLES: Values = {
   replySchemaFile: import.meta.filename,
   eventType: 'built',
   eventSource: '/shop',
+  owner: 'pipeline',
   contentType: 'text/plain',
   expect: 'eu',
   startFrom: 'all',

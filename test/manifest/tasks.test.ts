@@ -30,6 +30,7 @@ const INTERFACE: Record<
       envelope: ['binary', 'binary', 'structured', 'none'],
       eventType: [],
       eventSource: [],
+      owner: ['full', 'full', 'pipeline', 'none'],
       contentType: [],
       headers: [],
       correlationId: [],

@@ -3,7 +3,7 @@ import type { ServerInfo } from 'nats';
 import type { ConnectionWords, ServerAddress } from '../../connection/settings.ts';
 import { reasonOf, type ErrorCode } from '../../errors.ts';
 import { CLEAR_TEXT_BEFORE_TLS, infoIn, MAX_LINE_BYTES } from './libraryLimits.ts';
-import { longToken, SIGN_IN_REMEDY, type DialSettings } from './signIn.ts';
+import { longToken, signInRemedy, type DialSettings } from './signIn.ts';
 import { STEP_WORDS } from './words.ts';
 
 export interface DialFailure {
@@ -37,6 +37,13 @@ const ABSENT_CODES = new Set([
   'EPIPE',
 ]);
 
+/** Ports of a NATS server that are often taken for the one for clients. */
+const OTHER_PORTS: ReadonlyMap<number, string> = new Map([
+  [8222, 'monitoring over HTTP'],
+  [6222, 'the other servers of a cluster'],
+  [7422, 'leaf nodes'],
+]);
+
 /** What a failed dial means, and what to do about it. A server that says nothing is asked what it is, for `infoMs`. */
 export async function explain(
   error: unknown,
@@ -57,7 +64,12 @@ function failure(code: ErrorCode, reason: string, remedy: string, transient = fa
 }
 
 function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
-  return { ...failed, reason: `${host}:${port} ${failed.reason}` };
+  const other = OTHER_PORTS.get(port);
+  const hint =
+    other === undefined || (failed.code !== 'Unreachable' && failed.code !== 'TlsFailure')
+      ? ''
+      : `Port ${port} is usually the one for ${other}: use the one for clients, usually 4222. `;
+  return { ...failed, reason: `${host}:${port} ${failed.reason}`, remedy: `${hint}${failed.remedy}` };
 }
 
 function nothingCame({ tlsFirst }: ConnectionWords): DialFailure {
@@ -77,7 +89,7 @@ async function meaningOf(
 
   if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
     const reason = `refused to sign this connection in (${reasonOf(error)})`;
-    return failure('Denied', reason, words.signIn ?? SIGN_IN_REMEDY[settings.authentication.kind]);
+    return failure('Denied', reason, words.signIn ?? signInRemedy(settings.authentication.kind, settings.secretPlace));
   }
   if (code === 'SERVER_OPT_NA') {
     return failure(

@@ -107,15 +107,26 @@ export function longToken(signIn: SignIn): string | undefined {
   return isShortLived && signIn.token.length > MAX_TOKEN_LENGTH ? signIn.token : undefined;
 }
 
-/** What to do where a server refuses the sign-in. */
-export const SIGN_IN_REMEDY: Readonly<Record<SignIn['kind'], string>> = {
-  none: 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.',
-  token: 'Check the token of the service connection.',
-  idToken:
-    "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.",
-  accessToken:
-    "See the log of the server's auth callout, and whether it accepts the issuer, audience, application and roles in the line accessToken of this log. Without roles, give the application one of the NATS application's app roles (Microsoft Entra admin center, App registrations, API permissions) and grant admin consent.",
-  userPassword: 'Check the user name and password of the service connection.',
-  nkey: 'Check that the server knows the public key of this NKey seed.',
-  jwt: 'Check that the credentials belong to an account of this server and are neither expired nor revoked.',
-};
+/**
+ * What to do where a server refuses the sign-in.
+ *
+ * @param place where the secret was taken from
+ */
+export function signInRemedy(kind: SignIn['kind'], place = 'the service connection'): string {
+  switch (kind) {
+    case 'none':
+      return 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.';
+    case 'token':
+      return `Check the token of ${place}.`;
+    case 'idToken':
+      return "See the log of the server's auth callout service, and whether it accepts the issuer, subject and audience in the line idToken of this log.";
+    case 'accessToken':
+      return "See the log of the server's auth callout, and whether it accepts the issuer, audience, application and roles in the line accessToken of this log. Without roles, give the application one of the NATS application's app roles (Microsoft Entra admin center, App registrations, API permissions) and grant admin consent.";
+    case 'userPassword':
+      return `Check the user name of the service connection and the password of ${place}.`;
+    case 'nkey':
+      return `Check that the server knows the public key of the NKey seed of ${place}.`;
+    case 'jwt':
+      return `Check that the credentials of ${place} belong to an account of this server and are neither expired nor revoked.`;
+  }
+}

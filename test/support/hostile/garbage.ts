@@ -114,6 +114,7 @@ const PUBLISH: Values = {
   envelope: option('binary', 'structured', 'none'),
   eventType: value(['a.type'], ['a type', 'a\u0000b', 'a\ud800', 'a\u202eb']),
   eventSource: value(['/source'], ['a source', 'a\nb']),
+  owner: option('full', 'pipeline', 'none'),
   contentType: value(['text/plain'], ['json', 'text/é', ' /x', 'a b/c']),
   headers: value(
     ['X-A: 1', 'X-A: 1\nX-B:'],
@@ -223,7 +224,7 @@ function given(
         'replySchemaFile',
         ...(choice('delivery') === 'core' ? ['stream'] : []),
         ...(isInline ? ['payloadFile'] : []),
-        ...(choice('envelope') === 'none' ? ['eventType', 'eventSource', 'contentType'] : []),
+        ...(choice('envelope') === 'none' ? ['eventType', 'eventSource', 'owner', 'contentType'] : []),
       ];
       return {
         inputs: Object.fromEntries(Object.entries(of).map(([name, it]) => [name, it.text])),

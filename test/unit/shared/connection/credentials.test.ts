@@ -33,6 +33,15 @@ for (const [form, text] of [
   ['flattened to one line by a form field', creds.replaceAll('\n', ' ')],
   ['with a byte order mark, CRLF and indentation', BOM + creds.replaceAll('\n', '\r\n    ')],
   ['with all line ends lost', `${jwt} ${jwtSeed}`],
+  ['with line breaks written out', creds.replaceAll('\n', '\\n')],
+  ['with CRLF written out', creds.replaceAll('\n', '\\r\\n')],
+  ['with line breaks removed', creds.replaceAll('\n', '')],
+  ['wrapped at 76 characters', creds.replace(jwt, jwt.match(/.{1,76}/g)!.join('\n'))],
+  ['with its seed wrapped as well', creds.replace(jwtSeed, jwtSeed.match(/.{1,20}/g)!.join('\r\n'))],
+  ['as base64 of the file', Buffer.from(creds).toString('base64')],
+  ['as base64 of the file in lines', Buffer.from(creds).toString('base64').replace(/.{76}/g, '$&\r\n')],
+  ['as base64 of the file in UTF-16', Buffer.from(creds, 'utf16le').toString('base64')],
+  ['with a trailing line break', `${creds}\n`],
   ['without the closing lines', creds.slice(0, creds.indexOf(jwtSeed) + jwtSeed.length)],
 ] as const) {
   test(`credentials ${form} are read`, () => {
@@ -44,6 +53,15 @@ for (const [form, text] of [
   });
 }
 
+test('a signature that ends in dashes keeps them where line breaks were removed', () => {
+  const [header = '', claims = '', signature = ''] = jwt.split('.');
+  for (const end of ['-', '--', '-----', '------']) {
+    const other = [header, claims, signature.slice(0, -end.length) + end].join('.');
+    const credentials = accepted(creds.replace(jwt, other).replaceAll('\n', ''));
+    assert.equal(credentials.kind === 'jwt' && credentials.jwt, other);
+  }
+});
+
 test('credentials without an end never expire', async () => {
   const credentials = accepted(await operator.creds());
   assert.equal(credentials.kind === 'jwt' && credentials.expiresAt, undefined);
@@ -54,6 +72,7 @@ for (const [form, text] of [
   ['with CRLF', `${seed}\r\n`],
   ['with a byte order mark', BOM + seed],
   ['in quotes', `"${seed}"`],
+  ['as base64', Buffer.from(`${seed}\n`).toString('base64')],
   ['with the banner of its file', `-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`],
 ] as const) {
   test(`a user seed ${form} is an NKey`, () => {

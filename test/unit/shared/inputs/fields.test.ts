@@ -19,7 +19,7 @@ test('a duration that cannot be read is a problem, an absent one has its default
   fields.duration('timeout', '30s');
   assert.equal(
     complaint(fields.problems)?.message,
-    'InvalidInput: timeout: "5 minutes" is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m, 1h30m or 1d.',
+    'InvalidInput: timeout: "5 minutes" is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m, 1h30m or 1d. Write 5m.',
   );
 });
 
@@ -90,10 +90,48 @@ test('a variable that is not set is named as the cause', () => {
   assert.equal(fields.integer('startSequence', 0, 0, 9), 0);
   assert.equal(fields.streamName('stream'), undefined);
   assert.equal(fields.duration('timeout', '30s'), 30_000);
-  assert.deepEqual(
-    complaint(fields.problems)!.details,
-    ['correlationId', 'startSequence', 'stream', 'timeout'].map(
-      (name) => `${name}: "${unset}" contains "$(", most likely a pipeline variable that is not set.`,
-    ),
+  assert.equal(
+    complaint(fields.problems)!.remedy,
+    ['correlationId', 'startSequence', 'stream', 'timeout']
+      .map(
+        (name, index) =>
+          `(${index + 1}) ${name}: "${unset}" contains "$(", most likely a pipeline variable that is not set.`,
+      )
+      .join(' '),
   );
+});
+
+test('a variable that is not set is told from other dollar signs in a longer text, and each is named', () => {
+  const { fields } = fieldsOf({});
+  for (const text of ['$HOME', '${name}', '$(date +%s)', '$(ls | wc)', '$()', '$[x]', '$ (a)'])
+    assert.ok(fields.isExpanded('payload', text), text);
+  assert.equal(complaint(fields.problems), undefined);
+  assert.ok(!fields.isExpanded('payload', 'a $(Build.BuildId) $(one_2) $(one_2)', 'Set them.'));
+  assert.equal(
+    complaint(fields.problems)?.message,
+    'InvalidInput: payload: contains "$(Build.BuildId), $(one_2)", most likely a pipeline variable that is not set. Set them.',
+  );
+});
+
+test('several subjects in one line are told as that, with the right form', () => {
+  const told = (subject: string, kind: 'subject' | 'subjectPatterns') => {
+    const { fields, warnings } = fieldsOf({ subject });
+    fields[kind]('subject');
+    return complaint(fields.problems)?.message ?? warnings.join();
+  };
+  for (const subject of ['a, b', 'a; b', 'a,\tb,'])
+    assert.equal(
+      told(subject, 'subject'),
+      `InvalidInput: subject: ${JSON.stringify(subject)} holds several subjects. Use a step for each.`,
+    );
+  assert.equal(
+    told('a.>, b.*', 'subjectPatterns'),
+    'InvalidInput: subject: "a.>, b.*" holds several subjects in one line. Write each on a line of its own: "a.>" and "b.*".',
+  );
+  assert.equal(
+    told('a,b', 'subjectPatterns'),
+    'subject: "a,b" is one subject with commas in it. Several go on lines of their own: "a" and "b".',
+  );
+  for (const subject of ['a b', 'a, $JS.API']) assert.match(told(subject, 'subjectPatterns'), /contains white space/);
+  assert.equal(told('a\nb', 'subjectPatterns'), '');
 });

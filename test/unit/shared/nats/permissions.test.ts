@@ -4,6 +4,7 @@ import {
   corePublishGrants,
   coreWaitGrants,
   deniedError,
+  deniedToService,
   streamPublishGrants,
   streamWaitGrants,
 } from '../../../../shared/nats/permissions.ts';
@@ -46,7 +47,10 @@ test('publishing to a stream needs the subject and an inbox for the acknowledgem
     '_INBOX.ci.abc.*',
     streamPublishGrants('ci.built.v1', '$JS.hub.API', '_INBOX.ci'),
   );
-  assert.match(error.remedy, /^Grant it subscribe permission for "_INBOX\.ci\.\*\.\*"/);
+  assert.equal(
+    error.remedy,
+    'Grant it subscribe permission for "_INBOX.ci.*.*"; the log above shows all the permissions this step needs. Answers arrive there: if this user may subscribe to another prefix, set the field inboxPrefix of the connection to it (now "_INBOX.ci").',
+  );
   assert.deepEqual(error.details.slice(1), [
     'permissions: {',
     '  publish: { allow: [',
@@ -98,4 +102,12 @@ test('a wait on a named stream needs no list of streams, and no grant is wider t
     optional!.map(({ subject }) => subject),
     ['$JS.hub.API.CONSUMER.DELETE.CI.*'],
   );
+});
+
+test('a service that may not subscribe to its inbox is told the prefix, and the pattern for all its inboxes', () => {
+  assert.equal(
+    deniedToService('subscription', '_INBOX_b.abc.0').remedy,
+    'Grant it subscribe permission for "_INBOX_b.*.*". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.',
+  );
+  assert.equal(deniedToService('publish', 'ci.built').remedy, 'Grant it publish permission for "ci.built".');
 });

@@ -237,8 +237,8 @@ test('a Content-Type added on the way cannot turn signed attributes into headers
   assert.ok(verifyWithKey(withHeader(signedEvent(), 'content-type', 'application/json')).ok);
 });
 
-test('an attribute that cannot be decoded is refused', () => {
-  assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', '%C3')), /header ce-id cannot be decoded/);
+test('an attribute that is not percent-encoded is covered as it stands', () => {
+  assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', '%C3')), /does not fit/);
 });
 
 test('the message id is covered: changed, removed or doubled, it is refused', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeMs, parseDuration } from '../../../../shared/text/duration.ts';
+import { describeMs, durationHint, parseDuration } from '../../../../shared/text/duration.ts';
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -46,3 +46,23 @@ test('a duration is described as it may be written', () => {
   }
   assert.equal(describeMs(0), '0ms');
 });
+
+for (const [text, hint] of [
+  ['10', 'A unit is missing: write 10s for seconds, or 10m for minutes.'],
+  ['5 minutes', 'Write 5m.'],
+  ['1 Day', 'Write 1d.'],
+  ['30 sec', 'Write 30s.'],
+  ['250 milliseconds', 'Write 250ms.'],
+  ['2H', 'Write 2h.'],
+  ['1.5h', 'Write 1h30m.'],
+  ['21d', undefined],
+  ['0', undefined],
+  ['1.5', undefined],
+  ['soon', undefined],
+  ['10 parsecs', undefined],
+  ['-1s', undefined],
+] as const) {
+  test(`what ${text} most likely means as a duration ${hint === undefined ? "can't be told" : 'is told'}`, () => {
+    assert.equal(durationHint(text), hint);
+  });
+}

@@ -21,20 +21,90 @@ for (const payload of [
   '{ "image": "shop"',
   '[1, 2,]',
 ]) {
-  test(`a payload that begins like JSON and is none is a warning: ${payload}`, () => {
-    assert.match(
-      warningsOf({ payload }).join('\n'),
-      /^The payload begins like JSON, but is none: .* quotes and commas/,
-    );
+  test(`a payload that begins like JSON and does not parse is refused with line and column: ${payload}`, () => {
+    for (const inputs of [
+      { payload },
+      { payload, contentType: 'application/json; charset=utf-8' },
+      { payload, contentType: 'application/vnd.shop+json' },
+      { payload, envelope: 'none', headers: 'Content-Type: application/json' },
+    ])
+      assert.match(
+        problemsOf(inputs, {}),
+        /^InvalidInput: payload: looks like JSON but doesn't parse: line 1, column \d+: .*Check its quotes and commas/,
+      );
     assert.deepEqual(warningsOf({ payload, contentType: 'text/plain' }), [], 'it is meant');
+    const headers = 'Tenant: shop\ncontent-type: text/x-template';
+    assert.deepEqual(warningsOf({ payload, envelope: 'none', headers }), [], 'it is meant');
   });
 }
 
-for (const payload of ['{}', '{ "image": "shop" }', '[1, 2]', 'text', '[INFO] done', '42']) {
-  test(`no such warning for ${payload}`, () => {
+for (const payload of ['{}', '{ "image": "shop" }', '[1, 2]', 'text', '[INFO] done', '42', 'echo $(date +%s) $HOME']) {
+  test(`nothing is wrong with the payload ${payload}`, () => {
     assert.deepEqual(warningsOf({ payload }), []);
   });
 }
+
+test('the place in a payload of several lines is that of the mistake', () => {
+  assert.match(
+    problemsOf({ payload: '{\n  "image": "shop",\n  "tag": v1\n}' }, {}),
+    /: line 3, column 10: expected a value\./,
+  );
+});
+
+test('a variable that is not set is told in a payload, with the way to send such a text', () => {
+  assert.equal(
+    problemsOf({ payload: '{"image":"$(image)"}' }, {}),
+    'InvalidInput: payload: contains "$(image)", most likely a pipeline variable that is not set. Set it, or check its spelling. If the text itself is meant, write the payload to a file and use payloadFrom: file.',
+  );
+});
+
+for (const input of ['eventType', 'eventSource', 'contentType', 'headers'])
+  test(`a variable that is not set is told in ${input}`, () => {
+    const text = { contentType: '$(type)/x', headers: 'Tenant: $(type)' }[input] ?? '$(type)';
+    assert.match(
+      problemsOf({ [input]: text }, {}),
+      new RegExp(`^InvalidInput: ${input}: .*contains "\\$\\(.*, most likely a pipeline variable that is not set\\.$`),
+    );
+  });
+
+test('headers given as JSON are refused with the right form of the first', () => {
+  for (const [headers, remedy] of [
+    ['{"Tenant":"shop", "PlanUrl": "x"}', 'Write each without quotes and braces: Tenant: shop.'],
+    ['{\n  "Tries": 3\n}', 'Write each without quotes and braces: Tries: 3.'],
+    ['{"Tenant": "shop"', 'Write each without quotes and braces: Name: value.'],
+    ['[{"Tenant": "shop"}]', 'Write each without quotes and braces: Name: value.'],
+    [`{"Authorization": "Bearer ${API_KEY}"}`, ''],
+  ] as const) {
+    const told = problemsOf({ headers }, { secrets: { ApiKey: API_KEY } });
+    assert.ok(told.includes(`headers: looks like JSON, and takes one header a line.${remedy && ` ${remedy}`}`), told);
+    assert.ok(!told.includes(API_KEY));
+  }
+});
+
+test('a subject that is several is told without advice about its version', () => {
+  const agent = new FakeAgent({
+    inputs: { natsConnection: 'nats', subject: 'ci.a, ci.b', payload: '{}', messageId: 'm-1' },
+    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+  });
+  assert.throws(() => readPublish(agent), {
+    message: 'InvalidInput: subject: "ci.a, ci.b" holds several subjects. Use a step for each.',
+  });
+  assert.deepEqual(agent.warnings, []);
+});
+
+for (const [owner, names] of [
+  ['full', ['azpproject', 'azprunid', 'azprequester']],
+  ['pipeline', ['azpproject', 'azprunid']],
+  ['none', []],
+] as const)
+  test(`owner: ${owner} is what the event says of its run: ${names.join(', ')}`, () => {
+    const agent = new FakeAgent({
+      inputs: { natsConnection: 'nats', subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', owner },
+      variables: { 'System.TeamProject': 'Shop', 'Build.BuildId': '7', 'Build.RequestedFor': 'Ada Lovelace' },
+      connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
+    });
+    assert.deepEqual(Object.keys(readPublish(agent).request.owner), names);
+  });
 
 /** What is wrong with a step that is given secrets; empty when nothing is. */
 function problemsOf(

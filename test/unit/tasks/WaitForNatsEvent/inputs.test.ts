@@ -57,22 +57,55 @@ test('a correlation id that is an unset variable fails the step, since no event 
   });
 });
 
-test('an unset variable in an expression or among the expected values is a warning', () => {
-  const agent = agentWith({
-    match: "data.image == '$(image)'",
-    distinctBy: 'data.region',
-    expect: 'eu\n$(region)',
-    outputs: "known=data.image == '$(known.image)'",
+for (const [input, value] of [
+  ['match', "data.image == '$(image)'"],
+  ['failWhen', "data.image == '$(image)'"],
+  ['distinctBy', "join('', [data.image, '$(image)'])"],
+  ['expect', 'eu\n$(image)'],
+  ['outputs', "known=data.image == '$(image)'"],
+  ['trustedKeys', '$(image)'],
+  ['schemaFile', '$(image)/a.json'],
+] as const) {
+  test(`an unset variable in ${input} fails the step, since no event could ever match`, () => {
+    assert.throws(
+      () => readWait(agentWith({ ...(input === 'expect' && { distinctBy: 'data.a' }), [input]: value })),
+      (error: Error) => {
+        assert.match(
+          error.message,
+          new RegExp(`^InvalidInput: ${input}:.* contains "\\$\\(.*a pipeline variable that is not set\\.`),
+        );
+        return true;
+      },
+    );
   });
-  readWait(agent);
-  assert.deepEqual(
-    agent.warnings,
-    [
-      ['match', '$(image)'],
-      ['expect', '$(region)'],
-      ['outputs: known', '$(known.image)'],
-    ].map(([name, macro]) => `${name} holds ${macro}, most likely a pipeline variable that is not set.`),
-  );
+}
+
+test('an expression compares with the text of a variable all the same, in the way that the error tells', () => {
+  assert.throws(() => readWait(agentWith({ match: "data == '$(image)'" })), /JSON literal: `"\\u0024\(name\)"`\.$/);
+  const { match } = readWait(agentWith({ match: 'data == `"\\u0024(image)"`' })).request;
+  assert.equal(match?.evaluate(viewOf('"$(image)"')), true);
+});
+
+test('values of expect in one line are a warning with the right form, and so is one subject with commas', () => {
+  const agent = agentWith({ distinctBy: 'data.region', expect: 'eu,us', subject: 'ci.a,ci.b' });
+  assert.deepEqual(readWait(agent).request.expect, ['eu,us']);
+  assert.deepEqual(agent.warnings, [
+    'subject: "ci.a,ci.b" is one subject with commas in it. Several go on lines of their own: "ci.a" and "ci.b".',
+    'expect: "eu,us" is one value with commas in it. Several go on lines of their own: "eu" and "us".',
+  ]);
+});
+
+test('a name of an output that none can have is told with the nearest one that can', () => {
+  for (const [line, nearest] of [
+    ['image-tag=data.tag', 'image_tag=data.tag'],
+    ['1st = data.a', '_1st=data.a'],
+    ['größe=data.a', 'gr__e=data.a'],
+  ])
+    assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
+      message: `InvalidInput: outputs: ${JSON.stringify(line?.split(/ ?=/)[0])} is not a name of letters, digits and underscores that begins with no digit. Write ${nearest}.`,
+    });
+  for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
+    assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);
 });
 
 test('startTime is a time in ISO 8601 with its offset', () => {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import type { ConnectionSettings } from '../../../../shared/connection/settings.ts';
 import type { TaskError } from '../../../../shared/errors.ts';
 import type { Guardrail } from '../../../../tasks/agent/guardrails.ts';
+import { signInRemedy } from '../../../../shared/nats/link/signIn.ts';
 import { learnSecrets } from '../../../../tasks/agent/secrets.ts';
 import { readConnection } from '../../../../tasks/agent/serviceConnection.ts';
 import { StepFields } from '../../../../tasks/agent/stepFields.ts';
@@ -194,6 +195,42 @@ for (const [scheme, parameters, kind] of [
   });
 }
 
+for (const [form, store] of [
+  ['with line breaks written out', (creds: string) => creds.replaceAll('\n', '\\n')],
+  ['with line breaks removed', (creds: string) => creds.replaceAll('\n', '')],
+  ['as base64', (creds: string) => Buffer.from(creds).toString('base64')],
+] as const) {
+  test(`the JWT and the seed of credentials stored ${form} are masked`, async () => {
+    const creds = await operator.creds();
+    const [jwt = '', seed = ''] = creds.split('\n').filter((line) => /^(eyJ|SU)/.test(line));
+    for (const { agent } of [
+      accepted({ parameters: { credentials: store(creds) } }),
+      accepted({}, { inputs: { credentialsVariable: 'creds' }, secrets: { creds: store(creds) } }),
+    ])
+      for (const secret of [jwt, seed]) assert.ok(agent.masked.has(secret));
+  });
+}
+
+test('a trailing line break of Key Vault is no part of a token or password', () => {
+  for (const value of ['s3cret-value\n', 's3cret-value\r\n']) {
+    const given = { inputs: { credentialsVariable: 'v' }, secrets: { v: value } };
+    const token = accepted({ scheme: 'Token' }, given).settings.authentication;
+    assert.equal(token.kind === 'token' && token.token, 's3cret-value');
+    const parameters = { username: 'ann', password: value };
+    const user = accepted({ scheme: 'UsernamePassword', parameters }).settings.authentication;
+    assert.equal(user.kind === 'userPassword' && user.password, 's3cret-value');
+  }
+});
+
+test('what a refused sign-in advises names the place the secret came from', () => {
+  const { seed } = createNKey();
+  const { secretPlace } = accepted({}, { inputs: { credentialsVariable: 'v' }, secrets: { v: seed } }).settings;
+  for (const kind of ['token', 'userPassword', 'nkey', 'jwt'] as const)
+    assert.match(signInRemedy(kind, secretPlace), /of the variable that credentialsVariable names/);
+  assert.equal(accepted({ parameters: { credentials: seed } }).settings.secretPlace, undefined);
+  assert.match(signInRemedy('token'), /of the service connection\.$/);
+});
+
 test('credentialsVariable must name a secret variable of the run', () => {
   const absent = refused({}, { inputs: { credentialsVariable: 'natsSecret' } });
   assert.match(absent.message, /there is no variable "natsSecret" in this run\. Link the variable group/);
@@ -217,6 +254,9 @@ for (const [form, certificate, privateKey] of [
   ['base64 of PEM in lines', base64(cert).replace(/.{76}/g, '$&\r\n'), base64(key).replace(/.{76}/g, '$&\n')],
   ['PEM with notes around it', `subject=CN = ci\n${cert}\nend`, `Bag Attributes\n${key}`],
   ['a chain', `${cert}${authority.cert}`, key],
+  ['a chain with the authority first', `${authority.cert}${cert}`, key],
+  ['PEM with its line breaks written out', cert.replaceAll('\n', '\\n'), key.replaceAll('\n', '\\r\\n')],
+  ['PEM with its line breaks removed', cert.replaceAll('\n', ''), key.replaceAll('\n', '')],
 ] as const) {
   test(`a client certificate is read from ${form}, and each line of its key is masked`, () => {
     const { settings, agent } = accepted({ scheme: 'Certificate', parameters: { certificate, privateKey } });
@@ -252,10 +292,19 @@ const encrypted = createPrivateKey(key)
   .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
   .toString();
 
+const PKCS1 = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  publicKeyEncoding: { type: 'pkcs1', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs1', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' },
+}).privateKey;
+
 for (const [what, certificate, privateKey, problem] of [
   ['a key that does not fit', cert, other.key, /its private key does not belong to its certificate/],
   ['the two in each other’s place', key, cert, /cannot be read/],
-  ['an encrypted key', cert, encrypted, /cannot be read .*the key must not be encrypted/],
+  ['an encrypted key', cert, encrypted, /field privateKey is an encrypted private key\. Store .*openssl pkey/],
+  ['an encrypted key as base64', cert, base64(encrypted), /field privateKey is an encrypted private key/],
+  ['an encrypted PKCS#1 key', cert, PKCS1, /field privateKey is an encrypted private key\. Store/],
+  ['an encrypted PKCS#1 key in one line', cert, PKCS1.replaceAll('\n', ' '), /is an encrypted private key\. Store/],
   ['a file path for the key', cert, '/home/ci/key.pem', /field privateKey is neither PEM nor base64 of PEM/],
   ['DER for the certificate', Buffer.from(cert).toString('hex'), key, /field certificate is neither PEM nor base64/],
   ['a cut certificate', cert.replace(/\n.{64}\n/, '\n'), key, /cannot be read/],

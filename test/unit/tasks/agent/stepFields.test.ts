@@ -93,6 +93,9 @@ test('a secret put where its name belongs is masked and never shown', () => {
       /credentialsVariable: holds \d+ characters that are not the name/,
     );
   }
+  const unset = fieldsOf({ credentialsVariable: '$(NATS_TOKEN)' }).fields;
+  unset.secretVariableName('credentialsVariable');
+  assert.match(complaint(unset.problems)!.remedy, /^Write it without \$\( and \): such a variable is not set/);
   const { fields } = fieldsOf({ credentialsVariable: 'nats.creds_1-prod' });
   assert.equal(fields.secretVariableName('credentialsVariable'), 'nats.creds_1-prod');
   assert.equal(complaint(fields.problems), undefined);

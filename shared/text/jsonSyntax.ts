@@ -1,0 +1,73 @@
+/** What may come next in a JSON text, in the words of a sentence. */
+type Expected =
+  | 'a value'
+  | 'a value or ]'
+  | 'a name in double quotes'
+  | 'a name in double quotes or }'
+  | 'a colon'
+  | 'a comma or }'
+  | 'a comma or ]'
+  | 'nothing';
+
+const SPACE = /[ \t\r\n]*/y;
+const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4}))*"/y;
+const OTHER_VALUE = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/y;
+
+/**
+ * Where a text stops being JSON: `JSON.parse` says so on some versions of Node only, and quotes the text.
+ *
+ * @param text does not parse
+ * @returns a clause that shows nothing of the text: `line 1, column 8: expected a name in double quotes`
+ */
+export function jsonSyntaxProblem(text: string): string {
+  const open: ('{' | '[')[] = [];
+  let expected: Expected = 'a value';
+  let at = 0;
+  const end = (pattern: RegExp): number | undefined => {
+    pattern.lastIndex = at;
+    return pattern.test(text) ? pattern.lastIndex : undefined;
+  };
+  const after = (): Expected => {
+    const last = open.at(-1);
+    return last === undefined ? 'nothing' : last === '{' ? 'a comma or }' : 'a comma or ]';
+  };
+  for (;;) {
+    at = end(SPACE) ?? at;
+    const character = text[at];
+    const name: boolean = expected.startsWith('a name');
+    const value: boolean = expected.startsWith('a value');
+    const past: number | undefined =
+      name || value ? (end(STRING) ?? (value ? end(OTHER_VALUE) : undefined)) : undefined;
+    if (past !== undefined) {
+      at = past;
+      expected = name ? 'a colon' : after();
+      continue;
+    }
+    if (value && (character === '{' || character === '[')) {
+      open.push(character);
+      expected = character === '{' ? 'a name in double quotes or }' : 'a value or ]';
+    } else if (character !== undefined && expected.endsWith(` ${character}`)) {
+      open.pop();
+      expected = after();
+    } else if (expected === 'a colon' && character === ':') {
+      expected = 'a value';
+    } else if (expected.startsWith('a comma') && character === ',') {
+      expected = open.at(-1) === '{' ? 'a name in double quotes' : 'a value';
+    } else {
+      return `${placeOf(text, at)}: ${wordsOf(expected, character, name || value)}`;
+    }
+    at++;
+  }
+}
+
+function wordsOf(expected: Expected, character: string | undefined, mayBeText: boolean): string {
+  if (character === undefined) return `it ends where ${expected} is expected`;
+  if (character === '"' && mayBeText) return 'a text has no closing quote, a line break in it, or a wrong escape';
+  return expected === 'nothing' ? 'more follows after its end' : `expected ${expected}`;
+}
+
+/** Both count from 1. */
+function placeOf(text: string, at: number): string {
+  const lines = text.slice(0, at).split(/\r\n|\n|\r/);
+  return `line ${lines.length}, column ${(lines.at(-1) ?? '').length + 1}`;
+}
