@@ -4,10 +4,10 @@ import { describeProblems, shorten, type Contract, type SchemaProblem } from './
 import { TaskError, reasonOf } from '../errors.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { canonicalize, isObject, parseLargeIntegers } from '../text/json.ts';
-import { META_SCHEMAS, metaSchemaAt, newAjv, type AnyAjv, type Draft } from './drafts.ts';
+import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
 import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
-import { metaSchemaOf } from './metaSchemas.ts';
+import { metaSchemaAt, metaSchemaOf } from './metaSchemas.ts';
 import { linkSchemas, type Dialect } from './references.ts';
 import { UnevaluatedKeywords } from './unevaluated.ts';
 

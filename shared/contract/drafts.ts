@@ -115,16 +115,6 @@ interface Contained {
   readonly maxContains?: number;
 }
 
-/** The schema of a draft's own that has this URI: a meta-schema, or a part of one. */
-export function metaSchemaAt(uri: string): Record<string, unknown> | undefined {
-  if (!uri.includes('//json-schema.org/')) return undefined;
-  for (const draft of Object.keys(DRAFTS) as Draft[]) {
-    const schema = newMetaAjv(draft).schemas[uri]?.schema;
-    if (typeof schema === 'object') return schema;
-  }
-  return undefined;
-}
-
 function prepared(ajv: AnyAjv): AnyAjv {
   formats.default(ajv, { mode: 'full', keywords: false });
   // Keywords of Ajv's own, without meaning in JSON Schema.

@@ -10,3 +10,10 @@ export function metaSchemaOf(draft: Draft): Promise<ValidateFunction> {
   if (metaSchema === undefined) throw new Error(`Ajv has no meta-schema of ${draft}.`);
   return Promise.resolve(metaSchema);
 }
+
+/** The schema of a draft's own that has this URI: a meta-schema, or a part of one. */
+export function metaSchemaAt(uri: string): Record<string, unknown> | undefined {
+  if (!uri.includes('//json-schema.org/')) return undefined;
+  const found = (Object.keys(META_SCHEMAS) as Draft[]).map((draft) => newMetaAjv(draft).schemas[uri]?.schema);
+  return found.find((schema) => typeof schema === 'object');
+}

@@ -109,7 +109,7 @@ describe('POST /v1/waits', () => {
   });
 
   test('tells of what is no problem in its answer', async () => {
-    const answer = await new WaitsReceiver().execute({ match: 'dat.ok' });
+    const answer = await new WaitsReceiver().execute({ match: 'data.list[?a == "b-c"]' });
     const { key, warnings } = answer.body as { key: string; warnings: string[] };
     assert.deepEqual([answer.status, key, warnings.length], [200, STORED_KEY, 1]);
   });
