@@ -1,8 +1,9 @@
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
 import { checkCallout } from './callout/check.ts';
+import { strangersIn } from './callout/publishers.ts';
 import { readContracts, warningsOf } from './config/contracts.ts';
-import { warning, type Finding } from './finding.ts';
+import { error, warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
 import { checkFeeds } from './hooks/feeds/check.ts';
 import type { JetStream } from './jetStream/api.ts';
@@ -31,6 +32,7 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
     findings.push(
       warning('hooks.events', 'it is empty, so every hook becomes a dead letter', 'List the events that may come.'),
     );
+  findings.push(...checkPublishers(settings));
   if (settings.waits?.rules.length === 0)
     findings.push(warning('waits.rules', 'it is empty, so nobody may wait', 'Say who may wait on what.'));
   for (const [index, { event }] of (settings.hooks?.events ?? []).entries())
@@ -39,6 +41,23 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
       findings.push(warning(`hooks.events[${index}].event`, problem, 'Check its name.'));
     }
   return findings;
+}
+
+/** Whether what events say of their publisher is proven, where no signature does it. */
+function checkPublishers({ publisherPolicy, runs }: BridgeSettings): Finding[] {
+  if (publisherPolicy === undefined) return [];
+  const trusting = runs.filter(
+    ({ publishers, criteria }) => publishers.length > 0 && criteria.trustedKeys === undefined,
+  );
+  return trusting.flatMap((route) =>
+    strangersIn(publisherPolicy.current, route).map((stranger) =>
+      error(
+        `route ${route.name}`,
+        `its publishers aren't proven: ${stranger}`,
+        'Bind that rule to the publisher by its sub or by {project} in the subject, or add trustedKeys to the route.',
+      ),
+    ),
+  );
 }
 
 /**

@@ -34,6 +34,19 @@ export interface CalloutStatus {
   readonly issuers: readonly KeyState[];
 }
 
+/** How it goes with waits, as this replica knows them. */
+export interface WaitsStatus {
+  /** Whether it knows all that were there when it began. */
+  readonly areKnown: boolean;
+  readonly waiting: number;
+  /** Whose tasks have yet to be told. */
+  readonly decided: number;
+  /** In the last day. */
+  readonly ended: number;
+  /** Streams whose waits it judges. Foreign text. */
+  readonly leads: readonly string[];
+}
+
 /** The functions that a configuration turns on, at work. */
 export interface Functions {
   /** What the public port answers. */
@@ -42,8 +55,8 @@ export interface Functions {
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
   /** How it goes with feeds of Azure Artifacts; none where there are none. */
   readonly feeds?: () => readonly FeedStatus[];
-  /** Whether this replica knows the waits that were there when it began; undefined where none are taken. */
-  readonly areWaitsKnown?: () => boolean | undefined;
+  /** How it goes with waits; absent where none are taken. */
+  readonly waits?: () => WaitsStatus | undefined;
   /** How it goes with the callout; absent where it is off. */
   readonly callout?: () => CalloutStatus | undefined;
   /** Takes nothing new, ends what is under way until the signal aborts, and closes. */

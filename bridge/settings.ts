@@ -29,6 +29,8 @@ export interface BridgeSettings {
   readonly hooks: HooksSettings | undefined;
   /** Routes from events to pipelines; none: off. */
   readonly runs: readonly RouteSettings[];
+  /** The callout's policy, to which `publishers` are held; undefined: they aren't. */
+  readonly publisherPolicy: PolicyFile | undefined;
   readonly waits: WaitsSettings | undefined;
   /** The responder of NATS' auth callout, which is alone in its process; undefined: off. */
   readonly callout: CalloutSettings | undefined;

@@ -28,7 +28,7 @@ export function startFunctions(parts: Parts, version: string, knownKeys: KnownKe
     routes: started.flatMap(({ routes }) => routes),
     throttle: () => started.map(({ throttle }) => throttle?.()).find((pause) => pause !== undefined),
     feeds: () => started.flatMap(({ feeds }) => feeds?.() ?? []),
-    areWaitsKnown: () => started.map((one) => one.areWaitsKnown?.()).find((areKnown) => areKnown !== undefined),
+    waits: () => started.map((one) => one.waits?.()).find((status) => status !== undefined),
     callout: () => started.map(({ callout }) => callout?.()).find((status) => status !== undefined),
     stop: async (drained) => {
       await Promise.all(started.map((one) => one.stop(drained)));

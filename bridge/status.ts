@@ -28,6 +28,7 @@ export interface StatusSources {
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
   readonly feeds: Status['feeds'];
+  readonly waits: Status['waits'];
   readonly callout: CalloutStatus | undefined;
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
@@ -53,6 +54,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     subscriptions: subscriptionsOf(sources.subscriptions),
     throttle: sources.throttle,
     feeds: sources.feeds,
+    waits: sources.waits,
     callout: sources.callout && { ...sources.callout, signIns: await countsOf(sources.metrics) },
     ...(await storedOf(settings, sources)),
     check: sources.check,

@@ -7,9 +7,11 @@ const MOST_BYTES = 1_024 * 1_024;
 /**
  * Reads a policy file for the first time.
  *
+ * @param setting the name of the setting that names it
  * @returns what is wrong continues the file, as clauses
  */
 export function openPolicy(
+  setting: string,
   file: string,
   accounts: readonly string[] | undefined,
   surroundings: FileSurroundings,
@@ -20,7 +22,7 @@ export function openPolicy(
   let { policy } = first;
   let lookedAt = surroundings.now();
   let isTroubled = false;
-  const label = `callout.policyFile (${file})`;
+  const label = `${setting} (${file})`;
   const lookAgain = (): void => {
     const now = surroundings.now();
     if (Math.abs(now - lookedAt) < surroundings.lookEveryMs) return;

@@ -142,6 +142,7 @@ class Running {
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
           feeds: this.#functions?.feeds?.() ?? [],
+          waits: this.#functions?.waits?.(),
           callout: this.#functions?.callout?.(),
           metrics: this.#metrics,
           check: this.#check,
@@ -318,7 +319,7 @@ class Running {
       isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
       azureDevOpsTrouble: this.#azureDevOps?.trouble,
-      areWaitsKnown: this.#functions?.areWaitsKnown?.(),
+      areWaitsKnown: this.#functions?.waits?.()?.areKnown,
       isStopping: this.#lifecycle.isStopping(),
     };
   }

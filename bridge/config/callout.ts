@@ -98,16 +98,27 @@ function accountOfUser({ authentication }: ConnectionSettings): string | undefin
 }
 
 function readPolicyFile(section: Section, accounts: readonly string[] | undefined): CalloutSettings['policy'] {
-  const file = section.file('policyFile');
-  if (file === undefined) {
-    section.note('policyFile', 'is required');
-    return { current: { issuers: new Map() } };
-  }
-  const given = shown(section.text('policyFile') ?? '');
-  const opened = openPolicy(file, accounts, section.surroundings);
+  const policy = readPolicy(section, 'policyFile', 'callout.policyFile', accounts);
+  if (policy === undefined) section.note('policyFile', 'is required');
+  return policy ?? NO_POLICY;
+}
+
+const NO_POLICY: CalloutSettings['policy'] = { current: { issuers: new Map() } };
+
+/** Reads a policy of the callout that a setting names; undefined where it names none. */
+export function readPolicy(
+  section: Section,
+  key: string,
+  setting: string,
+  accounts: readonly string[] | undefined,
+): CalloutSettings['policy'] | undefined {
+  const file = section.file(key);
+  if (file === undefined) return undefined;
+  const given = shown(section.text(key) ?? '');
+  const opened = openPolicy(setting, file, accounts, section.surroundings);
   if ('current' in opened) return opened;
   section.surroundings.uses(file);
   for (const problem of opened.problems)
-    section.note('policyFile', `${given}: ${problem}`, 'The schema is callout-policy.schema.json.');
-  return { current: { issuers: new Map() } };
+    section.note(key, `${given}: ${problem}`, 'The schema is callout-policy.schema.json.');
+  return NO_POLICY;
 }

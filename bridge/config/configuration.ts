@@ -7,7 +7,7 @@ import { namesOf } from '../names.ts';
 import type { BridgeSettings, Secret, StreamSettings } from '../settings.ts';
 import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
-import { readCallout } from './callout.ts';
+import { readCallout, readPolicy } from './callout.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
@@ -135,6 +135,7 @@ class ConfigurationReader {
       contracts,
       hooks: root.has('hooks') ? readHooks(root.section('hooks'), names) : undefined,
       runs: readRuns(root, names, root.section('contracts').keys),
+      publisherPolicy: readPolicy(root, 'publisherPolicyFile', 'publisherPolicyFile', undefined),
       waits: root.has('waits') ? readWaits(root.section('waits')) : undefined,
       callout: root.has('callout') ? readCallout(root, root.section('callout'), nats, azureDevOps) : undefined,
       timing,

@@ -29,11 +29,18 @@ export function readRuns(root: Section, names: Names, contracts: readonly string
     const earlier = first.get(name);
     if (earlier !== undefined) section.note('name', `is the name of runs[${earlier}], too`, 'Give each its own name.');
     else if (name !== '') first.set(name, index);
-    return readRoute(section, name, names, contracts);
+    return readRoute(section, name, names, contracts, root.has('publisherPolicyFile'));
   });
 }
 
-function readRoute(section: Section, name: string, names: Names, contracts: readonly string[]): RouteSettings {
+/** @param hasPolicy whether `check` holds publishers to a policy */
+function readRoute(
+  section: Section,
+  name: string,
+  names: Names,
+  contracts: readonly string[],
+  hasPolicy: boolean,
+): RouteSettings {
   const fields = fieldsOf(section);
   const { match, correlationId } = readCriteria(fields);
   const trustedKeys = readTrustedKeys(section);
@@ -41,11 +48,11 @@ function readRoute(section: Section, name: string, names: Names, contracts: read
     project: publisher.text('project') ?? '',
     pipeline: publisher.text('pipeline') ?? '*',
   }));
-  if (publishers.length > 0 && trustedKeys === undefined)
+  if (publishers.length > 0 && trustedKeys === undefined && !hasPolicy)
     section.warn(
       'publishers',
       'is what events say of themselves, since there are no trustedKeys',
-      'Add trustedKeys, or see to it that NATS lets only these pipelines publish on the subject.',
+      'Add trustedKeys; or let only these pipelines publish on the subject, and name the policy that says so in publisherPolicyFile.',
     );
   const mode = section.text('mode');
   return {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LetterCount } from '../audit/letterCounts.ts';
-import type { CalloutStatus, FeedStatus } from '../functions.ts';
+import type { CalloutStatus, FeedStatus, WaitsStatus } from '../functions.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
@@ -31,6 +31,8 @@ export interface Status {
     | undefined;
   /** Change feeds of Azure Artifacts. */
   readonly feeds: readonly FeedStatus[];
+  /** Undefined where none are taken. */
+  readonly waits: WaitsStatus | undefined;
   /** Undefined where it is off. */
   readonly callout:
     (CalloutStatus & { readonly signIns: readonly { readonly outcome: string; readonly count: number }[] }) | undefined;
@@ -104,6 +106,7 @@ ${deadLettersOf(status)}
 ${subscriptionsOf(status)}
 ${hooksOf(status)}
 ${feedsOf(status)}
+${waitsOf(status)}
 ${calloutOf(status)}
 <h2>State</h2>
 ${table(
@@ -175,6 +178,18 @@ function feedsOf({ feeds, now }: Status): string {
     lastReadAt === undefined ? '' : `${age(now - lastReadAt)} ago`,
   ]);
   return `<h2>Change feeds of packages</h2>\n${table(['Feed', 'State', 'Read to its end here'], rows)}`;
+}
+
+function waitsOf({ waits }: Status): string {
+  if (waits === undefined) return '';
+  const { areKnown, waiting, decided, ended, leads } = waits;
+  const rows = [
+    ['Waiting', areKnown ? String(waiting) : mark(`${waiting}, and catching up`, 'warn')],
+    ['Decided, and the task not told yet', String(decided)],
+    ['Ended in the last day', String(ended)],
+    ['Judged by this replica', leads.length === 0 ? 'no stream' : `those on ${leads.map(text).join(', ')}`],
+  ];
+  return `<h2>Waits</h2>\n${table(['Waits', 'Now'], rows)}`;
 }
 
 function calloutOf({ callout, now }: Status): string {

@@ -5,7 +5,7 @@ import { reasonOf } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Decision } from '../audit/decisions.ts';
-import type { Parts } from '../functions.ts';
+import type { Parts, WaitsStatus } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { Lease } from '../jetStream/lease.ts';
 import { BRIDGE_WAITS, namesOf } from '../names.ts';
@@ -26,6 +26,7 @@ export interface JudgingParts {
 /** Waits under judgement. */
 export interface Judging {
   readonly waits: OpenWaits;
+  status(): WaitsStatus;
   /** Hands all leases back. Never rejects. */
   stop(): Promise<void>;
 }
@@ -74,6 +75,7 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
   };
   // A process that is started again is another candidate.
   const holder = `${audit.replica}-${randomBytes(3).toString('hex')}`;
+  const leads = new Set<string>();
   const judges = new StreamJudges({
     ...{ ...common, nats, jetStream, bucket, waits, contracts, holder, idleMs: timing.idleStream },
     ...{ checkpointMs: timing.checkpoint, renewMs: timing.leaseRenewal, staleMs: timing.leaseStale },
@@ -84,6 +86,8 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
     },
     onLeading: (stream, isLeading) => {
       metrics.leader.set({ stream }, isLeading ? 1 : 0);
+      if (isLeading) leads.add(stream);
+      else leads.delete(stream);
       log.info(isLeading ? 'leading' : 'notLeading', { stream });
     },
   });
@@ -116,6 +120,10 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
   }, timing.checkpoint);
   return {
     waits,
+    status: () => ({
+      ...{ areKnown: waits.isUpToDate, leads: [...leads].sort() },
+      ...{ waiting: waits.count('waiting'), decided: waits.count('decided'), ended: waits.count('ended') },
+    }),
     stop: async () => {
       clearInterval(counting);
       stopping.abort();

@@ -77,7 +77,7 @@ export function startWaits(
   };
   return {
     routes: [acceptRoute(options), cancelRoute(options), whoamiRoute(waits, version, answering)],
-    areWaitsKnown: () => judging.waits.isUpToDate,
+    waits: () => judging.status(),
     stop: () => judging.stop(),
   };
 }

@@ -358,6 +358,35 @@ describe('check', () => {
     assert.equal(stderr, '2 problems, 2 warnings.\n');
   });
 
+  test('fails where the policy lets others publish what a route takes for its publisher', async () => {
+    const rule = { sub: 'sc://contoso/*/nats', account: 'APP', subscribe: [] };
+    const policy = (publish: string) =>
+      JSON.stringify({
+        issuers: [{ issuer: 'https://issuer.example', audience: 'a', rules: [{ ...rule, publish: [publish] }] }],
+      });
+    const yaml = `${configuration('nats://127.0.0.1:1', 'http://127.0.0.1:1/contoso')}publisherPolicyFile: policy.json
+runs:
+  - name: web
+    subject: ci.Shop.done.v1
+    stream: CI
+    publishers: [{ project: Shop }]
+    pipeline: { project: Shop, id: 42 }
+`;
+    const said = async (publish: string) =>
+      runBridge(['check', '--offline'], yaml, {
+        env: { PAT: 'x', HOOK: 'long-enough-a-password', PASSWORD: 'x' },
+        files: { 'policy.json': policy(publish) },
+      });
+    const bound = await said('ci.{project}.>');
+    assert.equal(bound.status, 0, bound.stdout);
+    const open = await said('ci.>');
+    assert.equal(open.status, 1, open.stdout);
+    assert.match(
+      open.stdout,
+      /^error: route web: its publishers aren't proven: issuers\[0\]\.rules\[0\] lets others publish on "ci\.>", and so on "ci\.Shop\.done\.v1"\. Bind/m,
+    );
+  });
+
   test('tells what is wrong with the configuration itself', async () => {
     const { status, stdout, stderr } = await bridge(['check'], 'nats: { servers: [nats://a] }\n');
     assert.equal(status, 1);

@@ -20,6 +20,7 @@ const STATUS: Status = {
   throttle: undefined,
   callout: undefined,
   feeds: [],
+  waits: undefined,
   routes: [],
   hooks: [],
   deadLetters: [],
@@ -226,4 +227,17 @@ test('shows how the hook subscriptions are, or why nobody knows', () => {
   assert.ok(lines.includes('git.push 12 enabled, 1 disabledBySystem'), lines.join('\n'));
   assert.ok(seen({ subscriptions: HOSTILE }).some((line) => line.startsWith('Unknown: &lt;script&gt;')));
   assert.ok(!seen({}).includes(heading));
+});
+
+test('shows how many waits there are, and which of them this replica judges', () => {
+  const waits = { areKnown: true, waiting: 12, decided: 1, ended: 30, leads: ['CI', '<b>'] };
+  const lines = seen({ waits });
+  for (const line of [
+    'Waiting 12',
+    'Decided, and the task not told yet 1',
+    'Ended in the last day 30',
+    'Judged by this replica those on CI, &lt;b&gt;',
+  ])
+    assert.ok(lines.includes(line), `${line}\n${lines.join('\n')}`);
+  assert.ok(seen({ waits: { ...waits, areKnown: false, leads: [] } }).includes('Waiting 12, and catching up'));
 });
