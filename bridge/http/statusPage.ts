@@ -187,7 +187,10 @@ function waitsOf({ waits }: Status): string {
     ['Waiting', areKnown ? String(waiting) : mark(`${waiting}, and catching up`, 'warn')],
     ['Decided, and the task not told yet', String(decided)],
     ['Ended in the last day', String(ended)],
-    ['Judged by this replica', leads.length === 0 ? 'no stream' : `those on ${leads.map(text).join(', ')}`],
+    [
+      'Judged by this replica',
+      leads.length === 0 ? 'no stream' : `those on ${leads.map((stream) => text(stream)).join(', ')}`,
+    ],
   ];
   return `<h2>Waits</h2>\n${table(['Waits', 'Now'], rows)}`;
 }

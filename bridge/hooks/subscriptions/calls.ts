@@ -23,7 +23,9 @@ export class CallError extends TaskError {
     readonly failure: Failure,
     what: string,
   ) {
-    const status = 'status' in failure && failure.status !== undefined ? ` (status ${failure.status})` : '';
+    // A refused sign-in says it itself.
+    const hasStatus = failure.kind !== 'signIn' && 'status' in failure && failure.status !== undefined;
+    const status = hasStatus ? ` (status ${failure.status})` : '';
     const [code, remedy] = judged(failure);
     super(code, `${what} failed${status}: ${failure.message.replace(/\.$/, '')}`, remedy);
   }
