@@ -55,10 +55,10 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       log.warning('waitUnreadable', { key: place });
     },
   });
-  const note = ({ key, call, ending }: Decided, decision: string, reason: string) => {
+  const noted = ({ key, call, ending }: Decided, decision: string, reason: string): [Decision, string] => {
     const { event } = ending;
     const place = bucketKey(key);
-    const noted: Decision = {
+    const said: Decision = {
       ...{ function: 'waits', name: `rule-${call.owner.rule}`, decision, reason },
       ...(event === undefined
         ? {}
@@ -71,7 +71,7 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
           }),
       followed: { key: place, plan: key.plan },
     };
-    return audit.decisions.note(noted, `${place}.${decision}`);
+    return [said, `${place}.${decision}`];
   };
   // A process that is started again is another candidate.
   const holder = `${audit.replica}-${randomBytes(3).toString('hex')}`;
@@ -102,10 +102,12 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       {
         ...{ ...common, waits, tells, random: Math.random, sweepMs: SWEEP_MINUTES * timing.minute },
         ...{ firstPause: timing.firstPause, longestPause: timing.longestPause },
-        onTold: (decided, problem) => note(decided, decided.ending.verdict, problem ?? decided.ending.reason),
+        // Tried again until it is noted: nobody could tell any more how the wait has ended.
+        onTold: (decided, problem) =>
+          audit.decisions.order(...noted(decided, decided.ending.verdict, problem ?? decided.ending.reason)),
         onAbandoned: (decided, reason) => {
           log.error('abandoned', { key: bucketKey(decided.key), reason });
-          void note(decided, 'abandoned', reason);
+          void audit.decisions.note(...noted(decided, 'abandoned', reason));
         },
         onLater: ({ key }, reason, ms) =>
           log.warning('waitNotTold', { key: bucketKey(key), reason: safeText(reason), pauseMs: Math.round(ms) }),

@@ -37,7 +37,10 @@ export interface OutboxOptions {
   readonly longestPause: number;
   /** Between two looks for records to remove. */
   readonly sweepMs: number;
-  /** A task has heard of its end. Resolves once that is noted; called again where the record can't be closed then. */
+  /**
+   * A task has heard of its end. Resolves once that is noted, and rejects where it can't be: then the task is told again later.
+   * Called again, too, where the record can't be closed.
+   */
   readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
   /** A task will never hear of it. */
   readonly onAbandoned: (wait: Decided, reason: string) => void;

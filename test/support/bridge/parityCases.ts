@@ -272,7 +272,7 @@ export const CASES: readonly ParityCase[] = [
   },
   {
     what: 'an empty payload',
-    inputs: { match: "data == '' || data == null", outputs: 'text=data' },
+    inputs: { match: "data == '' || data == `null`", outputs: 'text=data' },
     events: [['', { attributes: null }]],
     verdict: 'matched',
   },

@@ -72,7 +72,8 @@ async function check(world: WaitsChaosWorld): Promise<WaitsChaosCount> {
       note(`TaskCompleted came with ${told.map(({ result }) => result).join() || 'nothing'}`);
     const { sequence = '' } = ending.outputs;
     if ((task.outputs['sequence'] ?? '') !== sequence) note(`its output sequence is ${task.outputs['sequence']}`);
-    if (!task.logText.startsWith(`Verdict: ${ending.verdict}`)) note(`its log is ${task.logText}`);
+    if (!task.logText.startsWith(`Verdict: ${ending.outputs['verdict'] ?? ending.verdict}`))
+      note(`its log is ${task.logText}`);
     const noted = new Set(
       decisions
         .filter(

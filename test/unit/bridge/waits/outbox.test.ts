@@ -23,6 +23,8 @@ class Scene {
   #pauses: { readonly until: number; readonly wake: () => void }[] = [];
   readonly #stop = new AbortController();
 
+  isAuditAway = false;
+
   constructor() {
     const waits = {
       all: { [Symbol.iterator]: () => this.#known.values() },
@@ -42,6 +44,7 @@ class Scene {
         },
         pause: (ms) => new Promise((wake) => this.#pauses.push({ until: this.now + ms, wake })),
         onTold: async ({ key }, problem) => {
+          if (this.isAuditAway) throw new Error('no leader');
           const state = (await this.records.store.get(key))?.record.state.state;
           this.events.push(`told while ${state}${problem ?? ''}`);
         },
@@ -92,6 +95,18 @@ describe('The outbox', () => {
     const state = await scene.records.state(1);
     assert.ok(state?.state === 'ended' && state.sent && !JSON.stringify(state).includes('token'));
     assert.deepEqual([scene.asked.length, scene.events], [1, ['told while decided']]);
+  });
+
+  test('closes no record whose ending could not be noted, and tries that again', async () => {
+    const scene = new Scene();
+    scene.isAuditAway = true;
+    await scene.add(1, decided());
+    await settled();
+    assert.deepEqual([(await scene.records.state(1))?.state, scene.events], ['decided', ['trouble Error: no leader']]);
+    scene.isAuditAway = false;
+    await scene.pass(1_000);
+    assert.equal((await scene.records.state(1))?.state, 'ended');
+    assert.equal(scene.events.at(-1), 'told while decided');
   });
 
   test('reads no record that it has just heard of, and one again that was written since', async () => {
