@@ -107,12 +107,14 @@ export function longToken(signIn: SignIn): string | undefined {
   return isShortLived && signIn.token.length > MAX_TOKEN_LENGTH ? signIn.token : undefined;
 }
 
+const CONNECTION = 'the service connection';
+
 /**
  * What to do where a server refuses the sign-in.
  *
  * @param place where the secret was taken from
  */
-export function signInRemedy(kind: SignIn['kind'], place = 'the service connection'): string {
+export function signInRemedy(kind: SignIn['kind'], place = CONNECTION): string {
   switch (kind) {
     case 'none':
       return 'The service connection holds no secret: fill in its credentials, or use another authentication scheme.';
@@ -123,7 +125,9 @@ export function signInRemedy(kind: SignIn['kind'], place = 'the service connecti
     case 'accessToken':
       return "See the log of the server's auth callout, and whether it accepts the issuer, audience, application and roles in the line accessToken of this log. Without roles, give the application one of the NATS application's app roles (Microsoft Entra admin center, App registrations, API permissions) and grant admin consent.";
     case 'userPassword':
-      return `Check the user name of the service connection and the password of ${place}.`;
+      return place === CONNECTION
+        ? `Check the user name and password of ${place}.`
+        : `Check the user name of ${CONNECTION} and the password of ${place}.`;
     case 'nkey':
       return `Check that the server knows the public key of the NKey seed of ${place}.`;
     case 'jwt':

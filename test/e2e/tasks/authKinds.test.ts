@@ -94,13 +94,13 @@ const KINDS: readonly AuthKind[] = [
     name: 'an NKey',
     connection: { url: plain.url, scheme: 'None', parameters: { credentials: nkey.seed } },
     wrong: { parameters: { credentials: otherNKey.seed } },
-    says: 'Check that the server knows the public key of this NKey seed.',
+    says: 'Check that the server knows the public key of the NKey seed of the service connection.',
   },
   {
     name: 'credentials with a JWT',
     connection: { url: jwt.url, scheme: 'None', parameters: { credentials: creds } },
     wrong: { parameters: { credentials: otherCreds } },
-    says: 'Check that the credentials belong to an account of this server',
+    says: 'Check that the credentials of the service connection belong to an account of this server',
   },
   {
     name: 'credentials whose line ends a form has turned into spaces',
