@@ -86,10 +86,15 @@ class SoughtTexts {
   add(codes: Codes, name: string, exact?: Buffer): void {
     if (codes.length < SHORTEST_LINE) return;
     const start = Array.from(codes.subarray(0, 4)).reduce(markOf, 0);
-    const texts = [...(this.#texts.get(start) ?? []), { codes, name, ...(exact && { exact }) }];
+    const texts = this.#texts.get(start) ?? [];
+    // A process that learns its secrets again and again, with each token, must not become slower by that.
+    const isKnown = ({ codes: own, exact: ownExact }: Sought) =>
+      own.length === codes.length && standsAt(own, codes, 0) && (ownExact === undefined || exact?.equals(ownExact));
+    if (texts.some(isKnown)) return;
+    const all = [...texts, { codes, name, ...(exact && { exact }) }];
     this.#texts.set(
       start,
-      texts.sort((one, other) => other.codes.length - one.codes.length),
+      all.sort((one, other) => other.codes.length - one.codes.length),
     );
     this.#starts[start] = 1;
   }

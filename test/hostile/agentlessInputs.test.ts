@@ -92,13 +92,16 @@ describe('Inputs of agentless tasks', () => {
     assert.match(outcome.reason, reason);
   }
 
-  const raw = (text: string): string => `data.text == '${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  /** An expression with this text, in which nobody takes a part of it for a variable that isn't set. */
+  const raw = (text: string): string =>
+    text.includes('$(')
+      ? `data.text == \`${JSON.stringify(text).replaceAll('$', '\\u0024').replaceAll('`', '\\`')}\``
+      : `data.text == '${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 
   for (const [what, text] of [
     ['the lines of another plan', `a\n--${OTHER_PLAN} failWhen\nb\n--${OTHER_PLAN} end\n`],
     ['other lines with dashes', 'a\r\n--\r\n-- failWhen\r\n--end'],
     ["the plan's line inside of a line", `a --${PLAN} failWhen`],
-    ['variables', '$(system.PlanId) $(subject) $(failWhen) $(bridgeConnection) $(endpoint.url)'],
     ['fields of the connection', '{{endpoint.apitoken}} {{{endpoint.apitoken}}} {{#if a}} {{{ system.AccessToken }}}'],
     ['JSON, HTML and Unicode', `"}, { "X-Job-Token": "x" \\" & < > %0A ' \u202e 🚀 e\u0301`],
     ['white space around lines', '\n\n  two lines  \n\t'],
@@ -117,6 +120,14 @@ describe('Inputs of agentless tasks', () => {
     it(`are refused where they imitate the line of ${what}`, async () => {
       for (const name of INPUT_NAMES) await assertRefused({ subject: 'ci.shop.done.v1', [name]: marker }, reason);
     });
+
+  it('are refused where they hold variables that are not set, unless it is plain that they are meant', async () => {
+    const text = '$(system.PlanId) $(subject) $(failWhen) $(bridgeConnection) $(endpoint.url)';
+    await assertUnchanged({ subject: 'ci.shop.done.v1', match: raw(text) });
+    const unset = /contains "\$\(system\.PlanId\), .*most likely a pipeline variable that is not set/;
+    await assertRefused({ subject: 'ci.shop.done.v1', match: `data.text == '${text}'` }, unset);
+    await assertRefused({ subject: 'ci.shop.done.v1', distinctBy: 'data.a', expect: `x\n${text}` }, unset);
+  });
 
   it('are refused where they hold the token of the job', () =>
     assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN) }, /match: holds the token of the job/));

@@ -15,6 +15,8 @@ import { ScriptedServer, SUBJECT } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Schemas: files and references');
 
+/** Where an unknown format is no mere annotation. */
+const DRAFT_07 = 'http://json-schema.org/draft-07/schema#';
 const SECRET = 'hush-4711';
 
 /** The error that loading ends with; undefined when there is none. */
@@ -162,7 +164,7 @@ describe('A step with such a schema fails before it connects:', { concurrency: 2
     ['not JSON', `{${command}`, 'InvalidSchema'],
     ['a command for a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
     ['a command for a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
-    ['a command for a format', { format: `\n${command}` }, 'InvalidSchema'],
+    ['a command for a format', { $schema: DRAFT_07, format: `\n${command}` }, 'InvalidSchema'],
     ['of a draft that is not supported', { $schema: command }, 'InvalidSchema'],
     ['that says what is wrong in a command', { const: `${command}\n` }, 'ContractViolation'],
   ] as const) {

@@ -61,8 +61,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a secret in an input is sent',
-    line: 'if (secret === undefined) continue;',
-    becomes: 'if (secret === undefined || name) continue;',
+    line: "const secret = knownSecrets.secretIn(fields.text(name) ?? '');",
+    becomes: 'const secret = undefined;',
     tests: { files: ['test/unit/tasks/PublishNatsEvent/inputs.test.ts'] },
   },
   {

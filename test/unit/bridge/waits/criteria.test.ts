@@ -65,13 +65,13 @@ describe('The inputs of an agentless wait', () => {
 
   test('give warnings that are no problems', () => {
     assert.match(read({ match: 'data.list[?a == "b-c"]' }).warnings[0]!, /match: "b-c" is read as the name of a field/);
-    assert.match(read({ match: "data.x == '$(nobody)'" }).warnings[0]!, /match holds \$\(nobody\)/);
   });
 
   const problems: Readonly<
     Record<string, [inputs: Readonly<Record<string, string>>, problem: RegExp, options?: Partial<ReadingOptions>]>
   > = {
     'no subject': [{ subject: '' }, /subject: is required/],
+    'a variable that is not set': [{ match: "data.x == '$(nobody)'" }, /match: contains "\$\(nobody\)", most likely/],
     'a field that no event has': [
       { match: 'dat.ok' },
       /match: events have no field "dat", so it is always null: write data/,
