@@ -75,9 +75,34 @@ export interface SubscriptionEvents {
   failed(error: Error): void;
 }
 
+/** An event in a stream, without what it says. */
+export interface StoredEvent {
+  readonly subject: string;
+  readonly place: Place;
+  /** In milliseconds since the epoch; undefined where the stream does not tell. */
+  readonly storedAt: number | undefined;
+}
+
+/** What a stream holds on the subjects of a subscription, wherever it began to read. */
+export interface LookBack {
+  /** The last event on the subjects; undefined where there is none; `unknown` where that cannot be told. */
+  readonly last:
+    (StoredEvent & { /** So that it was not read. */ readonly isBeforeStart: boolean }) | 'unknown' | undefined;
+  /** How many events were ever stored, on any subject, and how many of them are there no more. */
+  readonly stored: number;
+  readonly removed: number;
+  /** That what is published on these subjects is stored under others: a sentence without the last full stop. */
+  readonly elsewhere: string | undefined;
+}
+
 export interface Subscription {
   /** The stream that is read; undefined for core NATS. */
   readonly stream: string | undefined;
+  /**
+   * Looks at what the stream holds, with a few requests and no other permissions than reading has; absent for core NATS.
+   * Undefined where the server does not tell. Never rejects.
+   */
+  lookBack?(): Promise<LookBack | undefined>;
   /** Ends the subscription and removes what it left on the server, within a second. Never rejects. */
   stop(): Promise<void>;
 }

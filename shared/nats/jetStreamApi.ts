@@ -31,13 +31,24 @@ export interface StreamInfo {
   /** RFC 3339; another one when the stream was deleted and created again. */
   readonly created: string;
   readonly state: { readonly messages: number; readonly last_seq: number };
-  readonly config: {
-    readonly retention: 'limits' | 'interest' | 'workqueue';
-    /** Absent for a mirror. */
-    readonly subjects?: readonly string[];
-    readonly sources?: readonly unknown[];
-    readonly subject_transform?: unknown;
-  };
+  readonly config: StreamConfig;
+}
+
+/** How a stream is set up (nats-server, `StreamConfig`). Only what is checked is certain to be of its type. */
+export interface StreamConfig {
+  readonly retention: 'limits' | 'interest' | 'workqueue';
+  /** Absent for a mirror. */
+  readonly subjects?: readonly string[];
+  readonly sources?: readonly unknown[];
+  readonly mirror?: unknown;
+  readonly subject_transform?: unknown;
+  /** It stores messages and acknowledges none. */
+  readonly no_ack?: unknown;
+}
+
+/** A stream in a list of streams. */
+export interface ListedStream {
+  readonly config: StreamConfig & { readonly name: string };
 }
 
 /** Which subjects a consumer delivers: one, several (nats-server 2.10 and later), or all. */
@@ -48,7 +59,7 @@ export interface ConsumerFilter {
 
 /** Where a consumer begins. */
 export interface ConsumerStart {
-  readonly deliver_policy: 'all' | 'last_per_subject' | 'by_start_sequence' | 'by_start_time';
+  readonly deliver_policy: 'all' | 'last' | 'last_per_subject' | 'by_start_sequence' | 'by_start_time';
   readonly opt_start_seq?: number;
   /** RFC 3339. */
   readonly opt_start_time?: string;
@@ -106,16 +117,32 @@ export class JetStreamApi {
     readonly prefix: string,
   ) {}
 
-  /** Names of the streams that capture subjects inside the pattern. */
-  streamNames(pattern: string): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {
+  /** Names of the streams that capture subjects inside the pattern; of all, a thousand at most, without one. */
+  streamNames(
+    pattern: string | undefined,
+    timeoutMs?: number,
+  ): Promise<ApiAnswer<{ readonly streams: readonly string[] | null }>> {
     return this.#call(
       'STREAM.NAMES',
-      { subject: pattern },
+      pattern === undefined ? undefined : { subject: pattern },
       ({ streams }) => streams === null || isListOf(streams, isName),
+      timeoutMs,
     );
   }
 
-  streamInfo(stream: string): Promise<ApiAnswer<StreamInfo>> {
+  /** How the streams are set up, 256 of them at most. */
+  streamList(timeoutMs: number): Promise<ApiAnswer<{ readonly streams: readonly ListedStream[] | null }>> {
+    const isListed = (stream: unknown) =>
+      isObject(stream) && isObject(stream.config) && isName(stream.config.name) && hasSubjects(stream.config);
+    return this.#call(
+      'STREAM.LIST',
+      undefined,
+      ({ streams }) => streams === null || isListOf(streams, isListed),
+      timeoutMs,
+    );
+  }
+
+  streamInfo(stream: string, timeoutMs?: number): Promise<ApiAnswer<StreamInfo>> {
     return this.#call(
       `STREAM.INFO.${stream}`,
       undefined,
@@ -125,7 +152,8 @@ export class JetStreamApi {
         isCount(state.messages) &&
         isCount(state.last_seq) &&
         isObject(config) &&
-        (config.subjects === undefined || isListOf(config.subjects, (subject) => typeof subject === 'string')),
+        hasSubjects(config),
+      timeoutMs,
     );
   }
 
@@ -169,6 +197,8 @@ export class JetStreamApi {
     if (reply.kind !== 'reply') return reply;
     const answer = parseAnswer<Response>(reply.message.data, isResponse);
     if (answer !== undefined) return answer;
+    const ack = parseAnswer<{ readonly stream: string }>(reply.message.data, isPubAck);
+    if (ack?.kind === 'ok') throw capturesApiError(ack.response.stream);
     throw new TaskError(
       'Unreachable',
       `JetStream on ${this.link.server} does not answer as it should: ${quoted(Buffer.from(reply.message.data).toString())}`,
@@ -204,6 +234,10 @@ export function isPubAck({ stream, seq, duplicate }: JsonObject): boolean {
   return isName(stream) && isCount(seq) && (duplicate === undefined || typeof duplicate === 'boolean');
 }
 
+function hasSubjects({ subjects }: JsonObject): boolean {
+  return subjects === undefined || isListOf(subjects, (subject) => typeof subject === 'string');
+}
+
 function isListOf(value: unknown, isItem: (item: unknown) => boolean): boolean {
   return Array.isArray(value) && value.every(isItem);
 }
@@ -229,11 +263,12 @@ export function apiErrorText(error: ApiError): string {
   return `${error.description} (JetStream error ${error.err_code})`;
 }
 
-export function noStreamError(subject: string): TaskError {
+/** The error of a stream that acknowledges requests to JetStream: servers before 2.10 let one capture them. */
+export function capturesApiError(stream: string): TaskError {
   return new TaskError(
-    'NoStream',
-    `No stream captures the subject "${subject}"`,
-    'Create one in the account of this user, or set delivery to core for events that nobody needs to find later.',
+    'Unsupported',
+    `The stream "${stream}" captures the requests to JetStream itself and answers in its place, as one of ">" does on servers before 2.10`,
+    'Give it the subjects of events only, such as "ci.>".',
   );
 }
 

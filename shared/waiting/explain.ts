@@ -1,9 +1,11 @@
-import type { Place } from '../bus.ts';
+import type { LookBack, Place, StartPosition } from '../bus.ts';
 import type { ReceivedEvent } from '../event/receivedEvent.ts';
-import { describeMs, roundedMs } from '../text/duration.ts';
+import { describeMs, isoTime, roundedMs } from '../text/duration.ts';
 import { logLine } from '../text/logLine.ts';
+import { quoted } from '../text/safeText.ts';
 import type { WaitCriteria } from './criteria.ts';
 import type { Counts, Decision, JudgedEvent } from './judge.ts';
+import { describeStart } from './start.ts';
 
 /** What people call each decision: in a sentence, as a heading, and with a mark where it decides. In the order they are listed. */
 export const DECISIONS: Readonly<Record<Decision, { readonly label: string; readonly mark?: '✅' | '❌' }>> = {
@@ -27,6 +29,18 @@ export interface Seen {
   /** The last event that came near and did not count. */
   readonly lastMiss: JudgedEvent | undefined;
   readonly linkBreaks: LinkBreaks;
+  /** Absent for core NATS, and where nobody looks. */
+  readonly searched?: Searched | undefined;
+}
+
+/** What of a stream was read. */
+export interface Searched {
+  readonly stream: string;
+  readonly start: StartPosition;
+  /** When reading began, in milliseconds since the epoch. */
+  readonly begunAt: number;
+  /** What the stream holds on the subjects; undefined where it wasn't asked or didn't say. */
+  readonly lookBack: LookBack | undefined;
 }
 
 /** Links to the server that broke while waiting. */
@@ -77,6 +91,31 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   ]
     .filter(Boolean)
     .join('. ');
+}
+
+/** Where a wait looked that saw nothing, and what lies beside that: further sentences, each behind a full stop. */
+export function describeSearch({ counts, searched }: Seen): string {
+  if (searched === undefined || counts.seen > 0) return '';
+  const { stream, start, begunAt, lookBack } = searched;
+  const sentences = [`The stream "${stream}" was read ${describeStart(start, begunAt)}`];
+  if (lookBack !== undefined) sentences.push(...describeLookBack(lookBack));
+  return sentences.map((sentence) => `. ${sentence}`).join('');
+}
+
+function describeLookBack({ last, stored, removed, elsewhere }: LookBack): string[] {
+  const sentences = elsewhere === undefined ? [] : [elsewhere];
+  if (last === 'unknown') return sentences;
+  if (last !== undefined) {
+    const time = last.storedAt === undefined ? '' : ` of ${isoTime(last.storedAt)}`;
+    const why = last.isBeforeStart ? "before this wait's start: see startFrom" : 'which came too late to be judged';
+    return [
+      ...sentences,
+      `The last event there is ${describePlace(last.place)}${time} on ${quoted(last.subject)}, ${why}`,
+    ];
+  }
+  if (stored === 0) return [...sentences, 'Nothing was ever stored in it'];
+  const gone = `: of the ${stored} events ever stored in it, ${removed} have expired or were removed`;
+  return [...sentences, `It holds no event on these subjects${removed === 0 ? ', only on others' : gone}`];
 }
 
 /** The decisions that were made, in the order they are listed. */

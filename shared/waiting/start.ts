@@ -1,3 +1,4 @@
+import type { StartPosition } from '../bus.ts';
 import { parseTime } from '../event/cloudEvent.ts';
 import type { Fields } from '../inputs/fields.ts';
 import { quoted } from '../text/safeText.ts';
@@ -45,4 +46,30 @@ export function parseStartTime(text: string): number | undefined {
       .replace(/(T\d\d:\d\d)(?=Z|[+-])/i, '$1:00')
       .replace(/^([\d-]+T.*[+-]\d\d)(\d\d)?$/i, (_, before: string, minutes = '00') => `${before}:${String(minutes)}`),
   );
+}
+
+/** Where a wait begins, in one word or three. */
+export function startText(start: StartPosition): string {
+  if (start.from === 'sequence') return `after sequence ${start.after}`;
+  return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
+}
+
+/**
+ * Where a wait has begun, as the end of a sentence.
+ *
+ * @param begunAt when it had, in milliseconds since the epoch
+ */
+export function describeStart(start: StartPosition, begunAt: number): string {
+  switch (start.from) {
+    case 'now':
+      return `since ${new Date(begunAt).toISOString()} (startFrom: now)`;
+    case 'time':
+      return `since ${new Date(start.at).toISOString()} (startFrom)`;
+    case 'sequence':
+      return `after sequence ${start.after} (startFrom: sequence)`;
+    case 'all':
+      return 'from its first event on (startFrom: all)';
+    case 'lastPerSubject':
+      return 'from the last event of each subject on (startFrom: lastPerSubject)';
+  }
 }

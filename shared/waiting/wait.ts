@@ -1,12 +1,13 @@
-import type { Arrivals, ReceivedMessage, Subscription, SubscriptionEvents } from '../bus.ts';
+import type { Arrivals, ReceivedMessage, StartPosition, Subscription, SubscriptionEvents } from '../bus.ts';
 import type { Clock } from '../clock.ts';
 import type { Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { logLine } from '../text/logLine.ts';
 import type { WaitCriteria } from './criteria.ts';
-import { describeProgress, eventLine, nameOf, type Seen } from './explain.ts';
+import { describeProgress, eventLine, nameOf, type Searched, type Seen } from './explain.ts';
 import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
+import { startText } from './start.ts';
 import {
   endedBy,
   endedByDeadline,
@@ -18,6 +19,8 @@ import {
 } from './verdict.ts';
 
 const PROGRESS_MS = 60_000;
+/** So long before its end, or a quarter of its time, a wait that saw nothing looks at what the stream holds. */
+const LOOK_BACK_MS = 2_000;
 /** Lines about events that merely do not match. */
 const MOST_LINES_NOT_MATCHING = 20;
 /** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
@@ -25,8 +28,8 @@ const MOST_LINES_REFUSED = 1_000;
 
 /** Where the events of a wait come from. Every method fails with a `TaskError`. */
 export interface EventSource {
-  /** Where reading begins, for the log. */
-  readonly startFrom: string;
+  /** Where reading begins. */
+  readonly start: StartPosition;
   connect(): Promise<unknown>;
   /** Begins to read, once connected. */
   read(events: SubscriptionEvents): Promise<Subscription>;
@@ -83,6 +86,7 @@ class Wait implements SubscriptionEvents {
   #assessed: readonly JudgedEvent[] = [];
   /** Where in them to go on. */
   #next = 0;
+  #searched: Searched | undefined;
   /** Why the subscription ended; it ends the wait once all that had arrived is judged. */
   #failure: Error | undefined;
 
@@ -109,22 +113,28 @@ class Wait implements SubscriptionEvents {
     try {
       await source.connect();
       isConnected = true;
-      subscription = await source.read(this);
+      const reading = (subscription = await source.read(this));
       this.log.info(
         logLine('waiting', {
           subject: this.criteria.subjects.join(' '),
-          stream: subscription.stream,
-          startFrom: source.startFrom,
+          stream: reading.stream,
+          startFrom: startText(source.start),
           deadline: new Date(this.clock.deadline).toISOString(),
         }),
       );
       timers.push(setInterval(() => this.#logProgress(), PROGRESS_MS));
-      if (this.criteria.idleTimeoutMs !== undefined) timers.push(this.#watchIdleness(this.criteria.idleTimeoutMs));
+      const { stream } = reading;
+      const begunAt = this.clock.now();
+      if (stream !== undefined) this.#searched = { stream, start: source.start, begunAt, lookBack: undefined };
+      const leftMs = this.clock.deadline - begunAt;
+      timers.push(setTimeout(() => void this.#lookBack(reading), leftMs - leadFor(leftMs)));
+      if (this.criteria.idleTimeoutMs !== undefined)
+        timers.push(this.#watchIdleness(this.criteria.idleTimeoutMs, reading));
       this.clock.signal.addEventListener('abort', () => this.#onAbort());
       if (this.clock.signal.aborted) this.#onAbort();
       this.#hasBegun = true;
       this.#schedule();
-      return this.#outcome(await ended, subscription.stream);
+      return this.#outcome(await ended, stream);
     } catch (error) {
       const isLate = isConnected && error instanceof TaskError && error.code === 'Timeout';
       return this.#outcome(isLate ? neverBegun() : endedByFailure(error), subscription?.stream);
@@ -263,22 +273,35 @@ class Wait implements SubscriptionEvents {
     else this.#end(endedByDeadline(this.criteria, this.#seen, downReason));
   }
 
-  #watchIdleness(idleTimeoutMs: number): NodeJS.Timeout {
+  #watchIdleness(idleTimeoutMs: number, subscription: Subscription): NodeJS.Timeout {
     // Connecting is not idleness.
     this.#lastEventAt = this.clock.now();
+    let lookedBackAt = 0;
     const check = () => {
       const isBusy = this.#isScheduled || this.#downSince !== undefined;
-      if (isBusy || this.clock.now() - this.#lastEventAt < idleTimeoutMs) return;
+      const idleMs = this.clock.now() - this.#lastEventAt;
+      if (!isBusy && lookedBackAt !== this.#lastEventAt && idleMs >= idleTimeoutMs - leadFor(idleTimeoutMs)) {
+        lookedBackAt = this.#lastEventAt;
+        void this.#lookBack(subscription);
+      }
+      if (isBusy || idleMs < idleTimeoutMs) return;
       this.#end(endedByIdleness(this.criteria, this.#seen, idleTimeoutMs));
     };
     return setInterval(check, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
+  }
+
+  /** The end is never put off for what the stream holds: it is asked shortly before, and its answer told if it has come. */
+  async #lookBack(subscription: Subscription): Promise<void> {
+    const searched = this.#searched;
+    if (searched === undefined || this.#judge.counts.seen > 0 || this.#downSince !== undefined) return;
+    this.#searched = { ...searched, lookBack: await subscription.lookBack?.() };
   }
 
   get #seen(): Seen {
     const { counts, missing, distinctValues } = this.#judge;
     const totalMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
     const linkBreaks = { count: this.#breaks, totalMs };
-    return { counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
+    return { counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks, searched: this.#searched };
   }
 
   #outcome({ verdict, error, deciding }: Ending, stream: string | undefined): WaitOutcome {
@@ -295,4 +318,8 @@ class Wait implements SubscriptionEvents {
       schemaDigest: this.contract?.digest,
     };
   }
+}
+
+function leadFor(timeMs: number): number {
+  return Math.min(LOOK_BACK_MS, timeMs / 4);
 }

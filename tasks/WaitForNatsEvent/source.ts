@@ -8,7 +8,7 @@ export function eventSource(request: WaitRequest, openBus: () => Promise<Bus>, s
   let bus: Bus | undefined;
   const connect = async () => (bus ??= await openBus());
   return {
-    startFrom: describeStart(request),
+    start: delivery === 'core' ? { from: 'now' } : start,
     connect,
     read: async (events) =>
       delivery === 'core'
@@ -16,10 +16,4 @@ export function eventSource(request: WaitRequest, openBus: () => Promise<Bus>, s
         : (await connect()).readStream({ subjects, stream, start }, events, signal),
     close: async () => bus?.close(),
   };
-}
-
-function describeStart({ delivery, start }: WaitRequest): string {
-  if (delivery === 'core' || start.from === 'now') return 'now';
-  if (start.from === 'sequence') return `after sequence ${start.after}`;
-  return start.from === 'time' ? new Date(start.at).toISOString() : start.from;
 }

@@ -167,7 +167,8 @@ export class StreamBatch {
       if (first !== undefined && this.#link?.isClosed === false) {
         this.#silentSince ??= Date.now();
         const isKnown = this.#last !== undefined;
-        const checked = checkStream(this.links, this.#link, first.subject, this.#silentSince, isKnown);
+        const isSilent = this.#declined.size === 0;
+        const checked = checkStream(this.links, this.#link, first.subject, this.#silentSince, isKnown, isSilent);
         this.#silence = await unlessAborted(checked, this.signal);
       }
       await pause(RETRY_PAUSE_MS, this.signal);
@@ -191,7 +192,8 @@ export class StreamBatch {
 
   /** A deadline that passed while the stream was silent is told with the reason for that. */
   #explained(error: unknown): unknown {
-    if (!(error instanceof TaskError) || error.code !== 'Timeout' || this.#silentSince === undefined) return error;
+    if (error !== this.signal.reason || this.#silentSince === undefined) return error;
+    if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
     return new TaskError('Timeout', `The deadline of this step has passed while ${this.#silence}`);
   }
 

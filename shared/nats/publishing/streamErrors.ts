@@ -1,11 +1,14 @@
 import { TaskError } from '../../errors.ts';
-import { API_ERROR, apiErrorText, jetStreamOffError, noStreamError, type ApiError } from '../jetStreamApi.ts';
+import { API_ERROR, apiErrorText, jetStreamOffError, type ApiError } from '../jetStreamApi.ts';
 import type { Link } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
+import { noStreamError } from '../streamHints.ts';
 
 /** How long "nobody answers on this subject" may be a stream that is electing its leader. */
 const LEADER_ELECTION_MS = 10_000;
 const FLUSH_TIMEOUT_MS = 5_000;
+/** A stream without a leader answers no question about it, and is to be tried again soon. */
+const INFO_TIMEOUT_MS = 1_000;
 
 /**
  * Why a stream does not answer, as a clause. Throws when it will not do so later: there is none, as far as this user may
@@ -13,6 +16,7 @@ const FLUSH_TIMEOUT_MS = 5_000;
  *
  * @param since when no acknowledgement began to come, in milliseconds since the epoch
  * @param streamWasThere whether one had come before
+ * @param isSilent whether something hears the messages and says nothing; otherwise nobody does
  */
 export async function checkStream(
   links: Links,
@@ -20,6 +24,7 @@ export async function checkStream(
   subject: string,
   since: number,
   streamWasThere: boolean,
+  isSilent: boolean,
 ): Promise<string> {
   const api = links.api(link);
   const isLong = Date.now() - since > LEADER_ELECTION_MS;
@@ -29,8 +34,16 @@ export async function checkStream(
   switch (names.kind) {
     case 'ok': {
       const [stream] = names.response.streams ?? [];
-      if (stream !== undefined) return `the stream "${stream}" did not answer, as one does that has no leader`;
-      if (!streamWasThere || isLong) throw noStreamError(subject);
+      if (stream !== undefined) {
+        const silence = `the stream "${stream}" did not answer, as one does that has no leader`;
+        if (!isSilent) return silence;
+        // Whoever may not ask is told both.
+        const info = await api.streamInfo(stream, INFO_TIMEOUT_MS);
+        if (info.kind !== 'ok') return `${silence} or that acknowledges nothing (no_ack)`;
+        if (info.response.config.no_ack === true) throw noAckError(stream);
+        return silence;
+      }
+      if (!streamWasThere || isLong) throw await noStreamError(api, subject, 'publish');
       break;
     }
     case 'apiError':
@@ -38,19 +51,28 @@ export async function checkStream(
       break;
     case 'noResponders':
       if (link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
-      if (isLong) throw noStreamError(subject);
+      if (isLong) throw await noStreamError(api, subject, 'publish');
       break;
     case 'denied':
       if (!isLong) break;
       throw new TaskError(
         'NoStream',
-        `Nobody has answered on the subject "${subject}" for ${LEADER_ELECTION_MS / 1_000} s: no stream captures it, or its stream has no leader`,
-        `Create a stream for it. A user who may publish to "${api.prefix}.STREAM.NAMES" is told which of the two it is.`,
+        `Nobody has answered on the subject "${subject}" for ${LEADER_ELECTION_MS / 1_000} s: no stream captures it, or its stream has no leader${isSilent ? ' or acknowledges nothing (no_ack)' : ''}`,
+        `Create a stream for it. A user who may publish to "${api.prefix}.STREAM.NAMES" is told which it is.`,
       );
     case 'timeout':
     case 'lost':
   }
   return 'JetStream did not answer, as it does without a leader';
+}
+
+/** Whether the event is stored stays unknown, as after any other timeout; this one is not worth waiting for. */
+function noAckError(stream: string): TaskError {
+  return new TaskError(
+    'Timeout',
+    `No acknowledgement came, since the stream "${stream}" gives none (no_ack): nothing confirms that it stored what was sent`,
+    'It most likely did: look before you send again. Turn no_ack off (a stream of ">" needs narrower subjects first), or set delivery to core.',
+  );
 }
 
 /** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */

@@ -4,9 +4,9 @@ import { covers, overlap, withoutCovered } from '../../subject.ts';
 import {
   API_ERROR,
   apiErrorText,
+  capturesApiError,
   isTransient,
   jetStreamOffError,
-  noStreamError,
   type ApiAnswer,
   type ApiError,
   type ConsumerFilter,
@@ -16,6 +16,8 @@ import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { deniedError, streamWaitGrants } from '../permissions.ts';
+import { knownNames, noStreamError, noSuchStreamError } from '../streamHints.ts';
+import { storedElsewhere } from '../subjectTransforms.ts';
 
 const RETRY_PAUSE_MS = 250;
 /** How long JetStream may be without a leader before the wait begins. */
@@ -56,7 +58,10 @@ export class StreamAccess {
       const answer = await unlessAborted(call(link), this.signal);
       if (answer.kind === 'ok') return answer.response;
       if (answer.kind === 'denied') throw this.denied(answer.violation);
-      if (answer.kind === 'apiError' && !isTransient(answer)) throw this.apiError(answer.error, link);
+      if (answer.kind === 'apiError' && !isTransient(answer)) {
+        if (answer.error.err_code !== API_ERROR.streamNotFound) throw this.apiError(answer.error, link);
+        throw noSuchStreamError(this.name, await unlessAborted(knownNames(this.links.api(link)), this.signal));
+      }
       if (answer.kind === 'noResponders' && link.connection.info?.jetstream !== true) throw jetStreamOffError(link);
       if (answer.kind !== 'lost' && Date.now() > until) {
         throw new TaskError(
@@ -73,11 +78,7 @@ export class StreamAccess {
   apiError(error: ApiError, link: Link): TaskError {
     switch (error.err_code) {
       case API_ERROR.streamNotFound:
-        return new TaskError(
-          'NoStream',
-          `There is no stream "${this.name}" in the account of this user`,
-          'Correct the input "stream", or leave it empty to find the stream from the subject.',
-        );
+        return noSuchStreamError(this.name);
       case API_ERROR.notEnabled:
       case API_ERROR.notEnabledForAccount:
         return jetStreamOffError(link);
@@ -106,7 +107,10 @@ export class StreamAccess {
     const found = new Map<string, readonly string[]>();
     for (const subject of this.source.subjects) {
       const { streams } = await this.firstAnswer((link) => this.links.api(link).streamNames(subject));
-      if (streams === null || streams.length === 0) throw noStreamError(subject);
+      if (streams === null || streams.length === 0) {
+        const link = await this.links.liveLink(this.signal);
+        throw await unlessAborted(noStreamError(this.links.api(link), subject, 'wait'), this.signal);
+      }
       found.set(subject, streams);
     }
     const [first = '', ...others] = new Set([...found.values()].flat());
@@ -146,6 +150,10 @@ export class StreamAccess {
         `The stream "${this.name}" keeps events only while a consumer wants them, so events of the past may be absent.`,
       );
     const captured = config.subjects;
+    if (captured?.some((own) => covers(own, `${this.links.apiPrefix}.>`)) === true && config.no_ack !== true)
+      throw capturesApiError(this.name);
+    const elsewhere = storedElsewhere(this.name, config, this.source.subjects);
+    if (elsewhere !== undefined) notice(`${elsewhere}.`);
     if (captured === undefined || captured.length === 0 || config.subject_transform !== undefined) return;
     const outside = this.source.subjects.filter((subject) => !captured.some((own) => overlap(own, subject)));
     if (outside.length > 0 && config.sources === undefined) {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Msg } from 'nats';
-import type { StreamSource, Subscription, SubscriptionEvents } from '../../bus.ts';
+import type { LookBack, StoredEvent, StreamSource, Subscription, SubscriptionEvents } from '../../bus.ts';
 import { reasonOf, TaskError } from '../../errors.ts';
 import { subjectTest } from '../../subject.ts';
 import {
@@ -17,6 +17,8 @@ import type { Links } from '../link/links.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { hasSubject, NONE, rawSubject } from '../link/rawMessage.ts';
+import { storedElsewhere } from '../subjectTransforms.ts';
+import { lastStored } from './lastStored.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
@@ -132,6 +134,51 @@ export class StreamReader implements Subscription {
     if (attachment === undefined) return;
     attachment.release();
     await this.#deleteConsumer(attachment);
+  }
+
+  async lookBack(): Promise<LookBack | undefined> {
+    const link = this.#attachment?.link;
+    if (link === undefined || link.isClosed) return undefined;
+    const { name, filter } = this.#access;
+    try {
+      const [info, last] = await Promise.all([
+        this.links.api(link).streamInfo(name),
+        lastStored(this.links, link, name, filter),
+      ]);
+      if (info.kind !== 'ok') return undefined;
+      const { state, config } = info.response;
+      return {
+        last: this.#asLast(last),
+        stored: state.last_seq,
+        removed: state.last_seq - state.messages,
+        elsewhere: storedElsewhere(name, config, this.source.subjects),
+      };
+    } catch (error) {
+      this.links.log.debug(`What the stream holds could not be looked at: ${reasonOf(error)}`);
+      return undefined;
+    }
+  }
+
+  #asLast(last: StoredEvent | 'unknown' | undefined): LookBack['last'] {
+    if (typeof last !== 'object') return last;
+    // The server does not always filter.
+    if (!this.#isWanted(last.subject)) return 'unknown';
+    return { ...last, isBeforeStart: this.#isBeforeStart(last) };
+  }
+
+  #isBeforeStart({ place, storedAt }: StoredEvent): boolean {
+    const { start } = this.source;
+    switch (start.from) {
+      case 'now':
+        return place.sequence <= this.#lastSequence;
+      case 'sequence':
+        return place.sequence <= start.after;
+      case 'time':
+        return storedAt !== undefined && storedAt < (this.#startTime ?? start.at);
+      case 'all':
+      case 'lastPerSubject':
+        return false;
+    }
   }
 
   /** Never fails: the server removes the consumer, too, only later. */

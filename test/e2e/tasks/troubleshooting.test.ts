@@ -46,6 +46,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
       { name: 'OTHER', subjects: ['other.>'] },
       { name: 'FULL', subjects: ['full.v1'], max_msgs: 1, discard: DiscardPolicy.New },
       { name: 'SMALL', subjects: ['small.*'], max_msgs: 1, discard: DiscardPolicy.New },
+      { name: 'MUTE', subjects: ['mute.>'], no_ack: true },
       { name: 'WORK', subjects: ['work.>'], retention: RetentionPolicy.Workqueue },
     ])
       await scene.manager.streams.add(config);
@@ -164,6 +165,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
         },
       ],
       [['Timeout: The wait was idle'], () => wait(agent(), { subject: 'ci.silent.v1', idleTimeout: '300ms' })],
+      [['Timeout: No acknowledgement came'], () => publish(agent(), { ...event, subject: 'mute.v1' })],
       [
         ['Timeout: No reply'],
         async () => {

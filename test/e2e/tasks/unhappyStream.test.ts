@@ -61,7 +61,8 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
 
   const event = (subject: string) => ({ subject, payload: '{}' });
 
-  const remedy = 'Create one in the account of this user, or set delivery to core';
+  const remedy =
+    "Create one in the account of this user (nats stream add NOWHERE --subjects 'nowhere.>' --defaults), or set delivery to core";
   for (const [what, run, code, ...texts] of [
     [
       'a subject to publish to that no stream captures',

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ReceivedMessage, Subscription, SubscriptionEvents } from '../../../../shared/bus.ts';
+import type {
+  LookBack,
+  ReceivedMessage,
+  StartPosition,
+  Subscription,
+  SubscriptionEvents,
+} from '../../../../shared/bus.ts';
 import { TaskError } from '../../../../shared/errors.ts';
 import type { WaitCriteria } from '../../../../shared/waiting/criteria.ts';
 import { Judge } from '../../../../shared/waiting/judge.ts';
@@ -15,12 +21,15 @@ const message = (sequence: number, data: unknown): ReceivedMessage =>
 
 /** A stream in memory that a test speaks for, and the clock of the wait on it. */
 class Script implements EventSource {
-  readonly startFrom = 'all';
+  readonly start: StartPosition = { from: 'all' };
   readonly lines: string[] = [];
   isClosed = false;
   isStopped = false;
   /** As the clock of the wait has it. */
   time = 10_000;
+  /** What the stream holds. */
+  held: LookBack | undefined;
+  lookBacks = 0;
   readonly #controller = new AbortController();
   #messages: ReceivedMessage[] = [];
   #events: SubscriptionEvents | undefined;
@@ -47,6 +56,11 @@ class Script implements EventSource {
     setImmediate(() => this.play(this));
     return {
       stream: 'CI',
+      lookBack: async () => {
+        this.lookBacks++;
+        setImmediate(() => (this.time += 1_000));
+        return this.held;
+      },
       stop: async () => {
         this.isStopped = true;
       },
@@ -174,6 +188,42 @@ test('no event at all for the idle time ends it, however long the deadline', asy
   const { verdict, error } = await script.wait(criteriaOf({ idleTimeoutMs: 5_000 }));
   assert.equal(verdict, 'timedOut');
   assert.match(error?.message ?? '', /The wait was idle: no event at all came for 5s \(idleTimeout\)/);
+});
+
+test('a wait that saw nothing tells where it looked, and what the stream holds on its subjects', async () => {
+  const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
+  const nothing = { last: undefined, stored: 9, removed: 0, elsewhere: undefined };
+  const read = 'The stream "CI" was read from its first event on (startFrom: all).';
+  for (const [held, told] of [
+    [undefined, read],
+    [{ ...nothing, stored: 0 }, `${read} Nothing was ever stored in it.`],
+    [nothing, `${read} It holds no event on these subjects, only on others.`],
+    [{ ...nothing, last: 'unknown' }, read],
+    [{ ...nothing, last: 'unknown', elsewhere: 'It moves them' }, `${read} It moves them.`],
+    [
+      { ...nothing, last: { ...last, isBeforeStart: false } },
+      `${read} The last event there is CI 7 of 1970-01-01T00:00:00.000Z on "ci.\u202edone", which came too late to be judged.`,
+    ],
+  ] as const) {
+    const script = new Script((it) => {
+      it.held = held;
+      it.time += 800;
+    });
+    const { error } = await script.wait(criteriaOf({ idleTimeoutMs: 1_000 }));
+    assert.ok(error?.message.includes(`No event came at all. ${told} Check that`), error?.message);
+    assert.equal(script.lookBacks, 1);
+  }
+});
+
+test('a wait that saw events does not ask what else there is', async () => {
+  const script = new Script((it) => {
+    it.send(message(1, { ok: false }));
+    setImmediate(() => setImmediate(() => (it.time += 5_000)));
+  });
+  const { error, counts } = await script.wait(criteriaOf({ idleTimeoutMs: 1_000 }));
+  assert.equal(counts.seen, 1);
+  assert.doesNotMatch(error?.message ?? '', /was read/);
+  assert.equal(script.lookBacks, 0);
 });
 
 test('a judge goes on where another one has stopped: nothing is counted twice and nothing forgotten', () => {
