@@ -126,6 +126,9 @@ function markOf(mark: number, code: number): number {
 }
 
 function standsAt(sought: Codes, text: Codes, at: number): boolean {
+  // What looks alike for long, such as a line of dashes, mostly ends otherwise.
+  const last = sought.length - 1;
+  if (sought[last] !== text[at + last]) return false;
   let same = 0;
   while (same < sought.length && sought[same] === text[at + same]) same++;
   return same === sought.length;

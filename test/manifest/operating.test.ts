@@ -95,7 +95,7 @@ function secretFilesOf(properties: Readonly<Record<string, SchemaPart>>, prefix:
   };
   return Object.entries(properties).flatMap(([name, part]) => {
     const place = `${prefix}${name}`;
-    if (/Files?$/.test(name)) return /^(ca|certificate|policy)File$/.test(name) ? [] : [place];
+    if (/Files?$/.test(name)) return /^(ca|certificate|policy|publisherPolicy)File$/.test(name) ? [] : [place];
     const named = part.$ref === undefined ? undefined : $defs[part.$ref.replace('#/$defs/', '')];
     // Who manages subscriptions signs in as azureDevOps.identity does.
     if (place === 'hooks.identity') return [];
