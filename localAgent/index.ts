@@ -1,4 +1,5 @@
 export type { Waits } from './childProcess.ts';
+export { closeServer } from './closeServer.ts';
 export type { Connection } from './connections.ts';
 export { LocalAgent } from './localAgent.ts';
 export type { LocalAgentOptions, StepRun, TaskRequest } from './localAgent.ts';

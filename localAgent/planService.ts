@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
+import { closeServer } from './closeServer.ts';
 
 /** The run that a service keeps. */
 export interface LocalPlan {
@@ -106,10 +107,7 @@ export class PlanService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
 
   async #handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { closeServer } from './closeServer.ts';
 
 export interface AttachmentRequest {
   readonly method: string;
@@ -44,10 +45,7 @@ export class RunService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
 
   async #handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * Writes what the documents repeat of the code: in README.md the tables of inputs and outputs from each task's task.json
  * and the versions that are tested, and there and in docs/permissions.md the blocks of permissions from the grants that
- * the errors print, and in docs/bridge the bridge's permissions, settings and
- * events.
+ * the errors print, and in docs/bridge the bridge's permissions, settings and events, and the agentless task's inputs and
+ * outputs.
  * Usage: npm run docs [-- --check]    (--check: change nothing, fail when a document is stale)
  */
 import { readFileSync, writeFileSync } from 'node:fs';

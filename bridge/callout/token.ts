@@ -26,7 +26,7 @@ export interface Verified {
 /**
  * Verifies a token: signature, issuer, audience, times, and that its claims are what this issuer writes.
  *
- * @param note is told what the token claims, before that is verified
+ * @param note called with what the token claims, before any of it is verified
  * @param now in milliseconds since the epoch
  * @throws Refusal
  */

@@ -98,7 +98,7 @@ function allProblems(value: unknown): SchemaProblem[] {
       case 'maximum':
         return at(`is ${describe(given)}, not at most ${String(params['limit'])}`);
       case 'if':
-        // What its branch finds is told by itself.
+        // The branch that was meant has problems of its own for it.
         return [];
       default:
         return at(message);

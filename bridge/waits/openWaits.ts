@@ -41,7 +41,7 @@ export interface SettledWait {
 
 export type Known = KnownWait | SettledWait;
 
-/** Is told what is written about each wait, in the order of the bucket; the record is the one of `now`. */
+/** Called for each change of a wait, in the order of the bucket. `record` is that of `now`. */
 export type WaitListener = (now: Known | undefined, before: Known | undefined, record: WaitRecord | undefined) => void;
 
 export interface OpenWaitsOptions {

@@ -38,8 +38,8 @@ export interface OutboxOptions {
   /** Between two looks for records to remove. */
   readonly sweepMs: number;
   /**
-   * A task has heard of its end. Resolves once that is noted, and rejects where it can't be: then the task is told again later.
-   * Called again, too, where the record can't be closed.
+   * Notes that a task knows how its wait has ended. Where it rejects, the record stays open, and both are tried again later:
+   * Azure DevOps ignores what a completed task is told again. Called again, too, where the record can't be closed.
    */
   readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
   /** A task will never hear of it. */
@@ -175,7 +175,7 @@ export class Outbox {
       }
       // Before the record is closed: what a process that dies had yet to note is noted by the next one.
       if (told.kind === 'done') await onTold(decided, told.problem);
-      // With a newer token it is told again.
+      // The task was executed again meanwhile: its newer token takes the place of this one.
       if (!(await this.#close(stored, decided, told.kind === 'done'))) continue;
       if (told.kind === 'gone') onAbandoned(decided, told.reason);
       return undefined;

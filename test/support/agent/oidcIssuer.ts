@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import type { Certificate } from '../nats/certificates.ts';
+import { closeServer } from '../../../localAgent/index.ts';
 
 /** The one audience Azure DevOps writes into its tokens. */
 export const AUDIENCE = 'api://AzureADTokenExchange';
@@ -104,11 +105,7 @@ export class OidcIssuer implements AsyncDisposable {
   }
 
   async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

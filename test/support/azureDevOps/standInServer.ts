@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import { TLSSocket } from 'node:tls';
 import { Random } from './random.ts';
 import type { Certificate } from '../nats/certificates.ts';
+import { closeServer } from '../../../localAgent/index.ts';
 
 const WITHIN_MS = 10_000;
 
@@ -100,11 +101,7 @@ export abstract class StandInServer implements AsyncDisposable {
   }
 
   async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import type { Certificate } from '../nats/certificates.ts';
+import { closeServer } from '../../../localAgent/index.ts';
 
 export const AZURE_DEVOPS_AUDIENCE = 'api://AzureADTokenExchange';
 
@@ -96,11 +97,7 @@ export class TokenIssuer implements AsyncDisposable {
   }
 
   async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
