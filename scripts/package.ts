@@ -45,7 +45,7 @@ const SIZE_LIMIT = 450_000;
 const CODE_LIMIT = 600 * 1024;
 const BRIDGE_LIMIT = 3 * 1024 * 1024;
 const IMAGES = [
-  ...['images/bridge-icon.png', 'images/connection-icon.png', 'images/extension-icon.png'],
+  ...['images/bridge-icon.png', 'images/connection-icon.png', 'images/extension-icon.png', 'images/overview.png'],
   ...readExtension().screenshots.map((screenshot) => screenshot.path),
 ];
 /** Everything a .vsix holds; the first three are the format's own. */

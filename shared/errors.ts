@@ -1,4 +1,4 @@
-/** Every way a step can fail, as users see it in the log and in the troubleshooting of README.md. */
+/** Every way a step can fail, as users see it in the log and in docs/troubleshooting.md. */
 export const ERROR_CODES = [
   'InvalidInput',
   'InvalidSchema',

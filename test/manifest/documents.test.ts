@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { ROOT } from '../../scripts/build/manifest.ts';
+import type { EventView } from '../../shared/event/receivedEvent.ts';
+import { compileExpression } from '../../shared/expression/expression.ts';
 import {
   brokenLinks,
   filesEndingWith,
+  linkedFiles,
   readMarkdown,
+  rowsOf,
   unknownCommands,
   unknownWords,
   yamlBlocks,
   type MarkdownFile,
 } from '../support/documents/documents.ts';
+import { viewOf } from '../support/event.ts';
 import { faultsOfSteps } from '../support/documents/documentedSteps.ts';
 import { temporaryFolder } from '../../localAgent/index.ts';
 
@@ -20,6 +25,52 @@ const examples = filesEndingWith(path.join(ROOT, 'examples'), '.yml');
 
 test('every relative link and picture of a document leads to a file, and every anchor to a heading', () => {
   assertNone(brokenLinks);
+});
+
+test('the listing has at most 200 lines', () => {
+  assert.ok(readFileSync(path.join(ROOT, 'README.md'), 'utf8').split('\n').length <= 201);
+});
+
+test('the index of the documentation leads to each of its pages', () => {
+  const pages = documents
+    .map(({ file }) => file)
+    .filter((file) => file.startsWith('docs/') && file !== 'docs/README.md');
+  const linked = new Set(linkedFiles(readMarkdown(ROOT, 'docs/README.md')));
+  assert.ok(pages.length > 20);
+  assert.deepEqual(
+    pages.filter((file) => !linked.has(file)),
+    [],
+  );
+});
+
+test('every page that a message or comment names exists', () => {
+  const named = ['bridge', 'localAgent', 'scripts', 'shared', 'tasks'].flatMap((folder) =>
+    filesEndingWith(path.join(ROOT, folder), '.ts').flatMap((file) => [
+      ...readFileSync(path.join(ROOT, folder, file), 'utf8').matchAll(/\bdocs\/[\w./-]+\.md\b/g),
+    ]),
+  );
+  const missing = named.map(([page]) => page).filter((page) => !existsSync(path.join(ROOT, page)));
+  assert.ok(named.length > 5);
+  assert.deepEqual(missing, []);
+});
+
+test('the expressions that their page explains have the results that it says', () => {
+  const page = readMarkdown(ROOT, 'docs/expressions.md');
+  const event = page.tokens.find((token) => token.type === 'code' && token.lang === 'json');
+  const shown = JSON.parse(String((event as { text?: string } | undefined)?.text)) as EventView;
+  const view = viewOf(JSON.stringify({ ...shown.event, data: shown.data }), shown.headers, {
+    subject: shown.subject,
+    place: { stream: shown.stream, sequence: shown.sequence },
+    storedAt: Date.parse(shown.time ?? ''),
+  });
+  assert.deepEqual(JSON.parse(JSON.stringify(view)), shown);
+  const rows = rowsOf(page, 'Expression');
+  assert.ok(rows.length > 5);
+  for (const [text = '', result = ''] of rows) {
+    const expression = compileExpression(text);
+    assert.deepEqual(expression.mistakes, { certain: [], likely: [] }, text);
+    assert.deepEqual(expression.evaluate(view), JSON.parse(result), text);
+  }
 });
 
 test('every command that a document names exists', () => {
@@ -48,12 +99,12 @@ test('so is every step in the examples', () => {
 
 test('a link to a missing file or heading, or out of the project, is found', () => {
   const document = written(
-    '# One `code`\n\n## One\n\n## One\n\n[a](b.md) [b](#one-1) [c](#two) [d](sub/e.md#deep) ![f](g.png) [h](../x) [i](#one-code)',
+    '# One `code`\n\n## One\n\n## One\n\n[a](b.md) [b](#one-1) [c](#two) [d](sub/e.md#deep) ![f](g.png) [h](../x) [i](#one-code) <img src="j.svg">',
     { 'sub/e.md': '# Deeper' },
   );
   assert.deepEqual(
     brokenLinks(document).map((fault) => fault.split(':')[0]),
-    ['b.md', '#two', 'sub/e.md#deep', 'g.png', '../x'],
+    ['b.md', '#two', 'sub/e.md#deep', 'g.png', '../x', 'j.svg'],
   );
 });
 
@@ -76,6 +127,7 @@ test('an error code or verdict of old is found', () => {
 const PUBLISH = 'task: PublishNatsEvent@1\n  name: said\n  inputs: { natsConnection: n, subject: ci.v1, payload: x';
 for (const [what, yaml, fault] of [
   ['that is no YAML', '- a: [', /flow/i],
+  ['with an expression that YAML takes for a tag', `- ${PUBLISH}, match: !(data.draft) }`, /tag/i],
   ['of another major', '- task: PublishNatsEvent@2', /PublishNatsEvent@2: there is no such task/],
   ['of another name', '- task: AwaitNatsEvent@1', /AwaitNatsEvent@1: there is no such task/],
   ['with an input of old', `- ${PUBLISH}, topic: a }`, /there is no input "topic"/],

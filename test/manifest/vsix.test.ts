@@ -15,6 +15,7 @@ import {
   type PackageManifest,
 } from '../../scripts/build/manifest.ts';
 import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
+import { brokenLinks, readMarkdown } from '../support/documents/documents.ts';
 
 const DIST = path.join(ROOT, 'dist');
 const project = readJson('package.json') as PackageManifest;
@@ -50,6 +51,7 @@ test('the .vsix holds two self-contained tasks and the one of the bridge, the ic
     'images/extension-icon.png',
     'images/log-failed.png',
     'images/log-matched.png',
+    'images/overview.png',
     'images/summary.png',
     'overview.md',
   ]);
@@ -90,9 +92,8 @@ test('the listing page is the README with the links that package.json has, and n
   const overview = text('overview.md');
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
   assert.equal(overview, listingOf(readme, repositoryPage(project), Object.keys(contents)));
-  for (const [, target = ''] of overview.matchAll(/\]\(([^()\s]+)\)/g)) {
-    assert.ok(/^(https:|#)/.test(target) || target in contents, target);
-  }
+  assert.deepEqual(brokenLinks(readMarkdown(unpackVsix(), 'overview.md')), []);
+  assert.doesNotMatch(overview, /\]\(http:|\.svg\)/, 'the Marketplace takes neither');
 });
 
 /** The libraries that the bridge has and no task. */

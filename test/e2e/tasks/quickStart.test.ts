@@ -1,19 +1,32 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { parseArgs } from 'node:util';
+import { connect } from 'nats';
 import { ROOT } from '../../../scripts/build/manifest.ts';
 import { readMarkdown, yamlBlocks } from '../../support/documents/documents.ts';
 import { runPipelineFile, temporaryFolder, type Connection, type LocalAgent } from '../../../localAgent/index.ts';
-import { assertOutputs, assertSucceeded, beginWait, publish, Scenario, wait } from '../../support/agent/scenario.ts';
+import {
+  assertOutputs,
+  assertSucceeded,
+  beginWait,
+  eventsOf,
+  natsHeaders,
+  publish,
+  Scenario,
+  wait,
+} from '../../support/agent/scenario.ts';
 
 const PASSWORD = 'pass-of-everybody';
 const README = readMarkdown(ROOT, 'README.md');
+const SENDERS = readMarkdown(ROOT, 'docs/senders.md');
+const PERMISSIONS = readFileSync(path.join(ROOT, 'docs/permissions.md'), 'utf8');
 const subject = 'ci.shop.image-ready.v1';
 
-/** The block of permissions that README.md prints for a step of this kind. */
+/** The block of permissions that the page prints for a step of this kind. */
 function permissionsOf(kind: string): string {
-  const block = new RegExp(`<!-- permissions:${kind} -->\\s+\`\`\`text\\n(.*?)\`\`\``, 's').exec(README.text)?.[1];
+  const block = new RegExp(`<!-- permissions:${kind} -->\\s+\`\`\`text\\n(.*?)\`\`\``, 's').exec(PERMISSIONS)?.[1];
   assert.ok(block, kind);
   return block;
 }
@@ -26,29 +39,40 @@ const USERS = {
   coreWaiter: permissionsOf('waitCore'),
 };
 
-describe('The permissions in the README are enough', { concurrency: 4 }, () => {
+type User = keyof typeof USERS;
+
+async function startScene(): Promise<Scenario> {
+  const users = Object.entries(USERS).map(([user, block]) => `{ user: ${user}, password: ${PASSWORD}\n${block} }`);
+  const config = `authorization { users: [\n${users.join('\n')}\n] }`;
+  const scene = await Scenario.start({ config }, { user: 'everything', pass: PASSWORD });
+  await scene.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
+  return scene;
+}
+
+function connectionOf({ server }: Scenario, username: User): Connection {
+  return { url: server.url, scheme: 'UsernamePassword', parameters: { username, password: PASSWORD } };
+}
+
+function agentOf(scene: Scenario, user: User): LocalAgent {
+  return scene.agent({ connection: connectionOf(scene, user) });
+}
+
+describe('The documented permissions are enough', { concurrency: 4 }, () => {
   let scene: Scenario;
   before(async () => {
-    const users = Object.entries(USERS).map(([user, block]) => `{ user: ${user}, password: ${PASSWORD}\n${block} }`);
-    const config = `authorization { users: [\n${users.join('\n')}\n] }`;
-    scene = await Scenario.start({ config }, { user: 'everything', pass: PASSWORD });
-    await scene.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
+    scene = await startScene();
   });
   after(() => scene[Symbol.asyncDispose]());
 
-  function connectionOf(username: keyof typeof USERS): Connection {
-    return { url: scene.server.url, scheme: 'UsernamePassword', parameters: { username, password: PASSWORD } };
-  }
+  const agent = (user: User): LocalAgent => agentOf(scene, user);
 
-  const agent = (user: keyof typeof USERS): LocalAgent => scene.agent({ connection: connectionOf(user) });
-
-  it('for its first pipeline, which is twelve lines long and goes well', async () => {
+  it('for the first pipeline of the README, which is twelve lines long and goes well', async () => {
     const [steps = ''] = yamlBlocks(README);
     assert.equal(steps.trim().split('\n').length, 12);
     const sources = temporaryFolder('first-pipeline-');
     const file = path.join(sources, 'azure-pipelines.yml');
     writeFileSync(file, `steps:\n${steps}`);
-    const run = await runPipelineFile(file, { sources, connections: { 'nats-ci': connectionOf('both') } });
+    const run = await runPipelineFile(file, { sources, connections: { 'nats-ci': connectionOf(scene, 'both') } });
     const [published, waited] = run.jobs.flatMap((job) => job.steps);
     assert.ok(published !== undefined && waited !== undefined);
     assertSucceeded(published);
@@ -68,3 +92,47 @@ describe('The permissions in the README are enough', { concurrency: 4 }, () => {
     assertSucceeded(await ended);
   });
 });
+
+it('Events sent by nats pub, as documented, are found by a wait and told apart', async () => {
+  await using scene = await startScene();
+  const commands = [README, SENDERS].flatMap(({ text }) => [...text.matchAll(/^nats pub (?:.*\\\n)*.*/gm)]);
+  assert.equal(commands.length, 3);
+  const client = await connect({ servers: scene.server.url, user: 'publisher', pass: PASSWORD });
+  for (const [command] of commands) {
+    const { jetstream, words, headers } = readCommand(command);
+    assert.ok(jetstream && words[0] === subject, command);
+    const { duplicate } = await client.jetstream().publish(subject, words[1] ?? '', { headers: natsHeaders(headers) });
+    assert.equal(duplicate, false, command);
+  }
+  await client.close();
+  const inputs = { subject, startFrom: 'all', match: "data.region == 'eu'", correlationId: 'release-7', count: '2' };
+  const both = await wait(agentOf(scene, 'waiter'), inputs);
+  assertSucceeded(both);
+  assert.deepEqual(
+    eventsOf(both).map(({ data }) => (data as { image: string }).image),
+    ['shop/web:42', 'shop/web:43'],
+  );
+  const cloudEvent = await wait(agentOf(scene, 'waiter'), {
+    subject,
+    startFrom: 'all',
+    match: "event.type == 'com.example.image.ready'",
+  });
+  assertSucceeded(cloudEvent);
+  assertOutputs(cloudEvent, { messageId: 'web-43', correlationId: 'release-7' });
+});
+
+/** The words of a shell command after `nats pub`, and its options. */
+function readCommand(command: string): { jetstream: boolean; words: string[]; headers: Record<string, string> } {
+  const { values, positionals } = parseArgs({
+    args: [...command.replaceAll('\\\n', '').matchAll(/'([^']*)'|(\S+)/g)].map(
+      ([, quoted, bare]) => quoted ?? bare ?? '',
+    ),
+    options: {
+      jetstream: { type: 'boolean', default: false },
+      header: { type: 'string', multiple: true, default: [] },
+    },
+    allowPositionals: true,
+  });
+  const headers = Object.fromEntries(values.header.map((header) => header.split(/:(.*)/s).slice(0, 2)));
+  return { jetstream: values.jetstream, words: positionals.slice(2), headers };
+}

@@ -19,7 +19,7 @@ import {
 } from '../../support/agent/scenario.ts';
 
 const PASSWORD = 'pass-of-everybody';
-const LINES = quotedIn(readMarkdown(ROOT, 'README.md'), 'Log line');
+const LINES = quotedIn(readMarkdown(ROOT, 'docs/troubleshooting.md'), 'Log line');
 
 const CONFIG = `accounts {
   CI { jetstream: enabled, users: [
@@ -29,7 +29,7 @@ const CONFIG = `accounts {
   BARE { users: [{ user: bare, password: ${PASSWORD} }] }
 }`;
 
-describe('The troubleshooting in the README', { concurrency: 4 }, () => {
+describe('The page Troubleshooting', { concurrency: 4 }, () => {
   const scene = Scenario.shared({ config: CONFIG, maxPayload: 65_536 }, { user: 'everything', pass: PASSWORD });
   let secured: NatsServer;
 
@@ -73,7 +73,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
       agent({}, { sources: sourcesWith(files) });
     const brief = { timeout: '4s' };
 
-    /** Each brings about the lines of README.md that are beside it. */
+    /** Each brings about the lines of the page that are beside it. */
     const RUNS: readonly [quoted: readonly string[], run: () => Promise<StepRun>][] = [
       [['InvalidInput: … is required'], () => publish(agent(), { payload: '{}' })],
       [['InvalidInput: natsConnection: in the URL'], () => publish(agent({ url: 'nats.example.com:4222' }), event)],
@@ -210,7 +210,7 @@ describe('The troubleshooting in the README', { concurrency: 4 }, () => {
         const step = await run();
         for (const begin of quoted) {
           const line = LINES.filter((candidate) => inLog(begin).test(candidate));
-          assert.equal(line.length, 1, `${line.length} rows of the README have "${begin}"`);
+          assert.equal(line.length, 1, `${line.length} rows of the page have "${begin}"`);
           assert.match(step.logText, inLog(line[0] ?? ''));
           covered.add(line[0] ?? '');
         }

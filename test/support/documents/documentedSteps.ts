@@ -36,7 +36,8 @@ export function faultsOfSteps(texts: readonly string[]): string[] {
   const faults: string[] = [];
   for (const text of texts) {
     for (const document of parseAllDocuments(text)) {
-      faults.push(...document.errors.map(({ message }) => message));
+      // A warning is a tag that nobody knows: an expression that begins with `!` and isn't quoted.
+      faults.push(...[...document.errors, ...document.warnings].map(({ message }) => message));
       if (document.errors.length === 0) steps.push(...stepsIn(document.toJS()));
     }
   }

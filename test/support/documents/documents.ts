@@ -47,10 +47,9 @@ export function readMarkdown(root: string, file: string): MarkdownFile {
 }
 
 /** Links and pictures that lead to no file, or to no heading of it. Links to other hosts are not followed. */
-export function brokenLinks({ root, file, tokens }: MarkdownFile): string[] {
-  return tokens.flatMap((token) => {
-    if (token.type !== 'link' && token.type !== 'image') return [];
-    const href = String(token.href);
+export function brokenLinks(document: MarkdownFile): string[] {
+  const { root, file } = document;
+  return targetsOf(document).flatMap((href) => {
     if (/^(https?|mailto):/.test(href)) return [];
     const [target = '', anchor] = decodeURI(href).split('#');
     const absolute = target === '' ? path.join(root, file) : path.resolve(root, path.dirname(file), target);
@@ -61,6 +60,22 @@ export function brokenLinks({ root, file, tokens }: MarkdownFile): string[] {
       statSync(absolute).isFile() && relative.endsWith('.md') ? anchorsOf(readMarkdown(root, relative)) : [];
     return known.includes(anchor) ? [] : [`${href}: there is no such heading`];
   });
+}
+
+/** Where its links and pictures lead, also those that are written as HTML. */
+function targetsOf({ tokens }: MarkdownFile): string[] {
+  return tokens.flatMap((token) => {
+    if (token.type === 'link' || token.type === 'image') return [String(token.href)];
+    if (token.type !== 'html') return [];
+    return [...token.raw.matchAll(/\b(?:href|src|srcset)="([^"]*)"/g)].map(([, target = '']) => target);
+  });
+}
+
+/** The files that its links lead to, relative to the root. */
+export function linkedFiles(document: MarkdownFile): string[] {
+  return targetsOf(document)
+    .filter((target) => !/^(#|[a-z]+:)/.test(target))
+    .map((target) => path.join(path.dirname(document.file), target.replace(/#.*/, '')));
 }
 
 /** The anchors of a file's headings, as GitHub makes them. */
@@ -122,9 +137,14 @@ export function yamlBlocks({ tokens }: MarkdownFile): string[] {
 }
 
 /** The first cells of all tables whose first heading is this one: the text in code style, as it is. */
-export function quotedIn({ tokens }: MarkdownFile, heading: string): string[] {
+export function quotedIn(document: MarkdownFile, heading: string): string[] {
+  return rowsOf(document, heading).map(([first = '']) => first);
+}
+
+/** The rows of all tables whose first heading is this one, without their styles. */
+export function rowsOf({ tokens }: MarkdownFile, heading: string): string[][] {
   return tokens
     .filter((token): token is Tokens.Table => token.type === 'table')
     .filter(({ header: [first] }) => first?.text === heading)
-    .flatMap(({ rows }) => rows.map(([first]) => plainText(first ?? {})));
+    .flatMap(({ rows }) => rows.map((cells) => cells.map(plainText)));
 }

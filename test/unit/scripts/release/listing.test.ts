@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { listingOf } from '../../../../scripts/release/listing.ts';
 
 const README = [
-  'See [Publishing](docs/publishing.md#order), [`examples`](examples) and [NATS](https://nats.io).',
+  'See [Publishing](docs/publish.md#order), [`examples`](examples) and [NATS](https://nats.io).',
   '[Inputs](#inputs) ![a run](images/run.png) ![not packed](docs/plot.png) [![run](images/run.png)](docs/receipts.md)',
   'Code: `[text](file.md)` and ``[a](b.md) ` [c](d.md)``.',
   '```yaml',
@@ -27,12 +27,17 @@ test('without a public repository, links into it are plain text; packed images, 
   );
 });
 
+test('a packed drawing is the PNG of its name, as the Marketplace takes no SVG', () => {
+  assert.equal(listingOf('![a map](images/map.svg)', undefined, ['images/map.png']), '![a map](images/map.png)');
+  assert.equal(listingOf('[a map](images/map.svg)', undefined, ['images/map.png']), 'a map');
+});
+
 test('with a public repository, links and images that are not packed lead there', () => {
   const page = 'https://github.com/owner/name';
   assert.equal(
     listingOf(README, page, ['images/run.png']),
     [
-      `See [Publishing](${page}/blob/HEAD/docs/publishing.md#order), [\`examples\`](${page}/blob/HEAD/examples) and [NATS](https://nats.io).`,
+      `See [Publishing](${page}/blob/HEAD/docs/publish.md#order), [\`examples\`](${page}/blob/HEAD/examples) and [NATS](https://nats.io).`,
       `[Inputs](#inputs) ![a run](images/run.png) ![not packed](${page}/raw/HEAD/docs/plot.png) [![run](images/run.png)](${page}/blob/HEAD/docs/receipts.md)`,
       'Code: `[text](file.md)` and ``[a](b.md) ` [c](d.md)``.',
       '```yaml',
