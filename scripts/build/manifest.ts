@@ -63,6 +63,8 @@ export interface ConnectionType {
   displayName: string;
   isVerifiable?: boolean;
   icon: string;
+  helpMarkDown: string;
+  url: { displayName: string; helpText: string };
   inputDescriptors: InputDescriptor[];
   dataSources?: { name: string; endpointUrl: string }[];
   authenticationSchemes: {

@@ -26,9 +26,7 @@ export function releaseProblems({ project, tag, changelog, listing, audit }: Rel
   const entry = changelogEntries(changelog).find(({ name }) => name === version);
   return [
     ...(tag === `v${version}` ? [] : [`the tag is ${tag}, but package.json has the version ${version}`]),
-    ...(publisher && publisher !== PLACEHOLDER
-      ? []
-      : [`package.json names no publisher yet, but "${publisher ?? ''}"`]),
+    ...(publisher && publisher !== PLACEHOLDER ? [] : [`package.json names no publisher yet, but "${publisher}"`]),
     ...(isPage(repositoryPage(project))
       ? []
       : ['package.json has no repository with an https:// address, to which the links of the listing lead']),
