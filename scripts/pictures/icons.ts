@@ -15,6 +15,9 @@ export const ICONS = {
   'tasks/WaitForNatsEventAgentless/icon.png': { drawing: 'images/wait-agentless.svg', size: 32 },
 } as const;
 
+/** White, blue, amber, and what lies between them and between blue and nothing; four bits a pixel. */
+const COLOURS = 16;
+
 /** What an icon is made from, for its digest. */
 export function sourceOf(icon: keyof typeof ICONS): string {
   const { drawing, size } = ICONS[icon];
@@ -26,5 +29,5 @@ export async function writeIcon(icon: keyof typeof ICONS): Promise<void> {
   const { drawing, size } = ICONS[icon];
   // The drawings have 32 units, of which one is one pixel at 72 dots per inch.
   const image = sharp(path.join(ROOT, drawing), { density: (72 * size) / 32 });
-  await writePng(path.join(ROOT, icon), image.resize(size, size), 256, digestOf(sourceOf(icon)));
+  await writePng(path.join(ROOT, icon), image.resize(size, size), COLOURS, digestOf(sourceOf(icon)));
 }
