@@ -85,7 +85,7 @@ test('each channel is packed once, in one job, and published unchanged; prod aft
     commands.findIndex((command) => what.test(command)),
   );
   assert.equal(sums, first! - 1, 'the checksums are written when everything is packed');
-  for (const folder of ['bridge', 'dev', 'prod']) assert.match(commands[sums!]!, new RegExp(`for .* ?\\b${folder}\\b`));
+  for (const folder of ['bridge', 'dev', 'prod']) assert.match(commands[sums]!, new RegExp(`for .* ?\\b${folder}\\b`));
   const packed = commands.join('\n');
   for (const file of [
     '*.vsix dist/*.cdx.json',

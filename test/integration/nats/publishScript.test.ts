@@ -9,14 +9,18 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 const TOKEN = 'entra-token';
 
 /** Runs scripts/publish.sh where `az` gives a token and `node` prints what it is to run. */
-function publishFrom(files: readonly string[], organizations: readonly string[] = [], change = (_: string) => {}) {
+function publishFrom(
+  files: readonly string[],
+  organizations: readonly string[] = [],
+  change?: (artifact: string) => void,
+) {
   const folder = mkdtempSync(path.join(tmpdir(), 'publish-'));
   try {
     const artifact = path.join(folder, 'artifact');
     mkdirSync(artifact);
     for (const file of files) writeFileSync(path.join(artifact, file), '');
     if (files.length > 0) assert.equal(checksums('write', artifact).status, 0);
-    change(artifact);
+    change?.(artifact);
     const commands = { az: `echo "$*" >&2; echo ${TOKEN}`, node: 'printf "%s\\n" "node" "$@"' };
     for (const [name, body] of Object.entries(commands)) {
       writeFileSync(path.join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
@@ -106,14 +110,14 @@ function checksums(what: string, folder: string) {
 }
 
 /** Runs scripts/push-image.sh where `az` and `docker` print what they are to do. */
-function pushFrom(files: readonly string[], registry: string, tag: string, change = (_: string) => {}) {
+function pushFrom(files: readonly string[], registry: string, tag: string, change?: (artifact: string) => void) {
   const folder = mkdtempSync(path.join(tmpdir(), 'push-'));
   try {
     const artifact = path.join(folder, 'artifact');
     mkdirSync(artifact);
     for (const file of files) writeFileSync(path.join(artifact, file), '');
     if (files.length > 0) assert.equal(checksums('write', artifact).status, 0);
-    change(artifact);
+    change?.(artifact);
     for (const name of ['az', 'docker'])
       writeFileSync(path.join(folder, name), `#!/bin/sh\necho ${name} "$@"\n`, { mode: 0o755 });
     const run = spawnSync(path.join(ROOT, 'scripts', 'push-image.sh'), [artifact, registry, tag], {

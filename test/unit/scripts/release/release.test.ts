@@ -35,6 +35,11 @@ const PROBLEMS: [what: string, problem: RegExp, change: Partial<ReleaseCandidate
     /no repository/,
     { project: { ...PROJECT, repository: { type: 'git', url: 'owner/name' } } },
   ],
+  [
+    'a repository without an address of the web',
+    /no repository/,
+    { project: { ...PROJECT, repository: { type: 'git', url: 'ssh://git@github.com/owner/name.git' } } },
+  ],
   ['no place to report problems', /bugs\.url/, { project: without('bugs') }],
   ['only a mail address to report them to', /bugs\.url/, { project: { ...PROJECT, bugs: { email: 'a@b.example' } } }],
   ['a listing that is silent on trademarks', /trademarks/, { listing: '# Tasks\n\nNATS is a trademark.\n' }],
