@@ -277,7 +277,7 @@ async function nameOfServerAt(host: string, port: number): Promise<string> {
 
 /** Names a server or cluster so that no other can be taken for it. */
 export function uniqueName(): string {
-  return `test-${randomBytes(8).toString('hex')}`;
+  return `nats-${randomBytes(8).toString('hex')}`;
 }
 
 const children = new Set<ChildProcess>();

@@ -21,7 +21,6 @@ import { grantNeeds } from '../bridge/jetStream/needs.ts';
 import type { BridgeSettings, HooksSettings, RouteSettings, WaitsSettings } from '../bridge/settings.ts';
 import { TIMING } from '../bridge/timing.ts';
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
-import { taskVersion } from './build/channels.ts';
 import {
   AGENTLESS_TASK,
   readJson,
@@ -184,7 +183,6 @@ function both(one: Grants, other: Grants): Grants {
 
 function withVersions(text: string): string {
   const project = readJson('package.json') as PackageManifest & { optionalDependencies: Record<string, string> };
-  const { Major, Minor, Patch } = taskVersion(project.version);
   const node = (major: string): string =>
     /@([\d.]+)$/.exec(project.optionalDependencies[`node-${major}-linux-x64`] ?? '')?.[1] ?? notFound(`Node ${major}`);
   return replaceSection(
@@ -193,7 +191,7 @@ function withVersions(text: string): string {
     'tested',
     tableOf([
       ['Part', 'Version'],
-      ['Tasks', `${Major}.${Minor}.${Patch}, in version ${project.version} of the extension`],
+      ['Extension, tasks and bridge', project.version],
       ['Node.js', `${node('20')} and ${node('24')}`],
       ['nats-server', natsServerLines().join(', ')],
       ['Agents on Linux x64', 'all tests'],

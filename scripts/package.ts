@@ -3,7 +3,7 @@
  * Event Bridge as dist/bridge, which `npm pack` takes as it is.
  * Usage: npm run package [-- --dev] [--release v1.2.3]
  *   (--dev: the private channel that can be installed beside the public one; --release: for publishing under this tag,
- *   which is refused without an entry in CHANGELOG.md, a publisher, and an answer of npm audit that all is well)
+ *   which is refused while anything is missing that users need: docs/maintaining.md has the list)
  */
 import { unzipSync } from 'fflate';
 import { spawnSync } from 'node:child_process';
@@ -102,14 +102,18 @@ function stage(bundledPackages: string[]): ExtensionManifest {
 async function writeBridge(): Promise<void> {
   rmSync(BRIDGE_FOLDER, { recursive: true, force: true });
   const packages = readThirdParty(await bundleBridge(project.version));
-  const { version, license, engines } = project;
+  const { version, license, engines, homepage, repository, bugs } = project;
   const put = (name: string, text: string) => writeFileSync(path.join(BRIDGE_FOLDER, name), text);
   const copyTo = (name: string, from: string) => copyFileSync(path.join(ROOT, from), path.join(BRIDGE_FOLDER, name));
   const id = 'nats-event-bridge';
   const description = 'Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.';
   put(
     'package.json',
-    JSON.stringify({ name: id, version, description, license, bin: { [id]: BRIDGE_FILE }, engines }, null, 2) + '\n',
+    JSON.stringify(
+      { name: id, version, description, license, homepage, repository, bugs, bin: { [id]: BRIDGE_FILE }, engines },
+      null,
+      2,
+    ) + '\n',
   );
   copyTo('README.md', 'bridge/README.md');
   copyTo('config.schema.json', 'bridge/config/config.schema.json');
@@ -127,7 +131,8 @@ async function writeBridge(): Promise<void> {
 
 function refuseUnfinished(tag: string): void {
   const changelog = readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8');
-  const problems = releaseProblems(project, tag, changelog, audit);
+  const listing = readFileSync(path.join(STAGE, 'overview.md'), 'utf8');
+  const problems = releaseProblems({ project, tag, changelog, listing, audit });
   if (problems.length > 0) throw new Error(`This is no release yet:\n- ${problems.join('\n- ')}`);
 }
 

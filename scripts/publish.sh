@@ -11,6 +11,8 @@ files=("$folder"/*.vsix)
   exit 1
 }
 
+"${BASH_SOURCE[0]%/*}/checksums.sh" check "$folder"
+
 # The resource is Azure DevOps; the token lives for about an hour and is written nowhere.
 token="$(az account get-access-token --resource 499b84ac-1321-427f-aa17-267ca6975798 --query accessToken --output tsv)"
 echo "##vso[task.setsecret]$token"

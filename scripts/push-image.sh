@@ -13,6 +13,8 @@ fail() {
 [[ $registry =~ ^[a-zA-Z0-9]{5,50}$ ]] || fail "$registry is not the name of a registry: set the variable of the group event-tasks-release"
 [[ -f $folder/image.tar.gz ]] || fail "$folder does not hold image.tar.gz"
 
+"${BASH_SOURCE[0]%/*}/checksums.sh" check "$folder"
+
 image="$registry.azurecr.io/nats-event-bridge:${tag#v}"
 az acr login --name "$registry"
 docker load --input "$folder/image.tar.gz"

@@ -1,4 +1,10 @@
-import { connectionTypesOf, type ExtensionManifest, type PackageManifest, type TaskManifest } from './manifest.ts';
+import {
+  connectionTypesOf,
+  readExtension,
+  type ExtensionManifest,
+  type PackageManifest,
+  type TaskManifest,
+} from './manifest.ts';
 
 /** `prod` is what the source says; `dev` is private and can be installed beside it. */
 export type Channel = 'prod' | 'dev';
@@ -17,26 +23,32 @@ const DEV = {
   } as Readonly<Record<string, string>>,
 };
 
+/** What users write after the task's name: `PublishNatsEvent@1`. */
+const TASK_MAJOR = 1;
+
 /**
- * The tasks' version for a package version `x.y.z`: 1.(100x + y).z.
- * The major stays 1, since users write it (`PublishNatsEvent@1`); every higher package version is a higher task version,
- * which is what makes the service hand the new code to pipelines.
- * @throws when the version is not three numbers, or y is above 99
+ * The tasks' version, which is the package's own: there is one number for the extension, its tasks and the bridge.
+ * @throws when it isn't three numbers, or when its major isn't the one that users write
  */
 export function taskVersion(packageVersion: string): TaskManifest['version'] {
-  const [x, y, z] = (/^(\d+)\.(\d{1,2})\.(\d+)$/.exec(packageVersion) ?? []).slice(1).map(Number);
-  if (x === undefined || y === undefined || z === undefined) {
-    throw new Error(`package.json: the version "${packageVersion}" is not x.y.z with y below 100.`);
-  }
-  return { Major: 1, Minor: 100 * x + y, Patch: z };
+  const numbers = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$/.exec(packageVersion)?.slice(1).map(Number);
+  const [Major, Minor, Patch] = numbers ?? [];
+  if (Major !== TASK_MAJOR || Minor === undefined || Patch === undefined)
+    throw new Error(
+      `package.json: the version "${packageVersion}" isn't ${TASK_MAJOR}.y.z, as the tasks are @${TASK_MAJOR}.`,
+    );
+  return { Major, Minor, Patch };
 }
 
-/** A task.json as it is shipped: version, the channel's ids, and the link to the documentation if package.json has one. */
+/**
+ * A task.json as it is shipped: version, the channel's ids, and the link that the task's form and the head of each log
+ * show as help.
+ */
 export function stampTask(source: TaskManifest, project: PackageManifest, channel: Channel): TaskManifest {
   const task = structuredClone(source);
   task.version = taskVersion(project.version);
-  if (project.homepage) task.helpMarkDown = task.helpMarkDown?.replace('{homepage}', project.homepage) ?? '';
-  else delete task.helpMarkDown;
+  task.helpUrl = helpPage(project, channel);
+  task.helpMarkDown = `[Learn more about this task](${task.helpUrl})`;
   if (channel === 'prod') return task;
   const id = DEV.taskIds[task.name];
   if (id === undefined) throw new Error(`The task ${task.name} has no id in the dev channel.`);
@@ -46,6 +58,18 @@ export function stampTask(source: TaskManifest, project: PackageManifest, channe
     if (input.type.startsWith('connectedService:')) input.type += DEV.connectionSuffix;
   }
   return task;
+}
+
+/**
+ * Where a task is explained: the documentation, or the extension's page in the Marketplace, whose address follows from the
+ * ids, so that there is a page as soon as there is a publisher.
+ */
+function helpPage({ homepage, publisher }: PackageManifest, channel: Channel): string {
+  if (homepage) return homepage;
+  const { id } = readExtension();
+  const item =
+    channel === 'prod' ? `${publisher}.${id}` : `${publisher}${DEV.publisherSuffix}.${id}${DEV.extensionSuffix}`;
+  return `https://marketplace.visualstudio.com/items?itemName=${item}`;
 }
 
 /** The public repository as a web page, without a slash at the end; undefined while there is none. */

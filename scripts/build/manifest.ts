@@ -31,6 +31,8 @@ export interface TaskManifest {
   name: string;
   friendlyName: string;
   description: string;
+  /** Both are stamped in when it is packed. */
+  helpUrl?: string;
   helpMarkDown?: string;
   category: string;
   /** Of the tasks that agents run only. */
@@ -61,6 +63,8 @@ export interface ConnectionType {
   displayName: string;
   isVerifiable?: boolean;
   icon: string;
+  helpMarkDown: string;
+  url: { displayName: string; helpText: string };
   inputDescriptors: InputDescriptor[];
   dataSources?: { name: string; endpointUrl: string }[];
   authenticationSchemes: {

@@ -1,63 +1,93 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { readTask, ROOT, type TaskInput, type TaskName } from '../build/manifest.ts';
+import {
+  ROOT,
+  type ConnectionType,
+  type InputDescriptor,
+  type TaskInput,
+  type TaskManifest,
+} from '../build/manifest.ts';
 import { isShown } from '../docs/visibleRule.ts';
-import { renderMarkdown } from './markdown.ts';
-import { escapeHtml, page } from './page.ts';
+import { MARKDOWN_STYLE, renderMarkdown } from './markdown.ts';
+import { escapeHtml } from './page.ts';
 
-const STYLE = `
-.forms { flex: 1; display: flex; min-height: 0; background: #f3f5f7; gap: 18px; padding: 12px 24px 0; }
-.form { flex: 1; position: relative; background: #fff; border: 1px solid #d0d7de; border-bottom: none; padding: 8px 18px; overflow: hidden; }
-.form h2 { display: flex; align-items: center; gap: 10px; font-size: 17px; margin: 0 0 4px; }
-.group { font-weight: bold; border-top: 1px solid #d0d7de; margin-top: 7px; padding: 4px 0 2px; }
-.input { margin: 0 0 4px; padding-left: 16px; position: relative; }
-.form > .input { padding-left: 0; }
-.label { font-size: 13px; line-height: 18px; display: flex; gap: 6px; align-items: center; }
-.label i { font-style: normal; color: #b00020; font-weight: bold; }
-.info { width: 14px; height: 14px; border: 1px solid #6a737d; border-radius: 50%; font: 10px/12px 'Liberation Serif'; text-align: center; color: #6a737d; }
-.value { border: 1px solid #a8b0b8; border-radius: 2px; padding: 1px 8px; font-size: 13px; line-height: 19px; white-space: pre-wrap; overflow: hidden; overflow-wrap: anywhere; }
-.pick { display: flex; justify-content: space-between; }
-.help { display: none; }
-.open .help { display: block; position: absolute; z-index: 1; bottom: 5px; left: 24px; right: 8px; padding: 8px 12px; background: #fff; border: 1px solid #6a737d; border-radius: 3px; box-shadow: 0 3px 10px #0003; font-size: 12.5px; }
-.help p { margin: 0; }
-.help code { font-size: 11.5px; background: #eff1f3; }
-[hidden] { display: none; }`;
+const STYLE = `${MARKDOWN_STYLE}
+body { margin: 0; padding: 12px 24px 24px; font: 14px/1.45 'Liberation Sans', sans-serif; color: #24292f; background: #fff; }
+h1 { display: flex; align-items: center; gap: 10px; font-size: 19px; margin: 0 0 4px; }
+.group { font-weight: bold; border-top: 1px solid #d0d7de; margin-top: 12px; padding: 6px 0 2px; }
+.input { margin: 0 0 8px; padding-left: 16px; }
+.label { font-weight: bold; }
+.label i { font-style: normal; color: #b00020; }
+.label small { font-weight: normal; color: #6a737d; }
+.value { border: 1px solid #a8b0b8; border-radius: 2px; padding: 1px 8px; min-height: 22px; white-space: pre-wrap; }
+.help { color: #57606a; font-size: 12.5px; }
+.help p { margin: 0; }`;
 
-/** A task's form: what it is filled with, and the input whose help is open. */
-export interface FilledForm {
-  readonly task: TaskName;
-  readonly values: Readonly<Record<string, string>>;
-  readonly helpOf?: string;
+/**
+ * A task's form as the classic editor lays it out, for looking at: all groups open, and the help of each input below it
+ * instead of behind its mark.
+ *
+ * @param values what is filled in besides the defaults; it decides which inputs are shown
+ */
+export function taskForm(task: TaskManifest, values: Readonly<Record<string, string>>): string {
+  const { name, friendlyName, description, groups, inputs } = task;
+  const icon = readFileSync(path.join(ROOT, 'tasks', name, 'icon.png')).toString('base64');
+  const fieldsOf = (group: string | undefined): string =>
+    inputs
+      .filter((input) => input.groupName === group && isShown(input, inputs, values))
+      .map((input) => inputField(input, values[input.name]))
+      .join('\n');
+  const parts = groups.map(
+    ({ name: group, displayName, isExpanded = false }) =>
+      `<div class="group">${isExpanded ? '▾' : '▸'} ${escapeHtml(displayName)}</div>\n${fieldsOf(group)}`,
+  );
+  const head = `<h1><img src="data:image/png;base64,${icon}" alt="">${escapeHtml(friendlyName)}</h1>`;
+  return formPage([head, `<p>${escapeHtml(description)}</p>`, fieldsOf(undefined), ...parts]);
 }
 
-/** The forms of tasks as the classic editor lays them out from task.json: groups, marks, pick lists, help, hidden inputs. */
-export function formPage(title: string, forms: readonly FilledForm[]): string {
-  const note = 'Laid out from the task.json files; what does not apply is hidden';
-  return page(title, note, STYLE, `<div class="forms">\n${forms.map(formOf).join('\n')}\n</div>`);
+/** The form on which a service connection is made, with the fields of each way to sign in. */
+export function connectionForm(type: ConnectionType): string {
+  const icon = readFileSync(path.join(ROOT, type.icon)).toString('base64');
+  return formPage([
+    `<h1><img src="data:image/png;base64,${icon}" alt="">New ${escapeHtml(type.displayName)} service connection</h1>`,
+    `<p>${escapeHtml(type.helpMarkDown)}</p>`,
+    field(type.url.displayName, true, '', '', type.url.helpText),
+    ...type.inputDescriptors.map(descriptorField),
+    ...type.authenticationSchemes.flatMap(({ displayName, inputDescriptors }) => [
+      `<div class="group">Authentication method: ${escapeHtml(displayName)}</div>`,
+      ...inputDescriptors.map(descriptorField),
+    ]),
+  ]);
 }
 
-function formOf({ task, values, helpOf }: FilledForm): string {
-  const { friendlyName, groups, inputs } = readTask(task);
-  const icon = readFileSync(path.join(ROOT, 'tasks', task, 'icon.png')).toString('base64');
-  const field = (input: TaskInput): string =>
-    fieldOf(input, values[input.name], !isShown(input, inputs, values), input.name === helpOf);
-  const parts = groups.map(({ name, displayName, isExpanded = false }) => {
-    const fields = inputs.filter(({ groupName }) => groupName === name).map(field);
-    return `<div class="group">${isExpanded ? '▾' : '▸'} ${escapeHtml(displayName)}</div>
-<div${isExpanded ? '' : ' hidden'}>${fields.join('\n')}</div>`;
-  });
-  const first = inputs.filter(({ groupName }) => groupName === undefined).map(field);
-  return `<div class="form"><h2><img src="data:image/png;base64,${icon}" alt="">${escapeHtml(friendlyName)}</h2>
-${[...first, ...parts].join('\n')}</div>`;
-}
-
-function fieldOf(input: TaskInput, given: string | undefined, hidden: boolean, open: boolean): string {
-  const { name, type, label, required, options, properties, helpMarkDown } = input;
+function inputField(input: TaskInput, given: string | undefined): string {
+  const { type, label, required = false, options, helpMarkDown } = input;
   const value = given ?? input.defaultValue ?? '';
-  const rows = type === 'multiLine' ? Number(properties?.rows ?? 2) : 1;
-  const isPick = options !== undefined || type.startsWith('connectedService:');
-  return `<div class="input${open ? ' open' : ''}" id="${name}"${hidden ? ' hidden' : ''}>
-<div class="label">${escapeHtml(label)}${required === true ? ' <i>*</i>' : ''} <span class="info">i</span></div>
-<div class="value${isPick ? ' pick' : ''}" style="height:${rows * 18 + 4}px"><span>${escapeHtml(options?.[value] ?? value)}</span>${isPick ? '<span>▾</span>' : ''}</div>
-<div class="help">${renderMarkdown(helpMarkDown)}</div></div>`;
+  return field(
+    label,
+    required,
+    options === undefined ? type : `one of: ${Object.values(options).join(' / ')}`,
+    options?.[value] ?? value,
+    helpMarkDown,
+  );
+}
+
+function descriptorField({ name, description, inputMode, validation }: InputDescriptor): string {
+  return field(name, validation.isRequired, inputMode === 'textbox' ? '' : inputMode, '', description);
+}
+
+function field(label: string, isRequired: boolean, kind: string, value: string, help: string): string {
+  return `<div class="input"><div class="label">${escapeHtml(label)}${isRequired ? ' <i>*</i>' : ''} <small>${escapeHtml(kind)}</small></div>
+<div class="value">${escapeHtml(value)}</div>
+<div class="help">${renderMarkdown(help)}</div></div>`;
+}
+
+function formPage(parts: readonly string[]): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<style>${STYLE}</style>
+${parts.join('\n')}
+</html>
+`;
 }

@@ -16,6 +16,9 @@ export const ICONS = {
   'images/overview.png': { drawing: 'images/overview.svg', size: 1000 },
 } as const;
 
+/** White, blue, amber, and what lies between them and between blue and nothing; four bits a pixel. */
+const COLOURS = 16;
+
 /** What an icon is made from, for its digest. */
 export function sourceOf(icon: keyof typeof ICONS): string {
   const { drawing, size } = ICONS[icon];
@@ -29,5 +32,5 @@ export async function writeIcon(icon: keyof typeof ICONS): Promise<void> {
   // Of the drawing's units, one is one pixel at 72 dots per inch.
   const units = Number(/viewBox="0 0 (\d+) /.exec(readFileSync(file, 'utf8'))?.[1]);
   const image = sharp(file, { density: (72 * size) / units });
-  await writePng(path.join(ROOT, icon), image.resize(size), 256, digestOf(sourceOf(icon)));
+  await writePng(path.join(ROOT, icon), image.resize(size), COLOURS, digestOf(sourceOf(icon)));
 }

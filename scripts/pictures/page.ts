@@ -7,8 +7,11 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${String(character.charCodeAt(0))};`);
 }
 
-/** A page in a plain frame which says what it shows and that it is the real thing. */
-export function page(title: string, note: string, style: string, body: string): string {
+/** The agent and Azure DevOps are stand-ins, whose addresses mean nothing to others. All else is what users see. */
+const NOTE = 'From a local run; addresses are made up';
+
+/** A page in a plain frame which says what it shows and where that is from. */
+export function page(title: string, style: string, body: string): string {
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -23,7 +26,7 @@ body { margin: 0; width: ${WIDTH}px; height: ${HEIGHT}px; overflow: hidden; disp
 code, pre, .mono { font-family: 'DejaVu Sans Mono', monospace; }
 ${style}
 </style>
-<div class="frame"><b>${escapeHtml(title)}</b><span>${escapeHtml(note)}</span></div>
+<div class="frame"><b>${escapeHtml(title)}</b><span>${NOTE}</span></div>
 ${body}
 </html>
 `;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import type { Sharp } from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 
 /** The keyword of the PNG text chunk that tells what a picture was made from. */
 const KEYWORD = 'Source-SHA256';
@@ -26,12 +26,47 @@ export function sourceDigest(file: string): string | undefined {
 
 /** Writes a picture with a palette of at most `colours`, as small as it gets, and the digest of its source in it. */
 export async function writePng(file: string, image: Sharp, colours: number, digest: string): Promise<void> {
-  const png = await image
-    .png({ palette: true, colours, quality: 60, dither: 0, effort: 10, compressionLevel: 9 })
+  const { data, info } = await image.ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+  reduceColours(data, colours);
+  const png = await sharp(data, { raw: info })
+    .png({ palette: true, colours, quality: 100, dither: 0, effort: 10, compressionLevel: 9 })
     .toBuffer();
   // After the header, whose chunk has 25 bytes.
   const at = SIGNATURE_LENGTH + 25;
   writeFileSync(file, Buffer.concat([png.subarray(0, at), textChunk(`${KEYWORD}\0${digest}`), png.subarray(at)]));
+}
+
+/**
+ * Gives each pixel the nearest of a few colours. They are chosen for being frequent and far from the others, so that a red
+ * or green word keeps its colour, where the quantizer of the PNG library makes one brown of both.
+ */
+function reduceColours(pixels: Buffer, most: number): void {
+  const counts = new Map<number, number>();
+  for (let at = 0; at < pixels.length; at += 4) {
+    const colour = pixels.readUInt32BE(at);
+    counts.set(colour, (counts.get(colour) ?? 0) + 1);
+  }
+  const palette: number[] = [];
+  const distances = new Map([...counts.keys()].map((colour) => [colour, Infinity]));
+  while (palette.length < Math.min(most, counts.size)) {
+    const score = (colour: number) =>
+      Math.sqrt(counts.get(colour) ?? 0) * Math.min(distances.get(colour) ?? 0, 1_000) ** 1.5;
+    const next = [...counts.keys()].reduce((best, colour) => (score(colour) > score(best) ? colour : best));
+    palette.push(next);
+    for (const [colour, distance] of distances) distances.set(colour, Math.min(distance, distanceOf(colour, next)));
+  }
+  const nearest = new Map(
+    [...counts.keys()].map((colour) => [
+      colour,
+      palette.reduce((best, other) => (distanceOf(colour, other) < distanceOf(colour, best) ? other : best)),
+    ]),
+  );
+  for (let at = 0; at < pixels.length; at += 4) pixels.writeUInt32BE(nearest.get(pixels.readUInt32BE(at)) ?? 0, at);
+}
+
+/** How far two colours, of 8 bits each for red, green, blue and opacity, are from each other. */
+function distanceOf(one: number, other: number): number {
+  return Math.hypot(...[24, 16, 8, 0].map((bits) => ((one >>> bits) & 0xff) - ((other >>> bits) & 0xff)));
 }
 
 function textChunk(text: string): Buffer {

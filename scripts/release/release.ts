@@ -1,25 +1,50 @@
-import type { Audit } from './audit.ts';
-import { describeAudit } from './audit.ts';
+import { repositoryPage } from '../build/channels.ts';
 import type { PackageManifest } from '../build/manifest.ts';
+import { describeAudit, type Audit } from './audit.ts';
 
 /** A publisher of this name is nobody: package.json has it until there is one. */
 const PLACEHOLDER = 'your-publisher-id';
 
-/**
- * What keeps a version from being released; empty when nothing does.
- * @param tag the Git tag of the commit, `v1.2.3`
- * @param changelog the text of CHANGELOG.md
- */
-export function releaseProblems(project: PackageManifest, tag: string, changelog: string, audit: Audit): string[] {
-  const { version, publisher } = project;
-  const problems: string[] = [];
-  if (tag !== `v${version}`) problems.push(`the tag is ${tag}, but package.json has the version ${version}`);
-  if (publisher === PLACEHOLDER) problems.push(`package.json names no publisher yet, but ${PLACEHOLDER}`);
+/** What the listing has to say, so that nobody takes the extension for one of those whose names it bears. */
+const AFFILIATION = /\bisn't affiliated with\b[^.]*\. [^.]*\btrademarks of\b/;
+
+/** What a version is judged by. */
+export interface ReleaseCandidate {
+  readonly project: PackageManifest;
+  /** The Git tag of the commit, `v1.2.3`. */
+  readonly tag: string;
+  /** The text of CHANGELOG.md. */
+  readonly changelog: string;
+  /** The packed page of the Marketplace, as Markdown. */
+  readonly listing: string;
+  readonly audit: Audit;
+}
+
+/** What keeps a version from being released; empty when nothing does. */
+export function releaseProblems({ project, tag, changelog, listing, audit }: ReleaseCandidate): string[] {
+  const { version, publisher, bugs } = project;
   const entry = changelogEntries(changelog).find(({ name }) => name === version);
-  if (entry === undefined) problems.push(`CHANGELOG.md has no entry "## [${version}] - <date>"`);
-  else if (entry.text === '') problems.push(`CHANGELOG.md says nothing about ${version}`);
-  if (audit.result !== 'clean') problems.push(describeAudit(audit));
-  return problems;
+  return [
+    ...(tag === `v${version}` ? [] : [`the tag is ${tag}, but package.json has the version ${version}`]),
+    ...(publisher && publisher !== PLACEHOLDER ? [] : [`package.json names no publisher yet, but "${publisher}"`]),
+    ...(isPage(repositoryPage(project))
+      ? []
+      : ['package.json has no repository with an https:// address, to which the links of the listing lead']),
+    ...(isPage(bugs?.url) ? [] : ['package.json has no https:// address in bugs.url, where users report problems']),
+    ...(AFFILIATION.test(listing.replaceAll(/\s+/g, ' '))
+      ? []
+      : ["README.md doesn't say whose trademarks it names, and that it isn't affiliated with their owners"]),
+    ...(entry === undefined
+      ? [`CHANGELOG.md has no entry "## [${version}] - <date>"`]
+      : entry.text === ''
+        ? [`CHANGELOG.md says nothing about ${version}`]
+        : []),
+    ...(audit.result === 'clean' ? [] : [describeAudit(audit)]),
+  ];
+}
+
+function isPage(address: string | undefined): boolean {
+  return address !== undefined && URL.canParse(address) && new URL(address).protocol === 'https:';
 }
 
 export interface ChangelogEntry {

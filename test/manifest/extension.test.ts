@@ -13,6 +13,7 @@ import {
   TASK_NAMES,
   type PackageManifest,
 } from '../../scripts/build/manifest.ts';
+import { BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
 import { learnSecrets } from '../../tasks/agent/secrets.ts';
 import { FakeAgent } from '../support/agent/fakeAgent.ts';
 
@@ -188,27 +189,34 @@ test('the dev channel is private and shares no id with the prod channel', () => 
     assert.ok(stampTask(readTask(task), project, 'dev').friendlyName.length <= 40);
 });
 
-test("the version of package.json is the extension's, and a higher one is a higher version of the tasks at major 1", () => {
-  assert.equal(stampExtension(extension, project, 'prod').version, project.version);
-  const versions = ['0.1.0', '0.1.1', '0.2.0', '0.99.7', '1.0.0', '1.0.12', '1.3.0', '2.0.0'].map(taskVersion);
-  assert.deepEqual(versions[0], { Major: 1, Minor: 1, Patch: 0 });
-  for (const [index, version] of versions.entries()) {
-    const previous = versions[index - 1];
-    assert.equal(version.Major, 1);
-    if (previous) {
-      assert.ok(version.Minor > previous.Minor || (version.Minor === previous.Minor && version.Patch > previous.Patch));
-    }
-  }
-  for (const wrong of ['1.0', '1.100.0', '1.0.0-rc.1', '']) assert.throws(() => taskVersion(wrong), /x\.y\.z/, wrong);
+test("the version of package.json is everybody's: the extension's, the tasks' and the bridge's", () => {
+  const ofBridge = JSON.parse(readFileSync(path.join(BRIDGE_FOLDER, 'package.json'), 'utf8')) as { version: string };
+  const lock = readJson('package-lock.json') as { version: string; packages: Record<string, { version: string }> };
+  const versions = {
+    'vss-extension.json': stampExtension(extension, project, 'prod').version,
+    'the dev channel': stampExtension(extension, project, 'dev').version,
+    'the bridge': ofBridge.version,
+    'package-lock.json': lock.version,
+    'its first package': lock.packages['']?.version,
+    ...Object.fromEntries(
+      ([...TASK_NAMES, AGENTLESS_TASK] as const).map((task) => {
+        const { Major, Minor, Patch } = stampTask(readTask(task), project, 'prod').version;
+        return [task, `${Major}.${Minor}.${Patch}`];
+      }),
+    ),
+  };
+  for (const [what, version] of Object.entries(versions)) assert.equal(version, project.version, what);
+});
+
+test('a version is three numbers, and its major the one that users write after the name of a task', () => {
+  assert.deepEqual(taskVersion('1.20.3'), { Major: 1, Minor: 20, Patch: 3 });
+  for (const wrong of ['1.0', '1.0.0-rc.1', '1.01.0', '', '0.1.0', '2.0.0'])
+    assert.throws(() => taskVersion(wrong), /isn't 1\.y\.z/, wrong);
 });
 
 test('links come from the addresses in package.json, and there are none without them', () => {
-  const bare: PackageManifest = { version: '0.1.0', license: 'MIT', publisher: 'x' };
+  const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
   const homepage = 'https://docs.example/nats';
-  for (const task of TASK_NAMES) {
-    assert.equal(stampTask(readTask(task), { ...bare, homepage }, 'prod').helpMarkDown, `[Documentation](${homepage})`);
-    assert.equal(stampTask(readTask(task), bare, 'prod').helpMarkDown, undefined);
-  }
   const without = stampExtension(extension, bare, 'prod');
   assert.deepEqual([without.links, without.repository], [undefined, undefined]);
 
@@ -227,4 +235,22 @@ test('links come from the addresses in package.json, and there are none without 
     privacypolicy: { uri: privacyPolicy },
   });
   assert.deepEqual(all.repository, { type: 'git', uri: 'https://github.com/owner/name' });
+});
+
+test('the form of each task shows a link to help: the documentation, or else the page in the Marketplace', () => {
+  const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
+  const homepage = 'https://docs.example/nats';
+  for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
+    const helpOf = (manifest: PackageManifest, channel: Channel) => {
+      const { helpUrl, helpMarkDown } = stampTask(readTask(name), manifest, channel);
+      assert.equal(helpMarkDown, `[Learn more about this task](${helpUrl})`);
+      return helpUrl;
+    };
+    assert.equal(helpOf({ ...bare, homepage }, 'prod'), homepage);
+    const item = 'https://marketplace.visualstudio.com/items?itemName=';
+    for (const channel of ['prod', 'dev'] as const) {
+      const { publisher, id } = stampExtension(extension, bare, channel);
+      assert.equal(helpOf(bare, channel), `${item}${publisher}.${id}`);
+    }
+  }
 });

@@ -80,6 +80,21 @@ test('each channel is packed once, in one job, and published unchanged; prod aft
   );
   assert.deepEqual(kept, ['bridge', 'extension-dev', 'extension-prod']);
 
+  const commands = stepsOf(packing[0]!).map(({ bash = '', task = '' }) => bash || task);
+  const [sums, first] = [/checksums\.sh write/, /^PublishPipelineArtifact@/].map((what) =>
+    commands.findIndex((command) => what.test(command)),
+  );
+  assert.equal(sums, first! - 1, 'the checksums are written when everything is packed');
+  for (const folder of ['bridge', 'dev', 'prod']) assert.match(commands[sums]!, new RegExp(`for .* ?\\b${folder}\\b`));
+  const packed = commands.join('\n');
+  for (const file of [
+    '*.vsix dist/*.cdx.json',
+    'nats-event-bridge.cdx.json',
+    'image.tar.gz',
+    'callout-policy}.schema.json',
+  ])
+    assert.ok(packed.includes(file), file);
+
   const publishing = jobs.filter((job) => stepsOf(job).some(({ task }) => task?.startsWith('AzureCLI@')));
   assert.deepEqual(
     publishing.map((job) => {

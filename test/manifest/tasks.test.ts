@@ -141,7 +141,6 @@ const COMMON = {
   name: NAME,
   friendlyName: { ...TEXT, maxLength: 40 },
   description: TEXT,
-  helpMarkDown: TEXT,
   author: TEXT,
   category: { const: 'Utility' },
   visibility: { const: ['Build', 'Release'] },

@@ -19,7 +19,7 @@ const project = readJson('package.json') as PackageManifest;
 const tasks = TASK_NAMES.map((name) => stampTask(readTask(name), project, 'dev'));
 const { Major, Minor, Patch } = tasks[0]!.version;
 const NEW = `${Major}.${Minor}.${Patch}`;
-const OLD = '1.0.0';
+const OLD = '0.9.9';
 
 test('the installed tasks pass once a run with this version of them has succeeded, whatever came of older ones', async () => {
   const { code, output, queued } = await tryInstalled([

@@ -49,10 +49,11 @@ test('the .vsix holds two self-contained tasks and the one of the bridge, the ic
     'images/bridge-icon.png',
     'images/connection-icon.png',
     'images/extension-icon.png',
-    'images/log-failed.png',
-    'images/log-matched.png',
+    'images/failed-wait.png',
     'images/overview.png',
+    'images/status.png',
     'images/summary.png',
+    'images/why.png',
     'overview.md',
   ]);
 });
@@ -82,9 +83,10 @@ test('the marketplace is told of the icon and of each picture', () => {
   );
   assert.deepEqual([...assets].map(([, kind = '', name = '', file = '']) => `${kind} ${name} ${file}`).sort(), [
     'Icons Default images/extension-icon.png',
-    'Screenshots 1 images/summary.png',
-    'Screenshots 2 images/log-matched.png',
-    'Screenshots 3 images/log-failed.png',
+    'Screenshots 1 images/why.png',
+    'Screenshots 2 images/failed-wait.png',
+    'Screenshots 3 images/summary.png',
+    'Screenshots 4 images/status.png',
   ]);
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -9,12 +9,18 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 const TOKEN = 'entra-token';
 
 /** Runs scripts/publish.sh where `az` gives a token and `node` prints what it is to run. */
-function publishFrom(files: readonly string[], ...organizations: readonly string[]) {
+function publishFrom(
+  files: readonly string[],
+  organizations: readonly string[] = [],
+  change?: (artifact: string) => void,
+) {
   const folder = mkdtempSync(path.join(tmpdir(), 'publish-'));
   try {
     const artifact = path.join(folder, 'artifact');
     mkdirSync(artifact);
     for (const file of files) writeFileSync(path.join(artifact, file), '');
+    if (files.length > 0) assert.equal(checksums('write', artifact).status, 0);
+    change?.(artifact);
     const commands = { az: `echo "$*" >&2; echo ${TOKEN}`, node: 'printf "%s\\n" "node" "$@"' };
     for (const [name, body] of Object.entries(commands)) {
       writeFileSync(path.join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
@@ -30,7 +36,7 @@ function publishFrom(files: readonly string[], ...organizations: readonly string
 }
 
 test('the one packed file is published with a token of Azure DevOps, which is masked before it is used', () => {
-  const { status, stderr, lines, file } = publishFrom(['one.vsix', 'one.cdx.json'], 'contoso', 'fabrikam');
+  const { status, stderr, lines, file } = publishFrom(['one.vsix', 'one.cdx.json'], ['contoso', 'fabrikam']);
   assert.equal(status, 0, stderr);
   assert.match(stderr, /account get-access-token --resource 499b84ac-1321-427f-aa17-267ca6975798 /);
   assert.equal(lines[0], `##vso[task.setsecret]${TOKEN}`);
@@ -65,13 +71,53 @@ for (const files of [[], ['one.vsix', 'two.vsix']]) {
   });
 }
 
+/** What may have happened to an artifact since it was packed. */
+const CHANGES: readonly (readonly [what: string, change: (artifact: string) => void, complaint: RegExp])[] = [
+  ['was changed', (artifact) => appendFileSync(path.join(artifact, 'one.vsix'), 'x'), /^> \w{64} {2}one\.vsix$/m],
+  ['has one file more', (artifact) => writeFileSync(path.join(artifact, 'b'), ''), /^> \w{64} {2}b$/m],
+  ['has one file less', (artifact) => rmSync(path.join(artifact, 'one.cdx.json')), /^< \w{64} {2}one\.cdx\.json$/m],
+  ['has no checksums', (artifact) => rmSync(path.join(artifact, 'SHA256SUMS')), /has no SHA256SUMS/],
+];
+
+for (const [what, change, complaint] of CHANGES) {
+  test(`nothing is published from a folder that ${what}, and nobody signs in`, () => {
+    const { status, stdout, stderr } = publishFrom(['one.vsix', 'one.cdx.json'], [], change);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.match(stderr, complaint);
+    assert.doesNotMatch(stderr, /get-access-token/);
+  });
+}
+
+test('the checksums are those that sha256sum checks, of every file but their own', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'sums-'));
+  try {
+    for (const file of ['b', 'B', 'a b']) writeFileSync(path.join(folder, file), file);
+    for (let time = 0; time < 2; time++) {
+      const { status, stdout } = checksums('write', folder);
+      assert.equal(status, 0);
+      assert.deepEqual(stdout.match(/(?<=^\w{64} {2}).+$/gm), ['B', 'a b', 'b']);
+    }
+    const check = spawnSync('sha256sum', ['--check', '--strict', 'SHA256SUMS'], { cwd: folder, encoding: 'utf8' });
+    assert.deepEqual([check.status, check.stdout], [0, 'B: OK\na b: OK\nb: OK\n']);
+    assert.equal(checksums('check', folder).status, 0);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+function checksums(what: string, folder: string) {
+  return spawnSync(path.join(ROOT, 'scripts', 'checksums.sh'), [what, folder], { encoding: 'utf8' });
+}
+
 /** Runs scripts/push-image.sh where `az` and `docker` print what they are to do. */
-function pushFrom(files: readonly string[], registry: string, tag: string) {
+function pushFrom(files: readonly string[], registry: string, tag: string, change?: (artifact: string) => void) {
   const folder = mkdtempSync(path.join(tmpdir(), 'push-'));
   try {
     const artifact = path.join(folder, 'artifact');
     mkdirSync(artifact);
     for (const file of files) writeFileSync(path.join(artifact, file), '');
+    if (files.length > 0) assert.equal(checksums('write', artifact).status, 0);
+    change?.(artifact);
     for (const name of ['az', 'docker'])
       writeFileSync(path.join(folder, name), `#!/bin/sh\necho ${name} "$@"\n`, { mode: 0o755 });
     const run = spawnSync(path.join(ROOT, 'scripts', 'push-image.sh'), [artifact, registry, tag], {
@@ -107,3 +153,10 @@ for (const [what, files, registry, tag, complaint] of [
     assert.match(stderr, complaint);
   });
 }
+
+test('no image is pushed that was changed since it was packed, and nobody signs in', () => {
+  const change = (artifact: string) => appendFileSync(path.join(artifact, 'image.tar.gz'), 'x');
+  const { status, stdout, stderr } = pushFrom(['image.tar.gz'], 'contoso', 'v1.2.3', change);
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(stderr, /isn't what SHA256SUMS says:\n(.*\n)*> \w{64} {2}image\.tar\.gz/);
+});

@@ -2,33 +2,63 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import type { Audit } from '../../../../scripts/release/audit.ts';
 import { readJson, ROOT, type PackageManifest } from '../../../../scripts/build/manifest.ts';
-import { changelogEntries, releaseProblems } from '../../../../scripts/release/release.ts';
+import { changelogEntries, releaseProblems, type ReleaseCandidate } from '../../../../scripts/release/release.ts';
 
-const PROJECT: PackageManifest = { version: '1.2.0', publisher: 'somebody', license: 'MIT' };
-const CHANGELOG = '# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-03-01\n\n### Added\n\n- A thing.\n';
-const CLEAN: Audit = { result: 'clean' };
+const PROJECT: PackageManifest = {
+  version: '1.2.0',
+  publisher: 'somebody',
+  license: 'MIT',
+  repository: { type: 'git', url: 'git+https://github.com/owner/name.git' },
+  bugs: { url: 'https://github.com/owner/name/issues' },
+};
+const READY: ReleaseCandidate = {
+  project: PROJECT,
+  tag: 'v1.2.0',
+  changelog: '# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-03-01\n\n### Added\n\n- A thing.\n',
+  listing:
+    "# Tasks\n\nThis project isn't affiliated with NATS or\nMicrosoft. Their names are trademarks of their owners.\n",
+  audit: { result: 'clean' },
+};
 
-test('a version with publisher, tag, entry in the changelog and a clean audit can be released', () => {
-  assert.deepEqual(releaseProblems(PROJECT, 'v1.2.0', CHANGELOG, CLEAN), []);
+test('a version with publisher, addresses, tag, entry in the changelog and a clean audit can be released', () => {
+  assert.deepEqual(releaseProblems(READY), []);
 });
 
-const PROBLEMS: [what: string, problem: RegExp, ...Parameters<typeof releaseProblems>][] = [
-  ['another tag', /^the tag is v1\.2\.1, but/, PROJECT, 'v1.2.1', CHANGELOG, CLEAN],
-  ['no publisher', /no publisher/, { ...PROJECT, publisher: 'your-publisher-id' }, 'v1.2.0', CHANGELOG, CLEAN],
-  ['no entry', /has no entry "## \[1\.2\.0\]/, PROJECT, 'v1.2.0', '## [Unreleased]\n\n- A thing.\n', CLEAN],
-  ['an empty entry', /says nothing/, PROJECT, 'v1.2.0', '## [1.2.0] - 2026-03-01\n\n', CLEAN],
-  ['no audit', /NOT CHECKED.*offline/, PROJECT, 'v1.2.0', CHANGELOG, { result: 'unknown', reason: 'offline' }],
-  ['a weakness', /nats \(low\)/, PROJECT, 'v1.2.0', CHANGELOG, { result: 'vulnerable', packages: ['nats (low)'] }],
+const PROBLEMS: [what: string, problem: RegExp, change: Partial<ReleaseCandidate>][] = [
+  ['another tag', /^the tag is v1\.2\.1, but/, { tag: 'v1.2.1' }],
+  ['the placeholder of a publisher', /no publisher/, { project: { ...PROJECT, publisher: 'your-publisher-id' } }],
+  ['an empty publisher', /no publisher/, { project: { ...PROJECT, publisher: '' } }],
+  ['no repository', /no repository/, { project: without('repository') }],
+  [
+    'a repository without a page',
+    /no repository/,
+    { project: { ...PROJECT, repository: { type: 'git', url: 'owner/name' } } },
+  ],
+  [
+    'a repository without an address of the web',
+    /no repository/,
+    { project: { ...PROJECT, repository: { type: 'git', url: 'ssh://git@github.com/owner/name.git' } } },
+  ],
+  ['no place to report problems', /bugs\.url/, { project: without('bugs') }],
+  ['only a mail address to report them to', /bugs\.url/, { project: { ...PROJECT, bugs: { email: 'a@b.example' } } }],
+  ['a listing that is silent on trademarks', /trademarks/, { listing: '# Tasks\n\nNATS is a trademark.\n' }],
+  ['no entry', /has no entry "## \[1\.2\.0\]/, { changelog: '## [Unreleased]\n\n- A thing.\n' }],
+  ['an empty entry', /says nothing/, { changelog: '## [1.2.0] - 2026-03-01\n\n' }],
+  ['no audit', /NOT CHECKED.*offline/, { audit: { result: 'unknown', reason: 'offline' } }],
+  ['a weakness', /nats \(low\)/, { audit: { result: 'vulnerable', packages: ['nats (low)'] } }],
 ];
 
-for (const [what, problem, ...release] of PROBLEMS) {
+for (const [what, problem, change] of PROBLEMS) {
   test(`${what} keeps a version from being released`, () => {
-    const problems = releaseProblems(...release);
-    assert.equal(problems.length, 1);
+    const problems = releaseProblems({ ...READY, ...change });
+    assert.equal(problems.length, 1, problems.join('\n'));
     assert.match(problems[0]!, problem);
   });
+}
+
+function without(address: 'repository' | 'bugs'): PackageManifest {
+  return Object.fromEntries(Object.entries(PROJECT).filter(([name]) => name !== address)) as unknown as PackageManifest;
 }
 
 test('a heading that is no version, or a version without a date, is refused', () => {
