@@ -45,17 +45,20 @@ export function checkPipeline(
   connections: Readonly<Record<string, Connection>>,
 ): OtherTask[] {
   const others: OtherTask[] = [];
-  const problems = new Set<string>();
+  const problems = new Map<string, string>();
   // The jobs of a matrix share their steps, and each problem is told once.
   for (const { phase: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
     for (const step of steps) {
       const other = otherTaskOf(step, extension);
       if (other !== undefined) others.push({ job, task: other, title: step.displayName });
-      for (const { entry, key, problem } of problemsOf(step, isAgentless, extension, connections))
-        problems.add(problemAt(entry, `job ${job}: ${problem}`, key).message);
+      for (const { entry, key, problem, isOfRun } of problemsOf(step, isAgentless, extension, connections)) {
+        const text = problemAt(entry, `job ${job}: ${problem}`, key).message;
+        if (isOfRun !== true) problems.set(text, text);
+        else if (!problems.has(problem)) problems.set(problem, text);
+      }
     }
   }
-  if (problems.size > 0) throw new PipelineFileError([...problems].join('\n'));
+  if (problems.size > 0) throw new PipelineFileError([...problems.values()].join('\n'));
   return others;
 }
 

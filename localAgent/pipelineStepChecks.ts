@@ -5,7 +5,7 @@ import { STEP_KEYS } from './pipelineSteps.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import {
-  connectionInputs,
+  connectionNames,
   findTask,
   hasTask,
   inputNamed,
@@ -24,6 +24,8 @@ export interface StepProblem {
   readonly entry: YamlMap;
   /** Where in the entry. */
   readonly key?: string;
+  /** Whether the run has it, whatever the number of steps that meet it. */
+  readonly isOfRun?: boolean;
 }
 
 /** What only Azure Pipelines itself can run, such as `AzureKeyVault@2`; undefined for any other step. */
@@ -97,16 +99,14 @@ function inputProblems(
   connections: Connections,
 ): StepProblem[] {
   const entry = typeof source.inputs === 'object' ? (source.inputs as YamlMap) : source;
-  const unknown = Object.keys(inputs)
-    .filter((key) => inputNamed(definition, key) === undefined)
-    .map((key) => ({ entry, key, problem: unknownInput(definition, key) }));
-  const ofConnections = connectionInputs(definition, inputs).flatMap(({ key, type, names }) =>
-    names.flatMap((name) => {
-      const problem = connectionProblem(name, type, connections);
-      return problem === undefined ? [] : { entry, key, problem };
-    }),
-  );
-  return [...unknown, ...ofConnections];
+  return Object.entries(inputs).flatMap(([key, value]): StepProblem[] => {
+    const input = inputNamed(definition, key);
+    if (!input) return [{ entry, key, problem: unknownInput(definition, key) }];
+    return connectionNames(input, value).flatMap((name) => {
+      const problem = connectionProblem(name, input.type, connections);
+      return problem === undefined ? [] : [{ entry, key, problem, isOfRun: true }];
+    });
+  });
 }
 
 /** @param type of the input, such as `connectedService:NatsBridge` */

@@ -209,15 +209,9 @@ export function inputsOf(definition: TaskDefinition, given: Readonly<Record<stri
   return values;
 }
 
-/** The service connections that a step names, by the keys it gives them with. */
-export function connectionInputs(
-  definition: TaskDefinition,
-  given: Readonly<Record<string, string>>,
-): { readonly key: string; readonly type: string; readonly names: readonly string[] }[] {
-  return Object.entries(given).flatMap(([key, value]) => {
-    const type = inputNamed(definition, key)?.type ?? '';
-    if (!type.startsWith('connectedService:')) return [];
-    const names = value.split(',').map((name) => name.trim());
-    return [{ key, type, names: names.filter(Boolean) }];
-  });
+/** The service connections that a step names with the value of an input; none where the input is for something else. */
+export function connectionNames({ type }: TaskInput, value: string): string[] {
+  if (!type.startsWith('connectedService:')) return [];
+  const names = value.split(',').map((name) => name.trim());
+  return names.filter(Boolean);
 }

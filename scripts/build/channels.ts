@@ -17,6 +17,11 @@ const DEV = {
   } as Readonly<Record<string, string>>,
 };
 
+/** Whether a file is a package of the dev channel, by its name. */
+export function isDevPackage(vsix: string): boolean {
+  return vsix.includes(`${DEV.extensionSuffix}-`);
+}
+
 /**
  * The tasks' version for a package version `x.y.z`: 1.(100x + y).z.
  * The major stays 1, since users write it (`PublishNatsEvent@1`); every higher package version is a higher task version,

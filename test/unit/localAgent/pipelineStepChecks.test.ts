@@ -59,8 +59,9 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('is told the connection it may mean, or how to give one', async () => {
-    const yaml = 'steps:\n  - task: Sample@1\n    inputs:\n      connection: nats-ci\n';
+  it('is told the connection it may mean, or how to give one, once for all steps', async () => {
+    const step = '  - task: Sample@1\n    inputs:\n      connection: nats-ci\n';
+    const yaml = `steps:\n${step}${step}`;
     const problem =
       'azure-pipelines.yml:4:7: job Job: The step references service connection nats-ci which could not be found.';
     await assert.rejects(runPipeline(yaml, { connections: { 'nats-cy': { url: 'nats://h', scheme: 'None' } } }), {
