@@ -4,6 +4,7 @@
  * Exit code: 0 the run has succeeded (with or without issues), 1 it has not, 2 it could not begin.
  */
 import { reasonOf } from '../shared/errors.ts';
+import { OwnServer } from './ownServer.ts';
 import { OtherTasksError } from './pipelineChecks.ts';
 import { runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
@@ -17,9 +18,15 @@ const DEBUGGER_PORT = 9229;
 let run: PipelineRun;
 try {
   // Paths start where the user called npm.
-  const { file, inspect, options } = readArguments(process.argv.slice(2), process.env['INIT_CWD'] ?? process.cwd());
+  const { file, inspect, nats, options } = readArguments(
+    process.argv.slice(2),
+    process.env['INIT_CWD'] ?? process.cwd(),
+  );
+  await using server = nats && (await OwnServer.start(file, options, nats));
+  if (server) console.log(server.description);
   run = await runPipelineFile(file, {
     ...options,
+    connections: { ...server?.connections, ...options.connections },
     ...(inspect !== undefined && {
       inspect: { step: inspect, port: DEBUGGER_PORT },
       extension: builtReadable(),

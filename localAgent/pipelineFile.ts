@@ -117,17 +117,18 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   };
 }
 
+/** Reads a pipeline file, and unpacks the extension that its tasks are from. Throws an Error as {@link readPipeline} does. */
+export function readPipelineFile(file: string, { parameters, shownFile, extension }: PipelineFileOptions) {
+  const pipeline = readPipeline(readFileSync(file, 'utf8'), parameters, shownFile ?? path.basename(file));
+  return { pipeline, extension: extensionFolder(extension) };
+}
+
 /**
  * Reads a pipeline file and checks it as far as can be told before a run.
  * @throws Error as {@link runPipelineFile} does
  */
 export function checkPipelineFile(file: string, options: PipelineFileOptions) {
-  const pipeline = readPipeline(
-    readFileSync(file, 'utf8'),
-    options.parameters,
-    options.shownFile ?? path.basename(file),
-  );
-  const extension = extensionFolder(options.extension);
+  const { pipeline, extension } = readPipelineFile(file, options);
   const others = checkPipeline(pipeline, extension, options.connections ?? {});
   if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
   checkInspected(pipeline.stages, options.inspect?.step);

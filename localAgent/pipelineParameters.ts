@@ -26,7 +26,8 @@ function readParameter(entry: YamlMap, given: Readonly<Record<string, string>>):
   const shape = TYPES[type];
   if (!shape) throw unsupported(`type: ${type}`, where);
   const value = given[name] ?? (entry.default === undefined ? undefined : asText(entry.default, where));
-  if (value === undefined) throw new Error(`A value for the '${name}' parameter must be provided.`);
+  if (value === undefined)
+    throw new Error(`A value for the '${name}' parameter must be provided: --parameter ${name}=VALUE`);
   if (!shape.test(value)) throw new Error(`The value "${value}" of the parameter '${name}' is not a valid ${type}.`);
   const allowed = readNames(entry.values ?? [], where);
   if (entry.values !== undefined && !allowed.includes(value))

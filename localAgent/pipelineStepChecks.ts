@@ -119,9 +119,9 @@ function connectionProblem(name: string, type: string, connections: Connections)
   const needsBridge = type.endsWith(':NatsBridge');
   if (!found) {
     const form = needsBridge
-      ? 'with "type": "NatsBridge" in a --connection-file'
-      : `with --connection ${name}=nats://HOST:4222, or let --nats start a server for it`;
-    const remedy = didYouMean(name, Object.keys(connections)) || ` Give it ${form}.`;
+      ? 'one of "type": "NatsBridge" in a --connection-file'
+      : `--connection ${name}=nats://HOST:4222, or let --nats start a server for it`;
+    const remedy = didYouMean(name, Object.keys(connections)) || ` Give ${form}.`;
     return `The step references service connection ${name} which could not be found.${remedy}`;
   }
   const isBridge = found[1].type === 'NatsBridge';

@@ -108,7 +108,7 @@ function marksIn(document: Document.Parsed, text: string): Mark[] {
   const found: Mark[] = [];
   const note = (kind: string, offset: number): void => {
     const word = /^\S+/.exec(text.slice(offset))?.[0] ?? '';
-    const problem = `YAML reads ${quoted(word)} as ${kind}, which no pipeline file may hold.`;
+    const problem = `YAML reads ${quoted(word)} as ${kind}, which Azure Pipelines doesn't support.`;
     found.push({ offset, problem, remedy: quotesRemedy(text, offset) ?? 'If it is meant as text, put it in quotes.' });
   };
   visit(document, (_, node) => {

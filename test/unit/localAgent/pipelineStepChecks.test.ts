@@ -68,7 +68,7 @@ describe('a step with a mistake', () => {
       message: `${problem} Did you mean nats-cy?`,
     });
     await assert.rejects(runPipeline(yaml), {
-      message: `${problem} Give it with --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
+      message: `${problem} Give --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
     });
   });
 });
