@@ -1,4 +1,5 @@
 import { parseCondition } from './conditions.ts';
+import { didYouMean } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
 import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
 import type { YamlMap } from './pipelineYaml.ts';
@@ -52,7 +53,11 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
     return { other, source: entry, ...(displayName !== undefined && { displayName }) };
   }
   const scriptKey = SCRIPTS.find((key) => key in entry);
-  if (!scriptKey && !('task' in entry)) throw unsupported(`a step with the keys ${Object.keys(entry).join(', ')}`, job);
+  if (!scriptKey && !('task' in entry)) {
+    const keys = Object.keys(entry);
+    const [hint = ''] = keys.map((key) => didYouMean(key, ['task', 'checkout', ...SCRIPTS, ...OTHERS])).filter(Boolean);
+    throw new Error(`${unsupported(`a step with the keys ${keys.join(', ')}`, job).message}.${hint}`);
+  }
   // Those of a task's step are checked where its inputs are known.
   if (scriptKey) checkKeys(entry, [...STEP_KEYS, scriptKey, 'workingDirectory'], where);
 

@@ -14,6 +14,8 @@ export class PipelineFileError extends Error {}
 interface Places {
   readonly self: string;
   readonly keys: ReadonlyMap<string, string>;
+  /** As the file has it. */
+  readonly text: string;
 }
 
 /** Where mappings and lists stand. Only they are objects, so a text's place is kept by its key. */
@@ -88,7 +90,7 @@ export function parseYaml(text: string, file: string): YamlMap {
         .map(({ offset, problem, remedy }) => safeText(`${place(offset)}: ${problem} ${remedy}`.trimEnd()))
         .join('\n'),
     );
-  return asMap(plain(document.contents, place), file);
+  return asMap(plain(document.contents, text, place), file);
 }
 
 function parsed(text: string): { readonly document: Document.Parsed; readonly counter: LineCounter } {
@@ -128,7 +130,7 @@ function quotesRemedy(text: string, offset: number): string | undefined {
   const [, before = '', key = '', value = ''] =
     /^(\s*(?:- +)*)([\w.-]+): +([^\s|>[{].*?)(?:\s+#.*)?\s*$/.exec(line) ?? [];
   if (key === '') return undefined;
-  const written = `${key}: '${value.replaceAll("'", "''")}'`;
+  const written = `${key}: ${inQuotes(value)}`;
   const { document } = parsed(text.slice(0, start) + before + written + text.slice(start + line.length));
   const end = start + before.length + written.length;
   const isRight = [...document.errors, ...document.warnings].every(({ pos }) => pos[0] > end || pos[0] < start);
@@ -136,21 +138,25 @@ function quotesRemedy(text: string, offset: number): string | undefined {
 }
 
 /** A node as texts, lists and mappings, with the places of the latter noted. */
-function plain(node: unknown, place: (offset: number) => string): Yaml {
+function plain(node: unknown, text: string, place: (offset: number) => string): Yaml {
+  const notePlace = (made: object, keys: ReadonlyMap<string, string>): void => {
+    const [start, end] = (isNode(node) ? node.range : undefined) ?? [0, 0];
+    places.set(made, { self: place(start), keys, text: text.slice(start, end) });
+  };
   if (isSeq(node)) {
-    const list = node.items.map((item) => plain(item, place));
-    places.set(list, { self: place(node.range?.[0] ?? 0), keys: new Map() });
+    const list = node.items.map((item) => plain(item, text, place));
+    notePlace(list, new Map());
     return list;
   }
   if (isMap(node)) {
     const keys = new Map<string, string>();
     const entries = node.items.map(({ key, value }) => {
-      const name = plain(key, place) as string;
+      const name = plain(key, text, place) as string;
       if (isNode(key)) keys.set(name, place(key.range?.[0] ?? 0));
-      return [name, plain(value, place)] as const;
+      return [name, plain(value, text, place)] as const;
     });
     const map = Object.fromEntries(entries);
-    places.set(map, { self: place(node.range?.[0] ?? 0), keys });
+    notePlace(map, keys);
     return map;
   }
   // A key of a flow mapping may have no value at all.
@@ -160,9 +166,11 @@ function plain(node: unknown, place: (offset: number) => string): Yaml {
 export function checkKeys(entry: YamlMap, allowed: readonly string[], where: string): void {
   const others = Object.keys(entry).filter((key) => !allowed.includes(key));
   if (others.length === 0) return;
-  const lines = others.map(
-    (key) => problemAt(entry, `${unsupported(`"${key}"`, where).message}.${didYouMean(key, allowed)}`, key).message,
-  );
+  const lines = others.map((key) => {
+    const outside = key === 'inputs' ? ` A step's inputs are indented as far as its "task:".` : '';
+    const problem = `${unsupported(`"${key}"`, where).message}.${didYouMean(key, allowed) || outside}`;
+    return problemAt(entry, problem, key).message;
+  });
   throw new PipelineFileError(lines.join('\n'));
 }
 
@@ -197,8 +205,15 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
 
 export function asText(value: Yaml | undefined, where: string): string {
   if (typeof value === 'string') return value;
-  const hint = value === undefined ? '' : ' Text that begins with { or [ needs quotes around it.';
+  const text = (value && places.get(value)?.text) ?? '';
+  const hint = /^[[{].*$/.test(text)
+    ? ` Text that begins with ${text[0]} needs quotes around it: ${inQuotes(text)}`
+    : '';
   throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
+}
+
+function inQuotes(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
 }
 
 export function asList(value: Yaml, where: string): readonly Yaml[] {

@@ -204,7 +204,7 @@ describe('what a pipeline file may hold', () => {
     [
       'an input without the quotes that keep it text',
       'steps: [{ task: Sample@1, inputs: { text: { "a": 1 } } }]',
-      /In text of a step of job Job, text was expected instead of \{"a":"1"\}\. Text that begins with \{ or \[ needs quotes/,
+      /In text of a step of job Job, text was expected instead of \{"a":"1"\}\. Text that begins with \{ needs quotes around it: '\{ "a": 1 \}'/,
     ],
     ['an alias', 'steps: [&a { script: a }, *a]', /"&a" as an anchor/],
   ] as const) {

@@ -65,11 +65,16 @@ describe('what a pipeline file may not hold', () => {
     ],
     ['no steps by that name', 'step:\n  - script: a', ['1:1: Not supported in the file: "step". Did you mean steps?']],
     [
+      'inputs that stand outside the step',
+      'steps:\n- task: Sample@1\ninputs:\n  text: a\n',
+      ['3:1: Not supported in the file: "inputs". A step\'s inputs are indented as far as its "task:".'],
+    ],
+    [
       'several mistakes',
       'jobs:\n  - job: A\n    conditon: a\n    steps: []\n  - job: B\n    steps:\n      - scrpt: a\n      - script: b\n        enabled: perhaps\n',
       [
         '3:5: Not supported in job A: "conditon". Did you mean condition?',
-        '7:9: Not supported in job B: a step with the keys scrpt',
+        '7:9: Not supported in job B: a step with the keys scrpt. Did you mean script?',
         '9:9: Not supported in a step of job B: enabled: perhaps',
       ],
     ],
@@ -77,7 +82,7 @@ describe('what a pipeline file may not hold', () => {
       'JSON without quotes',
       'steps:\n  - task: Sample@1\n    inputs:\n      text: { "a": 1 }\n',
       [
-        '4:7: In text of a step of job Job, text was expected instead of {"a":"1"}. Text that begins with { or [ needs quotes around it.',
+        '4:7: In text of a step of job Job, text was expected instead of {"a":"1"}. Text that begins with { needs quotes around it: \'{ "a": 1 }\'',
       ],
     ],
     [
