@@ -65,7 +65,7 @@ export const ROOMS: readonly (readonly [place: string, mayImport: readonly strin
   ['bridge/waits/idToken.ts', [...BRIDGE, 'jose']],
   ['bridge/', BRIDGE],
   // What a task prints comes from anywhere, so the agent needs the neutraliser.
-  ['localAgent/', ['localAgent/', 'shared/text/', 'shared/errors.ts', 'fflate', 'nats', 'yaml']],
+  ['localAgent/', ['localAgent/', 'shared/text/', 'shared/errors.ts', 'shared/subject.ts', 'fflate', 'nats', 'yaml']],
   ['scripts/', ['shared/', 'tasks/', 'bridge/', 'localAgent/', 'scripts/', '*']],
 ];
 

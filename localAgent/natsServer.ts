@@ -129,7 +129,11 @@ export class NatsServer implements AsyncDisposable {
   async #launch(): Promise<void> {
     const from = this.log.length;
     const [command, args] = dyingWithParent(this.#options.binary ?? natsServerBinary(), ['-c', this.configFile]);
-    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    // In a process group of its own, so that Ctrl+C in a terminal doesn't end it before those who use it.
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: process.platform !== 'win32',
+    });
     this.child = child;
     children.add(child);
     child.once('close', () => {

@@ -1,12 +1,14 @@
 /**
- * Runs a pipeline file with the two tasks of the packed .vsix as an agent would, against a server of one's own.
+ * Runs a pipeline file with the tasks of the packed .vsix as an agent would, against a server of one's own.
  * Usage: npm run pipeline -- FILE.yml [options], described in docs/local-run.md
  * Exit code: 0 the run has succeeded (with or without issues), 1 it has not, 2 it could not begin.
  */
 import { reasonOf } from '../shared/errors.ts';
+import { OwnServer } from './ownServer.ts';
 import { OtherTasksError } from './pipelineChecks.ts';
 import { runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
+import { PipelineFileError } from './pipelineYaml.ts';
 import { cancelOnInterrupt, printOutputs } from './runReport.ts';
 import { builtReadable } from './vsix.ts';
 
@@ -16,9 +18,15 @@ const DEBUGGER_PORT = 9229;
 let run: PipelineRun;
 try {
   // Paths start where the user called npm.
-  const { file, inspect, options } = readArguments(process.argv.slice(2), process.env['INIT_CWD'] ?? process.cwd());
+  const { file, inspect, nats, options } = readArguments(
+    process.argv.slice(2),
+    process.env['INIT_CWD'] ?? process.cwd(),
+  );
+  await using server = nats && (await OwnServer.start(file, options, nats));
+  if (server) console.log(server.description);
   run = await runPipelineFile(file, {
     ...options,
+    connections: { ...server?.connections, ...options.connections },
     ...(inspect !== undefined && {
       inspect: { step: inspect, port: DEBUGGER_PORT },
       extension: builtReadable(),
@@ -30,7 +38,8 @@ try {
   });
 } catch (error) {
   const hint = error instanceof OtherTasksError ? '\nWith --skip-other-tasks they are left out.' : '';
-  console.error(`pipeline: ${reasonOf(error)}${hint}`);
+  // A problem with the file begins with its place, which terminals and editors lead to.
+  console.error(`${error instanceof PipelineFileError ? '' : 'pipeline: '}${reasonOf(error)}${hint}`);
   process.exit(2);
 }
 for (const { stage, name, result, steps } of run.jobs) {

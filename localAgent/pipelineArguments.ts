@@ -2,11 +2,17 @@ import { cpSync, existsSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { subjectProblem } from '../shared/subject.ts';
+import { quoted } from '../shared/text/safeText.ts';
 import { temporaryFolder } from './index.ts';
 import type { Connection, PipelineFileOptions } from './index.ts';
 import { readConnectionFile } from './connectionFile.ts';
+import { meantBy } from './misspelt.ts';
+import type { OwnStream } from './ownStreams.ts';
 
 const USAGE = `Usage: npm run pipeline -- FILE.yml
+  --nats                     start a nats-server for the run: with streams for its subjects, for all connections not given
+  --stream NAME=SUBJECT,...  with --nats: make this stream, and none but those named like this
   --connection NAME=URL      a service connection that needs no secret
   --connection-file FILE     service connections as JSON
   --variable NAME=VALUE      a variable of the run
@@ -24,6 +30,8 @@ export interface PipelineArguments {
   readonly file: string;
   /** The step that waits for a debugger. */
   readonly inspect: string | undefined;
+  /** The streams of a server of the run's own, none where they are to be found out; undefined: there is no such server. */
+  readonly nats: readonly OwnStream[] | undefined;
   readonly options: PipelineFileOptions;
 }
 
@@ -36,15 +44,13 @@ export function readArguments(args: string[], from: string): PipelineArguments {
   const text = { type: 'string' } as const;
   const texts = { type: 'string', multiple: true, default: [] as string[] } as const;
   const flag = { type: 'boolean', default: false } as const;
-  const { values, positionals } = parseArgs({
-    args,
-    allowPositionals: true,
-    options: {
-      ...{ connection: texts, 'connection-file': texts, variable: texts, secret: texts, parameter: texts },
-      ...{ repository: texts, sources: text, inspect: text },
-      ...{ 'skip-other-tasks': flag, debug: flag, help: flag },
-    },
-  });
+  const known = {
+    ...{ connection: texts, 'connection-file': texts, variable: texts, secret: texts, parameter: texts },
+    ...{ repository: texts, stream: texts, sources: text, inspect: text },
+    ...{ 'skip-other-tasks': flag, nats: flag, debug: flag, help: flag },
+  };
+  refuseUnknown(args, Object.keys(known));
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: known });
   const existing = (place: string, what: string, kind: 'isFile' | 'isDirectory'): string => {
     const absolute = path.resolve(from, place);
     if (existsSync(absolute) && statSync(absolute)[kind]()) return absolute;
@@ -59,6 +65,7 @@ export function readArguments(args: string[], from: string): PipelineArguments {
   );
   const files = values['connection-file'].map((name) => existing(name, '--connection-file', 'isFile'));
   const options: PipelineFileOptions = {
+    shownFile: given,
     sources: copyOf(existing(values.sources ?? path.dirname(file), '--sources', 'isDirectory')),
     repositories: Object.fromEntries(repositories),
     connections: {
@@ -71,7 +78,33 @@ export function readArguments(args: string[], from: string): PipelineArguments {
     skipOtherTasks: values['skip-other-tasks'],
     debug: values.debug,
   };
-  return { file, inspect: values.inspect, options };
+  if (values.stream.length > 0 && !values.nats) throw new Error('--stream has no effect without --nats.');
+  return { file, inspect: values.inspect, nats: values.nats ? streamsOf(values.stream) : undefined, options };
+}
+
+/** Of an unknown option, shows no more than its name: whatever was typed may be a secret. */
+function refuseUnknown(args: readonly string[], known: readonly string[]): void {
+  const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, allowPositionals: true });
+  const unknown = tokens.find((token) => token.kind === 'option' && !known.includes(token.name));
+  if (unknown?.kind !== 'option') return;
+  const meant = meantBy(unknown.name, known);
+  const remedy = meant === undefined ? `\n${USAGE}` : ` Did you mean --${meant}?`;
+  throw new Error(`There is no option ${unknown.rawName}.${remedy}`);
+}
+
+function streamsOf(given: readonly string[]): OwnStream[] {
+  return Object.entries(pairs(given, 'stream')).map(([name, text]) => {
+    const subjects = text.split(',').map((subject) => subject.trim());
+    if (!/^[\w-]+$/.test(name)) throw new Error(`--stream: ${quoted(name)} is no name of letters, digits, - and _.`);
+    for (const subject of subjects) {
+      const problem = subjectProblem(subject, 'pattern');
+      if (problem !== undefined)
+        throw new Error(
+          `--stream ${name}: ${quoted(subject)} ${problem}. In a shell, a subject with > needs quotes: --stream '${name}=ci.>'`,
+        );
+    }
+    return { name, subjects };
+  });
 }
 
 /** What differs from run to run, so that two runs do not take each other's events for their own. */

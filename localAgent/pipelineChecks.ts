@@ -1,11 +1,9 @@
 import { cpSync } from 'node:fs';
 import path from 'node:path';
-import { reasonOf } from '../shared/errors.ts';
 import type { Connection } from './connections.ts';
-import type { TaskRequest } from './localAgent.ts';
+import { otherTaskOf, problemsOf } from './pipelineStepChecks.ts';
 import type { Job, Pipeline } from './pipelineSyntax.ts';
-import type { PipelineStep } from './pipelineSteps.ts';
-import { findTask, hasTask, inputsOf, isServerTask } from './taskDefinition.ts';
+import { PipelineFileError, problemAt } from './pipelineYaml.ts';
 import { temporaryFolder } from './vsix.ts';
 
 /** A step that only Azure Pipelines itself can run. */
@@ -36,10 +34,10 @@ export interface Sources {
 }
 
 /**
- * Checks what the service checks before it lets a run begin: the inputs of the extension's tasks, their service connections, and
- * whether they need the agent that their job has or hasn't.
+ * Checks what the service checks before it lets a run begin: tasks, their service connections, and whether they need the agent
+ * that their job has or hasn't. Unlike the service, it also refuses inputs that a task doesn't have.
  * @returns the steps that only Azure Pipelines itself can run
- * @throws Error that lists all that is wrong
+ * @throws PipelineFileError that lists all that is wrong
  */
 export function checkPipeline(
   { stages }: Pipeline,
@@ -47,66 +45,21 @@ export function checkPipeline(
   connections: Readonly<Record<string, Connection>>,
 ): OtherTask[] {
   const others: OtherTask[] = [];
-  const problems = new Set<string>();
-  for (const { name: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
+  const problems = new Map<string, string>();
+  // The jobs of a matrix share their steps, and each problem is told once.
+  for (const { phase: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
     for (const step of steps) {
-      const found = problemsOf(step, isAgentless, extension, connections);
-      if (found === 'other')
-        others.push({ job, task: 'other' in step ? step.other : (step as TaskRequest).task, title: step.displayName });
-      else for (const problem of found) problems.add(`job ${job}: ${problem}`);
+      const other = otherTaskOf(step, extension);
+      if (other !== undefined) others.push({ job, task: other, title: step.displayName });
+      for (const { entry, key, problem, isOfRun } of problemsOf(step, isAgentless, extension, connections)) {
+        const text = problemAt(entry, `job ${job}: ${problem}`, key).message;
+        if (isOfRun !== true) problems.set(text, text);
+        else if (!problems.has(problem)) problems.set(problem, text);
+      }
     }
   }
-  if (problems.size > 0) throw new Error([...problems].join('\n'));
+  if (problems.size > 0) throw new PipelineFileError([...problems.values()].join('\n'));
   return others;
-}
-
-function problemsOf(
-  step: PipelineStep,
-  isAgentless: boolean,
-  extension: string,
-  connections: Readonly<Record<string, Connection>>,
-): string[] | 'other' {
-  if ('other' in step) return 'other';
-  if (!('task' in step)) return isAgentless ? ['Scripts need an agent, and a job with pool: server has none.'] : [];
-  if (!hasTask(extension, step.task)) return 'other';
-  const { definition } = findTask(extension, step.task);
-  if (isServerTask(definition) !== isAgentless)
-    return [
-      isAgentless
-        ? `${step.task} needs an agent, and a job with pool: server has none.`
-        : `${step.task} runs without an agent: give it a job of its own with pool: server.`,
-    ];
-  if (isAgentless && step.retryCountOnTaskFailure)
-    return [`${step.task}: retryCountOnTaskFailure has no effect in a job with pool: server.`];
-  try {
-    const values = inputsOf(definition, step.inputs ?? {});
-    return (definition.inputs ?? [])
-      .filter(({ type }) => type.startsWith('connectedService:'))
-      .flatMap(({ name, type }) =>
-        (values.get(name)?.split(',') ?? []).flatMap((one) => connectionProblem(one.trim(), type, connections) ?? []),
-      );
-  } catch (error) {
-    return [reasonOf(error)];
-  }
-}
-
-/** @param type of the input, such as `connectedService:NatsBridge` */
-function connectionProblem(
-  name: string,
-  type: string,
-  connections: Readonly<Record<string, Connection>>,
-): string | undefined {
-  if (!name || name.includes('$(')) return undefined;
-  const key = name.toLowerCase();
-  const found = Object.entries(connections).find(([known, { id }]) =>
-    [known, id].some((one) => one?.toLowerCase() === key),
-  );
-  if (!found) return `The step references service connection ${name} which could not be found.`;
-  const isBridge = found[1].type === 'NatsBridge';
-  if (isBridge === type.endsWith(':NatsBridge')) return undefined;
-  return isBridge
-    ? `The service connection ${name} leads to a bridge, and the step needs one that leads to NATS.`
-    : `The service connection ${name} leads to NATS, and the step needs one of "type": "NatsBridge" in a --connection-file.`;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { parseCondition } from './conditions.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
@@ -17,6 +18,8 @@ import { hasTask } from './taskDefinition.ts';
 import { extensionFolder } from './vsix.ts';
 
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
+  /** What messages call the file; its name when absent. */
+  readonly shownFile?: string;
   /** Values of the file's parameters. */
   readonly parameters?: Readonly<Record<string, string>>;
   /** Leaves out the steps that only Azure Pipelines itself can run; without it they are an error. */
@@ -42,12 +45,8 @@ export interface PipelineRun {
  * @throws Error that names anything in the file that is not supported or that the service would refuse, before any step runs
  */
 export async function runPipelineFile(file: string, options: PipelineFileOptions): Promise<PipelineRun> {
-  const pipeline = readPipeline(readFileSync(file, 'utf8'), options.parameters);
+  const { pipeline, extension, others } = checkPipelineFile(file, options);
   const { stages, repositories } = pipeline;
-  const extension = extensionFolder(options.extension);
-  const others = checkPipeline(pipeline, extension, options.connections ?? {});
-  if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
-  checkInspected(stages, options.inspect?.step);
   const folders = new Map(
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
@@ -116,6 +115,24 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     result: overall(jobs.map(({ result }) => result)),
     jobs: jobs.map(({ stage, name, result, steps }) => ({ stage, name, result, steps })),
   };
+}
+
+/** Reads a pipeline file, and unpacks the extension that its tasks are from. Throws an Error as {@link readPipeline} does. */
+export function readPipelineFile(file: string, { parameters, shownFile, extension }: PipelineFileOptions) {
+  const pipeline = readPipeline(readFileSync(file, 'utf8'), parameters, shownFile ?? path.basename(file));
+  return { pipeline, extension: extensionFolder(extension) };
+}
+
+/**
+ * Reads a pipeline file and checks it as far as can be told before a run.
+ * @throws Error as {@link runPipelineFile} does
+ */
+export function checkPipelineFile(file: string, options: PipelineFileOptions) {
+  const { pipeline, extension } = readPipelineFile(file, options);
+  const others = checkPipeline(pipeline, extension, options.connections ?? {});
+  if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
+  checkInspected(pipeline.stages, options.inspect?.step);
+  return { pipeline, extension, others };
 }
 
 /** Where bridges look for the plan of a run with agentless jobs. */

@@ -1,4 +1,5 @@
-import { asList, asMap, asText, checkKeys, readNames, unsupported } from './pipelineYaml.ts';
+import { didYouMean } from './misspelt.ts';
+import { asText, checkKeys, inPlaceOf, problemAt, readAt, readEach, readNames, unsupported } from './pipelineYaml.ts';
 import type { Yaml, YamlMap } from './pipelineYaml.ts';
 
 const TYPES: Readonly<Record<string, RegExp>> = { string: /^/, number: /^-?\d+(\.\d+)?$/, boolean: /^(true|false)$/i };
@@ -10,12 +11,11 @@ const TYPES: Readonly<Record<string, RegExp>> = { string: /^/, number: /^-?\d+(\
  */
 export function withParameters(root: YamlMap, given: Readonly<Record<string, string>>): YamlMap {
   const { parameters = [], ...rest } = root;
-  const values = new Map(
-    asList(parameters, 'parameters').map((entry) => readParameter(asMap(entry, 'a parameter'), given)),
-  );
+  const values = new Map(readEach(parameters, 'parameters', (entry) => readParameter(entry, given)));
   const unknown = Object.keys(given).find((name) => !values.has(name));
-  if (unknown !== undefined) throw new Error(`Unexpected parameter '${unknown}'.`);
-  return expand(rest, values) as YamlMap;
+  if (unknown !== undefined)
+    throw new Error(`Unexpected parameter '${unknown}'.${didYouMean(unknown, [...values.keys()])}`);
+  return expand(inPlaceOf(root, rest), values) as YamlMap;
 }
 
 function readParameter(entry: YamlMap, given: Readonly<Record<string, string>>): [name: string, value: string] {
@@ -26,7 +26,8 @@ function readParameter(entry: YamlMap, given: Readonly<Record<string, string>>):
   const shape = TYPES[type];
   if (!shape) throw unsupported(`type: ${type}`, where);
   const value = given[name] ?? (entry.default === undefined ? undefined : asText(entry.default, where));
-  if (value === undefined) throw new Error(`A value for the '${name}' parameter must be provided.`);
+  if (value === undefined)
+    throw new Error(`A value for the '${name}' parameter must be provided: --parameter ${name}=VALUE`);
   if (!shape.test(value)) throw new Error(`The value "${value}" of the parameter '${name}' is not a valid ${type}.`);
   const allowed = readNames(entry.values ?? [], where);
   if (entry.values !== undefined && !allowed.includes(value))
@@ -42,12 +43,17 @@ function expand(node: Yaml, values: ReadonlyMap<string, string>): Yaml {
       return value;
     });
   }
-  if (Array.isArray(node)) return node.map((entry: Yaml) => expand(entry, values));
-  return Object.fromEntries(
-    Object.entries(node as YamlMap).map(([key, value]) => {
-      if (key.includes('${{')) throw unsupported(`a template expression: ${key}`, 'the file');
-      // A key of a flow mapping may have no value at all.
-      return [key, expand(value ?? '', values)];
-    }),
-  );
+  if (Array.isArray(node))
+    return inPlaceOf(
+      node,
+      node.map((entry: Yaml) => readAt(node, () => expand(entry, values))),
+    );
+  const map = node as YamlMap;
+  const entries = Object.entries(map).map(([key, value = '']) => {
+    const text = readAt(map, () => expand(value, values), key);
+    if (key.includes('${{'))
+      throw problemAt(map, unsupported(`a template expression: ${key}`, 'the file').message, key);
+    return [key, text];
+  });
+  return inPlaceOf(node, Object.fromEntries(entries) as YamlMap);
 }

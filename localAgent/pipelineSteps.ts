@@ -1,4 +1,5 @@
 import { parseCondition } from './conditions.ts';
+import { didYouMean } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
 import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
 import type { YamlMap } from './pipelineYaml.ts';
@@ -10,9 +11,13 @@ export interface OtherStep {
   readonly displayName?: string;
 }
 
-export type PipelineStep = TaskRequest | ScriptRequest | OtherStep;
+export type PipelineStep = (TaskRequest | ScriptRequest | OtherStep) & {
+  /** The step in the file. */
+  readonly source: YamlMap;
+};
 
-const STEP_KEYS = [
+/** What any step may have. */
+export const STEP_KEYS: readonly string[] = [
   'displayName',
   'name',
   'env',
@@ -45,13 +50,19 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
   const other = OTHERS.find((key) => key in entry);
   if (other !== undefined) {
     if (entry[other] === 'none' || !readFlag(entry, 'enabled', true, where)) return undefined;
-    return { other, ...(displayName !== undefined && { displayName }) };
+    return { other, source: entry, ...(displayName !== undefined && { displayName }) };
   }
   const scriptKey = SCRIPTS.find((key) => key in entry);
-  if (!scriptKey && !('task' in entry)) throw unsupported(`a step with the keys ${Object.keys(entry).join(', ')}`, job);
-  checkKeys(entry, [...STEP_KEYS, ...(scriptKey ? [scriptKey, 'workingDirectory'] : ['task', 'inputs'])], where);
+  if (!scriptKey && !('task' in entry)) {
+    const keys = Object.keys(entry);
+    const [hint = ''] = keys.map((key) => didYouMean(key, ['task', 'checkout', ...SCRIPTS, ...OTHERS])).filter(Boolean);
+    throw new Error(`${unsupported(`a step with the keys ${keys.join(', ')}`, job).message}.${hint}`);
+  }
+  // Those of a task's step are checked where its inputs are known.
+  if (scriptKey) checkKeys(entry, [...STEP_KEYS, scriptKey, 'workingDirectory'], where);
 
   const common = {
+    source: entry,
     ...(name !== undefined && { name }),
     ...(displayName !== undefined && { displayName }),
     env: asTexts(entry.env ?? {}, where),
@@ -61,7 +72,7 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
     retryCountOnTaskFailure: readNumber(entry, 'retryCountOnTaskFailure', where),
   };
   if (!readFlag(entry, 'enabled', true, where)) return undefined;
-  if (!scriptKey) return { ...common, task: asText(entry.task, where), inputs: asTexts(entry.inputs ?? {}, where) };
+  if (!scriptKey) return { ...common, task: asText(entry.task, where), inputs: asTexts(entry.inputs || {}, where) };
   return {
     ...common,
     script: asText(entry[scriptKey], where),

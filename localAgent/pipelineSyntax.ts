@@ -8,6 +8,7 @@ import {
   asTexts,
   checkKeys,
   parseYaml,
+  readEach,
   readNames,
   readNumber,
   unsupported,
@@ -63,6 +64,7 @@ export interface Pipeline {
 const AGENTLESS_MINUTES = 60;
 /** Keys that name a run, or say when and where it runs, which has no meaning on this machine. */
 const WITHOUT_EFFECT = ['name', 'trigger', 'pr', 'schedules', 'pool', 'lockBehavior', 'appendCommitMessageToRunName'];
+const SHAPES = ['stages', 'jobs', 'steps'];
 const NODE_KEYS = ['displayName', 'dependsOn', 'condition', 'variables', 'pool'];
 
 /** What the parts of a file get from what they are in. */
@@ -74,13 +76,19 @@ interface Inherited {
 
 /**
  * Reads the text of a pipeline file. A file with only jobs has the one stage `__default`, one with only steps also the one job `Job`.
+ * @param file what messages call the file
  * @throws Error that names what is wrong or not supported, and where
  */
-export function readPipeline(text: string, parameters: Readonly<Record<string, string>> = {}): Pipeline {
-  const root = withParameters(parseYaml(text), parameters);
-  const shape = ['stages', 'jobs', 'steps'].filter((key) => key in root);
-  if (shape.length !== 1) throw new Error('The file must have one of stages, jobs, steps.');
-  checkKeys(root, ['variables', 'resources', ...WITHOUT_EFFECT, ...shape], 'the file');
+export function readPipeline(
+  text: string,
+  parameters: Readonly<Record<string, string>> = {},
+  file = 'the file',
+): Pipeline {
+  const root = withParameters(parseYaml(text, file), parameters);
+  const shape = SHAPES.filter((key) => key in root);
+  if (shape.length > 1) throw new Error('The file must have only one of stages, jobs, steps.');
+  checkKeys(root, ['variables', 'resources', ...WITHOUT_EFFECT, ...(shape.length > 0 ? shape : SHAPES)], 'the file');
+  if (shape.length === 0) throw new Error('The file must have one of stages, jobs, steps.');
   const variables = readVariables(root.variables, 'the file', () => false);
   const repositories = readRepositories(root.resources ?? {});
   const stages = readStages(root, { variables, isAgentless: isServerPool(root.pool) });
@@ -97,9 +105,12 @@ function isServerPool(pool: Yaml | undefined): boolean {
 
 function readStages(root: YamlMap, inherited: Inherited): Stage[] {
   if (root.stages) {
-    const entries = asList(root.stages, 'stages').map((entry) => asMap(entry, 'a stage'));
-    const names = entries.map((entry) => nameOf(entry, 'stage'));
-    const stages = entries.map((entry, i) => readStage(entry, names.slice(0, i).slice(-1), inherited));
+    const names = readEach(root.stages, 'stages', (entry) => nameOf(entry, 'stage'));
+    let index = 0;
+    const stages = readEach(root.stages, 'stages', (entry) => {
+      const previous = names.slice(0, index++).slice(-1);
+      return readStage(entry, previous, inherited);
+    });
     checkDependencies(stages);
     return stages;
   }
@@ -138,7 +149,7 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Inher
 }
 
 function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: Inherited): Job[] {
-  const phases = asList(list, 'jobs').map((entry) => readJob(asMap(entry, 'a job'), stagesBefore, inherited));
+  const phases = readEach(list, 'jobs', (entry) => readJob(entry, stagesBefore, inherited));
   checkDependencies(phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])));
   const jobs = phases.flat();
   return jobs.map((job) => ({
@@ -159,15 +170,18 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inh
     stage === undefined ? dependsOn.includes(job) : stagesBefore.includes(stage);
 
   const strategy = asMap(entry.strategy ?? {}, where);
-  const entries = asList(isDeployment ? stepsOfDeployment(strategy, where) : (entry.steps ?? []), where);
-  const steps = entries.map((step) => asMap(step, `a step of ${where}`));
-  const named = steps.flatMap((step) => checkoutOf(step, where) ?? []);
+  const steps = readEach(
+    isDeployment ? stepsOfDeployment(strategy, where) : (entry.steps ?? []),
+    `the steps of ${where}`,
+    (step) => checkoutOf(step, where) ?? readStep(step, where),
+  );
+  const named = steps.filter((step) => typeof step === 'string');
   const isAgentless = 'pool' in entry ? isServerPool(entry.pool) : inherited.isAgentless;
   const folders = named.filter((repository) => repository !== 'none');
   if (isAgentless && folders.length > 0)
     throw new Error(`In ${where}, nothing can be checked out: with pool: server it has no agent.`);
   const minutes = readNumber(entry, 'timeoutInMinutes', where);
-  const read = steps.filter((step) => !('checkout' in step)).flatMap((step) => readStep(step, where) ?? []);
+  const read = steps.filter((step) => typeof step === 'object');
   const names = read.flatMap((step) => ('name' in step ? step.name : []));
   for (const step of names) {
     if (names.indexOf(step) !== names.lastIndexOf(step)) throw new Error(`In ${where} two steps are named ${step}.`);

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { quoted } from '../shared/text/safeText.ts';
+import { didYouMean, meantBy } from './misspelt.ts';
 import type { HttpRequestHandler } from './serverTemplate.ts';
 
 /** The parts of a task.json that the agent acts on. */
@@ -86,14 +88,35 @@ export function hasTask(extension: string, reference: string): boolean {
 }
 
 function lookForTask(extension: string, reference: string): InstalledTask | undefined {
-  const [name, major] = reference.split('@');
-  for (const folder of taskFolders(extension)) {
+  return tasksOf(extension).find(({ definition }) => referenceTo(definition) === reference);
+}
+
+/** The tasks of an unpacked extension. */
+function tasksOf(extension: string): InstalledTask[] {
+  return [...taskFolders(extension)].flatMap((folder) => {
     const file = path.join(folder, 'task.json');
-    if (!existsSync(file)) continue;
-    const definition = JSON.parse(readFileSync(file, 'utf8')) as TaskDefinition;
-    if (definition.name === name && String(definition.version.Major) === major) return { definition, folder };
-  }
-  return undefined;
+    return existsSync(file) ? { definition: JSON.parse(readFileSync(file, 'utf8')) as TaskDefinition, folder } : [];
+  });
+}
+
+/** A task as YAML names it. */
+function referenceTo({ name, version }: TaskDefinition): string {
+  return `${name}@${version.Major}`;
+}
+
+/**
+ * What is wrong with a reference to a task that the extension doesn't have; undefined where it's that of another extension.
+ * @param reference should be `name@major`
+ */
+export function misspeltTask(extension: string, reference: string): string | undefined {
+  const known = tasksOf(extension).map(({ definition }) => definition);
+  const [name = '', version] = reference.split('@');
+  const names = known.map((task) => task.name);
+  const meant = meantBy(name, names, name.length / 3);
+  const nearest = known.filter((task) => task.name === meant).map(referenceTo);
+  if (nearest.length === 0) return undefined;
+  const problem = version === undefined && name === meant ? 'has no version' : 'does not exist';
+  return `The task ${quoted(reference)} ${problem}. Did you mean ${nearest.join(' or ')}?`;
 }
 
 /** Whether Azure DevOps itself does the task, without an agent. */
@@ -158,21 +181,37 @@ export function describe({ name, friendlyName, description, version, author, ...
   ];
 }
 
+/** The input that a step means by a name or an alias, in any spelling of its letters. */
+export function inputNamed({ inputs = [] }: TaskDefinition, key: string): TaskInput | undefined {
+  return inputs.find(({ name, aliases = [] }) =>
+    [name, ...aliases].some((known) => known.toLowerCase() === key.toLowerCase()),
+  );
+}
+
+/** What is wrong with an input that a task doesn't have. */
+export function unknownInput({ name: task, inputs = [] }: TaskDefinition, key: string): string {
+  const names = inputs.map(({ name }) => name);
+  const remedy = didYouMean(key, names) || ` Its inputs are ${names.join(', ')}.`;
+  return `The task ${task} has no input ${quoted(key)}.${remedy}`;
+}
+
 /**
  * The task's inputs: values of the step, given by name or alias, over the defaults of task.json.
- * @throws Error for an input the task does not have. (The service lets it pass; here it is a mistake of a test or an example.)
+ * @throws Error for an input the task does not have. (The service lets it pass; here it is a mistake.)
  */
-export function inputsOf(
-  { name, inputs = [] }: TaskDefinition,
-  given: Readonly<Record<string, string>>,
-): Map<string, string> {
-  const values = new Map(inputs.map((input) => [input.name, String(input.defaultValue ?? '')]));
+export function inputsOf(definition: TaskDefinition, given: Readonly<Record<string, string>>): Map<string, string> {
+  const values = new Map((definition.inputs ?? []).map((input) => [input.name, String(input.defaultValue ?? '')]));
   for (const [key, value] of Object.entries(given)) {
-    const spellings = ({ name, aliases = [] }: TaskInput): string[] =>
-      [name, ...aliases].map((text) => text.toLowerCase());
-    const input = inputs.find((known) => spellings(known).includes(key.toLowerCase()));
-    if (!input) throw new Error(`The task ${name} has no input "${key}".`);
+    const input = inputNamed(definition, key);
+    if (!input) throw new Error(unknownInput(definition, key));
     values.set(input.name, value);
   }
   return values;
+}
+
+/** The service connections that a step names with the value of an input; none where the input is for something else. */
+export function connectionNames({ type }: TaskInput, value: string): string[] {
+  if (!type.startsWith('connectedService:')) return [];
+  const names = value.split(',').map((name) => name.trim());
+  return names.filter(Boolean);
 }

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { temporaryFolder } from '../localAgent/index.ts';
 import type { FamilyCases } from './docs/familyCases.ts';
 import { ROOT } from './build/manifest.ts';
-import { isStale } from './build/stale.ts';
+import { packIfStale } from './build/stale.ts';
 
 const HOSTILE = 'test/hostile';
 const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
@@ -31,14 +31,7 @@ const { values, positionals: given } = parseArgs({
 const isLong = values.long || given.some((place) => place.startsWith(LONG));
 const files = (given.length > 0 ? given : KINDS).flatMap(testFiles);
 if (files.length === 0) throw new Error('No test file found.');
-if (files.some((file) => PACKED.some((kind) => file.startsWith(kind))) && isStale()) {
-  console.log('The package is older than its sources: packing.');
-  const packing = spawnSync(process.execPath, ['--import', 'tsx', 'scripts/package.ts'], {
-    cwd: ROOT,
-    stdio: 'inherit',
-  });
-  if (packing.status !== 0) process.exit(1);
-}
+if (files.some((file) => PACKED.some((kind) => file.startsWith(kind)))) packIfStale();
 
 const table = path.join(temporaryFolder('hostile-'), 'table.jsonl');
 writeFileSync(table, '');

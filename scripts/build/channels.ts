@@ -23,6 +23,10 @@ const DEV = {
   } as Readonly<Record<string, string>>,
 };
 
+/** Whether a file is a package of the dev channel, by its name. */
+export function isDevPackage(vsix: string): boolean {
+  return vsix.includes(`${DEV.extensionSuffix}-`);
+}
 /** What users write after the task's name: `PublishNatsEvent@1`. */
 const TASK_MAJOR = 1;
 

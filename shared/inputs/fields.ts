@@ -146,14 +146,15 @@ export class Fields {
     const patterns = linesOf(this.required(name));
     for (const pattern of patterns) {
       this.#checkSubject(name, pattern, 'pattern');
-      this.warnOfCommas(name, pattern, 'subject');
+      // One with white space is a problem already.
+      if (!/\s/.test(pattern)) this.warnOfCommas(name, pattern, 'subject');
     }
     return patterns;
   }
 
   /** Warns of a line that is taken for one thing, and reads like several with commas between. */
   warnOfCommas(name: string, line: string, thing: string): void {
-    if (/^[^\s,]+(,[^\s,]+)+$/.test(line))
+    if (/^[^\s,]+(, *[^\s,]+)+$/.test(line))
       this.warning(
         `${name}: ${quoted(line)} is one ${thing} with commas in it. Several go on lines of their own: ${shownLines(line)}.`,
       );

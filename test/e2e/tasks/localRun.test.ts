@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -55,6 +56,83 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     assert.match(stdout, /\nJob Deploy: Succeeded\n/);
     assert.match(stdout, /\nThe run: Succeeded\n$/);
     assert.ok(!existsSync(path.join(EXAMPLES, 'image-ready.json')));
+  });
+
+  it('starts a server and a stream for the run, and ends them with it', async () => {
+    const { exitCode, stdout, stderr } = await localRun(EXAMPLES, ['image-ready.yml', '--nats']);
+    assert.deepEqual([exitCode, stderr], [0, ''], stdout);
+    const [, url = ''] =
+      /^Started nats-server \S+ at (nats:\/\/127\.0\.0\.1:\d+) with the stream CI \(ci\.>\), for the service connection nats-ci\./.exec(
+        stdout,
+      ) ?? assert.fail(stdout);
+    await assert.rejects(connect({ servers: url, reconnect: false, timeout: 2_000 }), /CONNECTION_REFUSED/);
+  });
+
+  it('makes the streams it is told to, for connections that are not given', async () => {
+    const folder = temporaryFolder('project-');
+    const step = (connection: string, subject: string): string =>
+      `- { task: PublishNatsEvent@1, inputs: { natsConnection: ${connection}, subject: ${subject}, payload: '1' } }\n`;
+    writeFileSync(path.join(folder, 'a.yml'), `steps:\n${step('given', 'ci.a.v1')}${step('own', 'shop.$(which).v1')}`);
+    const args = ['a.yml', '--nats', '--stream', 'MINE=shop.a.*', '--connection', `given=${server.url}`];
+    const { exitCode, stdout } = await localRun(folder, [...args, '--variable', 'which=a']);
+    assert.equal(exitCode, 0, stdout);
+    assert.match(stdout, /with the stream MINE \(shop\.a\.\*\), for the service connection own\. /);
+    assert.deepEqual(
+      [...stdout.matchAll(/^ {2}stream +(\S+)$/gm)].map(([, name]) => name),
+      ['CI', 'MINE'],
+    );
+  });
+
+  it('starts no server for a file with a mistake, or where none is needed', async () => {
+    const folder = temporaryFolder('project-');
+    const step = (inputs: string): string =>
+      `steps:\n- task: WaitForNatsEvent@1\n  inputs: { natsConnection: n, ${inputs} }\n`;
+    for (const [name, text, problem] of [
+      ['tag.yml', `${step('subject: ci.a')}  env: { A: !(b) }`, /^tag\.yml:4:13: YAML reads "!\(b\)" as a tag/],
+      ['input.yml', step('subject: ci.a, mach: a'), /^input\.yml:3:47: .* no input "mach"\. Did you mean match\?\n$/],
+      ['root.yml', step('subject: $(any).a'), /^root\.yml:3:32: --nats can't tell which stream .* --stream 'NAME=/],
+      ['none.yml', 'steps: [{ script: a }]', /^pipeline: --nats: no step needs a server/],
+    ] as const) {
+      writeFileSync(path.join(folder, name), text);
+      const { exitCode, stdout, stderr } = await localRun(folder, [name, '--nats']);
+      assert.deepEqual([exitCode, stdout], [2, ''], name);
+      assert.match(stderr, problem);
+    }
+  });
+
+  it('keeps the server for the steps that run after Ctrl+C, which a terminal sends to all processes', async () => {
+    const folder = temporaryFolder('project-');
+    const wait = '{ task: WaitForNatsEvent@1, inputs: { natsConnection: n, subject: ci.a, timeout: 1m } }';
+    const tell = `{ task: PublishNatsEvent@1, condition: always(), inputs: { natsConnection: n, subject: ci.b.v1, payload: '1' } }`;
+    writeFileSync(path.join(folder, 'a.yml'), `steps: [${wait}, ${tell}]`);
+    const child = spawn(process.execPath, ['--import', 'tsx', 'localAgent/pipeline.ts', 'a.yml', '--nats'], {
+      cwd: ROOT,
+      env: { PATH: process.env['PATH'], INIT_CWD: folder },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      timeout: 60_000,
+    });
+    let stdout = '';
+    child.stdout.on('data', (bytes: Buffer) => {
+      const isWaiting = stdout.includes('│ waiting');
+      stdout += bytes.toString();
+      if (!isWaiting && stdout.includes('│ waiting')) process.kill(-(child.pid ?? assert.fail()), 'SIGINT');
+    });
+    const [exitCode] = (await once(child, 'close')) as [number | null];
+    assert.equal(exitCode, 1, stdout);
+    assert.match(stdout, /verdict="cancelled"/);
+    assert.match(stdout, /\nSucceeded +PublishNatsEvent /);
+    assert.match(stdout, /\nThe run: Canceled\n$/);
+  });
+
+  it('packs nothing that is packed, and speaks of no audit', () => {
+    const { status, stdout, stderr } = spawnSync('npm', ['run', 'pipeline', '--', 'none.yml'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    assert.equal(status, 2);
+    assert.match(stderr, /^pipeline: the pipeline file: there is no file/);
+    assert.match(stdout, /^\n> nats-event-tasks@\S+ pipeline\n> .*\n\n$/);
   });
 
   /** A pipeline with a secret, a step of another task, and a parameter that lets it fail. */

@@ -61,7 +61,7 @@ describe('The page about local runs', () => {
   it('has the reader write four files, and start a server with the stream and the bridge', () => {
     assert.deepEqual(Object.keys(FILES), ['bridge.yml', 'approval.schema.json', 'connections.json', 'trial.yml']);
     for (const line of [
-      'nats-server --jetstream &',
+      'nats-server --addr 127.0.0.1 --jetstream &',
       "nats stream add RELEASE --subjects 'release.>' --defaults",
       'npm run package',
       'npm run bridge -- setup --apply --config ../trial/bridge.yml',

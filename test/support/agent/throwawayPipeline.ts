@@ -5,7 +5,10 @@ import type { PipelineFileOptions, PipelineRun } from '../../../localAgent/index
 import { throwawayExtension } from './throwawayExtension.ts';
 
 const ECHO = throwawayExtension('console.log("##vso[task.setvariable variable=said]" + process.env.INPUT_TEXT)', {
-  inputs: [{ name: 'text', type: 'string' }],
+  inputs: [
+    { name: 'text', type: 'string' },
+    { name: 'connection', type: 'connectedService:NatsServer' },
+  ],
   outputVariables: [{ name: 'said' }],
 });
 

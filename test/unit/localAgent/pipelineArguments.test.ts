@@ -45,12 +45,38 @@ describe('the command line of a local run', () => {
     assert.ok(existsSync(options.repositories!['r']!));
   });
 
+  it('says which server to start', () => {
+    const natsOf = (...args: string[]) => readArguments(['azure-pipelines.yml', ...args], folder).nats;
+    assert.equal(natsOf(), undefined);
+    assert.deepEqual(natsOf('--nats'), []);
+    assert.deepEqual(natsOf('--nats', '--stream', 'CI=ci.>, a.*', '--stream', 'B=b'), [
+      { name: 'CI', subjects: ['ci.>', 'a.*'] },
+      { name: 'B', subjects: ['b'] },
+    ]);
+  });
+
   for (const [what, args, problem] of [
     ['no file', [], /One pipeline file is needed\.\nUsage: npm run pipeline/],
     ['two files', ['azure-pipelines.yml', 'x.yml'], /One pipeline file is needed/],
     ['a file that is not there', ['other.yml'], /the pipeline file: there is no file .*other\.yml/],
     ['a folder that is not there', ['azure-pipelines.yml', '--sources', 'x'], /--sources: there is no folder/],
-    ['an unknown option', ['--fast'], /Unknown option '--fast'/],
+    ['an unknown option', ['--faster=hunter22'], /There is no option --faster\.\nUsage/],
+    [
+      'a misspelt option',
+      ['--conection', 'a=hunter22'],
+      /^There is no option --conection\. Did you mean --connection\?$/,
+    ],
+    [
+      'a stream without a server',
+      ['azure-pipelines.yml', '--stream', 'CI=ci.>'],
+      /--stream has no effect without --nats/,
+    ],
+    [
+      'a stream whose last character the shell took',
+      ['azure-pipelines.yml', '--nats', '--stream', 'CI=a.b,ci.'],
+      /^--stream CI: "ci\." has an empty part: .* needs quotes: --stream 'CI=ci\.>'$/,
+    ],
+    ['a name of no stream', ['azure-pipelines.yml', '--nats', '--stream', 'a.b=c'], /^--stream: "a\.b" is no name/],
     ['a variable without a value', ['azure-pipelines.yml', '--variable', 'hunter22'], /--variable needs NAME=VALUE/],
     ['a secret itself', ['azure-pipelines.yml', '--secret', 's=hunter22'], /--secret s: give the name/],
     ['a password in a URL', ['azure-pipelines.yml', '--connection', 'n=nats://u:hunter22@h'], /n: put what signs in/],

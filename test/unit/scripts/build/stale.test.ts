@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../../../localAgent/index.ts';
@@ -59,13 +59,16 @@ test('a package is stale once anything it is made of is newer, and not by a test
   assert.equal(isStale(at('')), true, 'a file that is gone');
 });
 
-test('no package, or more than one, is stale, as is one without the bridge', () => {
+test('no package, or more than one, is stale, as is one of the dev channel or without the bridge', () => {
   const at = packedCopy();
   rmSync(at('dist/bridge'), { recursive: true });
   assert.equal(isStale(at('')), true);
   mkdirSync(at('dist/bridge'));
   assert.equal(isStale(at('')), false);
   writeFileSync(at('dist/other.vsix'), '');
+  assert.equal(isStale(at('')), true);
+  rmSync(at('dist/some.vsix'));
+  renameSync(at('dist/other.vsix'), at('dist/me-dev.nats-event-tasks-dev-0.1.0.vsix'));
   assert.equal(isStale(at('')), true);
   rmSync(at('dist'), { recursive: true });
   assert.equal(isStale(at('')), true);

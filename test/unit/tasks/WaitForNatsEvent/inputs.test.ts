@@ -93,6 +93,11 @@ test('values of expect in one line are a warning with the right form, and so is 
     'subject: "ci.a,ci.b" is one subject with commas in it. Several go on lines of their own: "ci.a" and "ci.b".',
     'expect: "eu,us" is one value with commas in it. Several go on lines of their own: "eu" and "us".',
   ]);
+  const spaced = agentWith({ distinctBy: 'data.region', expect: 'eu, us, ap' });
+  assert.deepEqual(readWait(spaced).request.expect, ['eu, us, ap']);
+  assert.deepEqual(spaced.warnings, [
+    'expect: "eu, us, ap" is one value with commas in it. Several go on lines of their own: "eu" and "us" and "ap".',
+  ]);
 });
 
 test('a name of an output that none can have is told with the nearest one that can', () => {

@@ -1,0 +1,138 @@
+import { connect } from 'nats';
+import { reasonOf } from '../shared/errors.ts';
+import type { Connection } from './connections.ts';
+import { startNatsServer } from './natsServer.ts';
+import type { NatsServer } from './natsServer.ts';
+import { ownStreams } from './ownStreams.ts';
+import type { NatsStep, OwnStream } from './ownStreams.ts';
+import { checkPipelineFile, readPipelineFile } from './pipelineFile.ts';
+import type { PipelineFileOptions } from './pipelineFile.ts';
+import type { Job, Pipeline } from './pipelineSyntax.ts';
+import type { YamlMap } from './pipelineYaml.ts';
+import { predefinedVariables } from './predefinedVariables.ts';
+import { SecretMasker } from './secretMasker.ts';
+import { connectionNames, findTask, hasTask, inputNamed, inputsOf } from './taskDefinition.ts';
+import { Variables } from './variables.ts';
+
+/** A nats-server for one run, on a free port of 127.0.0.1, with an empty store that goes with it. */
+export class OwnServer implements AsyncDisposable {
+  /** Those of the file that weren't given. */
+  readonly connections: Readonly<Record<string, Connection>>;
+  /** What it is, for the log: sentences. */
+  readonly description: string;
+
+  private constructor(
+    private readonly server: NatsServer,
+    names: readonly string[],
+    streams: readonly OwnStream[],
+  ) {
+    this.connections = connectionsTo(server.url, names);
+    const list = streams.map(({ name, subjects }) => `the stream ${name} (${subjects.join(', ')})`);
+    const made = list.length === 0 ? 'no stream' : inWords(list);
+    this.description = `Started nats-server ${server.version} at ${server.url} with ${made}, for the service connection ${inWords(names)}. It ends with the run, and keeps nothing.`;
+  }
+
+  /**
+   * Starts a server for a pipeline file, after all checks of the file.
+   * @param streams the ones to make; where none is given, those that the steps need
+   * @throws Error where nothing would use the server, and as {@link checkPipelineFile} does
+   */
+  static async start(
+    file: string,
+    options: PipelineFileOptions,
+    streams: readonly OwnStream[] = [],
+  ): Promise<OwnServer> {
+    const { pipeline, extension } = readPipelineFile(file, options);
+    const uses = usesOf(pipeline, extension, options);
+    const given = new Set(Object.keys(options.connections ?? {}).map((name) => name.toLowerCase()));
+    const names = [...new Set(uses.map(({ connection }) => connection))].filter(
+      (name) => !given.has(name.toLowerCase()) && !name.includes('$('),
+    );
+    checkPipelineFile(file, { ...options, connections: { ...connectionsTo('', names), ...options.connections } });
+    if (pipeline.stages.some(({ jobs }) => jobs.some(({ isAgentless }) => isAgentless)))
+      throw new Error(
+        '--nats: a job with pool: server waits at a bridge, which reads a server of its own. Start one for both, and give it with --connection.',
+      );
+    if (names.length === 0)
+      throw new Error('--nats: no step needs a server: each names a service connection that is given, or none.');
+    const own = uses.filter(({ connection }) => names.includes(connection)).map(({ step }) => step);
+    const made = streams.length > 0 ? streams : ownStreams(own);
+    const server = await startNatsServer();
+    try {
+      await addStreams(server, made);
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return new OwnServer(server, names, made);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop();
+  }
+}
+
+function connectionsTo(url: string, names: readonly string[]): Record<string, Connection> {
+  return Object.fromEntries(names.map((name) => [name, { url, scheme: 'None' }]));
+}
+
+async function addStreams(server: NatsServer, streams: readonly OwnStream[]): Promise<void> {
+  const client = await connect({ servers: server.url });
+  try {
+    const manager = await client.jetstreamManager();
+    for (const { name, subjects } of streams) {
+      await manager.streams.add({ name, subjects: [...subjects] }).catch((error: unknown) => {
+        throw new Error(`--nats: the server refuses the stream ${name} (${subjects.join(', ')}): ${reasonOf(error)}.`);
+      });
+    }
+  } finally {
+    await client.close();
+  }
+}
+
+/** The steps that lead to NATS, with the service connection of each. */
+function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOptions) {
+  return stages
+    .flatMap(({ jobs }) => jobs)
+    .flatMap((job) => {
+      const variables = knownVariables(job, options);
+      return job.steps.flatMap((step) => {
+        if (!('task' in step) || !hasTask(extension, step.task)) return [];
+        const { definition } = findTask(extension, step.task);
+        // What the task doesn't have is told by the checks.
+        const given = Object.entries(step.inputs ?? {}).filter(([key]) => inputNamed(definition, key));
+        const values = inputsOf(definition, Object.fromEntries(given));
+        const value = (name: string): string => variables.expand(values.get(name) ?? '').trim();
+        const input = definition.inputs?.find(({ type }) => type.startsWith('connectedService:NatsServer'));
+        const entry = (typeof step.source.inputs === 'object' ? step.source.inputs : step.source) as YamlMap;
+        const lines = value('subject').split('\n');
+        const nats: NatsStep = {
+          entry,
+          subjects: lines.map((line) => line.trim()).filter(Boolean),
+          delivery: value('delivery'),
+          stream: value('stream') || undefined,
+        };
+        return (input ? connectionNames(input, value(input.name)) : []).map((connection) => ({
+          connection,
+          step: nats,
+        }));
+      });
+    });
+}
+
+/** What is known of the variables of a job before it runs. */
+function knownVariables(job: Job, options: PipelineFileOptions): Variables {
+  const variables = new Variables(new SecretMasker());
+  const all = {
+    ...predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, ''),
+    ...job.variables,
+    ...options.variables,
+  };
+  for (const [name, value] of Object.entries(all)) if (typeof value === 'string') variables.set(name, value);
+  variables.expandAll();
+  return variables;
+}
+
+function inWords(list: readonly string[]): string {
+  return new Intl.ListFormat('en').format(list);
+}

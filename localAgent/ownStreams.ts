@@ -1,0 +1,69 @@
+import { subjectProblem, withoutCovered } from '../shared/subject.ts';
+import { quoted } from '../shared/text/safeText.ts';
+import { PipelineFileError, problemAt } from './pipelineYaml.ts';
+import type { YamlMap } from './pipelineYaml.ts';
+
+/** A stream that a server of the run's own gets. */
+export interface OwnStream {
+  readonly name: string;
+  readonly subjects: readonly string[];
+}
+
+/** What a step does with NATS. */
+export interface NatsStep {
+  /** The step's inputs in the file. */
+  readonly entry: YamlMap;
+  /** What its inputs say; variables that are known are put in. */
+  readonly subjects: readonly string[];
+  readonly delivery: string;
+  /** Undefined: any stream. */
+  readonly stream: string | undefined;
+}
+
+interface Root {
+  readonly names: Set<string>;
+  readonly subjects: Set<string>;
+}
+
+/**
+ * The streams that these steps need: one for each first part of a subject, with all below it, such as CI for `ci.>`, unless a step
+ * names the stream. Where a request is sent below the same first part, only the subjects themselves: a stream would answer it.
+ * @throws PipelineFileError where that can't be told
+ */
+export function ownStreams(steps: readonly NatsStep[]): OwnStream[] {
+  const roots = new Map<string, Root>();
+  const requested = new Set(steps.filter(({ delivery }) => delivery === 'request').flatMap(rootsOf));
+  const problems: string[] = [];
+  const doubt = ({ entry }: NatsStep, why: string): void => {
+    const remedy = "Name it: --stream 'NAME=SUBJECT,SUBJECT'.";
+    problems.push(problemAt(entry, `--nats can't tell which stream to make: ${why}. ${remedy}`, 'subject').message);
+  };
+  for (const step of steps.filter(({ delivery }) => delivery === 'jetStream')) {
+    for (const subject of step.subjects) {
+      const [root = ''] = subject.split('.');
+      if (/\$\(|[*>]/.test(requested.has(root) ? subject.replace(/[*>]/g, '') : root)) {
+        doubt(step, `${quoted(subject)} begins with a wildcard or holds a variable that no file gives`);
+        continue;
+      }
+      // The step itself says what is wrong with it.
+      if (subjectProblem(root, 'subject') !== undefined) continue;
+      const known = roots.get(root) ?? { names: new Set(), subjects: new Set() };
+      roots.set(root, known);
+      if (step.stream !== undefined) known.names.add(step.stream);
+      if (known.names.size > 1) doubt(step, `steps name ${[...known.names].join(' and ')} for ${root}.>`);
+      known.subjects.add(subject);
+    }
+  }
+  if (problems.length > 0) throw new PipelineFileError(problems.join('\n'));
+  const streams = new Map<string, string[]>();
+  for (const [root, { names, subjects }] of roots) {
+    const [name = root.toUpperCase().replace(/[^\w-]/g, '_')] = names;
+    const all = subjects.has(root) ? [root, `${root}.>`] : [`${root}.>`];
+    streams.set(name, [...(streams.get(name) ?? []), ...(requested.has(root) ? withoutCovered([...subjects]) : all)]);
+  }
+  return [...streams].map(([name, subjects]) => ({ name, subjects }));
+}
+
+function rootsOf({ subjects }: NatsStep): string[] {
+  return subjects.map((subject) => subject.split('.')[0] ?? '');
+}

@@ -1,0 +1,136 @@
+import { quoted } from '../shared/text/safeText.ts';
+import type { Connection } from './connections.ts';
+import { didYouMean, meantBy } from './misspelt.ts';
+import { STEP_KEYS } from './pipelineSteps.ts';
+import type { PipelineStep } from './pipelineSteps.ts';
+import type { YamlMap } from './pipelineYaml.ts';
+import {
+  connectionNames,
+  findTask,
+  hasTask,
+  inputNamed,
+  isServerTask,
+  misspeltTask,
+  unknownInput,
+} from './taskDefinition.ts';
+import type { TaskDefinition } from './taskDefinition.ts';
+
+type Connections = Readonly<Record<string, Connection>>;
+type TaskStep = Extract<PipelineStep, { readonly task: string }>;
+
+export interface StepProblem {
+  readonly problem: string;
+  /** The step, or its inputs. */
+  readonly entry: YamlMap;
+  /** Where in the entry. */
+  readonly key?: string;
+  /** Whether the run has it, whatever the number of steps that meet it. */
+  readonly isOfRun?: boolean;
+}
+
+/** What only Azure Pipelines itself can run, such as `AzureKeyVault@2`; undefined for any other step. */
+export function otherTaskOf(step: PipelineStep, extension: string): string | undefined {
+  if ('other' in step) return step.other;
+  return 'task' in step && !hasTask(extension, step.task) ? step.task : undefined;
+}
+
+/** What is wrong with a step, in sentences. */
+export function problemsOf(
+  step: PipelineStep,
+  isAgentless: boolean,
+  extension: string,
+  connections: Connections,
+): StepProblem[] {
+  const { source: entry } = step;
+  if ('other' in step) return [];
+  if (!('task' in step))
+    return isAgentless ? [{ entry, problem: 'Scripts need an agent, and a job with pool: server has none.' }] : [];
+  if (!hasTask(extension, step.task)) {
+    const problem = misspeltTask(extension, step.task);
+    return problem === undefined ? keyProblems(step, undefined) : [{ entry, key: 'task', problem }];
+  }
+  const { definition } = findTask(extension, step.task);
+  return [
+    ...poolProblems(step, isServerTask(definition), isAgentless),
+    ...keyProblems(step, definition),
+    ...inputProblems(step, definition, connections),
+  ];
+}
+
+function poolProblems(
+  { source: entry, task, ...step }: TaskStep,
+  isServer: boolean,
+  isAgentless: boolean,
+): StepProblem[] {
+  if (isServer !== isAgentless) {
+    const problem = isAgentless
+      ? `${task} needs an agent, and a job with pool: server has none.`
+      : `${task} runs without an agent: give it a job of its own with pool: server.`;
+    return [{ entry, key: 'task', problem }];
+  }
+  if (!isAgentless || !step.retryCountOnTaskFailure) return [];
+  const key = 'retryCountOnTaskFailure';
+  return [{ entry, key, problem: `${task}: ${key} has no effect in a job with pool: server.` }];
+}
+
+/** Keys that no step has: mostly inputs that aren't indented. */
+function keyProblems({ source: entry }: TaskStep, definition: TaskDefinition | undefined): StepProblem[] {
+  const known = [...STEP_KEYS, 'task', 'inputs'];
+  const others = Object.keys(entry).filter((key) => !known.includes(key));
+  const names = definition ? namesOf(definition) : [];
+  const isInput = (key: string): boolean => {
+    const meant = meantBy(key, [...known, ...names]);
+    return definition ? meant !== undefined && names.includes(meant) : meant === undefined;
+  };
+  const inputs = others.filter(isInput);
+  const problems = others
+    .filter((key) => !inputs.includes(key))
+    .map((key) => ({ entry, key, problem: `A step has no key ${quoted(key)}.${didYouMean(key, known)}` }));
+  const [key] = inputs;
+  if (key === undefined) return problems;
+  const list = new Intl.ListFormat('en').format(inputs.map(quoted));
+  const problem = `${list} ${inputs.length === 1 ? 'stands' : 'stand'} beside "task:", where a step takes no inputs. Write inputs below "inputs:", indented further than it is.`;
+  return [{ entry, key, problem }, ...problems];
+}
+
+function inputProblems(
+  { source, inputs = {} }: TaskStep,
+  definition: TaskDefinition,
+  connections: Connections,
+): StepProblem[] {
+  const entry = typeof source.inputs === 'object' ? (source.inputs as YamlMap) : source;
+  return Object.entries(inputs).flatMap(([key, value]): StepProblem[] => {
+    const input = inputNamed(definition, key);
+    if (!input) return [{ entry, key, problem: unknownInput(definition, key) }];
+    return connectionNames(input, value).flatMap((name) => {
+      const problem = connectionProblem(name, input.type, connections);
+      return problem === undefined ? [] : [{ entry, key, problem, isOfRun: true }];
+    });
+  });
+}
+
+/** @param type of the input, such as `connectedService:NatsBridge` */
+function connectionProblem(name: string, type: string, connections: Connections): string | undefined {
+  if (name.includes('$(')) return undefined;
+  const key = name.toLowerCase();
+  const found = Object.entries(connections).find(([known, { id }]) =>
+    [known, id].some((one) => one?.toLowerCase() === key),
+  );
+  const needsBridge = type.endsWith(':NatsBridge');
+  if (!found) {
+    const form = needsBridge
+      ? 'one of "type": "NatsBridge" in a --connection-file'
+      : `--connection ${name}=nats://HOST:4222, or let --nats start a server for it`;
+    const remedy = didYouMean(name, Object.keys(connections)) || ` Give ${form}.`;
+    return `The step references service connection ${name} which could not be found.${remedy}`;
+  }
+  const isBridge = found[1].type === 'NatsBridge';
+  if (isBridge === needsBridge) return undefined;
+  return isBridge
+    ? `The service connection ${name} leads to a bridge, and the step needs one that leads to NATS.`
+    : `The service connection ${name} leads to NATS, and the step needs one of "type": "NatsBridge" in a --connection-file.`;
+}
+
+function namesOf({ inputs = [] }: TaskDefinition): string[] {
+  return inputs.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+}

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { runPipeline } from '../../support/agent/throwawayPipeline.ts';
+
+/** What is wrong with a pipeline, without the name of its file. */
+async function problemsOf(yaml: string): Promise<string> {
+  let problems = '';
+  await assert.rejects(runPipeline(yaml), ({ message }: Error) => {
+    problems = message.replaceAll('azure-pipelines.yml:', '');
+    return true;
+  });
+  return problems;
+}
+
+describe('a step with a mistake', () => {
+  it('is told all inputs that its task does not have, and the nearest ones', async () => {
+    const yaml = 'steps:\n- { task: Sample@1, inputs: { txt: a, Text: b } }\n- { task: Sample@1, inputs: { zz: a } }';
+    assert.equal(
+      await problemsOf(yaml),
+      '2:31: job Job: The task Sample has no input "txt". Did you mean text?\n' +
+        '3:31: job Job: The task Sample has no input "zz". Its inputs are text, connection.',
+    );
+  });
+
+  it('is told the task it may mean, even where other tasks are left out', async () => {
+    for (const [task, problem] of [
+      ['Sampel@1', '"Sampel@1" does not exist'],
+      ['Sample@7', '"Sample@7" does not exist'],
+      ['sample@1', '"sample@1" does not exist'],
+      ['Sample', '"Sample" has no version'],
+    ] as const) {
+      await assert.rejects(runPipeline(`steps: [{ task: ${task} }]`, { skipOtherTasks: true }), {
+        message: `azure-pipelines.yml:1:11: job Job: The task ${problem}. Did you mean Sample@1?`,
+      });
+    }
+    assert.match(await problemsOf('steps: [{ task: Other@1 }]'), /^Only Azure Pipelines itself/);
+  });
+
+  it('is told once what all jobs of a matrix share', async () => {
+    const matrix = '{ a: { x: 1 }, b: { x: 2 } }';
+    assert.equal(
+      await problemsOf(`jobs: [{ job: A, strategy: { matrix: ${matrix} }, steps: [{ task: Sampl@1 }] }]`),
+      '1:80: job A: The task "Sampl@1" does not exist. Did you mean Sample@1?',
+    );
+  });
+
+  it('is told where its inputs belong when they are not indented', async () => {
+    const yaml =
+      'steps:\n  - task: Sample@1\n    inputs:\n    text: a\n    conection: b\n    conditon: c\n    whatever: d\n';
+    assert.equal(
+      await problemsOf(yaml),
+      '4:5: job Job: "text" and "conection" stand beside "task:", where a step takes no inputs. Write inputs below "inputs:", indented further than it is.\n' +
+        '6:5: job Job: A step has no key "conditon". Did you mean condition?\n' +
+        '7:5: job Job: A step has no key "whatever".',
+    );
+    assert.match(
+      await problemsOf('steps:\n  - task: AzureKeyVault@2\n    KeyVaultName: a\n'),
+      /^3:5: job Job: "KeyVaultName" stands beside "task:"/,
+    );
+  });
+
+  it('is told the connection it may mean, or how to give one, once for all steps', async () => {
+    const step = '  - task: Sample@1\n    inputs:\n      connection: nats-ci\n';
+    const yaml = `steps:\n${step}${step}`;
+    const problem =
+      'azure-pipelines.yml:4:7: job Job: The step references service connection nats-ci which could not be found.';
+    await assert.rejects(runPipeline(yaml, { connections: { 'nats-cy': { url: 'nats://h', scheme: 'None' } } }), {
+      message: `${problem} Did you mean nats-cy?`,
+    });
+    await assert.rejects(runPipeline(yaml), {
+      message: `${problem} Give --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
+    });
+  });
+});

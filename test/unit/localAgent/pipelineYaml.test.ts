@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { parseYaml, placeOf } from '../../../localAgent/pipelineYaml.ts';
+import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
+
+/** A step of this line, which is line 4, its first character the ninth. */
+function stepWith(line: string): string {
+  return `steps:\n  - task: Sample@1\n    inputs:\n        ${line}\n        text: a\n`;
+}
+
+describe('the text of a pipeline file', () => {
+  for (const [line, problem] of [
+    ['match: !(data.draft)', `:4:16: YAML reads "!\\(data.draft\\)" as a tag, .* Write match: '!\\(data\\.draft\\)'$`],
+    ["match: !(a == 'b')   # not b", `:4:16: YAML reads "!\\(a" as a tag, .* Write match: '!\\(a == ''b''\\)'$`],
+    ['match: !draft && ok', `:4:16: YAML reads "!draft" as a tag, .* Write match: '!draft && ok'$`],
+    ["match: !contains(tags, 'x')", `:4:16: YAML reads "!contains.* Write match: '!contains\\(tags, ''x''\\)'$`],
+    ['match: &draft', `:4:16: YAML reads "&draft" as an anchor, .* Write match: '&draft'$`],
+    ['match: *', `:4:16: .* Write match: '\\*'$`],
+    ['match: *draft', `:4:16: YAML reads "\\*draft" as an alias, .* Write match: '\\*draft'$`],
+    ['match: [a, !(b)]', `:4:20: YAML reads "!\\(b\\)\\]" as a tag, .* put it in quotes\\.$`],
+    ['more: { match: !(b) }', `:4:24: YAML reads "!\\(b\\)" as a tag, .* put it in quotes\\.$`],
+    ['match: @', `:4:16: This is no YAML: .* Write match: '@'$`],
+    ['match: `true` == ok', ":4:16: This is no YAML: .* Write match: '`true` == ok'$"],
+    ["match: 'eu' == data.region", `:4:21: This is no YAML: .* Write match: '''eu'' == data.region'$`],
+    ['payload: a: b', `:4:18: This is no YAML: .* Write payload: 'a: b'$`],
+    ['text: x', ':5:9: This is no YAML: Map keys must be unique\\.$'],
+  ] as const) {
+    it(`says what to write in the place of: ${line}`, () => {
+      assert.throws(
+        () => parseYaml(stepWith(line), 'a.yml'),
+        ({ message }: Error) => new RegExp(`^a\\.yml${problem}`).test(message) || assert.fail(message),
+      );
+    });
+  }
+
+  it('tells all tags, one a line', () => {
+    const text = 'steps:\n  - script: !a b\n  - script: !c d\n';
+    assert.throws(
+      () => parseYaml(text, 'a.yml'),
+      ({ message }: Error) => /^a\.yml:2:13: .*\na\.yml:3:13: [^\n]*$/.test(message) || assert.fail(message),
+    );
+  });
+
+  it('may mark a text as one', () => {
+    assert.deepEqual(parseYaml('a: !!str b\nc: "!d"', 'a.yml'), { a: 'b', c: '!d' });
+  });
+
+  it('keeps the place of each key, also where parameters are put in', () => {
+    const file =
+      'parameters:\n  - name: a\n    default: x\nsteps:\n  - task: Sample@1\n    inputs: { text: "${{ parameters.a }}" }\n';
+    const [step] = readPipeline(file, {}, 'a.yml').stages[0]!.jobs[0]!.steps;
+    const { source } = step!;
+    assert.deepEqual([placeOf(source), placeOf(source, 'task')], ['a.yml:5:5', 'a.yml:5:5']);
+    const inputs = source.inputs as object;
+    assert.deepEqual([placeOf(inputs, 'text'), placeOf(inputs, 'none')], ['a.yml:6:15', 'a.yml:6:13']);
+  });
+});
+
+describe('what a pipeline file may not hold', () => {
+  for (const [what, yaml, problems] of [
+    [
+      'a misspelt key of each kind',
+      'trigers: none\nsteps: []',
+      ['1:1: Not supported in the file: "trigers". Did you mean trigger?'],
+    ],
+    ['no steps by that name', 'step:\n  - script: a', ['1:1: Not supported in the file: "step". Did you mean steps?']],
+    [
+      'inputs that stand outside the step',
+      'steps:\n- task: Sample@1\ninputs:\n  text: a\n',
+      ['3:1: Not supported in the file: "inputs". A step\'s inputs are indented as far as its "task:".'],
+    ],
+    [
+      'several mistakes',
+      'jobs:\n  - job: A\n    conditon: a\n    steps: []\n  - job: B\n    steps:\n      - scrpt: a\n      - script: b\n        enabled: perhaps\n',
+      [
+        '3:5: Not supported in job A: "conditon". Did you mean condition?',
+        '7:9: Not supported in job B: a step with the keys scrpt. Did you mean script?',
+        '9:9: Not supported in a step of job B: enabled: perhaps',
+      ],
+    ],
+    [
+      'JSON without quotes',
+      'steps:\n  - task: Sample@1\n    inputs:\n      text: { "a": 1 }\n',
+      [
+        '4:7: In text of a step of job Job, text was expected instead of {"a":"1"}. Text that begins with { needs quotes around it: \'{ "a": 1 }\'',
+      ],
+    ],
+    [
+      'a template',
+      'steps:\n  - script: ${{ if a }}',
+      ['2:5: Not supported in the file: a template expression: ${{ if a }}'],
+    ],
+  ] as const) {
+    it(`is told with its place: ${what}`, () => {
+      assert.throws(() => readPipeline(yaml, {}, 'a.yml'), {
+        message: problems.map((problem) => `a.yml:${problem}`).join('\n'),
+      });
+    });
+  }
+});
