@@ -8,6 +8,7 @@ import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
 import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaAt, metaSchemaOf } from './metaSchemas.ts';
+import { quickCheckOf } from './quickCheck.ts';
 import { linkSchemas, type Dialect } from './references.ts';
 import { UnevaluatedKeywords } from './unevaluated.ts';
 
@@ -21,9 +22,8 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
   const draft = draftOf(root);
   const twins: Twins = new WeakMap();
   const ajv = newAjv(draft, twins);
-  const isSchema = await metaSchemaOf(draft);
   try {
-    const linked = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
+    const linked = await linkSchemas(files, root, dialectOf(draft, ajv));
     for (const { file, schema } of linked.copies) pair(twins, schema, parseLargeIntegers(file.text)?.value);
     const unevaluated = new UnevaluatedKeywords(ajv, linked.schemas);
     for (const schema of linked.asking) unevaluated.prepare(schema);
@@ -63,15 +63,19 @@ function declares(draft: Draft, $schema: unknown): boolean {
   return typeof $schema === 'string' && bare($schema) === bare(META_SCHEMAS[draft]);
 }
 
-function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Dialect {
+function dialectOf(draft: Draft, ajv: AnyAjv): Dialect {
+  const isSurely = quickCheckOf(draft);
+  let metaSchema: ValidateFunction | undefined;
   return {
     draft,
     isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
     formats: new Set(Object.keys(ajv.formats)),
     isDeclaredBy: ($schema) => declares(draft, $schema),
     reasonAgainst(schema, pointer) {
-      if (isSchema(schema)) return undefined;
-      const problems = problemsOf(isSchema.errors ?? []);
+      if (isSurely(schema)) return undefined;
+      metaSchema ??= metaSchemaOf(draft);
+      if (metaSchema(schema)) return undefined;
+      const problems = problemsOf(metaSchema.errors ?? []);
       return describeProblems(problems.map((it) => ({ ...it, pointer: pointer + it.pointer })));
     },
   };
