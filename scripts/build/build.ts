@@ -1,11 +1,11 @@
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { readFileSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { withEagerModules } from './eagerModules.ts';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
+import { bundleWithTexts } from './textModules.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
@@ -118,20 +118,17 @@ const BUNDLE: BuildOptions = {
  * gives the same bytes.
  * @throws when esbuild warns
  */
-export async function bundleModule(module: string, folder: string, options?: BuildOptions): Promise<Metafile> {
-  const { metafile, warnings } = await build({
-    ...BUNDLE,
-    ...options,
-    entryPoints: [module],
-    outdir: folder,
-    metafile: true,
-  });
-  if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
-  const file = path.join(folder, `${path.basename(module, '.ts')}.js`);
-  if (options?.minify !== false) await writeFile(file, withEagerModules(await readFile(file, 'utf8')));
-  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
-  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+export async function bundleModule(module: string, folder: string): Promise<Metafile> {
+  const { code, metafile } = await bundleWithTexts(BUNDLE, module);
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, `${path.basename(module, '.ts')}.js`), code);
+  await markAsCommonJs(folder);
   return metafile;
+}
+
+/** The repository's own package.json says "module"; without this, a bundle could not be run in place. */
+async function markAsCommonJs(folder: string): Promise<void> {
+  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
 }
 
 /** The folders (relative to the root, sorted) of the npm packages whose code is in each task's bundle. */
@@ -154,7 +151,11 @@ export async function bundleTasks(): Promise<BundledFolders> {
     const readable = path.join(READABLE_FOLDER, task);
     // Sources are found from wherever the bundle is copied to.
     const sourceRoot = pathToFileURL(readable + path.sep).href;
-    await bundleModule(`tasks/${task}/index.ts`, readable, { minify: false, sourcemap: 'linked', sourceRoot });
+    await build({
+      ...{ ...BUNDLE, minify: false, sourcemap: 'linked', sourceRoot },
+      ...{ entryPoints: [`tasks/${task}/index.ts`], outdir: readable },
+    });
+    await markAsCommonJs(readable);
   }
   return folders;
 }
