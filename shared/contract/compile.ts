@@ -9,8 +9,7 @@ import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaAt, metaSchemaOf } from './metaSchemas.ts';
 import { quickCheckOf } from './quickCheck.ts';
-import { linkSchemas, type Dialect } from './references.ts';
-import { UnevaluatedKeywords } from './unevaluated.ts';
+import { linkSchemas, type Dialect, type Linked } from './references.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -25,15 +24,14 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
   try {
     const linked = await linkSchemas(files, root, dialectOf(draft, ajv));
     for (const { file, schema } of linked.copies) pair(twins, schema, parseLargeIntegers(file.text)?.value);
-    const unevaluated = new UnevaluatedKeywords(ajv, linked.schemas);
-    for (const schema of linked.asking) unevaluated.prepare(schema);
+    const unevaluated = linked.asking.length === 0 ? undefined : await unevaluatedKeywords(ajv, linked);
     const added = [...linked.schemas.entries()];
     for (const [id, schema] of added) ajv.addSchema(schema as AnySchema, id);
     const validate = ajv.getSchema(added[0]?.[0] ?? '');
     if (validate === undefined) throw new Error('it was not compiled');
-    unevaluated.compile();
+    unevaluated?.compile();
     const begun = (...given: Parameters<ValidateFunction>) => {
-      unevaluated.begin();
+      unevaluated?.begin();
       return errorsOf(validate, ...given);
     };
     const checks = checksOf(begun, twins, checkLimitMs);
@@ -44,6 +42,14 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
     const problem = `The schema file "${root.path}" cannot be used: ${reason}`;
     throw new TaskError('InvalidSchema', problem, '', { cause: error });
   }
+}
+
+/** Few schemas have these keywords, so that few steps run what they take. */
+async function unevaluatedKeywords(ajv: AnyAjv, { schemas, asking }: Linked) {
+  const { UnevaluatedKeywords } = await import('./unevaluated.ts');
+  const keywords = new UnevaluatedKeywords(ajv, schemas);
+  for (const schema of asking) keywords.prepare(schema);
+  return keywords;
 }
 
 function draftOf(root: SchemaFile): Draft {
