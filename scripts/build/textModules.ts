@@ -25,8 +25,15 @@ export async function bundleWithTexts(
 ): Promise<Bundle> {
   const plugins = [...(options.plugins ?? []), takenFrom(around)];
   const common = { ...options, entryPoints: [entry], write: false as const, metafile: true as const };
-  const atOnce = await build({ ...common, plugins: [leftOut, ...plugins] });
+  const later = new Set<string>();
+  const atOnce = await build({ ...common, plugins: [leftOut(later), ...plugins] });
   const known = new Set([...around, ...Object.keys(atOnce.metafile.inputs)]);
+  // What two of the texts need would be twice in the process, with two states.
+  const needed = new Set<string>();
+  for (const module of later) {
+    const { metafile } = await build({ ...common, entryPoints: [module], plugins });
+    for (const input of Object.keys(metafile.inputs)) (needed.has(input) ? known : needed).add(input);
+  }
   const texts = new Map<string, Metafile>();
   const asText: Plugin = {
     name: 'as-text',
@@ -46,13 +53,19 @@ export async function bundleWithTexts(
   return { code: withEagerModules(outputFiles[0]?.text ?? ''), metafile: withOutputsOf(metafile, texts) };
 }
 
-/** Leaves out what is imported by `import()`. */
-const leftOut: Plugin = {
-  name: 'left-out',
-  setup(bundle) {
-    bundle.onResolve({ filter: /^\./ }, ({ kind }) => (kind === 'dynamic-import' ? { external: true } : undefined));
-  },
-};
+/** Leaves out what is imported by `import()`, and notes it. */
+function leftOut(noted: Set<string>): Plugin {
+  return {
+    name: 'left-out',
+    setup(bundle) {
+      bundle.onResolve({ filter: /^\./ }, (wanted) => {
+        if (wanted.kind !== 'dynamic-import') return undefined;
+        noted.add(nameOf(wanted));
+        return { external: true };
+      });
+    },
+  };
+}
 
 /** Takes modules from the code around a bundle, by their paths. */
 function takenFrom(around: ReadonlySet<string>): Plugin {

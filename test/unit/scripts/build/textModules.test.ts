@@ -11,10 +11,13 @@ import { temporaryFolder } from '../../../../localAgent/index.ts';
 const MODULES = {
   'main.ts': `import { seen } from './common.ts';
     seen.push('main');
-    export const run = async () => { await (await import('./rare.ts')).act(); return seen; };`,
+    export const run = async () => { await (await import('./rare.ts')).act(); (await import('./other.ts')).act(); return seen; };`,
   'common.ts': `export const seen: string[] = [];`,
-  'rare.ts': `import { seen } from './common.ts'; import { name } from './beside.ts';
-    export const act = async () => { seen.push(name); (await import('./rarer.ts')).act(); };`,
+  'rare.ts': `import { seen } from './common.ts'; import { name } from './beside.ts'; import { count } from './both.ts';
+    export const act = async () => { count(); seen.push(name); (await import('./rarer.ts')).act(); };`,
+  'other.ts': `import { count } from './both.ts'; import { seen } from './common.ts';
+    export const act = () => seen.push(String(count()));`,
+  'both.ts': `let counted = 0; export const count = () => ++counted;`,
   'beside.ts': `export const name = 'rare "1"';`,
   'rarer.ts': `import { seen } from './common.ts'; import { name } from './beside.ts';
     export const act = () => seen.push(\`rarer, beside \${name}\`);`,
@@ -30,7 +33,7 @@ test('what import() leads to is in a bundle as text, and shares the modules of t
     ...args: unknown[]
   ) => void;
   wrapper(module, module.exports, (name: string) => assert.fail(name));
-  assert.deepEqual(await module.exports.run(), ['main', 'rare "1"', 'rarer, beside rare "1"']);
+  assert.deepEqual(await module.exports.run(), ['main', 'rare "1"', 'rarer, beside rare "1"', '2']);
 
   const statements = ts.createSourceFile('main.js', code, ts.ScriptTarget.Latest, true).statements;
   const texts: string[] = [];
@@ -42,5 +45,9 @@ test('what import() leads to is in a bundle as text, and shares the modules of t
   assert.equal(texts.filter((text) => text.includes('rarer')).length, 1, 'in one text, one inside the other');
   const holders = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.keys(inputs));
   const names = holders.map((holder) => path.basename(holder)).sort();
-  assert.deepEqual(names, ['beside.ts', 'common.ts', 'main.ts', 'rare.ts', 'rarer.ts'], 'each once in the report');
+  assert.deepEqual(
+    names,
+    ['beside.ts', 'both.ts', 'common.ts', 'main.ts', 'other.ts', 'rare.ts', 'rarer.ts'],
+    'each once in the report',
+  );
 });
