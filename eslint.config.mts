@@ -116,7 +116,7 @@ const rooms: Rule.RuleModule = {
 };
 
 /** What takes long to load and not every step needs, imported by import(): contracts with the JSON Schema library, what Microsoft Entra answers, HTTP. */
-const LOADED_LATER = ['./compile.ts', './tokenExchange.ts', 'node:http', 'node:https'];
+const LOADED_LATER = ['./compile.ts', './unevaluated.ts', './tokenExchange.ts', 'node:http', 'node:https'];
 const DYNAMIC_IMPORT = {
   selector: `ImportExpression${LOADED_LATER.map((module) => `:not([source.value='${module}'])`).join('')}`,
   message: 'Import at the top, where the directions are checked.',

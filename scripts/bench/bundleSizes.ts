@@ -8,9 +8,7 @@ export function bytesByPackage(metafile: string): Map<string, number> {
   const bytes = new Map<string, number>();
   for (const [module, { bytesInOutput }] of Object.values(outputs).flatMap(({ inputs }) => Object.entries(inputs))) {
     if (bytesInOutput === 0) continue;
-    const name = module.startsWith('meta-schema:')
-      ? 'meta-schemas, compiled by ajv'
-      : (/.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(module)?.[1] ?? 'the tasks themselves');
+    const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(module)?.[1] ?? 'the tasks themselves';
     bytes.set(name, (bytes.get(name) ?? 0) + bytesInOutput);
   }
   return bytes;

@@ -1,13 +1,11 @@
 import { build, type BuildOptions, type Metafile, type Plugin } from 'esbuild';
 import { readFileSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Draft } from '../../shared/contract/drafts.ts';
-import { withEagerModules } from './eagerModules.ts';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
-import { metaSchemaCode, metaSchemasCode } from './metaSchemas.ts';
+import { bundleWithTexts } from './textModules.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
@@ -36,16 +34,16 @@ const englishMessages: Plugin = {
 
 /**
  * Modules that the libraries load when they are loaded, and that no task ever calls: half of what they weigh. JetStream is
- * spoken in its JSON (shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (shared/nkey.ts), and
- * of the task library only variables, inputs, connections and commands are used. Meta-schemas are there as
- * code, and the URIs of linked schemas need no library (shared/contract/drafts.ts).
+ * spoken in its JSON (shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (shared/nkey.ts), the URIs of linked
+ * schemas need no library (shared/contract/drafts.ts), and of the task library only variables, inputs, connections and
+ * commands are used.
  */
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
   /nats\/lib\/nats-base-client\/(bench|nkeys|service|serviceclient|typedsub)\.js$/,
   /azure-pipelines-task-lib\/(externaloutput|toolrunner)\.js$/,
   /node_modules\/minimatch\/\w+\.js$/,
-  /ajv\/dist\/refs\/.*\.js(on)?$/,
+  /ajv\/dist\/refs\/data\.json$/,
   /ajv\/dist\/vocabularies\/discriminator\/\w+\.js$/,
   /ajv-formats\/dist\/limit\.js$/,
   /fast-uri\/.*\.js$/,
@@ -88,18 +86,12 @@ const loadedWhenUsed: Plugin = {
   },
 };
 
-/** The meta-schemas of JSON Schema as the code that Ajv compiles them to, each loaded by the steps that use its draft. */
-const compiledMetaSchemas: Plugin = {
-  name: 'compiled-meta-schemas',
+/** The meta-schemas of JSON Schema as text, which takes V8 less time to read than code. */
+const metaSchemasAsText: Plugin = {
+  name: 'meta-schemas-as-text',
   setup(bundle) {
-    bundle.onLoad({ filter: /[\\/]shared[\\/]contract[\\/]metaSchemas\.ts$/ }, () => ({ contents: metaSchemasCode() }));
-    bundle.onResolve({ filter: /^meta-schema:/ }, ({ path: name }) => ({
-      path: name.replace(/^.*:/, ''),
-      namespace: 'meta-schema',
-    }));
-    bundle.onLoad({ filter: /./, namespace: 'meta-schema' }, ({ path: draft }) => ({
-      contents: metaSchemaCode(draft as Draft),
-      resolveDir: ROOT,
+    bundle.onLoad({ filter: /ajv[\\/]dist[\\/]refs[\\/].*\.json$/ }, ({ path: file }) => ({
+      contents: `module.exports = JSON.parse(${JSON.stringify(JSON.stringify(JSON.parse(readFileSync(file, 'utf8'))))});`,
     }));
   },
 };
@@ -117,7 +109,7 @@ const BUNDLE: BuildOptions = {
   // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
   define: { 'globalThis.ReadableStream': 'true', 'globalThis.crypto': 'randomness' },
   inject: ['scripts/build/randomness.ts'],
-  plugins: [englishMessages, withoutUnused, loadedWhenUsed, compiledMetaSchemas],
+  plugins: [englishMessages, withoutUnused, loadedWhenUsed, metaSchemasAsText],
   logLevel: 'warning',
 };
 
@@ -126,20 +118,17 @@ const BUNDLE: BuildOptions = {
  * gives the same bytes.
  * @throws when esbuild warns
  */
-export async function bundleModule(module: string, folder: string, options?: BuildOptions): Promise<Metafile> {
-  const { metafile, warnings } = await build({
-    ...BUNDLE,
-    ...options,
-    entryPoints: [module],
-    outdir: folder,
-    metafile: true,
-  });
-  if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about ${module}.`);
-  const file = path.join(folder, `${path.basename(module, '.ts')}.js`);
-  if (options?.minify !== false) await writeFile(file, withEagerModules(await readFile(file, 'utf8')));
-  // The repository's own package.json says "module"; without this, a bundle could not be run in place.
-  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+export async function bundleModule(module: string, folder: string): Promise<Metafile> {
+  const { code, metafile } = await bundleWithTexts(BUNDLE, module);
+  await mkdir(folder, { recursive: true });
+  await writeFile(path.join(folder, `${path.basename(module, '.ts')}.js`), code);
+  await markAsCommonJs(folder);
   return metafile;
+}
+
+/** The repository's own package.json says "module"; without this, a bundle could not be run in place. */
+async function markAsCommonJs(folder: string): Promise<void> {
+  await writeFile(path.join(folder, 'package.json'), '{ "type": "commonjs" }\n');
 }
 
 /** The folders (relative to the root, sorted) of the npm packages whose code is in each task's bundle. */
@@ -162,7 +151,11 @@ export async function bundleTasks(): Promise<BundledFolders> {
     const readable = path.join(READABLE_FOLDER, task);
     // Sources are found from wherever the bundle is copied to.
     const sourceRoot = pathToFileURL(readable + path.sep).href;
-    await bundleModule(`tasks/${task}/index.ts`, readable, { minify: false, sourcemap: 'linked', sourceRoot });
+    await build({
+      ...{ ...BUNDLE, minify: false, sourcemap: 'linked', sourceRoot },
+      ...{ entryPoints: [`tasks/${task}/index.ts`], outdir: readable },
+    });
+    await markAsCommonJs(readable);
   }
   return folders;
 }

@@ -8,8 +8,8 @@ import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
 import { pair, type Twins } from './exactNumbers.ts';
 import { SchemaFolder, type SchemaFile } from './files.ts';
 import { metaSchemaAt, metaSchemaOf } from './metaSchemas.ts';
-import { linkSchemas, type Dialect } from './references.ts';
-import { UnevaluatedKeywords } from './unevaluated.ts';
+import { quickCheckOf } from './quickCheck.ts';
+import { linkSchemas, type Dialect, type Linked } from './references.ts';
 
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
@@ -21,19 +21,17 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
   const draft = draftOf(root);
   const twins: Twins = new WeakMap();
   const ajv = newAjv(draft, twins);
-  const isSchema = await metaSchemaOf(draft);
   try {
-    const linked = await linkSchemas(files, root, dialectOf(draft, ajv, isSchema));
+    const linked = await linkSchemas(files, root, dialectOf(draft, ajv));
     for (const { file, schema } of linked.copies) pair(twins, schema, parseLargeIntegers(file.text)?.value);
-    const unevaluated = new UnevaluatedKeywords(ajv, linked.schemas);
-    for (const schema of linked.asking) unevaluated.prepare(schema);
+    const unevaluated = linked.asking.length === 0 ? undefined : await unevaluatedKeywords(ajv, linked);
     const added = [...linked.schemas.entries()];
     for (const [id, schema] of added) ajv.addSchema(schema as AnySchema, id);
     const validate = ajv.getSchema(added[0]?.[0] ?? '');
     if (validate === undefined) throw new Error('it was not compiled');
-    unevaluated.compile();
+    unevaluated?.compile();
     const begun = (...given: Parameters<ValidateFunction>) => {
-      unevaluated.begin();
+      unevaluated?.begin();
       return errorsOf(validate, ...given);
     };
     const checks = checksOf(begun, twins, checkLimitMs);
@@ -44,6 +42,14 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
     const problem = `The schema file "${root.path}" cannot be used: ${reason}`;
     throw new TaskError('InvalidSchema', problem, '', { cause: error });
   }
+}
+
+/** Few schemas have these keywords, so that few steps run what they take. */
+async function unevaluatedKeywords(ajv: AnyAjv, { schemas, asking }: Linked) {
+  const { UnevaluatedKeywords } = await import('./unevaluated.ts');
+  const keywords = new UnevaluatedKeywords(ajv, schemas);
+  for (const schema of asking) keywords.prepare(schema);
+  return keywords;
 }
 
 function draftOf(root: SchemaFile): Draft {
@@ -63,15 +69,19 @@ function declares(draft: Draft, $schema: unknown): boolean {
   return typeof $schema === 'string' && bare($schema) === bare(META_SCHEMAS[draft]);
 }
 
-function dialectOf(draft: Draft, ajv: AnyAjv, isSchema: ValidateFunction): Dialect {
+function dialectOf(draft: Draft, ajv: AnyAjv): Dialect {
+  const isSurely = quickCheckOf(draft);
+  let metaSchema: ValidateFunction | undefined;
   return {
     draft,
     isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
     formats: new Set(Object.keys(ajv.formats)),
     isDeclaredBy: ($schema) => declares(draft, $schema),
     reasonAgainst(schema, pointer) {
-      if (isSchema(schema)) return undefined;
-      const problems = problemsOf(isSchema.errors ?? []);
+      if (isSurely(schema)) return undefined;
+      metaSchema ??= metaSchemaOf(draft);
+      if (metaSchema(schema)) return undefined;
+      const problems = problemsOf(metaSchema.errors ?? []);
       return describeProblems(problems.map((it) => ({ ...it, pointer: pointer + it.pointer })));
     },
   };

@@ -1,6 +1,8 @@
-import { _, Ajv, type CodeKeywordDefinition, type KeywordCxt, type Options } from 'ajv';
+import { _, Ajv, type AnySchemaObject, type CodeKeywordDefinition, type KeywordCxt, type Options } from 'ajv';
 import { Type } from 'ajv/dist/compile/util.js';
 import type core from 'ajv/dist/core.js';
+import addDraft2019 from 'ajv/dist/refs/json-schema-2019-09/index.js';
+import addDraft2020 from 'ajv/dist/refs/json-schema-2020-12/index.js';
 import draft07 from 'ajv/dist/refs/json-schema-draft-07.json' with { type: 'json' };
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
@@ -37,6 +39,9 @@ const LINKED_URIS: NonNullable<Options['uriResolver']> = {
   resolve: (base, uri) => (uri.startsWith('#') ? base.replace(/#.*/, '') + uri : uri),
 };
 
+/** For meta-schemas, which refer to each other by relative URIs. */
+const META_URIS = { ...LINKED_URIS, resolve: (base: string, uri: string) => new URL(uri, base).href };
+
 /** What compiles linked schemas of a draft. It knows no meta-schema. Twins: see {@link compareExactly}. */
 export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
@@ -56,15 +61,24 @@ export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   return ajv;
 }
 
-/** As {@link newAjv}, with the meta-schemas of the draft, which can be had as code. */
+/** As {@link newAjv}, with the meta-schemas of the draft. */
 export function newMetaAjv(draft: Draft): AnyAjv {
-  const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: draft !== 'draft-07', code: { source: true } }));
-  // Ajv's copy demands more than the draft: at least one value, and none twice.
+  const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: META_URIS }));
+  for (const schema of metaSchemasOf(draft)) ajv.addMetaSchema(schema);
+  return ajv;
+}
+
+/** The schema that tells what a schema of a draft is, and those that it is made of. */
+export function metaSchemasOf(draft: Draft): AnySchemaObject[] {
   if (draft === 'draft-07') {
     const { properties, ...rest } = draft07;
-    ajv.addMetaSchema({ ...rest, properties: { ...properties, enum: { type: 'array', items: true } } });
+    // Ajv's copy demands more than the draft: at least one value, and none twice.
+    return [{ ...rest, properties: { ...properties, enum: { type: 'array', items: true } } }];
   }
-  return ajv;
+  const schemas: AnySchemaObject[] = [];
+  const addAll = draft === '2019-09' ? addDraft2019 : addDraft2020;
+  addAll.default.call({ addMetaSchema: (schema: AnySchemaObject) => schemas.push(schema) } as never);
+  return schemas;
 }
 
 /**

@@ -4,6 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { TaskError, reasonOf, type ErrorCode } from '../errors.ts';
 import { irregularity, readRegularFile } from '../regularFile.ts';
 import { isObject } from '../text/json.ts';
+import { jsonSyntaxError } from '../text/jsonSyntax.ts';
 
 /** A JSON object of a schema file: a schema, or any other object in it. */
 export type JsonObject = Record<string, unknown>;
@@ -237,39 +238,8 @@ function readJson(file: string, unreadable: ErrorCode): { readonly text: string;
   try {
     return { text, value: JSON.parse(text) as unknown };
   } catch (error) {
-    const before = text.slice(0, jsonErrorOffset(text)).split('\n');
-    const place = `${before.length}:${(before.at(-1) ?? '').length + 1}`;
-    const problem = `The schema file "${file}" is not JSON: error at ${place} (line:column)`;
+    const { line, column } = jsonSyntaxError(text);
+    const problem = `The schema file "${file}" is not JSON: error at ${line}:${column} (line:column)`;
     throw new TaskError('InvalidSchema', problem, '', { cause: error });
-  }
-}
-
-/** Where text stops being JSON, which `JSON.parse` tells only sometimes: the offset of the first token that cannot stand there. */
-function jsonErrorOffset(text: string): number {
-  const space = /[\t\n\r ]*/y;
-  // No two ways to read a string: with them, one that has no end would take for ever.
-  const token =
-    /[{}[\],:]|(?<string>"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\da-fA-F]{4})[^"\\\u0000-\u001f]*)*")|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
-  const open: string[] = [];
-  let allowed = '{[sv';
-  for (let offset = 0; ; offset = token.lastIndex) {
-    space.lastIndex = offset;
-    space.exec(text);
-    const at = (token.lastIndex = space.lastIndex);
-    const found = token.exec(text);
-    if (!found) return at;
-    const kind = found.groups?.string !== undefined ? 's' : '{}[],:'.includes(found[0]) ? found[0] : 'v';
-    if (!allowed.includes(kind)) return at;
-
-    if (kind === '{' || kind === '[') {
-      open.push(kind);
-      allowed = kind === '{' ? 's}' : '{[sv]';
-    } else if (kind === ':') allowed = '{[sv';
-    else if (kind === ',') allowed = open.at(-1) === '{' ? 's' : '{[sv';
-    else if (kind === 's' && (allowed === 's' || allowed === 's}')) allowed = ':';
-    else {
-      if (kind === '}' || kind === ']') open.pop();
-      allowed = open.length === 0 ? '' : open.at(-1) === '{' ? ',}' : ',]';
-    }
   }
 }

@@ -65,7 +65,6 @@ export class UnevaluatedKeywords {
 
   /** Begins a check: nothing is known of its values yet. */
   begin(): void {
-    if (this.#steps.size === 0) return;
     this.#accepted = new WeakMap();
     this.#evaluated = new WeakMap();
   }

@@ -151,11 +151,13 @@ export class Masker {
   readonly #toldInBytes = new SoughtTexts();
   /** Bytes from the start of a disguised secret to its end, at most. */
   #reach = 0;
+  readonly #added = new Set<string>();
 
   /** @param name what people call it, such as `the secret variable "ApiKey"` */
   add(secret: string, name: string): void {
     const whole = secret.trim();
-    if (whole.length < SHORTEST_LINE) return;
+    if (whole.length < SHORTEST_LINE || this.#added.has(secret)) return;
+    this.#added.add(secret);
     for (const form of [...formsOf(secret), ...disguisesOf(whole)]) this.#masked.add(unitsOf(form), name);
     if (whole.length < SHORTEST_GUARDED) return;
     const keys = whole.split(/\s+/).filter((word) => KEY_LIKE.test(word) && new Set(word).size >= LEAST_DIFFERENT);

@@ -193,8 +193,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a schema is not held against its meta-schema',
-    line: 'if (isSchema(schema)) return undefined;',
-    becomes: 'if (isSchema(schema) || schema !== undefined) return undefined;',
+    line: 'if (metaSchema(schema)) return undefined;',
+    becomes: 'if (metaSchema(schema) || schema !== undefined) return undefined;',
     tests: CONTRACT,
   },
   {

@@ -173,7 +173,7 @@ describe('a schema file', () => {
     ['closes the wrong bracket', '{"a": [1}', '1:9'],
     ['has a value where a name must be', '{"a": 1, 2: 3}', '1:10'],
     ['has no colon', '{"a" 1}', '1:6'],
-    ['has a number with a leading zero', '[true, 01]', '1:9'],
+    ['has a number with a leading zero', '[true, 01]', '1:8'],
     ['has a wrong escape after a long text', `{"a": "${'x'.repeat(100_000)}\\$"}`, '1:7'],
     ['has many escapes and no end', `{"a": "${'x\\n'.repeat(100_000)}`, '1:7'],
   ] as const) {
