@@ -23,7 +23,7 @@ import { picturedRuns } from './pictures/runs.ts';
 import { pageDigest, SCREENSHOTS } from './pictures/screenshots.ts';
 
 /** So few, since the pictures are part of the package, which has to stay small. */
-const COLOURS = 9;
+const COLOURS = 12;
 
 const LOOK_AT = path.join(ROOT, 'dist', 'pictures');
 
