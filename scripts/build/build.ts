@@ -6,6 +6,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ROOT, TASK_NAMES, type TaskName } from './manifest.ts';
 import { bundleWithTexts } from './textModules.ts';
+import { namesIn, withUsedFunctions } from './usedFunctions.ts';
 
 /** Where the bundles (`<task>/index.js`) and esbuild's reports on them (`<task>/meta.json`) are written. */
 export const BUILD_FOLDER = path.join(ROOT, 'dist', 'build');
@@ -34,9 +35,8 @@ const englishMessages: Plugin = {
 
 /**
  * Modules that the libraries load when they are loaded, and that no task ever calls: half of what they weigh. JetStream is
- * spoken in its JSON (shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (shared/nkey.ts), the URIs of linked
- * schemas need no library (shared/contract/drafts.ts), and of the task library only variables, inputs, connections and
- * commands are used.
+ * spoken in its JSON (shared/nats/jetStreamApi.ts), nonces are signed by node:crypto (shared/nkey.ts), and the URIs of
+ * linked schemas need no library (shared/contract/drafts.ts).
  */
 const UNUSED = [
   /nats\/lib\/jetstream\/\w+\.js$/,
@@ -48,6 +48,20 @@ const UNUSED = [
   /ajv-formats\/dist\/limit\.js$/,
   /fast-uri\/.*\.js$/,
 ];
+
+/** The task library's functions that a task calls, and those that they need in turn. */
+const usedOfTaskLibrary: Plugin = {
+  name: 'used-of-task-library',
+  setup(bundle) {
+    const agent = readFileSync(path.join(ROOT, 'tasks/agent/azureAgent.ts'), 'utf8');
+    const called = [...agent.matchAll(/\btl\.(\w+)/g)].map(([, name = '']) => name);
+    bundle.onLoad({ filter: /azure-pipelines-task-lib[\\/](task|internal)\.js$/ }, ({ path: file }) => {
+      const task = withUsedFunctions(readFileSync(path.join(path.dirname(file), 'task.js'), 'utf8'), called);
+      if (file.endsWith('task.js')) return { contents: task };
+      return { contents: withUsedFunctions(readFileSync(file, 'utf8'), namesIn(task)) };
+    });
+  },
+};
 
 /** The task library asks it only whether Node is older than 4.2. */
 const SEMVER = /[\\/]semver[\\/]semver\.js$/;
@@ -109,7 +123,7 @@ const BUNDLE: BuildOptions = {
   // The NATS library asks at its start whether Node has these, which makes Node load them: 2 ms each.
   define: { 'globalThis.ReadableStream': 'true', 'globalThis.crypto': 'randomness' },
   inject: ['scripts/build/randomness.ts'],
-  plugins: [englishMessages, withoutUnused, loadedWhenUsed, metaSchemasAsText],
+  plugins: [englishMessages, usedOfTaskLibrary, withoutUnused, loadedWhenUsed, metaSchemasAsText],
   logLevel: 'warning',
 };
 
