@@ -48,13 +48,13 @@ describe('The callout', () => {
     callout.writePolicy(policyFor(issuer));
     await responder.until('refusal by the new policy', () => refused(callout));
     callout.writePolicy('{ "issuers": [ { "rules": [ { "account": "CI" } ] } ] }');
-    const failed = await responder.logged('secretReloadFailed');
-    assert.match(String(failed['secret']), /^callout\.policyFile/);
+    const failed = await responder.logged('policyReloadFailed');
+    assert.match(String(failed['policy']), /^callout\.policyFile/);
     assert.match(String(failed['reason']), /issuers\[0\]: must have required property 'issuer'/);
     assert.equal(await responder.metric('config_reload_failed'), 1);
     await callout.refuses(await admin(), /no rule/);
     callout.writePolicy(POLICY);
-    await responder.logged('secretReloaded');
+    await responder.logged('policyReloaded');
     await (await callout.connect(await admin())).close();
     assert.equal(await responder.metric('config_reload_failed'), 0);
   });
