@@ -29,10 +29,24 @@ import { BridgeProcess, runBridgeOn, runBundle, type LogLine } from './bridgePro
 /** The policy that an administrator starts from. */
 export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
 
+/** What a policy has of one issuer. */
+export interface PolicyEntry {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly rules: readonly object[];
+}
+
+/** The entries of the example: of Azure DevOps and Microsoft Entra. */
+export function examplePolicy(): readonly PolicyEntry[] {
+  return (JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: PolicyEntry[] }).issuers;
+}
+
 /** The rules of the example for the issuers of a test, after those of the test itself. */
-export function policyFor(of: TokenIssuer, more: Partial<Record<TokenKind, readonly object[]>> = {}): object {
-  const { issuers } = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: { rules: object[] }[] };
-  const [azureDevOps, entra] = issuers;
+export function policyFor(
+  of: TokenIssuer,
+  more: Partial<Record<TokenKind, readonly object[]>> = {},
+): { issuers: readonly PolicyEntry[] } {
+  const [azureDevOps, entra] = examplePolicy();
   const entry = (kind: TokenKind, rules: readonly object[]) => ({
     issuer: of.issuers[kind],
     audience: of.audiences[kind],
