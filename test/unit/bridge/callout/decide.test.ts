@@ -94,7 +94,10 @@ describe('A token', () => {
   for (const alg of ['RS384', 'RS512'])
     test(`that its issuer has signed with ${alg} gets nothing`, async () => {
       const decision = await outcomeOf({}, { alg });
-      assert.match(decision.kind === 'refused' ? decision.refusal.message : 'granted', /not signed with RS256 or ES256/);
+      assert.match(
+        decision.kind === 'refused' ? decision.refusal.message : 'granted',
+        /not signed with RS256 or ES256/,
+      );
     });
 
   for (const [what, claims, subject] of [
