@@ -38,7 +38,10 @@ export async function decide(token: string | undefined, options: DecideOptions):
     const rule = ruleFor(verified.issuer.rules, identity);
     const grant = grantOf(rule, identity, Math.floor(now / 1_000), Math.floor(maxSessionMs / 1_000));
     if (accounts?.includes(grant.account) === false)
-      throw new Refusal('notConfigured', `callout.accounts does not have the account of ${rule.place}`);
+      throw new Refusal(
+        'notConfigured',
+        `callout.accounts does not have the account ${grant.account} of ${rule.place}`,
+      );
     return { kind: 'granted', rule, grant, claimed, identity };
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal('badToken', 'the token can not be judged');

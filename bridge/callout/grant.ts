@@ -15,6 +15,10 @@ export interface Grant {
   readonly expiresAt: number;
 }
 
+/** The account that `setup` keeps for the callout: whoever gets in there can pose as a server. */
+export const CALLOUT_ACCOUNT = 'AUTH';
+/** Those of the servers themselves, which no placeholder stands for: anybody may call a project so. */
+const OWN_ACCOUNTS = [CALLOUT_ACCOUNT, 'SYS'];
 const MOST_NAME = 256;
 const SAFE = /^[A-Za-z0-9_-]{1,64}$/;
 
@@ -26,8 +30,11 @@ const SAFE = /^[A-Za-z0-9_-]{1,64}$/;
  */
 export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxSessionSeconds: number): Grant {
   const fill = (text: string) => filled(text, identity, rule);
+  const account = fill(rule.account);
+  if (account !== rule.account && OWN_ACCOUNTS.includes(account))
+    throw new Refusal('badClaims', `${rule.account} of ${rule.place} stands for ${account}, an account of the servers`);
   return {
-    account: fill(rule.account),
+    account,
     user: safeText(shortened(identity.owner, MOST_NAME)),
     publish: rule.publish.map(fill),
     subscribe: rule.subscribe.map(fill),

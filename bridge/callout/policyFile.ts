@@ -33,14 +33,12 @@ export function openPolicy(
     const next = read(file, accounts);
     if ('problems' in next) {
       isTroubled = true;
-      surroundings.onTrouble(label, {
-        problem: `is not used: ${next.problems.join('; ')}`,
-        remedy: 'The last good policy stays in use until it is fixed.',
-      });
+      const remedy = 'The last good policy stays in use until it is fixed.';
+      surroundings.onTrouble(label, { problem: `is not used: ${next.problems.join('; ')}`, remedy }, 'policy');
       return;
     }
     policy = next.policy;
-    if (isTroubled) surroundings.onTrouble(label, undefined);
+    if (isTroubled) surroundings.onTrouble(label, undefined, 'policy');
     isTroubled = false;
   };
   return {

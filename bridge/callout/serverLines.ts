@@ -1,8 +1,9 @@
 import type { Authentication } from '../../shared/connection/settings.ts';
 import { grantNeeds, permissionLines } from '../jetStream/needs.ts';
 import type { BridgeSettings, CalloutSettings } from '../settings.ts';
+import { CALLOUT_ACCOUNT as ACCOUNT } from './grant.ts';
 
-const ACCOUNT = 'AUTH';
+const isPlaceholder = (account: string): boolean => account.startsWith('{');
 
 /** What the servers have to be told for the callout: a part of their configuration, or of the account's claims in operator mode. */
 export function serverLines(settings: BridgeSettings, callout: CalloutSettings): string[] {
@@ -20,7 +21,11 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
     '# Configuration of nats-server. Merge it with the accounts that are there, and restart the servers:',
     '# they do not reload a change of the callout.',
     'accounts {',
-    ...accounts.map((name) => `  ${JSON.stringify(name)}: { jetstream: enabled }`),
+    ...accounts.map((name) =>
+      isPlaceholder(name)
+        ? `  # One account for each ${name}, by the name that "callout try" prints: { jetstream: enabled }`
+        : `  ${JSON.stringify(name)}: { jetstream: enabled }`,
+    ),
     `  ${ACCOUNT}: {`,
     '    jetstream: enabled # for the audit stream of the bridge',
     '    users: [',
@@ -37,7 +42,7 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
     `    issuer: ${callout.accountKey().account}`,
     `    account: ${ACCOUNT}`,
     `    auth_users: [${user.name}] # and all others that sign in without the callout`,
-    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(name)).join(', ')}] # nats-server 2.10 does not know this line: remove it there`,
+    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(isPlaceholder(name) ? `each ${name}` : name)).join(', ')}] # nats-server 2.10 does not know this line: remove it there`,
     ...(xkey === undefined ? [] : [`    xkey: ${xkey}`]),
     '  }',
     '}',

@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
-import { reasonOf, TaskError, type Problem } from '../../shared/errors.ts';
+import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps } from '../azureDevOps/client.ts';
 import { checkAll } from '../check.ts';
 import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
 import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
+import type { FileSurroundings } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -89,7 +90,7 @@ class Running {
     return readConfiguration(this.file, {
       env: world.env,
       now: () => world.now(),
-      onSecretTrouble: (label, problem) => this.#onSecretTrouble(label, problem),
+      onFileTrouble: this.#onFileTrouble,
     });
   }
 
@@ -157,8 +158,8 @@ class Running {
       log.info('listening', { admin: adminAddress });
       return undefined;
     }
-    const onTrouble = (label: string, problem: Problem | undefined) => this.#onSecretTrouble(label, problem);
-    const tls = http.tls && new TlsFiles(http.tls, { now, lookEveryMs: timing.secretFile, onTrouble });
+    const look = { now, lookEveryMs: timing.secretFile, onTrouble: this.#onFileTrouble };
+    const tls = http.tls && new TlsFiles(http.tls, look);
     const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
     await publicServer.listen();
     this.#lifecycle.stopping.addEventListener('abort', () => publicServer.refuse());
@@ -324,16 +325,18 @@ class Running {
     };
   }
 
-  #onSecretTrouble(label: string, problem: Problem | undefined): void {
+  readonly #onFileTrouble: FileSurroundings['onTrouble'] = (label, problem, kind) => {
     if (problem === undefined) {
       this.#settleTrouble(label);
-      this.log.info('secretReloaded', { secret: label });
+      if (kind === 'policy') this.log.info('policyReloaded', { policy: label });
+      else this.log.info('secretReloaded', { secret: label });
     } else {
       this.#noteTrouble(label);
-      const { problem: what, remedy } = problem;
-      this.log.error('secretReloadFailed', { secret: label, reason: what, remedy });
+      const why = { reason: problem.problem, remedy: problem.remedy };
+      if (kind === 'policy') this.log.error('policyReloadFailed', { policy: label, ...why });
+      else this.log.error('secretReloadFailed', { secret: label, ...why });
     }
-  }
+  };
 
   #noteTrouble(what: string): void {
     this.#troubles.add(what);

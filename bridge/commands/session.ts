@@ -19,10 +19,10 @@ export interface Session {
 
 /** Reads the configuration of a command that ends soon. Throws as {@link readConfiguration} does. */
 export function configurationOf(file: string, world: World): Configuration {
-  const onSecretTrouble = (label: string, trouble: Problem | undefined) => {
+  const onFileTrouble = (label: string, trouble: Problem | undefined) => {
     if (trouble !== undefined) world.err(`${label} ${trouble.problem}.\n`);
   };
-  return readConfiguration(file, { env: world.env, now: () => world.now(), onSecretTrouble });
+  return readConfiguration(file, { env: world.env, now: () => world.now(), onFileTrouble });
 }
 
 /**

@@ -13,7 +13,7 @@ import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
 import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
-import { signatureOf, withoutPath } from './secrets.ts';
+import { signatureOf, withoutPath, type FileSurroundings } from './secrets.ts';
 import { nameOf, Section, type Surroundings } from './section.ts';
 import { readWaits } from './waits.ts';
 import { readYaml, type Path, type Place, type YamlFile } from './yamlFile.ts';
@@ -53,8 +53,8 @@ export interface Configuration {
 export interface Outside {
   readonly env: Readonly<Record<string, string | undefined>>;
   now(): number;
-  /** Called when the file of a secret becomes unusable, and when it is good again (undefined). */
-  onSecretTrouble(label: string, problem: Problem | undefined): void;
+  /** Called when a file that is read again becomes unusable, and when it is good again (undefined). */
+  readonly onFileTrouble: FileSurroundings['onTrouble'];
 }
 
 /**
@@ -157,7 +157,7 @@ class ConfigurationReader {
       env: this.outside.env,
       now: () => this.outside.now(),
       lookEveryMs: timing.secretFile,
-      onTrouble: (label, problem) => this.outside.onSecretTrouble(label, problem),
+      onTrouble: this.outside.onFileTrouble,
       note: (at, problem) => {
         if (!this.#refused.has(nameOf(at))) this.#note(this.#problems, at, problem);
       },

@@ -9,14 +9,17 @@ const MOST_BYTES = 64 * 1_024;
 /** What a file or variable holds now, or what is wrong with it: a clause about it. */
 export type Reading<Value> = { readonly value: Value } | Problem;
 
-/** When files that hold secrets are read again, and who hears of it. */
+/** What a file holds that is read again when it changes. */
+export type FileKind = 'secret' | 'policy';
+
+/** When such files are read again, and who hears of it. */
 export interface FileSurroundings {
   /** Milliseconds since the epoch. */
   now(): number;
   /** Between two looks at a file, in milliseconds. */
   readonly lookEveryMs: number;
   /** Called when a file that was good isn't any more, and when it is again (undefined). */
-  onTrouble(label: string, problem: Problem | undefined): void;
+  onTrouble(label: string, problem: Problem | undefined, kind: FileKind): void;
 }
 
 /** A file that is read again when it changes. What it held before stays in use while it can't be used. */
@@ -72,11 +75,11 @@ export class RereadFile<Value> {
     const reading = read(this.file, this.label, this.parse);
     if ('problem' in reading) {
       this.#isTroubled = true;
-      this.surroundings.onTrouble(this.label, reading);
+      this.surroundings.onTrouble(this.label, reading, 'secret');
       return;
     }
     this.#value = reading.value;
-    if (this.#isTroubled) this.surroundings.onTrouble(this.label, undefined);
+    if (this.#isTroubled) this.surroundings.onTrouble(this.label, undefined, 'secret');
     this.#isTroubled = false;
   }
 }

@@ -16,11 +16,12 @@ export type Credentials =
     };
 
 const SEED = /\bS[A-Z][A-Z2-7]{40,}\b/;
-const JWT = /\b[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}(?![A-Za-z0-9_-])/;
+/** Looked for at the beginning of a part only, after dashes of a banner: elsewhere in it, a text of many dashes takes minutes. */
+const JWT = /\b(?<=(?<![\w-])-*)[\w-]{16,}\.[\w-]{16,}\.[\w-]{16,}/;
 
 /** Around the JWT and the seed of a `.creds` file; a JWT may end in a dash of its own. */
 const BANNER = /-{5,6}(?:BEGIN|END) (?:NATS USER JWT|USER NKEY SEED)-{5,6}/g;
-const BLOCK = /(BEGIN (NATS USER JWT|USER NKEY SEED)-{5,6})([^]*?)(-{5,6}END \2-)/g;
+const BLOCK = /(BEGIN (NATS USER JWT|USER NKEY SEED)-{5,6})((?:(?!BEGIN )[^])*?)(-{5,6}END \2-)/g;
 
 /**
  * Credentials as {@link parseCredentials} reads them, in whatever way they were stored: with line breaks that were lost, added

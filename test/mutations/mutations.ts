@@ -30,6 +30,12 @@ const TELL = 'test/unit/bridge/waits/tell.test.ts';
 const PROTOCOL = 'test/unit/bridge/runs/protocol.test.ts';
 const ROUTE: Tests = { files: ['test/unit/bridge/runs/judgeEvents.test.ts'] };
 const ENTRA: Tests = { files: ['test/unit/tasks/agent/entra/accessTokens.test.ts'] };
+const SIGN_IN: Tests = { files: ['test/unit/bridge/callout/decide.test.ts'] };
+const CALLOUT: Tests = {
+  files: ['test/e2e/bridge/callout.test.ts', 'test/e2e/bridge/calloutChanges.test.ts'],
+  pattern: 'a responder answers only requests|takes empty lists of subjects',
+  packed: true,
+};
 const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
 
 /** The source of shared/, tasks/ and bridge/ by file, below a folder. */
@@ -370,5 +376,137 @@ export const MUTATIONS: readonly Mutation[] = [
     line: `return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url)) ? url : undefined;`,
     becomes: 'return url;',
     tests: { files: ['test/unit/tasks/agent/entra/application.test.ts'] },
+  },
+  {
+    what: 'a sign-in is judged by the rules of another issuer',
+    line: 'const issuer = issuers.get(claimed.issuer);',
+    becomes: 'const issuer = issuers.get(claimed.issuer) ?? [...issuers.values()][0];',
+    tests: SIGN_IN,
+  },
+  {
+    what: "an issuer's keys come from the documents of another",
+    line: `if (discovery.object['issuer'] !== issuer)`,
+    becomes: `if (discovery.object['issuer'] === undefined)`,
+    tests: { files: ['test/unit/bridge/callout/keySets.test.ts'] },
+  },
+  {
+    what: 'a token for somebody else signs in',
+    line: '      audience: issuer.audience,\n',
+    becomes: '',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a token signs in after its end',
+    line: `if (!((payload.exp ?? 0) * 1_000 > now)) throw new Refusal('badToken', 'the token has expired');`,
+    becomes: '',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a token signs in long before its time',
+    line: 'const EARLY_SECONDS = 30;',
+    becomes: 'const EARLY_SECONDS = 60;',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a token may be signed with any algorithm',
+    line: '      algorithms: ALGORITHMS,\n',
+    becomes: '',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a token of another tenant signs in',
+    line: 'if (!isGuid(tid) || tid.toLowerCase() !== id)',
+    becomes: 'if (!isGuid(tid))',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a rule with groups is skipped where the token does not tell them',
+    line: 'if (why === TOO_MANY)',
+    becomes: `if (why === '')`,
+    tests: SIGN_IN,
+  },
+  {
+    what: 'groups that the token does not tell are taken for granted',
+    line: `if (groups === 'tooMany') return TOO_MANY;`,
+    becomes: `if (groups === 'tooMany') return undefined;`,
+    tests: SIGN_IN,
+  },
+  {
+    what: 'one of the roles is enough',
+    line: 'const role = rule.roles.find((one) => !identity.roles.includes(one));',
+    becomes: 'const role = rule.roles.some((one) => identity.roles.includes(one)) ? undefined : rule.roles[0];',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'one of the groups is enough',
+    line: 'const group = rule.groups.find((one) => !groups.includes(one));',
+    becomes: 'const group = rule.groups.some((one) => groups.includes(one)) ? undefined : rule.groups[0];',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a role makes up for another sub',
+    line: 'if (rule.sub !== undefined && !matches(rule.sub, identity.sub))',
+    becomes: 'if (rule.sub !== undefined && rule.roles.length === 0 && !matches(rule.sub, identity.sub))',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a name becomes more than one token of a subject',
+    line: 'if (SAFE.test(name)) return name;',
+    becomes: 'return name;',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a session outlives its token',
+    line: '      identity.expiresAt,\n',
+    becomes: '      Infinity,\n',
+    tests: SIGN_IN,
+  },
+  {
+    what: 'a project gets into the account of the callout by its name',
+    line: `const OWN_ACCOUNTS = [CALLOUT_ACCOUNT, 'SYS'];`,
+    becomes: `const OWN_ACCOUNTS = ['SYS'];`,
+    tests: SIGN_IN,
+  },
+  {
+    what: 'an empty list of subjects means all of them',
+    line: `return subjects.length > 0 ? { allow: subjects } : { deny: ['>'] };`,
+    becomes: 'return { allow: subjects };',
+    tests: CALLOUT,
+  },
+  {
+    what: 'a request that no server has signed is answered',
+    line: 'return isSigned ? claims : undefined;',
+    becomes: 'return claims;',
+    tests: CALLOUT,
+  },
+  {
+    what: 'a server asks in the name of another',
+    line: `if (!isObject(server) || server['id'] !== claims['iss'])`,
+    becomes: 'if (!isObject(server))',
+    tests: CALLOUT,
+  },
+  {
+    what: 'an answer is sealed for whom the request names',
+    line: 'if (seal !== undefined && serverXkey !== sealedBy)',
+    becomes: `if (seal !== undefined && serverXkey === '')`,
+    tests: CALLOUT,
+  },
+  {
+    what: 'an old request is answered',
+    line: `if (typeof claims['exp'] !== 'number' || claims['exp'] * 1_000 <= now)`,
+    becomes: `if (typeof claims['exp'] !== 'number')`,
+    tests: CALLOUT,
+  },
+  {
+    what: 'the answer is for another server than asked',
+    line: '      aud: serverId,\n',
+    becomes: '      aud: userKey,\n',
+    tests: CALLOUT,
+  },
+  {
+    what: 'the answer may not go where servers wait for it',
+    line: `[] : ['$SYS._INBOX.>']),`,
+    becomes: `[] : ['_INBOX.>']),`,
+    tests: CALLOUT,
   },
 ];

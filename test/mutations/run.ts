@@ -1,7 +1,7 @@
 /**
  * Shows that the tests can fail: makes one line of the source worse at a time, in a copy of the tree, and runs the tests
  * that must notice. Fails when they do not, or when a line is not there any more.
- * Usage: npm run test:mutations
+ * Usage: npm run test:mutations [-- PART …], where a part is of the name of a mutation
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -79,7 +79,11 @@ function outcomeOf(mutation: Mutation): string {
   }
 }
 
-const rows = MUTATIONS.map((mutation) => {
+const parts = process.argv.slice(2);
+const chosen = MUTATIONS.filter(({ what }) => parts.length === 0 || parts.some((part) => what.includes(part)));
+if (chosen.length === 0) throw new Error(`No mutation is called ${parts.join(' or ')}.`);
+
+const rows = chosen.map((mutation) => {
   const began = performance.now();
   const outcome = outcomeOf(mutation);
   const seconds = Math.round((performance.now() - began) / 100) / 10;

@@ -10,7 +10,6 @@ import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BridgeProcess, runBridgeOn, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { mayPublish, policyFor, startCallout, type Callout } from '../../support/bridge/calloutBridge.ts';
 import { CONNECTION_ID, oidcAgent, readSettings } from '../../support/agent/oidcJob.ts';
-import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
 import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 import { createAuthority } from '../../support/nats/certificates.ts';
 import { openBus } from '../../support/nats/openBus.ts';
@@ -48,13 +47,13 @@ describe('The callout', () => {
     callout.writePolicy(policyFor(issuer));
     await responder.until('refusal by the new policy', () => refused(callout));
     callout.writePolicy('{ "issuers": [ { "rules": [ { "account": "CI" } ] } ] }');
-    const failed = await responder.logged('secretReloadFailed');
-    assert.match(String(failed['secret']), /^callout\.policyFile/);
+    const failed = await responder.logged('policyReloadFailed');
+    assert.match(String(failed['policy']), /^callout\.policyFile/);
     assert.match(String(failed['reason']), /issuers\[0\]: must have required property 'issuer'/);
     assert.equal(await responder.metric('config_reload_failed'), 1);
     await callout.refuses(await admin(), /no rule/);
     callout.writePolicy(POLICY);
-    await responder.logged('secretReloaded');
+    await responder.logged('policyReloaded');
     await (await callout.connect(await admin())).close();
     assert.equal(await responder.metric('config_reload_failed'), 0);
   });
@@ -104,7 +103,7 @@ describe('The callout', () => {
 
   test('finds keys anew when its issuer rotates them, over TLS with a private authority', async () => {
     const authority = await createAuthority();
-    await using own = await startTokenIssuer(await authority.server());
+    await using own = await startTokenIssuer({ certificate: await authority.server() });
     const folder = temporaryFolder('authority-');
     writeFileSync(path.join(folder, 'ca.pem'), authority.cert);
     const more = `  caFile: ${folder}/ca.pem\n`;
@@ -150,16 +149,12 @@ describe('The callout', () => {
   });
 
   test('signs a step of a pipeline in, and in again when its token has expired', async () => {
-    await using azure = await startOidcIssuer({
-      organisation: 'my-organisation',
-      serviceConnections: { [CONNECTION_ID]: 'nats' },
+    await using azure = await startTokenIssuer({
+      serviceConnections: { [CONNECTION_ID]: 'sc://my-organisation/shop/nats' },
     });
     azure.lifetimeSeconds = 3;
-    const { issuers } = POLICY as { issuers: object[] };
-    await using callout = await startCallout({ policy: { issuers: [{ ...issuers[0], issuer: azure.url }] } });
-    await using client = await callout.connect(
-      await azure.token({ sub: azure.subject('admin'), exp: seconds() + 600 }),
-    );
+    await using callout = await startCallout({ policy: policyFor(azure, { azureDevOps: [ADMIN] }) });
+    await using client = await callout.connect(await azure.connection(ADMIN.sub, { exp: seconds() + 600 }));
     await (await client.jetstreamManager()).streams.add({ name: 'CI_shop', subjects: ['ci.shop.>'] });
     const url = callout.server.url.replace('nats:', 'tls:');
     const data = { oidc: 'true', caCertificate: callout.ca, inboxPrefix: '_INBOX.shop' };

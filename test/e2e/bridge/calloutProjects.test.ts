@@ -69,11 +69,16 @@ const FORBIDDEN_TO_SUBSCRIBE = [
   '$SYS.>',
 ];
 
-for (const line of ['2.10', '2.15'] as const) {
-  describe(`Two projects under the example's policy on nats-server ${line}`, () => {
+for (const { mode, line } of [
+  { mode: 'config', line: '2.10' },
+  { mode: 'config', line: '2.15' },
+  { mode: 'operator', line: '2.10' },
+  { mode: 'operator', line: '2.15' },
+] as const) {
+  describe(`Two projects under the example's policy in ${mode} mode on nats-server ${line}`, () => {
     let callout: Callout;
     before(async () => {
-      callout = await startCallout({ line, policy: policyFor(issuer, { azureDevOps: [ADMIN] }) });
+      callout = await startCallout({ mode, line, policy: policyFor(issuer, { azureDevOps: [ADMIN] }) });
       await using admin = await signIn('platform', 'admin');
       const jsm = await admin.jetstreamManager();
       for (const project of ['shop', 'bank'])

@@ -1,36 +1,26 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { TIMING } from '../../../bridge/timing.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BRIDGE_FILE } from '../../../scripts/build/bridge.ts';
 import { ROOT, readJson } from '../../../scripts/build/manifest.ts';
 import { readMarkdown, yamlBlocks } from '../../support/documents/documents.ts';
+import {
+  assertUnit,
+  deployFile,
+  loadedCredentials,
+  readManifests,
+  type Json,
+} from '../../support/bridge/deployFiles.ts';
 import { BridgeProcess, runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { createNKey } from '../../support/nats/natsAccounts.ts';
 
-/** A wrong guess at what is in it fails the test. */
-type Json = ReturnType<typeof JSON.parse>;
-
-interface Manifest {
-  readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
-  readonly data: Readonly<Record<string, string>>;
-  readonly spec: Json;
-}
-
 const { version } = readJson('package.json') as { version: string };
-const deployFile = (name: string): string => readFileSync(path.join(ROOT, 'bridge/deploy', name), 'utf8');
-
-// Kubernetes reads YAML 1.1, in which 0440 is octal.
 const manifestsText = deployFile('kubernetes.yaml');
-const manifests = parseAllDocuments(manifestsText, { version: '1.1' }).map((document) => {
-  assert.deepEqual(document.errors, []);
-  return document.toJS() as Manifest;
-});
+const { all: manifests, only: manifest } = readManifests('kubernetes.yaml');
 const { spec: pod } = manifest('Deployment').spec.template;
 const [container] = pod.containers;
 const configuration = manifest('ConfigMap').data['bridge.yml'] ?? '';
@@ -47,12 +37,6 @@ const AZURE = {
   AZURE_CLIENT_ID: 'client',
   AZURE_FEDERATED_TOKEN_FILE: path.join(ROOT, 'package.json'),
 };
-
-function manifest(kind: string): Manifest {
-  const found = manifests.filter((one) => one.kind === kind);
-  assert.equal(found.length, 1, kind);
-  return found[0]!;
-}
 
 function passes({ status, stdout, stderr }: CommandRun): void {
   assert.deepEqual([status, stdout], [0, ''], stderr);
@@ -187,6 +171,7 @@ test('the image runs the bundle as a user without rights, with the configuration
   for (const [where, text] of [
     ['Dockerfile', dockerfile],
     ['kubernetes.yaml', manifestsText],
+    ['kubernetes-callout.yaml', deployFile('kubernetes-callout.yaml')],
     ['operating.md', readMarkdown(ROOT, 'docs/bridge/operating.md').text],
   ] as const) {
     const versions = [...text.matchAll(/\bnats-event-bridge[:-](\d+\.\d+\.\d+)/g)].map(([, found]) => found);
@@ -195,32 +180,13 @@ test('the image runs the bundle as a user without rights, with the configuration
 });
 
 test('systemd takes the unit, and what it may do is little', () => {
-  const folder = temporaryFolder('unit-');
-  const unit = path.join(folder, 'nats-event-bridge.service');
-  const text = deployFile('nats-event-bridge.service');
-  // systemd looks whether the program is there, and Node.js is somewhere else on every machine.
-  assert.match(text, new RegExp(`^ExecStart=/usr/bin/node /\\S+/${BRIDGE_FILE} run --config \\S+/bridge\\.yml$`, 'm'));
-  writeFileSync(unit, text.replace('/usr/bin/node', process.execPath));
-  const analyze = (...args: readonly string[]) => {
-    const run = spawnSync('systemd-analyze', args, { encoding: 'utf8' });
-    if (run.error)
-      throw new Error("There is no systemd-analyze: install Debian's package systemd.", { cause: run.error });
-    return run;
-  };
-  const { status, stderr } = analyze('verify', unit);
-  assert.equal(status, 0, stderr);
-  // It can have something to say about the machine, too.
-  assert.doesNotMatch(stderr, /nats-event-bridge/);
-  const security = analyze('security', '--offline=true', '--threshold=20', unit);
-  assert.equal(security.status, 0, security.stdout);
-  const stop = Number(/^TimeoutStopSec=(\d+)$/m.exec(text)?.[1]);
-  assert.ok(stop >= TIMING.drain / 1_000 + 5);
+  assertUnit('nats-event-bridge.service');
 });
 
 test('the configuration that goes with the unit is one that the bridge takes, with nothing but the credentials it loads', async () => {
-  const loaded = [...deployFile('nats-event-bridge.service').matchAll(/^LoadCredential=(\S+?):(\S+)$/gm)];
+  const loaded = loadedCredentials('nats-event-bridge.service');
   const folder = temporaryFolder('credentials-');
-  for (const [, name = '', from = ''] of loaded) {
+  for (const [name, from] of loaded) {
     assert.equal(path.posix.basename(from), name);
     writeFileSync(path.join(folder, name), SECRETS[name] ?? assert.fail(name));
   }
@@ -228,6 +194,6 @@ test('the configuration that goes with the unit is one that the bridge takes, wi
   const page = readMarkdown(ROOT, 'docs/bridge/operating.md');
   const [yaml = '', ...others] = yamlBlocks(page).filter((block) => block.includes(place));
   assert.deepEqual(others, []);
-  for (const [, name = ''] of loaded) assert.ok(yaml.includes(`${place}/${name}`), name);
+  for (const name of loaded.keys()) assert.ok(yaml.includes(`${place}/${name}`), name);
   passes(await runBridge(['check', '--offline'], yaml.replaceAll(place, folder)));
 });

@@ -13,10 +13,10 @@ import {
   stepOf,
   type ExampleOptions,
 } from '../../support/agent/exampleRun.ts';
-import { startOidcIssuer } from '../../support/agent/oidcIssuer.ts';
+import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 import { headerFields, natsHeaders } from '../../support/agent/scenario.ts';
 import { cloudEvent } from '../../support/event.ts';
-import { EXAMPLE_POLICY, startCallout } from '../../support/bridge/calloutBridge.ts';
+import { policyFor, startCallout } from '../../support/bridge/calloutBridge.ts';
 import { createNKey, usersConfig } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 
@@ -292,16 +292,10 @@ describe('The example', { concurrency: 4 }, () => {
 
   it('oidc.yml: signs in with the token of its run, and no secret', async () => {
     const id = randomUUID();
-    await using issuer = await startOidcIssuer({
-      organisation: 'my-organisation',
-      serviceConnections: { [id]: 'nats' },
-    });
-    const [example] = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')).issuers;
-    const admin = { sub: issuer.subject('admin'), account: 'CI', publish: ['>'], subscribe: ['>'] };
-    await using callout = await startCallout({
-      policy: { issuers: [{ ...example, issuer: issuer.url, rules: [...example.rules, admin] }] },
-    });
-    const client = await callout.connect(await issuer.token({ sub: issuer.subject('admin') }));
+    await using issuer = await startTokenIssuer({ serviceConnections: { [id]: 'sc://my-organisation/shop/nats' } });
+    const admin = { sub: 'sc://my-organisation/shop/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };
+    await using callout = await startCallout({ policy: policyFor(issuer, { azureDevOps: [admin] }) });
+    const client = await callout.connect(await issuer.connection(admin.sub));
     await (await client.jetstreamManager()).streams.add({ name: 'CI_shop', subjects: ['ci.shop.>'] });
     await client.close();
 

@@ -73,6 +73,8 @@ interface IssuedToken {
 /** A stand-in for one tenant of Microsoft Entra, over TLS: applications get tokens with a secret or another issuer's token. */
 export class Entra extends StandInServer {
   readonly tenantId = randomUUID();
+  /** Every token it has issued, the newest last. */
+  readonly accessTokens: string[] = [];
   /** How long the tokens live that it issues from now on. */
   lifetimeMs = 3_600_000;
   /** The PEM file for NODE_EXTRA_CA_CERTS, which a process reads once, at its start. */
@@ -164,6 +166,7 @@ export class Entra extends StandInServer {
     };
     const token = await signed(this.#keys, claims, this.lifetimeMs);
     this.#issued.set(token, { app, resource, expiresAt });
+    this.accessTokens.push(token);
     return token;
   }
 

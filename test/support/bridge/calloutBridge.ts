@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   connect,
+  credsAuthenticator,
   Events,
   jwtAuthenticator,
   nkeyAuthenticator,
@@ -29,10 +30,24 @@ import { BridgeProcess, runBridgeOn, runBundle, type LogLine } from './bridgePro
 /** The policy that an administrator starts from. */
 export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
 
+/** What a policy has of one issuer. */
+export interface PolicyEntry {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly rules: readonly object[];
+}
+
+/** The entries of the example: of Azure DevOps and Microsoft Entra. */
+export function examplePolicy(): readonly PolicyEntry[] {
+  return (JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: PolicyEntry[] }).issuers;
+}
+
 /** The rules of the example for the issuers of a test, after those of the test itself. */
-export function policyFor(of: TokenIssuer, more: Partial<Record<TokenKind, readonly object[]>> = {}): object {
-  const { issuers } = JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: { rules: object[] }[] };
-  const [azureDevOps, entra] = issuers;
+export function policyFor(
+  of: TokenIssuer,
+  more: Partial<Record<TokenKind, readonly object[]>> = {},
+): { issuers: readonly PolicyEntry[] } {
+  const [azureDevOps, entra] = examplePolicy();
   const entry = (kind: TokenKind, rules: readonly object[]) => ({
     issuer: of.issuers[kind],
     audience: of.audiences[kind],
@@ -49,6 +64,8 @@ export interface CalloutOptions {
   /** Default: config, where the server's configuration lists the accounts. */
   readonly mode?: 'config' | 'operator';
   readonly line?: '2.10' | '2.15';
+  /** Those that clients land in; default: CI. */
+  readonly accounts?: readonly string[];
   /** Whether the server seals its requests; default true. */
   readonly sealed?: boolean;
   /** Further lines of the section `callout`. */
@@ -69,13 +86,20 @@ interface Sides {
 }
 
 /** Makes keys and the configurations of both sides, as an administrator does. */
-async function setUp({ policy, mode, line, sealed = true, more = '' }: CalloutOptions): Promise<Sides> {
+async function setUp({
+  policy,
+  mode,
+  line,
+  accounts = ['CI'],
+  sealed = true,
+  more = '',
+}: CalloutOptions): Promise<Sides> {
   const folder = temporaryFolder('callout-');
   const keys = runBundle(['callout', 'keys', folder]);
   assert.equal(keys.status, 0, keys.stderr);
   writeFileSync(path.join(folder, 'policy.json'), JSON.stringify(policy));
   writeFileSync(path.join(folder, 'ca.pem'), (await createAuthority()).cert);
-  const operator = mode === 'operator' ? await Operator.create(folder) : undefined;
+  const operator = mode === 'operator' ? await Operator.create(folder, accounts) : undefined;
   const file = path.join(folder, 'bridge.yml');
   writeFileSync(
     file,
@@ -94,10 +118,17 @@ ${sealed ? '  xkeySeedFile: xkey.nk\n' : ''}${operator?.accountLines ?? ''}${mor
   assert.equal(status, 0, stderr);
   if (operator !== undefined)
     return { folder, file, config: await operator.config(stdout, line ?? '2.15'), sentinel: operator.sentinel };
-  const block = stdout.slice(stdout.indexOf('# Configuration of nats-server'));
+  // Those that the policy names are there already.
+  const names = accounts.map((name) => JSON.stringify(name)).filter((name) => !stdout.includes(`  ${name}: {`));
+  const block = stdout
+    .slice(stdout.indexOf('# Configuration of nats-server'))
+    .replace(/^ *# One account for each .*$/m, names.map((name) => `  ${name}: { jetstream: enabled }`).join('\n'))
+    .replace(/"each \{\w+\}"/, names.join(', '));
   const config = line === '2.10' ? block.replace(/^ *allowed_accounts: .*$/m, '') : block;
   return { folder, file, config, sentinel: undefined };
 }
+
+type KeyPair = ReturnType<typeof createAccount>;
 
 const LIMITS = { conn: -1, subs: -1, data: -1, payload: -1, leaf: -1, imports: -1, exports: -1, wildcards: true };
 const JET_STREAM = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
@@ -110,41 +141,47 @@ class Operator {
   readonly #system = createAccount();
   readonly #auth = createAccount();
   readonly #authSigning = createAccount();
-  readonly #ci = createAccount();
-  readonly #ciSigning = createAccount();
+  /** Those that clients land in. */
+  readonly #accounts: readonly { readonly name: string; readonly own: KeyPair; readonly signing: KeyPair }[];
   readonly #responder = createUser();
 
-  private constructor(private readonly folder: string) {}
+  private constructor(
+    private readonly folder: string,
+    accounts: readonly string[],
+  ) {
+    this.#accounts = accounts.map((name) => ({ name, own: createAccount(), signing: createAccount() }));
+  }
 
-  static async create(folder: string): Promise<Operator> {
-    const operator = new Operator(folder);
-    const save = (name: string, pair: ReturnType<typeof createAccount>) =>
-      writeFileSync(path.join(folder, name), pair.getSeed());
+  static async create(folder: string, accounts: readonly string[]): Promise<Operator> {
+    const operator = new Operator(folder, accounts);
+    const save = (name: string, pair: KeyPair) => writeFileSync(path.join(folder, name), pair.getSeed());
     save('issuer.nk', operator.#authSigning);
-    save('ci.nk', operator.#ciSigning);
+    for (const { name, signing } of operator.#accounts) save(`${name}.nk`, signing);
     operator.sentinel = await operator.#user(createUser(), { bearer_token: true, pub: NOTHING, sub: NOTHING });
     await operator.#writeCredentials({});
     return operator;
   }
 
   get accountLines(): string {
-    return `  accounts: { CI: { id: ${this.#ci.getPublicKey()}, keyFile: ci.nk } }\n`;
+    const lines = this.#accounts.map(
+      ({ name, own }) => `    ${name}: { id: ${own.getPublicKey()}, keyFile: ${name}.nk }`,
+    );
+    return ['  accounts:', ...lines, ''].join('\n');
   }
 
   /** The server's configuration, with what `setup` prints in the JWTs. */
   async config(printed: string, line: string): Promise<string> {
     await this.#writeCredentials({ pub: allowedIn(printed, 'publish'), sub: allowedIn(printed, 'subscribe') });
     const claims = JSON.parse(/^\{"authorization":.*$/m.exec(printed)![0]) as object;
-    const jwts = {
+    const jwts: Record<string, string> = {
       [this.#system.getPublicKey()]: await this.#account('SYS', this.#system, {}),
       [this.#auth.getPublicKey()]: await this.#account('AUTH', this.#auth, {
         signing_keys: [this.#authSigning.getPublicKey()],
         ...claims,
       }),
-      [this.#ci.getPublicKey()]: await this.#account('CI', this.#ci, {
-        signing_keys: [this.#ciSigning.getPublicKey()],
-      }),
     };
+    for (const { name, own, signing } of this.#accounts)
+      jwts[own.getPublicKey()] = await this.#account(name, own, { signing_keys: [signing.getPublicKey()] });
     const system = this.#system.getPublicKey();
     return [
       `operator: ${await encodeOperator('operator', this.#operator, { system_account: system })}`,
@@ -156,7 +193,7 @@ class Operator {
     ].join('\n');
   }
 
-  #account(name: string, pair: ReturnType<typeof createAccount>, more: object): Promise<string> {
+  #account(name: string, pair: KeyPair, more: object): Promise<string> {
     const limits = name === 'SYS' ? LIMITS : { ...LIMITS, ...JET_STREAM };
     return encodeAccount(name, pair, Object.assign({ limits }, more), { signer: this.#operator });
   }
@@ -263,10 +300,14 @@ export class Callout implements AsyncDisposable {
     return line;
   }
 
-  /** What the audit stream holds of sign-ins, read as the bridge's own user; waits for as many. Config mode. */
+  /** What the audit stream holds of sign-ins, read as the bridge's own user; waits for as many. */
   async decisions(count: number): Promise<Decided[]> {
-    const seed = readFileSync(path.join(this.sides.folder, 'responder.nk'));
-    const client = await this.connect(undefined, { authenticator: nkeyAuthenticator(seed.subarray(0, 58)) });
+    const read = (name: string) => readFileSync(path.join(this.sides.folder, name));
+    const authenticator =
+      this.sides.sentinel === undefined
+        ? nkeyAuthenticator(read('responder.nk').subarray(0, 58))
+        : credsAuthenticator(read('responder.creds'));
+    const client = await this.connect(undefined, { authenticator });
     try {
       const jsm = await client.jetstreamManager({ checkAPI: false });
       return await this.responder.until(`${count} decisions`, async () => {

@@ -16,7 +16,7 @@ export interface Given {
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly now?: () => number;
-  readonly onSecretTrouble?: (label: string, problem: { problem: string } | undefined) => void;
+  readonly onFileTrouble?: (label: string, problem: { problem: string } | undefined) => void;
 }
 
 /** Writes a configuration and the files it names; returns its path. */
@@ -32,9 +32,9 @@ export function configurationFile(yaml: string, files: Given['files'] = {}): str
 /** Reads a file as the bridge does. */
 export function readFile(
   file: string,
-  { env = {}, now = Date.now, onSecretTrouble = () => {} }: Given = {},
+  { env = {}, now = Date.now, onFileTrouble = () => {} }: Given = {},
 ): Configuration {
-  return readConfiguration(file, { env, now, onSecretTrouble });
+  return readConfiguration(file, { env, now, onFileTrouble });
 }
 
 /** Reads a text as the bridge reads its configuration. */

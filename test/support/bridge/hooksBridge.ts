@@ -65,7 +65,7 @@ export class HooksBridge implements AsyncDisposable {
 
   static async start(file: string): Promise<HooksBridge> {
     const world = new TestWorld();
-    const { settings } = readConfiguration(file, { env: ENV, now: Date.now, onSecretTrouble: () => {} });
+    const { settings } = readConfiguration(file, { env: ENV, now: Date.now, onFileTrouble: () => {} });
     const log = new EventLog(
       (line) => world.err(line),
       () => world.now(),

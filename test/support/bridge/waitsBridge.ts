@@ -54,7 +54,7 @@ export class WaitsBridge implements AsyncDisposable {
     const world = new WaitsWorld();
     const now = () => world.now();
     const env = azure === undefined ? WAITS_ENV : { ...WAITS_ENV, PAT: azure.pat };
-    const { settings } = readConfiguration(file, { env, now, onSecretTrouble: () => {} });
+    const { settings } = readConfiguration(file, { env, now, onFileTrouble: () => {} });
     const log = new EventLog((line) => world.err(line), now);
     const nats = await openServiceBus(() => settings.nats(), new AbortController().signal, log.texts('nats'));
     const jetStream = new JetStream(nats, undefined, settings.timing.jetStream);

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
 import type { Certificate } from '../nats/certificates.ts';
 import { closeServer } from '../../../localAgent/index.ts';
@@ -19,17 +20,28 @@ interface Key {
   readonly privateKey: CryptoKey;
 }
 
-/** Starts an issuer on 127.0.0.1 and a free port: with this certificate, or in clear text. */
-export async function startTokenIssuer(certificate?: Certificate): Promise<TokenIssuer> {
+export interface TokenIssuerOptions {
+  /** Serves https with this certificate instead of plain http. */
+  readonly certificate?: Certificate;
+  /** The `sub` of each service connection that jobs may ask for a token of, by its id. */
+  readonly serviceConnections?: Readonly<Record<string, string>>;
+}
+
+/** Starts an issuer on 127.0.0.1 and a free port. */
+export async function startTokenIssuer(options: TokenIssuerOptions = {}): Promise<TokenIssuer> {
+  const { certificate, serviceConnections = {} } = options;
   const server = certificate ? createTlsServer({ cert: certificate.cert, key: certificate.key }) : createServer();
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as { port: number };
-  const issuer = new TokenIssuer(server, `http${certificate ? 's' : ''}://127.0.0.1:${port}`);
-  await issuer.rotate('RS256');
+  const issuer = new TokenIssuer(server, `http${certificate ? 's' : ''}://127.0.0.1:${port}`, serviceConnections);
+  await issuer.rotate();
   return issuer;
 }
 
-/** Stands in for Azure DevOps and Microsoft Entra where tokens are verified: discovery documents and keys. */
+/**
+ * Stands in for Azure DevOps and Microsoft Entra where tokens are verified (discovery documents and keys), and for Azure DevOps
+ * where a running job fetches its token.
+ */
 export class TokenIssuer implements AsyncDisposable {
   readonly tenant = randomUUID();
   readonly organisationId = randomUUID();
@@ -37,10 +49,16 @@ export class TokenIssuer implements AsyncDisposable {
   readonly audiences = { azureDevOps: AZURE_DEVOPS_AUDIENCE, entraV1: 'api://nats', entraV2: randomUUID() };
   /** The tokens' `iss`. */
   readonly issuers: Readonly<Record<TokenKind, string>>;
+  /** What a job finds in `System.OidcRequestUri`. */
+  readonly requestUri: string;
+  /** What the token endpoint takes as a bearer: the job's `System.AccessToken`. */
+  readonly accessToken = randomBytes(32).toString('base64url');
+  /** Seconds from issue to expiry of the tokens from now on. */
+  lifetimeSeconds = 600;
   /** While true, every request is answered with 503. */
   failing = false;
   /** Answers requests for a path instead, while it returns something. */
-  intercept: (path: string) => { readonly status: number; readonly body: string } | undefined = () => undefined;
+  intercept: (path: string) => Reply | undefined = () => undefined;
   /** Path of every request so far. */
   readonly requests: string[] = [];
   readonly #server: Server;
@@ -50,6 +68,7 @@ export class TokenIssuer implements AsyncDisposable {
   constructor(
     server: Server,
     readonly origin: string,
+    private readonly serviceConnections: Readonly<Record<string, string>>,
   ) {
     this.#server = server;
     this.issuers = {
@@ -57,6 +76,8 @@ export class TokenIssuer implements AsyncDisposable {
       entraV1: `${origin}/${this.tenant}/`,
       entraV2: `${origin}/${this.tenant}/v2.0`,
     };
+    const job = `plans/${randomUUID()}/jobs/${randomUUID()}`;
+    this.requestUri = `${origin}/my-organisation/${randomUUID()}/_apis/distributedtask/hubs/build/${job}/oidctoken`;
     server.on('request', (request: IncomingMessage, response: ServerResponse) => void this.#serve(request, response));
   }
 
@@ -65,7 +86,7 @@ export class TokenIssuer implements AsyncDisposable {
   }
 
   /** Signs with a new key from now on. `keep`: the key set still holds the others. */
-  async rotate(algorithm: Algorithm, keep = false): Promise<void> {
+  async rotate(algorithm: Algorithm = 'RS256', keep = false): Promise<void> {
     const pair = await generateKeyPair(algorithm, { extractable: true });
     const key = { kid: randomBytes(8).toString('hex'), algorithm, ...pair };
     this.#keys = keep ? [...this.#keys, key] : [key];
@@ -82,7 +103,7 @@ export class TokenIssuer implements AsyncDisposable {
       entraV2: { ...entra, azp: client, ver: '2.0' },
     }[kind];
     const common = { iss: this.issuers[kind], aud: this.audiences[kind], jti: randomUUID() };
-    return { ...common, iat, nbf: iat, exp: iat + 600, ...own, ...changes };
+    return { ...common, iat, nbf: iat, exp: iat + this.lifetimeSeconds, ...own, ...changes };
   }
 
   /** A token, signed with the newest key. */
@@ -105,15 +126,16 @@ export class TokenIssuer implements AsyncDisposable {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const path = request.url ?? '';
-    this.requests.push(path);
-    const { status, body } = this.intercept(path) ?? (await this.#reply(path));
+    const { pathname, searchParams } = new URL(request.url!, this.origin);
+    this.requests.push(pathname);
+    const { status, body } = this.intercept(pathname) ?? (await this.#reply(request, pathname, searchParams));
     response.writeHead(status, { 'Content-Type': 'application/json' }).end(body);
   }
 
-  async #reply(path: string): Promise<{ status: number; body: string }> {
-    if (this.failing) return { status: 503, body: '{}' };
-    if (path === '/keys') {
+  async #reply(request: IncomingMessage, path: string, query: URLSearchParams): Promise<Reply> {
+    if (this.failing) return reply(503, { message: 'Come back later.' });
+    const place = `${request.method} ${this.origin}${path}`;
+    if (place === `GET ${this.origin}/keys`) {
       const keys = await Promise.all(
         this.#keys.map(async ({ kid, algorithm: alg, publicKey }) => ({
           ...(await exportJWK(publicKey)),
@@ -123,12 +145,32 @@ export class TokenIssuer implements AsyncDisposable {
           use: 'sig',
         })),
       );
-      return { status: 200, body: JSON.stringify({ keys }) };
+      return reply(200, { keys });
     }
+    if (place === `POST ${this.requestUri}`) return this.#issue(request, query);
     const issuer = Object.values(this.issuers).find(
-      (one) => `${one.replace(/\/$/, '')}/.well-known/openid-configuration` === this.origin + path,
+      (one) => place === `GET ${one.replace(/\/$/, '')}/.well-known/openid-configuration`,
     );
-    if (issuer === undefined) return { status: 404, body: '{}' };
-    return { status: 200, body: JSON.stringify({ issuer, jwks_uri: `${this.origin}/keys` }) };
+    if (issuer === undefined) return reply(404, { message: `There is nothing at ${path}.` });
+    return reply(200, { issuer, jwks_uri: `${this.origin}/keys` });
   }
+
+  async #issue(request: IncomingMessage, query: URLSearchParams): Promise<Reply> {
+    if ((await text(request)) !== '{}') return reply(400, { message: 'The body must be {}.' });
+    if (request.headers.authorization !== `Bearer ${this.accessToken}`) return reply(401, { message: 'Who are you?' });
+    if (query.get('api-version') !== '7.1') return reply(400, { message: 'The api-version must be 7.1.' });
+    const id = query.get('serviceConnectionId') ?? '';
+    const sub = this.serviceConnections[id];
+    if (sub === undefined) return reply(404, { message: `There is no service connection ${id}.` });
+    return reply(200, { oidcToken: await this.connection(sub) });
+  }
+}
+
+interface Reply {
+  readonly status: number;
+  readonly body: string;
+}
+
+function reply(status: number, body: object): Reply {
+  return { status, body: JSON.stringify(body) };
 }

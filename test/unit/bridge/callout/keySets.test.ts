@@ -27,7 +27,7 @@ async function keysOf(issuer: TokenIssuer, ca?: string) {
 
 test('keys are found over TLS with a private authority, and not without it', async () => {
   const authority = await createAuthority();
-  await using issuer = await startTokenIssuer(await authority.server());
+  await using issuer = await startTokenIssuer({ certificate: await authority.server() });
   await using trusting = await keysOf(issuer, authority.cert);
   assert.equal(await trusting.find(), 'found');
   await using distrusting = await keysOf(issuer, (await createAuthority()).cert);

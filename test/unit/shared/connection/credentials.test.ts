@@ -115,3 +115,24 @@ test('what is no credentials is refused in words that show nothing of it', () =>
     for (const word of text.split(/\s+/)) assert.ok(!told.includes(word), told);
   }
 });
+
+/** The shortest of several measurements in milliseconds, which other work on the machine doesn't make shorter. */
+function shortest(times: number, work: () => void): number {
+  const durations = Array.from({ length: times }, () => {
+    const began = performance.now();
+    work();
+    return performance.now() - began;
+  });
+  return Math.min(...durations);
+}
+
+for (const [what, part, few] of [
+  ['dashes', 'a-', 1_000],
+  ['beginnings without an end', '-----BEGIN NATS USER JWT-----', 200],
+] as const)
+  test(`eight times as many ${what} take eight times as long, not 64 times`, () => {
+    const duration = (count: number) => shortest(20, () => refused(part.repeat(count)));
+    duration(few);
+    const [ofFew, ofMany] = [duration(few), duration(8 * few)];
+    assert.ok(ofMany < 24 * ofFew, `${ofFew} ms, then ${ofMany} ms`);
+  });

@@ -1,0 +1,84 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { temporaryFolder } from '../../../localAgent/index.ts';
+import {
+  policyFor,
+  startCallout,
+  type Callout,
+  type CalloutOptions,
+  type Client,
+  type PolicyEntry,
+} from '../bridge/calloutBridge.ts';
+import { createAuthority, type Authority } from '../nats/certificates.ts';
+import { startTokenIssuer, type TokenIssuer } from './tokenIssuer.ts';
+
+const ADMIN = { sub: 'sc://my-organisation/platform/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };
+/** The projects of which there's a stream `CI_<project>`, as the example's policy has it. */
+const PROJECTS = ['shop', 'bank'];
+
+/**
+ * A NATS server with TLS whose auth callout a bridge answers, a process of its own, over TLS to the issuers as well. Several
+ * worlds of issuers may use it, beside each other.
+ */
+export class SignInServer implements AsyncDisposable {
+  readonly #entries: PolicyEntry[];
+
+  static async start(options: Pick<CalloutOptions, 'mode' | 'line'> = {}): Promise<SignInServer> {
+    const authority = await createAuthority();
+    const caFile = path.join(temporaryFolder('issuers-'), 'ca.pem');
+    writeFileSync(caFile, authority.cert);
+    const platform = await startTokenIssuer({ certificate: await authority.server() });
+    try {
+      const policy = policyFor(platform, { azureDevOps: [ADMIN] });
+      const callout = await startCallout({ ...options, policy, more: `  caFile: ${caFile}\n` });
+      const admin = await callout.connect(await platform.connection(ADMIN.sub));
+      const manager = await admin.jetstreamManager();
+      for (const project of PROJECTS)
+        await manager.streams.add({ name: `CI_${project}`, subjects: [`ci.${project}.>`] });
+      return new SignInServer(authority, caFile, callout, policy.issuers, platform, admin);
+    } catch (error) {
+      await platform.stop();
+      throw error;
+    }
+  }
+
+  private constructor(
+    /** Vouches for the issuers. */
+    readonly authority: Authority,
+    /** Its certificate. */
+    readonly caFile: string,
+    readonly callout: Callout,
+    entries: readonly PolicyEntry[],
+    private readonly platform: TokenIssuer,
+    private readonly admin: Client,
+  ) {
+    this.#entries = [...entries];
+  }
+
+  /** The URL of a step's service connection. */
+  get url(): string {
+    return this.callout.server.url.replace('nats:', 'tls:');
+  }
+
+  /** Lists more issuers in the policy; resolves once the bridge knows them. */
+  async trust(entries: readonly PolicyEntry[]): Promise<void> {
+    this.#entries.push(...entries);
+    this.callout.writePolicy({ issuers: this.#entries });
+    const { responder } = this.callout;
+    await responder.until('status page with the issuers', async () => {
+      const { text } = await responder.admin('/');
+      return entries.every(({ issuer }) => text.includes(issuer)) || undefined;
+    });
+  }
+
+  /** Publishes as an administrator does. */
+  async publish(subject: string, payload: string): Promise<void> {
+    await this.admin.jetstream().publish(subject, payload);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.admin.close();
+    await this.callout[Symbol.asyncDispose]();
+    await this.platform.stop();
+  }
+}
