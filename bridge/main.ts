@@ -25,6 +25,12 @@ declare const BRIDGE_VERSION: string | undefined;
 // 50,000 waits that's the greater part of its memory, and collecting it earlier costs next to nothing.
 setFlagsFromString('--heap-growing-percent=40');
 
+/** Windows sends no SIGTERM. It has Ctrl+Break, and SIGHUP when the console is closed, which elsewhere ends a process anyway. */
+const STOP_SIGNALS: readonly NodeJS.Signals[] = [
+  ...(['SIGTERM', 'SIGINT'] as const),
+  ...(process.platform === 'win32' ? (['SIGBREAK', 'SIGHUP'] as const) : []),
+];
+
 const knownKeys: KnownKeys = new Map();
 const world: World = {
   version: typeof BRIDGE_VERSION === 'string' ? BRIDGE_VERSION : '0.0.0',
@@ -35,7 +41,7 @@ const world: World = {
   isTerminal: process.stdout.isTTY,
   err: (text) => void process.stderr.write(text),
   onStop: (listener) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => listener(signal));
+    for (const signal of STOP_SIGNALS) process.on(signal, () => listener(signal));
   },
   openNats: openServiceBus,
   startFunctions: (parts) => startFunctions(parts, world.version, knownKeys),

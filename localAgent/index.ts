@@ -4,6 +4,8 @@ export type { Connection } from './connections.ts';
 export { LocalAgent } from './localAgent.ts';
 export type { LocalAgentOptions, StepRun, TaskRequest } from './localAgent.ts';
 export { LineReader, maySetVariable, parseLoggingCommand } from './loggingCommands.ts';
+export { THIS_MACHINE } from './machine.ts';
+export type { Machine } from './machine.ts';
 export { runPipelineFile } from './pipelineFile.ts';
 export type { PipelineFileOptions, PipelineRun } from './pipelineFile.ts';
 export { pipelineTime } from './predefinedVariables.ts';

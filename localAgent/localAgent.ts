@@ -3,13 +3,15 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf } from '../shared/errors.ts';
-import { AGENT_WAITS, inheritedEnvironment, runProcess } from './childProcess.ts';
+import { AGENT_WAITS, inheritedEnvironment } from './childProcess.ts';
 import type { ProcessOptions, Waits } from './childProcess.ts';
 import { parseCondition } from './conditions.ts';
 import { Connections, jobConnectionEnvironment } from './connections.ts';
 import type { Connection } from './connections.ts';
 import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
+import { THIS_MACHINE } from './machine.ts';
+import type { Machine } from './machine.ts';
 import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
 import type { JobFolders } from './predefinedVariables.ts';
@@ -20,7 +22,7 @@ import type { CommandRecord, JobState, LogLine, Result } from './step.ts';
 import { chooseHandler, compareVersions, describe, findTask, inputsOf } from './taskDefinition.ts';
 import type { Handler, InstalledTask, TaskDefinition } from './taskDefinition.ts';
 import { environmentName, expandMacros, Variables } from './variables.ts';
-import { extensionFolder, temporaryFolder } from './vsix.ts';
+import { extensionFolder } from './vsix.ts';
 
 export interface LocalAgentOptions {
   /** Folder of an unpacked extension, or a .vsix file; the one file in `dist/` when absent. */
@@ -28,6 +30,8 @@ export interface LocalAgentOptions {
   /** The Node binary for each handler the agent has; the running Node for both when absent. See `nodeBinary`. */
   readonly nodes?: Readonly<Partial<Record<Handler, string>>>;
   readonly agentVersion?: string;
+  /** Where tasks run; this machine when absent. Scripts run here. */
+  readonly machine?: Machine | undefined;
   /** `System.DefaultWorkingDirectory`; an empty folder of the job's own when absent. */
   readonly sources?: string | undefined;
   /** Variables of the pipeline. They replace predefined ones of the same name; `undefined` takes a predefined one away. */
@@ -93,6 +97,8 @@ export interface StepRun {
   /** The {@link outputs} as a log shows them: secrets masked. */
   readonly shownOutputs: ReadonlyMap<string, string>;
   readonly secretsAdded: readonly string[];
+  /** Where this process reaches the file that an output names. */
+  readonly fileOf: (output: string) => string;
   /** How often the process was started. */
   readonly attempts: number;
   readonly durationMs: number;
@@ -118,10 +124,12 @@ const MAX_RETRIES = 10;
  * itself. Its folders go when the process ends.
  */
 export class LocalAgent {
+  /** As this process reaches them. */
   readonly folders: JobFolders;
   /** Output variables of the steps so far by `step.variable`. */
   readonly outputs: JobState['outputs'] = new Map();
   readonly #options: LocalAgentOptions;
+  readonly #machine: Machine;
   readonly #waits: Waits;
   readonly #agentVersion: string;
   readonly #overrides: ReadonlyMap<string, string | undefined>;
@@ -135,12 +143,13 @@ export class LocalAgent {
 
   constructor(options: LocalAgentOptions = {}) {
     this.#options = options;
+    this.#machine = options.machine ?? THIS_MACHINE;
     this.#waits = { ...AGENT_WAITS, ...options.waits };
     this.#agentVersion = options.agentVersion ?? '4.270.0';
     this.#overrides = new Map(
       Object.entries(options.variables ?? {}).map(([name, value]) => [name.toLowerCase(), value]),
     );
-    const work = path.join(temporaryFolder('agent-'), '_work');
+    const work = path.join(this.#machine.newHome(), '_work');
     this.folders = {
       work,
       sources: path.resolve(options.sources ?? path.join(work, '1', 's')),
@@ -152,7 +161,7 @@ export class LocalAgent {
       if (value !== undefined) this.#variables.set(name, value);
     }
     for (const [name, value] of Object.entries(options.secrets ?? {})) this.#setSecret(name, value);
-    this.#predefine(predefinedVariables(this.folders, this.#agentVersion));
+    this.#predefine(predefinedVariables(this.#machineFolders(), this.#agentVersion, this.#machine));
     if (options.debug) this.#predefine({ 'System.Debug': 'true' });
     if (!this.#overrides.has('system.accesstoken') && !this.#variables.get('System.AccessToken')) {
       this.#setSecret('System.AccessToken', `local-job-token-${randomUUID()}`);
@@ -333,6 +342,7 @@ export class LocalAgent {
       outputs: step.outputs,
       shownOutputs: new Map([...step.outputs].map(([key, value]) => [key, this.#masker.mask(value)])),
       secretsAdded: step.secretsAdded,
+      fileOf: (output) => this.#machine.localPath(step.outputs.get(output) ?? ''),
       durationMs: Date.now() - started,
     };
   }
@@ -401,7 +411,7 @@ export class LocalAgent {
     const stdout = readerInto(step.raw.stdout);
     const stderr = readerInto(step.raw.stderr);
     try {
-      const exitCode = await runProcess({
+      const exitCode = await this.#machine.run({
         file,
         args,
         cwd,
@@ -433,7 +443,7 @@ export class LocalAgent {
     for (const [name, value] of inputs) env[`INPUT_${environmentName(name)}`] = value;
     Object.assign(env, this.#connectionEnvironment(task, inputs), this.#variables.environment(true));
     this.#prependPath(env);
-    const target = path.join(folder, handler.target);
+    const target = this.#machine.pathOf(path.join(folder, handler.target));
     const { inspect } = this.#options;
     // As the agent starts Node when tasks are debugged.
     const debugged =
@@ -443,7 +453,7 @@ export class LocalAgent {
     return {
       file: handler.node,
       args: [...debugged, target],
-      cwd: handler.workingDirectory ?? this.#workingDirectory(),
+      cwd: this.#machine.localPath(handler.workingDirectory ?? this.#workingDirectory()),
       env,
       exitProblem: (code) =>
         `Exit code ${code} returned from process: file name '${handler.node}', arguments '"${target}"'.`,
@@ -475,7 +485,7 @@ export class LocalAgent {
       let value = this.#expand((values.get(name) ?? '').trim());
       if (type.startsWith('connectedService:')) value = this.#connections.ids(value).join(',');
       // The agent roots even an empty path, so an optional file input that was left out arrives as the sources folder.
-      if (type === 'filePath') value = path.resolve(this.folders.sources, value);
+      if (type === 'filePath') value = this.#machine.path.resolve(this.#machineFolders().sources, value);
       values.set(name, value);
     }
     return values;
@@ -518,7 +528,14 @@ export class LocalAgent {
 
   #workingDirectory(): string {
     const folder = this.#variables.get('System.DefaultWorkingDirectory')?.value;
-    return folder || this.folders.work;
+    return folder || this.#machineFolders().work;
+  }
+
+  /** The folders as steps see them. */
+  #machineFolders(): JobFolders {
+    const { work, sources, temp, tools } = this.folders;
+    const pathOf = (folder: string): string => this.#machine.pathOf(folder);
+    return { work: pathOf(work), sources: pathOf(sources), temp: pathOf(temp), tools: pathOf(tools) };
   }
 
   #setSecret(name: string, value: string): void {

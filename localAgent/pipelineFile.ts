@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parseCondition } from './conditions.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
+import { THIS_MACHINE } from './machine.ts';
 import { checkPipeline, OtherTasksError, sourcesOf } from './pipelineChecks.ts';
 import type { OtherTask, Sources } from './pipelineChecks.ts';
 import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, worst } from './pipelineResults.ts';
@@ -53,7 +54,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   others.forEach((step) => options.onSkip?.(step));
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
-  const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '');
+  const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
   const services = await startPlanServices(organizationsOf(stages, options.connections), {
     id: run['System.PlanId'],
     ...ownerOf({ ...ofService, ...options.variables }),

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import os from 'node:os';
-import path from 'node:path';
+import type { Machine } from './machine.ts';
 
 /** Folders of one job on one agent. */
 export interface JobFolders {
@@ -37,7 +37,12 @@ export function pipelineTime(moment: Date): string {
  * What the service and the agent tell a job of a build, as public variables. The job token comes apart, and
  * `System.TimelineId` is left out: nothing keeps the records of a local run, so that no task may try to add to them.
  */
-export function predefinedVariables(folders: JobFolders, agentVersion: string): Record<string, string> {
+export function predefinedVariables(
+  folders: JobFolders,
+  agentVersion: string,
+  machine: Machine,
+): Record<string, string> {
+  const { path } = machine;
   const buildFolder = path.dirname(folders.sources);
   return {
     'Agent.BuildDirectory': buildFolder,
@@ -46,7 +51,7 @@ export function predefinedVariables(folders: JobFolders, agentVersion: string): 
     'Agent.JobName': 'Job',
     'Agent.MachineName': os.hostname(),
     'Agent.Name': 'Local Agent',
-    'Agent.OS': { linux: 'Linux', darwin: 'Darwin' }[process.platform as string] ?? 'Windows_NT',
+    'Agent.OS': machine.os,
     'Agent.OSArchitecture': process.arch.toUpperCase(),
     'Agent.RootDirectory': folders.work,
     'Agent.TempDirectory': folders.temp,

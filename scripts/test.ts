@@ -19,7 +19,9 @@ const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOS
 /** The long forms of fault and load tests: `npm run test:long`. */
 const LONG = 'test/long';
 /** The kinds that need the package. */
-const PACKED = ['test/manifest', 'test/e2e', HOSTILE, LONG].map((kind) => path.join(ROOT, kind) + path.sep);
+const PACKED = ['test/manifest', 'test/e2e', 'test/windows', HOSTILE, LONG].map(
+  (kind) => path.join(ROOT, kind) + path.sep,
+);
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;

@@ -83,7 +83,9 @@ export class SchemaFolder {
    *   InvalidInput when it is a pipe, socket or device
    */
   async openUri(uri: string, reference: string): Promise<SchemaFile> {
-    const beside = this.#fileAt(uri, this.#base, reference) ?? this.#fileAt(uri, this.#url(), reference);
+    const below = uri.startsWith(this.#base) ? this.#url() + uri.slice(this.#base.length) : '';
+    // A URL may spell its path otherwise than the file's own does: Windows ignores case.
+    const beside = this.#fileAt(below, reference) ?? this.#fileAt(uri, reference);
     const file = beside === undefined ? undefined : this.#read(beside);
     if (file && (file.url === uri || file.uri === uri)) return file;
 
@@ -95,6 +97,11 @@ export class SchemaFolder {
     const schema = this.builtIn(uri);
     if (schema) return { path: uri, name: uri, url: uri, uri, text: JSON.stringify(schema), schema, isBuiltIn: true };
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
+    if (/^[a-z]:[\\/]/.test(uri))
+      throw invalidSchema(
+        `${reference} is a path of Windows, and a reference is a URI`,
+        'Write it relative to the file that it stands in, with slashes, such as "parts/address.json".',
+      );
     const incomplete = ` That folder is too large to search for an $id completely: give schemas a folder of their own.`;
     throw invalidSchema(
       `${reference} means <${uri}>, and no schema file under "${this.folder}" has that $id or lies there by that relative path`,
@@ -102,10 +109,9 @@ export class SchemaFolder {
     );
   }
 
-  /** The real path of the file that lies in the folder as `uri` lies under `base`; undefined when there is none. */
-  #fileAt(uri: string, base: string, reference: string): string | undefined {
-    if (!uri.startsWith(base)) return undefined;
-    const candidate = pathOf(this.#url() + uri.slice(base.length));
+  /** The real path of the file in the folder that a URL means; undefined when there is none. */
+  #fileAt(url: string, reference: string): string | undefined {
+    const candidate = pathOf(url);
     // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
     if (candidate === undefined || !this.#isInside(candidate)) return undefined;
     let real: string;

@@ -26,7 +26,7 @@ export function problemsOfReceipt(receipt: unknown, task: TaskKind): typeof ajv.
 
 /** The receipt of a step that has left one fits its schema, and says the error with which the step failed. */
 export function assertReceipt(step: StepRun, task: TaskKind): void {
-  const file = step.outputs.get('receiptFile') ?? '';
+  const file = step.fileOf('receiptFile');
   if (!existsSync(file)) return;
   const receipt = JSON.parse(readFileSync(file, 'utf8')) as { readonly result: { readonly error: string | null } };
   assert.deepEqual(problemsOfReceipt(receipt, task), null, JSON.stringify(receipt, null, 1));

@@ -6,7 +6,14 @@ import { connect, headers as newHeaders } from 'nats';
 import type { JetStreamManager, MsgHdrs, NatsConnection, StoredMsg, StreamConfig } from 'nats';
 import type { ErrorCode } from '../../../shared/errors.ts';
 import { LocalAgent, nodeBinary, pipelineTime, temporaryFolder, unpackVsix } from '../../../localAgent/index.ts';
-import type { Connection, Handler, LocalAgentOptions, StepRun, TaskRequest } from '../../../localAgent/index.ts';
+import type {
+  Connection,
+  Handler,
+  LocalAgentOptions,
+  Machine,
+  StepRun,
+  TaskRequest,
+} from '../../../localAgent/index.ts';
 import { startNatsServer } from '../nats/natsServer.ts';
 import type { NatsServer, NatsServerOptions } from '../nats/natsServer.ts';
 import { assertReceipt } from './receipts.ts';
@@ -29,6 +36,8 @@ export class Scenario implements AsyncDisposable {
   manager!: JetStreamManager;
   /** What the agents run tasks with, in place of the Node of the tests. */
   nodes: Partial<Record<Handler, string>> | undefined;
+  /** Where they run them; here when absent. */
+  machine: Machine | undefined;
   readonly #runStart = pipelineTime(new Date());
   #streams = 0;
 
@@ -75,6 +84,7 @@ export class Scenario implements AsyncDisposable {
     return new LocalAgent({
       extension: EXTENSION,
       ...(this.nodes && { nodes: this.nodes }),
+      machine: this.machine,
       ...options,
       variables: { 'System.PipelineStartTime': this.#runStart, ...options.variables },
       connections: { nats: { url: this.server.url, scheme: 'None', ...connection } },
@@ -195,7 +205,7 @@ export function assertOutputs(step: StepRun, expected: Readonly<Record<string, s
 
 /** The JSON in the file that an output names. */
 export function jsonFile(step: StepRun, output: 'eventFile' | 'receiptFile'): unknown {
-  return JSON.parse(readFileSync(step.outputs.get(output) ?? '', 'utf8'));
+  return JSON.parse(readFileSync(step.fileOf(output), 'utf8'));
 }
 
 /** An event in `eventFile`. */
@@ -231,8 +241,15 @@ export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly 
   for (const text of [`${code}: `, ...texts]) assert.ok(message.includes(text), `"${text}" is not in: ${message}`);
 }
 
-/** Declares the tests once for each Node that the agent runs tasks with, each with a scenario of its own, at the same time. */
-export function underEachNode(title: string, declare: (scene: Scenario) => void): void {
+/**
+ * Declares the tests once for each Node that the agent runs tasks with, each with a scenario of its own, at the same time.
+ * @param machine where the tasks run, with its Nodes; here when absent
+ */
+export function underEachNode(
+  title: string,
+  declare: (scene: Scenario) => void,
+  machine?: Machine & { node(major: '20' | '24'): string },
+): void {
   describe(title, { concurrency: 2 }, () => {
     for (const [handler, major] of [
       ['Node20_1', '20'],
@@ -240,7 +257,8 @@ export function underEachNode(title: string, declare: (scene: Scenario) => void)
     ] as const) {
       describe(`under Node ${major}`, { concurrency: 3 }, () => {
         const scene = Scenario.shared();
-        scene.nodes = { [handler]: nodeBinary(major) };
+        scene.machine = machine;
+        scene.nodes = { [handler]: machine?.node(major) ?? nodeBinary(major) };
         declare(scene);
       });
     }

@@ -1,10 +1,11 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nodeBinary } from '../../../localAgent/index.ts';
 import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
+import type { Windows } from '../windows/windows.ts';
 import { configurationFile } from './configurationFile.ts';
 
 const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
@@ -18,6 +19,8 @@ export interface BridgeOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly node?: (typeof NODE_VERSIONS)[number];
+  /** Where it runs; here when absent. */
+  readonly windows?: Windows;
   /** A command may read what its user may, also where that is root. */
   readonly heedsModes?: boolean;
 }
@@ -57,22 +60,53 @@ export async function runBridgeOn(
   args: readonly string[],
   options: BridgeOptions = {},
 ): Promise<CommandRun> {
-  const isTooMighty = options.heedsModes === true && process.getuid?.() === 0;
-  const [command, ...given] = [
-    ...(isTooMighty ? ['setpriv', '--bounding-set', '-dac_override,-dac_read_search', '--'] : []),
-    ...[nodeBinary(options.node ?? '20'), bundle(), ...args, '--config', file],
-  ];
-  const child = spawn(command!, given, {
-    env: environment(options.env),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
   let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (text: Buffer) => (stdout += text.toString()));
-  child.stderr.on('data', (text: Buffer) => (stderr += text.toString()));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 2 * PATIENCE_MS);
-  const [status] = (await once(child, 'close')) as [number | null];
+  const program = start([...args, '--config', file], options, {
+    stdout: (text) => (stdout += text.toString()),
+    stderr: (text) => (stderr += text.toString()),
+  });
+  const timer = setTimeout(() => program.signal('SIGKILL'), 2 * PATIENCE_MS);
+  const status = await program.ended;
   clearTimeout(timer);
   return { status, stdout, stderr };
+}
+
+/** The bundle as a process. */
+interface Program {
+  readonly pid: number;
+  readonly ended: Promise<number | null>;
+  signal(signal: 'SIGTERM' | 'SIGINT' | 'SIGKILL'): void;
+}
+
+/** Starts the bundle. It dies with the test, whatever ends that. */
+function start(
+  args: readonly string[],
+  { env, node = '20', windows, heedsModes }: BridgeOptions,
+  take: Readonly<Record<'stdout' | 'stderr', (bytes: Buffer) => void>>,
+): Program {
+  if (windows) {
+    const onWindows = args.map((arg) => (path.isAbsolute(arg) ? windows.pathOf(arg) : arg));
+    const running = windows.start(windows.node(node), [windows.pathOf(bundle()), ...onWindows], {
+      cwd: path.dirname(args.at(-1)!),
+      env: env ?? {},
+      onStdout: take.stdout,
+      onStderr: take.stderr,
+    });
+    return { pid: 0, ended: running.ended, signal: (signal) => running.signal(signal) };
+  }
+  const isTooMighty = heedsModes === true && process.getuid?.() === 0;
+  const privileges = isTooMighty ? ['--bounding-set', '-dac_override,-dac_read_search'] : [];
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...privileges, '--', nodeBinary(node), bundle(), ...args], {
+    env: environment(env),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.on('data', take.stdout);
+  child.stderr.on('data', take.stderr);
+  return {
+    pid: child.pid ?? 0,
+    ended: once(child, 'close').then(([status]) => status as number | null),
+    signal: (signal) => void child.kill(signal),
+  };
 }
 
 /** Runs the bundle without a configuration to its end. */
@@ -82,22 +116,19 @@ export function runBundle(args: readonly string[], node: (typeof NODE_VERSIONS)[
 
 /** A bridge that runs as a process of its own. */
 export class BridgeProcess implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<number | null>;
+  readonly #program: Program;
+  #hasEnded = false;
   #text = '';
 
   private constructor(
     readonly file: string,
     options: BridgeOptions,
   ) {
-    const [command, args] = [nodeBinary(options.node ?? '20'), [bundle(), 'run', '--config', file]];
-    // It dies with the test, whatever ends that.
-    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
-      env: environment(options.env),
-      stdio: ['ignore', 'ignore', 'pipe'],
+    this.#program = start(['run', '--config', file], options, {
+      stdout: () => undefined,
+      stderr: (text) => (this.#text += text.toString()),
     });
-    this.#child.stderr?.on('data', (text: Buffer) => (this.#text += text.toString()));
-    this.#ended = once(this.#child, 'close').then(([status]) => status as number | null);
+    void this.#program.ended.then(() => (this.#hasEnded = true));
   }
 
   /** Starts a bridge; resolves when both ports listen, or it has ended. */
@@ -109,7 +140,7 @@ export class BridgeProcess implements AsyncDisposable {
   static async startOn(file: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
     const bridge = new BridgeProcess(file, options);
     const isListening = () => bridge.lines.some(({ event }) => event === 'listening');
-    await bridge.until('port', () => isListening() || bridge.#child.exitCode !== null || undefined);
+    await bridge.until('port', () => isListening() || bridge.#hasEnded || undefined);
     return bridge;
   }
 
@@ -127,7 +158,7 @@ export class BridgeProcess implements AsyncDisposable {
   }
 
   get pid(): number {
-    return this.#child.pid ?? 0;
+    return this.#program.pid;
   }
 
   /** The first line with this event, at or after a number of lines. */
@@ -183,16 +214,16 @@ export class BridgeProcess implements AsyncDisposable {
   }
 
   signal(signal: 'SIGTERM' | 'SIGINT'): void {
-    this.#child.kill(signal);
+    this.#program.signal(signal);
   }
 
   /** The exit code, once it has ended. */
   get ended(): Promise<number | null> {
-    return this.#ended;
+    return this.#program.ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await this.#ended;
+    this.#program.signal('SIGKILL');
+    await this.#program.ended;
   }
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { after, describe, test } from 'node:test';
 import { inspect } from 'node:util';
 import { describeProblems, describeWarnings } from '../../../../shared/contract/contract.ts';
@@ -411,6 +412,25 @@ describe('references', () => {
     });
     assertValid(contract, { a: 'x', b: 'x', c: 1, d: 1 });
     assertViolated(contract, { a: 1 }, { b: 1 }, { c: 'x' }, { d: 'x' });
+  });
+
+  test('find a file whose URL is spelled otherwise than its own', async () => {
+    const folder = await folderOf({ 'text.json': { type: 'string' } });
+    // For Windows, that's also the case of its letters.
+    const encoded = (letter: string) => `%${letter.charCodeAt(0).toString(16)}`;
+    const $ref = pathToFileURL(path.join(folder, 'text.json')).href.replace(/\w(?=\/text\.json$)/, encoded);
+    await writeFile(path.join(folder, 'root.json'), JSON.stringify({ $ref }));
+    assertViolated(await loadContract(path.join(folder, 'root.json')), 1);
+  });
+
+  test('with the drive letter of Windows are refused as paths', async () => {
+    for (const $ref of ['C:\\schemas\\a.json', 'c:/schemas/a.json#/$defs/x'])
+      await assertRefused(
+        contractOf({ 'root.json': { $ref } }),
+        'InvalidSchema',
+        'root.json" at /$ref is a path of Windows, and a reference is a URI',
+        'Write it relative to the file that it stands in, with slashes',
+      );
   });
 
   test('are not fetched: an unknown URL is refused with reference, file, place and remedy', async () => {
