@@ -15,6 +15,8 @@ export interface Nats extends Bus {
   readonly publisher: StreamPublisher;
   readonly lookup: StreamLookup;
   readonly isLinkUp: boolean;
+  /** The version of the server that is connected to: `2.10.27`. Fails where there's no link within 5 s. */
+  serverVersion(): Promise<string>;
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue;
   /** @param consumer may come into being later */

@@ -2,6 +2,7 @@ import { describeMs } from '../../shared/text/duration.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { serverLines } from '../callout/serverLines.ts';
 import { auditOf } from '../audit/audit.ts';
+import { describeFinding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
 import type { Answer, JetStream, Refusal } from '../jetStream/api.ts';
 import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND } from '../jetStream/api.ts';
@@ -13,6 +14,7 @@ import {
   type ConsumerNeed,
   type StreamNeed,
 } from '../jetStream/needs.ts';
+import { checkServerVersion } from '../jetStream/serverVersion.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
@@ -30,6 +32,9 @@ export async function setup(file: string, isToApply: boolean, world: World): Pro
   world.out(describe(settings, needs));
   if (!isToApply) return 0;
   return withSession(settings, world, async (session) => {
+    const findings = await checkServerVersion(settings, session.nats, needs);
+    for (const finding of findings) world.err(`error: ${describeFinding(finding)}\n`);
+    if (findings.length > 0) return 1;
     const { created, areThere } = await applyAll(needs, consumerNeeds(settings), session.jetStream, world);
     if (created.length > 0) await note(created, { ...session, settings, now: () => world.now() }, world);
     return areThere ? 0 : 1;

@@ -9,11 +9,14 @@ import {
   CONSUMER_NOT_FOUND,
   STREAM_NOT_FOUND,
   type ConsumerInfo,
+  type Answer,
   type JetStream,
   type Refusal,
   type StreamConfig,
+  type StreamInfo,
 } from './api.ts';
 import { consumerNeeds, grantNeeds, streamNeeds, type ConsumerNeed, type StreamNeed } from './needs.ts';
+import { checkServerVersion } from './serverVersion.ts';
 
 /** A hook of 2 MiB, with its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
@@ -48,10 +51,20 @@ export class NatsCheck {
       existing.push(need);
       this.#compare(need, answer.value.config);
     }
+    this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);
     if (withNeedless) await this.#checkNeedless();
     return this.#findings;
+  }
+
+  /** By what the buckets are, and by what they are to be. */
+  #checkServerVersion(answers: readonly (readonly [StreamNeed, Answer<StreamInfo>])[]): Promise<Finding[]> {
+    const needs = answers.map(([need, answer]) => {
+      const is = answer.kind === 'ok' ? (answer.value.config.num_replicas ?? 1) : 1;
+      return { ...need, config: { ...need.config, num_replicas: Math.max(is, need.config.num_replicas ?? 1) } };
+    });
+    return checkServerVersion(this.settings, this.nats, needs);
   }
 
   #note(finding: Finding): void {

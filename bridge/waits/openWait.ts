@@ -63,6 +63,11 @@ export class OpenWait {
     return this.#isSlow;
   }
 
+  /** An event took too long while it was judged for this wait and others: nobody waits for this one any more. */
+  becomeSlow(): void {
+    this.#isSlow = true;
+  }
+
   /** Whether nothing is judged any more. */
   get isOver(): boolean {
     return this.#isOver;
@@ -74,14 +79,26 @@ export class OpenWait {
     return at === undefined || storedAt >= at;
   }
 
-  /** Judges the next event on its subjects; in the order of the stream. Never throws. */
-  take(message: ReceivedMessage): Step {
-    const sequence = message.place?.sequence ?? 0;
-    if (this.#isOver || sequence <= this.position || !this.hasBegun(message)) return PASSED;
+  /** Who can assess the next event, for {@link take}; undefined where that isn't needed or has to be left to it. Never throws. */
+  judgeFor(message: ReceivedMessage): Judge | undefined {
+    if (!this.#concerns(message) || this.#isTooLate(message)) return undefined;
     try {
-      // By the stream's time, so that it doesn't matter when an event is read.
-      if ((message.storedAt ?? 0) > this.known.deadline) return ended(this.timeOut());
-      return this.#judge(message, sequence);
+      return this.#ready.judge;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Judges the next event on its subjects; in the order of the stream. Never throws.
+   *
+   * @param assessed by {@link judgeFor}
+   */
+  take(message: ReceivedMessage, assessed?: JudgedEvent): Step {
+    if (!this.#concerns(message)) return PASSED;
+    try {
+      if (this.#isTooLate(message)) return ended(this.timeOut());
+      return this.#judge(message, assessed);
     } catch (error) {
       const problem = `The event ${nameOf(message)} cannot be judged: ${reasonOf(error)}`;
       return ended(this.fail(error instanceof TaskError ? error : new TaskError('Internal', problem)));
@@ -128,13 +145,26 @@ export class OpenWait {
     return this.#compiled?.judge.missing ?? 0;
   }
 
-  #judge(message: ReceivedMessage, sequence: number): Step {
-    const { judge, request } = this.#ready;
+  #concerns(message: ReceivedMessage): boolean {
+    return !this.#isOver && sequenceOf(message) > this.position && this.hasBegun(message);
+  }
+
+  /** By the stream's time, so that it doesn't matter when an event is read. */
+  #isTooLate({ storedAt = 0 }: ReceivedMessage): boolean {
+    return storedAt > this.known.deadline;
+  }
+
+  #assess(message: ReceivedMessage): JudgedEvent {
     const began = this.options.now();
-    const [assessed] = judge.assess([message]);
+    const [assessed] = this.#ready.judge.assess([message]);
     if (this.options.now() - began >= EVENT_MS) this.#isSlow = true;
     if (assessed === undefined) throw new TaskError('Internal', `The event ${nameOf(message)} was not judged`);
-    this.position = sequence;
+    return assessed;
+  }
+
+  #judge(message: ReceivedMessage, assessed = this.#assess(message)): Step {
+    const { judge, request } = this.#ready;
+    this.position = sequenceOf(message);
     const judged = judge.decide(assessed);
     // Only the last one is needed, and each one holds its payload.
     judge.matched.splice(0, judge.matched.length - 1);
@@ -212,6 +242,10 @@ export class OpenWait {
 
 const NONE_UNSEEN = () => 0;
 const PASSED: Step = { kind: 'passed' };
+
+function sequenceOf({ place }: ReceivedMessage): number {
+  return place?.sequence ?? 0;
+}
 
 function ended(ending: WaitEnding): Step {
   return { kind: 'ended', ending };

@@ -11,6 +11,8 @@ import type { WaitStore } from './waitStore.ts';
 
 /** Inputs that the waits of one task of a pipeline have in common: all but the correlation id. Kept once for all of them. */
 export interface CommonInputs {
+  /** The ID of the project whose waits they are. */
+  readonly project: string;
   readonly inputs: Inputs;
   /** Patterns, none covered by another. */
   readonly subjects: readonly string[];
@@ -35,6 +37,8 @@ export interface SettledWait {
   readonly state: 'decided' | 'ended' | 'tombstone';
   readonly place: string;
   readonly revision: number;
+  /** The ID of its project. */
+  readonly project: string;
   /** Since when it is in this state. */
   readonly at: number;
 }
@@ -256,33 +260,34 @@ export class OpenWaits implements WaitCounts {
       for (const subject of known.common.subjects) add(this.#uncorrelated, `${known.start.stream} ${subject}`, by);
   }
 
-  #knownOf(place: string, revision: number, { state }: WaitRecord): Known {
+  #knownOf(place: string, revision: number, { key, state }: WaitRecord): Known {
+    const { project } = key;
     switch (state.state) {
       case 'waiting': {
         const { call, start, acceptedAt, deadline, progress } = state;
         const { correlationId: id, ...inputs } = call.inputs;
         const [rule, correlationId] = [call.owner.rule, id?.trim() || undefined];
-        const common = this.#commonOf(inputs);
+        const common = this.#commonOf(project, inputs);
         return {
           ...{ state: 'waiting', place, revision, rule, common, correlationId },
           ...{ start, acceptedAt, deadline, progress },
         };
       }
       case 'decided':
-        return { state: 'decided', place, revision, at: state.decidedAt };
+        return { state: 'decided', place, revision, project, at: state.decidedAt };
       case 'ended':
-        return { state: 'ended', place, revision, at: state.endedAt };
+        return { state: 'ended', place, revision, project, at: state.endedAt };
       case 'tombstone':
-        return { state: 'tombstone', place, revision, at: state.at };
+        return { state: 'tombstone', place, revision, project, at: state.at };
     }
   }
 
-  #commonOf(inputs: Inputs): CommonInputs {
-    const text = JSON.stringify(inputs);
+  #commonOf(project: string, inputs: Inputs): CommonInputs {
+    const text = JSON.stringify([project, inputs]);
     let common = this.#common.get(text);
     if (common === undefined) {
       // As the readers of the inputs have them, without compiling anything: there are many.
-      common = { inputs, subjects: withoutCovered(linesOf(inputs['subject'])) };
+      common = { project, inputs, subjects: withoutCovered(linesOf(inputs['subject'])) };
       if (this.#common.size >= MOST_COMMON) this.#common.clear();
       this.#common.set(text, common);
     }

@@ -1,3 +1,4 @@
+import { FairQueue } from './fairQueue.ts';
 import type { Known, OpenWaits, SettledWait } from './openWaits.ts';
 import type { Later } from './planClient.ts';
 import type { WaitCall, WaitEnding, WaitKey, WaitRecord } from './record.ts';
@@ -62,7 +63,8 @@ const ENDED_MS = 24 * 3_600_000;
 
 /** Tells Azure DevOps what is decided, and removes what is over, for as long as its signal lasts. */
 export class Outbox {
-  readonly #queue: SettledWait[] = [];
+  /** By project: one whose waits end all at once delays itself. */
+  readonly #queue = new FairQueue<SettledWait>();
   /** Records as they were heard of, which needn't be read again: whoever has written since makes their closing fail. */
   readonly #heard = new Map<string, StoredWait>();
   /** How often each wait that is under way was told in vain. */
@@ -101,7 +103,7 @@ export class Outbox {
     this.#failures.set(now.place, 0);
     const { place, revision } = now;
     if (record !== undefined && this.#heard.size < MOST_HEARD) this.#heard.set(place, { record, revision });
-    this.#queue.push(now);
+    this.#queue.push(now.project, now);
     this.#next();
   }
 
@@ -138,7 +140,7 @@ export class Outbox {
   /** Leaves its place to others meanwhile. */
   async #again(wait: SettledWait, ms: number): Promise<void> {
     await this.options.pause(ms, this.signal);
-    this.#queue.push(wait);
+    this.#queue.push(wait.project, wait);
     this.#next();
   }
 

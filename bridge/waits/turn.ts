@@ -1,4 +1,5 @@
-import { SLICE_MS } from '../../shared/waiting/judge.ts';
+/** After so much work in a row, in milliseconds, timers and the socket have their turn. */
+export const TURN_MS = 10;
 
 /** Keeps long work from holding up timers and the socket. */
 export class Turn {
@@ -11,8 +12,41 @@ export class Turn {
 
   /** Gives the event loop its turn once the work has gone on for long. */
   async over(): Promise<void> {
-    if (this.now() - this.#since < SLICE_MS) return;
+    if (this.now() - this.#since < TURN_MS) return;
     await new Promise((resolve) => setImmediate(resolve));
     this.#since = this.now();
+  }
+}
+
+export interface RestOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** Lets those who have much to do, all together, take half of the time at most: the other half is for all else. */
+export class Rest {
+  #workedMs = 0;
+  #until = 0;
+
+  constructor(
+    private readonly options: RestOptions,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Somebody has worked for so long. */
+  worked(ms: number): void {
+    this.#workedMs += ms;
+    if (this.#workedMs < TURN_MS) return;
+    this.#until = this.options.now() + this.#workedMs;
+    this.#workedMs = 0;
+  }
+
+  /** Resolves once somebody may work again, or the signal has aborted. */
+  async over(): Promise<void> {
+    const { now, pause } = this.options;
+    for (let ms = this.#until - now(); ms > 0 && !this.signal.aborted; ms = this.#until - now())
+      await pause(ms, this.signal);
   }
 }

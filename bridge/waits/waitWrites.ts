@@ -47,6 +47,11 @@ export class WaitWrites {
     return this.#unsaved.size === 0;
   }
 
+  /** Those of which something isn't written yet. */
+  get waits(): Iterable<OpenWait> {
+    return this.#unsaved.keys();
+  }
+
   /** The lowest sequence of which something isn't written yet; Infinity for none. */
   get lowest(): number {
     let lowest = Infinity;

@@ -18,6 +18,9 @@ import { DurableQueue } from './reading/durableQueue.ts';
 import { QueueGroupService } from './reading/queueGroupService.ts';
 import { MessageLookup } from './reading/streamLookup.ts';
 
+/** For the link to come back, where somebody only wants to know something. */
+const LINK_MS = 5_000;
+
 /**
  * Connects to the first server that accepts, and keeps connected until the bus is closed. Fails with every server's own
  * reason.
@@ -49,6 +52,10 @@ export class ServiceBus extends NatsBus {
 
   get isLinkUp(): boolean {
     return this.links.isLinkUp;
+  }
+
+  async serverVersion(): Promise<string> {
+    return (await this.links.linkWithin(LINK_MS)).connection.info?.version ?? '';
   }
 
   /** @param bucket must exist */

@@ -170,7 +170,7 @@ export class Judge {
     const assessed: JudgedEvent[] = [];
     const assessSlice = () => {
       for (const message of messages) {
-        assessed.push(this.#assess(message));
+        assessed.push(this.assessUnlimited(new ReceivedEvent(message)));
         const now = this.clock.now();
         if (now - began >= SLICE_MS || now >= deadline) break;
       }
@@ -186,7 +186,7 @@ export class Judge {
         if (assessed.length === 0) return this.#assessSlow(first);
       }
     } finally {
-      this.#tellWarnings();
+      this.tellWarnings();
     }
     return assessed;
   }
@@ -197,7 +197,13 @@ export class Judge {
     const { eventMs, calls } = this.limits;
     const began = this.clock.now();
     try {
-      return [interruptible(() => this.#assess(message), Math.min(eventMs, deadline - began), calls)];
+      return [
+        interruptible(
+          () => this.assessUnlimited(new ReceivedEvent(message)),
+          Math.min(eventMs, deadline - began),
+          calls,
+        ),
+      ];
     } catch (error) {
       if (!isInterruption(error)) throw error;
       if (this.clock.now() >= deadline) return [];
@@ -209,12 +215,12 @@ export class Judge {
       this.#isSlow = ms >= SLICE_MS;
       if (this.#isSlow) this.#slowMs += ms;
       this.#checkBudget();
-      this.#tellWarnings();
+      this.tellWarnings();
     }
   }
 
   /** Not from within what can be interrupted: an interrupted write would never end. */
-  #tellWarnings(): void {
+  tellWarnings(): void {
     for (const warning of this.#warnings.splice(0)) this.warn(warning);
   }
 
@@ -252,10 +258,11 @@ export class Judge {
     return new JudgedEvent(event, 'repeated', signedBy, `an event with ${shared} has come before`);
   }
 
-  #assess(message: ReceivedMessage): JudgedEvent {
+  /** {@link assess} for one event, from within what is interrupted; {@link tellWarnings} has to follow it. */
+  assessUnlimited(event: ReceivedEvent): JudgedEvent {
     this.#doing = 'reading the event';
+    const { message } = event;
     const { correlationId, trustedKeys, maxEventAgeMs, failWhen, match, distinctBy, expect } = this.criteria;
-    const event = new ReceivedEvent(message);
     let signedBy: string | undefined;
     const is = (decision: Decision, reason: string | (() => string) = '', key?: string): JudgedEvent =>
       new JudgedEvent(event, decision, signedBy, reason, key);

@@ -6,6 +6,7 @@ import { runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.t
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import {
   natsServerBinary,
+  startNatsCluster,
   startNatsServer,
   type NatsServer,
   type NatsServerOptions,
@@ -154,6 +155,69 @@ describe('setup', () => {
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     const { config } = await admin.manager.streams.info('blue_BRIDGE_DEAD');
     assert.deepEqual(config.subjects, ['blue.bridge.dead.>']);
+  });
+});
+
+describe('replicas on nats-server 2.9', () => {
+  const yaml = (servers: readonly string[], organization: string, replicas: number) => `
+nats: { servers: ${JSON.stringify(servers)} }
+azureDevOps: { organization: "${organization}", identity: { kind: pat, patEnv: PAT } }
+streams: { replicas: ${replicas} }
+runs:
+  - name: deploy
+    subject: ci.done
+    stream: CI
+    pipeline: { project: Shop, id: 7, branch: refs/heads/main }
+    parameters: { natsEventId: event.id }
+waits:
+  organizations: ["${organization}/"]
+  tokenEnvs: [TOKEN]
+  sealingKeyEnvs: [KEY]
+  rules: [{ projects: [Shop], pipelines: ['*'], subjects: [ci.>] }]
+`;
+  const waitsEnv = { ...env, TOKEN: 'a-token-of-some-length', KEY: Buffer.alloc(32, 7).toString('base64') };
+  const command = (args: readonly string[], text: string) => runBridge(args, text, { env: waitsEnv });
+  const bucketLines = ({ stdout, stderr }: CommandRun) =>
+    `${stdout}${stderr}`.split('\n').filter((line) => /^error: bucket .* replicas on nats-server/.test(line));
+  const refusal = (bucket: string) =>
+    new RegExp(
+      `^error: bucket ${bucket}: with 3 replicas on nats-server 2\\.9\\.\\d+, two writes at the same time can both succeed: .* Upgrade all servers to nats-server 2\\.10 or later; or have one replica: streams\\.replicas: 1, and nats stream edit KV_${bucket} --replicas 1\\.$`,
+    );
+
+  test('are refused by check and setup, for what relies on single winners', async (t) => {
+    const organization = await startAzureDevOps(t);
+    await using cluster = await startNatsCluster({ binary: natsServerBinary('2.9') });
+    const three = yaml(cluster.urls, organization, 3);
+    const [intents, waits, ...others] = bucketLines(await command(['check'], three));
+    assert.match(intents ?? '', refusal('BRIDGE_INTENTS'));
+    assert.match(waits ?? '', refusal('BRIDGE_WAITS'));
+    assert.deepEqual(others, []);
+    const applied = await command(['setup', '--apply'], three);
+    assert.deepEqual([applied.status, bucketLines(applied).length], [1, 2]);
+    await using admin = await Admin.connect(cluster.urls);
+    assert.deepEqual(await admin.manager.streams.list().next(), [], 'nothing is created');
+
+    // One replica is one server that decides.
+    const one = yaml(cluster.urls, organization, 1);
+    await admin.stream('CI', { subjects: ['ci.>'] });
+    assert.equal((await command(['setup', '--apply'], one)).status, 0);
+    assert.deepEqual(bucketLines(await command(['check'], one)), []);
+    // What somebody else has made counts as well.
+    const { config } = await admin.manager.streams.info('KV_BRIDGE_WAITS');
+    await admin.manager.streams.update('KV_BRIDGE_WAITS', { ...config, num_replicas: 3 });
+    const [made, ...more] = bucketLines(await command(['check'], one));
+    assert.match(made ?? '', refusal('BRIDGE_WAITS'));
+    assert.deepEqual(more, []);
+  });
+
+  test('are taken on 2.10', async (t) => {
+    const organization = await startAzureDevOps(t);
+    await using cluster = await startNatsCluster({ binary: natsServerBinary('2.10') });
+    const three = yaml(cluster.urls, organization, 3);
+    await using admin = await Admin.connect(cluster.urls);
+    await admin.stream('CI', { subjects: ['ci.>'] });
+    assert.equal((await command(['setup', '--apply'], three)).status, 0);
+    assert.deepEqual(bucketLines(await command(['check'], three)), []);
   });
 });
 

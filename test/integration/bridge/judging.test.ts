@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { bucketKey, cancelled, type WaitEnding } from '../../../bridge/waits/record.ts';
-import { BUCKET, JudgeReplica, keyOf, Records, waiting, type Hooks } from '../../support/bridge/judgeReplica.ts';
+import { bucketKey, cancelled, type WaitEnding, type Waiting } from '../../../bridge/waits/record.ts';
+import {
+  BUCKET,
+  JudgeReplica,
+  keyOf,
+  OTHERS,
+  Records,
+  waiting,
+  type Hooks,
+} from '../../support/bridge/judgeReplica.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { openService, until, type OpenService } from '../../support/nats/openService.ts';
 import { Admin, type TestStream } from '../../support/nats/testStream.ts';
@@ -220,6 +229,84 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.equal((await scene.ending(1)).verdict, 'matched');
     const state = await scene.records.state(1);
     assert.deepEqual([state?.state === 'decided' && state.call.token, updates], ['newer', 2]);
+  });
+
+  test('lets waits that cost much fall back behind those of others, each in the order of the stream', async () => {
+    await using scene = await Scene.start();
+    // As if everything that is judged took long.
+    const clock = { isSlow: true, ahead: 0 };
+    const now = () => Date.now() + (clock.isSlow ? (clock.ahead += 10) : clock.ahead);
+    const replica = await scene.replica('one', { now });
+    const event = (n: number, correlationid = 'other') =>
+      JSON.stringify({ specversion: '1.0', id: randomUUID(), source: '/s', type: 't', correlationid, data: { n } });
+    const deadline = Date.now() + 600_000;
+    const add = (number: number, inputs: Readonly<Record<string, string>>, others: Partial<Waiting> = {}) =>
+      scene.records.add(number, waiting(inputs, { deadline, ...others }));
+    const numbers = Array.from({ length: 12 }, (_, index) => index + 1);
+    for (const number of numbers) await add(number, { match: `data.n == \`${number}\`` });
+    await add(21, { match: 'data.n == `9`', failWhen: 'data.n == `5`' });
+    await add(22, { match: 'data.n > `3`', count: '3' });
+    await add(23, { correlationId: 'mine' });
+    await add(24, { match: 'data.n == `100`' });
+    await add(25, { match: 'data.n == `12`' }, { deadline: Date.now() + 20_000 });
+    await add(OTHERS, { subject: 'CI.others' });
+    // Each of them twice, so that the first one has to decide.
+    const events = [...numbers, ...numbers].map((n) => event(n));
+    await scene.events.publish('done', ...events, event(0, 'mine'));
+    await until(() => replica.apart.size > 0, 'they are read for apart');
+    // The time of one of them is over, but not all is judged that came before.
+    clock.ahead += 30_000;
+    await add(26, { match: 'data.n == `12`', count: '2' });
+    await scene.events.publish('others', '{}');
+    assert.equal((await scene.ending(OTHERS)).event?.sequence, 26);
+    assert.equal((await scene.records.state(23))?.state, 'waiting', 'others had to wait for them');
+    clock.isSlow = false;
+    const endings = await Promise.all(numbers.map((number) => scene.ending(number)));
+    assert.deepEqual(
+      endings.map(({ verdict, event: one, counts }) => [verdict, one?.sequence, counts.seen]),
+      numbers.map((n) => ['matched', n, n]),
+    );
+    const [failed, counted, correlated] = await Promise.all([21, 22, 23].map((number) => scene.ending(number)));
+    assert.deepEqual([failed?.verdict, failed?.event?.sequence], ['negative', 5]);
+    assert.deepEqual([counted?.event?.sequence, counted?.counts.matched, counted?.counts.seen], [6, 3, 6]);
+    assert.deepEqual([correlated?.event?.sequence, correlated?.counts.seen, correlated?.counts.foreign], [25, 25, 24]);
+    const [inTime, late] = await Promise.all([25, 26].map((number) => scene.ending(number)));
+    assert.deepEqual([inTime?.verdict, inTime?.event?.sequence], ['matched', 12]);
+    assert.deepEqual([late?.event?.sequence, late?.counts.seen], [24, 24]);
+    await until(() => replica.apart.size === 0, 'they are read for with the others again');
+    const consumers = () => scene.admin.manager.consumers.list('CI').next();
+    await until(async () => (await consumers()).length === 1, 'one reader is left');
+    await add(27, { correlationId: 'mine' }, { start: { stream: 'CI', after: 26 } });
+    await scene.events.publish('done', event(100, 'mine'));
+    assert.deepEqual([(await scene.ending(24)).event?.sequence, (await scene.ending(27)).counts.seen], [27, 1]);
+    assert.deepEqual(replica.troubles, []);
+  });
+
+  test('goes on with waits that had fallen behind where their leader was killed', async () => {
+    await using scene = await Scene.start();
+    let ahead = 0;
+    const replica = await scene.replica('one', { now: () => Date.now() + (ahead += 10) });
+    const deadline = Date.now() + 600_000;
+    const numbers = Array.from({ length: 40 }, (_, index) => index + 1);
+    for (const number of numbers)
+      await scene.records.add(number, waiting({ match: `data.n == \`${number}\`` }, { deadline }));
+    await scene.records.add(OTHERS, waiting({ subject: 'CI.others' }, { deadline }));
+    await scene.events.publish('done', ...numbers.map((n) => JSON.stringify({ n })));
+    await scene.events.publish('others', '{}');
+    await scene.ending(OTHERS);
+    const { bucket } = scene.records;
+    await until(async () => {
+      const { sequence } = JSON.parse(Buffer.from((await bucket.get('checkpoint.CI'))?.value ?? '{}').toString());
+      return sequence === 41;
+    }, 'the checkpoint is where the others are');
+    await replica.kill();
+    assert.equal((await scene.records.state(40))?.state, 'waiting', 'it had fallen behind');
+    await scene.replica('two');
+    const endings = await Promise.all(numbers.map((number) => scene.ending(number)));
+    assert.deepEqual(
+      endings.map(({ verdict, event: one }) => [verdict, one?.sequence]),
+      numbers.map((n) => ['matched', n]),
+    );
   });
 
   test('ends a wait only when all events before its deadline are judged, and takes none from after it', async () => {

@@ -20,6 +20,8 @@ export interface Hooks {
   readonly beforeLookup?: (from: number) => Promise<void> | void;
   readonly afterLookup?: (from: number) => Promise<void> | void;
   readonly beforeUpdate?: (key: string) => Promise<void> | void;
+  /** Milliseconds since the epoch; leases last for a minute then. */
+  readonly now?: () => number;
 }
 
 /** One replica, as far as it judges waits. */
@@ -27,6 +29,8 @@ export class JudgeReplica implements AsyncDisposable {
   readonly troubles: unknown[] = [];
   unreadable = 0;
   readonly leads = new Set<string>();
+  /** Projects with a reader of their own. */
+  readonly apart = new Set<string>();
   readonly waits: OpenWaits;
   readonly store: WaitStore;
   readonly #judges: StreamJudges;
@@ -62,9 +66,14 @@ export class JudgeReplica implements AsyncDisposable {
     this.#judges = new StreamJudges({
       ...{ ...PAUSES, jetStream, bucket, store: this.store, waits: this.waits, holder, pause, onTrouble, contracts },
       nats: { readStream: (...of: Parameters<ServiceBus['readStream']>) => nats.readStream(...of), lookup },
-      now: () => Date.now(),
+      ...(hooks.now === undefined ? {} : { staleMs: 60_000 }),
+      now: hooks.now ?? (() => Date.now()),
       warn: () => {},
       onDecided: () => {},
+      onApart: (_, project, isApart) => {
+        if (isApart) this.apart.add(project);
+        else this.apart.delete(project);
+      },
       onLeading: (stream, isLeading) => {
         if (isLeading) this.leads.add(stream);
         else this.leads.delete(stream);
@@ -110,9 +119,13 @@ function hookedBucket(bucket: KeyValue, { beforeUpdate }: Hooks): KeyValue {
   };
 }
 
+/** Waits from this number on are those of another project. */
+export const OTHERS = 1_000;
+
 /** The key of the wait with this number. */
 export function keyOf(number: number): WaitKey {
-  return { ...WAIT_KEY, instance: `9c939e41-62c2-5605-5e05-${String(number).padStart(12, '0')}` };
+  const project = number < OTHERS ? WAIT_KEY.project : '0b1e5f0c-8a55-4c1d-9f0a-3d6c2b9e7a10';
+  return { ...WAIT_KEY, project, instance: `9c939e41-62c2-5605-5e05-${String(number).padStart(12, '0')}` };
 }
 
 /** A wait as accept stores it. */

@@ -11,7 +11,7 @@ const STORED = Date.UTC(2026, 4, 31, 8, 0, 1);
 function open(inputs: Readonly<Record<string, string>>, others: Partial<KnownWait> = {}): OpenWait {
   const known: KnownWait = {
     ...{ state: 'waiting', place: STORED_KEY, revision: 1, rule: 0 },
-    common: { inputs: { subject: 'ci.done.v1', ...inputs }, subjects: ['ci.done.v1'] },
+    common: { project: 'shop', inputs: { subject: 'ci.done.v1', ...inputs }, subjects: ['ci.done.v1'] },
     ...{ correlationId: undefined, start: { stream: 'CI', after: 0 }, progress: undefined },
     ...{ acceptedAt: STORED - 1_000, deadline: STORED + 1_000, ...others },
   };

@@ -56,6 +56,10 @@ describe('The waits that a replica knows', () => {
     assert.deepEqual([one.correlationId, other.correlationId, third.correlationId], ['r-1', 'r-2', undefined]);
     assert.equal(one.common, other.common);
     assert.notEqual(one.common, third.common);
-    assert.deepEqual(third.common, { inputs: { ...inputs, timeout: '3h' }, subjects: ['ci.>'] });
+    assert.deepEqual(third.common, {
+      project: WAIT_KEY.project,
+      inputs: { ...inputs, timeout: '3h' },
+      subjects: ['ci.>'],
+    });
   });
 });

@@ -1,0 +1,38 @@
+import { error, type Finding } from '../finding.ts';
+import type { Nats } from '../nats.ts';
+import { BRIDGE_INTENTS, BRIDGE_WAITS, namesOf } from '../names.ts';
+import type { BridgeSettings } from '../settings.ts';
+import type { StreamNeed } from './needs.ts';
+
+/**
+ * Servers before 2.10 that replicate a bucket let two writes of one revision both succeed, which is what leases, waits and
+ * "one event, one run" rely on.
+ *
+ * @param needs with as many replicas as they have, or are to have
+ * @throws TaskError where NATS can't be reached
+ */
+export async function checkServerVersion(
+  settings: BridgeSettings,
+  nats: Pick<Nats, 'serverVersion'>,
+  needs: readonly StreamNeed[],
+): Promise<Finding[]> {
+  const names = namesOf(settings.instance);
+  const relying = [names.of(BRIDGE_WAITS), names.of(BRIDGE_INTENTS)];
+  const replicated = needs.filter(({ name, config }) => relying.includes(name) && (config.num_replicas ?? 1) > 1);
+  if (replicated.length === 0) return [];
+  const version = await nats.serverVersion();
+  if (isSince210(version)) return [];
+  return replicated.map(({ name, config }) => {
+    const problem = `with ${config.num_replicas ?? 1} replicas on nats-server ${version}, two writes at the same time can both succeed: a run can start twice, and the end of a wait be lost`;
+    return error(
+      `bucket ${name}`,
+      problem,
+      `Upgrade all servers to nats-server 2.10 or later; or have one replica: streams.replicas: 1, and nats stream edit ${config.name} --replicas 1.`,
+    );
+  });
+}
+
+function isSince210(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 2 || (major === 2 && minor >= 10);
+}
