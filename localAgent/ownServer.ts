@@ -1,6 +1,7 @@
 import { connect } from 'nats';
 import { reasonOf } from '../shared/errors.ts';
 import type { Connection } from './connections.ts';
+import { THIS_MACHINE } from './machine.ts';
 import { startNatsServer } from './natsServer.ts';
 import type { NatsServer } from './natsServer.ts';
 import { ownStreams } from './ownStreams.ts';
@@ -124,7 +125,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
 function knownVariables(job: Job, options: PipelineFileOptions): Variables {
   const variables = new Variables(new SecretMasker());
   const all = {
-    ...predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, ''),
+    ...predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE),
     ...job.variables,
     ...options.variables,
   };
