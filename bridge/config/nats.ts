@@ -89,7 +89,7 @@ function readServers(section: Section): ServerAddress[] {
   const servers = parseServers([first, ...others]).flatMap((server, index) => {
     if (!('problem' in server)) return [server];
     const { problem, remedy = REMEDIES.get(server) ?? '' } = server;
-    section.surroundings.note([...section.path, 'servers', index], { problem: `can't be used: ${problem}`, remedy });
+    section.surroundings.note([...section.path, 'servers', index], { problem: `can't be used: it ${problem}`, remedy });
     return [];
   });
   const mixed = schemesProblem(servers);

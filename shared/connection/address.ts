@@ -14,13 +14,13 @@ const TLS_OF_SCHEME = new Map([
 const NEAREST = 'Write nats://host:4222 or tls://host:4222.';
 
 /** What belongs elsewhere; whoever has read the address knows where. */
-export const HOLDS_SECRET: Problem = { problem: 'there is a user or password' };
-export const HOLDS_SEVERAL: Problem = { problem: 'there is more than one server' };
+export const HOLDS_SECRET: Problem = { problem: 'holds a user or password' };
+export const HOLDS_SEVERAL: Problem = { problem: 'names more than one server' };
 
 /**
  * Reads the addresses of servers. The first one needs a scheme, which the others inherit where they have none.
  *
- * @returns for each text an address, or what is wrong: a clause about the text, which shows nothing of a password in it
+ * @returns for each text an address, or what is wrong: a clause that continues "the address …" and shows no password
  */
 export function parseServers([first, ...others]: readonly [string, ...string[]]): (ServerAddress | Problem)[] {
   const server = parseServer(first, undefined);
@@ -37,25 +37,25 @@ export function schemesProblem(servers: readonly ServerAddress[]): Problem | und
 /** @param inherited what a server without a scheme has for TLS; undefined where a scheme is required */
 function parseServer(text: string, inherited: boolean | undefined): ServerAddress | Problem {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
-  if (/^([a-z][a-z0-9+.-]*:\/\/)?(:\d*)?\/?$/i.test(text)) return { problem: 'the host is missing', remedy: NEAREST };
-  if (scheme === undefined && inherited === undefined) return { problem: 'a scheme is missing', remedy: NEAREST };
+  if (/^([a-z][a-z0-9+.-]*:\/\/)?(:\d*)?\/?$/i.test(text)) return { problem: 'has no host', remedy: NEAREST };
+  if (scheme === undefined && inherited === undefined) return { problem: 'has no scheme', remedy: NEAREST };
   if (scheme === 'ws' || scheme === 'wss') {
-    const problem = `WebSocket (${scheme}://) is not supported`;
+    const problem = `uses WebSocket (${scheme}://), which isn't supported`;
     return { problem, remedy: "Use the server's nats:// or tls:// port.", code: 'Unsupported' };
   }
   const tls = scheme === undefined ? inherited : TLS_OF_SCHEME.get(scheme);
   if (tls === undefined)
-    return { problem: `the scheme ${quoted(scheme ?? '')} is unknown`, remedy: 'Use nats:// or tls://.' };
+    return { problem: `has the unknown scheme ${quoted(scheme ?? '')}`, remedy: 'Use nats:// or tls://.' };
   // Only a special scheme such as http makes URL check the host; its default port 80 must not swallow a given ":80".
   const authority = text.slice(scheme === undefined ? 0 : scheme.length + 3);
   if (authority.includes('@')) return HOLDS_SECRET;
   if (authority.includes(',')) return HOLDS_SEVERAL;
   // URL drops white space and control characters where a host could not have them.
   if (/[\s\p{Cc}]/u.test(authority) || !URL.canParse(`http://${authority}`))
-    return { problem: 'there is no valid host and port', remedy: NEAREST };
+    return { problem: 'has no valid host and port', remedy: NEAREST };
   const { hostname, pathname, search, hash } = new URL(`http://${authority}`);
   if ((pathname !== '/' && pathname !== '') || search !== '' || hash !== '')
-    return { problem: 'there is a path', remedy: 'Only a host and a port are needed.' };
+    return { problem: 'has a path', remedy: 'Only a host and a port are needed.' };
   const port = Number(/:(\d+)\/?$/.exec(authority)?.[1] ?? DEFAULT_PORT);
-  return port === 0 ? { problem: 'the port is 0' } : { host: hostname.replace(/^\[|\]$/g, ''), port, tls };
+  return port === 0 ? { problem: 'has port 0' } : { host: hostname.replace(/^\[|\]$/g, ''), port, tls };
 }

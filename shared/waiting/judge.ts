@@ -285,7 +285,7 @@ export class Judge {
     if (invalid !== undefined) return is('invalid', invalid);
     if (failWhen !== undefined) {
       try {
-        if (this.#holds('failWhen', failWhen, event.view)) return is('negative', `failWhen is true: ${failWhen.text}`);
+        if (this.#holds('failWhen', failWhen, event.view)) return is('negative', `met failWhen: ${failWhen.text}`);
       } catch (error) {
         // Whoever sends it must not switch the condition off.
         if (!(error instanceof UndecidableError)) throw error;

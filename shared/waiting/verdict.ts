@@ -26,7 +26,7 @@ export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Endin
   if (decision === 'negative') {
     const error = new TaskError(
       'Negative',
-      `The event ${nameOf(event)} says no: ${judged.reason}`,
+      `The event ${nameOf(event)} ${judged.reason}`,
       'See the line "negative" in the log for what it holds.',
     );
     return { verdict: 'negative', deciding: judged, error };

@@ -108,9 +108,8 @@ class ConnectionForm {
     const others = (this.connection.data('servers') ?? '').split(/[\s,]+/).filter(Boolean);
     const servers = parseServers([this.connection.url.trim(), ...others]).flatMap((server, index) => {
       if (!('problem' in server)) return [server];
-      const where =
-        server.code === 'Unsupported' ? '' : ` in ${index === 0 ? 'the URL' : 'servers'} of the connection,`;
-      this.#note(`natsConnection:${where}`, { remedy: REMEDIES.get(server) ?? '', ...server });
+      const where = index === 0 ? "the connection's URL" : "an address in the connection's field servers";
+      this.#note(`natsConnection: ${where}`, { remedy: REMEDIES.get(server) ?? '', ...server });
       return [];
     });
     const problem = schemesProblem(servers);

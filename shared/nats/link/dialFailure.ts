@@ -88,7 +88,7 @@ async function meaningOf(
   const words = settings.words ?? STEP_WORDS;
 
   if (code === 'AUTHORIZATION_VIOLATION' || code.includes('AUTHENTICATION') || code === 'ACCOUNT_EXPIRED') {
-    const reason = `refused to sign this connection in (${reasonOf(error)})`;
+    const reason = `rejected the credentials (${reasonOf(error)})`;
     return failure('Denied', reason, words.signIn ?? signInRemedy(settings.authentication.kind, settings.secretPlace));
   }
   if (code === 'SERVER_OPT_NA') {
@@ -104,7 +104,7 @@ async function meaningOf(
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
       ? clientCertificateFailure(settings, reason)
-      : failure('TlsFailure', `could not agree on TLS (${reason})`, tlsRemedy(code, settings));
+      : failure('TlsFailure', `failed the TLS handshake (${reason})`, tlsRemedy(code, settings));
   }
   // The reset overtakes the alert now and then.
   if (code === 'ECONNRESET' && (await askInfo())?.tls_verify === true) {
@@ -114,7 +114,7 @@ async function meaningOf(
     const remedy = `Check the host, the port, and that ${words.machine} may reach it.`;
     if (reasonOf(cause).includes('undefined error'))
       return failure('Unreachable', 'closed the connection at once', remedy, true);
-    const reason = `did not take the connection (${codeOf(cause) || reasonOf(cause)})`;
+    const reason = `refused the connection (${codeOf(cause) || reasonOf(cause)})`;
     return { ...failure('Unreachable', reason, remedy, true), nature: 'absent' };
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());

@@ -88,19 +88,19 @@ timing: { connect: 1s }
   const MISTAKES: Readonly<Record<string, () => Mistake>> = {
     'a wrong password': () => ({
       files: { password: 'another password' },
-      told: `error: NATS: Cannot connect to NATS: 127.0.0.1:${server.port} refused to sign this connection in ('Authorization Violation'). Check nats.user and nats.passwordFile, and that the server knows this user.`,
+      told: `error: NATS: Cannot connect to NATS: 127.0.0.1:${server.port} rejected the credentials ('Authorization Violation'). Check nats.user and nats.passwordFile, and that the server knows this user.`,
     }),
     'no way to sign in to NATS': () => ({
       replace: [[', user: bridge, passwordFile: password', '']],
-      told: `error: NATS: Cannot connect to NATS: 127.0.0.1:${server.port} refused to sign this connection in ('Authorization Violation'). Add a way to sign in to nats, such as nats.credentialsFile.`,
+      told: `error: NATS: Cannot connect to NATS: 127.0.0.1:${server.port} rejected the credentials ('Authorization Violation'). Add a way to sign in to nats, such as nats.credentialsFile.`,
     }),
     'a server that nobody answers for': () => ({
       replace: [[server.url, 'nats://127.0.0.1:1']],
-      told: 'error: NATS: Cannot connect to NATS: 127.0.0.1:1 did not take the connection (ECONNREFUSED). Check the host, the port, and that this machine may reach it.',
+      told: 'error: NATS: Cannot connect to NATS: 127.0.0.1:1 refused the connection (ECONNREFUSED). Check the host, the port, and that this machine may reach it.',
     }),
     'no authority for the certificate of the server': () => ({
       replace: [[server.url, `tls://127.0.0.1:${encrypted.port}`]],
-      told: /^error: NATS: Cannot connect to NATS: 127\.0\.0\.1:\d+ could not agree on TLS \(unable to verify the first certificate.*\)\. Put the PEM text of the authority that signed the server's certificate into the file of nats\.caFile\.$/,
+      told: /^error: NATS: Cannot connect to NATS: 127\.0\.0\.1:\d+ failed the TLS handshake \(unable to verify the first certificate.*\)\. Put the PEM text of the authority that signed the server's certificate into the file of nats\.caFile\.$/,
     }),
     'another authority than that of the server': () => ({
       replace: [
@@ -108,7 +108,7 @@ timing: { connect: 1s }
         ['user:', 'caFile: ca.pem, user:'],
       ],
       files: { 'ca.pem': readFileSync(entra.caFile, 'utf8') },
-      told: /could not agree on TLS .*into the file of nats\.caFile\.$/,
+      told: /failed the TLS handshake .*into the file of nats\.caFile\.$/,
     }),
     'an authority that is none': () => ({
       replace: [['user:', 'caFile: password, user:']],

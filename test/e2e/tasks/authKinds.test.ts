@@ -84,7 +84,7 @@ const userPassword = (url: string, username = 'pipelines', password = PASSWORD):
   data: { caCertificate },
 });
 const wrongPassword = { parameters: { username: 'pipelines', password: WRONG } };
-const signIn = 'refused to sign this connection in';
+const signIn = 'rejected the credentials';
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 const certificateOf = ({ cert, key }: typeof pipelines) => ({ certificate: cert, privateKey: key });
 

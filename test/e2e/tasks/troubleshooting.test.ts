@@ -100,7 +100,7 @@ describe('The page Troubleshooting', { concurrency: 4 }, () => {
         () => wait(agent({ url: 'nats://127.0.0.1:1' }), { subject: 'ci.>', timeout: '5s' }),
       ],
       [
-        ['TlsFailure: … could not agree on TLS'],
+        ['TlsFailure: … failed the TLS handshake'],
         () => publish(agent({ url: `tls://localhost:${secured.port}` }), event),
       ],
       [['TlsFailure: … offers no TLS'], () => publish(agent({ url: `tls://127.0.0.1:${scene.server.port}` }), event)],

@@ -61,7 +61,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
     it('is tried for 30 seconds and no longer', async () => {
       const port = await freePort();
       const step = await wait(agent({ url: `nats://127.0.0.1:${port}` }), { subject: 'ci.>', timeout: '5m' });
-      assertFailed(step, 'Unreachable', `127.0.0.1:${port} did not take the connection (ECONNREFUSED)`);
+      assertFailed(step, 'Unreachable', `127.0.0.1:${port} refused the connection (ECONNREFUSED)`);
       assert.ok(step.durationMs > 28_000 && step.durationMs < 33_000, `${step.durationMs} ms`);
     });
 
@@ -75,9 +75,9 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assertFailed(
         step,
         'Unreachable',
-        `127.0.0.1:${one} did not take the connection (ECONNREFUSED)`,
-        `127.0.0.1:${two} did not take the connection (ECONNREFUSED)`,
-        'no-such-host.invalid:4222 did not take the connection (E',
+        `127.0.0.1:${one} refused the connection (ECONNREFUSED)`,
+        `127.0.0.1:${two} refused the connection (ECONNREFUSED)`,
+        'no-such-host.invalid:4222 refused the connection (E',
         'Check the host, the port, and that this agent may reach it.',
       );
       assert.ok(step.durationMs > 1_000 && step.durationMs < 4_500, `${step.durationMs} ms`);
@@ -91,7 +91,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       const step = await publish(agent({ url }), { subject: 'ci.built.v1', payload: '{}', timeout: '4s' });
       server.close();
       assert.ok(tries > 1);
-      assertFailed(step, 'Unreachable', 'did not take the connection (ECONNRESET)');
+      assertFailed(step, 'Unreachable', 'refused the connection (ECONNRESET)');
     });
 
     it('does not matter while another one of the list is', async () => {
@@ -174,7 +174,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
   describe('to a server that refuses to sign it in', { concurrency: 4 }, () => {
     it('because the step brings no secret', async () => {
       for (const { url, port } of [users, token, jwt]) {
-        const refusal = `127.0.0.1:${port} refused to sign this connection in`;
+        const refusal = `127.0.0.1:${port} rejected the credentials`;
         await assertBothFail({ url }, 'Denied', refusal, 'The service connection holds no secret');
       }
     });
@@ -208,13 +208,13 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
         [
           `nobody named the authority of the certificate, with ${scheme}://`,
           { url: tls(named, 'localhost', scheme) },
-          `localhost:${named.port} could not agree on TLS`,
+          `localhost:${named.port} failed the TLS handshake`,
           '"CA certificate"',
         ] as const,
         [
           `another authority signed the certificate, with ${scheme}://`,
           { url: tls(named, 'localhost', scheme), data: { caCertificate: stranger.cert } },
-          'could not agree on TLS',
+          'failed the TLS handshake',
           '"CA certificate" of the connection',
         ] as const,
         [
@@ -247,7 +247,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       [
         'the server does not begin with TLS',
         { url: tls(named, 'localhost'), data: { caCertificate, tlsFirst: 'true' } },
-        'could not agree on TLS',
+        'failed the TLS handshake',
         'clear "TLS first" in the connection',
       ],
     ] as const) {

@@ -82,7 +82,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
       'InvalidInput',
       /^subject: "ci\.\.built" has an empty part/,
       /^credentialsVariable: there is no variable "no-such-secret"/,
-      /^natsConnection: in the URL of the connection, the port is 0\.$/,
+      /^natsConnection: the connection's URL has port 0\.$/,
       /^natsConnection: the connection's field username is empty\.$/,
       /^natsConnection: the connection's field password is empty\.$/,
       /^natsConnection: the connection's field caCertificate is neither PEM nor base64 of PEM\.$/,

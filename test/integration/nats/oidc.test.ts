@@ -120,7 +120,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     const step = new Step();
     await assert.rejects(openNatsBus(settingsOf(server, endpoint), step.clock, step.log), {
       code: 'Denied',
-      message: /refused to sign this connection in .* See the log of the server's auth callout service/,
+      message: /rejected the credentials .* See the log of the server's auth callout service/,
     });
     step.cancel();
   });

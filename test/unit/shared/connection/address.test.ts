@@ -26,29 +26,29 @@ for (const [url, host, port, tls] of [
 }
 
 for (const [url, code, problem] of [
-  ['nats.example:4222', undefined, /a scheme is missing\. Write nats:\/\/host:4222/],
-  ['ws://nats.example', 'Unsupported', /WebSocket \(ws:\/\/\) is not supported/],
-  ['wss://nats.example:443/nats', 'Unsupported', /WebSocket \(wss:\/\/\) is not supported/],
-  ['amqp://nats.example', undefined, /the scheme "amqp" is unknown/],
-  ['nats://ann:s3cret@nats.example', undefined, /^there is a user or password\.$/],
-  ['nats://t0ken@nats.example', undefined, /there is a user or password/],
-  ['nats://nats.example/js', undefined, /there is a path/],
-  ['nats://nats.example?tls=true', undefined, /there is a path/],
-  ['nats://nats.example#x', undefined, /there is a path/],
-  ['nats://', undefined, /^the host is missing\. Write nats:\/\/host:4222/],
-  ['nats://:4222', undefined, /^the host is missing\. Write/],
-  ['https://', undefined, /^the host is missing\. Write/],
-  ['https:///', undefined, /^the host is missing\. Write/],
-  [':8222', undefined, /^the host is missing\. Write/],
-  ['', undefined, /^the host is missing\. Write/],
-  ['nats://nats.example:70000', undefined, /there is no valid host and port\. Write nats:\/\/host:4222/],
-  ['nats://nats.example:port', undefined, /there is no valid host and port/],
-  ['nats://nats.example:0', undefined, /the port is 0/],
-  ['nats://nats example', undefined, /there is no valid host and port/],
-  ['nats://na\nts', undefined, /there is no valid host and port/],
-  ['nats://nats\0', undefined, /there is no valid host and port/],
-  ['nats://one,two', undefined, /^there is more than one server\.$/],
-  ['nats://one:4222,nats://two:4222', undefined, /there is more than one server/],
+  ['nats.example:4222', undefined, /has no scheme\. Write nats:\/\/host:4222/],
+  ['ws://nats.example', 'Unsupported', /uses WebSocket \(ws:\/\/\), which isn't supported/],
+  ['wss://nats.example:443/nats', 'Unsupported', /uses WebSocket \(wss:\/\/\), which isn't supported/],
+  ['amqp://nats.example', undefined, /has the unknown scheme "amqp"/],
+  ['nats://ann:s3cret@nats.example', undefined, /^holds a user or password\.$/],
+  ['nats://t0ken@nats.example', undefined, /holds a user or password/],
+  ['nats://nats.example/js', undefined, /has a path/],
+  ['nats://nats.example?tls=true', undefined, /has a path/],
+  ['nats://nats.example#x', undefined, /has a path/],
+  ['nats://', undefined, /^has no host\. Write nats:\/\/host:4222/],
+  ['nats://:4222', undefined, /^has no host\. Write/],
+  ['https://', undefined, /^has no host\. Write/],
+  ['https:///', undefined, /^has no host\. Write/],
+  [':8222', undefined, /^has no host\. Write/],
+  ['', undefined, /^has no host\. Write/],
+  ['nats://nats.example:70000', undefined, /has no valid host and port\. Write nats:\/\/host:4222/],
+  ['nats://nats.example:port', undefined, /has no valid host and port/],
+  ['nats://nats.example:0', undefined, /has port 0/],
+  ['nats://nats example', undefined, /has no valid host and port/],
+  ['nats://na\nts', undefined, /has no valid host and port/],
+  ['nats://nats\0', undefined, /has no valid host and port/],
+  ['nats://one,two', undefined, /^names more than one server\.$/],
+  ['nats://one:4222,nats://two:4222', undefined, /names more than one server/],
 ] as const) {
   test(`the URL ${url} is refused`, () => {
     const [wrong] = parseServers([url]);
@@ -66,7 +66,7 @@ test('a server without a scheme inherits that of the first one, and has none whe
     { host: 'two', port: 4222, tls: true },
     { host: 'three', port: 4333, tls: false },
   ]);
-  const missing = { problem: 'a scheme is missing', remedy: 'Write nats://host:4222 or tls://host:4222.' };
+  const missing = { problem: 'has no scheme', remedy: 'Write nats://host:4222 or tls://host:4222.' };
   assert.deepEqual(parseServers(['one', 'two']), [missing, missing]);
 });
 

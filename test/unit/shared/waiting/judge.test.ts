@@ -254,7 +254,7 @@ test('failWhen and match are truthy as JMESPath says: 0 is, empty values are not
 
 test('a negative event says which condition it meets', () => {
   const judged = judgeOf({ failWhen: expression("data.status == 'failed'") }).judge.judge(event({ status: 'failed' }));
-  assert.deepEqual([judged.decision, judged.reason], ['negative', "failWhen is true: data.status == 'failed'"]);
+  assert.deepEqual([judged.decision, judged.reason], ['negative', "met failWhen: data.status == 'failed'"]);
 });
 
 test('an event that nearly matches says which part did not hold', () => {

@@ -62,19 +62,19 @@ test('a user name that the agent masks in the subject is explained, and no other
 for (const [url, message] of [
   [
     'nats.example:4222',
-    'InvalidInput: natsConnection: in the URL of the connection, a scheme is missing. Write nats://host:4222 or tls://host:4222.',
+    "InvalidInput: natsConnection: the connection's URL has no scheme. Write nats://host:4222 or tls://host:4222.",
   ],
   [
     'wss://nats.example',
-    "Unsupported: natsConnection: WebSocket (wss://) is not supported. Use the server's nats:// or tls:// port.",
+    "Unsupported: natsConnection: the connection's URL uses WebSocket (wss://), which isn't supported. Use the server's nats:// or tls:// port.",
   ],
   [
     'nats://ann:s3cret@nats.example',
-    'InvalidInput: natsConnection: in the URL of the connection, there is a user or password. Put them into the fields of the authentication scheme instead.',
+    "InvalidInput: natsConnection: the connection's URL holds a user or password. Put them into the fields of the authentication scheme instead.",
   ],
   [
     'nats://one,two',
-    'InvalidInput: natsConnection: in the URL of the connection, there is more than one server. Put the others into its field servers.',
+    "InvalidInput: natsConnection: the connection's URL names more than one server. Put the others into its field servers.",
   ],
 ] as const) {
   test(`what is wrong with the URL ${url} is told in the words of the form`, () => {
@@ -108,8 +108,11 @@ test('schemes that say the same may be mixed, those that do not may not', () => 
 
 test('every bad server of the list is told, without the password in it', () => {
   const error = refused({ data: { servers: 'ann:s3cret@two.example, three.example:0' } });
-  assert.match(error.message, /\(1\) natsConnection: in servers of the connection, there is a user or password/);
-  assert.match(error.message, /\(2\) natsConnection: in servers of the connection, the port is 0/);
+  assert.match(
+    error.message,
+    /\(1\) natsConnection: an address in the connection's field servers holds a user or password/,
+  );
+  assert.match(error.message, /\(2\) natsConnection: an address in the connection's field servers has port 0/);
   assert.doesNotMatch(error.message, /s3cret/);
 });
 
