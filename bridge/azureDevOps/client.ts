@@ -267,11 +267,11 @@ function withoutToken(text: string, token: string): string {
   return masked;
 }
 
-/** What Azure DevOps says of a failure. */
+/** What Azure DevOps says of a failure, as a clause: it ends most of its messages with a full stop. */
 function messageOf(answer: unknown, status: number): string {
   const message = isObject(answer) ? answer['message'] : undefined;
   return typeof message === 'string' && message !== ''
-    ? safeText(message, MOST_MESSAGE)
+    ? safeText(message.replace(/[.\s]+$/, ''), MOST_MESSAGE)
     : `Azure DevOps answers with status ${status}`;
 }
 

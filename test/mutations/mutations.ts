@@ -27,6 +27,9 @@ const WHOLE_PATH: Tests = {
 const PERMISSIONS = 'test/integration/nats/permissions.test.ts';
 const DEADLINE: Tests = { files: ['test/unit/tasks/agent/run.test.ts'] };
 const TELL = 'test/unit/bridge/waits/tell.test.ts';
+const PLAN_URL: Tests = { files: ['test/unit/bridge/waits/planUrl.test.ts'] };
+const FOREIGN: Tests = { files: ['test/e2e/bridge/waitsForeign.test.ts'], packed: true };
+const APART: Tests = { files: ['test/integration/bridge/judging.test.ts'], pattern: 'that cost much' };
 const PROTOCOL = 'test/unit/bridge/runs/protocol.test.ts';
 const ROUTE: Tests = { files: ['test/unit/bridge/runs/judgeEvents.test.ts'] };
 const ENTRA: Tests = { files: ['test/unit/tasks/agent/entra/accessTokens.test.ts'] };
@@ -334,6 +337,80 @@ export const MUTATIONS: readonly Mutation[] = [
     line: `for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is no GUID');`,
     becomes: 'void ids;',
     tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
+  },
+  {
+    what: 'a plan URL is taken with what looks like its host before an "@"',
+    line: "if (text.includes('@')) return { problem: 'holds a user or password' };",
+    becomes: '',
+    tests: PLAN_URL,
+  },
+  {
+    what: 'an address in disguise is taken for the host of a plan',
+    line: ' && new URL(text).hostname === host.toLowerCase()',
+    becomes: '',
+    tests: PLAN_URL,
+  },
+  {
+    what: 'another organization than the one of its old host is read from a path',
+    line: 'if (!isPlain || (OLD_HOST.test(host) && !OLD_PATH.test(path)))',
+    becomes: 'if (!isPlain)',
+    tests: PLAN_URL,
+  },
+  {
+    what: 'a plan URL becomes a part of a request as it comes',
+    line: '    : { url };',
+    becomes: '    : { url: text };',
+    tests: PLAN_URL,
+  },
+  {
+    what: 'a plan URL is stored as it comes',
+    line: 'call: { planUrl: allowed.url, hub,',
+    becomes: 'call: { planUrl, hub,',
+    tests: FOREIGN,
+  },
+  {
+    what: "a job's token follows where Azure DevOps, or a proxy, points",
+    line: 'const answer = await request(`${base}${path}`, {\n        dispatcher: this.#dispatcher,',
+    becomes:
+      "const { interceptors } = await import('undici');\n      const answer = await request(`${base}${path}`, {\n" +
+      '        dispatcher: this.#dispatcher.compose(interceptors.redirect({ maxRedirections: 3 })),',
+    tests: FOREIGN,
+  },
+  {
+    what: 'a task waits in the name of an organization that is not on the list',
+    line: "  if ('problem' in allowed)\n    throw new Refusal(",
+    becomes: "  if ('problem' in allowed && allowed.problem === '')\n    throw new Refusal(",
+    tests: { files: ['test/integration/bridge/waits.test.ts'] },
+  },
+  {
+    what: 'a plan of one project lets wait in the name of another',
+    line: 'if (project.toLowerCase() !== claim.key.project)',
+    becomes: "if (project === '')",
+    tests: { files: ['test/integration/bridge/waits.test.ts'] },
+  },
+  {
+    what: 'a header of a task holds a path where an ID is',
+    line: "if (given !== '' && !GUID.test(given)) problems.note(",
+    becomes: "if (given === '?') problems.note(",
+    tests: { files: ['test/unit/bridge/waits/request.test.ts'] },
+  },
+  {
+    what: 'the expensive waits of one project hold up those of others',
+    line: 'if (allowance.isUsedUp && !this.#apart.has(tenant)) this.#expensive.add(tenant);',
+    becomes: '',
+    tests: APART,
+  },
+  {
+    what: 'a wait is over before what came in its time is judged',
+    line: 'return this.#apart.get(tenant)?.reader ?? this.main;',
+    becomes: 'return this.main;',
+    tests: APART,
+  },
+  {
+    what: 'waits that fall back are shown events again',
+    line: 'seat.wait.position = Math.max(seat.wait.position, from.position);',
+    becomes: '',
+    tests: APART,
   },
   {
     what: 'a task that has ended is told again',

@@ -132,6 +132,9 @@ describe('A plan URL of a task', () => {
       const asked = carrying(task);
       assert.ok(asked.length > 0 && asked.every(({ path }) => path.startsWith('/contoso/')), url);
     }
+    // What is stored is told from later, by another process.
+    const stored = [...(await scene.records()).values()].map(({ planUrl }) => planUrl);
+    assert.deepEqual(new Set(stored), new Set([scene.azure.url]));
   });
 
   test('is the only place where a token goes, wherever Azure DevOps itself points', async () => {

@@ -85,6 +85,12 @@ describe('A call of Azure DevOps', () => {
       message: 'Azure DevOps answers with status 404',
     });
     assert.equal((await outcomeOf(t, 204, '')).kind, 'ok');
+    // Whoever quotes it ends the sentence.
+    for (const ending of ['.', '. \n', '...']) {
+      const outcome = await outcomeOf(t, 404, JSON.stringify({ message: `VS402323: no such plan (1.2)${ending}` }));
+      assert.ok(outcome.kind === 'refused');
+      assert.equal(outcome.message, 'VS402323: no such plan (1.2)');
+    }
     assert.deepEqual(await outcomeOf(t, 429, JSON.stringify({ message }), { 'retry-after': '1.5' }), {
       kind: 'throttled',
       retryAfterMs: 1_500,

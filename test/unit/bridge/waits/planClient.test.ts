@@ -147,11 +147,11 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
     const { plan, client, place } = await world(t);
     plan.fate = 'ended';
     const ended = await client.complete(place, 'succeeded');
-    assert.deepEqual(ended, { kind: 'gone', reason: `No orchestration session found for id ${plan.id}.` });
+    assert.deepEqual(ended, { kind: 'gone', reason: `No orchestration session found for id ${plan.id}` });
     plan.fate = 'deleted';
     assert.deepEqual(await client.complete(place, 'succeeded'), {
       kind: 'gone',
-      reason: `No plan found for identifier ${plan.id}.`,
+      reason: `No plan found for identifier ${plan.id}`,
     });
     assert.equal((await client.plan()).kind, 'gone');
   });

@@ -131,7 +131,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
       return answer();
     };
     azure.feel(ends, { times: 1, when: completesTask });
-    assert.deepEqual(await told(), { kind: 'gone', reason: `No orchestration session found for id ${plan.id}.` });
+    assert.deepEqual(await told(), { kind: 'gone', reason: `No orchestration session found for id ${plan.id}` });
     assert.equal(task.state, 'inProgress');
   });
 
