@@ -1,4 +1,4 @@
-import type { ReceivedMessage } from '../../shared/bus.ts';
+import type { ReceivedMessage, StartPosition } from '../../shared/bus.ts';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { nameOf, type Seen } from '../../shared/waiting/explain.ts';
@@ -7,7 +7,7 @@ import { askedOutputs, foreignOutputs, placeOutputs } from '../../shared/waiting
 import { endedBy, endedByDeadline, endedByFailure, MATCHED, type Ending } from '../../shared/waiting/verdict.ts';
 import { readWaitRequest, type WaitRequest } from './criteria.ts';
 import type { KnownWait } from './openWaits.ts';
-import { NO_COUNTS, type WaitEnding, type WaitProgress } from './record.ts';
+import { NO_COUNTS, type WaitEnding, type WaitProgress, type WaitStart } from './record.ts';
 
 /** One tenant can't stop the others. */
 export const EVENT_MS = 100;
@@ -182,7 +182,10 @@ export class OpenWait {
     const { judge } = this.#ready;
     const { distinctValues, missing } = judge;
     const linkBreaks = { count: 0, totalMs: 0 };
-    return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks };
+    const { start, acceptedAt, common } = this.known;
+    const from = startPosition(start, common.inputs['startFrom']);
+    const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack: undefined };
+    return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks, searched };
   }
 
   #end(ending: Ending, deciding: JudgedEvent | undefined): WaitEnding {
@@ -242,6 +245,13 @@ export class OpenWait {
 
 const NONE_UNSEEN = () => 0;
 const PASSED: Step = { kind: 'passed' };
+
+/** Where a wait began, as its author wrote it. */
+function startPosition({ after, at }: WaitStart, startFrom: string | undefined): StartPosition {
+  if (at !== undefined) return { from: 'time', at, correctSkew: false };
+  if (startFrom === 'sequence') return { from: 'sequence', after };
+  return { from: startFrom === 'all' ? 'all' : 'now' };
+}
 
 function sequenceOf({ place }: ReceivedMessage): number {
   return place?.sequence ?? 0;

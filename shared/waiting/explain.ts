@@ -136,13 +136,14 @@ export function describeAbsence({ expect, count, subjects }: WaitCriteria): stri
 }
 
 /** What to look at first when the time is over. */
-export function adviceFor({ delivery }: WaitCriteria, { counts, lastMiss }: Seen): string {
+export function adviceFor({ delivery, correlationId }: WaitCriteria, { counts }: Seen): string {
   if (counts.seen === 0) {
     return delivery === 'core'
       ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
       : 'Check that the sender ran and published to this subject.';
   }
-  return lastMiss === undefined
-    ? 'All that came counted: check that every sender ran.'
+  if (counts.matched === counts.seen) return 'All that came counted: check that every sender ran.';
+  return correlationId !== undefined && counts.foreign === counts.seen
+    ? `The wait is for the correlation id ${quoted(correlationId)}: compare it with the one that the sender gives its events.`
     : 'Compare what the sender published with the conditions of this step.';
 }

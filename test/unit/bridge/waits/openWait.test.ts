@@ -42,6 +42,34 @@ describe('A wait of the bridge', () => {
     assert.equal(open({}, { start: { stream: 'CI', after: 0, at: STORED + 1 } }).take(at(1, {})).kind, 'passed');
   });
 
+  test('says at its deadline where it looked, and which correlation id was asked for where all had others', () => {
+    const nothing = open({}, { start: { stream: 'CI', after: 0, at: STORED } }).timeOut();
+    assert.match(
+      nothing.reason,
+      /No event came at all\. The stream "CI" was read since 2026-05-31T08:00:01\.000Z \(startFrom\)/,
+    );
+    const reads = (startFrom: string, after: number) =>
+      open(
+        { startFrom, ...(startFrom === 'sequence' ? { startSequence: String(after) } : {}) },
+        { start: { stream: 'CI', after } },
+      ).timeOut();
+    assert.match(reads('sequence', 7).reason, /was read after sequence 7 \(startFrom: sequence\)/);
+    assert.match(reads('all', 0).reason, /was read from its first event on \(startFrom: all\)/);
+    assert.match(reads('now', 7).reason, /was read since 2026-05-31T08:00:00\.000Z \(startFrom: now\)/);
+
+    const foreign = open({}, { correlationId: 'build-7' });
+    foreign.unseen = () => 2;
+    const { reason } = foreign.timeOut();
+    assert.match(reason, /Seen 2: 2 foreign\. The wait is for the correlation id "build-7": compare it/);
+    assert.doesNotMatch(reason, /counted/);
+  });
+
+  test('does not claim that all counted where another leader saw what did not', () => {
+    const counts = { ...open({}).counts, seen: 1, notMatching: 1 };
+    const { reason } = open({}, { progress: { sequence: 3, counts, keys: [] } }).timeOut();
+    assert.match(reason, /Seen 1: 1 not matching\. Compare what the sender published/);
+  });
+
   test('ends as an error after three events that take too long, and asks others not to wait for it', () => {
     const wait = open({
       match: 'length(data[?length($.data[?@ == `1` || length($.data[?@ == `2`]) > `9`]) > `9`]) > `9`',
