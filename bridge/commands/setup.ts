@@ -131,6 +131,11 @@ async function apply({
 }: Makeable): Promise<{ outcome: 'there' | 'created' | 'failed'; text: string }> {
   const found = await look();
   if (found.kind === 'ok') return { outcome: 'there', text: 'it is there, and left as it is' };
+  if (found.kind === 'error' && found.errorCode === STREAM_NOT_FOUND && missing !== STREAM_NOT_FOUND)
+    return {
+      outcome: 'failed',
+      text: "its stream doesn't exist. Create that first (nats stream add), then run this again",
+    };
   if (found.kind !== 'error' || found.errorCode !== missing)
     return { outcome: 'failed', text: `it can't be looked at: ${reasonOf(found)}` };
   const made = await make();

@@ -102,8 +102,10 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
 async function consumerProblem(jetStream: JetStream, stream: string, consumer: string): Promise<string | undefined> {
   const answer = await jetStream.consumer(stream, consumer);
   if (answer.kind !== 'error') return undefined;
-  const isMissing = [CONSUMER_NOT_FOUND, STREAM_NOT_FOUND].includes(answer.errorCode);
-  const remedy = isMissing ? ' Create it: nats-event-bridge setup --apply.' : '';
+  const create = 'nats-event-bridge setup --apply';
+  if (answer.errorCode === STREAM_NOT_FOUND)
+    return `The stream "${stream}" doesn't exist. Create it with the subjects of its events (nats stream add ${stream}), then the consumer: ${create}.`;
+  const remedy = answer.errorCode === CONSUMER_NOT_FOUND ? ` Create it: ${create}.` : '';
   return `The consumer "${consumer}" of the stream "${stream}" can't be used: ${answer.description}.${remedy}`;
 }
 

@@ -288,6 +288,22 @@ describe('A route', () => {
     await bridge.logged('runStarted');
   });
 
+  test('without its stream says so, and so does setup, which creates none', async () => {
+    await using scene = await RunsScene.open();
+    await scene.admin.manager.streams.delete('ci');
+    await using bridge = await scene.start();
+    assert.match(
+      String((await bridge.logged('routeDown'))['reason']),
+      /^The stream "ci" doesn't exist\. Create it .*\(nats stream add ci\), then the consumer: nats-event-bridge setup --apply\.$/,
+    );
+    const { status, stderr } = await scene.command(['setup', '--apply']);
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create that first \(nats stream add\)/m,
+    );
+  });
+
   test('whose pipeline has no natsEventId works, with a warning', async () => {
     await using scene = await RunsScene.open({
       pipeline: { parameters: [{ name: 'image', type: 'string', default: '' }] },
