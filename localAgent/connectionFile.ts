@@ -123,6 +123,6 @@ function parseFile(file: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error(`${file}: is no JSON.`);
+    throw new Error(`${file}: isn't JSON.`);
   }
 }

@@ -95,7 +95,7 @@ function refuseUnknown(args: readonly string[], known: readonly string[]): void 
 function streamsOf(given: readonly string[]): OwnStream[] {
   return Object.entries(pairs(given, 'stream')).map(([name, text]) => {
     const subjects = text.split(',').map((subject) => subject.trim());
-    if (!/^[\w-]+$/.test(name)) throw new Error(`--stream: ${quoted(name)} is no name of letters, digits, - and _.`);
+    if (!/^[\w-]+$/.test(name)) throw new Error(`--stream: ${quoted(name)} isn't a name of letters, digits, - and _.`);
     for (const subject of subjects) {
       const problem = subjectProblem(subject, 'pattern');
       if (problem !== undefined)

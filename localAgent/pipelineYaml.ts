@@ -82,7 +82,7 @@ export function parseYaml(text: string, file: string): YamlMap {
   const marks = [...lines.values()].reverse();
   if (error && marks.length === 0) {
     const [offset] = error.pos;
-    marks.push({ offset, problem: `This is no YAML: ${error.message}.`, remedy: quotesRemedy(text, offset) ?? '' });
+    marks.push({ offset, problem: `This isn't YAML: ${error.message}.`, remedy: quotesRemedy(text, offset) ?? '' });
   }
   if (marks.length > 0)
     throw new PipelineFileError(

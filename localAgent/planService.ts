@@ -120,7 +120,7 @@ export class PlanService implements AsyncDisposable {
       const call = { method, path: pathname.slice(this.#root.length).toLowerCase(), body };
       answer = isInside ? this.#answer(call, headers.authorization) : refusal(404, 'there is no such organization');
     } catch (error) {
-      answer = refusal(400, error instanceof SyntaxError ? 'the body is no JSON' : 'the request is unusable');
+      answer = refusal(400, error instanceof SyntaxError ? "the body isn't JSON" : 'the request is unusable');
     }
     const text = answer.body === undefined ? '' : JSON.stringify(answer.body);
     response.writeHead(answer.status, { 'Content-Type': 'application/json; charset=utf-8' }).end(text);
@@ -135,7 +135,7 @@ export class PlanService implements AsyncDisposable {
     if (!call.path.startsWith(this.#place)) return refusal(404, `only the plan ${id} is here`);
     const token = tokenIn(authorization);
     if (!this.#tasks.some((task) => task.token === token))
-      return refusal(401, 'the token is none of a job of this plan');
+      return refusal(401, "the token doesn't belong to a job of this plan");
     const place = call.path.slice(this.#place.length);
     const records = `/timelines/${this.timeline}/records`;
     const log = /^\/logs\/(?<number>\d+)$/.exec(place)?.groups?.['number'];

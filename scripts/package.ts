@@ -139,7 +139,7 @@ function refuseUnfinished(tag: string): void {
   const changelog = readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8');
   const listing = readFileSync(path.join(STAGE, 'overview.md'), 'utf8');
   const problems = releaseProblems({ project, tag, changelog, listing, audit });
-  if (problems.length > 0) throw new Error(`This is no release yet:\n- ${problems.join('\n- ')}`);
+  if (problems.length > 0) throw new Error(`This can't be released yet:\n- ${problems.join('\n- ')}`);
 }
 
 function contentsOf(folders: BundledFolders): Map<string, BundleContents> {

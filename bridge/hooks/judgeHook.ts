@@ -54,11 +54,11 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   const { hooks, organization, organizationName, publisher, projects, now } = options;
   const { body, signedInProject } = post;
   const hook = readHook(body);
-  if (hook.kind === 'unusable') return refused('unusable', `The post is no service hook: ${hook.problem}`);
+  if (hook.kind === 'unusable') return refused('unusable', `The post isn't a service hook: ${hook.problem}`);
 
   const foreignUrl = hook.organizationUrls.find((url) => !options.isOurs(url));
   if (foreignUrl !== undefined) {
-    const named = typeof foreignUrl === 'string' ? quoted(foreignUrl) : 'which is no text';
+    const named = typeof foreignUrl === 'string' ? quoted(foreignUrl) : "which isn't text";
     return refused('otherOrganization', `It comes from the organisation ${named}, not from ${organization}`, hook);
   }
   if (!mayCarry(signedInProject, hook.projectId)) {

@@ -285,7 +285,7 @@ function endWith(socket: Socket, code: string | undefined): void {
     return;
   }
   const { status, body: answer } =
-    CONNECTION_REFUSALS.get(code ?? '') ?? failure(400, 'BadRequest', 'This is no HTTP.');
+    CONNECTION_REFUSALS.get(code ?? '') ?? failure(400, 'BadRequest', "This isn't HTTP.");
   const body = JSON.stringify(answer);
   socket.end(
     [

@@ -66,7 +66,7 @@ export class Pipelines {
       if (passing !== undefined) return passing;
       if (outcome.kind !== 'ok') return { kind: 'refused', message: describe(outcome) };
       const builds = isObject(outcome.body) ? outcome.body['value'] : undefined;
-      if (!Array.isArray(builds)) return { kind: 'open', message: 'the list of runs is none' };
+      if (!Array.isArray(builds)) return { kind: 'open', message: "the answer isn't a list of runs" };
       runs.push(...builds.filter((build) => isOf(build, eventId, parameters)).flatMap((build) => runIn(build) ?? []));
       token = outcome.continuationToken;
       if (token === undefined) return { kind: 'list', runs };

@@ -30,7 +30,7 @@ async function answer(request: IncomingMessage): Promise<Answer> {
   const task = taskOf(plan);
   if (project !== PROJECT || task === undefined) return NOT_FOUND;
   if (request.headers.authorization !== `Bearer ${task.token}`)
-    return { status: 401, body: { message: 'The token is none of this plan.' } };
+    return { status: 401, body: { message: "The token doesn't belong to this plan." } };
   const records = `/timelines/${task.timeline}/records`;
   switch (`${request.method} ${place}`) {
     case 'GET ':

@@ -26,7 +26,7 @@ export function parseRule(rule: string): VisibleRule {
   const conditions = rule.split(joinedBy).map((text): Condition => {
     const [, input, operator, value] = CONDITION.exec(text.trim()) ?? [];
     if (input === undefined || operator === undefined || value === undefined)
-      throw new Error(`"${text.trim()}" is no condition, or && and || are mixed.`);
+      throw new Error(`"${text.trim()}" isn't a condition, or && and || are mixed.`);
     return { input, operator: operator as Condition['operator'], value: value === '""' ? '' : value };
   });
   return { joinedBy, conditions };

@@ -41,7 +41,7 @@ export function readThirdParty(folders: readonly string[], root = ROOT): ThirdPa
       throw new Error(`${name} ${version} must not be shipped: ${why}.`);
     };
     if (typeof licence !== 'string' || !ALLOWED_LICENCES.includes(licence)) {
-      return refuse(`its licence, ${JSON.stringify(licence)}, is none of ${ALLOWED_LICENCES.join(', ')}`);
+      return refuse(`its licence, ${JSON.stringify(licence)}, is not one of ${ALLOWED_LICENCES.join(', ')}`);
     }
     if (!files.some((file) => !/^notice/i.test(file)) || texts.includes('')) return refuse('it has no licence text');
     if (locked?.version !== version) return refuse('package-lock.json has another version of it: run npm ci');

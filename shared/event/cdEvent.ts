@@ -50,7 +50,7 @@ export function cdEventAttributes(
     throw new TaskError(
       'ContractViolation',
       `The payload is not a CDEvent: context.timestamp is ${quoted(attributes.time)}, which is not a time`,
-      'Write it as RFC 3339 has it: 2026-03-01T08:00:00Z.',
+      'Write it in RFC 3339 form: 2026-03-01T08:00:00Z.',
     );
   }
   if (attributes.type !== eventType) {

@@ -49,7 +49,7 @@ export function endedByDeadline(criteria: WaitCriteria, seen: Seen, downReason: 
     const error = new TaskError(
       'ConnectionLost',
       `The deadline passed while the link to the server was down (${downReason}). ${told}`,
-      'What came meanwhile is not known: see whether the server is reachable, and run the step again.',
+      "What came in the meantime isn't known. Check that the server is reachable, and run the step again.",
     );
     return { verdict: 'connectionLost', error };
   }
@@ -71,7 +71,7 @@ export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutM
 export function neverBegun(): Ending {
   const error = new TaskError(
     'Timeout',
-    'The deadline passed before the wait could begin: the server took the connection, but did not answer in time',
+    "The deadline passed before the wait could begin: the server accepted the connection, but didn't answer in time",
     'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
   );
   return { verdict: 'timedOut', error };

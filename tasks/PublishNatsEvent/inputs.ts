@@ -97,7 +97,7 @@ function refuseSecrets(fields: StepFields, { payload, envelope, delivery }: Publ
     const secret = knownSecrets.secretIn(fields.text(name) ?? '');
     if (secret === undefined) continue;
     fields.problem(
-      `${name}: holds the value of ${secret}, and secrets aren't sent: whoever may read the subject could read it. Remove it, or send a reference to it, such as its name in Key Vault. If it's no secret, make it a plain variable`,
+      `${name}: holds the value of ${secret}, and secrets aren't sent: anyone who may read the subject could read it. Remove it, or send a reference to it, such as its name in Key Vault. If it's no secret, make it a plain variable`,
     );
   }
 }
@@ -138,7 +138,7 @@ function checkJson(fields: StepFields, text: string): void {
   const otherwise = type === undefined ? ' If it is not meant to be JSON, set contentType, such as text/plain.' : '';
   fields.problem(
     `payload: looks like JSON but doesn't parse: ${jsonSyntaxProblem(text)}`,
-    `Check its quotes and commas, also of what YAML and variables have made of it.${otherwise}`,
+    `Check its quotes and commas, including what YAML and variables made of it.${otherwise}`,
   );
 }
 
@@ -218,7 +218,7 @@ function readHeaders(fields: StepFields, envelope: Envelope): Headers {
   const all = fields.text('headers') ?? '';
   if (/^[{[]/.test(all)) {
     const isSecret = knownSecrets.secretIn(all) !== undefined;
-    fields.problem('headers: looks like JSON, and takes one header a line', isSecret ? '' : jsonHeadersRemedy(all));
+    fields.problem('headers: looks like JSON, and takes one header per line', isSecret ? '' : jsonHeadersRemedy(all));
     return [];
   }
   fields.isExpanded('headers', all);

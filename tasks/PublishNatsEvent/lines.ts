@@ -78,7 +78,7 @@ export async function surveyLines(
     last = Uint8Array.from(lines.at(-1) ?? last);
   }
   if (count === 0)
-    throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines`, 'Write one JSON event a line.');
+    throw new TaskError('InvalidInput', `payloadFile: ${file} has no lines`, 'Write one JSON event per line.');
   if (bad > 0) {
     const more = bad > described.length ? `. And ${bad - described.length} more lines` : '';
     throw new TaskError(

@@ -197,7 +197,7 @@ async function checkContract(
   clock: Clock,
 ): Promise<void> {
   const violation = (problem: string) => new TaskError('ContractViolation', `The payload ${problem}`, nothingSent);
-  const nothingSent = 'Nothing was sent. Correct the payload, or the schema if it is the schema that is wrong.';
+  const nothingSent = "Nothing was sent. Correct the payload, or the schema if that's what is wrong.";
   if (json === undefined) throw violation(`is not JSON, which the schema ${contract.schemaFile} demands`);
   const problems = await checked(contract, json.value, text, new Pace(clock));
   if (problems !== undefined)

@@ -46,7 +46,7 @@ export function warnOfPayload(agent: Agent, { request: { payload } }: PublishSte
   for (const remark of prepared.remarks) agent.warning(remark);
   if (payload.from === 'inline' || prepared.secretInFile === undefined) return;
   agent.warning(
-    `payloadFile: ${payload.file} holds the value of ${prepared.secretInFile}, and whoever may read the subject can read it. Remove it from the file, or send a reference to it.`,
+    `payloadFile: ${payload.file} holds the value of ${prepared.secretInFile}, and anyone who may read the subject can read it. Remove it from the file, or send a reference to it.`,
   );
 }
 
@@ -85,7 +85,7 @@ export async function reportPublished(
   warnOfDuplicates(agent, isBatch, prepared, published);
   if (storedByOthers(step, published)) {
     agent.warning(
-      "This step signed what it published, but didn't look at what the stream holds under the same id: whoever may publish to the subject may have stored it first. Use message ids that can't be guessed.",
+      "This step signed what it published, but didn't look at what the stream holds under the same id: anyone who may publish to the subject may have stored it first. Use message ids that can't be guessed.",
     );
   }
   const failure = isBatch ? incomplete(prepared, published) : unconfirmed(error, request.subject);
@@ -132,7 +132,7 @@ function warnOfDuplicates(
     const last =
       ack && ` The stream is ${ack.stream}; the last line confirmed in order is at sequence ${ack.sequence}.`;
     agent.warning(
-      `${duplicates} of ${confirmed} lines were in the stream already, from an earlier run of this step or from a first sending that was not confirmed; nothing was stored for them again.${last ?? ''}`,
+      `${duplicates} of ${confirmed} lines were already in the stream, from an earlier run of this step or an unconfirmed first attempt; nothing was stored again for them.${last ?? ''}`,
     );
   } else if (duplicates > 0 && ack !== undefined) {
     agent.warning(
@@ -196,7 +196,7 @@ function unconfirmed(error: unknown, subject: string): unknown {
   return new TaskError(
     error.code,
     `The event on "${subject}" was not confirmed. ${error.problem}`,
-    `Whether it was stored is not known. ${RUN_AGAIN}`,
+    `It may or may not have been stored. ${RUN_AGAIN}`,
     { cause: error },
   );
 }

@@ -58,7 +58,7 @@ function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): voi
   const minutes = Number(agent.variable('System.JobTimeout') ?? 0);
   if (minutes > 0 && timeoutMs >= minutes * 60_000)
     agent.warning(
-      `timeout: ${timeout} is not reached, since the job itself may take ${minutes} minutes and is then cancelled. Raise timeoutInMinutes of the job, or lower the timeout.`,
+      `timeout: ${timeout} is never reached, since the job is cancelled after ${minutes} minutes. Raise timeoutInMinutes of the job, or lower the timeout.`,
     );
 }
 

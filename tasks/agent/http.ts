@@ -97,7 +97,7 @@ function readProxy(agent: RouteAgent, problems: Problems, server: URL): HttpRout
 function isBypassed(agent: RouteAgent, server: URL): boolean {
   const text = agent.variable('Agent.ProxyBypassList');
   const patterns = text === undefined ? [] : parseList(text);
-  if (patterns === undefined) agent.warning('Agent.ProxyBypassList is ignored: it is no JSON array of texts.');
+  if (patterns === undefined) agent.warning("Agent.ProxyBypassList is ignored: it isn't a JSON array of texts.");
   return (patterns ?? []).some((pattern) => {
     try {
       return interruptible(() => new RegExp(pattern, 'i').test(server.origin), BYPASS_LIST_MS);

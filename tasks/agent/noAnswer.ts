@@ -28,6 +28,6 @@ export function noAnswer(error: unknown, { host }: URL, limitMs: number, timedOu
     problem: timedOut
       ? `${host} did not answer within ${limitMs / 1_000} s`
       : `${host} cannot be reached (${safeText(code || reasonOf(error), 200)})`,
-    remedy: 'Check that this agent reaches it, through its proxy where it has one.',
+    remedy: 'Check that this agent can reach it, through its proxy if it has one.',
   };
 }

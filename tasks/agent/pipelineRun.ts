@@ -82,7 +82,7 @@ export function defaultMessageId(agent: Agent): string {
   // Ids and numbers, as the service sets them: whatever else they may hold elsewhere could not travel in a header.
   if (parts.every((part) => part !== undefined && /^[\w-]{1,50}$/.test(part))) return parts.join('.');
   agent.warning(
-    'The message id is random, since the variables of a pipeline run are absent or no ids: a retry of this step is not recognised as a duplicate.',
+    "The message id is random, since the variables of a pipeline run are absent or aren't ids: a retry of this step is not recognised as a duplicate.",
   );
   return randomUUID();
 }

@@ -42,7 +42,7 @@ export class StepFields extends Fields {
     } catch (error) {
       // A name that is too long, a circle of links, a folder that may not be entered.
       const { code = reasonOf(error) } = error as NodeJS.ErrnoException;
-      this.problem(`${name}: ${quoted(file)} is no path to a file that can be read (${code})`);
+      this.problem(`${name}: ${quoted(file)} isn't the path of a readable file (${code})`);
     }
     return file;
   }

@@ -46,7 +46,7 @@ test('the same source packed in another folder gives the same files, byte by byt
 test('what is no release yet is not packed as one, and the package before it is gone', () => {
   const { status, stderr } = packCopy('--release', 'v0.0.9');
   assert.equal(status, 1);
-  assert.match(stderr, /This is no release yet:\n- the tag is v0\.0\.9, but package\.json has the version/);
+  assert.match(stderr, /This can't be released yet:\n- the tag is v0\.0\.9, but package\.json has the version/);
   assert.deepEqual(
     readdirSync(path.join(copy, 'dist')).filter((file) => /\.(vsix|cdx\.json)$/.test(file)),
     [],

@@ -22,7 +22,7 @@ export interface ChangesPage {
  */
 export function readPage(body: unknown, after: number): ChangesPage | string {
   const changes = isObject(body) ? body['packageChanges'] : undefined;
-  if (!isObject(body) || !Array.isArray(changes)) return 'the answer is no list of package changes';
+  if (!isObject(body) || !Array.isArray(changes)) return "the answer isn't a list of package changes";
   // An end that moves on without a change could lead past some.
   if (changes.length === 0) return { changes, next: after };
   const told = body['nextPackageContinuationToken'];

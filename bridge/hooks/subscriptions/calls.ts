@@ -97,7 +97,7 @@ export class Calls {
     for (let page = 0, from = ''; page < MOST_PAGES; page++) {
       const answer = await this.#call({ method: 'GET', path: `${path}${top}${from}` }, what);
       const members = isObject(answer.body) ? answer.body['value'] : undefined;
-      if (!Array.isArray(members)) throw new TaskError('Internal', `${what} failed: the answer is no list`);
+      if (!Array.isArray(members)) throw new TaskError('Internal', `${what} failed: the answer isn't a list`);
       found.push(...members.filter(isObject));
       const { continuationToken } = answer;
       if (continuationToken !== undefined) from = `&continuationToken=${encodeURIComponent(continuationToken)}`;

@@ -43,7 +43,7 @@ const LF = 0x0a;
  */
 function parseInfo(json: string): ServerInfo {
   const info: unknown = JSON.parse(json);
-  if (!isObject(info)) throw new Error('its INFO is no object');
+  if (!isObject(info)) throw new Error("its INFO isn't an object");
   const wrong = Object.entries(INFO_FIELDS).find(([name, isRight]) => !isRight(info[name]));
   if (wrong !== undefined) throw new Error(`its INFO has no usable ${wrong[0]}`);
   return info as unknown as ServerInfo;
@@ -237,6 +237,6 @@ transport.peekInfo = function () {
 /** What the first line says. */
 export function infoIn(bytes: Buffer): ServerInfo {
   const json = /^INFO[ \t]+([^\n]+?)\r?$/i.exec(bytes.subarray(0, bytes.indexOf(LF)).toString())?.[1];
-  if (json === undefined) throw new Error('its first line is no INFO');
+  if (json === undefined) throw new Error("its first line isn't an INFO");
   return parseInfo(json);
 }

@@ -171,8 +171,7 @@ export class Links {
         if (brokeAt !== undefined) this.log.info(`connected    server=${link.server} downMs=${Date.now() - brokeAt}`);
         const reason = await link.closed;
         brokeAt = Date.now();
-        if (!this.#signal.aborted)
-          this.log.warning(`The link to ${link.server} broke: ${reason}. It is dialled again.`);
+        if (!this.#signal.aborted) this.log.warning(`The link to ${link.server} broke: ${reason}. Connecting again.`);
       } catch (error) {
         if (!this.#isOver()) this.log.warning(reasonOf(error));
         await pause(KEEP_PAUSE_MS, this.#signal).catch(() => undefined);

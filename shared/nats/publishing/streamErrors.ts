@@ -58,7 +58,7 @@ export async function checkStream(
       throw new TaskError(
         'NoStream',
         `Nobody has answered on the subject "${subject}" for ${LEADER_ELECTION_MS / 1_000} s: no stream captures it, or its stream has no leader${isSilent ? ' or acknowledges nothing (no_ack)' : ''}`,
-        `Create a stream for it. A user who may publish to "${api.prefix}.STREAM.NAMES" is told which it is.`,
+        `Create a stream for it. If this user may publish to "${api.prefix}.STREAM.NAMES", the error says which it is.`,
       );
     case 'timeout':
     case 'lost':

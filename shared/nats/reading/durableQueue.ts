@@ -231,5 +231,5 @@ export class DurableQueue implements WorkQueue {
 }
 
 function lost(reason: string): TaskError {
-  return new TaskError('ConnectionLost', `The consumer's messages can't be had: ${reason}`);
+  return new TaskError('ConnectionLost', `The consumer's messages can't be read: ${reason}`);
 }

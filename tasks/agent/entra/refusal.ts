@@ -27,7 +27,7 @@ export function refusalOf(
   if (status === 429 || status === 408 || status >= 500 || body?.['error'] === 'temporarily_unavailable') {
     const seconds = Math.ceil((retryAfterMs ?? 0) / 1_000);
     const remedy =
-      seconds === 0 ? 'Run the step again.' : `It wants to be left alone for ${seconds} s. Run the step again then.`;
+      seconds === 0 ? 'Run the step again.' : `It asked for a pause of ${seconds} s. Run the step again then.`;
     return { code: 'Unreachable', problem: said, remedy };
   }
   if (reason !== undefined)

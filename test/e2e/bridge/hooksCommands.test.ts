@@ -294,7 +294,7 @@ describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
       [redirected('https://evil.example/'), /^Denied: .+\(status 302\)/m],
       [throttled({ retryAfter: 3_600 }), /^Timeout: .+TF400733: .+ Run the command again later/m],
       [unavailable(502), /^ConnectionLost: .+\(status 502\)/m],
-      [async () => json(200, { value: 'nothing' }), /^Internal: .+ failed: the answer is no list\./],
+      [async () => json(200, { value: 'nothing' }), /^Internal: .+ failed: the answer isn't a list\./],
     ] as const) {
       const stop = azure.feel(mood);
       const { status, stdout, stderr } = await scene.command('plan');

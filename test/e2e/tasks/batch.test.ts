@@ -194,7 +194,7 @@ underEachNode('A file with one event a line', (scene) => {
       failedCount: '0',
     });
     const [warning = ''] = again.warnings;
-    assert.match(warning, /^5000 of 5000 lines were in the stream already/);
+    assert.match(warning, /^5000 of 5000 lines were already in the stream/);
     assert.ok(
       warning.endsWith(` The stream is ${stream.name}; the last line confirmed in order is at sequence 5000.`),
       warning,
@@ -299,7 +299,7 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     assert.equal(step.attempts, 2);
     assert.equal(await stream.lastSequence(), 10_000);
     assertOutputs(step, { count: '10000', duplicateCount: '3000', failedCount: '0', sequence: '10000' });
-    assert.match(step.warnings.join('\n'), /3000 of 10000 lines were in the stream already/);
+    assert.match(step.warnings.join('\n'), /3000 of 10000 lines were already in the stream/);
     assert.equal(`${(await storedPayloads(stream)).join('\n')}\n`, numbered(10_000));
   });
 

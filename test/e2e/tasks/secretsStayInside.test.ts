@@ -165,7 +165,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
         name === undefined
           ? []
           : [
-              `payloadFile: ${file} holds the value of the secret variable "${name}", and whoever may read the subject can read it. Remove it from the file, or send a reference to it.`,
+              `payloadFile: ${file} holds the value of the secret variable "${name}", and anyone who may read the subject can read it. Remove it from the file, or send a reference to it.`,
             ],
       );
     }

@@ -76,7 +76,10 @@ describe('The page Troubleshooting', { concurrency: 4 }, () => {
     /** Each brings about the lines of the page that are beside it. */
     const RUNS: readonly [quoted: readonly string[], run: () => Promise<StepRun>][] = [
       [['InvalidInput: … is required'], () => publish(agent(), { payload: '{}' })],
-      [['InvalidInput: natsConnection: in the URL'], () => publish(agent({ url: 'nats.example.com:4222' }), event)],
+      [
+        ["InvalidInput: natsConnection: the connection's URL"],
+        () => publish(agent({ url: 'nats.example.com:4222' }), event),
+      ],
       [['InvalidInput: match:'], () => wait(agent(), { subject: 'ci.>', match: "data.region = 'eu'" })],
       [['InvalidSchema:'], () => publish(withFiles(), { ...event, schemaFile: 'wrong.json' })],
       [['ContractViolation: The payload'], () => publish(withFiles(), { ...event, schemaFile: 'number.json' })],

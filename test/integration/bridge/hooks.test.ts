@@ -121,7 +121,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
 
       const listed = await command(before, { kind: 'list' });
       assert.match(listed.stdout, /^1\t\S+\thooks\tnotConfigured\t\d+\tnotConfigured: hooks\.events has no entry/m);
-      assert.match(listed.stdout, /^2\t\S+\thooks\tunusable\t2\tunusable: The post is no service hook/m);
+      assert.match(listed.stdout, /^2\t\S+\thooks\tunusable\t2\tunusable: The post isn't a service hook/m);
       assert.equal(listed.stderr, '2 dead letters.\n');
 
       const order = { kind: 'replay', letters: { route: 'notConfigured' }, reason: 'pushes are wanted now' } as const;

@@ -76,6 +76,6 @@ describe('a file of service connections', () => {
         return true;
       },
     );
-    assert.throws(() => read('{ "a": hunter22 }'), /connections\.json: is no JSON\.$/);
+    assert.throws(() => read('{ "a": hunter22 }'), /connections\.json: isn't JSON\.$/);
   });
 });

@@ -76,7 +76,7 @@ describe('the command line of a local run', () => {
       ['azure-pipelines.yml', '--nats', '--stream', 'CI=a.b,ci.'],
       /^--stream CI: "ci\." has an empty part: .* needs quotes: --stream 'CI=ci\.>'$/,
     ],
-    ['a name of no stream', ['azure-pipelines.yml', '--nats', '--stream', 'a.b=c'], /^--stream: "a\.b" is no name/],
+    ['a name of no stream', ['azure-pipelines.yml', '--nats', '--stream', 'a.b=c'], /^--stream: "a\.b" isn't a name/],
     ['a variable without a value', ['azure-pipelines.yml', '--variable', 'hunter22'], /--variable needs NAME=VALUE/],
     ['a secret itself', ['azure-pipelines.yml', '--secret', 's=hunter22'], /--secret s: give the name/],
     ['a password in a URL', ['azure-pipelines.yml', '--connection', 'n=nats://u:hunter22@h'], /n: put what signs in/],

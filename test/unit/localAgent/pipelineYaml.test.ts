@@ -19,11 +19,11 @@ describe('the text of a pipeline file', () => {
     ['match: *draft', `:4:16: YAML reads "\\*draft" as an alias, .* Write match: '\\*draft'$`],
     ['match: [a, !(b)]', `:4:20: YAML reads "!\\(b\\)\\]" as a tag, .* put it in quotes\\.$`],
     ['more: { match: !(b) }', `:4:24: YAML reads "!\\(b\\)" as a tag, .* put it in quotes\\.$`],
-    ['match: @', `:4:16: This is no YAML: .* Write match: '@'$`],
-    ['match: `true` == ok', ":4:16: This is no YAML: .* Write match: '`true` == ok'$"],
-    ["match: 'eu' == data.region", `:4:21: This is no YAML: .* Write match: '''eu'' == data.region'$`],
-    ['payload: a: b', `:4:18: This is no YAML: .* Write payload: 'a: b'$`],
-    ['text: x', ':5:9: This is no YAML: Map keys must be unique\\.$'],
+    ['match: @', `:4:16: This isn't YAML: .* Write match: '@'$`],
+    ['match: `true` == ok', ":4:16: This isn't YAML: .* Write match: '`true` == ok'$"],
+    ["match: 'eu' == data.region", `:4:21: This isn't YAML: .* Write match: '''eu'' == data.region'$`],
+    ['payload: a: b', `:4:18: This isn't YAML: .* Write payload: 'a: b'$`],
+    ['text: x', ":5:9: This isn't YAML: Map keys must be unique\\.$"],
   ] as const) {
     it(`says what to write in the place of: ${line}`, () => {
       assert.throws(

@@ -9,7 +9,7 @@ const LETTER: DeadLetter = {
   function: 'hooks',
   name: 'unusable',
   reason: 'unusable',
-  detail: "The post is no service hook: the body isn't JSON",
+  detail: "The post isn't a service hook: the body isn't JSON",
   source: 'a project',
   headers: [['Content-Type', 'text/plain']],
   payload: Buffer.from('hello'),

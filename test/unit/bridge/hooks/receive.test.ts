@@ -67,7 +67,7 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.deepEqual(headers, {
       'Nats-Expected-Stream': 'BRIDGE_DEAD',
       'Bridge-Reason': 'unusable',
-      'Bridge-Detail': 'The post is no service hook: it has no eventType',
+      'Bridge-Detail': "The post isn't a service hook: it has no eventType",
       'Bridge-Project': SHOP.id,
       'Content-Type': 'application/json; charset=utf-8',
       'X-VSS-ActivityId': 'activity-1',

@@ -41,8 +41,13 @@ test('a package comes with its name, version, licence and the texts of its licen
 });
 
 const REFUSED: [why: string, reason: RegExp, ...Parameters<typeof readProject>][] = [
-  ['a licence that is not on the list', /its licence, "AGPL-3\.0-only", is none of/, 'AGPL-3.0-only', { LICENSE: 'x' }],
-  ['no licence', /its licence, undefined, is none of/, undefined, { LICENSE: 'x' }],
+  [
+    'a licence that is not on the list',
+    /its licence, "AGPL-3\.0-only", is not one of/,
+    'AGPL-3.0-only',
+    { LICENSE: 'x' },
+  ],
+  ['no licence', /its licence, undefined, is not one of/, undefined, { LICENSE: 'x' }],
   ['no licence text', /no licence text/, 'MIT', { 'README.md': 'x', NOTICE: 'x' }],
   ['an empty licence text', /no licence text/, 'MIT', { LICENSE: '\n' }],
   ['another version than is locked', /run npm ci/, 'MIT', { LICENSE: 'x' }, { version: '1.0.1', integrity: INTEGRITY }],

@@ -76,7 +76,7 @@ test('headers given as JSON are refused with the right form of the first', () =>
     [`{"Authorization": "Bearer ${API_KEY}"}`, ''],
   ] as const) {
     const told = problemsOf({ headers }, { secrets: { ApiKey: API_KEY } });
-    assert.ok(told.includes(`headers: looks like JSON, and takes one header a line.${remedy && ` ${remedy}`}`), told);
+    assert.ok(told.includes(`headers: looks like JSON, and takes one header per line.${remedy && ` ${remedy}`}`), told);
     assert.ok(!told.includes(API_KEY));
   }
 });

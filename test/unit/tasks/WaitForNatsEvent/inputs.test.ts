@@ -35,9 +35,9 @@ test('a condition that is a secret is said to be false as a whole: in its parts 
 });
 
 test("a deadline that the job's own time limit comes before is a warning", () => {
-  assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is not reached, .* 60 minutes .*timeoutInMinutes/);
-  assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is not reached/, 'the job began before the step');
-  assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is not reached/);
+  assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is never reached, .* 60 minutes.*timeoutInMinutes/);
+  assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is never reached/, 'the job began before the step');
+  assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is never reached/);
 });
 
 test('no such warning where the deadline comes first, or the job has no limit or a limit nobody knows', () => {

@@ -376,7 +376,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     const agent = oidcAgent({ variables: { ...site.variables, 'Agent.ProxyBypassList': '.*' } });
     await tokenOf(agent);
     assert.deepEqual(site.proxy.targets, [`${HOST}:443`]);
-    assert.match(agent.warnings.join(), /is ignored: it is no JSON array/);
+    assert.match(agent.warnings.join(), /is ignored: it isn't a JSON array/);
   });
 
   test('with a URL that cannot be used is told with the other problems of the step', async () => {

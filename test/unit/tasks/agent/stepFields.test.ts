@@ -124,7 +124,7 @@ test('a path that cannot even be looked at is a problem of its input', () => {
     fields.file('schemaFile');
     assert.match(
       complaint(fields.problems)!.message,
-      new RegExp(`schemaFile: ".*" is no path to a file that can be read \\(${code}\\)`),
+      new RegExp(`schemaFile: ".*" isn't the path of a readable file \\(${code}\\)`),
     );
   }
 });

@@ -46,7 +46,7 @@ describe('A page of changes', () => {
 
   test('that is none is refused', () => {
     for (const body of [undefined, null, 7, 'x', [], {}, { packageChanges: null }, { packageChanges: { 0: 1 } }])
-      assert.equal(readPage(body, 0), 'the answer is no list of package changes');
+      assert.equal(readPage(body, 0), "the answer isn't a list of package changes");
     for (const token of ['7', 1.5, -1, 2 ** 53, 1e300, {}])
       assert.match(problemIn({ packageChanges: [1], nextPackageContinuationToken: token }, 0), /whole number$/);
     assert.match(problemIn({ packageChanges: [1, change(2 ** 53)] }, 0), /whole number$/);

@@ -228,7 +228,7 @@ test('a pause that is too long ends the step, and is kept by whatever asks again
   for (let time = 1; time <= 2; time++) {
     await assert.rejects(tokens.current(signal), {
       code: 'Unreachable',
-      message: /answered with HTTP status 429\. It wants to be left alone for 120 s\. Run the step again then\.$/,
+      message: /answered with HTTP status 429\. It asked for a pause of 120 s\. Run the step again then\.$/,
     });
   }
   assert.equal(issuers.entra.requests.length, 1);
