@@ -50,7 +50,7 @@ const GRANTS: Readonly<Record<string, Grants>> = {
 
 /** How Windows is tested, for the table of versions. */
 const WINDOWS =
-  "the long tests run the packed tasks with Node.js for Windows under Wine; not tested on a real Windows machine";
+  'the long tests run the packed tasks with Node.js for Windows under Wine; not tested on a real Windows machine';
 
 const { values } = parseArgs({ options: { check: { type: 'boolean', default: false } } });
 
