@@ -198,7 +198,7 @@ describe('A step that signs in to nats-server 2.10 in operator mode', () => {
     await using world = await SignInWorld.start(server.nats);
     const agent = world.agent();
     const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });
-    assertFailed(step, 'Denied', 'refused to sign this connection in');
+    assertFailed(step, 'Denied', 'rejected the credentials');
     assert.deepEqual(world.signIns, [], 'the bridge is not asked');
     assertNoToken(world, agent, step);
   });
