@@ -84,7 +84,8 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       if (storedAt !== undefined) metrics.waitDecisionLag.observe(Math.max(0, now() - storedAt) / 1_000);
       log.info('waitDecided', { key: known.place, verdict: ending.verdict });
     },
-    onApart: (stream, project, isApart) => log.info(isApart ? 'waitsApart' : 'waitsTogether', { stream, project }),
+    onApart: (stream, project, isApart) =>
+      isApart ? log.info('waitsApart', { stream, project }) : log.info('waitsTogether', { stream, project }),
     onLeading: (stream, isLeading) => {
       metrics.leader.set({ stream }, isLeading ? 1 : 0);
       if (isLeading) leads.add(stream);
