@@ -100,7 +100,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
       return job.steps.flatMap((step) => {
         if (!('task' in step) || !hasTask(extension, step.task)) return [];
         const { definition } = findTask(extension, step.task);
-        // What the task doesn't have is told by the checks.
+        // The checks have reported inputs that the task doesn't have.
         const given = Object.entries(step.inputs ?? {}).filter(([key]) => inputNamed(definition, key));
         const values = inputsOf(definition, Object.fromEntries(given));
         const value = (name: string): string => variables.expand(values.get(name) ?? '').trim();

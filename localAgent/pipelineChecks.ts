@@ -46,7 +46,7 @@ export function checkPipeline(
 ): OtherTask[] {
   const others: OtherTask[] = [];
   const problems = new Map<string, string>();
-  // The jobs of a matrix share their steps, and each problem is told once.
+  // The jobs of a matrix share their steps: report each problem once.
   for (const { phase: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
     for (const step of steps) {
       const other = otherTaskOf(step, extension);

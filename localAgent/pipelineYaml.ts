@@ -76,7 +76,7 @@ export function parseYaml(text: string, file: string): YamlMap {
     const { line, col } = counter.linePos(offset);
     return `${file}:${line}:${col}`;
   };
-  // One mistake leads to others behind it: of a line, the first one is told.
+  // One mistake causes others after it: report only the first in a line.
   const lines = new Map(marksIn(document, text).map((mark) => [counter.linePos(mark.offset).line, mark]));
   const [error] = document.errors;
   const marks = [...lines.values()].reverse();

@@ -3,7 +3,7 @@ import { FairQueue } from './fairQueue.ts';
 import type { OpenWait, Step } from './openWait.ts';
 import type { Seat } from './seat.ts';
 import type { StreamReader } from './streamReader.ts';
-import type { StreamTimes } from './streamTimes.ts';
+import type { StreamPlaces } from './streamPlaces.ts';
 import { Turn, type Rest, type RestOptions } from './turn.ts';
 
 /** Waits that are caught up side by side. */
@@ -19,7 +19,7 @@ export interface CatchUpOptions extends RestOptions {
   /** Before the stream is asked again, in milliseconds. */
   readonly retryMs: number;
   readonly onTrouble: (error: unknown) => void;
-  readonly times: StreamTimes;
+  readonly times: StreamPlaces;
   /** Slow waits keep to it, and those of expensive tenants. */
   readonly rest: Rest;
   readonly isExpensive: (tenant: string) => boolean;

@@ -39,8 +39,8 @@ export interface OutboxOptions {
   /** Between two looks for records to remove. */
   readonly sweepMs: number;
   /**
-   * Notes that a task knows how its wait has ended. Where it rejects, the record stays open, and both are tried again later:
-   * Azure DevOps ignores what a completed task is told again. Called again, too, where the record can't be closed.
+   * Notes that a task knows how its wait has ended. If it rejects, the record stays open, and telling and noting are both tried
+   * again, which is harmless: Azure DevOps ignores a second completion. The same happens if the record can't be closed.
    */
   readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
   /** A task will never hear of it. */

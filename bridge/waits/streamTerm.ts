@@ -11,7 +11,7 @@ import { Readers, type ReadersOptions } from './readers.ts';
 import type { WaitEnding } from './record.ts';
 import { Seat } from './seat.ts';
 import { createdAgain, gone, streamInfo } from './streamState.ts';
-import { StreamTimes } from './streamTimes.ts';
+import { StreamPlaces } from './streamPlaces.ts';
 import { Rest } from './turn.ts';
 
 /** A new leader reads so many events before the checkpoint again, so that the counts of waits are exact. */
@@ -37,7 +37,7 @@ export class StreamTerm {
   readonly #seats = new Map<string, Seat>();
   readonly #deadlines = new Deadlines();
   readonly #checkpoint: Checkpoint;
-  readonly #times: StreamTimes;
+  readonly #times: StreamPlaces;
   readonly #catchUp: CatchUp;
   readonly #readers: Readers;
   #created = '';
@@ -54,7 +54,7 @@ export class StreamTerm {
     // Each write that has to be tried again waits for it.
     setMaxListeners(0, this.signal);
     this.#checkpoint = new Checkpoint(options.bucket, options.stream);
-    this.#times = new StreamTimes(options, this.signal);
+    this.#times = new StreamPlaces(options, this.signal);
     const common = {
       ...options,
       rest: new Rest(options, this.signal),

@@ -1,18 +1,16 @@
-import { randomBytes } from 'node:crypto';
 import type { Msg } from 'nats';
 import type { StoredEvent } from '../../bus.ts';
 import type { ConsumerFilter } from '../jetStreamApi.ts';
 import { createInbox } from '../link/libraryLimits.ts';
 import type { Link } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
+import { ownConsumer } from './ownConsumer.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 
-const NANOSECONDS = 1e6;
 const MESSAGE_MS = 2_000;
 const CLEANUP_MS = 1_000;
 /** It is removed at once where that is allowed. */
 const INACTIVE_THRESHOLD_MS = 5_000;
-const CONSUMER_NAME_BYTES = 9;
 
 /**
  * The last message of a stream on the subjects of a filter, without its payload. It takes a consumer of its own, which the
@@ -27,14 +25,10 @@ export async function lastStored(
   filter: ConsumerFilter,
 ): Promise<StoredEvent | 'unknown' | undefined> {
   const api = links.api(link);
-  const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
+  const own = ownConsumer(INACTIVE_THRESHOLD_MS);
+  const consumer = own.name;
   const answer = await api.createConsumer(stream, {
-    name: consumer,
-    ack_policy: 'none',
-    replay_policy: 'instant',
-    mem_storage: true,
-    num_replicas: 1,
-    inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
+    ...own,
     headers_only: true,
     deliver_policy: 'last',
     ...filter,

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Msg } from 'nats';
 import type { LookBack, StoredEvent, StreamSource, Subscription, SubscriptionEvents } from '../../bus.ts';
 import { reasonOf, TaskError } from '../../errors.ts';
@@ -19,6 +18,7 @@ import { pause, unlessAborted } from '../pause.ts';
 import { hasSubject, NONE, rawSubject } from '../link/rawMessage.ts';
 import { storedElsewhere } from '../subjectTransforms.ts';
 import { lastStored } from './lastStored.ts';
+import { ownConsumer } from './ownConsumer.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 import { StreamAccess } from './streamAccess.ts';
 
@@ -34,8 +34,6 @@ const HEARTBEAT_MS = 5_000;
 const SILENCE_MS = 2 * HEARTBEAT_MS + 2_000;
 /** A consumer nobody pulls from is removed by the server after this long: the cleanup where no signal arrives. */
 const INACTIVE_THRESHOLD_MS = 60_000;
-/** Random ones: few, since the name comes with every message and reading its bytes is a part of reading a backlog. */
-const CONSUMER_NAME_BYTES = 9;
 const CLEANUP_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
 const FLUSH_TIMEOUT_MS = 3_000;
@@ -239,7 +237,8 @@ export class StreamReader implements Subscription {
   /** Creates a consumer at the present position and listens to it. */
   async #attach(link: Link): Promise<ApiAnswer<ConsumerInfo>> {
     if (link.isClosed) return { kind: 'lost' };
-    const consumer = `azp-${randomBytes(CONSUMER_NAME_BYTES).toString('base64url')}`;
+    const own = ownConsumer(INACTIVE_THRESHOLD_MS);
+    const consumer = own.name;
     const inbox = `${createInbox(this.links.inboxPrefix)}.0`;
     const subscription = link.connection.subscribe(inbox, {
       callback: (error, message) => {
@@ -280,12 +279,7 @@ export class StreamReader implements Subscription {
         ? {}
         : this.#access.filter;
     const answer = await this.links.api(link).createConsumer(this.#access.name, {
-      name: consumer,
-      ack_policy: 'none',
-      replay_policy: 'instant',
-      mem_storage: true,
-      num_replicas: 1,
-      inactive_threshold: INACTIVE_THRESHOLD_MS * NANOSECONDS,
+      ...own,
       ...(this.source.headersOnly === true ? { headers_only: true } : {}),
       ...position,
       ...filter,

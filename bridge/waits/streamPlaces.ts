@@ -5,17 +5,17 @@ import type { OpenWait } from './openWait.ts';
 const SAMPLE_MS = 1_000;
 const MOST_SAMPLES = 3_600;
 
-export interface StreamTimesOptions {
+export interface StreamPlacesOptions {
   readonly stream: string;
   readonly nats: { readonly lookup: Pick<StreamLookup, 'next'> };
 }
 
 /** Where in a stream a time is. */
-export class StreamTimes {
+export class StreamPlaces {
   readonly #samples: { readonly sequence: number; readonly storedAt: number }[] = [];
 
   constructor(
-    private readonly options: StreamTimesOptions,
+    private readonly options: StreamPlacesOptions,
     private readonly signal: AbortSignal,
   ) {}
 
