@@ -169,7 +169,7 @@ export class NatsServer implements AsyncDisposable {
   }
 
   /** Resolves when the log holds the pattern at or after `from`. Throws when the server ends before or 10 s pass. */
-  protected async logged(pattern: RegExp, from: number): Promise<void> {
+  async logged(pattern: RegExp, from = 0): Promise<void> {
     const child = this.child;
     if (!child) throw this.failure('is not running');
     await new Promise<void>((resolve, reject) => {

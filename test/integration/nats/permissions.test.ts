@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -131,7 +130,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       const address = /Listening for leafnode connections on (\S+)/.exec(server.logText())![1]!;
       leafnodes = `leafnodes { remotes: [{ url: "nats-leaf://admin:${PASSWORD}@${address}" }] }`;
       leaf = await startNatsServer({ binary, jetStream: false, config: leafText({ nobody: NOTHING }) });
-      await logged(leaf, /Leafnode connection created/);
+      await leaf.logged(/Leafnode connection created/);
       admin = await Admin.connect([server.url], { user: 'admin', pass: PASSWORD });
       stream = await admin.stream('CI');
       await stream.publish('a.x', 'event');
@@ -230,7 +229,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await using open = await openAs('publisher');
       const from = server.logText().length;
       const published = open.publishToStream('late.a');
-      await logged(server, /Publish Violation.*STREAM\.NAMES/, from);
+      await server.logged(/Publish Violation.*STREAM\.NAMES/, from);
       const late = await admin.stream('late');
       assert.deepEqual(await published, { stream: 'late', sequence: 1, duplicate: false });
       await late.delete();
@@ -281,15 +280,6 @@ function waitFor(source: Pick<StreamSource, 'subjects'> & Partial<StreamSource>)
     await seen.until(() => seen.messages.length > 0 || seen.failures.length > 0, 'an event or a failure');
     if (seen.failures[0]) throw seen.failures[0];
   };
-}
-
-/** Resolves when the server's log holds the pattern at or after an offset. */
-async function logged(server: NatsServer, pattern: RegExp, from = 0): Promise<void> {
-  for (const deadline = Date.now() + DENIED_WITHIN_MS; Date.now() < deadline;) {
-    if (pattern.test(server.logText().slice(from))) return;
-    await delay(20);
-  }
-  throw new Error(`The server has not logged ${String(pattern)}.`);
 }
 
 const NOTHING = ['permissions: { publish: { deny: ">" }, subscribe: { deny: ">" } }'];
