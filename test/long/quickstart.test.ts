@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { test } from 'node:test';
+import { temporaryFolder } from '../../localAgent/index.ts';
+import { ROOT } from '../../scripts/build/manifest.ts';
+
+test('the quick start leads from a fresh clone to the demo', () => {
+  const clone = path.join(temporaryFolder('quickstart-'), 'clone');
+  execFileSync('git', ['clone', '--quiet', ROOT, clone]);
+  const said = execFileSync('bash', ['scripts/quickstart.sh'], { cwd: clone, encoding: 'utf8', stdio: 'pipe' });
+  assert.match(said, /^\$ nats-event-bridge why 20164\n(.*\n){4,}.* a service hook of run 20164 of /m);
+});
