@@ -1,21 +1,12 @@
+#!/usr/bin/env node
 import { userInfo } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { reasonOf } from '../shared/errors.ts';
+import { once } from '../shared/once.ts';
 import { safeText } from '../shared/text/safeText.ts';
-import { openServiceBus } from '../shared/nats/serviceBus.ts';
 import { HELP, readArguments, UsageError } from './arguments.ts';
-import type { KnownKeys } from './callout/keySets.ts';
-import { callout } from './commands/callout.ts';
-import { check } from './commands/check.ts';
-import { deadLetters } from './commands/deadLetters.ts';
-import { hooks } from './commands/hooks.ts';
-import { run } from './commands/run.ts';
-import { routes } from './commands/routes.ts';
-import { setup } from './commands/setup.ts';
-import { why } from './commands/why.ts';
-import { ConfigurationError } from './config/configuration.ts';
+import { ConfigurationError } from './config/configurationError.ts';
 import { EventLog } from './log.ts';
-import { startFunctions } from './startFunctions.ts';
 import type { World } from './world.ts';
 
 /** Put in by the build. */
@@ -31,7 +22,7 @@ const STOP_SIGNALS: readonly NodeJS.Signals[] = [
   ...(process.platform === 'win32' ? (['SIGBREAK', 'SIGHUP'] as const) : []),
 ];
 
-const knownKeys: KnownKeys = new Map();
+const natsModule = once(() => import('../shared/nats/serviceBus.ts'));
 const world: World = {
   version: typeof BRIDGE_VERSION === 'string' ? BRIDGE_VERSION : '0.0.0',
   env: process.env,
@@ -43,8 +34,7 @@ const world: World = {
   onStop: (listener) => {
     for (const signal of STOP_SIGNALS) process.on(signal, () => listener(signal));
   },
-  openNats: openServiceBus,
-  startFunctions: (parts) => startFunctions(parts, world.version, knownKeys),
+  openNats: async (...given) => (await natsModule()).openServiceBus(...given),
 };
 
 /** What is left behind when the bridge has ended keeps its process for so long only. */
@@ -74,6 +64,7 @@ function userName(): string {
 async function main(given: readonly string[]): Promise<number> {
   try {
     const command = readArguments(given, world.env);
+    // Each command loads its own code, so that it answers at once.
     switch (command.kind) {
       case 'help':
         world.out(HELP);
@@ -82,24 +73,39 @@ async function main(given: readonly string[]): Promise<number> {
         world.out(`${world.version}\n`);
         return 0;
       case 'run': {
+        const [{ run }] = await Promise.all([import('./commands/run.ts'), natsModule()]);
         const code = await run(command.config, world);
         setTimeout(() => process.exit(code), LINGER_MS).unref();
         return code;
       }
-      case 'check':
+      case 'check': {
+        const { check } = await import('./commands/check.ts');
         return await check(command.config, command.offline, world);
-      case 'setup':
+      }
+      case 'setup': {
+        const { setup } = await import('./commands/setup.ts');
         return await setup(command.config, command.apply, world);
-      case 'hooks':
+      }
+      case 'hooks': {
+        const { hooks } = await import('./commands/hooks.ts');
         return await hooks(command.action, command.config, world);
-      case 'routes':
+      }
+      case 'routes': {
+        const { routes } = await import('./commands/routes.ts');
         return await routes(command.action, command.config, world);
-      case 'why':
+      }
+      case 'why': {
+        const { why } = await import('./commands/why.ts');
         return await why(command.id, command.json, command.config, world);
-      case 'callout':
+      }
+      case 'callout': {
+        const { callout } = await import('./commands/callout.ts');
         return await callout(command.action, command.config, world);
-      case 'deadLetters':
+      }
+      case 'deadLetters': {
+        const { deadLetters } = await import('./commands/deadLetters.ts');
         return await deadLetters(command.action, command.config, world);
+      }
     }
   } catch (error) {
     if (error instanceof ConfigurationError) {

@@ -49,6 +49,9 @@ export interface AzureDevOpsSettings {
   readonly ca: string | undefined;
 }
 
+/** How requests get out. */
+export type Connection = Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
+
 /** How the bridge signs in to Azure DevOps. */
 export type IdentitySettings =
   | { readonly kind: 'pat'; readonly pat: Secret }

@@ -1,6 +1,5 @@
 import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import type { Log } from '../shared/log.ts';
-import type { Functions, Parts } from './functions.ts';
 import type { Nats } from './nats.ts';
 
 /** What is outside of the bridge. */
@@ -26,6 +25,4 @@ export interface World {
    * @param signal ends everything at once
    */
   openNats(settings: () => ConnectionSettings, signal: AbortSignal, log: Log): Promise<Nats>;
-  /** Starts what the configuration turns on. */
-  startFunctions(parts: Parts): Functions;
 }

@@ -107,7 +107,8 @@ function stage(bundledPackages: string[]): ExtensionManifest {
 /** Fills dist/bridge. */
 async function writeBridge(): Promise<void> {
   rmSync(BRIDGE_FOLDER, { recursive: true, force: true });
-  const packages = readThirdParty(await bundleBridge(project.version));
+  const files = await bundleBridge(project.version);
+  const packages = readThirdParty([...new Set([...files.values()].flat())].sort());
   const { version, license, engines, homepage, repository, bugs } = project;
   const put = (name: string, text: string) => writeFileSync(path.join(BRIDGE_FOLDER, name), text);
   const copyTo = (name: string, from: string) => copyFileSync(path.join(ROOT, from), path.join(BRIDGE_FOLDER, name));
@@ -126,13 +127,17 @@ async function writeBridge(): Promise<void> {
   copyTo('callout-policy.schema.json', 'bridge/callout/policy.schema.json');
   copyTo('LICENSE', 'LICENSE');
   put('ThirdPartyNotices.txt', thirdPartyNotices(packages, 'The bridge contains'));
-  const bundle = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
-  chmodSync(bundle, 0o755);
-  const code = readFileSync(bundle);
-  if (code.length > BRIDGE_LIMIT)
-    throw new Error(`The code of the bridge has ${code.length} bytes, over ${BRIDGE_LIMIT}.`);
-  put('sbom.cdx.json', sbomOf({ id, version, license }, new Map([[BRIDGE_FILE, { code, packages }]])));
-  console.log(`${path.relative(ROOT, BRIDGE_FOLDER)}  ${(code.length / 1024).toFixed(0)} KB`);
+  chmodSync(path.join(BRIDGE_FOLDER, BRIDGE_FILE), 0o755);
+  const contents = new Map(
+    [...files].map(([file, folders]) => [
+      file,
+      { code: readFileSync(path.join(BRIDGE_FOLDER, file)), packages: readThirdParty(folders) },
+    ]),
+  );
+  const size = [...contents.values()].reduce((sum, { code }) => sum + code.length, 0);
+  if (size > BRIDGE_LIMIT) throw new Error(`The code of the bridge has ${size} bytes, over ${BRIDGE_LIMIT}.`);
+  put('sbom.cdx.json', sbomOf({ id, version, license }, contents));
+  console.log(`${path.relative(ROOT, BRIDGE_FOLDER)}  ${(size / 1024).toFixed(0)} KB`);
 }
 
 function refuseUnfinished(tag: string): void {

@@ -1,4 +1,3 @@
-import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { isObject, parseJson } from '../../shared/text/json.ts';
@@ -10,10 +9,9 @@ import type { AzureDevOpsSettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
 import { feedsUrlOf } from './hosts.ts';
 import { Identity } from './identity.ts';
+import { Requests, textOf, TooLargeError, type Answer } from './requests.ts';
 
-const MOST_ANSWER_BYTES = 16 * 1_024 * 1_024;
 const MOST_MESSAGE = 1_000;
-const CONNECT_MS = 10_000;
 /** Before a call is made again with a new token. */
 const NEW_TOKEN_PAUSE_MS = 100;
 /** Errors before a request has gone out: nothing can have come of it. */
@@ -87,14 +85,14 @@ export interface AzureDevOpsOptions {
 /** Azure DevOps' API, in the name of one identity. */
 export class AzureDevOps {
   readonly #options: AzureDevOpsOptions;
-  readonly #dispatcher: Dispatcher;
+  readonly #requests: Requests;
   readonly #identity: Identity;
   #trouble: string | undefined;
 
   constructor(options: AzureDevOpsOptions) {
     const { settings, timing, metrics, now } = options;
     this.#options = options;
-    this.#dispatcher = dispatcherFor(settings);
+    this.#requests = new Requests(settings);
     this.#identity = new Identity({
       identity: settings.identity,
       connection: settings,
@@ -151,8 +149,7 @@ export class AzureDevOps {
    * followed. Fails with an `Error` whose message is a clause.
    */
   async document(url: string, signal: AbortSignal): Promise<unknown> {
-    const answer = await request(url, {
-      dispatcher: this.#dispatcher,
+    const answer = await this.#requests.send(url, {
       headers: { accept: 'application/json', 'user-agent': `nats-event-bridge/${this.#options.version}` },
       signal,
     });
@@ -163,7 +160,7 @@ export class AzureDevOps {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await this.#requests.close();
   }
 
   async #authorization(): Promise<string | Outcome> {
@@ -189,8 +186,7 @@ export class AzureDevOps {
     const limit = new TimeLimit(timing.azureDevOps, signal);
     try {
       const base = area === 'feeds' ? feedsUrlOf(organization) : organization;
-      const answer = await request(`${base}${path}`, {
-        dispatcher: this.#dispatcher,
+      const answer = await this.#requests.send(`${base}${path}`, {
         method,
         headers: {
           authorization,
@@ -220,7 +216,7 @@ export class AzureDevOps {
     }
   }
 
-  #read(status: number, headers: Dispatcher.ResponseData['headers'], text: string): Outcome {
+  #read(status: number, headers: Answer['headers'], text: string): Outcome {
     const retryAfterMs = readRetryAfter(one(headers['retry-after']), this.#options.now());
     if (retryAfterMs !== undefined) this.#options.metrics.azureDevOpsThrottle.inc(retryAfterMs / 1_000);
     const json = parseJson(text);
@@ -237,27 +233,6 @@ export class AzureDevOps {
     const continuationToken = one(headers['x-ms-continuationtoken']);
     return { kind: 'ok', status, body: json?.value, retryAfterMs, continuationToken };
   }
-}
-
-/** What requests go out by: through a proxy where there is one, trusting the authority of the settings. */
-export function dispatcherFor({ proxy, ca }: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>): Dispatcher {
-  const connect = { timeout: CONNECT_MS, ...(ca === undefined ? {} : { ca }) };
-  if (proxy === '') return new Agent({ connect });
-  return new ProxyAgent({ uri: proxy, requestTls: connect, proxyTls: connect, proxyTunnel: true });
-}
-
-class TooLargeError extends Error {}
-
-/** Throws where an answer has more bytes than this. */
-export async function textOf(body: Dispatcher.ResponseData['body'], mostBytes = MOST_ANSWER_BYTES): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > mostBytes) throw new TooLargeError(`the answer is larger than ${mostBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 /** A text without a token, in any form in which what answers may give it back. */

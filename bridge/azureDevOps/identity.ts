@@ -1,21 +1,13 @@
-import {
-  ClientSecretCredential,
-  ManagedIdentityCredential,
-  WorkloadIdentityCredential,
-  type AccessToken,
-  type TokenCredential,
-  type TokenCredentialOptions,
-} from '@azure/identity';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { once } from '../../shared/once.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import type { AzureDevOpsSettings, IdentitySettings } from '../settings.ts';
+import type { Connection, IdentitySettings } from '../settings.ts';
 import type { Timing } from '../timing.ts';
+import type { AccessToken, Credential, TokenIdentity } from './credentials.ts';
 
 /** Azure DevOps itself, as Microsoft Entra knows it. */
 const SCOPE = '499b84ac-1321-427f-aa17-267ca6975798/.default';
 const MOST_REASON = 1_000;
-/** A second look for what changes nothing would help. */
-const RETRIES = 1;
 /** What is wrong with the network rather than with the credentials. */
 const UNREACHABLE =
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network_error|Network unreachable|certificate|socket hang up/i;
@@ -23,11 +15,12 @@ const UNREACHABLE =
 /** What the authority says, or nobody, where it can't tell where tokens are. */
 const NO_ENDPOINTS = /endpoints_resolution_error|openid_config_error/;
 
-type OtherThanPat = Exclude<IdentitySettings, { kind: 'pat' }>;
+/** The library is large, and many commands need no token. */
+export const credentialsModule = once(() => import('./credentials.ts'));
 
 export interface IdentityOptions {
   readonly identity: IdentitySettings;
-  readonly connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
+  readonly connection: Connection;
   readonly timing: Timing;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -38,7 +31,7 @@ export interface IdentityOptions {
 /** How the bridge proves to Azure DevOps who it is: by a token that is kept, renewed early, and asked for once at a time. */
 export class Identity {
   readonly #options: IdentityOptions;
-  #credential: { readonly secret: string; readonly value: TokenCredential } | undefined;
+  #credential: { readonly secret: string; readonly value: Credential } | undefined;
   #token: AccessToken | undefined;
   #asking: Promise<AccessToken> | undefined;
 
@@ -78,7 +71,7 @@ export class Identity {
     this.#forget();
   }
 
-  #renew(identity: OtherThanPat): void {
+  #renew(identity: TokenIdentity): void {
     if (this.#asking !== undefined) return;
     this.#forget();
     void this.#ask(identity).catch(() => undefined);
@@ -89,19 +82,19 @@ export class Identity {
     this.#credential = undefined;
   }
 
-  #ask(identity: OtherThanPat): Promise<AccessToken> {
+  #ask(identity: TokenIdentity): Promise<AccessToken> {
     this.#asking ??= this.#askOnce(identity).finally(() => {
       this.#asking = undefined;
     });
     return this.#asking;
   }
 
-  async #askOnce(identity: OtherThanPat): Promise<AccessToken> {
+  async #askOnce(identity: TokenIdentity): Promise<AccessToken> {
     const { timing } = this.#options;
-    const limit = AbortSignal.timeout(timing.azureDevOps);
     try {
-      const asked = this.#credentialOf(identity).getToken(SCOPE, { abortSignal: limit });
-      const token = await unlessAborted(asked, limit);
+      const credential = await this.#credentialOf(identity);
+      const limit = AbortSignal.timeout(timing.azureDevOps);
+      const token = await unlessAborted(credential.getToken(SCOPE, { abortSignal: limit }), limit);
       if (token === null) throw new Error('the authority gave none');
       this.#options.onToken(token.expiresOnTimestamp);
       this.#token = token;
@@ -127,55 +120,12 @@ export class Identity {
   }
 
   /** A secret that has changed makes another credential. */
-  #credentialOf(identity: OtherThanPat): TokenCredential {
+  async #credentialOf(identity: TokenIdentity): Promise<Credential> {
+    const { newCredential } = await credentialsModule();
     const secret = identity.kind === 'clientSecret' ? identity.clientSecret.value : '';
     if (this.#credential?.secret !== secret)
-      this.#credential = { secret, value: this.#newCredential(identity, secret) };
+      this.#credential = { secret, value: newCredential(identity, secret, this.#options.connection) };
     return this.#credential.value;
-  }
-
-  #newCredential(identity: OtherThanPat, secret: string): TokenCredential {
-    const retryOptions = { maxRetries: RETRIES };
-    switch (identity.kind) {
-      case 'clientSecret': {
-        const { tenantId, clientId, authorityHost } = identity;
-        return new ClientSecretCredential(tenantId, clientId, secret, this.#clientOptions(authorityHost));
-      }
-      case 'workloadIdentity': {
-        const { tenantId, clientId, tokenFile: tokenFilePath, authorityHost } = identity;
-        return new WorkloadIdentityCredential({
-          ...this.#clientOptions(authorityHost),
-          tenantId,
-          clientId,
-          tokenFilePath,
-        });
-      }
-      case 'managedIdentity': {
-        // The endpoint is on this machine: no proxy stands before it.
-        const { clientId } = identity;
-        return new ManagedIdentityCredential({ ...(clientId === undefined ? {} : { clientId }), retryOptions });
-      }
-    }
-  }
-
-  #clientOptions(authorityHost: string): TokenCredentialOptions & { disableInstanceDiscovery: boolean } {
-    const { proxy, ca } = this.#options.connection;
-    const { protocol, hostname, port } = new URL(proxy || 'http://none');
-    return {
-      authorityHost,
-      // Whoever writes the configuration vouches for the authority, so nobody else has to be asked about it.
-      disableInstanceDiscovery: true,
-      retryOptions: { maxRetries: RETRIES },
-      ...(ca === undefined ? {} : { tlsOptions: { ca } }),
-      ...(proxy === ''
-        ? {}
-        : {
-            proxyOptions: {
-              host: `${protocol}//${hostname}`,
-              port: Number(port || (protocol === 'https:' ? 443 : 80)),
-            },
-          }),
-    };
   }
 }
 

@@ -1,30 +1,28 @@
-import { request, type Dispatcher } from 'undici';
 import { reasonOf } from '../../shared/errors.ts';
 import { parseObject } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import type { AzureDevOpsSettings } from '../settings.ts';
-import { dispatcherFor, textOf } from './client.ts';
+import type { Connection } from '../settings.ts';
+import { Requests, textOf } from './requests.ts';
 
 const MOST_BYTES = 512 * 1_024;
 const MOST_REASON = 300;
 
 /** Fetches documents that anybody may read, such as an issuer's keys. Follows no redirect. */
 export class PublicDocuments {
-  readonly #dispatcher: Dispatcher;
+  readonly #requests: Requests;
 
   constructor(
-    connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>,
+    connection: Connection,
     private readonly withinMs: number,
   ) {
-    this.#dispatcher = dispatcherFor(connection);
+    this.#requests = new Requests(connection);
   }
 
   /** The JSON object at a URL, or why there is none: a clause about its host. Never rejects. */
   async object(url: URL): Promise<{ readonly object: Record<string, unknown> } | { readonly problem: string }> {
     const limit = AbortSignal.timeout(this.withinMs);
     try {
-      const answer = await request(url, {
-        dispatcher: this.#dispatcher,
+      const answer = await this.#requests.send(url, {
         headers: { accept: 'application/json' },
         signal: limit,
       });
@@ -41,6 +39,6 @@ export class PublicDocuments {
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.destroy();
+    await this.#requests.close();
   }
 }

@@ -1,10 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { prepareContracts } from '../../shared/contract/load.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps } from '../azureDevOps/client.ts';
+import { credentialsModule } from '../azureDevOps/identity.ts';
+import { dispatcherModule } from '../azureDevOps/requests.ts';
+import type { KnownKeys } from '../callout/keySets.ts';
 import { checkAll } from '../check.ts';
-import { readConfiguration, ConfigurationError, type Configuration } from '../config/configuration.ts';
+import { readConfiguration, type Configuration } from '../config/configuration.ts';
+import { ConfigurationError } from '../config/configurationError.ts';
 import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
 import type { FileSurroundings } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
@@ -21,6 +26,7 @@ import { Metrics } from '../metrics.ts';
 import type { Nats } from '../nats.ts';
 import { ReadinessProbe } from '../readiness.ts';
 import type { BridgeSettings } from '../settings.ts';
+import { startFunctions } from '../startFunctions.ts';
 import { currentStatus, type CheckResult } from '../status.ts';
 import type { World } from '../world.ts';
 
@@ -48,6 +54,8 @@ export async function run(file: string, world: World): Promise<number> {
     for (const problem of error.problems) world.err(`${safeText(problem)}\n`);
     return 2;
   }
+  // An update of the package takes away the files of the bridge that runs.
+  await Promise.all([prepareContracts(), dispatcherModule(), credentialsModule()]);
   try {
     await running.serve(configuration, contracts);
     return 0;
@@ -65,6 +73,7 @@ class Running {
   readonly #metrics = new Metrics();
   readonly #lifecycle: Lifecycle;
   readonly #startedAt: number;
+  readonly #knownKeys: KnownKeys = new Map();
   /** Labels of secrets whose files are bad, and the configuration where it is. */
   readonly #troubles = new Set<string>();
   #configuration: Configuration | undefined;
@@ -210,7 +219,7 @@ class Running {
       version: this.world.version,
       now: () => this.world.now(),
     });
-    const functions = this.world.startFunctions({
+    const parts = {
       settings,
       contracts,
       nats,
@@ -218,7 +227,8 @@ class Running {
       metrics: this.#metrics,
       log: this.log,
       now: () => this.world.now(),
-    });
+    };
+    const functions = startFunctions(parts, this.world.version, this.#knownKeys);
     this.#configuration = configuration;
     this.#functions = functions;
     this.#azureDevOps = azureDevOps;

@@ -8,6 +8,7 @@ import type { BridgeSettings, Secret, StreamSettings } from '../settings.ts';
 import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
 import { readCallout, readPolicy } from './callout.ts';
+import { ConfigurationError } from './configurationError.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
@@ -22,19 +23,6 @@ const DAY_MS = 86_400_000;
 /** No stream needs to keep anything for longer. */
 const MOST_AGE_MS = 3_650 * DAY_MS;
 const MOST_BYTES = 1_024 * 1_024;
-
-/** What is wrong with a configuration, all of it: a line per problem, `file:line:column: name: what. What to do.` */
-export class ConfigurationError extends Error {
-  override readonly name = 'ConfigurationError';
-
-  /** @param signature changes when a file does whose change may mend it */
-  constructor(
-    readonly problems: readonly string[],
-    readonly signature: () => string,
-  ) {
-    super(problems.join('\n'));
-  }
-}
 
 /** A configuration that can be used. */
 export interface Configuration {

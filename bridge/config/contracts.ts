@@ -3,7 +3,8 @@ import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { describeFinding, error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
-import { ConfigurationError, type Configuration } from './configuration.ts';
+import type { Configuration } from './configuration.ts';
+import { ConfigurationError } from './configurationError.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
 

@@ -6,12 +6,14 @@ import { ROOT } from './manifest.ts';
 /** What `npm run package` writes of the bridge: a folder that `npm pack` takes as it is. */
 export const BRIDGE_FOLDER = path.join(ROOT, 'dist', 'bridge');
 
-/** The bridge's one bundle. */
+/** What runs; it loads the parts of the code that a command needs. */
 export const BRIDGE_FILE = 'nats-event-bridge.mjs';
+
+/** Where those parts are. */
+export const BRIDGE_PARTS = 'code';
 
 /** Libraries in CommonJS ask for Node's modules, which an ES module has to provide. */
 const BANNER = [
-  '#!/usr/bin/env node',
   "import { createRequire as bridgeRequire } from 'node:module';",
   'const require = bridgeRequire(import.meta.url);',
 ].join('\n');
@@ -27,6 +29,8 @@ const UNUSED: readonly (readonly [file: RegExp, code: string])[] = [
   ],
   [/nats\/lib\/nats-base-client\/nkeys\.js$/, ''],
   [/node_modules\/open\/index\.js$/, 'export default undefined;'],
+  // What pushes metrics loads Node's HTTP.
+  [/prom-client\/lib\/pushgateway\.js$/, ''],
 ];
 
 const withoutUnused: Plugin = {
@@ -43,17 +47,24 @@ function codeFor(file: string): string | undefined {
   return UNUSED.find(([pattern]) => pattern.test(file.split(path.sep).join('/')))?.[1];
 }
 
+/** The npm packages (folders relative to the root, sorted) whose code is in each file of the bridge. */
+export type BridgeFiles = ReadonlyMap<string, readonly string[]>;
+
 /**
- * Bundles the bridge with all it imports into one ES module for Node 20 and later.
+ * Bundles the bridge with all it imports into ES modules for Node 20 and later. What is imported by `import()` is in files
+ * of its own, as is what several of those need.
  *
- * @returns the folders (relative to the root, sorted) of the npm packages whose code is in it
+ * @returns the files, relative to its folder
  * @throws when esbuild warns
  */
-export async function bundleBridge(version: string): Promise<string[]> {
+export async function bundleBridge(version: string): Promise<BridgeFiles> {
   const { metafile, warnings } = await build({
     absWorkingDir: ROOT,
-    entryPoints: ['bridge/main.ts'],
-    outfile: path.join(BRIDGE_FOLDER, BRIDGE_FILE),
+    entryPoints: { [path.basename(BRIDGE_FILE, '.mjs')]: 'bridge/main.ts' },
+    outdir: BRIDGE_FOLDER,
+    outExtension: { '.js': '.mjs' },
+    chunkNames: `${BRIDGE_PARTS}/[name]-[hash]`,
+    splitting: true,
     bundle: true,
     packages: 'bundle',
     platform: 'node',
@@ -68,5 +79,11 @@ export async function bundleBridge(version: string): Promise<string[]> {
     logLevel: 'warning',
   });
   if (warnings.length > 0) throw new Error(`esbuild warned ${warnings.length} time(s) about the bridge.`);
-  return packageFolders(metafile, (file) => codeFor(file) === undefined);
+  const folder = path.relative(ROOT, BRIDGE_FOLDER);
+  return new Map(
+    Object.entries(metafile.outputs).map(([file, output]) => [
+      path.relative(folder, file).split(path.sep).join('/'),
+      packageFolders({ inputs: {}, outputs: { [file]: output } }, (module) => codeFor(module) === undefined),
+    ]),
+  );
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AnySchema, ErrorObject, ValidateFunction } from 'ajv';
 import { describeProblems, shorten, type Contract, type SchemaProblem } from './contract.ts';
 import { TaskError, reasonOf } from '../errors.ts';
+import { once } from '../once.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { canonicalize, isObject, parseLargeIntegers } from '../text/json.ts';
 import { META_SCHEMAS, newAjv, type AnyAjv, type Draft } from './drafts.ts';
@@ -45,8 +46,10 @@ export async function compileContract(schemaFile: string, checkLimitMs: number):
 }
 
 /** Few schemas have these keywords, so that few steps run what they take. */
+export const unevaluatedModule = once(() => import('./unevaluated.ts'));
+
 async function unevaluatedKeywords(ajv: AnyAjv, { schemas, asking }: Linked) {
-  const { UnevaluatedKeywords } = await import('./unevaluated.ts');
+  const { UnevaluatedKeywords } = await unevaluatedModule();
   const keywords = new UnevaluatedKeywords(ajv, schemas);
   for (const schema of asking) keywords.prepare(schema);
   return keywords;

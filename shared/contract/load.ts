@@ -1,4 +1,7 @@
+import { once } from '../once.ts';
 import type { Contract } from './contract.ts';
+
+const compiling = once(() => import('./compile.ts'));
 
 /**
  * Reads a JSON Schema and all files it refers to, and compiles it.
@@ -8,6 +11,12 @@ import type { Contract } from './contract.ts';
  * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it or a file it refers to is no schema
  */
 export async function loadContract(schemaFile: string, { checkLimitMs = 1000 } = {}): Promise<Contract> {
-  const { compileContract } = await import('./compile.ts');
+  const { compileContract } = await compiling();
   return await compileContract(schemaFile, checkLimitMs);
+}
+
+/** Loads all that contracts may take, for a program that outlives its files. */
+export async function prepareContracts(): Promise<void> {
+  const { unevaluatedModule } = await compiling();
+  await unevaluatedModule();
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { stringify } from 'yaml';
-import { ConfigurationError } from '../../bridge/config/configuration.ts';
+import { ConfigurationError } from '../../bridge/config/configurationError.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { runBridgeOn } from '../support/bridge/bridgeProcess.ts';
 import { configurationFile, readFile } from '../support/bridge/configurationFile.ts';

@@ -5,9 +5,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../localAgent/index.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER, BRIDGE_PARTS } from '../../scripts/build/bridge.ts';
 import { readJson, ROOT } from '../../scripts/build/manifest.ts';
 import { LEAST } from '../support/bridge/configurationFile.ts';
+import { filesIn } from '../support/filesIn.ts';
 
 const project = readJson('package.json') as { version: string; engines: { node: string } };
 
@@ -27,6 +28,7 @@ test('the folder of the bridge holds what it takes to run it, and to know what i
     'README.md',
     'ThirdPartyNotices.txt',
     'callout-policy.schema.json',
+    BRIDGE_PARTS,
     'config.schema.json',
     BRIDGE_FILE,
     'package.json',
@@ -78,7 +80,11 @@ test('from a clone it runs as "npm run bridge"', () => {
   assert.equal(stdout, `${project.version}\n`);
 });
 
-test('the bundle holds no path of the machine that made it', () => {
-  const code = readFileSync(path.join(BRIDGE_FOLDER, BRIDGE_FILE), 'utf8');
-  for (const place of [ROOT, os.homedir() + path.sep]) assert.ok(!code.includes(place), place);
+test('no file of the bridge holds a path of the machine that made it', () => {
+  const files = filesIn(BRIDGE_FOLDER);
+  assert.ok(files.some((file) => file.startsWith(`${BRIDGE_PARTS}/run-`)));
+  for (const file of files) {
+    const text = readFileSync(path.join(BRIDGE_FOLDER, file), 'utf8');
+    for (const place of [ROOT, os.homedir() + path.sep]) assert.ok(!text.includes(place), `${file}: ${place}`);
+  }
 });

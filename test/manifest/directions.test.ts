@@ -146,14 +146,14 @@ const CASES: readonly (readonly [name: string, code: string, refusedIn: string, 
   [
     'only one room knows the HTTP client, and one file of it the identities',
     "import { request } from 'undici'; request();",
-    'bridge/azureDevOps/identity.ts bridge/hooks/receive.ts bridge/http/publicServer.ts',
-    'bridge/azureDevOps/client.ts',
+    'bridge/azureDevOps/credentials.ts bridge/hooks/receive.ts bridge/http/publicServer.ts',
+    'bridge/azureDevOps/dispatcher.ts',
   ],
   [
     'only one file knows the library of identities',
     "import { ClientSecretCredential } from '@azure/identity'; new ClientSecretCredential();",
-    'bridge/azureDevOps/client.ts bridge/main.ts',
-    'bridge/azureDevOps/identity.ts',
+    'bridge/azureDevOps/identity.ts bridge/main.ts',
+    'bridge/azureDevOps/credentials.ts',
   ],
   [
     'no product and no script sees the tests, and the local agent no script',

@@ -6,9 +6,10 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { BRIDGE_FILE } from '../../scripts/build/bridge.ts';
+import { BRIDGE_FILE, BRIDGE_PARTS } from '../../scripts/build/bridge.ts';
 import { ROOT } from '../../scripts/build/manifest.ts';
 import { vsixDigests } from '../../scripts/release/vsixDigests.ts';
+import { filesIn } from '../support/filesIn.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';
 
 /** What the image is built from, which therefore has to be enough. */
@@ -40,6 +41,7 @@ test('the same source packed in another folder gives the same files, byte by byt
   const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
   for (const file of ['PublishNatsEvent/index.js', 'the .cdx.json', `bridge/${BRIDGE_FILE}`, 'bridge/sbom.cdx.json'])
     assert.ok(file in ours, Object.keys(ours).join());
+  assert.ok(Object.keys(ours).some((file) => file.startsWith(`bridge/${BRIDGE_PARTS}/`)));
   assert.deepEqual(theirs, ours);
 });
 
@@ -80,6 +82,6 @@ function digestsIn(root: string): Record<string, string> {
   return {
     ...vsixDigests(packageIn(root, '.vsix')),
     'the .cdx.json': digestOf(packageIn(root, '.cdx.json')),
-    ...Object.fromEntries(readdirSync(bridge).map((file) => [`bridge/${file}`, digestOf(path.join(bridge, file))])),
+    ...Object.fromEntries(filesIn(bridge).map((file) => [`bridge/${file}`, digestOf(path.join(bridge, file))])),
   };
 }

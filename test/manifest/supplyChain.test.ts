@@ -7,10 +7,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { BRIDGE_FILE } from '../../scripts/build/bridge.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
 import { auditShipped } from '../../scripts/release/audit.ts';
 import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
 import { sbomOf } from '../../scripts/release/sbom.ts';
+import { filesIn } from '../support/filesIn.ts';
 
 const project = readJson('package.json') as PackageManifest & Record<string, Record<string, string>>;
 const lock = readJson('package-lock.json') as {
@@ -71,7 +72,13 @@ test('the bills of materials list the code in the bundles: each file, and every 
     assert.ok(holds(parts, 'nats'), parts.join());
     assert.equal(holds(parts, '@jmespath-community/jmespath'), task === 'WaitForNatsEvent');
   }
-  const parts = partsOf(bridge, BRIDGE_FILE, path.join('bridge', BRIDGE_FILE));
+  const files = filesIn(BRIDGE_FOLDER).filter((file) => file.endsWith('.mjs'));
+  assert.ok(files.includes(BRIDGE_FILE));
+  assert.deepEqual(
+    bridge.components.filter(({ type }) => type === 'file').map(({ name }) => name),
+    files,
+  );
+  const parts = files.flatMap((file) => partsOf(bridge, file, path.join('bridge', file)));
   for (const name of ['nats', 'fastify', 'undici', '@azure/identity', 'yaml', 'prom-client'])
     assert.ok(holds(parts, name), `${name} in ${parts.join()}`);
 

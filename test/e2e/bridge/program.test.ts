@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { cpSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
+import { temporaryFolder } from '../../../localAgent/index.ts';
+import { BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { readJson } from '../../../scripts/build/manifest.ts';
@@ -200,6 +203,27 @@ describe('A bridge whose configuration changes', () => {
       ['http'],
     );
     assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
+  });
+
+  test('goes on, whatever it does for the first time, when an update has taken its files away', async () => {
+    await using server = await startNatsServer();
+    const folder = temporaryFolder('updated-');
+    cpSync(BRIDGE_FOLDER, folder, { recursive: true });
+    const yaml = configuration(server.url);
+    const options = { env, folder };
+    assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
+    await using bridge = await BridgeProcess.start(yaml, options);
+    await bridge.logged('serving');
+    rmSync(folder, { recursive: true });
+
+    bridge.write('{ "unevaluatedProperties": false }', 'one.json');
+    const withToken = yaml.replace('kind: pat, patEnv: PAT', 'kind: managedIdentity');
+    bridge.write(`${withToken.replace('timing: {', 'timing: { azureDevOps: 1s,')}contracts: { one: one.json }\n`);
+    await bridge.logged('configurationReloaded');
+    await bridge.until('attempt to sign in', () => (bridge.text.includes('There is no token') ? true : undefined));
+    assert.doesNotMatch(bridge.text, /Cannot find/);
+    bridge.signal('SIGTERM');
+    assert.equal(await bridge.ended, 0);
   });
 
   test('signs in to NATS with the secret that its file holds by then', async () => {

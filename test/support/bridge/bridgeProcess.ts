@@ -8,7 +8,6 @@ import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
 import type { Windows } from '../windows/windows.ts';
 import { configurationFile } from './configurationFile.ts';
 
-const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
 const PATIENCE_MS = 20_000;
 
 /** The Node.js versions that the bridge runs on. */
@@ -19,6 +18,8 @@ export interface BridgeOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly node?: (typeof NODE_VERSIONS)[number];
+  /** The folder with the bundle; what was packed when absent. */
+  readonly folder?: string;
   /** Where it runs; here when absent. */
   readonly windows?: Windows;
   /** A command may read what its user may, also where that is root. */
@@ -44,8 +45,9 @@ function environment(more: BridgeOptions['env'] = {}): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], ...more };
 }
 
-function bundle(): string {
-  if (existsSync(BUNDLE)) return BUNDLE;
+function bundle(folder = BRIDGE_FOLDER): string {
+  const file = path.join(folder, BRIDGE_FILE);
+  if (existsSync(file)) return file;
   throw new Error('There is no dist/bridge: run npm run package.');
 }
 
@@ -81,7 +83,7 @@ interface Program {
 /** Starts the bundle. It dies with the test, whatever ends that. */
 function start(
   args: readonly string[],
-  { env, node = '20', windows, heedsModes }: BridgeOptions,
+  { env, node = '20', folder, windows, heedsModes }: BridgeOptions,
   take: Readonly<Record<'stdout' | 'stderr', (bytes: Buffer) => void>>,
 ): Program {
   if (windows) {
@@ -96,10 +98,14 @@ function start(
   }
   const isTooMighty = heedsModes === true && process.getuid?.() === 0;
   const privileges = isTooMighty ? ['--bounding-set', '-dac_override,-dac_read_search'] : [];
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...privileges, '--', nodeBinary(node), bundle(), ...args], {
-    env: environment(env),
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    'setpriv',
+    ['--pdeathsig', 'KILL', ...privileges, '--', nodeBinary(node), bundle(folder), ...args],
+    {
+      env: environment(env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   child.stdout.on('data', take.stdout);
   child.stderr.on('data', take.stderr);
   return {

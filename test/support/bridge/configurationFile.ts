@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { ConfigurationError, readConfiguration, type Configuration } from '../../../bridge/config/configuration.ts';
+import { readConfiguration, type Configuration } from '../../../bridge/config/configuration.ts';
+import { ConfigurationError } from '../../../bridge/config/configurationError.ts';
 
 /** The least that a configuration has to say. */
 export const LEAST = `nats:

@@ -31,7 +31,6 @@ export class TestWorld implements World {
   readonly env = ENV;
   readonly isTerminal = true;
   readonly openNats = openServiceBus;
-  readonly startFunctions: World['startFunctions'] = (parts) => startFunctions(parts, this.version, new Map());
   stdout = '';
   stderr = '';
 
@@ -76,7 +75,7 @@ export class HooksBridge implements AsyncDisposable {
       ask: () => Promise.resolve({ kind: 'unreachable', message: 'there is none' }),
     } as unknown as AzureDevOps;
     const parts = { settings, contracts: {}, nats, azureDevOps, metrics, log, now: () => world.now() };
-    return new HooksBridge(world, metrics, nats, world.startFunctions(parts));
+    return new HooksBridge(world, metrics, nats, startFunctions(parts, world.version, new Map()));
   }
 
   get isLinkUp(): boolean {

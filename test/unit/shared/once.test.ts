@@ -1,0 +1,14 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { once } from '../../../shared/once.ts';
+
+test('runs a function at its first call only, whatever that gives', () => {
+  let runs = 0;
+  const value = once((): string | undefined => {
+    runs += 1;
+    return undefined;
+  });
+  assert.equal(runs, 0);
+  assert.deepEqual([value(), value()], [undefined, undefined]);
+  assert.equal(runs, 1);
+});
