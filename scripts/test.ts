@@ -3,16 +3,19 @@
  * Usage: npx tsx scripts/test.ts [--long] [--seed N] [folder or file …]
  * Without a place it runs all kinds; a folder stands for all *.test.ts below it. `--long` and `--seed` are for the hostile
  * tests. The manifest tests look at dist/*.vsix and others run it: where they are among the tests, it is packed first if it
- * is older than what goes into it.
+ * is older than what goes into it. All run as bundles, in a folder of this run in .cache; failures name the sources.
  */
-import { spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from '../localAgent/index.ts';
 import type { FamilyCases } from './docs/familyCases.ts';
 import { ROOT } from './build/manifest.ts';
 import { packIfStale } from './build/stale.ts';
+import { bundleTests } from './build/tests.ts';
 
 const HOSTILE = 'test/hostile';
 const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
@@ -37,12 +40,19 @@ if (files.some((file) => PACKED.some((kind) => file.startsWith(kind)))) packIfSt
 
 const table = path.join(temporaryFolder('hostile-'), 'table.jsonl');
 writeFileSync(table, '');
-const { status, signal } = spawnSync(
+const cache = path.join(ROOT, '.cache');
+mkdirSync(cache, { recursive: true });
+const bundles = mkdtempSync(path.join(cache, 'tests-'));
+process.once('exit', () => {
+  rmSync(bundles, { recursive: true, force: true });
+});
+const bundled = await bundleTests(files, bundles);
+const runner = spawn(
   process.execPath,
   [
-    ...['--import', 'tsx', '--test', '--test-reporter=spec', `--test-concurrency=${isLong ? 1 : 2}`],
+    ...['--enable-source-maps', '--test', '--test-reporter=spec', `--test-concurrency=${isLong ? 1 : 2}`],
     `--test-timeout=${isLong ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS}`,
-    ...files,
+    ...bundled,
   ],
   {
     cwd: ROOT,
@@ -55,6 +65,9 @@ const { status, signal } = spawnSync(
     },
   },
 );
+// When someone ends this, the runner goes first: its bundles are cleared up after it.
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => runner.kill(name));
+const [status, signal] = (await once(runner, 'exit')) as [number | null, NodeJS.Signals | null];
 const results = readFileSync(table, 'utf8');
 if (process.env['HOSTILE_TABLE']) appendFileSync(process.env['HOSTILE_TABLE'], results);
 const families = results.split('\n').filter(Boolean);

@@ -27,7 +27,7 @@ const EVENT_OUTPUTS = {
   id: 'event.id',
   all: '@',
 };
-const EVENTS_OF_A_STREAM = 1_000;
+const EVENTS_OF_A_STREAM = cases({ short: 400, long: 1_000 });
 const TEXTS_OF_AN_EVENT = 6;
 const STRICT_SCHEMA = {
   anyOf: [{ type: 'object', additionalProperties: false }, { const: 1 }],

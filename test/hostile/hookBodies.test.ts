@@ -10,9 +10,10 @@ import { encodeHeaders } from '../../shared/nats/publishing/messageFrames.ts';
 import { subjectProblem } from '../../shared/subject.ts';
 import { ORGANIZATION, SHOP } from '../support/bridge/hookPosts.ts';
 import { cases, parameters } from '../support/hostile/hostile.ts';
+import { anyCharacter } from '../support/hostile/hostileText.ts';
 import { basic, Receiver, SECRET } from '../support/bridge/hookReceiver.ts';
 
-const RUNS = cases({ short: 10_000, long: 200_000 });
+const RUNS = cases({ short: 3_000, long: 200_000 });
 const SETTINGS = { subjectPrefix: 'azdo', stream: 'AZDO', ...ORGANIZATION };
 const EVENTS = [...KNOWN_EVENTS.keys()];
 const ENTRIES = EVENTS.map((event) => ({
@@ -32,7 +33,7 @@ const ENTRIES = EVENTS.map((event) => ({
 const odd = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
   fc.constantFrom('', ' ', '\r\nNats-Rollup: all', '>', '*', '..', '$JS', '\ud800', '\u0000', '__proto__', -0, 1e308),
-  fc.string({ unit: 'binary', maxLength: 300 }),
+  fc.string({ unit: anyCharacter, maxLength: 300 }),
   fc.nat().map((length) => 'x'.repeat(length % 70_000)),
 );
 const orGood = <Value>(...good: readonly Value[]) => fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...good) }, odd);
@@ -98,7 +99,7 @@ test('hostile bodies are hooks with a valid subject and valid headers, or unusab
     }),
     parameters(RUNS),
   );
-  assert.ok(hooks > 2_000, `only ${hooks} of them were hooks`);
+  assert.ok(hooks > RUNS / 5, `only ${hooks} of them were hooks`);
 });
 
 test('hostile posts are answered, with 200 or 401', async () => {
@@ -112,7 +113,7 @@ test('hostile posts are answered, with 200 or 401', async () => {
         fc.base64String(),
       ),
       'content-type': fc.oneof(fc.string(), fc.array(fc.string())),
-      'x-vss-subscriptionid': fc.string({ unit: 'binary' }),
+      'x-vss-subscriptionid': fc.string({ unit: anyCharacter }),
     },
     { requiredKeys: [] },
   );
@@ -130,7 +131,7 @@ test('hostile posts are answered, with 200 or 401', async () => {
     }),
     parameters(RUNS),
   );
-  assert.ok((answers.get(200) ?? 0) > 2_000 && (answers.get(401) ?? 0) > 500, JSON.stringify([...answers]));
+  assert.ok((answers.get(200) ?? 0) > RUNS / 5 && (answers.get(401) ?? 0) > RUNS / 20, JSON.stringify([...answers]));
 });
 
 test('bodies of 2 MiB are read in a time that grows with their length only', () => {
@@ -148,14 +149,16 @@ test('bodies of 2 MiB are read in a time that grows with their length only', () 
   };
   for (const [name, text] of Object.entries(bodies)) {
     const bytes = Buffer.from(text);
-    const begin = performance.now();
+    // What this process computes: other work on the machine doesn't count.
+    const before = process.cpuUsage();
     const hook = readHook(bytes);
     if (hook.kind === 'hook') {
       entriesFor(hook, ENTRIES);
       const project = { ...SHOP, token: subjectToken(hook.projectName(SHOP.id) ?? '') };
       hookEvent(hook, bytes, project, SETTINGS, undefined);
     }
-    const ms = performance.now() - begin;
+    const { user, system } = process.cpuUsage(before);
+    const ms = (user + system) / 1_000;
     assert.ok(ms < 2_000, `${name}: ${ms} ms`);
   }
 });

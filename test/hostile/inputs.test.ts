@@ -15,7 +15,7 @@ import { readTask, TASK_NAMES } from '../../scripts/build/manifest.ts';
 import { publish, Scenario, wait } from '../support/agent/scenario.ts';
 
 const inputs = family('Inputs');
-const RUNS = cases({ short: 1_000, long: 20_000 });
+const RUNS = cases({ short: 400, long: 20_000 });
 /** What may be found before anything is connected. */
 const EARLY = new Set([
   'InvalidInput',

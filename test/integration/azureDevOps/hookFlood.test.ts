@@ -20,20 +20,21 @@ test('a sender posts 10,000 events over 64 connections, with little more work th
 
     await using sender = new HookSender({ connections: CONNECTIONS });
     const subscription = sender.subscribe({ url, basicAuthUsername: 'hooks', basicAuthPassword: 'secret' });
-    const send = () => Promise.all(events.map((event) => subscription.send(event)));
+    const send = (some = events) => Promise.all(some.map((event) => subscription.send(event)));
+    const warmUp = events.slice(0, EVENTS / 10);
     // The first round of each is slower, while the code is compiled. The sender's two follow each other: it closes
     // connections that lie idle for 3 s, as they would while a slow machine runs the client.
-    await bare(url, events);
+    await bare(url, warmUp);
     const client = await costOf(() => bare(url, events));
-    await send();
-    const cost = await costOf(send);
+    await send(warmUp);
+    const cost = await costOf(() => send());
     child.send('report');
     const [{ connections, ids }] = (await once(child, 'message')) as [{ connections: number; ids: number }];
 
     t.diagnostic(
       `The client took ${client.tookMs} ms (${client.cpuMs} ms of a core), the sender ${cost.tookMs} (${cost.cpuMs}).`,
     );
-    assert.equal(subscription.reports.filter(({ outcome }) => outcome === 'delivered').length, 2 * EVENTS);
+    assert.equal(subscription.reports.filter(({ outcome }) => outcome === 'delivered').length, EVENTS + warmUp.length);
     assert.deepEqual([connections, ids], [CONNECTIONS, EVENTS]);
     assert.ok(cost.cpuMs < 3 * client.cpuMs, `${cost.cpuMs} ms against ${client.cpuMs} ms`);
   } finally {

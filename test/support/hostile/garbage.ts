@@ -3,7 +3,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import type { Connection } from '../../../localAgent/index.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { hostileText } from './hostileText.ts';
+import { anyCharacter, hostileText } from './hostileText.ts';
 
 /** An input's value, and whether a step must refuse it. `any`: it may do either. */
 interface Value {
@@ -28,7 +28,7 @@ writeFileSync(path.join(FILES, 'any.schema.json'), '{}');
 mkdirSync(path.join(FILES, 'folder'));
 
 const anything = fc.oneof(
-  { weight: 4, arbitrary: fc.string({ unit: 'binary', maxLength: 40 }) },
+  { weight: 4, arbitrary: fc.string({ unit: anyCharacter, maxLength: 40 }) },
   { weight: 3, arbitrary: hostileText },
   { weight: 2, arbitrary: fc.oneof(fc.integer(), fc.double(), fc.bigInt()).map(String) },
   {

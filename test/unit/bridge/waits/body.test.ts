@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { MOST_BODY_BYTES, readBody } from '../../../../bridge/waits/body.ts';
 import { INPUT_NAMES } from '../../../../bridge/waits/criteria.ts';
 import { PLAN, taskBody } from '../../../support/bridge/waitsReceiver.ts';
+import { anyCharacter } from '../../../support/hostile/hostileText.ts';
 
 const OTHER_PLAN = '00000000-9a4b-4b34-8c53-bd9c3f0d1a11';
 
@@ -41,7 +42,7 @@ describe('The body of a task', () => {
 
   test('comes back whatever the values are', () => {
     const line = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: anyCharacter }),
       fc.constantFrom(
         `--${OTHER_PLAN} subject`,
         `--${OTHER_PLAN} end`,

@@ -218,7 +218,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     let tries = 0;
     for (let history = 0; history < 60; history++) {
       const { azure, told, agentless, plan } = await world(t);
-      for (const mood of moods) azure.feel(mood, { chance: 0.15, seed: random.below(1_000_000) });
+      for (const mood of moods) azure.feel(mood, { chance: 0.08, seed: random.below(1_000_000) });
       let kind = '';
       for (let round = 0; round < 500 && kind !== 'done'; round++) {
         ({ kind } = await told());
