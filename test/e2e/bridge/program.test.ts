@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { readJson } from '../../../scripts/build/manifest.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
@@ -97,7 +98,7 @@ describe('A bridge', () => {
   test('waits for a NATS that is not there yet, and is ready once it comes, goes and comes back', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
     assert.equal((await bridge.ready(503))['status'], 'starting');
@@ -145,7 +146,7 @@ describe('A bridge', () => {
     let status = 401;
     const { port } = await startFakeServer(t, (_, response) => json(response, status, USER));
     const yaml = configuration(server.url, `http://127.0.0.1:${port}/contoso`);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.until('degraded', async () => {
       const ready = await bridge.ready(200);
@@ -164,7 +165,7 @@ describe('A bridge whose configuration changes', () => {
   test('takes a good one whole, keeps the last good one otherwise, and tells what needs a restart', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.ready(200);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
@@ -206,7 +207,7 @@ describe('A bridge whose configuration changes', () => {
     await using server = await startNatsServer({ config: tokenConfig('first token') });
     const yaml = configuration(server.url).replace('azureDevOps:', '  tokenFile: token\nazureDevOps:');
     const options = { env, files: { token: 'first token\n' } };
-    assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
+    await setUp(yaml, options);
     await using bridge = await BridgeProcess.start(yaml, options);
     await bridge.ready(200);
     await server.reload(tokenConfig('second token'));
