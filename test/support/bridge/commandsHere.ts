@@ -61,6 +61,8 @@ async function statusOf(args: readonly string[], world: Here): Promise<number> {
       return (await import('../../../bridge/commands/check.ts')).check(command.config, command.offline, world);
     case 'hooks':
       return (await import('../../../bridge/commands/hooks.ts')).hooks(command.action, command.config, world);
+    case 'callout':
+      return (await import('../../../bridge/commands/callout.ts')).callout(command.action, command.config, world);
     default:
       throw new Error(`No test runs ${command.kind} in its own process.`);
   }
