@@ -6,6 +6,7 @@ import { Agent, request } from 'undici';
 import { AzureDevOps } from '../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../support/azureDevOps/hookBodies.ts';
 import { BridgeProcess, runBridge } from '../support/bridge/bridgeProcess.ts';
+import { setUp } from '../support/bridge/commandsHere.ts';
 import { hooksConfiguration, hooksFiles, passwordOf, SECRET } from '../support/bridge/hooksOverHttp.ts';
 import { assertPlain, forAll } from '../support/hostile/harmless.ts';
 import { cases, SEED } from '../support/hostile/hostile.ts';
@@ -54,7 +55,7 @@ it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret
   const events = hookBodies({ organisation: azure.organisation, project }).everyEvent();
   const yaml = hooksConfiguration(server.url, azure, events);
   const options = hooksFiles(azure);
-  assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
+  await setUp(yaml, options);
   await using bridge = await BridgeProcess.start(yaml, options);
   await bridge.ready(200);
 

@@ -17,6 +17,7 @@ import { knownSecrets } from '../../shared/text/masker.ts';
 import { startsRun } from '../support/azureDevOps/kinds.ts';
 import { AzureDevOps } from '../support/azureDevOps/azureDevOps.ts';
 import { BridgeProcess, runBridge } from '../support/bridge/bridgeProcess.ts';
+import { setUp } from '../support/bridge/commandsHere.ts';
 import { startFakeServer } from '../support/bridge/fakeServer.ts';
 import { MemoryBucket, MemoryPublisher } from '../support/bridge/memoryNats.ts';
 import { criteria, parameter, routeOf } from '../support/bridge/routes.ts';
@@ -241,7 +242,7 @@ runs:
     parameters: { natsEventId: event.id, text: { value: "data.text || 'none'", pattern: '^[a-z0-9:-]{0,100}$' } }
 `;
   const env = { PAT: azure.pat, PASSWORD };
-  assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+  await setUp(yaml, { env });
   const answers = fc.sample(hostileAnswer(secrets, { pausesLong: false }), { seed: SEED, numRuns: THROUGH_BUNDLE });
   azure.feel(
     async (_, answer) => {

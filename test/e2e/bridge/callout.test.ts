@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import {
+  calloutServers,
   mayPublish,
   maySubscribe,
   policyFor,
@@ -94,69 +95,66 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   ['no role', () => issuer.token('entraV1'), /no rule/],
 ];
 
-for (const mode of ['config', 'operator'] as const) {
-  for (const line of ['2.10', '2.15'] as const) {
-    describe(`The callout in ${mode} mode on nats-server ${line}`, () => {
-      let callout: Callout;
-      before(async () => {
-        callout = await startCallout({ mode, line, policy: POLICY });
-      });
-      after(() => callout[Symbol.asyncDispose]());
-
-      test('lets a service connection into its own project only, and tells who it is', async () => {
-        await using client = await callout.connect(await connection('nats'));
-        assert.equal(await mayPublish(client, 'ci.shop.built'), true);
-        assert.equal(await mayPublish(client, 'ci.bank.built'), false);
-        assert.equal(await mayPublish(client, '$JS.API.STREAM.NAMES'), false);
-        assert.equal(await mayPublish(client, '$SYS.REQ.USER.AUTH'), false);
-        assert.equal(await maySubscribe(client, '_INBOX.shop.x'), true);
-        assert.equal(await maySubscribe(client, '_INBOX.bank.x'), false);
-        assert.equal(await maySubscribe(client, 'ci.shop.built'), false);
-      });
-
-      for (const kind of ['entraV1', 'entraV2'] as const) {
-        test(`gives a ${kind} token what its app roles stand for`, async () => {
-          await using writer = await callout.connect(await issuer.token(kind, { roles: ['nats.publish.ci.shop'] }));
-          assert.equal(await mayPublish(writer, 'ci.shop.built'), true);
-          assert.equal(await mayPublish(writer, '$JS.API.STREAM.INFO.CI_shop'), false);
-          await using reader = await callout.connect(await issuer.token(kind, { roles: ['nats.read.ci.shop'] }));
-          assert.equal(await mayPublish(reader, 'ci.shop.built'), false);
-          assert.equal(await mayPublish(reader, '$JS.API.STREAM.INFO.CI_shop'), true);
-        });
-      }
-
-      test('takes empty lists of subjects as nothing at all', async () => {
-        await using client = await callout.connect(await connection('mute'));
-        assert.equal(await mayPublish(client, 'ci.shop.built'), false);
-        assert.equal(await maySubscribe(client, 'ci.shop.built'), false);
-      });
-
-      test('ends a connection with its token', async () => {
-        const client = await callout.connect(await connection('admin', { exp: seconds() + 2 }), { reconnect: false });
-        const problems = problemsOf(client);
-        await client.flush();
-        await client.closed();
-        assert.deepEqual(problems, ['AUTHENTICATION_EXPIRED']);
-      });
-
-      for (const [whose, token, reason] of REFUSED)
-        test(`refuses a client with ${whose}`, async () => {
-          await callout.refuses(await token(), reason);
-        });
-
-      test('refuses a client with nothing, or a token as its password', async () => {
-        await callout.refuses(undefined, /shows no token/);
-        if (mode === 'config')
-          await callout.refuses(undefined, /no token/, { user: 'admin', pass: await connection('admin') });
-      });
-
-      test('takes a token longer than a line of the server is by default', async () => {
-        await using client = await callout.connect(await connection('mute', { filler: 'x'.repeat(6_000) }));
-        await client.flush();
-      });
+for (const { mode, line } of calloutServers('straight'))
+  describe(`The callout in ${mode} mode on nats-server ${line}`, () => {
+    let callout: Callout;
+    before(async () => {
+      callout = await startCallout({ mode, line, policy: POLICY });
     });
-  }
-}
+    after(() => callout[Symbol.asyncDispose]());
+
+    test('lets a service connection into its own project only, and tells who it is', async () => {
+      await using client = await callout.connect(await connection('nats'));
+      assert.equal(await mayPublish(client, 'ci.shop.built'), true);
+      assert.equal(await mayPublish(client, 'ci.bank.built'), false);
+      assert.equal(await mayPublish(client, '$JS.API.STREAM.NAMES'), false);
+      assert.equal(await mayPublish(client, '$SYS.REQ.USER.AUTH'), false);
+      assert.equal(await maySubscribe(client, '_INBOX.shop.x'), true);
+      assert.equal(await maySubscribe(client, '_INBOX.bank.x'), false);
+      assert.equal(await maySubscribe(client, 'ci.shop.built'), false);
+    });
+
+    for (const kind of ['entraV1', 'entraV2'] as const) {
+      test(`gives a ${kind} token what its app roles stand for`, async () => {
+        await using writer = await callout.connect(await issuer.token(kind, { roles: ['nats.publish.ci.shop'] }));
+        assert.equal(await mayPublish(writer, 'ci.shop.built'), true);
+        assert.equal(await mayPublish(writer, '$JS.API.STREAM.INFO.CI_shop'), false);
+        await using reader = await callout.connect(await issuer.token(kind, { roles: ['nats.read.ci.shop'] }));
+        assert.equal(await mayPublish(reader, 'ci.shop.built'), false);
+        assert.equal(await mayPublish(reader, '$JS.API.STREAM.INFO.CI_shop'), true);
+      });
+    }
+
+    test('takes empty lists of subjects as nothing at all', async () => {
+      await using client = await callout.connect(await connection('mute'));
+      assert.equal(await mayPublish(client, 'ci.shop.built'), false);
+      assert.equal(await maySubscribe(client, 'ci.shop.built'), false);
+    });
+
+    test('ends a connection with its token', async () => {
+      const client = await callout.connect(await connection('admin', { exp: seconds() + 2 }), { reconnect: false });
+      const problems = problemsOf(client);
+      await client.flush();
+      await client.closed();
+      assert.deepEqual(problems, ['AUTHENTICATION_EXPIRED']);
+    });
+
+    for (const [whose, token, reason] of REFUSED)
+      test(`refuses a client with ${whose}`, async () => {
+        await callout.refuses(await token(), reason);
+      });
+
+    test('refuses a client with nothing, or a token as its password', async () => {
+      await callout.refuses(undefined, /shows no token/);
+      if (mode === 'config')
+        await callout.refuses(undefined, /no token/, { user: 'admin', pass: await connection('admin') });
+    });
+
+    test('takes a token longer than a line of the server is by default', async () => {
+      await using client = await callout.connect(await connection('mute', { filler: 'x'.repeat(6_000) }));
+      await client.flush();
+    });
+  });
 
 function azure(changes: Readonly<Record<string, unknown>>): Promise<string> {
   return issuer.connection('sc://my-organisation/shop/admin', changes);

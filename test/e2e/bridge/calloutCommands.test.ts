@@ -4,6 +4,7 @@ import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { runBridge, runBridgeOn, runBundle } from '../../support/bridge/bridgeProcess.ts';
+import { runHere } from '../../support/bridge/commandsHere.ts';
 import { policyFor } from '../../support/bridge/calloutBridge.ts';
 import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 
@@ -11,9 +12,9 @@ const issuer = await startTokenIssuer();
 after(() => issuer.stop());
 
 /** A folder with the keys, the policy and the configuration of a callout whose NATS isn't there. */
-function folderWith(policy: object = policyFor(issuer), more = ''): string {
+async function folderWith(policy: object = policyFor(issuer), more = ''): Promise<string> {
   const folder = temporaryFolder('callout-');
-  assert.equal(runBundle(['callout', 'keys', folder]).status, 0);
+  assert.equal((await runHere(['callout', 'keys', folder], 'none')).status, 0);
   writeFileSync(path.join(folder, 'policy.json'), JSON.stringify(policy));
   writeFileSync(
     path.join(folder, 'bridge.yml'),
@@ -25,7 +26,8 @@ ${more}`,
   return folder;
 }
 
-async function tryToken(token: string, folder = folderWith()) {
+async function tryToken(token: string) {
+  const folder = await folderWith();
   const file = path.join(folder, 'token.txt');
   writeFileSync(file, `${token}\n`);
   const run = await runBridgeOn(path.join(folder, 'bridge.yml'), ['callout', 'try', '--token-file', file]);
@@ -86,7 +88,7 @@ describe('callout try', () => {
   });
 
   test('takes no configuration without a callout, and no token that is not there', async () => {
-    const file = path.join(folderWith(), 'bridge.yml');
+    const file = path.join(await folderWith(), 'bridge.yml');
     const missing = await runBridgeOn(file, ['callout', 'try', '--token-file', '/nowhere']);
     assert.deepEqual([missing.status, missing.stdout], [1, '']);
     assert.match(missing.stderr, /The file of --token-file can't be read: it doesn't exist/);
@@ -111,7 +113,7 @@ describe('check', () => {
   test('looks at the policy and at the keys of each issuer', async () => {
     const dead = { ...policyFor(issuer) } as { issuers: object[] };
     dead.issuers.push({ issuer: 'http://127.0.0.1:1', audience: 'x', rules: [] });
-    const folder = folderWith(dead);
+    const folder = await folderWith(dead);
     const offline = await runBridgeOn(path.join(folder, 'bridge.yml'), ['check', '--offline']);
     assert.deepEqual([offline.status, offline.stdout], [0, '']);
     const { status, stdout } = await runBridgeOn(path.join(folder, 'bridge.yml'), ['check']);
@@ -125,7 +127,7 @@ describe('check', () => {
     const policy = {
       issuers: [{ issuer: 'https://a.example', audience: 'x', rules: [{ account: 'CI', publish: [], subscribe: [] }] }],
     };
-    const folder = folderWith(policy, 'hooks: { passwordEnvs: [P] }\n');
+    const folder = await folderWith(policy, 'hooks: { passwordEnvs: [P] }\n');
     writeFileSync(path.join(folder, 'issuer.nk'), 'SUAM3DCUDWMVFAZ5ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ');
     const { status, stdout } = await runBridgeOn(path.join(folder, 'bridge.yml'), ['check', '--offline'], {
       env: { P: 'p' },

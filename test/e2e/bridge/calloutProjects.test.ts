@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Msg } from 'nats';
 import {
+  calloutServers,
   mayPublish,
   maySubscribe,
   policyFor,
@@ -69,12 +70,7 @@ const FORBIDDEN_TO_SUBSCRIBE = [
   '$SYS.>',
 ];
 
-for (const { mode, line } of [
-  { mode: 'config', line: '2.10' },
-  { mode: 'config', line: '2.15' },
-  { mode: 'operator', line: '2.10' },
-  { mode: 'operator', line: '2.15' },
-] as const) {
+for (const { mode, line } of calloutServers('straight')) {
   describe(`Two projects under the example's policy in ${mode} mode on nats-server ${line}`, () => {
     let callout: Callout;
     before(async () => {

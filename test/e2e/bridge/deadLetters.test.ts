@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { headers } from 'nats';
 import { BridgeProcess, runBridge, type CommandRun } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { BUILD, hookBody, SHOP } from '../../support/bridge/hookPosts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
@@ -28,7 +29,7 @@ function rowsOf({ stdout }: CommandRun): string[][] {
 test('what is in the stream is listed and shown, with the original bytes', async () => {
   await using server = await startNatsServer();
   const yaml = configuration(server.url, 'http://127.0.0.1:1/contoso', 'git.push');
-  await runBridge(['setup', '--apply'], yaml, OPTIONS);
+  await setUp(yaml, OPTIONS);
   const empty = await runBridge(['deadLetters', 'list'], yaml, OPTIONS);
   assert.deepEqual([empty.status, empty.stdout, empty.stderr], [0, '', 'There are no dead letters.\n']);
 
@@ -67,7 +68,7 @@ test('a hook that no configuration took becomes an event once one does and a per
   );
   const organization = `http://127.0.0.1:${port}/contoso`;
   const yaml = configuration(server.url, organization, 'git.push');
-  assert.equal((await runBridge(['setup', '--apply'], yaml, OPTIONS)).status, 0);
+  await setUp(yaml, OPTIONS);
   await using bridge = await BridgeProcess.start(yaml, OPTIONS);
   await bridge.ready(200);
   const post = async (id: string) => {

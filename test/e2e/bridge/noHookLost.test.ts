@@ -6,7 +6,8 @@ import { onFreePorts } from '../../../localAgent/natsServer.ts';
 import { AzureDevOps } from '../../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../../support/azureDevOps/hookBodies.ts';
 import { HookSender } from '../../support/azureDevOps/hookSender.ts';
-import { BridgeProcess, NODE_VERSIONS, runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { BridgeProcess, NODE_VERSIONS } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { hooksConfiguration, hooksFiles, passwordOf, SECRET } from '../../support/bridge/hooksOverHttp.ts';
 import { cases } from '../../support/hostile/hostile.ts';
 import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer.ts';
@@ -35,8 +36,7 @@ for (const [line, hooks] of HOOKS)
         .slice(0, hooks);
       const yaml = (listen?: string) => hooksConfiguration(server.url, azure, events, listen);
       const options = hooksFiles(azure);
-      const applied = await runBridge(['setup', '--apply'], yaml(), options);
-      assert.equal(applied.status, 0, applied.stderr);
+      await setUp(yaml(), options);
 
       await onFreePorts(2, async (ports) => {
         // As while a new version of Node.js is rolled out.

@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { readJson } from '../../../scripts/build/manifest.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
@@ -100,7 +101,7 @@ describe('A bridge', () => {
   test('waits for a NATS that is not there yet, and is ready once it comes, goes and comes back', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
     assert.equal((await bridge.ready(503))['status'], 'starting');
@@ -148,7 +149,7 @@ describe('A bridge', () => {
     let status = 401;
     const { port } = await startFakeServer(t, (_, response) => json(response, status, USER));
     const yaml = configuration(server.url, `http://127.0.0.1:${port}/contoso`);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.until('degraded', async () => {
       const ready = await bridge.ready(200);
@@ -167,7 +168,7 @@ describe('A bridge whose configuration changes', () => {
   test('takes a good one whole, keeps the last good one otherwise, and tells what needs a restart', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url);
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { env })).status, 0);
+    await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.ready(200);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
@@ -230,7 +231,7 @@ describe('A bridge whose configuration changes', () => {
     await using server = await startNatsServer({ config: tokenConfig('first token') });
     const yaml = configuration(server.url).replace('azureDevOps:', '  tokenFile: token\nazureDevOps:');
     const options = { env, files: { token: 'first token\n' } };
-    assert.equal((await runBridge(['setup', '--apply'], yaml, options)).status, 0);
+    await setUp(yaml, options);
     await using bridge = await BridgeProcess.start(yaml, options);
     await bridge.ready(200);
     await server.reload(tokenConfig('second token'));

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { BridgeProcess, NODE_VERSIONS, runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { BridgeProcess, NODE_VERSIONS } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { BUILD, hookBody, SHOP } from '../../support/bridge/hookPosts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
@@ -18,7 +19,7 @@ azureDevOps: { organization: "http://127.0.0.1:1/contoso", identity: { kind: pat
 http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.complete }] }
 `;
-    assert.equal((await runBridge(['setup', '--apply'], yaml, { ...OPTIONS, node })).status, 0);
+    await setUp(yaml, OPTIONS);
     await using bridge = await BridgeProcess.start(yaml, { ...OPTIONS, node });
     await bridge.ready(200);
 

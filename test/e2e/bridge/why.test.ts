@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { headers, type JetStreamClient } from 'nats';
 import { runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { setUp } from '../../support/bridge/commandsHere.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 
@@ -50,7 +51,7 @@ test('why says what led to an event and what came of it, whichever id it is give
   const yaml = configuration(server.url);
   await using admin = await Admin.connect([server.url]);
   await admin.stream('CI', { subjects: ['ci.>'] });
-  assert.equal((await runBridge(['setup', '--apply'], yaml, OPTIONS)).status, 0);
+  await setUp(yaml, OPTIONS);
   const stream = admin.connection.jetstream();
 
   const unknown = await runBridge(['why', 'nobody'], yaml, OPTIONS);

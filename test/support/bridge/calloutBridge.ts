@@ -25,7 +25,8 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 import { createAuthority, saveCertificate } from '../nats/certificates.ts';
 import { type TokenIssuer, type TokenKind } from '../identity/tokenIssuer.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
-import { BridgeProcess, runBridgeOn, runBundle, type LogLine } from './bridgeProcess.ts';
+import { BridgeProcess, type LogLine } from './bridgeProcess.ts';
+import { runHere, setUpOn } from './commandsHere.ts';
 
 /** The policy that an administrator starts from. */
 export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
@@ -74,6 +75,22 @@ export interface CalloutOptions {
   readonly node?: '20' | '24';
 }
 
+const SERVERS = [
+  { mode: 'config', line: '2.10' },
+  { mode: 'operator', line: '2.15' },
+  { mode: 'config', line: '2.15' },
+  { mode: 'operator', line: '2.10' },
+] as const;
+
+/**
+ * Servers of each mode and of each line: in the long form all pairs, which `test/long/callout.test.ts` plays, and otherwise
+ * two of them.
+ */
+export function calloutServers(pairs: 'straight' | 'crossed'): readonly (typeof SERVERS)[number][] {
+  if (process.env['HOSTILE_FORM'] === 'long') return SERVERS;
+  return pairs === 'straight' ? SERVERS.slice(0, 2) : SERVERS.slice(2);
+}
+
 /** Both sides, before the server runs. */
 interface Sides {
   readonly folder: string;
@@ -95,12 +112,12 @@ async function setUp({
   more = '',
 }: CalloutOptions): Promise<Sides> {
   const folder = temporaryFolder('callout-');
-  const keys = runBundle(['callout', 'keys', folder]);
+  const file = path.join(folder, 'bridge.yml');
+  const keys = await runHere(['callout', 'keys', folder], file);
   assert.equal(keys.status, 0, keys.stderr);
   writeFileSync(path.join(folder, 'policy.json'), JSON.stringify(policy));
   writeFileSync(path.join(folder, 'ca.pem'), (await createAuthority()).cert);
   const operator = mode === 'operator' ? await Operator.create(folder, accounts) : undefined;
-  const file = path.join(folder, 'bridge.yml');
   writeFileSync(
     file,
     `nats:
@@ -114,7 +131,7 @@ callout:
   policyFile: policy.json
 ${sealed ? '  xkeySeedFile: xkey.nk\n' : ''}${operator?.accountLines ?? ''}${more}`,
   );
-  const { status, stdout, stderr } = await runBridgeOn(file, ['setup']);
+  const { status, stdout, stderr } = await runHere(['setup'], file);
   assert.equal(status, 0, stderr);
   if (operator !== undefined)
     return { folder, file, config: await operator.config(stdout, line ?? '2.15'), sentinel: operator.sentinel };
@@ -227,8 +244,7 @@ export async function startCallout(options: CalloutOptions): Promise<Callout> {
   try {
     const yaml = readFileSync(sides.file, 'utf8').replace('127.0.0.1:1]', `127.0.0.1:${server.port}]`);
     writeFileSync(sides.file, yaml);
-    const { status, stderr } = await runBridgeOn(sides.file, ['setup', '--apply'], options);
-    assert.equal(status, 0, stderr);
+    await setUpOn(sides.file, options.env);
     return new Callout(sides, server, authority.cert, await startResponder(sides.file, options), options);
   } catch (error) {
     await server.stop();

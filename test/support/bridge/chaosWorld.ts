@@ -9,7 +9,8 @@ import type { Pipeline } from '../azureDevOps/pipelines.ts';
 import type { Mood, RecordedRequest } from '../azureDevOps/standInServer.ts';
 import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
-import { BridgeProcess, runBridge } from './bridgeProcess.ts';
+import { BridgeProcess } from './bridgeProcess.ts';
+import { setUp } from './commandsHere.ts';
 import { ChaosFaults, type Seat } from './chaosFaults.ts';
 import type { ChaosPlan, Kind, PlannedEvent } from './chaosPlan.ts';
 
@@ -132,8 +133,7 @@ export class ChaosWorld implements AsyncDisposable {
         ...(entra === undefined ? {} : { NODE_EXTRA_CA_CERTS: entra.caFile }),
       };
       if (index === 0) {
-        const { status, stderr } = await runBridge(['setup', '--apply'], yaml, { files, env });
-        if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
+        await setUp(yaml, { files, env });
       }
       const bridge = await BridgeProcess.start(yaml, { files, env });
       const identity = app?.objectId ?? azure.signIn.identify(`Basic ${Buffer.from(`:${pat}`).toString('base64')}`);

@@ -6,6 +6,7 @@ import type { Project } from '../azureDevOps/projects.ts';
 import { startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions, type CommandRun } from './bridgeProcess.ts';
+import { setUp } from './commandsHere.ts';
 
 /** Fast, but with leases that a busy machine can keep. */
 const TIMING =
@@ -37,8 +38,7 @@ export class FeedsScene implements AsyncDisposable {
     const admin = await Admin.connect([server.url]);
     const project = azure.organisation.projects[0]!;
     const scene = new FeedsScene(server, azure, admin, project, azure.feeds.add('packages', project), feeds);
-    const { status, stderr } = await scene.command('setup', '--apply');
-    assert.equal(status, 0, stderr);
+    await setUp(scene.configuration, scene.options);
     return scene;
   }
 

@@ -8,6 +8,7 @@ import type { StoredSubscription } from '../azureDevOps/subscriptions.ts';
 import { startNatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { runBridgeOn, type CommandRun } from './bridgeProcess.ts';
+import { runHere, setUpOn } from './commandsHere.ts';
 import { configurationFile } from './configurationFile.ts';
 
 export const [OLD_SECRET, NEW_SECRET] = ['the-first-secret-of-hooks', 'the-second-secret-of-hooks'];
@@ -58,8 +59,7 @@ ${hooks}`;
     const files = { pat: azure.pat, secret: OLD_SECRET, other: OLD_SECRET };
     const file = configurationFile(yaml, files);
     const scene = new HookCommandScene(azure, nats, file, new URL('hooks', publicUrl).href);
-    const made = await runBridgeOn(file, ['setup', '--apply']);
-    if (made.status !== 0) throw new Error(made.stderr);
+    await setUpOn(file);
     return scene;
   }
 
@@ -80,7 +80,15 @@ ${hooks}`;
   }
 
   async command(...args: string[]): Promise<CommandRun & { readonly rows: readonly Row[] }> {
-    const run = await runBridgeOn(this.file, ['hooks', ...args]);
+    return this.#told(await runBridgeOn(this.file, ['hooks', ...args]));
+  }
+
+  /** The same in this process. */
+  async here(...args: string[]): ReturnType<HookCommandScene['command']> {
+    return this.#told(await runHere(['hooks', ...args], this.file));
+  }
+
+  #told(run: CommandRun) {
     this.printed += run.stdout + run.stderr;
     return { ...run, rows: rowsIn(run.stdout) };
   }

@@ -9,6 +9,7 @@ import type { Pipeline, PipelineDeclaration } from '../azureDevOps/pipelines.ts'
 import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions, type CommandRun } from './bridgeProcess.ts';
+import { setUp } from './commandsHere.ts';
 
 /** Everything fifty times as fast, but for what a test says. */
 const TIMING = 'scale: 0.02, azureDevOps: 2s, takeover: 3s, drain: 5s, jetStream: 5s, connect: 10s';
@@ -112,9 +113,8 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
   }
 
   /** Creates what these routes need. */
-  async setUp(...routes: readonly (readonly string[])[]): Promise<void> {
-    const { status, stderr } = await this.command(['setup', '--apply'], ...routes);
-    if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
+  setUp(...routes: readonly (readonly string[])[]): Promise<void> {
+    return setUp(this.configuration(...routes), this.options);
   }
 
   /** Publishes a CloudEvent; its id is also that of the message. */

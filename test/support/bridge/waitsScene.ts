@@ -10,7 +10,8 @@ import { AgentlessTask, type AgentlessTaskOptions } from '../azureDevOps/agentle
 import { AzureDevOps } from '../azureDevOps/azureDevOps.ts';
 import { natsServerBinary, startNatsCluster, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
 import { Admin } from '../nats/testStream.ts';
-import { BridgeProcess, runBridge, type BridgeOptions } from './bridgeProcess.ts';
+import { BridgeProcess, type BridgeOptions } from './bridgeProcess.ts';
+import { setUp } from './commandsHere.ts';
 import { BEARER, SEALING_KEY } from './waitsReceiver.ts';
 
 /** As short as a loaded machine bears. */
@@ -69,8 +70,7 @@ export class WaitsScene implements AsyncDisposable {
     const scene = new WaitsScene(servers, azure, admin, given);
     try {
       await admin.stream('CI', { subjects: ['ci.>'], num_replicas: servers.length });
-      const { status, stderr } = await runBridge(['setup', '--apply'], scene.configuration(), scene.options);
-      if (status !== 0) throw new Error(`setup --apply: ${stderr}`);
+      await setUp(scene.configuration(), scene.options);
       return scene;
     } catch (error) {
       // Otherwise the servers keep the test from ending.

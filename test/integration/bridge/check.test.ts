@@ -1,0 +1,431 @@
+import assert from 'node:assert/strict';
+import { describe, test, type TestContext } from 'node:test';
+import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
+import { temporaryFolder } from '../../../localAgent/index.ts';
+import type { CommandRun } from '../../support/bridge/bridgeProcess.ts';
+import { runHere } from '../../support/bridge/commandsHere.ts';
+import { configurationFile } from '../../support/bridge/configurationFile.ts';
+import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
+import {
+  natsServerBinary,
+  startNatsCluster,
+  startNatsServer,
+  type NatsServer,
+  type NatsServerOptions,
+} from '../../support/nats/natsServer.ts';
+import { Admin } from '../../support/nats/testStream.ts';
+
+const MIB = 1_024 * 1_024;
+const env = { PAT: 'check-test-pat', HOOK: 'a hook secret of some length' };
+
+/** An Azure DevOps that knows the bridge; returns the URL of its organization. */
+async function startAzureDevOps(t: TestContext, status = 200): Promise<string> {
+  const { port } = await startFakeServer(t, (_, response) =>
+    json(response, status, { authenticatedUser: { id: '1b1c' } }),
+  );
+  return `http://127.0.0.1:${port}/contoso`;
+}
+
+function configuration(nats: string, organization: string, more = ''): string {
+  return `nats: { servers: [${nats}], user: bridge, passwordEnv: PASSWORD }
+azureDevOps: { organization: "${organization}", identity: { kind: pat, patEnv: PAT } }
+hooks: { passwordEnvs: [HOOK], events: [{ event: git.push }] }
+${more}`;
+}
+
+/** A server with one user for the bridge, who has these permissions, and one for the test. */
+function serverConfig(permissions = ''): string {
+  return `authorization { users: [
+    { user: bridge, password: secret${permissions === '' ? '' : `, ${permissions}`} }
+    { user: admin, password: admin }
+  ] }`;
+}
+
+function startServer(options: NatsServerOptions = {}, permissions = ''): Promise<NatsServer> {
+  return startNatsServer({ maxPayload: 3 * MIB, config: serverConfig(permissions), ...options });
+}
+
+function bridge(args: readonly string[], yaml: string, more = {}): Promise<CommandRun> {
+  return runHere(args, configurationFile(yaml), { ...env, PASSWORD: 'secret', ...more });
+}
+
+function linesOf({ stdout }: CommandRun): string[] {
+  return stdout.split('\n').filter(Boolean);
+}
+
+/** The block that `setup` prints for the configuration of a server. */
+function permissionsIn({ stdout }: CommandRun): string {
+  return stdout.slice(stdout.indexOf('permissions: {'));
+}
+
+describe('setup', () => {
+  for (const line of ['2.9', '2.10', '2.15'] as const)
+    test(`makes what check asks for, with the permissions it prints, on nats-server ${line}`, async (t) => {
+      const organization = await startAzureDevOps(t);
+      const binary = natsServerBinary(line);
+      await using server = await startServer({ binary });
+      const yaml = configuration(server.url, organization, 'streams: { BRIDGE_AUDIT: { maxAge: 40d } }\n');
+      const printed = await bridge(['setup'], yaml);
+      assert.equal(printed.status, 0);
+      await server.reload(serverConfig(permissionsIn(printed)));
+
+      const before = await bridge(['check'], yaml);
+      assert.equal(before.status, 1);
+      assert.deepEqual(
+        linesOf(before).sort(),
+        ['bucket BRIDGE_PROJECTS', 'stream AZDO', 'stream BRIDGE_AUDIT', 'stream BRIDGE_DEAD'].map(
+          (about) => `error: ${about}: it doesn't exist. Create it: nats-event-bridge setup --apply.`,
+        ),
+      );
+
+      const applied = await bridge(['setup', '--apply'], yaml);
+      assert.equal(applied.status, 0, applied.stderr);
+      assert.equal(applied.stdout, printed.stdout);
+      const after = await bridge(['check'], yaml);
+      assert.deepEqual([after.status, after.stdout], [0, '']);
+      assert.match(after.stderr, /^No problems\.$/m);
+
+      await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+      const { config } = await admin.manager.streams.info('AZDO');
+      const DAY_NS = 86_400_000_000_000;
+      assert.deepEqual(
+        [config.subjects, config.duplicate_window, config.max_age, config.storage, config.retention, config.discard],
+        [['azdo.>'], DAY_NS / 24, 30 * DAY_NS, 'file', 'limits', 'old'],
+      );
+      assert.equal((await admin.manager.streams.info('BRIDGE_AUDIT')).config.max_age, 40 * DAY_NS);
+      const bucket = await admin.connection.jetstream().views.kv('BRIDGE_PROJECTS', { bindOnly: true });
+      assert.equal(await bucket.create('a.key', 'x'), 1);
+      await assert.rejects(bucket.create('a.key', 'y'));
+    });
+
+  test('leaves alone what is there, and makes the rest', async (t) => {
+    await using server = await startServer();
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    await admin.stream('AZDO', { subjects: ['mine.>'], max_msgs: 7 });
+    const yaml = configuration(server.url, await startAzureDevOps(t));
+    const { status, stderr } = await bridge(['setup', '--apply'], yaml);
+    assert.equal(status, 0);
+    assert.match(stderr, /^stream AZDO: it is there, and left as it is\.\nbucket BRIDGE_PROJECTS: created\.$/m);
+    const { config } = await admin.manager.streams.info('AZDO');
+    assert.deepEqual([config.subjects, config.max_msgs], [['mine.>'], 7]);
+  });
+
+  test('says what it could not make, and ends with 1', async (t) => {
+    await using server = await startServer();
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    await admin.stream('OTHER', { subjects: ['azdo.contoso.>'] });
+    const { status, stderr } = await bridge(['setup', '--apply'], configuration(server.url, await startAzureDevOps(t)));
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\.$/m,
+    );
+    assert.match(stderr, /^stream BRIDGE_DEAD: created\.$/m);
+  });
+
+  test('works in a JetStream domain, with the permissions it prints', async (t) => {
+    const store = temporaryFolder('domain-');
+    const hub = (permissions = '') => `jetstream { store_dir: "${store}", domain: hub }\n${serverConfig(permissions)}`;
+    await using server = await startServer({ jetStream: false, config: hub() });
+    const yaml = configuration(server.url, await startAzureDevOps(t)).replace(
+      'nats: {',
+      'nats: { jetStreamDomain: hub,',
+    );
+    const printed = await bridge(['setup'], yaml);
+    await server.reload(hub(permissionsIn(printed)));
+    const applied = await bridge(['setup', '--apply'], yaml);
+    assert.equal(applied.status, 0, applied.stderr);
+    const checked = await bridge(['check'], yaml);
+    assert.deepEqual([checked.status, checked.stdout], [0, '']);
+    await server.reload(hub());
+    const elsewhere = await bridge(['check'], yaml.replace('jetStreamDomain: hub', 'jetStreamDomain: spoke'));
+    assert.match(elsewhere.stdout, /^error: JetStream: it isn't there\. Enable it/m);
+  });
+
+  test('gives an instance names and subjects of its own', async (t) => {
+    await using server = await startServer();
+    const organization = await startAzureDevOps(t);
+    const yaml = configuration(server.url, organization);
+    for (const one of [yaml, `${yaml}instance: blue\n`]) {
+      const { status, stderr } = await bridge(['setup', '--apply'], one);
+      assert.equal(status, 0, stderr);
+      const checked = await bridge(['check'], one);
+      assert.deepEqual([checked.status, linesOf(checked).filter((line) => line.startsWith('error'))], [0, []]);
+    }
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    const { config } = await admin.manager.streams.info('blue_BRIDGE_DEAD');
+    assert.deepEqual(config.subjects, ['blue.bridge.dead.>']);
+  });
+});
+
+describe('replicas on nats-server 2.9', () => {
+  const yaml = (servers: readonly string[], organization: string, replicas: number) => `
+nats: { servers: ${JSON.stringify(servers)} }
+azureDevOps: { organization: "${organization}", identity: { kind: pat, patEnv: PAT } }
+streams: { replicas: ${replicas} }
+runs:
+  - name: deploy
+    subject: ci.done
+    stream: CI
+    pipeline: { project: Shop, id: 7, branch: refs/heads/main }
+    parameters: { natsEventId: event.id }
+waits:
+  organizations: ["${organization}/"]
+  tokenEnvs: [TOKEN]
+  sealingKeyEnvs: [KEY]
+  rules: [{ projects: [Shop], pipelines: ['*'], subjects: [ci.>] }]
+`;
+  const waitsEnv = { TOKEN: 'a-token-of-some-length', KEY: Buffer.alloc(32, 7).toString('base64') };
+  const command = (args: readonly string[], text: string) => bridge(args, text, waitsEnv);
+  const bucketLines = ({ stdout, stderr }: CommandRun) =>
+    `${stdout}${stderr}`.split('\n').filter((line) => /^error: bucket .* replicas on nats-server/.test(line));
+  const refusal = (bucket: string) =>
+    new RegExp(
+      `^error: bucket ${bucket}: with 3 replicas on nats-server 2\\.9\\.\\d+, two writes at the same time can both succeed: .* Upgrade all servers to nats-server 2\\.10 or later; or have one replica: streams\\.replicas: 1, and nats stream edit KV_${bucket} --replicas 1\\.$`,
+    );
+
+  test('are refused by check and setup, for what relies on single winners', async (t) => {
+    const organization = await startAzureDevOps(t);
+    await using cluster = await startNatsCluster({ binary: natsServerBinary('2.9') });
+    const three = yaml(cluster.urls, organization, 3);
+    const [intents, waits, ...others] = bucketLines(await command(['check'], three));
+    assert.match(intents ?? '', refusal('BRIDGE_INTENTS'));
+    assert.match(waits ?? '', refusal('BRIDGE_WAITS'));
+    assert.deepEqual(others, []);
+    const applied = await command(['setup', '--apply'], three);
+    assert.deepEqual([applied.status, bucketLines(applied).length], [1, 2]);
+    await using admin = await Admin.connect(cluster.urls);
+    assert.deepEqual(await admin.manager.streams.list().next(), [], 'nothing is created');
+
+    // One replica is one server that decides.
+    const one = yaml(cluster.urls, organization, 1);
+    await admin.stream('CI', { subjects: ['ci.>'] });
+    assert.equal((await command(['setup', '--apply'], one)).status, 0);
+    assert.deepEqual(bucketLines(await command(['check'], one)), []);
+    // What somebody else has made counts as well.
+    const { config } = await admin.manager.streams.info('KV_BRIDGE_WAITS');
+    await admin.manager.streams.update('KV_BRIDGE_WAITS', { ...config, num_replicas: 3 });
+    const [made, ...more] = bucketLines(await command(['check'], one));
+    assert.match(made ?? '', refusal('BRIDGE_WAITS'));
+    assert.deepEqual(more, []);
+  });
+
+  test('are taken on 2.10', async (t) => {
+    const organization = await startAzureDevOps(t);
+    await using cluster = await startNatsCluster({ binary: natsServerBinary('2.10') });
+    const three = yaml(cluster.urls, organization, 3);
+    await using admin = await Admin.connect(cluster.urls);
+    await admin.stream('CI', { subjects: ['ci.>'] });
+    assert.equal((await command(['setup', '--apply'], three)).status, 0);
+    assert.deepEqual(bucketLines(await command(['check'], three)), []);
+  });
+});
+
+/** Mistakes with a stream, and all that `check` says about them. */
+const STREAM_MISTAKES: readonly (readonly [
+  name: string,
+  stream: string,
+  config: Partial<StreamConfig>,
+  lines: readonly string[],
+])[] = [
+  [
+    'other subjects, and a short window',
+    'AZDO',
+    { subjects: ['azdo.contoso.>', 'hooks.>'], duplicate_window: 120_000_000_000 },
+    [
+      `error: stream AZDO: it takes "azdo.contoso.>", "hooks.>", not "azdo.>". Change it: nats stream edit AZDO --subjects 'azdo.>'.`,
+      'error: stream AZDO: its duplicate window is 2m, so an event that comes again after it is stored twice. Change it: nats stream edit AZDO --dupe-window 1h.',
+    ],
+  ],
+  [
+    'a work queue in memory',
+    'BRIDGE_DEAD',
+    { retention: RetentionPolicy.Workqueue, storage: StorageType.Memory },
+    [
+      'error: stream BRIDGE_DEAD: its retention is workqueue, so messages go once they are read. Create it anew with retention limits.',
+      'error: stream BRIDGE_DEAD: it keeps its messages in memory: a restart of the server loses them. Create it anew with file storage.',
+    ],
+  ],
+  [
+    'small messages only, and another age',
+    'BRIDGE_DEAD',
+    { max_msg_size: 1_000_000, max_age: 3_600_000_000_000 },
+    [
+      'error: stream BRIDGE_DEAD: it takes no messages of 2.5 MiB. Change it: nats stream edit BRIDGE_DEAD --max-msg-size -1.',
+      'warning: stream BRIDGE_DEAD: it keeps messages for 1h, not 720h as the configuration says. Change it: nats stream edit BRIDGE_DEAD --max-age 720h.',
+    ],
+  ],
+  [
+    'no limit',
+    'BRIDGE_AUDIT',
+    { max_age: 0 },
+    [
+      'warning: stream BRIDGE_AUDIT: it has no limit, so it grows until the disk is full. Change it: nats stream edit BRIDGE_AUDIT --max-age 9600h.',
+    ],
+  ],
+  [
+    'nothing new once it is full',
+    'AZDO',
+    { discard: DiscardPolicy.New },
+    [
+      'warning: stream AZDO: it takes nothing more once it is full, instead of dropping the oldest. Change it: nats stream edit AZDO --discard old.',
+    ],
+  ],
+  [
+    'sealed',
+    'AZDO',
+    { sealed: true },
+    ['error: stream AZDO: it is sealed: nothing can be stored. Give the bridge another one.'],
+  ],
+];
+
+/** Permissions that are taken away, and what `check` says about it. */
+const PERMISSION_MISTAKES: readonly (readonly [without: string, level: 'error' | 'warning', about: string])[] = [
+  ['azdo.>', 'error', 'azdo.>'],
+  ['bridge.dead.>', 'error', 'bridge.dead.>'],
+  ['$KV.BRIDGE_PROJECTS.>', 'error', '$KV.BRIDGE_PROJECTS.>'],
+  ['$JS.API.STREAM.INFO.AZDO', 'error', '$JS.API.STREAM.INFO.AZDO'],
+  ['$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS', 'error', '$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS'],
+  ['$JS.API.STREAM.MSG.GET.BRIDGE_DEAD', 'warning', '$JS.API.STREAM.MSG.GET.BRIDGE_DEAD'],
+];
+
+describe('check', () => {
+  test('tells each mistake with a stream once, with its fix', async (t) => {
+    await using server = await startServer();
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    const yaml = configuration(server.url, await startAzureDevOps(t));
+    const unlimited = [
+      'warning: permission to publish: the user may publish to every subject of its account. Limit it to what nats-event-bridge setup prints.',
+      'warning: permission to subscribe: the user may subscribe to every subject of its account. Limit it to what nats-event-bridge setup prints.',
+    ];
+    const hasUserInfo = !server.version.startsWith('2.9.');
+    for (const [name, stream, config, lines] of STREAM_MISTAKES) {
+      await bridge(['setup', '--apply'], yaml);
+      const good = (await admin.manager.streams.info(stream)).config;
+      await admin.manager.streams.delete(stream);
+      // A stream can be sealed once it is there only.
+      const { sealed, ...others } = config;
+      await admin.manager.streams.add({ ...good, ...others });
+      if (sealed === true) await admin.manager.streams.update(stream, { ...good, sealed } as StreamConfig);
+      const checked = await bridge(['check'], yaml);
+      assert.deepEqual(linesOf(checked).sort(), [...lines, ...(hasUserInfo ? unlimited : [])].sort(), name);
+      assert.equal(checked.status, lines.some((line) => line.startsWith('error')) ? 1 : 0, name);
+      await admin.manager.streams.delete(stream);
+    }
+  });
+
+  for (const line of ['2.9', '2.15'] as const)
+    test(`tells missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
+      await using server = await startServer({ binary: natsServerBinary(line) });
+      await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+      const yaml = configuration(server.url, await startAzureDevOps(t));
+      const all = permissionsIn(await bridge(['setup', '--apply'], yaml));
+      for (const [without, level, about] of PERMISSION_MISTAKES) {
+        assert.ok(all.includes(JSON.stringify(without)));
+        await server.reload(
+          serverConfig(
+            all
+              .replace(`${JSON.stringify(without)}\n`, '\n')
+              .replace(new RegExp(`"${without.replace(/[$.*]/g, '\\$&')}"  #.*`), ''),
+          ),
+        );
+        const checked = await bridge(['check'], yaml);
+        const needs = level === 'warning' ? '; the command deadLetters needs it' : '';
+        assert.deepEqual(linesOf(checked), [
+          `${level}: permission to publish to ${about}: it is missing${needs}. Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.`,
+        ]);
+        assert.equal(checked.status, level === 'error' ? 1 : 0);
+      }
+      await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
+      const needless = await bridge(['check'], yaml);
+      assert.deepEqual(
+        linesOf(needless),
+        line === '2.9'
+          ? []
+          : ['warning: permission to publish to payroll.*: the bridge does not need it. Take it away from the user.'],
+      );
+      const messages = ['AZDO', 'BRIDGE_AUDIT', 'BRIDGE_DEAD', 'KV_BRIDGE_PROJECTS'].map(
+        async (stream) => (await admin.manager.streams.info(stream)).state.messages,
+      );
+      // The one is the order to set up.
+      assert.deepEqual(await Promise.all(messages), [0, 1, 0, 0]);
+    });
+
+  test('tells what keeps the bridge from NATS and from Azure DevOps', async (t) => {
+    const organization = await startAzureDevOps(t);
+    const [only = '', ...more] = linesOf(
+      await bridge(['check'], configuration('nats://127.0.0.1:1', organization, 'timing: { connect: 1s }\n')),
+    );
+    assert.match(only, /^error: NATS: Cannot connect to NATS: 127\.0\.0\.1:1 .*ECONNREFUSED.*\. \S/);
+    assert.deepEqual(more, []);
+
+    await using server = await startServer();
+    const refused = await bridge(['check'], configuration(server.url, organization), { PASSWORD: 'wrong' });
+    assert.equal(refused.status, 1);
+    assert.match(
+      refused.stdout,
+      /^error: NATS: Cannot connect to NATS: .*Check nats\.user and nats\.passwordEnv, and that the server knows this user\.$/m,
+    );
+    assert.doesNotMatch(refused.stdout + refused.stderr, /wrong/);
+
+    const yaml = configuration(server.url, await startAzureDevOps(t, 401));
+    await bridge(['setup', '--apply'], yaml);
+    const stranger = await bridge(['check'], yaml);
+    assert.equal(stranger.status, 1);
+    assert.deepEqual(
+      linesOf(stranger).filter((line) => line.startsWith('error')),
+      [
+        'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 401). Check azureDevOps.identity, and that it is a user of the organization.',
+      ],
+    );
+  });
+
+  test('tells a server whose messages are too small, and one without JetStream', async (t) => {
+    const organization = await startAzureDevOps(t);
+    await using small = await startServer({ maxPayload: MIB });
+    await bridge(['setup', '--apply'], configuration(small.url, organization));
+    assert.deepEqual(
+      linesOf(await bridge(['check'], configuration(small.url, organization))).filter((line) =>
+        line.startsWith('error'),
+      ),
+      [
+        'error: max_payload: the server takes no messages of 2.5 MiB, so large hooks lose their bytes. Set max_payload: 3MB in the configuration of the server.',
+      ],
+    );
+    await using without = await startServer({ jetStream: false });
+    assert.deepEqual(
+      linesOf(await bridge(['check'], configuration(without.url, organization))).filter((line) =>
+        line.startsWith('error'),
+      ),
+      ["error: JetStream: it isn't there. Enable it for the server and the account of this user."],
+    );
+  });
+
+  test('fails where the policy lets others publish what a route takes for its publisher', async () => {
+    const rule = { sub: 'sc://contoso/*/nats', account: 'APP', subscribe: [] };
+    const policy = (publish: string) =>
+      JSON.stringify({
+        issuers: [{ issuer: 'https://issuer.example', audience: 'a', rules: [{ ...rule, publish: [publish] }] }],
+      });
+    const yaml = `${configuration('nats://127.0.0.1:1', 'http://127.0.0.1:1/contoso')}publisherPolicyFile: policy.json
+runs:
+  - name: web
+    subject: ci.Shop.done.v1
+    stream: CI
+    publishers: [{ project: Shop }]
+    pipeline: { project: Shop, id: 42 }
+`;
+    const said = (publish: string) =>
+      runHere(['check', '--offline'], configurationFile(yaml, { 'policy.json': policy(publish) }), {
+        ...{ PAT: 'x', HOOK: 'long-enough-a-password', PASSWORD: 'x' },
+      });
+    const bound = await said('ci.{project}.>');
+    assert.equal(bound.status, 0, bound.stdout);
+    const open = await said('ci.>');
+    assert.equal(open.status, 1, open.stdout);
+    assert.match(
+      open.stdout,
+      /^error: route web: its publishers aren't proven: issuers\[0\]\.rules\[0\] lets others publish on "ci\.>", and so on "ci\.Shop\.done\.v1"\. Bind/m,
+    );
+  });
+});
