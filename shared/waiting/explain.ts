@@ -102,7 +102,12 @@ export function describeSearch({ counts, searched }: Seen): string {
   return sentences.map((sentence) => `. ${sentence}`).join('');
 }
 
-function describeLookBack({ last, stored, removed, elsewhere }: LookBack): string[] {
+function describeLookBack(lookBack: LookBack): string[] {
+  const near = lookBack.near.map(quoted).join(', ');
+  return [...describeHeld(lookBack), ...(near === '' ? [] : [`It holds events on subjects that nearly fit: ${near}`])];
+}
+
+function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] {
   const sentences = elsewhere === undefined ? [] : [elsewhere];
   if (last === 'unknown') return sentences;
   if (last !== undefined) {

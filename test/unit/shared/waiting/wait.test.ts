@@ -192,12 +192,16 @@ test('no event at all for the idle time ends it, however long the deadline', asy
 
 test('a wait that saw nothing tells where it looked, and what the stream holds on its subjects', async () => {
   const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
-  const nothing = { last: undefined, stored: 9, removed: 0, elsewhere: undefined };
+  const nothing = { last: undefined, stored: 9, removed: 0, near: [], elsewhere: undefined };
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
   for (const [held, told] of [
     [undefined, read],
     [{ ...nothing, stored: 0 }, `${read} Nothing was ever stored in it.`],
     [nothing, `${read} It holds no event on these subjects, only on others.`],
+    [
+      { ...nothing, near: ['ci.dome', 'CI.done'] },
+      `${read} It holds no event on these subjects, only on others. It holds events on subjects that nearly fit: "ci.dome", "CI.done".`,
+    ],
     [{ ...nothing, last: 'unknown' }, read],
     [{ ...nothing, last: 'unknown', elsewhere: 'It moves them' }, `${read} It moves them.`],
     [
