@@ -230,6 +230,51 @@ test('a wait that saw events does not ask what else there is', async () => {
   assert.equal(script.lookBacks, 0);
 });
 
+test('a wait that matched nothing says which field of its condition no event had, and what there is instead', async () => {
+  const many = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`f${index}`, index]));
+  for (const [match, events, told] of [
+    [
+      "data.regoin == 'eu'",
+      [{ region: 'us' }, { region: 'secret-value', 'a b': 1, '\u202e##vso[x]': 2 }],
+      'No event had data.regoin (is data.region meant?). In the last one, data has region, "a b", "\u202e##vso[x]". Compare',
+    ],
+    ["data.region == 'eu'", [{}, { region: null }], undefined],
+    ["data.region == 'eu'", [{ region: 'us' }, {}], undefined],
+    [
+      "data.image.tags == 'x'",
+      [{ image: { tag: 'y' } }],
+      '(is data.image.tag meant?). In the last one, data.image has tag.',
+    ],
+    [
+      'data.image.tag',
+      [{ image: 'web' }],
+      'No event had data.image.tag. In the last one, data.image is not an object.',
+    ],
+    [
+      'data.image.tag',
+      [{ Image: {} }],
+      'No event had data.image.tag (is data.Image meant?). In the last one, data has Image.',
+    ],
+    ['data.other', [many], 'data.other. In the last one, data has f0, f1, f2,'],
+    ['data.items[0].tag', [{ items: [] }], undefined],
+    ['data.items[0].tag', [{}], 'No event had data.items. In'],
+    ["contains(data.tags, 'x')", [{}], 'No event had data.tags. In the last one, data has nothing.'],
+    ["subject == 'x'", [{}], undefined],
+  ] as const) {
+    const script = new Script((it) => {
+      it.send(...events.map((data, index) => message(index + 1, data)));
+      setImmediate(() => setImmediate(() => it.end('Timeout')));
+    });
+    const { error, counts } = await script.wait(criteriaOf({ match: named(match), failWhen: undefined }));
+    assert.equal(counts.seen, events.length);
+    const said = error?.message ?? '';
+    if (told === undefined) assert.doesNotMatch(said, /No event had/, match);
+    else assert.ok(said.includes(told), `${match}: ${said}`);
+    assert.ok(!said.includes('f20'), said);
+    assert.ok(!/In the last one.*secret-value/.test(said), said);
+  }
+});
+
 test('a judge goes on where another one has stopped: nothing is counted twice and nothing forgotten', () => {
   const criteria = criteriaOf({ count: 3, distinctBy: named('data.region') });
   const clock = { now: () => 0, deadline: Infinity };
