@@ -1,3 +1,4 @@
+import { NOT_ASKED } from './azureDevOps/client.ts';
 import type { JetStream } from './jetStream/api.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -8,7 +9,7 @@ export interface Readiness {
   readonly nats: 'up' | 'down';
   /** By name: `ok`, or what is wrong. */
   readonly streams: Readonly<Record<string, string>>;
-  /** `ok`, or why there is no token. */
+  /** `ok`, `not asked yet`, or why it can't be called. */
   readonly azureDevOps: string;
   /** `ok`, or `catching up` until all waits are known; absent where none are taken. */
   readonly waits?: string;
@@ -21,7 +22,7 @@ export interface ReadinessSources {
   readonly isLinkUp: boolean;
   /** Names of the streams and buckets' streams that must be there. */
   readonly streams: readonly string[];
-  /** Why there is no token for Azure DevOps; undefined when there is one. */
+  /** Why Azure DevOps can't be called, or `not asked yet`; undefined when it can. */
   readonly azureDevOpsTrouble: string | undefined;
   /** Undefined where no waits are taken. */
   readonly areWaitsKnown: boolean | undefined;
@@ -49,7 +50,8 @@ export class ReadinessProbe {
     const { nats, streams } = isStopping ? this.#found : await this.#streams();
     const waits = areWaitsKnown === undefined ? {} : { waits: areWaitsKnown ? 'ok' : 'catching up' };
     const areFine = nats === 'up' && areWaitsKnown !== false && Object.values(streams).every((state) => state === 'ok');
-    const working = areFine ? (azureDevOps === 'ok' ? 'ready' : 'degraded') : 'unavailable';
+    const isInTrouble = azureDevOps !== 'ok' && azureDevOps !== NOT_ASKED;
+    const working = areFine ? (isInTrouble ? 'degraded' : 'ready') : 'unavailable';
     const status = this.sources().isStopping ? 'stopping' : jetStream === undefined ? 'starting' : working;
     return { status, nats, streams, azureDevOps, ...waits };
   }

@@ -1,4 +1,5 @@
 import { AZURE_DEVOPS } from './azureDevOps/check.ts';
+import { NOT_ASKED } from './azureDevOps/client.ts';
 import { deadLetterPlaces } from './audit/audit.ts';
 import type { CalloutStatus } from './functions.ts';
 import { countLetters } from './audit/letterCounts.ts';
@@ -68,7 +69,7 @@ export function azureDevOpsOf(
   { check, tokenValidUntil: until }: Pick<StatusSources, 'check' | 'tokenValidUntil'>,
 ): Status['azureDevOps'] {
   if (settings.callout !== undefined) return { state: 'not needed by the callout', isGood: true };
-  if (trouble !== 'ok') return { state: trouble, isGood: false };
+  if (trouble !== 'ok' && trouble !== NOT_ASKED) return { state: trouble, isGood: false };
   const isRefused = check?.findings.some(({ about }) => about === AZURE_DEVOPS) === true;
   const tried = isRefused ? 'see the self-check' : 'accepted at the last self-check';
   return { state: `${tokenOf(settings, until)}, ${check === undefined ? 'not tried yet' : tried}`, isGood: !isRefused };

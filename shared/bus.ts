@@ -91,6 +91,8 @@ export interface LookBack {
   /** How many events were ever stored, on any subject, and how many of them are there no more. */
   readonly stored: number;
   readonly removed: number;
+  /** Where there is no event on the subjects: the nearest of those on which there are events. Foreign text. */
+  readonly near: readonly string[];
   /** That what is published on these subjects is stored under others: a sentence without the last full stop. */
   readonly elsewhere: string | undefined;
 }

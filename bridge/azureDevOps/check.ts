@@ -24,11 +24,13 @@ async function checkSignIn(azureDevOps: AzureDevOps): Promise<Finding[]> {
     case 'ok': {
       const user = isObject(outcome.body) ? outcome.body['authenticatedUser'] : undefined;
       if (isObject(user) && typeof user['id'] === 'string' && user['id'] !== NOBODY) return [];
+      azureDevOps.noteTrouble('Azure DevOps answers, but as to somebody who has not signed in');
       return [error(AZURE_DEVOPS, 'it answers, but as to somebody who has not signed in', IDENTITY)];
     }
     case 'signIn':
       return [error(AZURE_DEVOPS, outcome.message, IDENTITY)];
     case 'refused':
+      azureDevOps.noteTrouble(`Azure DevOps answers with status ${outcome.status}: ${outcome.message}`);
       return [
         error(
           AZURE_DEVOPS,

@@ -18,6 +18,9 @@ const NEW_TOKEN_PAUSE_MS = 100;
 const NOT_SENT =
   /^(UND_ERR_CONNECT_TIMEOUT|UND_ERR_ABORTED|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_TLS_|ERR_SSL_|EPROTO|HOSTNAME_)/;
 
+/** What {@link AzureDevOps.trouble} says before the first call has ended. */
+export const NOT_ASKED = 'not asked yet';
+
 /** A call of Azure DevOps' API. */
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -87,7 +90,8 @@ export class AzureDevOps {
   readonly #options: AzureDevOpsOptions;
   readonly #requests: Requests;
   readonly #identity: Identity;
-  #trouble: string | undefined;
+  #tokenTrouble: string | undefined;
+  #callTrouble: string | undefined = NOT_ASKED;
 
   constructor(options: AzureDevOpsOptions) {
     const { settings, timing, metrics, now } = options;
@@ -102,9 +106,14 @@ export class AzureDevOps {
     });
   }
 
-  /** Why the bridge can't sign in; undefined while nothing is known against it. */
+  /** Why the bridge can't call it, as far as the last calls show; undefined once one has been accepted. */
   get trouble(): string | undefined {
-    return this.#trouble;
+    return this.#tokenTrouble ?? this.#callTrouble;
+  }
+
+  /** Another look at an answer shows that the organization doesn't know the bridge. */
+  noteTrouble(why: string): void {
+    this.#callTrouble = why;
   }
 
   /** See {@link Identity.validUntil}. */
@@ -122,11 +131,8 @@ export class AzureDevOps {
     const authorization = await this.#authorization();
     if (typeof authorization !== 'string') return authorization;
     const outcome = await this.#send(this.#options.settings.organization, call, authorization, signal);
-    if (outcome.kind === 'signIn') {
-      this.#identity.refused(authorization);
-      // Whoever may not read feeds can be welcome elsewhere.
-      if (call.area === undefined) this.#trouble = outcome.message;
-    } else if (outcome.kind === 'ok' || outcome.kind === 'refused') this.#trouble = undefined;
+    if (outcome.kind === 'signIn') this.#identity.refused(authorization);
+    if (signal?.aborted !== true) this.#note(outcome, call);
     return outcome;
   }
 
@@ -166,13 +172,23 @@ export class AzureDevOps {
   async #authorization(): Promise<string | Outcome> {
     try {
       const authorization = await this.#identity.authorization();
-      if (this.#identity.kind !== 'pat') this.#trouble = undefined;
+      this.#tokenTrouble = undefined;
       return authorization;
     } catch (error) {
       if (!(error instanceof TaskError)) throw error;
-      this.#trouble = safeText(error.problem, MOST_MESSAGE);
-      return { kind: error.code === 'Unreachable' ? 'unreachable' : 'signIn', message: this.#trouble };
+      this.#tokenTrouble = safeText(error.problem, MOST_MESSAGE);
+      return { kind: error.code === 'Unreachable' ? 'unreachable' : 'signIn', message: this.#tokenTrouble };
     }
+  }
+
+  #note(outcome: Outcome, { area }: Call): void {
+    if (outcome.kind === 'ok' || outcome.kind === 'refused') this.#callTrouble = undefined;
+    // Whoever may not read feeds, or can't reach them, can be welcome elsewhere.
+    else if (area !== undefined) return;
+    else if (outcome.kind === 'signIn') this.#callTrouble = outcome.message;
+    else if (outcome.kind === 'unreachable') this.#callTrouble = `Azure DevOps can't be reached: ${outcome.message}`;
+    // A call that failed by chance says nothing against a sign-in that worked.
+    else if (this.#callTrouble === NOT_ASKED) this.#callTrouble = outcome.message;
   }
 
   async #send(

@@ -5,16 +5,25 @@ export interface GateOptions {
   readonly longestPause: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Called when a pause begins or grows. @param ms until it is over */
-  readonly onPause: (reason: string, ms: number) => void;
-  /** Called when it is over. */
+  /**
+   * Called when a pause begins or grows.
+   *
+   * @param ms until it is over
+   * @param isNews whether the trouble has just begun, or nobody has been reminded of it for long
+   */
+  readonly onPause: (reason: string, ms: number, isNews: boolean) => void;
+  /** Called when a pause is over, which doesn't mean that the trouble is. */
   readonly onOpen: () => void;
+  /** Called when the trouble is over: a call has worked. */
+  readonly onRecovery: () => void;
 }
 
 /** Azure DevOps may ask for more than it could mean. */
 const MOST_ASKED_MS = 3_600_000;
 /** Also where tests scale everything: a token that was refused is not to be tried again at once. */
 const LEAST_MS = 100;
+/** Between two reminders of trouble that goes on. */
+const REMINDER_MS = 600_000;
 /** So that replicas don't come back in step. */
 const JITTER = 0.2;
 
@@ -26,6 +35,10 @@ export class Gate {
   #until = 0;
   #reason = '';
   #troubles = 0;
+  /** Whether the last call that was made outside of a pause came to nothing. */
+  #isFailing = false;
+  /** When the trouble that goes on was last reported, in milliseconds since the epoch. */
+  #reportedAt: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   readonly #waiting = new Set<() => void>();
 
@@ -66,6 +79,7 @@ export class Gate {
   trouble(reason: string, beganAt: number, askedMs = 0): void {
     const { firstPause, longestPause } = this.options;
     const isNew = this.isOpen && beganAt >= this.#until;
+    this.#isFailing = true;
     if (isNew) this.#troubles++;
     const grown = Math.min(longestPause, firstPause * 2 ** Math.max(0, this.#troubles - 1));
     this.#pause(reason, Math.max(LEAST_MS, isNew ? grown * (1 + Math.random() * JITTER) : 0, askedMs));
@@ -74,7 +88,10 @@ export class Gate {
   /** A call has worked. */
   success(askedMs = 0): void {
     this.#troubles = 0;
+    // What was under way when the pause began shows nothing.
+    if (this.isOpen) this.#isFailing = false;
     if (askedMs > 0) this.#pause('Azure DevOps asks for a pause', askedMs);
+    this.#settle();
   }
 
   /** Lets nobody wait any longer; for the end. */
@@ -84,18 +101,28 @@ export class Gate {
 
   #pause(reason: string, wantedMs: number): void {
     const ms = Math.ceil(Math.min(MOST_ASKED_MS, wantedMs));
-    const until = this.options.now() + ms;
+    const now = this.options.now();
+    const until = now + ms;
     if (until <= this.#until) return;
     this.#until = until;
     this.#reason = reason;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#reopen(), ms);
-    this.options.onPause(reason, ms);
+    const isNews = this.#reportedAt === undefined || Math.abs(now - this.#reportedAt) >= REMINDER_MS;
+    if (isNews) this.#reportedAt = now;
+    this.options.onPause(reason, ms, isNews);
   }
 
   #reopen(): void {
     this.#timer = undefined;
     this.options.onOpen();
     for (const wake of [...this.#waiting]) wake();
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#reportedAt === undefined || this.#isFailing || !this.isOpen) return;
+    this.#reportedAt = undefined;
+    this.options.onRecovery();
   }
 }

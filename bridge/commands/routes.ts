@@ -12,7 +12,7 @@ import type { RouteStatus } from '../http/routesTable.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import { routeStates } from '../routeStates.ts';
 import { eventIdSupport } from '../runs/eventId.ts';
-import { RoutePauses } from '../runs/pauses.ts';
+import { describePause, RoutePauses } from '../runs/pauses.ts';
 import { routeByHand } from '../runs/replay.ts';
 import type { Verdict } from '../runs/route.ts';
 import type { RouteSettings } from '../settings.ts';
@@ -120,9 +120,8 @@ async function pauseOrResume(
   reason: string,
   work: Work,
 ): Promise<number> {
-  const { session, world, configuration } = work;
-  const bucket = session.nats.keyValue(namesOf(configuration.settings.instance).of(BRIDGE_INTENTS));
-  const pauses = new RoutePauses(bucket, () => world.now());
+  const { world } = work;
+  const pauses = pausesOf(work);
   const before = await pauses.get(name);
   if ((before === undefined) === (kind === 'resume')) {
     const by = before === undefined ? 'is not paused' : `is paused already, by ${before.by}: ${before.reason}`;
@@ -141,6 +140,11 @@ async function pauseOrResume(
   await deadLetters.close();
   world.err(`The route ${name} is ${decision}.\n`);
   return 0;
+}
+
+function pausesOf({ configuration, session, world }: Work): RoutePauses {
+  const bucket = session.nats.keyValue(namesOf(configuration.settings.instance).of(BRIDGE_INTENTS));
+  return new RoutePauses(bucket, () => world.now());
 }
 
 async function tryOn(route: RouteSettings, given: string, work: Work): Promise<number> {
@@ -222,6 +226,11 @@ async function replay(
   }
   if (route.mode !== 'on')
     throw new TaskError('InvalidInput', `The route ${route.name} is not on, but ${route.mode}`, 'Set its mode to on.');
+  const pause = await pausesOf(work).get(route.name);
+  if (pause !== undefined) {
+    world.err(`Nothing is replayed: ${safeText(describePause(route.name, pause))}.\n`);
+    return 1;
+  }
   const contracts = await loadContracts(configuration);
   const audit = auditOf(partsOf(work), world.version);
   const byHand = routeByHand(route, partsOf(work), contracts, session.jetStream, audit.replica, (pipelines) =>

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { prepareContracts } from '../../shared/contract/load.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import { AzureDevOps } from '../azureDevOps/client.ts';
+import { AzureDevOps, NOT_ASKED } from '../azureDevOps/client.ts';
 import { credentialsModule } from '../azureDevOps/identity.ts';
 import { dispatcherModule } from '../azureDevOps/requests.ts';
 import type { KnownKeys } from '../callout/keySets.ts';
@@ -83,6 +83,8 @@ class Running {
   #subscriptions: SubscriptionStates | undefined;
   #nats: Nats | undefined;
   #jetStream: JetStream | undefined;
+  /** Aborted when a configuration is taken: what is repeated is then due. */
+  #reloaded = new AbortController();
 
   constructor(
     private readonly file: string,
@@ -254,6 +256,9 @@ class Running {
         this.#settleTrouble('configuration');
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
+        const before = this.#reloaded;
+        this.#reloaded = new AbortController();
+        before.abort();
       } catch (error) {
         this.#noteTrouble('configuration');
         const isBad = error instanceof ConfigurationError;
@@ -265,13 +270,14 @@ class Running {
     }
   }
 
-  /** Does something now and again and again until the bridge stops. */
+  /** Does something now, again and again, and whenever the configuration has changed, until the bridge stops. */
   #repeat(everyMs: number, work: () => Promise<void> | undefined): void {
     const { stopping } = this.#lifecycle;
     const repeat = async () => {
       while (!stopping.aborted) {
+        const due = AbortSignal.any([stopping, this.#reloaded.signal]);
         await work()?.catch((error: unknown) => this.log.error('failed', { reason: reasonOf(error) }));
-        await delay(everyMs, undefined, { signal: stopping }).catch(() => undefined);
+        await delay(everyMs, undefined, { signal: due }).catch(() => undefined);
       }
     };
     void repeat();
@@ -329,10 +335,16 @@ class Running {
       jetStream: this.#jetStream,
       isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
-      azureDevOpsTrouble: this.#azureDevOps?.trouble,
+      azureDevOpsTrouble: this.#azureDevOpsTrouble(),
       areWaitsKnown: this.#functions?.waits?.()?.areKnown,
       isStopping: this.#lifecycle.isStopping(),
     };
+  }
+
+  /** The callout never calls it. */
+  #azureDevOpsTrouble(): string | undefined {
+    if (this.#settings.callout !== undefined) return undefined;
+    return this.#azureDevOps === undefined ? NOT_ASKED : this.#azureDevOps.trouble;
   }
 
   readonly #onFileTrouble: FileSurroundings['onTrouble'] = (label, problem, kind) => {

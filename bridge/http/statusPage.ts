@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { LetterCount } from '../audit/letterCounts.ts';
+import { AZURE_DEVOPS } from '../azureDevOps/check.ts';
 import type { CalloutStatus, FeedStatus, WaitsStatus } from '../functions.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
@@ -53,6 +54,9 @@ export interface Status {
       }
     | undefined;
 }
+
+/** Errors of the self-check at the top of the page; all of its findings are at its end. */
+const MOST_ERRORS = 5;
 
 const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --good: #0e6b0e; --bad: #b3261e; --warn: #8a5300; --dim: #6b6b6b; --box: #b3261e14; }
@@ -126,13 +130,19 @@ ${checkOf(status)}
 }
 
 /** What needs somebody to look, first of all. */
-function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevOps, now }: Status): string {
+function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, now }: Status): string {
+  const errors = check?.findings.filter(({ level }) => level === 'error') ?? [];
+  const isExplained = errors.some(({ about }) => about === AZURE_DEVOPS);
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
-    ...(azureDevOps.isGood ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
+    ...(azureDevOps.isGood || isExplained ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined
       ? []
       : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
+    ...errors.slice(0, MOST_ERRORS).map((one) => `${mark('Self-check', 'bad')}: ${text(one.text)}`),
+    ...(errors.length > MOST_ERRORS
+      ? [`${mark('Self-check', 'bad')}: ${errors.length - MOST_ERRORS} more, see below`]
+      : []),
     ...routeAlarms(routes, now),
     ...feeds.filter(({ isGood }) => !isGood).map(({ feed, state }) => `Feed ${text(feed)}: ${mark(state, 'bad')}`),
     ...(callout?.issuers ?? []).flatMap(({ issuer, trouble }) =>

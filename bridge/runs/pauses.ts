@@ -45,6 +45,11 @@ export class RoutePauses {
   }
 }
 
+/** Why an order for a paused route starts nothing: a clause. */
+export function describePause(route: string, { by, reason }: RoutePause): string {
+  return `the route ${route} is paused by ${by}${reason === '' ? '' : `: ${reason}`}; resume it first (routes resume ${route})`;
+}
+
 function keyOf(route: string): string {
   return `pause.${route}`;
 }

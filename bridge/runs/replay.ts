@@ -9,6 +9,7 @@ import type { RouteSettings } from '../settings.ts';
 import { eventIdSupport, type EventIdSupport } from './eventId.ts';
 import { Intents } from './intents.ts';
 import { LoopGuard } from './loopGuard.ts';
+import { describePause, RoutePauses } from './pauses.ts';
 import { Pipelines } from './pipelines.ts';
 import { Protocol } from './protocol.ts';
 import { RouteEvents, type Verdict } from './route.ts';
@@ -68,7 +69,9 @@ export function routeByHand(
 ): RouteByHand {
   const { settings, nats, azureDevOps, log } = parts;
   const now = () => parts.now();
-  const intents = new Intents(nats.keyValue(namesOf(settings.instance).of(BRIDGE_INTENTS)));
+  const bucket = nats.keyValue(namesOf(settings.instance).of(BRIDGE_INTENTS));
+  const intents = new Intents(bucket);
+  const pauses = new RoutePauses(bucket, now);
   // Somebody is waiting: what Azure DevOps doesn't take now ends the order, which can be given again.
   const gate = {
     success: () => undefined,
@@ -98,6 +101,8 @@ export function routeByHand(
   return {
     judge,
     async replay(message, order) {
+      const pause = await pauses.get(route.name);
+      if (pause !== undefined) return refused('paused', describePause(route.name, pause));
       const verdict = await judge(message, false);
       if (verdict?.kind === 'passes')
         return refused(verdict.decision, 'reason' in verdict.judgement ? verdict.judgement.reason : verdict.decision);

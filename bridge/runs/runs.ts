@@ -30,14 +30,14 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
     firstPause: timing.firstPause,
     longestPause: timing.longestPause,
     now,
-    onPause: (reason, ms) => {
-      log.warning('azureDevOpsPaused', { reason, pauseMs: ms });
+    onPause: (reason, ms, isNews) => {
+      if (isNews) log.warning('azureDevOpsPaused', { reason, pauseMs: ms });
       for (const runner of runners) runner.refresh();
     },
     onOpen: () => {
-      log.info('azureDevOpsResumed');
       for (const runner of runners) runner.refresh();
     },
+    onRecovery: () => log.info('azureDevOpsResumed'),
   });
   const bucket = nats.keyValue(namesOf(instance).of(BRIDGE_INTENTS));
   const intents = new Intents(bucket);

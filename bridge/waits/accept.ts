@@ -3,11 +3,11 @@ import { Problems } from '../../shared/inputs/problems.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { HttpRequest, Route } from '../http/route.ts';
 import type { JetStream } from '../jetStream/api.ts';
-import type { Done } from './answering.ts';
+import type { Done, WaitsFor } from './answering.ts';
 import { readBody, type Inputs } from './body.ts';
 import type { ProvesCaller } from './caller.ts';
 import { INPUT_NAMES, readWaitRequest, type WaitRequest } from './criteria.ts';
-import { prove, type ProvenCall } from './entry.ts';
+import { BUCKET, prove, type ProvenCall } from './entry.ts';
 import type { VerifiesIdToken } from './idToken.ts';
 import { bucketKey, cancelled, type WaitCall, type WaitState } from './record.ts';
 import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
@@ -52,10 +52,10 @@ export const TOMBSTONE_MS = 3_600_000;
 
 /** `POST /v1/waits`: answers 200 once the wait is stored. */
 export function acceptRoute(options: AcceptOptions): Route {
-  return taskRoute('/v1/waits', options, async ({ claim, bearer, headers, body }, signal) => {
+  return taskRoute('/v1/waits', options, async ({ claim, bearer, waitsFor, headers, body }, signal) => {
     const given = readGiven(headers, body, claim.key.plan, claim.call.token);
-    const proven = await prove(claim, options.caller, signal);
-    return new Acceptance(options, proven, given, bearer, signal).done();
+    const proven = await prove(claim, options.caller, signal, waitsFor);
+    return new Acceptance(options, proven, given, bearer, signal, waitsFor).done();
   });
 }
 
@@ -92,6 +92,7 @@ class Acceptance {
     private readonly given: Given,
     private readonly bearer: string,
     private readonly signal: AbortSignal,
+    private readonly waitsFor: WaitsFor,
   ) {}
 
   async done(): Promise<Done> {
@@ -112,6 +113,7 @@ class Acceptance {
 
   async #acceptOrRepeat(rules: readonly PlacedRule[]): Promise<Done> {
     for (let tries = 0; tries < MOST_TRIES; tries++) {
+      this.waitsFor(BUCKET);
       const stored = await this.options.store.get(this.proven.key);
       this.signal.throwIfAborted();
       const done = await (stored === undefined || stored.record.state.state === 'tombstone'
@@ -125,6 +127,7 @@ class Acceptance {
   async #rules(): Promise<PlacedRule[]> {
     const { settings, projectName } = this.options;
     const { key, plan } = this.proven;
+    this.waitsFor('Azure DevOps (the name of the project)');
     const name = needsProjectName(settings.rules)
       ? await projectName(key.organization, key.project, this.signal)
       : undefined;
@@ -162,11 +165,13 @@ class Acceptance {
       return isWritten ? this.#answer('cancelled', rule.index, request, 'It had been cancelled before') : undefined;
     }
     this.#checkOpen(rule);
+    this.waitsFor('NATS (the stream)');
     const start = await findStart(request, jetStream, ownStreams);
     this.#checkUncorrelated(request, start.stream);
     const deadline = acceptedAt + request.criteria.timeoutMs;
     const state: WaitState = { state: 'waiting', call, start, acceptedAt, deadline };
     this.signal.throwIfAborted();
+    this.waitsFor(BUCKET);
     const isWritten =
       tombstone === undefined
         ? (await store.create({ key: this.proven.key, planUrl: call.planUrl, state })) !== undefined
@@ -187,9 +192,11 @@ class Acceptance {
   async #proveJob(): Promise<void> {
     const { caller, verifyIdToken } = this.options;
     const { call, plan } = this.proven;
+    this.waitsFor("Azure DevOps (the job's ID token)");
     const asked = await caller.idToken(call, this.signal);
     if (asked.kind === 'unavailable')
       throw new Unavailable(`Azure DevOps issues no ID token for the job: ${asked.reason}`);
+    this.waitsFor('Azure DevOps (the keys of its ID tokens)');
     const problem = asked.kind === 'refused' ? asked.reason : await verifyIdToken(asked.value, plan);
     if (problem !== undefined)
       throw new Refusal(

@@ -14,6 +14,9 @@ const ANSWER_MS = 2_500;
 const MOST_REFUSALS = 120;
 const MOST_SIGN_INS = 10;
 
+/** Says whose answer a call waits for now, and for what: `NATS (the stream)`. */
+export type WaitsFor = (whom: string) => void;
+
 export interface AnsweringOptions {
   readonly decisions: Pick<Decisions, 'note'>;
   readonly log: Log;
@@ -48,17 +51,20 @@ export class Answering {
 
   /**
    * @param token the name of the bearer token
-   * @param work is given a signal that aborts when the time is over; says whose call it is as soon as it knows
+   * @param work is given a signal that aborts when the time is over; says whose call it is as soon as it knows, and whom it waits
+   *   for
    */
   async answer(
     token: string,
-    work: (signal: AbortSignal, isOf: (claim: ClaimedCall) => void) => Promise<Done>,
+    work: (signal: AbortSignal, isOf: (claim: ClaimedCall) => void, waitsFor: WaitsFor) => Promise<Done>,
   ): Promise<HttpAnswer> {
     const { now, count, log } = this.options;
     const receivedAt = now();
     let claim: ClaimedCall | undefined;
     try {
-      const { answer, outcome, name, reason } = await this.#inTime((signal) => work(signal, (of) => (claim = of)));
+      const { answer, outcome, name, reason } = await this.#inTime((signal, waitsFor) =>
+        work(signal, (of) => (claim = of), waitsFor),
+      );
       count(outcome);
       this.#note(outcome, name, claim, receivedAt, reason);
       return answer;
@@ -84,20 +90,21 @@ export class Answering {
     this.#refused('signIn', '', `A sign-in to ${path} was refused`, undefined, this.options.now());
   }
 
-  async #inTime<Value>(work: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
+  async #inTime<Value>(work: (signal: AbortSignal, waitsFor: WaitsFor) => Promise<Value>): Promise<Value> {
     const { answerMs = ANSWER_MS } = this.options;
+    let whom = 'The bridge';
     const over = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        const error = new Unavailable(`NATS and Azure DevOps did not answer within ${answerMs} ms`);
+        const error = new Unavailable(`${whom} did not answer within ${answerMs} ms`);
         over.abort(error);
         reject(error);
       }, answerMs);
     });
     try {
       // What is wrong with the call may be found at once.
-      return await Promise.race([(async () => work(over.signal))(), late]);
+      return await Promise.race([(async () => work(over.signal, (it) => (whom = it)))(), late]);
     } finally {
       clearTimeout(timer);
     }

@@ -1,7 +1,7 @@
 import type { Route } from '../http/route.ts';
 import type { AcceptOptions } from './accept.ts';
 import type { Done } from './answering.ts';
-import { prove, type ProvenCall } from './entry.ts';
+import { BUCKET, prove, type ProvenCall } from './entry.ts';
 import { bucketKey, cancelled } from './record.ts';
 import { taskRoute, type TaskRouteOptions } from './taskRoute.ts';
 
@@ -12,9 +12,11 @@ const MOST_TRIES = 5;
 
 /** `POST /v1/waits/cancel`: answers 200 to everybody who proves the plan, once the wait is decided or can't begin any more. */
 export function cancelRoute(options: CancelOptions): Route {
-  return taskRoute('/v1/waits/cancel', options, async ({ claim }, signal) =>
-    cancel(options, await prove(claim, options.caller, signal), signal),
-  );
+  return taskRoute('/v1/waits/cancel', options, async ({ claim, waitsFor }, signal) => {
+    const proven = await prove(claim, options.caller, signal, waitsFor);
+    waitsFor(BUCKET);
+    return cancel(options, proven, signal);
+  });
 }
 
 async function cancel({ store, now }: CancelOptions, { key, call }: ProvenCall, signal: AbortSignal): Promise<Done> {

@@ -1,10 +1,14 @@
 import { Problems } from '../../shared/inputs/problems.ts';
 import type { HttpRequest } from '../http/route.ts';
 import { organizationKey } from '../hooks/organization.ts';
+import type { WaitsFor } from './answering.ts';
 import type { AllowPlanUrl, PlanCall, ProvenPlan, ProvesCaller } from './caller.ts';
 import { bucketKey, type WaitKey } from './record.ts';
 import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
 import { readTaskRequest, type TaskRequest } from './request.ts';
+
+/** Whom a call waits for that reads or writes a wait. */
+export const BUCKET = 'NATS (the bucket BRIDGE_WAITS)';
 
 /** A call of a task, as its headers say. */
 export interface ClaimedCall {
@@ -46,7 +50,13 @@ function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: A
 }
 
 /** Has Azure DevOps prove that the caller's token is one of its plan. @throws Refusal, Unavailable */
-export async function prove(claim: ClaimedCall, caller: ProvesCaller, signal: AbortSignal): Promise<ProvenCall> {
+export async function prove(
+  claim: ClaimedCall,
+  caller: ProvesCaller,
+  signal: AbortSignal,
+  waitsFor: WaitsFor,
+): Promise<ProvenCall> {
+  waitsFor('Azure DevOps (the plan)');
   const asked = await caller.plan(claim.call, signal);
   if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps does not tell the plan: ${asked.reason}`);
   if (asked.kind === 'refused')

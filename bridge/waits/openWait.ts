@@ -180,12 +180,20 @@ export class OpenWait {
 
   get #seen(): Seen {
     const { judge } = this.#ready;
-    const { distinctValues, missing } = judge;
+    const { distinctValues, missing, absentFields } = judge;
     const linkBreaks = { count: 0, totalMs: 0 };
     const { start, acceptedAt, common } = this.known;
     const from = startPosition(start, common.inputs['startFrom']);
     const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack: undefined };
-    return { counts: this.counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks, searched };
+    return {
+      counts: this.counts,
+      missing,
+      distinctValues,
+      absentFields,
+      lastMiss: this.#lastMiss,
+      linkBreaks,
+      searched,
+    };
   }
 
   #end(ending: Ending, deciding: JudgedEvent | undefined): WaitEnding {

@@ -1,7 +1,7 @@
 import { basicCredentials, bearerToken, unauthorized, whichSecret } from '../http/authenticate.ts';
 import type { HttpRequest, Route } from '../http/route.ts';
 import type { WaitsSettings, WaitToken } from '../settings.ts';
-import type { Answering, Done } from './answering.ts';
+import type { Answering, Done, WaitsFor } from './answering.ts';
 import type { AllowPlanUrl } from './caller.ts';
 import { readClaim, type ClaimedCall } from './entry.ts';
 
@@ -16,6 +16,7 @@ export interface TaskCall extends Pick<HttpRequest, 'headers' | 'body'> {
   readonly claim: ClaimedCall;
   /** The name of the bearer token. */
   readonly bearer: string;
+  readonly waitsFor: WaitsFor;
 }
 
 /** A route that tasks call with their headers. */
@@ -31,10 +32,10 @@ export function taskRoute(
     async handle({ headers, body }) {
       const token = tokenOf(settings, headers);
       if (token === undefined) return unauthorized('Bearer');
-      return answering.answer(token.name, (signal, isOf) => {
+      return answering.answer(token.name, (signal, isOf, waitsFor) => {
         const claim = readClaim(headers, allowPlanUrl);
         isOf(claim);
-        return handle({ claim, bearer: token.name, headers, body }, signal);
+        return handle({ claim, bearer: token.name, waitsFor, headers, body }, signal);
       });
     },
   };

@@ -3,7 +3,7 @@ import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
 import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './interpreter.ts';
 import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
-import { mistakesIn, type Mistakes } from './mistakes.ts';
+import { mistakesIn, pathsFromEvent, type Mistakes } from './mistakes.ts';
 import { nearestOf } from '../text/nearest.ts';
 import { shortened } from '../text/safeText.ts';
 
@@ -13,6 +13,8 @@ export interface Expression {
   readonly mistakes: Mistakes;
   /** Whether it only follows paths and compares: evaluating it takes no longer than reading the event did. */
   readonly isPlain: boolean;
+  /** The fields below `data` that it reads: their names, from the outside in. */
+  readonly dataFields: readonly (readonly string[])[];
   /**
    * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
    * value of the wrong type, an `UndecidableError` where it would compare or compute with such an integer, which it could only
@@ -42,6 +44,7 @@ export function compileExpression(text: string): Expression {
   return {
     mistakes: mistakesIn(text, root, VIEW_FIELDS),
     isPlain: isPlain(root),
+    dataFields: dataFieldsOf(root),
     evaluate: (view) => {
       const verdict = mayRound ? searchRounded(root, view.rounded) : undefined;
       if (verdict !== undefined) return verdict;
@@ -131,6 +134,13 @@ const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|
 function isPlain(node: Node): boolean {
   const { same, other } = childrenOf(node);
   return PLAIN.test(node.type) && [...same, ...other].every(isPlain);
+}
+
+function dataFieldsOf(root: Node): (readonly string[])[] {
+  const fields = [...pathsFromEvent(root)].flatMap(([first, ...names]) =>
+    first === 'data' && names.length > 0 ? [names] : [],
+  );
+  return [...new Map(fields.map((names) => [JSON.stringify(names), names])).values()];
 }
 
 /** Whether it only compares, each time with a literal that is no list or object: then it hands on nothing of the event. */

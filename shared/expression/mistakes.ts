@@ -43,6 +43,14 @@ export function mistakesIn(text: string, root: Node, roots: readonly string[]): 
   };
 }
 
+/** The names that its paths follow from the event on, up to the first step that is no name. */
+export function* pathsFromEvent(node: Node): Generator<readonly string[]> {
+  if (isPath(node) || node.type === 'Field') yield namesOf(node);
+  const { same } = childrenOf(node);
+  for (const child of isPath(node) ? [startOf(node)].filter((start) => start.type !== 'Field') : same)
+    yield* pathsFromEvent(child);
+}
+
 /** Whether it follows fields and indexes. */
 function isPath({ type }: Node): boolean {
   return type === 'Subexpression' || type === 'IndexExpression';
@@ -68,8 +76,15 @@ function namesOf(node: Node): readonly string[] {
   if (!isPath(node)) return [];
   const [left, right] = sidesOf(node);
   const names = namesOf(left);
-  if (node.type === 'IndexExpression' || (names.length === 0 && !isWhole(left))) return names;
+  if (node.type === 'IndexExpression' || (!isOfNames(left) && !isWhole(left))) return names;
   return [...names, ...namesOf(right).slice(0, 1)];
+}
+
+/** Whether each step of a path is a name. */
+function isOfNames(node: Node): boolean {
+  if (node.type !== 'Subexpression') return node.type === 'Field';
+  const [left, right] = sidesOf(node);
+  return right.type === 'Field' && (isOfNames(left) || isWhole(left));
 }
 
 function* pathProblems(node: Node, roots: readonly string[], unknown: (name: string) => string): Generator<string> {

@@ -30,7 +30,7 @@ export const API_ERROR = {
 export interface StreamInfo {
   /** RFC 3339; another one when the stream was deleted and created again. */
   readonly created: string;
-  readonly state: { readonly messages: number; readonly last_seq: number };
+  readonly state: { readonly messages: number; readonly last_seq: number; readonly num_subjects?: unknown };
   readonly config: StreamConfig;
 }
 
@@ -153,6 +153,20 @@ export class JetStreamApi {
         isCount(state.last_seq) &&
         isObject(config) &&
         hasSubjects(config),
+      timeoutMs,
+    );
+  }
+
+  /** On how many messages each subject of a stream has, of those inside the pattern; 100,000 subjects at most. */
+  streamSubjects(
+    stream: string,
+    pattern: string,
+    timeoutMs: number,
+  ): Promise<ApiAnswer<{ readonly state: { readonly subjects?: Readonly<Record<string, unknown>> } }>> {
+    return this.#call(
+      `STREAM.INFO.${stream}`,
+      { subjects_filter: pattern },
+      ({ state }) => isObject(state) && (state.subjects === undefined || isObject(state.subjects)),
       timeoutMs,
     );
   }

@@ -1,17 +1,18 @@
 import { TaskError } from '../errors.ts';
-import { overlap } from '../subject.ts';
+import { covers, overlap } from '../subject.ts';
 import { nearestOf } from '../text/nearest.ts';
 import { isObject } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
-import type { JetStreamApi, ListedStream } from './jetStreamApi.ts';
+import type { JetStreamApi, ListedStream, StreamInfo } from './jetStreamApi.ts';
+import { lettersWrong, MOST_LETTERS, nearSubjects } from './nearSubjects.ts';
 import { mayBeStoredAs } from './subjectTransforms.ts';
 
 /** The step has failed already: it isn't to be held up for long. */
 const LOOK_MS = 1_000;
 /** Streams named as nearly right. */
 const MOST_NAMED = 3;
-/** Letters that may be wrong in the name of a stream. */
-const MOST_LETTERS = 2;
+/** A stream with more subjects isn't asked for them: the list is megabytes long. */
+const MOST_SUBJECTS = 20_000;
 
 /** That no stream captures a subject, with the streams that nearly do, as far as this user may know them. */
 export async function noStreamError(api: JetStreamApi, subject: string, use: 'wait' | 'publish'): Promise<TaskError> {
@@ -43,6 +44,22 @@ export async function knownNames(api: JetStreamApi): Promise<readonly string[]> 
   return answer?.kind === 'ok' ? (answer.response.streams ?? []) : [];
 }
 
+/** The subjects of events in a stream that are nearly inside the patterns, as far as the server tells in time. */
+export async function nearSubjectsIn(
+  api: JetStreamApi,
+  stream: string,
+  { num_subjects }: StreamInfo['state'],
+  patterns: readonly string[],
+): Promise<readonly string[]> {
+  if (typeof num_subjects !== 'number' || num_subjects > MOST_SUBJECTS) return [];
+  const answer = await api.streamSubjects(stream, '>', LOOK_MS).catch(() => undefined);
+  if (answer?.kind !== 'ok') return [];
+  const others = Object.keys(answer.response.state.subjects ?? {}).filter(
+    (subject) => !patterns.some((pattern) => covers(pattern, subject)),
+  );
+  return nearSubjects(patterns, others, MOST_NAMED);
+}
+
 /** Sentences about the streams that nearly capture a subject, and about those that may hold its events all the same. */
 async function streamsFor(api: JetStreamApi, subject: string): Promise<Record<'near' | 'copies', readonly string[]>> {
   const answer = await api.streamList(LOOK_MS);
@@ -68,6 +85,9 @@ function nearMiss({ config: { name, subjects = [] } }: ListedStream, subject: st
     const captures = `The stream "${name}" captures ${quoted(own)}, which`;
     if (overlap(own.toLowerCase(), subject.toLowerCase()))
       return [`${captures} differs from the subject in upper and lower case.`];
+    const letters = lettersWrong(own, subject) ?? 0;
+    if (letters > 0)
+      return [`${captures} differs from the subject in ${letters === 1 ? 'one letter' : `${letters} letters`}.`];
     if (isOfOtherLength(own, subject)) {
       const parts = subject.split('.').length;
       const ownParts = own.split('.').length;

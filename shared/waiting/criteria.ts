@@ -73,7 +73,7 @@ export function readExpression(fields: Fields, name: string, text: string | unde
       fields.problem(`${name}: names what no event has, and holds a secret, so no more of it is shown`);
     else for (const mistake of certain) fields.problem(`${name}: ${mistake}`);
     if (!holdsSecret) for (const doubt of likely) fields.warning(`${name}: ${doubt}.`);
-    return { ...expression, ...(holdsSecret && { nearMiss: () => undefined }), text };
+    return { ...expression, ...(holdsSecret && { nearMiss: () => undefined, dataFields: [] }), text };
   } catch (error) {
     fields.problem(
       holdsSecret

@@ -3,6 +3,7 @@ import type { ReceivedEvent } from '../event/receivedEvent.ts';
 import { describeMs, isoTime, roundedMs } from '../text/duration.ts';
 import { logLine } from '../text/logLine.ts';
 import { quoted } from '../text/safeText.ts';
+import { describeAbsent, type FieldPath } from './absentFields.ts';
 import type { WaitCriteria } from './criteria.ts';
 import type { Counts, Decision, JudgedEvent } from './judge.ts';
 import { describeStart } from './start.ts';
@@ -28,6 +29,8 @@ export interface Seen {
   readonly distinctValues: readonly string[];
   /** The last event that came near and did not count. */
   readonly lastMiss: JudgedEvent | undefined;
+  /** Fields below `data` that the condition reads and no event has had. */
+  readonly absentFields: readonly FieldPath[];
   readonly linkBreaks: LinkBreaks;
   /** Absent for core NATS, and where nobody looks. */
   readonly searched?: Searched | undefined;
@@ -93,16 +96,32 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     .join('. ');
 }
 
-/** Where a wait looked that saw nothing, and what lies beside that: further sentences, each behind a full stop. */
-export function describeSearch({ counts, searched }: Seen): string {
-  if (searched === undefined || counts.seen > 0) return '';
+/**
+ * Where a wait looked that saw nothing, and what lies beside that; or which field of its condition no event had: further
+ * sentences, each behind a full stop.
+ */
+export function describeSearch({ counts, searched, absentFields, lastMiss }: Seen): string {
+  if (counts.seen > 0) {
+    const isTold = lastMiss?.decision === 'notMatching';
+    return isTold ? further(describeAbsent(absentFields, lastMiss.event)) : '';
+  }
+  if (searched === undefined) return '';
   const { stream, start, begunAt, lookBack } = searched;
   const sentences = [`The stream "${stream}" was read ${describeStart(start, begunAt)}`];
   if (lookBack !== undefined) sentences.push(...describeLookBack(lookBack));
+  return further(sentences);
+}
+
+function further(sentences: readonly string[]): string {
   return sentences.map((sentence) => `. ${sentence}`).join('');
 }
 
-function describeLookBack({ last, stored, removed, elsewhere }: LookBack): string[] {
+function describeLookBack(lookBack: LookBack): string[] {
+  const near = lookBack.near.map(quoted).join(', ');
+  return [...describeHeld(lookBack), ...(near === '' ? [] : [`It holds events on subjects that nearly fit: ${near}`])];
+}
+
+function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] {
   const sentences = elsewhere === undefined ? [] : [elsewhere];
   if (last === 'unknown') return sentences;
   if (last !== undefined) {

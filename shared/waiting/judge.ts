@@ -9,6 +9,7 @@ import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
 import { quoted } from '../text/safeText.ts';
 import { verifySignature } from '../signing/signature.ts';
+import { hasField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
 /** What an event was found to be. The first six end nothing; the others may. */
@@ -100,6 +101,8 @@ export class Judge {
   /** What is being computed, for the reason of an interruption. */
   #doing = '';
   readonly #warnings: string[] = [];
+  /** Fields of `match` that no event has had. */
+  #absent: readonly FieldPath[];
   /** Whether judging an event can take longer than reading it: what can't needs no interrupting, which costs a tenth of a backlog's rate. */
   readonly #canBeSlow: boolean;
   /** The event before took long, and so may the next one. */
@@ -118,6 +121,7 @@ export class Judge {
   ) {
     const { match, failWhen, distinctBy } = criteria;
     this.#canBeSlow = contract !== undefined || [match, failWhen, distinctBy].some((it) => it?.isPlain === false);
+    this.#absent = match?.dataFields ?? [];
     this.batch = this.#canBeSlow ? 1_024 : 128;
   }
 
@@ -133,6 +137,8 @@ export class Judge {
   /** Goes on where another judge of the same criteria has stopped. */
   resume({ counts, keys }: Progress): void {
     Object.assign(this.#counts, counts);
+    // The other one may have seen events that had them.
+    if (counts.seen > 0) this.#absent = [];
     for (const key of keys) this.#keys.add(key);
   }
 
@@ -145,6 +151,11 @@ export class Judge {
   get missing(): readonly string[] | number {
     const { expect, count } = this.criteria;
     return expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, count - this.#counts.matched);
+  }
+
+  /** The fields below `data` that `match` reads and none of the events it was tried on has had. */
+  get absentFields(): readonly FieldPath[] {
+    return this.#absent;
   }
 
   /** The values of `distinctBy` that have come; none without it. */
@@ -292,6 +303,7 @@ export class Judge {
         return is('invalid', `failWhen cannot be decided: ${error.message}`);
       }
     }
+    if (this.#absent.length > 0) this.#absent = this.#absent.filter((path) => !hasField(event.data, path));
     if (match !== undefined && !this.#holds('match', match, event.view)) {
       return is('notMatching', () => nearMiss(match, event.view));
     }

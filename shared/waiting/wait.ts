@@ -298,10 +298,18 @@ class Wait implements SubscriptionEvents {
   }
 
   get #seen(): Seen {
-    const { counts, missing, distinctValues } = this.#judge;
+    const { counts, missing, distinctValues, absentFields } = this.#judge;
     const totalMs = this.#downMs + (this.#downSince === undefined ? 0 : this.clock.now() - this.#downSince);
     const linkBreaks = { count: this.#breaks, totalMs };
-    return { counts, missing, distinctValues, lastMiss: this.#lastMiss, linkBreaks, searched: this.#searched };
+    return {
+      counts,
+      missing,
+      distinctValues,
+      absentFields,
+      lastMiss: this.#lastMiss,
+      linkBreaks,
+      searched: this.#searched,
+    };
   }
 
   #outcome({ verdict, error, deciding }: Ending, stream: string | undefined): WaitOutcome {

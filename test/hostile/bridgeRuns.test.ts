@@ -188,6 +188,7 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
       longestPause: 60_000,
       now: Date.now,
       onOpen: () => {},
+      onRecovery: () => {},
       onPause: (reason, pauseMs) => {
         assert.ok(Number.isFinite(pauseMs) && pauseMs >= 0 && pauseMs <= 3_600_000, String(pauseMs));
         log.warning('azureDevOpsPaused', { reason, pauseMs });

@@ -91,7 +91,7 @@ export class FeedReader {
   constructor(private readonly options: FeedReaderOptions) {
     const { timing, now } = options;
     const { firstPause, longestPause } = timing;
-    this.#gate = new Gate({ firstPause, longestPause, now, onPause: () => {}, onOpen: () => {} });
+    this.#gate = new Gate({ firstPause, longestPause, now, onPause: () => {}, onOpen: () => {}, onRecovery: () => {} });
     options.metrics.trouble(false);
   }
 

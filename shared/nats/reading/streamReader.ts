@@ -16,6 +16,7 @@ import type { Links } from '../link/links.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import { pause, unlessAborted } from '../pause.ts';
 import { hasSubject, NONE, rawSubject } from '../link/rawMessage.ts';
+import { nearSubjectsIn } from '../streamHints.ts';
 import { storedElsewhere } from '../subjectTransforms.ts';
 import { lastStored } from './lastStored.ts';
 import { ownConsumer } from './ownConsumer.ts';
@@ -145,7 +146,10 @@ export class StreamReader implements Subscription {
       ]);
       if (info.kind !== 'ok') return undefined;
       const { state, config } = info.response;
+      const near =
+        typeof last === 'object' ? [] : await nearSubjectsIn(this.links.api(link), name, state, this.source.subjects);
       return {
+        near,
         last: this.#asLast(last),
         stored: state.last_seq,
         removed: state.last_seq - state.messages,

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
+import { NOT_ASKED } from '../../../bridge/azureDevOps/client.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
@@ -39,7 +40,11 @@ describe('A bridge', () => {
       assert.equal(applied.status, 0, applied.stderr);
 
       await using bridge = await BridgeProcess.start(yaml, { env, node });
-      assert.deepEqual(await bridge.ready(200), {
+      const asked = await bridge.until('an answer of Azure DevOps', async () => {
+        const ready = await bridge.ready(200);
+        return ready['azureDevOps'] === NOT_ASKED ? undefined : ready;
+      });
+      assert.deepEqual(asked, {
         status: 'ready',
         nats: 'up',
         streams: { BRIDGE_AUDIT: 'ok', BRIDGE_DEAD: 'ok' },
@@ -167,7 +172,7 @@ describe('A bridge', () => {
 describe('A bridge whose configuration changes', () => {
   test('takes a good one whole, keeps the last good one otherwise, and tells what needs a restart', async () => {
     await using server = await startNatsServer();
-    const yaml = configuration(server.url);
+    const yaml = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h');
     await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.ready(200);
@@ -199,6 +204,10 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     const { streams } = (await bridge.ready(503)) as { streams: Record<string, string> };
     assert.equal(streams['AZDO'], 'stream not found');
+    // The next self-check would come in an hour.
+    await bridge.until('a self-check', () =>
+      bridge.lines.find(({ event, about }) => event === 'check' && about === 'stream AZDO'),
+    );
     assert.deepEqual(
       bridge.lines.filter(({ event }) => event === 'restartNeeded').map(({ section }) => section),
       ['http'],

@@ -45,6 +45,12 @@ describe('A route', () => {
     assert.match(row?.['OLDEST PENDING'] ?? '', new RegExp(`^ci:${sequence} since \\d{4}-`));
     const page = textOf((await bridge.admin('/')).text);
     assert.match(page, /Route deploy : paused by .+: freeze CHG-1 \d+ s ago/);
+    const replay = await scene.command(['routes', 'replay', 'deploy', '--from', '1', '--to', '1', '--reason', 'now']);
+    assert.equal(replay.status, 1);
+    assert.match(
+      replay.stderr,
+      /^Nothing is replayed: the route deploy is paused by .+: freeze CHG-1; resume it first \(routes resume deploy\)\.\n$/,
+    );
     assert.equal(scene.azure.runs.length, 0);
 
     const resumed = await scene.command(['routes', 'resume', 'deploy']);

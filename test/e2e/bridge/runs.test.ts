@@ -139,6 +139,9 @@ describe('Azure DevOps', () => {
     for (const [index, at] of times.entries())
       if (index > 0) assert.ok(at - times[index - 1]! >= 950, `${times.map((time) => time - times[0]!).join()} ms`);
     assert.equal((await bridge.logged('azureDevOpsPaused'))['pauseMs'], 1_000);
+    await bridge.logged('azureDevOpsResumed');
+    const events = bridge.lines.map(({ event }) => event).filter((event) => event.startsWith('azureDevOps'));
+    assert.deepEqual(events, ['azureDevOpsPaused', 'azureDevOpsResumed']);
     assert.equal(scene.azure.runs.length, 1);
   });
 

@@ -64,6 +64,10 @@ describe('A route', () => {
     await scene.publish('e-5', { image: 'good' });
     await scene.until('event that waits', async () => (await scene.left()).all === 1);
     assert.deepEqual(idsOf(scene), ['e-2']);
+    const refused = await scene.command(['deadLetters', 'replay', '1']);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stdout, /^1\trefused\tpaused\tthe route deploy is paused by .+: 2 runs in a row .+ resume it/);
+    assert.deepEqual(idsOf(scene), ['e-2']);
     const intents = await scene.admin.connection.jetstream().views.kv('BRIDGE_INTENTS');
     await intents.delete('pause.deploy');
     await scene.settled();

@@ -94,6 +94,25 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.ok(others.endsWith(`(startFrom: lastPerSubject). ${gone}`), others);
       });
 
+      test('is told which subjects nearly fit, whatever they hold', async () => {
+        const stream = await admin.stream('NEAR');
+        for (const subject of ['shop.image-ready.v1', 'shop.image-ready.v2', 'shop.x.image-ready.v1', 'other'])
+          await stream.publish(subject, subject);
+        await stream.publish('shop.\u202eimage-ready.v1', 'hostile');
+        const [typo, letters] = await Promise.all([
+          timedOut({ subject: 'NEAR.shop.image-redy.v1', startFrom: 'all' }),
+          timedOut({ subject: 'NEAR.Other', startFrom: 'now' }),
+        ]);
+        const nearly = 'It holds events on subjects that nearly fit:';
+        assert.ok(
+          typo.endsWith(
+            `${nearly} "NEAR.shop.image-ready.v1", "NEAR.shop.image-ready.v2", "NEAR.shop.\u202eimage-ready.v1"`,
+          ),
+          typo,
+        );
+        assert.ok(letters.endsWith(`only on others. ${nearly} "NEAR.other"`), letters);
+      });
+
       test('is told the same when it ends for idleness', async () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');
@@ -203,6 +222,8 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           letters.includes('The stream "CI" captures "CI.>", which differs from the subject in upper and'),
           letters,
         );
+        const typing = await remedyOf({ subject: 'domainEvent.built' });
+        assert.ok(typing.includes('"EVENTS" captures "domainEvents.*", which differs from the subject in one'), typing);
         const parts = await remedyOf({ subject: 'domainEvents.shop.built' });
         assert.ok(
           parts.includes('"EVENTS" captures "domainEvents.*", which covers 2 parts, and the subject has 3.'),
@@ -210,7 +231,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         );
         const short = await remedyOf({ subject: 'CI' });
         assert.ok(short.includes('captures "CI.>", which covers 2 or more parts, and the subject has 1.'), short);
-        for (const told of [letters, parts, short]) assert.ok(!told.includes('nats stream add'), told);
+        for (const told of [letters, typing, parts, short]) assert.ok(!told.includes('nats stream add'), told);
       });
 
       test('names the stream that is probably meant', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NOT_ASKED } from '../../../bridge/azureDevOps/client.ts';
 import { azureDevOpsOf } from '../../../bridge/status.ts';
 import type { AzureDevOpsSettings, IdentitySettings } from '../../../bridge/settings.ts';
 
@@ -22,7 +23,7 @@ test('the status of Azure DevOps says what is known of the token, and whether it
     const { state, isGood } = azureDevOpsOf({ azureDevOps }, settings, { check, tokenValidUntil });
     return `${isGood ? 'good' : 'bad'}: ${state}`;
   };
-  assert.equal(stateOf(MANAGED, undefined), 'good: no token yet, not tried yet');
+  assert.equal(stateOf(MANAGED, undefined, undefined, NOT_ASKED), 'good: no token yet, not tried yet');
   assert.equal(
     stateOf(MANAGED, found('stream AZDO'), UNTIL),
     'good: token valid until 2026-11-29 04:03 UTC, accepted at the last self-check',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer as createTcpServer, connect, type AddressInfo } from 'node:net';
 import { getEventListeners, once } from 'node:events';
 import { describe, test, type TestContext } from 'node:test';
-import { AzureDevOps, type Outcome } from '../../../../bridge/azureDevOps/client.ts';
+import { AzureDevOps, NOT_ASKED, type Outcome } from '../../../../bridge/azureDevOps/client.ts';
 import { checkAzureDevOps } from '../../../../bridge/azureDevOps/check.ts';
 import { Metrics } from '../../../../bridge/metrics.ts';
 import type { AzureDevOpsSettings } from '../../../../bridge/settings.ts';
@@ -151,7 +151,7 @@ describe('A call of Azure DevOps', () => {
       status: 203,
       message: 'Azure DevOps does not accept the sign-in (status 203)',
     });
-    assert.equal(azureDevOps.trouble, undefined);
+    assert.equal(azureDevOps.trouble, NOT_ASKED);
     const [{ url, headers, body } = assert.fail('nothing came')] = got;
     assert.deepEqual([url, body], ['/theirs/_apis/things?api-version=7.1', '{"a":1}']);
     assert.deepEqual(
@@ -237,6 +237,9 @@ test('what may be asked twice is asked again with a new token', async (t) => {
 test('a sign-in that is refused is trouble until one is accepted', async (t) => {
   let status = 203;
   const { azureDevOps } = await withServer(t, (_, response) => json(response, status, {}));
+  assert.equal(azureDevOps.trouble, NOT_ASKED);
+  await azureDevOps.signIn();
+  assert.equal(azureDevOps.trouble, NOT_ASKED);
   await azureDevOps.call(CALL);
   assert.equal(azureDevOps.trouble, 'Azure DevOps does not accept the sign-in (status 203)');
   status = 500;
@@ -245,12 +248,31 @@ test('a sign-in that is refused is trouble until one is accepted', async (t) => 
   status = 200;
   await azureDevOps.call(CALL);
   assert.equal(azureDevOps.trouble, undefined);
+  status = 500;
+  await azureDevOps.call(CALL);
+  assert.equal(azureDevOps.trouble, undefined);
+});
+
+test('an Azure DevOps that is not there, or has failed from the start, is trouble', async (t) => {
+  const closed = createTcpServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const { port } = closed.address() as AddressInfo;
+  closed.close();
+  const { azureDevOps: unreachable } = client(t, `http://127.0.0.1:${port}/contoso/`);
+  await unreachable.call(CALL);
+  assert.match(unreachable.trouble ?? '', /^Azure DevOps can't be reached: .*ECONNREFUSED/);
+  const { azureDevOps: failing } = await withServer(t, (_, response) => json(response, 500, {}));
+  await failing.call(CALL);
+  assert.equal(failing.trouble, 'Azure DevOps answers with status 500');
 });
 
 test('the check tells a user from nobody, and a wrong organization', async (t) => {
   const findings = async (status: number, body: unknown) => {
     const { azureDevOps } = await withServer(t, (_, response) => json(response, status, body));
-    return (await checkAzureDevOps(azureDevOps, [])).map(({ level, problem }) => `${level}: ${problem}`);
+    const found = (await checkAzureDevOps(azureDevOps, [])).map(({ level, problem }) => `${level}: ${problem}`);
+    // What readiness says is what the check has found.
+    assert.equal(azureDevOps.trouble === undefined, found.length === 0, azureDevOps.trouble);
+    return found;
   };
   assert.deepEqual(await findings(200, { authenticatedUser: { id: '1b1c' } }), []);
   const nobody = { authenticatedUser: { id: 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa' } };
@@ -291,7 +313,7 @@ describe('A call of Azure Artifacts', () => {
   test('that is refused says nothing against the sign-in elsewhere', async (t) => {
     const { azureDevOps, got } = await withServer(t, (_, response) => response.writeHead(401).end());
     const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x?api-version=7.1', undefined, 'feeds');
-    assert.deepEqual([outcome.kind, got.length, azureDevOps.trouble], ['signIn', 2, undefined]);
+    assert.deepEqual([outcome.kind, got.length, azureDevOps.trouble], ['signIn', 2, NOT_ASKED]);
     // A server of this machine has its feeds itself.
     assert.equal(got[0]?.url, '/contoso/_apis/packaging/Feeds/x?api-version=7.1');
     await azureDevOps.ask('_apis/projects/x');

@@ -6,15 +6,20 @@ import { Pace } from '../../../../bridge/runs/pace.ts';
 function gateOf(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const pauses: number[] = [];
+  const news: string[] = [];
   let opened = 0;
   const gate = new Gate({
     ...{ firstPause: 1_000, longestPause: 60_000, now: Date.now },
-    onPause: (_, ms) => void pauses.push(ms),
+    onPause: (reason, ms, isNews) => {
+      pauses.push(ms);
+      if (isNews) news.push(reason);
+    },
     onOpen: () => {
       opened++;
     },
+    onRecovery: () => void news.push('recovered'),
   });
-  return { gate, pauses, opened: () => opened };
+  return { gate, pauses, news, opened: () => opened };
 }
 
 test('each trouble after a pause makes the next one twice as long, from at most 5 s to a minute', (t) => {
@@ -56,6 +61,32 @@ test('whoever waits goes on when it opens, and fails when the bridge stops', asy
   t.mock.timers.tick(1_000);
   await waits;
   assert.equal(opened(), 1);
+});
+
+test('trouble is news when it begins, rarely while it goes on, and when a call has worked', (t) => {
+  const { gate, pauses, news } = gateOf(t);
+  const fails = () => {
+    gate.trouble('status 401', Date.now());
+    t.mock.timers.tick(pauses.at(-1)!);
+  };
+  for (let call = 0; call < 5; call++) fails();
+  assert.deepEqual(news, ['status 401']);
+  const began = Date.now();
+  while (Date.now() - began < 600_000) fails();
+  assert.deepEqual(news, ['status 401', 'status 401']);
+  const underWay = Date.now();
+  gate.trouble('status 429', underWay, 5_000);
+  gate.success();
+  t.mock.timers.tick(60_000 * 1.2 + 1);
+  assert.deepEqual(news.slice(2), []);
+  gate.success();
+  gate.success();
+  assert.deepEqual(news.slice(2), ['recovered']);
+  // A call that works and asks for a pause: nothing is wrong once that is over.
+  gate.success(3_000);
+  assert.deepEqual(news.slice(3), ['Azure DevOps asks for a pause']);
+  t.mock.timers.tick(3_000);
+  assert.deepEqual(news.slice(4), ['recovered']);
 });
 
 test('no more than so many pass in any minute', () => {

@@ -473,13 +473,13 @@ describe('Nothing is taken for stored that is not', () => {
     let answerPlan = (): void => {};
     const { plan } = new WaitsReceiver();
     receiver.plan = () => new Promise((resolve) => (answerPlan = () => resolve(plan())));
-    await refused(receiver, 503, /NATS and Azure DevOps did not answer within 20 ms/);
+    await refused(receiver, 503, /: Azure DevOps \(the plan\) did not answer within 20 ms\. Run/);
     answerPlan();
     await new Promise((resolve) => setImmediate(resolve));
     receiver.plan = plan;
     let answerStream = (): void => {};
     receiver.beforeStream = () => new Promise((resolve) => (answerStream = resolve));
-    await refused(receiver, 503, /did not answer within 20 ms/);
+    await refused(receiver, 503, /: NATS \(the stream\) did not answer within 20 ms\. Run/);
     answerStream();
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(receiver.bucket.values.size, 0);

@@ -64,6 +64,19 @@ describe('A wait of the bridge', () => {
     assert.doesNotMatch(reason, /counted/);
   });
 
+  test('says at its deadline which field of its condition no event had, unless another leader has seen others', () => {
+    const wait = open({ match: "data.regoin == 'eu'" });
+    wait.take(at(1, { region: 'eu', image: 'web' }));
+    const { progress } = wait;
+    assert.match(
+      wait.timeOut().reason,
+      /No event had data\.regoin \(is data\.region meant\?\)\. In the last one, data has region, image\. Compare/,
+    );
+    const other = open({ match: "data.regoin == 'eu'" }, { progress });
+    other.take(at(2, { region: 'eu' }));
+    assert.doesNotMatch(other.timeOut().reason, /No event had/);
+  });
+
   test('does not claim that all counted where another leader saw what did not', () => {
     const counts = { ...open({}).counts, seen: 1, notMatching: 1 };
     const { reason } = open({}, { progress: { sequence: 3, counts, keys: [] } }).timeOut();

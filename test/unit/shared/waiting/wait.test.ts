@@ -192,12 +192,16 @@ test('no event at all for the idle time ends it, however long the deadline', asy
 
 test('a wait that saw nothing tells where it looked, and what the stream holds on its subjects', async () => {
   const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
-  const nothing = { last: undefined, stored: 9, removed: 0, elsewhere: undefined };
+  const nothing = { last: undefined, stored: 9, removed: 0, near: [], elsewhere: undefined };
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
   for (const [held, told] of [
     [undefined, read],
     [{ ...nothing, stored: 0 }, `${read} Nothing was ever stored in it.`],
     [nothing, `${read} It holds no event on these subjects, only on others.`],
+    [
+      { ...nothing, near: ['ci.dome', 'CI.done'] },
+      `${read} It holds no event on these subjects, only on others. It holds events on subjects that nearly fit: "ci.dome", "CI.done".`,
+    ],
     [{ ...nothing, last: 'unknown' }, read],
     [{ ...nothing, last: 'unknown', elsewhere: 'It moves them' }, `${read} It moves them.`],
     [
@@ -224,6 +228,51 @@ test('a wait that saw events does not ask what else there is', async () => {
   assert.equal(counts.seen, 1);
   assert.doesNotMatch(error?.message ?? '', /was read/);
   assert.equal(script.lookBacks, 0);
+});
+
+test('a wait that matched nothing says which field of its condition no event had, and what there is instead', async () => {
+  const many = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`f${index}`, index]));
+  for (const [match, events, told] of [
+    [
+      "data.regoin == 'eu'",
+      [{ region: 'us' }, { region: 'secret-value', 'a b': 1, '\u202e##vso[x]': 2 }],
+      'No event had data.regoin (is data.region meant?). In the last one, data has region, "a b", "\u202e##vso[x]". Compare',
+    ],
+    ["data.region == 'eu'", [{}, { region: null }], undefined],
+    ["data.region == 'eu'", [{ region: 'us' }, {}], undefined],
+    [
+      "data.image.tags == 'x'",
+      [{ image: { tag: 'y' } }],
+      '(is data.image.tag meant?). In the last one, data.image has tag.',
+    ],
+    [
+      'data.image.tag',
+      [{ image: 'web' }],
+      'No event had data.image.tag. In the last one, data.image is not an object.',
+    ],
+    [
+      'data.image.tag',
+      [{ Image: {} }],
+      'No event had data.image.tag (is data.Image meant?). In the last one, data has Image.',
+    ],
+    ['data.other', [many], 'data.other. In the last one, data has f0, f1, f2,'],
+    ['data.items[0].tag', [{ items: [] }], undefined],
+    ['data.items[0].tag', [{}], 'No event had data.items. In'],
+    ["contains(data.tags, 'x')", [{}], 'No event had data.tags. In the last one, data has nothing.'],
+    ["subject == 'x'", [{}], undefined],
+  ] as const) {
+    const script = new Script((it) => {
+      it.send(...events.map((data, index) => message(index + 1, data)));
+      setImmediate(() => setImmediate(() => it.end('Timeout')));
+    });
+    const { error, counts } = await script.wait(criteriaOf({ match: named(match), failWhen: undefined }));
+    assert.equal(counts.seen, events.length);
+    const said = error?.message ?? '';
+    if (told === undefined) assert.doesNotMatch(said, /No event had/, match);
+    else assert.ok(said.includes(told), `${match}: ${said}`);
+    assert.ok(!said.includes('f20'), said);
+    assert.ok(!/In the last one.*secret-value/.test(said), said);
+  }
 });
 
 test('a judge goes on where another one has stopped: nothing is counted twice and nothing forgotten', () => {

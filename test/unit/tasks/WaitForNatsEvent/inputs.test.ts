@@ -30,8 +30,11 @@ test('a condition that is a secret is said to be false as a whole: in its parts 
   const { match } = readWait(agentWith({ match: secret })).request;
   const view = viewOf('{}');
   assert.match(match?.nearMiss(view) ?? '', /Kilo4/);
+  assert.deepEqual(match?.dataFields, [['first'], ['second']]);
   knownSecrets.add(secret, 'a secret of this test');
-  assert.equal(readWait(agentWith({ match: secret })).request.match?.nearMiss(view), undefined);
+  const hidden = readWait(agentWith({ match: secret })).request.match;
+  assert.equal(hidden?.nearMiss(view), undefined);
+  assert.deepEqual(hidden?.dataFields, []);
 });
 
 test("a deadline that the job's own time limit comes before is a warning", () => {

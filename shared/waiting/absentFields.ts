@@ -1,0 +1,75 @@
+import type { ReceivedEvent } from '../event/receivedEvent.ts';
+import { interruptible, isInterruption } from '../text/interruptible.ts';
+import { isObject } from '../text/json.ts';
+import { nearestOf } from '../text/nearest.ts';
+import { quoted } from '../text/safeText.ts';
+
+/** Names below `data`, from the outside in. */
+export type FieldPath = readonly string[];
+
+/** Reading the event again, and comparing its names. */
+const LIMIT_MS = 100;
+/** Absent fields that are told of. */
+const MOST_ABSENT = 3;
+const MOST_NAMES = 20;
+/** Names that may be the one that is meant, and how long one may be. */
+const MOST_COMPARED = 1_000;
+const LONGEST_COMPARED = 100;
+/** Letters that may be wrong in a name. */
+const MOST_LETTERS = 2;
+
+/** Whether the data has the field, whatever it holds. */
+export function hasField(data: unknown, path: FieldPath): boolean {
+  return leadsTo(data, path).length === path.length;
+}
+
+/**
+ * What an event has in the place of fields that none had: names, and no values. Sentences without the last full stop; empty
+ * where that takes too long to find out.
+ */
+export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEvent): readonly string[] {
+  if (absent.length === 0) return [];
+  try {
+    return interruptible(() => absent.slice(0, MOST_ABSENT).flatMap((path) => sentencesOn(path, event.data)), LIMIT_MS);
+  } catch (error) {
+    if (!isInterruption(error)) throw error;
+    return [];
+  }
+}
+
+function sentencesOn(path: FieldPath, data: unknown): string[] {
+  const parent = leadsTo(data, path);
+  const name = path[parent.length] ?? '';
+  const value = parent.reduce<unknown>((outer, one) => (isObject(outer) ? outer[one] : undefined), data);
+  const asked = `No event had ${shown(path)}`;
+  if (!isObject(value)) return [asked, `In the last one, ${shown(parent)} is not an object`];
+  const names = Object.keys(value);
+  const comparable = names.filter(({ length }) => length <= LONGEST_COMPARED).slice(0, MOST_COMPARED);
+  const [nearest, letters = Infinity] = name.length > LONGEST_COMPARED ? [] : (nearestOf(name, comparable) ?? []);
+  const isNear = nearest !== undefined && letters <= Math.min(MOST_LETTERS, name.length / 2);
+  const listed = names.slice(0, MOST_NAMES).map(shownName);
+  const has = listed.length === 0 ? 'nothing' : `${listed.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`;
+  return [
+    `${asked}${isNear ? ` (is ${shown([...parent, nearest])} meant?)` : ''}`,
+    `In the last one, ${shown(parent)} has ${has}`,
+  ];
+}
+
+/** How far a path leads. */
+function leadsTo(data: unknown, path: FieldPath): FieldPath {
+  let value = data;
+  for (const [index, name] of path.entries()) {
+    if (!isObject(value) || !Object.hasOwn(value, name)) return path.slice(0, index);
+    value = value[name];
+  }
+  return path;
+}
+
+function shown(path: FieldPath): string {
+  return ['data', ...path.map(shownName)].join('.');
+}
+
+/** A name as an expression has it, shortened. */
+function shownName(name: string): string {
+  return /^[A-Za-z_]\w{0,79}$/.test(name) ? name : quoted(name);
+}
