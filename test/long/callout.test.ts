@@ -2,3 +2,4 @@
 import '../e2e/bridge/callout.test.ts';
 import '../e2e/bridge/calloutAccounts.test.ts';
 import '../e2e/bridge/calloutProjects.test.ts';
+import '../e2e/tasks/entra.test.ts';

@@ -1,41 +1,219 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { listsBuilds, startsRun } from '../../support/azureDevOps/kinds.ts';
 import { reset, signInAsked, throttled, unavailable } from '../../support/azureDevOps/moods.ts';
-import { RunsScene } from '../../support/bridge/runsBridge.ts';
-
-function startsOf({ azure }: RunsScene): number {
-  return azure.requests.filter(startsRun).length;
-}
+import type { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
+import { EVENT_ID, RunsScene } from '../../support/bridge/runsBridge.ts';
 
 describe('An event', () => {
+  let scene: RunsScene;
+  let bridge: BridgeProcess;
+  /** One for each test, with a subject of its own. */
+  let routes: readonly (readonly string[])[];
+  before(async () => {
+    scene = await RunsScene.open();
+    const image = { name: 'image', type: 'string', values: ['api:1'], default: 'api:1' } as const;
+    const strict = scene.azure.pipelines.declare({ parameters: [EVENT_ID, image] });
+    const route = (name: string, ...lines: string[]) => [`name: ${name}`, `subject: ci.${name}.done`, ...lines];
+    routes = [
+      route('plain'),
+      route('unsafe'),
+      route(
+        'refused',
+        `pipeline: { project: ${strict.project.name}, id: ${strict.id}, branch: refs/heads/main }`,
+        'pauseAfter: 2',
+      ),
+      ...['throttled', 'signIn'].map((name) => route(name, 'maxDeliver: 1')),
+      route('reset'),
+      route('unavailable', 'maxDeliver: 2'),
+      route('circle'),
+      route('preview', 'mode: preview'),
+      route('other', "match: data.image == 'api:1'"),
+    ];
+    await scene.setUp(...routes);
+    bridge = await scene.start(...routes);
+  });
+  after(async () => {
+    await bridge[Symbol.asyncDispose]();
+    await scene[Symbol.asyncDispose]();
+  });
+
+  const publish = (route: string, id: string, image = 'web:1', attributes: Readonly<Record<string, string>> = {}) =>
+    scene.publish(`${route}-${id}`, { image }, attributes, { subject: `ci.${route}.done` });
+  const logged = (event: string, route: string) =>
+    bridge.until(`${event} of ${route}`, () =>
+      bridge.lines.find((line) => line.event === event && line['route'] === route),
+    );
+  const runsOf = (route: string) =>
+    scene.azure.runs.filter(({ parameters }) => parameters['natsEventId']?.startsWith(`${route}-`));
+  const startsOf = (route: string) =>
+    scene.azure.requests.filter((request) => startsRun(request) && request.body.includes(`${route}-`));
+
   test('starts one run, and again none when it is published twice', async () => {
-    await using scene = await RunsScene.open();
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    await scene.publish('e-1');
-    await bridge.logged('runStarted');
-    await scene.settled();
-    const [run, ...others] = scene.azure.runs;
+    await publish('plain', '1');
+    await publish('plain', '1');
+    await logged('runStarted', 'plain');
+    await scene.settled('plain');
+    const [run, ...others] = runsOf('plain');
     assert.deepEqual(others, []);
-    assert.deepEqual(run?.parameters, { natsEventId: 'e-1', image: 'web:1' });
+    assert.deepEqual(run?.parameters, { natsEventId: 'plain-1', image: 'web:1' });
     assert.equal(run.ref, 'refs/heads/main');
-    const decisions = await scene.decisions();
+    const decisions = await scene.decisions('plain');
     assert.deepEqual(
       decisions.map(({ decision, event, followed }) => [decision, event?.id, followed?.['run']]),
       [
-        ['started', 'e-1', run.id],
-        ['duplicate', 'e-1', run.id],
+        ['started', 'plain-1', run.id],
+        ['duplicate', 'plain-1', run.id],
       ],
     );
     const metrics = (await bridge.admin('/metrics')).text;
-    assert.match(metrics, /^nats_bridge_events_total\{route="deploy",outcome="started"\} 1$/m);
+    assert.match(metrics, /^nats_bridge_events_total\{route="plain",outcome="started"\} 1$/m);
     assert.match(metrics, /^nats_bridge_runs_queued_total 1$/m);
-    assert.match(metrics, /^nats_bridge_route_paused\{route="deploy"\} 0$/m);
+    assert.match(metrics, /^nats_bridge_route_paused\{route="plain"\} 0$/m);
     assert.match(metrics, /^nats_bridge_event_to_run_seconds_count 1$/m);
   });
 
-  test("is acknowledged once the audit stream has what was decided, which also a stream that isn't there delays", async () => {
+  test('with a value outside its pattern is a dead letter that can be replayed', async () => {
+    const sequence = await publish('unsafe', '1', 'web 1');
+    await logged('deadLetter', 'unsafe');
+    await scene.settled('unsafe');
+    const [letter] = await scene.letters('unsafe');
+    assert.equal(letter?.data, '{"image":"web 1"}');
+    assert.deepEqual(
+      ['Bridge-Reason', 'Bridge-Route', 'Bridge-Stream', 'Bridge-Sequence', 'Bridge-Subject', 'ce-id'].map(
+        letter.header,
+      ),
+      ['unsafeValue', 'unsafe', 'ci', String(sequence), 'ci.unsafe.done', 'unsafe-1'],
+    );
+    assert.deepEqual((await scene.decisions('unsafe')).at(-1)?.followed, { deadLetter: letter.seq });
+    assert.equal(startsOf('unsafe').length, 0);
+    const number = String(letter.seq);
+    const replay = (...of: typeof routes) => scene.command(['deadLetters', 'replay', number], ...of);
+    assert.match((await replay(...routes)).stdout, new RegExp(`^${number}\trefused\tunsafeValue\t`));
+    const tolerant = [
+      ...['name: unsafe', 'subject: ci.unsafe.done'],
+      'parameters: { natsEventId: event.id, image: { value: data.image, pattern: "^[a-z0-9 :]+$" } }',
+    ];
+    const replayed = await replay(tolerant);
+    assert.match(replayed.stdout, new RegExp(`^${number}\tdone\trun=\\d+\turl=`), replayed.stderr);
+    assert.match((await replay(tolerant)).stdout, new RegExp(`^${number}\trefused\tduplicate\t`));
+    assert.deepEqual(
+      runsOf('unsafe').map(({ parameters }) => parameters),
+      [{ natsEventId: 'unsafe-1', image: 'web 1' }],
+    );
+  });
+
+  test('that Azure DevOps refuses is a dead letter with its own words', async () => {
+    await publish('refused', '1');
+    await logged('runFailed', 'refused');
+    await publish('refused', '2');
+    await logged('routePaused', 'refused');
+    await publish('refused', '3', 'api:1');
+    const letters = await scene.letters('refused');
+    const [letter] = letters;
+    assert.equal(letter?.header('Bridge-Reason'), 'refused');
+    assert.match(letter.header('Bridge-Detail'), /\(status 400\)$/);
+    assert.match(letter.header('Nats-Msg-Id'), /^refused\.[0-9a-f]{64}$/);
+    assert.equal(runsOf('refused').length, 0);
+    await scene.until('a metric of the pause', async () =>
+      (await bridge.admin('/metrics')).text.includes('nats_bridge_route_paused{route="refused"} 1'),
+    );
+    assert.deepEqual(
+      (await scene.decisions('refused')).map(({ decision, followed }) => [decision, followed?.['deadLetter']]),
+      [
+        ['deadLetter', letter.seq],
+        ['deadLetter', letters[1]?.seq],
+        ['paused', undefined],
+      ],
+    );
+    const intents = await scene.admin.connection.jetstream().views.kv('BRIDGE_INTENTS');
+    assert.match((await intents.get('pause.refused'))?.string() ?? '', /"reason":"2 runs in a row/);
+    await intents.delete('pause.refused');
+    await scene.settled('refused');
+    assert.equal(runsOf('refused').length, 1);
+  });
+
+  test('waits while Azure DevOps throttles, for as long as it asks, which costs no attempt', async () => {
+    scene.azure.feel(throttled({ retryAfter: 1 }), { times: 2, when: startsRun });
+    await publish('throttled', '1');
+    await logged('runStarted', 'throttled');
+    const times = startsOf('throttled').map(({ at }) => at);
+    assert.equal(times.length, 3);
+    for (const [index, at] of times.entries())
+      if (index > 0) assert.ok(at - times[index - 1]! >= 950, `${times.map((time) => time - times[0]!).join()} ms`);
+    assert.equal((await bridge.logged('azureDevOpsPaused'))['pauseMs'], 1_000);
+    await bridge.logged('azureDevOpsResumed');
+    const events = bridge.lines.map(({ event }) => event).filter((event) => event.startsWith('azureDevOps'));
+    assert.deepEqual(events, ['azureDevOpsPaused', 'azureDevOpsResumed']);
+    assert.equal(runsOf('throttled').length, 1);
+  });
+
+  test('is asked for again after a pause where Azure DevOps sends to its sign-in', async () => {
+    scene.azure.feel(signInAsked('page'), { times: 1, when: startsRun });
+    await publish('signIn', '1');
+    await logged('runStarted', 'signIn');
+    const [first, second] = startsOf('signIn');
+    assert.ok(second!.at - first!.at >= 100);
+    assert.equal(runsOf('signIn').length, 1);
+  });
+
+  test('is looked for where Azure DevOps stores a run and breaks the connection: there is one run', async () => {
+    scene.azure.feel(reset({ done: true }), { times: 1, when: startsRun });
+    const asked = scene.azure.requests.length;
+    await publish('reset', '1');
+    assert.equal((await logged('runStarted', 'reset'))['found'], true);
+    await scene.settled('reset');
+    assert.deepEqual([runsOf('reset').length, startsOf('reset').length], [1, 1]);
+    assert.ok(scene.azure.requests.slice(asked).some(listsBuilds));
+  });
+
+  test('is a dead letter where Azure DevOps is unavailable for too many attempts', async () => {
+    const isBack = scene.azure.feel(unavailable(503), { when: startsRun });
+    await publish('unavailable', '1');
+    assert.equal((await logged('runFailed', 'unavailable'))['reason'], 'attempts');
+    await scene.settled('unavailable');
+    isBack();
+    assert.equal((await scene.letters('unavailable'))[0]?.header('Bridge-Reason'), 'attempts');
+    assert.equal(startsOf('unavailable').length, 2);
+  });
+
+  test('does not start its route in a circle', async () => {
+    let run = '4711';
+    for (let hop = 0; hop <= 3; hop++) {
+      await publish('circle', String(hop), 'a', { azprunid: run });
+      await scene.until(`run ${hop}`, () => runsOf('circle').length === hop + 1);
+      await scene.settled('circle');
+      run = String(runsOf('circle').at(-1)!.id);
+    }
+    await publish('circle', '4', 'a', { azprunid: run });
+    await logged('deadLetter', 'circle');
+    assert.equal((await scene.letters('circle'))[0]?.header('Bridge-Reason'), 'loop');
+    assert.equal(runsOf('circle').length, 4);
+  });
+
+  test('is decided on and starts nothing where its route is in preview', async () => {
+    await publish('preview', '1');
+    await scene.settled('preview');
+    await scene.until('a decision', async () => (await scene.decisions('preview')).length === 1);
+    assert.equal((await scene.decisions('preview'))[0]?.decision, 'preview');
+    assert.equal(startsOf('preview').length, 0);
+  });
+
+  test('that does not match is counted, and summarised by a bridge that stops', async () => {
+    const sequences = [];
+    for (const id of ['a', 'b', 'c']) sequences.push(await publish('other', id));
+    await scene.settled('other');
+    bridge.signal('SIGTERM');
+    assert.equal(await bridge.ended, 0);
+    const [summary, ...others] = await scene.decisions('other');
+    const [firstSequence, , lastSequence] = sequences;
+    assert.deepEqual([summary?.followed, others], [{ count: 3, stream: 'ci', firstSequence, lastSequence }, []]);
+    assert.equal(startsOf('other').length, 0);
+  });
+});
+
+describe('Replicas', () => {
+  test("acknowledge an event once the audit stream has what was decided, which also a stream that isn't there delays", async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     await scene.admin.manager.streams.delete('BRIDGE_AUDIT');
@@ -51,136 +229,6 @@ describe('An event', () => {
     assert.equal(scene.azure.runs.length, 1);
   });
 
-  test('that does not match is counted and summarised', async () => {
-    await using scene = await RunsScene.open({ route: ["match: data.image == 'api:1'"] });
-    await using bridge = await scene.start();
-    for (const id of ['a', 'b', 'c']) await scene.publish(id);
-    await scene.settled();
-    bridge.signal('SIGTERM');
-    assert.equal(await bridge.ended, 0);
-    const decisions = await scene.decisions();
-    assert.equal(decisions.length, 1);
-    assert.deepEqual(decisions[0]?.followed, { count: 3, stream: 'ci', firstSequence: 1, lastSequence: 3 });
-    assert.equal(startsOf(scene), 0);
-  });
-
-  test('with a value outside its pattern is a dead letter that can be replayed', async () => {
-    await using scene = await RunsScene.open();
-    await using bridge = await scene.start();
-    await scene.publish('e-1', { image: 'web 1' });
-    await bridge.logged('deadLetter');
-    await scene.settled();
-    const [letter] = await scene.letters();
-    assert.equal(letter?.data, '{"image":"web 1"}');
-    assert.deepEqual(
-      ['Bridge-Reason', 'Bridge-Route', 'Bridge-Stream', 'Bridge-Sequence', 'Bridge-Subject', 'ce-id'].map(
-        letter.header,
-      ),
-      ['unsafeValue', 'deploy', 'ci', '1', 'ci.done', 'e-1'],
-    );
-    assert.deepEqual((await scene.decisions()).at(-1)?.followed, { deadLetter: 1 });
-    assert.equal(startsOf(scene), 0);
-    const again = await scene.command(['deadLetters', 'replay', '1']);
-    assert.match(again.stdout, /^1\trefused\tunsafeValue\t/);
-    const tolerant = ['parameters: { natsEventId: event.id, image: { value: data.image, pattern: "^[a-z0-9 :]+$" } }'];
-    const replayed = await scene.command(['deadLetters', 'replay', '1'], tolerant);
-    assert.match(replayed.stdout, /^1\tdone\trun=\d+\turl=/, replayed.stderr);
-    const twice = await scene.command(['deadLetters', 'replay', '1'], tolerant);
-    assert.match(twice.stdout, /^1\trefused\tduplicate\t/);
-    assert.deepEqual(
-      scene.azure.runs.map(({ parameters }) => parameters),
-      [{ natsEventId: 'e-1', image: 'web 1' }],
-    );
-  });
-
-  test('that Azure DevOps refuses is a dead letter with its own words', async () => {
-    const image = { name: 'image', type: 'string', values: ['api:1'], default: 'api:1' } as const;
-    const id = { name: 'natsEventId', type: 'string', default: '' } as const;
-    await using scene = await RunsScene.open({ pipeline: { parameters: [id, image] }, route: ['pauseAfter: 2'] });
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    await bridge.logged('runFailed');
-    await scene.publish('e-2');
-    await bridge.logged('routePaused');
-    await scene.publish('e-3', { image: 'api:1' });
-    const [letter] = await scene.letters();
-    assert.equal(letter?.header('Bridge-Reason'), 'refused');
-    assert.match(letter.header('Bridge-Detail'), /\(status 400\)$/);
-    assert.match(letter.header('Nats-Msg-Id'), /^deploy\.[0-9a-f]{64}$/);
-    assert.equal(scene.azure.runs.length, 0);
-    await scene.until('a metric of the pause', async () =>
-      (await bridge.admin('/metrics')).text.includes('nats_bridge_route_paused{route="deploy"} 1'),
-    );
-    assert.deepEqual(
-      (await scene.decisions()).map(({ decision, followed }) => [decision, followed?.['deadLetter']]),
-      [
-        ['deadLetter', 1],
-        ['deadLetter', 2],
-        ['paused', undefined],
-      ],
-    );
-    const intents = await scene.admin.connection.jetstream().views.kv('BRIDGE_INTENTS');
-    assert.match((await intents.get('pause.deploy'))?.string() ?? '', /"reason":"2 runs in a row/);
-    await intents.delete('pause.deploy');
-    await scene.settled();
-    assert.equal(scene.azure.runs.length, 1);
-  });
-});
-
-describe('Azure DevOps', () => {
-  test('that throttles is left alone for as long as it asks, which costs no attempt', async () => {
-    await using scene = await RunsScene.open({ route: ['maxDeliver: 1'] });
-    scene.azure.feel(throttled({ retryAfter: 1 }), { times: 2, when: startsRun });
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    await bridge.logged('runStarted');
-    const times = scene.azure.requests.filter(startsRun).map(({ at }) => at);
-    assert.equal(times.length, 3);
-    for (const [index, at] of times.entries())
-      if (index > 0) assert.ok(at - times[index - 1]! >= 950, `${times.map((time) => time - times[0]!).join()} ms`);
-    assert.equal((await bridge.logged('azureDevOpsPaused'))['pauseMs'], 1_000);
-    await bridge.logged('azureDevOpsResumed');
-    const events = bridge.lines.map(({ event }) => event).filter((event) => event.startsWith('azureDevOps'));
-    assert.deepEqual(events, ['azureDevOpsPaused', 'azureDevOpsResumed']);
-    assert.equal(scene.azure.runs.length, 1);
-  });
-
-  test('that sends to its sign-in is asked again after a pause', async () => {
-    await using scene = await RunsScene.open({ route: ['maxDeliver: 1'] });
-    scene.azure.feel(signInAsked('page'), { times: 1, when: startsRun });
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    await bridge.logged('runStarted');
-    const [first, second] = scene.azure.requests.filter(startsRun);
-    assert.ok(second!.at - first!.at >= 100);
-    assert.equal(scene.azure.runs.length, 1);
-  });
-
-  test('that stores a run and breaks the connection is looked at: there is one run', async () => {
-    await using scene = await RunsScene.open();
-    scene.azure.feel(reset({ done: true }), { times: 1, when: startsRun });
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    const line = await bridge.logged('runStarted');
-    assert.equal(line['found'], true);
-    await scene.settled();
-    assert.deepEqual([scene.azure.runs.length, startsOf(scene)], [1, 1]);
-    assert.ok(scene.azure.requests.some(listsBuilds));
-  });
-
-  test('that is unavailable for too many attempts leaves a dead letter', async () => {
-    await using scene = await RunsScene.open({ route: ['maxDeliver: 2'] });
-    scene.azure.feel(unavailable(503), { when: startsRun });
-    await using bridge = await scene.start();
-    await scene.publish('e-1');
-    assert.equal((await bridge.logged('runFailed'))['reason'], 'attempts');
-    await scene.settled();
-    assert.equal((await scene.letters())[0]?.header('Bridge-Reason'), 'attempts');
-    assert.equal(startsOf(scene), 2);
-  });
-});
-
-describe('Replicas', () => {
   test('take over from one that is killed before it has heard the answer: there is one run', async () => {
     await using scene = await RunsScene.open();
     let killed = () => {};
@@ -204,62 +252,37 @@ describe('Replicas', () => {
     const line = await second.logged('runStarted');
     assert.equal(line['found'], true);
     await scene.settled();
-    assert.deepEqual([scene.azure.runs.length, startsOf(scene)], [1, 1]);
+    assert.deepEqual([scene.azure.runs.length, scene.azure.requests.filter(startsRun).length], [1, 1]);
   });
 });
 
 describe('A route', () => {
-  test('is not started in a circle', async () => {
-    await using scene = await RunsScene.open();
-    await using bridge = await scene.start();
-    let run = '4711';
-    for (let hop = 0; hop <= 3; hop++) {
-      await scene.publish(`e-${hop}`, { image: 'a' }, { azprunid: run });
-      await scene.until(`run ${hop}`, () => scene.azure.runs.length === hop + 1);
-      await scene.settled();
-      run = String(scene.azure.runs.at(-1)!.id);
-    }
-    await scene.publish('e-4', { image: 'a' }, { azprunid: run });
-    await bridge.logged('deadLetter');
-    assert.equal((await scene.letters())[0]?.header('Bridge-Reason'), 'loop');
-    assert.equal(scene.azure.runs.length, 4);
-  });
-
-  test('in preview decides and starts nothing', async () => {
-    await using scene = await RunsScene.open({ route: ['mode: preview'] });
-    await using bridge = await scene.start();
+  test('is started by events of hooks only where it allows them', async () => {
+    const more = 'hooks: { stream: ci, subjectPrefix: ci, passwordEnvs: [PAT] }';
+    await using scene = await RunsScene.open({ more });
+    const routes = [true, false].map((allowed) => [`name: ${allowed ? 'open' : 'closed'}`, `allowHooks: ${allowed}`]);
+    await scene.setUp(...routes);
+    await using bridge = await scene.start(...routes);
     await scene.publish('e-1');
-    await scene.settled();
-    await scene.until('a decision', async () => (await scene.decisions()).length === 1);
-    assert.equal((await scene.decisions())[0]?.decision, 'preview');
-    assert.equal(startsOf(scene), 0);
-    assert.ok(bridge.pid > 0);
-  });
-
-  for (const allowed of [false, true])
-    test(`that ${allowed ? 'allows hooks is' : "doesn't allow hooks isn't"} started by their events`, async () => {
-      const hooks = 'hooks: { stream: ci, subjectPrefix: ci, passwordEnvs: [PAT] }';
-      await using scene = await RunsScene.open({ more: hooks, route: [`allowHooks: ${allowed}`] });
-      await using bridge = await scene.start();
-      await scene.publish('e-1');
-      await scene.settled();
-      const outcome = allowed ? 'started' : 'hooksNotAllowed';
-      const line = `nats_bridge_events_total{route="deploy",outcome="${outcome}"} 1`;
+    for (const [route, outcome] of [
+      ['open', 'started'],
+      ['closed', 'hooksNotAllowed'],
+    ] as const) {
+      await scene.settled(route);
+      const line = `nats_bridge_events_total{route="${route}",outcome="${outcome}"} 1`;
       await scene.until(line, async () => (await bridge.admin('/metrics')).text.includes(line));
-      assert.equal(scene.azure.runs.length, allowed ? 1 : 0);
-    });
+    }
+    assert.equal(scene.azure.runs.length, 1);
+  });
 
   test('needs no other permissions than setup prints', async () => {
-    const printed = await (async () => {
-      await using scene = await RunsScene.open();
-      return (await scene.command(['setup'])).stdout;
-    })();
-    const block = printed.slice(printed.indexOf('permissions: {'));
-    const users = `authorization { users: [
+    const users = (block: string) => `authorization { users: [
       { user: admin, password: pw }
       { user: bridge, password: pw, ${block} }
     ] }`;
-    await using scene = await RunsScene.open({ users });
+    await using scene = await RunsScene.open({ users: users('permissions: {}') });
+    const printed = (await scene.command(['setup'])).stdout;
+    await scene.server.reload(users(printed.slice(printed.indexOf('permissions: {'))));
     const checked = await scene.command(['check']);
     assert.deepEqual([checked.status, checked.stdout], [0, ''], checked.stderr);
     await using bridge = await scene.start();

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import {
   assertSucceeded,
   eventsOf,
@@ -10,7 +9,7 @@ import {
   wait,
 } from '../../support/agent/scenario.ts';
 
-underEachNode('An event on the wire', (scene) => {
+underEachNode('An event on the wire', (scene, it) => {
   for (const envelope of ['binary', 'structured', 'none']) {
     it(`the ${envelope} envelope carries what a wait reads back`, async () => {
       const stream = await scene.stream();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { it } from 'node:test';
 import { pipelineTime } from '../../../localAgent/index.ts';
 import {
   assertFailed,
@@ -33,7 +32,7 @@ function sha256(content: string): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-underEachNode('Publish and wait', (scene) => {
+underEachNode('Publish and wait', (scene, it) => {
   it('a build publishes, a deployment waits, and a later step uses what the event holds', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('image-ready.v1');

@@ -35,7 +35,7 @@ async function responder(
   return { subject, asked };
 }
 
-underEachNode('A request', (scene) => {
+underEachNode('A request', (scene, it) => {
   it('gets a reply, whose bytes are in a file', async () => {
     const bytes = Buffer.from([0, 255, 13, 10, 36, 40, 120, 41]);
     const { subject, asked } = await responder(scene, (request) => request.respond(bytes));

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import { RunService } from '../../../localAgent/runService.ts';
 import { TunnelProxy } from '../../support/agent/tokenEndpoint.ts';
 import type { LocalAgentOptions, StepRun } from '../../../localAgent/index.ts';
@@ -17,7 +16,7 @@ const TOKEN = 'token-of-the-job-0123456789abcdef';
 /** How much longer than without it a summary may make a step. */
 const LIMIT_MS = 2_000;
 
-underEachNode('The summary of a step in its run', (scene) => {
+underEachNode('The summary of a step in its run', (scene, it) => {
   /** An agent in a run that the service keeps. `variables` replace those of the run. */
   function agentOf(service: RunService, { variables, ...options }: LocalAgentOptions = {}) {
     return scene.agent({

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import type { Msg } from 'nats';
 import { parseUserSeed } from '../../../shared/nkey.ts';
 import { signMessage } from '../../../shared/signing/signature.ts';
@@ -16,7 +15,7 @@ import {
 } from '../../support/agent/scenario.ts';
 import type { HeaderFields } from '../../support/agent/scenario.ts';
 
-underEachNode('Signed events', (scene) => {
+underEachNode('Signed events', (scene, it) => {
   async function publishSigned(seed: string, inputs: Record<string, string>): Promise<void> {
     const step = await publish(scene.agent({ secrets: { SigningSeed: seed } }), {
       payload: '{"release":42}',

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import { parseTraceparent } from '../../../shared/event/traceContext.ts';
 import type { LocalAgent, StepRun } from '../../../localAgent/index.ts';
 import { assertSucceeded, publish, underEachNode, wait } from '../../support/agent/scenario.ts';
@@ -7,7 +6,7 @@ import { assertSucceeded, publish, underEachNode, wait } from '../../support/age
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-01`;
 
-underEachNode('A trace', (scene) => {
+underEachNode('A trace', (scene, it) => {
   /** The trace and span a step's output names. */
   function spanOf(step: StepRun): { readonly traceId: string; readonly spanId: string } {
     assertSucceeded(step);

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
 import {
   assertFailed,
   assertOutputs,
@@ -16,7 +15,7 @@ import { cloudEvent } from '../../support/event.ts';
 
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
-underEachNode('What a wait decides on the events that come', (scene) => {
+underEachNode('What a wait decides on the events that come', (scene, it) => {
   it('count says how many are missing when the time is over', async () => {
     const stream = await scene.stream();
     await stream.put('built');

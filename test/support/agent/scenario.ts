@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { after, before, describe } from 'node:test';
+import { after, before, describe, it } from 'node:test';
 import { connect, headers as newHeaders } from 'nats';
 import type { JetStreamManager, MsgHdrs, NatsConnection, StoredMsg, StreamConfig } from 'nats';
 import type { ErrorCode } from '../../../shared/errors.ts';
@@ -241,25 +241,36 @@ export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly 
   for (const text of [`${code}: `, ...texts]) assert.ok(message.includes(text), `"${text}" is not in: ${message}`);
 }
 
+/** Declares a test, as `it` of Node's test runner does. */
+type It = (name: string, test: () => Promise<void>) => void;
+
 /**
- * Declares the tests once for each Node that the agent runs tasks with, each with a scenario of its own, at the same time.
+ * Declares the tests for the Nodes that the agent runs tasks with, each Node with a scenario of its own, at the same time.
+ * In the long form, which `test/long/tasks.test.ts` plays, and on another machine each Node runs all of them; otherwise the
+ * tests go to one and the other in turn.
+ *
  * @param machine where the tasks run, with its Nodes; here when absent
  */
 export function underEachNode(
   title: string,
-  declare: (scene: Scenario) => void,
+  declare: (scene: Scenario, it: It) => void,
   machine?: Machine & { node(major: '20' | '24'): string },
 ): void {
+  const isWhole = machine !== undefined || process.env['HOSTILE_FORM'] === 'long';
+  const nodes = [
+    ['Node20_1', '20'],
+    ['Node24', '24'],
+  ] as const;
   describe(title, { concurrency: 2 }, () => {
-    for (const [handler, major] of [
-      ['Node20_1', '20'],
-      ['Node24', '24'],
-    ] as const) {
+    for (const [index, [handler, major]] of nodes.entries()) {
       describe(`under Node ${major}`, { concurrency: 3 }, () => {
         const scene = Scenario.shared();
         scene.machine = machine;
         scene.nodes = { [handler]: machine?.node(major) ?? nodeBinary(major) };
-        declare(scene);
+        let count = 0;
+        declare(scene, (name, test) => {
+          if (isWhole || count++ % nodes.length === index) void it(name, test);
+        });
       });
     }
   });

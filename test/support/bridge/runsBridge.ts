@@ -156,9 +156,11 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     }
   }
 
-  /** What was decided on the route's events, oldest first. */
-  async decisions(): Promise<Pick<Decision, 'decision' | 'reason' | 'event' | 'followed' | 'schemaDigest'>[]> {
-    return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.runs.')).map(({ data }) => JSON.parse(data));
+  /** What was decided on the events of all routes or of one, oldest first. */
+  async decisions(
+    route = '',
+  ): Promise<Pick<Decision, 'decision' | 'reason' | 'event' | 'followed' | 'schemaDigest'>[]> {
+    return (await this.messages('BRIDGE_AUDIT', `bridge.decisions.runs.${route}`)).map(({ data }) => JSON.parse(data));
   }
 
   /** What persons have ordered, oldest first. */
@@ -166,18 +168,19 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.orders.')).map(({ data }) => JSON.parse(data));
   }
 
-  /** The dead letters of the route, oldest first. */
-  letters(): Promise<{ data: string; header: (name: string) => string }[]> {
-    return this.messages('BRIDGE_DEAD', 'bridge.dead.runs.');
+  /** The dead letters of all routes or of one, oldest first. */
+  async letters(route?: string): Promise<{ seq: number; data: string; header: (name: string) => string }[]> {
+    const letters = await this.messages('BRIDGE_DEAD', 'bridge.dead.runs.');
+    return letters.filter(({ header }) => route === undefined || header('Bridge-Route') === route);
   }
 
   private async messages(stream: string, prefix: string) {
     const { state } = await this.admin.manager.streams.info(stream);
-    const found: { data: string; header: (name: string) => string }[] = [];
+    const found: { seq: number; data: string; header: (name: string) => string }[] = [];
     for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
       const message = await this.admin.manager.streams.getMessage(stream, { seq });
       if (!message.subject.startsWith(prefix)) continue;
-      found.push({ data: Buffer.from(message.data).toString(), header: (name) => message.header.get(name) });
+      found.push({ seq, data: Buffer.from(message.data).toString(), header: (name) => message.header.get(name) });
     }
     return found;
   }
