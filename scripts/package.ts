@@ -21,7 +21,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { auditShipped, describeAudit, type Audit } from './release/audit.ts';
+import { audited, auditShipped, type Audit } from './release/audit.ts';
 import { BRIDGE_FILE, BRIDGE_FOLDER, bundleBridge } from './build/bridge.ts';
 import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
@@ -79,8 +79,7 @@ if (values.release !== undefined) refuseUnfinished(values.release);
 const vsix = createVsix(`${publisher}.${id}-${project.version}.vsix`);
 checkVsix(vsix);
 writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id }, contentsOf(bundledFolders)));
-if (auditing)
-  console.log(describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.'));
+if (auditing) console.log(audited(audit));
 
 /** Fills dist/stage with what the extension is made of; returns its manifest. */
 function stage(bundledPackages: string[]): ExtensionManifest {

@@ -37,6 +37,4 @@ fi
 echo 'Installing npm packages, which takes a minute or two:'
 # Without warnings: that of a package that names a newer Node.js than it needs has frightened people.
 as_user npm ci --no-audit --no-fund --loglevel=error
-echo 'The tests run against newer servers as well; fetching those:'
-as_user bash scripts/nats-servers.sh
 as_user npm run demo

@@ -30,6 +30,13 @@ export async function checkPipelines(
         break;
       }
       case 'unknown': {
+        if (support.isOfValues) {
+          const problem = `whether Azure DevOps would run the pipeline ${id} of ${project} depends on the values of an event: ${support.message}`;
+          findings.push(
+            warning(about, problem, 'Check that what the route passes is of the type and among the values.'),
+          );
+          break;
+        }
         const problem = `Azure DevOps would not run the pipeline ${id} of ${project}: ${support.message}`;
         findings.push(
           error(about, problem, 'Check runs[].pipeline, parameters, and the rights of azureDevOps.identity.'),

@@ -4,6 +4,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import type { Decisions } from '../audit/decisions.ts';
 import { FloodLimit } from '../audit/floodLimit.ts';
 import type { HttpAnswer } from '../http/route.ts';
+import type { WaitsFor } from './caller.ts';
 import { tracesOf, type ClaimedCall } from './entry.ts';
 import { Refusal, Unavailable, unavailableAnswer } from './refusal.ts';
 import { UnreadableWait } from './waitStore.ts';
@@ -13,9 +14,6 @@ const ANSWER_MS = 2_500;
 /** Refusals in the audit stream, a minute, of one bearer token and of callers without one. */
 const MOST_REFUSALS = 120;
 const MOST_SIGN_INS = 10;
-
-/** Says whose answer a call waits for now, and for what: `NATS (the stream)`. */
-export type WaitsFor = (whom: string) => void;
 
 export interface AnsweringOptions {
   readonly decisions: Pick<Decisions, 'note'>;

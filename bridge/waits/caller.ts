@@ -35,3 +35,6 @@ export interface ProvesCaller {
 
 /** Whether a URL is one of an organization on the list: the URL to use, or why not: a clause that continues it. */
 export type AllowPlanUrl = (text: string) => { readonly url: string } | { readonly problem: string };
+
+/** Says whose answer a call waits for now, and for what: `NATS (the stream)`. */
+export type WaitsFor = (whom: string) => void;

@@ -1,8 +1,7 @@
 import { Problems } from '../../shared/inputs/problems.ts';
 import type { HttpRequest } from '../http/route.ts';
 import { organizationKey } from '../hooks/organization.ts';
-import type { WaitsFor } from './answering.ts';
-import type { AllowPlanUrl, PlanCall, ProvenPlan, ProvesCaller } from './caller.ts';
+import type { AllowPlanUrl, PlanCall, ProvenPlan, ProvesCaller, WaitsFor } from './caller.ts';
 import { bucketKey, type WaitKey } from './record.ts';
 import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
 import { readTaskRequest, type TaskRequest } from './request.ts';

@@ -1,8 +1,8 @@
 import { basicCredentials, bearerToken, unauthorized, whichSecret } from '../http/authenticate.ts';
 import type { HttpRequest, Route } from '../http/route.ts';
 import type { WaitsSettings, WaitToken } from '../settings.ts';
-import type { Answering, Done, WaitsFor } from './answering.ts';
-import type { AllowPlanUrl } from './caller.ts';
+import type { Answering, Done } from './answering.ts';
+import type { AllowPlanUrl, WaitsFor } from './caller.ts';
 import { readClaim, type ClaimedCall } from './entry.ts';
 
 export interface TaskRouteOptions {

@@ -41,7 +41,13 @@ function readAudit(report: string, failure = ''): Audit {
   return packages.length > 0 ? { result: 'vulnerable', packages } : { result: 'clean' };
 }
 
-/** One line for the person who packs. */
+/** The line of whoever packs to try it, who often has a registry without audits; a release is refused in other words. */
+export function audited(audit: Audit): string {
+  if (audit.result === 'unknown') return 'npm audit: no answer, which only a release needs';
+  return describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.');
+}
+
+/** One line for the person who releases. */
 export function describeAudit(audit: Audit): string {
   switch (audit.result) {
     case 'clean':

@@ -8,9 +8,11 @@ import { RoutePauses } from '../../../../bridge/runs/pauses.ts';
 import type { Parameters, PreviewOutcome } from '../../../../bridge/runs/pipelines.ts';
 import { MemoryBucket } from '../../../support/bridge/memoryNats.ts';
 import { parameter, routeOf } from '../../../support/bridge/routes.ts';
+import { parameterProblems, type ParameterDeclaration } from '../../../support/azureDevOps/templateParameters.ts';
 import { cloudEvent, messageOf } from '../../../support/event.ts';
 
 const DAY_MS = 86_400_000;
+const EVENT_ID: ParameterDeclaration = { name: 'natsEventId', type: 'string', default: '' };
 
 test('an intent is the same for the same source and id, wherever the event stands', () => {
   const keyOf = (attributes: Record<string, string>, sequence = 1, route = 'deploy') =>
@@ -72,7 +74,7 @@ test('a pause of a route outlives the week that the bucket keeps anything', asyn
 describe('Whether a pipeline has natsEventId', () => {
   /** @param takes whether a pipeline would run with parameters of these names and values */
   const support = (takes: (names: readonly string[], given: Parameters) => boolean | PreviewOutcome) =>
-    eventIdSupport(routeOf({ parameters: [parameter('image', 'data.image')] }), {
+    eventIdSupport(routeOf({ parameters: [parameter('image', 'data.image'), parameter('other', 'data.other')] }), {
       preview: async (_: unknown, given: Parameters): Promise<PreviewOutcome> => {
         const outcome = takes(Object.keys(given), given);
         if (typeof outcome === 'object') return outcome;
@@ -97,8 +99,45 @@ describe('Whether a pipeline has natsEventId', () => {
     assert.equal((await support(isNumber)).kind, 'declared');
   });
 
+  /** As the stand-in for Azure DevOps judges parameters. */
+  const declares = (...declared: readonly ParameterDeclaration[]) =>
+    support((_, given) => {
+      const problems = parameterProblems([EVENT_ID, ...declared], given);
+      const message = problems.map((one) => one.message).join('\\n');
+      return problems.length === 0 ? true : { kind: 'refused', status: 400, message };
+    });
+  const others = (type: 'string' | 'boolean', values?: readonly string[]) =>
+    declares({ name: 'image', type: 'string' }, { name: 'other', type, ...(values === undefined ? {} : { values }) });
+
+  test('also where a boolean without a default has to be given, or one of some values', async () => {
+    assert.equal((await others('boolean')).kind, 'declared');
+    assert.equal((await others('string', ['eu', 'us'])).kind, 'declared');
+  });
+
+  test('also where Azure DevOps does not name what is missing', async () => {
+    const outcome = await support((names, given) => {
+      const problems = parameterProblems(
+        [EVENT_ID, { name: 'image', type: 'string' }, { name: 'other', type: 'string', values: ['eu'] }],
+        given,
+      );
+      if (problems.length === 0) return true;
+      const message = names.includes('image') ? problems.map((one) => one.message).join() : 'there were errors';
+      return { kind: 'refused', status: 400, message };
+    });
+    assert.equal(outcome.kind, 'declared');
+  });
+
+  test('may depend on the values of an event, and then no pipeline is wrong', async () => {
+    const isColour = (_: readonly string[], { image }: Parameters): boolean | PreviewOutcome =>
+      image === 'red' || { kind: 'refused', status: 400, message: "The 'image' parameter is not a colour." };
+    const unknown = await support(isColour);
+    assert.deepEqual(unknown, { kind: 'unknown', message: "The 'image' parameter is not a colour.", isOfValues: true });
+    const strange = await declares({ name: 'region', type: 'string' });
+    assert.equal(strange.kind === 'unknown' && strange.isOfValues, false);
+  });
+
   test('is not known where no run would be taken, nor while nothing is answered', async () => {
-    assert.deepEqual(await support(() => false), { kind: 'unknown', message: 'no' });
+    assert.deepEqual(await support(() => false), { kind: 'unknown', message: 'no', isOfValues: false });
     const later: PreviewOutcome = { kind: 'postponed', message: '429' };
     assert.deepEqual(await support(() => later), later);
   });
