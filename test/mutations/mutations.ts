@@ -39,7 +39,9 @@ const CALLOUT: Tests = {
   pattern: 'a responder answers only requests|takes empty lists of subjects',
   packed: true,
 };
-const CONTRACT: Tests = { files: ['test/unit/shared/contract/contract.test.ts'] };
+const CONTRACT: Tests = {
+  files: ['contract', 'officialSuite'].map((name) => `test/unit/shared/contract/${name}.test.ts`),
+};
 
 /** The source of shared/, tasks/ and bridge/ by file, below a folder. */
 export function readSources(root: string): ReadonlyMap<string, string> {
