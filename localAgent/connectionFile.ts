@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from './connections.ts';
-import { connectionType, OWN_MANIFEST, schemeName } from './connectionTypes.ts';
-import type { Field } from './connectionTypes.ts';
+import { connectionType, type Field, OWN_MANIFEST, schemeName } from './connectionTypes.ts';
 
 interface Form {
   /** The fields of each scheme. */

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from './connections.ts';
-import { renderTemplate } from './serverTemplate.ts';
-import type { TemplateScope } from './serverTemplate.ts';
+import { renderTemplate, type TemplateScope } from './serverTemplate.ts';
 
 export interface Field {
   readonly id: string;

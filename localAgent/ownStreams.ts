@@ -1,7 +1,6 @@
 import { subjectProblem, withoutCovered } from '../shared/subject.ts';
 import { quoted } from '../shared/text/safeText.ts';
-import { PipelineFileError, problemAt } from './pipelineYaml.ts';
-import type { YamlMap } from './pipelineYaml.ts';
+import { PipelineFileError, problemAt, type YamlMap } from './pipelineYaml.ts';
 
 /** A stream that a server of the run's own gets. */
 export interface OwnStream {

@@ -1,8 +1,7 @@
 import { quoted } from '../shared/text/safeText.ts';
 import type { Connection } from './connections.ts';
 import { didYouMean, meantBy } from './misspelt.ts';
-import { STEP_KEYS } from './pipelineSteps.ts';
-import type { PipelineStep } from './pipelineSteps.ts';
+import { type PipelineStep, STEP_KEYS } from './pipelineSteps.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import {
   connectionNames,
@@ -11,9 +10,9 @@ import {
   inputNamed,
   isServerTask,
   misspeltTask,
+  type TaskDefinition,
   unknownInput,
 } from './taskDefinition.ts';
-import type { TaskDefinition } from './taskDefinition.ts';
 
 type Connections = Readonly<Record<string, Connection>>;
 type TaskStep = Extract<PipelineStep, { readonly task: string }>;

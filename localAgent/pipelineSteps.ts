@@ -1,8 +1,7 @@
 import { parseCondition } from './conditions.ts';
 import { didYouMean } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
-import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
-import type { YamlMap } from './pipelineYaml.ts';
+import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported, type YamlMap } from './pipelineYaml.ts';
 
 /** A step that only Azure Pipelines itself can run. */
 export interface OtherStep {

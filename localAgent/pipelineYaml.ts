@@ -1,5 +1,4 @@
-import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
-import type { Document } from 'yaml';
+import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { reasonOf } from '../shared/errors.ts';
 import { quoted, safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';

@@ -3,21 +3,20 @@ import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, request } from 'undici';
 import { connect } from 'nats';
 import { startNatsServer } from '../../localAgent/natsServer.ts';
 import { BenchBridge } from './bridgeProcess.ts';
 import { CALLOUT_TITLE, measureSignIns } from './callout.ts';
 import { measureRuns, RUNS_TITLE } from './runs.ts';
-import { median, type Benchmark, type Row } from './table.ts';
+import { paced } from './load.ts';
+import { median, percentile, type Benchmark, type Row } from './table.ts';
 import { measureWaits, WAITS_TITLE } from './waits.ts';
 
 const HOOKS = 20_000;
 const HOOK_BYTES = 2_048;
 const CONNECTIONS = 64;
 const ROUNDS = 3;
-const PACED_MS = 5_000;
 const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
 const SECRET = 'the secret of the benchmark';
 
@@ -133,15 +132,9 @@ async function rateOf(url: string): Promise<number> {
 /** The 99th percentile of the time to an answer, in milliseconds, when so many hooks come each second, whatever happens to others. */
 async function latencyAt(url: string, perSecond: number): Promise<number> {
   const dispatcher = new Agent({ connections: CONNECTIONS, pipelining: 1 });
-  const posts: Promise<number>[] = [];
-  const begin = performance.now();
-  while (performance.now() - begin < PACED_MS) {
-    while (posts.length < ((performance.now() - begin) / 1_000) * perSecond) posts.push(timed(url, dispatcher));
-    await delay(1);
-  }
-  const sorted = (await Promise.all(posts)).sort((one, other) => one - other);
+  const times = await paced(perSecond, () => timed(url, dispatcher));
   await dispatcher.close();
-  return sorted[Math.floor(sorted.length * 0.99)] ?? Number.NaN;
+  return percentile(times, 0.99);
 }
 
 async function timed(url: string, dispatcher: Agent): Promise<number> {

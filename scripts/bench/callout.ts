@@ -2,15 +2,15 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createConnection, type AddressInfo } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { newSeed } from '../../bridge/callout/keys.ts';
+import { closeServer } from '../../localAgent/closeServer.ts';
 import { natsServerBinary, startNatsServer } from '../../localAgent/natsServer.ts';
 import { BenchBridge } from './bridgeProcess.ts';
+import { paced, PACED_MS } from './load.ts';
 import { median, type Row } from './table.ts';
 
 const PER_SECOND = 200;
-const PACED_MS = 5_000;
 const ROUNDS = 3;
 
 export const CALLOUT_TITLE = `Sign-ins: ${PER_SECOND} a second for ${PACED_MS / 1_000} s, each a new connection with an RS256 token in a sealed request, and a server that knows the token itself in turn; server, clients and bridge on one machine.`;
@@ -59,7 +59,9 @@ callout: { accountKeyFile: account.nk, xkeySeedFile: xkey.nk, policyFile: policy
     await untilAnswered(asking.port, issuer.token);
     const above: number[] = [];
     for (let round = 0; round <= ROUNDS; round++) {
-      const figure = (await paced(asking.port, issuer.token)) - (await paced(knowing.port, issuer.token));
+      const asked = await paced(PER_SECOND, () => signIn(asking.port, issuer.token));
+      const known = await paced(PER_SECOND, () => signIn(knowing.port, issuer.token));
+      const figure = median(asked) - median(known);
       // In the first one the code is compiled and the keys are fetched.
       if (round > 0) above.push(figure);
     }
@@ -73,8 +75,7 @@ callout: { accountKeyFile: account.nk, xkeySeedFile: xkey.nk, policyFile: policy
       { what: 'peak memory of the callout', figure: bridge.peakMegabytes, unit: 'MB' },
     ];
   } finally {
-    issuer.server.close();
-    issuer.server.closeAllConnections();
+    await closeServer(issuer.server);
   }
 }
 
@@ -108,17 +109,6 @@ async function untilAnswered(port: number, token: string): Promise<void> {
     ))
   )
     if (Date.now() > until) throw new Error('The callout does not answer.');
-}
-
-/** The median time of a sign-in, in milliseconds, when so many come each second, whatever happens to others. */
-async function paced(port: number, token: string): Promise<number> {
-  const signIns: Promise<number>[] = [];
-  const begin = performance.now();
-  while (performance.now() - begin < PACED_MS) {
-    while (signIns.length < ((performance.now() - begin) / 1_000) * PER_SECOND) signIns.push(signIn(port, token));
-    await delay(1);
-  }
-  return median(await Promise.all(signIns));
 }
 
 /** From the first packet to the server's answer that the client is in; without a library, whose own time would be in it. */

@@ -3,15 +3,16 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AckPolicy, type NatsConnection } from 'nats';
+import { AckPolicy } from 'nats';
+import { closeServer } from '../../localAgent/closeServer.ts';
 import { StreamServer } from '../../localAgent/streamServer.ts';
 import { runBaseline } from './baseline.ts';
 import { BenchBridge } from './bridgeProcess.ts';
+import { EVENT_BYTES, fill } from './load.ts';
 import { median, type Row } from './table.ts';
 
 const EVENTS = 200_000;
 const MANY_EVENTS = 1_000_000;
-const EVENT_BYTES = 200;
 const ROUNDS = 3;
 const PACED_EVENTS = 200;
 const PACE_MS = 20;
@@ -31,7 +32,7 @@ export async function measureRuns(long: boolean): Promise<Row[]> {
   const events = long ? MANY_EVENTS : EVENTS;
   const paced = ['name: paced', 'subject: bench.paced'];
   const late = await whileServing(server, pipelines, paced, () => latenessOf(server, pipelines));
-  await fill(server.client, events);
+  await fill(server.client, 'bench.backlog', events);
   const [rates, baselines]: [number[], number[]] = [[], []];
   for (let round = 1; round <= ROUNDS; round++) {
     rates.push((events / (await readWithRoute(server, pipelines, round, events))) * 1_000);
@@ -104,9 +105,7 @@ class PipelineServer implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await once(this.#server, 'close');
+    await closeServer(this.#server);
   }
 }
 
@@ -159,16 +158,6 @@ async function latenessOf({ client }: StreamServer, pipelines: PipelineServer): 
   await messages.close();
   await manager.streams.purge('BENCH');
   return median(differences);
-}
-
-async function fill(connection: NatsConnection, events: number): Promise<void> {
-  const jetStream = connection.jetstream();
-  for (let number = 1; number <= events; number++) {
-    const event = `${`{"number":${number},"text":"`.padEnd(EVENT_BYTES - 2, 'x')}"}`;
-    // The acknowledgement of one of them shows that those before it are stored.
-    if (number % 1_000 === 0) await jetStream.publish('bench.backlog', event);
-    else connection.publish('bench.backlog', event);
-  }
 }
 
 /** Milliseconds from when the bridge serves to the request for the run of the backlog's last event. */

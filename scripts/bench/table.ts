@@ -67,8 +67,13 @@ function tableCells(rows: readonly Row[]): [string[], ...string[][]] {
 
 /** The middle of several measurements. */
 export function median(values: readonly number[]): number {
+  return percentile(values, 0.5);
+}
+
+/** What so large a share of several measurements stays below. */
+export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((one, other) => one - other);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
 /** Whether a figure or ratio is what is required. */

@@ -2,11 +2,11 @@ import type { NatsConnection } from 'nats';
 import { LocalAgent } from '../../localAgent/index.ts';
 import { StreamServer } from '../../localAgent/streamServer.ts';
 import { runBaseline } from './baseline.ts';
+import { EVENT_BYTES, fill } from './load.ts';
 import { measuringPeak, peakOf } from './peakMemory.ts';
 import { median, type Benchmark, type Row } from './table.ts';
 
 const EVENTS = 1_000_000;
-const EVENT_BYTES = 200;
 const ROUNDS = 3;
 const LATENCY_ROUNDS = 9;
 
@@ -16,7 +16,7 @@ export const wait: Benchmark = {
   async run() {
     await using server = await StreamServer.start('BENCH', 'bench.>');
     const { client } = server;
-    await fill(client);
+    await fill(client, 'bench.v1', EVENTS);
     const steps: Backlog[] = [];
     const baselines: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
@@ -59,16 +59,6 @@ interface Backlog {
   /** From the line that the step waits to the line that its event has come. */
   readonly ms: number;
   readonly peakMegabytes: number;
-}
-
-async function fill(connection: NatsConnection): Promise<void> {
-  const jetStream = connection.jetstream();
-  for (let number = 1; number <= EVENTS; number++) {
-    const event = `${`{"number":${number},"text":"`.padEnd(EVENT_BYTES - 2, 'x')}"}`;
-    // The acknowledgement of one of them shows that those before it are stored.
-    if (number % 1_000 === 0) await jetStream.publish('bench.v1', event);
-    else connection.publish('bench.v1', event);
-  }
 }
 
 async function readWithTask(url: string): Promise<Backlog> {

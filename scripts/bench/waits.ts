@@ -9,7 +9,7 @@ import { INPUT_NAMES } from '../../bridge/waits/criteria.ts';
 import { StreamServer } from '../../localAgent/streamServer.ts';
 import { BenchBridge } from './bridgeProcess.ts';
 import { planNumber, planTask, PROJECT, type PlanNote } from './planTask.ts';
-import { median, type Row } from './table.ts';
+import { median, percentile, type Row } from './table.ts';
 
 const WAITS = 50_000;
 const STREAM = 'BENCH';
@@ -342,9 +342,4 @@ async function until(holds: () => Promise<boolean>, what: string): Promise<void>
     if (performance.now() > end) throw new Error(`Not within ${PATIENCE_MS} ms: ${what}.`);
     await delay(100);
   }
-}
-
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((one, other) => one - other);
-  return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { isObject } from '../text/json.ts';
 
 /** CloudEvents context attributes, extensions included, by lower-case name. */
 export type Attributes = Readonly<Record<string, string>>;
@@ -8,6 +9,11 @@ export type Envelope = 'binary' | 'structured' | 'none';
 
 /** The attributes every event must have, beside `specversion`. */
 export const REQUIRED_ATTRIBUTES = ['id', 'source', 'type'] as const;
+
+/** Whether JSON looks like a CloudEvent in JSON. */
+export function isCloudEvent(json: unknown): json is Record<string, unknown> {
+  return isObject(json) && ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof json[name] === 'string');
+}
 
 /** CloudEvents 1.0, "Naming conventions": lower-case letters and digits, and not `data`. */
 export const ATTRIBUTE_NAME = /^(?!data$)[a-z0-9]+$/;

@@ -3,6 +3,7 @@ import {
   ATTRIBUTE_NAME,
   cleanAttribute,
   decodeAttribute,
+  isCloudEvent,
   parseTime,
   REQUIRED_ATTRIBUTES,
   utf8Text,
@@ -126,8 +127,8 @@ function openEnvelope(message: ReceivedMessage): Opened {
 /** A payload that may be a CloudEvent in JSON although no header says so. It is not parsed in full just to find out. */
 function openBare(payload: Uint8Array): Opened {
   const text = utf8Text(payload);
-  const event = text?.includes('"specversion"') === true ? bareStructured(text) : undefined;
-  if (event !== undefined) return openStructured(event);
+  const event = text?.includes('"specversion"') === true ? parseObject(text) : undefined;
+  if (isCloudEvent(event)) return openStructured(event);
   return { attributes: NO_ATTRIBUTES, problem: undefined, data: text ?? payload };
 }
 
@@ -194,12 +195,6 @@ function contextProblem(attributes: Attributes): string | undefined {
     return `Its CloudEvents attribute "time" is ${quoted(time)}, not an RFC 3339 time`;
   }
   return undefined;
-}
-
-function bareStructured(text: string): Record<string, unknown> | undefined {
-  const event = parseObject(text);
-  const isEvent = ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof event?.[name] === 'string');
-  return isEvent ? event : undefined;
 }
 
 function readData(data: Opened['data']): Data {

@@ -22,7 +22,7 @@ const MOST_LETTERS = 2;
  * @param roots the names that an expression can start with
  */
 export function mistakesIn(text: string, root: Node, roots: readonly string[]): Mistakes {
-  const { quotedSides, needless } = sidesIn(text);
+  const quotedSides = quotedSidesIn(text);
   const certain = new Set<string>();
   const search = (node: Node, isEvent: boolean): void => {
     if (node.type === 'Comparator') for (const problem of comparisonProblems(node, isEvent)) certain.add(problem);
@@ -35,12 +35,12 @@ export function mistakesIn(text: string, root: Node, roots: readonly string[]): 
     for (const child of isPath(node) ? [] : other) search(child, false);
   };
   search(root, true);
-  for (const name of needless) certain.add(`"${name}" is the name of a field: a text is written '${name}'`);
-  const likely = quotedSides.filter(({ inFilter, name }) => inFilter && !PLAIN_NAME.test(name));
-  return {
-    certain: [...certain],
-    likely: likely.map(({ name }) => `${quoted(name)} is read as the name of a field: a text is written '${name}'`),
-  };
+  const likely: string[] = [];
+  for (const { name } of quotedSides.filter(({ inFilter }) => inFilter)) {
+    if (PLAIN_NAME.test(name)) certain.add(`"${name}" is the name of a field: a text is written '${name}'`);
+    else likely.push(`${quoted(name)} is read as the name of a field: a text is written '${name}'`);
+  }
+  return { certain: [...certain], likely };
 }
 
 /** The names that its paths follow from the event on, up to the first step that is no name. */
@@ -140,7 +140,7 @@ interface QuotedSide {
 }
 
 /** Names in double quotes that are all of one side of a comparison whose other side is no literal. */
-function sidesIn(text: string): { readonly quotedSides: readonly QuotedSide[]; readonly needless: readonly string[] } {
+function quotedSidesIn(text: string): readonly QuotedSide[] {
   const tokens = readTokens(text);
   const open: string[] = [];
   const quotedSides: QuotedSide[] = [];
@@ -154,6 +154,5 @@ function sidesIn(text: string): { readonly quotedSides: readonly QuotedSide[]; r
     const isAlone = isRight ? tokens[index - 2]?.type !== 'Literal' : isLeft;
     if (isAlone) quotedSides.push({ name: String(value), inFilter: open.includes('Filter') });
   }
-  const needless = quotedSides.filter(({ inFilter, name }) => inFilter && PLAIN_NAME.test(name));
-  return { quotedSides, needless: needless.map(({ name }) => name) };
+  return quotedSides;
 }

@@ -1,9 +1,8 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import { REQUIRED_ATTRIBUTES } from '../../shared/event/cloudEvent.ts';
+import { isCloudEvent } from '../../shared/event/cloudEvent.ts';
 import { readRegularFile } from '../../shared/regularFile.ts';
-import { isObject } from '../../shared/text/json.ts';
 import { jsonSyntaxProblem } from '../../shared/text/jsonSyntax.ts';
 import type { PublishRequest } from './inputs.ts';
 
@@ -104,9 +103,7 @@ export function remarksOn(
     return [
       `${what} looks like JSON but doesn't parse: ${jsonSyntaxProblem(text)}. It's sent as application/octet-stream, and a wait sees it as text, without fields. Check its quotes and commas, or set contentType if it's meant.`,
     ];
-  const isCloudEvent =
-    isObject(json) && ['specversion', ...REQUIRED_ATTRIBUTES].every((name) => typeof json[name] === 'string');
-  if (!isCloudEvent || envelope === 'none') return [];
+  if (!isCloudEvent(json) || envelope === 'none') return [];
   return [
     `${what} is a CloudEvent itself, and becomes the data of another one. To send it as it is, set envelope: none.`,
   ];

@@ -3,14 +3,13 @@ import type { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { markdownCode, markdownTable, markdownText, markdownTimeline } from '../agent/summary/markdown.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import { describeOwner } from '../../shared/event/owner.ts';
-import { isoTime } from '../../shared/text/duration.ts';
+import { describeMs, isoTime, roundedMs } from '../../shared/text/duration.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { WaitRequest, WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';
 import { DECISIONS, decisionsIn } from '../../shared/waiting/explain.ts';
 import type { Verdict } from '../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../shared/waiting/wait.ts';
-import { describeMs, roundedMs } from '../../shared/text/duration.ts';
 import { summaryPage } from '../agent/summary/page.ts';
 
 /** Events, subjects and missing values that are listed; all are counted. */

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Agent } from './agent.ts';
 import { parseServerUrl, readHttpRoute, sendText, type HttpAnswer, type HttpRoute } from './http.ts';
+import { pause } from '../../shared/clock.ts';
 import type { TokenSource } from '../../shared/connection/settings.ts';
 import { TaskError, type ErrorCode } from '../../shared/errors.ts';
 import type { Problems } from '../../shared/inputs/problems.ts';
@@ -81,7 +81,7 @@ export async function obtainIdToken(
       signal.throwIfAborted();
       if (!(error instanceof TaskError) || error.code !== 'Unreachable' || attempt === ATTEMPTS) throw error;
       onFault(error);
-      await delay(RETRY_PAUSE_MS * attempt, undefined, { signal }).catch(() => signal.throwIfAborted());
+      await pause(RETRY_PAUSE_MS * attempt, signal);
     }
   }
 }

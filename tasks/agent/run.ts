@@ -49,12 +49,10 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
     // When the process began. Node loads nine modules at the first mention of `performance`, which knows it, too.
     const startedAt = Date.now() - process.uptime() * 1_000;
     const deadline = startedAt + request.timeoutMs;
-    const timer = setTimeout(
-      () => {
-        controller.abort(deadlinePassed());
-      },
-      Math.max(0, deadline - Date.now()),
-    );
+    const endAtDeadline = () => {
+      controller.abort(deadlinePassed());
+    };
+    const timer = setTimeout(endAtDeadline, Math.max(0, deadline - Date.now()));
     try {
       return await Promise.race([
         body(request, { signal, startedAt, deadline, now: () => agent.now() }),

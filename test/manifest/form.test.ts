@@ -6,7 +6,7 @@ import { isShown, parseRule, shownInputs } from '../../scripts/docs/visibleRule.
 import { TaskError } from '../../shared/errors.ts';
 import { readPublish } from '../../tasks/PublishNatsEvent/inputs.ts';
 import { readWait } from '../../tasks/WaitForNatsEvent/inputs.ts';
-import { FakeAgent } from '../support/agent/fakeAgent.ts';
+import { connectedAgent } from '../support/agent/fakeAgent.ts';
 
 type Values = Readonly<Record<string, string>>;
 interface Form {
@@ -160,11 +160,8 @@ function withNeeded(values: Values): Values {
 /** What a task says of its inputs: its warnings, and its refusal. */
 function complaints(name: TaskName | typeof AGENTLESS_TASK, inputs: Values): string {
   if (name === AGENTLESS_TASK) return complaintsOfBridge(inputs);
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.shop.built.v1', ...inputs },
-    variables: { 'System.PipelineStartTime': '2026-05-31 08:00:00+00:00' },
-    connections: { nats: { url: 'nats://127.0.0.1:4222', scheme: 'None' } },
-  });
+  const variables = { 'System.PipelineStartTime': '2026-05-31 08:00:00+00:00' };
+  const agent = connectedAgent({ subject: 'ci.shop.built.v1', ...inputs }, { variables });
   try {
     if (name === 'PublishNatsEvent') readPublish(agent);
     else readWait(agent);

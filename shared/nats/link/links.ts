@@ -1,10 +1,9 @@
 import type { NatsConnection } from 'nats';
-import type { Clock } from '../../clock.ts';
+import { pause, unlessAborted, type Clock } from '../../clock.ts';
 import type { ConnectionSettings, ConnectionWords, ServerAddress } from '../../connection/settings.ts';
 import { reasonOf, TaskError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { apiPrefix, JetStreamApi } from '../jetStreamApi.ts';
-import { pause, unlessAborted } from '../pause.ts';
 import { dial } from './dial.ts';
 import { silence, type DialFailure } from './dialFailure.ts';
 import { Link } from './link.ts';

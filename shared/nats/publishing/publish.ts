@@ -2,7 +2,7 @@ import type { Chunks, OutgoingMessage, PublishResult, ReceivedReply } from '../.
 import { TaskError } from '../../errors.ts';
 import type { Links } from '../link/links.ts';
 import { checkSize, encodeHeaders, MessageFrames } from './messageFrames.ts';
-import { unlessAborted } from '../pause.ts';
+import { unlessAborted } from '../../clock.ts';
 import { corePublishGrants, deniedError, requestGrants } from '../permissions.ts';
 import { lowerCasedHeaders } from '../link/rawMessage.ts';
 import { StreamBatch } from './streamBatch.ts';

@@ -7,7 +7,7 @@ import type { Links } from '../link/links.ts';
 import { MessageFrames, type ComposedMessage } from './messageFrames.ts';
 import { PubAcks } from './pubAcks.ts';
 import { numberAt, rawSubject } from '../link/rawMessage.ts';
-import { pause, unlessAborted } from '../pause.ts';
+import { pause, unlessAborted } from '../../clock.ts';
 import { deniedError, streamPublishGrants } from '../permissions.ts';
 import { checkStream, isPassing, refusedByStream } from './streamErrors.ts';
 

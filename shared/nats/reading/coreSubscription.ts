@@ -4,7 +4,7 @@ import { subjectMatches } from '../../subject.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
 import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
-import { unlessAborted } from '../pause.ts';
+import { unlessAborted } from '../../clock.ts';
 import { coreWaitGrants, deniedError } from '../permissions.ts';
 import { coreMessage } from './receivedMessage.ts';
 

@@ -5,7 +5,7 @@ import { createInbox } from '../link/libraryLimits.ts';
 import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { deniedToService } from '../permissions.ts';
-import { pause } from '../pause.ts';
+import { pause } from '../../clock.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
 
 const NANOSECONDS = 1e6;

@@ -3,7 +3,7 @@ import type { ReceivedRequest, Service, ServiceEvents } from '../../bus.ts';
 import type { Link } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { lowerCasedHeaders } from '../link/rawMessage.ts';
-import { pause } from '../pause.ts';
+import { pause } from '../../clock.ts';
 import { deniedToService } from '../permissions.ts';
 
 const FLUSH_TIMEOUT_MS = 5_000;

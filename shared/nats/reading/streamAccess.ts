@@ -14,7 +14,7 @@ import {
 } from '../jetStreamApi.ts';
 import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
-import { pause, unlessAborted } from '../pause.ts';
+import { pause, unlessAborted } from '../../clock.ts';
 import { deniedError, streamWaitGrants } from '../permissions.ts';
 import { knownNames, noStreamError, noSuchStreamError } from '../streamHints.ts';
 import { storedElsewhere } from '../subjectTransforms.ts';

@@ -11,15 +11,11 @@ const REQUEST_TIMEOUT_MS = 5_000;
 export class MessageLookup implements StreamLookup {
   constructor(private readonly links: Links) {}
 
-  message(stream: string, sequence: number): Promise<ReceivedMessage | undefined> {
-    return this.#get(stream, sequence);
-  }
-
   next(stream: string, sequence: number, pattern: string): Promise<ReceivedMessage | undefined> {
-    return this.#get(stream, sequence, pattern);
+    return this.message(stream, sequence, pattern);
   }
 
-  async #get(stream: string, sequence: number, pattern?: string): Promise<ReceivedMessage | undefined> {
+  async message(stream: string, sequence: number, pattern?: string): Promise<ReceivedMessage | undefined> {
     const link = await this.links.linkWithin(REQUEST_TIMEOUT_MS);
     const answer = await this.links.api(link).message(stream, sequence, pattern);
     switch (answer.kind) {

@@ -14,7 +14,7 @@ import { createInbox } from '../link/libraryLimits.ts';
 import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { ArrivalQueue } from './arrivalQueue.ts';
-import { pause, unlessAborted } from '../pause.ts';
+import { pause, unlessAborted } from '../../clock.ts';
 import { hasSubject, NONE, rawSubject } from '../link/rawMessage.ts';
 import { nearSubjectsIn } from '../streamHints.ts';
 import { storedElsewhere } from '../subjectTransforms.ts';

@@ -15,11 +15,8 @@ export function accessTokens(
 ): TokenSource {
   let exchange: TokenExchange | undefined;
   return new RenewedToken(agent, 'access token', async (signal, onFault) => {
-    if (exchange === undefined) {
-      // Loaded by the steps that use it.
-      const loaded = await import('./tokenExchange.ts');
-      exchange = new loaded.TokenExchange(application, route, request, agent);
-    }
+    // Loaded by the steps that use it.
+    exchange ??= new (await import('./tokenExchange.ts')).TokenExchange(application, route, request, agent);
     return exchange.obtain(signal, onFault);
   });
 }

@@ -18,7 +18,7 @@ import {
   unavailable,
 } from '../../support/azureDevOps/moods.ts';
 import type { Mood } from '../../support/azureDevOps/standInServer.ts';
-import { ask, basic, list, runsPath, start } from './asking.ts';
+import { ask, list, start } from './asking.ts';
 
 const WITHIN_MS = 10_000;
 
@@ -90,19 +90,6 @@ describe('a run is started, and its caller cannot know', { concurrency: 4 }, () 
       assert.equal((await start(it.azure, it.pipeline)).status, 200);
     });
   }
-
-  test('of the answer that is cut, half has arrived', async () => {
-    await using it = await moody(cut());
-    const headers = { authorization: basic(it.azure.pat), 'content-type': 'application/json' };
-    const url = `${it.azure.url}${runsPath(it.pipeline)}`;
-    const response = await fetch(url, { method: 'POST', headers, body: '{}' });
-    assert.equal(response.status, 200);
-    let bytes = 0;
-    await assert.rejects(async () => {
-      for await (const chunk of response.body!) bytes += (chunk as Uint8Array).length;
-    });
-    assert.equal(bytes, Math.floor(Number(response.headers.get('content-length')) / 2));
-  });
 
   test('when an error within comes after it was stored', async () => {
     await using it = await moody(broken({ done: true }));
@@ -201,35 +188,9 @@ describe('moods', { concurrency: 4 }, () => {
     await fetch(`${azure.url}_apis/projects`);
     assert.equal(elsewhere.requests.length, 1);
   });
-
-  test('pass with the listener: what was started is still there when it comes back', async () => {
-    await using azure = await AzureDevOps.start();
-    const pipeline = azure.pipelines.declare();
-    const { json } = await start(azure, pipeline);
-    await azure.stop();
-    await assert.rejects(start(azure, pipeline));
-    await azure.listen();
-    assert.equal((await list(azure)).json.value[0].id, json.id);
-    assert.ok((await start(azure, pipeline)).json.id > json.id);
-  });
 });
 
 describe('a token of Entra', { concurrency: 4 }, () => {
-  test('starts runs in the name of its application until it expires: then POST and GET get 203', async () => {
-    await using entra = await Entra.start();
-    await using azure = await AzureDevOps.start({ entra });
-    const pipeline = azure.pipelines.declare();
-    const app = entra.register('bridge');
-    entra.lifetimeMs = 3_000;
-    const authorization = `Bearer ${await entra.issue(app)}`;
-    assert.equal((await start(azure, pipeline, {}, { authorization })).status, 200);
-    const { id, name, account } = azure.runs[0]!.identity;
-    assert.deepEqual([id, name, account], [app.objectId, 'bridge', app.clientId]);
-    await until(async () => (await list(azure, {}, { authorization })).status === 203);
-    const { status, text } = await start(azure, pipeline, {}, { authorization });
-    assert.deepEqual([status, text.includes('Sign In'), azure.runs.length], [203, true, 1]);
-  });
-
   test('that expires while its request is under way is still good for it', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });

@@ -125,22 +125,6 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal((await ask(azure, path, { method: 'POST', headers, body: '{}' })).status, 200);
     assert.equal(azure.runs.length, 1);
   });
-
-  test('needs an api-version', async () => {
-    await using azure = await AzureDevOps.start();
-    const pipeline = azure.pipelines.declare();
-    const path = runsPath(pipeline).split('?')[0]!;
-    for (const [query, typeKey] of [
-      ['', 'VssVersionNotSpecifiedException'],
-      ['?api-version=7.2', 'VssInvalidPreviewVersionException'],
-      ['?api-version=8.0', 'VssVersionOutOfRangeException'],
-      ['?api-version=latest', 'VssInvalidApiResourceVersionException'],
-    ] as const) {
-      const { status, json } = await ask(azure, path + query, { method: 'POST', headers: JSON_TYPE, body: '{}' });
-      assert.deepEqual([status, json.typeKey], [400, typeKey]);
-    }
-    assert.equal(azure.runs.length, 0);
-  });
 });
 
 describe('a pipeline is not found', { concurrency: 4 }, () => {

@@ -14,6 +14,19 @@ export interface FakeAgentOptions {
   readonly now?: number;
 }
 
+/** A step with a service connection without sign-in. */
+export function connectedAgent(
+  inputs: NonNullable<FakeAgentOptions['inputs']>,
+  options: FakeAgentOptions = {},
+): FakeAgent {
+  const nats = { url: 'nats://127.0.0.1', scheme: 'None' };
+  return new FakeAgent({
+    ...options,
+    inputs: { natsConnection: 'nats', ...inputs },
+    connections: { nats, ...options.connections },
+  });
+}
+
 /** The pipeline agent in memory, for tests of what reads and reports. It is as strict as the real one. */
 export class FakeAgent implements Agent {
   readonly masked = new Set<string>();

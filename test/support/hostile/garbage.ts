@@ -1,8 +1,7 @@
 import { writeFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
-import type { Connection } from '../../../localAgent/index.ts';
-import { temporaryFolder } from '../../../localAgent/index.ts';
+import { type Connection, temporaryFolder } from '../../../localAgent/index.ts';
 import { anyCharacter, hostileText } from './hostileText.ts';
 
 /** An input's value, and whether a step must refuse it. `any`: it may do either. */

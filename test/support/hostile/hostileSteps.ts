@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { TaskError, type ErrorCode } from '../../../shared/errors.ts';
-import { openBus } from '../nats/openBus.ts';
-import type { OpenBus } from '../nats/openBus.ts';
+import { openBus, type OpenBus } from '../nats/openBus.ts';
 import { ScriptedServer, SUBJECT, type Script } from '../nats/scriptedServer.ts';
 import { WaitStep } from '../agent/waitStep.ts';
 

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { LocalAgent, unpackVsix } from '../../../localAgent/index.ts';
-import type { StepRun } from '../../../localAgent/index.ts';
+import { LocalAgent, type StepRun, unpackVsix } from '../../../localAgent/index.ts';
 import { NatsCluster, startNatsCluster, startNatsServer } from './natsServer.ts';
 import { Admin } from './testStream.ts';
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
-import { LocalAgent, THIS_MACHINE } from '../../../localAgent/index.ts';
-import type { Machine } from '../../../localAgent/index.ts';
+import { LocalAgent, type Machine, THIS_MACHINE } from '../../../localAgent/index.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 
 test('a task on another machine is told the paths of that machine', async () => {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ownStreams } from '../../../localAgent/ownStreams.ts';
-import type { NatsStep } from '../../../localAgent/ownStreams.ts';
+import { type NatsStep, ownStreams } from '../../../localAgent/ownStreams.ts';
 
 function step(subject: string, more: Partial<NatsStep> = {}): NatsStep {
   return { entry: {}, subjects: subject.split(' '), delivery: 'jetStream', stream: undefined, ...more };

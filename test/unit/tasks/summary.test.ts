@@ -12,7 +12,7 @@ import { waitSummary } from '../../../tasks/WaitForNatsEvent/summary.ts';
 import type { Verdict } from '../../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { cloudEvent, messageOf } from '../../support/event.ts';
-import { FakeAgent } from '../../support/agent/fakeAgent.ts';
+import { connectedAgent, type FakeAgent } from '../../support/agent/fakeAgent.ts';
 
 const BEGAN = Date.UTC(2026, 4, 31, 8, 0, 0);
 const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
@@ -254,12 +254,7 @@ function summaryOf(
   events: readonly ReceivedMessage[],
   ending: Partial<WaitOutcome> = {},
 ): string {
-  const step: WaitStep = readWait(
-    new FakeAgent({
-      inputs: { natsConnection: 'nats', subject: 'ci.>', startFrom: 'all', ...inputs },
-      connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } },
-    }),
-  );
+  const step: WaitStep = readWait(connectedAgent({ subject: 'ci.>', startFrom: 'all', ...inputs }));
   const judge = new Judge(step.request, undefined, { now: Date.now, deadline: Infinity }, () => {});
   for (const assessed of judge.assess(events)) judge.decide(assessed);
   const outcome: WaitOutcome = {
@@ -278,10 +273,7 @@ function summaryOf(
 }
 
 function publisher(inputs: Readonly<Record<string, string>>): FakeAgent {
-  return new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.built', payload: '{}', messageId: 'm-1', ...inputs },
-    connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } },
-  });
+  return connectedAgent({ subject: 'ci.built', payload: '{}', messageId: 'm-1', ...inputs });
 }
 
 /** The summary of a step that has sent one event, which took 12 ms. */

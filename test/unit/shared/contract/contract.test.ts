@@ -91,29 +91,6 @@ describe('the draft', () => {
     assertViolated(contract, [1], ['a', 'b']);
   });
 
-  test('gives keywords their meaning: items, additionalItems and siblings of $ref in draft-07', async () => {
-    const items = { items: [{ type: 'string' }], additionalItems: false };
-    const contract = await contractOf({ 'root.json': { $schema: DRAFT_07, ...items } });
-    assertValid(contract, ['a']);
-    assertViolated(contract, ['a', 'b'], [1]);
-    await assertRefused(contractOf({ 'root.json': items }), 'InvalidSchema', '/items: must be object or boolean');
-
-    const withSibling = { definitions: { text: { type: 'string' } }, $ref: '#/definitions/text', maxLength: 1 };
-    assertValid(await contractOf({ 'root.json': { $schema: DRAFT_07, ...withSibling } }), 'long');
-    assertViolated(await contractOf({ 'root.json': { $schema: DRAFT_2019, ...withSibling } }), 'long');
-  });
-
-  test('of 2019-09 and 2020-12 has unevaluatedProperties, through references too', async () => {
-    for (const $schema of [DRAFT_2019, DRAFT_2020]) {
-      const contract = await contractOf({
-        'root.json': { $schema, $ref: 'base.json', properties: { b: true }, unevaluatedProperties: false },
-        'base.json': { properties: { a: true } },
-      });
-      assertValid(contract, { a: 1, b: 2 });
-      assert.deepEqual(problems(contract, { c: 1 }), [{ pointer: '', message: 'must not have property "c"' }]);
-    }
-  });
-
   for (const $schema of ['http://json-schema.org/draft-04/schema#', 'https://example.com/mine', '', 7, null]) {
     test(`${JSON.stringify($schema)} is refused, naming the supported ones`, async () => {
       const loading = contractOf({ 'root.json': { $schema } });
@@ -164,24 +141,10 @@ describe('a schema file', () => {
     await assertRefused(loadContract(folder), 'InvalidInput', folder, 'not a file');
   });
 
-  for (const [what, text, place] of [
-    ['has a comma too many', '{\n  "type": "string",\n}', '3:1'],
-    ['has an unquoted word', '{"a": hello}', '1:7'],
-    ['ends too early', '{"a": [1, 2', '1:12'],
-    ['is empty', '', '1:1'],
-    ['has two values', '{} {}', '1:4'],
-    ['has a raw line break in a string', '{\r\n"a": "x\ny"}', '2:6'],
-    ['closes the wrong bracket', '{"a": [1}', '1:9'],
-    ['has a value where a name must be', '{"a": 1, 2: 3}', '1:10'],
-    ['has no colon', '{"a" 1}', '1:6'],
-    ['has a number with a leading zero', '[true, 01]', '1:8'],
-    ['has a wrong escape after a long text', `{"a": "${'x'.repeat(100_000)}\\$"}`, '1:7'],
-    ['has many escapes and no end', `{"a": "${'x\\n'.repeat(100_000)}`, '1:7'],
-  ] as const) {
-    test(`that ${what} is refused with line and column`, async () => {
-      await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ` ${place} (line:column)`);
-    });
-  }
+  test('that is no JSON is refused with line and column', async () => {
+    const text = '{\n  "type": "string",\n}';
+    await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ' 3:1 (line:column)');
+  });
 
   test('that is not UTF-8 is refused', async () => {
     const utf16 = Buffer.from('\ufeff{}', 'utf16le');
@@ -190,11 +153,9 @@ describe('a schema file', () => {
     await assertRefused(contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': latin1 }), 'InvalidSchema', 'a.json');
   });
 
-  for (const text of ['null', '[]', '"text"', '7']) {
-    test(`that holds ${text} is refused`, async () => {
-      await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'neither an object nor true or false');
-    });
-  }
+  test('that holds no schema is refused', async () => {
+    await assertRefused(contractOf({ 'root.json': '[]' }), 'InvalidSchema', 'neither an object nor true or false');
+  });
 
   for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
     test(`that breaks ${$schema} is refused with the place and the reason`, async () => {
@@ -291,54 +252,15 @@ describe('formats', () => {
 });
 
 describe('references', () => {
-  test('resolve within a file: pointers, anchors, $id of a part, unknown places', async () => {
+  test('may mean a place that no keyword describes, which is then a schema with its keywords', async () => {
     const contract = await contractOf({
       'root.json': {
-        $id: 'https://example.com/s/root.json',
-        properties: {
-          pointer: { $ref: '#/$defs/text' },
-          anchor: { $ref: '#short' },
-          part: { $ref: 'part.json' },
-          inPart: { $ref: 'part.json#/$defs/inner' },
-          partAnchor: { $ref: 'https://example.com/s/part.json#deep' },
-          component: { $ref: '#/components/schemas/Region' },
-          escaped: { $ref: '#/$defs/a~1b%25%20c~0%22%23d' },
-          self: { $ref: '#' },
-        },
-        $defs: {
-          text: { type: 'string' },
-          short: { $anchor: 'short', maxLength: 2, $ref: '#/$defs/text' },
-          part: {
-            $id: 'part.json',
-            type: 'integer',
-            $defs: { inner: { type: 'boolean' }, deep: { $anchor: 'deep', type: 'null' } },
-          },
-          'a/b% c~"#d': { type: 'number' },
-        },
+        properties: { component: { $ref: '#/components/schemas/Region' } },
         components: { schemas: { Region: { enum: ['eu', 'us'], nullable: true } } },
       },
     });
-    const good = {
-      pointer: 'long',
-      anchor: 'ab',
-      part: 1,
-      inPart: true,
-      partAnchor: null,
-      component: 'eu',
-      escaped: 1.5,
-    };
-    assertValid(contract, good, { self: { self: good } });
-    const bad = {
-      pointer: 1,
-      anchor: 'abc',
-      part: 'x',
-      inPart: 1,
-      partAnchor: 1,
-      component: null,
-      escaped: 'x',
-      self: { part: '' },
-    };
-    for (const [name, value] of Object.entries(bad)) assertViolated(contract, { [name]: value });
+    assertValid(contract, { component: 'eu' });
+    assertViolated(contract, { component: null });
   });
 
   test('of draft-07 find an $id that is an anchor, also at the root', async () => {
@@ -458,27 +380,13 @@ describe('references', () => {
   });
 
   test('may not leave the folder, by dots or by symbolic links', async () => {
-    const folder = await folderOf({ 'root.json': { $ref: '../secret.json' } });
+    const folder = await folderOf({});
     await writeFile(path.join(folder, '..', 'secret.json'), '{}');
-    for (const $ref of [
-      '../secret.json',
-      'x/../../secret.json',
-      '%2e%2e/secret.json',
-      'file:///etc/hostname',
-      'link.json',
-      'linked/secret.json',
-    ]) {
+    await symlink(path.join(folder, '..'), path.join(folder, 'linked'), 'junction');
+    for (const $ref of ['../secret.json', 'linked/secret.json']) {
       await writeFile(path.join(folder, 'root.json'), JSON.stringify({ $ref }));
-      if ($ref === 'link.json') await symlink(path.join(folder, '..', 'secret.json'), path.join(folder, 'link.json'));
-      if ($ref === 'linked/secret.json')
-        await symlink(path.join(folder, '..'), path.join(folder, 'linked'), 'junction');
-      await assertRefused(
-        loadContract(path.join(folder, 'root.json')),
-        'InvalidSchema',
-        `"${$ref}"`,
-        'leads outside',
-        folder,
-      );
+      const loading = loadContract(path.join(folder, 'root.json'));
+      await assertRefused(loading, 'InvalidSchema', `"${$ref}"`, 'leads outside', folder);
     }
   });
 
@@ -521,88 +429,7 @@ describe('references', () => {
 });
 
 describe('dynamic references', () => {
-  const TREE = {
-    properties: { value: true, children: { type: 'array' } },
-  };
-  for (const [draft, tree, strict] of [
-    [
-      '2019-09',
-      { $schema: DRAFT_2019, $recursiveAnchor: true, children: { $recursiveRef: '#' } },
-      { $schema: DRAFT_2019, $recursiveAnchor: true },
-    ],
-    [
-      '2020-12',
-      { $schema: DRAFT_2020, $dynamicAnchor: 'node', children: { $dynamicRef: '#node' } },
-      { $schema: DRAFT_2020, $dynamicAnchor: 'node' },
-    ],
-  ] as const) {
-    const { children, ...head } = tree;
-    const treeFile = {
-      ...head,
-      $id: 'https://example.com/tree.json',
-      properties: { ...TREE.properties, children: { type: 'array', items: children } },
-    };
-    test(`of ${draft} mean the extending schema where there is one`, async () => {
-      const contract = await contractOf({
-        'root.json': {
-          ...strict,
-          $id: 'https://example.com/root.json',
-          $ref: 'tree.json',
-          unevaluatedProperties: false,
-        },
-        'tree.json': treeFile,
-      });
-      assertValid(contract, { value: 1, children: [{ value: 2, children: [] }] });
-      assertViolated(contract, { valu: 1 }, { children: [{ valu: 2 }] }, { children: [1, { children: 1 }] });
-    });
-
-    test(`of ${draft} mean the schema itself where nothing extends it`, async () => {
-      const contract = await contractOf({
-        'root.json': { properties: { tree: { $ref: 'tree.json' } }, $schema: head.$schema },
-        'tree.json': treeFile,
-      });
-      assertValid(contract, { tree: { children: [{ valu: 1 }] } });
-      assertViolated(contract, { tree: { children: [{ children: 1 }] } });
-    });
-  }
-
-  test('are plain ones where the anchor is the only one, or is not dynamic', async () => {
-    const contract = await contractOf({
-      'root.json': {
-        properties: {
-          a: { $dynamicRef: '#text' },
-          b: { $dynamicRef: '#static' },
-          c: { $dynamicRef: 'b.json#/$defs/x' },
-        },
-        $defs: { t: { $dynamicAnchor: 'text', type: 'string' }, s: { $anchor: 'static', type: 'integer' } },
-      },
-      'b.json': { $defs: { x: { type: 'null' } } },
-    });
-    assertValid(contract, { a: 'x', b: 1, c: null });
-    assertViolated(contract, { a: 1 }, { b: 'x' }, { c: 1 });
-  });
-
-  test('mean another schema on each way to them, also within one file', async () => {
-    const listOf = (type: string) => ({
-      $id: `https://example.com/${type}s`,
-      $ref: 'list.json',
-      $defs: { t: { $dynamicAnchor: 'item', type } },
-    });
-    const contract = await contractOf({
-      'root.json': {
-        $id: 'https://example.com/root.json',
-        properties: { strings: listOf('string'), integers: listOf('integer'), all: { $ref: 'list.json' } },
-      },
-      'list.json': { items: { $dynamicRef: '#item' }, $defs: { any: { $dynamicAnchor: 'item' } } },
-    });
-    assertValid(contract, { strings: ['a'], integers: [1], all: ['a', 1, null] });
-    assert.deepEqual(problems(contract, { strings: ['a', 1], integers: [1, 'a'], all: [] }), [
-      { pointer: '/strings/1', message: 'must be string' },
-      { pointer: '/integers/1', message: 'must be integer' },
-    ]);
-  });
-
-  test('compare numbers by their digits on each of those ways', async () => {
+  test('compare numbers by their digits on each way to them', async () => {
     const contract = await contractOf({
       'root.json': '{"$ref":"list.json","$defs":{"t":{"$dynamicAnchor":"item","const":9007199254740993}}}',
       'list.json': { items: { $dynamicRef: '#item' }, $defs: { any: { $dynamicAnchor: 'item' } } },
@@ -645,105 +472,10 @@ describe('dynamic references', () => {
 });
 
 describe('what other keywords evaluate', () => {
-  for (const [what, schema, valid, violated] of [
-    [
-      'oneOf beside $ref',
-      {
-        $ref: '#/$defs/base',
-        oneOf: [
-          { required: ['a'], properties: { a: true } },
-          { required: ['b'], properties: { b: true } },
-        ],
-        $defs: { base: { properties: { p: true } } },
-      },
-      [
-        { p: 1, b: 1 },
-        { a: 1, p: 1 },
-      ],
-      [{ p: 1, b: 1, c: 1 }, { p: 1 }],
-    ],
-    [
-      'if without then',
-      {
-        properties: { kind: true },
-        if: { required: ['kind'], properties: { kind: { const: 'image' }, digest: true } },
-        else: { properties: { chart: true } },
-      },
-      [
-        { kind: 'image', digest: 's' },
-        { kind: 'chart', chart: 'c' },
-      ],
-      [
-        { kind: 'chart', chart: 'c', digest: 'x' },
-        { kind: 'image', chart: 'c' },
-      ],
-    ],
-    [
-      'dependentSchemas of an absent key',
-      { properties: { name: true }, dependentSchemas: { card: { properties: { card: true, address: true } } } },
-      [{ name: 'x' }, { name: 'x', card: 1, address: 2 }],
-      [{ address: 2 }, { name: 'x', address: 2 }],
-    ],
-    [
-      'branches within branches, each judged for itself',
-      {
-        anyOf: [
-          { properties: { a: { type: 'integer' } }, allOf: [{ oneOf: [{ properties: { b: true } }, false] }] },
-          { properties: { c: { type: 'integer' } } },
-        ],
-      },
-      [{ a: 1, b: 1, c: 1 }],
-      [{ a: 'x', c: 1 }, { a: 1, b: 1, c: 'x' }, { d: 1 }],
-    ],
-    [
-      'not, which evaluates nothing',
-      { not: { not: { properties: { a: true } } }, properties: { b: true } },
-      [{ b: 1 }],
-      [{ a: 1 }],
-    ],
-    [
-      'additionalProperties of a part',
-      { allOf: [{ properties: { a: true }, additionalProperties: { type: 'integer' } }] },
-      [{ a: 'x', b: 1 }],
-      [{ b: 'x' }],
-    ],
-  ] as const) {
-    test(`counts for unevaluatedProperties: ${what}`, async () => {
-      for (const $schema of [DRAFT_2019, DRAFT_2020]) {
-        const contract = await contractOf({ 'root.json': { $schema, ...schema, unevaluatedProperties: false } });
-        assertValid(contract, ...valid);
-        assertViolated(contract, ...violated);
-      }
-    });
-  }
-
-  test('counts for unevaluatedItems: contains in 2020-12, and not in 2019-09', async () => {
+  test('counts contains in 2020-12, and not in 2019-09', async () => {
     const schema = { contains: { type: 'string' }, unevaluatedItems: { type: 'integer' } };
-    const of2020 = await contractOf({ 'root.json': schema });
-    assertValid(of2020, ['a'], ['a', 1, 'b'], [1, 'a']);
-    assertViolated(of2020, ['a', null], [1], []);
-    const of2019 = await contractOf({ 'root.json': { $schema: DRAFT_2019, ...schema } });
-    assertViolated(of2019, ['a'], ['a', 1]);
-    const unlimited = await contractOf({ 'root.json': { ...schema, minContains: 0 } });
-    assertValid(unlimited, [], [1, 2], ['a']);
-    assertViolated(unlimited, [null]);
-  });
-
-  test('counts for unevaluatedItems: items of parts', async () => {
-    const of2020 = { anyOf: [{ prefixItems: [true, { const: 1 }] }, { prefixItems: [true] }], unevaluatedItems: false };
-    const of2019 = {
-      $schema: DRAFT_2019,
-      anyOf: [{ items: [true, { const: 1 }] }, { items: [true] }],
-      unevaluatedItems: false,
-    };
-    for (const schema of [of2020, of2019]) {
-      const contract = await contractOf({ 'root.json': schema });
-      assertValid(contract, ['a'], ['a', 1]);
-      assert.deepEqual(problems(contract, ['a', 2]), [{ pointer: '/1', message: 'is not allowed' }]);
-      assertViolated(contract, ['a', 1, 1]);
-    }
-    const all = { $schema: DRAFT_2019, allOf: [{ items: [true], additionalItems: true }], unevaluatedItems: false };
-    assertValid(await contractOf({ 'root.json': all }), [1, 2, 3]);
+    assertValid(await contractOf({ 'root.json': schema }), ['a'], ['a', 1, 'b'], [1, 'a']);
+    assertViolated(await contractOf({ 'root.json': { $schema: DRAFT_2019, ...schema } }), ['a'], ['a', 1]);
   });
 
   test('is named by the place in the event, and a branch that fails brings no problem of its own', async () => {
@@ -774,25 +506,6 @@ describe('what other keywords evaluate', () => {
     const value: unknown = JSON.parse(text);
     assert.equal(contract.check(value).outcome, 'valid');
     assert.equal(contract.check(value, undefined, () => parseLargeIntegers(text)).outcome, 'violated');
-  });
-
-  test('is asked in time, however deep branches and events are nested', async () => {
-    const node = {
-      oneOf: [
-        { required: ['l'], properties: { l: { $ref: '#/$defs/node' } } },
-        { required: ['v'], properties: { v: true } },
-      ],
-      unevaluatedProperties: false,
-    };
-    const tree = await contractOf({ 'root.json': { $ref: '#/$defs/node', $defs: { node } } });
-    let value: object = { v: 1 };
-    for (let level = 0; level < 60; level++) value = { l: value };
-    assertValid(tree, value);
-    let branches: object = { properties: { a: true } };
-    for (let level = 0; level < 60; level++) branches = { anyOf: [branches], unevaluatedProperties: false };
-    const nested = await contractOf({ 'root.json': branches });
-    assertValid(nested, { a: 1 });
-    assertViolated(nested, { b: 1 });
   });
 });
 
@@ -1032,15 +745,6 @@ describe('a hostile value', () => {
     });
     assertValid(unevaluated, { a: 1 }, { b: 1 });
     assertViolated(unevaluated, { c: 1 }, value('{"constructor":1}'), value('{"__proto__":1}'));
-    const open = await contractOf({
-      'root.json': {
-        required: ['__proto__'],
-        properties: { constructor: { type: 'string' } },
-        dependentRequired: { valueOf: ['x'] },
-      },
-    });
-    assertValid(open, value('{"__proto__":1}'), value('{"__proto__":1,"constructor":"x"}'));
-    assertViolated(open, {}, value('{"__proto__":1,"constructor":1}'));
     assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
   });
 });

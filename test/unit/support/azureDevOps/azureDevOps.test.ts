@@ -3,14 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { AzureDevOps } from '../../../support/azureDevOps/azureDevOps.ts';
-import {
-  htmlWithSuccess,
-  reset,
-  retryAfterOnSuccess,
-  slow,
-  throttled,
-  unavailable,
-} from '../../../support/azureDevOps/moods.ts';
+import { throttled } from '../../../support/azureDevOps/moods.ts';
 import { json } from '../../../support/azureDevOps/standInServer.ts';
 
 const SHOP = { id: '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c', name: 'Shop' };
@@ -236,55 +229,5 @@ describe('a mood of the stand-in', { concurrency: 4 }, () => {
     assert.ok(Number(headers.get('x-ratelimit-reset')) > Date.now() / 1_000);
     const { status: then, headers: without } = await ask(azure, '_apis/projects');
     assert.deepEqual([then, without.get('retry-after')], [200, null]);
-  });
-
-  test('asks for patience with a 200 that holds what was asked for', async () => {
-    await using azure = await AzureDevOps.start();
-    azure.feel(retryAfterOnSuccess({ retryAfter: 3 }));
-    const { status, headers, text } = await ask(azure, '_apis/projects');
-    assert.deepEqual([status, headers.get('retry-after'), JSON.parse(text).count], [200, '3', 2]);
-  });
-
-  test('is a front door of HTML: 503, or even 200', async () => {
-    await using azure = await AzureDevOps.start();
-    azure.feel(unavailable(), { times: 1 });
-    azure.feel(htmlWithSuccess(), { times: 1 });
-    for (const status of [503, 200]) {
-      const answer = await ask(azure, '_apis/projects');
-      assert.equal(answer.status, status);
-      assert.match(answer.headers.get('content-type')!, /^text\/html/);
-    }
-    assert.equal(JSON.parse((await ask(azure, '_apis/projects')).text).count, 2);
-  });
-
-  test('breaks the connection before or after doing what it was asked', async () => {
-    await using azure = await AzureDevOps.start();
-    let done = 0;
-    azure.add([{ method: 'POST', path: '_apis/work', answer: () => json(200, { done: ++done }) }]);
-    const post = () => ask(azure, '_apis/work?api-version=7.1', { method: 'POST' });
-    for (const [mood, doneAfter] of [[reset(), 0] as const, [reset({ done: true }), 1] as const]) {
-      azure.feel(mood, { times: 1 });
-      await assert.rejects(post(), ({ cause }: Error) => (cause as { code?: string }).code === 'ECONNRESET');
-      assert.equal(done, doneAfter);
-      assert.equal(azure.requests.at(-1)!.status, undefined);
-    }
-  });
-
-  test('is slow after the work is done', async () => {
-    await using azure = await AzureDevOps.start();
-    azure.feel(slow(300));
-    const started = performance.now();
-    assert.equal((await ask(azure, '_apis/projects')).status, 200);
-    assert.ok(performance.now() - started >= 299);
-  });
-
-  test('lasts until it is taken back, and only where it fits', async () => {
-    await using azure = await AzureDevOps.start();
-    const takeBack = azure.feel(unavailable(), { when: ({ path }) => path.endsWith('/projects') });
-    const status = async (path: string) => (await ask(azure, path)).status;
-    assert.deepEqual([await status('_apis/projects'), await status('_apis/projects')], [503, 503]);
-    assert.equal(await status('_apis/projects/Shop'), 200);
-    takeBack();
-    assert.equal(await status('_apis/projects'), 200);
   });
 });

@@ -41,18 +41,6 @@ async function projectsWith(azure: AzureDevOps, token: string, path = '_apis/pro
 }
 
 describe('the stand-in for Entra', { concurrency: 4 }, () => {
-  test('gives an application a token for its secret, and Azure DevOps takes it', async () => {
-    await using entra = await Entra.start();
-    await using azure = await AzureDevOps.start({ entra });
-    const app = entra.register('deployer');
-    const { status, body } = await tokenFor(entra, app, { client_secret: app.secret });
-    assert.equal(status, 200);
-    assert.deepEqual([body.token_type, body.expires_in, body.ext_expires_in], ['Bearer', 3600, 3600]);
-    const { status: read, text } = await projectsWith(azure, body.access_token, '_apis/connectionData');
-    assert.equal(read, 200);
-    assert.equal(JSON.parse(text).authenticatedUser.id, app.objectId);
-  });
-
   test('signs its tokens with the key it publishes', async () => {
     await using entra = await Entra.start();
     const app = entra.register();

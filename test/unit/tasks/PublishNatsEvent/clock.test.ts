@@ -9,7 +9,7 @@ import { TaskError } from '../../../../shared/errors.ts';
 import type { Clock } from '../../../../shared/clock.ts';
 import { readPublish } from '../../../../tasks/PublishNatsEvent/inputs.ts';
 import { prepare, replyProblem } from '../../../../tasks/PublishNatsEvent/publish.ts';
-import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+import { connectedAgent } from '../../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
 import { SLOW_PATTERN, slowText } from '../../../support/slowPattern.ts';
 
@@ -34,12 +34,7 @@ async function timed<Value>(work: () => Promise<Value>): Promise<{ readonly valu
 }
 
 function stepOf(inputs: Readonly<Record<string, string>>): ReturnType<typeof readPublish> {
-  return readPublish(
-    new FakeAgent({
-      inputs: { natsConnection: 'nats', subject: 'ci.built.v1', ...inputs },
-      connections: { nats: { url: 'nats://127.0.0.1', scheme: 'None' } },
-    }),
-  );
+  return readPublish(connectedAgent({ subject: 'ci.built.v1', ...inputs }));
 }
 
 function prepared(lines: readonly string[], clock: Clock): Promise<unknown> {

@@ -2,14 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readPublish } from '../../../../tasks/PublishNatsEvent/inputs.ts';
 import { TaskError } from '../../../../shared/errors.ts';
-import { FakeAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
+import { connectedAgent, type FakeAgentOptions } from '../../../support/agent/fakeAgent.ts';
 import { createNKey } from '../../../support/nats/natsAccounts.ts';
 
 function warningsOf(inputs: Readonly<Record<string, string>>): readonly string[] {
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', messageId: 'm-1', ...inputs },
-    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-  });
+  const agent = connectedAgent({ subject: 'ci.done.v1', messageId: 'm-1', ...inputs });
   readPublish(agent);
   return agent.warnings;
 }
@@ -82,10 +79,7 @@ test('headers given as JSON are refused with the right form of the first', () =>
 });
 
 test('a subject that is several is told without advice about its version', () => {
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.a, ci.b', payload: '{}', messageId: 'm-1' },
-    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-  });
+  const agent = connectedAgent({ subject: 'ci.a, ci.b', payload: '{}', messageId: 'm-1' });
   assert.throws(() => readPublish(agent), {
     message: 'InvalidInput: subject: "ci.a, ci.b" holds several subjects. Use a step for each.',
   });
@@ -98,24 +92,17 @@ for (const [owner, names] of [
   ['none', []],
 ] as const)
   test(`owner: ${owner} is what the event says of its run: ${names.join(', ')}`, () => {
-    const agent = new FakeAgent({
-      inputs: { natsConnection: 'nats', subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', owner },
-      variables: { 'System.TeamProject': 'Shop', 'Build.BuildId': '7', 'Build.RequestedFor': 'Ada Lovelace' },
-      connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-    });
+    const variables = { 'System.TeamProject': 'Shop', 'Build.BuildId': '7', 'Build.RequestedFor': 'Ada Lovelace' };
+    const agent = connectedAgent({ subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', owner }, { variables });
     assert.deepEqual(Object.keys(readPublish(agent).request.owner), names);
   });
 
 /** What is wrong with a step that is given secrets; empty when nothing is. */
 function problemsOf(
   inputs: Readonly<Record<string, string>>,
-  { secrets, connections }: Pick<FakeAgentOptions, 'secrets' | 'connections'>,
+  options: Pick<FakeAgentOptions, 'secrets' | 'connections'>,
 ): string {
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', ...inputs },
-    secrets: secrets ?? {},
-    connections: { nats: { url: 'nats://localhost', scheme: 'None' }, ...connections },
-  });
+  const agent = connectedAgent({ subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', ...inputs }, options);
   try {
     readPublish(agent);
     return '';

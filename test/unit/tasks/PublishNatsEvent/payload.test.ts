@@ -4,7 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { readPublish } from '../../../../tasks/PublishNatsEvent/inputs.ts';
 import { prepare } from '../../../../tasks/PublishNatsEvent/publish.ts';
-import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+import { connectedAgent } from '../../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
 
 type Inputs = Readonly<Record<string, string>>;
@@ -14,10 +14,7 @@ const folder = temporaryFolder('payloads-');
 
 /** What would be sent of a payload; rejects where it's refused. */
 function prepared(inputs: Inputs) {
-  const agent = new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', messageId: 'm-1', ...inputs },
-    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-  });
+  const agent = connectedAgent({ subject: 'ci.done.v1', messageId: 'm-1', ...inputs });
   return prepare(readPublish(agent).request, undefined, undefined, clock);
 }
 

@@ -3,17 +3,13 @@ import { test } from 'node:test';
 import { knownSecrets } from '../../../../shared/text/masker.ts';
 import { readWait } from '../../../../tasks/WaitForNatsEvent/inputs.ts';
 import { viewOf } from '../../../support/event.ts';
-import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
+import { connectedAgent, type FakeAgent } from '../../../support/agent/fakeAgent.ts';
 
 function agentWith(
   inputs: Readonly<Record<string, string>>,
   variables: Readonly<Record<string, string>> = {},
 ): FakeAgent {
-  return new FakeAgent({
-    inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'now', ...inputs },
-    variables,
-    connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-  });
+  return connectedAgent({ subject: 'ci.done.v1', startFrom: 'now', ...inputs }, { variables });
 }
 
 function warningsOf(timeout: string | undefined, jobTimeout: string | undefined): readonly string[] {
@@ -118,11 +114,7 @@ test('a name of an output that none can have is told with the nearest one that c
 
 test('startTime is a time in ISO 8601 with its offset', () => {
   const startOf = (startTime: string) => {
-    const agent = new FakeAgent({
-      inputs: { natsConnection: 'nats', subject: 'ci.done.v1', startFrom: 'time', startTime },
-      connections: { nats: { url: 'nats://localhost', scheme: 'None' } },
-    });
-    const { start } = readWait(agent).request;
+    const { start } = readWait(agentWith({ startFrom: 'time', startTime })).request;
     return start.from === 'time' ? new Date(start.at).toISOString() : undefined;
   };
   for (const text of [
