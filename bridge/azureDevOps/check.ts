@@ -69,7 +69,7 @@ async function checkProjects(
       findings.push(error(about, problem, 'Correct the name, or make the identity a reader of the project.'));
       continue;
     }
-    const problem = `whether there is a project ${quoted(project)} can't be found out: ${outcome.message}`;
+    const problem = `can't find out whether there is a project ${quoted(project)}: ${outcome.message}`;
     const remedy = 'Let the identity read projects; a personal access token needs the scope Project and Team (Read).';
     findings.push(warning(about, problem, remedy));
     break;

@@ -15,8 +15,8 @@ export async function checkCallout(
     findings.push(
       warning(
         'callout.xkeySeedFile',
-        "it is not set, so clients' tokens stand in requests as they are",
-        'Make a key: nats-event-bridge callout keys.',
+        "it isn't set, so requests carry clients' tokens unencrypted",
+        'Create a key: nats-event-bridge callout keys.',
       ),
     );
   for (const { issuer, rules } of issuers.values())

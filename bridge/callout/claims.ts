@@ -30,7 +30,7 @@ const MOST_SUB = 1_024;
 export function identityOf(payload: JWTPayload, { tenant }: IssuerPolicy): Identity {
   const { sub, exp } = payload;
   if (typeof sub !== 'string' || sub === '' || sub.length > MOST_SUB || !sub.isWellFormed())
-    throw wrong(`sub is not a text of 1 to ${MOST_SUB} characters`);
+    throw wrong(`sub is not a string of 1 to ${MOST_SUB} characters`);
   const common = { sub, expiresAt: Math.floor(exp ?? 0), roles: textsOf(payload, 'roles'), groups: groupsOf(payload) };
   if (tenant !== undefined) return { ...common, ...entra(payload, sub, tenant) };
   return { ...common, owner: sub, names: azureDevOps(payload, sub) };
@@ -61,12 +61,12 @@ function entra(
 ): Pick<Identity, 'owner' | 'names'> {
   const { tid, ver, oid } = payload;
   if (!isGuid(tid) || tid.toLowerCase() !== id) throw wrong('tid is not the tenant of this issuer');
-  if (ver !== version) throw wrong(`ver is not ${version}, as this issuer's tokens have it`);
+  if (ver !== version) throw wrong(`ver is not ${version}, the version that this issuer's tokens must have`);
   if (!isGuid(oid)) throw wrong('oid is not a GUID');
   // An ID token has none: it tells an application who signed in to it, and opens nothing.
   const claim = version === '1.0' ? 'appid' : 'azp';
   const client = payload[claim];
-  if (!isGuid(client)) throw wrong(`${claim} is not a GUID: this is no access token`);
+  if (!isGuid(client)) throw wrong(`${claim} is not a GUID, so this isn't an access token`);
   const name = [payload['app_displayname'], payload['preferred_username'], payload['upn'], payload['name']].find(
     (one): one is string => typeof one === 'string' && one !== '',
   );
@@ -84,7 +84,7 @@ function groupsOf(payload: JWTPayload): Identity['groups'] {
 function textsOf(payload: JWTPayload, claim: 'roles' | 'groups'): readonly string[] {
   const list = Object.hasOwn(payload, claim) ? payload[claim] : [];
   if (Array.isArray(list) && list.every((one): one is string => typeof one === 'string')) return list;
-  throw wrong(`${claim} is not a list of texts`);
+  throw wrong(`${claim} is not a list of strings`);
 }
 
 function isGuid(value: unknown): value is string {

@@ -40,11 +40,11 @@ export async function decide(token: string | undefined, options: DecideOptions):
     if (accounts?.includes(grant.account) === false)
       throw new Refusal(
         'notConfigured',
-        `callout.accounts does not have the account ${grant.account} of ${rule.place}`,
+        `callout.accounts does not list the account ${grant.account} of ${rule.place}`,
       );
     return { kind: 'granted', rule, grant, claimed, identity };
   } catch (error) {
-    const refusal = error instanceof Refusal ? error : new Refusal('badToken', 'the token can not be judged');
+    const refusal = error instanceof Refusal ? error : new Refusal('badToken', 'the token cannot be judged');
     return { kind: 'refused', refusal, claimed, identity };
   }
 }

@@ -32,7 +32,10 @@ export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxS
   const fill = (text: string) => filled(text, identity, rule);
   const account = fill(rule.account);
   if (account !== rule.account && OWN_ACCOUNTS.includes(account))
-    throw new Refusal('badClaims', `${rule.account} of ${rule.place} stands for ${account}, an account of the servers`);
+    throw new Refusal(
+      'badClaims',
+      `${rule.account} of ${rule.place} stands for ${account}, an account that belongs to the servers`,
+    );
   return {
     account,
     user: safeText(shortened(identity.owner, MOST_NAME)),
@@ -48,7 +51,7 @@ export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxS
 function filled(text: string, { names }: Identity, { place }: Rule): string {
   return text.replace(/\{(\w+)\}/g, (_, placeholder: Placeholder) => {
     const name = names[placeholder];
-    if (name === undefined) throw new Refusal('badClaims', `the token says nothing for {${placeholder}} of ${place}`);
+    if (name === undefined) throw new Refusal('badClaims', `the token has no value for {${placeholder}} of ${place}`);
     return safeToken(name);
   });
 }

@@ -67,7 +67,7 @@ export class SignInRecord {
     this.#untold.clear();
     if (this.#lost > 0)
       this.log.error('audit', {
-        text: `${this.#lost} decisions about sign-ins are not in the audit stream: it does not keep up`,
+        text: `${this.#lost} decisions about sign-ins are missing from the audit stream, which can't keep up`,
       });
     this.#lost = 0;
   }

@@ -47,7 +47,7 @@ export function readRequest(
   const claims = opened && claimsOfServer(Buffer.from(opened).toString());
   const nats = claims?.['nats'];
   if (claims === undefined || !isObject(nats))
-    return { malformed: 'it is not a JWT that a server has signed, or it is sealed for another xkey' };
+    return { malformed: 'it is not a JWT signed by a server, or it is sealed for another xkey' };
   if (claims['aud'] !== 'nats-authorization-request' || nats['type'] !== 'authorization_request')
     return { malformed: 'it is not an authorization request' };
   const { server_id: server, user_nkey: userKey, client_info: client, connect_opts: shown } = nats;

@@ -16,7 +16,7 @@ export function mismatch(rule: Rule, identity: Identity): string | undefined {
 }
 
 /** Microsoft Entra's limit is 200 groups. */
-const TOO_MANY = 'the token does not list the groups of its bearer, who is in too many';
+const TOO_MANY = "the token does not list its bearer's groups: there are too many";
 
 /**
  * The first rule that matches.
@@ -31,7 +31,7 @@ export function ruleFor(rules: readonly Rule[], identity: Identity): Rule {
     if (why === TOO_MANY)
       throw new Refusal(
         'badClaims',
-        `${TOO_MANY}, so ${rule.place} can't be decided: let the application emit only groups that are assigned to it, or use roles`,
+        `${TOO_MANY}, so ${rule.place} can't be decided: have the application emit only the groups assigned to it, or use roles`,
       );
   }
   throw new Refusal('noRule', 'no rule of the policy matches');

@@ -18,8 +18,8 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
   const accounts = [...new Set(rules.map(({ account }) => account))].filter((name) => name !== ACCOUNT).sort();
   const xkey = callout.xkey()?.publicKey;
   return [
-    '# Configuration of nats-server. Merge it with the accounts that are there, and restart the servers:',
-    '# they do not reload a change of the callout.',
+    '# Configuration of nats-server. Merge it with your accounts and restart the servers:',
+    '# a reload does not pick up changes to the callout.',
     'accounts {',
     ...accounts.map((name) =>
       isPlaceholder(name)
@@ -41,8 +41,8 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
     '  auth_callout {',
     `    issuer: ${callout.accountKey().account}`,
     `    account: ${ACCOUNT}`,
-    `    auth_users: [${user.name}] # and all others that sign in without the callout`,
-    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(isPlaceholder(name) ? `each ${name}` : name)).join(', ')}] # nats-server 2.10 does not know this line: remove it there`,
+    `    auth_users: [${user.name}] # add all others that sign in without the callout`,
+    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(isPlaceholder(name) ? `each ${name}` : name)).join(', ')}] # nats-server 2.10 rejects this line: remove it there`,
     ...(xkey === undefined ? [] : [`    xkey: ${xkey}`]),
     '  }',
     '}',

@@ -37,7 +37,7 @@ export async function verifyToken(
   note: (claimed: Claimed) => void,
   now: number,
 ): Promise<Verified> {
-  if (token === undefined) throw new Refusal('noToken', 'the client shows no token');
+  if (token === undefined) throw new Refusal('noToken', 'the client sent no token');
   if (token.length > MOST_CHARACTERS)
     throw new Refusal('badToken', `the token has ${token.length} characters, more than ${MOST_CHARACTERS}`);
   const claimed = claimedBy(token);
@@ -71,7 +71,7 @@ function claimedBy(token: string): Claimed {
     const { iss, sub } = decodeJwt(token);
     return { issuer: typeof iss === 'string' ? iss : '', sub: typeof sub === 'string' ? sub : '' };
   } catch {
-    throw new Refusal('badToken', 'what the client shows is not a JWT');
+    throw new Refusal('badToken', 'what the client sent is not a JWT');
   }
 }
 
@@ -85,12 +85,12 @@ function explained(error: unknown): Refusal {
     return refuse("the token's signature is not the issuer's");
   if (error instanceof errors.JOSEAlgNotAllowed)
     return refuse(`the token is not signed with ${ALGORITHMS.join(' or ')}`);
-  return refuse('the token can not be verified');
+  return refuse('the token cannot be verified');
 }
 
 function claimProblem({ claim, reason }: errors.JWTClaimValidationFailed): string {
   if (claim === 'nbf' && reason === 'check_failed') return 'the token is not valid yet (nbf): compare the clocks';
   if (claim === 'aud' && reason !== 'missing')
-    return 'the token is for somebody else: its aud is not the audience of the policy';
-  return reason === 'missing' ? `the token has no ${claim}` : `the token's ${claim} is not as it must be`;
+    return "the token is for someone else: its aud is not the policy's audience";
+  return reason === 'missing' ? `the token has no ${claim}` : `the token has the wrong ${claim}`;
 }

@@ -221,7 +221,7 @@ async function replay(
     throw new TaskError('InvalidInput', problem, 'Replay them in several parts.');
   }
   if (route.mode !== 'on')
-    throw new TaskError('InvalidInput', `The route ${route.name} is not on, but ${route.mode}`, 'Set its mode to on.');
+    throw new TaskError('InvalidInput', `The route ${route.name} is ${route.mode}, not on`, 'Set its mode to on.');
   const contracts = await loadContracts(configuration);
   const audit = auditOf(partsOf(work), world.version);
   const byHand = routeByHand(route, partsOf(work), contracts, session.jetStream, audit.replica, (pipelines) =>

@@ -119,7 +119,7 @@ function readSubjects(section: Section): string[] {
 function readStream(section: Section, names: Names): string {
   const stream = section.text('stream') ?? '';
   if ([names.of(BRIDGE_AUDIT), names.of(BRIDGE_DEAD)].includes(stream))
-    section.note('stream', `${quoted(stream)} is what the bridge itself writes`, 'Name the stream with the events.');
+    section.note('stream', `${quoted(stream)} is written by the bridge itself`, 'Name the stream with the events.');
   return stream;
 }
 

@@ -35,7 +35,7 @@ function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: A
     throw new Refusal(
       403,
       `X-Plan-Url: ${allowed.problem}`,
-      'Have the organization added to waits.organizations of the bridge.',
+      "Ask for the organization to be added to the bridge's waits.organizations.",
     );
   const { hub, project, plan, job } = ids;
   return {
@@ -48,7 +48,7 @@ function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: A
 /** Has Azure DevOps prove that the caller's token is one of its plan. @throws Refusal, Unavailable */
 export async function prove(claim: ClaimedCall, caller: ProvesCaller, signal: AbortSignal): Promise<ProvenCall> {
   const asked = await caller.plan(claim.call, signal);
-  if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps does not tell the plan: ${asked.reason}`);
+  if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps did not return the plan: ${asked.reason}`);
   if (asked.kind === 'refused')
     throw new Refusal(
       403,

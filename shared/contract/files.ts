@@ -99,13 +99,13 @@ export class SchemaFolder {
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
     if (/^[a-z]:[\\/]/.test(uri))
       throw invalidSchema(
-        `${reference} is a path of Windows, and a reference is a URI`,
-        'Write it relative to the file that it stands in, with slashes, such as "parts/address.json".',
+        `${reference} is a Windows path, but a reference must be a URI`,
+        'Write it relative to the file that contains it, with slashes, such as "parts/address.json".',
       );
     const incomplete = ` That folder is too large to search for an $id completely: give schemas a folder of their own.`;
     throw invalidSchema(
-      `${reference} means <${uri}>, and no schema file under "${this.folder}" has that $id or lies there by that relative path`,
-      `Nothing is fetched: put the file into the root schema's folder.${this.#scanComplete ? '' : incomplete}`,
+      `${reference} means <${uri}>, but no schema file under "${this.folder}" has that $id or relative path`,
+      `Nothing is downloaded: put the file into the root schema's folder.${this.#scanComplete ? '' : incomplete}`,
     );
   }
 
@@ -135,10 +135,7 @@ export class SchemaFolder {
     if (known) return known;
     const { text, value } = readJson(file, unreadable);
     if (typeof value !== 'boolean' && !isObject(value))
-      throw invalidSchema(
-        `The schema file "${file}" holds neither an object nor true or false`,
-        'Write a JSON Schema.',
-      );
+      throw invalidSchema(`The schema file "${file}" is neither an object nor true or false`, 'Write a JSON Schema.');
     const url = pathToFileURL(file).href;
     const name = path.relative(this.folder, file).split(path.sep).join('/');
     const opened = { path: file, name, url, uri: this.#uriOf(value, url), text, schema: value };

@@ -218,8 +218,10 @@ class Linker {
     }
     const reason = this.dialect.reasonAgainst(schema, pointer);
     if (reason !== undefined) {
-      const what = pointer === '' ? 'is no' : `has at ${pointer} no`;
-      throw invalid(`The schema file "${resource.file.path}" ${what} valid ${this.dialect.draft} schema: ${reason}`);
+      const place = pointer === '' ? '' : ` at ${pointer}`;
+      throw invalid(
+        `The schema file "${resource.file.path}" is not a valid ${this.dialect.draft} schema${place}: ${reason}`,
+      );
     }
     this.#visit(schema, resource, pointer);
   }
@@ -251,7 +253,7 @@ class Linker {
       if (BY_NAME.has(keyword) && isObject(value)) {
         if (Object.hasOwn(value, '__proto__') && keyword === 'properties') matchProto(schema, value);
         else if (Object.hasOwn(value, '__proto__')) {
-          throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked`);
+          throw invalid(`The schema file "${file.path}" uses the name "__proto__" at ${at}, which cannot be checked`);
         }
         for (const [name, part] of Object.entries(value)) {
           if (keyword === 'patternProperties') requireRegExp(name, file, `${at}/${escapeToken(name)}`);
@@ -270,7 +272,7 @@ class Linker {
     const [nearest] = format.length > LONGEST_FORMAT ? [] : (nearestOf(format, [...this.dialect.formats]) ?? []);
     const known = nearest === undefined ? '' : `The nearest known one is "${nearest}"; `;
     const remedy = `${known}docs/contracts.md lists all of them.`;
-    if (this.dialect.draft === 'draft-07') throw invalid(problem, `In draft-07 each must be known. ${remedy}`);
+    if (this.dialect.draft === 'draft-07') throw invalid(problem, `Draft-07 allows only known formats. ${remedy}`);
     if (this.#unknownFormats.has(format)) return;
     this.#unknownFormats.set(format, { problem: `${problem}, so it isn't checked`, remedy });
   }
@@ -281,7 +283,8 @@ class Linker {
     const id = schema.$id;
     if (typeof id === 'string' && pointer !== '' && this.#isKeyword(schema, '$id') && !id.startsWith('#')) {
       const uri = resolveUri(id, around.uri)?.uri;
-      if (uri === undefined) throw invalid(`The schema file "${around.file.path}" has at ${pointer}/$id no valid URI`);
+      if (uri === undefined)
+        throw invalid(`The schema file "${around.file.path}" has an invalid URI at ${pointer}/$id`);
       resource = this.#addResource(uri, around.file, pointer, schema);
     }
     const anchor = this.dialect.draft === 'draft-07' ? /^#(.*)$/s.exec(String(id))?.[1] : schema.$anchor;
@@ -302,7 +305,7 @@ class Linker {
     const { keyword, text } = reference;
     const resolved = resolveUri(text, reference.resource.uri);
     if (!resolved) {
-      throw invalid(`${describe(reference)} is relative, but the $id around it is no base for that`);
+      throw invalid(`${describe(reference)} is relative, but the $id around it cannot be its base`);
     }
     let resource = this.#resources.get(resolved.uri);
     if (!resource) {
@@ -316,7 +319,7 @@ class Linker {
     const schema = pointer === undefined ? undefined : this.#schemaAt(resource.file, pointer);
     if (fragment === undefined || pointer === undefined || schema === undefined) {
       throw invalid(
-        `${describe(reference)} means a schema that "${resource.file.path}" does not have`,
+        `${describe(reference)} points to a schema that "${resource.file.path}" does not have`,
         'Correct the part after #.',
       );
     }
@@ -380,7 +383,7 @@ class Linker {
     this.#copied += file.text.length + COPY_COST;
     if (this.#copied > MAX_COPIED) {
       throw invalid(
-        `The dynamic references in "${file.path}" mean different schemas on too many ways that lead to it`,
+        `The dynamic references in "${file.path}" resolve to different schemas along too many paths`,
         'Use $ref, or give fewer resources the same dynamic anchors.',
       );
     }
@@ -429,7 +432,7 @@ class Linker {
     for (const [part, reference] of this.#settled) {
       const way = new Set<unknown>();
       for (let at: unknown = part; isObject(at) && '$ref' in at && !good.has(at); at = this.#linked.at(at.$ref)) {
-        if (way.has(at)) throw invalid(`${describe(reference)} leads to itself`, 'Have it refer to what is meant.');
+        if (way.has(at)) throw invalid(`${describe(reference)} leads to itself`, 'Point it at the schema you mean.');
         way.add(at);
       }
       for (const at of way) good.add(at);
@@ -453,7 +456,7 @@ class Linker {
     const declared = schema.$schema;
     if (declared === undefined || this.dialect.isDeclaredBy(declared)) return;
     throw invalid(
-      `The schema file "${file.path}" declares at ${pointer}/$schema ${JSON.stringify(declared)}, but the root schema "${this.root.path}" is ${this.dialect.draft}`,
+      `The schema file "${file.path}" declares ${JSON.stringify(declared)} at ${pointer}/$schema, but the root schema "${this.root.path}" is ${this.dialect.draft}`,
       'Write all files of a contract in one draft.',
     );
   }
@@ -486,8 +489,8 @@ function requireRegExp(expression: string, file: SchemaFile, pointer: string): v
     new RegExp(expression, 'u');
   } catch (error) {
     throw invalid(
-      `The schema file "${file.path}" has at ${pointer} no valid regular expression: ${reasonOf(error)}`,
-      'Write it as ECMAScript with the flag u has it: there, for example, \\- is allowed inside [ ] only.',
+      `The schema file "${file.path}" has an invalid regular expression at ${pointer}: ${reasonOf(error)}`,
+      'Write it in ECMAScript syntax with the flag u, which, for example, allows \\- only inside [ ].',
     );
   }
 }

@@ -35,7 +35,7 @@ export function cdEventAttributes(
     if (typeof value === 'string' && value !== '') return value;
     throw new TaskError(
       'ContractViolation',
-      `The payload is not a CDEvent: ${place} is missing or not a text`,
+      `The payload is not a CDEvent: ${place} is missing or not a string`,
       'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).',
     );
   };

@@ -31,7 +31,7 @@ export function replaceFunctions(evaluator: Evaluator): void {
     return texts.join(separator);
   };
   const pad = (side: 'padStart' | 'padEnd', text: string, width: number, padding = ' ') => {
-    if (padding.length > 1) throw new Error('what is padded with is more than one character');
+    if (padding.length > 1) throw new Error('the padding is more than one character');
     if (whole(width) < 0) throw new Error('the width is negative');
     evaluator.checkRoom(width);
     return text === '' ? '' : text[side](width, padding || ' ');
@@ -101,7 +101,7 @@ export function checkExact(value: unknown): void {
   const large: unknown = Array.isArray(value) ? value.find((member) => typeof member === 'bigint') : value;
   if (typeof large !== 'bigint') return;
   throw new UndecidableError(
-    `${shortened(String(large), MOST_SHOWN)} ${IS_INEXACT}: have the sender write it as a text`,
+    `${shortened(String(large), MOST_SHOWN)} ${IS_INEXACT}: have the sender write it as a string`,
   );
 }
 
@@ -138,6 +138,6 @@ function toNumber(value: JSONValue): JSONValue {
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || !NUMBER.test(value)) return null;
   if (Math.abs(Number(value)) > Number.MAX_SAFE_INTEGER)
-    throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a text`);
+    throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a string`);
   return Number(value);
 }

@@ -49,7 +49,7 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
 
   checkRoom(count: number): void {
     if (this.#made + count > MOST_MADE)
-      throw new UndecidableError(`more than ${MOST_MADE} characters and elements would be made of it`);
+      throw new UndecidableError(`more than ${MOST_MADE} characters and elements would come out of it`);
   }
 
   override visit(node: Node, input: JSONValue): JSONValue {
@@ -98,7 +98,7 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
   #call(name: string, given: JSONValue[]): JSONValue {
     for (const [index, value] of given.entries()) {
       if (typeof value === 'string' && value.length > MOST_MADE)
-        throw new UndecidableError(`it holds a text of more than ${MOST_MADE} characters`);
+        throw new UndecidableError(`it holds a string of more than ${MOST_MADE} characters`);
       // The library lets pass what it has no name for.
       if (typeof value === 'bigint' && signatureOf(name)?.takesAnything(index) !== true)
         throw new Error(`${name}() is given a number as argument ${index + 1}`);

@@ -50,7 +50,7 @@ function checkLiteral(literal: string, start: number): void {
   const large = parseJson(json) && largeIntegerIn(parseLargeIntegers(json)?.value);
   if (large === undefined) return;
   throw new Error(
-    `position ${start + 1}: ${large} ${IS_INEXACT}. Have the sender write it as a text, and compare that: '${large}'`,
+    `position ${start + 1}: ${large} ${IS_INEXACT}. Have the sender write it as a string, and compare that: '${large}'`,
   );
 }
 

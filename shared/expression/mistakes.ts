@@ -35,11 +35,14 @@ export function mistakesIn(text: string, root: Node, roots: readonly string[]): 
     for (const child of isPath(node) ? [] : other) search(child, false);
   };
   search(root, true);
-  for (const name of needless) certain.add(`"${name}" is the name of a field: a text is written '${name}'`);
+  for (const name of needless)
+    certain.add(`"${name}" is the name of a field: strings go in single quotes, as in '${name}'`);
   const likely = quotedSides.filter(({ inFilter, name }) => inFilter && !PLAIN_NAME.test(name));
   return {
     certain: [...certain],
-    likely: likely.map(({ name }) => `${quoted(name)} is read as the name of a field: a text is written '${name}'`),
+    likely: likely.map(
+      ({ name }) => `${quoted(name)} is read as the name of a field: strings go in single quotes, as in '${name}'`,
+    ),
   };
 }
 
@@ -78,7 +81,7 @@ function* pathProblems(node: Node, roots: readonly string[], unknown: (name: str
   if (root === undefined) return;
   if (!roots.includes(root)) yield unknown(root);
   if (root === 'event' && next === 'data')
-    yield 'event.data is always null: event has the attributes of the CloudEvent, and what it carries is in data';
+    yield "event.data is always null: event has the CloudEvent's attributes, and the payload is in data";
   if ((root !== 'headers' && root !== 'event') || next === undefined || next === next.toLowerCase()) return;
   const path = `${root}.${shown(next.toLowerCase())}`;
   yield root === 'headers'
@@ -91,8 +94,7 @@ function unknownRoot(name: string, roots: readonly string[], text: string, sides
   if (KEYWORDS.includes(name)) return `${problem}: write \`${name}\` between backticks`;
   const hyphenated = hyphenatedName(text, name);
   if (hyphenated !== undefined) return `${problem}: a name with hyphens is quoted, as in ${hyphenated}`;
-  if (sides.some((side) => side.name === name))
-    return `${problem}: a text is written in single quotes, as in '${name}'`;
+  if (sides.some((side) => side.name === name)) return `${problem}: strings go in single quotes, as in '${name}'`;
   const [nearest = '', letters = Infinity] = nearestOf(name, roots) ?? [];
   const isNear = letters <= Math.min(MOST_LETTERS, name.length - 2);
   return `${problem}: write ${isNear ? nearest : `data.${shown(name)}, or the text '${name}'`}`;

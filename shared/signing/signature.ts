@@ -30,7 +30,7 @@ export type Verification =
 class Refusal extends Error {}
 
 const DOES_NOT_FIT =
-  'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it';
+  'its signature does not match: the payload, the subject or an attribute was altered, or another key made it';
 const HEADER = 'Event-Signature';
 const PUBLIC_USER_KEY = /^U[A-Z2-7]{55}$/;
 const ED25519_SIGNATURE_BYTES = 64;
@@ -109,7 +109,7 @@ function parseSignature(values: readonly string[]) {
     throw new Refusal('its signature is malformed: it is not a detached JWS of the form "header..signature"');
   }
   const { alg, kid, iat, ...others } = parseProtectedHeader(protectedHeader);
-  if (alg !== 'EdDSA') throw new Refusal('its signature uses another algorithm than EdDSA');
+  if (alg !== 'EdDSA') throw new Refusal('its signature uses an algorithm other than EdDSA');
   if (typeof kid !== 'string' || !PUBLIC_USER_KEY.test(kid)) {
     throw new Refusal('its signature is malformed: "kid" is not a public user NKey (U…)');
   }
@@ -119,7 +119,7 @@ function parseSignature(values: readonly string[]) {
   }
   // Members that are not understood must not be skipped: with "crit" they would change what was signed (RFC 7515, section 4.1.11).
   if (Object.keys(others).length > 0) {
-    throw new Refusal('its signature is malformed: its header has other members than "alg", "kid" and "iat"');
+    throw new Refusal('its signature is malformed: its header has members other than "alg", "kid" and "iat"');
   }
   const signature = fromBase64url(signatureText);
   if (signature?.length !== ED25519_SIGNATURE_BYTES) {

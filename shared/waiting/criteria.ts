@@ -117,7 +117,7 @@ export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
     if (!/^[A-Za-z_]\w*$/.test(name)) {
       const nearest = name.replace(/\W/g, '_').replace(/^\d/, '_$&');
       fields.problem(
-        `outputs: ${quoted(name)} is not a name of letters, digits and underscores that begins with no digit`,
+        `outputs: ${quoted(name)} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit`,
         `Write ${nearest}=${shortened(text.trim(), 80)}.`,
       );
       return [];

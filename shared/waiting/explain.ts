@@ -84,7 +84,7 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   const listed = values.slice(0, MOST_VALUES).join(', ');
   return [
     counts.seen === 0 ? 'No event came at all' : `Seen ${counts.seen}: ${parts.join(', ')}`,
-    values.length === 0 ? '' : `Came: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
+    values.length === 0 ? '' : `Arrived: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
     linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
@@ -113,7 +113,7 @@ function describeLookBack({ last, stored, removed, elsewhere }: LookBack): strin
       `The last event there is ${describePlace(last.place)}${time} on ${quoted(last.subject)}, ${why}`,
     ];
   }
-  if (stored === 0) return [...sentences, 'Nothing was ever stored in it'];
+  if (stored === 0) return [...sentences, 'Nothing has ever been stored in it'];
   const gone = `: of the ${stored} events ever stored in it, ${removed} have expired or were removed`;
   return [...sentences, `It holds no event on these subjects${removed === 0 ? ', only on others' : gone}`];
 }
@@ -128,11 +128,11 @@ export function describeProgress(criteria: WaitCriteria, seen: Seen, leftMs: num
   return `Still waiting, ${describeMs(roundedMs(Math.max(0, leftMs)))} left. ${describeSeen(criteria, seen)}.`;
 }
 
-/** What did not come, as the beginning of a sentence. */
+/** What is missing, as the beginning of a sentence. */
 export function describeAbsence({ expect, count, subjects }: WaitCriteria): string {
   const on = `on ${subjects.join(', ')}`;
   if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
-  return `${count === 1 ? 'A matching event' : `${count} matching events`} ${on} did not come`;
+  return `${count === 1 ? 'No matching event' : `Fewer than ${count} matching events`} came ${on}`;
 }
 
 /** What to look at first when the time is over. */
@@ -142,8 +142,8 @@ export function adviceFor({ delivery, correlationId }: WaitCriteria, { counts }:
       ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
       : 'Check that the sender ran and published to this subject.';
   }
-  if (counts.matched === counts.seen) return 'All that came counted: check that every sender ran.';
+  if (counts.matched === counts.seen) return 'Everything that arrived counted: check that every sender ran.';
   return correlationId !== undefined && counts.foreign === counts.seen
-    ? `The wait is for the correlation id ${quoted(correlationId)}: compare it with the one that the sender gives its events.`
+    ? `This wait is for the correlation id ${quoted(correlationId)}: compare it with the one in the sender's events.`
     : 'Compare what the sender published with the conditions of this step.';
 }

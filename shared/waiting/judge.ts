@@ -230,7 +230,7 @@ export class Judge {
     const isSchema = this.#doing === CHECK_OF_DATA;
     this.#exhaustion ??= new TaskError(
       isSchema ? 'InvalidSchema' : 'InvalidInput',
-      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${this.#interruptions} were interrupted, and ${this.#doing} is what took longest last`,
+      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${this.#interruptions} were interrupted, the last one during ${this.#doing}`,
       isSchema
         ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
         : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
@@ -367,7 +367,7 @@ function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined,
   if (publishedAtMs === undefined) return 'it does not say when it was published';
   const age = message.receivedAt - publishedAtMs;
   if (age > maxAgeMs) return `it is ${age} ms old`;
-  if (age < -FUTURE_TOLERANCE_MS) return `it comes ${-age} ms from the future`;
+  if (age < -FUTURE_TOLERANCE_MS) return `its time is ${-age} ms in the future`;
   return undefined;
 }
 

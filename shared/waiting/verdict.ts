@@ -72,7 +72,7 @@ export function neverBegun(): Ending {
   const error = new TaskError(
     'Timeout',
     "The deadline passed before the wait could begin: the server accepted the connection, but didn't answer in time",
-    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
+    'Check whether the server is slow or its JetStream has no leader, or raise the timeout.',
   );
   return { verdict: 'timedOut', error };
 }

@@ -99,7 +99,7 @@ async function meaningOf(
     );
   }
   if (code === CLEAR_TEXT_BEFORE_TLS)
-    return failure('TlsFailure', 'said more than its INFO before TLS', notTlsRemedy(words));
+    return failure('TlsFailure', 'sent more than its INFO before TLS', notTlsRemedy(words));
   if (TLS_CODES.test(code)) {
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
@@ -121,7 +121,7 @@ async function meaningOf(
   if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', words);
   return failure(
     'Unreachable',
-    `does not answer as a NATS server does (${reasonOf(error)})`,
+    `does not answer like a NATS server (${reasonOf(error)})`,
     'Check that the port is the one for NATS clients.',
   );
 }
@@ -189,7 +189,7 @@ async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promi
 }
 
 function notTlsRemedy({ machine }: ConnectionWords): string {
-  return `Something between ${machine} and the server may be changing what it says, or the port is not the one for NATS clients.`;
+  return `Something between ${machine} and the server may be altering the traffic, or the port is not the one for NATS clients.`;
 }
 
 function tlsRemedy(code: string, { tlsFirst, words = STEP_WORDS }: DialSettings): string {

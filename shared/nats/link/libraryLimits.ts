@@ -215,7 +215,7 @@ transport.peekInfo = function () {
           if (info.tls_required === true || info.tls_available === true) {
             // What comes later than this is read as TLS, which it isn't.
             if (!this.isEncrypted() && bytes.indexOf(LF) + 1 < bytes.length)
-              throw new NatsError('it said more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);
+              throw new NatsError('it sent more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);
           } else if (this.options.plainWithoutOffer === true) this.options.tls = null;
           socket.removeAllListeners();
           resolve(info);

@@ -152,7 +152,7 @@ export class Links {
       throw new TaskError(
         'ConnectionLost',
         'The link to the server broke and did not come back within the timeout',
-        `See whether the server is reachable${this.#words.again}.`,
+        `Check whether the server is reachable${this.#words.again}.`,
       );
     }
   }

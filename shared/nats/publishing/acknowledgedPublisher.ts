@@ -48,7 +48,11 @@ export class AcknowledgedPublisher implements StreamPublisher {
 }
 
 function noLink(why: string): TaskError {
-  return new TaskError('ConnectionLost', `There is no link to NATS: ${why}`, 'See whether its servers are reachable.');
+  return new TaskError(
+    'ConnectionLost',
+    `There is no link to NATS: ${why}`,
+    'Check whether its servers are reachable.',
+  );
 }
 
 /** A message that was sent and not answered. */
@@ -153,7 +157,7 @@ class Desk {
     if (ack.error.err_code === API_ERROR.wrongStream) {
       throw new TaskError(
         'NoStream',
-        `The subject "${subject}" is captured by another stream than it should be`,
+        `The subject "${subject}" is captured by the wrong stream`,
         'Correct the subjects of the streams.',
       );
     }

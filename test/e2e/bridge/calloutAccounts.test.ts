@@ -89,7 +89,7 @@ for (const mode of ['config', 'operator'] as const)
       test('a project without an account is refused, and log, audit or server say which is missing', async () => {
         const token = await issuer.connection('sc://my-organisation/mars/nats');
         if (mode === 'operator') {
-          const reason = /^callout\.accounts does not have the account mars of issuers\[0\]\.rules\[0\]$/;
+          const reason = /^callout\.accounts does not list the account mars of issuers\[0\]\.rules\[0\]$/;
           const { kind } = await callout.refuses(token, reason);
           assert.equal(kind, 'notConfigured');
           const audited = await callout.responder.until('decision about mars', async () =>

@@ -261,7 +261,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       await assertBothFail(
         { url, scheme: 'Token', parameters: { apitoken: 'canary' }, data: { caCertificate } },
         'TlsFailure',
-        `${new URL(url).host} said more than its INFO before TLS`,
+        `${new URL(url).host} sent more than its INFO before TLS`,
         'Something between this agent and the server may be changing what it says',
       );
       assert.ok(between.links.every(({ received }) => received === 0));
