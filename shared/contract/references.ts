@@ -20,11 +20,11 @@ export interface Dialect {
   readonly formats: ReadonlySet<string>;
   /** Whether a `$schema` names this draft. */
   isDeclaredBy(schema: unknown): boolean;
-  /** Why a value is no schema of this draft, with JSON pointers that start at `pointer`; undefined when it is one. */
+  /** Why a value isn't a schema of this draft, with JSON pointers that start at `pointer`; undefined when it is one. */
   reasonAgainst(schema: JsonObject | boolean, pointer: string): string | undefined;
 }
 
-/** Schemas that are compiled by themselves, since something refers to them, by the text of the `$ref`s that mean them. */
+/** Schemas compiled on their own because something refers to them, keyed by the text of those `$ref`s. */
 export class LinkedSchemas {
   readonly #ids = new Map<unknown, string>();
   readonly #schemas = new Map<string, unknown>();
@@ -46,13 +46,13 @@ export class LinkedSchemas {
   }
 }
 
-/** What a root schema and its references come to. */
+/** A root schema with its references resolved. */
 export interface Linked {
   /** The root's is the first. They have no identifiers, plain references only, and no unknown keyword. */
   readonly schemas: LinkedSchemas;
   /**
-   * Those files read, as they are linked. A file has several where its dynamic references mean different schemas on different
-   * ways to it.
+   * Those files read, as they are linked. A file has several if its dynamic references mean different schemas on different
+   * paths to it.
    */
   readonly copies: readonly { readonly file: SchemaFile; readonly schema: JsonObject | boolean }[];
   /** Schemas with `unevaluatedProperties` or `unevaluatedItems`. */
@@ -107,7 +107,7 @@ interface Meaning {
 }
 
 interface Target extends Meaning {
-  /** Of a dynamic reference that starts at an anchor of its kind: the anchor's name. */
+  /** For a dynamic reference that starts at an anchor of its kind: the anchor's name. */
   readonly dynamicName?: string;
 }
 
@@ -130,10 +130,10 @@ interface FileParts {
   readonly references: (readonly [Reference, Target])[];
 }
 
-/** Of a format that anyone could have misspelt, in characters. */
+/** Longest format name that someone could have misspelt, in characters. */
 const LONGEST_FORMAT = 50;
 
-/** Of copies that dynamic references need beside the first of each file: characters of their texts, and some for each. */
+/** Limit for copies that dynamic references need besides the first of each file: characters of their texts, plus some for each. */
 const MAX_COPIED = 10_000_000;
 const COPY_COST = 10_000;
 
@@ -159,10 +159,10 @@ class Linker {
   /** Keys that a JSON pointer goes through: kept even where they are unknown keywords. */
   readonly #steps = new Map<JsonObject, Set<string>>();
   readonly #references: Reference[] = [];
-  /** Dynamic anchors that several resources have, so that it depends on the way to a reference which one it means. */
+  /** Dynamic anchors that several resources have: which one a reference means depends on the path to it. */
   #unsettled: ReadonlySet<string> = new Set();
   #copied = 0;
-  /** A warning for each, about the first place. */
+  /** One warning each, about the first place. */
   readonly #unknownFormats = new Map<string, Contract['warnings'][number]>();
 
   constructor(
@@ -325,7 +325,7 @@ class Linker {
     }
     if (isObject(schema) && !this.#schemas.has(schema)) this.#visitValid(schema, resource, pointer);
 
-    // What a URI means may lie in a resource inside of the one that the URI begins with.
+    // The target may lie in a resource inside the one that the URI begins with.
     const inner = isObject(schema) ? this.#schemas.get(schema) : undefined;
     const target = { resource: inner ?? resource, schema };
     const name = keyword === '$recursiveRef' ? '' : fragment;
@@ -462,7 +462,7 @@ class Linker {
   }
 }
 
-/** Has a pattern find the property that Ajv leaves out. */
+/** Makes a pattern find the property that Ajv leaves out. */
 function matchProto(schema: JsonObject, properties: JsonObject): void {
   const patterns = (schema.patternProperties as JsonObject | undefined) ?? {};
   let pattern = '^__proto__$';
@@ -483,7 +483,7 @@ function describe({ text, resource, pointer }: Reference): string {
   return `The reference "${text}" in "${resource.file.path}" at ${pointer}`;
 }
 
-/** Ajv finds a wrong expression only when it compiles it, and does not say where it is. */
+/** Ajv finds a bad expression only when it compiles it, and doesn't say where it is. */
 function requireRegExp(expression: string, file: SchemaFile, pointer: string): void {
   try {
     new RegExp(expression, 'u');

@@ -2,18 +2,18 @@ import { nearestOf } from '../text/nearest.ts';
 import { quoted } from '../text/safeText.ts';
 import { childrenOf, hyphenatedName, readTokens, type Node } from './jmespath.ts';
 
-/** What an author did not mean, as far as the expression alone tells. Clauses without the last full stop. */
+/** What the author can't have meant, as far as the expression alone shows. Clauses without the last full stop. */
 export interface Mistakes {
   /** What is null or false for every event, with what was meant. */
   readonly certain: readonly string[];
-  /** What may be meant, and mostly isn't. */
+  /** What may be meant, but usually isn't. */
   readonly likely: readonly string[];
 }
 
 const KEYWORDS = ['true', 'false', 'null'];
 const COMPARISON = /^(?:EQ|NE|GT|GTE|LT|LTE)$/;
 const PLAIN_NAME = /^[A-Za-z_]\w*$/;
-/** A root is meant that is so many letters away, such as `header`. */
+/** How many letters off a root may be and still be the one meant, such as `header`. */
 const MOST_LETTERS = 2;
 
 /**
@@ -65,7 +65,7 @@ function isWhole({ type }: Node): boolean {
   return type === 'Root' || type === 'Current';
 }
 
-/** The names that a path follows from the event on, up to the first step that is no name. */
+/** The names that a path follows from the event, up to the first step that isn't a name. */
 function namesOf(node: Node): readonly string[] {
   if (node.type === 'Field') return [node.name];
   if (!isPath(node)) return [];
@@ -116,7 +116,7 @@ function* comparisonProblems(node: Node, isEvent: boolean): Generator<string> {
   }
 }
 
-/** A name as an expression has it. */
+/** A name as an expression spells it. */
 function shown(name: string): string {
   return PLAIN_NAME.test(name) ? name : JSON.stringify(name);
 }
@@ -126,7 +126,7 @@ interface QuotedSide {
   readonly inFilter: boolean;
 }
 
-/** Names in double quotes that are all of one side of a comparison whose other side is no literal. */
+/** Names in double quotes that make up one whole side of a comparison whose other side isn't a literal. */
 function sidesIn(text: string): { readonly quotedSides: readonly QuotedSide[]; readonly needless: readonly string[] } {
   const tokens = readTokens(text);
   const open: string[] = [];

@@ -22,24 +22,24 @@ export const DECISIONS: Readonly<Record<Decision, { readonly label: string; read
 /** What a wait has seen so far. */
 export interface Seen {
   readonly counts: Counts;
-  /** The values of `expect` that have not come yet, else how many events are missing. */
+  /** The values of `expect` that haven't come yet, otherwise how many events are missing. */
   readonly missing: readonly string[] | number;
   /** The values of `distinctBy` that have come; none without it. */
   readonly distinctValues: readonly string[];
-  /** The last event that came near and did not count. */
+  /** The last near miss. */
   readonly lastMiss: JudgedEvent | undefined;
   readonly linkBreaks: LinkBreaks;
-  /** Absent for core NATS, and where nobody looks. */
+  /** Absent for core NATS, and when nobody looks. */
   readonly searched?: Searched | undefined;
 }
 
-/** What of a stream was read. */
+/** Which part of a stream was read. */
 export interface Searched {
   readonly stream: string;
   readonly start: StartPosition;
   /** When reading began, in milliseconds since the epoch. */
   readonly begunAt: number;
-  /** What the stream holds on the subjects; undefined where it wasn't asked or didn't say. */
+  /** What the stream holds on the subjects; undefined when it wasn't asked or didn't say. */
   readonly lookBack: LookBack | undefined;
 }
 
@@ -52,7 +52,7 @@ export interface LinkBreaks {
 /** Distinct values listed. */
 const MOST_VALUES = 20;
 
-/** `CI 42`, where a person finds an event again. */
+/** `CI 42`: where a person finds the event again. */
 export function describePlace({ stream, sequence }: Place): string {
   return `${stream} ${sequence}`;
 }
@@ -77,7 +77,7 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
   });
 }
 
-/** What was seen so far, in sentences without the last full stop. */
+/** What has been seen so far, in sentences without the last full stop. */
 export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   const { counts, missing, distinctValues: values, lastMiss, linkBreaks } = seen;
   const parts = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
@@ -93,7 +93,7 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     .join('. ');
 }
 
-/** Where a wait looked that saw nothing, and what lies beside that: further sentences, each behind a full stop. */
+/** Where a wait that saw nothing has looked, and what lies nearby: further sentences, each after a full stop. */
 export function describeSearch({ counts, searched }: Seen): string {
   if (searched === undefined || counts.seen > 0) return '';
   const { stream, start, begunAt, lookBack } = searched;

@@ -11,7 +11,7 @@ export interface DialFailure {
   /** What happened, on which server, without a full stop. */
   readonly reason: string;
   readonly remedy: string;
-  /** Whether trying again may help: the server was not there, which says nothing of the settings. */
+  /** Whether trying again may help: the server wasn't there, which says nothing about the settings. */
   readonly transient: boolean;
   /** `absent`: nobody took the connection. `silent`: nothing came in time. */
   readonly nature?: 'absent' | 'silent';
@@ -54,7 +54,7 @@ export async function explain(
   return on(address, await meaningOf(error, settings, () => readInfo(address, infoMs)));
 }
 
-/** What is told of a server from which nothing has come. */
+/** What to report about a server that sent nothing. */
 export function silence(address: ServerAddress, words = STEP_WORDS): DialFailure {
   return on(address, nothingCame(words));
 }
@@ -106,7 +106,7 @@ async function meaningOf(
       ? clientCertificateFailure(settings, reason)
       : failure('TlsFailure', `failed the TLS handshake (${reason})`, tlsRemedy(code, settings));
   }
-  // The reset overtakes the alert now and then.
+  // Now and then the reset overtakes the alert.
   if (code === 'ECONNRESET' && (await askInfo())?.tls_verify === true) {
     return { ...clientCertificateFailure(settings, 'it closed the connection'), transient: true };
   }
@@ -180,7 +180,7 @@ async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promi
       if (received > MAX_LINE_BYTES) break;
     }
   } catch {
-    // What the dial ended with is told instead.
+    // The dial's own error is reported instead.
   } finally {
     clearTimeout(timer);
     socket.destroy();

@@ -11,12 +11,12 @@ import { MessageFrames } from './messageFrames.ts';
 import { PubAcks } from './pubAcks.ts';
 import { isPassing, refusedByStream } from './streamErrors.ts';
 
-/** What may wait for the server to read it. Beyond that, it reads slower than messages come, or no more. */
+/** Bytes that may wait for the server to read. Beyond that, it reads slower than messages come, or has stopped. */
 const MOST_UNSENT_BYTES = 64 * 1_024 * 1_024;
 
 /**
  * Publishes single messages side by side over whatever link there is. All acknowledgements come to one inbox, and what is
- * published in one turn of the event loop is written at once: a request of the library for each costs twice as much.
+ * published in one turn of the event loop is written at once: one library request per message costs twice as much.
  */
 export class AcknowledgedPublisher implements StreamPublisher {
   #desk: Desk | undefined;
