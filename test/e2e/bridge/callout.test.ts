@@ -78,7 +78,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   [
     'the claims of an ID token',
     () => issuer.token('entraV2', { azp: undefined, groups: ['deployers'] }),
-    /no access token/,
+    /isn't an access token/,
   ],
   [
     'roles nested in a list',
@@ -145,7 +145,7 @@ for (const mode of ['config', 'operator'] as const) {
         });
 
       test('refuses a client with nothing, or a token as its password', async () => {
-        await callout.refuses(undefined, /shows no token/);
+        await callout.refuses(undefined, /sent no token/);
         if (mode === 'config')
           await callout.refuses(undefined, /no token/, { user: 'admin', pass: await connection('admin') });
       });

@@ -110,7 +110,9 @@ for (const mode of ['config', 'operator'] as const)
 
       test("a project that is called as the servers' own accounts gets into none of them", async () => {
         for (const project of ['AUTH', 'SYS']) {
-          const reason = new RegExp(`^\\{project\\} of \\S+ stands for ${project}, an account of the servers$`);
+          const reason = new RegExp(
+            `^\\{project\\} of \\S+ stands for ${project}, an account that belongs to the servers$`,
+          );
           await callout.refuses(await issuer.connection(`sc://my-organisation/${project}/nats`), reason);
         }
       });
