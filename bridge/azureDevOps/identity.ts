@@ -14,13 +14,13 @@ import type { Timing } from '../timing.ts';
 /** Azure DevOps itself, as Microsoft Entra knows it. */
 const SCOPE = '499b84ac-1321-427f-aa17-267ca6975798/.default';
 const MOST_REASON = 1_000;
-/** A second look for what changes nothing would help. */
+/** Errors that a retry wouldn't fix. */
 const RETRIES = 1;
-/** What is wrong with the network rather than with the credentials. */
+/** Network errors, as opposed to problems with the credentials. */
 const UNREACHABLE =
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network_error|Network unreachable|certificate|socket hang up/i;
 
-/** What the authority says, or nobody, where it can't tell where tokens are. */
+/** The error when the authority, or nothing at all, answers where tokens are looked for. */
 const NO_ENDPOINTS = /endpoints_resolution_error|openid_config_error/;
 
 type OtherThanPat = Exclude<IdentitySettings, { kind: 'pat' }>;
@@ -66,12 +66,12 @@ export class Identity {
     const token = this.#token;
     const left = token === undefined ? 0 : token.expiresOnTimestamp - now();
     if (token === undefined || left <= 0) return bearer(await this.#ask(identity));
-    // Others go on with the old one meanwhile; whether it can be renewed matters once it has expired.
+    // Others keep using the old one meanwhile; whether it can be renewed matters only once it has expired.
     if (left < timing.tokenRenewal || now() >= (token.refreshAfterTimestamp ?? Infinity)) this.#renew(identity);
     return bearer(token);
   }
 
-  /** Has a new token asked for, where this one is the last: Azure DevOps did not accept it. */
+  /** Requests a new token if this is the latest one: Azure DevOps didn't accept it. */
   refused(authorization: string): void {
     if (this.#token === undefined || authorization !== bearer(this.#token)) return;
     this.#token = undefined;
@@ -84,7 +84,7 @@ export class Identity {
     void this.#ask(identity).catch(() => undefined);
   }
 
-  /** The library keeps tokens, too. */
+  /** The library caches tokens, too. */
   #forget(): void {
     this.#credential = undefined;
   }
@@ -126,7 +126,7 @@ export class Identity {
     );
   }
 
-  /** A secret that has changed makes another credential. */
+  /** A changed secret needs a new credential. */
   #credentialOf(identity: OtherThanPat): TokenCredential {
     const secret = identity.kind === 'clientSecret' ? identity.clientSecret.value : '';
     if (this.#credential?.secret !== secret)
@@ -163,7 +163,7 @@ export class Identity {
     const { protocol, hostname, port } = new URL(proxy || 'http://none');
     return {
       authorityHost,
-      // Whoever writes the configuration vouches for the authority, so nobody else has to be asked about it.
+      // Whoever writes the configuration vouches for the authority, so there's no need to look it up elsewhere.
       disableInstanceDiscovery: true,
       retryOptions: { maxRetries: RETRIES },
       ...(ca === undefined ? {} : { tlsOptions: { ca } }),

@@ -3,7 +3,7 @@ import { error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings, CalloutSettings } from '../settings.ts';
 import { KeySets } from './keySets.ts';
 
-/** Whether the callout can do its work, apart from NATS: that its policy lets anybody in, and that issuers give their keys. */
+/** Whether the callout can work, apart from NATS: whether its policy lets anyone in, and issuers' keys can be fetched. */
 export async function checkCallout(
   { policy, connection, isSealed }: CalloutSettings,
   { timing }: Pick<BridgeSettings, 'timing'>,

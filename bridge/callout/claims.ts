@@ -6,10 +6,10 @@ import { Refusal } from './refusal.ts';
 /** What a placeholder of a rule can stand for. */
 export type Placeholder = 'organisation' | 'project' | 'connection' | 'pipeline' | 'projectId' | 'client' | 'object';
 
-/** Who a verified token says its bearer is. */
+/** The identity that a verified token gives its bearer. */
 export interface Identity {
   readonly sub: string;
-  /** Who it is, for people. Names of applications and persons are what their owners have chosen. */
+  /** Who it is, for people. Applications and persons choose their own names. */
   readonly owner: string;
   readonly names: Readonly<Partial<Record<Placeholder, string>>>;
   readonly roles: readonly string[];
@@ -23,9 +23,9 @@ const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const MOST_SUB = 1_024;
 
 /**
- * Who the bearer of a token is whose signature, issuer, audience and times are verified.
+ * Identifies the bearer of a token whose signature, issuer, audience and times are already verified.
  *
- * @throws Refusal where its claims aren't what this issuer writes
+ * @throws Refusal when its claims aren't what this issuer writes
  */
 export function identityOf(payload: JWTPayload, { tenant }: IssuerPolicy): Identity {
   const { sub, exp } = payload;
@@ -74,7 +74,7 @@ function entra(
   return { owner: owner || sub, names: { client: client.toLowerCase(), object: oid.toLowerCase() } };
 }
 
-/** Microsoft Entra leaves the groups out where there are too many, and says so in one of two ways. */
+/** When there are too many groups, Microsoft Entra leaves them out and says so in one of two ways. */
 function groupsOf(payload: JWTPayload): Identity['groups'] {
   const names = payload['_claim_names'];
   if (payload['hasgroups'] === true || (isObject(names) && Object.hasOwn(names, 'groups'))) return 'tooMany';

@@ -3,7 +3,7 @@ import type { PublicDocuments } from '../azureDevOps/publicDocuments.ts';
 import type { Timing } from '../timing.ts';
 import { Refusal } from './refusal.ts';
 
-/** An issuer's keys, as they were fetched last. */
+/** An issuer's keys as last fetched. */
 interface KeySet {
   readonly find: (header: JWSHeaderParameters) => Promise<CryptoKey>;
   /** In milliseconds since the epoch. */
@@ -15,19 +15,19 @@ interface KeySet {
 interface Known {
   keys: KeySet | undefined;
   triedAt: number;
-  /** When keys were last fetched because nobody knew the one that a token names. */
+  /** When keys were last fetched because a token named an unknown one. */
   unknownAt: number;
   trouble: string | undefined;
   fetching: Promise<void> | undefined;
 }
 
-/** How it goes with an issuer. */
+/** The state of an issuer. */
 export interface KeyState {
   readonly issuer: string;
   /** In milliseconds since the epoch; undefined: never. */
   readonly fetchedAt: number | undefined;
   readonly count: number;
-  /** Why they couldn't be fetched last; a clause. Foreign text. */
+  /** Why the last fetch failed; a clause. Foreign text. */
   readonly trouble: string | undefined;
 }
 
@@ -40,12 +40,12 @@ export interface KeySetsOptions {
   readonly onChange: (state: KeyState) => void;
 }
 
-/** What outlives a change of the configuration: an issuer may be out of reach just then. */
+/** Outlives a change of the configuration: an issuer may be out of reach just then. */
 export type KnownKeys = Map<string, Known>;
 
 const MOST_KEYS = 100;
 
-/** The keys of issuers, found by discovery, kept, and fetched again when they are old or one is asked for that isn't among them. */
+/** Issuers' keys: found by discovery, cached, and fetched again when they're old or a token names an unknown one. */
 export class KeySets {
   readonly #options: KeySetsOptions;
 
@@ -59,7 +59,7 @@ export class KeySets {
   /**
    * The key that a token's header names.
    *
-   * @throws Refusal `noKeys` where there is none, or none comes in time
+   * @throws Refusal `noKeys` when there is none, or none arrives in time
    */
   async keyFor(issuer: string, header: JWSHeaderParameters): Promise<CryptoKey> {
     const { now, timing } = this.#options;
@@ -117,7 +117,7 @@ export class KeySets {
     return keys !== undefined && now() - keys.fetchedAt < timing.keysKept ? keys : undefined;
   }
 
-  /** An issuer that is down isn't asked for each client. */
+  /** An issuer that is down isn't asked again for every client. */
   async #fetchUnlessJustTried(issuer: string, known: Known): Promise<void> {
     const { now, timing } = this.#options;
     if (known.fetching === undefined && known.trouble !== undefined && now() - known.triedAt < timing.keysLook) return;

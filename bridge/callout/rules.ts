@@ -21,7 +21,7 @@ const TOO_MANY = "the token does not list its bearer's groups: there are too man
 /**
  * The first rule that matches.
  *
- * @throws Refusal where none does; and where one asks for groups that the token doesn't tell, as a later rule would otherwise
+ * @throws Refusal when none does, and when a rule asks for groups that the token doesn't list: otherwise a later rule would
  *   decide that wasn't meant to
  */
 export function ruleFor(rules: readonly Rule[], identity: Identity): Rule {

@@ -5,7 +5,7 @@ import { CALLOUT_ACCOUNT as ACCOUNT } from './grant.ts';
 
 const isPlaceholder = (account: string): boolean => account.startsWith('{');
 
-/** What the servers have to be told for the callout: a part of their configuration, or of the account's claims in operator mode. */
+/** The server configuration that the callout needs, or in operator mode the account's claims. */
 export function serverLines(settings: BridgeSettings, callout: CalloutSettings): string[] {
   const user = userOf(settings.nats().authentication);
   return callout.accounts === undefined
@@ -73,9 +73,9 @@ function operatorLines(
 }
 
 interface User {
-  /** As `auth_users` has it. */
+  /** As in `auth_users`. */
   readonly name: string;
-  /** How the server's configuration knows it. */
+  /** As in the server's configuration. */
   readonly lines: readonly string[];
 }
 

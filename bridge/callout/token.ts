@@ -5,19 +5,19 @@ import type { KeySets } from './keySets.ts';
 import type { IssuerPolicy, Policy } from './policy.ts';
 import { Refusal } from './refusal.ts';
 
-/** A token with 200 groups and as many roles has less. */
+/** A token with 200 groups and as many roles is smaller. */
 const MOST_CHARACTERS = 32_768;
 const ALGORITHMS = ['RS256', 'ES256'];
-/** Clocks may differ by so much for tokens to be valid already. None is valid for longer than it says. */
+/** How far clocks may differ for a token to be valid already. None is valid for longer than it says. */
 const EARLY_SECONDS = 30;
 
-/** What a token says of itself before anything is verified: for people who look for a mistake. */
+/** What a token says about itself before anything is verified: for people tracking down a mistake. */
 export interface Claimed {
   readonly issuer: string;
   readonly sub: string;
 }
 
-/** A token that holds, with who its bearer is. */
+/** A valid token and its bearer. */
 export interface Verified {
   readonly issuer: IssuerPolicy;
   readonly identity: Identity;

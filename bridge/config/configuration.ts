@@ -23,11 +23,11 @@ const DAY_MS = 86_400_000;
 const MOST_AGE_MS = 3_650 * DAY_MS;
 const MOST_BYTES = 1_024 * 1_024;
 
-/** What is wrong with a configuration, all of it: a line per problem, `file:line:column: name: what. What to do.` */
+/** Everything wrong with a configuration, one line per problem: `file:line:column: name: what. What to do.` */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
 
-  /** @param signature changes when a file does whose change may mend it */
+  /** @param signature changes when a file changes that may fix it */
   constructor(
     readonly problems: readonly string[],
     readonly signature: () => string,
@@ -43,7 +43,7 @@ export interface Configuration {
   readonly given: Readonly<Record<string, unknown>>;
   /** Lines of the same form. */
   readonly warnings: readonly string[];
-  /** Changes when the file does, or one that it names and that is read once only. */
+  /** Changes when the file does, or any file it names that is read only once. */
   readonly signature: () => string;
   /** The signature of what was read. */
   readonly readAs: string;
@@ -101,7 +101,7 @@ class ConfigurationReader {
   readonly #problems: Noted[] = [];
   readonly #warnings: Noted[] = [];
   readonly #files: string[];
-  /** What the schema refuses already. */
+  /** Already rejected by the schema. */
   readonly #refused = new Set<string>();
 
   constructor(
