@@ -43,7 +43,7 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
   return findings;
 }
 
-/** Whether what events say of their publisher is proven, where no signature does it. */
+/** Whether the publisher that events name is proven when no signature proves it. */
 function checkPublishers({ publisherPolicy, runs }: BridgeSettings): Finding[] {
   if (publisherPolicy === undefined) return [];
   const trusting = runs.filter(
@@ -61,7 +61,7 @@ function checkPublishers({ publisherPolicy, runs }: BridgeSettings): Finding[] {
 }
 
 /**
- * What is wrong with a configuration and with what it names.
+ * Problems of a configuration and of everything it names.
  *
  * @param withNeedless see {@link NatsCheck}
  */
@@ -86,7 +86,7 @@ export async function checkAll(
     new NatsCheck(settings, nats, jetStream).findings(withNeedless),
     checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
-  // Who can't sign in would hear of it for each feed and route.
+  // Without a sign-in, each feed and route would report the same.
   if (identity.length > 0) return [...files, ...inNats, ...identity];
   const feeds = await checkFeeds(settings.hooks?.feeds ?? [], azureDevOps);
   const pipelines = await checkPipelines(settings, azureDevOps, now);

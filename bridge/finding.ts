@@ -1,7 +1,7 @@
 /** What a check finds. */
 export interface Finding {
   readonly level: 'error' | 'warning';
-  /** What has it: a key of the configuration, a stream, a permission. */
+  /** What it is about: a key of the configuration, a stream, a permission. */
   readonly about: string;
   /** A clause without the last full stop. */
   readonly problem: string;

@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.ts';
 import type { Nats } from './nats.ts';
 import type { BridgeSettings } from './settings.ts';
 
-/** What the functions of the bridge work with. */
+/** What the bridge's functions work with. */
 export interface Parts {
   readonly settings: BridgeSettings;
   readonly contracts: Contracts;
@@ -19,7 +19,7 @@ export interface Parts {
   now(): number;
 }
 
-/** How it goes with a feed of Azure Artifacts at this replica. */
+/** The state of an Azure Artifacts feed at this replica. */
 export interface FeedStatus {
   readonly feed: string;
   /** A clause. Foreign text. */
@@ -29,17 +29,17 @@ export interface FeedStatus {
   readonly lastReadAt: number | undefined;
 }
 
-/** How it goes with the callout at this replica. */
+/** The state of the callout at this replica. */
 export interface CalloutStatus {
   readonly issuers: readonly KeyState[];
 }
 
-/** How it goes with waits, as this replica knows them. */
+/** The state of waits, as known to this replica. */
 export interface WaitsStatus {
-  /** Whether it knows all that were there when it began. */
+  /** Whether it knows all waits that existed when it started. */
   readonly areKnown: boolean;
   readonly waiting: number;
-  /** Whose tasks have yet to be told. */
+  /** How many whose tasks have yet to be notified. */
   readonly decided: number;
   /** In the last day. */
   readonly ended: number;
@@ -47,18 +47,18 @@ export interface WaitsStatus {
   readonly leads: readonly string[];
 }
 
-/** The functions that a configuration turns on, at work. */
+/** The running functions that a configuration turns on. */
 export interface Functions {
-  /** What the public port answers. */
+  /** The routes of the public port. */
   readonly routes: readonly Route[];
-  /** What keeps them from calling Azure DevOps now, until a time in milliseconds since the epoch; undefined where nothing does. */
+  /** What keeps them from calling Azure DevOps now, until a time in milliseconds since the epoch; undefined when nothing does. */
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
-  /** How it goes with feeds of Azure Artifacts; none where there are none. */
+  /** The state of Azure Artifacts feeds; empty when there are none. */
   readonly feeds?: () => readonly FeedStatus[];
-  /** How it goes with waits; absent where none are taken. */
+  /** The state of waits; absent when none are taken. */
   readonly waits?: () => WaitsStatus | undefined;
-  /** How it goes with the callout; absent where it is off. */
+  /** The state of the callout; absent when it is off. */
   readonly callout?: () => CalloutStatus | undefined;
-  /** Takes nothing new, ends what is under way until the signal aborts, and closes. */
+  /** Takes nothing new, finishes work in progress until the signal aborts, and closes. */
   stop(drained: AbortSignal): Promise<void>;
 }

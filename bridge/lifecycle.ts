@@ -1,7 +1,7 @@
 import { reasonOf } from '../shared/errors.ts';
 import type { EventLog } from './log.ts';
 
-/** From start to end: what was opened is closed in reverse, and what is under way gets its time. */
+/** From start to end: whatever was opened is closed in reverse order, and work in progress gets time to finish. */
 export class Lifecycle {
   readonly #stopping = new AbortController();
   readonly #endings: { readonly name: string; readonly end: (drained: AbortSignal) => Promise<void> }[] = [];
@@ -17,19 +17,19 @@ export class Lifecycle {
     return this.#stopping.signal.aborted;
   }
 
-  /** Has the bridge stop. */
+  /** Stops the bridge. */
   stop(why: string): void {
     if (this.isStopping()) return;
     this.log.info('stopping', { reason: why });
     this.#stopping.abort();
   }
 
-  /** Names what has begun. `end` is given a signal that aborts when the time of what is under way is over. */
+  /** Registers something that has started. `end` gets a signal that aborts when the time for work in progress is over. */
   opened(name: string, end: (drained: AbortSignal) => Promise<void>): void {
     this.#endings.push({ name, end });
   }
 
-  /** Ends what has begun, last first. Never rejects. */
+  /** Ends everything that has started, last first. Never rejects. */
   async end(drainMs: number): Promise<void> {
     this.#stopping.abort();
     const drained = AbortSignal.timeout(drainMs);

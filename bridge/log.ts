@@ -1,12 +1,12 @@
 import type { Log } from '../shared/log.ts';
 import { safeText } from '../shared/text/safeText.ts';
 
-/** What a line says beside its time, level and event. Texts may come from anywhere: they are neutralised and masked. */
+/** The fields of a line besides its time, level and event. Texts may come from anywhere: they are neutralised and masked. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export type Level = 'debug' | 'info' | 'warning' | 'error';
 
-/** Tells what the bridge does: one JSON object per line. */
+/** Logs what the bridge does, one JSON object per line. */
 export class EventLog {
   /**
    * @param write takes whole lines
@@ -33,7 +33,7 @@ export class EventLog {
     this.#line('error', event, fields);
   }
 
-  /** A log for parts that tell sentences, each as a line of this event. */
+  /** A log for parts that log sentences, each as a line of this event. */
   texts(event: string): Log {
     return {
       debug: (text) => this.debug(event, { text }),

@@ -9,10 +9,10 @@ import { ConfigurationError } from './config/configurationError.ts';
 import { EventLog } from './log.ts';
 import type { World } from './world.ts';
 
-/** Put in by the build. */
+/** Filled in by the build. */
 declare const BRIDGE_VERSION: string | undefined;
 
-// V8 lets garbage become several times what is in use, and more where it has no processor to itself. For a replica with
+// V8 lets garbage grow to several times the memory in use, and further when it has no processor to itself. For a replica with
 // 50,000 waits that's the greater part of its memory, and collecting it earlier costs next to nothing.
 setFlagsFromString('--heap-growing-percent=40');
 
@@ -37,7 +37,7 @@ const world: World = {
   openNats: async (...given) => (await natsModule()).openServiceBus(...given),
 };
 
-/** What is left behind when the bridge has ended keeps its process for so long only. */
+/** How long anything left over may keep the process alive after the bridge has ended. */
 const LINGER_MS = 1_000;
 
 process.on('uncaughtException', (error) => {
@@ -48,7 +48,7 @@ process.on('uncaughtException', (error) => {
   log.error('crashed', { reason: error.stack ?? error.message });
   process.exit(1);
 });
-// Whoever reads may have seen enough, as `head` has.
+// The reader may have seen enough, as `head` does.
 process.stdout.on('error', () => process.exit(process.exitCode ?? 0));
 process.exitCode = await main(process.argv.slice(2));
 

@@ -2,7 +2,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600];
 
-/** What the bridge counts, by the names that Prometheus sees. */
+/** The bridge's metrics, by the names that Prometheus sees. */
 export class Metrics {
   readonly #registry = new Registry();
 
@@ -36,7 +36,7 @@ export class Metrics {
     'feed',
   );
   readonly feedTrouble = this.#gauge('feed_trouble', "1 while a change feed can't be read or stored.", 'feed');
-  /** Events of routes by what became of them. */
+  /** Events of routes by outcome. */
   readonly events = this.#counter('events_total', 'Events by route and outcome.', 'route', 'outcome');
   readonly runsQueued = this.#counter('runs_queued_total', 'Runs of pipelines that were started.');
   readonly runRequest = this.#histogram('run_request_seconds', 'How long Azure DevOps took to start a run.');

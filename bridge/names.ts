@@ -1,4 +1,4 @@
-/** Names of what a bridge keeps in NATS, apart from those of the other bridges in the account. */
+/** Names of what a bridge keeps in NATS, distinct from those of other bridges in the account. */
 export interface Names {
   /** A stream, bucket or durable consumer: `BRIDGE_AUDIT`, or `blue_BRIDGE_AUDIT` for the instance `blue`. */
   of(name: string): string;

@@ -10,12 +10,12 @@ import type {
   WorkQueueEvents,
 } from '../shared/bus.ts';
 
-/** NATS, as the bridge uses it: a link that is kept until it is closed. */
+/** NATS as the bridge uses it: a link that is kept up until closed. */
 export interface Nats extends Bus {
   readonly publisher: StreamPublisher;
   readonly lookup: StreamLookup;
   readonly isLinkUp: boolean;
-  /** The version of the server that is connected to: `2.10.27`. Fails where there's no link within 5 s. */
+  /** The version of the server that is connected to: `2.10.27`. Fails when there's no link within 5 s. */
   serverVersion(): Promise<string>;
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue;

@@ -15,7 +15,7 @@ export interface Readiness {
   readonly waits?: string;
 }
 
-/** What readiness is found from. */
+/** What readiness is based on. */
 export interface ReadinessSources {
   /** Undefined until there has been a link. */
   readonly jetStream: JetStream | undefined;
@@ -29,13 +29,13 @@ export interface ReadinessSources {
   readonly isStopping: boolean;
 }
 
-/** Finds out about readiness, and not at the pace of those who ask. */
+/** Determines readiness, but no faster than it needs to, however often it's asked. */
 export class ReadinessProbe {
   #last: Promise<Pick<Readiness, 'nats' | 'streams'>> | undefined;
   #askedAt = 0;
   #found: Pick<Readiness, 'nats' | 'streams'> = { nats: 'down', streams: {} };
 
-  /** @param trustedMs how long an answer is taken for true */
+  /** @param trustedMs how long an answer stays valid */
   constructor(
     private readonly sources: () => ReadinessSources,
     private readonly metrics: Metrics,
@@ -46,7 +46,7 @@ export class ReadinessProbe {
   async current(): Promise<Readiness> {
     const { jetStream, azureDevOpsTrouble, areWaitsKnown, isStopping } = this.sources();
     const azureDevOps = azureDevOpsTrouble ?? 'ok';
-    // Whoever sends requests here is to hear of the stop at once, also while NATS doesn't answer.
+    // Whoever sends requests here should hear of the stop at once, even while NATS doesn't answer.
     const { nats, streams } = isStopping ? this.#found : await this.#streams();
     const waits = areWaitsKnown === undefined ? {} : { waits: areWaitsKnown ? 'ok' : 'catching up' };
     const areFine = nats === 'up' && areWaitsKnown !== false && Object.values(streams).every((state) => state === 'ok');

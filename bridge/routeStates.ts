@@ -11,9 +11,9 @@ import { intentKey, Intents } from './runs/intents.ts';
 import { RoutePauses } from './runs/pauses.ts';
 import type { BridgeSettings, RouteSettings } from './settings.ts';
 
-/** Decisions of all routes that are looked at, from the end of the audit stream. */
+/** How many decisions of all routes are read, from the end of the audit stream. */
 const DECISIONS = 2_000;
-/** Kept of each route. */
+/** How many are kept per route. */
 const MOST_DECISIONS = 5;
 const LIMIT_MS = 5_000;
 
@@ -25,7 +25,7 @@ export interface StateSources {
   readonly now: () => number;
 }
 
-/** All routes as they are now, in the order of the configuration. Never rejects: each says what isn't known of it. */
+/** The current state of all routes, in the order of the configuration. Never rejects: each says what isn't known about it. */
 export async function routeStates(sources: StateSources): Promise<RouteStatus[]> {
   const { settings, nats } = sources;
   if (settings.runs.length === 0) return [];
@@ -81,7 +81,7 @@ async function waitingOf(
   return { events, oldest: { place: `${stream}:${first.sequence}`, at: first.storedAt, failure } };
 }
 
-/** Why the last attempt for an event came to nothing. */
+/** Why the last attempt for an event failed. */
 async function failureOf(
   { name }: RouteSettings,
   event: ReceivedEvent,

@@ -5,7 +5,7 @@ import type { CurveKey } from './callout/keys.ts';
 import type { PolicyFile } from './callout/policy.ts';
 import type { Timing } from './timing.ts';
 
-/** A secret that stands in a file or an environment variable; a file is read again when it changes. */
+/** A secret from a file or an environment variable; a file is read again when it changes. */
 export interface Secret {
   /** Where it comes from, as people find it: `hooks.passwordFiles[0] (/run/secrets/hook-1)`. */
   readonly label: string;
@@ -17,14 +17,14 @@ export interface Secret {
 export interface BridgeSettings {
   /** Prefix of this bridge's streams, buckets and durables; empty for none. */
   readonly instance: string;
-  /** How to connect now: secrets are read when it is called. */
+  /** The current connection settings: secrets are read at each call. */
   nats(): ConnectionSettings;
   readonly azureDevOps: AzureDevOpsSettings;
   readonly http: HttpSettings;
   readonly streams: StreamSettings;
-  /** NKey seed that signs what the bridge publishes. */
+  /** The NKey seed that signs what the bridge publishes. */
   readonly signingKey: Secret | undefined;
-  /** Absolute paths of JSON Schemas, by the names under which they are asked for. */
+  /** Absolute paths of JSON Schemas, by the names that refer to them. */
   readonly contracts: Readonly<Record<string, string>>;
   readonly hooks: HooksSettings | undefined;
   /** Routes from events to pipelines; none: off. */
@@ -85,16 +85,16 @@ export interface HttpSettings {
 }
 
 export interface CalloutSettings {
-  /** What signs the answers: the account of the callout, as its key is now. */
+  /** Signs the answers: the callout's account with its current key. */
   accountKey(): Signer;
-  /** What requests are sealed for, as it is now. */
+  /** The current key that requests are sealed for. */
   xkey(): CurveKey | undefined;
   readonly isSealed: boolean;
   /** Operator mode: what signs the users of each account, by the account's name; undefined: configuration mode. */
   readonly accounts: ReadonlyMap<string, () => Signer> | undefined;
   readonly policy: PolicyFile;
   readonly maxSessionMs: number;
-  /** How issuers are reached. */
+  /** How to reach issuers. */
   readonly connection: Pick<AzureDevOpsSettings, 'proxy' | 'ca'>;
 }
 
@@ -112,7 +112,7 @@ export interface HooksSettings {
   readonly passwords: readonly Secret[];
   readonly sharedSecret: boolean;
   readonly silenceAlarmMs: number;
-  /** Who manages the subscriptions; undefined: the identity of `azureDevOps`. */
+  /** The identity that manages the subscriptions; undefined: that of `azureDevOps`. */
   readonly identity: IdentitySettings | undefined;
   readonly events: readonly HookEventSettings[];
   readonly feeds: readonly FeedSettings[];
@@ -146,9 +146,9 @@ export interface RouteSettings {
   readonly stream: string;
   /** One of the names in `contracts`. */
   readonly contract: string | undefined;
-  /** What a wait would look at, too. */
+  /** What a wait would check, too. */
   readonly criteria: Pick<WaitCriteria, 'match' | 'correlationId' | 'trustedKeys'> & { readonly maxEventAgeMs: number };
-  /** Whose events may start it; empty: anybody's. */
+  /** Whose events may start it; empty: anyone's. */
   readonly publishers: readonly { readonly project: string; /** `*`: any. */ readonly pipeline: string }[];
   readonly pipeline: PipelineSettings;
   /** All but `natsEventId`, which the bridge fills in itself. */
@@ -177,7 +177,7 @@ export interface PipelineSettings {
 export interface EventIdSettings {
   /** Whether the configuration says that the pipeline has it. */
   readonly isMapped: boolean;
-  /** What the event's id has to match. */
+  /** The pattern that the event's id has to match. */
   readonly pattern: RegExp;
 }
 
@@ -185,7 +185,7 @@ export interface EventIdSettings {
 export interface ParameterSettings {
   readonly name: string;
   readonly expression: NamedExpression;
-  /** What the value has to match; anchored by whoever wrote it. */
+  /** The pattern that the value has to match, anchored by its author. */
   readonly pattern: RegExp;
 }
 
@@ -204,7 +204,7 @@ export interface WaitsSettings {
 
 /** A bearer token of service connections. */
 export interface WaitToken extends Secret {
-  /** By which rules know it. */
+  /** The name that rules know it by. */
   readonly name: string;
 }
 

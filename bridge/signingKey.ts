@@ -2,9 +2,9 @@ import { parseUserSeed, type SigningKey } from '../shared/nkey.ts';
 import type { Secret } from './settings.ts';
 
 /**
- * The key in a secret as it is now, parsed again only when the secret changes.
+ * The current key in a secret, parsed again only when the secret changes.
  *
- * @throws TaskError `InvalidInput` when the secret is no NKey user seed
+ * @throws TaskError `InvalidInput` when the secret isn't an NKey user seed
  */
 export class RotatingKey {
   #seed = '';

@@ -11,7 +11,7 @@ import { plansOf, startWaits } from './waits/waits.ts';
  * Starts what a configuration turns on.
  *
  * @param version the bridge's own
- * @param knownKeys of issuers, kept while the process lives
+ * @param knownKeys keys of issuers, kept for the life of the process
  */
 export function startFunctions(parts: Parts, version: string, knownKeys: KnownKeys): Functions {
   const { settings, nats, azureDevOps } = parts;

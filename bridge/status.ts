@@ -13,7 +13,7 @@ import type { Readiness } from './readiness.ts';
 import { routeStates } from './routeStates.ts';
 import type { BridgeSettings } from './settings.ts';
 
-/** What the last self-check found. */
+/** The findings of the last self-check. */
 export type CheckResult = NonNullable<Status['check']>;
 
 /** What the status page is made from. */
@@ -33,9 +33,9 @@ export interface StatusSources {
   readonly callout: CalloutStatus | undefined;
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
-  /** Undefined before the first look, and where nothing tells which subscriptions are of this bridge. */
+  /** Undefined before the first check, and when it's unclear which subscriptions belong to this bridge. */
   readonly subscriptions: SubscriptionStates | undefined;
-  /** Milliseconds since the epoch; undefined without a token that ends by itself. */
+  /** Milliseconds since the epoch; undefined without a token that expires. */
   readonly tokenValidUntil: number | undefined;
 }
 
@@ -62,7 +62,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
   });
 }
 
-/** What is known of Azure DevOps: the token, and whether the last self-check got in with it. */
+/** The state of Azure DevOps: the token, and whether the last self-check could sign in with it. */
 export function azureDevOpsOf(
   { azureDevOps: trouble }: Pick<Readiness, 'azureDevOps'>,
   settings: Pick<BridgeSettings, 'azureDevOps' | 'callout'>,
@@ -128,7 +128,7 @@ async function storedOf(
   return { routes, deadLetters: deadLetters ?? (await countsBySubject(settings, jetStream)) };
 }
 
-/** What is known of the letters where the user may not read them. */
+/** What is known about the letters when the user may not read them. */
 async function countsBySubject({ instance }: BridgeSettings, jetStream: JetStream): Promise<Status['deadLetters']> {
   const names = namesOf(instance);
   const answer = await jetStream.stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'));

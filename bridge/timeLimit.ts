@@ -1,6 +1,6 @@
 /**
- * A signal that aborts after a time, or with another signal. For what is done many times a second: `AbortSignal.timeout` stays
- * until its time is over, and `AbortSignal.any` leaves something behind at a signal that lasts.
+ * A signal that aborts after a time, or with another signal. For use many times per second: `AbortSignal.timeout` stays
+ * around until its time is over, and `AbortSignal.any` leaves something behind on a long-lived signal.
  */
 export class TimeLimit {
   readonly #controller = new AbortController();
@@ -36,7 +36,7 @@ export class TimeLimit {
     return this.#isOver;
   }
 
-  /** From here on nothing of it is left, and it never aborts. */
+  /** Releases everything; from here on it never aborts. */
   end(): void {
     clearTimeout(this.#timer);
     this.outer?.removeEventListener('abort', this.#onAbort);

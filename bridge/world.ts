@@ -2,17 +2,17 @@ import type { ConnectionSettings } from '../shared/connection/settings.ts';
 import type { Log } from '../shared/log.ts';
 import type { Nats } from './nats.ts';
 
-/** What is outside of the bridge. */
+/** The world outside the bridge. */
 export interface World {
   readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Who has called the command. */
+  /** Who ran the command. */
   readonly user: string;
   /** Milliseconds since the epoch. */
   now(): number;
-  /** Data, for whoever called the command. */
+  /** Data, for whoever ran the command. */
   out(data: string | Uint8Array): void;
-  /** Whether a person reads that data as it comes. */
+  /** Whether a person reads that data as it appears. */
   readonly isTerminal: boolean;
   /** Prose, progress and the log. */
   err(text: string): void;
@@ -21,7 +21,7 @@ export interface World {
   /**
    * Connects to the first server that accepts, and keeps the link.
    *
-   * @param settings how to connect now: asked at each dial
+   * @param settings the current connection settings: asked for at each dial
    * @param signal ends everything at once
    */
   openNats(settings: () => ConnectionSettings, signal: AbortSignal, log: Log): Promise<Nats>;

@@ -15,7 +15,7 @@ export interface PubAck {
   readonly duplicate: boolean;
 }
 
-/** Where a message is found again. */
+/** Where a message can be found again. */
 export interface Place {
   readonly stream: string;
   readonly sequence: number;
@@ -41,7 +41,7 @@ export type StartPosition =
   | {
       readonly from: 'time';
       /** Milliseconds since the epoch. */ readonly at: number;
-      /** True when `at` was taken from another machine's clock, so that skew against the server is corrected. */
+      /** True when `at` comes from another machine's clock, so that its skew against the server is corrected. */
       readonly correctSkew: boolean;
     };
 
@@ -50,20 +50,20 @@ export interface StreamSource {
   /** Undefined: found from the subjects. */
   readonly stream: string | undefined;
   readonly start: StartPosition;
-  /** Messages come without their payload, and with its size as `Nats-Msg-Size`. */
+  /** Messages arrive without their payload, but with its size in `Nats-Msg-Size`. */
   readonly headersOnly?: boolean;
 }
 
-/** Messages that have arrived and not been taken. Few are asked for ahead, so that a slow reader need not hold a fast stream. */
+/** Messages that have arrived but not been taken. Few are requested ahead, so that a slow reader need not buffer a fast stream. */
 export interface Arrivals {
   readonly length: number;
   /** All that have arrived since the last call, in order. */
   take(): readonly ReceivedMessage[];
 }
 
-/** What a subscription tells its reader. All are called in order, never concurrently. */
+/** How a subscription notifies its reader: calls come in order, never concurrently. */
 export interface SubscriptionEvents {
-  /** There is one more message to take on the subjects, each stream sequence at most once. */
+  /** One more message is there to take; each stream sequence comes at most once. */
   arrived(arrivals: Arrivals): void;
   /** The link to the server broke; nothing arrives until {@link linkUp}. */
   linkDown(reason: string): void;
@@ -75,20 +75,24 @@ export interface SubscriptionEvents {
   failed(error: Error): void;
 }
 
-/** An event in a stream, without what it says. */
+/** An event in a stream, without its content. */
 export interface StoredEvent {
   readonly subject: string;
   readonly place: Place;
-  /** In milliseconds since the epoch; undefined where the stream does not tell. */
+  /** In milliseconds since the epoch; undefined when the stream doesn't say. */
   readonly storedAt: number | undefined;
 }
 
 /** What a stream holds on the subjects of a subscription, wherever it began to read. */
 export interface LookBack {
-  /** The last event on the subjects; undefined where there is none; `unknown` where that cannot be told. */
+  /** The last event on the subjects; undefined when there is none; `unknown` when that can't be determined. */
   readonly last:
-    (StoredEvent & { /** So that it was not read. */ readonly isBeforeStart: boolean }) | 'unknown' | undefined;
-  /** How many events were ever stored, on any subject, and how many of them are there no more. */
+    | (StoredEvent & {
+        /** It was stored before the start position, so it wasn't read. */ readonly isBeforeStart: boolean;
+      })
+    | 'unknown'
+    | undefined;
+  /** How many events were ever stored, on any subject, and how many of them are gone. */
   readonly stored: number;
   readonly removed: number;
   /** Where there is no event on the subjects: the nearest of those on which there are events. Foreign text. */
@@ -101,15 +105,15 @@ export interface Subscription {
   /** The stream that is read; undefined for core NATS. */
   readonly stream: string | undefined;
   /**
-   * Looks at what the stream holds, with a few requests and no other permissions than reading has; absent for core NATS.
-   * Undefined where the server does not tell. Never rejects.
+   * Looks up what the stream holds, with a few requests and only the permissions that reading needs; absent for core NATS.
+   * Undefined when the server doesn't say. Never rejects.
    */
   lookBack?(): Promise<LookBack | undefined>;
   /** Ends the subscription and removes what it left on the server, within a second. Never rejects. */
   stop(): Promise<void>;
 }
 
-/** Messages in the order of sending, some at a time. */
+/** Messages in sending order, a few at a time. */
 export type Chunks = Iterable<readonly OutgoingMessage[]> | AsyncIterable<readonly OutgoingMessage[]>;
 
 /** What became of messages. Positions count from 1, in the order of sending. */
@@ -118,11 +122,11 @@ export interface PublishResult {
   /** Acknowledged by the stream, duplicates included; for core NATS, taken by the server. */
   readonly confirmed: number;
   readonly duplicates: number;
-  /** The acknowledgement of the last message that has none missing before it. */
+  /** The acknowledgement of the last message before the first gap. */
   readonly last: PubAck | undefined;
   /** Sent, but not known to be stored: ranges with both ends. */
   readonly unconfirmed: readonly (readonly [from: number, to: number])[];
-  /** Stored before a message that was to come before them, as the acknowledged sequences show: ranges with both ends. */
+  /** Stored ahead of a message that should have preceded them, as the acknowledged sequences show: ranges with both ends. */
   readonly outOfOrder: readonly (readonly [from: number, to: number])[];
   /** What ended it early; undefined when all was sent and confirmed. */
   readonly error: unknown;
@@ -138,7 +142,7 @@ export interface ReceivedReply {
 export interface Bus {
   /**
    * Publishes to the stream that captures the subject, in order and each message stored once: what stays unconfirmed is
-   * sent again, with the same message ids, until the signal. Never rejects for what happens to messages.
+   * sent again, with the same message ids, until the signal. Doesn't reject when messages fail.
    */
   publishToStream(
     messages: Chunks,
@@ -148,7 +152,7 @@ export interface Bus {
   ): Promise<PublishResult>;
   /**
    * Publishes to core NATS and returns once the server has taken all messages, which proves nothing about receivers.
-   * What was under way when a link broke is sent again, so it may arrive twice. Never rejects for what happens to messages.
+   * Messages in flight when a link broke are sent again, so they may arrive twice. Doesn't reject when messages fail.
    */
   publishCore(messages: Chunks, onProgress: (confirmed: number) => void, signal: AbortSignal): Promise<PublishResult>;
   /** Publishes a request and waits for one reply. It is never sent twice, since the receiver might act twice. */
@@ -167,8 +171,8 @@ export interface Bus {
 export interface StreamPublisher {
   /**
    * @param withinMs how long to wait for the acknowledgement
-   * @throws TaskError `NoStream`, `Denied`, `TooLarge`, `StreamRefused`; `Timeout` or `ConnectionLost` where it isn't known
-   *   whether the message was stored, so that it is sent again with the same `Nats-Msg-Id`
+   * @throws TaskError `NoStream`, `Denied`, `TooLarge`, `StreamRefused`; `Timeout` or `ConnectionLost` when it isn't known
+   *   whether the message was stored: send it again with the same `Nats-Msg-Id`
    */
   publish(message: OutgoingMessage, withinMs: number): Promise<PubAck>;
 }
@@ -183,50 +187,50 @@ export interface KeyValueEntry {
 export interface KeyValue {
   /** Undefined where the key has no value. */
   get(key: string): Promise<KeyValueEntry | undefined>;
-  /** @returns the revision; undefined where the key has a value already */
+  /** @returns the revision; undefined when the key already has a value */
   create(key: string, value: Uint8Array): Promise<number | undefined>;
-  /** @returns the new revision; undefined where another one than this is the last */
+  /** @returns the new revision; undefined when this is no longer the last revision */
   update(key: string, value: Uint8Array, revision: number): Promise<number | undefined>;
-  /** @param revision leaves the key alone where another one is the last; undefined: whichever is */
+  /** @param revision leaves the key alone unless this is its last revision; undefined: any revision */
   delete(key: string, revision?: number): Promise<void>;
 }
 
 /** Reads single messages of streams without a consumer. Every method fails with a `TaskError`. */
 export interface StreamLookup {
-  /** Undefined where the stream has no message with this sequence, or no more. */
+  /** Undefined when the stream has no message with this sequence, or no longer has it. */
   message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
   /** The first message at or after a sequence whose subject is in the pattern; undefined where there is none. */
   next(stream: string, sequence: number, pattern: string): Promise<ReceivedMessage | undefined>;
 }
 
-/** A message of a durable consumer. None of its methods fails: what the server doesn't hear, it delivers again. */
+/** A message of a durable consumer. None of its methods fails: if the server misses one, it delivers the message again. */
 export interface QueuedMessage {
   readonly message: ReceivedMessage;
-  /** How often it was delivered, this time included. */
+  /** How often it was delivered, including this time. */
   readonly deliveries: number;
   /** It is done. */
   ack(): void;
-  /** It is being worked on: the time until it is delivered again begins anew. */
+  /** It's being worked on: restarts the time until redelivery. */
   working(): void;
-  /** Has it delivered again after so many milliseconds. */
+  /** Has it delivered again after this many milliseconds. */
   retry(afterMs: number): void;
-  /** It is never delivered again, although nothing came of it. */
+  /** Gives up on it: it's never delivered again. */
   term(): void;
 }
 
-/** What a work queue tells its reader. */
+/** How a work queue notifies its reader. */
 export interface WorkQueueEvents {
   arrived(message: QueuedMessage): void;
-  /** Nothing comes until {@link up}; it is tried again and again. */
+  /** Nothing arrives until {@link up}; the queue keeps trying. */
   down(problem: Error): void;
   up(): void;
 }
 
 /** A durable consumer, from which several processes take messages, each of which is acknowledged. */
 export interface WorkQueue {
-  /** Lets so many messages come: what was let and hasn't come counts. Of 0, what is under way may still come. */
+  /** Allows this many messages to be in flight, including those already requested. With 0, requested ones may still arrive. */
   want(count: number): void;
-  /** Takes nothing more. What has come can still be acknowledged. */
+  /** Stops taking messages. Those that have arrived can still be acknowledged. */
   stop(): void;
 }
 
@@ -236,9 +240,9 @@ export interface ReceivedRequest extends ReceivedReply {
   readonly receivedAt: number;
 }
 
-/** What a service tells its owner. */
+/** How a service notifies its owner. */
 export interface ServiceEvents {
-  /** Nothing comes until {@link up}: there is no link. */
+  /** No requests arrive until {@link up}: there is no link. */
   down(reason: string): void;
   up(): void;
   /** The service may not subscribe. It tries again and again. */
@@ -247,6 +251,6 @@ export interface ServiceEvents {
 
 /** Answers requests on one subject, which it shares with the others of its queue group. */
 export interface Service {
-  /** Takes no request more, and lets those under way be answered until the signal aborts. Never rejects. */
+  /** Takes no more requests, and lets those in progress be answered until the signal aborts. Never rejects. */
   stop(drained: AbortSignal): Promise<void>;
 }

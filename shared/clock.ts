@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { TaskError } from './errors.ts';
 
-/** The time that a piece of work has. */
+/** How much time a piece of work has. */
 export interface Clock {
   /** Aborts with `Timeout` at the deadline and with `Cancelled` when the work is called off. */
   readonly signal: AbortSignal;
@@ -13,7 +13,7 @@ export interface Clock {
   now(): number;
 }
 
-/** The error of work whose time is over. */
+/** The error of work that ran out of time. */
 export function deadlinePassed(): TaskError {
   return new TaskError('Timeout', 'The deadline of this step has passed');
 }
@@ -41,7 +41,7 @@ export async function unlessAborted<Value>(promise: Promise<Value>, signal: Abor
 /** After so much work in one go the event loop has its turn, in milliseconds. */
 const MOST_WORK_MS = 50;
 
-/** Keeps a step that has much to compute inside its deadline and within hearing of a cancel: it asks before each piece of work. */
+/** Keeps a compute-heavy step within its deadline and responsive to a cancel: it asks before each piece of work. */
 export class Pace {
   #workingSince: number;
 
@@ -50,7 +50,7 @@ export class Pace {
   }
 
   /**
-   * Gives the event loop its turn when it has been without for long.
+   * Gives the event loop a turn when it hasn't had one for a while.
    *
    * @returns how long the next piece of work may take, in whole milliseconds above 0
    * @throws TaskError Timeout or Cancelled when the step is over

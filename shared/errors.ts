@@ -47,7 +47,7 @@ export class TaskError extends Error {
   }
 }
 
-/** What is wrong with something that was read, as a value: who had it read says of what, and tells. */
+/** What is wrong with something that was read, as a value: the caller adds what it is about and reports it. */
 export interface Problem {
   /** A clause without the last full stop. */
   readonly problem: string;
@@ -57,7 +57,7 @@ export interface Problem {
   readonly code?: ErrorCode;
 }
 
-/** The text of anything that was thrown, for use inside a {@link TaskError}'s `problem`. */
+/** The message of anything thrown, for use inside a {@link TaskError}'s `problem`. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

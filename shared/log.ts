@@ -1,4 +1,4 @@
-/** Where a part of the program says what it does. Any text may be passed: who writes it out neutralises it. */
+/** Where a part of the program logs what it does. Any text may be passed: the writer neutralises it. */
 export interface Log {
   info(text: string): void;
   warning(text: string): void;

@@ -47,7 +47,7 @@ const OWNERS: Readonly<Record<string, string>> = {
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
-/** What an Ed25519 private key has before its 32 bytes in PKCS #8 (RFC 8410, section 7). */
+/** What precedes the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410, section 7). */
 export const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 /**

@@ -4,7 +4,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, statSync, type Sta
 const NON_BLOCKING = constants.O_NONBLOCK as number | undefined;
 const CHUNK_BYTES = 64 * 1_024;
 
-/** What a file is that is not a regular one, as a clause: `it is a named pipe, not a regular file`. Undefined for regular files. */
+/** What kind of file it is, as a clause: `it is a named pipe, not a regular file`. Undefined for a regular file. */
 export function irregularity(stats: Stats): string | undefined {
   if (stats.isFile()) return undefined;
   if (stats.isDirectory()) return 'it is a folder, not a file';

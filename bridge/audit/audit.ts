@@ -7,12 +7,12 @@ import { RotatingKey } from '../signingKey.ts';
 import { DeadLetters } from './deadLetters.ts';
 import { Decisions } from './decisions.ts';
 
-/** What tells this process from other replicas. */
+/** Identifies this process among replicas. */
 const REPLICA = `${hostname()}-${randomBytes(3).toString('hex')}`;
 
-/** What the functions of the bridge write beside their work. */
+/** What the bridge's functions record besides doing their work. */
 export interface Audit {
-  /** What tells this process from other replicas. */
+  /** Identifies this process among replicas. */
   readonly replica: string;
   readonly decisions: Decisions;
   readonly deadLetters: DeadLetters;
@@ -42,7 +42,7 @@ export function auditOf(parts: Omit<Parts, 'contracts'>, version: string): Audit
   };
 }
 
-/** Where dead letters are. */
+/** Where dead letters are kept. */
 export function deadLetterPlaces({ instance }: Pick<BridgeSettings, 'instance'>): {
   readonly stream: string;
   readonly subjectPrefix: string;

@@ -6,24 +6,24 @@ import { safeText } from '../../shared/text/safeText.ts';
 import { partOf } from './decisions.ts';
 import { FloodLimit } from './floodLimit.ts';
 
-/** What could not be done. */
+/** Something that couldn't be done. */
 export interface DeadLetter {
   readonly function: 'hooks' | 'runs' | 'waits';
-  /** The last part of the subject: the route, and of a hook the reason. */
+  /** The last part of the subject: the route, or for a hook the reason. */
   readonly name: string;
-  /** One word, in the form of an identifier. */
+  /** One word, written like an identifier. */
   readonly reason: string;
   /** The same in a sentence. Foreign text. */
   readonly detail: string;
-  /** Who has sent it: so many letters a minute are kept of each. */
+  /** Who sent it: letters kept per minute are limited per sender. */
   readonly source: string;
-  /** The original's, as far as they may be kept. */
+  /** The original's headers, as far as they may be kept. */
   readonly headers: Headers;
   /** The original's bytes. */
   readonly payload: Uint8Array;
-  /** The route that it was for; of events only. */
+  /** The route that it was for; events only. */
   readonly route?: string;
-  /** Where the original stands; of events only. */
+  /** The original's place in its stream; events only. */
   readonly place?: Place;
   /** The letter is kept once, however often it is written within the stream's duplicate window. */
   readonly messageId?: string;
@@ -31,7 +31,7 @@ export interface DeadLetter {
   readonly notes?: Readonly<Record<string, string>>;
 }
 
-/** Counts; the program makes metrics of it. */
+/** Counts events; the program turns them into metrics. */
 export interface DeadLetterMetrics {
   /** A letter, kept or only counted: `nats_bridge_dead_letters_total{function,reason}`. */
   deadLetter(of: DeadLetter['function'], reason: string): void;
@@ -49,7 +49,7 @@ export interface DeadLettersOptions {
   readonly log: Log;
 }
 
-/** What was not kept of one source's letters. */
+/** How many of one source's letters weren't kept. */
 interface Excess {
   readonly function: DeadLetter['function'];
   readonly name: string;
@@ -66,7 +66,7 @@ export const LIMITED = 'limited';
 /** Longest header of a letter. */
 const MAX_HEADER = 1_000;
 
-/** Keeps what could not be done, with its original bytes, so that a person can look at it and order it again. */
+/** Keeps what couldn't be done, with its original bytes, so that a person can inspect and replay it. */
 export class DeadLetters {
   readonly #limit: FloodLimit;
   readonly #excess = new Map<string, Excess>();
@@ -77,9 +77,9 @@ export class DeadLetters {
   }
 
   /**
-   * Keeps a letter. One that is larger than the server or the stream takes is kept without its bytes, with an alarm.
+   * Keeps a letter. One that is too large for the server or the stream is kept without its bytes, with an alarm.
    *
-   * @returns its number in the stream; null where its source has had its share of this minute and it was only counted
+   * @returns its number in the stream; null when its source has used up its share of this minute and it was only counted
    * @throws TaskError where the stream can't take it
    */
   async write(letter: DeadLetter, withinMs: number): Promise<number | null> {
@@ -100,7 +100,7 @@ export class DeadLetters {
     }
   }
 
-  /** Writes what it still has to tell. Never rejects. */
+  /** Writes what is still to be reported. Never rejects. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all([...this.#excess.keys()].map((source) => this.#summarise(source)));
@@ -139,7 +139,7 @@ export class DeadLetters {
     let excess = this.#excess.get(source);
     if (excess === undefined) {
       const timer = setTimeout(() => void this.#summarise(source), SUMMARY_MS);
-      // A program that ends calls close().
+      // A program that is shutting down calls close().
       timer.unref();
       excess = { function: of, name, from: this.options.now(), reasons: new Map(), timer };
       this.#excess.set(source, excess);
@@ -185,8 +185,8 @@ export class DeadLetters {
 }
 
 /**
- * A header of the original. What means something to NATS or to whoever reads the letter gets another name, and a line break,
- * which whoever publishes an event can put into a value, would begin another header.
+ * A header of the original. One that means something to NATS or to readers of the letter is renamed, and a line break,
+ * which anyone publishing an event can put into a value, would start another header.
  */
 function asOriginal([name, value]: Headers[number]): Headers[number] {
   return [/^(nats|bridge)-/i.test(name) ? `Bridge-Original-${name}` : name, value.replace(/[\r\n]/g, ' ')];

@@ -18,12 +18,12 @@ export interface Decision {
   /** Why, in words. */
   readonly reason?: string;
   readonly event?: DecidedEvent;
-  /** Of a sign-in: who asks, and what a token says of its bearer. */
+  /** For a sign-in: who asks, and what the token says about its bearer. */
   readonly signIn?: Readonly<Record<string, string>>;
-  /** What came of it: the id and URL of a run, the key of a wait, the number of a dead letter. */
+  /** The result: the id and URL of a run, the key of a wait, the number of a dead letter. */
   readonly followed?: Readonly<Record<string, string | number>>;
   readonly schemaDigest?: string;
-  /** Who has ordered it, where a person has. */
+  /** The person who ordered it, if one did. */
   readonly user?: string;
   /** When it came, in milliseconds since the epoch. */
   readonly receivedAt?: number;
@@ -64,9 +64,9 @@ export class Decisions {
   constructor(private readonly options: DecisionsOptions) {}
 
   /**
-   * Notes a decision that was taken whether or not it can be noted; says so in the log where it can't. Never rejects.
+   * Notes a decision that stands even if it can't be noted, which the log then says. Never rejects.
    *
-   * @param id as {@link order} has it
+   * @param id see {@link order}
    */
   async note(decision: Decision, id?: string): Promise<void> {
     try {
@@ -82,7 +82,7 @@ export class Decisions {
   /**
    * Notes a decision that must not be acted on unless it is noted, such as the order of a person.
    *
-   * @param id what the same decision has when it is noted again: the stream keeps it once within its duplicate window
+   * @param id the same when a decision is noted again: the stream keeps it once within its duplicate window
    * @throws TaskError as {@link StreamPublisher.publish} does
    */
   async order(decision: Decision, id: string = randomUUID()): Promise<void> {

@@ -2,7 +2,7 @@ import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 
-/** An event, as far as the question who did what needs it. All texts are foreign. */
+/** An event, reduced to who did what. All texts are foreign. */
 export interface EventFact {
   readonly kind: 'event';
   /** Empty where it has none. */
@@ -10,7 +10,7 @@ export interface EventFact {
   readonly subject: string;
   /** Undefined where no stream has it, such as a hook that became a dead letter. */
   readonly place: Place | undefined;
-  /** The run that published it, or that a hook tells of. */
+  /** The run that published it, or that a hook reports. */
   readonly run: string | undefined;
   /** Project and pipeline of that run. */
   readonly pipeline: string;
@@ -34,7 +34,7 @@ export interface DecisionFact {
   /** When it was stored, in milliseconds since the epoch. */
   readonly at: number;
   readonly event: { readonly id: string; readonly subject: string; readonly place: Place | undefined };
-  /** The last sequence of the events it is about, where it sums up several: they begin with the one of {@link event}. */
+  /** The last sequence it covers if it sums up several events, starting with {@link event}. */
   readonly through: number | undefined;
   readonly run: RunFact | undefined;
   /** Number of the dead letter that came of it. */
@@ -47,13 +47,13 @@ export interface RunFact {
   readonly url: string;
 }
 
-/** The place that `STREAM:sequence` names; undefined where a text isn't of that form. */
+/** The place that `STREAM:sequence` names; undefined for any other text. */
 export function parsePlace(text: string): Place | undefined {
   const [, stream, sequence] = /^([^\s.*>:/\\]+):([1-9]\d{0,15})$/.exec(text) ?? [];
   return stream === undefined ? undefined : { stream, sequence: Number(sequence) };
 }
 
-/** What a message of a stream says as an event. */
+/** Reads a message of a stream as an event. */
 export function eventIn(message: ReceivedMessage): EventFact {
   const event = new ReceivedEvent(message);
   const { azprunid, azpproject, azppipeline } = event.attributes;
@@ -68,7 +68,7 @@ export function eventIn(message: ReceivedMessage): EventFact {
   };
 }
 
-/** What a message of the audit stream says; undefined where it is no decision. */
+/** Reads a message of the audit stream; undefined when it isn't a decision. */
 export function decisionIn({ payload, place, storedAt }: ReceivedMessage): DecisionFact | undefined {
   const data = parseObject(Buffer.from(payload).toString());
   if (data === undefined || typeof data['decision'] !== 'string') return undefined;
@@ -112,7 +112,7 @@ function placeIn(value: unknown): Place | undefined {
   return typeof stream === 'string' && typeof sequence === 'number' ? { stream, sequence } : undefined;
 }
 
-/** What was read so far, by what it is looked up by. */
+/** Everything read so far, indexed by the keys it's looked up by. */
 export class Facts {
   readonly #events = new Map<string, EventFact>();
   readonly #eventsByRun = new Map<string, EventFact[]>();
@@ -163,7 +163,7 @@ export class Facts {
     return [...(this.#starts.get(run) ?? [])].sort(byTime)[0];
   }
 
-  /** What was decided about an event; of what merely didn't match, the summary that covers it. */
+  /** The decisions about an event; if it merely didn't match, the summary that covers it. */
   decisionsOn({ place, id }: EventFact): readonly DecisionFact[] {
     if (place === undefined) return this.decisionsWithId(id).filter(({ event }) => event.place === undefined);
     const own = this.#decisionsByPlace.get(keyOf(place)) ?? [];

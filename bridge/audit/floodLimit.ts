@@ -1,4 +1,4 @@
-/** Lets so many through from one source in any minute. */
+/** Lets a limited number through from one source in any minute. */
 export class FloodLimit {
   /** When the last ones were let through, by source, oldest first. */
   readonly #taken = new Map<string, number[]>();
@@ -9,7 +9,7 @@ export class FloodLimit {
     private readonly now: () => number,
   ) {}
 
-  /** How to give the place back, for what came to nothing; undefined where there is no place. */
+  /** Gives the place back if it wasn't needed after all; undefined when there is no place. */
   take(source: string): (() => void) | undefined {
     const now = this.now();
     const taken = this.#recent(source, now);

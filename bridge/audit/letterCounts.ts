@@ -3,14 +3,14 @@ import type { JetStream } from '../jetStream/api.ts';
 import type { Nats } from '../nats.ts';
 import { Budget, StreamHistory } from './streamHistory.ts';
 
-/** Letters that are looked at, from the end of the stream. */
+/** How many letters are read, from the end of the stream. */
 const LETTERS = 5_000;
 const LIMIT_MS = 5_000;
 
-/** How many dead letters of one kind there are. Texts are foreign. */
+/** The number of dead letters of one kind. Texts are foreign. */
 export interface LetterCount {
   readonly function: string;
-  /** The route; of a hook the reason. */
+  /** The route, or for a hook the reason. */
   readonly name: string;
   readonly reason: string;
   readonly count: number;

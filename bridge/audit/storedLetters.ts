@@ -4,7 +4,7 @@ import type { JetStream } from '../jetStream/api.ts';
 import type { Decisions } from './decisions.ts';
 import { LIMITED } from './deadLetters.ts';
 
-/** Letters that are asked for at a time. */
+/** How many letters are requested at a time. */
 const WINDOW = 64;
 
 /** A dead letter as the stream has it. All texts are foreign. */
@@ -15,16 +15,16 @@ export interface StoredLetter {
   readonly storedAt: number;
   /** `hooks`, `runs` or `waits`. */
   readonly function: string;
-  /** The route; of a hook the reason. */
+  /** The route, or for a hook the reason. */
   readonly name: string;
   readonly reason: string;
   readonly detail: string;
   readonly route: string | undefined;
-  /** Where the original stands; of events only. */
+  /** The original's place in its stream; events only. */
   readonly place: Place | undefined;
   readonly headers: ReadonlyMap<string, readonly string[]>;
   readonly payload: Uint8Array;
-  /** What the original was where its bytes were too many to be kept; undefined where {@link payload} has them. */
+  /** Describes an original whose bytes were too many to keep; undefined when {@link payload} has them. */
   readonly missing: { readonly size: number; readonly sha256: string } | undefined;
 }
 
@@ -38,10 +38,10 @@ export interface LetterSource {
   readonly subjectPrefix: string;
 }
 
-/** Which letters a person means: one by its number, or all of a route (of hooks: of a reason). */
+/** Which letters a person means: one by its number, or all of a route (for hooks: of a reason). */
 export type LetterSelection = { readonly sequence: number } | { readonly route: string };
 
-/** What judging a letter again has come to: done, or again what it was. */
+/** The outcome of judging a letter again: done, or a dead letter again. */
 export type Replayed =
   | { readonly done: true; readonly followed: Readonly<Record<string, string | number>> }
   | { readonly done: false; readonly reason: string; readonly detail: string };

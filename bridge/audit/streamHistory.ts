@@ -3,13 +3,13 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { JetStream } from '../jetStream/api.ts';
 
-/** Messages of one step back, unless said otherwise. */
+/** Messages per step back, by default. */
 const STEP = 20_000;
-/** Silence after which the rest of a step is looked for: a stream's last message may have been deleted. */
+/** Silence after which to look for the rest of a step: a stream's last message may have been deleted. */
 const QUIET_MS = 2_000;
-/** Whole messages that are asked for at a time. */
+/** How many whole messages are requested at a time. */
 const WINDOW = 64;
-/** Larger ones are judged by their headers alone. */
+/** Larger messages are judged by their headers alone. */
 const MOST_BYTES = 1_024 * 1_024;
 
 /** How far a command looks back. All streams share it. */
@@ -18,7 +18,7 @@ export class Budget {
   readonly #until: number;
 
   /**
-   * @param messages how many are looked at
+   * @param messages how many may be read
    * @param ms how long it may take
    * @param now milliseconds since the epoch
    */
@@ -31,7 +31,7 @@ export class Budget {
     this.#until = now() + ms;
   }
 
-  /** Milliseconds that are left. */
+  /** Milliseconds left. */
   get left(): number {
     return Math.max(0, this.#until - this.now());
   }
@@ -51,10 +51,10 @@ export interface HistoryOptions {
   readonly stream: string;
   /** Which messages are needed whole, going by their headers; the others come without their payload. */
   readonly whole: 'all' | ((message: ReceivedMessage) => boolean);
-  /** Told each message, in no order. */
+  /** Gets each message, in no particular order. */
   readonly onMessage: (message: ReceivedMessage) => void;
   readonly budget: Budget;
-  /** Messages of one step back. */
+  /** Messages per step back. */
   readonly step?: number;
 }
 
@@ -73,7 +73,7 @@ export class StreamHistory {
     return this.options.stream;
   }
 
-  /** All messages since this time were read, in milliseconds since the epoch; -Infinity for all there are. */
+  /** All messages since this time have been read, in milliseconds since the epoch; -Infinity for all there are. */
   get reachedAt(): number {
     return this.#isDone ? -Infinity : this.#reachedAt;
   }
@@ -83,7 +83,7 @@ export class StreamHistory {
     return this.#trouble && `${this.stream} could not be read to its end: ${this.#trouble}`;
   }
 
-  /** Which part wasn't read, in such a sentence; undefined where all was. */
+  /** Which part wasn't read, in such a sentence; undefined when all of it was. */
   get unread(): string | undefined {
     if (this.#trouble !== undefined) return this.trouble;
     if (this.#isDone) return undefined;
@@ -91,7 +91,7 @@ export class StreamHistory {
     return `${this.stream} was not read before its sequence ${this.#from} (${new Date(this.#reachedAt).toISOString()})`;
   }
 
-  /** Reads the messages before those that were read. Never rejects. */
+  /** Reads the messages before those already read. Never rejects. */
   async stepBack(): Promise<void> {
     try {
       const to = this.#from === undefined ? await this.#open() : this.#from - 1;
@@ -144,7 +144,7 @@ export class StreamHistory {
   }
 }
 
-/** Reads the headers of a stretch of a stream. Rejects where that takes too long. */
+/** Reads the headers of a stretch of a stream. Rejects if that takes too long. */
 async function readRange(
   { nats, stream, whole, budget }: HistoryOptions,
   from: number,
@@ -186,7 +186,7 @@ async function readRange(
   } finally {
     clearTimeout(limit);
     clearTimeout(quiet);
-    // What has not begun to read by now is not to begin later.
+    // A read that hasn't started by now must not start later.
     if (last < from) setImmediate(() => closing.abort(late));
     await reading.then(
       (subscription) => subscription.stop(),

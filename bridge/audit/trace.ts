@@ -1,6 +1,6 @@
 import type { DecisionFact, EventFact, Facts, RunFact } from './facts.ts';
 
-/** Whoever wants to see more wants a database. */
+/** Anyone who wants to see more wants a database. */
 const MOST_NODES = 10_000;
 
 export interface RunNode extends RunFact {
@@ -15,14 +15,14 @@ export interface TraceNode {
   readonly children: readonly TraceNode[];
 }
 
-/** What is asked about. */
+/** What the person asks about. */
 export type Asked =
   { readonly kind: 'event'; readonly event: EventFact } | { readonly kind: 'run'; readonly run: string };
 
-/** What led to something, from its beginning, and everything that came of it. */
+/** What led to something, from the very start, and everything that followed from it. */
 export interface Trace {
   readonly roots: readonly TraceNode[];
-  /** More than are shown came of it. */
+  /** More followed from it than is shown. */
   readonly isCut: boolean;
 }
 
@@ -50,7 +50,7 @@ class Tracer {
     return this.#nodes > MOST_NODES;
   }
 
-  /** Undefined where it is part of what was shown. */
+  /** Undefined when it's part of what has been shown. */
   rootOf(asked: Asked): TraceNode | undefined {
     if (asked.kind === 'event') {
       const node = this.#eventNode(asked.event);
@@ -60,7 +60,7 @@ class Tracer {
     return node && this.#underStart(asked.run, node);
   }
 
-  /** Puts an event's tree under the run that published it, where the bridge has started that one. */
+  /** Puts an event's tree under the run that published it, if the bridge started that run. */
   #under(run: string | undefined, node: TraceNode): TraceNode {
     const start = run === undefined ? undefined : this.facts.startOf(run);
     if (run === undefined || start?.run === undefined || !this.#isNew(`run ${run}`)) return node;
@@ -94,7 +94,7 @@ class Tracer {
     return { fact: { kind: 'run', ...run, at }, children: events.flatMap((event) => this.#eventNode(event) ?? []) };
   }
 
-  /** Whether something is yet to be shown, and may be. */
+  /** Whether something hasn't been shown yet and may be. */
   #isNew(name: string): boolean {
     if (this.#seen.has(name)) return false;
     this.#seen.add(name);
@@ -106,7 +106,7 @@ function nameOf({ place, id }: EventFact): string {
   return place === undefined ? `event ${id}` : `event ${place.stream}:${place.sequence}`;
 }
 
-/** All of a trace, oldest first; what came of something comes after it, whatever the clocks say. */
+/** A whole trace, oldest first; effects come after their causes, whatever the clocks say. */
 export function flattened(roots: readonly TraceNode[]): readonly TraceNode['fact'][] {
   const all: { readonly fact: TraceNode['fact']; readonly at: number }[] = [];
   const visit = ({ fact, children }: TraceNode, since: number) => {

@@ -3,10 +3,10 @@ import { parsePlace, type DecisionFact, type EventFact, type Facts } from './fac
 import { traceOf, type Asked, type Trace } from './trace.ts';
 
 const DAY_MS = 86_400_000;
-/** As long as a run that publishes an event may have been going on, and as long as the bridge remembers which ones it started. */
+/** The longest a run that publishes an event may take, and as long as the bridge remembers which ones it started. */
 const RUN_MS = 7 * DAY_MS;
 
-/** A part of the past that is read step by step, newest first, into the facts. */
+/** A part of the past, read into the facts step by step, newest first. */
 export interface History {
   /** All since then was read, in milliseconds since the epoch; -Infinity: all there is. */
   readonly reachedAt: number;
@@ -18,9 +18,9 @@ export interface WhySources {
   readonly facts: Facts;
   readonly histories: readonly History[];
   readonly budget: { readonly isSpent: boolean };
-  /** The event in a place; undefined where it isn't there, or no more. */
+  /** The event in a place; undefined when it isn't there, or no longer is. */
   event(place: Place): Promise<EventFact | undefined>;
-  /** How the bridge remembers to have started a run, other than in the audit stream; `unknown` where that can't be asked. */
+  /** The bridge's own record of having started a run, apart from the audit stream; `unknown` when that can't be asked. */
   start(run: string): Promise<DecisionFact | 'unknown' | undefined>;
   /** Milliseconds since the epoch. */
   now(): number;
@@ -36,7 +36,7 @@ export async function why(id: string, sources: WhySources): Promise<Trace> {
 }
 
 class Inquiry {
-  /** Events of decisions that no stream has any more, or that were looked up, by stream and sequence. */
+  /** Events of decisions that are gone from their streams or were looked up, by stream and sequence. */
   readonly #looked = new Map<string, EventFact>();
 
   constructor(private readonly sources: WhySources) {}
@@ -89,7 +89,7 @@ class Inquiry {
     return [{ kind: 'run', run: id }];
   }
 
-  /** Has the facts know what led to something, as far as the bridge was part of it. */
+  /** Loads what led to something into the facts, as far as the bridge was part of it. */
   async #climb(asked: Asked): Promise<void> {
     const seen = new Set<string>();
     let run = asked.kind === 'run' ? asked.run : asked.event.run;
@@ -110,7 +110,7 @@ class Inquiry {
     const found = facts.startOf(run);
     if (found !== undefined) return found;
     const answer = await sources.start(run);
-    // What is so young would be remembered.
+    // Anything this recent would be remembered.
     if (answer === undefined && before > sources.now() - RUN_MS + DAY_MS) return undefined;
     const remembered = answer === 'unknown' ? undefined : answer;
     const since = (remembered?.at ?? before - RUN_MS) - DAY_MS;

@@ -6,7 +6,7 @@ import type { AzureDevOps } from './client.ts';
 
 /** What the findings about the sign-in are about. */
 export const AZURE_DEVOPS = 'Azure DevOps';
-/** Whom Azure DevOps takes for the caller where it lets anybody in. */
+/** Who Azure DevOps says the caller is when it lets anyone in. */
 const NOBODY = 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa';
 
 /** Whether the bridge can sign in to its organization, and sees the projects whose hooks it takes. */
@@ -53,7 +53,7 @@ async function checkSignIn(azureDevOps: AzureDevOps): Promise<Finding[]> {
   }
 }
 
-/** One after the other: Azure DevOps slows down whoever asks for much at a time. */
+/** One after the other: Azure DevOps throttles anyone who asks for much at once. */
 async function checkProjects(
   azureDevOps: AzureDevOps,
   events: readonly Pick<HookEventSettings, 'project'>[],
@@ -71,7 +71,7 @@ async function checkProjects(
       findings.push(error(about, problem, 'Correct the name, or make the identity a reader of the project.'));
       continue;
     }
-    const problem = `whether there is a project ${quoted(project)} can't be found out: ${outcome.message}`;
+    const problem = `can't find out whether there is a project ${quoted(project)}: ${outcome.message}`;
     const remedy = 'Let the identity read projects; a personal access token needs the scope Project and Team (Read).';
     findings.push(warning(about, problem, remedy));
     break;

@@ -14,7 +14,7 @@ import { Requests, textOf, TooLargeError, type Answer } from './requests.ts';
 const MOST_MESSAGE = 1_000;
 /** Before a call is made again with a new token. */
 const NEW_TOKEN_PAUSE_MS = 100;
-/** Errors before a request has gone out: nothing can have come of it. */
+/** Errors before a request went out: it can't have had an effect. */
 const NOT_SENT =
   /^(UND_ERR_CONNECT_TIMEOUT|UND_ERR_ABORTED|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_TLS_|ERR_SSL_|EPROTO|HOSTNAME_)/;
 
@@ -32,7 +32,7 @@ export interface Call {
   readonly body?: unknown;
 }
 
-/** Whose call it is, where it isn't the bridge's own. */
+/** Whose call it is, if it isn't the bridge's own. */
 export interface Caller {
   /** URL of the organization, with closing slash. */
   readonly organization: string;
@@ -46,12 +46,12 @@ export type Outcome =
       readonly status: number;
       /** JSON; undefined where there was none. */
       readonly body: unknown;
-      /** Azure DevOps asks for this pause even so. */
+      /** Azure DevOps asks for this pause all the same. */
       readonly retryAfterMs: number | undefined;
-      /** Where a list goes on. */
+      /** Where a list continues. */
       readonly continuationToken: string | undefined;
     }
-  /** It understood, and doesn't want to: 4xx. */
+  /** It understood the call and refuses it: 4xx. */
   | {
       readonly kind: 'refused';
       readonly status: number;
@@ -64,15 +64,15 @@ export type Outcome =
   | { readonly kind: 'throttled'; readonly retryAfterMs: number | undefined; readonly message: string }
   /** Nothing was sent. */
   | { readonly kind: 'unreachable'; readonly message: string }
-  /** 5xx, a broken connection or no answer in time: what came of it isn't known. */
+  /** 5xx, a broken connection or no answer in time: the outcome is unknown. */
   | {
       readonly kind: 'open';
       readonly status: number | undefined;
-      /** The error's type, where Azure DevOps itself answered. */
+      /** The error's type, if Azure DevOps itself answered. */
       readonly typeKey?: string;
       readonly retryAfterMs: number | undefined;
       readonly message: string;
-      /** The answer has more bytes than are read of one. */
+      /** The answer is larger than the bridge reads. */
       readonly isTooLarge?: true;
     };
 
@@ -121,7 +121,7 @@ export class AzureDevOps {
     return this.#identity.validUntil;
   }
 
-  /** Gets a token where there is none, or an old one, so that it is there when it is needed. Never rejects. */
+  /** Gets a token if there is none or it's old, so that one is there when needed. Never rejects. */
   async signIn(): Promise<void> {
     await this.#authorization();
   }
@@ -136,7 +136,7 @@ export class AzureDevOps {
     return outcome;
   }
 
-  /** As {@link call}, for what may be asked twice: once more with a new token, where the first isn't accepted. */
+  /** Like {@link call}, for calls that may be repeated: once more with a new token if the first isn't accepted. */
   async ask(path: string, signal?: AbortSignal, area?: Call['area']): Promise<Outcome> {
     const call = { method: 'GET', path, area } as const;
     const first = await this.call(call, signal);
@@ -145,13 +145,13 @@ export class AzureDevOps {
     return this.call(call, signal);
   }
 
-  /** As {@link call}, in the name of somebody else: what comes of it says nothing about the bridge's own sign-in. */
+  /** Like {@link call}, on someone else's behalf: the outcome says nothing about the bridge's own sign-in. */
   callAs({ organization, token }: Caller, call: Call, signal?: AbortSignal): Promise<Outcome> {
     return this.#send(organization, call, `Bearer ${token}`, signal);
   }
 
   /**
-   * The JSON of a document that anybody may read, such as an issuer's keys: asked for without a token; no redirect is
+   * The JSON of a public document, such as an issuer's keys: fetched without a token; no redirect is
    * followed. Fails with an `Error` whose message is a clause.
    */
   async document(url: string, signal: AbortSignal): Promise<unknown> {
@@ -208,7 +208,7 @@ export class AzureDevOps {
           authorization,
           accept: 'application/json',
           'user-agent': `nats-event-bridge/${version}`,
-          // Otherwise, it answers with its page for people.
+          // Without it, Azure DevOps answers with its page for people.
           'x-tfs-fedauthredirect': 'Suppress',
           ...(body === undefined ? {} : { 'content-type': isBytes ? 'application/octet-stream' : 'application/json' }),
         },
@@ -216,7 +216,7 @@ export class AzureDevOps {
         signal: limit.signal,
       });
       metrics.azureDevOpsResponses.inc({ status: answer.statusCode });
-      // Whoever answers has seen the token; each lives too briefly to be kept among the known secrets.
+      // The answering server has seen the token; each lives too briefly to be kept among the known secrets.
       const text = withoutToken(await textOf(answer.body), authorization.replace(/^\S+ /, ''));
       return this.#read(answer.statusCode, answer.headers, text);
     } catch (error) {
@@ -258,7 +258,7 @@ function withoutToken(text: string, token: string): string {
   return masked;
 }
 
-/** What Azure DevOps says of a failure, as a clause: it ends most of its messages with a full stop. */
+/** Azure DevOps's message about a failure, as a clause: most of its messages end with a full stop. */
 function messageOf(answer: unknown, status: number): string {
   const message = isObject(answer) ? answer['message'] : undefined;
   return typeof message === 'string' && message !== ''

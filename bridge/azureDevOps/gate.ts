@@ -1,4 +1,4 @@
-/** How long nobody calls Azure DevOps in the name of one identity. */
+/** Pauses all calls to Azure DevOps made by one identity. */
 export interface GateOptions {
   /** In milliseconds. */
   readonly firstPause: number;
@@ -20,7 +20,7 @@ export interface GateOptions {
 
 /** Azure DevOps may ask for more than it could mean. */
 const MOST_ASKED_MS = 3_600_000;
-/** Also where tests scale everything: a token that was refused is not to be tried again at once. */
+/** Not even where tests scale everything: a rejected token must not be retried at once. */
 const LEAST_MS = 100;
 /** Between two reminders of trouble that goes on. */
 const REMINDER_MS = 600_000;
@@ -28,8 +28,8 @@ const REMINDER_MS = 600_000;
 const JITTER = 0.2;
 
 /**
- * Keeps whoever shares it from calling Azure DevOps while that is in trouble or has had enough. Each trouble that comes after a pause
- * makes the next one twice as long; what was under way when a pause began doesn't count again.
+ * Keeps everyone who shares it from calling Azure DevOps while it's in trouble or throttling. Each failure after a pause
+ * makes the next pause twice as long; calls already under way when a pause began don't count again.
  */
 export class Gate {
   #until = 0;
@@ -94,7 +94,7 @@ export class Gate {
     this.#settle();
   }
 
-  /** Lets nobody wait any longer; for the end. */
+  /** Releases everyone who waits; for shutdown. */
   close(): void {
     clearTimeout(this.#timer);
   }

@@ -1,6 +1,6 @@
 /**
- * Where Azure Artifacts' feeds of an organization are, with closing slash. Azure DevOps Services has them at a host of
- * their own, which follows from the organization's; any other server has them at its own.
+ * The base URL of an organization's Azure Artifacts feeds, with closing slash. Azure DevOps Services has them on a host of
+ * their own, derived from the organization's; any other server has them on its own host.
  *
  * @param organization its URL, with closing slash
  */

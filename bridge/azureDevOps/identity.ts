@@ -12,7 +12,7 @@ const MOST_REASON = 1_000;
 const UNREACHABLE =
   /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network_error|Network unreachable|certificate|socket hang up/i;
 
-/** What the authority says, or nobody, where it can't tell where tokens are. */
+/** The error when the authority, or nothing at all, answers where tokens are looked for. */
 const NO_ENDPOINTS = /endpoints_resolution_error|openid_config_error/;
 
 /** The library is large, and many commands need no token. */
@@ -59,12 +59,12 @@ export class Identity {
     const token = this.#token;
     const left = token === undefined ? 0 : token.expiresOnTimestamp - now();
     if (token === undefined || left <= 0) return bearer(await this.#ask(identity));
-    // Others go on with the old one meanwhile; whether it can be renewed matters once it has expired.
+    // Others keep using the old one meanwhile; whether it can be renewed matters only once it has expired.
     if (left < timing.tokenRenewal || now() >= (token.refreshAfterTimestamp ?? Infinity)) this.#renew(identity);
     return bearer(token);
   }
 
-  /** Has a new token asked for, where this one is the last: Azure DevOps did not accept it. */
+  /** Requests a new token if this is the latest one: Azure DevOps didn't accept it. */
   refused(authorization: string): void {
     if (this.#token === undefined || authorization !== bearer(this.#token)) return;
     this.#token = undefined;
@@ -77,7 +77,7 @@ export class Identity {
     void this.#ask(identity).catch(() => undefined);
   }
 
-  /** The library keeps tokens, too. */
+  /** The library caches tokens, too. */
   #forget(): void {
     this.#credential = undefined;
   }

@@ -7,7 +7,7 @@ import { Requests, textOf } from './requests.ts';
 const MOST_BYTES = 512 * 1_024;
 const MOST_REASON = 300;
 
-/** Fetches documents that anybody may read, such as an issuer's keys. Follows no redirect. */
+/** Fetches public documents, such as an issuer's keys. Follows no redirects. */
 export class PublicDocuments {
   readonly #requests: Requests;
 

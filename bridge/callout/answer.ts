@@ -3,7 +3,7 @@ import { permissionOf, type Grant } from './grant.ts';
 import { signJwt } from './natsJwt.ts';
 import type { SignInRequest } from './request.ts';
 
-/** An account, with the key that signs in its name: its own, or one of its signing keys. */
+/** An account with the key that signs for it: its own, or one of its signing keys. */
 export interface Signer {
   /** The account's public key. */
   readonly account: string;
@@ -14,7 +14,7 @@ export interface Signer {
 const UNLIMITED = { subs: -1, data: -1, payload: -1 };
 
 /**
- * The answer to a request: a user for the client, or a no without a reason.
+ * The answer to a request: a user for the client, or a refusal without a reason.
  *
  * @param issuer the account of the callout
  * @param target the account that the client lands in, in operator mode; in configuration mode its name is in the grant
@@ -69,7 +69,7 @@ function userFor(
   );
 }
 
-/** Said where a signing key signs. */
+/** Set when a signing key signs. */
 function inNameOf({ account, key }: Signer): { issuer_account?: string } {
   return account === key.publicKey ? {} : { issuer_account: account };
 }

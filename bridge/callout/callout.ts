@@ -9,13 +9,13 @@ import { SignInRecord } from './record.ts';
 import { Responder } from './responder.ts';
 import { REQUEST_SUBJECT } from './subject.ts';
 
-/** Of several replicas in it, one gets the request. */
+/** The queue group: of its replicas, one gets each request. */
 const QUEUE = 'nats-event-bridge';
 
 /**
  * Answers sign-ins until it is stopped.
  *
- * @param knownKeys of issuers, which outlive this
+ * @param knownKeys keys of issuers, which outlive this
  */
 export function startCallout(settings: CalloutSettings, parts: Parts, audit: Audit, knownKeys: KnownKeys): Functions {
   const { nats, metrics, log, settings: all } = parts;

@@ -3,7 +3,7 @@ import { error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings, CalloutSettings } from '../settings.ts';
 import { KeySets } from './keySets.ts';
 
-/** Whether the callout can do its work, apart from NATS: that its policy lets anybody in, and that issuers give their keys. */
+/** Whether the callout can work, apart from NATS: whether its policy lets anyone in, and issuers' keys can be fetched. */
 export async function checkCallout(
   { policy, connection, isSealed }: CalloutSettings,
   { timing }: Pick<BridgeSettings, 'timing'>,
@@ -15,8 +15,8 @@ export async function checkCallout(
     findings.push(
       warning(
         'callout.xkeySeedFile',
-        "it is not set, so clients' tokens stand in requests as they are",
-        'Make a key: nats-event-bridge callout keys.',
+        "it isn't set, so requests carry clients' tokens unencrypted",
+        'Create a key: nats-event-bridge callout keys.',
       ),
     );
   for (const { issuer, rules } of issuers.values())

@@ -6,10 +6,10 @@ import { Refusal } from './refusal.ts';
 /** What a placeholder of a rule can stand for. */
 export type Placeholder = 'organisation' | 'project' | 'connection' | 'pipeline' | 'projectId' | 'client' | 'object';
 
-/** Who a verified token says its bearer is. */
+/** The identity that a verified token gives its bearer. */
 export interface Identity {
   readonly sub: string;
-  /** Who it is, for people. Names of applications and persons are what their owners have chosen. */
+  /** Who it is, for people. Applications and persons choose their own names. */
   readonly owner: string;
   readonly names: Readonly<Partial<Record<Placeholder, string>>>;
   readonly roles: readonly string[];
@@ -23,14 +23,14 @@ const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const MOST_SUB = 1_024;
 
 /**
- * Who the bearer of a token is whose signature, issuer, audience and times are verified.
+ * Identifies the bearer of a token whose signature, issuer, audience and times are already verified.
  *
- * @throws Refusal where its claims aren't what this issuer writes
+ * @throws Refusal when its claims aren't what this issuer writes
  */
 export function identityOf(payload: JWTPayload, { tenant }: IssuerPolicy): Identity {
   const { sub, exp } = payload;
   if (typeof sub !== 'string' || sub === '' || sub.length > MOST_SUB || !sub.isWellFormed())
-    throw wrong(`sub is not a text of 1 to ${MOST_SUB} characters`);
+    throw wrong(`sub is not a string of 1 to ${MOST_SUB} characters`);
   const common = { sub, expiresAt: Math.floor(exp ?? 0), roles: textsOf(payload, 'roles'), groups: groupsOf(payload) };
   if (tenant !== undefined) return { ...common, ...entra(payload, sub, tenant) };
   return { ...common, owner: sub, names: azureDevOps(payload, sub) };
@@ -61,12 +61,12 @@ function entra(
 ): Pick<Identity, 'owner' | 'names'> {
   const { tid, ver, oid } = payload;
   if (!isGuid(tid) || tid.toLowerCase() !== id) throw wrong('tid is not the tenant of this issuer');
-  if (ver !== version) throw wrong(`ver is not ${version}, as this issuer's tokens have it`);
+  if (ver !== version) throw wrong(`ver is not ${version}, the version that this issuer's tokens must have`);
   if (!isGuid(oid)) throw wrong('oid is not a GUID');
   // An ID token has none: it tells an application who signed in to it, and opens nothing.
   const claim = version === '1.0' ? 'appid' : 'azp';
   const client = payload[claim];
-  if (!isGuid(client)) throw wrong(`${claim} is not a GUID: this is no access token`);
+  if (!isGuid(client)) throw wrong(`${claim} is not a GUID, so this isn't an access token`);
   const name = [payload['app_displayname'], payload['preferred_username'], payload['upn'], payload['name']].find(
     (one): one is string => typeof one === 'string' && one !== '',
   );
@@ -74,7 +74,7 @@ function entra(
   return { owner: owner || sub, names: { client: client.toLowerCase(), object: oid.toLowerCase() } };
 }
 
-/** Microsoft Entra leaves the groups out where there are too many, and says so in one of two ways. */
+/** When there are too many groups, Microsoft Entra leaves them out and says so in one of two ways. */
 function groupsOf(payload: JWTPayload): Identity['groups'] {
   const names = payload['_claim_names'];
   if (payload['hasgroups'] === true || (isObject(names) && Object.hasOwn(names, 'groups'))) return 'tooMany';
@@ -84,7 +84,7 @@ function groupsOf(payload: JWTPayload): Identity['groups'] {
 function textsOf(payload: JWTPayload, claim: 'roles' | 'groups'): readonly string[] {
   const list = Object.hasOwn(payload, claim) ? payload[claim] : [];
   if (Array.isArray(list) && list.every((one): one is string => typeof one === 'string')) return list;
-  throw wrong(`${claim} is not a list of texts`);
+  throw wrong(`${claim} is not a list of strings`);
 }
 
 function isGuid(value: unknown): value is string {

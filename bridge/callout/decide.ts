@@ -6,9 +6,9 @@ import { Refusal } from './refusal.ts';
 import { ruleFor } from './rules.ts';
 import { verifyToken, type Claimed } from './token.ts';
 
-/** What is decided about one token. Texts of the token are foreign. */
+/** The decision about one token. Texts of the token are foreign. */
 export type SignInDecision = {
-  /** What the token says; not verified where it is refused. */
+  /** What the token claims; unverified when it's refused. */
   readonly claimed: Claimed | undefined;
   /** Undefined before the token is verified. */
   readonly identity: Identity | undefined;
@@ -27,7 +27,7 @@ export interface DecideOptions {
   readonly now: number;
 }
 
-/** Decides about a token: what its bearer gets, or why nothing. Never rejects. */
+/** Decides what a token's bearer gets, or why it gets nothing. Never rejects. */
 export async function decide(token: string | undefined, options: DecideOptions): Promise<SignInDecision> {
   const { policy, keys, maxSessionMs, accounts, now } = options;
   let claimed: Claimed | undefined;
@@ -40,11 +40,11 @@ export async function decide(token: string | undefined, options: DecideOptions):
     if (accounts?.includes(grant.account) === false)
       throw new Refusal(
         'notConfigured',
-        `callout.accounts does not have the account ${grant.account} of ${rule.place}`,
+        `callout.accounts does not list the account ${grant.account} of ${rule.place}`,
       );
     return { kind: 'granted', rule, grant, claimed, identity };
   } catch (error) {
-    const refusal = error instanceof Refusal ? error : new Refusal('badToken', 'the token can not be judged');
+    const refusal = error instanceof Refusal ? error : new Refusal('badToken', 'the token cannot be judged');
     return { kind: 'refused', refusal, claimed, identity };
   }
 }

@@ -7,7 +7,7 @@ import { Refusal } from './refusal.ts';
 /** What a client gets. */
 export interface Grant {
   readonly account: string;
-  /** Of the connection, in every event that NATS itself tells of it. */
+  /** The connection's user name, which appears in all of NATS' own events about it. */
   readonly user: string;
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
@@ -15,24 +15,27 @@ export interface Grant {
   readonly expiresAt: number;
 }
 
-/** The account that `setup` keeps for the callout: whoever gets in there can pose as a server. */
+/** The account that `setup` reserves for the callout: anyone who gets in there can pose as a server. */
 export const CALLOUT_ACCOUNT = 'AUTH';
-/** Those of the servers themselves, which no placeholder stands for: anybody may call a project so. */
+/** The servers' own accounts, which a placeholder must never produce: anyone may name a project like that. */
 const OWN_ACCOUNTS = [CALLOUT_ACCOUNT, 'SYS'];
 const MOST_NAME = 256;
 const SAFE = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
- * What a rule grants to a bearer.
+ * What a rule grants a bearer.
  *
  * @param nowSeconds since the epoch
- * @throws Refusal where a placeholder stands for what the token doesn't say
+ * @throws Refusal when a placeholder stands for something that the token doesn't say
  */
 export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxSessionSeconds: number): Grant {
   const fill = (text: string) => filled(text, identity, rule);
   const account = fill(rule.account);
   if (account !== rule.account && OWN_ACCOUNTS.includes(account))
-    throw new Refusal('badClaims', `${rule.account} of ${rule.place} stands for ${account}, an account of the servers`);
+    throw new Refusal(
+      'badClaims',
+      `${rule.account} of ${rule.place} stands for ${account}, an account that belongs to the servers`,
+    );
   return {
     account,
     user: safeText(shortened(identity.owner, MOST_NAME)),
@@ -48,14 +51,14 @@ export function grantOf(rule: Rule, identity: Identity, nowSeconds: number, maxS
 function filled(text: string, { names }: Identity, { place }: Rule): string {
   return text.replace(/\{(\w+)\}/g, (_, placeholder: Placeholder) => {
     const name = names[placeholder];
-    if (name === undefined) throw new Refusal('badClaims', `the token says nothing for {${placeholder}} of ${place}`);
+    if (name === undefined) throw new Refusal('badClaims', `the token has no value for {${placeholder}} of ${place}`);
     return safeToken(name);
   });
 }
 
 /**
- * A name as one token of a subject, and never the same for two names: one of letters, digits, `_` and `-` is its own token;
- * any other is reduced to these and gets `~` and a part of its SHA-256, which no name of the first kind can have.
+ * A name as one token of a subject, never the same for two names: a name of letters, digits, `_` and `-` is its own token;
+ * any other is reduced to these plus `~` and a part of its SHA-256, which no name of the first kind can contain.
  */
 export function safeToken(name: string): string {
   if (SAFE.test(name)) return name;
@@ -63,7 +66,7 @@ export function safeToken(name: string): string {
   return `${name.slice(0, 40).replace(/[^A-Za-z0-9_-]/g, '-')}~${digest}`;
 }
 
-/** To NATS an empty list of what is allowed means everything, so "nothing" is said as "everything is denied". */
+/** To NATS an empty allow list means everything, so "nothing" is written as "everything is denied". */
 export function permissionOf(subjects: readonly string[]): { allow: readonly string[] } | { deny: readonly string[] } {
   return subjects.length > 0 ? { allow: subjects } : { deny: ['>'] };
 }

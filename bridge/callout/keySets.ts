@@ -3,7 +3,7 @@ import type { PublicDocuments } from '../azureDevOps/publicDocuments.ts';
 import type { Timing } from '../timing.ts';
 import { Refusal } from './refusal.ts';
 
-/** An issuer's keys, as they were fetched last. */
+/** An issuer's keys as last fetched. */
 interface KeySet {
   readonly find: (header: JWSHeaderParameters) => Promise<CryptoKey>;
   /** In milliseconds since the epoch. */
@@ -15,19 +15,19 @@ interface KeySet {
 interface Known {
   keys: KeySet | undefined;
   triedAt: number;
-  /** When keys were last fetched because nobody knew the one that a token names. */
+  /** When keys were last fetched because a token named an unknown one. */
   unknownAt: number;
   trouble: string | undefined;
   fetching: Promise<void> | undefined;
 }
 
-/** How it goes with an issuer. */
+/** The state of an issuer. */
 export interface KeyState {
   readonly issuer: string;
   /** In milliseconds since the epoch; undefined: never. */
   readonly fetchedAt: number | undefined;
   readonly count: number;
-  /** Why they couldn't be fetched last; a clause. Foreign text. */
+  /** Why the last fetch failed; a clause. Foreign text. */
   readonly trouble: string | undefined;
 }
 
@@ -40,12 +40,12 @@ export interface KeySetsOptions {
   readonly onChange: (state: KeyState) => void;
 }
 
-/** What outlives a change of the configuration: an issuer may be out of reach just then. */
+/** Outlives a change of the configuration: an issuer may be out of reach just then. */
 export type KnownKeys = Map<string, Known>;
 
 const MOST_KEYS = 100;
 
-/** The keys of issuers, found by discovery, kept, and fetched again when they are old or one is asked for that isn't among them. */
+/** Issuers' keys: found by discovery, cached, and fetched again when they're old or a token names an unknown one. */
 export class KeySets {
   readonly #options: KeySetsOptions;
 
@@ -59,7 +59,7 @@ export class KeySets {
   /**
    * The key that a token's header names.
    *
-   * @throws Refusal `noKeys` where there is none, or none comes in time
+   * @throws Refusal `noKeys` when there is none, or none arrives in time
    */
   async keyFor(issuer: string, header: JWSHeaderParameters): Promise<CryptoKey> {
     const { now, timing } = this.#options;
@@ -67,13 +67,13 @@ export class KeySets {
     if (this.#usable(known) === undefined) await this.#inTime(this.#fetchUnlessJustTried(issuer, known));
     const keys = this.#usable(known);
     if (keys === undefined)
-      throw new Refusal('noKeys', `there are no keys of ${issuer}: ${known.trouble ?? 'none came in time'}`);
+      throw new Refusal('noKeys', `there are no keys for ${issuer}: ${known.trouble ?? 'none came in time'}`);
     const found = await find(keys, header);
     if (found !== undefined) return found;
     if (now() - known.unknownAt < timing.keysUnknown && known.fetching === undefined)
       throw new Refusal(
         'noKeys',
-        `the issuer has no key as the token names it; its keys were looked at again less than ${timing.keysUnknown / 1_000} s ago`,
+        `the issuer has no key that fits the token; its keys were last fetched less than ${timing.keysUnknown / 1_000} s ago`,
       );
     known.unknownAt = now();
     await this.#inTime(this.#fetch(issuer, known));
@@ -81,7 +81,7 @@ export class KeySets {
     if (again !== undefined) return again;
     throw new Refusal(
       'noKeys',
-      `the issuer has no key as the token names it${known.trouble === undefined ? '' : `, as far as known: ${known.trouble}`}`,
+      `the issuer has no key that fits the token${known.trouble === undefined ? '' : `, going by the keys fetched earlier: ${known.trouble}`}`,
     );
   }
 
@@ -117,7 +117,7 @@ export class KeySets {
     return keys !== undefined && now() - keys.fetchedAt < timing.keysKept ? keys : undefined;
   }
 
-  /** An issuer that is down isn't asked for each client. */
+  /** An issuer that is down isn't asked again for every client. */
   async #fetchUnlessJustTried(issuer: string, known: Known): Promise<void> {
     const { now, timing } = this.#options;
     if (known.fetching === undefined && known.trouble !== undefined && now() - known.triedAt < timing.keysLook) return;
@@ -145,21 +145,21 @@ export class KeySets {
     const { documents, now } = this.#options;
     const discovery = await documents.object(new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`));
     if ('problem' in discovery) return discovery;
-    if (discovery.object['issuer'] !== issuer) return { problem: 'its discovery document is that of another issuer' };
+    if (discovery.object['issuer'] !== issuer) return { problem: 'its discovery document belongs to another issuer' };
     const place = discovery.object['jwks_uri'];
     const url = typeof place === 'string' && URL.canParse(place) ? new URL(place) : undefined;
     // An issuer on this machine may be reached in clear text, and then so may its keys.
     if (url?.protocol !== new URL(issuer).protocol)
-      return { problem: 'its discovery document names no place of its keys that can be trusted' };
+      return { problem: 'its discovery document gives no trustworthy URL for its keys' };
     const answer = await documents.object(url);
     if ('problem' in answer) return answer;
     const { keys } = answer.object;
     if (!Array.isArray(keys) || keys.length === 0 || keys.length > MOST_KEYS)
-      return { problem: `its key set has no list of 1 to ${MOST_KEYS} keys` };
+      return { problem: `its key set is not a list of 1 to ${MOST_KEYS} keys` };
     try {
       return { find: createLocalJWKSet({ keys: keys as JWK[] }), fetchedAt: now(), count: keys.length };
     } catch {
-      return { problem: 'its key set can not be read' };
+      return { problem: 'its key set cannot be read' };
     }
   }
 
@@ -179,7 +179,7 @@ async function find(keys: KeySet, header: JWSHeaderParameters): Promise<CryptoKe
   } catch (error) {
     if (error instanceof errors.JWKSNoMatchingKey) return undefined;
     if (error instanceof errors.JWKSMultipleMatchingKeys)
-      throw new Refusal('noKeys', 'several keys of the issuer fit the token, which does not name one');
-    throw new Refusal('noKeys', 'the key that the token names can not be used');
+      throw new Refusal('noKeys', "several of the issuer's keys fit the token, which does not name one");
+    throw new Refusal('noKeys', 'the key that the token names cannot be used');
   }
 }

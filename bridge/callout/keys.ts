@@ -32,7 +32,7 @@ export interface CurveKey {
 }
 
 /**
- * The key with which an account signs.
+ * The key that an account signs with.
  *
  * @throws TaskError `InvalidInput`, in words that never repeat any part of the text
  */
@@ -43,11 +43,11 @@ export function parseAccountSeed(text: string): SigningKey {
   return { publicKey: encodeNKey(Buffer.from(x, 'base64url'), ACCOUNT), privateKey };
 }
 
-/** What an X25519 private key has before its 32 bytes in PKCS #8 (RFC 8410, section 7). */
+/** What precedes the 32 bytes of an X25519 private key in PKCS #8 (RFC 8410, section 7). */
 const X25519_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex');
 
 /**
- * The key with which requests are opened and answers are sealed.
+ * The key that opens requests and seals answers.
  *
  * @throws TaskError `InvalidInput`, in words that never repeat any part of the text
  */
@@ -79,7 +79,7 @@ export function curveBytes(text: string): Uint8Array {
   return decodeNKey(text, CURVE);
 }
 
-/** What a server signs with can be verified with this. Throws as the others do. */
+/** The key that verifies a server's signatures. Throws as the others do. */
 export function parseServerKey(text: string): KeyObject {
   return ed25519Key(decodeNKey(text, SERVER));
 }

@@ -17,7 +17,7 @@ export interface PolicyFile {
 export interface IssuerPolicy {
   readonly issuer: string;
   readonly audience: string;
-  /** Of Microsoft Entra, whose tokens have to name it, and the version they have to be of; undefined for other issuers. */
+  /** The tenant and version that Microsoft Entra's tokens must have; undefined for other issuers. */
   readonly tenant: { readonly id: string; readonly version: '1.0' | '2.0' } | undefined;
   /** The first that matches decides. */
   readonly rules: readonly Rule[];
@@ -80,7 +80,7 @@ function ruleOf(rule: Content['issuers'][number]['rules'][number], place: string
   return { place, sub, roles, groups, account, publish, subscribe, maxLifetimeSeconds: maxLifetime };
 }
 
-/** Microsoft Entra tells tokens of version 2.0 by the end of their issuer, and those of version 1.0 by a closing slash. */
+/** Microsoft Entra marks tokens of version 2.0 by the end of their issuer, and those of version 1.0 by a closing slash. */
 function tenantOf(issuer: string): IssuerPolicy['tenant'] {
   const [, id, end] = TENANT.exec(issuer) ?? [];
   return id === undefined ? undefined : { id: id.toLowerCase(), version: end === '/' ? '1.0' : '2.0' };
@@ -91,7 +91,7 @@ function ruleProblems({ place, sub, roles, groups, account }: Rule, accounts: re
   const parts = (sub ?? '*').split('/');
   const isAnybodys = parts.every((part) => ['*', '', 'sc:', 'p:'].includes(part));
   if (isAnybodys && roles.length + groups.length === 0)
-    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it has to name an organisation at least`);
+    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it must name at least an organisation`);
   const isPlaceholder = /^\{\w+\}$/.test(account);
   if (!isPlaceholder && /[{}]/.test(account))
     problems.push(`${place}.account: ${quoted(account)} is neither a name nor one placeholder`);
@@ -119,7 +119,7 @@ function problemOf({
     case 'anyOf':
       return at('has none of sub, roles and groups, so it would match everybody');
     case 'required':
-      // Those of anyOf are told together.
+      // Problems of anyOf are reported together.
       return ['sub', 'roles', 'groups'].includes(String(params['missingProperty'])) ? [] : at(message);
     default:
       return at(message);

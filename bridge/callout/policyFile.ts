@@ -7,7 +7,7 @@ const MOST_BYTES = 1_024 * 1_024;
 /**
  * Reads a policy file for the first time.
  *
- * @param setting the name of the setting that names it
+ * @param setting the setting that holds its path
  * @returns what is wrong continues the file, as clauses
  */
 export function openPolicy(

@@ -6,15 +6,15 @@ import type { Policy, Rule } from './policy.ts';
 
 type Publisher = RouteSettings['publishers'][number];
 
-/** Whom a rule and the subject of an event prove, apart from the rest: where the name stands in `sub` and in a subject. */
+/** The publishers that a rule and an event's subject tell apart: where the name stands in `sub` and in a subject. */
 const PROVEN = {
   project: { part: 3, placeholder: '{project}' },
   pipeline: { part: 4, placeholder: '{pipeline}' },
 } as const;
 
 /**
- * Who else than the publishers of a route may publish what it starts runs for, as a policy of the callout has it: clauses.
- * Placeholders stand for names that no other name can become (see {@link safeToken}), so a subject with one proves who
+ * Who besides a route's publishers may publish the events that start its runs, going by the callout's policy: clauses.
+ * A placeholder's value is unique to its name (see {@link safeToken}), so a subject with one proves who
  * published on it.
  */
 export function strangersIn(policy: Policy, { publishers, subjects }: RouteSettings): string[] {
@@ -31,12 +31,12 @@ export function strangersIn(policy: Policy, { publishers, subjects }: RouteSetti
   return [...new Set(strangers)];
 }
 
-/** A pattern with a wildcard in the place of each name that a token fills in. */
+/** A pattern with a wildcard in place of each placeholder. */
 function withoutNames(pattern: string): string {
   return pattern.replace(/[^.]*\{\w+\}[^.]*/g, '*');
 }
 
-/** Whether only this publisher gets in by the rule and may publish on the subject. */
+/** Whether the rule lets only this publisher in to publish on the subject. */
 function isBound(publisher: Publisher, rule: Rule, pattern: string, subject: string): boolean {
   const isNamed = (what: keyof typeof PROVEN, name: string) => {
     const { part, placeholder } = PROVEN[what];

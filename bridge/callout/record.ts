@@ -4,12 +4,12 @@ import type { EventLog } from '../log.ts';
 import type { SignInDecision } from './decide.ts';
 import type { SignInRequest } from './request.ts';
 
-/** Refusals of one client host in any minute that are told one by one. */
+/** How many refusals per client host are reported individually in any minute. */
 const MOST_REFUSALS = 120;
-/** Decisions that wait for the audit stream: beyond that it doesn't keep up, or isn't there. */
+/** How many decisions may wait for the audit stream: beyond that it can't keep up, or isn't there. */
 const MOST_PENDING = 2_000;
 
-/** Tells of each sign-in, in the log and in the audit stream; of refusals without end, how many there were. */
+/** Records each sign-in in the log and the audit stream; of a flood of refusals, only how many there were. */
 export class SignInRecord {
   readonly #limit: FloodLimit;
   readonly #untold = new Map<string, number>();
@@ -35,7 +35,7 @@ export class SignInRecord {
       server: request.serverName,
       client: request.client,
       ...(request.said === '' ? {} : { clientName: request.said }),
-      // Before they are verified, they are what anybody may claim.
+      // Until verified, these are mere claims.
       ...(claimed === undefined
         ? {}
         : identity === undefined
@@ -57,7 +57,7 @@ export class SignInRecord {
     this.#audit({ function: 'callout', name: kind, decision: 'refused', reason, signIn, receivedAt });
   }
 
-  /** Tells what wasn't told one by one. To be called each minute. */
+  /** Reports the count of what wasn't reported individually. Call it each minute. */
   summarise(): void {
     for (const [client, count] of this.#untold) {
       const reason = `${count} more sign-ins were refused`;
@@ -67,12 +67,12 @@ export class SignInRecord {
     this.#untold.clear();
     if (this.#lost > 0)
       this.log.error('audit', {
-        text: `${this.#lost} decisions about sign-ins are not in the audit stream: it does not keep up`,
+        text: `${this.#lost} decisions about sign-ins are missing from the audit stream, which can't keep up`,
       });
     this.#lost = 0;
   }
 
-  /** Nobody waits for the stream: sign-ins go on without it, and the log tells what it lacks. */
+  /** Nothing waits for the stream: sign-ins go on without it, and the log says what it lacks. */
   #audit(decision: Decision): void {
     if (this.#pending >= MOST_PENDING) {
       this.#lost++;

@@ -1,8 +1,8 @@
-/** Why somebody is not let in: a clause without the last full stop, in words that hold nothing of the token but what the caller neutralises. */
+/** Why someone isn't let in: a clause without the last full stop that quotes nothing from the token except what the caller neutralises. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
 
-  /** @param kind one word, which the metric bears */
+  /** @param kind one word, used as the metric's label */
   constructor(
     readonly kind: RefusalKind,
     reason: string,

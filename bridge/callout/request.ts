@@ -3,26 +3,26 @@ import { isUserKey } from './keys.ts';
 import { claimsOfServer } from './natsJwt.ts';
 import type { Seal } from './seal.ts';
 
-/** A request with the largest token and certificate chains has a fraction of this. */
+/** A request with the largest token and certificate chains is a fraction of this. */
 const MOST_BYTES = 256 * 1_024;
 
-/** A server's question whether a client may sign in. Only what the server vouches for; the client's own words are `said`. */
+/** A server asking whether a client may sign in. Holds only what the server vouches for; the client's own words are in `said`. */
 export interface SignInRequest {
   readonly serverId: string;
   readonly serverName: string;
-  /** What the answer is sealed for; undefined: it isn't. */
+  /** The key to seal the answer for; undefined: unsealed. */
   readonly serverXkey: string | undefined;
-  /** The public key that the server has made for this connection. */
+  /** The public key that the server created for this connection. */
   readonly userKey: string;
-  /** What the client shows as its token. */
+  /** What the client sent as its token. */
   readonly token: string | undefined;
-  /** Where the client is, and its number at the server. */
+  /** The client's address, and its number at the server. */
   readonly client: string;
-  /** What the client calls itself: nobody's word but its own. */
+  /** What the client calls itself; unverified. */
   readonly said: string;
 }
 
-/** Why a request gets an empty answer, which the server takes as a no: a clause. */
+/** Why a request gets an empty answer, which the server treats as a refusal: a clause. */
 export interface Malformed {
   readonly malformed: string;
 }
@@ -47,7 +47,7 @@ export function readRequest(
   const claims = opened && claimsOfServer(Buffer.from(opened).toString());
   const nats = claims?.['nats'];
   if (claims === undefined || !isObject(nats))
-    return { malformed: 'it is not a JWT that a server has signed, or it is sealed for another xkey' };
+    return { malformed: 'it is not a JWT signed by a server, or it is sealed for another xkey' };
   if (claims['aud'] !== 'nats-authorization-request' || nats['type'] !== 'authorization_request')
     return { malformed: 'it is not an authorization request' };
   const { server_id: server, user_nkey: userKey, client_info: client, connect_opts: shown } = nats;

@@ -10,7 +10,7 @@ import type { SignInRecord } from './record.ts';
 import { readRequest, type SignInRequest } from './request.ts';
 import { Seal } from './seal.ts';
 
-/** The server takes it as a no. */
+/** The server treats it as a refusal. */
 const NOTHING = new Uint8Array();
 
 export interface ResponderOptions {
@@ -29,7 +29,7 @@ export class Responder {
 
   constructor(private readonly options: ResponderOptions) {}
 
-  /** The answer to one request; empty where it is none of a server. Never rejects. */
+  /** The answer to one request; empty when it isn't from a server. Never rejects. */
   async answer({ payload, headers, receivedAt }: ReceivedRequest): Promise<Uint8Array> {
     const { metrics, log, now } = this.options;
     try {
@@ -69,7 +69,7 @@ export class Responder {
     return answer;
   }
 
-  /** A key that has changed agrees with each server anew. */
+  /** A changed key needs a new shared key with each server. */
   #currentSeal(): Seal | undefined {
     const key = this.options.settings.xkey();
     if (key === undefined) return undefined;

@@ -16,12 +16,12 @@ export function mismatch(rule: Rule, identity: Identity): string | undefined {
 }
 
 /** Microsoft Entra's limit is 200 groups. */
-const TOO_MANY = 'the token does not list the groups of its bearer, who is in too many';
+const TOO_MANY = "the token does not list its bearer's groups: there are too many";
 
 /**
  * The first rule that matches.
  *
- * @throws Refusal where none does; and where one asks for groups that the token doesn't tell, as a later rule would otherwise
+ * @throws Refusal when none does, and when a rule asks for groups that the token doesn't list: otherwise a later rule would
  *   decide that wasn't meant to
  */
 export function ruleFor(rules: readonly Rule[], identity: Identity): Rule {
@@ -31,7 +31,7 @@ export function ruleFor(rules: readonly Rule[], identity: Identity): Rule {
     if (why === TOO_MANY)
       throw new Refusal(
         'badClaims',
-        `${TOO_MANY}, so ${rule.place} can't be decided: let the application emit only groups that are assigned to it, or use roles`,
+        `${TOO_MANY}, so ${rule.place} can't be decided: have the application emit only the groups assigned to it, or use roles`,
       );
   }
   throw new Refusal('noRule', 'no rule of the policy matches');

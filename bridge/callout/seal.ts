@@ -1,13 +1,13 @@
 import nacl from 'tweetnacl';
 import { curveBytes, type CurveKey } from './keys.ts';
 
-/** How sealed messages begin: the version of the format. A nonce follows, then the NaCl box. */
+/** How sealed messages begin: the format version. A nonce follows, then the NaCl box. */
 const VERSION = Buffer.from('xkv1');
 const NONCE_BYTES = 24;
-/** Servers whose shared keys are kept: what is agreed with each takes a millisecond. */
+/** How many servers' shared keys are cached: computing one takes a millisecond. */
 const MOST_PEERS = 1_000;
 
-/** Opens what servers have sealed for a curve key, and seals what goes back to them. */
+/** Opens what servers sealed for a curve key, and seals the answers. */
 export class Seal {
   readonly #shared = new Map<string, Uint8Array>();
 

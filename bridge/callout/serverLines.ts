@@ -5,7 +5,7 @@ import { CALLOUT_ACCOUNT as ACCOUNT } from './grant.ts';
 
 const isPlaceholder = (account: string): boolean => account.startsWith('{');
 
-/** What the servers have to be told for the callout: a part of their configuration, or of the account's claims in operator mode. */
+/** The server configuration that the callout needs, or in operator mode the account's claims. */
 export function serverLines(settings: BridgeSettings, callout: CalloutSettings): string[] {
   const user = userOf(settings.nats().authentication);
   return callout.accounts === undefined
@@ -18,8 +18,8 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
   const accounts = [...new Set(rules.map(({ account }) => account))].filter((name) => name !== ACCOUNT).sort();
   const xkey = callout.xkey()?.publicKey;
   return [
-    '# Configuration of nats-server. Merge it with the accounts that are there, and restart the servers:',
-    '# they do not reload a change of the callout.',
+    '# Configuration of nats-server. Merge it with your accounts and restart the servers:',
+    '# a reload does not pick up changes to the callout.',
     'accounts {',
     ...accounts.map((name) =>
       isPlaceholder(name)
@@ -41,8 +41,8 @@ function configurationLines(settings: BridgeSettings, callout: CalloutSettings, 
     '  auth_callout {',
     `    issuer: ${callout.accountKey().account}`,
     `    account: ${ACCOUNT}`,
-    `    auth_users: [${user.name}] # and all others that sign in without the callout`,
-    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(isPlaceholder(name) ? `each ${name}` : name)).join(', ')}] # nats-server 2.10 does not know this line: remove it there`,
+    `    auth_users: [${user.name}] # add all others that sign in without the callout`,
+    `    allowed_accounts: [${accounts.map((name) => JSON.stringify(isPlaceholder(name) ? `each ${name}` : name)).join(', ')}] # nats-server 2.10 rejects this line: remove it there`,
     ...(xkey === undefined ? [] : [`    xkey: ${xkey}`]),
     '  }',
     '}',
@@ -73,9 +73,9 @@ function operatorLines(
 }
 
 interface User {
-  /** As `auth_users` has it. */
+  /** As in `auth_users`. */
   readonly name: string;
-  /** How the server's configuration knows it. */
+  /** As in the server's configuration. */
   readonly lines: readonly string[];
 }
 

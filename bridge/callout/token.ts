@@ -5,19 +5,19 @@ import type { KeySets } from './keySets.ts';
 import type { IssuerPolicy, Policy } from './policy.ts';
 import { Refusal } from './refusal.ts';
 
-/** A token with 200 groups and as many roles has less. */
+/** A token with 200 groups and as many roles is smaller. */
 const MOST_CHARACTERS = 32_768;
 const ALGORITHMS = ['RS256', 'ES256'];
-/** Clocks may differ by so much for tokens to be valid already. None is valid for longer than it says. */
+/** How far clocks may differ for a token to be valid already. None is valid for longer than it says. */
 const EARLY_SECONDS = 30;
 
-/** What a token says of itself before anything is verified: for people who look for a mistake. */
+/** What a token says about itself before anything is verified: for people tracking down a mistake. */
 export interface Claimed {
   readonly issuer: string;
   readonly sub: string;
 }
 
-/** A token that holds, with who its bearer is. */
+/** A valid token and its bearer. */
 export interface Verified {
   readonly issuer: IssuerPolicy;
   readonly identity: Identity;
@@ -37,7 +37,7 @@ export async function verifyToken(
   note: (claimed: Claimed) => void,
   now: number,
 ): Promise<Verified> {
-  if (token === undefined) throw new Refusal('noToken', 'the client shows no token');
+  if (token === undefined) throw new Refusal('noToken', 'the client sent no token');
   if (token.length > MOST_CHARACTERS)
     throw new Refusal('badToken', `the token has ${token.length} characters, more than ${MOST_CHARACTERS}`);
   const claimed = claimedBy(token);
@@ -71,7 +71,7 @@ function claimedBy(token: string): Claimed {
     const { iss, sub } = decodeJwt(token);
     return { issuer: typeof iss === 'string' ? iss : '', sub: typeof sub === 'string' ? sub : '' };
   } catch {
-    throw new Refusal('badToken', 'what the client shows is not a JWT');
+    throw new Refusal('badToken', 'what the client sent is not a JWT');
   }
 }
 
@@ -85,12 +85,12 @@ function explained(error: unknown): Refusal {
     return refuse("the token's signature is not the issuer's");
   if (error instanceof errors.JOSEAlgNotAllowed)
     return refuse(`the token is not signed with ${ALGORITHMS.join(' or ')}`);
-  return refuse('the token can not be verified');
+  return refuse('the token cannot be verified');
 }
 
 function claimProblem({ claim, reason }: errors.JWTClaimValidationFailed): string {
   if (claim === 'nbf' && reason === 'check_failed') return 'the token is not valid yet (nbf): compare the clocks';
   if (claim === 'aud' && reason !== 'missing')
-    return 'the token is for somebody else: its aud is not the audience of the policy';
-  return reason === 'missing' ? `the token has no ${claim}` : `the token's ${claim} is not as it must be`;
+    return "the token is for someone else: its aud is not the policy's audience";
+  return reason === 'missing' ? `the token has no ${claim}` : `the token has the wrong ${claim}`;
 }

@@ -13,7 +13,7 @@ import { readSecretFile } from '../config/secrets.ts';
 import type { World } from '../world.ts';
 import { configurationOf } from './session.ts';
 
-/** What to do about the callout. */
+/** The callout command's orders. */
 export type CalloutCommand =
   | { readonly kind: 'try'; readonly tokenFile: string }
   /** Writes new keys into a folder. */
@@ -22,7 +22,7 @@ export type CalloutCommand =
 /**
  * Tries what a token would get, or makes keys.
  *
- * @returns the exit code: of `try`, 0 where the token gets in
+ * @returns the exit code: of `try`, 0 when the token gets in
  */
 export async function callout(action: CalloutCommand, config: string, world: World): Promise<number> {
   return action.kind === 'keys' ? makeKeys(action.folder, world) : tryToken(action.tokenFile, config, world);

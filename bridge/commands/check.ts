@@ -12,7 +12,7 @@ import { configurationOf, withSession } from './session.ts';
 /**
  * Prints every problem once, each with its fix.
  *
- * @returns the exit code: 0 where there are warnings at most
+ * @returns the exit code: 0 when there are only warnings
  */
 export async function check(file: string, isOffline: boolean, world: World): Promise<number> {
   let configuration: Configuration;

@@ -65,7 +65,7 @@ async function show(sequence: number, source: LetterSource, world: World): Promi
   ];
   for (const [fact = '', value = ''] of facts) world.out(`${safeText(fact)}: ${safeText(value)}\n`);
   world.out('\n');
-  // Bytes from anywhere could tell a terminal to do things.
+  // Foreign bytes could control the terminal.
   world.out(world.isTerminal ? linesOf(letter.payload) : letter.payload);
   return 0;
 }

@@ -29,7 +29,7 @@ interface Work {
 }
 
 /**
- * Shows what would become of the service hook subscriptions, does it, looks how they are, or removes them.
+ * Plans, applies, checks or removes the service hook subscriptions.
  *
  * @returns the exit code
  */
@@ -61,7 +61,7 @@ export async function hooks(command: HooksCommand, file: string, world: World): 
   }
 }
 
-/** @returns undefined where the configuration asks for what can't be had; the problems are printed then */
+/** @returns undefined when the configuration asks for the impossible; the problems are then printed */
 async function stepsOf({ owner, api, world }: Work, rotate: boolean): Promise<readonly Step[] | undefined> {
   const found = await findSubscriptions(api, owner);
   if (found.problems.length === 0) return planSubscriptions({ ...found, ...owner, rotate });
@@ -108,7 +108,7 @@ interface Order {
   readonly json: boolean;
 }
 
-/** Does what has to be done, and prints what came of it. */
+/** Carries out the plan, and prints the results. */
 async function carryOut(steps: readonly Step[], order: Order, session: Session, work: Work): Promise<number> {
   const { world } = work;
   const changes = steps.filter(({ action }) => action !== 'unchanged');
@@ -135,7 +135,7 @@ async function carryOut(steps: readonly Step[], order: Order, session: Session, 
   return tellResults(results, steps.length - changes.length, order, work);
 }
 
-/** Does it, and tells the audit stream before and after. */
+/** Carries it out, with a note in the audit stream before and after. */
 async function ordered(
   changes: readonly Step[],
   { name, reason, rotate }: Order,
@@ -145,7 +145,7 @@ async function ordered(
   const results: StepResult[] = [];
   const { decisions, deadLetters } = auditOf({ ...session, settings, now: () => world.now() }, world.version);
   const order = { function: 'orders', name, user: world.user, reason } as const;
-  // Nothing is done in the name of a person that can't be looked up later.
+  // Nothing happens on a person's behalf that can't be looked up later.
   const followed = { url: owner.url, changes: changes.length, ...(rotate ? { rotate: 'true' } : {}) };
   await decisions.order({ ...order, decision: 'ordered', followed });
   const onResult = async (result: StepResult) => {
@@ -167,7 +167,7 @@ async function ordered(
   return results;
 }
 
-/** What a step that is done is called. */
+/** What to call a completed step. */
 const PAST: Readonly<Record<Step['action'], string>> = {
   create: 'created',
   recreate: 'recreated',

@@ -15,17 +15,17 @@ import type { Step } from '../hooks/subscriptions/plan.ts';
 import type { World } from '../world.ts';
 import { FACT_COLUMNS, factsOf, printJson, printTable, tally } from './subscriptionRows.ts';
 
-/** A subscription, and what it has posted. */
+/** A subscription and its deliveries. */
 interface Seen {
   readonly step: Step;
-  /** Undefined where there is no subscription, or where they can't be read. */
+  /** Undefined when there is no subscription, or they can't be read. */
   readonly deliveries: readonly Delivery[] | undefined;
 }
 
 /**
- * Prints how the subscriptions are, and every problem once with its fix.
+ * Prints the state of the subscriptions, and every problem once with its fix.
  *
- * @returns the exit code: 0 where there are warnings at most
+ * @returns the exit code: 0 when there are only warnings
  */
 export async function checkHooks(
   steps: readonly Step[],
@@ -66,7 +66,7 @@ export async function checkHooks(
   return errors === 0 ? 0 : 1;
 }
 
-/** Notes why they can't be read. */
+/** Notes why deliveries can't be read. */
 async function deliveriesOf(
   { old }: Step,
   api: SubscriptionsApi,

@@ -27,15 +27,15 @@ export type RoutesCommand =
   | {
       readonly kind: 'replay';
       readonly name: string;
-      /** Both ends belong to it. */
+      /** Both ends included. */
       readonly from: number;
       readonly to: number;
       readonly reason: string;
     };
 
-/** Sequences of one replay. */
+/** The most sequences in one replay. */
 const MOST_REPLAYED = 100_000;
-/** Events that are read ahead. */
+/** How many events are read ahead. */
 const WINDOW = 64;
 
 /** What a command about routes works with. */
@@ -46,7 +46,7 @@ interface Work {
 }
 
 /**
- * Lists the routes, pauses or resumes one, tries one on an event, or has it judge stored events again.
+ * Lists the routes, pauses or resumes one, tries one on an event, or replays stored events through it.
  *
  * @returns the exit code
  */
@@ -130,7 +130,7 @@ async function pauseOrResume(
   }
   const { decisions, deadLetters } = auditOf(partsOf(work), world.version);
   const decision = kind === 'pause' ? 'paused' : 'resumed';
-  // Nothing is done in the name of a person that can't be looked up later.
+  // Nothing happens on a person's behalf that can't be looked up later.
   await decisions.order({
     ...{ function: 'orders', name: `routes-${kind}`, decision, reason, user: world.user },
     followed: { route: name },
@@ -238,7 +238,7 @@ async function replay(
   );
   const order = { function: 'orders', name: 'routes-replay', reason, user: world.user } as const;
   await audit.decisions.order({ ...order, decision: 'ordered', followed: { route: route.name, from, to } });
-  // Each order has intents of its own: what it orders has usually been done before.
+  // Each order has its own intents: its events have usually been handled before.
   const id = `order-${randomBytes(9).toString('hex')}`;
   const counts = new Map<string, number>();
   let failures = 0;
@@ -275,7 +275,7 @@ async function replay(
   return failures === 0 && counts.size > 0 ? 0 : 1;
 }
 
-/** What is none of a route's, as it would be without an order. */
+/** An event that isn't the route's, treated as without an order. */
 const PASSING = ['foreign', 'expired', 'notMatching', 'hooksNotAllowed'];
 
 async function* eventsBetween(

@@ -30,7 +30,7 @@ import { startFunctions } from '../startFunctions.ts';
 import { currentStatus, type CheckResult } from '../status.ts';
 import type { World } from '../world.ts';
 
-/** Between two attempts to reach a NATS that isn't there. */
+/** Pause between two attempts to reach NATS. */
 const CONNECT_PAUSE_MS = 1_000;
 
 /**
@@ -68,7 +68,7 @@ export async function run(file: string, world: World): Promise<number> {
   }
 }
 
-/** A bridge that runs. */
+/** A running bridge. */
 class Running {
   readonly #metrics = new Metrics();
   readonly #lifecycle: Lifecycle;
@@ -134,7 +134,7 @@ class Running {
     return this.#lifecycle.end(drainMs);
   }
 
-  /** The callout has no public port: what signs in anybody must not stand behind one. */
+  /** The callout has no public port: a process that can sign in anyone mustn't be exposed. */
   async #openPorts({ http, timing, callout }: BridgeSettings): Promise<PublicServer | undefined> {
     const { world, log } = this;
     const now = () => world.now();
@@ -187,7 +187,7 @@ class Running {
     while (!this.#lifecycle.isStopping()) {
       try {
         const nats = await this.world.openNats(() => settings.nats(), closing.signal, this.log.texts('nats'));
-        // From here on what is under way still needs it when the bridge stops.
+        // From here on, work in progress still needs it when the bridge stops.
         this.#lifecycle.stopping.removeEventListener('abort', abort);
         this.#lifecycle.opened('nats', async () => {
           await nats.close();
@@ -204,7 +204,7 @@ class Running {
     return undefined;
   }
 
-  /** Starts what a configuration turns on, and then ends what the one before had turned on. */
+  /** Starts what a configuration turns on, then stops what the previous one had turned on. */
   async #startFunctions(
     configuration: Configuration,
     contracts: Contracts,
@@ -239,7 +239,7 @@ class Running {
     await oldAzureDevOps?.close();
   }
 
-  /** Takes a changed configuration once it is good, until the bridge stops. */
+  /** Applies each changed configuration once it's valid, until the bridge stops. */
   async #watchConfiguration(nats: Nats, publicServer: PublicServer | undefined): Promise<void> {
     let signature = () => this.#configuration?.signature();
     let seen = this.#configuration?.readAs;
@@ -262,7 +262,7 @@ class Running {
       } catch (error) {
         this.#noteTrouble('configuration');
         const isBad = error instanceof ConfigurationError;
-        // Another file than before may be what has to change now.
+        // A different file may be the one to change now.
         if (isBad) [seen, signature] = [error.signature(), error.signature];
         const problems = isBad ? error.problems : [reasonOf(error)];
         for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
@@ -307,7 +307,7 @@ class Running {
 
   #noteSubscriptions(subscriptions: SubscriptionStates | undefined): void {
     this.#subscriptions = subscriptions;
-    // What is not known any more would look as if it were still so.
+    // Otherwise stale values would look current.
     this.#metrics.hookSubscriptions.reset();
     if (subscriptions?.kind === 'unknown') this.log.info('subscriptionsUnknown', { reason: subscriptions.why });
     if (subscriptions?.kind !== 'seen') return;
@@ -315,7 +315,7 @@ class Running {
       this.#metrics.hookSubscriptions.set({ event, state }, count);
   }
 
-  /** A changed configuration, with what can't change while the bridge runs as it was when it began. */
+  /** A changed configuration, except that settings which can't change at run time keep their first values. */
   #withoutRestart(next: Configuration): Configuration {
     const last = this.#configuration;
     if (last === undefined) return next;

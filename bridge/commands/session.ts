@@ -8,7 +8,7 @@ import type { Nats } from '../nats.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 
-/** What a command works with that isn't `run`. */
+/** What every command but `run` works with. */
 export interface Session {
   readonly nats: Nats;
   readonly jetStream: JetStream;
@@ -17,7 +17,7 @@ export interface Session {
   readonly log: EventLog;
 }
 
-/** Reads the configuration of a command that ends soon. Throws as {@link readConfiguration} does. */
+/** Reads the configuration for a short-lived command. Throws as {@link readConfiguration} does. */
 export function configurationOf(file: string, world: World): Configuration {
   const onFileTrouble = (label: string, trouble: Problem | undefined) => {
     if (trouble !== undefined) world.err(`${label} ${trouble.problem}.\n`);
@@ -44,7 +44,7 @@ export async function withSession<Result>(
     () => closing.abort(new TaskError('Timeout', 'NATS did not answer in time')),
     settings.timing.connect,
   );
-  // How the link comes about is of no interest to whoever asks for something else.
+  // How the link comes about doesn't interest someone who asked for something else.
   const quiet = { info: () => {}, debug: () => {}, warning: (text: string) => world.err(`${text}\n`) };
   const nats = await world.openNats(() => settings.nats(), closing.signal, quiet).finally(() => clearTimeout(limit));
   const metrics = new Metrics();

@@ -54,7 +54,7 @@ function describe(settings: BridgeSettings, needs: readonly StreamNeed[]): strin
   ].join('\n');
 }
 
-/** The command of the NATS CLI that makes it. */
+/** The NATS CLI command that creates it. */
 function commandFor({ kind, name, config }: StreamNeed): string {
   const replicas = `--replicas ${config.num_replicas ?? 1}`;
   if (kind === 'bucket')
@@ -78,7 +78,7 @@ function timeOf(ns: number): string {
 }
 
 interface Applied {
-  /** Names of what was made. */
+  /** Names of what was created. */
   readonly created: readonly string[];
   /** Whether all of it is there now. */
   readonly areThere: boolean;
@@ -118,7 +118,7 @@ async function applyAll(
 }
 
 interface Makeable {
-  /** The error where it isn't there. */
+  /** The error when it isn't there. */
   readonly missing: number;
   readonly look: () => Promise<Answer<unknown>>;
   readonly make: () => Promise<Answer<unknown>>;
@@ -143,7 +143,7 @@ async function apply({
   return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}` };
 }
 
-/** What a person has ordered is in the audit stream, once there is one. */
+/** A person's order goes into the audit stream once there is one. */
 async function note(created: readonly string[], parts: Omit<Parts, 'contracts'>, world: World): Promise<void> {
   const { decisions, deadLetters } = auditOf(parts, world.version);
   await decisions.note({

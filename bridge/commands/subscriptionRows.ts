@@ -2,7 +2,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import type { Step } from '../hooks/subscriptions/plan.ts';
 import type { World } from '../world.ts';
 
-/** What tells people one subscription from another. */
+/** What people tell subscriptions apart by. */
 export interface SubscriptionFacts {
   readonly event: string;
   /** Its name where it's known, otherwise its id. */
@@ -54,7 +54,7 @@ export function printJson(data: unknown, world: World): void {
   world.out(`${JSON.stringify(data, safe, 2)}\n`);
 }
 
-/** How many there are of each: `2 create, 1 update`; empty without any. */
+/** The number of each: `2 create, 1 update`; empty if there are none. */
 export function tally(words: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1);

@@ -11,15 +11,15 @@ import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
-/** How many messages are looked at in all streams, and for how long. */
+/** How many messages are read in all streams, and for how long. */
 const MOST_MESSAGES = 500_000;
 const MOST_MS = 60_000;
 
 /**
- * Prints what led to an event or run and what came of it.
+ * Prints what led to an event or run and what followed from it.
  *
  * @param id of an event, message or run, or `STREAM:sequence`
- * @returns the exit code: 1 where nothing is known of it
+ * @returns the exit code: 1 when nothing is known about it
  */
 export async function why(id: string, isJson: boolean, file: string, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
@@ -36,7 +36,7 @@ export async function why(id: string, isJson: boolean, file: string, world: Worl
 
 interface Answer {
   readonly trace: Trace;
-  /** What wasn't looked at: sentences without a full stop. */
+  /** What wasn't read: sentences without a full stop. */
   readonly limits: readonly string[];
 }
 
@@ -115,7 +115,7 @@ async function eventAt({ stream, sequence }: Place, { nats }: Session): Promise<
   return message && eventIn(message);
 }
 
-/** Whose a run is, as the bucket has it for some days, in the form of a decision. */
+/** The bucket's record of who a run belongs to, kept for some days, as a decision. */
 async function startOf(run: number, intents: Intents): Promise<DecisionFact | undefined> {
   const record = await intents.run(run);
   const intent = record && (await intents.get(record.intent))?.intent;
@@ -166,7 +166,7 @@ function chainOf({ roots }: Trace): readonly unknown[] {
   });
 }
 
-/** A run's id as Azure DevOps writes it; what else an event calls one stays a text. */
+/** A run's id as a number if it looks like one of Azure DevOps's, otherwise as text. */
 function numberOf(run: string | undefined): number | string | null {
   if (run === undefined) return null;
   return /^[1-9]\d{0,14}$/.test(run) ? Number(run) : safeText(run);

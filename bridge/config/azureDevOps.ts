@@ -31,7 +31,7 @@ export function readAzureDevOps(section: Section): AzureDevOpsSettings {
 
 function readOrganization(section: Section): { organization: string; organizationName: string } {
   const url = readUrl(section, 'organization');
-  // An empty text is none, which the schema doesn't see.
+  // An empty string counts as missing, which the schema doesn't see.
   if (section.keys.includes('organization') && !section.has('organization'))
     section.note('organization', 'is required');
   const organization = url && organizationOf(url);
@@ -44,7 +44,7 @@ function readOrganization(section: Section): { organization: string; organizatio
   return organization ?? { organization: '', organizationName: '' };
 }
 
-/** What is said of a URL that {@link organizationOf} doesn't know, and what to do. */
+/** The problem with a URL that {@link organizationOf} doesn't recognise, and what to do. */
 export const NO_ORGANIZATION = [
   'is not the URL of an organization',
   'Write it like https://dev.azure.com/contoso/.',
@@ -63,7 +63,7 @@ export function organizationOf(url: URL): { organization: string; organizationNa
 export function readProxy(section: Section): string {
   const text = section.text('proxy');
   if (text === undefined) return '';
-  // The proxy passes on what is encrypted for Azure DevOps, so it may be spoken to in clear text itself.
+  // The proxy only relays traffic encrypted for Azure DevOps, so the connection to it may be unencrypted.
   if (holdsSecret(section, 'proxy', text)) return '';
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url.href;
@@ -71,7 +71,7 @@ export function readProxy(section: Section): string {
   return '';
 }
 
-/** Reads an identity; undefined where its kind isn't known or what it needs is missing, both of which are noted. */
+/** Reads an identity; undefined, with a noted problem, when its kind is unknown or something is missing. */
 export function readIdentity(section: Section): IdentitySettings | undefined {
   const kind = section.text('kind') as Kind | undefined;
   if (kind === undefined || !Object.hasOwn(KEYS, kind)) {
@@ -83,7 +83,7 @@ export function readIdentity(section: Section): IdentitySettings | undefined {
     if (Object.values(KEYS).flat().includes(key)) section.note(key, `does not belong to kind ${kind}`, 'Remove it.');
   }
   const { env } = section.surroundings;
-  /** A text that must be there, in the configuration or, where a variable is named, the environment. */
+  /** A required text, from the configuration or, if a variable is named, the environment. */
   const needed = (key: string, variable?: string): string => {
     const text = section.text(key) ?? (variable === undefined ? undefined : env[variable]);
     if (text) return text;

@@ -15,7 +15,7 @@ import { shown } from './shown.ts';
 const HOUR_MS = 3_600_000;
 /** Longer than any token lives. */
 const MOST_SESSION_MS = 7 * 24 * HOUR_MS;
-/** What other functions are turned on by. */
+/** The sections that turn on other functions. */
 const OTHERS = ['hooks', 'runs', 'waits'];
 
 /** Reads `callout`. */
@@ -68,7 +68,7 @@ interface Account {
   readonly signer: CalloutSettings['accountKey'];
 }
 
-/** A text is the file of the key; a section names the account, too, for which a signing key doesn't speak by itself. */
+/** A string is the key's file; a section also names the account, which a signing key doesn't reveal. */
 function readAccounts(section: Section): Account[] {
   return section.keys.map((name) => {
     const isFile = section.text(name) !== undefined;
@@ -88,7 +88,7 @@ function signerOf(key: Reread<ReturnType<typeof parseAccountSeed>> | undefined, 
   return { account: account ?? key.value.publicKey, key: key.value };
 }
 
-/** In operator mode the responder is a user of the account that it answers for. */
+/** In operator mode, the responder is a user of the account that it answers for. */
 function accountOfUser({ authentication }: ConnectionSettings): string | undefined {
   if (authentication.kind !== 'jwt') return undefined;
   const claims = parseObject(Buffer.from(authentication.jwt.split('.')[1] ?? '', 'base64url').toString());

@@ -31,7 +31,7 @@ export interface Configuration {
   readonly given: Readonly<Record<string, unknown>>;
   /** Lines of the same form. */
   readonly warnings: readonly string[];
-  /** Changes when the file does, or one that it names and that is read once only. */
+  /** Changes when the file does, or any file it names that is read only once. */
   readonly signature: () => string;
   /** The signature of what was read. */
   readonly readAs: string;
@@ -89,7 +89,7 @@ class ConfigurationReader {
   readonly #problems: Noted[] = [];
   readonly #warnings: Noted[] = [];
   readonly #files: string[];
-  /** What the schema refuses already. */
+  /** Already rejected by the schema. */
   readonly #refused = new Set<string>();
 
   constructor(

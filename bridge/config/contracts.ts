@@ -29,7 +29,7 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
   return { contracts: read, findings };
 }
 
-/** What the authors of contracts should know. */
+/** Warnings for the authors of contracts. */
 export function warningsOf(contracts: Contracts): Finding[] {
   return Object.entries(contracts).flatMap(([name, { warnings }]) =>
     warnings.map(({ problem, remedy }) => warning(`contracts.${name}`, problem, remedy)),
@@ -37,7 +37,7 @@ export function warningsOf(contracts: Contracts): Finding[] {
 }
 
 /**
- * The contracts of a configuration that is to be used.
+ * The contracts of a valid configuration.
  *
  * @throws ConfigurationError
  */

@@ -76,7 +76,7 @@ export function readNats(section: Section): () => ConnectionSettings {
   });
 }
 
-/** What to look at where the server doesn't let the bridge in. */
+/** What to check when the server rejects the bridge's sign-in. */
 function signInRemedy(section: Section): string {
   const keys = WAYS.flat().filter((key) => section.has(key));
   if (keys.length === 0) return 'Add a way to sign in to nats, such as nats.credentialsFile.';
@@ -142,7 +142,7 @@ function credentialsAt(section: Section) {
   };
 }
 
-/** A certificate and its key change together: each is used once it belongs to the other. */
+/** A certificate and its key change together: a new pair is used once its halves match. */
 function readClientCertificate(section: Section): () => ClientCertificate | undefined {
   const asPem = (text: string): Reading<string> => {
     const pem = parsePem(text);

@@ -13,7 +13,7 @@ import type { Section } from './section.ts';
 const HOUR_MS = 3_600_000;
 /** As long as the bridge remembers what it has started. */
 const MOST_AGE_MS = 7 * 24 * HOUR_MS;
-/** The parameter by which a run is found again. */
+/** The parameter that identifies a run. */
 export const EVENT_ID_PARAMETER = 'natsEventId';
 const EVENT_ID_EXPRESSION = 'event.id';
 /** Ids, names of images and versions, but nothing that means something to YAML or a shell. */
@@ -79,9 +79,9 @@ function readRoute(
   };
 }
 
-/** The section's texts as the inputs of a wait are read, so that what they have in common is read by the same code. */
+/** Presents the section's texts as inputs of a wait, so that the same code reads what they share. */
 function fieldsOf(section: Section): Fields {
-  /** What a wait calls a problem of an input begins with its name. */
+  /** A wait's problems begin with the name of the input. */
   const about = (text: string): [name: string, problem: string] => {
     const colon = text.indexOf(': ');
     return [text.slice(0, colon), text.slice(colon + 2)];
@@ -93,7 +93,7 @@ function fieldsOf(section: Section): Fields {
     }
   }
   const source = {
-    // What a wait knows beside these is no key here; keys and ages are read as the rest of the configuration is.
+    // A wait's other inputs aren't keys here; keys and ages are read like the rest of the configuration.
     text: (name: string) => (['trustedKeys', 'maxEventAge'].includes(name) ? undefined : section.text(name)),
     warning: (text: string) => {
       const [name, sentences] = about(text);
@@ -119,7 +119,7 @@ function readSubjects(section: Section): string[] {
 function readStream(section: Section, names: Names): string {
   const stream = section.text('stream') ?? '';
   if ([names.of(BRIDGE_AUDIT), names.of(BRIDGE_DEAD)].includes(stream))
-    section.note('stream', `${quoted(stream)} is what the bridge itself writes`, 'Name the stream with the events.');
+    section.note('stream', `${quoted(stream)} is written by the bridge itself`, 'Name the stream with the events.');
   return stream;
 }
 

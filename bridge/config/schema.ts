@@ -12,11 +12,11 @@ export interface SchemaProblem {
   /** Continues the name of the value, as a clause without the last full stop. */
   readonly problem: string;
   readonly remedy: string;
-  /** Of an unknown key: the one that it's most likely a misspelling of, which is missing. */
+  /** For an unknown key: the missing one that it most likely misspells. */
   readonly meant?: Path;
 }
 
-/** Of a word, so many letters may be wrong in a misspelling. */
+/** The share of letters that may be wrong in a misspelt word. */
 const MISSPELT_LETTERS = 2;
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -32,7 +32,7 @@ const TYPES: Readonly<Record<string, string>> = {
 
 const validate = newAjv('2020-12', new WeakMap()).compile(SCHEMA);
 
-/** What the published schema finds wrong with a configuration. A key that is misspelt isn't told as missing as well. */
+/** What the published schema finds wrong with a configuration. A misspelt key isn't also reported as missing. */
 export function schemaProblems(value: unknown): SchemaProblem[] {
   const problems = allProblems(value);
   const meant = problems.flatMap((problem) => (problem.meant === undefined ? [] : [problem.meant]));
@@ -45,7 +45,7 @@ const VARIABLE = SCHEMA.$defs.env.title;
 
 function allProblems(value: unknown): SchemaProblem[] {
   validate(value);
-  // What is required only without a callout is looked at first, and told in the order of the sections.
+  // What is required only without a callout is checked first, and reported in the order of the sections.
   const errors = [...(validate.errors ?? [])].sort((one, next) => Number(isOfThen(one)) - Number(isOfThen(next)));
   return errors.flatMap(({ keyword, instancePath, params, message = '' }) => {
     const path = pathOf(instancePath, value);
@@ -83,7 +83,7 @@ function allProblems(value: unknown): SchemaProblem[] {
       case 'enum':
         return at(`is ${describe(given)}, not one of ${(params['allowedValues'] as string[]).join(', ')}`);
       case 'pattern':
-        // What stands in the place of a variable's name may be the secret itself.
+        // The value given as a variable's name may be the secret itself.
         return schema['title'] === VARIABLE
           ? at(`isn't ${VARIABLE}`, 'Secrets never stand in the configuration.')
           : at(`${shown(String(given))} is not ${String(schema['title'])}`);
@@ -110,7 +110,7 @@ function isOfThen({ schemaPath }: { readonly schemaPath: string }): boolean {
   return schemaPath.startsWith('#/then');
 }
 
-/** The values that a missing one would have to hold, each with its path. */
+/** The required members of a missing value, each with its path. */
 function leaves(schema: Schema, missing: Path): Path[] {
   const inner = memberOf(schema, missing.at(-1) ?? '');
   const required = inner['required'] as readonly string[] | undefined;

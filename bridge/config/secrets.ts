@@ -6,10 +6,10 @@ import type { Secret } from '../settings.ts';
 
 const MOST_BYTES = 64 * 1_024;
 
-/** What a file or variable holds now, or what is wrong with it: a clause about it. */
+/** The current content of a file or variable, or what is wrong with it: a clause about it. */
 export type Reading<Value> = { readonly value: Value } | Problem;
 
-/** What a file holds that is read again when it changes. */
+/** The content of a file that is read again when it changes. */
 export type FileKind = 'secret' | 'policy';
 
 /** When such files are read again, and who hears of it. */
@@ -104,7 +104,7 @@ export function readSecretFile(file: string): string | Problem {
   }
 }
 
-/** Changes whenever the file does, also where it is a link that now leads elsewhere. */
+/** Changes whenever the file does, even if it's a link that now leads elsewhere. */
 export function signatureOf(file: string): string | undefined {
   try {
     const { mtimeMs, size, ino, dev } = statSync(file);
@@ -114,7 +114,7 @@ export function signatureOf(file: string): string | undefined {
   }
 }
 
-/** What Node says of a file, which names the file itself. */
+/** Node's message about a file, without the file's name. */
 export function withoutPath(error: unknown): string {
   const { code } = error as { code?: string };
   const words: Record<string, string> = {

@@ -12,11 +12,11 @@ export interface Surroundings extends FileSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Absolute: where relative paths start. */
   readonly folder: string;
-  /** Has a file that was read looked at for changes, with the configuration. */
+  /** Watches a file that was read for changes, with the configuration. */
   uses(file: string): void;
   /** Notes a problem: a clause about the value at the path. */
   note(path: Path, problem: Problem): void;
-  /** Notes what works and should be known all the same. */
+  /** Notes something that works but that people should know. */
   warn(path: Path, problem: Problem): void;
 }
 
@@ -27,8 +27,8 @@ export interface Reread<Value> {
 }
 
 /**
- * A section of the configuration. What the schema finds wrong is noted elsewhere, so a value of another type than asked for
- * is taken for one that isn't given, as is an empty text.
+ * A section of the configuration. The schema's findings are noted elsewhere, so a value of the wrong type
+ * counts as absent, as does an empty string.
  */
 export class Section {
   readonly #values: Readonly<Record<string, unknown>>;
@@ -86,7 +86,7 @@ export class Section {
     this.surroundings.note([...this.path, name, index], { problem, remedy });
   }
 
-  /** Every value that is no section and no list, as text. */
+  /** Every scalar value, as text. */
   scalars(): Record<string, string> {
     const entries = Object.entries(this.#values).filter(([, value]) =>
       ['string', 'number', 'boolean'].includes(typeof value),
@@ -217,7 +217,7 @@ export function nameOf(place: Path): string {
     .join('');
 }
 
-/** A key that nobody knows may be an address. */
+/** An unknown key may be an address. */
 function shownKey(key: string): string {
   return key.includes('@') ? shown(key) : key;
 }

@@ -41,7 +41,7 @@ function urlOf(text: string, note: Note): URL | undefined {
   return url;
 }
 
-/** Notes a URL with a user or password, which is not shown, also where it is no URL because of them. */
+/** Notes a URL with a user or password without showing it, even if they keep it from being a URL. */
 export function holdsSecret(section: Section, name: string, text: string): boolean {
   if (!text.includes('@')) return false;
   noteSecret((problem, remedy) => section.note(name, problem, remedy));

@@ -52,7 +52,7 @@ function readOrganizations(section: Section): string[] {
   return [...new Set(read)];
 }
 
-/** Tokens name their issuer to the letter, so it's kept as it is written. */
+/** Tokens must name their issuer exactly, so it's kept as written. */
 function readIssuers(section: Section): string[] {
   const texts = section.texts('issuers');
   for (const { url, index } of readUrls(section, 'issuers'))
@@ -125,7 +125,7 @@ function readRule(section: Section, tokens: readonly WaitToken[]): WaitRule {
   };
 }
 
-/** The limit is in hours, and so is what is said of it. */
+/** The limit is in hours, and so are messages about it. */
 function readMaxWait(section: Section): number {
   const ms = section.duration('maxWait', 24 * HOUR_MS, 20 * 24 * HOUR_MS);
   if (ms <= MOST_WAIT_MS) return ms;

@@ -10,13 +10,13 @@ export interface Place {
   readonly column: number;
 }
 
-/** A YAML text, with the places of what it says. */
+/** A parsed YAML text with the places of its values. */
 export interface YamlFile {
-  /** What it says, as JSON would say it; null where nothing can be read. */
+  /** Its value as JSON; null when nothing can be read. */
   readonly value: unknown;
   /** Why it can't be read. */
   readonly problems: readonly (Place & { /** A clause without the last full stop. */ readonly problem: string })[];
-  /** Where a value stands; where it is missing, what it is missing from. */
+  /** Where a value stands, or if it's missing, what it is missing from. */
   placeOf(path: Path): Place;
   /** Where the name of a value stands. */
   placeOfKey(path: Path): Place;
@@ -24,7 +24,7 @@ export interface YamlFile {
 
 /** Aliases could make a small text expand to gigabytes. */
 const MAX_ALIASES = 100;
-/** What is nested deeper would exhaust the stack, and so end the process. */
+/** Deeper nesting would exhaust the stack and end the process. */
 const MAX_DEPTH = 100;
 
 export function readYaml(text: string): YamlFile {
@@ -78,7 +78,7 @@ export function readYaml(text: string): YamlFile {
   };
 }
 
-/** A file of which nothing is known but that it can't be used. */
+/** A file about which all we know is that it can't be used. */
 function unreadable(problem: string): YamlFile {
   const start = { line: 1, column: 1 };
   return { value: null, problems: [{ ...start, problem }], placeOf: () => start, placeOfKey: () => start };
@@ -103,7 +103,7 @@ function depthOf(text: string): number {
 
 function placesOf({ key, value }: Pair): { key: number | undefined; value: number | undefined } {
   const start = startOf(key);
-  // What a map or list says may begin on a later line than its name, by which people find it; what is empty stands nowhere.
+  // A map or list may begin on a later line than its name, which is what people look for; an empty value has no place.
   return { key: start, value: isScalar(value) && value.value !== null ? (startOf(value) ?? start) : start };
 }
 
@@ -111,7 +111,7 @@ function startOf(node: unknown): number | undefined {
   return (node as { range?: readonly [number, number, number] | null } | null | undefined)?.range?.[0];
 }
 
-/** The value of a YAML text that others wrote; undefined where it can't be read. */
+/** The value of a foreign YAML text; undefined when it can't be read. */
 export function yamlValue(text: string): unknown {
   try {
     return parse(text, { logLevel: 'silent' });

@@ -46,12 +46,12 @@ export function readHook(bytes: Uint8Array): Hook | Unusable {
   if (!isObject(body)) return unusable("the body isn't a JSON object");
   const { id, eventType, resource, createdDate } = body;
   if (typeof id !== 'string' || !EVENT_ID.test(id))
-    return unusable("its id isn't a text of 1 to 256 printable ASCII characters");
+    return unusable("its id isn't a string of 1 to 256 printable ASCII characters");
   if (typeof eventType !== 'string' || eventType === '') return unusable('it has no eventType');
   const projectIds = given(body, ['resourceContainers', 'project', 'id']);
   const [projectId] = projectIds;
   if (projectId !== undefined && !(typeof projectId === 'string' && PROJECT_ID.test(projectId)))
-    return unusable('the id of its project is none');
+    return unusable("its project id isn't a valid id");
   const { name, family } = nameOf(eventType, resource);
   const resourceProjectId = textAt(resource, PROJECT_IDS_OF_RESOURCE);
   return {

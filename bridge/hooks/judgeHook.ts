@@ -117,7 +117,7 @@ async function inTime<Value>(work: Promise<Value>, ms: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new TaskError('Timeout', `The name of the project was not found within ${ms} ms`));
+      reject(new TaskError('Timeout', `The project's name was not found within ${ms} ms`));
     }, ms);
   });
   try {

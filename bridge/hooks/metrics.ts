@@ -1,7 +1,7 @@
 /** What became of a post. */
 export type HookOutcome = 'stored' | 'duplicate' | 'deadLetter' | 'unavailable' | 'unauthorized';
 
-/** Counts; the program makes metrics of it. */
+/** Counts events; the program turns them into metrics. */
 export interface HookMetrics {
   /**
    * `nats_bridge_hooks_received_total{event,outcome}`.

@@ -108,7 +108,9 @@ export class Projects {
       const name = await Promise.race([this.options.askName(id, limit.signal), late]);
       return name?.slice(0, MAX_NAME) || undefined;
     } catch (error) {
-      this.options.log.warning(`Azure DevOps did not tell the name of the project ${id}: ${safeText(reasonOf(error))}`);
+      this.options.log.warning(
+        `Azure DevOps did not return the name of the project ${id}: ${safeText(reasonOf(error))}`,
+      );
       return undefined;
     } finally {
       clearTimeout(timer);

@@ -87,7 +87,7 @@ async function receive(
     return { status: 200, body: { deadLetter } };
   } catch (error) {
     metrics.received(event, 'unavailable');
-    log.warning(`A service hook was not taken, so Azure DevOps is to send it again: ${safeText(reasonOf(error))}`);
+    log.warning(`A service hook was not accepted, so Azure DevOps has to send it again: ${safeText(reasonOf(error))}`);
     return {
       status: 503,
       body: { error: { code: 'Unavailable', message: 'The event cannot be stored now. Send it again.' } },
@@ -177,8 +177,8 @@ class RefusedSignIns {
     const { hooks, decisions, log, now } = this.options;
     const given = basicCredentials(headers);
     const projectId = given && projectOf(given.user, hooks.user);
-    const who = projectId === undefined ? 'nobody known' : `the project ${projectId}`;
-    const others = this.#untold === 0 ? '' : `, and ${this.#untold} more since the last one that was told of`;
+    const who = projectId === undefined ? 'an unknown caller' : `the project ${projectId}`;
+    const others = this.#untold === 0 ? '' : `, and ${this.#untold} more since the last one that was logged`;
     this.#untold = 0;
     const reason = `The sign-in of ${who} to /hooks was refused${others}`;
     log.warning(`${reason}.`);

@@ -41,13 +41,13 @@ export class SilenceAlarm {
       const isSilent = silentMs > after;
       if (isSilent && !this.#isSilent) {
         log.warning(
-          `No service hook has come for ${describeMs(silentMs)}. See under Service hooks in the settings of the projects whether Azure DevOps has disabled the subscriptions.`,
+          `No service hook has come for ${describeMs(silentMs)}. Check under Service hooks in the projects' settings whether Azure DevOps has disabled the subscriptions.`,
         );
       }
-      if (!isSilent && this.#isSilent) log.info('Service hooks come again.');
+      if (!isSilent && this.#isSilent) log.info('Service hooks are arriving again.');
       this.#isSilent = isSilent;
     } catch (error) {
-      log.warning(`Whether service hooks still come can't be told: ${safeText(reasonOf(error))}`);
+      log.warning(`Can't tell whether service hooks still arrive: ${safeText(reasonOf(error))}`);
     }
   }
 }

@@ -40,7 +40,7 @@ export class Pipelines {
     if (outcome.kind === 'refused') return { kind: 'refused', message: describe(outcome) };
     const run = outcome.kind === 'ok' ? runIn(outcome.body) : undefined;
     if (run !== undefined) return { kind: 'started', run };
-    return { kind: 'open', message: 'Azure DevOps answers, but without the id of a run', isFree: false };
+    return { kind: 'open', message: 'Azure DevOps answered without a run id', isFree: false };
   }
 
   /**

@@ -172,7 +172,7 @@ export class Protocol {
       if (outcome.kind === 'started' && !(await this.#isTaken(work, outcome.run, intent)))
         return this.#end(work, posted, { kind: 'started', run: outcome.run, isFound: false });
       lastMessage =
-        outcome.kind === 'open' ? outcome.message : `the run ${outcome.run.id} was taken for another event's`;
+        outcome.kind === 'open' ? outcome.message : `the run ${outcome.run.id} was mistaken for another event's`;
       const found = await this.#look(work, intent, this.#looks);
       if (found !== undefined) return this.#end(work, posted, found);
       if (outcome.kind !== 'open' || !outcome.isFree) attempt++;
@@ -234,7 +234,7 @@ export class Protocol {
       await ports.open();
       const outcome = await ports.find(work, createdAt - clockTolerance);
       if (outcome.kind === 'list') return outcome.runs;
-      const detail = `whether a run was started can't be found out: ${outcome.message}`;
+      const detail = `can't find out whether a run was started: ${outcome.message}`;
       if (outcome.kind === 'refused') return { reason: 'unknown', detail };
       if (outcome.kind === 'open' && ++failures >= settings.maxDeliver) return { reason: 'unknown', detail };
       if (outcome.kind === 'open') await ports.sleep(thirdLook);
@@ -265,7 +265,7 @@ export class Protocol {
       if (other.intent === work.key) return false;
       if (other.isFound && other.time >= (posting?.time ?? 0)) return true;
       if (await intents.updateRun(id, record, other.revision)) return false;
-      throw new Error(`the record of the run ${id} changes`);
+      throw new Error(`the record of the run ${id} keeps changing`);
     });
   }
 
@@ -323,7 +323,7 @@ export class Protocol {
       try {
         return await call();
       } catch (error) {
-        if (failures === 0) ports.warn(`It is tried again: ${reasonOf(error)}`);
+        if (failures === 0) ports.warn(`Trying again: ${reasonOf(error)}`);
         await ports.sleep(settings.timing.natsRetry * 2 ** Math.min(failures, MOST_NATS_PAUSES));
       }
     }

@@ -67,7 +67,7 @@ export class RouteEvents {
     if (!route.allowHooks && isHook(event)) return { kind: 'passes', judgement, decision: 'hooksNotAllowed' };
     const hops = await this.options.loops.hopsOf(event.attributes);
     if (hops > MOST_HOPS) {
-      const reason = `more than ${MOST_HOPS} runs of this bridge led to it, one by the other`;
+      const reason = `more than ${MOST_HOPS} runs of this bridge led to it, each starting the next`;
       return { kind: 'deadLetter', judgement, decision: 'loop', reason };
     }
     switch (judgement.kind) {

@@ -167,7 +167,7 @@ export class RouteRunner {
         if (support.kind === 'declared') return;
         const reason =
           support.kind === 'unknown'
-            ? `whether the pipeline has the parameter natsEventId can't be found out: ${support.message}`
+            ? `can't find out whether the pipeline has the parameter natsEventId: ${support.message}`
             : 'the pipeline has no parameter natsEventId, so an event can start it twice';
         log.warning('routeStarts', { route: route.name, pipeline: route.pipeline.id, reason });
         return;

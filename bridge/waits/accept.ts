@@ -74,7 +74,7 @@ function readGiven(headers: HttpRequest['headers'], body: Uint8Array, plan: stri
     if ('problem' in read) problems.note(read.problem, read.remedy);
     const inputs = 'problem' in read ? {} : read.inputs;
     for (const [name, value] of Object.entries(inputs))
-      if (value.includes(token)) problems.note(`${name}: holds the token of the job`, 'Nothing needs it there.');
+      if (value.includes(token)) problems.note(`${name}: holds the job's token`, 'No input needs it.');
     problems.done();
     const digest = createHash('sha256')
       .update(JSON.stringify(runStartText(headers)))
@@ -121,7 +121,7 @@ class Acceptance {
         : this.#repeat(stored, stored.record.state));
       if (done !== undefined) return done;
     }
-    throw new Error('the record of the wait changes all the time');
+    throw new Error('the record of the wait keeps changing');
   }
 
   async #rules(): Promise<PlacedRule[]> {
@@ -137,7 +137,7 @@ class Acceptance {
       throw new Refusal(
         403,
         `no rule of the bridge lets ${this.#owner(name)} wait with the token of this connection`,
-        'Have it added to waits.rules of the bridge.',
+        "Ask for it to be added to the bridge's waits.rules.",
       );
     return rules;
   }
@@ -201,7 +201,7 @@ class Acceptance {
     if (problem !== undefined)
       throw new Refusal(
         403,
-        `the job can't prove by an ID token who it is, as the rule of the bridge wants it: ${problem}`,
+        `the bridge's rule requires an ID token that proves which job this is: ${problem}`,
         'Show this to whoever runs the bridge.',
       );
   }
@@ -217,8 +217,8 @@ class Acceptance {
     if (this.options.counts.openOf(rule.index) < rule.maxOpen) return;
     throw new Refusal(
       403,
-      `the rule ${rule.index} of the bridge lets ${rule.maxOpen} waits be open, and so many are`,
-      'Wait until some are over, or have maxOpen of the rule raised.',
+      `rule ${rule.index} of the bridge allows ${rule.maxOpen} open waits, and that many are open`,
+      'Wait until some are over, or ask for a higher maxOpen in that rule.',
     );
   }
 
@@ -228,7 +228,7 @@ class Acceptance {
       if (this.options.counts.uncorrelated(stream, subject) >= MOST_UNCORRELATED)
         throw new Refusal(
           400,
-          `subject: ${MOST_UNCORRELATED} waits on ${quoted(subject)} are open that only an expression tells apart`,
+          `subject: ${MOST_UNCORRELATED} open waits on ${quoted(subject)} already differ only by an expression`,
           'Set correlationId, which the bridge finds waits by, or wait on a more specific subject.',
         );
   }
@@ -241,8 +241,8 @@ class Acceptance {
     if (state.call.digest !== this.given.digest)
       throw new Refusal(
         409,
-        'this task of this job waits already, for something else: its body or X-Run-Start was another one',
-        'Send one body for each task of a job.',
+        'this task of this job is already waiting for something else: its body or X-Run-Start was different',
+        'Send one body per task of a job.',
       );
     const call: WaitCall = { ...state.call, token: this.proven.call.token };
     const again: WaitState =

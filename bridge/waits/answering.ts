@@ -77,7 +77,7 @@ export class Answering {
       if (error instanceof UnreadableWait) this.options.unreadable();
       const reason = error instanceof TaskError ? error.problem : reasonOf(error);
       const unavailable = new Unavailable(jobToken === '' ? reason : reason.replaceAll(jobToken, '***'));
-      log.warning(`A call of a task was not answered, so that its job fails: ${safeText(unavailable.message)}`);
+      log.warning(`A task's call was not answered, so its job fails: ${safeText(unavailable.message)}`);
       return unavailableAnswer(unavailable);
     }
   }
@@ -119,7 +119,7 @@ export class Answering {
       this.#untold++;
       return;
     }
-    const others = this.#untold === 0 ? '' : ` (and ${this.#untold} more since the last one that was told of)`;
+    const others = this.#untold === 0 ? '' : ` (and ${this.#untold} more since the last one that was logged)`;
     this.#untold = 0;
     this.options.log.warning(`Refused: ${reason}${others}`);
     this.#note('refused', kind === 'signIn' ? 'sign-in' : 'none', claim, receivedAt, `${reason}${others}`);

@@ -75,6 +75,6 @@ function isGiven(name: string, value: string): boolean {
 function bodyProblem(problem: string, remedy = ''): Problem {
   return {
     problem: `the body ${problem}`,
-    remedy: `${remedy} Send it as the documentation of agentless waits shows it.`.trim(),
+    remedy: `${remedy} Send it as the documentation of agentless waits shows.`.trim(),
   };
 }

@@ -45,5 +45,5 @@ async function cancel({ store, now }: CancelOptions, { key, call }: ProvenCall, 
     const ended = cancelled({ ...state.call, token: call.token }, state.progress, now());
     if ((await store.update(stored, ended)) !== undefined) return done('cancelled', rule);
   }
-  throw new Error('the record of the wait changes all the time');
+  throw new Error('the record of the wait keeps changing');
 }

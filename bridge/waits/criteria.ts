@@ -90,8 +90,8 @@ function readTimeout(fields: Fields, maxWaitMs: number): number {
   const ms = fields.duration('timeout') ?? maxWaitMs;
   if (ms > maxWaitMs)
     fields.problem(
-      `timeout: ${quoted(fields.text('timeout') ?? '')} is longer than the bridge lets anybody wait, which is ${describeMs(maxWaitMs)}`,
-      'Shorten it, or have maxWait of the bridge raised.',
+      `timeout: ${quoted(fields.text('timeout') ?? '')} is longer than the bridge's limit of ${describeMs(maxWaitMs)}`,
+      'Shorten it, or ask for a higher maxWait in the bridge.',
     );
   return ms;
 }
@@ -116,7 +116,7 @@ function readStart(fields: Fields, runStart: number | undefined): WaitStartFrom 
     case 'runStart':
       if (runStart === undefined)
         fields.problem(
-          'startFrom: runStart needs the header X-Run-Start, which Azure DevOps has not filled in here',
+          'startFrom: runStart needs the header X-Run-Start, which Azure DevOps did not fill in here',
           'Set startFrom to now, or to time with a startTime.',
         );
       return { from: 'time', at: runStart ?? 0 };
@@ -129,7 +129,9 @@ function readContract(fields: Fields, contracts: readonly string[]): string | un
   if (!contracts.includes(contract))
     fields.problem(
       `contract: the bridge knows no contract ${quoted(contract)}`,
-      contracts.length === 0 ? 'It has none: have it added to its contracts.' : `It knows ${contracts.join(', ')}.`,
+      contracts.length === 0
+        ? 'It knows none: ask for this one to be added to its contracts.'
+        : `It knows ${contracts.join(', ')}.`,
     );
   return contract;
 }

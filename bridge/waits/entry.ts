@@ -38,7 +38,7 @@ function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: A
     throw new Refusal(
       403,
       `X-Plan-Url: ${allowed.problem}`,
-      'Have the organization added to waits.organizations of the bridge.',
+      "Ask for the organization to be added to the bridge's waits.organizations.",
     );
   const { hub, project, plan, job } = ids;
   return {
@@ -57,7 +57,7 @@ export async function prove(
 ): Promise<ProvenCall> {
   waitsFor('Azure DevOps (the plan)');
   const asked = await caller.plan(claim.call, signal);
-  if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps does not tell the plan: ${asked.reason}`);
+  if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps did not return the plan: ${asked.reason}`);
   if (asked.kind === 'refused')
     throw new Refusal(
       403,

@@ -45,7 +45,7 @@ export function idTokenVerifier({ issuers, document, now }: IdTokenOptions): Ver
     } catch (error) {
       if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout))
         return safeText(error.message, 200);
-      throw new Unavailable(`the keys of ${issuer} can't be had: ${safeText(reasonOf(error), 200)}`);
+      throw new Unavailable(`the keys of ${issuer} can't be fetched: ${safeText(reasonOf(error), 200)}`);
     }
   };
 }
@@ -63,9 +63,9 @@ function otherThan(
   { project, pipeline }: ProvenPlan,
   { prj_id: own, def_id: definition }: JWTPayload,
 ): string | undefined {
-  if (typeof own !== 'string' || own.toLowerCase() !== project.toLowerCase()) return 'it is one of another project';
+  if (typeof own !== 'string' || own.toLowerCase() !== project.toLowerCase()) return 'it belongs to another project';
   // A number in some tokens, a text in others.
-  if (Number(definition ?? NaN) !== pipeline.id) return 'it is one of another pipeline';
+  if (Number(definition ?? NaN) !== pipeline.id) return 'it belongs to another pipeline';
   return undefined;
 }
 
@@ -75,7 +75,7 @@ function keysOf(issuer: string, document: IdTokenOptions['document']) {
     [customFetch]: async (url, { signal }) => {
       const discovery = await document(url, signal);
       if (!isObject(discovery) || discovery['issuer'] !== issuer)
-        throw new Error('its discovery document is that of another issuer');
+        throw new Error('its discovery document belongs to another issuer');
       const place = String(discovery['jwks_uri']);
       if (!URL.canParse(place) || new URL(place).protocol !== new URL(issuer).protocol)
         throw new Error(`its keys are not at ${new URL(issuer).protocol}//`);

@@ -207,7 +207,7 @@ function readValue<Value>(
   if (answer.kind !== 'done') return answer;
   const value = isObject(answer.value) ? read(answer.value) : undefined;
   if (value !== undefined) return { kind: 'done', value };
-  return { kind: 'later', retryAfterMs: undefined, reason: `what Azure DevOps answers is no ${what}` };
+  return { kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps's answer is not a valid ${what}` };
 }
 
 function told(answer: PlanAnswer<unknown>): PlanAnswer {
@@ -221,5 +221,5 @@ function line(text: string): string {
 }
 
 function guid(...ids: readonly string[]): void {
-  for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is no GUID');
+  for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is not a GUID');
 }

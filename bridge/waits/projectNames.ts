@@ -46,7 +46,7 @@ export class ProjectNames {
     const outcome = await this.options.azureDevOps.ask(`_apis/projects/${project}?api-version=7.1`, signal);
     if (outcome.kind === 'refused' && outcome.status === 404) return undefined;
     if (outcome.kind !== 'ok')
-      throw new Unavailable(`Azure DevOps does not tell the bridge the project's name: ${outcome.message}`);
+      throw new Unavailable(`Azure DevOps did not return the project's name: ${outcome.message}`);
     const name = isObject(outcome.body) ? outcome.body['name'] : undefined;
     return typeof name === 'string' ? name : undefined;
   }

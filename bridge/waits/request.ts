@@ -84,7 +84,7 @@ function readHeader(headers: HttpRequest['headers'], name: string, problems: Pro
   const text = typeof value === 'string' ? value.trim() : '';
   if (text === '') problems.note(`${name}: the header is required`, expected(name));
   else if (UNEXPANDED.test(text))
-    problems.note(`${name}: ${quoted(text)} is a variable that Azure DevOps doesn't know here`, expected(name));
+    problems.note(`${name}: ${quoted(text)} is a variable that Azure DevOps doesn't set here`, expected(name));
   else if (name === 'X-Job-Token' || !noteToken(headers, name, text, problems)) return text;
   return undefined;
 }
@@ -93,7 +93,7 @@ function readHeader(headers: HttpRequest['headers'], name: string, problems: Pro
 function noteToken(headers: HttpRequest['headers'], name: string, text: string, problems: Problems): boolean {
   const token = headers['x-job-token'];
   if (typeof token !== 'string' || token.trim() === '' || !text.includes(token.trim())) return false;
-  problems.note(`${name}: holds the token of the job`, expected(name));
+  problems.note(`${name}: holds the job's token`, expected(name));
   return true;
 }
 
@@ -107,6 +107,6 @@ function readHub(text: string | undefined, problems: Problems): Hub {
 /** What is wrong with it is told without showing it. */
 function readToken(text: string | undefined, problems: Problems): string {
   if (text !== undefined && !TOKEN.test(text))
-    problems.note('X-Job-Token: holds white space or what no token holds', expected('X-Job-Token'));
+    problems.note('X-Job-Token: holds white space or other characters that no token has', expected('X-Job-Token'));
   return text ?? '';
 }

@@ -16,8 +16,8 @@ export async function findStart(
   if (ownStreams.includes(name))
     throw new Refusal(
       400,
-      `subject: ${shownList(subjects)} is what the bridge itself writes`,
-      'Wait on events of others.',
+      `subject: ${shownList(subjects)} is written by the bridge itself`,
+      'Wait on other subjects.',
     );
   const { config, state } = valueOf(await jetStream.stream(name), `the stream ${quoted(name)}`, () => {
     throw new Refusal(400, `stream: there is no stream ${quoted(name)}`, 'Correct it, or leave it empty.');
@@ -78,7 +78,7 @@ function valueOf<Value>(answer: Answer<Value>, what: string, onMissing?: () => n
       if (answer.errorCode === STREAM_NOT_FOUND) onMissing?.();
       throw new Unavailable(`JetStream refuses ${what}: ${answer.description}`);
     case 'denied':
-      throw new Unavailable(`the bridge's user of NATS may not publish to ${answer.subject}`);
+      throw new Unavailable(`the bridge's NATS user may not publish to ${answer.subject}`);
     case 'off':
       throw new Unavailable('JetStream is off');
     case 'silent':

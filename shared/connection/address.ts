@@ -13,7 +13,7 @@ const TLS_OF_SCHEME = new Map([
 
 const NEAREST = 'Write nats://host:4222 or tls://host:4222.';
 
-/** What belongs elsewhere; whoever has read the address knows where. */
+/** What belongs elsewhere; the caller knows where. */
 export const HOLDS_SECRET: Problem = { problem: 'holds a user or password' };
 export const HOLDS_SEVERAL: Problem = { problem: 'names more than one server' };
 
@@ -34,7 +34,7 @@ export function schemesProblem(servers: readonly ServerAddress[]): Problem | und
   return { problem: 'mix tls:// and nats://', remedy: 'Give all of them the same scheme.' };
 }
 
-/** @param inherited what a server without a scheme has for TLS; undefined where a scheme is required */
+/** @param inherited whether a server without a scheme uses TLS; undefined when a scheme is required */
 function parseServer(text: string, inherited: boolean | undefined): ServerAddress | Problem {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (/^([a-z][a-z0-9+.-]*:\/\/)?(:\d*)?\/?$/i.test(text)) return { problem: 'has no host', remedy: NEAREST };

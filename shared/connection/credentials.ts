@@ -3,7 +3,7 @@ import { parseUserSeed, type SigningKey } from '../nkey.ts';
 import { isObject, parseObject } from '../text/json.ts';
 import { withLineBreaks } from './pem.ts';
 
-/** What a `.creds` text or a bare NKey seed means for signing in. */
+/** What a `.creds` text or a bare NKey seed signs in with. */
 export type Credentials =
   | { readonly kind: 'nkey'; readonly key: SigningKey }
   | {
@@ -37,7 +37,7 @@ export function plainCredentials(text: string): string {
     .replace(BANNER, '\n');
 }
 
-/** What base64 of a whole file holds, which PowerShell may have encoded as UTF-16; undefined where it's none. */
+/** The content of a whole file in base64, which PowerShell may have encoded as UTF-16; undefined when it isn't base64. */
 function decodedCredentials(text: string): string | undefined {
   if (!/^[\w+/=\s-]+$/.test(text) || SEED.test(text)) return undefined;
   const bytes = Buffer.from(text, 'base64');
@@ -87,7 +87,7 @@ function parseClaims(jwt: string): { readonly expiresAt: number | undefined; rea
 }
 
 /**
- * What is wrong with credentials that have expired; undefined with all others.
+ * What's wrong with expired credentials; undefined for all others.
  *
  * @param now in milliseconds since the epoch
  */

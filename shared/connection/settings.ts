@@ -6,26 +6,26 @@ export interface ServerAddress {
   readonly port: number;
   /** True for `tls://`: never without verified TLS. False for `nats://`: verified TLS when the server offers it. */
   readonly tls: boolean;
-  /** The name its certificate must hold where that is not `host`: a cluster announces its members by address. */
+  /** The name its certificate must hold if that isn't `host`: a cluster announces its members by address. */
   readonly tlsName?: string;
 }
 
-/** Where the tokens come from that sign in for minutes only: one is asked for at each sign-in. */
+/** Supplies tokens that live for minutes only: each sign-in asks for one. */
 export interface TokenSource {
   /**
    * A token that has not expired.
    *
-   * @throws TaskError `Unreachable` where asking again later may help; else `Denied`, `TlsFailure` or `Unsupported`
+   * @throws TaskError `Unreachable` when asking again later may help; otherwise `Denied`, `TlsFailure` or `Unsupported`
    */
   current(signal: AbortSignal): Promise<string>;
-  /** A newer token than one that a server refused; undefined when there is none. Throws as {@link current} does. */
+  /** A token newer than the one a server refused; undefined when there is none. Throws as {@link current} does. */
   newerThan(refused: string, signal: AbortSignal): Promise<string | undefined>;
   /**
-   * Why {@link current} has not resolved so far, for a caller whose time is over; undefined when no token is being asked for
+   * Why {@link current} hasn't resolved yet, for a caller that ran out of time; undefined when no request is under way
    * that a caller would wait for.
    */
   awaited(): TaskError | undefined;
-  /** Ends what goes on between two calls, such as renewal. */
+  /** Stops background work such as renewal. */
   close(): void;
 }
 

@@ -137,7 +137,7 @@ function checksOf(
       throw error;
     }
   };
-  // What makes a check interruptible takes a hundred times as long as the check. One that fails is told by checking alone.
+  // What makes a check interruptible takes a hundred times as long as the check. Without that, checking alone finds which one fails.
   const areAllValid = (values: readonly unknown[], atMostMs = limitMs): boolean => {
     try {
       const areValid = () => values.every((value) => errorsOf(value).length === 0);
@@ -159,7 +159,7 @@ function problemsOf(errors: readonly ErrorObject[]): SchemaProblem[] {
   return [...problems.values()];
 }
 
-/** By keyword, where Ajv's own message does not name the value that it is about. */
+/** By keyword, for keywords whose own message from Ajv doesn't name the value. */
 const MESSAGES: Readonly<Record<string, (params: ErrorObject['params']) => string>> = {
   enum: (params) =>
     `must be one of ${(params.allowedValues as unknown[]).map(show).join(', ') || 'none: its enum is empty'}`,

@@ -23,7 +23,7 @@ export interface Contract {
   readonly digest: string;
   /** Absolute path of the root schema, as it was given. */
   readonly schemaFile: string;
-  /** What its author should know: where it means less than it seems to. */
+  /** What its author should know: places where it means less than it seems to. */
   readonly warnings: readonly Required<Pick<Problem, 'problem' | 'remedy'>>[];
   /**
    * Checks a parsed JSON value. Never throws. With `exact`, its integers beyond 2^53 are compared and divided by their digits;
@@ -36,8 +36,8 @@ export interface Contract {
   /** As {@link check}, but nothing interrupts it: for a caller that limits its own time. */
   checkUnlimited(value: unknown, exact?: () => { readonly value: unknown } | undefined): CheckResult;
   /**
-   * Whether all of these values are valid, found out at much less cost for each than by {@link check}. False also when
-   * checking them all takes as long as one check may: each one's own check tells then. Never throws.
+   * Whether all of these values are valid, at a much lower cost per value than {@link check}. Also false when
+   * checking them all takes as long as one check may: then check each one. Never throws.
    */
   areAllValid(values: readonly unknown[], atMostMs?: number): boolean;
 }

@@ -42,11 +42,11 @@ const LINKED_URIS: NonNullable<Options['uriResolver']> = {
 /** For meta-schemas, which refer to each other by relative URIs. */
 const META_URIS = { ...LINKED_URIS, resolve: (base: string, uri: string) => new URL(uri, base).href };
 
-/** What compiles linked schemas of a draft. It knows no meta-schema. Twins: see {@link compareExactly}. */
+/** Compiles a draft's linked schemas. Knows no meta-schema. Twins: see {@link compareExactly}. */
 export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
   const code = { optimize: false };
-  // Whether a reference can be inlined takes it twice as long for each level of lists: minutes for a schema with 30.
+  // Deciding whether a reference can be inlined takes twice as long per level of lists: minutes for a schema with 30.
   const inlineRefs = false;
   const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
   // Ajv knows both drafts' in both.
@@ -55,7 +55,7 @@ export function newAjv(draft: Draft, twins: Twins): AnyAjv {
   compareExactly(ajv, twins);
   countContained(ajv);
   judgeInFull(ajv);
-  // The code that keeps book for keywords that are not Ajv's here: linking makes dynamic references plain ones.
+  // Bookkeeping for keywords that aren't left to Ajv here: linking makes dynamic references plain ones.
   ajv.opts.dynamicRef = false;
   ajv.opts.unevaluated = false;
   return ajv;
@@ -68,7 +68,7 @@ export function newMetaAjv(draft: Draft): AnyAjv {
   return ajv;
 }
 
-/** The schema that tells what a schema of a draft is, and those that it is made of. */
+/** A draft's meta-schema, and the schemas it is made of. */
 export function metaSchemasOf(draft: Draft): AnySchemaObject[] {
   if (draft === 'draft-07') {
     const { properties, ...rest } = draft07;
@@ -82,7 +82,7 @@ export function metaSchemasOf(draft: Draft): AnySchemaObject[] {
 }
 
 /**
- * Has these judge their parts in full. Stopping at the first problem, as Ajv does there, it leaves out what comes after
+ * Has these judge their parts in full. Ajv stops at the first problem there, and so skips what comes after
  * keywords that say nothing about a value: `{ not: { prefixItems: [true, {}], uniqueItems: true } }` refused a short list.
  */
 function judgeInFull(ajv: AnyAjv): void {
@@ -100,7 +100,7 @@ function judgeInFull(ajv: AnyAjv): void {
   }
 }
 
-/** Ajv's own `contains` takes an empty list for one that has such an item if the list that was checked before it has one. */
+/** Ajv's own `contains` accepts an empty list if the list checked before it had such an item. */
 function countContained(ajv: AnyAjv): void {
   const contains = ajv.getKeyword('contains') as CodeKeywordDefinition;
   ajv.removeKeyword('contains');

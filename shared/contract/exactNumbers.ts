@@ -2,13 +2,13 @@ import type { FuncKeywordDefinition } from 'ajv';
 import type core from 'ajv/dist/core.js';
 import { equalityKey, isObject } from '../text/json.ts';
 
-/** Each list and object of a JSON value with the one in its place in a reading that has large integers as `bigint`s. */
+/** Maps each list and object of a JSON value to its counterpart in a reading that has large integers as `bigint`s. */
 export type Twins = WeakMap<object, object>;
 
 type Numeric = number | bigint;
 type Test = (value: unknown) => boolean;
 
-/** Makes of what a keyword demands the test of a value. JavaScript compares a number with a `bigint` exactly. */
+/** Turns a keyword's operand into a test of a value. JavaScript compares a number with a `bigint` exactly. */
 const TESTS: Readonly<Record<string, (demanded: unknown) => Test>> = {
   const: (demanded) => isOneOf([demanded]),
   enum: (demanded) => isOneOf(demanded as unknown[]),
@@ -38,7 +38,7 @@ function isContainer(value: unknown): boolean {
   return isObject(value) || Array.isArray(value);
 }
 
-/** Computed with the digits that both are written with, so that 19.99 is a multiple of 0.01, and 1e308 none of 0.123. */
+/** Computed with the digits as written, so that 19.99 is a multiple of 0.01 and 1e308 isn't one of 0.123. */
 function isMultipleOf(divisor: Decimal): Test {
   return (number) => {
     const value = decimalOf(number as Numeric);
@@ -70,7 +70,7 @@ export function pair(twins: Twins, value: unknown, twin: unknown): void {
 
 /**
  * Replaces keywords that compare values or compute with numbers by ones that do it exactly, given the twins of schemas and
- * values. Ajv's own divide, so that 19.99 is no multiple of 0.01, and take members such as `constructor` for an object's kind.
+ * values. Ajv's own divide, so that 19.99 isn't a multiple of 0.01, and mistake members such as `constructor` for an object's kind.
  */
 export function compareExactly(ajv: core.default, twins: Twins): void {
   const memberOf = (parent: object, name: string | number, member: unknown) =>
@@ -87,7 +87,7 @@ export function compareExactly(ajv: core.default, twins: Twins): void {
         const test = testOf(memberOf(parentSchema, keyword, schema));
         return (value: unknown, place) => {
           if (typeof value === 'object' && value !== null) return test(twins.get(value) ?? value);
-          // Texts have no twin, and the place of a property's name is none of a member.
+          // Strings have no twin, and a property name's place isn't a member's.
           const isNumber = typeof value === 'number' && place?.parentData !== undefined;
           return test(isNumber ? memberOf(place.parentData, place.parentDataProperty, value) : value);
         };

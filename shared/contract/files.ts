@@ -17,11 +17,11 @@ export interface SchemaFile {
   readonly name: string;
   /** Its own `file:` URL. */
   readonly url: string;
-  /** Its absolute URI by `$id`, without fragment; without `$id`, the URI that lies to the root's as the file lies to the root. */
+  /** Its absolute URI by `$id`, without fragment; without `$id`, its path resolved against the root's URI. */
   readonly uri: string;
   readonly text: string;
   readonly schema: JsonObject | boolean;
-  /** That it's no file, but a meta-schema that the product brings along. */
+  /** Not a file, but a meta-schema that ships with the product. */
   readonly isBuiltIn?: true;
 }
 
@@ -33,7 +33,7 @@ const SKIPPED_FOLDERS = new Set(['node_modules', '.git']);
 /** A schema that needs no file, by its absolute URI without fragment. */
 export type BuiltIn = (uri: string) => JsonObject | undefined;
 
-/** The root schema's folder: the only place where a contract's files may lie. Nothing outside it is read, nothing is fetched. */
+/** The root schema's folder: the only place where a contract's files may lie. Nothing outside it is read, and nothing is downloaded. */
 export class SchemaFolder {
   readonly #open = new Map<string, SchemaFile>();
   #pathsByUri: Map<string, string[]> | undefined;
@@ -53,7 +53,7 @@ export class SchemaFolder {
    * Opens the folder of a root schema, with that schema.
    *
    * @param schemaFile absolute path of the root schema; a symbolic link is followed first
-   * @param builtIn what a URI means that no file has
+   * @param builtIn schemas by URIs that no file has
    * @throws TaskError InvalidInput when there is no such file to read; InvalidSchema when it is not a JSON schema
    */
   static openAt(schemaFile: string, builtIn: BuiltIn): { readonly files: SchemaFolder; readonly root: SchemaFile } {
@@ -74,8 +74,8 @@ export class SchemaFolder {
   }
 
   /**
-   * Opens the file that a URI means: the one whose URL or `$id` it is, else the one that lies in the folder as the URI
-   * lies relative to the root schema's URI.
+   * Opens the file that a URI means: the one with this URL or `$id`, otherwise the one at the URI's path
+   * relative to the root schema's URI.
    *
    * @param uri absolute, without fragment
    * @param reference how an error names the place that refers to it
@@ -84,7 +84,7 @@ export class SchemaFolder {
    */
   async openUri(uri: string, reference: string): Promise<SchemaFile> {
     const below = uri.startsWith(this.#base) ? this.#url() + uri.slice(this.#base.length) : '';
-    // A URL may spell its path otherwise than the file's own does: Windows ignores case.
+    // A URL may spell the path differently from the file's own URL: Windows ignores case.
     const beside = this.#fileAt(below, reference) ?? this.#fileAt(uri, reference);
     const file = beside === undefined ? undefined : this.#read(beside);
     if (file && (file.url === uri || file.uri === uri)) return file;
@@ -99,20 +99,20 @@ export class SchemaFolder {
     if (uri.startsWith('file:') && !this.#isInside(pathOf(uri))) throw this.#outside(reference);
     if (/^[a-z]:[\\/]/.test(uri))
       throw invalidSchema(
-        `${reference} is a path of Windows, and a reference is a URI`,
-        'Write it relative to the file that it stands in, with slashes, such as "parts/address.json".',
+        `${reference} is a Windows path, but a reference must be a URI`,
+        'Write it relative to the file that contains it, with slashes, such as "parts/address.json".',
       );
     const incomplete = ` That folder is too large to search for an $id completely: give schemas a folder of their own.`;
     throw invalidSchema(
-      `${reference} means <${uri}>, and no schema file under "${this.folder}" has that $id or lies there by that relative path`,
-      `Nothing is fetched: put the file into the root schema's folder.${this.#scanComplete ? '' : incomplete}`,
+      `${reference} means <${uri}>, but no schema file under "${this.folder}" has that $id or relative path`,
+      `Nothing is downloaded: put the file into the root schema's folder.${this.#scanComplete ? '' : incomplete}`,
     );
   }
 
   /** The real path of the file in the folder that a URL means; undefined when there is none. */
   #fileAt(url: string, reference: string): string | undefined {
     const candidate = pathOf(url);
-    // Checked before the disk is touched: on Windows a mere look at a network path already sends something.
+    // Checked before the disk is touched: on Windows, merely looking at a network path sends something.
     if (candidate === undefined || !this.#isInside(candidate)) return undefined;
     let real: string;
     let stats: Stats;
@@ -135,10 +135,7 @@ export class SchemaFolder {
     if (known) return known;
     const { text, value } = readJson(file, unreadable);
     if (typeof value !== 'boolean' && !isObject(value))
-      throw invalidSchema(
-        `The schema file "${file}" holds neither an object nor true or false`,
-        'Write a JSON Schema.',
-      );
+      throw invalidSchema(`The schema file "${file}" is neither an object nor true or false`, 'Write a JSON Schema.');
     const url = pathToFileURL(file).href;
     const name = path.relative(this.folder, file).split(path.sep).join('/');
     const opened = { path: file, name, url, uri: this.#uriOf(value, url), text, schema: value };
@@ -201,7 +198,7 @@ export function invalidSchema(problem: string, remedy = ''): TaskError {
   return new TaskError('InvalidSchema', problem, remedy);
 }
 
-/** The failure of two files that both claim one `$id`. */
+/** The failure when two files claim the same `$id`. */
 export function sameId(uri: string, one: string, other: string): TaskError {
   return invalidSchema(
     `The schema files "${one}" and "${other}" have the same $id <${uri}>`,
@@ -217,7 +214,7 @@ export function resolveUri(reference: string, base: string): { uri: string; frag
   return end < 0 ? { uri: href, fragment: '' } : { uri: href.slice(0, end), fragment: href.slice(end + 1) };
 }
 
-/** The path of a `file:` URL; undefined where it can be none, such as another host's or one with an encoded `/`. */
+/** The path of a `file:` URL; undefined when there can't be one, as for another host or an encoded `/`. */
 function pathOf(url: string): string | undefined {
   try {
     return fileURLToPath(url);

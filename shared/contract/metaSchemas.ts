@@ -8,7 +8,7 @@ export function metaSchemaAt(uri: string): AnySchemaObject | undefined {
   return schemas.find(({ $id }) => $id?.replace(/#$/, '') === uri);
 }
 
-/** What tells whether a value is a schema of a draft, and what is wrong. To compile it takes more than half of a step's time. */
+/** Checks whether a value is a schema of a draft, and what is wrong with it. Compiling this takes more than half of a step's time. */
 export function metaSchemaOf(draft: Draft): ValidateFunction {
   const metaSchema = newMetaAjv(draft).getSchema(META_SCHEMAS[draft]);
   if (metaSchema === undefined) throw new Error(`Ajv has no meta-schema of ${draft}.`);

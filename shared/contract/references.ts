@@ -20,11 +20,11 @@ export interface Dialect {
   readonly formats: ReadonlySet<string>;
   /** Whether a `$schema` names this draft. */
   isDeclaredBy(schema: unknown): boolean;
-  /** Why a value is no schema of this draft, with JSON pointers that start at `pointer`; undefined when it is one. */
+  /** Why a value isn't a schema of this draft, with JSON pointers that start at `pointer`; undefined when it is one. */
   reasonAgainst(schema: JsonObject | boolean, pointer: string): string | undefined;
 }
 
-/** Schemas that are compiled by themselves, since something refers to them, by the text of the `$ref`s that mean them. */
+/** Schemas compiled on their own because something refers to them, keyed by the text of those `$ref`s. */
 export class LinkedSchemas {
   readonly #ids = new Map<unknown, string>();
   readonly #schemas = new Map<string, unknown>();
@@ -46,13 +46,13 @@ export class LinkedSchemas {
   }
 }
 
-/** What a root schema and its references come to. */
+/** A root schema with its references resolved. */
 export interface Linked {
   /** The root's is the first. They have no identifiers, plain references only, and no unknown keyword. */
   readonly schemas: LinkedSchemas;
   /**
-   * Those files read, as they are linked. A file has several where its dynamic references mean different schemas on different
-   * ways to it.
+   * Those files read, as they are linked. A file has several if its dynamic references mean different schemas on different
+   * paths to it.
    */
   readonly copies: readonly { readonly file: SchemaFile; readonly schema: JsonObject | boolean }[];
   /** Schemas with `unevaluatedProperties` or `unevaluatedItems`. */
@@ -107,7 +107,7 @@ interface Meaning {
 }
 
 interface Target extends Meaning {
-  /** Of a dynamic reference that starts at an anchor of its kind: the anchor's name. */
+  /** For a dynamic reference that starts at an anchor of its kind: the anchor's name. */
   readonly dynamicName?: string;
 }
 
@@ -130,10 +130,10 @@ interface FileParts {
   readonly references: (readonly [Reference, Target])[];
 }
 
-/** Of a format that anyone could have misspelt, in characters. */
+/** Longest format name that someone could have misspelt, in characters. */
 const LONGEST_FORMAT = 50;
 
-/** Of copies that dynamic references need beside the first of each file: characters of their texts, and some for each. */
+/** Limit for copies that dynamic references need besides the first of each file: characters of their texts, plus some for each. */
 const MAX_COPIED = 10_000_000;
 const COPY_COST = 10_000;
 
@@ -159,10 +159,10 @@ class Linker {
   /** Keys that a JSON pointer goes through: kept even where they are unknown keywords. */
   readonly #steps = new Map<JsonObject, Set<string>>();
   readonly #references: Reference[] = [];
-  /** Dynamic anchors that several resources have, so that it depends on the way to a reference which one it means. */
+  /** Dynamic anchors that several resources have: which one a reference means depends on the path to it. */
   #unsettled: ReadonlySet<string> = new Set();
   #copied = 0;
-  /** A warning for each, about the first place. */
+  /** One warning each, about the first place. */
   readonly #unknownFormats = new Map<string, Contract['warnings'][number]>();
 
   constructor(
@@ -218,8 +218,10 @@ class Linker {
     }
     const reason = this.dialect.reasonAgainst(schema, pointer);
     if (reason !== undefined) {
-      const what = pointer === '' ? 'is no' : `has at ${pointer} no`;
-      throw invalid(`The schema file "${resource.file.path}" ${what} valid ${this.dialect.draft} schema: ${reason}`);
+      const place = pointer === '' ? '' : ` at ${pointer}`;
+      throw invalid(
+        `The schema file "${resource.file.path}" is not a valid ${this.dialect.draft} schema${place}: ${reason}`,
+      );
     }
     this.#visit(schema, resource, pointer);
   }
@@ -251,7 +253,7 @@ class Linker {
       if (BY_NAME.has(keyword) && isObject(value)) {
         if (Object.hasOwn(value, '__proto__') && keyword === 'properties') matchProto(schema, value);
         else if (Object.hasOwn(value, '__proto__')) {
-          throw invalid(`The schema file "${file.path}" has at ${at} the name "__proto__", which cannot be checked`);
+          throw invalid(`The schema file "${file.path}" uses the name "__proto__" at ${at}, which cannot be checked`);
         }
         for (const [name, part] of Object.entries(value)) {
           if (keyword === 'patternProperties') requireRegExp(name, file, `${at}/${escapeToken(name)}`);
@@ -270,7 +272,7 @@ class Linker {
     const [nearest] = format.length > LONGEST_FORMAT ? [] : (nearestOf(format, [...this.dialect.formats]) ?? []);
     const known = nearest === undefined ? '' : `The nearest known one is "${nearest}"; `;
     const remedy = `${known}docs/contracts.md lists all of them.`;
-    if (this.dialect.draft === 'draft-07') throw invalid(problem, `In draft-07 each must be known. ${remedy}`);
+    if (this.dialect.draft === 'draft-07') throw invalid(problem, `Draft-07 allows only known formats. ${remedy}`);
     if (this.#unknownFormats.has(format)) return;
     this.#unknownFormats.set(format, { problem: `${problem}, so it isn't checked`, remedy });
   }
@@ -281,7 +283,8 @@ class Linker {
     const id = schema.$id;
     if (typeof id === 'string' && pointer !== '' && this.#isKeyword(schema, '$id') && !id.startsWith('#')) {
       const uri = resolveUri(id, around.uri)?.uri;
-      if (uri === undefined) throw invalid(`The schema file "${around.file.path}" has at ${pointer}/$id no valid URI`);
+      if (uri === undefined)
+        throw invalid(`The schema file "${around.file.path}" has an invalid URI at ${pointer}/$id`);
       resource = this.#addResource(uri, around.file, pointer, schema);
     }
     const anchor = this.dialect.draft === 'draft-07' ? /^#(.*)$/s.exec(String(id))?.[1] : schema.$anchor;
@@ -302,7 +305,7 @@ class Linker {
     const { keyword, text } = reference;
     const resolved = resolveUri(text, reference.resource.uri);
     if (!resolved) {
-      throw invalid(`${describe(reference)} is relative, but the $id around it is no base for that`);
+      throw invalid(`${describe(reference)} is relative, but the $id around it cannot be its base`);
     }
     let resource = this.#resources.get(resolved.uri);
     if (!resource) {
@@ -316,13 +319,13 @@ class Linker {
     const schema = pointer === undefined ? undefined : this.#schemaAt(resource.file, pointer);
     if (fragment === undefined || pointer === undefined || schema === undefined) {
       throw invalid(
-        `${describe(reference)} means a schema that "${resource.file.path}" does not have`,
+        `${describe(reference)} points to a schema that "${resource.file.path}" does not have`,
         'Correct the part after #.',
       );
     }
     if (isObject(schema) && !this.#schemas.has(schema)) this.#visitValid(schema, resource, pointer);
 
-    // What a URI means may lie in a resource inside of the one that the URI begins with.
+    // The target may lie in a resource inside the one that the URI begins with.
     const inner = isObject(schema) ? this.#schemas.get(schema) : undefined;
     const target = { resource: inner ?? resource, schema };
     const name = keyword === '$recursiveRef' ? '' : fragment;
@@ -380,7 +383,7 @@ class Linker {
     this.#copied += file.text.length + COPY_COST;
     if (this.#copied > MAX_COPIED) {
       throw invalid(
-        `The dynamic references in "${file.path}" mean different schemas on too many ways that lead to it`,
+        `The dynamic references in "${file.path}" resolve to different schemas along too many paths`,
         'Use $ref, or give fewer resources the same dynamic anchors.',
       );
     }
@@ -429,7 +432,7 @@ class Linker {
     for (const [part, reference] of this.#settled) {
       const way = new Set<unknown>();
       for (let at: unknown = part; isObject(at) && '$ref' in at && !good.has(at); at = this.#linked.at(at.$ref)) {
-        if (way.has(at)) throw invalid(`${describe(reference)} leads to itself`, 'Have it refer to what is meant.');
+        if (way.has(at)) throw invalid(`${describe(reference)} leads to itself`, 'Point it at the schema you mean.');
         way.add(at);
       }
       for (const at of way) good.add(at);
@@ -453,13 +456,13 @@ class Linker {
     const declared = schema.$schema;
     if (declared === undefined || this.dialect.isDeclaredBy(declared)) return;
     throw invalid(
-      `The schema file "${file.path}" declares at ${pointer}/$schema ${JSON.stringify(declared)}, but the root schema "${this.root.path}" is ${this.dialect.draft}`,
+      `The schema file "${file.path}" declares ${JSON.stringify(declared)} at ${pointer}/$schema, but the root schema "${this.root.path}" is ${this.dialect.draft}`,
       'Write all files of a contract in one draft.',
     );
   }
 }
 
-/** Has a pattern find the property that Ajv leaves out. */
+/** Makes a pattern find the property that Ajv leaves out. */
 function matchProto(schema: JsonObject, properties: JsonObject): void {
   const patterns = (schema.patternProperties as JsonObject | undefined) ?? {};
   let pattern = '^__proto__$';
@@ -480,14 +483,14 @@ function describe({ text, resource, pointer }: Reference): string {
   return `The reference "${text}" in "${resource.file.path}" at ${pointer}`;
 }
 
-/** Ajv finds a wrong expression only when it compiles it, and does not say where it is. */
+/** Ajv finds a bad expression only when it compiles it, and doesn't say where it is. */
 function requireRegExp(expression: string, file: SchemaFile, pointer: string): void {
   try {
     new RegExp(expression, 'u');
   } catch (error) {
     throw invalid(
-      `The schema file "${file.path}" has at ${pointer} no valid regular expression: ${reasonOf(error)}`,
-      'Write it as ECMAScript with the flag u has it: there, for example, \\- is allowed inside [ ] only.',
+      `The schema file "${file.path}" has an invalid regular expression at ${pointer}: ${reasonOf(error)}`,
+      'Write it in ECMAScript syntax with the flag u, which, for example, allows \\- only inside [ ].',
     );
   }
 }

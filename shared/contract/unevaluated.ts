@@ -5,10 +5,10 @@ import type { AnyAjv } from './drafts.ts';
 import type { JsonObject } from './files.ts';
 import type { LinkedSchemas } from './references.ts';
 
-/** Of an object the names, and of a list the indexes, that keywords of a schema and its parts have evaluated. */
+/** The names of an object, or indexes of a list, that keywords of a schema and its parts have evaluated. */
 class Evaluated {
   all = false;
-  /** Of a list: so many of its first items. */
+  /** For a list: how many of its first items. */
   first = 0;
   readonly names = new Set<string | number>();
 
@@ -26,9 +26,9 @@ type Test = (value: unknown, place?: Place) => boolean;
 const KEYWORDS = { unevaluatedProperties: 'object', unevaluatedItems: 'array' } as const;
 
 /**
- * `unevaluatedProperties` and `unevaluatedItems` in place of Ajv's own, which lose what some keywords have evaluated and take
- * over what others have not. They are asked what the keywords beside them evaluate (JSON Schema core, 11): of `anyOf`, `if` and
- * their like, that takes judging the branches once more.
+ * Replaces Ajv's own `unevaluatedProperties` and `unevaluatedItems`, which lose what some keywords have evaluated and take
+ * over what others have not. They work out what the keywords beside them evaluate (JSON Schema core, 11): for `anyOf`, `if` and
+ * the like, that means judging the branches once more.
  */
 export class UnevaluatedKeywords {
   readonly #steps = new Map<JsonObject, readonly Step[]>();
@@ -145,7 +145,7 @@ export class UnevaluatedKeywords {
     }
   }
 
-  /** What a part evaluates that has to accept the value, too. */
+  /** What a part evaluates that also has to accept the value. */
   #part(schema: unknown): Step {
     const steps = this.#stepsOf(schema);
     const { unevaluatedProperties, unevaluatedItems } = isObject(schema) ? schema : {};
@@ -206,8 +206,8 @@ export class UnevaluatedKeywords {
   }
 
   /**
-   * Puts a reference in the place of a part. Compiled within each schema around it and once more to be asked, parts of parts
-   * would take more and more.
+   * Replaces a part by a reference. Compiled within each schema around it and once more to be asked, nested parts
+   * would take ever longer.
    */
   #alone(holder: object, key: string | number): string {
     const part = member(holder, key);

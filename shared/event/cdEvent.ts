@@ -3,7 +3,7 @@ import { TaskError } from '../errors.ts';
 import { parseTime, type Attributes, type Envelope } from './cloudEvent.ts';
 import { quoted } from '../text/safeText.ts';
 
-/** What is asked of an event that may have to be a CDEvent. */
+/** What a step asks of an event that may have to be a CDEvent. */
 interface Asked {
   readonly eventType: string;
   readonly envelope: Envelope;
@@ -20,7 +20,7 @@ export function isCdEventType(type: string): boolean {
  * The CDEvents preset: with such an `eventType` the payload must be a CDEvent of that type, and the CloudEvents attributes come
  * from it (CDEvents 0.5, CloudEvents binding). Undefined for any other type.
  *
- * @throws TaskError ContractViolation for any other payload; InvalidInput where a message id is asked for that isn't its own
+ * @throws TaskError ContractViolation for any other payload; InvalidInput when the message id asked for isn't its own
  */
 export function cdEventAttributes(
   { eventType, envelope, messageId }: Asked,
@@ -35,7 +35,7 @@ export function cdEventAttributes(
     if (typeof value === 'string' && value !== '') return value;
     throw new TaskError(
       'ContractViolation',
-      `The payload is not a CDEvent: ${place} is missing or not a text`,
+      `The payload is not a CDEvent: ${place} is missing or not a string`,
       'A CDEvent has the members context (id, source, type, timestamp) and subject (id, content).',
     );
   };

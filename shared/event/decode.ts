@@ -18,7 +18,7 @@ import { parseTraceparent } from './traceContext.ts';
 interface Data {
   readonly data: unknown;
   readonly dataBase64: string | null;
-  /** The JSON that `data` was parsed from; undefined where it is no JSON, or a part of a structured event. */
+  /** The JSON that `data` was parsed from; undefined when it isn't JSON or is a part of a structured event. */
   readonly json?: string;
 }
 
@@ -26,21 +26,21 @@ interface Data {
 interface Opened {
   readonly attributes: Attributes;
   readonly problem: string | undefined;
-  /** As bytes or text not read yet, or as it stands in the JSON of a structured event. */
+  /** As unread bytes or text, or as a part of a structured event's JSON. */
   readonly data: Uint8Array | string | Data;
 }
 
 /**
  * A message read as a CloudEvent: structured when its `Content-Type` says so, binary when it has `ce-` headers,
- * structured also when the payload looks like a CloudEvent in JSON and no header says anything; else it is none.
- * Reading never throws: a wrong envelope is told by `problem`. What costs something is read when it is first asked for.
+ * structured also when the payload looks like a CloudEvent in JSON and no header says anything; otherwise it isn't a CloudEvent.
+ * Reading never throws: `problem` describes a bad envelope. Whatever is costly is read when first asked for.
  */
 export class DecodedEvent {
   /** `specversion` included; none when the message is no CloudEvent. Has no prototype, so that any name can be looked up. */
   readonly attributes: Attributes;
   /** What is wrong with the envelope, as a clause; the attributes are then those that could be read. */
   readonly problem: string | undefined;
-  /** The attribute, else the header `Correlation-Id`. */
+  /** The attribute, otherwise the header `Correlation-Id`. */
   readonly correlationId: string | undefined;
   #data: Opened['data'] | undefined;
   #read: Data | undefined;
@@ -54,24 +54,24 @@ export class DecodedEvent {
     this.#data = data;
   }
 
-  /** The header, else the attribute; undefined when neither is valid. */
+  /** The header, otherwise the attribute; undefined when neither is valid. */
   get traceparent(): string | undefined {
     const candidates = [firstValue(this.message, 'traceparent'), this.attributes.traceparent];
     return candidates.find((text) => text !== undefined && parseTraceparent(text) !== undefined);
   }
 
-  /** The parsed JSON, or the text where it is not JSON, or null where there is none or it is not UTF-8. */
+  /** The parsed JSON, or the text if it isn't JSON, or null if there is none or it isn't UTF-8. */
   get data(): unknown {
     return this.#content.data;
   }
 
-  /** The data in base64 where it is not UTF-8, else null. */
+  /** The data in base64 if it isn't UTF-8, otherwise null. */
   get dataBase64(): string | null {
     return this.#content.dataBase64;
   }
 
   /**
-   * As `data`, with integers beyond 2^53 as `bigint`s; undefined where there are none. Throws an `UndecidableError` where
+   * As `data`, with integers beyond 2^53 as `bigint`s; undefined when there are none. Throws an `UndecidableError` when
    * they can't be read.
    */
   get exactData(): { readonly value: unknown } | undefined {

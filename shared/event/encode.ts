@@ -25,17 +25,17 @@ export interface CommonParts {
 
 /** What is different from event to event. */
 export interface OwnParts {
-  /** None of those that all events have in common. */
+  /** Only those that differ between events. */
   readonly attributes: Attributes;
   readonly payload: Uint8Array;
-  /** Becomes `Nats-Msg-Id`, by which the stream recognises a repetition. */
+  /** Becomes `Nats-Msg-Id`, by which the stream recognises a duplicate. */
   readonly messageId: string;
 }
 
 /**
- * Makes the NATS messages of events (CloudEvents 1.0, NATS protocol binding). What they have in common is encoded once:
+ * Turns events into NATS messages (CloudEvents 1.0, NATS protocol binding). What they share is encoded once:
  * it is most of a small event.
- * Attribute values are cleaned; a missing or misnamed attribute is a fault of the caller and throws `Internal`.
+ * Attribute values are cleaned; a missing or misnamed attribute is the caller's fault and throws `Internal`.
  */
 export function eventEncoder(common: CommonParts): (own: OwnParts) => OutgoingMessage {
   const { subject, envelope } = common;

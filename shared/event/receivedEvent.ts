@@ -22,7 +22,7 @@ export class ReceivedEvent extends DecodedEvent {
     return this.message.subject;
   }
 
-  /** Where it is found again; undefined for core NATS. */
+  /** Where it can be found again; undefined for core NATS. */
   get place(): ReceivedMessage['place'] {
     return this.message.place;
   }
@@ -33,7 +33,7 @@ export class ReceivedEvent extends DecodedEvent {
     return this.#view;
   }
 
-  /** When it was published, in milliseconds since the epoch: when the stream stored it, else its CloudEvents `time`. */
+  /** When it was published, in milliseconds since the epoch: when the stream stored it, otherwise its CloudEvents `time`. */
   get publishedAt(): number | undefined {
     return this.message.storedAt ?? parseTime(this.attributes.time ?? '');
   }
@@ -44,7 +44,7 @@ export class ReceivedEvent extends DecodedEvent {
     return publishedAt === undefined ? undefined : this.message.receivedAt - publishedAt;
   }
 
-  /** The CloudEvents `id`, else `Nats-Msg-Id`; empty when it has neither. */
+  /** The CloudEvents `id`, otherwise `Nats-Msg-Id`; empty when it has neither. */
   get messageId(): string {
     return this.attributes.id ?? this.message.headers.get('nats-msg-id')?.[0] ?? '';
   }
@@ -71,7 +71,7 @@ export class EventView {
     return exact === undefined ? this.#event.data : exact.value;
   }
 
-  /** The same with such integers rounded, as JavaScript has them: nobody has to look for them then, which takes time. */
+  /** The same with such integers rounded, as JavaScript has them, which saves looking for them. */
   get rounded(): EventView {
     return new EventView(this.#event, true);
   }

@@ -9,16 +9,16 @@ import { shortened } from '../text/safeText.ts';
 
 /** A JMESPath expression over an event. */
 export interface Expression {
-  /** What makes it null or false for every event, and what mostly isn't meant. */
+  /** What makes it null or false for every event, and what probably isn't meant. */
   readonly mistakes: Mistakes;
   /** Whether it only follows paths and compares: evaluating it takes no longer than reading the event did. */
   readonly isPlain: boolean;
   /** The fields below `data` that it reads: their names, from the outside in. */
   readonly dataFields: readonly (readonly string[])[];
   /**
-   * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` where a function is given a
-   * value of the wrong type, an `UndecidableError` where it would compare or compute with such an integer, which it could only
-   * do inexactly, or where the event holds too much for it.
+   * Its value; integers beyond 2^53 that it copies from the event are `bigint`s. Throws an `Error` when a function is given a
+   * value of the wrong type, an `UndecidableError` when it would compare or compute with such an integer, which it could only
+   * do inexactly, or when the event holds too much for it.
    */
   evaluate(view: EventView): unknown;
   /**
@@ -66,7 +66,7 @@ export function compileExpression(text: string): Expression {
   };
 }
 
-/** Truth as JMESPath has it: null, false and all that is empty are false; 0 is true. */
+/** Truth in JMESPath: null, false and anything empty are false; 0 is true. */
 export function isTruthy(value: unknown): boolean {
   if (value === null || value === undefined || value === false || value === '') return false;
   return typeof value !== 'object' || Object.keys(value).length > 0;
@@ -158,7 +158,7 @@ function comparesScalars(node: Node): boolean {
   }
 }
 
-/** Whether it takes the event itself for a value, as `keys(@)` does: the view has its fields by way of its class. */
+/** Whether it uses the event itself as a value, as `keys(@)` does: the view's fields come from its class. */
 function usesWholeEvent(node: Node): boolean {
   return node.type === 'Current' || node.type === 'Root' || childrenOf(node).same.some(usesWholeEvent);
 }
@@ -177,7 +177,7 @@ interface Part {
   readonly paths: readonly (readonly [path: string, node: Node])[];
 }
 
-/** The operands of the outermost chain of `&&`; the expression itself where it is no such chain. */
+/** The operands of the outermost chain of `&&`; the expression itself when it isn't such a chain. */
 function conjunction(text: string, root: Node): Part[] {
   const texts = root.type === 'AndExpression' ? splitAtAnd(text) : [text.trim()];
   const last: Node[] = [];

@@ -7,7 +7,7 @@ import { find, indexOf, split, whole } from './textSearch.ts';
 /** What evaluates expressions, as functions see it. */
 export interface Evaluator extends Pick<typeof TreeInterpreter, 'runtime'> {
   visit(node: Node, input: JSONValue): JSONValue;
-  /** Throws an `UndecidableError` where a text of so many characters must not be made. */
+  /** Throws an `UndecidableError` when a string of this many characters must not be made. */
   checkRoom(characters: number): void;
 }
 
@@ -17,11 +17,11 @@ type Key = string | number;
 const MOST_SHOWN = 80;
 
 /**
- * Replaces functions of the library: version 1.3.0 sorts numbers as if they were texts, finds no max_by and min_by of texts,
- * no object or list in a list, reads empty texts as 0,
- * compares by locale in max and min, groups into an object that inherits members, reverses no long text, makes texts of any
- * length, and takes quadratic time to trim a long run of spaces, and to look for a text in another one where both are made
- * for it. It knows no `bigint`.
+ * Replaces functions of the library: version 1.3.0 sorts numbers as strings, finds no max_by and min_by of strings,
+ * no object or list in a list, reads empty strings as 0,
+ * compares by locale in max and min, groups into an object that inherits members, can't reverse a long string, makes strings of any
+ * length, and takes quadratic time to trim a long run of spaces, and to search a string when both are crafted
+ * for that. It knows no `bigint`.
  */
 export function replaceFunctions(evaluator: Evaluator): void {
   const keysOf = (elements: readonly JSONValue[], by: Node) => sameKeys(elements.map((it) => evaluator.visit(by, it)));
@@ -31,7 +31,7 @@ export function replaceFunctions(evaluator: Evaluator): void {
     return texts.join(separator);
   };
   const pad = (side: 'padStart' | 'padEnd', text: string, width: number, padding = ' ') => {
-    if (padding.length > 1) throw new Error('what is padded with is more than one character');
+    if (padding.length > 1) throw new Error('the padding is more than one character');
     if (whole(width) < 0) throw new Error('the width is negative');
     evaluator.checkRoom(width);
     return text === '' ? '' : text[side](width, padding || ' ');
@@ -101,7 +101,7 @@ export function checkExact(value: unknown): void {
   const large: unknown = Array.isArray(value) ? value.find((member) => typeof member === 'bigint') : value;
   if (typeof large !== 'bigint') return;
   throw new UndecidableError(
-    `${shortened(String(large), MOST_SHOWN)} ${IS_INEXACT}: have the sender write it as a text`,
+    `${shortened(String(large), MOST_SHOWN)} ${IS_INEXACT}: have the sender write it as a string`,
   );
 }
 
@@ -133,11 +133,11 @@ function typeOf(value: unknown): string {
 /** A number as JSON writes it. */
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
-/** A number, or the number that a text is; else null. */
+/** A number, or the number that a string spells; otherwise null. */
 function toNumber(value: JSONValue): JSONValue {
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || !NUMBER.test(value)) return null;
   if (Math.abs(Number(value)) > Number.MAX_SAFE_INTEGER)
-    throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a text`);
+    throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a string`);
   return Number(value);
 }

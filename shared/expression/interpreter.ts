@@ -29,9 +29,9 @@ const COPYING = new Set(
 const LibraryInterpreter = TreeInterpreter.constructor as new () => typeof TreeInterpreter;
 
 /**
- * The library's interpreter, with limits, and with what it gets wrong put right: it reads the members that every JavaScript
- * object inherits, takes a false variable of an outer `let` for an undefined one, forgets variables inside functions, and
- * knows no `bigint`, as which integers beyond 2^53 come (text/json.ts).
+ * The library's interpreter, with limits and fixes: the original reads the members that every JavaScript
+ * object inherits, treats a false variable of an outer `let` as undefined, forgets variables inside functions, and
+ * knows no `bigint`, which is how integers beyond 2^53 arrive (text/json.ts).
  */
 class Interpreter extends LibraryInterpreter implements Evaluator {
   #variables: Readonly<Record<string, JSONValue>> = {};
@@ -49,7 +49,7 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
 
   checkRoom(count: number): void {
     if (this.#made + count > MOST_MADE)
-      throw new UndecidableError(`more than ${MOST_MADE} characters and elements would be made of it`);
+      throw new UndecidableError(`more than ${MOST_MADE} characters and elements would come out of it`);
   }
 
   override visit(node: Node, input: JSONValue): JSONValue {
@@ -98,8 +98,8 @@ class Interpreter extends LibraryInterpreter implements Evaluator {
   #call(name: string, given: JSONValue[]): JSONValue {
     for (const [index, value] of given.entries()) {
       if (typeof value === 'string' && value.length > MOST_MADE)
-        throw new UndecidableError(`it holds a text of more than ${MOST_MADE} characters`);
-      // The library lets pass what it has no name for.
+        throw new UndecidableError(`it holds a string of more than ${MOST_MADE} characters`);
+      // The library accepts values that it has no name for.
       if (typeof value === 'bigint' && signatureOf(name)?.takesAnything(index) !== true)
         throw new Error(`${name}() is given a number as argument ${index + 1}`);
     }
@@ -166,7 +166,7 @@ export function search(node: Node, input: unknown, compared?: WeakSet<Node>): un
   }
 }
 
-/** As {@link search} on an input whose numbers are rounded; undefined where one turned up that may not be what it was, or anything went wrong. */
+/** As {@link search} on an input whose numbers are rounded; undefined when one turned up that may have been rounded, or anything went wrong. */
 export function searchRounded(node: Node, input: unknown): unknown {
   try {
     return interpreter.evaluate(node, input as JSONValue, undefined, true);

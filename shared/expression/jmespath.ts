@@ -6,7 +6,7 @@ import { quoted } from '../text/safeText.ts';
 /** A node of the syntax tree of a JMESPath expression. */
 export type Node = ReturnType<typeof compile>;
 
-/** A word of an expression and where it starts, counted from 0. */
+/** A token of an expression and where it starts, counted from 0. */
 interface Token {
   readonly type: string;
   readonly start: number;
@@ -46,11 +46,11 @@ export function parse(text: string): Node {
 /** An integer that no number holds would be compared as the next one that a number does. */
 function checkLiteral(literal: string, start: number): void {
   const json = literal.startsWith('`') ? literal.slice(1, -1).replaceAll('\\`', '`') : '';
-  // What is no JSON the parser tells, with the position.
+  // The parser reports what isn't JSON, with the position.
   const large = parseJson(json) && largeIntegerIn(parseLargeIntegers(json)?.value);
   if (large === undefined) return;
   throw new Error(
-    `position ${start + 1}: ${large} ${IS_INEXACT}. Have the sender write it as a text, and compare that: '${large}'`,
+    `position ${start + 1}: ${large} ${IS_INEXACT}. Have the sender write it as a string, and compare that: '${large}'`,
   );
 }
 
@@ -69,7 +69,7 @@ export function splitAtAnd(text: string): string[] {
   return [...ends, text.length].map((end, index) => text.slice((ends[index - 1] ?? -2) + 2, end).trim());
 }
 
-/** The words of an expression. Throws an `Error` as {@link parse} does. */
+/** The tokens of an expression. Throws an `Error` as {@link parse} does. */
 export function readTokens(text: string): readonly Token[] {
   for (let start = 0; start < text.length;) {
     PIECE.lastIndex = start;
@@ -89,7 +89,7 @@ export function readTokens(text: string): readonly Token[] {
 
 /** The token the parser stumbles over: the shortest beginning of the text that fails in the same way ends with it. */
 function wrongToken(text: string, problem: string): string {
-  // What fails at its end fails in another way when something follows.
+  // A text that fails at its end fails differently when something follows.
   if (problemOf(() => compile(`${text} :`)) !== problem) return `position ${text.length + 1}: it ends too early`;
   const tokens: readonly Token[] = tokenize(text);
   const endOf = (index: number): number => tokens[index + 1]?.start ?? text.length;
@@ -114,7 +114,7 @@ function hintOf(text: string, token: string, type: string): string {
   );
 }
 
-/** How a name with hyphens is written that stands in a text without quotes and has this part; undefined where none does. */
+/** How to write the name with hyphens that a text has without quotes and that contains this part; undefined when there is none. */
 export function hyphenatedName(text: string, part: string): string | undefined {
   const bare = text.replace(QUOTED, (it) => ' '.repeat(it.length));
   for (const [, path = '', name = ''] of bare.matchAll(HYPHENATED))
@@ -131,7 +131,7 @@ function problemOf(attempt: () => unknown): string | undefined {
   }
 }
 
-/** A node's children: those that see the same input as it does, and those that see another one. */
+/** A node's children: those that see the same input as it does, and those that see a different one. */
 export function childrenOf(node: Node): { readonly same: readonly Node[]; readonly other: readonly Node[] } {
   switch (node.type) {
     case 'Subexpression':

@@ -2,18 +2,18 @@ import { nearestOf } from '../text/nearest.ts';
 import { quoted } from '../text/safeText.ts';
 import { childrenOf, hyphenatedName, readTokens, type Node } from './jmespath.ts';
 
-/** What an author did not mean, as far as the expression alone tells. Clauses without the last full stop. */
+/** What the author can't have meant, as far as the expression alone shows. Clauses without the last full stop. */
 export interface Mistakes {
   /** What is null or false for every event, with what was meant. */
   readonly certain: readonly string[];
-  /** What may be meant, and mostly isn't. */
+  /** What may be meant, but usually isn't. */
   readonly likely: readonly string[];
 }
 
 const KEYWORDS = ['true', 'false', 'null'];
 const COMPARISON = /^(?:EQ|NE|GT|GTE|LT|LTE)$/;
 const PLAIN_NAME = /^[A-Za-z_]\w*$/;
-/** A root is meant that is so many letters away, such as `header`. */
+/** How many letters off a root may be and still be the one meant, such as `header`. */
 const MOST_LETTERS = 2;
 
 /**
@@ -70,7 +70,7 @@ function isWhole({ type }: Node): boolean {
   return type === 'Root' || type === 'Current';
 }
 
-/** The names that a path follows from the event on, up to the first step that is no name. */
+/** The names that a path follows from the event, up to the first step that isn't a name. */
 function namesOf(node: Node): readonly string[] {
   if (node.type === 'Field') return [node.name];
   if (!isPath(node)) return [];
@@ -93,7 +93,7 @@ function* pathProblems(node: Node, roots: readonly string[], unknown: (name: str
   if (root === undefined) return;
   if (!roots.includes(root)) yield unknown(root);
   if (root === 'event' && next === 'data')
-    yield 'event.data is always null: event has the attributes of the CloudEvent, and what it carries is in data';
+    yield "event.data is always null: event has the CloudEvent's attributes, and the payload is in data";
   if ((root !== 'headers' && root !== 'event') || next === undefined || next === next.toLowerCase()) return;
   const path = `${root}.${shown(next.toLowerCase())}`;
   yield root === 'headers'
@@ -106,8 +106,7 @@ function unknownRoot(name: string, roots: readonly string[], text: string, sides
   if (KEYWORDS.includes(name)) return `${problem}: write \`${name}\` between backticks`;
   const hyphenated = hyphenatedName(text, name);
   if (hyphenated !== undefined) return `${problem}: a name with hyphens is quoted, as in ${hyphenated}`;
-  if (sides.some((side) => side.name === name))
-    return `${problem}: a text is written in single quotes, as in '${name}'`;
+  if (sides.some((side) => side.name === name)) return `${problem}: strings go in single quotes, as in '${name}'`;
   const [nearest = '', letters = Infinity] = nearestOf(name, roots) ?? [];
   const isNear = letters <= Math.min(MOST_LETTERS, name.length - 2);
   return `${problem}: write ${isNear ? nearest : `data.${shown(name)}, or the text '${name}'`}`;
@@ -129,7 +128,7 @@ function* comparisonProblems(node: Node, isEvent: boolean): Generator<string> {
   }
 }
 
-/** A name as an expression has it. */
+/** A name as an expression spells it. */
 function shown(name: string): string {
   return PLAIN_NAME.test(name) ? name : JSON.stringify(name);
 }

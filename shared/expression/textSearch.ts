@@ -1,15 +1,15 @@
-/** Up to so many comparisons of two characters V8's own search is let do: it can't be interrupted. */
+/** V8's own search is used up to this many character comparisons: it can't be interrupted. */
 const FEW = 2 ** 22;
 
 /**
  * Where a text is first (or last) in another one, in code units; -1 where it isn't. In linear time (Knuth, Morris, Pratt):
- * V8's search takes quadratic time for texts made for it, during which no time limit ends it.
+ * V8's search takes quadratic time for crafted texts, and no time limit can end it.
  */
 export function indexOf(text: string, sought: string, which: 'first' | 'last' = 'first'): number {
   const isLast = which === 'last';
   if (text.length * sought.length <= FEW) return isLast ? text.lastIndexOf(sought) : text.indexOf(sought);
   const unit = (of: string, index: number) => of.charCodeAt(isLast ? of.length - 1 - index : index);
-  /** For each beginning of what is sought: the length of its longest other beginning that is also its end. */
+  /** For each prefix of the search text: the length of its longest proper prefix that is also its suffix. */
   const borders = new Int32Array(sought.length);
   const extend = (matched: number, next: number): number => {
     let length = matched;
@@ -27,7 +27,7 @@ export function indexOf(text: string, sought: string, which: 'first' | 'last' = 
   return -1;
 }
 
-/** JMESPath's find_first and find_last: null where it isn't there, or one of the two is empty. An end of 0 is none. */
+/** JMESPath's find_first and find_last: null when it isn't there, or one of the two is empty. An end of 0 means no end. */
 export function find(
   text: string,
   sought: string,
@@ -42,7 +42,7 @@ export function find(
   return found === -1 ? null : from + found;
 }
 
-/** JMESPath's split, at the first so many places. */
+/** JMESPath's split, at a limited number of places. */
 export function split(text: string, sought: string, most?: number): string[] {
   if (most !== undefined && whole(most) < 0) throw new Error('the count is negative');
   if (sought === '') {
@@ -62,7 +62,7 @@ export function split(text: string, sought: string, most?: number): string[] {
   return [...parts, rest];
 }
 
-/** The number where it is a whole one; else throws an `Error` with a clause. */
+/** The number if it is whole; otherwise throws an `Error` with a clause. */
 export function whole(number: number): number {
   if (!Number.isInteger(number)) throw new Error(`${number} is not a whole number`);
   return number;

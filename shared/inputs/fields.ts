@@ -8,7 +8,7 @@ import type { Problems } from './problems.ts';
 export interface InputSource {
   /** An input's text; undefined when absent or empty. */
   text(name: string): string | undefined;
-  /** Tells whoever gave the inputs what they should know and what is no problem. */
+  /** Warns whoever gave the inputs of something that isn't a problem. */
   warning(text: string): void;
 }
 
@@ -30,8 +30,8 @@ function shownLines(text: string): string {
 }
 
 /**
- * Reads inputs into typed values. A bad one is noted among the problems, not thrown, so that all of them can be told
- * together; what a reader returns for a bad input is only there to go on reading.
+ * Reads inputs into typed values. A bad one is noted among the problems, not thrown, so that all of them can be reported
+ * together; the value returned for a bad input only lets reading go on.
  */
 export class Fields {
   constructor(
@@ -54,7 +54,7 @@ export class Fields {
     return this.source.text(name);
   }
 
-  /** Text in which the agent has left no `$(name)`; one that it has left is a problem. */
+  /** Text in which the agent left no `$(name)` unexpanded; any left over is a problem. */
   expanded(name: string): string | undefined {
     const text = this.text(name);
     if (text?.includes('$(') !== true) return text;
@@ -63,9 +63,9 @@ export class Fields {
   }
 
   /**
-   * Notes each `$(name)` that the agent has left in a text that may hold other `$(`, such as a shell's.
+   * Notes each `$(name)` that the agent left unexpanded in a text that may hold other `$(`, such as a shell's.
    *
-   * @param literally what to do where the text itself is meant: a sentence
+   * @param literally what to do if the text itself is meant: a sentence
    * @returns whether there is none
    */
   isExpanded(name: string, text: string, literally = ''): boolean {
@@ -78,14 +78,14 @@ export class Fields {
     return false;
   }
 
-  /** Text that must be there; empty where it is not. */
+  /** Required text; empty when missing. */
   required(name: string): string {
     const text = this.text(name);
     if (text === undefined) this.problem(`${name}: is required`);
     return text ?? '';
   }
 
-  /** One of these words; the first where none is given. */
+  /** One of these words; the first if none is given. */
   oneOf<Option extends string>(name: string, options: readonly [Option, ...Option[]]): Option {
     const text = this.text(name) ?? options[0];
     const option = options.find((candidate) => candidate === text);
@@ -141,7 +141,7 @@ export class Fields {
     return subject;
   }
 
-  /** Subjects, one a line, wildcards allowed. */
+  /** Subjects, one per line, wildcards allowed. */
   subjectPatterns(name: string): string[] {
     const patterns = linesOf(this.required(name));
     for (const pattern of patterns) {
@@ -152,7 +152,7 @@ export class Fields {
     return patterns;
   }
 
-  /** Warns of a line that is taken for one thing, and reads like several with commas between. */
+  /** Warns of a line that is used as one thing but reads like several separated by commas. */
   warnOfCommas(name: string, line: string, thing: string): void {
     if (/^[^\s,]+(, *[^\s,]+)+$/.test(line))
       this.warning(

@@ -3,11 +3,11 @@ import { TaskError, type ErrorCode, type Problem } from '../errors.ts';
 /** Characters of problems in one message. */
 const MOST_LISTED = 3_500;
 
-/** What is wrong with something that was given: each problem is noted where it is found, and all are told together. */
+/** What is wrong with something that was given: each problem is noted where it is found, and all are reported together. */
 export class Problems {
   readonly #noted: Required<Problem>[] = [];
 
-  /** @param given what has them, as in "3 problems with the inputs of this step" */
+  /** @param given what they are about, as in "3 problems with the inputs of this step" */
   constructor(private readonly given: string) {}
 
   /**
@@ -23,7 +23,7 @@ export class Problems {
   /**
    * Returns when nothing was noted.
    *
-   * @throws TaskError for all that was noted: with the code that all share, else `InvalidInput`
+   * @throws TaskError for all that was noted: with the code that all share, otherwise `InvalidInput`
    */
   done(): void {
     const [first, ...others] = this.#noted;

@@ -57,7 +57,7 @@ export interface ConsumerFilter {
   readonly filter_subjects?: readonly string[];
 }
 
-/** Where a consumer begins. */
+/** Where a consumer starts. */
 export interface ConsumerStart {
   readonly deliver_policy: 'all' | 'last' | 'last_per_subject' | 'by_start_sequence' | 'by_start_time';
   readonly opt_start_seq?: number;
@@ -228,7 +228,7 @@ export function apiPrefix(domain: string | undefined): string {
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Reads a JSON answer of JetStream, a PubAck included; undefined where it is neither such a response nor an error. */
+/** Reads a JSON answer of JetStream, a PubAck included; undefined when it is neither such a response nor an error. */
 export function parseAnswer<Response>(
   bytes: Uint8Array,
   isResponse: (response: JsonObject) => boolean,
@@ -272,7 +272,7 @@ export function isTransient(answer: ApiAnswer<unknown>): boolean {
   return code === 503 && err_code !== API_ERROR.notEnabledForAccount && err_code !== API_ERROR.storeFailed;
 }
 
-/** What an API error says, with its number, which the NATS documentation can be searched for. */
+/** An API error's description with its number, which you can search the NATS documentation for. */
 export function apiErrorText(error: ApiError): string {
   return `${error.description} (JetStream error ${error.err_code})`;
 }

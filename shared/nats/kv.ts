@@ -45,7 +45,7 @@ export class Bucket implements KeyValue {
     await this.#call((kv) => unlessStored(kv.delete(key, options)));
   }
 
-  /** The library takes a bucket that is gone for one that hasn't the key. */
+  /** The library mistakes a deleted bucket for one without the key. */
   async #requireBucket(): Promise<void> {
     const link = await this.#liveLink();
     const answer = await this.links.api(link).streamInfo(`KV_${this.name}`);
@@ -122,7 +122,7 @@ export class Bucket implements KeyValue {
 
 const LOST = Symbol('the link broke');
 
-/** The revision; undefined where another one than expected is the last. */
+/** The revision; undefined when the last revision isn't the expected one. */
 async function unlessStored<Value>(revision: Promise<Value>): Promise<Value | undefined> {
   try {
     return await revision;

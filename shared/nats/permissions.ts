@@ -6,7 +6,7 @@ export interface Grants {
   readonly subscribe: readonly string[];
   /** What the inboxes among `subscribe` begin with. */
   readonly inboxPrefix?: string;
-  /** Publish grants without which the step works all the same, each with the reason to give it. */
+  /** Publish grants that the step can do without, each with the reason to give it. */
   readonly optional?: readonly { readonly subject: string; readonly reason: string }[];
 }
 
@@ -18,8 +18,8 @@ export function corePublishGrants(subject: string): Grants {
 }
 
 /**
- * The inboxes of a step, no more: each subscribes to one name behind the prefix and one token behind that, the library's for
- * the answers to requests as well.
+ * The inboxes of a step and no more: each subscribes to one name after the prefix and one token after that, including the library's for
+ * answers to requests.
  */
 function inboxes(prefix: string): string {
   return `${prefix}.*.*`;

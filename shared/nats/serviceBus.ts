@@ -18,7 +18,7 @@ import { DurableQueue } from './reading/durableQueue.ts';
 import { QueueGroupService } from './reading/queueGroupService.ts';
 import { MessageLookup } from './reading/streamLookup.ts';
 
-/** For the link to come back, where somebody only wants to know something. */
+/** How long a mere query waits for the link to come back. */
 const LINK_MS = 5_000;
 
 /**

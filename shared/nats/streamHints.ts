@@ -7,14 +7,14 @@ import type { JetStreamApi, ListedStream, StreamInfo } from './jetStreamApi.ts';
 import { lettersWrong, MOST_LETTERS, nearSubjects } from './nearSubjects.ts';
 import { mayBeStoredAs } from './subjectTransforms.ts';
 
-/** The step has failed already: it isn't to be held up for long. */
+/** The step has already failed: don't hold it up for long. */
 const LOOK_MS = 1_000;
 /** Streams named as nearly right. */
 const MOST_NAMED = 3;
 /** A stream with more subjects isn't asked for them: the list is megabytes long. */
 const MOST_SUBJECTS = 20_000;
 
-/** That no stream captures a subject, with the streams that nearly do, as far as this user may know them. */
+/** Says that no stream captures a subject, with the streams that nearly do, as far as this user may see them. */
 export async function noStreamError(api: JetStreamApi, subject: string, use: 'wait' | 'publish'): Promise<TaskError> {
   const { near, copies } = await streamsFor(api, subject).catch(() => ({ near: [], copies: [] }));
   const remedies = [
@@ -27,7 +27,7 @@ export async function noStreamError(api: JetStreamApi, subject: string, use: 'wa
   return new TaskError('NoStream', `No stream captures the subject "${subject}"`, remedies.join(' '));
 }
 
-/** That there is no stream of a name. @param names of those there are, one of which is probably meant */
+/** Says that no stream has this name. @param names the streams there are, one of which is probably meant */
 export function noSuchStreamError(stream: string, names: readonly string[] = []): TaskError {
   const [name, letters] = nearestOf(stream, names) ?? [];
   const isNear = letters !== undefined && letters <= Math.min(MOST_LETTERS, stream.length / 2);
@@ -71,7 +71,7 @@ async function streamsFor(api: JetStreamApi, subject: string): Promise<Record<'n
   };
 }
 
-/** Who may ask for names alone is told which streams capture subjects with the same first part. */
+/** A user who may only list names learns which streams capture subjects with the same first part. */
 async function relatives(api: JetStreamApi, subject: string): Promise<string[]> {
   const [first = ''] = subject.split('.');
   if (isWildcard(first)) return [];
@@ -103,7 +103,7 @@ function nearMiss({ config: { name, subjects = [] } }: ListedStream, subject: st
 function isOfOtherLength(pattern: string, subject: string): boolean {
   const own = pattern.split('.');
   const parts = subject.split('.');
-  // What is open to the end has any number of parts, beginning with this one.
+  // An open-ended pattern has any number of parts, starting with this one.
   const isTooShort = parts.length < own.length && !subject.endsWith('>');
   const isTooLong = parts.length > own.length && !pattern.endsWith('>');
   if ((!isTooShort && !isTooLong) || isWildcard(own[0]) || own[0] !== parts[0]) return false;

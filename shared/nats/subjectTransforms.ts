@@ -10,8 +10,8 @@ interface Transform {
 }
 
 /**
- * That a stream stores under other subjects what comes on these, so that whoever reads these does not see it: a sentence
- * without the last full stop; undefined where it does not.
+ * Says that a stream stores what comes on these subjects under others, where readers of these don't see it: a sentence
+ * without the last full stop; undefined when it doesn't.
  */
 export function storedElsewhere(stream: string, config: StreamConfig, subjects: readonly string[]): string | undefined {
   for (const { source, destination } of transformsOf(config)) {
@@ -23,7 +23,7 @@ export function storedElsewhere(stream: string, config: StreamConfig, subjects: 
   return undefined;
 }
 
-/** Whether a stream stores messages on this subject that came on others. */
+/** Whether a stream stores messages under this subject that came on others. */
 export function mayBeStoredAs(config: StreamConfig, subject: string): boolean {
   return transformsOf(config).some(({ destination }) => overlap(patternOf(destination), subject));
 }

@@ -7,7 +7,7 @@ import { parseUserPublicKey, type SigningKey } from '../nkey.ts';
 import { subjectMatches, subjectProblem } from '../subject.ts';
 import { canonicalize, parseObject } from '../text/json.ts';
 
-/** A key whose signatures are believed. */
+/** A key whose signatures are trusted. */
 export interface TrustedKey {
   /** The public user NKey, `U…`. */
   readonly publicKey: string;
@@ -26,11 +26,11 @@ export type Verification =
     }
   | { readonly ok: false; readonly reason: string };
 
-/** Why an event cannot be signed, or its signature not be believed: a clause about the event, without full stop. */
+/** Why an event can't be signed or its signature can't be trusted: a clause about the event, without full stop. */
 class Refusal extends Error {}
 
 const DOES_NOT_FIT =
-  'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it';
+  'its signature does not match: the payload, the subject or an attribute was altered, or another key made it';
 const HEADER = 'Event-Signature';
 const PUBLIC_USER_KEY = /^U[A-Z2-7]{55}$/;
 const ED25519_SIGNATURE_BYTES = 64;
@@ -42,7 +42,7 @@ type Signable = Pick<ReceivedMessage, 'subject' | 'headers' | 'payload'>;
 /**
  * The message with an `Event-Signature` header added: a detached JWS (RFC 7515, appendix F) over its subject, its
  * `Nats-Msg-Id`, its CloudEvents headers, the SHA-256 of its payload and the time. docs/signatures.md has the details.
- * The message must be final: whatever of this is changed afterwards makes the signature invalid.
+ * The message must be final: any later change to these makes the signature invalid.
  */
 export function signMessage(message: OutgoingMessage, key: SigningKey, now: Date): OutgoingMessage {
   const headers = new Map<string, string[]>();
@@ -62,7 +62,7 @@ export function signMessage(message: OutgoingMessage, key: SigningKey, now: Date
   }
 }
 
-/** Whether one of the trusted keys signed exactly this message for this subject, and when; or why that is not so. */
+/** Whether one of the trusted keys signed exactly this message for this subject, and when; or why not. */
 export function verifySignature(message: Signable, trusted: readonly TrustedKey[]): Verification {
   try {
     const { protectedHeader, kid, iat, signature } = parseSignature(message.headers.get(HEADER.toLowerCase()) ?? []);
@@ -76,7 +76,7 @@ export function verifySignature(message: Signable, trusted: readonly TrustedKey[
 }
 
 /**
- * Reads trusted keys, one a line: a public user NKey, then, where its trust is limited, a subject pattern.
+ * Reads trusted keys, one per line: a public user NKey, then, if its trust is limited, a subject pattern.
  * `problems` says for each bad line, by its number, what is wrong with it.
  */
 export function parseTrustedKeys(text: string): { keys: readonly TrustedKey[]; problems: readonly Problem[] } {
@@ -109,7 +109,7 @@ function parseSignature(values: readonly string[]) {
     throw new Refusal('its signature is malformed: it is not a detached JWS of the form "header..signature"');
   }
   const { alg, kid, iat, ...others } = parseProtectedHeader(protectedHeader);
-  if (alg !== 'EdDSA') throw new Refusal('its signature uses another algorithm than EdDSA');
+  if (alg !== 'EdDSA') throw new Refusal('its signature uses an algorithm other than EdDSA');
   if (typeof kid !== 'string' || !PUBLIC_USER_KEY.test(kid)) {
     throw new Refusal('its signature is malformed: "kid" is not a public user NKey (U…)');
   }
@@ -119,7 +119,7 @@ function parseSignature(values: readonly string[]) {
   }
   // Members that are not understood must not be skipped: with "crit" they would change what was signed (RFC 7515, section 4.1.11).
   if (Object.keys(others).length > 0) {
-    throw new Refusal('its signature is malformed: its header has other members than "alg", "kid" and "iat"');
+    throw new Refusal('its signature is malformed: its header has members other than "alg", "kid" and "iat"');
   }
   const signature = fromBase64url(signatureText);
   if (signature?.length !== ED25519_SIGNATURE_BYTES) {
@@ -163,7 +163,7 @@ function messageId(headers: Signable['headers']): string {
   return ids[0];
 }
 
-/** The values of all `ce-` headers by attribute name. An own property each, `__proto__` included: none may escape the signature. */
+/** The values of all `ce-` headers by attribute name. Each is an own property, even `__proto__`: none may escape the signature. */
 function attributes(headers: Signable['headers']): Readonly<Record<string, string>> {
   const ceHeaders = [...headers].filter(([name]) => name.startsWith('ce-'));
   // Content-Type is not signed, and with this value a reader looks for the attributes in the payload instead.
@@ -183,7 +183,7 @@ function base64url(text: string): string {
   return Buffer.from(text).toString('base64url');
 }
 
-/** The bytes, or undefined where the text is not the one way to write them: Node's decoder skips what it does not know. */
+/** The bytes, or undefined unless the text is the one way to write them: Node's decoder skips what it doesn't know. */
 function fromBase64url(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url');
   return bytes.toString('base64url') === text ? bytes : undefined;

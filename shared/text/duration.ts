@@ -8,7 +8,7 @@ const MAX_DURATION_MS = 20 * DAY_MS;
  * Milliseconds of a duration such as `500ms`, `90s`, `30m`, `2h`, `1h30m` or `1d`; undefined when it is not one, not above
  * zero, or longer than allowed.
  *
- * @param mostMs the longest one allowed; 20 days where a timer will hold it
+ * @param mostMs the longest one allowed; 20 days for one that a timer will hold
  */
 export function parseDuration(text: string, mostMs = MAX_DURATION_MS): number | undefined {
   const parts = DURATION.exec(text)?.slice(1);
@@ -20,7 +20,7 @@ export function parseDuration(text: string, mostMs = MAX_DURATION_MS): number | 
 const WORDS = [/^d(ays?)?$/i, /^h((ou)?rs?)?$/i, /^m(in(ute)?s?)?$/i, /^s(ec(ond)?s?)?$/i, /^m(illi)?s(ec(ond)?s?)?$/i];
 const UNITS = ['d', 'h', 'm', 's', 'ms'];
 
-/** How to write what a text that is no duration most likely means, as a sentence; undefined where that can't be told. */
+/** How to write what a text that isn't a duration most likely means, as a sentence; undefined when that's unclear. */
 export function durationHint(text: string): string | undefined {
   const [, number = '', word = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
   if (number === '' || Number(number) === 0) return undefined;

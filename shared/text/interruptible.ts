@@ -1,6 +1,6 @@
 import { Script } from 'node:vm';
 
-/** Where the script finds the function: it sees what is global only. */
+/** Where the script finds the function: it sees globals only. */
 const CALLED = Symbol.for('nats-event-tasks.interruptible');
 const globals = globalThis as { [CALLED]?: (() => unknown) | undefined };
 let script: Script | undefined;
@@ -10,7 +10,7 @@ let script: Script | undefined;
  *
  * @param limitMs in milliseconds
  * @param calls how often it is called before an interruption counts; it then has to be a function that may be called again.
- *   A process that stood still for a while says nothing about what it computed
+ *   A process that was suspended for a while says nothing about the function
  * @throws what the function throws; an Error for which {@link isInterruption} is true when it was interrupted
  */
 export function interruptible<Value>(called: () => Value, limitMs: number, calls = 1): Value {

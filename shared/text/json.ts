@@ -2,13 +2,13 @@ import canonicalizeModule from 'canonicalize';
 import { randomBytes } from 'node:crypto';
 
 /**
- * Marks the digits of an integer while JSON.parse or JSON.stringify handles them as a text. Drawn anew in each process, so
+ * Marks the digits of an integer while JSON.parse or JSON.stringify handles them as a string. Random per process, so
  * that no event can hold it.
  */
 const MARK = `integer ${randomBytes(16).toString('hex')} `;
-/** Digits in a row that an integer beyond 2^53 written without an exponent has at least. */
+/** Least number of consecutive digits in an integer beyond 2^53 written without an exponent. */
 const LEAST_DIGITS = 16;
-/** Digits of an integer that is read: many more than the largest finite number has, and few enough to compute with. */
+/** Most digits of an integer that is read: far more than the largest finite number has, yet few enough to compute with. */
 const MOST_DIGITS = 1_000;
 /** Zeros that the exponents of one text may stand for together: `1e999` takes five characters. */
 const MOST_ZEROS = 100_000;
@@ -16,7 +16,7 @@ const MOST_ZEROS = 100_000;
 export const LEAST_WHOLE = 2 ** 52;
 const ZERO = 0x30;
 const NINE = 0x39;
-/** A string, which is left alone, or a number; both as JSON that is known to parse has them. */
+/** A string, which is left alone, or a number, in JSON that is known to parse. */
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
 const GROWING_EXPONENT = /\d[eE][+\d]/;
 const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
@@ -24,7 +24,7 @@ const MARKED_INTEGER = new RegExp(`"${MARK}(-?\\d+)"`, 'g');
 /** What is wrong with an integer beyond 2^53 where it is compared or computed with; continues its digits. */
 export const IS_INEXACT = "is beyond 2^53, where numbers aren't exact";
 
-/** An event holds what keeps a condition from being decided, so that neither answer would be true. Its message is a clause. */
+/** An event holds something that makes a condition undecidable: neither answer would be true. Its message is a clause. */
 export class UndecidableError extends Error {}
 
 /** The value of a JSON text, wrapped because it may be null; undefined when it is not JSON. Of a repeated key the last value counts. */
@@ -42,7 +42,7 @@ export function parseObject(text: string): Record<string, unknown> | undefined {
   return isObject(value) ? value : undefined;
 }
 
-/** Whether a JSON value is an object, and no array. */
+/** Whether a JSON value is an object and not an array. */
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -52,10 +52,10 @@ export const canonicalize = canonicalizeModule as unknown as (value: unknown) =>
 
 /**
  * The value of a JSON text, in which each integer that a JavaScript number can't hold exactly (beyond 2^53, however it is
- * written) is a `bigint`; undefined where no integer in it is of that kind, so that `JSON.parse` is exact.
+ * written) is a `bigint`; undefined when there is none, so that `JSON.parse` is exact.
  *
  * @param text parses as JSON
- * @throws UndecidableError where such an integer is too long, or lies too deep
+ * @throws UndecidableError when such an integer is too long or nested too deeply
  */
 export function parseLargeIntegers(text: string): { readonly value: unknown } | undefined {
   if (!mayHoldLargeIntegers(text)) return undefined;
@@ -113,7 +113,7 @@ export function largeIntegerIn(value: unknown): bigint | undefined {
   return undefined;
 }
 
-/** Looks at each sixteenth character only, as every event of a backlog is looked at: one of them is in any sixteen. */
+/** Looks only at every sixteenth character, since each event of a backlog goes through here: any run of sixteen contains one. */
 function hasManyDigits(text: string): boolean {
   for (let index = LEAST_DIGITS - 1; index < text.length; index += LEAST_DIGITS) {
     if (!isDigit(text.charCodeAt(index))) continue;

@@ -10,12 +10,12 @@ type Expected =
   | 'nothing';
 
 const SPACE = /[ \t\r\n]*/y;
-/** No two ways to read one: with them, a text without an end would take for ever. */
+/** Unambiguous: with two ways to match, a text without an end would take for ever. */
 const STRING = /"[^"\\\u0000-\u001f]*(?:\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4})[^"\\\u0000-\u001f]*)*"/y;
 const OTHER_VALUE = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/y;
 
 /**
- * Where a text stops being JSON: `JSON.parse` says so on some versions of Node only, and quotes the text.
+ * Where a text stops being JSON: `JSON.parse` says so only on some versions of Node, and quotes the text.
  *
  * @param text does not parse
  * @returns a clause that shows nothing of the text: `line 1, column 8: expected a name in double quotes`

@@ -1,18 +1,18 @@
 import { LONGEST_DISGUISE, MOST_LAYERS, bared, readingsOf, unescaped } from './readings.ts';
 
 /**
- * Shorter secrets and lines of secrets are left to the agent, which masks its log by itself: replaced everywhere, `true` or `prod`
+ * Shorter secrets and lines of secrets are left to the agent, which masks its own log: replaced everywhere, `true` or `prod`
  * would make a summary or a receipt unreadable and protect nothing that can't be guessed. No agent can be told to
  * leave longer ones unmasked either (`AZP_IGNORE_SECRETS_SHORTER_THAN` is at most 6).
  */
 const SHORTEST_LINE = 6;
-/** Words of a secret are masked by themselves from this length on. */
+/** Words of a secret are masked on their own from this length on. */
 const SHORTEST_WORD = 16;
 /** A secret this long can't stand in a payload by accident. */
 const SHORTEST_GUARDED = 8;
-/** Part of a key or a token, such as the body of a PEM text or an NKey seed: tells the secret without the text around it. */
+/** Part of a key or a token, such as the body of a PEM text or an NKey seed: reveals the secret without the text around it. */
 const KEY_LIKE = /^[\w+/=.-]{40,}$/;
-/** Different characters in one: a line of dashes is none. */
+/** Distinct characters in such a part: a line of dashes isn't one. */
 const LEAST_DIFFERENT = 10;
 const MASK = '***';
 
@@ -76,7 +76,7 @@ interface Sought {
   readonly exact?: Buffer;
 }
 
-/** Texts that are looked for in others, all of them in one pass. */
+/** Searches for many texts in one pass. */
 class SoughtTexts {
   /** By the mark of their first four codes, longest first. */
   readonly #texts = new Map<number, Sought[]>();

@@ -4,7 +4,7 @@ export const MOST_LAYERS = 3;
 /** The most bytes of a text that stand for one of what it says, all layers included: `&amp;#0000060;`. */
 export const LONGEST_DISGUISE = 20;
 
-/** What bytes say to whoever undoes the escapes and encodings in them, in whatever order; each reading also bare. */
+/** What bytes say once their escapes and encodings are undone, in whatever order; each reading also bare. */
 export function* readingsOf(bytes: Buffer, layers = MOST_LAYERS): Generator<[bytes: Buffer, bare: Buffer]> {
   const { bare, isEscaped, isEncoded } = bared(bytes);
   yield [bytes, bare];

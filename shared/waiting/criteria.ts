@@ -35,8 +35,8 @@ export interface WaitCriteria {
 }
 
 /**
- * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`. {@link readOutputs} comes after
- * what else is read, so that problems are told in the order of the inputs.
+ * Reads the conditions of a wait from inputs of these names; problems are noted in `fields`. Call {@link readOutputs} after
+ * everything else, so that problems are reported in the order of the inputs.
  *
  * @param mostEvents the most that `count` may ask for
  */
@@ -64,7 +64,7 @@ const LITERALLY =
 export function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
   if (!fields.isExpanded(name, text, LITERALLY)) return undefined;
-  // What is said about a part of the expression would show that part of a secret, or a name in it in another spelling.
+  // A message about a part of the expression would show that part of a secret, or a name in it in another spelling.
   const holdsSecret = knownSecrets.mask(text) !== text;
   try {
     const expression = compileExpression(text);
@@ -117,7 +117,7 @@ export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
     if (!/^[A-Za-z_]\w*$/.test(name)) {
       const nearest = name.replace(/\W/g, '_').replace(/^\d/, '_$&');
       fields.problem(
-        `outputs: ${quoted(name)} is not a name of letters, digits and underscores that begins with no digit`,
+        `outputs: ${quoted(name)} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit`,
         `Write ${nearest}=${shortened(text.trim(), 80)}.`,
       );
       return [];

@@ -23,26 +23,26 @@ export const DECISIONS: Readonly<Record<Decision, { readonly label: string; read
 /** What a wait has seen so far. */
 export interface Seen {
   readonly counts: Counts;
-  /** The values of `expect` that have not come yet, else how many events are missing. */
+  /** The values of `expect` that haven't come yet, otherwise how many events are missing. */
   readonly missing: readonly string[] | number;
   /** The values of `distinctBy` that have come; none without it. */
   readonly distinctValues: readonly string[];
-  /** The last event that came near and did not count. */
+  /** The last near miss. */
   readonly lastMiss: JudgedEvent | undefined;
   /** Fields below `data` that the condition reads and no event has had. */
   readonly absentFields: readonly FieldPath[];
   readonly linkBreaks: LinkBreaks;
-  /** Absent for core NATS, and where nobody looks. */
+  /** Absent for core NATS, and when nobody looks. */
   readonly searched?: Searched | undefined;
 }
 
-/** What of a stream was read. */
+/** Which part of a stream was read. */
 export interface Searched {
   readonly stream: string;
   readonly start: StartPosition;
   /** When reading began, in milliseconds since the epoch. */
   readonly begunAt: number;
-  /** What the stream holds on the subjects; undefined where it wasn't asked or didn't say. */
+  /** What the stream holds on the subjects; undefined when it wasn't asked or didn't say. */
   readonly lookBack: LookBack | undefined;
 }
 
@@ -55,7 +55,7 @@ export interface LinkBreaks {
 /** Distinct values listed. */
 const MOST_VALUES = 20;
 
-/** `CI 42`, where a person finds an event again. */
+/** `CI 42`: where a person finds the event again. */
 export function describePlace({ stream, sequence }: Place): string {
   return `${stream} ${sequence}`;
 }
@@ -80,14 +80,14 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
   });
 }
 
-/** What was seen so far, in sentences without the last full stop. */
+/** What has been seen so far, in sentences without the last full stop. */
 export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
   const { counts, missing, distinctValues: values, lastMiss, linkBreaks } = seen;
   const parts = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);
   const listed = values.slice(0, MOST_VALUES).join(', ');
   return [
     counts.seen === 0 ? 'No event came at all' : `Seen ${counts.seen}: ${parts.join(', ')}`,
-    values.length === 0 ? '' : `Came: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
+    values.length === 0 ? '' : `Arrived: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
     linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
@@ -132,7 +132,7 @@ function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] 
       `The last event there is ${describePlace(last.place)}${time} on ${quoted(last.subject)}, ${why}`,
     ];
   }
-  if (stored === 0) return [...sentences, 'Nothing was ever stored in it'];
+  if (stored === 0) return [...sentences, 'Nothing has ever been stored in it'];
   const gone = `: of the ${stored} events ever stored in it, ${removed} have expired or were removed`;
   return [...sentences, `It holds no event on these subjects${removed === 0 ? ', only on others' : gone}`];
 }
@@ -147,11 +147,11 @@ export function describeProgress(criteria: WaitCriteria, seen: Seen, leftMs: num
   return `Still waiting, ${describeMs(roundedMs(Math.max(0, leftMs)))} left. ${describeSeen(criteria, seen)}.`;
 }
 
-/** What did not come, as the beginning of a sentence. */
+/** What is missing, as the beginning of a sentence. */
 export function describeAbsence({ expect, count, subjects }: WaitCriteria): string {
   const on = `on ${subjects.join(', ')}`;
   if (expect !== undefined) return `Not all of ${expect.join(', ')} came ${on}`;
-  return `${count === 1 ? 'A matching event' : `${count} matching events`} ${on} did not come`;
+  return `${count === 1 ? 'No matching event' : `Fewer than ${count} matching events`} came ${on}`;
 }
 
 /** What to look at first when the time is over. */
@@ -161,8 +161,8 @@ export function adviceFor({ delivery, correlationId }: WaitCriteria, { counts }:
       ? 'Check that the sender ran and published to this subject while this step waited: core NATS keeps no events.'
       : 'Check that the sender ran and published to this subject.';
   }
-  if (counts.matched === counts.seen) return 'All that came counted: check that every sender ran.';
+  if (counts.matched === counts.seen) return 'Everything that arrived counted: check that every sender ran.';
   return correlationId !== undefined && counts.foreign === counts.seen
-    ? `The wait is for the correlation id ${quoted(correlationId)}: compare it with the one that the sender gives its events.`
+    ? `This wait is for the correlation id ${quoted(correlationId)}: compare it with the one in the sender's events.`
     : 'Compare what the sender published with the conditions of this step.';
 }

@@ -12,17 +12,17 @@ import { verifySignature } from '../signing/signature.ts';
 import { hasField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
-/** What an event was found to be. The first six end nothing; the others may. */
+/** How an event was judged. The first six never end a wait; the others may. */
 export type Decision =
   'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
-/** How long computing from events may take, in milliseconds: whoever may publish chooses what is computed from. */
+/** How long computations on events may take, in milliseconds: anyone who may publish chooses their input. */
 export interface JudgeLimits {
   /** For one event: its envelope, the schema and all expressions together. */
   readonly eventMs: number;
   /** How often one event is judged before an interruption counts; see {@link interruptible}. */
   readonly calls: number;
-  /** So many events that were interrupted end the wait. */
+  /** This many interrupted events end the wait. */
   readonly interruptions: number;
   /** So do events that took more than {@link SLICE_MS} each and this together. */
   readonly slowMs: number;
@@ -30,26 +30,26 @@ export interface JudgeLimits {
 
 export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, calls: 1, interruptions: 10, slowMs: 60_000 };
 
-/** After so much work, in milliseconds, timers and signals have their turn. */
+/** After this much work, in milliseconds, timers and signals get a turn. */
 export const SLICE_MS = 50;
-/** Many events are assessed in one interruptible call, since each call costs more than most events; this is its limit. */
+/** The most events assessed in one interruptible call: each call costs more than most events do. */
 const CALL_MS = 2 * SLICE_MS;
-/** Characters of what `distinctBy` tells events apart by: a wait keeps it of each event that matched, and shows it. */
+/** Most characters of a `distinctBy` value: a wait keeps one for each event that matched, and shows it. */
 const MOST_KEY = 1_000;
 /** For saying why an event did not match. */
 const REASON_MS = 100;
 
-/** An event with what was decided on it. */
+/** An event and the decision on it. */
 export class JudgedEvent {
   #reason: string | (() => string);
 
   constructor(
     readonly event: ReceivedEvent,
     readonly decision: Decision,
-    /** The key that signed it, where signatures are checked. */
+    /** The key that signed it, when signatures are checked. */
     readonly signedBy: string | undefined,
     reason: string | (() => string),
-    /** What no two events that match may have in common; undefined where there is nothing to tell it by. */
+    /** What no two matching events may share; undefined when there is nothing to tell them apart by. */
     readonly key?: string,
   ) {
     this.#reason = reason;
@@ -65,7 +65,7 @@ export class JudgedEvent {
 /** How many events of each kind there were. `seen` is the sum of the others. */
 export type Counts = Readonly<Record<'seen' | Decision, number>>;
 
-/** How far a wait has come, as JSON has it: what has to be known to go on with it elsewhere. */
+/** How far a wait has come, as JSON: all it takes to continue it elsewhere. */
 export interface Progress {
   readonly counts: Counts;
   /** What the events that matched are told apart by, in their order. */
@@ -83,7 +83,7 @@ const FUTURE_TOLERANCE_MS = 60_000;
  */
 export class Judge {
   readonly matched: JudgedEvent[] = [];
-  /** Events of a backlog that are best judged together: few outlive V8's nursery, but each interruptible call has its price. */
+  /** How many events of a backlog are best judged together: few outlive V8's nursery, but each interruptible call has its price. */
   readonly batch: number;
   readonly #counts: Record<'seen' | Decision, number> = {
     seen: 0,
@@ -134,7 +134,7 @@ export class Judge {
     return { counts: { ...this.#counts }, keys: [...this.#keys] };
   }
 
-  /** Goes on where another judge of the same criteria has stopped. */
+  /** Continues where another judge of the same criteria stopped. */
   resume({ counts, keys }: Progress): void {
     Object.assign(this.#counts, counts);
     // The other one may have seen events that had them.
@@ -142,12 +142,12 @@ export class Judge {
     for (const key of keys) this.#keys.add(key);
   }
 
-  /** Whether all that was asked for has come. */
+  /** Whether everything that was asked for has come. */
   get isSatisfied(): boolean {
     return this.#counts.matched >= this.criteria.count;
   }
 
-  /** The values of `expect` that have not come yet, else how many events are missing. */
+  /** The values of `expect` that haven't come yet, otherwise how many events are missing. */
   get missing(): readonly string[] | number {
     const { expect, count } = this.criteria;
     return expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, count - this.#counts.matched);
@@ -169,7 +169,7 @@ export class Judge {
   }
 
   /**
-   * What each of the first messages is by itself, for as many as fit a time slice; none once the deadline has passed. An
+   * Assesses each of the first messages on its own, as many as fit a time slice; none once the deadline has passed. An
    * event that takes longer than one may is invalid.
    */
   assess(messages: readonly ReceivedMessage[]): readonly JudgedEvent[] {
@@ -202,7 +202,7 @@ export class Judge {
     return assessed;
   }
 
-  /** The event that took too long for a call with others, in one of its own; nothing when the deadline passes meanwhile. */
+  /** Judges an event that took too long in a call with others again in a call of its own; nothing when the deadline passes meanwhile. */
   #assessSlow(message: ReceivedMessage): readonly JudgedEvent[] {
     const { deadline } = this.clock;
     const { eventMs, calls } = this.limits;
@@ -241,14 +241,14 @@ export class Judge {
     const isSchema = this.#doing === CHECK_OF_DATA;
     this.#exhaustion ??= new TaskError(
       isSchema ? 'InvalidSchema' : 'InvalidInput',
-      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${this.#interruptions} were interrupted, and ${this.#doing} is what took longest last`,
+      `Events on ${this.criteria.subjects.join(', ')} take too long to judge: ${this.#interruptions} were interrupted, the last one during ${this.#doing}`,
       isSchema
         ? 'Look for a regular expression with nested repetition in the schema, and limit lengths (maxLength, maxItems) before it.'
         : `Simplify ${this.#doing}, such as a filter within a filter, and see who may publish to the subject.`,
     );
   }
 
-  /** Counts an assessed event, and finds out whether one that matches has come before. Called in the order of the stream. */
+  /** Counts an assessed event, and finds out whether a matching one has come before. Called in the order of the stream. */
   decide(assessed: JudgedEvent): JudgedEvent {
     const judged = assessed.decision === 'matched' ? this.#distinguish(assessed) : assessed;
     this.#counts.seen++;
@@ -298,7 +298,7 @@ export class Judge {
       try {
         if (this.#holds('failWhen', failWhen, event.view)) return is('negative', `met failWhen: ${failWhen.text}`);
       } catch (error) {
-        // Whoever sends it must not switch the condition off.
+        // A sender must not be able to switch the condition off.
         if (!(error instanceof UndecidableError)) throw error;
         return is('invalid', `failWhen cannot be decided: ${error.message}`);
       }
@@ -353,7 +353,7 @@ export class Judge {
 
 const CHECK_OF_DATA = 'the check of its data';
 
-/** What makes two deliveries the same event: `source` and `id`, else `Nats-Msg-Id`, else the place in the stream. */
+/** What makes two deliveries the same event: `source` and `id`, otherwise `Nats-Msg-Id`, otherwise the place in the stream. */
 function identityOf({ message, attributes, place }: ReceivedEvent): string | undefined {
   const { source, id } = attributes;
   if (source !== undefined && id !== undefined)
@@ -365,7 +365,7 @@ function identityOf({ message, attributes, place }: ReceivedEvent): string | und
   return place && `sequence:${place.sequence}`;
 }
 
-/** A value as text: a string as it is, else JSON; undefined for null and for what is nested too deeply to be written. */
+/** A value as text: a string as it is, otherwise JSON; undefined for null and for what is nested too deeply to be written. */
 function textOf(value: unknown): string | undefined {
   if (value === null || value === undefined) return undefined;
   try {
@@ -379,7 +379,7 @@ function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined,
   if (publishedAtMs === undefined) return 'it does not say when it was published';
   const age = message.receivedAt - publishedAtMs;
   if (age > maxAgeMs) return `it is ${age} ms old`;
-  if (age < -FUTURE_TOLERANCE_MS) return `it comes ${-age} ms from the future`;
+  if (age < -FUTURE_TOLERANCE_MS) return `its time is ${-age} ms in the future`;
   return undefined;
 }
 

@@ -6,7 +6,7 @@ import { exactJson } from '../text/json.ts';
 import type { WaitCriteria } from './criteria.ts';
 
 /**
- * Why a value from outside must not become a variable, as a clause; undefined where it may. The agent replaces `$(name)` inside the
+ * Why a value from outside must not become a variable, as a clause; undefined when it may. The agent replaces `$(name)` inside the
  * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
  * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
  */
@@ -23,7 +23,7 @@ export const MAX_OUTPUT_BYTES = 16 * 1_024;
 /** Names and values of all outputs of a step together, in bytes of UTF-8: each later step gets those of all steps before. */
 export const MAX_OUTPUTS_BYTES = 64 * 1_024;
 
-/** What outputs take up of {@link MAX_OUTPUTS_BYTES}. */
+/** How much of {@link MAX_OUTPUTS_BYTES} outputs take up. */
 export function outputsSize(outputs: Readonly<Record<string, string>>): number {
   return Object.entries(outputs).reduce((sum, output) => sum + Buffer.byteLength(output.join('')), 0);
 }
@@ -34,7 +34,7 @@ const OWN_OUTPUTS_BYTES = 4 * 1_024;
 /** How long computing all of `outputs` from an event may take, in milliseconds. */
 const OUTPUTS_MS = 1_000;
 
-/** Values that can't be handed on safely. */
+/** Values that can't be passed on safely. */
 export interface RefusedOutputs {
   readonly code: 'ContractViolation' | 'TooLarge';
   /** A clause. */
@@ -44,11 +44,11 @@ export interface RefusedOutputs {
 }
 
 /**
- * The values of the input `outputs` by the names of their variables, of the event that decided. They are empty when none did: a
- * later step would else find `$(wait.event.name)` itself.
+ * The values of the input `outputs` from the deciding event, by variable name. They are empty when no event decided: a
+ * later step would otherwise find `$(wait.event.name)` itself.
  *
  * @param limitMs for all of them, in milliseconds
- * @param calls as {@link interruptible} has it
+ * @param calls see {@link interruptible}
  */
 export function askedOutputs(
   outputs: WaitCriteria['outputs'],

@@ -3,7 +3,7 @@ import { parseTime } from '../event/cloudEvent.ts';
 import type { Fields } from '../inputs/fields.ts';
 import { quoted } from '../text/safeText.ts';
 
-/** Where a wait begins: the input `startFrom`, one of these. What goes with another one is a problem. */
+/** Where a wait begins: the input `startFrom`, one of these. An input that belongs to a different one is a problem. */
 export function readStartFrom<From extends string>(fields: Fields, positions: readonly [From, ...From[]]): From {
   const from = fields.oneOf('startFrom', positions);
   for (const [name, value] of [

@@ -19,7 +19,7 @@ export interface Ending {
 
 export const MATCHED: Ending = { verdict: 'matched', error: undefined };
 
-/** What an event ends by itself; undefined where the wait goes on. */
+/** The verdict if this event ends the wait; undefined when the wait goes on. */
 export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Ending | undefined {
   // Its reason is worked out when it is read: for every event of a backlog that would take longer than judging it.
   const { event, decision } = judged;
@@ -57,7 +57,7 @@ export function endedByDeadline(criteria: WaitCriteria, seen: Seen, downReason: 
   return { verdict: 'timedOut', error: new TaskError('Timeout', problem, adviceFor(criteria, seen)) };
 }
 
-/** @param idleTimeoutMs for so long no event at all came */
+/** @param idleTimeoutMs how long no event at all came */
 export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutMs: number): Ending {
   const error = new TaskError(
     'Timeout',
@@ -67,17 +67,17 @@ export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutM
   return { verdict: 'timedOut', error };
 }
 
-/** The deadline passed with the link up, but before there was anything to hear of events. */
+/** The deadline passed with the link up, but before the wait could receive events. */
 export function neverBegun(): Ending {
   const error = new TaskError(
     'Timeout',
     "The deadline passed before the wait could begin: the server accepted the connection, but didn't answer in time",
-    'See whether the server and JetStream on it are slow or without a leader, or raise the timeout.',
+    'Check whether the server is slow or its JetStream has no leader, or raise the timeout.',
   );
   return { verdict: 'timedOut', error };
 }
 
-/** What went wrong on the way. Throws what is no error of ours. */
+/** What went wrong on the way. Rethrows errors that aren't ours. */
 export function endedByFailure(error: unknown): Ending {
   if (!(error instanceof TaskError)) throw error;
   return { verdict: VERDICT_OF_CODE[error.code] ?? 'error', error };

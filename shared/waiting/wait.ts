@@ -19,11 +19,11 @@ import {
 } from './verdict.ts';
 
 const PROGRESS_MS = 60_000;
-/** So long before its end, or a quarter of its time, a wait that saw nothing looks at what the stream holds. */
+/** How long before its end, or a quarter of its time, a wait that saw nothing checks what the stream holds. */
 const LOOK_BACK_MS = 2_000;
-/** Lines about events that merely do not match. */
+/** Most log lines about events that simply don't match. */
 const MOST_LINES_NOT_MATCHING = 20;
-/** Lines about events that are invalid or refused: whoever may publish garbage must not flood the log. */
+/** Most log lines about invalid or refused events: anyone publishing garbage must not be able to flood the log. */
 const MOST_LINES_REFUSED = 1_000;
 
 /** Where the events of a wait come from. Every method fails with a `TaskError`. */
@@ -45,7 +45,7 @@ export interface WaitOutcome
   readonly matched: readonly JudgedEvent[];
   /** The stream that was read; undefined for core NATS, and where none was found. */
   readonly stream: string | undefined;
-  /** Of the contract that events were held to. */
+  /** Digest of the contract that events were held to. */
   readonly schemaDigest: string | undefined;
 }
 
@@ -74,7 +74,7 @@ class Wait implements SubscriptionEvents {
   #seenWhenIdle = 0;
   #lastMiss: JudgedEvent | undefined;
   #hasEnded = false;
-  /** Messages are judged from the moment on at which the log says that the step is waiting. */
+  /** Messages are judged only once the log says that the step is waiting. */
   #hasBegun = false;
   #isScheduled = false;
   /** When the work of this turn of the event loop has to end, in milliseconds since the epoch. */
@@ -84,7 +84,7 @@ class Wait implements SubscriptionEvents {
   #messages: readonly ReceivedMessage[] = [];
   /** Assessed, and not counted yet. */
   #assessed: readonly JudgedEvent[] = [];
-  /** Where in them to go on. */
+  /** Where in them to continue. */
   #next = 0;
   #searched: Searched | undefined;
   /** Why the subscription ended; it ends the wait once all that had arrived is judged. */
@@ -152,7 +152,7 @@ class Wait implements SubscriptionEvents {
     if (arrivals.length >= this.#judge.batch && this.#hasBegun) this.#judgeArrivals();
   }
 
-  /** Judges when timers, signals and the socket have had their turn. */
+  /** Judges once timers, signals and the socket have had a turn. */
   #schedule(): void {
     if (this.#isScheduled || !this.#hasBegun) return;
     this.#isScheduled = true;
@@ -219,7 +219,7 @@ class Wait implements SubscriptionEvents {
     }
     const ending = endedBy(judged, this.criteria);
     if (ending !== undefined) this.#end(ending);
-    // The nearest miss is the last one, but an event of somebody else's correlation is not even near.
+    // The last miss is the nearest, but an event with another correlation id isn't even near.
     const isNearer = judged.decision !== 'foreign' || (this.#lastMiss?.decision ?? 'foreign') === 'foreign';
     if (judged.decision !== 'negative' && isNearer) this.#lastMiss = judged;
   }
@@ -290,7 +290,7 @@ class Wait implements SubscriptionEvents {
     return setInterval(check, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
   }
 
-  /** The end is never put off for what the stream holds: it is asked shortly before, and its answer told if it has come. */
+  /** Never delays the end for what the stream holds: it's asked shortly before, and its answer is reported if it has come. */
   async #lookBack(subscription: Subscription): Promise<void> {
     const searched = this.#searched;
     if (searched === undefined || this.#judge.counts.seen > 0 || this.#downSince !== undefined) return;

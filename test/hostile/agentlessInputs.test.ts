@@ -130,7 +130,7 @@ describe('Inputs of agentless tasks', () => {
   });
 
   it('are refused where they hold the token of the job', () =>
-    assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN) }, /match: holds the token of the job/));
+    assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN) }, /match: holds the job's token/));
 
   it('are refused from 64 KiB on, and arrive whole below it', async () => {
     const most = {

@@ -40,7 +40,7 @@ const find = createLocalJWKSet({ keys: PUBLISHED as JWK[] });
 const keys = {
   keyFor: (_: string, header: object) =>
     find(header as never).catch(() => {
-      throw new Refusal('noKeys', 'the issuer has no key as the token names it');
+      throw new Refusal('noKeys', 'the issuer has no key that fits the token');
     }),
 };
 

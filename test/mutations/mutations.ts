@@ -132,7 +132,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a server may say more than its INFO before TLS',
-    line: `throw new NatsError('it said more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);`,
+    line: `throw new NatsError('it sent more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);`,
     becomes: ';',
     tests: { files: ['test/integration/nats/tlsInjection.test.ts'], pattern: 'in the packet of the INFO' },
   },
@@ -336,7 +336,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'an id that is a path becomes a part of one',
-    line: `for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is no GUID');`,
+    line: `for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is not a GUID');`,
     becomes: 'void ids;',
     tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
   },

@@ -157,7 +157,7 @@ underEachNode(
         publish(agent, { subject: stream.subject('n'), payload: '{"n":"one"}', schemaFile: `${name}.json` });
       for (const name of ['url', 'otherCase', 'encoded'])
         assertFailed(await tried(name), 'ContractViolation', '/n: must be integer');
-      const remedy = 'Write it relative to the file that it stands in, with slashes';
+      const remedy = 'Write it relative to the file that contains it, with slashes';
       assertFailed(await tried('path'), 'InvalidSchema', `"${folder}\\part.json"`, 'is a path of Windows', remedy);
       for (const name of ['share', 'host', 'drive', 'above'])
         assertFailed(await tried(name), 'InvalidSchema', references[name]!, `leads outside "${folder}"`);

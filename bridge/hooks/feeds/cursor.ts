@@ -46,7 +46,7 @@ export class Cursors {
     if (entry === undefined) return undefined;
     const { feedId, token, isPastOld } = parseObject(Buffer.from(entry.value).toString()) ?? {};
     if (typeof feedId !== 'string' || !Number.isSafeInteger(token) || typeof isPastOld !== 'boolean')
-      throw new Error(`the key ${this.key} of the bucket doesn't hold a place in the feed. Delete it to begin anew`);
+      throw new Error(`the key ${this.key} of the bucket doesn't hold a place in the feed. Delete it to start over`);
     return { feedId, token: token as number, isPastOld, revision: entry.revision };
   }
 

@@ -75,7 +75,7 @@ const MOST_AT_ONCE = 500;
 const PUBLISH_MS = 5_000;
 const WAITING: FeedState = { kind: 'waiting', text: 'waits for its turn', isGood: true };
 const READING: FeedState = { kind: 'reading', text: 'is read here', isGood: true };
-const SKIPPING: FeedState = { kind: 'skipping', text: 'what was there before the bridge is passed over', isGood: true };
+const SKIPPING: FeedState = { kind: 'skipping', text: 'skips changes from before the bridge', isGood: true };
 
 /**
  * Makes events of a feed's changes, while it has the feed's lease. A page's changes are stored one after the other; then
@@ -120,7 +120,7 @@ export class FeedReader {
     if (error === undefined) {
       if (this.#state.kind === 'lease') this.#enter(WAITING);
     } else if (!this.options.lease.isHeld) {
-      this.#enter({ kind: 'lease', text: `its lease can't be looked at: ${reasonOf(error)}`, isGood: false });
+      this.#enter({ kind: 'lease', text: `its lease can't be read: ${reasonOf(error)}`, isGood: false });
     }
   }
 
@@ -158,12 +158,7 @@ export class FeedReader {
     }
     const page = readPage(this.#bodyOf(outcome), cursor.token);
     if (typeof page === 'string') {
-      throw new FeedTrouble(
-        'unreadable',
-        page,
-        'If that stays so, ask the support of Azure DevOps.',
-        timing.feedRefused,
-      );
+      throw new FeedTrouble('unreadable', page, 'If this persists, ask Azure DevOps support.', timing.feedRefused);
     }
     this.#atOnce = Math.min(MOST_AT_ONCE, asked * 2);
     const isEnd = page.changes.length === 0;
@@ -198,7 +193,7 @@ export class FeedReader {
     if (isOurs && stored !== undefined)
       log.warning('feedReplaced', {
         feed: feedName(feed),
-        text: 'Another feed has its name now, and is read from its first change on.',
+        text: 'Another feed has its name now and is read from its first change.',
       });
     return undefined;
   }

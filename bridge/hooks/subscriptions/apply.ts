@@ -37,7 +37,8 @@ export async function applyPlan(steps: readonly Step[], options: ApplyOptions): 
   let obstacle = '';
   for (const step of [...others, ...removals]) {
     // What is superseded may be the only one that still brings these events.
-    if (obstacle === '' && isRemoval(step) && results.some(isGap)) obstacle = 'It goes once all others are in place.';
+    if (obstacle === '' && isRemoval(step) && results.some(isGap))
+      obstacle = 'It is removed once all others are in place.';
     const result =
       obstacle === '' ? await carryOut(step, options, (why) => (obstacle = why)) : resultOf(step, 'left', obstacle);
     results.push(result);
@@ -79,7 +80,7 @@ async function carryOut(step: Step, options: ApplyOptions, onObstacle: (why: str
     return { step, result: 'done', id, detail: '' };
   } catch (error) {
     if (!(error instanceof TaskError)) throw error;
-    if (error instanceof CallError && error.isOfAll) onObstacle('What failed before would fail again.');
+    if (error instanceof CallError && error.isOfAll) onObstacle('It would fail for the same reason.');
     return { step, result: 'failed', id, detail: error.message };
   }
 }

@@ -43,7 +43,7 @@ export function deliveryFindings(step: Step, deliveries: readonly Delivery[]): F
   if (last?.result.toLowerCase() !== 'failed') return [];
   const message = last.message === '' ? '' : `: ${quoted(last.message)}`;
   const remedy =
-    'See that Azure DevOps reaches http.publicUrl, and nats-event-bridge check; where it answers 401: hooks apply --rotate.';
+    'Make sure Azure DevOps can reach http.publicUrl, and run nats-event-bridge check. If the bridge answers 401, run hooks apply --rotate.';
   return [error(nameOf(step), `its last delivery failed at ${new Date(last.at).toISOString()}${message}`, remedy)];
 }
 
@@ -59,9 +59,13 @@ export function silenceFindings(silences: readonly (number | undefined)[], after
   if (known.length === 0 || known.length < silences.length) return [];
   const least = Math.min(...known);
   if (least <= afterMs) return [];
-  const problem = `no event has been posted by any subscription for ${describeMs(roundedMs(least))}`;
+  const problem = `no subscription has posted an event for ${describeMs(roundedMs(least))}`;
   return [
-    warning('hooks.silenceAlarm', problem, 'See whether nothing has happened in the projects, or post a test event.'),
+    warning(
+      'hooks.silenceAlarm',
+      problem,
+      'Check whether anything has happened in the projects, or post a test event.',
+    ),
   ];
 }
 

@@ -28,7 +28,7 @@ export function ownerOf({ hooks, http }: Pick<BridgeSettings, 'hooks' | 'http'>)
   if (http.publicUrl === undefined)
     throw new TaskError(
       'InvalidInput',
-      'http.publicUrl is missing: nothing tells where Azure DevOps is to post, and which subscriptions are of this bridge',
+      'http.publicUrl is missing, so it is unclear where Azure DevOps should post and which subscriptions belong to this bridge',
       'Set it to the address by which Azure DevOps reaches the bridge, such as https://bridge.example.com/.',
     );
   return { hooks, url: hooksUrl(http.publicUrl), user: hooks.user };

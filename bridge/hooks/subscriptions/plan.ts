@@ -130,7 +130,7 @@ export function planSubscriptions(options: PlanOptions): Step[] {
     // It may only be out of sight for now, and its events with it.
     if (projectId !== '' && !seen.has(projectId.toLowerCase()))
       steps.push({ action: 'unchanged', wanted: undefined, old, reason: "the identity doesn't see its project" });
-    else steps.push({ action: 'remove-superseded', old, reason: 'hooks.events asks for no such subscription' });
+    else steps.push({ action: 'remove-superseded', old, reason: "hooks.events doesn't ask for it" });
   }
   return steps;
 }
@@ -187,7 +187,7 @@ function stepsFor(wanted: Wanted, twins: readonly Subscription[], target: Target
     const reason = different.join(', ');
     steps.push({ action: reason === '' ? 'unchanged' : 'update', wanted, old: keeper, reason });
   } else if (onProbation.length > 0) {
-    const reason = 'the one that is there is on probation: Azure DevOps posts no new event by it';
+    const reason = "the existing one is on probation: Azure DevOps doesn't use it for new events";
     steps.push({ action: 'create', wanted, isBeside: true, reason });
   } else {
     const [old, ...others] = disabled;
@@ -198,12 +198,12 @@ function stepsFor(wanted: Wanted, twins: readonly Subscription[], target: Target
   }
   // One on probation still has an event to deliver: removed, it would take that with it.
   for (const old of onProbation) {
-    const reason = 'Azure DevOps still tries to deliver an event by it';
+    const reason = 'Azure DevOps is still trying to deliver an event through it';
     if (rotate) steps.push({ action: 'update', wanted, old, reason: 'it gets the newest secret' });
     else steps.push({ action: 'unchanged', wanted: undefined, old, reason });
   }
   for (const old of [...doubles, ...rest])
-    steps.push({ action: 'remove-superseded', old, reason: 'there is another one for the same' });
+    steps.push({ action: 'remove-superseded', old, reason: 'there is another one for the same event' });
   return steps;
 }
 

@@ -6,7 +6,7 @@ import { explain, type DialFailure } from './dialFailure.ts';
 import { connect, type OwnOptions } from './libraryLimits.ts';
 import { signInOptions, type DialSettings } from './signIn.ts';
 
-/** What the library hands on without declaring it. */
+/** What the library passes on without declaring it. */
 interface UndeclaredOptions extends OwnOptions {
   readonly pendingLimit: number;
 }
@@ -23,7 +23,7 @@ const WRITE_BYTES = 128 * 1_024;
  * Opens a connection to one server. The library would take several at once, but it then reports only the last one's
  * error, checks a certificate of an IP address against `localhost`, and ignores the scheme.
  *
- * `nats://` goes on with verified TLS where the server offers it, else plain.
+ * `nats://` uses verified TLS if the server offers it, and is otherwise unencrypted.
  *
  * @param onSignIn called when the line that signs in has gone out, whatever becomes of the dial, with whether that was over TLS
  */
@@ -33,7 +33,7 @@ export async function dial(
   timeoutMs: number,
   onSignIn: OwnOptions['onSignIn'],
 ): Promise<NatsConnection | DialFailure> {
-  // What is left to ask a silent server what it is.
+  // Time reserved for asking a silent server what it is.
   const infoMs = Math.min(timeoutMs / 4, INFO_TIMEOUT_MS);
   const options: ConnectionOptions & UndeclaredOptions = {
     servers: `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`,

@@ -11,7 +11,7 @@ export interface DialFailure {
   /** What happened, on which server, without a full stop. */
   readonly reason: string;
   readonly remedy: string;
-  /** Whether trying again may help: the server was not there, which says nothing of the settings. */
+  /** Whether trying again may help: the server wasn't there, which says nothing about the settings. */
   readonly transient: boolean;
   /** `absent`: nobody took the connection. `silent`: nothing came in time. */
   readonly nature?: 'absent' | 'silent';
@@ -54,7 +54,7 @@ export async function explain(
   return on(address, await meaningOf(error, settings, () => readInfo(address, infoMs)));
 }
 
-/** What is told of a server from which nothing has come. */
+/** What to report about a server that sent nothing. */
 export function silence(address: ServerAddress, words = STEP_WORDS): DialFailure {
   return on(address, nothingCame(words));
 }
@@ -99,14 +99,14 @@ async function meaningOf(
     );
   }
   if (code === CLEAR_TEXT_BEFORE_TLS)
-    return failure('TlsFailure', 'said more than its INFO before TLS', notTlsRemedy(words));
+    return failure('TlsFailure', 'sent more than its INFO before TLS', notTlsRemedy(words));
   if (TLS_CODES.test(code)) {
     const reason = tlsReason(cause);
     return CERTIFICATE_ALERT.test(code)
       ? clientCertificateFailure(settings, reason)
       : failure('TlsFailure', `failed the TLS handshake (${reason})`, tlsRemedy(code, settings));
   }
-  // The reset overtakes the alert now and then.
+  // Now and then the reset overtakes the alert.
   if (code === 'ECONNRESET' && (await askInfo())?.tls_verify === true) {
     return { ...clientCertificateFailure(settings, 'it closed the connection'), transient: true };
   }
@@ -121,7 +121,7 @@ async function meaningOf(
   if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', words);
   return failure(
     'Unreachable',
-    `does not answer as a NATS server does (${reasonOf(error)})`,
+    `does not answer like a NATS server (${reasonOf(error)})`,
     'Check that the port is the one for NATS clients.',
   );
 }
@@ -180,7 +180,7 @@ async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promi
       if (received > MAX_LINE_BYTES) break;
     }
   } catch {
-    // What the dial ended with is told instead.
+    // The dial's own error is reported instead.
   } finally {
     clearTimeout(timer);
     socket.destroy();
@@ -189,7 +189,7 @@ async function readInfo({ host, port }: ServerAddress, timeoutMs: number): Promi
 }
 
 function notTlsRemedy({ machine }: ConnectionWords): string {
-  return `Something between ${machine} and the server may be changing what it says, or the port is not the one for NATS clients.`;
+  return `Something between ${machine} and the server may be altering the traffic, or the port is not the one for NATS clients.`;
 }
 
 function tlsRemedy(code: string, { tlsFirst, words = STEP_WORDS }: DialSettings): string {

@@ -1,9 +1,9 @@
 /**
  * What the tasks call of the NATS library, with limits it does not have, put into its classes, and {@link OwnOptions}.
- * Without them whoever answers on the port can make a step keep bytes without end, or hang: the library waits for the end of
- * any line and message however long, leaves open what a dial gave up, and, at what it cannot read, stops reading, prints it
- * and keeps the connection. Whoever stands before the port could speak for the server: the library believes, after TLS has
- * begun, what came before it.
+ * Without them, whoever answers on the port can make a step buffer bytes without end, or hang: the library waits for the end of
+ * any line and message however long, leaves abandoned dials open, and, at anything it can't read, stops reading, prints it
+ * and keeps the connection. Anyone in between could speak for the server: once TLS has begun, the library still believes
+ * what came before it.
  */
 import type { Socket } from 'node:net';
 import {
@@ -80,7 +80,7 @@ export interface OwnOptions {
 /** The code of the error that ends a dial where a server said more than its INFO before TLS. */
 export const CLEAR_TEXT_BEFORE_TLS = 'CLEAR_TEXT_BEFORE_TLS';
 
-/** The classes with what is replaced in them, some of which their types call private. */
+/** The classes and the members replaced in them, some of which their types call private. */
 interface OpenParser {
   readonly dispatcher: OpenHandler;
   /** The message that is being read, with the length it announced. */
@@ -189,8 +189,8 @@ transport.setupHandlers = function () {
 };
 
 /**
- * As the library's, but in time and memory that grow with what was sent only, and up to a limit; and where TLS follows,
- * nothing but the INFO may have come before it, so that all else the parser reads was decrypted.
+ * Like the library's, but time and memory grow only with what was sent, up to a limit; and when TLS follows,
+ * nothing but the INFO may precede it, so that everything else the parser reads was decrypted.
  */
 transport.peekInfo = function () {
   return new Promise((resolve, reject) => {
@@ -215,7 +215,7 @@ transport.peekInfo = function () {
           if (info.tls_required === true || info.tls_available === true) {
             // What comes later than this is read as TLS, which it isn't.
             if (!this.isEncrypted() && bytes.indexOf(LF) + 1 < bytes.length)
-              throw new NatsError('it said more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);
+              throw new NatsError('it sent more than its INFO before TLS', CLEAR_TEXT_BEFORE_TLS);
           } else if (this.options.plainWithoutOffer === true) this.options.tls = null;
           socket.removeAllListeners();
           resolve(info);

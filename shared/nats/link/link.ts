@@ -14,7 +14,7 @@ export type Reply =
   | { readonly kind: 'lost' }
   | { readonly kind: 'denied'; readonly violation: Violation };
 
-/** An operation the server refused. It tells so on the side, not in answer to the operation. */
+/** An operation the server refused. It says so separately, not in answer to the operation. */
 export interface Violation {
   readonly operation: 'publish' | 'subscription';
   readonly subject: string;
@@ -85,7 +85,7 @@ export class Link {
     return () => this.#closeListeners.delete(listener);
   }
 
-  /** Bytes that the socket has yet to hand over: more and more where the server has stopped reading. */
+  /** Bytes that the socket has yet to hand over: they pile up when the server has stopped reading. */
   get unsentBytes(): number {
     return this.#socket?.writableLength ?? 0;
   }
@@ -128,7 +128,7 @@ export class Link {
   }
 
   /**
-   * Resolves once the server has worked through all that was sent so far: with the operations it refused, or with
+   * Resolves once the server has processed everything sent so far: with the operations it refused, or with
    * undefined when it did not answer in time or the link broke.
    */
   async flush(timeoutMs: number): Promise<readonly Violation[] | undefined> {
@@ -153,7 +153,7 @@ export class Link {
     }
   }
 
-  /** Leaves what the server sends unread, or reads on. What is not read fills buffers up to the server, which then waits. */
+  /** Pauses or resumes reading. Unread data fills the buffers all the way to the server, which then waits. */
   holdReading(hold: boolean): void {
     if (hold) this.#socket?.pause();
     else this.#socket?.resume();

@@ -10,9 +10,9 @@ import { Link } from './link.ts';
 import { longToken, secretSentBy, signInAfterRefusal, signInWith, tokenSourceOf, type SignIn } from './signIn.ts';
 import { STEP_WORDS } from './words.ts';
 
-/** First connection: how long servers that are not there are tried again. */
+/** First connection: how long to retry servers that aren't there. */
 const FIRST_CONNECTION_MS = 30_000;
-/** A broken link: how long refusals to sign in again are taken for a passing fault. */
+/** A broken link: how long a rejected sign-in counts as a passing fault. */
 const SIGN_IN_AGAIN_MS = 30_000;
 const RETRY_PAUSE_MS = 250;
 /** A link that is kept: the pause after a dial that was given up. */
@@ -66,7 +66,7 @@ export class Links {
     this.#signal = AbortSignal.any([clock.signal, this.#closing.signal]);
   }
 
-  /** The last link there was, which may be gone; undefined before the first. */
+  /** The latest link, which may be gone; undefined before the first. */
   get last(): Link | undefined {
     return this.#link;
   }
@@ -111,7 +111,7 @@ export class Links {
       const link = await unlessAborted(this.#dialEach(until, failures), this.#signal).catch((reason: unknown) => {
         if (!isTimeout(reason)) throw reason;
         const awaited = tokenSourceOf(this.#settings.authentication)?.awaited();
-        // Servers that had no turn yet, or did not answer in theirs.
+        // Servers that haven't had a turn yet, or didn't answer in theirs.
         const servers = this.#settings.servers.slice(failures.length);
         failures.push(
           ...(awaited === undefined
@@ -151,12 +151,12 @@ export class Links {
       throw new TaskError(
         'ConnectionLost',
         'The link to the server broke and did not come back within the timeout',
-        `See whether the server is reachable${this.#words.again}.`,
+        `Check whether the server is reachable${this.#words.again}.`,
       );
     }
   }
 
-  /** As {@link liveLink}, for so many milliseconds: many calls a second leave no time limits behind while the link is up. */
+  /** Like {@link liveLink}, for this many milliseconds: many calls per second leave no timers behind while the link is up. */
   async linkWithin(ms: number): Promise<Link> {
     return this.#link?.isClosed === false ? this.#link : this.liveLink(AbortSignal.timeout(ms));
   }
@@ -180,7 +180,7 @@ export class Links {
 
   async #redial(): Promise<Link> {
     const lostAt = Date.now();
-    // A server that ends each link at once is not to be dialled at the speed of the network.
+    // Don't dial a server that ends each link at once at the speed of the network.
     if (lostAt - this.#linkedAt < RETRY_PAUSE_MS) await pause(RETRY_PAUSE_MS, this.#signal);
     for (let attempt = 0; ; attempt++) {
       const failures: DialFailure[] = [];
@@ -230,7 +230,7 @@ export class Links {
     return undefined;
   }
 
-  /** Why the settings of the next dial can't be had; undefined once they are. */
+  /** Why the settings for the next dial aren't available; undefined once they are. */
   #readSettings(): DialFailure | undefined {
     try {
       this.#settings = this.settings();
@@ -293,7 +293,7 @@ export class Links {
     );
   }
 
-  /** Closes the link at once, also one that is being dialled, and what signs in. Never rejects. */
+  /** Closes the link at once, even one being dialled, and the source of tokens. Never rejects. */
   async close(): Promise<void> {
     this.#closing.abort(new TaskError('Cancelled', 'The connection to NATS was closed'));
     const { authentication } = this.#settings;
@@ -302,7 +302,7 @@ export class Links {
   }
 }
 
-/** The servers of the cluster that a server names, without what cannot be one. */
+/** The cluster's servers that a server names, without entries that can't be servers. */
 function announced(urls: readonly string[]): { readonly host: string; readonly port: number }[] {
   return urls.slice(0, MAX_ANNOUNCED).flatMap((url) => {
     const [, bracketed, plain, port] = /^(?:\[([\da-f:.%]+)\]|([\w.-]+)):(\d{1,5})$/i.exec(url) ?? [];
@@ -315,7 +315,7 @@ function isTimeout(reason: unknown): boolean {
   return reason instanceof TaskError && reason.code === 'Timeout';
 }
 
-/** A dial that failed before it began: there is nothing to sign in with. */
+/** A dial that failed before it began, for lack of anything to sign in with. */
 function signInFailure({ code, problem, remedy }: TaskError, transient: boolean): DialFailure {
   return { code, reason: problem, remedy, transient };
 }

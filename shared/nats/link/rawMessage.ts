@@ -25,12 +25,12 @@ export function hasSubject(message: Msg, subject: Uint8Array): boolean {
   return true;
 }
 
-/** A message's reply subject as bytes; none where it has none. */
+/** A message's reply subject as bytes; empty when it has none. */
 export function rawReply(message: Msg): Uint8Array {
   return (message as unknown as RawMessage)._msg.reply ?? NONE;
 }
 
-/** The number these bytes are the digits of; NaN where another byte is among them. */
+/** The number whose digits these bytes are; NaN if any byte isn't a digit. */
 export function numberAt(bytes: Uint8Array, start: number, end = bytes.length): number {
   let value = 0;
   for (let index = start; index < end; index++) {

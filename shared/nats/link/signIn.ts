@@ -16,7 +16,7 @@ interface ShortLived {
 /** What one dial signs in with: the library asks for it synchronously, so a short-lived token is at hand before. */
 export type SignIn = Exclude<Authentication, { readonly kind: 'oidc' | 'entra' }> | ShortLived;
 
-/** A service connection with what is signed in with now. */
+/** A service connection with the secret it signs in with right now. */
 export interface DialSettings extends Omit<ConnectionSettings, 'authentication'> {
   readonly authentication: SignIn;
 }
@@ -56,7 +56,7 @@ export async function signInAfterRefusal(
   }
 }
 
-/** Where short-lived tokens come from; undefined for what can be signed in with as it is. */
+/** Where short-lived tokens come from; undefined for secrets that sign in as they are. */
 export function tokenSourceOf(authentication: Authentication): TokenSource | undefined {
   if (authentication.kind === 'oidc') return authentication.idToken;
   return authentication.kind === 'entra' ? authentication.accessToken : undefined;
@@ -88,7 +88,7 @@ function nonceSigner({ publicKey, privateKey }: SigningKey): Authenticator {
   return (nonce) => ({ nkey: publicKey, sig: sign(null, Buffer.from(nonce ?? ''), privateKey).toString('base64url') });
 }
 
-/** What a sign-in shows to whoever can read it and could use it himself; undefined when it proves a key, or nothing. */
+/** The reusable secret that a sign-in exposes to anyone who can read it; undefined when it proves a key, or nothing. */
 export function secretSentBy(signIn: SignIn): string | undefined {
   if (signIn.kind === 'jwt') return signIn.key === undefined ? 'JWT' : undefined;
   return SECRETS[signIn.kind];
@@ -101,7 +101,7 @@ const SECRETS: Readonly<Partial<Record<SignIn['kind'], string>>> = {
   userPassword: 'password',
 };
 
-/** The token that is signed in with, where its CONNECT line may be too long for the server. */
+/** The token that signs in, if its CONNECT line may be too long for the server. */
 export function longToken(signIn: SignIn): string | undefined {
   const isShortLived = signIn.kind === 'idToken' || signIn.kind === 'accessToken';
   return isShortLived && signIn.token.length > MAX_TOKEN_LENGTH ? signIn.token : undefined;
@@ -110,7 +110,7 @@ export function longToken(signIn: SignIn): string | undefined {
 const CONNECTION = 'the service connection';
 
 /**
- * What to do where a server refuses the sign-in.
+ * What to do when a server rejects the sign-in.
  *
  * @param place where the secret was taken from
  */

@@ -11,12 +11,12 @@ import { MessageFrames } from './messageFrames.ts';
 import { PubAcks } from './pubAcks.ts';
 import { isPassing, refusedByStream } from './streamErrors.ts';
 
-/** What may wait for the server to read it. Beyond that, it reads slower than messages come, or no more. */
+/** Bytes that may wait for the server to read. Beyond that, it reads slower than messages come, or has stopped. */
 const MOST_UNSENT_BYTES = 64 * 1_024 * 1_024;
 
 /**
  * Publishes single messages side by side over whatever link there is. All acknowledgements come to one inbox, and what is
- * published in one turn of the event loop is written at once: a request of the library for each costs twice as much.
+ * published in one turn of the event loop is written at once: one library request per message costs twice as much.
  */
 export class AcknowledgedPublisher implements StreamPublisher {
   #desk: Desk | undefined;
@@ -48,7 +48,11 @@ export class AcknowledgedPublisher implements StreamPublisher {
 }
 
 function noLink(why: string): TaskError {
-  return new TaskError('ConnectionLost', `There is no link to NATS: ${why}`, 'See whether its servers are reachable.');
+  return new TaskError(
+    'ConnectionLost',
+    `There is no link to NATS: ${why}`,
+    'Check whether its servers are reachable.',
+  );
 }
 
 /** A message that was sent and not answered. */
@@ -153,7 +157,7 @@ class Desk {
     if (ack.error.err_code === API_ERROR.wrongStream) {
       throw new TaskError(
         'NoStream',
-        `The subject "${subject}" is captured by another stream than it should be`,
+        `The subject "${subject}" is captured by the wrong stream`,
         'Correct the subjects of the streams.',
       );
     }

@@ -5,14 +5,14 @@ import type { Link } from '../link/link.ts';
 /** A message as it was composed, for sending it again: headers, payload and line end, which do not depend on the link. */
 export interface ComposedMessage {
   readonly subject: string;
-  /** Holds many messages; it is given back once none of them is needed any more. */
+  /** Holds many messages; it is freed once none of them is needed any more. */
   readonly slab: Buffer;
   readonly start: number;
   readonly headerLength: number;
   readonly end: number;
 }
 
-/** What the library's `publish` does in the end; not part of its interface. */
+/** What the library's `publish` ends up calling; not part of its interface. */
 interface Protocol {
   sendCommand(bytes: Uint8Array): void;
   flushPending(): void;
@@ -31,15 +31,15 @@ export class MessageFrames {
   #slab = Buffer.alloc(0);
   #composed = 0;
   #written = 0;
-  /** The headers of the message before, and the bytes of the last ones, which that of the next mostly shares with it. */
+  /** The headers of the previous message, and the bytes of the last ones, which the next message mostly shares. */
   #before: Headers = [];
   #tail = { count: -1, bytes: Buffer.alloc(0) };
 
   constructor(private readonly link: Link) {}
 
   /**
-   * Sends a message with the next {@link flush}, or before. Fails with `TooLarge` where the server does not take it, and
-   * with `Internal` where a line break would end a header early: whoever passes one has not checked it.
+   * Sends a message with the next {@link flush}, or before. Fails with `TooLarge` when the server doesn't accept it, and
+   * with `Internal` when a line break would end a header early: the caller should have checked that.
    */
   send(subject: string, reply: string | undefined, headers: Headers, payload: Uint8Array): ComposedMessage {
     const { own, shared } = this.#headerBlock(headers);
@@ -90,7 +90,7 @@ export class MessageFrames {
     return `HPUB ${subject} ${reply === undefined ? '' : `${reply} `}${headerLength} ${length}\r\n`;
   }
 
-  /** A new slab where the present one has no room for so many bytes. */
+  /** A new slab when the current one has no room for this many bytes. */
   #reserve(bytes: number): void {
     if (this.#slab.length - this.#composed >= bytes) return;
     this.flush();
@@ -110,7 +110,7 @@ export function encodeHeaders(headers: Headers): Buffer {
 }
 
 /**
- * Throws `TooLarge` when the server does not take so many bytes, the encoded headers included, and `Unsupported` when it
+ * Throws `TooLarge` when the server doesn't accept this many bytes, encoded headers included, and `Unsupported` when it
  * takes no headers.
  */
 export function checkSize(bytes: number, link: Link): void {

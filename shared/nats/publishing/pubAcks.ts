@@ -13,7 +13,7 @@ interface StreamAnswer {
 }
 
 /**
- * Reads a stream's answers to messages. Nearly all are the same acknowledgement with another sequence at its end, and of
+ * Reads a stream's answers to messages. Nearly all are the same acknowledgement with a different sequence at its end, and of
  * those only the sequence is read: parsing the JSON of each would take a tenth of a batch.
  */
 export class PubAcks {
@@ -21,7 +21,7 @@ export class PubAcks {
   /** How the last acknowledgement begins, up to its sequence. */
   #head = NONE;
 
-  /** The acknowledgement or the error in an answer. Throws `NoStream` where somebody else has answered. */
+  /** The acknowledgement or the error in an answer. Throws `NoStream` when somebody else answered. */
   read(bytes: Uint8Array, subject: string): PubAck | { readonly error: ApiError } {
     const sequence = this.#sequenceIn(bytes);
     if (sequence !== undefined) return { stream: this.#stream, sequence, duplicate: false };
@@ -50,7 +50,7 @@ export class PubAcks {
   }
 }
 
-/** A copy of what comes before the last so many bytes, where the text ends like this; else nothing. */
+/** A copy of the text without its last bytes, if it ends like this; otherwise nothing. */
 function headOf(bytes: Uint8Array, ending: string, length: number): Uint8Array {
   return Buffer.from(bytes).toString().endsWith(ending) ? Uint8Array.from(bytes.subarray(0, -length)) : NONE;
 }

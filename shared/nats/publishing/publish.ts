@@ -104,7 +104,7 @@ export async function sendRequest(links: Links, message: OutgoingMessage, signal
   }
 }
 
-/** A deadline that passed while there was no link is told as that. */
+/** A deadline that passed while there was no link is reported as that. */
 function interrupted(links: Links, error: unknown): unknown {
   if (!(error instanceof TaskError) || error.code !== 'Timeout' || links.isLinkUp) return error;
   return new TaskError('ConnectionLost', 'The link to the server broke and did not come back within the timeout');

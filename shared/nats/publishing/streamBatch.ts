@@ -12,26 +12,26 @@ import { deniedError, streamPublishGrants } from '../permissions.ts';
 import { checkStream, isPassing, refusedByStream } from './streamErrors.ts';
 
 /**
- * How far sending is ahead of the first unconfirmed message: by number, which also limits how many can end up before an
+ * How far sending may run ahead of the first unconfirmed message: by number, which also limits how many can end up before an
  * earlier one, and by bytes, so that memory does not grow with the size of the events.
  */
 const WINDOW = 4_096;
 const WINDOW_BYTES = 8 * 1_024 * 1_024;
 const ACK_TIMEOUT_MS = 5_000;
-/** After so long without an answer none is under way any more. */
+/** After this long without an answer, none is under way any more. */
 const QUIET_MS = 1_000;
 const RETRY_PAUSE_MS = 250;
 
 /**
- * Sends many messages to one stream in order, with a window of unacknowledged ones. At the first acknowledgement that
- * stays out, it stops, waits for what is under way, and sends again from the lowest unconfirmed position, with the same
+ * Sends many messages to one stream in order, with a window of unacknowledged ones. When an acknowledgement
+ * fails to arrive, it stops, waits for those in flight, and sends again from the lowest unconfirmed position, with the same
  * message ids, so that the stream stores each message once.
  */
 export class StreamBatch {
   readonly #ownHeaders: Headers;
   /** Sent and unconfirmed, by position and in that order. */
   readonly #pending = new Map<number, ComposedMessage>();
-  /** Those of them that were answered, with anything but an acknowledgement. */
+  /** Those of them that were answered with anything but an acknowledgement. */
   readonly #declined = new Set<number>();
   #pendingBytes = 0;
   readonly #acks = new PubAcks();
@@ -123,12 +123,12 @@ export class StreamBatch {
     return `${this.#inbox}.${position}`;
   }
 
-  /** Waits until the condition holds, sending again whenever that is needed. What it fails with once, it always does. */
+  /** Waits until the condition holds, sending again whenever needed. Once it fails, it always fails the same way. */
   async #settle(condition: () => boolean): Promise<void> {
     this.#frames?.flush();
     for (;;) {
       if (this.#failure !== undefined) {
-        // What is stored in spite of it is said exactly, as far as there is time.
+        // Says exactly what was stored in spite of it, as far as there is time.
         await this.#lastAnswers().catch(() => undefined);
         throw this.#failure;
       }
@@ -190,7 +190,7 @@ export class StreamBatch {
     while (!isQuiet() && Date.now() < until && this.#link?.isClosed === false) await pause(20, this.signal);
   }
 
-  /** A deadline that passed while the stream was silent is told with the reason for that. */
+  /** A deadline that passed while the stream was silent is reported with the reason for its silence. */
   #explained(error: unknown): unknown {
     if (error !== this.signal.reason || this.#silentSince === undefined) return error;
     if (!(error instanceof TaskError) || error.code !== 'Timeout') return error;
@@ -258,7 +258,7 @@ export class StreamBatch {
     this.onProgress(this.#confirmed);
   }
 
-  /** Looks at the acknowledgements in the order of their positions, which their sequences should have as well. */
+  /** Goes through the acknowledgements in the order of their positions, which their sequences should follow, too. */
   #advance(next: PubAck): void {
     for (let ack: PubAck | undefined = next; ack !== undefined; ack = this.#early.get(this.#frontier + 1)) {
       this.#frontier++;

@@ -4,19 +4,19 @@ import type { Link } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
 import { noStreamError } from '../streamHints.ts';
 
-/** How long "nobody answers on this subject" may be a stream that is electing its leader. */
+/** How long "nobody answers on this subject" may mean a stream electing its leader. */
 const LEADER_ELECTION_MS = 10_000;
 const FLUSH_TIMEOUT_MS = 5_000;
-/** A stream without a leader answers no question about it, and is to be tried again soon. */
+/** A stream without a leader answers no questions about itself: try again soon. */
 const INFO_TIMEOUT_MS = 1_000;
 
 /**
  * Why a stream does not answer, as a clause. Throws when it will not do so later: there is none, as far as this user may
  * know.
  *
- * @param since when no acknowledgement began to come, in milliseconds since the epoch
+ * @param since when acknowledgements stopped coming, in milliseconds since the epoch
  * @param streamWasThere whether one had come before
- * @param isSilent whether something hears the messages and says nothing; otherwise nobody does
+ * @param isSilent whether something receives the messages and stays silent; otherwise nothing does
  */
 export async function checkStream(
   links: Links,
@@ -37,7 +37,7 @@ export async function checkStream(
       if (stream !== undefined) {
         const silence = `the stream "${stream}" did not answer, as one does that has no leader`;
         if (!isSilent) return silence;
-        // Whoever may not ask is told both.
+        // A user who may not ask gets both reasons.
         const info = await api.streamInfo(stream, INFO_TIMEOUT_MS);
         if (info.kind !== 'ok') return `${silence} or that acknowledges nothing (no_ack)`;
         if (info.response.config.no_ack === true) throw noAckError(stream);
@@ -75,7 +75,7 @@ function noAckError(stream: string): TaskError {
   );
 }
 
-/** Whether the stream may take the message in a moment. It may even have it: then it takes it for a duplicate. */
+/** Whether the stream may take the message in a moment. It may even have it already, and then treats it as a duplicate. */
 export function isPassing({ code, err_code, description }: ApiError): boolean {
   switch (err_code) {
     case API_ERROR.duplicateInProcess:
@@ -93,7 +93,7 @@ export function isPassing({ code, err_code, description }: ApiError): boolean {
   }
 }
 
-/** The error of a message that the stream will not take. */
+/** The error for a message that the stream won't accept. */
 export function refusedByStream(error: ApiError, subject: string, expectedStream: string | undefined): TaskError {
   const refusal = `The stream did not take the event: ${apiErrorText(error)}`;
   switch (error.err_code) {

@@ -9,7 +9,7 @@ import { coreWaitGrants, deniedError } from '../permissions.ts';
 import { coreMessage } from './receivedMessage.ts';
 
 const FLUSH_TIMEOUT_MS = 5_000;
-/** Core NATS cannot be asked for less, but its socket can be left unread: beyond this much that waits to be taken. */
+/** Core NATS can't be asked for less, but its socket can be left unread: done beyond this much waiting to be taken. */
 const MOST_WAITING_BYTES = 16 * 1_024 * 1_024;
 
 /** Core NATS subscriptions that are made again on each new link. What is published while there is none is lost. */

@@ -13,12 +13,12 @@ const PULL_EXPIRES_MS = 30_000;
 const HEARTBEAT_MS = 5_000;
 /** Two heartbeats missed, and a moment. */
 const SILENCE_MS = 2 * HEARTBEAT_MS + 2_000;
-/** Before a consumer that isn't there, or has lost its leader, is asked again. */
+/** Pause before asking again a consumer that isn't there or has lost its leader. */
 const RETRY_PAUSE_MS = 500;
-/** The consumer is there, but nothing is heard of it until a message comes or a heartbeat is due. */
+/** The consumer is there, but stays silent until a message comes or a heartbeat is due. */
 const QUIET_MS = 1_000;
 
-/** One attachment to the consumer; what comes for an older one is still taken, as it has been delivered. */
+/** One attachment to the consumer; messages for an older one are still taken, since they've been delivered. */
 interface Attachment {
   readonly link: Link;
   readonly inbox: string;
@@ -113,7 +113,7 @@ export class DurableQueue implements WorkQueue {
     return `${this.links.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${this.consumer}`;
   }
 
-  /** Asks for more once less than half of what may come is under way. */
+  /** Asks for more once less than half of the allowed messages are in flight. */
   #pull(): void {
     const attachment = this.#attachment;
     if (attachment === undefined || attachment.link.isClosed || attachment.outstanding > this.#wanted / 2) return;

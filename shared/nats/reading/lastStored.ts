@@ -9,14 +9,14 @@ import { replyPrefix, streamMessage } from './receivedMessage.ts';
 
 const MESSAGE_MS = 2_000;
 const CLEANUP_MS = 1_000;
-/** It is removed at once where that is allowed. */
+/** It's removed at once if that is allowed. */
 const INACTIVE_THRESHOLD_MS = 5_000;
 
 /**
  * The last message of a stream on the subjects of a filter, without its payload. It takes a consumer of its own, which the
  * permissions of a wait with this filter allow, and one message, however many subjects there are.
  *
- * @returns undefined where there is none; `unknown` where the server does not tell
+ * @returns undefined when there is none; `unknown` when the server doesn't say
  */
 export async function lastStored(
   links: Links,

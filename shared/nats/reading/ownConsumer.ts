@@ -8,7 +8,7 @@ const NAME_BYTES = 9;
 /**
  * A consumer for one reader: ephemeral, in memory, with a random name, acknowledging nothing.
  *
- * @param inactiveMs the server removes it when nobody has pulled from it for so many milliseconds
+ * @param inactiveMs the server removes it when nobody has pulled from it for this many milliseconds
  */
 export function ownConsumer(inactiveMs: number): Omit<ConsumerConfig, keyof ConsumerStart> {
   return {

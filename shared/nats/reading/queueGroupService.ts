@@ -7,7 +7,7 @@ import { pause } from '../../clock.ts';
 import { deniedToService } from '../permissions.ts';
 
 const FLUSH_TIMEOUT_MS = 5_000;
-/** Between two attempts to subscribe, where the server doesn't answer or doesn't want to. */
+/** Pause between two attempts to subscribe when the server doesn't answer or refuses. */
 const RETRY_PAUSE_MS = 1_000;
 
 /** Answers requests on a subject for as long as it is wanted, over whatever link there is. */

@@ -14,7 +14,7 @@ const LONG_FORMS = [11, 12];
 /**
  * How the reply subjects of a consumer's messages begin, up to where they say which message it is:
  * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.` (NATS ADR-15); undefined where this message is not one of that
- * consumer. Whoever may use JetStream can let a consumer of his own deliver to any inbox, but not under this name.
+ * consumer. Anyone who may use JetStream can have a consumer of their own deliver to any inbox, but not under this name.
  */
 export function replyPrefix({ reply = '' }: Msg, stream: string, consumer: string): Uint8Array | undefined {
   const tokens = reply.split('.');
@@ -26,11 +26,11 @@ export function replyPrefix({ reply = '' }: Msg, stream: string, consumer: strin
 }
 
 /**
- * A message of a stream. Where it stands there is written in its reply subject, behind the {@link replyPrefix}:
+ * A message of a stream. Its place there is written in its reply subject, after the {@link replyPrefix}:
  * `<deliveries>.<stream sequence>.<consumer sequence>.<nanoseconds>.<pending>[.<token>]`. It is read as bytes: a backlog
  * has hundreds of thousands of these a second.
  *
- * @returns undefined where the reply subject begins otherwise: it comes from another consumer
+ * @returns undefined when the reply subject begins differently: the message comes from another consumer
  */
 export function streamMessage(
   message: Msg,
@@ -63,7 +63,7 @@ function dotAfter(bytes: Uint8Array, start: number): number {
   return index;
 }
 
-/** What a time in nanoseconds has more digits than one in milliseconds. */
+/** How many more digits a time in nanoseconds has than one in milliseconds. */
 const NANOSECOND_DIGITS = 6;
 /** What a `Date` can hold. */
 const LATEST_TIME = 8.64e15;

@@ -23,7 +23,7 @@ const RETRY_PAUSE_MS = 250;
 /** How long JetStream may be without a leader before the wait begins. */
 const FIRST_ANSWER_MS = 15_000;
 
-/** The stream a wait reads: which one it is, whether it may be read, and what went wrong in its own words. */
+/** The stream a wait reads: which one it is, whether it can be read, and what went wrong, in its own words. */
 export class StreamAccess {
   /** Empty until {@link open} has found it. */
   name = '';
@@ -39,7 +39,7 @@ export class StreamAccess {
   /** Finds the stream and checks that it can be read. `notice` is told what the user should know of it. */
   async open(notice: (text: string) => void): Promise<StreamInfo> {
     const { version = '' } = (await this.links.liveLink(this.signal)).connection.info ?? {};
-    // What a refusal tells to grant, before it is known which subjects the stream captures.
+    // What a refusal says to grant, before it's known which subjects the stream captures.
     this.filter = filterFor(this.source.subjects, this.source.subjects, version);
     this.name = this.source.stream ?? (await this.#find());
     const info = await this.firstAnswer((link) => this.links.api(link).streamInfo(this.name));
@@ -50,7 +50,7 @@ export class StreamAccess {
     return info;
   }
 
-  /** Repeats a call until JetStream gives an answer that is none of a passing state. */
+  /** Repeats a call until JetStream's answer isn't a passing state. */
   async firstAnswer<Response>(call: (link: Link) => Promise<ApiAnswer<Response>>): Promise<Response> {
     const until = Date.now() + FIRST_ANSWER_MS;
     for (;;) {
@@ -74,7 +74,7 @@ export class StreamAccess {
     }
   }
 
-  /** The error for an answer of the API that will not change by itself. */
+  /** The error for an API answer that won't change by itself. */
   apiError(error: ApiError, link: Link): TaskError {
     switch (error.err_code) {
       case API_ERROR.streamNotFound:

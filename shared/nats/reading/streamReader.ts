@@ -40,7 +40,7 @@ const RETRY_PAUSE_MS = 250;
 const FLUSH_TIMEOUT_MS = 3_000;
 const SKEW_TOLERANCE_MS = 2_000;
 
-/** What one attachment of the reader to its stream consists of; messages of an older one are not listened to. */
+/** One attachment of the reader to its stream; messages of an older one are ignored. */
 interface Attachment {
   readonly link: Link;
   readonly consumer: string;
@@ -54,7 +54,7 @@ interface Attachment {
   window: number;
   /** What the window may grow to. */
   maxWindow: number;
-  /** Messages of `lastPerSubject` that are still to come from before the wait. */
+  /** Messages of `lastPerSubject` from before the wait that have yet to arrive. */
   snapshot: number;
   /** Messages asked for and not yet delivered. */
   outstanding: number;
@@ -67,18 +67,18 @@ interface Attachment {
 
 /**
  * Reads a stream with an ephemeral consumer of its own: no acknowledgements, kept in memory, started from a sequence.
- * After any loss (link, consumer, leader, heartbeats) a new consumer starts behind the last message seen, so that each
+ * After any loss (link, consumer, leader, heartbeats) a new consumer starts after the last message seen, so that each
  * message arrives exactly once and in order.
  */
 export class StreamReader implements Subscription {
   readonly #access: StreamAccess;
   readonly #arrivals: ArrivalQueue;
   readonly #isWanted: (subject: string) => boolean;
-  /** The subject of the message before, and whether it is wanted: most have the same, and reading it as text takes time. */
+  /** The previous message's subject and whether it's wanted: most share one, and decoding it takes time. */
   #subject = NONE;
   #isSubjectWanted = false;
   #streamCreated = '';
-  /** The sequence to go on with; undefined while the start position itself still says so. */
+  /** The sequence to continue with; undefined while the start position itself still says so. */
   #nextSequence: number | undefined;
   /** Milliseconds since the epoch, corrected by the skew of the clocks; undefined for other start positions. */
   #startTime: number | undefined;
@@ -183,7 +183,7 @@ export class StreamReader implements Subscription {
     }
   }
 
-  /** Never fails: the server removes the consumer, too, only later. */
+  /** Never fails: the server would remove the consumer anyway, only later. */
   async #deleteConsumer({ link, consumer }: Pick<Attachment, 'link' | 'consumer'>): Promise<void> {
     if (link.isClosed) return;
     const deleted = this.links.api(link).deleteConsumer(this.#access.name, consumer, CLEANUP_MS);
@@ -219,7 +219,7 @@ export class StreamReader implements Subscription {
     });
     if (start.from === 'time' && start.correctSkew && this.#nextSequence === undefined) {
       const created = Date.parse(info.created);
-      // The consumer was created at some time between request and answer, which a slow server takes long to give.
+      // The consumer was created at some time between request and answer, which may be slow to come.
       const skew = created - Date.now();
       if (skew > SKEW_TOLERANCE_MS || created - sentAt < -SKEW_TOLERANCE_MS) {
         this.events.notice(
@@ -307,7 +307,7 @@ export class StreamReader implements Subscription {
     return answer;
   }
 
-  /** From here on the stream is read in order, behind what it held when the wait began. */
+  /** From here on the stream is read in order, after what it held when the wait began. */
   #leaveSnapshot(): void {
     this.#inSnapshot = false;
     this.#nextSequence = Math.max(this.#nextSequence ?? 1, this.#lastSequence + 1);
@@ -333,7 +333,7 @@ export class StreamReader implements Subscription {
   #pull(): void {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#ended || attachment.link.isClosed) return;
-    // The first pull asks for the first window, each one after messages came for twice as much.
+    // The first pull asks for the first window; each pull after messages came asks for twice as much.
     if (attachment.delivered > 0) attachment.window *= 2;
     attachment.window = Math.min(attachment.window, attachment.maxWindow);
     const batch = attachment.window - attachment.outstanding - this.#arrivals.length;
@@ -412,14 +412,14 @@ export class StreamReader implements Subscription {
   #checkSilence(): void {
     const attachment = this.#attachment;
     if (attachment === undefined || this.#recovering || Date.now() - attachment.lastHeard < SILENCE_MS) return;
-    // A long check of an event holds the process up, and its timers run before what has arrived meanwhile is read.
+    // A long check blocks the process, and timers then run before what has arrived meanwhile is read.
     setImmediate(() => {
       if (this.#attachment === attachment && Date.now() - attachment.lastHeard >= SILENCE_MS)
         void this.#recover('the server is silent', false);
     });
   }
 
-  /** Attaches again behind the last message seen, for as long as it takes. */
+  /** Attaches again after the last message seen, for as long as it takes. */
   async #recover(reason: string, linkBroke: boolean): Promise<void> {
     if (this.#ended || this.#recovering) return;
     this.#recovering = true;
@@ -429,7 +429,7 @@ export class StreamReader implements Subscription {
     lost?.release();
     if (linkBroke) this.#reportDown(reason);
     this.links.log.debug(`Reading the stream again: ${reason}.`);
-    // A server that ends each consumer at once is not to be asked for new ones at the speed of the network.
+    // Don't ask a server that ends each consumer at once for new ones at the speed of the network.
     const tooSoon = lost !== undefined && Date.now() - lost.since < RETRY_PAUSE_MS;
     let link = lost?.link;
     try {
@@ -438,7 +438,7 @@ export class StreamReader implements Subscription {
         // It may have closed meanwhile: a server that shuts down says so of the consumer first.
         if (link?.isClosed === true) this.#reportDown(await link.closed);
         link = await this.links.liveLink(this.signal);
-        // Left alone, it counts for a minute against the consumers that the stream may have.
+        // Left alone, it counts against the stream's consumer limit for a minute.
         if (first && lost !== undefined) void this.#deleteConsumer({ link, consumer: lost.consumer });
         if (await this.#attachAgain(link)) break;
         const answers = link.isClosed || (await link.flush(FLUSH_TIMEOUT_MS)) !== undefined;

@@ -37,7 +37,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   ['a sub without a project', () => issuer.connection('sc://my-organisation//nats'), /sub is not sc:/],
   ['a sub in other letters', () => issuer.connection('sc://my-organisation/shop/NATS'), /no rule/],
   ['no sub', () => azure({ sub: undefined }), /no sub/],
-  ['another audience', () => azure({ aud: 'api://other' }), /for somebody else/],
+  ['another audience', () => azure({ aud: 'api://other' }), /for someone else/],
   ['no audience', () => azure({ aud: undefined }), /no aud/],
   ['an unlisted issuer', () => stranger.token('azureDevOps'), /does not list the issuer/],
   ['no issuer', () => azure({ iss: undefined }), /does not list the issuer/],
@@ -79,7 +79,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   [
     'the claims of an ID token',
     () => issuer.token('entraV2', { azp: undefined, groups: ['deployers'] }),
-    /no access token/,
+    /isn't an access token/,
   ],
   [
     'roles nested in a list',
@@ -90,7 +90,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   [
     'more groups than fit',
     () => issuer.token('entraV2', { roles: ['nats.publish.ci.shop'], _claim_names: { groups: 'src1' } }),
-    /who is in too many, so issuers\[1\]\.rules\[0\] can't be decided/,
+    /there are too many, so issuers\[1\]\.rules\[0\] can't be decided/,
   ],
   ['no role', () => issuer.token('entraV1'), /no rule/],
 ];

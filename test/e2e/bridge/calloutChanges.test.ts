@@ -170,7 +170,7 @@ describe('A callout that is set up otherwise', () => {
     // A second key that nobody knows isn't asked for so soon.
     const asked = own.requests.length;
     await own.rotate('RS256');
-    await callout.refuses(await own.connection(sub), /looked at again less than 60 s ago/);
+    await callout.refuses(await own.connection(sub), /last fetched less than 60 s ago/);
     assert.equal(own.requests.length, asked);
   });
 

@@ -83,8 +83,8 @@ describe('callout try', () => {
   test('says why a token is worth nothing', async () => {
     const { status, lines } = await tryToken(await issuer.connection('sc://a/b/c', { aud: 'another' }));
     assert.equal(status, 1);
-    assert.match(lines[0]!, /^denied: the token is for somebody else/);
-    assert.match((await tryToken('abc')).lines[0]!, /^denied: what the client shows is not a JWT/);
+    assert.match(lines[0]!, /^denied: the token is for someone else/);
+    assert.match((await tryToken('abc')).lines[0]!, /^denied: what the client sent is not a JWT/);
   });
 
   test('takes no configuration without a callout, and no token that is not there', async () => {

@@ -65,7 +65,7 @@ describe('A CDEvent', { concurrency: 4 }, () => {
   for (const [what, payload, ...texts] of [
     ['without context', { subject: { id: '1' } }, 'context.id is missing'],
     ['without id', cdEvent({ id: undefined }), 'context.id is missing'],
-    ['with a number as its id', cdEvent({ id: 7 }), 'context.id is missing or not a text'],
+    ['with a number as its id', cdEvent({ id: 7 }), 'context.id is missing or not a string'],
     ['without source', cdEvent({ source: '' }), 'context.source is missing'],
     ['without subject', cdEvent({}, { id: undefined }), 'subject.id is missing'],
     ['with a timestamp that is none', cdEvent({ timestamp: 'yesterday' }), '"yesterday", which is not a time'],

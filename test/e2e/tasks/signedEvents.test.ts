@@ -60,7 +60,7 @@ underEachNode('Signed events', (scene, it) => {
     const byOther = await overheard(other.seed);
     const byLimited = await overheard(limited.seed);
     const misfit =
-      'its signature does not fit: the payload, the subject or an attribute was altered, or another key made it';
+      'its signature does not match: the payload, the subject or an attribute was altered, or another key made it';
     const messages: { fields: HeaderFields; data?: Uint8Array; subject?: string; reason: string }[] = [
       { fields: unsigned, reason: 'it is not signed' },
       { fields, data: Buffer.from('{"release":43}'), reason: misfit },

@@ -24,7 +24,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
       step,
       'Timeout',
       '3 matching events',
-      'Missing: 2. All that came counted: check that every sender ran.',
+      'Missing: 2. Everything that arrived counted: check that every sender ran.',
     );
     assert.deepEqual([step.outputs.get('count'), step.outputs.get('missing')], ['1', '2']);
   });
@@ -103,7 +103,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
     assert.ok(fail !== undefined && warn !== undefined && succeed !== undefined);
     const nearMiss = `data.region == 'eu' was false (data.region = "us")`;
     const remedy = 'Compare what the sender published with the conditions of this step.';
-    assertFailed(fail, 'Timeout', 'did not come within 3s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
+    assertFailed(fail, 'Timeout', 'within 3s500ms', 'Seen 1: 1 not matching', nearMiss, remedy);
     assert.deepEqual([warn.result, warn.errors], ['SucceededWithIssues', []]);
     assert.ok(
       warn.warnings.some((text) => text.startsWith('Timeout: ')),

@@ -63,7 +63,7 @@ describe('The example', () => {
     assert.equal(pipeline.result, 'Failed');
     const { outputs, logText } = stepOf(pipeline, 'Wait for the decision');
     assert.equal(outputs.get('verdict'), 'timedOut');
-    assert.match(logText, /^Reason: A matching event on release\.shop\.approval\.v1 did not come within 2s\. \w/m);
+    assert.match(logText, /^Reason: No matching event came on release\.shop\.approval\.v1 within 2s\. \w/m);
   });
 
   it('approval-signal-agentless.yml: a run that is cancelled has its wait end', async () => {

@@ -302,7 +302,7 @@ test('the check asks for each project of the hooks once, and for no more once it
     {
       level: 'warning',
       about: 'hooks.events[4].project',
-      problem: 'whether there is a project "Secret" can\'t be found out: Azure DevOps answers with status 403',
+      problem: 'can\'t find out whether there is a project "Secret": Azure DevOps answers with status 403',
       remedy: 'Let the identity read projects; a personal access token needs the scope Project and Team (Read).',
     },
   ]);

@@ -66,7 +66,7 @@ describe('A token', () => {
   for (const [what, claims, reason] of [
     ['of an issuer that is not listed', { iss: `${AZURE_DEVOPS}/` }, /does not list the issuer/],
     ['of an issuer in other letters', { iss: AZURE_DEVOPS.toUpperCase() }, /does not list the issuer/],
-    ['for another audience', { aud: 'other' }, /for somebody else/],
+    ['for another audience', { aud: 'other' }, /for someone else/],
     ['that ends now', { exp: SECONDS }, /has expired/],
     ['that ended a second ago', { exp: SECONDS - 1 }, /has expired/],
     ['that begins in 31 s', { nbf: SECONDS + 31 }, /not valid yet/],
@@ -82,9 +82,13 @@ describe('A token', () => {
     [
       'of a project called as the account of the callout',
       { sub: 'sc://contoso/AUTH/own' },
-      /an account of the servers$/,
+      /an account that belongs to the servers$/,
     ],
-    ['of a project called as the account of the system', { sub: 'sc://contoso/SYS/own' }, /an account of the servers$/],
+    [
+      'of a project called as the account of the system',
+      { sub: 'sc://contoso/SYS/own' },
+      /an account that belongs to the servers$/,
+    ],
   ] as const)
     test(`${what} gets nothing`, async () => {
       const decision = await outcomeOf(claims);
@@ -129,7 +133,7 @@ describe('A token', () => {
     const decision = await outcomeOf({ sub: 'sc://contoso/mars/own' }, { accounts: ['CI', 'shop'] });
     assert.equal(
       decision.kind === 'refused' && decision.refusal.message,
-      'callout.accounts does not have the account mars of issuers[0].rules[0]',
+      'callout.accounts does not list the account mars of issuers[0].rules[0]',
     );
     const shop = await outcomeOf({ sub: 'sc://contoso/shop/own' }, { accounts: ['CI', 'shop'] });
     assert.equal(shop.kind === 'granted' && shop.grant.account, 'shop');

@@ -31,7 +31,7 @@ test('keys are found over TLS with a private authority, and not without it', asy
   await using trusting = await keysOf(issuer, authority.cert);
   assert.equal(await trusting.find(), 'found');
   await using distrusting = await keysOf(issuer, (await createAuthority()).cert);
-  assert.match(await distrusting.find(), /^there are no keys of https:.*certificate/);
+  assert.match(await distrusting.find(), /^there are no keys for https:.*certificate/);
 });
 
 test('keys are asked for once, however many need them', async () => {
@@ -51,7 +51,7 @@ test('a key that nobody knows has them asked for again, but not more than once a
   for (const kid of ['1', '2', '3']) assert.match(await known.find(kid), /no key .* less than 60 s ago/);
   assert.equal(issuer.requests.length, 4);
   known.clock.now += TIMING.keysUnknown;
-  assert.match(await known.find('4'), /no key as the token names it$/);
+  assert.match(await known.find('4'), /no key that fits the token$/);
   assert.equal(issuer.requests.length, 6);
 });
 
@@ -70,7 +70,7 @@ test('the last keys are used through an outage, for a day, and the outage is tol
     [undefined, '127.0.0.1 answers with status 503'],
   );
   known.clock.now += TIMING.keysKept;
-  assert.match(await known.find(), /^there are no keys of/);
+  assert.match(await known.find(), /^there are no keys for/);
   issuer.failing = false;
   known.clock.now += TIMING.keysLook;
   assert.equal(await known.find(), 'found');
@@ -81,7 +81,7 @@ test('an issuer that is down is not asked for each client', async () => {
   await using issuer = await startTokenIssuer();
   issuer.failing = true;
   await using known = await keysOf(issuer);
-  for (let client = 0; client < 10; client++) assert.match(await known.find(), /^there are no keys of/);
+  for (let client = 0; client < 10; client++) assert.match(await known.find(), /^there are no keys for/);
   assert.equal(issuer.requests.length, 1);
 });
 
@@ -90,7 +90,7 @@ for (const [what, path, body, problem] of [
     'another issuer',
     'openid-configuration',
     '{"issuer":"https://other","jwks_uri":"https://other/keys"}',
-    /of another issuer/,
+    /to another issuer/,
   ],
   [
     'keys on an address that is none',
@@ -99,8 +99,8 @@ for (const [what, path, body, problem] of [
     /no place of its keys|another issuer/,
   ],
   ['no JSON', 'openid-configuration', '<html>', /something else than a JSON object/],
-  ['no list', 'keys', '{"keys":{}}', /no list of 1 to 100 keys/],
-  ['no keys', 'keys', '{"keys":[]}', /no list of 1 to 100 keys/],
+  ['no list', 'keys', '{"keys":{}}', /not a list of 1 to 100 keys/],
+  ['no keys', 'keys', '{"keys":[]}', /not a list of 1 to 100 keys/],
   ['keys that are none', 'keys', '{"keys":[1,null]}', /can not be read|no key/],
   ['half a megabyte', 'keys', `{"keys":["${'x'.repeat(600_000)}"]}`, /larger than 524288 bytes/],
 ] as const)

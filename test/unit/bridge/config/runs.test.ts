@@ -121,7 +121,7 @@ describe('What is wrong with a route is told by its place and with the fix', () 
     'a branch': [['pipeline: { project: Shop, id: 1, branch: main }'], 'is not a full name of a branch'],
     'a start': [['startFrom: 2026-13-01T00:00:00Z'], '"2026-13-01T00:00:00Z" is not a time'],
     'too much a minute': [['maxPerMinute: 20000'], 'runs[0].maxPerMinute: is 20000, not at most 10000'],
-    "the bridge's own stream": [['stream: BRIDGE_AUDIT'], '"BRIDGE_AUDIT" is what the bridge itself writes'],
+    "the bridge's own stream": [['stream: BRIDGE_AUDIT'], '"BRIDGE_AUDIT" is written by the bridge itself'],
     'a mode': [['mode: dry'], 'runs[0].mode: is "dry", not one of on, preview, off'],
     'no pipeline': [['pipeline: {}'], 'runs[0].pipeline.id: is required'],
   };
@@ -156,7 +156,7 @@ describe('A warning is given for', () => {
   test('a text in double quotes that may be the name of a field', () => {
     assert.match(
       warned(`match: 'data.list[?state == "in-progress"]'`),
-      /runs\[0\]\.match: "in-progress" is read as the name of a field: a text is written 'in-progress'/,
+      /runs\[0\]\.match: "in-progress" is read as the name of a field: strings go in single quotes, as in 'in-progress'/,
     );
   });
 });

@@ -279,7 +279,7 @@ describe('A post that is no service hook', () => {
     [
       'a project id that is none',
       hookBody('build.complete', BUILD, { resourceContainers: { project: { id: 'a.b' } } }),
-      /id of its project/,
+      /its project id/,
     ],
   ];
   for (const [name, body, problem] of unusable) {

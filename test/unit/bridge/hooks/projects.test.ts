@@ -68,7 +68,7 @@ describe("A project's part of the subject", () => {
       assert.deepEqual(await projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: SHOP.id, token: SHOP.id });
     assert.equal(asked(), 1);
     assert.deepEqual(bucket.texts, {});
-    assert.match(log.lines.join(), /did not tell the name of the project 6ce9.*: it is down/);
+    assert.match(log.lines.join(), /did not return the name of the project 6ce9.*: it is down/);
     isThere = true;
     time.now += 30_000;
     assert.deepEqual(await projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: 'Shop', token: 'Shop' });

@@ -174,7 +174,7 @@ describe('A post that cannot be stored is to be sent again', () => {
         assert.match(answer.headers?.['retry-after'] ?? '', /^\d+$/);
       }
       assert.deepEqual(receiver.counted, ['unknown unavailable', 'unknown unavailable']);
-      assert.match(receiver.log.lines.join(), new RegExp(`is to send it again: ${code}: It did not work`));
+      assert.match(receiver.log.lines.join(), new RegExp(`has to send it again: ${code}: It did not work`));
     });
   }
 

@@ -255,7 +255,7 @@ describe('An event', () => {
     const alone = new Alone();
     alone.outcomes.push(OPEN);
     alone.lists.push({ kind: 'refused', message: 'no permission (status 403)' });
-    const detail = "whether a run was started can't be found out: no permission (status 403)";
+    const detail = "can't find out whether a run was started: no permission (status 403)";
     assert.deepEqual(await alone.run(), { kind: 'failed', reason: 'unknown', detail });
     assert.deepEqual(alone.asked, ['start 0', 'find 2000']);
   });

@@ -241,7 +241,7 @@ describe('The same wait again', () => {
       ];
       for (const answer of answers) {
         assert.equal(answer.status, 409);
-        assert.match(messageIn(answer), /this task of this job waits already, for something else/);
+        assert.match(messageIn(answer), /this task of this job is already waiting for something else/);
       }
       assert.deepEqual(await receiver.state(), before);
     }
@@ -282,7 +282,7 @@ describe('A wait is refused', () => {
     await refused(
       receiver,
       403,
-      /^X-Plan-Url: .* is not one of an organization that may wait\. Have /,
+      /^X-Plan-Url: .* is not one of an organization that may wait\. Ask /,
       {},
       taskHeaders({ 'x-plan-url': 'https://dev.azure.com/evil/' }),
     );
@@ -374,7 +374,7 @@ describe('A wait is refused', () => {
       subject: 'cd.x',
       stream: 'CI',
     });
-    await refused(receiver, 400, /^subject: "bridge\.dead\.x" is what the bridge itself writes/, {
+    await refused(receiver, 400, /^subject: "bridge\.dead\.x" is written by the bridge itself/, {
       subject: 'bridge.dead.x',
     });
   });
@@ -387,7 +387,7 @@ describe('A wait is refused', () => {
       ],
     });
     receiver.counts = { ...receiver.counts, openOf: (rule) => (rule === 1 ? 3 : 0) };
-    await refused(receiver, 403, /the rule 1 of the bridge lets 3 waits be open, and so many are/);
+    await refused(receiver, 403, /rule 1 of the bridge allows 3 open waits, and that many are open/);
     receiver.counts = { ...receiver.counts, openOf: () => 2 };
     assert.equal((await receiver.execute()).status, 200);
   });
@@ -399,7 +399,7 @@ describe('A wait is refused', () => {
     await refused(
       receiver,
       400,
-      /^subject: 1000 waits on "ci\.shop\.done\.v1" are open that only an expression tells apart\. Set correlationId/,
+      /^subject: 1000 open waits on "ci\.shop\.done\.v1" already differ only by an expression\. Set correlationId/,
     );
     assert.deepEqual(asked, ['CI ci.shop.done.v1']);
     assert.equal((await receiver.execute({ correlationId: 'r-1' })).status, 200);
@@ -419,7 +419,7 @@ describe('A wait is refused', () => {
     assert.equal(receiver.decisions.length, 120);
     receiver.now += 60_001;
     await receiver.execute();
-    assert.match(receiver.decisions.at(-1)!.reason!, /\(and 180 more since the last one that was told of\)$/);
+    assert.match(receiver.decisions.at(-1)!.reason!, /\(and 180 more since the last one that was logged\)$/);
     assert.equal(receiver.counted.length, 301);
   });
 });
@@ -433,12 +433,8 @@ describe('A rule that wants the job to prove itself', () => {
 
   test('has them refused with one that does not, or without any', async () => {
     const receiver = new WaitsReceiver({ rules });
-    receiver.idProblem = 'it is one of another project';
-    await refused(
-      receiver,
-      403,
-      /can't prove by an ID token who it is, as the rule of the bridge wants it: it is one of another project/,
-    );
+    receiver.idProblem = 'it belongs to another project';
+    await refused(receiver, 403, /requires an ID token that proves which job this is: it belongs to another project/);
     receiver.idProblem = undefined;
     receiver.idToken = () => ({ kind: 'refused', reason: 'no token for this job' });
     await refused(receiver, 403, /no token for this job/);
@@ -457,13 +453,13 @@ describe('Nothing is taken for stored that is not', () => {
       /^The bridge can't do this now: The key-value bucket "BRIDGE_WAITS" did not answer\. Run/,
     );
     assert.deepEqual(receiver.counted, ['unavailable']);
-    assert.match(receiver.log.lines.at(-1)!, /warning A call of a task was not answered/);
+    assert.match(receiver.log.lines.at(-1)!, /warning A task's call was not answered/);
   });
 
   test("while Azure DevOps can't prove it, or tells no name of the project", async () => {
     const receiver = new WaitsReceiver();
     receiver.plan = () => ({ kind: 'unavailable', reason: 'status 503' });
-    await refused(receiver, 503, /Azure DevOps does not tell the plan: status 503/);
+    await refused(receiver, 503, /Azure DevOps did not return the plan: status 503/);
     receiver.plan = () => Promise.reject(new Error('broken'));
     await refused(receiver, 503, /broken/);
   });

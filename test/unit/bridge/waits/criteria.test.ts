@@ -59,7 +59,7 @@ describe('The inputs of an agentless wait', () => {
     assert.equal(read({}, { maxWaitMs: 60_000 }).criteria.timeoutMs, 60_000);
     assert.throws(
       () => read({ timeout: '24h1ms' }),
-      /timeout: "24h1ms" is longer than the bridge lets anybody wait, which is 24h\. Shorten it/,
+      /timeout: "24h1ms" is longer than the bridge's limit of 24h\. Shorten it/,
     );
   });
 
@@ -89,7 +89,7 @@ describe('The inputs of an agentless wait', () => {
       { contract: 'other.v1' },
       /contract: the bridge knows no contract "other\.v1"\. It knows image-ready\.v1\./,
     ],
-    'no contracts': [{ contract: 'x' }, /It has none: have it added/, { contracts: [] }],
+    'no contracts': [{ contract: 'x' }, /It knows none: ask for this one/, { contracts: [] }],
     'too many events': [{ count: '1001' }, /count: "1001" is not a whole number from 1 to 1000/],
     'too many values': [
       { distinctBy: 'data.x', expect: Array.from({ length: 1_001 }, (_, index) => `v${index}`).join('\n') },

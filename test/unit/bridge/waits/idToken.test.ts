@@ -75,9 +75,9 @@ describe('An ID token of a job', () => {
     'that has expired': [{ exp: seconds - 61 }, /"exp"/],
     'that never expires': [{ exp: undefined }, /"exp"/],
     'that is not valid yet': [{ nbf: seconds + 120 }, /"nbf"/],
-    'of another project': [{ prj_id: '00000000-0000-4000-8000-000000000000' }, /^it is one of another project$/],
+    'of another project': [{ prj_id: '00000000-0000-4000-8000-000000000000' }, /^it belongs to another project$/],
     'of no project': [{ prj_id: undefined }, /another project/],
-    'of another pipeline': [{ def_id: '43' }, /^it is one of another pipeline$/],
+    'of another pipeline': [{ def_id: '43' }, /^it belongs to another pipeline$/],
     'of no pipeline': [{ def_id: undefined }, /another pipeline/],
     'of an empty pipeline': [{ def_id: '' }, /another pipeline/],
   };

@@ -75,7 +75,7 @@ describe('The headers of a task', () => {
   test('are not filled in where Azure DevOps knows no such variable', () => {
     assert.match(
       problemWith({ 'x-plan-id': '$(system.PlanId)' }),
-      /"\$\(system\.PlanId\)" is a variable that Azure DevOps doesn't know here/,
+      /"\$\(system\.PlanId\)" is a variable that Azure DevOps doesn't set here/,
     );
     assert.match(problemWith({ 'x-job-token': '$(system.AccessToken)' }), /X-Job-Token: "\$\(system/);
   });
@@ -87,9 +87,9 @@ describe('The headers of a task', () => {
     for (const name of ['x-plan-url', 'x-plan-id', 'x-hub-name', 'x-timeline-id']) {
       const text = problemWith({ [name]: `x${JOB_TOKEN}` });
       assert.ok(!text.toLowerCase().includes('canary'), text);
-      assert.match(text, /holds the token of the job/);
+      assert.match(text, /holds the job's token/);
     }
-    assert.throws(() => runStart(`2026 ${JOB_TOKEN}`), /^(?!.*canary).*X-Run-Start: holds the token of the job/);
+    assert.throws(() => runStart(`2026 ${JOB_TOKEN}`), /^(?!.*canary).*X-Run-Start: holds the job's token/);
   });
 });
 

@@ -164,9 +164,9 @@ describe('a schema file', () => {
       const minimum = contractOf({ 'root.json': { $schema, $ref: 'a.json' }, 'a.json': { minimum: 'x' } });
       await assertRefused(minimum, 'InvalidSchema', 'a.json', '/minimum: must be number');
       const pattern = contractOf({ 'root.json': { $schema, properties: { a: { pattern: '(' } } } });
-      await assertRefused(pattern, 'InvalidSchema', '/properties/a/pattern no valid regular expression');
+      await assertRefused(pattern, 'InvalidSchema', 'an invalid regular expression at /properties/a/pattern');
       const names = contractOf({ 'root.json': { $schema, patternProperties: { '[': true } } });
-      await assertRefused(names, 'InvalidSchema', '/patternProperties/[ no valid regular expression');
+      await assertRefused(names, 'InvalidSchema', 'an invalid regular expression at /patternProperties/[');
     });
   }
 
@@ -350,15 +350,21 @@ describe('references', () => {
       await assertRefused(
         contractOf({ 'root.json': { $ref } }),
         'InvalidSchema',
-        'root.json" at /$ref is a path of Windows, and a reference is a URI',
-        'Write it relative to the file that it stands in, with slashes',
+        'root.json" at /$ref is a Windows path, but a reference must be a URI',
+        'Write it relative to the file that contains it, with slashes',
       );
   });
 
   test('are not fetched: an unknown URL is refused with reference, file, place and remedy', async () => {
     for (const $ref of ['https://example.com/nowhere.json', 'nowhere.json', 'http://127.0.0.1:9/x', 'urn:x:y']) {
       const loading = contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': { items: { $ref } } });
-      await assertRefused(loading, 'InvalidSchema', `"${$ref}"`, 'a.json" at /items/$ref', 'Nothing is fetched: put');
+      await assertRefused(
+        loading,
+        'InvalidSchema',
+        `"${$ref}"`,
+        'a.json" at /items/$ref',
+        'Nothing is downloaded: put',
+      );
     }
   });
 
@@ -456,7 +462,7 @@ describe('dynamic references', () => {
     const $defs = Object.fromEntries(defs) as object;
     const anyOf = Object.keys($defs).map((name) => ({ $ref: `https://example.com/${name}` }));
     const loading = contractOf({ 'root.json': { anyOf, $defs } });
-    await assertRefused(loading, 'InvalidSchema', 'root.json', 'on too many ways', 'Use $ref');
+    await assertRefused(loading, 'InvalidSchema', 'root.json', 'along too many paths', 'Use $ref');
   });
 
   test('are keywords of their own draft only', async () => {
@@ -578,7 +584,7 @@ describe("the drafts' own meta-schemas", () => {
     const other = contractOf({ 'root.json': { $ref: DRAFT_07 } });
     await assertRefused(other, 'InvalidSchema', 'one draft', DRAFT_07);
     const nowhere = contractOf({ 'root.json': { $ref: 'https://json-schema.org/draft/2020-12/meta/nothing' } });
-    await assertRefused(nowhere, 'InvalidSchema', 'Nothing is fetched');
+    await assertRefused(nowhere, 'InvalidSchema', 'Nothing is downloaded');
   });
 
   test('give way to a file with that $id', async () => {

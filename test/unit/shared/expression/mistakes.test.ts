@@ -11,8 +11,8 @@ const MISTAKES: readonly (readonly [expression: string, advice: string])[] = [
   ['dat.ok', 'write data'],
   ["Data.tag == 'v1'", 'write data'],
   ['header.tenant', 'write headers'],
-  ["event.data.status == 'passed'", 'what it carries is in data'],
-  ['$.event.data', 'what it carries is in data'],
+  ["event.data.status == 'passed'", 'the payload is in data'],
+  ['$.event.data', 'the payload is in data'],
   ['event.dataSchema', 'write event.dataschema'],
   ["headers.Tenant == 'shop'", 'write headers.tenant[0]'],
   ["headers.Tenant[0] == 'shop'", 'write headers.tenant[0]'],
@@ -27,9 +27,9 @@ const MISTAKES: readonly (readonly [expression: string, advice: string])[] = [
   ['data.list[?ok == true]', 'write `true` between backticks'],
   ['data.status == "passed"', "as in 'passed'"],
   ['"passed" == data.status', "as in 'passed'"],
-  ['data.machines[?state == "running"]', "a text is written 'running'"],
-  ['data.machines[?"running" != state]', "a text is written 'running'"],
-  ['data.machines[?a.state == "running" && b]', "a text is written 'running'"],
+  ['data.machines[?state == "running"]', "strings go in single quotes, as in 'running'"],
+  ['data.machines[?"running" != state]', "strings go in single quotes, as in 'running'"],
+  ['data.machines[?a.state == "running" && b]', "strings go in single quotes, as in 'running'"],
   ['status == passed', 'write data.status'],
 ];
 
@@ -92,5 +92,7 @@ test('an expression that may be true of some event has no mistake', () => {
 test('a quoted name that needs its quotes in a filter may be meant, and is pointed out', () => {
   const { certain, likely } = compileExpression('data.list[?state == "in-progress"]').mistakes;
   assert.deepEqual(certain, []);
-  assert.deepEqual(likely, [`"in-progress" is read as the name of a field: a text is written 'in-progress'`]);
+  assert.deepEqual(likely, [
+    `"in-progress" is read as the name of a field: strings go in single quotes, as in 'in-progress'`,
+  ]);
 });

@@ -170,16 +170,16 @@ test('an event without attributes, as in a structured envelope, is signed by its
   const contentType = ['Content-Type', 'application/cloudevents+json'] as const;
   const message = received(signMessage({ ...EVENT, headers: [['Nats-Msg-Id', 'run-1'], contentType] }, KEY, NOW));
   assert.ok(verifyWithKey(message).ok);
-  assertRefused(verifyWithKey({ ...message, payload: Buffer.from('{}') }), /does not fit/);
+  assertRefused(verifyWithKey({ ...message, payload: Buffer.from('{}') }), /does not match/);
   const unclaimed = withHeader(message, 'content-type');
-  assertRefused(verifyWithKey(withHeader(unclaimed, 'ce-id', 'run-1')), /does not fit/);
+  assertRefused(verifyWithKey(withHeader(unclaimed, 'ce-id', 'run-1')), /does not match/);
 });
 
 test('an empty and a binary payload can be signed', () => {
   for (const payload of [Buffer.alloc(0), Buffer.from([0xff, 0x00, 0xc3])]) {
     const message = received(signMessage({ ...EVENT, payload }, KEY, NOW));
     assert.ok(verifyWithKey(message).ok);
-    assertRefused(verifyWithKey({ ...message, payload: Buffer.concat([payload, Buffer.alloc(1)]) }), /does not fit/);
+    assertRefused(verifyWithKey({ ...message, payload: Buffer.concat([payload, Buffer.alloc(1)]) }), /does not match/);
   }
 });
 
@@ -195,15 +195,18 @@ test('an event without a signature is not trusted', () => {
 
 test('an altered payload is found, and so is one that means the same JSON', () => {
   const event = signedEvent();
-  assertRefused(verifyWithKey({ ...event, payload: Buffer.from('{"version":"6.6.6"}') }), /does not fit: the payload/);
+  assertRefused(
+    verifyWithKey({ ...event, payload: Buffer.from('{"version":"6.6.6"}') }),
+    /does not match: the payload/,
+  );
   assertRefused(
     verifyWithKey({ ...event, payload: Buffer.from('{"version": "1.4.0","note":"grüße"}') }),
-    /does not fit/,
+    /does not match/,
   );
 });
 
 test('a signed event replayed under another subject is not trusted', () => {
-  assertRefused(verifyWithKey({ ...signedEvent(), subject: 'ci.deploy.v1.staging' }), /does not fit/);
+  assertRefused(verifyWithKey({ ...signedEvent(), subject: 'ci.deploy.v1.staging' }), /does not match/);
 });
 
 test('every attribute is covered: changed, removed or added, none goes unnoticed', () => {
@@ -211,11 +214,11 @@ test('every attribute is covered: changed, removed or added, none goes unnoticed
   const names = [...event.headers.keys()].filter((name) => name.startsWith('ce-'));
   assert.equal(names.length, 5);
   for (const name of names) {
-    assertRefused(verifyWithKey(withHeader(event, name, 'other')), /does not fit/);
-    assertRefused(verifyWithKey(withHeader(event, name)), /does not fit/);
+    assertRefused(verifyWithKey(withHeader(event, name, 'other')), /does not match/);
+    assertRefused(verifyWithKey(withHeader(event, name)), /does not match/);
   }
   for (const name of ['ce-extra', 'ce-', 'ce-__proto__', 'ce-constructor', 'ce-toString']) {
-    assertRefused(verifyWithKey(withHeader(event, name.toLowerCase(), 'added')), /does not fit/);
+    assertRefused(verifyWithKey(withHeader(event, name.toLowerCase(), 'added')), /does not match/);
   }
 });
 
@@ -238,12 +241,12 @@ test('a Content-Type added on the way cannot turn signed attributes into headers
 });
 
 test('an attribute that is not percent-encoded is covered as it stands', () => {
-  assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', '%C3')), /does not fit/);
+  assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', '%C3')), /does not match/);
 });
 
 test('the message id is covered: changed, removed or doubled, it is refused', () => {
   const event = signedEvent();
-  assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id', 'run-2')), /does not fit/);
+  assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id', 'run-2')), /does not match/);
   assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id')), /no Nats-Msg-Id header/);
   assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id', '')), /no Nats-Msg-Id header/);
   assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id', 'run-1', 'run-1')), /more than one Nats-Msg-Id header/);
@@ -262,14 +265,14 @@ test('a forger who names a trusted key but signs with another is found', () => {
 
 test('the signature of one event does not serve another', () => {
   const other = received(signMessage({ ...EVENT, payload: Buffer.from('{}') }, KEY, NOW));
-  assertRefused(verifyWithKey(withHeader(signedEvent(), 'event-signature', signatureOf(other))), /does not fit/);
+  assertRefused(verifyWithKey(withHeader(signedEvent(), 'event-signature', signatureOf(other))), /does not match/);
 });
 
 test('a signature cannot be given another time, so that an old event stays old', () => {
   const [, , signature] = signatureOf(signedEvent()).split('.');
   const later = base64url(protectedHeader({ iat: SIGNED_AT / 1000 + 3600 }));
   const event = withHeader(signedEvent(), 'event-signature', `${later}..${String(signature)}`);
-  assertRefused(verifyWithKey(event), /does not fit/);
+  assertRefused(verifyWithKey(event), /does not match/);
 });
 
 test('a key is trusted only for the subjects given with it, on all lines it has', () => {
@@ -334,7 +337,7 @@ test('a protected header that is not a JSON object is malformed', () => {
 
 test('no algorithm but EdDSA is accepted, whoever asks for it', () => {
   for (const alg of ['none', 'HS256', 'ES256', 'Ed25519', 'eddsa', '', null, ['EdDSA'], undefined]) {
-    assertRefused(verifyWithKey(signedWithHeader(protectedHeader({ alg }))), /another algorithm than EdDSA/);
+    assertRefused(verifyWithKey(signedWithHeader(protectedHeader({ alg }))), /an algorithm other than EdDSA/);
   }
 });
 
@@ -358,10 +361,13 @@ test('unknown members of the protected header are refused: crit, a key brought a
   const { x } = KEY.privateKey.export({ format: 'jwk' });
   const members = [{ crit: ['b64'], b64: false }, { jwk: { kty: 'OKP', crv: 'Ed25519', x } }, { typ: 'JWT' }];
   for (const others of members) {
-    assertRefused(verifyWithKey(signedWithHeader(protectedHeader(others))), /malformed: its header has other members/);
+    assertRefused(
+      verifyWithKey(signedWithHeader(protectedHeader(others))),
+      /malformed: its header has members other than/,
+    );
   }
   const proto = protectedHeader().replace('{', '{"__proto__":{},');
-  assertRefused(verifyWithKey(signedWithHeader(proto)), /malformed: its header has other members/);
+  assertRefused(verifyWithKey(signedWithHeader(proto)), /malformed: its header has members other than/);
 });
 
 test('an event that is incomplete or signed already cannot be signed', () => {

@@ -183,7 +183,7 @@ for (const [what, message, decision, reason] of [
     'more than a minute ahead',
     () => event({}, {}, { storedAt: RECEIVED_AT + 60_001 }),
     'expired',
-    'it comes 60001 ms from the future',
+    'its time is 60001 ms in the future',
   ],
   [
     'dated by its CloudEvents time on core NATS',

@@ -124,7 +124,7 @@ test('a deadline tells what did not come, what was seen, and what to compare', a
   assert.deepEqual(missing, ['us']);
   assert.equal(
     error?.message,
-    'Timeout: Not all of eu, us came on ci.> within 1m. Seen 2: 1 matched, 1 not matching. Came: eu. Missing: us. ' +
+    'Timeout: Not all of eu, us came on ci.> within 1m. Seen 2: 1 matched, 1 not matching. Arrived: eu. Missing: us. ' +
       'The last one that did not count (CI 2 on "ci.done"): data.ok was false (data.ok = false). ' +
       'Compare what the sender published with the conditions of this step.',
   );
@@ -196,7 +196,7 @@ test('a wait that saw nothing tells where it looked, and what the stream holds o
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
   for (const [held, told] of [
     [undefined, read],
-    [{ ...nothing, stored: 0 }, `${read} Nothing was ever stored in it.`],
+    [{ ...nothing, stored: 0 }, `${read} Nothing has ever been stored in it.`],
     [nothing, `${read} It holds no event on these subjects, only on others.`],
     [
       { ...nothing, near: ['ci.dome', 'CI.done'] },

@@ -106,7 +106,7 @@ test('a name of an output that none can have is told with the nearest one that c
     ['größe=data.a', 'gr__e=data.a'],
   ])
     assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
-      message: `InvalidInput: outputs: ${JSON.stringify(line?.split(/ ?=/)[0])} is not a name of letters, digits and underscores that begins with no digit. Write ${nearest}.`,
+      message: `InvalidInput: outputs: ${JSON.stringify(line?.split(/ ?=/)[0])} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit. Write ${nearest}.`,
     });
   for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
     assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);

@@ -49,7 +49,7 @@ test('creates what is missing', () => {
   assert.deepEqual(planned([]), ['create there is none']);
   assert.deepEqual(planned([stored('a', { eventType: 'git.push' })]), [
     'create there is none',
-    'remove-superseded a hooks.events asks for no such subscription',
+    "remove-superseded a hooks.events doesn't ask for it",
   ]);
 });
 
@@ -71,7 +71,7 @@ test('replaces one with other filters: created before the other is removed', () 
   for (const given of [publisher({ definitionName: 'api' }), publisher({ buildStatus: 'Failed' })])
     assert.deepEqual(planned([stored('a', given)]), [
       'create there is none',
-      'remove-superseded a hooks.events asks for no such subscription',
+      "remove-superseded a hooks.events doesn't ask for it",
     ]);
 });
 
@@ -84,9 +84,9 @@ test('recreates what is disabled, whoever did that', () => {
 
 test('creates another one beside one on probation, which still has an event to deliver', () => {
   const onProbation = stored('a', { status: 'onProbation' });
-  const kept = 'unchanged a Azure DevOps still tries to deliver an event by it';
+  const kept = 'unchanged a Azure DevOps is still trying to deliver an event through it';
   assert.deepEqual(planned([onProbation]), [
-    'create the one that is there is on probation: Azure DevOps posts no new event by it',
+    "create the existing one is on probation: Azure DevOps doesn't use it for new events",
     kept,
   ]);
   assert.deepEqual(planned([onProbation, stored('b')]), ['unchanged b', kept]);
@@ -96,7 +96,7 @@ test('creates another one beside one on probation, which still has an event to d
 
 test('keeps the best of several for the same', () => {
   const old = stored('old', { resourceVersion: '1.0' });
-  const double = 'there is another one for the same';
+  const double = 'there is another one for the same event';
   assert.deepEqual(planned([old, stored('good')]), ['unchanged good', `remove-superseded old ${double}`]);
   const off = stored('off', { status: 'disabledBySystem' });
   assert.deepEqual(planned([off, stored('good')]), ['unchanged good', `remove-superseded off ${double}`]);
@@ -110,7 +110,7 @@ test('leaves those of a project that is out of sight, and removes those of all p
   const elsewhere = stored('a', publisher({ projectId: '0b1c4a52-5a0e-4f6c-9a39-1f0f3a6a7b11' }));
   assert.deepEqual(planned([elsewhere], false, []), ["unchanged a the identity doesn't see its project"]);
   const ofAll = stored('a', publisher({ projectId: '' }));
-  assert.deepEqual(planned([ofAll], false, []), ['remove-superseded a hooks.events asks for no such subscription']);
+  assert.deepEqual(planned([ofAll], false, []), ["remove-superseded a hooks.events doesn't ask for it"]);
 });
 
 test('a rotation updates all, since nothing tells which secret one has', () => {
