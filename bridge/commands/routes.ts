@@ -225,7 +225,7 @@ async function replay(
     throw new TaskError('InvalidInput', problem, 'Replay them in several parts.');
   }
   if (route.mode !== 'on')
-    throw new TaskError('InvalidInput', `The route ${route.name} is not on, but ${route.mode}`, 'Set its mode to on.');
+    throw new TaskError('InvalidInput', `The route ${route.name} is ${route.mode}, not on`, 'Set its mode to on.');
   const pause = await pausesOf(work).get(route.name);
   if (pause !== undefined) {
     world.err(`Nothing is replayed: ${safeText(describePause(route.name, pause))}.\n`);

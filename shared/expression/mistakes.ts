@@ -37,8 +37,9 @@ export function mistakesIn(text: string, root: Node, roots: readonly string[]): 
   search(root, true);
   const likely: string[] = [];
   for (const { name } of quotedSides.filter(({ inFilter }) => inFilter)) {
-    if (PLAIN_NAME.test(name)) certain.add(`"${name}" is the name of a field: a text is written '${name}'`);
-    else likely.push(`${quoted(name)} is read as the name of a field: a text is written '${name}'`);
+    if (PLAIN_NAME.test(name))
+      certain.add(`"${name}" is the name of a field: strings go in single quotes, as in '${name}'`);
+    else likely.push(`${quoted(name)} is read as the name of a field: strings go in single quotes, as in '${name}'`);
   }
   return { certain: [...certain], likely };
 }

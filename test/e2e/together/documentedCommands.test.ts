@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -288,7 +288,7 @@ ${commands}
     mkdirSync(clone);
     mkdirSync(path.join(clone, '../shop'));
     writeFileSync(path.join(clone, '../shop/azure-pipelines.yml'), PIPELINE);
-    symlinkSync(path.join(ROOT, 'examples'), path.join(clone, 'examples'));
+    cpSync(path.join(ROOT, 'examples'), path.join(clone, 'examples'), { recursive: true });
     // The blocks about agentless waits are run by a test of their own, test/e2e/together/localRun.test.ts.
     const [first = '', second = ''] = blocksOf(readMarkdown(ROOT, 'docs/local-run.md'));
     const [, contributing = ''] = blocksOf(readMarkdown(ROOT, 'CONTRIBUTING.md'));
