@@ -372,10 +372,10 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: "a job's token follows where Azure DevOps, or a proxy, points",
-    line: 'const answer = await request(`${base}${path}`, {\n        dispatcher: this.#dispatcher,',
+    line: 'return request(url, { dispatcher: this.#dispatcher, ...options });',
     becomes:
-      "const { interceptors } = await import('undici');\n      const answer = await request(`${base}${path}`, {\n" +
-      '        dispatcher: this.#dispatcher.compose(interceptors.redirect({ maxRedirections: 3 })),',
+      "const { interceptors } = await import('undici');\n    " +
+      'return request(url, { dispatcher: this.#dispatcher.compose(interceptors.redirect({ maxRedirections: 3 })), ...options });',
     tests: FOREIGN,
   },
   {
