@@ -1,7 +1,6 @@
-import { newAjv } from '../../shared/contract/drafts.ts';
 import { parseJson } from '../../shared/text/json.ts';
 import { quoted } from '../../shared/text/safeText.ts';
-import SCHEMA from './policy.schema.json' with { type: 'json' };
+import { validate } from './validate.ts';
 
 /** Who may sign in, and what they may do then. */
 export interface Policy {
@@ -45,7 +44,6 @@ interface Content {
   }[];
 }
 
-const validate = newAjv('2020-12', new WeakMap()).compile(SCHEMA);
 const GUID = '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}';
 const TENANT = new RegExp(`/(${GUID})(/v2\\.0|/)$`, 'i');
 

@@ -1,8 +1,8 @@
-import { newAjv } from '../../shared/contract/drafts.ts';
 import { isObject } from '../../shared/text/json.ts';
 import { nearestOf } from '../../shared/text/nearest.ts';
 import { shown } from './shown.ts';
 import SCHEMA from './config.schema.json' with { type: 'json' };
+import { validate } from './validate.ts';
 import type { Path } from './yamlFile.ts';
 
 export interface SchemaProblem {
@@ -29,8 +29,6 @@ const TYPES: Readonly<Record<string, string>> = {
   integer: 'a whole number',
   boolean: 'true or false',
 };
-
-const validate = newAjv('2020-12', new WeakMap()).compile(SCHEMA);
 
 /** What the published schema finds wrong with a configuration. A misspelt key isn't also reported as missing. */
 export function schemaProblems(value: unknown): SchemaProblem[] {

@@ -1,7 +1,10 @@
 import { build, type Plugin } from 'esbuild';
+import type { AnySchemaObject } from 'ajv';
+import standaloneCode from 'ajv/dist/standalone/index.js';
 import path from 'node:path';
+import { newAjv } from '../../shared/contract/drafts.ts';
 import { packageFolders } from './build.ts';
-import { ROOT } from './manifest.ts';
+import { readJson, ROOT } from './manifest.ts';
 
 /** What `npm run package` writes of the bridge: a folder that `npm pack` takes as it is. */
 export const BRIDGE_FOLDER = path.join(ROOT, 'dist', 'bridge');
@@ -50,6 +53,24 @@ function codeFor(file: string): string | undefined {
 /** The npm packages (folders relative to the root, sorted) whose code is in each file of the bridge. */
 export type BridgeFiles = ReadonlyMap<string, readonly string[]>;
 
+/** The bridge's own schemas, by the modules that compile them, which takes longer than most commands. */
+const SCHEMAS: Readonly<Record<string, string>> = {
+  'bridge/config/validate.ts': 'bridge/config/config.schema.json',
+  'bridge/callout/validate.ts': 'bridge/callout/policy.schema.json',
+};
+
+const compiledSchemas: Plugin = {
+  name: 'compiled-schemas',
+  setup(bundle) {
+    bundle.onLoad({ filter: /[\\/]validate\.ts$/ }, ({ path: file }) => {
+      const schema = SCHEMAS[path.relative(ROOT, file).split(path.sep).join('/')];
+      if (schema === undefined) return undefined;
+      const ajv = newAjv('2020-12');
+      return { contents: standaloneCode.default(ajv, ajv.compile(readJson(schema) as AnySchemaObject)), loader: 'js' };
+    });
+  },
+};
+
 /**
  * Bundles the bridge with all it imports into ES modules for Node 20 and later. What is imported by `import()` is in files
  * of its own, as is what several of those need.
@@ -73,7 +94,7 @@ export async function bundleBridge(version: string): Promise<BridgeFiles> {
     minify: true,
     legalComments: 'none',
     banner: { js: BANNER },
-    plugins: [withoutUnused],
+    plugins: [withoutUnused, compiledSchemas],
     define: { BRIDGE_VERSION: JSON.stringify(version) },
     metafile: true,
     logLevel: 'warning',

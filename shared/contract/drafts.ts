@@ -42,17 +42,21 @@ const LINKED_URIS: NonNullable<Options['uriResolver']> = {
 /** For meta-schemas, which refer to each other by relative URIs. */
 const META_URIS = { ...LINKED_URIS, resolve: (base: string, uri: string) => new URL(uri, base).href };
 
-/** Compiles a draft's linked schemas. Knows no meta-schema. Twins: see {@link compareExactly}. */
-export function newAjv(draft: Draft, twins: Twins): AnyAjv {
+/**
+ * Compiles a draft's linked schemas. Knows no meta-schema.
+ *
+ * @param twins see {@link compareExactly}. A schema of the program's own needs none: then it's compiled to what a module can hold
+ */
+export function newAjv(draft: Draft, twins?: Twins): AnyAjv {
   // Ajv's own optimizing takes a tenth of the compilation, and V8 makes the same of the code without it.
-  const code = { optimize: false };
+  const code = { optimize: false, ...(twins === undefined && { source: true, esm: true }) };
   // Deciding whether a reference can be inlined takes twice as long per level of lists: minutes for a schema with 30.
   const inlineRefs = false;
   const ajv = prepared(new DRAFTS[draft]({ ...OPTIONS, meta: false, uriResolver: LINKED_URIS, code, inlineRefs }));
   // Ajv knows both drafts' in both.
   const other = draft === '2020-12' ? ['$recursiveRef', '$recursiveAnchor'] : ['$dynamicRef', '$dynamicAnchor'];
   for (const keyword of other) ajv.removeKeyword(keyword);
-  compareExactly(ajv, twins);
+  if (twins !== undefined) compareExactly(ajv, twins);
   countContained(ajv);
   judgeInFull(ajv);
   // Bookkeeping for keywords that aren't left to Ajv here: linking makes dynamic references plain ones.
