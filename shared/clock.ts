@@ -43,9 +43,11 @@ const MOST_WORK_MS = 50;
 
 /** Keeps a compute-heavy step within its deadline and responsive to a cancel: it asks before each piece of work. */
 export class Pace {
+  readonly #clock: Clock;
   #workingSince: number;
 
-  constructor(private readonly clock: Clock) {
+  constructor(clock: Clock) {
+    this.#clock = clock;
     this.#workingSince = clock.now();
   }
 
@@ -56,13 +58,13 @@ export class Pace {
    * @throws TaskError Timeout or Cancelled when the step is over
    */
   async timeLeft(): Promise<number> {
-    if (this.clock.now() - this.#workingSince > MOST_WORK_MS) {
+    if (this.#clock.now() - this.#workingSince > MOST_WORK_MS) {
       // The first one may come before signals and timers are looked at, the second one comes after that.
       for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
-      this.#workingSince = this.clock.now();
+      this.#workingSince = this.#clock.now();
     }
-    this.clock.signal.throwIfAborted();
-    const left = Math.ceil(this.clock.deadline - this.clock.now());
+    this.#clock.signal.throwIfAborted();
+    const left = Math.ceil(this.#clock.deadline - this.#clock.now());
     if (left <= 0) throw deadlinePassed();
     return left;
   }

@@ -276,7 +276,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a step that checks many lines is deaf to a cancel',
-    line: 'this.clock.now() - this.#workingSince > MOST_WORK_MS',
+    line: 'this.#clock.now() - this.#workingSince > MOST_WORK_MS',
     becomes: 'this.#workingSince < 0',
     tests: { files: ['test/unit/tasks/PublishNatsEvent/clock.test.ts'], pattern: 'is heard' },
   },

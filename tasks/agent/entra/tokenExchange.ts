@@ -1,4 +1,4 @@
-import { pause } from '../../../shared/clock.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 import { TaskError, type ErrorCode } from '../../../shared/errors.ts';
 import { parseObject } from '../../../shared/text/json.ts';
 import { logLine } from '../../../shared/text/logLine.ts';
@@ -39,23 +39,23 @@ export class TokenExchange {
     const giveUpAt = this.agent.now() + TRY_MS;
     if (this.#busy !== undefined && this.#busy.until > giveUpAt) throw this.#busy.fault;
     const idToken = await obtainIdToken(this.request, this.agent, signal, onFault);
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       await this.#untilWelcome(signal);
       try {
         return await this.#exchange(idToken, signal);
       } catch (error) {
         signal.throwIfAborted();
-        const again = Math.max(this.agent.now() + pauseMs, this.#busy?.until ?? 0);
+        const again = Math.max(this.agent.now() + pause, this.#busy?.until ?? 0);
         if (!(error instanceof TaskError) || error.code !== 'Unreachable' || again > giveUpAt) throw error;
         onFault(error);
-        await pause(again - this.agent.now(), signal);
+        await sleep(again - this.agent.now(), signal);
       }
     }
   }
 
   async #untilWelcome(signal: AbortSignal): Promise<void> {
     const left = (this.#busy?.until ?? 0) - this.agent.now();
-    if (left > 0) await pause(left, signal);
+    if (left > 0) await sleep(left, signal);
     this.#busy = undefined;
   }
 
@@ -106,6 +106,10 @@ export class TokenExchange {
 
 function noToken(code: ErrorCode, reason: string, remedy: string): TaskError {
   return new TaskError(code, `Microsoft Entra gave this step no access token: ${reason}`, remedy);
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
 /** What whoever is to trust an access token recognises it by. Nothing where it is no JWT, which is for its audience alone to know. */
