@@ -125,7 +125,7 @@ ${checkOf(status)}
 `;
 }
 
-/** What needs somebody to look, first of all. */
+/** What needs attention comes first. */
 function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevOps, now }: Status): string {
   const lines = [
     ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),

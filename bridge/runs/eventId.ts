@@ -2,7 +2,7 @@ import type { RouteSettings } from '../settings.ts';
 import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import type { Parameters, Pipelines } from './pipelines.ts';
 
-/** Whether a pipeline has the parameter by which a run is found again. */
+/** Whether a pipeline has the parameter that identifies a run. */
 export type EventIdSupport =
   | { readonly kind: 'declared' | 'undeclared'; /** Of the preview. */ readonly yaml?: string }
   /** Azure DevOps refuses a run of it either way. */
@@ -10,7 +10,7 @@ export type EventIdSupport =
   /** It can't be asked now. */
   | { readonly kind: 'postponed'; readonly message: string };
 
-/** What both a text and a number may be. */
+/** A value that is valid as text and as a number. */
 const SAMPLE = '1';
 
 /** Finds out by previews with and without the parameter, which start nothing. */

@@ -56,7 +56,7 @@ export interface OpenWaitsOptions {
   readonly store: Pick<WaitStore, 'open'>;
   /** Told of each record that doesn't open. */
   readonly onUnreadable: (place: string) => void;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Before the bucket is read again. */
   readonly retryMs: number;

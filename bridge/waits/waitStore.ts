@@ -52,7 +52,7 @@ export class WaitStore {
     return this.bucket.create(bucketKey(record.key), seal(record, this.#keys));
   }
 
-  /** @returns the new revision; undefined where somebody else has written meanwhile */
+  /** @returns the new revision; undefined when someone else has written meanwhile */
   update({ record, revision }: StoredWait, state: WaitState): Promise<number | undefined> {
     return this.bucket.update(bucketKey(record.key), seal({ ...record, state }, this.#keys), revision);
   }

@@ -6,7 +6,7 @@ export interface WaitWritesOptions {
   readonly store: Pick<WaitStore, 'at' | 'update'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Before the bucket is asked again. */
   readonly retryMs: number;
