@@ -10,7 +10,7 @@ import { UnreadableWait } from './waitStore.ts';
 
 /** Azure DevOps is answered within 3 s, whatever it and NATS do. */
 const ANSWER_MS = 2_500;
-/** Refusals in the audit stream, a minute, of one bearer token and of callers without one. */
+/** Refusals in the audit stream per minute, for one bearer token and for callers without one. */
 const MOST_REFUSALS = 120;
 const MOST_SIGN_INS = 10;
 
@@ -26,7 +26,7 @@ export interface AnsweringOptions {
   readonly answerMs?: number;
 }
 
-/** What became of a call: the answer, and what is noted. */
+/** The outcome of a call: the answer, and what to note. */
 export interface Done {
   readonly answer: HttpAnswer;
   /** One word. */
@@ -36,7 +36,7 @@ export interface Done {
   readonly reason?: string;
 }
 
-/** Answers the calls of tasks in time, and notes what was decided on them. */
+/** Answers tasks' calls in time, and notes the decisions. */
 export class Answering {
   readonly #limits: Readonly<Record<'call' | 'signIn', FloodLimit>>;
   #untold = 0;
@@ -48,7 +48,7 @@ export class Answering {
 
   /**
    * @param token the name of the bearer token
-   * @param work is given a signal that aborts when the time is over; says whose call it is as soon as it knows
+   * @param work gets a signal that aborts when the time is over; says whose call it is as soon as it knows
    */
   async answer(
     token: string,
@@ -78,7 +78,7 @@ export class Answering {
     }
   }
 
-  /** Notes that somebody has none of the tokens. */
+  /** Notes a caller without a valid token. */
   refusedSignIn(path: string): void {
     this.options.count('unauthorized');
     this.#refused('signIn', '', `A sign-in to ${path} was refused`, undefined, this.options.now());
@@ -96,7 +96,7 @@ export class Answering {
       }, answerMs);
     });
     try {
-      // What is wrong with the call may be found at once.
+      // Checking the call may fail at once.
       return await Promise.race([(async () => work(over.signal))(), late]);
     } finally {
       clearTimeout(timer);

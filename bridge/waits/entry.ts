@@ -6,7 +6,7 @@ import { bucketKey, type WaitKey } from './record.ts';
 import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
 import { readTaskRequest, type TaskRequest } from './request.ts';
 
-/** A call of a task, as its headers say. */
+/** A task's call, going by its headers. */
 export interface ClaimedCall {
   readonly key: WaitKey;
   readonly call: PlanCall;
@@ -45,7 +45,7 @@ function claimOf({ ids, planUrl, timeline, token }: TaskRequest, allowPlanUrl: A
   };
 }
 
-/** Has Azure DevOps prove that the caller's token is one of its plan. @throws Refusal, Unavailable */
+/** Asks Azure DevOps to prove that the caller's token belongs to its plan. @throws Refusal, Unavailable */
 export async function prove(claim: ClaimedCall, caller: ProvesCaller, signal: AbortSignal): Promise<ProvenCall> {
   const asked = await caller.plan(claim.call, signal);
   if (asked.kind === 'unavailable') throw new Unavailable(`Azure DevOps did not return the plan: ${asked.reason}`);
@@ -65,7 +65,7 @@ export async function prove(claim: ClaimedCall, caller: ProvesCaller, signal: Ab
   return { ...claim, plan: asked.value };
 }
 
-/** What is noted of a call beside what was decided. */
+/** What is noted about a call besides the decision. */
 export function tracesOf({ key }: ClaimedCall): Readonly<Record<string, string>> {
   const { organization, project, plan, job, instance } = key;
   return { wait: bucketKey(key), organization, project, plan, job, instance };
