@@ -1,4 +1,4 @@
-/** Where something stands in a body: names of members, numbers of entries, or `*` for each entry of an array. */
+/** A place in a body: names of members, numbers of entries, or `*` for each entry of an array. */
 export type BodyPath = readonly string[];
 
 /** Longest text taken out of a body. */
@@ -9,7 +9,7 @@ export function paths(...texts: readonly string[]): readonly BodyPath[] {
   return texts.map((text) => text.split('.'));
 }
 
-/** All that stands at a path in parsed JSON; nothing where a step of it is missing. Never throws. */
+/** Everything at a path in parsed JSON; nothing if a step is missing. Never throws. */
 export function valuesAt(json: unknown, path: BodyPath): readonly unknown[] {
   const found: unknown[] = [];
   collect(json, path, 0, found);
@@ -29,7 +29,7 @@ function collect(value: unknown, path: BodyPath, from: number, found: unknown[])
   found.push(value);
 }
 
-/** All texts at some paths, in the order of the paths. Numbers are texts, too: ids come as either. */
+/** All texts at some paths, in the order of the paths. Numbers count as texts, since ids come as either. */
 export function textsAt(json: unknown, from: readonly BodyPath[]): readonly string[] {
   return from.flatMap((path) => valuesAt(json, path).map(textOf)).filter((text) => text !== '');
 }

@@ -23,11 +23,11 @@ export function isForProject(
 }
 
 /**
- * Whether a filter of a subscription takes the hook. Many filters the body can't tell: who belongs to a group, or what has
- * changed in a pull request. Azure DevOps has applied those already, so they are taken as matching.
+ * Whether a subscription's filter accepts the hook. The body doesn't answer many filters: who belongs to a group, or what has
+ * changed in a pull request. Azure DevOps has already applied those, so they count as matching.
  */
 function takes(hook: Hook, name: string, filter: string): boolean {
-  // As Azure DevOps has it, an empty filter takes anything.
+  // In Azure DevOps, an empty filter accepts anything.
   if (filter === '') return true;
   const input: Input | undefined = Object.hasOwn(hook.family.inputs, name) ? hook.family.inputs[name] : undefined;
   if (input === undefined) return true;

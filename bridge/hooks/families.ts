@@ -1,32 +1,32 @@
 import { paths, type BodyPath } from './bodyPath.ts';
 
-/** What the events of one kind have in common. All paths begin at the body's `resource`. */
+/** What events of one kind have in common. All paths start at the body's `resource`. */
 export interface Family {
-  /** What becomes the CloudEvents `subject`: the first of which the body has all. */
+  /** Templates for the CloudEvents `subject`: the first whose values are all in the body. */
   readonly subjects: readonly Template[];
-  /** CloudEvents extensions by the places of their values, the best first. */
+  /** CloudEvents extensions with the places of their values, best first. */
   readonly attributes: Readonly<Partial<Record<OwnerAttribute, readonly BodyPath[]>>>;
-  /** The inputs of a subscription that the body can tell. */
+  /** The inputs of a subscription that the body answers. */
   readonly inputs: Readonly<Record<string, Input>>;
 }
 
 export type OwnerAttribute = 'azppipeline' | 'azprunid' | 'azprequester' | 'azpcommit';
 
-/** Texts, and between them paths of values. */
+/** Texts alternating with paths of values. */
 export type Template = readonly (string | BodyPath)[];
 
 /** A filter of a subscription (`publisherInputs`). */
 export interface Input {
-  /** Where the body has what the filter looks at. */
+  /** Where the body has the value that the filter checks. */
   readonly paths: readonly BodyPath[];
-  /** Whether the filter takes what the body has, both in lower case; absent: they must be equal. */
+  /** Whether the filter accepts the body's value, both in lower case; absent: they must be equal. */
   readonly takes?: (filter: string, told: string) => boolean;
 }
 
 /** What becomes of one of Azure DevOps' events. */
 interface KnownEvent {
   readonly family: Family;
-  /** The name of the event: one, or one for each state that the body may tell. */
+  /** The name of the event: one, or one per state found in the body. */
   readonly name: string | { readonly path: BodyPath; readonly names: Readonly<Record<string, string>> };
 }
 
@@ -52,7 +52,7 @@ function branch(text: string): Input {
   return { paths: paths(text), takes: (filter, name) => short(filter) === short(name) };
 }
 
-/** A field of a work item, which a comment or a change has in its revision. */
+/** A field of a work item; a comment or a change has it in its revision. */
 function field(name: string): readonly BodyPath[] {
   return [
     ['revision', 'fields', name],
@@ -154,7 +154,7 @@ const WORK_ITEM: Family = {
   },
 };
 
-/** An event of a deployment or of an approval may have an empty release, or none, beside what it is about. */
+/** An event of a deployment or approval may have an empty release, or none, besides its own subject. */
 const RELEASE: Family = {
   subjects: templates('releases/{environment.release.id}/environments/{environment.id}', 'releases/{release.id}'),
   attributes: {

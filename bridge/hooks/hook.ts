@@ -17,15 +17,15 @@ export interface Hook {
   readonly createdDate: string | undefined;
   /** The project that `resourceContainers` names; undefined where there is none, as with approvals. */
   readonly projectId: string | undefined;
-  /** A project that `resource` names, which counts only where nothing else does. */
+  /** A project that `resource` names, which counts only if nothing else names one. */
   readonly resourceProjectId: string | undefined;
   /** The name of a project in the body; its caller knows the project's id. */
   projectName(id: string): string | undefined;
-  /** URLs of the organisation; anything but a text is one, too, and none that can be right. */
+  /** URLs of the organisation; anything but a text is listed, too, and can't be right. */
   readonly organizationUrls: readonly unknown[];
 }
 
-/** A post that is no hook, and why: a clause about it. */
+/** A post that isn't a hook, and why: a clause about it. */
 export interface Unusable {
   readonly kind: 'unusable';
   readonly problem: string;
@@ -35,7 +35,7 @@ export interface Unusable {
 export const PROJECT_ID = /^[A-Za-z0-9-]{1,64}$/;
 const EVENT_ID = /^[\x20-\x7e]{1,256}$/;
 
-/** Reads the body of a post. Never throws, whatever it holds, and takes time that grows with its length only. */
+/** Reads the body of a post. Never throws, whatever it holds, and takes time linear in its length. */
 export function readHook(bytes: Uint8Array): Hook | Unusable {
   if (bytes.length === 0) return unusable('the body is empty');
   const text = utf8Text(bytes);

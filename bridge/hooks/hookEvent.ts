@@ -8,7 +8,7 @@ import { textAt } from './bodyPath.ts';
 import type { OwnerAttribute, Template } from './families.ts';
 import type { Hook } from './hook.ts';
 
-/** Where the events of hooks go, and in whose name. */
+/** Where hooks' events go, and from which organization. */
 export interface EventSettings {
   readonly subjectPrefix: string;
   readonly stream: string;
@@ -19,14 +19,14 @@ export interface EventSettings {
 
 /** The project of an event. */
 export interface EventProject {
-  /** Empty where nothing tells it. */
+  /** Empty when unknown. */
   readonly id: string;
   readonly name: string;
-  /** What stands for it in subjects. */
+  /** Its token in subjects. */
   readonly token: string;
 }
 
-/** What of a hook its event is made from. */
+/** The parts of a hook that its event is made from. */
 export type EventParts = Pick<Hook, 'id' | 'eventType' | 'name' | 'family' | 'resource' | 'createdDate'>;
 
 /** Longest part of a subject: it has five of them, and an end at 1,024 bytes. */

@@ -33,7 +33,7 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
     now,
     log,
   });
-  // Who takes feeds only waits for no hooks.
+  // A bridge that only reads feeds expects no hooks.
   const silence = hooks.events.length === 0 && hooks.feeds.length > 0 ? () => undefined : alarm.start();
   const feeds = startFeeds(hooks.feeds, parts, audit, judging);
   return {
@@ -46,7 +46,7 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
   };
 }
 
-/** What hooks are judged with, also those of dead letters. */
+/** What hooks are judged with, including those in dead letters. */
 export function judgeOptions(
   hooks: HooksSettings,
   parts: Pick<Parts, 'settings' | 'nats' | 'azureDevOps' | 'log' | 'now'>,
@@ -82,7 +82,7 @@ async function nameOfProject(azureDevOps: AzureDevOps, id: string, signal: Abort
   throw new Error(outcome.message);
 }
 
-/** When the newest event came into the stream. */
+/** When the newest event was stored in the stream. */
 async function lastStored(jetStream: JetStream, { stream }: HooksSettings): Promise<number | undefined> {
   const info = await jetStream.stream(stream);
   if (info.kind !== 'ok') throw new Error(`the stream ${stream} does not answer`);

@@ -23,7 +23,7 @@ export interface JudgeOptions {
   readonly now: () => number;
 }
 
-/** A post whose sender is known. */
+/** A post from an authenticated sender. */
 export interface HookPost {
   readonly body: Uint8Array;
   /** The one project that it may carry; undefined: any. */
@@ -45,10 +45,10 @@ export type Judged =
     };
 
 /**
- * Makes an event of a post and stores it, or tells why not.
+ * Turns a post into an event and stores it, or says why not.
  *
  * @param until when it must be done, in milliseconds since the epoch
- * @throws TaskError where NATS can't take the event now, so that it is to be sent again
+ * @throws TaskError when NATS can't store the event now, so that it has to be sent again
  */
 export async function judgeHook(options: JudgeOptions, post: HookPost, until: number): Promise<Judged> {
   const { hooks, organization, organizationName, publisher, projects, now } = options;
@@ -90,14 +90,14 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   }
 }
 
-/** Nothing tells the project, as with a sample that Azure DevOps sends on request. */
+/** The project is unknown, as for a sample that Azure DevOps sends on request. */
 export const NO_PROJECT: EventProject = { id: '', name: '', token: '-' };
 
 function refused(reason: Refusal, detail: string, hook?: Hook): Judged {
   return { kind: 'refused', reason, detail, hook };
 }
 
-/** An event that names no project, such as an approval, is that of whoever has signed in. */
+/** An event that names no project, such as an approval, belongs to the project that signed in. */
 function mayCarry(signedIn: string | undefined, carried: string | undefined): boolean {
   return signedIn === undefined || carried === undefined || signedIn.toLowerCase() === carried.toLowerCase();
 }
@@ -112,7 +112,7 @@ function isClash(project: EventProject | Clash): project is Clash {
   return 'kind' in project;
 }
 
-/** The outcome of work that has so many milliseconds, and otherwise `Timeout`. */
+/** The outcome of work within this many milliseconds, otherwise `Timeout`. */
 async function inTime<Value>(work: Promise<Value>, ms: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

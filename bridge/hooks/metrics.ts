@@ -1,4 +1,4 @@
-/** What became of a post. */
+/** The outcome of a post. */
 export type HookOutcome = 'stored' | 'duplicate' | 'deadLetter' | 'unavailable' | 'unauthorized';
 
 /** Counts events; the program turns them into metrics. */

@@ -4,7 +4,7 @@
  */
 export function organizationTest(organization: string): (url: unknown) => boolean {
   const own = organizationKey(organization);
-  // Nearly all that is asked about is the same text.
+  // Nearly all lookups are for the same text.
   let last: unknown = organization;
   let isOurs = own !== undefined;
   return (url) => {
@@ -16,7 +16,7 @@ export function organizationTest(organization: string): (url: unknown) => boolea
   };
 }
 
-/** What two URLs of one organization have in common, whatever is behind it; undefined for what is no URL. */
+/** The part that all URLs of an organization share; undefined for anything but a URL. */
 export function organizationKey(url: string): string | undefined {
   if (!URL.canParse(url)) return undefined;
   const { origin, pathname } = new URL(url);

@@ -18,7 +18,7 @@ export interface ProjectsOptions {
   readonly now: () => number;
 }
 
-/** A project whose part of the subject belongs to another one. */
+/** A project whose subject token belongs to another project. */
 export interface Clash {
   readonly kind: 'clash';
   readonly name: string;
@@ -27,18 +27,18 @@ export interface Clash {
   readonly owner: string;
 }
 
-/** What a project was found to be. */
+/** The result of looking up a project. */
 interface Found {
   readonly project: EventProject | Clash;
-  /** When it is looked for again, in milliseconds since the epoch. */
+  /** When to look it up again, in milliseconds since the epoch. */
   readonly until: number;
 }
 
-/** How long Azure DevOps may take to tell a name while a hook waits for it. */
+/** How long Azure DevOps may take to return a name while a hook waits for it. */
 const ASK_MS = 1_000;
 /** Projects are renamed. */
 const FOUND_MS = 600_000;
-/** Without a name, or with one that clashes: a person may put that right. */
+/** Without a name, or with one that clashes: someone may fix that. */
 const DOUBTFUL_MS = 30_000;
 const MOST_FOUND = 10_000;
 /** Azure DevOps allows 64 characters. */
@@ -54,7 +54,7 @@ export class Projects {
 
   constructor(private readonly options: ProjectsOptions) {}
 
-  /** What is known of a project without asking anybody; see {@link resolve}. */
+  /** The cached result for a project; see {@link resolve}. */
   known(id: string, name: string | undefined): EventProject | Clash | undefined {
     const found = this.#found.get(id.toLowerCase());
     if (found === undefined || this.options.now() >= found.until) return undefined;
@@ -83,7 +83,7 @@ export class Projects {
     const pin = await this.#pin(key);
     const told = name ?? (await this.#askName(id));
     if (pin !== undefined) return this.#remember(key, { id, name: told ?? pin.name, token: pin.token }, FOUND_MS);
-    // Pinned to its id for want of a name, a project would keep that for good.
+    // A project pinned to its id for lack of a name would keep that for good.
     if (told === undefined) return this.#remember(key, { id, name: id, token: subjectToken(id) }, DOUBTFUL_MS);
     const claimed = await this.#claim(key, told);
     return 'owner' in claimed
@@ -122,7 +122,7 @@ export class Projects {
     return entry === undefined ? undefined : pinIn(entry.value);
   }
 
-  /** Claims the part and then pins it, so that a crash in between leaves nothing that isn't taken up next time. */
+  /** Claims the part and then pins it, so that a crash in between is made good next time. */
   async #claim(key: string, name: string): Promise<Clash | Pin> {
     const { bucket, log } = this.options;
     const token = subjectToken(name);

@@ -22,16 +22,16 @@ export interface HookRouteOptions extends JudgeOptions {
 
 /** Azure DevOps is answered within 3 s, whatever NATS does. */
 const ANSWER_MS = 2_500;
-/** What is kept of that for a dead letter. */
+/** The part of that reserved for a dead letter. */
 const LETTER_MS = 500;
 const RETRY_AFTER_S = 5;
-/** Refused sign-ins in the audit stream, a minute: anybody can try. */
+/** Refused sign-ins in the audit stream per minute: anyone can try. */
 const MOST_REFUSALS = 10;
 
 /** `POST /hooks`: answers 200 only after the stream has what was posted. */
 export function hookRoute(options: HookRouteOptions): Route {
   const refusals = new RefusedSignIns(options);
-  // Asked before the body is read, and again with it.
+  // Called before the body is read, and again with it.
   const signedIn = new WeakMap<HttpRequest['headers'], SignedIn>();
   return {
     method: 'POST',
@@ -138,7 +138,7 @@ async function keep(
   return sequence;
 }
 
-/** What may be kept of a post's headers: never what signs in. */
+/** The headers of a post that may be kept: never credentials. */
 function keptHeaders(headers: HttpRequest['headers']): Headers {
   return Object.entries(headers).flatMap(([name, values]) => {
     const kept = KEPT.get(name) ?? (name.startsWith('x-vss-') ? name : undefined);
@@ -159,7 +159,7 @@ function firstOf(values: string | readonly string[] | undefined): string | undef
   return typeof values === 'string' ? values : values?.[0];
 }
 
-/** Tells of sign-ins that were refused, as far as there aren't too many. */
+/** Reports refused sign-ins, up to a limit. */
 class RefusedSignIns {
   readonly #limit: FloodLimit;
   #untold = 0;

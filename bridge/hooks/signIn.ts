@@ -6,7 +6,7 @@ import { PROJECT_ID } from './hook.ts';
 
 /** Who has posted. */
 export interface SignedIn {
-  /** The one project that the post may carry; undefined with the plain secret, which is good for all. */
+  /** The one project that the post may carry; undefined with the plain secret, which is valid for all. */
   readonly projectId: string | undefined;
 }
 
@@ -16,10 +16,10 @@ export function projectPassword(secret: string, projectId: string): string {
 }
 
 /**
- * Looks at who signs a post: `<user>.<project id>` with the password of that project, or the plain user and secret where
- * that is allowed. The time it takes tells nothing of the secrets.
+ * Authenticates a post: `<user>.<project id>` with the password of that project, or the plain user and secret if
+ * that is allowed. The time it takes reveals nothing about the secrets.
  *
- * @returns undefined where it isn't right
+ * @returns undefined when the credentials are wrong
  */
 export function signIn(
   { user, passwords, sharedSecret }: Pick<HooksSettings, 'user' | 'passwords' | 'sharedSecret'>,

@@ -16,8 +16,8 @@ export interface SilenceOptions {
 const CHECK_MS = 60_000;
 
 /**
- * Raises an alarm when no hook has come for long: Azure DevOps disables subscriptions without telling anybody. What counts is
- * the stream, since one replica may hear nothing while the others do.
+ * Raises an alarm when no hook has come for long: Azure DevOps disables subscriptions silently. What counts is
+ * the stream, since one replica may receive nothing while the others do.
  */
 export class SilenceAlarm {
   readonly #since: number;
@@ -27,7 +27,7 @@ export class SilenceAlarm {
     this.#since = options.now();
   }
 
-  /** Looks again and again; returns how to stop. */
+  /** Checks repeatedly; returns how to stop. */
   start(): () => void {
     const timer = setInterval(() => void this.check(), CHECK_MS).unref();
     return () => clearInterval(timer);

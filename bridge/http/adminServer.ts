@@ -10,7 +10,7 @@ import { STYLE_DIGEST } from './statusPage.ts';
 const MOST_CONNECTIONS = 100;
 const REQUEST_MS = 10_000;
 
-/** What the private port tells. */
+/** What the private port shows. */
 export interface AdminSources {
   readonly metrics: Metrics;
   readonly log: EventLog;
@@ -50,7 +50,7 @@ export class AdminServer {
     });
   }
 
-  /** Begins to listen. Rejects when the port can't be had. */
+  /** Starts listening. Rejects when the port isn't available. */
   async listen(): Promise<void> {
     await this.#app.listen(this.listenOn);
   }
@@ -64,7 +64,7 @@ export class AdminServer {
   }
 }
 
-/** A page that can do nothing but be read. */
+/** A page that can only be read. */
 function page(reply: FastifyReply): FastifyReply {
   return reply.type('text/html; charset=utf-8').headers({
     'content-security-policy': `default-src 'none'; style-src '${STYLE_DIGEST}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,

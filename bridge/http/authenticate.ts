@@ -6,7 +6,7 @@ export interface BasicCredentials {
   readonly password: string;
 }
 
-/** The user and password of a request; undefined where it has none that can be read. */
+/** The user and password of a request; undefined when it has no readable ones. */
 export function basicCredentials(headers: HttpRequest['headers']): BasicCredentials | undefined {
   const encoded = schemeValue(headers, 'basic');
   if (encoded === undefined || !/^[A-Za-z0-9+/]+=*$/.test(encoded)) return undefined;
@@ -27,12 +27,12 @@ function schemeValue(headers: HttpRequest['headers'], scheme: string): string | 
   return given?.toLowerCase() === scheme ? value : undefined;
 }
 
-/** Whether a text is this secret, in a time that says nothing about how much of it is right. */
+/** Whether a text is this secret, in constant time. */
 export function isSecret(given: string, secret: string): boolean {
   return timingSafeEqual(digestOf(given), digestOf(secret));
 }
 
-/** The secret that a text is; undefined when it is none of them. The time doesn't tell which. */
+/** The secret that matches a text; undefined when none does. The time doesn't reveal which. */
 export function whichSecret<Secret>(
   given: string,
   secrets: readonly Secret[],
@@ -48,7 +48,7 @@ function digestOf(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** The answer to whoever has not proven who they are. It says nothing about why. */
+/** The answer to an unauthenticated caller. It doesn't say why. */
 export function unauthorized(scheme: 'Basic' | 'Bearer'): HttpAnswer {
   return {
     status: 401,

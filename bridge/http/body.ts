@@ -14,7 +14,7 @@ export class BodyRefused extends Error {
  * Reads a body whole.
  *
  * @param declared its `Content-Length`; undefined where it has none
- * @throws BodyRefused when it is too large, takes too long, or ends before its end
+ * @throws BodyRefused when it is too large, takes too long, or is cut short
  */
 export function readBody(stream: Readable, declared: string | undefined, withinMs: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
@@ -26,7 +26,7 @@ export function readBody(stream: Readable, declared: string | undefined, withinM
     };
     const refuse = (status: BodyRefused['status']): void => {
       end();
-      // What still comes is thrown away, so that the connection can carry the answer and the next request.
+      // The rest is discarded, so that the connection can carry the answer and the next request.
       stream.resume();
       reject(new BodyRefused(status));
     };
@@ -39,7 +39,7 @@ export function readBody(stream: Readable, declared: string | undefined, withinM
       end();
       resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
     };
-    // An error, too, ends with this, and is thrown for nobody where nobody listens.
+    // An error ends with this, too, and goes nowhere if nobody listens.
     const onClose = (): void => refuse(400);
     const timer = setTimeout(() => refuse(408), withinMs);
     if (Number(declared ?? 0) > MOST_BODY_BYTES) refuse(413);

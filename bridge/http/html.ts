@@ -1,12 +1,12 @@
 import { safeText } from '../../shared/text/safeText.ts';
 
-/** How good a state is, as its colour says. */
+/** The severity of a state, shown by its colour. */
 export type Tone = 'good' | 'bad' | 'warn' | 'dim';
 
 export interface Column {
   readonly heading: string;
   readonly isNumber?: boolean;
-  /** Its cells are a few words, which stay in one line. */
+  /** Its cells are a few words and don't wrap. */
   readonly isShort?: boolean;
 }
 

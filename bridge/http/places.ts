@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 
-/** What goes on on a connection: a request comes in, is worked on, or the last one has its answer. */
+/** The phase of a connection: a request is arriving or being handled, or the last one has been answered. */
 export type Phase = 'reading' | 'handling' | 'answered';
 
 export interface PlacesOptions {
@@ -30,12 +30,12 @@ interface Taken extends Connection {
   since: number;
 }
 
-/** So many connections may wait for each one that is served. */
+/** How many connections may wait per connection served. */
 const MOST_WAITING = 4;
 
 /**
- * Serves a limited number of connections, and has the others wait without reading from them. Nobody waits for long,
- * whatever one caller does: those that only keep a place give it up at once, then the slowest. A place goes to the address
+ * Serves a limited number of connections, and makes the others wait without reading from them. Nobody waits for long,
+ * whatever one caller does: idle connections give up their places at once, then the slowest. A place goes to the address
  * that has the fewest.
  */
 export class Places {
@@ -48,13 +48,13 @@ export class Places {
 
   constructor(private readonly options: PlacesOptions) {}
 
-  /** Whether anyone waits: whoever has an answer should leave. */
+  /** Whether anyone waits: answered connections should then close. */
   get isCrowded(): boolean {
     return this.#waiting.length > 0;
   }
 
   /**
-   * Takes a new connection, which is paused.
+   * Admits a new connection, which is paused.
    *
    * @param serve called once it has a place
    */
@@ -67,14 +67,14 @@ export class Places {
       serve,
     };
     this.#waiting.push(waiting);
-    // A connection that breaks while it waits has nobody else to hear of it.
+    // Nobody else listens for the error of a connection that breaks while waiting.
     socket.once('error', () => socket.destroy());
     socket.once('close', () => this.#gone(waiting));
     if (this.#waiting.length > this.options.most * MOST_WAITING) this.#turnAway();
     this.#makeRoom();
   }
 
-  /** Notes what goes on on a connection, which may be encrypted over one that was admitted. */
+  /** Notes the phase of a connection, which may be the encrypted one on top of an admitted one. */
   note(socket: Socket, phase: Phase): void {
     let taken = this.#bySocket.get(socket);
     if (taken === undefined) {
@@ -126,7 +126,7 @@ export class Places {
     else this.#held.delete(address);
   }
 
-  /** Ends the connection that needs its place least; false when each is to keep it for now. */
+  /** Ends the connection that needs its place least; false when all should keep theirs for now. */
   #evict(): boolean {
     const { patienceMs } = this.options;
     const now = this.options.now();

@@ -12,12 +12,12 @@ import type { HttpAnswer, HttpRequest, Route } from './route.ts';
 import type { TlsFiles } from './tlsFiles.ts';
 
 const MOST_CONNECTIONS = 1_000;
-/** Connections that the system keeps until the bridge takes them. */
+/** Connections the system queues until the bridge accepts them. */
 const BACKLOG = 4_096;
 const MOST_HEADER_BYTES = 16 * 1_024;
-/** Longer than the load balancers that people put in front of it. */
+/** Longer than the load balancers in front of it. */
 const KEEP_ALIVE_MS = 75_000;
-/** Between two looks for connections whose time is over. */
+/** Between two checks for connections whose time is over. */
 const TIME_CHECK_MS = 250;
 const RETRY_AFTER_SECONDS = '2';
 
@@ -33,7 +33,7 @@ export interface PublicServerOptions {
 
 interface Work {
   readonly route: Route;
-  /** What the body says it is. */
+  /** The body's declared type. */
   readonly contentType: string | undefined;
 }
 
@@ -46,7 +46,7 @@ class PublicRequest implements HttpRequest {
     readonly body: Uint8Array,
   ) {}
 
-  /** Made for those only who ask. */
+  /** Built only when asked for. */
   get signal(): AbortSignal {
     return this.request.signal;
   }
@@ -59,7 +59,7 @@ export class PublicServer {
   readonly #work = new WeakMap<FastifyRequest, Work>();
   #routes: readonly Route[] | undefined;
   #isRefusing = false;
-  /** Requests that are read, worked on or answered, and handlers that run on without their caller. */
+  /** Requests being read, handled or answered, and handlers still running after their caller left. */
   #underWay = 0;
   #onIdle: () => void = () => {};
 
@@ -87,7 +87,7 @@ export class PublicServer {
     this.#app.route({ method: METHODS, url: '*', handler: (request, reply) => this.#handle(request, reply) });
   }
 
-  /** Begins to listen. Rejects when the port can't be had. */
+  /** Starts listening. Rejects when the port isn't available. */
   async listen(): Promise<void> {
     await this.#app.listen({ ...this.options.listen, backlog: BACKLOG });
   }
@@ -97,7 +97,7 @@ export class PublicServer {
     return (this.#app.server.address() as AddressInfo).port;
   }
 
-  /** Answers on these paths from the next request on. */
+  /** Serves these paths from the next request on. */
   serve(routes: readonly Route[]): void {
     this.#routes = routes;
   }
@@ -107,7 +107,7 @@ export class PublicServer {
     this.#isRefusing = true;
   }
 
-  /** Takes nothing new, and resolves once what is under way has its answer, or the signal aborts. */
+  /** Takes nothing new, and resolves once everything under way is answered, or the signal aborts. */
   async drain(signal: AbortSignal): Promise<void> {
     this.refuse();
     if (this.#underWay === 0 || signal.aborted) return;
@@ -129,7 +129,7 @@ export class PublicServer {
     const { tls, timing } = this.options;
     const limits = {
       headersTimeout: timing.headers,
-      // A body has a timer of its own; this ends those that nobody reads.
+      // Reading a body has its own timer; this ends bodies that nobody reads.
       requestTimeout: timing.headers + timing.body,
       keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: TIME_CHECK_MS,
@@ -146,11 +146,11 @@ export class PublicServer {
     return server;
   }
 
-  /** Has each connection wait for its place before the server hears of it. */
+  /** Makes each connection wait for its place before the server sees it. */
   #guard(server: Server): void {
     const listeners = server.listeners('connection');
     server.removeAllListeners('connection');
-    // What a connection sends stays with the kernel while it waits.
+    // The kernel buffers what a connection sends while it waits.
     (server as { pauseOnConnect?: boolean }).pauseOnConnect = true;
     server.on('connection', (socket: Socket) =>
       this.#places.admit(socket, () => {
@@ -160,7 +160,7 @@ export class PublicServer {
     );
   }
 
-  /** @returns the answer where it is known before the body is read */
+  /** @returns the answer if it's known before the body is read */
   #admit(request: FastifyRequest, reply: FastifyReply): HttpAnswer | undefined {
     const { socket } = request.raw;
     this.#places.note(socket, 'reading');
@@ -186,7 +186,7 @@ export class PublicServer {
     const refusal = route.authenticate(headers);
     if (refusal !== undefined) return refusal;
     this.#work.set(request, { route, contentType: headers['content-type'] });
-    // Whatever a body says it is, it is read as bytes.
+    // A body is read as bytes, whatever its declared type.
     headers['content-type'] = 'application/octet-stream';
     return undefined;
   }
@@ -260,7 +260,7 @@ const BODY_REFUSALS: Readonly<Record<BodyRefused['status'], HttpAnswer>> = {
   413: failure(413, 'TooLarge', `The body is larger than ${MOST_BODY_BYTES} bytes.`),
 };
 
-/** By what Node calls them. */
+/** By Node's names for them. */
 const CONNECTION_REFUSALS: ReadonlyMap<string, HttpAnswer> = new Map([
   ['ERR_HTTP_REQUEST_TIMEOUT', failure(408, 'Timeout', 'The request did not come in time.')],
   ['HPE_HEADER_OVERFLOW', failure(431, 'TooLarge', `The headers are larger than ${MOST_HEADER_BYTES} bytes.`)],
@@ -278,7 +278,7 @@ function send(reply: FastifyReply, { status, headers, body }: HttpAnswer): Fasti
   return reply.send(JSON.stringify(body));
 }
 
-/** Answers what is no request, or came too slowly, and ends the connection. */
+/** Answers anything that isn't a request or came too slowly, and ends the connection. */
 function endWith(socket: Socket, code: string | undefined): void {
   if (code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

@@ -1,6 +1,6 @@
 import { age, mark, table, text, type Tone } from './html.ts';
 
-/** A route as the status page shows it. Times in milliseconds since the epoch; texts may come from anywhere. */
+/** A route on the status page. Times in milliseconds since the epoch; texts may come from anywhere. */
 export interface RouteStatus {
   readonly name: string;
   readonly mode: 'on' | 'preview' | 'off';
@@ -9,7 +9,7 @@ export interface RouteStatus {
   readonly pause: { readonly by: string; readonly reason: string; readonly at: number } | undefined;
   /** Why its state isn't known: a sentence without a full stop. */
   readonly trouble: string | undefined;
-  /** What it has yet to deal with; undefined where that isn't known. */
+  /** Its backlog; undefined when unknown. */
   readonly waiting: { readonly events: number; readonly oldest: OldestEvent | undefined } | undefined;
   /** The last ones, newest first. */
   readonly decisions: readonly RouteDecision[];
@@ -47,9 +47,9 @@ const TONES: Readonly<Record<State, Tone>> = {
   ok: 'good',
   off: 'dim',
 };
-/** An event that has waited for so long has waited for something. */
+/** An event older than this is stuck on something. */
 const BEHIND_MS = 60_000;
-/** What a dead letter's reason begins with where the event is to blame, not the pipeline or Azure DevOps. */
+/** How a dead letter's reason begins when the event is to blame, not the pipeline or Azure DevOps. */
 const BAD_EVENT = /^(invalid|untrusted|unsafeValue|loop)\b/;
 const SHOWN = 3;
 
@@ -70,7 +70,7 @@ function stateOf({ mode, pause, trouble, waiting, decisions }: RouteStatus, now:
   return mode === 'preview' ? 'preview' : 'ok';
 }
 
-/** What came of the last event that mattered. */
+/** The outcome of the last event that mattered. */
 function lastOutcome(decisions: readonly RouteDecision[]): RouteDecision | undefined {
   return decisions.find(({ decision }) => !['notMatching', 'duplicate', 'paused'].includes(decision));
 }
@@ -95,7 +95,7 @@ function whyOf({ pause, trouble, waiting, decisions }: RouteStatus, state: State
 
 const isUrgent = (state: State) => ['failing', 'refusing', 'unknown', 'paused', 'behind'].includes(state);
 
-/** What needs somebody to look, a line each: HTML. */
+/** What needs attention, one line each: HTML. */
 export function routeAlarms(routes: readonly RouteStatus[], now: number): readonly string[] {
   return sorted(routes, now)
     .filter(({ state }) => isUrgent(state))

@@ -27,7 +27,7 @@ export class TlsFiles {
   current(): TlsPair {
     const now = this.#now();
     const isNew = now.cert !== this.#last.cert || now.key !== this.#last.key;
-    // They are replaced one after the other: in between, neither is of use.
+    // They are replaced one after the other: in between, they don't match.
     if (isNew && isUsable(now, this.surroundings.now())) this.#last = now;
     return this.#last;
   }

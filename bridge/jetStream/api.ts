@@ -4,11 +4,11 @@ import { TimeLimit } from '../timeLimit.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import { shortened } from '../../shared/text/safeText.ts';
 
-/** What JetStream, or the way to it, says instead of the answer. */
+/** The error from JetStream, or on the way to it, in place of an answer. */
 export type Refusal =
   /** The API's own error, by the numbers of nats-server's `errors.json`. */
   | { readonly kind: 'error'; readonly code: number; readonly errorCode: number; readonly description: string }
-  /** The user may not ask this. */
+  /** The user may not make this request. */
   | { readonly kind: 'denied'; readonly subject: string }
   /** JetStream is off for the account, or there is none. */
   | { readonly kind: 'off' }
@@ -146,7 +146,7 @@ export class JetStream {
     );
   }
 
-  /** When the first message of a subject at or after a sequence came, in milliseconds since the epoch; undefined where there is none. */
+  /** When the first message of a subject at or after a sequence was stored, in milliseconds since the epoch; undefined when there is none. */
   async storedAt(stream: string, sequence: number, subject: string): Promise<number | undefined> {
     return (await this.next(stream, sequence, subject))?.storedAt;
   }
@@ -172,7 +172,7 @@ export class JetStream {
   /**
    * Whether the user may publish on a subject. Nothing is stored: the message expects a stream of another name.
    *
-   * @returns what refuses it; undefined when nothing but that expectation does
+   * @returns the refusal; undefined when only that expectation fails
    */
   async mayPublish(subject: string): Promise<Refusal | undefined> {
     const headers = [['Nats-Expected-Stream', 'none.of.this.name']] as const;

@@ -18,13 +18,13 @@ import {
 import { consumerNeeds, grantNeeds, streamNeeds, type ConsumerNeed, type StreamNeed } from './needs.ts';
 import { checkServerVersion } from './serverVersion.ts';
 
-/** A hook of 2 MiB, with its headers and those of a dead letter. */
+/** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
 const NS_PER_MS = 1_000_000;
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
 const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
 
-/** Whether NATS has what a configuration needs, and lets the bridge use it. Nothing is stored or changed. */
+/** Whether NATS has what a configuration needs and lets the bridge use it. Stores and changes nothing. */
 export class NatsCheck {
   readonly #findings: Finding[] = [];
   readonly #missing = new Set<string>();
@@ -58,7 +58,7 @@ export class NatsCheck {
     return this.#findings;
   }
 
-  /** By what the buckets are, and by what they are to be. */
+  /** By the actual state of the buckets, and by the wanted one. */
   #checkServerVersion(answers: readonly (readonly [StreamNeed, Answer<StreamInfo>])[]): Promise<Finding[]> {
     const needs = answers.map(([need, answer]) => {
       const is = answer.kind === 'ok' ? (answer.value.config.num_replicas ?? 1) : 1;
@@ -206,7 +206,7 @@ export class NatsCheck {
       this.#note(warning(about, `its ack wait is ${timeOf(is.ack_wait)}, not ${timeOf(config.ack_wait)}`, anew));
   }
 
-  /** Asks for each permission whose lack nothing else has shown. */
+  /** Checks each permission that nothing else has tested. */
   async #checkPermissions(existing: readonly StreamNeed[]): Promise<void> {
     for (const { config } of existing)
       for (const subject of config.subjects) {

@@ -6,44 +6,44 @@ export interface LeaseOptions {
   readonly bucket: KeyValue;
   /** The lease's key in the bucket. */
   readonly key: string;
-  /** Tells this candidate from all others, also from an earlier one in the same process. */
+  /** Identifies this candidate, even against an earlier one in the same process. */
   readonly holder: string;
-  /** Between two renewals, and between two looks at somebody else's lease, in milliseconds. */
+  /** Between two renewals, and between two checks of someone else's lease, in milliseconds. */
   readonly renewMs: number;
-  /** A lease that wasn't renewed for so long is anybody's, in milliseconds; several times {@link renewMs}. */
+  /** After how long without renewal a lease is up for grabs, in milliseconds; several times {@link renewMs}. */
   readonly staleMs: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Called when the bucket can't be asked: with each failure, and with undefined once it answers again. */
   readonly onTrouble: (error: unknown) => void;
 }
 
 /**
- * Lets one of many candidates do some work at a time: a key in a bucket, which its holder writes again and again by
+ * Lets only one of many candidates work at a time: a key in a bucket, which its holder keeps rewriting by
  * compare-and-set, and which others may take once they've seen it unchanged for too long. No clocks of different machines
  * are compared.
  *
- * A process that stands still, or whose clock is set, may go on for a moment with a lease that it has lost. So whatever it
+ * A process that was suspended, or whose clock was set, may go on for a moment with a lease that it has lost. So whatever it
  * writes in the end has to be a compare-and-set, too.
  */
 export class Lease {
-  /** Undefined while somebody else has it, or nobody. */
+  /** Undefined while someone else has it, or nobody. */
   #held: { revision: number; renewedAt: number } | undefined;
-  /** The lease of somebody else, and when it was first seen like this. */
+  /** Someone else's lease, and when it was first seen in this state. */
   #seen: { readonly revision: number; readonly at: number } | undefined;
   #holder: string | undefined;
   #isInTrouble = false;
 
   constructor(private readonly options: LeaseOptions) {}
 
-  /** Whether this candidate has it. False from the moment others may take it, also while the bucket can't be asked. */
+  /** Whether this candidate has it. False from the moment others may take it, even while the bucket is out of reach. */
   get isHeld(): boolean {
     return this.#held !== undefined && this.options.now() - this.#held.renewedAt < this.options.staleMs;
   }
 
-  /** Who has it, as far as the last look told; empty for nobody. Foreign text. */
+  /** The holder at the last check; empty for nobody. Foreign text. */
   get holder(): string {
     return this.isHeld ? this.options.holder : (this.#holder ?? '');
   }
@@ -63,7 +63,7 @@ export class Lease {
     }
   }
 
-  /** Takes the lease if it's anybody's. Returns whether this candidate has it now. */
+  /** Takes the lease if it's free. Returns whether this candidate has it now. */
   async acquire(): Promise<boolean> {
     return (await this.#try(() => this.#look())) ?? false;
   }
@@ -81,13 +81,13 @@ export class Lease {
     return this.isHeld;
   }
 
-  /** Hands the lease back, so that another candidate can have it at once. */
+  /** Releases the lease, so that another candidate can have it at once. */
   async handBack(): Promise<void> {
     const held = this.#held;
     this.#held = undefined;
     this.#holder = undefined;
     if (held === undefined) return;
-    // By compare-and-set: by now it may be somebody else's.
+    // By compare-and-set: by now it may be someone else's.
     await this.#try(() => this.options.bucket.update(this.options.key, bytesOf(''), held.revision));
   }
 
@@ -101,21 +101,21 @@ export class Lease {
       for (;;) {
         await pause(renewMs, ends);
         if (ends.aborted) return;
-        // A bucket that doesn't answer mustn't keep the work from hearing of its end.
+        // A bucket that doesn't answer mustn't keep the work from being stopped.
         renewal = this.renew();
         await Promise.race([renewal, pause(this.#leftMs(), ends)]);
         if (!this.isHeld) lost.abort();
       }
     })();
     const held = AbortSignal.any([signal, lost.signal]);
-    // As many may wait for its end as there is work: Node.js warns of more than ten, in a line of the log that is no JSON.
+    // Any number may listen for its end: Node.js warns of more than ten, in a log line that isn't JSON.
     setMaxListeners(0, held);
     try {
       await work(held);
     } finally {
       done.abort();
       await renewing;
-      // What is under way would write the key once more.
+      // A write under way would write the key once more.
       await renewal;
       await this.handBack();
     }
@@ -141,7 +141,7 @@ export class Lease {
   /** @param revision the one to replace; undefined where there is none */
   async #write(revision: number | undefined): Promise<boolean> {
     const { bucket, key, holder, now } = this.options;
-    // Others count from what they see, which is later.
+    // Others count from when they see it, which is later.
     const renewedAt = now();
     const value = bytesOf(holder);
     const written = await (revision === undefined ? bucket.create(key, value) : bucket.update(key, value, revision));
@@ -168,7 +168,7 @@ function bytesOf(holder: string): Uint8Array {
   return Buffer.from(JSON.stringify({ holder }));
 }
 
-/** Nobody knows who has what can't be read, so that it has to become stale. */
+/** A lease that can't be read has an unknown holder, so it has to become stale. */
 function holderIn(value: Uint8Array): string {
   const holder = parseObject(Buffer.from(value).toString())?.['holder'];
   return typeof holder === 'string' ? holder : '?';

@@ -7,7 +7,7 @@ import type { ConsumerConfig, StreamConfig } from './api.ts';
 
 const NS_PER_MS = 1_000_000;
 const HOUR_MS = 3_600_000;
-/** What a project's pinned name and the like take is a fraction of this. */
+/** Pinned project names and the like take a fraction of this. */
 const BUCKET_BYTES = 64 * 1_024 * 1_024;
 
 /** As long as the bridge remembers what it has started. */
@@ -15,12 +15,12 @@ const INTENTS_MS = 7 * 24 * HOUR_MS;
 /** Half a million events in that time. */
 const INTENTS_BYTES = 512 * 1_024 * 1_024;
 
-/** Longer than any wait: what nobody has removed by then is no use any more. */
+/** Longer than any wait: anything left by then is of no use. */
 const WAITS_MS = 4 * 24 * HOUR_MS;
 /** 50,000 waits of 20 KiB. */
 const WAITS_BYTES = 1_024 * 1_024 * 1_024;
 
-/** A stream or bucket that must be there, as `setup` makes it. */
+/** A required stream or bucket, as `setup` creates it. */
 export interface StreamNeed {
   /** A bucket is a stream called `KV_` and its name. */
   readonly kind: 'stream' | 'bucket';
@@ -94,7 +94,7 @@ function bucket(name: string, replicas: number, maxAgeMs: number, maxBytes: numb
   };
 }
 
-/** A durable consumer that must be there, as `setup` makes it. */
+/** A required durable consumer, as `setup` creates it. */
 export interface ConsumerNeed {
   readonly route: RouteSettings;
   readonly stream: string;
@@ -120,7 +120,7 @@ export function consumerNeeds({ runs, instance, timing }: BridgeSettings): Consu
         ack_policy: 'explicit',
         ack_wait: timing.ackWait * NS_PER_MS,
         max_ack_pending: 1_000,
-        // Attempts are counted in the intent: the server would drop an event without a word.
+        // Attempts are counted in the intent: the server would drop an event silently.
         max_deliver: -1,
         ...filterOf(subjects),
       };
@@ -149,7 +149,7 @@ const WAIT_OPERATIONS = [
   'CONSUMER.DELETE.*.*',
 ];
 
-/** What the bridge's user needs to be allowed, and no more. */
+/** The permissions that the bridge's user needs, and no more. */
 export function grantNeeds(settings: BridgeSettings): Grants {
   const { instance } = settings;
   const { inboxPrefix = '_INBOX', jetStreamDomain } = settings.nats();
@@ -164,7 +164,7 @@ export function grantNeeds(settings: BridgeSettings): Grants {
   }));
   const sources = [...new Set(consumers.map(({ stream }) => stream))];
   const audit = namesOf(instance).of(BRIDGE_AUDIT);
-  // What explains what happened reads them with consumers of its own, which last as long as a command.
+  // `why` reads them with consumers of its own, which last as long as the command.
   const explained = [...new Set([...(settings.hooks === undefined ? [] : [settings.hooks.stream]), ...sources, audit])];
   const api = (operation: string) => prefixes.map((prefix) => `${prefix}.${operation}`);
   return {

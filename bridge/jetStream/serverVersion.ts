@@ -9,7 +9,7 @@ import type { StreamNeed } from './needs.ts';
  * "one event, one run" rely on.
  *
  * @param needs with as many replicas as they have, or are to have
- * @throws TaskError where NATS can't be reached
+ * @throws TaskError when NATS can't be reached
  */
 export async function checkServerVersion(
   settings: BridgeSettings,

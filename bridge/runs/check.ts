@@ -5,7 +5,7 @@ import { eventIdSupport } from './eventId.ts';
 import { Pipelines } from './pipelines.ts';
 import { selfApprovalFindings } from './selfApproval.ts';
 
-/** Whether the pipelines of routes can be started, as previews tell, which start nothing. */
+/** Whether routes' pipelines can be started, going by previews, which start nothing. */
 export async function checkPipelines(
   { runs }: BridgeSettings,
   azureDevOps: Pick<AzureDevOps, 'call' | 'ask'>,

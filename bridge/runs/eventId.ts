@@ -2,7 +2,7 @@ import type { RouteSettings } from '../settings.ts';
 import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import type { Parameters, Pipelines } from './pipelines.ts';
 
-/** Whether a pipeline has the parameter by which a run is found again. */
+/** Whether a pipeline has the parameter that identifies a run. */
 export type EventIdSupport =
   | { readonly kind: 'declared' | 'undeclared'; /** Of the preview. */ readonly yaml?: string }
   /** Azure DevOps refuses a run of it either way. */

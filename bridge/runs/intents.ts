@@ -10,7 +10,7 @@ export interface Run {
   readonly url: string;
 }
 
-/** What the bridge means to do about one event, and how far it has come. Times in milliseconds since the epoch. */
+/** What the bridge is going to do about one event, and how far it has got. Times in milliseconds since the epoch. */
 export interface Intent {
   readonly route: string;
   /** The value of the parameter `natsEventId`. */
@@ -19,7 +19,7 @@ export interface Intent {
   readonly stream?: string | undefined;
   readonly sequence?: number | undefined;
   readonly createdAt: number;
-  /** How many runs that the bridge has started led to this event, one by the other. */
+  /** How many runs of the bridge led to this event, each starting the next. */
   readonly hops: number;
   /** Written before each request for a run. */
   readonly posting?: Posting | undefined;
@@ -32,7 +32,7 @@ export interface Posting {
   /** From 1. */
   readonly attempt: number;
   readonly time: number;
-  /** Why the attempt before came to nothing. Foreign text. */
+  /** Why the previous attempt failed. Foreign text. */
   readonly after?: string;
 }
 
@@ -45,7 +45,7 @@ export interface RunRecord {
   readonly route: string;
   readonly hops: number;
   readonly time: number;
-  /** It was found in the list of runs, not in an answer. */
+  /** It was found in the list of runs, not through an answer. */
   readonly isFound: boolean;
 }
 
@@ -75,12 +75,12 @@ export class Intents {
     return entry && { intent: intentIn(entry.value), revision: entry.revision };
   }
 
-  /** @returns the revision; undefined where there is one already */
+  /** @returns the revision; undefined when there already is one */
   create(key: string, intent: Intent): Promise<number | undefined> {
     return this.bucket.create(key, bytesOf(intent));
   }
 
-  /** @returns the new revision; undefined where somebody else has written meanwhile */
+  /** @returns the new revision; undefined when someone else has written meanwhile */
   update(key: string, intent: Intent, revision: number): Promise<number | undefined> {
     return this.bucket.update(key, bytesOf(intent), revision);
   }
@@ -94,12 +94,12 @@ export class Intents {
     return entry && { ...runIn(entry.value), revision: entry.revision };
   }
 
-  /** @returns whether the run was nobody's */
+  /** @returns whether the run was unclaimed */
   async createRun(id: number, record: RunRecord): Promise<boolean> {
     return (await this.bucket.create(runKey(id), bytesOf(record))) !== undefined;
   }
 
-  /** Makes somebody else's run ours; false where another one was faster. */
+  /** Makes someone else's run ours; false when another replica was faster. */
   async updateRun(id: number, record: RunRecord, revision: number): Promise<boolean> {
     return (await this.bucket.update(runKey(id), bytesOf(record), revision)) !== undefined;
   }
@@ -110,7 +110,7 @@ function runKey(id: number): string {
 }
 
 function bytesOf(value: Intent | RunRecord): Buffer {
-  // Times as people read them.
+  // Times in human-readable form.
   return Buffer.from(
     JSON.stringify(value, (name, member: unknown) => (isTime(name, member) ? toText(member) : member)),
   );
@@ -131,7 +131,7 @@ function timeIn(value: unknown): number {
   return Number.isNaN(time) ? 0 : time;
 }
 
-/** What nobody could have written is an intent that has come nowhere. */
+/** A malformed value counts as an intent that hasn't got anywhere. */
 function intentIn(bytes: Uint8Array): Intent {
   const { createdAt, posting, hops, ...others } = parseObject(Buffer.from(bytes).toString()) ?? {};
   return {

@@ -7,16 +7,16 @@ import type { WaitCriteria } from '../../shared/waiting/criteria.ts';
 import type { RouteSettings } from '../settings.ts';
 import { CALLS, parametersOf } from './parameters.ts';
 
-/** What an event means to a route. */
+/** How a route judged an event. */
 export type Judgement = {
   readonly event: ReceivedEvent;
   /** The key that signed it, where signatures are checked. */
   readonly signedBy: string | undefined;
-  /** The contract's that it was held to; undefined where that came to nothing earlier, or there's no contract. */
+  /** Digest of the contract it was held to; undefined if judging ended earlier, or there's no contract. */
   readonly schemaDigest?: string | undefined;
 } & (
   | { readonly kind: 'starts'; readonly parameters: Readonly<Record<string, string>> }
-  /** Nothing comes of it. The reason is worked out when it's read. */
+  /** It starts nothing. The reason is worked out when it's read. */
   | { readonly kind: 'passes'; readonly decision: 'foreign' | 'expired' | 'notMatching'; readonly reason: string }
   | { readonly kind: 'deadLetter'; readonly decision: DeadDecision; readonly reason: string }
 );
@@ -44,7 +44,7 @@ export interface JudgeOptions {
  * parameters.
  */
 export class RouteJudge {
-  /** A wait looks at signatures before ages, so where there are some, another judge looks at the ages first. */
+  /** A wait checks signatures before ages, so with signatures, another judge checks ages first. */
   readonly #early: Judge | undefined;
   readonly #judge: Judge;
 
@@ -56,7 +56,7 @@ export class RouteJudge {
     this.#judge = this.#newJudge({ correlationId, maxEventAgeMs, trustedKeys, match }, contract);
   }
 
-  /** What the first messages mean, for as many as fit a slice of time; at least one where there is one. */
+  /** Judges the first messages, as many as fit a time slice; at least one if there is one. */
   judge(messages: readonly ReceivedMessage[]): readonly Judgement[] {
     const early = this.#early?.assess(messages);
     if (early === undefined) return this.#judge.assess(messages).map((judged) => this.#judgementOf(judged));
@@ -111,7 +111,7 @@ export class RouteJudge {
     return { kind: 'starts', event, signedBy, schemaDigest, parameters: parameters.values };
   }
 
-  /** Why an event's publisher is none of the route's: a clause. */
+  /** Why an event's publisher isn't one of the route's: a clause. */
   #strangerIn({ attributes: { azpproject, azppipeline } }: ReceivedEvent): string | undefined {
     const { publishers } = this.options.route;
     const isKnown = publishers.some(

@@ -1,4 +1,4 @@
-/** Has the work of each key done one after the other. */
+/** Runs the work of each key one piece at a time. */
 export class KeyedLock {
   readonly #last = new Map<string, Promise<unknown>>();
 

@@ -1,13 +1,13 @@
 import type { Attributes } from '../../shared/event/cloudEvent.ts';
 import type { Intents } from './intents.ts';
 
-/** An event that so many runs of the bridge led to, one by the other, starts no more. */
+/** An event at the end of a chain of this many runs of the bridge starts no more. */
 export const MOST_HOPS = 3;
 const MOST_KNOWN = 10_000;
 /** A run whose answer was lost is recorded late. */
 const UNKNOWN_MS = 5_000;
 
-/** Knows how many runs that the bridge has started led to an event, so that an event can't start pipelines in a circle. */
+/** Counts the runs of the bridge that led to an event, so that events can't start pipelines in a circle. */
 export class LoopGuard {
   readonly #known = new Map<number, { readonly hops: number; readonly until: number }>();
 
@@ -17,7 +17,7 @@ export class LoopGuard {
     private readonly now: () => number,
   ) {}
 
-  /** The hops of an event; 0 where none of the bridge's runs published it. Fails as the bucket does. */
+  /** The hops of an event; 0 if none of the bridge's runs published it. Fails as the bucket does. */
   async hopsOf({ azprunid }: Attributes): Promise<number> {
     if (azprunid === undefined || !/^[1-9]\d{0,14}$/.test(azprunid)) return 0;
     const id = Number(azprunid);

@@ -1,4 +1,4 @@
-/** Lets so many through in any minute; whoever comes later waits for a place. */
+/** Lets a limited number through in any minute; later callers wait for a place. */
 export class Pace {
   /** When the last ones were let through, oldest first. */
   readonly #taken: number[] = [];

@@ -5,15 +5,15 @@ import { exactJson } from '../../shared/text/json.ts';
 import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import type { ParameterSettings, RouteSettings } from '../settings.ts';
 
-/** For all parameters of one event: whoever may publish chooses what the expressions and patterns work on. */
+/** For all parameters of one event: anyone who may publish chooses the input of expressions and patterns. */
 const LIMIT_MS = 100;
-/** A route has no second look at an event, so that one call in which the machine stood still must not decide. */
+/** A route judges an event only once, so a single call during which the machine was suspended must not decide. */
 export const CALLS = 2;
 
-/** What a pipeline's parameters are for one event, or why they can't be: a clause that doesn't show the values. */
+/** A pipeline's parameters for one event, or why there are none: a clause that doesn't show the values. */
 export type ReadParameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
 
-/** What tells an event from others: its id, else the message's, else its place. */
+/** What identifies an event: its id, otherwise the message's, otherwise its place. */
 export function eventIdOf({ messageId, place }: ReceivedEvent): string {
   return messageId || `${place?.stream ?? ''}:${place?.sequence ?? 0}`;
 }

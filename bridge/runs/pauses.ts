@@ -1,9 +1,9 @@
 import type { KeyValue } from '../../shared/bus.ts';
 import { parseObject } from '../../shared/text/json.ts';
 
-/** Why a route starts nothing until a person says otherwise. */
+/** The pause of a route that starts nothing until a person says otherwise. */
 export interface RoutePause {
-  /** Who has paused it: a person, or a replica of the bridge. */
+  /** Who paused it: a person, or a replica of the bridge. */
   readonly by: string;
   readonly reason: string;
   /** ISO 8601. */
@@ -14,7 +14,7 @@ export interface RoutePause {
 
 const DAY_MS = 86_400_000;
 
-/** Pauses of routes, as all replicas and commands share them: `pause.<route>` in BRIDGE_INTENTS. Fails as the bucket does. */
+/** Pauses of routes, shared by all replicas and commands: `pause.<route>` in BRIDGE_INTENTS. Fails as the bucket does. */
 export class RoutePauses {
   /** @param now milliseconds since the epoch */
   constructor(
@@ -34,7 +34,7 @@ export class RoutePauses {
     return pause;
   }
 
-  /** False where it is paused already. */
+  /** False when it is already paused. */
   async pause(route: string, by: string, reason: string): Promise<boolean> {
     const pause: RoutePause = { by, reason, time: new Date(this.now()).toISOString() };
     return (await this.bucket.create(keyOf(route), Buffer.from(JSON.stringify(pause)))) !== undefined;

@@ -1,13 +1,13 @@
 import type { JetStream } from '../jetStream/api.ts';
 import type { RouteSettings } from '../settings.ts';
 
-/** Knows how old the oldest event is that a route has yet to deal with. */
+/** Tracks the age of the oldest event in a route's backlog. */
 export class PendingAge {
   #timer: NodeJS.Timeout | undefined;
 
   /**
    * @param now milliseconds since the epoch
-   * @param set told the age, in seconds
+   * @param set receives the age, in seconds
    */
   constructor(
     private readonly route: RouteSettings,
@@ -27,7 +27,7 @@ export class PendingAge {
     clearInterval(this.#timer);
   }
 
-  /** Never rejects: what isn't known leaves the age as it was. */
+  /** Never rejects: if the age is unknown, the last one stays. */
   async look(): Promise<void> {
     const { stream, subjects } = this.route;
     const answer = await this.jetStream.consumer(stream, this.consumer);

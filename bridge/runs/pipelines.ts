@@ -6,7 +6,7 @@ import type { Gate } from '../azureDevOps/gate.ts';
 import type { Run } from './intents.ts';
 import type { FindOutcome, StartOutcome } from './protocol.ts';
 
-/** Pages of a list of runs; nobody starts so many in the time that is asked for. */
+/** Most pages of a list of runs; nobody starts that many in the time in question. */
 const MOST_PAGES = 1_000;
 const MOST_URL = 2_000;
 
@@ -44,8 +44,8 @@ export class Pipelines {
   }
 
   /**
-   * Looks for runs with an event's id, since a time in milliseconds since the epoch. Another route may start the same pipeline
-   * for the same event: what it passes tells its runs from ours.
+   * Finds runs with an event's id since a time in milliseconds since the epoch. Another route may start the same pipeline
+   * for the same event: its parameters distinguish its runs from ours.
    */
   async find(
     { project, id }: PipelineSettings,
@@ -74,7 +74,7 @@ export class Pipelines {
     return { kind: 'open', message: `the list of runs has more than ${MOST_PAGES} pages` };
   }
 
-  /** Whether Azure DevOps would take these parameters. Starts nothing. */
+  /** Whether Azure DevOps would accept these parameters. Starts nothing. */
   async preview(pipeline: PipelineSettings, parameters: Parameters): Promise<PreviewOutcome> {
     const { azureDevOps, now } = this.options;
     const beganAt = now();
@@ -116,7 +116,7 @@ export class Pipelines {
 }
 
 export type PreviewOutcome =
-  | { readonly kind: 'ok'; /** The pipeline with its templates put in; foreign text. */ readonly yaml?: string }
+  | { readonly kind: 'ok'; /** The pipeline with its templates expanded; foreign text. */ readonly yaml?: string }
   | { readonly kind: 'refused'; readonly status: number; readonly message: string }
   | { readonly kind: 'postponed'; readonly message: string };
 
@@ -151,8 +151,8 @@ function isOf(build: unknown, eventId: string, asked: Parameters): boolean {
 }
 
 /**
- * Whether a build was given another value. Objects, lists and what it doesn't tell never contradict: Azure DevOps may write
- * them in its own way, and to miss our run is worse than to look at one too many.
+ * Whether a build was given a different value. Objects, lists and missing values never contradict: Azure DevOps may write
+ * them in its own way, and missing our run is worse than checking one too many.
  */
 function contradicts(given: unknown, asked: string): boolean {
   if (typeof given !== 'string' || [given, asked].some((text) => /^\s*[[{]/.test(text))) return false;

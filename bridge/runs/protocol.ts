@@ -5,9 +5,9 @@ import type { Done, Intent, Intents, Posting, Run, StoredIntent } from './intent
 /** How one request for a run ended. Texts are neutralised. */
 export type StartOutcome =
   | { readonly kind: 'started'; readonly run: Run }
-  /** Azure DevOps doesn't want to, and won't next time. */
+  /** Azure DevOps refuses, and will refuse again. */
   | { readonly kind: 'refused'; readonly message: string }
-  /** Nothing came of it, and trying again later may help. */
+  /** It had no effect, and trying again later may help. */
   | { readonly kind: 'postponed'; readonly message: string }
   /** A run may have been started. */
   | {
@@ -45,10 +45,10 @@ export interface ProtocolPorts {
 }
 
 export interface ProtocolSettings {
-  /** What tells this process from others, also from the one that was in its place before. */
+  /** Identifies this process, even against its own predecessor. */
   readonly replica: string;
   readonly maxDeliver: number;
-  /** Whether the pipeline has the parameter by which a run is found again. */
+  /** Whether the pipeline has the parameter that identifies a run. */
   readonly isFindable: () => boolean;
   /** A failed intent is forgotten, so that the event can be ordered again. */
   readonly forgetsFailures?: boolean;
@@ -83,7 +83,7 @@ export interface Failure {
 export type Result =
   | { readonly kind: 'started'; readonly run: Run; /** It was found in the list of runs. */ readonly isFound: boolean }
   | { readonly kind: 'duplicate'; readonly done: Done }
-  /** Another replica is at it; it can be asked again after this time, in milliseconds. */
+  /** Another replica is working on it; ask again after this time, in milliseconds. */
   | { readonly kind: 'elsewhere'; readonly forMs: number }
   | ({ readonly kind: 'failed' } & Failure);
 
@@ -94,8 +94,8 @@ const MOST_MESSAGE = 500;
 const MOST_DELAY = 6;
 
 /**
- * Starts one run for one event, however often the event comes, to how many replicas, and wherever one of them dies: what is
- * about to be asked of Azure DevOps is in the bucket before it is asked, and who finds it there without an outcome looks for
+ * Starts one run for one event, no matter how often and to how many replicas the event is delivered, or where one of them dies: what is
+ * about to be requested from Azure DevOps is stored in the bucket first, and a replica that finds it there without an outcome looks for
  * the run before asking again.
  */
 export class Protocol {
@@ -104,7 +104,7 @@ export class Protocol {
     private readonly settings: ProtocolSettings,
   ) {}
 
-  /** No two of these may be under way for one key in one process. Rejects when the bridge stops. */
+  /** Never run two of these for one key in one process. Rejects when the bridge stops. */
   async run(work: Work): Promise<Result> {
     for (;;) {
       const claimed = await this.#claim(work);
@@ -137,12 +137,12 @@ export class Protocol {
     return time + this.settings.timing.takeover;
   }
 
-  /** Undefined where somebody else has written meanwhile. */
+  /** Undefined when someone else has written meanwhile. */
   async #pursue(work: Work, { intent, revision }: StoredIntent): Promise<Result | undefined> {
     const { ports, settings } = this;
     const left = intent.posting;
     if (left !== undefined) {
-      // Whoever takes over has waited longer than the looks of the one before would have taken.
+      // A replica that takes over has waited longer than its predecessor's checks would have taken.
       const found = await this.#look(work, intent, this.#isOurs(left) ? this.#looks : [0]);
       if (found !== undefined) return this.#end(work, { intent, revision }, found);
     }
@@ -179,7 +179,7 @@ export class Protocol {
     }
   }
 
-  /** Writes that a run is about to be asked for; undefined where somebody else has written meanwhile. */
+  /** Writes that a run is about to be requested; undefined when someone else has written meanwhile. */
   async #announce(
     key: string,
     intent: Intent,
@@ -199,7 +199,7 @@ export class Protocol {
       const next = await this.#update(key, announced, stored.revision);
       if (next === undefined) return undefined;
       stored = { intent: announced, revision: next };
-      // A request that begins late would still be under way when another replica takes over.
+      // A request that starts late would still be under way when another replica takes over.
       if (ports.now() - posting.time <= settings.timing.takeover / MOST_DELAY) return stored;
     }
   }
@@ -209,7 +209,7 @@ export class Protocol {
     return [firstLook, secondLook, thirdLook];
   }
 
-  /** Looks for a run that was started although nobody has heard of it: once after each pause. */
+  /** Looks for a run that was started without our knowing: once after each pause. */
   async #look(
     work: Work,
     intent: Intent,
@@ -226,7 +226,7 @@ export class Protocol {
     return undefined;
   }
 
-  /** The runs that may be the event's, or why nobody can say which there are: to ask for one then might make two. */
+  /** The runs that may be the event's, or why they're unknown: requesting a run then might make two. */
   async #list(work: Work, { createdAt }: Intent): Promise<readonly Run[] | Failure> {
     const { ports, settings } = this;
     const { clockTolerance, thirdLook } = settings.timing;
@@ -241,7 +241,7 @@ export class Protocol {
     }
   }
 
-  /** Whether a run that was found belongs to no other event; it is this one's from now on. */
+  /** Whether a run that was found belongs to no other event; from now on, it's this one's. */
   async #isFree(work: Work, { id }: Run): Promise<boolean> {
     const { intents } = this.ports;
     const record = this.#recordOf(work, true);
@@ -252,7 +252,7 @@ export class Protocol {
   }
 
   /**
-   * Whether somebody who had lost an answer has taken our run for his, which he must have done while we waited for ours. Any
+   * Whether another replica that lost an answer has claimed our run, which must have happened while we waited for ours. Any
    * other record of a run with this id is older than the run.
    */
   async #isTaken(work: Work, { id }: Run, { posting }: Intent): Promise<boolean> {
@@ -285,14 +285,14 @@ export class Protocol {
 
   async #fail(work: Work, stored: StoredIntent, { reason, detail }: Failure): Promise<Result> {
     const failure: Failure = { reason, detail };
-    // First the letter: an intent that is done makes the event a duplicate wherever it comes again.
+    // First the letter: once the intent is done, the event counts as a duplicate everywhere.
     await this.#insist(() => this.ports.bury(failure, work));
     if (this.settings.forgetsFailures === true) await this.#insist(() => this.ports.intents.delete(work.key));
     else await this.#close(work, stored, { deadLetter: reason });
     return { kind: 'failed', ...failure };
   }
 
-  /** Writes how it ended, over whatever somebody who took over has written. */
+  /** Writes how it ended, overwriting anything from a replica that took over. */
   async #close({ key }: Work, last: StoredIntent, done: Done): Promise<void> {
     const { ports } = this;
     for (let stored: StoredIntent | undefined = last; stored !== undefined;) {
@@ -309,8 +309,8 @@ export class Protocol {
   }
 
   /**
-   * As {@link Intents.update}. Where the answer to a write that was stored is lost, it seems that somebody else has written:
-   * then the intent is read again, and found to be ours.
+   * As {@link Intents.update}. If the answer to a stored write is lost, it looks as if someone else has written:
+   * then the intent is read again and turns out to be ours.
    */
   #update(key: string, intent: Intent, revision: number): Promise<number | undefined> {
     return this.#insist(() => this.ports.intents.update(key, intent, revision));

@@ -42,15 +42,15 @@ export function replayRun(
   };
 }
 
-/** A route in the hands of a person: judges as its replicas do, and starts what the person orders. */
+/** A route operated by a person: judges as its replicas do, and starts what the person orders. */
 export interface RouteByHand {
   /** @param checksAge false for what is ordered again */
   judge(message: ReceivedMessage, checksAge: boolean): Promise<Verdict | undefined>;
   /**
    * Judges an event by all checks but the age, and starts its run with an intent of its own.
    *
-   * @param order tells the intent from others of the event
-   * @throws TaskError where Azure DevOps can't be asked now
+   * @param order distinguishes the intent from others of the event
+   * @throws TaskError when Azure DevOps can't be asked now
    */
   replay(message: ReceivedMessage, order: string): Promise<Replayed>;
 }

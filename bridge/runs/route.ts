@@ -39,7 +39,7 @@ export type Verdict =
       readonly reason: string;
     };
 
-/** Judges the events of one route: the code's part of it, and what has to be looked up. */
+/** Judges the events of one route: by computation and by lookups. */
 export class RouteEvents {
   readonly #judge: RouteJudge;
   readonly #ageless: RouteJudge;

@@ -19,9 +19,9 @@ import { Protocol, type Failure, type Result, type Work } from './protocol.ts';
 import { decisionOn, letterOf, type RouteEvents, type Verdict } from './route.ts';
 import { Summaries } from './summaries.ts';
 
-/** Delivered more often, an event is given up before anything is done about it. */
+/** An event delivered more often than this is given up before anything is done about it. */
 const MOST_DELIVERIES = 20;
-/** Events that may come at a time while none of them starts a run; doubled while that goes on. */
+/** How many events may arrive at a time while none of them starts a run; doubled while that lasts. */
 const FIRST_WINDOW = 32;
 const LAST_WINDOW = 500;
 const LETTER_MS = 5_000;
@@ -44,7 +44,7 @@ export interface RunnerOptions {
   readonly log: EventLog;
   readonly timing: Timing;
   readonly replica: string;
-  /** Finds out once more whether the pipeline has the parameter `natsEventId`. */
+  /** Checks again whether the pipeline has the parameter `natsEventId`. */
   readonly learn: () => Promise<EventIdSupport>;
   readonly isFindable: () => boolean;
   /** Why there is no durable consumer: sentences. Undefined where there is one. */
@@ -65,7 +65,7 @@ export class RouteRunner {
   readonly #pace: Pace;
   readonly #summaries: Summaries;
   readonly #timers: NodeJS.Timeout[] = [];
-  /** Has come, and isn't judged yet. */
+  /** Arrived but not judged yet. */
   #inbox: QueuedMessage[] = [];
   /** To start a run, in the order they came. */
   readonly #starts: { readonly message: QueuedMessage; readonly verdict: Extract<Verdict, { kind: 'starts' }> }[] = [];
@@ -106,7 +106,7 @@ export class RouteRunner {
     await this.#summaries.close();
   }
 
-  /** Something that holds the route up has changed. */
+  /** Something that held the route up has changed. */
   refresh(): void {
     this.options.metrics.paused(this.#isBlocked);
     this.#want();
@@ -142,7 +142,7 @@ export class RouteRunner {
     this.refresh();
   }
 
-  /** Waits for a consumer that isn't there, and says so: some servers leave it unanswered when messages are asked of it. */
+  /** Waits for a missing consumer, and says so: some servers don't answer requests for its messages. */
   async #untilThere(): Promise<void> {
     const { route, log, timing, consumerProblem } = this.options;
     let told: string | undefined;
@@ -230,7 +230,7 @@ export class RouteRunner {
     else if (this.#inbox.length > 0) this.#judgeSoon();
   }
 
-  /** How many may come: enough to start the next ones while these are started, many where none starts anything. */
+  /** How many may arrive: enough to have the next ones ready while these are started, many if none starts anything. */
   #want(): void {
     const { concurrency } = this.options.route;
     const isBusy = this.#active + this.#starts.length > 0;
@@ -273,7 +273,7 @@ export class RouteRunner {
     this.#settle(message, () => message.ack());
   }
 
-  /** An event grows old while its run is being asked for; what has begun is ended. */
+  /** An event ages while its run is being requested; what has begun is finished. */
   async #unlessBegun(message: QueuedMessage, { event }: Judgement): Promise<void> {
     const { events, intents } = this.options;
     await this.#guarded(message, async () => {
@@ -378,7 +378,7 @@ export class RouteRunner {
   }
 
   /**
-   * Has the audit stream keep a decision before its event is acknowledged: afterwards, nobody would think of it again. An event
+   * Stores a decision in the audit stream before its event is acknowledged: afterwards it would be forgotten. An event
    * that is delivered again keeps its first decision, within the stream's duplicate window.
    */
   async #record(key: string, { event }: Judgement, decision: Decision): Promise<void> {
@@ -400,7 +400,7 @@ export class RouteRunner {
 
   async #giveUp(message: QueuedMessage): Promise<void> {
     const { events } = this.options;
-    // What it means to the route doesn't matter any more, but for who published it.
+    // The judgement doesn't matter any more, except for who published it.
     await this.#guarded(message, async () => {
       const [verdict] = await events.judge([message.message], false);
       if (verdict === undefined) return;
@@ -458,13 +458,13 @@ export class RouteRunner {
       if (pause !== undefined) log.warning('routeIsPaused', { route: route.name, by: pause.by, reason: pause.reason });
       else log.info('routeResumed', { route: route.name });
     } catch {
-      // Whoever needs the bucket's answer logs why there is none.
+      // The caller that needs the bucket's answer logs why there is none.
     } finally {
       if (!this.#isStopping()) this.refresh();
     }
   }
 
-  /** Does something about a message. What fails otherwise than foreseen is tried again by the next delivery. */
+  /** Handles a message. An unforeseen failure is retried by the next delivery. */
   async #guarded(message: QueuedMessage, work: () => Promise<void>): Promise<void> {
     const { log, route, timing } = this.options;
     try {

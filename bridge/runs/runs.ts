@@ -18,12 +18,12 @@ import { Pipelines } from './pipelines.ts';
 import { RouteEvents } from './route.ts';
 import { RouteRunner } from './routeRunner.ts';
 
-/** Has events start pipelines until it is stopped. */
+/** Lets events start pipelines until it is stopped. */
 export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Functions {
   const { settings, nats, azureDevOps, metrics, log, contracts } = parts;
   const { instance, timing } = settings;
   const now = () => parts.now();
-  // Also apart from the routes of an earlier configuration in this process, which may still end what they began.
+  // Distinct even from the routes of an earlier configuration in this process, which may still be finishing.
   const replica = `${audit.replica}-${randomBytes(2).toString('hex')}`;
   const runners: RouteRunner[] = [];
   const gate = new Gate({
@@ -98,7 +98,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
   };
 }
 
-/** Why a consumer can't be used: sentences. Undefined where it can, or where it isn't known whether it can. */
+/** Why a consumer can't be used: sentences. Undefined when it can, or when that is unknown. */
 async function consumerProblem(jetStream: JetStream, stream: string, consumer: string): Promise<string | undefined> {
   const answer = await jetStream.consumer(stream, consumer);
   if (answer.kind !== 'error') return undefined;
@@ -109,7 +109,7 @@ async function consumerProblem(jetStream: JetStream, stream: string, consumer: s
   return `The consumer "${consumer}" of the stream "${stream}" can't be used: ${answer.description}.${remedy}`;
 }
 
-/** Whether an event comes from Azure DevOps' service hooks, also where another stream sources theirs. */
+/** Whether an event comes from Azure DevOps' service hooks, even by way of another stream that sources theirs. */
 export function hookTest({ hooks, instance }: BridgeSettings): (event: ReceivedEvent) => boolean {
   const names = namesOf(instance);
   const stream = hooks?.stream ?? names.of('AZDO');

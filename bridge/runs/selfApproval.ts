@@ -8,7 +8,7 @@ import { warning, type Finding } from '../finding.ts';
 const MOST_ENVIRONMENTS = 20;
 
 /**
- * Environments whose approval trusts in who requested the run: that is the bridge, so that the author of an event may approve
+ * Environments whose approval relies on who requested the run: that is the bridge, so the author of an event may approve
  * the run it starts. What the identity may not see is left out.
  *
  * @param yaml the pipeline as a preview has it
@@ -61,7 +61,7 @@ export function environmentsIn(yaml: string): string[] {
     .flatMap((job) => {
       const environment = isObject(job) ? job['environment'] : undefined;
       const name = isObject(environment) ? environment['name'] : environment;
-      // Behind the dot stands a resource of the environment.
+      // A resource of the environment follows the dot.
       return typeof name === 'string' && name !== '' ? [name.replace(/\..*$/s, '')] : [];
     });
   return [...new Set(names)];

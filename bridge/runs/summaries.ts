@@ -8,7 +8,7 @@ interface Summary {
   readonly decisions: Map<string, number>;
 }
 
-/** Notes what merely didn't fit as one decision per route and minute: each by itself would be as long as the stream. */
+/** Notes non-matching events as one decision per route and minute: individually, there'd be as many as events. */
 export class Summaries {
   #summary: Summary | undefined;
   readonly #timer: NodeJS.Timeout;

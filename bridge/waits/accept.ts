@@ -17,7 +17,7 @@ import { findStart } from './streams.ts';
 import { taskRoute, type TaskRouteOptions } from './taskRoute.ts';
 import type { StoredWait, WaitStore } from './waitStore.ts';
 
-/** How many waits there are, as far as this replica knows. */
+/** The number of waits known to this replica. */
 export interface WaitCounts {
   /** Open waits of a rule, by its place in the configuration. */
   openOf(rule: number): number;
@@ -36,7 +36,7 @@ export interface AcceptOptions extends TaskRouteOptions {
   readonly jetStream: Pick<JetStream, 'stream' | 'streamNames'>;
   readonly caller: ProvesCaller;
   readonly verifyIdToken: VerifiesIdToken;
-  /** A project's name; undefined where the bridge can't know it. */
+  /** A project's name; undefined when the bridge can't know it. */
   readonly projectName: (organization: string, project: string, signal: AbortSignal) => Promise<string | undefined>;
   readonly counts: WaitCounts;
   /** Milliseconds since the epoch. */
@@ -45,9 +45,9 @@ export interface AcceptOptions extends TaskRouteOptions {
 
 /** Each event on the subject is judged for each of them. */
 const MOST_UNCORRELATED = 1_000;
-/** Others write to the same record: so often it is tried again. */
+/** Retries when others write to the same record. */
 const MOST_TRIES = 5;
-/** How long a cancellation waits for the wait that it cancels. */
+/** How long a cancellation waits for the wait it cancels. */
 export const TOMBSTONE_MS = 3_600_000;
 
 /** `POST /v1/waits`: answers 200 once the wait is stored. */
@@ -59,7 +59,7 @@ export function acceptRoute(options: AcceptOptions): Route {
   });
 }
 
-/** What is given beside the headers of every call. */
+/** What a call sends besides the headers of every call. */
 interface Given {
   readonly inputs: Inputs;
   readonly runStart: number | undefined;
@@ -100,7 +100,7 @@ class Acceptance {
     return (await this.#acceptAtOnce(rules)) ?? this.#acceptOrRepeat(rules);
   }
 
-  /** Hardly any wait comes twice, and creating its record tells whether it did: only where nothing is created has to be looked. */
+  /** Hardly any wait comes twice, and creating its record shows whether it did: look it up only if nothing was created. */
   async #acceptAtOnce(rules: readonly PlacedRule[]): Promise<Done | undefined> {
     if (!this.options.counts.isFree(bucketKey(this.proven.key))) return undefined;
     try {
@@ -148,7 +148,7 @@ class Acceptance {
     return `the pipeline ${quoted(plan.pipeline.name)} (${plan.pipeline.id}) of the project ${project}`;
   }
 
-  /** Undefined where somebody else was faster. */
+  /** Undefined when another replica was faster. */
   async #accept(rules: readonly PlacedRule[], tombstone: StoredWait | undefined): Promise<Done | undefined> {
     const { settings, contracts, ownStreams, store, jetStream, now } = this.options;
     const { runStart } = this.given;
@@ -233,7 +233,7 @@ class Acceptance {
         );
   }
 
-  /** The same wait again: the newest token is the one that lives longest. Undefined where somebody else was faster. */
+  /** The same wait again: keep the newest token, which lives longest. Undefined when another replica was faster. */
   async #repeat(
     stored: StoredWait,
     state: Exclude<WaitState, { readonly state: 'tombstone' }>,

@@ -1,9 +1,9 @@
-/** Of the time, somebody may use so much for long … */
+/** The share of time that one owner may use in the long run … */
 const SHARE = 0.3;
-/** … and so many milliseconds more at once. */
+/** … and how many milliseconds on top at once. */
 const AT_ONCE_MS = 300;
 
-/** How much of the time somebody has used lately. Times in milliseconds. */
+/** How much time an owner has used lately. Times in milliseconds. */
 export class Allowance {
   #usedMs = 0;
 
@@ -14,7 +14,7 @@ export class Allowance {
   }
 
   spend(ms: number, now: number): void {
-    // What is far beyond it has to be made up for within a second or two.
+    // Even a large excess has to be made up for within a second or two.
     this.#usedMs = Math.min(this.#left(now) + ms, 2 * AT_ONCE_MS);
     this.since = now;
   }

@@ -11,7 +11,7 @@ import { UnreadableWait } from './waitStore.ts';
 
 /** Azure DevOps is answered within 3 s, whatever it and NATS do. */
 const ANSWER_MS = 2_500;
-/** Refusals in the audit stream, a minute, of one bearer token and of callers without one. */
+/** Refusals in the audit stream per minute, for one bearer token and for callers without one. */
 const MOST_REFUSALS = 120;
 const MOST_SIGN_INS = 10;
 
@@ -27,7 +27,7 @@ export interface AnsweringOptions {
   readonly answerMs?: number;
 }
 
-/** What became of a call: the answer, and what is noted. */
+/** The outcome of a call: the answer, and what to note. */
 export interface Done {
   readonly answer: HttpAnswer;
   /** One word. */
@@ -37,7 +37,7 @@ export interface Done {
   readonly reason?: string;
 }
 
-/** Answers the calls of tasks in time, and notes what was decided on them. */
+/** Answers tasks' calls in time, and notes the decisions. */
 export class Answering {
   readonly #limits: Readonly<Record<'call' | 'signIn', FloodLimit>>;
   #untold = 0;
@@ -82,7 +82,7 @@ export class Answering {
     }
   }
 
-  /** Notes that somebody has none of the tokens. */
+  /** Notes a caller without a valid token. */
   refusedSignIn(path: string): void {
     this.options.count('unauthorized');
     this.#refused('signIn', '', `A sign-in to ${path} was refused`, undefined, this.options.now());

@@ -11,10 +11,10 @@ const END = 'end';
 
 /**
  * Reads the inputs of a task from its body: for each a line `--<plan id> <input name>` and then the value as it is, and at
- * last the line `--<plan id> end`. No value can hold such a line by chance, since nobody knows the plan's ID beforehand.
+ * last the line `--<plan id> end`. No value can contain such a line by chance, since nobody knows the plan's ID beforehand.
  *
  * @param plan the plan's ID
- * @param names the inputs that there are
+ * @param names all known inputs
  * @returns the inputs that are given: a blank value isn't, nor is the variable that an input without a value leaves
  */
 export function readBody(
@@ -47,7 +47,7 @@ export function readBody(
   return bodyProblem(`does not end with the line "--${plan} end"`);
 }
 
-/** A line that begins with the marker, and what comes behind that. */
+/** A line that begins with the marker, and the rest of it. */
 interface Marker {
   readonly start: number;
   /** Without its LF. */

@@ -1,6 +1,6 @@
 import type { Hub } from './record.ts';
 
-/** The plan of a job, and the token by which Azure DevOps tells whose it is. */
+/** The plan of a job, and the token that proves to Azure DevOps whose it is. */
 export interface PlanCall {
   /** Of an organization that is on the list. */
   readonly planUrl: string;
@@ -20,13 +20,13 @@ export interface ProvenPlan {
   readonly version: number;
 }
 
-/** What Azure DevOps answers to a job's token. Reasons are clauses without the last full stop, made safe. */
+/** Azure DevOps's answer to a job's token. Reasons are clauses without the last full stop, made safe. */
 export type Asked<Value> =
   | { readonly kind: 'ok'; readonly value: Value }
   | { readonly kind: 'refused'; readonly reason: string }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
-/** Asks Azure DevOps with the token of a job, which lets it read its own plan only. */
+/** Asks Azure DevOps with a job's token, which can read only its own plan. */
 export interface ProvesCaller {
   plan(call: PlanCall, signal: AbortSignal): Promise<Asked<ProvenPlan>>;
   /** The job's ID token, as Azure DevOps issues it. */

@@ -7,10 +7,10 @@ import { taskRoute, type TaskRouteOptions } from './taskRoute.ts';
 
 export type CancelOptions = TaskRouteOptions & Pick<AcceptOptions, 'store' | 'caller' | 'now'>;
 
-/** Others write to the same record: so often it is tried again. */
+/** Retries when others write to the same record. */
 const MOST_TRIES = 5;
 
-/** `POST /v1/waits/cancel`: answers 200 to everybody who proves the plan, once the wait is decided or can't begin any more. */
+/** `POST /v1/waits/cancel`: answers 200 to any caller that proves the plan, once the wait is decided or can no longer begin. */
 export function cancelRoute(options: CancelOptions): Route {
   return taskRoute('/v1/waits/cancel', options, async ({ claim, waitsFor }, signal) => {
     const proven = await prove(claim, options.caller, signal, waitsFor);
@@ -30,7 +30,7 @@ async function cancel({ store, now }: CancelOptions, { key, call }: ProvenCall, 
     signal.throwIfAborted();
     if (stored === undefined) {
       const tombstone = { state: 'tombstone', at: now() } as const;
-      // The call that it is for may be under way.
+      // The call it cancels may be under way.
       if ((await store.create({ key, planUrl: call.planUrl, state: tombstone })) !== undefined)
         return done('tombstone');
       continue;

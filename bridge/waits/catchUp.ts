@@ -6,11 +6,11 @@ import type { StreamReader } from './streamReader.ts';
 import type { StreamPlaces } from './streamPlaces.ts';
 import { Turn, type Rest, type RestOptions } from './turn.ts';
 
-/** Waits that are caught up side by side. */
+/** How many waits catch up side by side. */
 const MOST_AT_ONCE = 16;
 /** Then it's another's turn. */
 const MOST_LOOKS = 32;
-/** Between two looks of a slow wait. */
+/** Between two checks of a slow wait. */
 const SLOW_LOOK_MS = 250;
 
 export interface CatchUpOptions extends RestOptions {
@@ -20,21 +20,21 @@ export interface CatchUpOptions extends RestOptions {
   readonly retryMs: number;
   readonly onTrouble: (error: unknown) => void;
   readonly times: StreamPlaces;
-  /** Slow waits keep to it, and those of expensive tenants. */
+  /** Limits slow waits and those of expensive tenants. */
   readonly rest: Rest;
   readonly isExpensive: (tenant: string) => boolean;
   /** What judging an event has cost a tenant, in milliseconds. */
   readonly onSpent: (tenant: string, ms: number) => void;
-  /** Who shows a wait its events once it's caught up. */
+  /** Shows a wait its events once it has caught up. */
   readonly readerOf: (seat: Seat) => StreamReader;
-  /** What an event has come to, for a wait. */
+  /** The outcome of an event for a wait. */
   readonly onJudged: (seat: Seat, message: ReceivedMessage, step: Step) => void;
 }
 
-/** Shows waits, each by itself, what has passed before they were known, until they meet the reader; slow ones all they see. */
+/** Shows each wait the events from before it was known, until it meets the reader; slow waits get all their events here. */
 export class CatchUp {
   readonly #seats = new Set<Seat>();
-  /** By tenant: one with a long backlog delays itself. */
+  /** By tenant: one with a long backlog delays only itself. */
   readonly #queue = new FairQueue<Seat>();
   #atOnce = 0;
 
@@ -52,7 +52,7 @@ export class CatchUp {
     return this.#seats.has(seat);
   }
 
-  /** The wait has joined its reader, behind it. */
+  /** The wait has joined its reader, but is behind it. */
   add(seat: Seat): void {
     this.#seats.add(seat);
     // Slow ones would keep the others from their turn.
@@ -89,7 +89,7 @@ export class CatchUp {
     return false;
   }
 
-  /** Judges what has passed, until the wait meets the reader; a slow one for ever. @returns whether there is more to do */
+  /** Judges past events until the wait meets the reader; for a slow wait, it never ends. @returns whether there is more to do */
   async #advance(seat: Seat, mostLooks: number): Promise<boolean> {
     const { readerOf, times, rest, pause, now } = this.options;
     const { wait } = seat;
@@ -142,11 +142,11 @@ export class CatchUp {
     return wait.isOver || this.signal.aborted;
   }
 
-  /** From here on it is judged live, without a gap: what has passed meanwhile comes first. */
+  /** From here on it is judged live, without a gap: events that passed meanwhile come first. */
   #meet(seat: Seat): void {
     this.#seats.delete(seat);
     const reader = this.options.readerOf(seat);
-    // It was caught up with one that had gone further.
+    // It met a reader that had gone further.
     if (seat.wait.position > reader.reached) {
       reader.join(seat);
       return;

@@ -3,15 +3,15 @@ import { parseObject } from '../../shared/text/json.ts';
 
 /** How far a stream is judged. */
 export interface Judged {
-  /** Nothing up to it has to be judged again for waits whose record isn't newer than {@link revision}. */
+  /** Waits whose record isn't newer than {@link revision} need nothing up to it judged again. */
   readonly sequence: number;
   /** Of the bucket. */
   readonly revision: number;
-  /** When the stream was created, as it says: sequences of another one mean nothing. */
+  /** The stream's own creation time: sequences of another stream mean nothing. */
   readonly created: string;
 }
 
-/** `checkpoint.<stream>`: where the next leader goes on. Fails as the bucket does. */
+/** `checkpoint.<stream>`: where the next leader continues. Fails as the bucket does. */
 export class Checkpoint {
   #revision: number | undefined;
   #written = '';
@@ -29,7 +29,7 @@ export class Checkpoint {
     return { sequence, revision, created: typeof created === 'string' ? created : '' };
   }
 
-  /** @returns false where somebody else has written: the stream isn't this replica's any more */
+  /** @returns false when someone else has written: the stream is no longer this replica's */
   async write(judged: Judged): Promise<boolean> {
     const text = JSON.stringify(judged);
     if (text === this.#written) return true;

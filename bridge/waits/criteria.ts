@@ -18,7 +18,7 @@ const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'all'] as const;
 /** What has matched is kept in the wait's record. */
 const MOST_EVENTS = 1_000;
 const DEFAULT_TIMEOUT_MS = 30 * 60_000;
-/** What the bridge itself keeps things in: nobody's events. */
+/** The bridge's own streams: they hold no events to wait for. */
 const STORES = /^(KV|OBJ)_/;
 
 /** Where a wait begins, before the stream is known. */
@@ -36,7 +36,7 @@ export interface WaitRequest {
   /** One of the names of `contracts`. */
   readonly contract: string | undefined;
   readonly onTimeout: 'fail' | 'succeed';
-  /** What the author should know and what is no problem: sentences. */
+  /** Warnings for the author, as sentences. */
   readonly warnings: readonly string[];
 }
 
@@ -51,7 +51,7 @@ export interface ReadingOptions {
 }
 
 /**
- * Reads what a wait waits for with the readers of the agent's task.
+ * Reads the criteria of a wait with the readers of the agent's task.
  *
  * @throws TaskError for all problems
  */

@@ -1,7 +1,7 @@
 import type { Seat } from './seat.ts';
 import { Threshold } from './threshold.ts';
 
-/** Finds the waits whose time is over. */
+/** Finds waits whose time is over. */
 export class Deadlines {
   readonly #all = new Threshold<Seat>();
   /** Their time is over; events that came before may have to be judged. */
@@ -26,7 +26,7 @@ export class Deadlines {
     return [...this.#due].filter((seat) => !seat.wait.isOver && positionOf(seat) >= (seat.lastSequence ?? Infinity));
   }
 
-  /** Waits that are over mustn't stay until their deadlines. @param size how many there are */
+  /** Waits that have ended mustn't stay until their deadlines. @param size how many there are */
   forget(size: number): void {
     if (this.#all.size > 2 * size + 1_000) this.#all.keep(({ isRemoved }) => !isRemoved);
   }

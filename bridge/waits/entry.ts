@@ -74,7 +74,7 @@ export async function prove(
   return { ...claim, plan: asked.value };
 }
 
-/** What is noted of a call beside what was decided. */
+/** What is noted about a call besides the decision. */
 export function tracesOf({ key }: ClaimedCall): Readonly<Record<string, string>> {
   const { organization, project, plan, job, instance } = key;
   return { wait: bucketKey(key), organization, project, plan, job, instance };

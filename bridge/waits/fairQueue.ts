@@ -1,4 +1,4 @@
-/** A queue in which each owner has its turn after the other, however much another one has in it. */
+/** A queue in which owners take turns, however much any of them has in it. */
 export class FairQueue<Item> {
   /** By owner, the next one first. */
   readonly #items = new Map<string, Item[]>();

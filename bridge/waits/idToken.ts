@@ -5,7 +5,7 @@ import { quoted, safeText } from '../../shared/text/safeText.ts';
 import type { ProvenPlan } from './caller.ts';
 import { Unavailable } from './refusal.ts';
 
-/** Azure DevOps' tokens name no other. */
+/** The only one in Azure DevOps' tokens. */
 const AUDIENCE = 'api://AzureADTokenExchange';
 /** How far the clocks of the bridge and Azure DevOps may be apart. */
 const CLOCK_TOLERANCE_S = 60;
@@ -13,9 +13,9 @@ const CLOCK_TOLERANCE_S = 60;
 const KEYS_MS = 2_000;
 
 /**
- * What an ID token doesn't prove about the job of a plan: a clause without the last full stop; undefined where it proves it.
+ * What an ID token fails to prove about a plan's job: a clause without the last full stop; undefined when it proves everything.
  *
- * @throws Unavailable where the issuer's keys can't be had
+ * @throws Unavailable when the issuer's keys can't be fetched
  */
 export type VerifiesIdToken = (token: string, plan: ProvenPlan) => Promise<string | undefined>;
 
@@ -33,7 +33,7 @@ export function idTokenVerifier({ issuers, document, now }: IdTokenOptions): Ver
   const keys = new Map(issuers.map((issuer) => [issuer, keysOf(issuer, document)]));
   return async (token, plan) => {
     const issuer = issuerOf(token);
-    // Keys are only ever asked for of an issuer on the list, whatever the token says.
+    // Keys are only ever fetched from an issuer on the list, whatever the token says.
     const own = keys.get(issuer);
     if (own === undefined) return `its issuer ${quoted(issuer)} is not one of waits.issuers`;
     try {
@@ -58,7 +58,7 @@ function issuerOf(token: string): string {
   }
 }
 
-/** Whether the token is one of another project or pipeline than the plan. */
+/** Whether the token belongs to a different project or pipeline than the plan. */
 function otherThan(
   { project, pipeline }: ProvenPlan,
   { prj_id: own, def_id: definition }: JWTPayload,

@@ -32,10 +32,10 @@ export interface Judging {
 }
 
 const OUTBOX = 'outbox';
-/** Between two looks for records that are over. */
+/** Between two searches for finished records. */
 const SWEEP_MINUTES = 1;
 
-/** Follows the waits there are, judges those on streams that this replica leads, and tells what is decided. */
+/** Follows all waits, judges those on streams that this replica leads, and reports the decisions. */
 export function startJudging(parts: Parts, { bucket, store, tells, jetStream, audit }: JudgingParts): Judging {
   const { settings, contracts, nats, metrics, log } = parts;
   const { timing } = settings;
@@ -73,7 +73,7 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
     };
     return [said, `${place}.${decision}`];
   };
-  // A process that is started again is another candidate.
+  // A restarted process is a new candidate.
   const holder = `${audit.replica}-${randomBytes(3).toString('hex')}`;
   const leads = new Set<string>();
   const judges = new StreamJudges({
@@ -104,7 +104,7 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
       {
         ...{ ...common, waits, tells, random: Math.random, sweepMs: SWEEP_MINUTES * timing.minute },
         ...{ firstPause: timing.firstPause, longestPause: timing.longestPause },
-        // Tried again until it is noted: nobody could tell any more how the wait has ended.
+        // Retried until noted: otherwise there'd be no record of how the wait ended.
         onTold: (decided, problem) =>
           audit.decisions.order(...noted(decided, decided.ending.verdict, problem ?? decided.ending.reason)),
         onAbandoned: (decided, reason) => {

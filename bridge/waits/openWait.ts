@@ -9,7 +9,7 @@ import { readWaitRequest, type WaitRequest } from './criteria.ts';
 import type { KnownWait } from './openWaits.ts';
 import { NO_COUNTS, type WaitEnding, type WaitProgress, type WaitStart } from './record.ts';
 
-/** One tenant can't stop the others. */
+/** Keeps one tenant from stopping the others. */
 export const EVENT_MS = 100;
 export const WAIT_LIMITS: JudgeLimits = { eventMs: EVENT_MS, calls: 2, interruptions: 3, slowMs: 10_000 };
 /** For reading the outputs from the event that decides. */
@@ -23,7 +23,7 @@ export interface OpenWaitOptions {
   readonly warn: (text: string) => void;
 }
 
-/** What an event has come to. */
+/** The outcome of an event. */
 export type Step = { readonly kind: 'passed' | 'counted' } | { readonly kind: 'ended'; readonly ending: WaitEnding };
 
 interface Compiled {
@@ -41,7 +41,7 @@ export class OpenWait {
   readonly correlationId: string | undefined;
   /** Nothing up to this sequence is judged again. */
   position: number;
-  /** Events on its subjects that weren't shown to it, since it knows by whom they are found. */
+  /** Events on its subjects that the index didn't show it. */
   unseen: () => number = NONE_UNSEEN;
   #compiled: Compiled | undefined;
   #lastMiss: JudgedEvent | undefined;
@@ -58,7 +58,7 @@ export class OpenWait {
     this.position = known.progress?.sequence ?? known.start.after;
   }
 
-  /** Whether an event has taken so long that others mustn't wait for this one. */
+  /** Whether an event took so long that others mustn't wait for this wait. */
   get isSlow(): boolean {
     return this.#isSlow;
   }
@@ -68,7 +68,7 @@ export class OpenWait {
     this.#isSlow = true;
   }
 
-  /** Whether nothing is judged any more. */
+  /** Whether it has stopped judging. */
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -79,7 +79,7 @@ export class OpenWait {
     return at === undefined || storedAt >= at;
   }
 
-  /** Who can assess the next event, for {@link take}; undefined where that isn't needed or has to be left to it. Never throws. */
+  /** The judge for assessing the next event ahead of {@link take}; undefined when there's no need or `take` has to do it. Never throws. */
   judgeFor(message: ReceivedMessage): Judge | undefined {
     if (!this.#concerns(message) || this.#isTooLate(message)) return undefined;
     try {
@@ -105,7 +105,7 @@ export class OpenWait {
     }
   }
 
-  /** Ends it since its time is over: all events until then are judged. */
+  /** Ends it because its time is over: all events until then have been judged. */
   timeOut(): WaitEnding {
     try {
       const { request } = this.#ready;
@@ -115,14 +115,14 @@ export class OpenWait {
     }
   }
 
-  /** Ends it since it can't go on. */
+  /** Ends it because it can't go on. */
   fail(error: TaskError): WaitEnding {
     const ending = failureOf(error, this.counts, this.missing);
     this.stop();
     return ending;
   }
 
-  /** Judges no more events: somebody else has ended it. */
+  /** Stops judging: someone else has ended it. */
   stop(): void {
     this.#isOver = true;
     // It may be kept until its deadline, with thousands of others.
@@ -214,7 +214,7 @@ export class OpenWait {
       const where = place === undefined ? 'the stream' : `${place.stream} ${place.sequence}`;
       const refused = new TaskError(asked.code, `outputs: ${asked.problem}`, `${asked.advice} ${where}.`);
       const failed = failureOf(refused, counts, missing);
-      // Whoever looks into it needs to know which event it was.
+      // Anyone looking into it needs to know which event it was.
       const outputs = { ...failed.outputs, ...placeOutputs(event), ...foreignOutputs(event, missing) };
       return { ...failed, ...eventOf(judged), outputs };
     }
@@ -233,7 +233,7 @@ export class OpenWait {
     };
   }
 
-  /** @throws TaskError where it can't be read any more, such as where a contract was taken away */
+  /** @throws TaskError when it can no longer be read, as after a contract was removed */
   get #ready(): Compiled {
     if (this.#compiled !== undefined) return this.#compiled;
     const { contracts, now, warn } = this.options;
@@ -291,7 +291,7 @@ function failureOf(error: TaskError, counts: Counts, missing: WaitEnding['missin
 }
 
 function sentences({ problem, remedy, code }: TaskError): string {
-  // What it advises is the log of a step.
+  // Its advice is to read the log of a step.
   return code === 'Negative' ? `${problem}.` : [`${problem}.`, remedy].filter(Boolean).join(' ');
 }
 

@@ -9,7 +9,7 @@ import type { WaitProgress, WaitRecord, WaitStart } from './record.ts';
 import { Turn } from './turn.ts';
 import type { WaitStore } from './waitStore.ts';
 
-/** Inputs that the waits of one task of a pipeline have in common: all but the correlation id. Kept once for all of them. */
+/** Inputs shared by the waits of one task of a pipeline: all but the correlation id. Stored once for all of them. */
 export interface CommonInputs {
   /** The ID of the project whose waits they are. */
   readonly project: string;
@@ -18,7 +18,7 @@ export interface CommonInputs {
   readonly subjects: readonly string[];
 }
 
-/** A wait that is open, without what is only needed to tell its end. Times in milliseconds since the epoch. */
+/** An open wait, without the data that is only needed to report its end. Times in milliseconds since the epoch. */
 export interface KnownWait {
   readonly state: 'waiting';
   readonly place: string;
@@ -32,7 +32,7 @@ export interface KnownWait {
   readonly progress: WaitProgress | undefined;
 }
 
-/** A wait that is over, or was cancelled before it came. */
+/** A wait that is over, or was cancelled before it arrived. */
 export interface SettledWait {
   readonly state: 'decided' | 'ended' | 'tombstone';
   readonly place: string;
@@ -54,9 +54,9 @@ export interface OpenWaitsOptions {
   /** The bucket's name. */
   readonly bucket: string;
   readonly store: Pick<WaitStore, 'open'>;
-  /** Told of each record that doesn't open. */
+  /** Called for each record that doesn't open. */
   readonly onUnreadable: (place: string) => void;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Before the bucket is read again. */
   readonly retryMs: number;
@@ -65,10 +65,10 @@ export interface OpenWaitsOptions {
   readonly now: () => number;
 }
 
-/** Tasks that wait for something else in each run have nothing in common. */
+/** Tasks that wait for something different in each run share nothing. */
 const MOST_COMMON = 1_000;
 
-/** All waits there are, as the bucket tells: every replica follows it. What doesn't open isn't among them. */
+/** All waits in the bucket, which every replica follows. Records that don't open aren't included. */
 export class OpenWaits implements WaitCounts {
   readonly #known = new Map<string, Known>();
   readonly #open = new Map<number, number>();
@@ -89,7 +89,7 @@ export class OpenWaits implements WaitCounts {
     return this.#revision;
   }
 
-  /** Whether all is known that was in the bucket when it was begun to be followed. */
+  /** Whether everything is known that was in the bucket when following it began. */
   get isUpToDate(): boolean {
     return this.#isUpToDate;
   }
@@ -155,9 +155,9 @@ export class OpenWaits implements WaitCounts {
   }
 
   /**
-   * Resolves once all is known that is in the bucket now.
+   * Resolves once everything that is in the bucket now is known.
    *
-   * @throws TaskError where the bucket doesn't answer; the signal's reason
+   * @throws TaskError when the bucket doesn't answer; the signal's reason
    */
   async upToDate(signal: AbortSignal): Promise<void> {
     const answer = await this.options.jetStream.stream(this.#stream);
@@ -215,7 +215,7 @@ export class OpenWaits implements WaitCounts {
         if (messages.length > 0) continue;
         await new Promise<void>((resolve) => {
           wake = resolve;
-          // It may have come while this was under way.
+          // It may have arrived while this was under way.
           if ((arrivals?.length ?? 0) > 0 || failure !== undefined || signal.aborted) resolve();
         });
       }

@@ -5,22 +5,22 @@ import type { WaitCall, WaitEnding, WaitKey, WaitRecord } from './record.ts';
 import { TOMBSTONE_MS } from './accept.ts';
 import { UnreadableWait, type StoredWait, type WaitStore } from './waitStore.ts';
 
-/** A wait that is decided, and whose task has yet to hear of it. */
+/** A decided wait whose task has yet to be notified. */
 export interface Decided {
   readonly key: WaitKey;
   readonly call: WaitCall;
   readonly ending: WaitEnding;
 }
 
-/** What came of telling a task how its wait has ended. Reasons are clauses without the last full stop, made safe. */
+/** The outcome of notifying a task of how its wait ended. Reasons are clauses without the last full stop, made safe. */
 export type Told =
-  /** The task is completed. `problem`: what of the ending it couldn't be given. */
+  /** The task is completed. `problem`: the part of the ending that couldn't be delivered. */
   | { readonly kind: 'done'; readonly problem?: string }
-  /** It can't be told, and trying again is of no use. */
+  /** It can't be notified, and retrying is no use. */
   | { readonly kind: 'gone'; readonly reason: string }
   | Later;
 
-/** Tells Azure DevOps; may be told the same again. Only rejects for what is a mistake of the bridge. */
+/** Notifies Azure DevOps; may be called again for the same wait. Rejects only for bugs in the bridge. */
 export type Tells = (decided: Decided, signal: AbortSignal) => Promise<Told>;
 
 export interface OutboxOptions {
@@ -29,47 +29,47 @@ export interface OutboxOptions {
   readonly tells: Tells;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** From 0 to below 1. */
   readonly random: () => number;
   /** After the first failure; each further pause is twice as long, up to the longest. */
   readonly firstPause: number;
   readonly longestPause: number;
-  /** Between two looks for records to remove. */
+  /** Between two searches for records to remove. */
   readonly sweepMs: number;
   /**
-   * Notes that a task knows how its wait has ended. If it rejects, the record stays open, and telling and noting are both tried
+   * Notes that a task knows how its wait ended. If it rejects, the record stays open, and notifying and noting are both tried
    * again, which is harmless: Azure DevOps ignores a second completion. The same happens if the record can't be closed.
    */
   readonly onTold: (wait: Decided, problem: string | undefined) => Promise<void>;
-  /** A task will never hear of it. */
+  /** The task will never be notified. */
   readonly onAbandoned: (wait: Decided, reason: string) => void;
   /** It is tried again. */
   readonly onLater: (wait: Decided, reason: string, pauseMs: number) => void;
   readonly onTrouble: (error: unknown) => void;
 }
 
-/** Tasks that are told side by side. */
+/** How many tasks are notified side by side. */
 const MOST_AT_ONCE = 32;
-/** Records that are kept until their tasks' turn. */
+/** How many records are kept until it's their tasks' turn. */
 const MOST_HEARD = 1_000;
 /** Azure DevOps may ask for more than it could mean. */
 const MOST_ASKED_MS = 3_600_000;
-/** So that tasks aren't told in step. */
+/** So that tasks aren't notified in lockstep. */
 const JITTER = 0.2;
-/** Execute may come again for so long. */
+/** How long Execute may be repeated. */
 const ENDED_MS = 24 * 3_600_000;
 
-/** Tells Azure DevOps what is decided, and removes what is over, for as long as its signal lasts. */
+/** Reports decisions to Azure DevOps and removes finished records, until its signal aborts. */
 export class Outbox {
-  /** By project: one whose waits end all at once delays itself. */
+  /** By project: one whose waits all end at once delays only itself. */
   readonly #queue = new FairQueue<SettledWait>();
-  /** Records as they were heard of, which needn't be read again: whoever has written since makes their closing fail. */
+  /** Records as received, which needn't be read again: any later write makes closing them fail. */
   readonly #heard = new Map<string, StoredWait>();
-  /** How often each wait that is under way was told in vain. */
+  /** Failed attempts to notify each wait under way. */
   readonly #failures = new Map<string, number>();
-  /** Those that were written again meanwhile, such as by another Execute after their end. */
+  /** Records written again meanwhile, as by another Execute after their end. */
   readonly #changed = new Set<string>();
   /** Until when an organization isn't called. */
   readonly #paused = new Map<string, number>();
@@ -126,7 +126,7 @@ export class Outbox {
     try {
       pauseMs = await this.#tell(wait);
     } catch (error) {
-      // It can't be opened any more, and so mustn't be acted on.
+      // It can no longer be opened, so it mustn't be acted on.
       if (!(error instanceof UnreadableWait)) {
         if (!this.signal.aborted) onTrouble(error);
         pauseMs = this.#failed(wait);
@@ -152,7 +152,7 @@ export class Outbox {
     return Math.min(longestPause, firstPause * 2 ** failures) * (1 + random() * JITTER);
   }
 
-  /** @returns undefined once there is nothing to tell; else how long to wait, in milliseconds */
+  /** @returns undefined once there is nothing to report; otherwise how long to wait, in milliseconds */
   async #tell(wait: SettledWait): Promise<number | undefined> {
     const { store, tells, now, onTold, onAbandoned, onLater } = this.options;
     let heard = this.#heard.get(wait.place);
@@ -175,7 +175,7 @@ export class Outbox {
         onLater(decided, told.reason, pauseMs);
         return pauseMs;
       }
-      // Before the record is closed: what a process that dies had yet to note is noted by the next one.
+      // Before the record is closed: if this process dies, the next one notes what it hadn't.
       if (told.kind === 'done') await onTold(decided, told.problem);
       // The task was executed again meanwhile: its newer token takes the place of this one.
       if (!(await this.#close(stored, decided, told.kind === 'done'))) continue;
@@ -184,7 +184,7 @@ export class Outbox {
     }
   }
 
-  /** Erases the token. @returns false where somebody else has written meanwhile */
+  /** Erases the token. @returns false when someone else has written meanwhile */
   async #close(stored: StoredWait, { call, ending }: Decided, sent: boolean): Promise<boolean> {
     const { planUrl, timeline, inputs, digest, owner, planVersion } = call;
     const withoutToken = { planUrl, timeline, inputs, digest, owner, planVersion };

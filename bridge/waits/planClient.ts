@@ -12,17 +12,17 @@ const NOT_FOUND = 'OrchestrationSessionNotFoundException';
 const MOST_LINE = 1_024;
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 const NO_TASK = '00000000-0000-0000-0000-000000000000';
-/** Gates know tasks by other IDs from here on. */
+/** From here on, gates use different IDs for tasks. */
 const FIRST_NEW_GATES = 13;
 
-/** What came of a call. Reasons are clauses without the last full stop, made safe. */
+/** The outcome of a call. Reasons are clauses without the last full stop, made safe. */
 export type PlanAnswer<Value = undefined> =
   | { readonly kind: 'done'; readonly value: Value }
-  /** Nobody has to be told any more, or the token doesn't let tell it: asking again is of no use. */
+  /** There is nobody left to notify, or the token doesn't allow it: retrying is no use. */
   | { readonly kind: 'gone'; readonly reason: string }
-  /** The plan is there, and Azure DevOps doesn't accept what it's asked. */
+  /** The plan exists, but Azure DevOps rejects the request. */
   | { readonly kind: 'refused'; readonly reason: string }
-  /** To be asked again, after a pause that Azure DevOps may have asked for. */
+  /** Try again, after any pause that Azure DevOps asked for. */
   | Later;
 
 export interface Later {
@@ -31,7 +31,7 @@ export interface Later {
   readonly reason: string;
 }
 
-/** What the timeline says of a task. */
+/** What the timeline says about a task. */
 export interface TaskRecord {
   readonly isCompleted: boolean;
 }
@@ -51,7 +51,7 @@ export interface PlanAccess {
 
 /**
  * Azure DevOps' API of one plan, in the name of one of its jobs. Each method makes its calls once; it rejects with a
- * RangeError only, where an ID is no GUID.
+ * RangeError only, when an ID isn't a GUID.
  */
 export class PlanClient {
   private constructor(
@@ -64,7 +64,7 @@ export class PlanClient {
   /**
    * The client of a job's plan; or a clause that says why its token is sent nowhere, as one that continues "the plan URL".
    *
-   * @throws RangeError where an ID is no GUID or the hub none of Azure DevOps': it would become a part of a path
+   * @throws RangeError when an ID isn't a GUID or the hub isn't one of Azure DevOps': it would become part of a path
    */
   static open(
     { azureDevOps, allowPlanUrl }: PlanAccess,
@@ -77,7 +77,7 @@ export class PlanClient {
     return 'problem' in allowed ? allowed : new PlanClient(azureDevOps, allowed.url, call, signal);
   }
 
-  /** The plan, which proves that the job's token is one of it. */
+  /** The plan, which proves that the job's token belongs to it. */
   async plan(): Promise<PlanAnswer<ProvenPlan>> {
     return readValue(await this.#send('GET', ''), 'plan', (body) => {
       const { scopeIdentifier: project, definition, version } = body;
@@ -96,7 +96,7 @@ export class PlanClient {
     );
   }
 
-  /** The record of a task; undefined where the timeline has none. */
+  /** The record of a task; undefined when the timeline has none. */
   async record({ timeline, instance }: TaskPlace): Promise<PlanAnswer<TaskRecord | undefined>> {
     guid(timeline, instance);
     const answer = readValue(await this.#send('GET', `/timelines/${timeline}/records`), 'timeline', ({ value }) =>
@@ -134,7 +134,7 @@ export class PlanClient {
     return written.kind === 'done' ? this.#change(task, { log: { id: created.value } }) : written;
   }
 
-  /** Ends the task. Azure DevOps ignores it where the task has ended. */
+  /** Ends the task. Azure DevOps ignores it if the task has already ended. */
   async complete({ instance, planVersion }: TaskPlace, result: 'succeeded' | 'failed'): Promise<PlanAnswer> {
     guid(instance);
     const isOldGate = this.call.hub === 'gates' && planVersion < FIRST_NEW_GATES;
@@ -175,7 +175,7 @@ export function planCaller(access: PlanAccess): ProvesCaller {
   };
 }
 
-/** Whether Azure DevOps will ever take this call of a job. */
+/** Whether Azure DevOps will ever accept this call of a job. */
 function answerOf(outcome: Outcome): PlanAnswer<unknown> {
   if (outcome.kind === 'ok') return { kind: 'done', value: outcome.body };
   const { message: reason } = outcome;
@@ -198,7 +198,7 @@ function answerOf(outcome: Outcome): PlanAnswer<unknown> {
   }
 }
 
-/** Reads what came; something in its place is no answer of Azure DevOps. */
+/** Reads an answer; anything else in its place isn't from Azure DevOps. */
 function readValue<Value>(
   answer: PlanAnswer<unknown>,
   what: string,

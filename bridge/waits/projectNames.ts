@@ -3,7 +3,7 @@ import type { AzureDevOps } from '../azureDevOps/client.ts';
 import { organizationKey } from '../hooks/organization.ts';
 import { Unavailable } from './refusal.ts';
 
-/** A project may be renamed: a rule with its old name holds for so long at most. */
+/** A project may be renamed: a rule with its old name keeps working at most this long. */
 const KEPT_MS = 10 * 60_000;
 const MOST_KEPT = 10_000;
 
@@ -15,7 +15,7 @@ export interface ProjectNamesOptions {
   readonly now: () => number;
 }
 
-/** Names of projects, which rules know them by and plans don't tell. */
+/** Names of projects, which rules use and plans don't contain. */
 export class ProjectNames {
   readonly #known = new Map<string, { readonly name: string | undefined; readonly at: number }>();
   readonly #own: string | undefined;

@@ -9,9 +9,9 @@ export interface ReadersOptions extends Omit<StreamReaderOptions, 'onSpent' | 'o
   readonly onPassed: (sequence: number, storedAt: number) => void;
   readonly rest: Rest;
   readonly isCatchingUp: (seat: Seat) => boolean;
-  /** A reader can't go on, and so nobody can. */
+  /** A reader can't go on, so none can. */
   readonly onFailure: (error: unknown) => void;
-  /** Told of a tenant that is expensive, and when it isn't any more. */
+  /** Called when a tenant becomes expensive, and when it no longer is. */
   readonly onApart: (stream: string, tenant: string, isApart: boolean) => void;
 }
 
@@ -28,7 +28,7 @@ export class Readers {
   readonly main: StreamReader;
   readonly #apart = new Map<string, Apart>();
   readonly #allowances = new Map<string, Allowance>();
-  /** Tenants to be read for apart, after the event that is being shown. */
+  /** Tenants to get a reader of their own after the event being shown. */
   readonly #expensive = new Set<string>();
   readonly #options: StreamReaderOptions;
 
@@ -56,7 +56,7 @@ export class Readers {
     return this.#apart.get(tenant)?.reader ?? this.main;
   }
 
-  /** Ends what isn't needed any more; to be called now and then. */
+  /** Ends readers that are no longer needed; call it now and then. */
   review(): void {
     const now = this.options.now();
     for (const reader of this.all) reader.forget();
@@ -73,7 +73,7 @@ export class Readers {
     return this.#apart.has(tenant);
   }
 
-  /** Judging has cost a tenant so many milliseconds. */
+  /** Notes that judging cost a tenant this many milliseconds. */
   spent(tenant: string, ms: number): void {
     if (ms <= 0) return;
     const now = this.options.now();
@@ -113,7 +113,7 @@ export class Readers {
     options.onApart(options.stream, tenant, false);
   }
 
-  /** All that has passed `from` is judged; `to` hasn't gone further. */
+  /** Everything that has passed `from` is judged; `to` hasn't gone further. */
   #move(tenant: string, from: StreamReader, to: StreamReader): void {
     for (const seat of [...from.seats]) {
       if (seat.tenant !== tenant) continue;

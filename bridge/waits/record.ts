@@ -6,7 +6,7 @@ import type { Inputs } from './body.ts';
 export const HUBS = ['build', 'release', 'gates', 'checks'] as const;
 export type Hub = (typeof HUBS)[number];
 
-/** What tells one wait from another. Ids are GUIDs in lower case. */
+/** What identifies a wait. Ids are GUIDs in lower case. */
 export interface WaitKey {
   /** As {@link organizationKey} has it. */
   readonly organization: string;
@@ -18,7 +18,7 @@ export interface WaitKey {
   readonly instance: string;
 }
 
-/** What Execute has sent, proven. */
+/** What Execute sent, verified. */
 export interface WaitCall {
   readonly planUrl: string;
   readonly timeline: string;
@@ -101,7 +101,7 @@ export function bucketKey(key: WaitKey): string {
   return `wait.${hash('sha256', JSON.stringify(partsOf(key)))}`;
 }
 
-/** The parts of a key in their order. */
+/** The parts of a key in order. */
 export function partsOf({ organization, hub, project, plan, job, instance }: WaitKey): readonly string[] {
   return [organization, hub, project, plan, job, instance];
 }

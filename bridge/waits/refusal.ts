@@ -38,7 +38,7 @@ export function unavailableAnswer(error: Unavailable): HttpAnswer {
   return { status: 503, headers: { 'retry-after': RETRY_AFTER_S }, body: { error: { code: 'Unavailable', message } } };
 }
 
-/** What was read, or all that is wrong with it as a 400. */
+/** The value read, or everything wrong with it as a 400. */
 export function orBadRequest<Value>(read: () => Value): Value {
   try {
     return read();

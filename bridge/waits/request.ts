@@ -4,7 +4,7 @@ import { parseStartTime } from '../../shared/waiting/start.ts';
 import type { HttpRequest } from '../http/route.ts';
 import { HUBS, type Hub, type WaitKey } from './record.ts';
 
-/** What the headers of a task say, before anything of it is proven. */
+/** What a task's headers claim, before anything is verified. */
 export interface TaskRequest {
   readonly ids: Omit<WaitKey, 'organization'>;
   readonly planUrl: string;
@@ -20,7 +20,7 @@ const UNEXPANDED = /^\$\([^()]*\)$/;
 /** What HTTP can carry as a bearer token. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/** Reads the headers that every call of a task has. Notes what is wrong, and then returns what mustn't be used. */
+/** Reads the headers that every call of a task has. Notes problems; the result then mustn't be used. */
 export function readTaskRequest(headers: HttpRequest['headers'], problems: Problems): TaskRequest {
   const text = (name: string) => readHeader(headers, name, problems);
   const guid = (name: string): string => {
@@ -104,7 +104,7 @@ function readHub(text: string | undefined, problems: Problems): Hub {
   return hub ?? 'build';
 }
 
-/** What is wrong with it is told without showing it. */
+/** Its problems are reported without showing it. */
 function readToken(text: string | undefined, problems: Problems): string {
   if (text !== undefined && !TOKEN.test(text))
     problems.note('X-Job-Token: holds white space or other characters that no token has', expected('X-Job-Token'));

@@ -2,7 +2,7 @@ import type { WaitRule } from '../settings.ts';
 import type { ProvenPlan } from './caller.ts';
 import { liesWithin } from './criteria.ts';
 
-/** Who asks, as it is proven. */
+/** The verified caller. */
 export interface ProvenCaller extends Pick<ProvenPlan, 'pipeline'> {
   /** The name is undefined where the bridge can't know it. */
   readonly project: { readonly id: string; readonly name: string | undefined };
@@ -17,14 +17,14 @@ export interface PlacedRule extends WaitRule {
 
 const ID = /^\d+$/;
 
-/** The rules that let somebody wait on something. */
+/** The rules that let a caller wait at all. */
 export function rulesFor(rules: readonly WaitRule[], { project, pipeline, token }: ProvenCaller): PlacedRule[] {
   return rules
     .map((rule, index) => ({ ...rule, index }))
     .filter(
       ({ projects, pipelines, tokens }) =>
         projects.some((one) => one === '*' || same(one, project.id) || same(one, project.name)) &&
-        // What reads like an ID is one: a pipeline can have any name.
+        // Anything that looks like an ID is one: a pipeline can have any name.
         pipelines.some(
           (one) => one === '*' || (ID.test(one) ? Number(one) === pipeline.id : same(one, pipeline.name)),
         ) &&
@@ -37,7 +37,7 @@ export function ruleOver(rules: readonly PlacedRule[], subjects: readonly string
   return rules.find((rule) => liesWithin(subjects, rule.subjects));
 }
 
-/** Whether a rule names a project otherwise than by its ID, so that its name has to be known. */
+/** Whether a rule names a project by anything but its ID, so that its name has to be known. */
 export function needsProjectName(rules: readonly WaitRule[]): boolean {
   return rules.some(({ projects }) => projects.some((one) => one !== '*' && !GUID.test(one)));
 }

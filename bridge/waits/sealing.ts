@@ -26,7 +26,7 @@ export function seal({ key, planUrl, state }: WaitRecord, keys: readonly Uint8Ar
 }
 
 /**
- * Opens a record; undefined where none of the keys does, where it was changed, or where it isn't the one of its place.
+ * Opens a record; undefined when no key opens it, it was changed, or it belongs to another place.
  *
  * @param place the key in the bucket
  */
@@ -53,7 +53,7 @@ export function unseal(place: string, bytes: Uint8Array, keys: readonly Uint8Arr
   return undefined;
 }
 
-/** What tells people which key has sealed a record, and not what the key is. */
+/** Shows people which key sealed a record without revealing the key. */
 export function keyIdOf(sealingKey: Uint8Array): string {
   return hash('sha256', sealingKey).slice(0, 8);
 }

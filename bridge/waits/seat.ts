@@ -3,23 +3,23 @@ import type { JudgedEvent } from '../../shared/waiting/judge.ts';
 import type { OpenWait, Step } from './openWait.ts';
 import type { Passed } from './waitIndex.ts';
 
-/** Events that came while the last look at the past was under way. */
+/** Events that came during the last catch-up. */
 const MOST_BUFFERED = 200;
 
 /** A wait and how it gets its events. */
 export class Seat {
   readonly subjects: readonly string[];
   readonly correlationId: string | undefined;
-  /** The ID of its project: others mustn't wait for what its waits cost. */
+  /** The ID of its project: others mustn't pay for its waits. */
   readonly tenant: string;
-  /** Judged as events pass; else from the past, or not begun. */
+  /** Judged as events pass; otherwise catching up, or not begun. */
   isLive = false;
   isRemoved = false;
-  /** While the last look at the past is under way: what passes. */
+  /** During the last catch-up: the events that pass. */
   buffer: { readonly message: ReceivedMessage; readonly passed: number }[] | undefined;
   /** The last sequence there was after its deadline. */
   lastSequence: number | undefined;
-  /** What passes the reader that it's with. */
+  /** Counts the events that pass its reader. */
   passed: Passed = { count: 0 };
   #baseline = 0;
   #shown = 0;
@@ -47,7 +47,7 @@ export class Seat {
     this.isLive = true;
     this.#baseline = baseline;
     this.#shown = 0;
-    // The rest is shown to it by what it was caught up from.
+    // The catch-up shows it the rest.
     const before = this.wait.unseen();
     if (this.correlationId !== undefined)
       this.wait.unseen = () => before + (this.#passedThen ?? this.passed.count) - this.#baseline - this.#shown;
@@ -77,7 +77,7 @@ export class Seat {
     this.wait.becomeSlow();
   }
 
-  /** Judges what has passed during the last look at the past. */
+  /** Judges what has passed during the last catch-up. */
   takeBuffer(judged: (message: ReceivedMessage, step: Step) => void): void {
     for (const { message, passed } of this.buffer ?? []) {
       if (!this.isLive || this.wait.isOver) break;

@@ -31,13 +31,13 @@ export class StreamJudges {
 
   constructor(private readonly options: StreamJudgesOptions) {
     this.#ends = options.waits.listen((now, before) => {
-      // The new one first, so that nothing is let go that is needed again at once.
+      // The new one first, so that nothing is released that is needed again at once.
       this.#count(now, 1);
       this.#count(before, -1);
     });
   }
 
-  /** Hands all leases back; what is under way is for the next leader. */
+  /** Releases all leases; work under way is left to the next leader. */
   async stop(): Promise<void> {
     this.#ends();
     this.#stop.abort();

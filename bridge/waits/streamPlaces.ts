@@ -10,7 +10,7 @@ export interface StreamPlacesOptions {
   readonly nats: { readonly lookup: Pick<StreamLookup, 'next'> };
 }
 
-/** Where in a stream a time is. */
+/** Finds the place of a time in a stream. */
 export class StreamPlaces {
   readonly #samples: { readonly sequence: number; readonly storedAt: number }[] = [];
 
@@ -36,7 +36,7 @@ export class StreamPlaces {
     for (const wait of timed) wait.position = Math.max(wait.position, position);
   }
 
-  /** Takes a wait that begins at a time to where that is. */
+  /** Moves a wait that begins at a time to that place. */
   async skipTo(wait: OpenWait, last: number): Promise<void> {
     const { start, progress } = wait.known;
     if (start.at === undefined || progress !== undefined || wait.position > 0) return;

@@ -11,17 +11,17 @@ import { WaitWrites, type WaitWritesOptions } from './waitWrites.ts';
 export interface StreamReaderOptions extends WaitWritesOptions {
   readonly stream: string;
   readonly nats: Pick<Bus, 'readStream'> & { readonly lookup: Pick<StreamLookup, 'next'> };
-  /** What an event has come to, for a wait by which it passed. */
+  /** The outcome of an event for a wait it passed. */
   readonly onJudged: (seat: Seat, message: ReceivedMessage, step: Step) => void;
   /** What judging an event has cost a tenant, in milliseconds. */
   readonly onSpent: (tenant: string, ms: number) => void;
-  /** All is done with an event: what it stands between can be changed now. */
+  /** An event is done with: seats can be changed now. */
   readonly onPassed: (sequence: number, storedAt: number) => void;
 }
 
-/** Reads a stream from a place on, and shows each event to the waits that it may concern. */
+/** Reads a stream from a given place, and shows each event to the waits it may concern. */
 export class StreamReader {
-  /** What its waits have come to. */
+  /** Receives the outcomes of its waits. */
   readonly writes: WaitWrites;
   readonly #seats = new Set<Seat>();
   readonly #index = new WaitIndex<Seat>();
@@ -55,7 +55,7 @@ export class StreamReader {
     return this.#seats;
   }
 
-  /** All up to it have been shown to whom they concern. */
+  /** Everything up to it has been shown to the waits it concerns. */
   get position(): number {
     return this.#position;
   }
@@ -70,7 +70,7 @@ export class StreamReader {
     return this.#time;
   }
 
-  /** Lets events come to a wait. @returns whether it has to be caught up with what has passed already */
+  /** Starts showing events to a wait. @returns whether it has to be caught up with what has passed already */
   join(seat: Seat): boolean {
     const { wait } = seat;
     const { at } = wait.known.start;
@@ -97,7 +97,7 @@ export class StreamReader {
     seat.passed = this.#passed.join(seat.subjects);
   }
 
-  /** No event comes to it any more. */
+  /** Stops showing events to it. */
   leave(seat: Seat): void {
     if (!this.#seats.delete(seat)) return;
     this.#passed.leave(seat.subjects);
@@ -110,7 +110,7 @@ export class StreamReader {
       if (threshold.size > 2 * this.#seats.size + 1_000) threshold.keep((seat) => this.#seats.has(seat));
   }
 
-  /** Reads until the signal aborts. @throws TaskError where it can't go on */
+  /** Reads until the signal aborts. @throws TaskError when it can't go on */
   async run(): Promise<void> {
     const onAbort = () => this.#wake();
     this.signal.addEventListener('abort', onAbort);
@@ -161,7 +161,7 @@ export class StreamReader {
   async #woken(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      // It may have come while nobody looked.
+      // It may have arrived unnoticed.
       if ((this.#arrivals?.length ?? 0) > 0 || this.#isOver()) resolve();
     });
   }
@@ -180,7 +180,7 @@ export class StreamReader {
     this.#reached = sequence;
     this.#passed.passed(message.subject);
     for (const [tenant, seats] of this.#concerned(message)) await this.#show(message, tenant, seats, turn);
-    // Not everybody has seen it then.
+    // In that case, not every wait has seen it.
     if (this.signal.aborted) return;
     this.#position = sequence;
     this.options.onPassed(sequence, this.#time);

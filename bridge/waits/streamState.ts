@@ -1,7 +1,7 @@
 import { TaskError } from '../../shared/errors.ts';
 import { STREAM_NOT_FOUND, type JetStream, type StreamInfo } from '../jetStream/api.ts';
 
-/** The stream that is judged; undefined where there is none of this name. @throws TaskError where JetStream doesn't say */
+/** The stream that is judged; undefined when there is none of this name. @throws TaskError when JetStream doesn't say */
 export async function streamInfo(
   jetStream: Pick<JetStream, 'stream'>,
   stream: string,
@@ -12,12 +12,12 @@ export async function streamInfo(
   throw new TaskError('Timeout', `The stream "${stream}" does not answer (${answer.kind})`);
 }
 
-/** How waits end whose stream is no more. */
+/** How waits end when their stream is gone. */
 export function gone(stream: string): TaskError {
   return new TaskError('NoStream', `The stream "${stream}" was deleted while this task waited`);
 }
 
-/** How waits end whose stream is another one now. */
+/** How waits end when their stream was replaced. */
 export function createdAgain(stream: string): TaskError {
   return new TaskError(
     'NoStream',

@@ -14,7 +14,7 @@ import { createdAgain, gone, streamInfo } from './streamState.ts';
 import { StreamPlaces } from './streamPlaces.ts';
 import { Rest } from './turn.ts';
 
-/** A new leader reads so many events before the checkpoint again, so that the counts of waits are exact. */
+/** How many events before the checkpoint a new leader reads again, so that waits' counts are exact. */
 const MOST_AGAIN = 200_000;
 
 type OwnOptions = 'onJudged' | 'onPassed' | 'onFailure' | 'rest' | 'isCatchingUp';
@@ -29,9 +29,9 @@ export interface StreamTermOptions
 }
 
 /**
- * Judges all waits on a stream, as its leader, until its signal aborts. A wait that is learned when its first events have
- * passed is caught up by itself until it meets the reader, so that the first match in the order of the stream decides.
- * Whatever is decided is written by compare-and-set, before the checkpoint passes it.
+ * Judges all waits on a stream, as its leader, until its signal aborts. A wait that becomes known after its first events have
+ * passed catches up on its own until it meets the reader, so that the first match in stream order decides.
+ * Every decision is written by compare-and-set before the checkpoint passes it.
  */
 export class StreamTerm {
   readonly #seats = new Map<string, Seat>();
@@ -51,7 +51,7 @@ export class StreamTerm {
     held: AbortSignal,
   ) {
     this.signal = AbortSignal.any([held, this.#ended.signal]);
-    // Each write that has to be tried again waits for it.
+    // Each write that has to be retried waits for it.
     setMaxListeners(0, this.signal);
     this.#checkpoint = new Checkpoint(options.bucket, options.stream);
     this.#times = new StreamPlaces(options, this.signal);
@@ -81,7 +81,7 @@ export class StreamTerm {
     );
   }
 
-  /** Resolves when the term is over. @throws TaskError where it can't go on */
+  /** Resolves when the term is over. @throws TaskError when it can't go on */
   async run(): Promise<void> {
     try {
       await this.#run();
@@ -107,7 +107,7 @@ export class StreamTerm {
     await this.#begin(info, judged);
     const ends = waits.listen((now, before) => this.#onChange(now, before));
     try {
-      // What was learned since the beginning.
+      // Waits that became known since the beginning.
       for (const known of this.#known()) if (!this.#seats.has(known.place)) this.#join(this.#seatOf(known));
       const stop = (error: unknown) => this.#stop(error);
       await Promise.all([this.#readers.main.run().catch(stop), this.#tick().catch(stop)]);
@@ -138,7 +138,7 @@ export class StreamTerm {
     const lowest = waits.reduce((least, { position }) => Math.min(least, position), anchor);
     const position = Math.max(lowest, anchor - MOST_AGAIN, 0);
     this.#readers.main.begin(position);
-    // What lies further back was judged by the leader before.
+    // Anything further back was judged by the previous leader.
     for (const { wait } of before) wait.position = Math.max(wait.position, position);
     for (const seat of open) this.#join(seat);
   }
@@ -184,7 +184,7 @@ export class StreamTerm {
     this.#readers.of(seat).writes.ended(seat.wait, ending, from, storedAt);
   }
 
-  /** No event comes to it any more. */
+  /** Stops showing events to it. */
   #remove(seat: Seat): void {
     if (seat.isRemoved) return;
     seat.isRemoved = true;
@@ -243,7 +243,7 @@ export class StreamTerm {
     return this.#catchUp.has(seat) ? position : Math.max(position, this.#readers.of(seat).position);
   }
 
-  /** How far all are judged; those that have fallen behind are for the next leader to find by themselves. */
+  /** How far all are judged; the next leader catches up those that have fallen behind. */
   #progress(): Judged {
     const { main, apart } = this.#readers;
     const sequence = Math.max(0, Math.min(main.position, main.writes.lowest - 1));
@@ -257,7 +257,7 @@ export class StreamTerm {
     return { sequence, revision, created: this.#created };
   }
 
-  /** Resolves once all that was decided is written, or the term is over. */
+  /** Resolves once all decisions are written, or the term is over. */
   async #written(): Promise<void> {
     while (this.#readers.all.some(({ writes }) => !writes.isEmpty) && !this.signal.aborted) await this.#pauseOnce();
   }

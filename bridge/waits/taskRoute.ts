@@ -11,7 +11,7 @@ export interface TaskRouteOptions {
   readonly answering: Answering;
 }
 
-/** A call of somebody who has one of the bearer tokens. */
+/** A call with one of the bearer tokens. */
 export interface TaskCall extends Pick<HttpRequest, 'headers' | 'body'> {
   readonly claim: ClaimedCall;
   /** The name of the bearer token. */
@@ -41,7 +41,7 @@ export function taskRoute(
   };
 }
 
-/** Lets those in who have one of the bearer tokens, and notes who has none. */
+/** Lets in callers with one of the bearer tokens, and notes those without. */
 export function bearersOnly(
   path: string,
   settings: WaitsSettings,

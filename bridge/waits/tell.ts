@@ -6,8 +6,8 @@ import { PlanClient, type PlanAccess, type PlanAnswer } from './planClient.ts';
 const MOST_MISSING = 20;
 
 /**
- * Tells a task how its wait has ended: outputs, one log, and then TaskCompleted. It may be told again, whatever came of it
- * before: a task that is completed is left alone.
+ * Notifies a task of how its wait ended: outputs, one log, and then TaskCompleted. May be repeated, whatever the outcome
+ * before: a completed task is left alone.
  *
  * @throws RangeError where an ID is no GUID, which no stored wait has
  */
@@ -30,15 +30,15 @@ export async function tell(decided: Decided, access: PlanAccess, signal?: AbortS
     if (isOver(answer)) return answer;
     problems.push(...refusalOf('outputs', answer));
   }
-  // Whoever reads outputs that aren't there would take their absence for an answer.
+  // A step that reads missing outputs would take their absence for an answer.
   const result = problems.length === 0 ? resultOf(decided) : 'failed';
-  // Also where there is one: it may be what Azure DevOps itself has written of its request.
+  // Even if there is one: it may be Azure DevOps's own log of its request.
   const logged = await client.writeLog(task, [...describe(decided), ...problems]);
   if (isOver(logged)) return logged;
   problems.push(...refusalOf('log', logged));
   const completed = await client.complete(task, result);
   if (completed.kind === 'gone') {
-    // A task that another leader has completed meanwhile is answered like one of a plan that is gone.
+    // For a task that another leader has completed meanwhile, the answer is the same as for a plan that is gone.
     const now = await client.record(task);
     if (now.kind === 'later') return now;
     if (now.kind === 'done' && now.value?.isCompleted === true) return { kind: 'done' };
@@ -47,7 +47,7 @@ export async function tell(decided: Decided, access: PlanAccess, signal?: AbortS
   return problems.length === 0 ? { kind: 'done' } : { kind: 'done', problem: problems.join('; ') };
 }
 
-/** Whether a call's answer is what comes of telling; a refusal isn't, as it would only come again. */
+/** Whether a call's answer decides the outcome; a refusal doesn't, as it would only come again. */
 function isOver(answer: PlanAnswer): answer is Extract<PlanAnswer, { kind: 'gone' | 'later' }> {
   return answer.kind === 'gone' || answer.kind === 'later';
 }
@@ -56,7 +56,7 @@ function refusalOf(what: string, answer: PlanAnswer): string[] {
   return answer.kind === 'refused' ? [`Azure DevOps does not accept the ${what}: ${answer.reason}`] : [];
 }
 
-/** Without its record or its end, a task can't be told at all. */
+/** Without its record or its end, a task can't be notified at all. */
 function given(answer: Exclude<PlanAnswer<unknown>, { kind: 'done' }>): Told {
   return answer.kind === 'refused' ? { kind: 'gone', reason: answer.reason } : answer;
 }
@@ -69,7 +69,7 @@ function resultOf({ call, ending: { verdict } }: Decided): 'succeeded' | 'failed
 /** The lines of the task's log. */
 function describe({ call, ending }: Decided): string[] {
   const { reason, counts, missing, event, code } = ending;
-  // Records have their own name for one; people know the output's.
+  // Records have their own name for it; people know the output's.
   const verdict = ending.verdict === 'invalid' ? 'contractViolation' : ending.verdict;
   const { project, pipeline, rule } = call.owner;
   const seen = decisionsIn(counts).map((decision) => `${counts[decision]} ${DECISIONS[decision].label}`);

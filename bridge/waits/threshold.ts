@@ -1,4 +1,4 @@
-/** What waits for a number to be reached, the lowest first: a binary heap. */
+/** Items waiting for a number to be reached, lowest first: a binary heap. */
 export class Threshold<Item> {
   #heap: { readonly at: number; readonly item: Item }[] = [];
 
@@ -8,7 +8,7 @@ export class Threshold<Item> {
 
   /** Forgets the other items. */
   keep(isWanted: (item: Item) => boolean): void {
-    // What is in order is a heap.
+    // A sorted list is a heap.
     this.#heap = this.#heap.filter(({ item }) => isWanted(item)).sort((one, other) => one.at - other.at);
   }
 
@@ -21,7 +21,7 @@ export class Threshold<Item> {
     }
   }
 
-  /** Takes the items of all numbers up to this one, in their order. */
+  /** Takes the items of all numbers up to this one, in order. */
   *reach(number: number): Generator<Item> {
     for (let first = this.#heap[0]; first !== undefined && first.at <= number; first = this.#heap[0]) {
       this.#removeFirst();

@@ -5,7 +5,7 @@ import type { Judge, JudgedEvent } from '../../shared/waiting/judge.ts';
 import { EVENT_MS, type OpenWait } from './openWait.ts';
 import { TURN_MS } from './turn.ts';
 
-/** What an event is to the first of some waits. */
+/** How an event is judged for the first of some waits. */
 export interface Together {
   /** For as many as fit a turn, in their order; undefined: to be found out by the wait itself. */
   readonly assessed: readonly (JudgedEvent | undefined)[];
@@ -14,7 +14,7 @@ export interface Together {
 }
 
 /**
- * Finds out what an event is to several waits in one interruptible call and from one reading of the event, as both cost more
+ * Judges an event for several waits in one interruptible call and from one reading of the event, as both cost more
  * than most expressions do. Whatever is slow costs the others one interruption.
  *
  * @param now milliseconds since the epoch

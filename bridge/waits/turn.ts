@@ -1,4 +1,4 @@
-/** After so much work in a row, in milliseconds, timers and the socket have their turn. */
+/** After this much work in a row, in milliseconds, timers and the socket get a turn. */
 export const TURN_MS = 10;
 
 /** Keeps long work from holding up timers and the socket. */
@@ -10,7 +10,7 @@ export class Turn {
     this.#since = now();
   }
 
-  /** Gives the event loop its turn once the work has gone on for long. */
+  /** Gives the event loop a turn once the work has gone on for long. */
   async over(): Promise<void> {
     if (this.now() - this.#since < TURN_MS) return;
     await new Promise((resolve) => setImmediate(resolve));
@@ -21,11 +21,11 @@ export class Turn {
 export interface RestOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** Lets those who have much to do, all together, take half of the time at most: the other half is for all else. */
+/** Limits heavy users, all together, to half of the time: the other half is for everything else. */
 export class Rest {
   #workedMs = 0;
   #until = 0;
@@ -35,7 +35,7 @@ export class Rest {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Somebody has worked for so long. */
+  /** Notes that one of them has worked this long. */
   worked(ms: number): void {
     this.#workedMs += ms;
     if (this.#workedMs < TURN_MS) return;
@@ -43,7 +43,7 @@ export class Rest {
     this.#workedMs = 0;
   }
 
-  /** Resolves once somebody may work again, or the signal has aborted. */
+  /** Resolves once one of them may work again, or the signal has aborted. */
   async over(): Promise<void> {
     const { now, pause } = this.options;
     for (let ms = this.#until - now(); ms > 0 && !this.signal.aborted; ms = this.#until - now())

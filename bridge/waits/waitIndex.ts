@@ -1,6 +1,6 @@
 import { subjectTest } from '../../shared/subject.ts';
 
-/** By what waits are found. */
+/** The keys that waits are found by. */
 export interface Indexed {
   /** Patterns, none covered by another. */
   readonly subjects: readonly string[];
@@ -43,7 +43,7 @@ class Shelf<Wait extends Indexed> {
   }
 }
 
-/** Finds the waits that an event may concern: one lookup for all that their correlation ids tell apart. */
+/** Finds the waits that an event may concern: one lookup for all those with correlation ids. */
 export class WaitIndex<Wait extends Indexed> {
   readonly #literals = new Map<string, Shelf<Wait>>();
   readonly #patterns = new Map<string, { readonly test: (subject: string) => boolean; readonly shelf: Shelf<Wait> }>();
@@ -96,7 +96,7 @@ interface Counter {
   readonly tests: readonly ((subject: string) => boolean)[];
 }
 
-/** Counts events by what waits listen to, so that not every wait has to be shown every event. */
+/** Counts events per set of subjects, so that not every wait has to be shown every event. */
 export class PassedEvents {
   readonly #literals = new Map<string, Counter>();
   readonly #others = new Map<string, Counter>();

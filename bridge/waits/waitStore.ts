@@ -3,13 +3,13 @@ import type { SealingKeySecret } from '../settings.ts';
 import { bucketKey, type WaitKey, type WaitRecord, type WaitState } from './record.ts';
 import { seal, unseal } from './sealing.ts';
 
-/** A wait with the revision by which it is changed. */
+/** A wait with the revision needed to change it. */
 export interface StoredWait {
   readonly record: WaitRecord;
   readonly revision: number;
 }
 
-/** A record that none of the keys opens, or that isn't what its key in the bucket says. */
+/** A record that no key opens, or that doesn't match its key in the bucket. */
 export class UnreadableWait extends Error {
   constructor(readonly place: string) {
     super(`the record ${place} doesn't open with any of waits.sealingKeyFiles`);
@@ -18,7 +18,7 @@ export class UnreadableWait extends Error {
 
 /** The bucket `BRIDGE_WAITS`. Every method fails as the bucket does. */
 export class WaitStore {
-  /** @param sealingKeys are read anew each time, since they rotate */
+  /** @param sealingKeys read each time, since they rotate */
   constructor(
     private readonly bucket: KeyValue,
     private readonly sealingKeys: readonly SealingKeySecret[],
@@ -52,7 +52,7 @@ export class WaitStore {
     return this.bucket.create(bucketKey(record.key), seal(record, this.#keys));
   }
 
-  /** @returns the new revision; undefined where somebody else has written meanwhile */
+  /** @returns the new revision; undefined when someone else has written meanwhile */
   update({ record, revision }: StoredWait, state: WaitState): Promise<number | undefined> {
     return this.bucket.update(bucketKey(record.key), seal({ ...record, state }, this.#keys), revision);
   }

@@ -6,7 +6,7 @@ export interface WaitWritesOptions {
   readonly store: Pick<WaitStore, 'at' | 'update'>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Before the bucket is asked again. */
   readonly retryMs: number;
@@ -23,9 +23,9 @@ interface Unsaved {
   storedAt: number | undefined;
 }
 
-/** Records that are written side by side. With more, a server that is slow would answer none of them in time. */
+/** How many records are written side by side. With more, a slow server would answer none of them in time. */
 const MOST_AT_ONCE = 64;
-/** So much may have to be written yet before more is judged: it lies in memory, and would have to be judged again. */
+/** How much may be left to write before more is judged: it's held in memory, and would have to be judged again. */
 const MOST_UNSAVED = 1_000;
 
 /** Writes what was decided into the records of waits, by compare-and-set: somebody else may have cancelled them. */
@@ -35,7 +35,7 @@ export class WaitWrites {
   #atOnce = 0;
   #wake = () => {};
 
-  /** @param signal ends it; what isn't written by then is for the next leader */
+  /** @param signal ends it; the next leader handles what isn't written by then */
   constructor(
     private readonly options: WaitWritesOptions,
     private readonly signal: AbortSignal,
@@ -47,25 +47,25 @@ export class WaitWrites {
     return this.#unsaved.size === 0;
   }
 
-  /** Those of which something isn't written yet. */
+  /** Waits with something still to be written. */
   get waits(): Iterable<OpenWait> {
     return this.#unsaved.keys();
   }
 
-  /** The lowest sequence of which something isn't written yet; Infinity for none. */
+  /** The lowest sequence with something still to be written; Infinity for none. */
   get lowest(): number {
     let lowest = Infinity;
     for (const { from } of this.#unsaved.values()) lowest = Math.min(lowest, from);
     return lowest;
   }
 
-  /** Resolves once not too much has to be written, or the signal has aborted. */
+  /** Resolves once little enough is left to write, or the signal has aborted. */
   async room(): Promise<void> {
     while (this.#unsaved.size >= MOST_UNSAVED && !this.signal.aborted)
       await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
-  /** An event counts, and more have to come. */
+  /** An event counts, but more are needed. */
   counted(wait: OpenWait): void {
     const { progress } = wait;
     this.#change(wait, progress.sequence, (unsaved) => (unsaved.progress = progress));
@@ -107,7 +107,7 @@ export class WaitWrites {
       try {
         await this.#writeOnce(unsaved);
       } catch (error) {
-        // It can't be opened any more, and so mustn't be acted on.
+        // It can no longer be opened, so it mustn't be acted on.
         if (error instanceof UnreadableWait) {
           unsaved.wait.stop();
           this.#unsaved.delete(unsaved.wait);

@@ -19,7 +19,7 @@ import { tell } from './tell.ts';
 import { WaitStore } from './waitStore.ts';
 import { whoamiRoute } from './whoami.ts';
 
-/** How waits reach the plans of those who wait. */
+/** How waits reach their callers' plans. */
 export interface Plans {
   readonly allowPlanUrl: AllowPlanUrl;
   readonly caller: ProvesCaller;
@@ -34,7 +34,7 @@ export function plansOf({ organizations }: WaitsSettings, azureDevOps: AzureDevO
 }
 
 /**
- * Takes waits of agentless tasks, judges them and tells how they have ended, until it is stopped.
+ * Takes agentless tasks' waits, judges them and reports how they ended, until it is stopped.
  *
  * @param version the bridge's own
  */
@@ -63,7 +63,7 @@ export function startWaits(
   const options = {
     ...{ settings: waits, allowPlanUrl, caller, store, counts: judging.waits, jetStream, answering, now },
     contracts: Object.keys(contracts),
-    // Events of service hooks are events like any others.
+    // Service hook events are events like any others.
     ownStreams: streamNeeds(settings)
       .map(({ config }) => config.name)
       .filter((name) => name !== settings.hooks?.stream),

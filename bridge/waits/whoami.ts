@@ -3,7 +3,7 @@ import type { WaitsSettings } from '../settings.ts';
 import type { Answering } from './answering.ts';
 import { bearersOnly } from './taskRoute.ts';
 
-/** `GET /v1/whoami`: by which Azure DevOps verifies a service connection. */
+/** `GET /v1/whoami`: Azure DevOps uses it to verify a service connection. */
 export function whoamiRoute(
   settings: WaitsSettings,
   version: string,

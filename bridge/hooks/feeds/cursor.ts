@@ -7,9 +7,9 @@ import type { FeedSettings } from '../../settings.ts';
 export interface Cursor {
   /** The feed's id; empty where it wasn't known. */
   readonly feedId: string;
-  /** All up to it is done. */
+  /** Everything up to it is done. */
   readonly token: number;
-  /** False while the bridge passes over what was there before it. */
+  /** False while the bridge skips changes from before its time. */
   readonly isPastOld: boolean;
 }
 
@@ -17,7 +17,7 @@ export interface StoredCursor extends Cursor {
   readonly revision: number;
 }
 
-/** A feed as people read of it: `Shop/packages`. */
+/** A feed's name for people: `Shop/packages`. */
 export function feedName({ project, feed }: Pick<FeedSettings, 'project' | 'feed'>): string {
   return project === '' ? feed : `${project}/${feed}`;
 }
@@ -39,7 +39,7 @@ export class Cursors {
 
   /**
    * @returns undefined where there is none yet
-   * @throws Error where nobody could have written what is there: a guess would lose changes, or publish all of them again
+   * @throws Error when the value can't be a cursor: a guess would lose changes, or publish all of them again
    */
   async get(): Promise<StoredCursor | undefined> {
     const entry = await this.bucket.get(this.key);

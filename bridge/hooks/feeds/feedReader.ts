@@ -30,7 +30,7 @@ export interface FeedReaderOptions extends Pick<
   readonly deadLetters: Pick<DeadLetters, 'write'>;
   readonly log: EventLog;
   readonly timing: Timing;
-  /** Waits so many milliseconds, or until the signal aborts. Never rejects. */
+  /** Waits this many milliseconds, or until the signal aborts. Never rejects. */
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly metrics: {
     changed(outcome: ChangeOutcome, count: number): void;
@@ -39,19 +39,19 @@ export interface FeedReaderOptions extends Pick<
   };
 }
 
-/** How it goes with a feed at this replica. */
+/** The state of a feed at this replica. */
 export interface FeedState {
-  /** A kind of state; the log tells of each change of it. */
+  /** A kind of state; the log has a line for each change. */
   readonly kind: string;
   /** A clause. Foreign text. */
   readonly text: string;
   readonly isGood: boolean;
 }
 
-/** What has to be known of a feed before its changes become events. */
+/** What has to be known about a feed before its changes become events. */
 interface Known {
   readonly project: EventProject;
-  /** Undefined where Azure DevOps doesn't tell. */
+  /** Undefined when Azure DevOps doesn't say. */
   readonly feedId: string | undefined;
   /** Milliseconds since the epoch. */
   readonly learnedAt: number;
@@ -78,8 +78,8 @@ const READING: FeedState = { kind: 'reading', text: 'is read here', isGood: true
 const SKIPPING: FeedState = { kind: 'skipping', text: 'skips changes from before the bridge', isGood: true };
 
 /**
- * Makes events of a feed's changes, while it has the feed's lease. A page's changes are stored one after the other; then
- * the cursor moves past them, unless another replica has moved it meanwhile. Whoever reads a change again publishes it with
+ * Turns a feed's changes into events while it holds the feed's lease. A page's changes are stored one after the other; then
+ * the cursor moves past them, unless another replica has moved it meanwhile. A change that is read again is published with
  * the same id.
  */
 export class FeedReader {
@@ -115,7 +115,7 @@ export class FeedReader {
     }
   }
 
-  /** The lease can't be looked at, or can be again. */
+  /** The lease can't be read, or can be again. */
   leaseTrouble(error: unknown): void {
     if (error === undefined) {
       if (this.#state.kind === 'lease') this.#enter(WAITING);
@@ -145,7 +145,7 @@ export class FeedReader {
     if (!stopping.aborted) this.#enter(WAITING);
   }
 
-  /** Deals with what comes after the cursor. Returns whether there may be more. */
+  /** Handles the changes after the cursor. Returns whether there may be more. */
   async #readPage(known: Known, held: AbortSignal, goesOn: () => boolean): Promise<boolean> {
     const { feed, cursors, metrics, timing, now } = this.options;
     const cursor = await this.#cursor(known);
@@ -181,13 +181,13 @@ export class FeedReader {
     return !isEnd;
   }
 
-  /** Where to go on; undefined where another replica has just decided that. */
+  /** Where to continue; undefined when another replica has just decided that. */
   async #cursor({ feedId }: Known): Promise<StoredCursor | undefined> {
     const { feed, cursors, log } = this.options;
     const stored = await cursors.get();
     if (stored !== undefined && (feedId === undefined || stored.feedId === '' || stored.feedId === feedId))
       return stored;
-    // All that is in a feed which has taken the place of another one is new.
+    // Everything in a feed that replaced another one is new.
     const first: Cursor = { feedId: feedId ?? '', token: 0, isPastOld: stored !== undefined };
     const isOurs = await cursors.put(first, stored?.revision);
     if (isOurs && stored !== undefined)
@@ -233,7 +233,7 @@ export class FeedReader {
     const { feed, now } = this.options;
     const project = await this.#project(held);
     const outcome = await this.#ask(feedPath(feed), held);
-    // Whoever may read the changes needn't be let in here.
+    // An identity that may read the changes may still be refused here.
     const body = outcome.kind === 'refused' ? undefined : this.#bodyOf(outcome);
     const id = isObject(body) ? body['id'] : undefined;
     return { project, feedId: typeof id === 'string' && PROJECT_ID.test(id) ? id : undefined, learnedAt: now() };
@@ -260,7 +260,7 @@ export class FeedReader {
     return this.options.azureDevOps.ask(path, held, 'feeds');
   }
 
-  /** @throws FeedTrouble where the call came to nothing */
+  /** @throws FeedTrouble when the call failed */
   #bodyOf(outcome: Outcome): unknown {
     const { feed, timing } = this.options;
     if (outcome.kind === 'ok') {
@@ -276,7 +276,7 @@ export class FeedReader {
   }
 
   #trouble(error: unknown, beganAt: number): void {
-    // Bounded by the gate; what isn't foreseen mustn't end the reading either.
+    // Bounded by the gate; even an unforeseen error mustn't end the reading.
     const { kind, message, remedy, pauseMs } =
       error instanceof FeedTrouble
         ? error

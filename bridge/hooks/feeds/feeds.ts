@@ -12,7 +12,7 @@ import { FeedReader } from './feedReader.ts';
 /** The feeds of a configuration, each read by one replica at a time. */
 export interface Feeds {
   status(): FeedStatus[];
-  /** Ends after the change that is being stored, and hands the leases back, unless the signal aborts first. */
+  /** Ends after the change being stored, and releases the leases, unless the signal aborts first. */
   stop(drained: AbortSignal): Promise<void>;
 }
 
@@ -56,7 +56,7 @@ function readerOf(feed: FeedSettings, parts: Parts, audit: Audit, judging: Judge
     lease: new Lease({
       bucket,
       key: `feed-lease.${key}`,
-      // Also apart from the readers of an earlier configuration in this process.
+      // Distinct even from readers of an earlier configuration in this process.
       holder: `${audit.replica}-${randomBytes(2).toString('hex')}`,
       renewMs: timing.leaseRenewal,
       staleMs: timing.leaseStale,

@@ -7,10 +7,10 @@ import type { EventParts } from '../hookEvent.ts';
 /** The bridge's name of the event. */
 export const PACKAGE_CHANGED = 'package.changed';
 
-/** Some of a feed's changes, in the order in which they were made. All of it is foreign. */
+/** Some of a feed's changes, in the order they were made. All of it is foreign. */
 export interface ChangesPage {
   readonly changes: readonly unknown[];
-  /** What comes strictly after it is asked for next. */
+  /** The next request asks for what comes strictly after it. */
   readonly next: number;
 }
 
@@ -23,7 +23,7 @@ export interface ChangesPage {
 export function readPage(body: unknown, after: number): ChangesPage | string {
   const changes = isObject(body) ? body['packageChanges'] : undefined;
   if (!isObject(body) || !Array.isArray(changes)) return "the answer isn't a list of package changes";
-  // An end that moves on without a change could lead past some.
+  // A token that advances without a change could skip some.
   if (changes.length === 0) return { changes, next: after };
   const told = body['nextPackageContinuationToken'];
   const next = told ?? changes.reduce<number>((last, change) => Math.max(last, tokenOf(change) ?? -1), -1);
@@ -33,10 +33,10 @@ export function readPage(body: unknown, after: number): ChangesPage | string {
 }
 
 /**
- * What the event of a change is made from: its id is the same whenever the change is read.
+ * The source of a change's event: its id is the same whenever the change is read.
  *
  * @param feed tells the feed from all others
- * @returns undefined for what is no change
+ * @returns undefined for anything that isn't a change
  */
 export function packageEvent(change: unknown, feed: readonly string[]): EventParts | undefined {
   const version = isObject(change) ? change['packageVersionChange'] : undefined;
@@ -57,7 +57,7 @@ export function packageEvent(change: unknown, feed: readonly string[]): EventPar
   };
 }
 
-/** The token after which a change comes no more. */
+/** The token from which on a change no longer appears. */
 function tokenOf(change: unknown): number | undefined {
   const version = isObject(change) ? change['packageVersionChange'] : undefined;
   const token = isObject(version) ? version['continuationToken'] : undefined;

@@ -5,12 +5,12 @@ import type { FeedSettings } from '../../settings.ts';
 
 const VERSION = 'api-version=7.1';
 
-/** The path that tells a feed's id. */
+/** The path for looking up a feed's id. */
 export function feedPath(feed: FeedSettings): string {
   return `${pathOf(feed)}?${VERSION}`;
 }
 
-/** The path of the changes after a token, so many at most. */
+/** The path of the changes after a token, limited in number. */
 export function changesPath(feed: FeedSettings, after: number, count: number): string {
   return `${pathOf(feed)}/packagechanges?continuationToken=${after}&batchSize=${count}&${VERSION}`;
 }

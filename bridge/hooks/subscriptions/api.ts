@@ -1,7 +1,7 @@
 import { isObject } from '../../../shared/text/json.ts';
 import { CallError, type Calls } from './calls.ts';
 
-/** An event to which one can subscribe. */
+/** An event that can be subscribed to. */
 export interface PublisherEvent {
   readonly publisherId: string;
   readonly eventType: string;
@@ -16,7 +16,7 @@ export interface Project {
   readonly name: string;
 }
 
-/** What a subscription is to be. */
+/** The desired state of a subscription. */
 export interface SubscriptionBody {
   readonly publisherId: string;
   readonly eventType: string;
@@ -34,11 +34,11 @@ export interface Subscription extends SubscriptionBody {
   readonly id: string;
   /** `enabled`, `onProbation`, `disabledBySystem`, `disabledByUser`, `disabledByInactiveIdentity`, or one that is new. */
   readonly status: string;
-  /** Milliseconds since the epoch; undefined where it isn't told. */
+  /** Milliseconds since the epoch; undefined when unknown. */
   readonly createdAt: number | undefined;
 }
 
-/** One event that a subscription has posted, or tries to. */
+/** One event that a subscription has posted or is trying to. */
 export interface Delivery {
   /** Milliseconds since the epoch. */
   readonly at: number;
@@ -50,7 +50,7 @@ export interface Delivery {
 
 const VERSION = 'api-version=7.1';
 const PROJECTS_AT_ONCE = 100;
-/** So many of the last deliveries are looked at. */
+/** How many of the last deliveries are checked. */
 const DELIVERIES = 20;
 
 /** The API of service hooks. All methods throw a {@link CallError} when Azure DevOps refuses. */
@@ -94,7 +94,7 @@ export class SubscriptionsApi {
     await this.calls.call({ method: 'PUT', path: pathOf(id), body: { id, ...body } }, what);
   }
 
-  /** Also succeeds where it is gone already. */
+  /** Also succeeds if it is already gone. */
   async remove(id: string, what: string): Promise<void> {
     try {
       await this.calls.call({ method: 'DELETE', path: pathOf(id) }, what);

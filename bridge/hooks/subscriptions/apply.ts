@@ -7,22 +7,22 @@ import { CallError } from './calls.ts';
 import { bodyOf, nameOf, type Step, type Target } from './plan.ts';
 import type { Wanted } from './wanted.ts';
 
-/** What became of a step. */
+/** The outcome of a step. */
 export interface StepResult {
   readonly step: Step;
   /** `left`: it wasn't tried. */
   readonly result: 'done' | 'failed' | 'left';
-  /** The subscription that there is now, or that was removed; empty where none is known. */
+  /** The resulting subscription, or the removed one; empty when none is known. */
   readonly id: string;
-  /** Why it failed or was left, in sentences; empty where it is done. */
+  /** Why it failed or was left, in sentences; empty when done. */
   readonly detail: string;
 }
 
 export interface ApplyOptions extends Target {
   readonly api: SubscriptionsApi;
-  /** From which the passwords are derived: the newest one. */
+  /** The newest secret, which the passwords are derived from. */
   readonly secret: Secret;
-  /** Called with each result as it comes. */
+  /** Called with each result as it arrives. */
   readonly onResult: (result: StepResult) => Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export async function applyPlan(steps: readonly Step[], options: ApplyOptions): 
   const results: StepResult[] = [];
   let obstacle = '';
   for (const step of [...others, ...removals]) {
-    // What is superseded may be the only one that still brings these events.
+    // A superseded subscription may be the only one that still brings these events.
     if (obstacle === '' && isRemoval(step) && results.some(isGap))
       obstacle = 'It is removed once all others are in place.';
     const result =

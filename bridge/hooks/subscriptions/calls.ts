@@ -23,7 +23,7 @@ export class CallError extends TaskError {
     readonly failure: Failure,
     what: string,
   ) {
-    // A refused sign-in says it itself.
+    // A refused sign-in says so itself.
     const hasStatus = failure.kind !== 'signIn' && 'status' in failure && failure.status !== undefined;
     const status = hasStatus ? ` (status ${failure.status})` : '';
     const [code, remedy] = judged(failure);
@@ -68,8 +68,8 @@ export interface CallsOptions {
 }
 
 /**
- * Calls Azure DevOps one call at a time, waits when it asks for that, and tries again what can't have been done or may be
- * done twice.
+ * Makes one call to Azure DevOps at a time, waits when it asks for that, and retries calls that can't have taken effect or may be
+ * repeated.
  */
 export class Calls {
   #notBefore = 0;
@@ -88,8 +88,8 @@ export class Calls {
   /**
    * All members of a list, page after page.
    *
-   * @param pageSize what is asked for in `$top`; absent: the list has no such parameter
-   * @throws CallError; TaskError where the answer is no list
+   * @param pageSize the value of `$top`; absent: the list has no such parameter
+   * @throws CallError; TaskError when the answer isn't a list
    */
   async list(path: string, what: string, pageSize?: number): Promise<Record<string, unknown>[]> {
     const found: Record<string, unknown>[] = [];
@@ -138,7 +138,7 @@ export class Calls {
       case 'throttled':
         return asked > longestPause ? undefined : asked;
       case 'open':
-        // What was created may be there.
+        // The subscription may have been created.
         return method === 'POST' || asked > longestPause ? undefined : asked;
     }
   }

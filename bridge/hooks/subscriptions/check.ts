@@ -7,7 +7,7 @@ import { nameOf, type Step } from './plan.ts';
 const APPLY = 'Run nats-event-bridge hooks apply.';
 const HISTORY = "Its last deliveries say why; so does its history in the project's settings under Service hooks.";
 
-/** What isn't as the configuration has it, and whether Azure DevOps still posts. */
+/** What differs from the configuration, and whether Azure DevOps still posts. */
 export function subscriptionFindings(steps: readonly Step[]): Finding[] {
   return steps.flatMap((step): Finding[] => {
     const about = nameOf(step);
@@ -24,7 +24,7 @@ export function subscriptionFindings(steps: readonly Step[]): Finding[] {
       case 'remove':
         return [warning(about, step.reason, APPLY)];
       case 'unchanged':
-        // What is left alone for a reason has told that.
+        // One that is left alone for a reason has already reported it.
         return step.wanted === undefined || step.old.status.toLowerCase() === 'enabled'
           ? []
           : [error(about, `its status is ${quoted(step.old.status)}, which the bridge doesn't know`, HISTORY)];
@@ -37,7 +37,7 @@ export function lastDelivery(deliveries: readonly Delivery[]): Delivery | undefi
   return deliveries.find(({ result }) => /^(succeeded|failed)$/i.test(result));
 }
 
-/** What the deliveries tell of a subscription that is as it should be. */
+/** What the deliveries say about a subscription that is otherwise in order. */
 export function deliveryFindings(step: Step, deliveries: readonly Delivery[]): Finding[] {
   const last = lastDelivery(deliveries);
   if (last?.result.toLowerCase() !== 'failed') return [];
@@ -47,7 +47,7 @@ export function deliveryFindings(step: Step, deliveries: readonly Delivery[]): F
   return [error(nameOf(step), `its last delivery failed at ${new Date(last.at).toISOString()}${message}`, remedy)];
 }
 
-/** How long a subscription has posted nothing, in milliseconds: at most since it is there. Undefined where that isn't told. */
+/** How long a subscription has posted nothing, in milliseconds: at most since its creation. Undefined when unknown. */
 export function silentMs(subscription: Subscription, deliveries: readonly Delivery[], now: number): number | undefined {
   const since = lastDelivery(deliveries)?.at ?? subscription.createdAt;
   return since === undefined ? undefined : Math.max(0, now - since);

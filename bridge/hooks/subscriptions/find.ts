@@ -5,7 +5,7 @@ import type { Project, Subscription, SubscriptionsApi } from './api.ts';
 import { hooksUrl, postsTo, type Target } from './plan.ts';
 import { wantedSubscriptions, type Wanted } from './wanted.ts';
 
-/** Whose subscriptions they are, as the configuration tells. */
+/** What identifies this bridge's subscriptions, from the configuration. */
 export interface Owner extends Target {
   readonly hooks: HooksSettings;
 }
@@ -15,13 +15,13 @@ export interface Found {
   readonly wanted: readonly Wanted[];
   /** Those of this bridge, and no other. */
   readonly existing: readonly Subscription[];
-  /** All that the identity sees. */
+  /** Everything the identity sees. */
   readonly projects: readonly Project[];
-  /** What keeps the configuration from being carried out. */
+  /** What keeps the configuration from being applied. */
   readonly problems: readonly Finding[];
 }
 
-/** @throws TaskError where the configuration doesn't tell */
+/** @throws TaskError when the configuration doesn't say */
 export function ownerOf({ hooks, http }: Pick<BridgeSettings, 'hooks' | 'http'>): Owner {
   if (hooks === undefined)
     throw new TaskError('InvalidInput', 'The configuration has no section hooks', 'List the events in hooks.events.');
@@ -34,7 +34,7 @@ export function ownerOf({ hooks, http }: Pick<BridgeSettings, 'hooks' | 'http'>)
   return { hooks, url: hooksUrl(http.publicUrl), user: hooks.user };
 }
 
-/** Azure DevOps in the name of whoever manages the subscriptions. */
+/** Azure DevOps as seen by the identity that manages the subscriptions. */
 export function managerOf({ azureDevOps, hooks }: Pick<BridgeSettings, 'azureDevOps' | 'hooks'>): AzureDevOpsSettings {
   return { ...azureDevOps, identity: hooks?.identity ?? azureDevOps.identity };
 }

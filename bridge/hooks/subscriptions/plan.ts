@@ -2,7 +2,7 @@ import { KNOWN_EVENTS } from '../families.ts';
 import type { Project, Subscription, SubscriptionBody } from './api.ts';
 import { keyOf, type Wanted } from './wanted.ts';
 
-/** What becomes of one subscription. */
+/** The fate of one subscription. */
 export type Step =
   | {
       readonly action: 'create';
@@ -26,14 +26,14 @@ export type Step =
       readonly reason: string;
     }
   | {
-      /** A plan has the first only; the second is an order. */
+      /** Plans only contain the first; the second is a direct order. */
       readonly action: 'remove-superseded' | 'remove';
       readonly wanted?: undefined;
       readonly old: Subscription;
       readonly reason: string;
     };
 
-/** What a subscription is for, as people find it. */
+/** What a subscription is for, in words that people recognise. */
 export function nameOf(step: Step): string {
   if (step.wanted === undefined) return `the subscription ${step.old.id} of ${step.old.eventType}`;
   const { event, project, inputs } = step.wanted;
@@ -43,7 +43,7 @@ export function nameOf(step: Step): string {
 
 /** How the subscriptions of a bridge post. */
 export interface Target {
-  /** Where the bridge takes hooks, which tells its subscriptions from those of others. */
+  /** Where the bridge takes hooks, which distinguishes its subscriptions from those of others. */
   readonly url: string;
   /** `hooks.user`. */
   readonly user: string;
@@ -55,7 +55,7 @@ export interface PlanOptions extends Target {
   readonly existing: readonly Subscription[];
   /** All projects that the identity sees. */
   readonly projects: readonly Project[];
-  /** Whether each subscription gets the newest secret: nothing tells which one it has. */
+  /** Whether each subscription gets the newest secret: there's no telling which one it has. */
   readonly rotate?: boolean;
 }
 
@@ -73,10 +73,10 @@ export function postsTo({ consumerInputs }: Pick<Subscription, 'consumerInputs'>
 }
 
 /**
- * A subscription as Azure DevOps is asked for it.
+ * A subscription as sent to Azure DevOps.
  *
- * @param old the one in whose place it comes
- * @param isNew whether it is created: Azure DevOps fills in what is masked only in one that is there
+ * @param old the one it replaces
+ * @param isNew whether it is created: Azure DevOps fills in masked values only for existing subscriptions
  */
 export function bodyOf(
   wanted: Wanted,
@@ -85,7 +85,7 @@ export function bodyOf(
   old: Subscription | undefined,
   isNew: boolean,
 ): SubscriptionBody {
-  // Somebody may have added what a gateway in front of the bridge asks for.
+  // Someone may have added headers for a gateway in front of the bridge.
   const httpHeaders = old?.consumerInputs['httpHeaders'] ?? '';
   const areKept = httpHeaders !== '' && !(isNew && MASKED.test(httpHeaders));
   const { event, project, inputs, resourceVersion } = wanted;
@@ -106,18 +106,18 @@ export function bodyOf(
   };
 }
 
-/** What is posted: an event is nothing without its resource, and nobody reads the messages. */
+/** What to post: an event is useless without its resource, and nobody reads the messages. */
 const CONTENT = { resourceDetailsToSend: 'all', messagesToSend: 'none', detailedMessagesToSend: 'none' };
-/** What Azure DevOps takes where nothing is given. */
+/** Azure DevOps's default. */
 const DEFAULT = 'all';
-/** What comes back in the place of a secret. */
+/** What Azure DevOps returns in place of a secret. */
 const MASKED = /^\*+$/;
 
 function userOf(user: string, { id }: Project): string {
   return `${user}.${id}`;
 }
 
-/** What has to be done so that the subscriptions that are there are the ones that are wanted. Asks and changes nothing. */
+/** The steps from the existing subscriptions to the wanted ones. Calls nothing and changes nothing. */
 export function planSubscriptions(options: PlanOptions): Step[] {
   const { wanted, existing, projects, rotate = false } = options;
   const twins = twinsOf(wanted, existing);
@@ -135,10 +135,10 @@ export function planSubscriptions(options: PlanOptions): Step[] {
   return steps;
 }
 
-/** The subscriptions that are there for what each wanted one is for. */
+/** The existing subscriptions for each wanted one. */
 function twinsOf(wanted: readonly Wanted[], existing: readonly Subscription[]): Map<Wanted, Subscription[]> {
   const byKey = new Map<string, Wanted>();
-  /** Filters by event: Azure DevOps adds inputs of its own to those that it was given. */
+  /** Filters by event: Azure DevOps adds inputs of its own to the given ones. */
   const filters = new Map<string, Set<string>>();
   for (const one of wanted) {
     const { eventType, inputs } = one.event;
@@ -158,7 +158,7 @@ function twinsOf(wanted: readonly Wanted[], existing: readonly Subscription[]): 
   return twins;
 }
 
-/** The filters that the bridge itself knows of an event. */
+/** The filters of an event that the bridge itself knows. */
 function filtersOf(eventType: string): string[] {
   return Object.keys(KNOWN_EVENTS.get(eventType)?.family.inputs ?? {});
 }
@@ -171,7 +171,7 @@ export function isOnProbation({ status }: Pick<Subscription, 'status'>): boolean
   return /^onProbation$/i.test(status);
 }
 
-/** The steps for one wanted subscription and all that is there for the same. */
+/** The steps for one wanted subscription and all existing ones for the same event. */
 function stepsFor(wanted: Wanted, twins: readonly Subscription[], target: Target, rotate: boolean): Step[] {
   const disabled = twins.filter(isDisabled);
   const onProbation = twins.filter(isOnProbation);
@@ -192,11 +192,11 @@ function stepsFor(wanted: Wanted, twins: readonly Subscription[], target: Target
   } else {
     const [old, ...others] = disabled;
     rest = others;
-    // Azure DevOps enables none of these again.
+    // Azure DevOps won't re-enable any of these.
     if (old !== undefined) steps.push({ action: 'recreate', wanted, old, reason: whyRecreated(old) });
     else steps.push({ action: 'create', wanted, isBeside: false, reason: 'there is none' });
   }
-  // One on probation still has an event to deliver: removed, it would take that with it.
+  // One on probation still has an event to deliver: removing it would lose that event.
   for (const old of onProbation) {
     const reason = 'Azure DevOps is still trying to deliver an event through it';
     if (rotate) steps.push({ action: 'update', wanted, old, reason: 'it gets the newest secret' });

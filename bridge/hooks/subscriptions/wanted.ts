@@ -5,7 +5,7 @@ import type { HooksSettings } from '../../settings.ts';
 import { KNOWN_EVENTS } from '../families.ts';
 import type { Project, PublisherEvent } from './api.ts';
 
-/** A subscription that the configuration asks for. */
+/** A subscription the configuration asks for. */
 export interface Wanted {
   readonly event: PublisherEvent;
   readonly resourceVersion: string;
@@ -15,7 +15,7 @@ export interface Wanted {
 }
 
 /**
- * The versions of the bodies that the bridge reads; the newest one may be another some day. 1.0 of builds is the shape of
+ * The body versions that the bridge reads; a newer one may appear some day. 1.0 of builds is the shape of
  * XAML builds, and 1.0 of work items has people as text.
  */
 const RESOURCE_VERSIONS: readonly (readonly [events: RegExp, version: string])[] = [
@@ -28,7 +28,7 @@ const RESOURCE_VERSIONS: readonly (readonly [events: RegExp, version: string])[]
   [/^ms\.vss-release\./, '3.0-preview.1'],
 ];
 
-/** What may have happened to a pull request: the body doesn't tell, so each has a subscription of its own. */
+/** What may have happened to a pull request: the body doesn't say, so each has a subscription of its own. */
 const PULL_REQUEST_CHANGES = [
   'PushNotification',
   'ReviewersUpdateNotification',
@@ -61,7 +61,7 @@ export function wantedSubscriptions(
   return { wanted: [...wanted.values()], problems };
 }
 
-/** What tells one subscription from another, apart from where it posts. */
+/** What identifies a subscription, apart from where it posts. */
 export function keyOf(eventType: string, projectId: string, inputs: Readonly<Record<string, string>>): string {
   const sorted = Object.entries(inputs).sort(([one], [next]) => (one < next ? -1 : 1));
   return JSON.stringify([eventType, projectId.toLowerCase(), sorted]);

@@ -8,7 +8,7 @@ import { statesOf, subscriptionFindings, type StateCount } from './check.ts';
 import { findSubscriptions, managerOf, ownerOf } from './find.ts';
 import { planSubscriptions } from './plan.ts';
 
-/** How the subscriptions were when the bridge last looked. */
+/** The state of the subscriptions at the bridge's last check. */
 export type SubscriptionStates =
   | { readonly kind: 'seen'; readonly states: readonly StateCount[]; readonly findings: readonly Finding[] }
   /** Why they can't be seen: a clause. */
@@ -18,9 +18,9 @@ export type SubscriptionStates =
 const MOST_FINDINGS = 20;
 
 /**
- * Looks at the subscriptions of a bridge that runs: it need not be allowed to.
+ * Checks a running bridge's subscriptions, if it may.
  *
- * @returns undefined where nothing tells which they are, since hooks or `http.publicUrl` aren't there
+ * @returns undefined when it's unclear which they are, because hooks or `http.publicUrl` aren't configured
  */
 export async function lookAtSubscriptions(
   settings: BridgeSettings,
