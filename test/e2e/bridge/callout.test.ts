@@ -145,7 +145,7 @@ for (const { mode, line } of calloutServers('straight'))
       });
 
     test('refuses a client with nothing, or a token as its password', async () => {
-      await callout.refuses(undefined, /shows no token/);
+      await callout.refuses(undefined, /sent no token/);
       if (mode === 'config')
         await callout.refuses(undefined, /no token/, { user: 'admin', pass: await connection('admin') });
     });

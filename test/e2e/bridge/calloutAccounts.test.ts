@@ -94,7 +94,7 @@ for (const { mode, line } of calloutServers('crossed'))
     test('a project without an account is refused, and log, audit or server say which is missing', async () => {
       const token = await issuer.connection('sc://my-organisation/mars/nats');
       if (mode === 'operator') {
-        const reason = /^callout\.accounts does not have the account mars of issuers\[0\]\.rules\[0\]$/;
+        const reason = /^callout\.accounts does not list the account mars of issuers\[0\]\.rules\[0\]$/;
         const { kind } = await callout.refuses(token, reason);
         assert.equal(kind, 'notConfigured');
         const audited = await callout.responder.until('decision about mars', async () =>
@@ -115,7 +115,9 @@ for (const { mode, line } of calloutServers('crossed'))
 
     test("a project that is called as the servers' own accounts gets into none of them", async () => {
       for (const project of ['AUTH', 'SYS']) {
-        const reason = new RegExp(`^\\{project\\} of \\S+ stands for ${project}, an account of the servers$`);
+        const reason = new RegExp(
+          `^\\{project\\} of \\S+ stands for ${project}, an account that belongs to the servers$`,
+        );
         await callout.refuses(await issuer.connection(`sc://my-organisation/${project}/nats`), reason);
       }
     });

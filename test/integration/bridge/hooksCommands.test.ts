@@ -234,7 +234,7 @@ describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
     for (const action of ['plan', 'apply', 'check', 'remove']) {
       const run = await scene.here(action);
       assert.equal(run.status, 1);
-      assert.match(run.stderr, /^InvalidInput: http\.publicUrl is missing: .+ Set it to the address/);
+      assert.match(run.stderr, /^InvalidInput: http\.publicUrl is missing, .+ Set it to the address/);
     }
     scene.write('bridge.yml', scene.yaml.slice(0, scene.yaml.indexOf('hooks:')));
     assert.match((await scene.here('plan')).stderr, /^InvalidInput: The configuration has no section hooks\./);
@@ -260,7 +260,7 @@ describe('A check of the subscriptions', { concurrency: 2 }, () => {
     assert.deepEqual(column(well.rows, 'LAST DELIVERY'), ['none', 'none']);
 
     for (const [status, problem] of [
-      ['onProbation', /is on probation: Azure DevOps posts no new event by it\. .+hooks apply\./],
+      ['onProbation', /is on probation: Azure DevOps doesn't use it for new events\. .+hooks apply\./],
       ['disabledBySystem', /its status is disabledBySystem: Azure DevOps posts no events\. .+hooks apply\./],
       ['disabledByUser', /its status is disabledByUser: /],
       ['disabledByInactiveIdentity', /its status is disabledByInactiveIdentity: /],
@@ -299,9 +299,9 @@ describe('A check of the subscriptions', { concurrency: 2 }, () => {
     assert.match(rows[0]?.['SILENT FOR'] ?? '', /^2h/);
     assert.match(
       stderr,
-      /error: build\.complete in Shop, definitionName web: its last delivery failed at .+: "Unauthorized \(401\) .+\. See that Azure DevOps reaches/,
+      /error: build\.complete in Shop, definitionName web: its last delivery failed at .+: "Unauthorized \(401\) .+\. Make sure Azure DevOps can reach/,
     );
-    assert.match(stderr, /warning: hooks\.silenceAlarm: no event has been posted by any subscription for 2h/);
+    assert.match(stderr, /warning: hooks\.silenceAlarm: no subscription has posted an event for 2h/);
     assert.ok(!(stderr + JSON.stringify(rows)).includes('\u001b'));
 
     build!.notifications.push({ result: 'succeeded', at: Date.now() });

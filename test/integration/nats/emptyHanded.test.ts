@@ -90,7 +90,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         const gone =
           'It holds no event on these subjects: of the 3 events ever stored in it, 2 have expired or were removed';
         assert.ok(expired.endsWith(`was read from its first event on (startFrom: all). ${gone}`), expired);
-        assert.ok(never.endsWith('(startFrom: now). Nothing was ever stored in it'), never);
+        assert.ok(never.endsWith('(startFrom: now). Nothing has ever been stored in it'), never);
         assert.ok(others.endsWith(`(startFrom: lastPerSubject). ${gone}`), others);
       });
 
