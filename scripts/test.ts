@@ -28,6 +28,8 @@ const PACKED = ['test/manifest', 'test/e2e', 'test/windows', HOSTILE, LONG].map(
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
+/** On two cores: nearly half of what the files take, they wait for servers and time-outs. The long tests measure. */
+const FILES_AT_ONCE = 3;
 
 const { values, positionals: given } = parseArgs({
   allowPositionals: true,
@@ -50,7 +52,7 @@ const bundled = await bundleTests(files, bundles);
 const runner = spawn(
   process.execPath,
   [
-    ...['--enable-source-maps', '--test', '--test-reporter=spec', `--test-concurrency=${isLong ? 1 : 2}`],
+    ...['--enable-source-maps', '--test', '--test-reporter=spec', `--test-concurrency=${isLong ? 1 : FILES_AT_ONCE}`],
     `--test-timeout=${isLong ? LONG_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS}`,
     ...bundled,
   ],
