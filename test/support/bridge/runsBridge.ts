@@ -144,9 +144,13 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     return { all: num_pending + num_ack_pending, held: num_ack_pending };
   }
 
-  /** Resolves once all events of the route are acknowledged. */
+  /** Resolves once all events of the route are acknowledged; fails when 20 s pass without another one being so. */
   async settled(route = 'deploy'): Promise<void> {
-    await this.until('events that are all acknowledged', async () => (await this.left(route)).all === 0);
+    for (let left = (await this.left(route)).all; left > 0;)
+      await this.until('event that is acknowledged', async () => {
+        const before = left;
+        return (left = (await this.left(route)).all) < before;
+      });
   }
 
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
