@@ -108,7 +108,7 @@ for (const mode of ['config', 'operator'] as const)
         await callout.server.logged(/No valid account "mars" for auth callout/);
       });
 
-      test("a project that is called as the servers' own accounts gets into none of them", async () => {
+      test("a project named like one of the servers' own accounts gets into none of them", async () => {
         for (const project of ['AUTH', 'SYS']) {
           const reason = new RegExp(
             `^\\{project\\} of \\S+ stands for ${project}, an account that belongs to the servers$`,

@@ -40,7 +40,7 @@ describe('The callout', () => {
     assert.ok(Date.parse(decision!.followed!['until']!) < Date.now() + 1_000);
   });
 
-  test('takes a changed policy; while it is broken it goes on with the last good one, and says so', async () => {
+  test('picks up a changed policy; while it is broken, keeps the last good one and says so', async () => {
     await using callout = await startCallout({ policy: POLICY });
     const { responder } = callout;
     await (await callout.connect(await admin())).close();
@@ -58,7 +58,7 @@ describe('The callout', () => {
     assert.equal(await responder.metric('config_reload_failed'), 0);
   });
 
-  test('tells of each sign-in in the audit stream, on its status page and in metrics, and never the token', async () => {
+  test('reports each sign-in in the audit stream, on its status page and in metrics, but never the token', async () => {
     await using callout = await startCallout({ policy: POLICY });
     const good = await admin();
     const bad = await issuer.connection('sc://my-organisation/shop/other');
@@ -119,7 +119,7 @@ describe('The callout', () => {
     assert.equal(own.requests.length, asked);
   });
 
-  test('goes on through another replica when one is killed under load, and never lets a stranger in', async () => {
+  test('carries on through another replica when one is killed under load, and never lets a stranger in', async () => {
     await using callout = await startCallout({ policy: POLICY });
     const second = await callout.another();
     const [good, bad] = [await admin(), await issuer.connection('sc://my-organisation/shop/other')];
@@ -169,7 +169,7 @@ describe('The callout', () => {
     assert.deepEqual(reading.seen.payloads, ['before', 'after']);
   });
 
-  test('stops without refusing anybody', async () => {
+  test('stops without refusing anyone', async () => {
     await using callout = await startCallout({ policy: POLICY });
     const second = await callout.another();
     const good = await admin();

@@ -98,7 +98,7 @@ describe('setup', () => {
       await assert.rejects(bucket.create('a.key', 'y'));
     });
 
-  test('leaves alone what is there, and makes the rest', async (t) => {
+  test('leaves existing things alone, and creates the rest', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('AZDO', { subjects: ['mine.>'], max_msgs: 7 });
@@ -290,7 +290,7 @@ const PERMISSION_MISTAKES: readonly (readonly [without: string, level: 'error' |
 ];
 
 describe('check', () => {
-  test('tells each mistake with a stream once, with its fix', async (t) => {
+  test('reports each mistake with a stream once, with its fix', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     const yaml = configuration(server.url, await startAzureDevOps(t));
@@ -315,7 +315,7 @@ describe('check', () => {
   });
 
   for (const line of ['2.9', '2.15'] as const)
-    test(`tells missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
+    test(`reports missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
       await using server = await startServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
       const yaml = configuration(server.url, await startAzureDevOps(t));
@@ -351,7 +351,7 @@ describe('check', () => {
       assert.deepEqual(await Promise.all(messages), [0, 1, 0, 0]);
     });
 
-  test('tells what keeps the bridge from NATS and from Azure DevOps', async (t) => {
+  test('reports what keeps the bridge from NATS and from Azure DevOps', async (t) => {
     const organization = await startAzureDevOps(t);
     const [only = '', ...more] = linesOf(
       await bridge(['check'], configuration('nats://127.0.0.1:1', organization, 'timing: { connect: 1s }\n')),
@@ -382,7 +382,7 @@ describe('check', () => {
     );
   });
 
-  test('tells a server whose messages are too small, and one without JetStream', async (t) => {
+  test('reports a server whose message limit is too small, and one without JetStream', async (t) => {
     const organization = await startAzureDevOps(t);
     await using small = await startServer({ maxPayload: MIB });
     await bridge(['setup', '--apply'], configuration(small.url, organization));
@@ -422,7 +422,7 @@ describe('check', () => {
     assert.equal(stderr, '2 problems, 2 warnings.\n');
   });
 
-  test('fails where the policy lets others publish what a route takes for its publisher', async () => {
+  test("fails when the policy lets others publish on a route's subject", async () => {
     const rule = { sub: 'sc://contoso/*/nats', account: 'APP', subscribe: [] };
     const policy = (publish: string) =>
       JSON.stringify({
@@ -451,7 +451,7 @@ runs:
     );
   });
 
-  test('tells what is wrong with the configuration itself', async () => {
+  test('reports what is wrong with the configuration itself', async () => {
     const { status, stdout, stderr } = await bridge(['check'], 'nats: { servers: [nats://a] }\n');
     assert.equal(status, 1);
     assert.match(

@@ -92,7 +92,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
       assert.ok(!scene.printed.includes(secret));
   });
 
-  test('are repaired where somebody has changed them, and nowhere else', async () => {
+  test('are repaired if someone has changed them, and only then', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.command('apply');
     const [shop] = scene.azure.organisation.projects;
@@ -208,7 +208,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     assert.match((await scene.command('apply')).stderr, /^There is nothing to do: 249 unchanged\.\n$/);
   });
 
-  test('are completed by a second order where the first was interrupted', async () => {
+  test('are completed by a second order if the first was interrupted', async () => {
     await using scene = await HookCommandScene.open({
       events: `[{ event: git.push, project: '*' }, { event: ${RUN_STATE}, project: Shop }]`,
     });
@@ -263,7 +263,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
 });
 
 describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
-  test('that passes is waited for, and told', async () => {
+  test('that passes is waited out, and reported', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     const { azure } = scene;
     const lists = ({ method, path }: RecordedRequest) => method === 'GET' && path.endsWith('/publishers');
@@ -470,7 +470,7 @@ describe('A bridge that runs', () => {
     assert.equal(line.level, 'error');
   });
 
-  test('does so too where it may not see them', async () => {
+  test('does so even if it may not see them', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     scene.azure.feel(async () => apiError(403, 'AccessCheckException', 'Access denied'), {
       when: ({ path }) => path.endsWith('/subscriptions'),

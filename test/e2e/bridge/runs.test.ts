@@ -9,7 +9,7 @@ function startsOf({ azure }: RunsScene): number {
 }
 
 describe('An event', () => {
-  test('starts one run, and again none when it is published twice', async () => {
+  test('starts one run, and no second one when it is published twice', async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     await scene.publish('e-1');

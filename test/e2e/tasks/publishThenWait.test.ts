@@ -285,7 +285,7 @@ underEachNode('Publish and wait', (scene) => {
     assert.match(step.logText, /This is a later attempt.* Set correlationId/);
   });
 
-  it('the sequence of a publish step is the bookmark from which a wait goes on', async () => {
+  it('the sequence of a publish step is the bookmark that a wait continues from', async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
     await stream.put('answer', 'too early');

@@ -39,7 +39,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       return error!.problem;
     }
 
-    test('is told since when it read, and which event came before that', async () => {
+    test('learns since when it read, and which event came before that', async () => {
       const stream = await admin.stream('EARLY');
       await stream.publish('a', 'a1');
       await stream.publish('b', 'b1');
@@ -64,7 +64,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.deepEqual(await stream.consumers(), []);
     });
 
-    test('is told of the last event on several subjects, where the server can tell', async () => {
+    test('learns about the last event on several subjects, if the server can say', async () => {
       const stream = await admin.stream('SEVERAL');
       await stream.publish('a', 'a1');
       await stream.publish('b', 'b1');
@@ -74,7 +74,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       else assert.match(told, /The last event there is SEVERAL 2 of .* on "SEVERAL\.b", before/);
     });
 
-    test('is told when what there was has expired, and when nothing was ever stored', async () => {
+    test('learns that past events have expired, or that nothing was ever stored', async () => {
       const stream = await admin.stream('EXPIRED');
       await admin.stream('NEVER');
       await stream.publish('a', 'a1', 'a2');
@@ -92,7 +92,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.ok(others.endsWith(`(startFrom: lastPerSubject). ${gone}`), others);
     });
 
-    test('is told the same when it ends for idleness', async () => {
+    test('learns the same when it ends for idleness', async () => {
       const stream = await admin.stream('IDLE');
       await stream.publish('a', 'a1');
       const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '2s' });
@@ -141,7 +141,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
     });
 
     if (line !== '2.9')
-      test('on a subject that the stream stores under another one is warned of it, and told at the end', async () => {
+      test('on a subject that the stream stores under another one gets a warning, and the same at the end', async () => {
         const subject_transform = { src: 'old.>', dest: 'new.>' };
         await admin.stream('MOVED', { subjects: ['old.>'], subject_transform });
         await admin.connection.jetstream().publish('old.a', 'a1');
@@ -195,7 +195,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       });
     });
 
-    test('names the stream whose subjects nearly fit, and what is different', async () => {
+    test('names the stream whose subjects nearly fit, and the difference', async () => {
       const letters = await remedyOf({ subject: 'ci.a' });
       assert.ok(
         letters.includes('The stream "CI" captures "CI.>", which differs from the subject in upper and'),

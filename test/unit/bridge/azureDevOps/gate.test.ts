@@ -45,7 +45,7 @@ test('calls that were under way together count once, and the longest pause that 
   assert.equal(gate.isOpen, true);
 });
 
-test('whoever waits goes on when it opens, and fails when the bridge stops', async (t) => {
+test('waiting callers continue when it opens, and fail when the bridge stops', async (t) => {
   const { gate, opened } = gateOf(t);
   gate.success(1_000);
   const stopping = new AbortController();
@@ -58,7 +58,7 @@ test('whoever waits goes on when it opens, and fails when the bridge stops', asy
   assert.equal(opened(), 1);
 });
 
-test('no more than so many pass in any minute', () => {
+test('no more than the limit pass in any minute', () => {
   let now = 0;
   const pace = new Pace(2, 60_000, () => now);
   assert.deepEqual([pace.take(), pace.take(), pace.take()], [0, 0, 60_000]);
