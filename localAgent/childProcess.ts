@@ -9,7 +9,7 @@ export interface Waits {
   readonly sigterm: number;
   /** After the process ended, for others that hold its pipes. */
   readonly pipes: number;
-  /** After `task.complete` with `done=true`, before the step is over although the process runs. */
+  /** After `task.complete` with `done=true`, before the step ends even though the process still runs. */
   readonly done: number;
   /** Before a retry; the first retry is number 0. */
   readonly retry: (retry: number) => number;
@@ -23,10 +23,10 @@ export const AGENT_WAITS: Waits = {
   retry: (retry) => (retry + 1) ** 2 * 1_000,
 };
 
-/** All a task gets of the environment the agent runs in. */
+/** Everything a task gets from the agent's environment. */
 const INHERITED = /^(PATH|HOME|TEMP|TMP|TMPDIR|SYSTEMROOT|USERPROFILE|PATHEXT|COMSPEC)$/i;
 
-/** The few variables a process needs to run at all; nothing else of this process's environment reaches a step. */
+/** The few variables a process needs to run at all; nothing else from this process's environment reaches a step. */
 export function inheritedEnvironment(): Record<string, string> {
   return Object.fromEntries(
     Object.entries(process.env).flatMap(([name, value]) =>

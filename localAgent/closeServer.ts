@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 
-/** Closes a server and its connections, also those that wait for an answer. Does nothing where it doesn't listen. */
+/** Closes a server and its connections, even those waiting for an answer. Does nothing if it isn't listening. */
 export async function closeServer(server: Server): Promise<void> {
   if (!server.listening) return;
   const closed = once(server, 'close');

@@ -2,11 +2,11 @@ import type { Result } from './step.ts';
 
 type Value = string | number | boolean | null;
 
-/** What a condition can look at. */
+/** What a condition can refer to. */
 export interface ConditionScope {
-  /** How what came before has ended, at its worst. */
+  /** The worst result so far. */
   readonly status: Result;
-  /** How a job or stage has ended that the condition names. */
+  /** The result of a job or stage that the condition names. */
   readonly resultOf?: (name: string) => Result | undefined;
   /** The value of `variables['name']`, `dependencies.A.result` and the like, given as its parts. */
   readonly valueAt: (path: readonly string[]) => string | undefined;
@@ -14,7 +14,7 @@ export interface ConditionScope {
 
 type Expression = (scope: ConditionScope) => Value;
 
-/** A condition, ready to be asked. */
+/** A parsed condition. */
 export type Condition = (scope: ConditionScope) => boolean;
 
 const CONSTANTS: ReadonlyMap<string, Value> = new Map<string, Value>([

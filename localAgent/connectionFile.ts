@@ -79,7 +79,7 @@ export function readConnectionFile(file: string): Record<string, Connection> {
     if (!fields) problems.push(`${name}.scheme must be one of ${[...form.schemes.keys()].join(', ')}`);
     if (isBridge && !isLocal(organization))
       problems.push(`${name}.organization must be an address of this machine such as http://127.0.0.1:8085/local/`);
-    /** The values of a part; an unknown name is told once, as a problem. */
+    /** The values of a part; an unknown name is reported once, as a problem. */
     const values = (part: 'parameters' | 'data', known: readonly Field[] | undefined, where: string) => {
       const given = asObject(entry[part] ?? {}, `${name}.${part}`);
       if (known) checkNames(given, idsOf(known), where);

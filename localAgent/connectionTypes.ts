@@ -60,7 +60,7 @@ export function schemeName({ type }: AuthenticationScheme): string {
 }
 
 /**
- * The headers by which server tasks sign in through a connection.
+ * The headers that server tasks sign in with through a connection.
  * @param manifest the file that has the connection's type
  */
 export function authenticationHeaders(

@@ -14,7 +14,7 @@ export interface Connection {
   readonly parameters?: Readonly<Record<string, string>>;
   /** Never masked. */
   readonly data?: Readonly<Record<string, string>>;
-  /** Of a bridge: the URL at which it finds the plan of a run, on a loopback address and with a closing slash. */
+  /** For a bridge: the URL at which it finds a run's plan, on a loopback address and with a closing slash. */
   readonly organization?: string;
 }
 
@@ -32,7 +32,7 @@ export class Connections {
   /**
    * The ids of connections given by name or id, as the service puts them into a step's inputs.
    * @param names one, or several with commas between
-   * @throws Error for one that is not there, as the service refuses such a pipeline
+   * @throws Error for a missing one, since the service refuses such a pipeline
    */
   ids(names: string): string[] {
     const wanted = names.split(',').map((name) => name.trim().toLowerCase());
@@ -50,7 +50,7 @@ export class Connections {
     return found;
   }
 
-  /** The environment by which a task sees these connections, and no others. */
+  /** The environment that shows a task these connections and no others. */
   environment(ids: readonly string[]): Record<string, string> {
     const env: Record<string, string> = {};
     for (const connection of this.#all.filter(({ id }) => ids.includes(id))) {

@@ -34,7 +34,7 @@ export interface LocalAgentOptions {
   readonly machine?: Machine | undefined;
   /** `System.DefaultWorkingDirectory`; an empty folder of the job's own when absent. */
   readonly sources?: string | undefined;
-  /** Variables of the pipeline. They replace predefined ones of the same name; `undefined` takes a predefined one away. */
+  /** Variables of the pipeline. They replace predefined ones of the same name; `undefined` removes a predefined one. */
   readonly variables?: Readonly<Record<string, string | undefined>>;
   readonly secrets?: Readonly<Record<string, string>>;
   /** By name, as the `connectedService` inputs name them. */
@@ -49,7 +49,7 @@ export interface LocalAgentOptions {
 }
 
 interface StepRequest {
-  /** What later steps refer to this one by: `$(name.variable)`. */
+  /** How later steps refer to this one: `$(name.variable)`. */
   readonly name?: string;
   readonly displayName?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -97,7 +97,7 @@ export interface StepRun {
   /** The {@link outputs} as a log shows them: secrets masked. */
   readonly shownOutputs: ReadonlyMap<string, string>;
   readonly secretsAdded: readonly string[];
-  /** Where this process reaches the file that an output names. */
+  /** The path at which this process reaches the file that an output names. */
   readonly fileOf: (output: string) => string;
   /** How often the process was started. */
   readonly attempts: number;
@@ -120,7 +120,7 @@ const MAX_RETRIES = 10;
 
 /**
  * One job: runs steps one after the other and hands them their environment, carries out their logging commands, masks their logs
- * and keeps the variables they set, as the Azure Pipelines agent does. Of a job without an agent it does what Azure DevOps does
+ * and keeps the variables they set, as the Azure Pipelines agent does. For a job without an agent, it does what Azure DevOps does
  * itself. Its folders go when the process ends.
  */
 export class LocalAgent {
@@ -209,8 +209,8 @@ export class LocalAgent {
   }
 
   /**
-   * Runs a task of the extension that needs no agent, as a step: whoever the service connection leads to does it.
-   * @param services the plans that it is called back at, by the organization of the connection
+   * Runs an agentless task of the extension as a step: the service behind the connection does the work.
+   * @param services the plans that receive its callbacks, by the organization of the connection
    * @throws Error when the service would refuse the step: no such task, input or service connection
    */
   async runServerTask(request: TaskRequest, services: ReadonlyMap<string, PlanService>): Promise<StepRun> {
@@ -245,7 +245,7 @@ export class LocalAgent {
     });
   }
 
-  /** Runs a script step with bash. Its environment has the public variables; secrets only where `env` maps them. */
+  /** Runs a script step with bash. Its environment has the public variables; secrets only if `env` maps them. */
   async runScript(request: ScriptRequest): Promise<StepRun> {
     const step = new Step(this.#job, {
       name: this.#stepName(request.name, 'CmdLine'),
@@ -445,7 +445,7 @@ export class LocalAgent {
     this.#prependPath(env);
     const target = this.#machine.pathOf(path.join(folder, handler.target));
     const { inspect } = this.#options;
-    // As the agent starts Node when tasks are debugged.
+    // The way the agent starts Node for debugging tasks.
     const debugged =
       inspect && [request.name, request.displayName].includes(inspect.step)
         ? [`--inspect-brk=127.0.0.1:${inspect.port}`, '--enable-source-maps']
@@ -495,7 +495,7 @@ export class LocalAgent {
   #serverInputs(task: InstalledTask, given: Readonly<Record<string, string>>) {
     const { definition } = task;
     const values = this.#inputs(task, given);
-    // One without a value leaves its place in the templates as it is.
+    // An input without a value leaves its placeholder in the templates.
     const inputs = new Map([...values].filter(([, value]) => value !== ''));
     const endpoint = definition.inputs?.find(({ type }) => type.startsWith('connectedService:'))?.name ?? '';
     return { inputs, connection: this.#connections.get(values.get(endpoint) ?? '') };

@@ -85,7 +85,7 @@ const KNOWN_AREAS = new Set([...KNOWN_COMMANDS].map((command) => command.split('
 
 export type CommandKind = 'unknownArea' | 'unknownEvent' | 'restricted' | 'allowed';
 
-/** What the agent makes of a command's name, in the restricted command mode or without it. */
+/** How the agent handles a command's name, in restricted command mode or without it. */
 export function kindOfCommand(command: LoggingCommand, restrictedMode: boolean): CommandKind {
   const area = command.area.toLowerCase();
   const name = `${area}.${command.event.toLowerCase()}`;

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { runProcess } from './childProcess.ts';
 import { temporaryFolder } from './vsix.ts';
 
-/** Where the steps of an agent run: this machine, or what a test has that plays another one. */
+/** Where an agent's steps run: this machine, or a test's stand-in for another one. */
 export interface Machine {
   /** `Agent.OS` */
   readonly os: string;

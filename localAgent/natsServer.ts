@@ -39,7 +39,7 @@ const READY_MS = 10_000;
 const STOP_MS = 2_000;
 const ATTEMPTS = 5;
 
-/** A start that may go well with other ports: another process has one of them, or servers did not find each other. */
+/** A start that may succeed with other ports: another process has one of them, or servers didn't find each other. */
 export class TryAgain extends Error {}
 
 /** Starts a real nats-server; resolves when it accepts connections, within 10 s. Throws an Error with the server's log. */
@@ -67,7 +67,7 @@ export async function started<Server extends NatsServer>(server: Server): Promis
   return server;
 }
 
-/** One nats-server process. It dies with the process that has started it, whatever ends that. */
+/** One nats-server process. It dies with the process that started it, however that ends. */
 export class NatsServer implements AsyncDisposable {
   readonly host: string;
   /** `nats://host:port`, also when the server demands TLS. */
@@ -145,12 +145,12 @@ export class NatsServer implements AsyncDisposable {
       this.log += text.toString();
       child.emit('logged');
     });
-    // A server that was forgotten must not keep this process from ending.
+    // A forgotten server must not keep this process from ending.
     child.unref();
     (child.stderr as unknown as { unref(): void }).unref();
 
     await this.logged(/Server is ready/, from);
-    // With TLS first the server says nothing before the handshake; the log is the proof then.
+    // With TLS first the server says nothing before the handshake, so the log has to prove that it's up.
     if (!this.#options.tls?.handshakeFirst && (await nameOfServerAt(this.host, this.port)) !== this.name) {
       throw new TryAgain(`Another server answers at ${this.url}.`);
     }
@@ -248,7 +248,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Runs `start` with ports that were free a moment ago, and again with others when that went wrong. */
+/** Runs `start` with ports that were free a moment ago, and again with others if that fails. */
 export async function onFreePorts<T>(count: number, start: (ports: number[]) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -279,7 +279,7 @@ async function nameOfServerAt(host: string, port: number): Promise<string> {
   return (JSON.parse(greeting.slice('INFO '.length, greeting.indexOf('\r\n'))) as { server_name: string }).server_name;
 }
 
-/** Names a server or cluster so that no other can be taken for it. */
+/** A unique name for a server or cluster. */
 export function uniqueName(): string {
   return `nats-${randomBytes(8).toString('hex')}`;
 }

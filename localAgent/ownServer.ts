@@ -33,7 +33,7 @@ export class OwnServer implements AsyncDisposable {
   /**
    * Starts a server for a pipeline file, after all checks of the file.
    * @param streams the ones to make; where none is given, those that the steps need
-   * @throws Error where nothing would use the server, and as {@link checkPipelineFile} does
+   * @throws Error when nothing would use the server, and as {@link checkPipelineFile} does
    */
   static async start(
     file: string,
@@ -118,7 +118,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
     });
 }
 
-/** What is known of the variables of a job before it runs. */
+/** The variables of a job that are known before it runs. */
 function knownVariables(job: Job, options: PipelineFileOptions): Variables {
   const variables = new Variables(new SecretMasker());
   const all = {

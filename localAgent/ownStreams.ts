@@ -12,7 +12,7 @@ export interface OwnStream {
 export interface NatsStep {
   /** The step's inputs in the file. */
   readonly entry: YamlMap;
-  /** What its inputs say; variables that are known are put in. */
+  /** Its inputs with known variables expanded. */
   readonly subjects: readonly string[];
   readonly delivery: string;
   /** Undefined: any stream. */
@@ -26,8 +26,8 @@ interface Root {
 
 /**
  * The streams that these steps need: one for each first part of a subject, with all below it, such as CI for `ci.>`, unless a step
- * names the stream. Where a request is sent below the same first part, only the subjects themselves: a stream would answer it.
- * @throws PipelineFileError where that can't be told
+ * names the stream. If a request goes to a subject with the same first part, only the subjects themselves: a stream would answer it.
+ * @throws PipelineFileError when that can't be determined
  */
 export function ownStreams(steps: readonly NatsStep[]): OwnStream[] {
   const roots = new Map<string, Root>();

@@ -12,7 +12,7 @@ import { PipelineFileError } from './pipelineYaml.ts';
 import { cancelOnInterrupt, printOutputs } from './runReport.ts';
 import { builtReadable } from './vsix.ts';
 
-/** The one that debuggers look at unless they are told otherwise. */
+/** The port that debuggers use by default. */
 const DEBUGGER_PORT = 9229;
 
 let run: PipelineRun;

@@ -81,7 +81,7 @@ export function readArguments(args: string[], from: string): PipelineArguments {
   return { file, inspect: values.inspect, nats: values.nats ? streamsOf(values.stream) : undefined, options };
 }
 
-/** Of an unknown option, shows no more than its name: whatever was typed may be a secret. */
+/** For an unknown option, shows only its name: anything typed may be a secret. */
 function refuseUnknown(args: readonly string[], known: readonly string[]): void {
   const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, allowPositionals: true });
   const unknown = tokens.find((token) => token.kind === 'option' && !known.includes(token.name));
@@ -106,7 +106,7 @@ function streamsOf(given: readonly string[]): OwnStream[] {
   });
 }
 
-/** What differs from run to run, so that two runs do not take each other's events for their own. */
+/** Differs per run, so that two runs don't mistake each other's events for their own. */
 function ownVariables(file: string): Record<string, string> {
   return {
     'Build.BuildId': String(Math.floor(Date.now() / 1000)),
@@ -115,7 +115,7 @@ function ownVariables(file: string): Record<string, string> {
   };
 }
 
-/** `NAME=VALUE` of an option. An error shows the name of the option only: whatever was typed may be a secret. */
+/** `NAME=VALUE` of an option. An error shows only the option's name: anything typed may be a secret. */
 function pairs(given: readonly string[], option: string): Record<string, string> {
   return Object.fromEntries(
     given.map((pair) => {
@@ -145,7 +145,7 @@ function secretsOf(given: readonly string[]): Record<string, string> {
   );
 }
 
-/** A copy, as a fresh checkout is one: what the steps write does not land in the author's folder. It goes when the run ends. */
+/** A copy, like a fresh checkout, so that steps don't write into the author's folder. It's removed when the run ends. */
 function copyOf(folder: string): string {
   const copy = path.join(temporaryFolder('sources-'), path.basename(folder));
   const left = ['.git', 'node_modules'];

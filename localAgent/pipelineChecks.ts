@@ -15,7 +15,7 @@ export interface OtherTask {
   readonly title: string | undefined;
 }
 
-/** Steps that cannot be run were not to be left out. */
+/** There are steps that can't run here, and they weren't to be skipped. */
 export class OtherTasksError extends Error {
   constructor(steps: readonly OtherTask[]) {
     const list = steps.map(
@@ -29,7 +29,7 @@ export class OtherTasksError extends Error {
 export interface Sources {
   /** The folder of `self`. It is the `System.DefaultWorkingDirectory` of a job that checks out nothing else. */
   readonly sources: string;
-  /** The folders of the other repositories the file declares, by what its checkout steps call them. */
+  /** The folders of the other repositories the file declares, by their names in checkout steps. */
   readonly repositories?: Readonly<Record<string, string>>;
 }
 

@@ -94,7 +94,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
       });
       if (!jobRuns) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
 
-      // What runs although the run was cancelled before is not cancelled again.
+      // A job that runs in spite of an earlier cancel isn't cancelled again.
       const signals = options.signal && !options.signal.aborted ? [options.signal] : [];
       if (job.timeoutInMinutes > 0) signals.push(AbortSignal.timeout(job.timeoutInMinutes * 60_000));
       const agent = new LocalAgent({
@@ -142,7 +142,7 @@ function organizationsOf(stages: readonly Stage[], connections: PipelineFileOpti
   return Object.values(connections).flatMap(({ organization }) => organization ?? []);
 }
 
-/** Whose run it is, by its variables. */
+/** What identifies the run, from its variables. */
 function ownerOf(variables: Readonly<Record<string, string | undefined>>): Pick<LocalPlan, 'project' | 'pipeline'> {
   const value = (...path: readonly string[]): string => variableOf(variables, path) ?? '';
   return {

@@ -32,13 +32,13 @@ export function resultsOf(finished: ReadonlyMap<string, { readonly result: Resul
   return [...finished.values()].map(({ result }) => result);
 }
 
-/** What a condition sees of the results it depends on. */
+/** The results visible to a condition. */
 export function worst(results: readonly Result[]): Result {
   const badness: readonly Result[] = ['Canceled', 'Failed', 'Skipped', 'SucceededWithIssues'];
   return badness.find((result) => results.includes(result)) ?? 'Succeeded';
 }
 
-/** The result of a stage or run: what was skipped does not count, unless all was. */
+/** The result of a stage or run: skipped parts don't count, unless everything was skipped. */
 export function overall(results: readonly Result[]): Result {
   const ran = results.filter((result) => result !== 'Skipped');
   return ran.length > 0 ? worst(ran) : worst(results);

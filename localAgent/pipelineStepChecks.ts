@@ -33,7 +33,7 @@ export function otherTaskOf(step: PipelineStep, extension: string): string | und
   return 'task' in step && !hasTask(extension, step.task) ? step.task : undefined;
 }
 
-/** What is wrong with a step, in sentences. */
+/** A step's problems, in sentences. */
 export function problemsOf(
   step: PipelineStep,
   isAgentless: boolean,

@@ -29,7 +29,7 @@ export const STEP_KEYS: readonly string[] = [
 const SCRIPTS = ['script', 'bash'] as const;
 /** Keys of steps that stand for tasks this machine does not have. */
 const OTHERS = ['download', 'publish', 'powershell', 'pwsh', 'getPackage'];
-/** How to fetch what is already there has no meaning on this machine. */
+/** Fetch options mean nothing here, since the files are already there. */
 const CHECKOUT_KEYS = [
   ...['checkout', 'clean', 'displayName', 'fetchDepth', 'fetchTags', 'lfs', 'persistCredentials', 'submodules'],
 ];
@@ -41,7 +41,7 @@ export function checkoutOf(entry: YamlMap, where: string): string | undefined {
   return asText(entry.checkout, where);
 }
 
-/** @returns undefined for a step that does nothing: it is not enabled, or says what not to download */
+/** @returns undefined for a step that does nothing: it's disabled, or only says what not to download */
 export function readStep(entry: YamlMap, job: string): PipelineStep | undefined {
   const where = `a step of ${job}`;
   const text = (key: string): string | undefined => (key in entry ? asText(entry[key], where) : undefined);
@@ -79,7 +79,7 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
   };
 }
 
-/** The text of a condition that can be asked; `roots` are what its values may begin with. */
+/** The text of a valid condition; `roots` are what its values may begin with. */
 export function readCondition(entry: YamlMap, where: string, roots: readonly string[]): string {
   const text = asText(entry.condition ?? 'succeeded()', where);
   try {

@@ -56,7 +56,7 @@ export interface Job extends Node {
 
 export interface Pipeline {
   readonly stages: readonly Stage[];
-  /** The names of the repositories the file declares, such as `platform/contracts`, by what its checkout steps call them. */
+  /** The names of the repositories the file declares, such as `platform/contracts`, by their names in checkout steps. */
   readonly repositories: ReadonlyMap<string, string>;
 }
 
@@ -67,7 +67,7 @@ const WITHOUT_EFFECT = ['name', 'trigger', 'pr', 'schedules', 'pool', 'lockBehav
 const SHAPES = ['stages', 'jobs', 'steps'];
 const NODE_KEYS = ['displayName', 'dependsOn', 'condition', 'variables', 'pool'];
 
-/** What the parts of a file get from what they are in. */
+/** What parts of a file inherit from their parents. */
 interface Inherited {
   readonly variables: VariableValues;
   /** Whether the pool is `server`. */
@@ -194,7 +194,7 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inh
     variables: { ...inherited.variables, ...readVariables(entry.variables, where, isVisible) },
     isAgentless,
     timeoutInMinutes: minutes === 0 && isAgentless ? AGENTLESS_MINUTES : minutes,
-    // A deployment checks out nothing by itself.
+    // A deployment checks out nothing on its own.
     checkouts: named.length === 0 && !isDeployment && !isAgentless ? ['self'] : folders,
     steps: read,
   };

@@ -7,7 +7,7 @@ import { didYouMean } from './misspelt.ts';
 export type Yaml = string | readonly Yaml[] | YamlMap;
 export type YamlMap = Readonly<Partial<{ [key: string]: Yaml }>>;
 
-/** What is wrong with a pipeline file: a line for each problem, which begins with its place. */
+/** The problems of a pipeline file: one line each, beginning with its place. */
 export class PipelineFileError extends Error {}
 
 interface Places {
@@ -26,7 +26,7 @@ export function placeOf(entry: object, key = ''): string {
   return known?.keys.get(key) ?? known?.self ?? '';
 }
 
-/** Lets what was made of an entry stand where the entry stands. */
+/** Gives a value made from an entry the entry's place. */
 export function inPlaceOf<T extends object>(entry: object, made: T): T {
   const known = places.get(entry);
   if (known) places.set(made, known);
@@ -48,7 +48,7 @@ export function readAt<T>(entry: object, read: () => T, key?: string): T {
   }
 }
 
-/** Reads each entry of a list of mappings, and tells what is wrong with all of them together. */
+/** Reads each entry of a list of mappings, and reports the problems of all of them together. */
 export function readEach<T>(list: Yaml, what: string, read: (entry: YamlMap) => T): T[] {
   const problems: string[] = [];
   const results = asList(list, what).flatMap((entry) => {
@@ -67,7 +67,7 @@ export function readEach<T>(list: Yaml, what: string, read: (entry: YamlMap) => 
 /**
  * Parses a pipeline file.
  * @param file what messages call it
- * @throws PipelineFileError for what is no YAML, and for tags, anchors and aliases: what was meant as text would be lost
+ * @throws PipelineFileError for invalid YAML, and for tags, anchors and aliases: text that looks like one would be lost
  */
 export function parseYaml(text: string, file: string): YamlMap {
   const { document, counter } = parsed(text);
@@ -122,7 +122,7 @@ function marksIn(document: Document.Parsed, text: string): Mark[] {
   return found.sort((one, other) => other.offset - one.offset);
 }
 
-/** How to write the value of the line as text, if that makes the line right. What begins with a bracket may be meant as a list or mapping. */
+/** How to write the line's value as text, if that fixes the line. A value that begins with a bracket may be meant as a list or mapping. */
 function quotesRemedy(text: string, offset: number): string | undefined {
   const start = text.lastIndexOf('\n', offset - 1) + 1;
   const [line = ''] = text.slice(start).split('\n');

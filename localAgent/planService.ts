@@ -17,7 +17,7 @@ export interface PlanTask {
   /** The id of its record. */
   readonly instance: string;
   readonly job: string;
-  /** Resolves once the task was told to be completed. */
+  /** Resolves once the task has been completed. */
   readonly completed: Promise<TaskCompletion>;
   /** Undefined until then. */
   readonly result: TaskCompletion | undefined;
@@ -50,10 +50,10 @@ interface Task {
 }
 
 const MOST_BODY = 1024 * 1024;
-/** From this version on, gates know their tasks by the ids that all others have. */
+/** From this version on, gates use the same task ids as everything else. */
 const PLAN_VERSION = 13;
 
-/** Plays the part of Azure DevOps that whoever does a server task calls back: one plan with its timeline, logs and events. */
+/** Plays the part of Azure DevOps that server tasks call back: one plan with its timeline, logs and events. */
 export class PlanService implements AsyncDisposable {
   readonly timeline = randomUUID();
   readonly #server = http.createServer((request, response) => void this.#handle(request, response));
@@ -73,7 +73,7 @@ export class PlanService implements AsyncDisposable {
   /**
    * Listens at the organization's address.
    * @param organization such as `http://127.0.0.1:8085/local/`
-   * @throws Error when that can't be had, such as when another run is under way
+   * @throws Error when the address isn't available, as while another run is under way
    */
   static async start(organization: string, plan: LocalPlan): Promise<PlanService> {
     const service = new PlanService(organization, plan);
@@ -173,7 +173,7 @@ export class PlanService implements AsyncDisposable {
       task.variables[name] = { value, secret: isSecret };
   }
 
-  /** An event for no task is taken and ignored, and one for a task that is over is an error, as Azure DevOps has it. */
+  /** Like Azure DevOps, accepts and ignores an event for no task, and rejects one for a task that is over. */
   #onEvent({ name, jobId, taskId, result }: Readonly<Record<string, unknown>>): Answer {
     const task = this.#tasks.find(({ job, instance }) => job === jobId && instance === taskId);
     if (task?.result !== undefined)

@@ -34,7 +34,7 @@ export function pipelineTime(moment: Date): string {
 }
 
 /**
- * What the service and the agent tell a job of a build, as public variables. The job token comes apart, and
+ * The public variables that the service and the agent set for a build's job. The job token comes apart, and
  * `System.TimelineId` is left out: nothing keeps the records of a local run, so that no task may try to add to them.
  */
 export function predefinedVariables(

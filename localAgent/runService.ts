@@ -11,7 +11,7 @@ export interface AttachmentRequest {
   readonly body: string;
 }
 
-/** An HTTP server of a test's own on a free port of 127.0.0.1 which plays Azure DevOps: it takes attachments of a run. */
+/** A test's HTTP server on a free port of 127.0.0.1 that plays Azure DevOps: it accepts a run's attachments. */
 export class RunService implements AsyncDisposable {
   readonly requests: AttachmentRequest[] = [];
   /** The status it answers with; undefined: it never answers. */
@@ -39,7 +39,7 @@ export class RunService implements AsyncDisposable {
     return this.requests.map(({ body }) => body);
   }
 
-  /** Resolves once it has been asked so many times in all. */
+  /** Resolves once it has received this many requests in all. */
   async asked(count: number): Promise<void> {
     while (this.requests.length < count) await once(this.#asked, 'asked');
   }

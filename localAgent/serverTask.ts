@@ -10,21 +10,21 @@ import type { Step } from './step.ts';
 export interface ServerTaskOptions {
   readonly handler: HttpRequestHandler;
   readonly scope: TemplateScope;
-  /** By which the service connection signs in. */
+  /** What the service connection signs in with. */
   readonly authentication: Readonly<Record<string, string>>;
   readonly task: PlanTask;
   /** Of the step, or of its job. Its reason is a `TimeoutError` where the job's time is over. */
   readonly cancel: AbortSignal;
 }
 
-/** Azure DevOps waits no longer for the first answer. */
+/** How long Azure DevOps waits for the first answer. */
 const ANSWER_MS = 20_000;
 /** For the end of a task that was cancelled. */
 const CANCELLED_MS = 60_000;
 const MOST_ANSWER = 1_000;
 
 /**
- * Does a server task as Azure DevOps does: sends Execute, and waits until whoever does it says that it's completed. The step
+ * Runs a server task as Azure DevOps does: sends Execute, and waits for the service to report completion. The step
  * gets the log, the outputs and the result. When the step is cancelled or the task's time is over, Cancel is sent.
  * @throws Error when a template can't be rendered
  */
@@ -64,7 +64,7 @@ export async function runServerTask(step: Step, options: ServerTaskOptions): Pro
   }
 }
 
-/** @returns whether the answer is a success; else the step says why not */
+/** @returns whether the answer is a success; otherwise the step says why not */
 async function call(
   step: Step,
   { scope, authentication }: ServerTaskOptions,

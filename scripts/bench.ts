@@ -2,7 +2,7 @@
  * Measures the tasks of the packed .vsix and the packed bridge, each figure against a baseline in the same run.
  * Usage: npm run bench [-- name …] [--long] [--write]
  *   (default: all; --long adds what takes minutes; --write puts the tables into docs/performance.md)
- * Ends with exit code 1 when a figure misses what is required of it.
+ * Exits with code 1 when a figure misses its target.
  */
 import path from 'node:path';
 import { parseArgs } from 'node:util';

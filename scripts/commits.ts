@@ -1,5 +1,5 @@
 /**
- * Fails when the message of a commit breaks the rules of CONTRIBUTING.md. Merges are exempt, and so is what came before the
+ * Fails when a commit message breaks the rules of CONTRIBUTING.md. Merges are exempt, and so are commits from before the
  * rules. A shallow clone may not reach back that far: then only its last commit is checked, and without a history nothing is.
  * Usage: npm run commits
  */

@@ -1,5 +1,5 @@
 /**
- * Writes what the documents repeat of the code: the versions that are tested in README.md; each task's inputs and outputs,
+ * Writes the parts of the documents that repeat the code: the versions that are tested in README.md; each task's inputs and outputs,
  * from its task.json, in its page; the blocks of permissions, from the grants that the errors print, in docs/permissions.md;
  * and in docs/bridge the bridge's permissions, settings and events.
  * Usage: npm run docs [-- --check]    (--check: change nothing, fail when a document is stale)

@@ -49,7 +49,7 @@ const IMAGES = [
   ...['images/bridge-icon.png', 'images/connection-icon.png', 'images/extension-icon.png', 'images/overview.png'],
   ...readExtension().screenshots.map((screenshot) => screenshot.path),
 ];
-/** Everything a .vsix holds; the first three are the format's own. */
+/** Everything in a .vsix; the first three belong to the format. */
 const PACKAGED_FILES = [
   ...['[Content_Types].xml', 'extension.vsixmanifest', 'extension.vsomanifest'],
   ...['LICENSE.txt', 'ThirdPartyNotices.txt', 'overview.md', ...IMAGES],
@@ -155,7 +155,7 @@ function contentsOf(folders: BundledFolders): Map<string, BundleContents> {
   );
 }
 
-/** Also where packing fails: an older package must not stand for a newer one. */
+/** Even when packing fails: an older package must not pass for a newer one. */
 function removePackages(): void {
   mkdirSync(DIST, { recursive: true });
   for (const file of readdirSync(DIST)) if (/\.(vsix|cdx\.json)$/.test(file)) rmSync(path.join(DIST, file));
@@ -169,7 +169,7 @@ function codeOf(task: string): string {
   return file;
 }
 
-/** Has tfx pack dist/stage. It reports a faulty task.json as a mere warning, so a warning is a failure here. */
+/** Runs tfx to pack dist/stage. It reports a faulty task.json as a mere warning, so a warning is a failure here. */
 function createVsix(name: string): string {
   const vsix = path.join(DIST, name);
   const tfx = spawnSync(

@@ -22,7 +22,7 @@ import { digestOf, sourceDigest, writePng } from './pictures/png.ts';
 import { picturedRuns } from './pictures/runs.ts';
 import { pageDigest, SCREENSHOTS } from './pictures/screenshots.ts';
 
-/** So few, since the pictures are part of the package, which has to stay small. */
+/** Few, since the pictures are part of the package, which has to stay small. */
 const COLOURS = 12;
 
 const LOOK_AT = path.join(ROOT, 'dist', 'pictures');

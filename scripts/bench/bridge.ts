@@ -20,7 +20,7 @@ const ROUNDS = 3;
 const PROJECT = '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
 const SECRET = 'the secret of the benchmark';
 
-/** What the packed bridge does with hooks, with events and with waits, against the same by bare libraries in the same run. */
+/** How the packed bridge handles hooks, events and waits, against the bare libraries in the same run. */
 export const bridge: Benchmark = {
   title: `Hooks of ${HOOK_BYTES} bytes over ${CONNECTIONS} connections, each stored before its answer; baseline: fastify awaiting js.publish of the nats package; medians of ${ROUNDS} with ${HOOKS.toLocaleString('en')} each. ${RUNS_TITLE}. ${WAITS_TITLE}. ${CALLOUT_TITLE}`,
   async run(long) {
@@ -67,7 +67,7 @@ async function measureHooks(): Promise<Row[]> {
   }
 }
 
-/** Nobody is at that address: no hook needs Azure DevOps. */
+/** Nothing listens at that address: no hook needs Azure DevOps. */
 function configurationFor(url: string): string {
   return `nats: { servers: ["${url}"] }
 azureDevOps: { organization: "http://127.0.0.1:9/contoso/", identity: { kind: pat, patFile: pat } }
@@ -114,7 +114,7 @@ async function post(url: string, dispatcher: Agent): Promise<void> {
   if (statusCode !== 200 || !text.includes('sequence')) throw new Error(`${statusCode}: ${text}`);
 }
 
-/** Answers per second while each connection always has one under way. */
+/** Answers per second while each connection always has one request under way. */
 async function rateOf(url: string): Promise<number> {
   const dispatcher = new Agent({ connections: CONNECTIONS, pipelining: 1 });
   let left = HOOKS;
@@ -129,7 +129,7 @@ async function rateOf(url: string): Promise<number> {
   return (HOOKS / ms) * 1_000;
 }
 
-/** The 99th percentile of the time to an answer, in milliseconds, when so many hooks come each second, whatever happens to others. */
+/** The 99th percentile of the time to an answer, in milliseconds, at a fixed rate of hooks per second, however slow others are. */
 async function latencyAt(url: string, perSecond: number): Promise<number> {
   const dispatcher = new Agent({ connections: CONNECTIONS, pipelining: 1 });
   const times = await paced(perSecond, () => timed(url, dispatcher));

@@ -15,7 +15,7 @@ const TICKS_PER_SECOND = 100;
 export class BenchBridge implements AsyncDisposable {
   private constructor(
     private readonly child: ChildProcess,
-    /** Of its public port, without a path. */
+    /** The URL of its public port, without a path. */
     readonly url: string,
     /** The same of its private one. */
     readonly admin: string,
@@ -62,7 +62,7 @@ export class BenchBridge implements AsyncDisposable {
     return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
   }
 
-  /** Ends it as a machine that breaks does. */
+  /** Ends it like a machine crash. */
   async die(): Promise<void> {
     await this.#end('SIGKILL');
   }

@@ -15,7 +15,7 @@ const ROUNDS = 3;
 
 export const CALLOUT_TITLE = `Sign-ins: ${PER_SECOND} a second for ${PACED_MS / 1_000} s, each a new connection with an RS256 token in a sealed request, and a server that knows the token itself in turn; server, clients and bridge on one machine.`;
 
-/** What a sign-in through the bridge takes longer than one at a server that asks nobody. */
+/** How much longer a sign-in takes through the bridge than at a server without a callout. */
 export async function measureSignIns(): Promise<Row[]> {
   const issuer = await startIssuer();
   const [account, xkey, user] = (['account', 'curve', 'user'] as const).map((kind) => newSeed(kind, randomBytes(32)));

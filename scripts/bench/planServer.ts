@@ -1,6 +1,6 @@
 /**
  * Stands for the part of Azure DevOps that tasks without an agent call back to, for any number of plans with one task each:
- * it keeps nothing but which tasks are completed, since the ids of a plan's parts follow from its own.
+ * it only stores which tasks are completed, since the ids of a plan's parts follow from its own.
  * Usage: tsx scripts/bench/planServer.ts; prints its URL, then a line of JSON for each call that ends a task or breaks a rule
  * (see {@link PlanNote}), and ends with its standard input.
  */

@@ -15,7 +15,7 @@ export interface PlanTask {
   readonly token: string;
 }
 
-/** What the stand-in tells of a call to a plan's events. */
+/** The stand-in's note about a call to a plan's events. */
 export interface PlanNote {
   readonly plan: string;
   /** Milliseconds since the epoch. */
@@ -36,7 +36,7 @@ export function planTask(number: number): PlanTask {
   };
 }
 
-/** The number of a plan; undefined where its ID is none of {@link planTask}. */
+/** The number of a plan; undefined when its ID isn't from {@link planTask}. */
 export function planNumber(plan: string): number | undefined {
   const [, start] = PLAN.exec(plan) ?? [];
   return start === undefined ? undefined : Number.parseInt(start, 16);

@@ -22,7 +22,7 @@ const PATIENCE_MS = 300_000;
 export const RUNS_TITLE = `Runs: ${PACED_EVENTS} events, one every ${PACE_MS} ms, for the request; a condition on the payload of ${EVENT_BYTES} bytes for the backlog; baseline: consume() of the nats package by a durable consumer, acknowledging each event, parsing nothing; medians of ${ROUNDS}`;
 
 /**
- * How soon the packed bridge asks for the run of an event, and how fast it passes by events that start none.
+ * How soon the packed bridge requests an event's run, and how fast it skips events that start none.
  *
  * @param long whether to read a backlog of a million events
  */
@@ -55,7 +55,7 @@ export async function measureRuns(long: boolean): Promise<Row[]> {
   ];
 }
 
-/** Stands for Azure DevOps: takes every run, and tells when each was asked for. */
+/** Stands for Azure DevOps: accepts every run, and records when each was requested. */
 class PipelineServer implements AsyncDisposable {
   /** By the event's id, when the request came. */
   readonly asked = new Map<string, number>();

@@ -49,7 +49,7 @@ const STEPS = {
 type StepName = keyof typeof STEPS;
 const NAMES = Object.keys(STEPS) as StepName[];
 
-/** A process as the agent starts it. */
+/** A process started the way the agent starts it. */
 interface Launch {
   readonly args: readonly string[];
   readonly cwd: string;
@@ -59,7 +59,7 @@ type Launches = Readonly<Record<StepName, Launch>>;
 
 const certificates = process.env.NODE_EXTRA_CA_CERTS;
 
-/** Whole processes, from their start to their exit, against an empty one and against a plain program with the same libraries. */
+/** Whole processes, from start to exit, against an empty one and a plain program with the same libraries. */
 export const startup: Benchmark = {
   title:
     `Whole processes from start to exit, Node ${process.versions.node}, a server on this machine; medians of ${ROUNDS} alternating runs; ` +

@@ -15,14 +15,14 @@ export interface Row {
   readonly unit: string;
   /** What the figure is compared with, in the same unit. */
   readonly baseline?: number;
-  /** What the figure, or its ratio to the baseline where there is one, must reach or must not exceed. */
+  /** What the figure, or its ratio to the baseline if there is one, must reach or must not exceed. */
   readonly required?: { readonly atLeast: number } | { readonly atMost: number };
 }
 
 /** Libraries whose version decides what a step costs. */
 const LIBRARIES = ['nats', 'ajv', 'azure-pipelines-task-lib'];
 
-/** What the figures of docs/performance.md are of. A test fails when they are of other versions than the tasks have. */
+/** The versions that docs/performance.md was measured with. A test fails when the tasks have others. */
 export function measuredWith(): string {
   const { dependencies } = readJson('package.json') as { dependencies: Record<string, string> };
   return `Measured with ${LIBRARIES.map((name) => `${name} ${dependencies[name] ?? ''}`).join(', ')}.`;
@@ -76,7 +76,7 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
-/** Whether a figure or ratio is what is required. */
+/** Whether a figure or ratio meets its target. */
 export function isMet({ figure, baseline = 1, required }: Row): boolean {
   const measured = figure / baseline;
   if (required === undefined) return true;

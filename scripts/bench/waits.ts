@@ -18,7 +18,7 @@ const SUBJECT = 'bench.done';
 const CONNECTIONS = 16;
 const PER_SECOND = 200;
 const PACED = 10_000;
-/** After the leader was killed, an event comes each so often until one is judged. */
+/** Interval of events after the leader was killed, until one is judged. */
 const PROBE_MS = 50;
 const LOOK_MS = 200;
 const PATIENCE_MS = 60_000;
@@ -32,7 +32,7 @@ export const WAITS_TITLE = `Waits: two replicas on one stream, ${WAITS.toLocaleS
  * How many waits the packed bridge takes a second, what they cost, how soon their tasks are completed, and how soon another
  * replica judges when the leader is killed.
  *
- * @param long whether all events come at {@link PER_SECOND}; else the last ones come as fast as their tasks are completed
+ * @param long whether all events come at {@link PER_SECOND}; otherwise the last ones come as fast as their tasks are completed
  */
 export async function measureWaits(long: boolean, waits = WAITS): Promise<Row[]> {
   await using server = await StreamServer.start(STREAM, `${SUBJECT}.>`, { config: 'max_payload: 3MB' });
@@ -131,7 +131,7 @@ waits:
   return BenchBridge.start(configuration, { pat: 'the token of the benchmark', bearer: BEARER, key });
 }
 
-/** Stands for Azure DevOps, and tells when each task was completed. */
+/** Stands for Azure DevOps, and records when each task was completed. */
 class PlanServer implements AsyncDisposable {
   /** By the plan's number, when its task was completed first. */
   readonly completedAt = new Map<number, number>();
@@ -166,7 +166,7 @@ class PlanServer implements AsyncDisposable {
     }
   }
 
-  /** Resolves when a task is completed, or after so many milliseconds. */
+  /** Resolves when a task is completed, or after this many milliseconds. */
   async more(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
@@ -191,7 +191,7 @@ class PlanServer implements AsyncDisposable {
   }
 }
 
-/** Has the tasks of all plans send Execute, each replica its share. */
+/** Sends Execute for the tasks of all plans, each replica its share. */
 async function executeAll(
   replicas: readonly BenchBridge[],
   planUrl: string,

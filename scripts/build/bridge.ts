@@ -6,7 +6,7 @@ import { newAjv } from '../../shared/contract/drafts.ts';
 import { packageFolders } from './build.ts';
 import { readJson, ROOT } from './manifest.ts';
 
-/** What `npm run package` writes of the bridge: a folder that `npm pack` takes as it is. */
+/** The bridge's folder, written by `npm run package`, ready for `npm pack`. */
 export const BRIDGE_FOLDER = path.join(ROOT, 'dist', 'bridge');
 
 /** What runs; it loads the parts of the code that a command needs. */
@@ -23,7 +23,7 @@ const BANNER = [
 
 /**
  * Modules that the libraries load but the bridge never calls: a logger for a server that doesn't log, a second way to
- * sign nonces (shared/nats/link/signIn.ts signs them), and what opens a browser for people to sign in.
+ * sign nonces (shared/nats/link/signIn.ts signs them), and code that opens a browser for people to sign in.
  */
 const UNUSED: readonly (readonly [file: RegExp, code: string])[] = [
   [

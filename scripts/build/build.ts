@@ -63,7 +63,7 @@ const usedOfTaskLibrary: Plugin = {
   },
 };
 
-/** The task library asks it only whether Node is older than 4.2. */
+/** The task library uses it only to check whether Node is older than 4.2. */
 const SEMVER = /[\\/]semver[\\/]semver\.js$/;
 
 const withoutUnused: Plugin = {

@@ -9,9 +9,9 @@ import {
 /** `prod` is what the source says; `dev` is private and can be installed beside it. */
 export type Channel = 'prod' | 'dev';
 
-/** All that the dev channel has of its own. The prod channel's ids are in task.json and vss-extension.json. */
+/** Everything specific to the dev channel. The prod channel's ids are in task.json and vss-extension.json. */
 const DEV = {
-  /** A publisher of its own, since whoever may publish to one may publish all of its extensions. */
+  /** A separate publisher, since anyone who may publish for it may publish all of its extensions. */
   publisherSuffix: '-dev',
   extensionSuffix: '-dev',
   nameSuffix: ' (Dev)',

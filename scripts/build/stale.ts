@@ -41,7 +41,7 @@ export function isStale(root = ROOT): boolean {
   return SOURCES.some((source) => lastChange(path.join(root, source)) > packedAt);
 }
 
-/** When a file or anything in a folder was changed last, in milliseconds; what went from a folder has changed it. */
+/** When a file or anything in a folder was changed last, in milliseconds; removing a file changes its folder. */
 function lastChange(place: string): number {
   const status = statSync(place);
   if (!status.isDirectory()) return status.mtimeMs;

@@ -2,11 +2,11 @@ import { appendFileSync } from 'node:fs';
 
 /** How many cases of a family a test has tried. */
 export interface FamilyCases {
-  /** What the cases have in common, as docs/reliability.md names it. */
+  /** The name of the family in docs/reliability.md. */
   readonly family: string;
   readonly cases: number;
   readonly failures: number;
-  /** What the cases follow from, to run them again. */
+  /** The seed, to run the cases again. */
   readonly seed: number | string;
   readonly form: 'short' | 'long';
   /** How long the test file took. */

@@ -8,7 +8,7 @@ export interface Condition {
   readonly value: string;
 }
 
-/** Conditions of which all must hold, or one. A rule cannot mix the two, and has no parentheses. */
+/** Conditions that must all hold, or one of which must. A rule can't mix the two, and has no parentheses. */
 export interface VisibleRule {
   readonly joinedBy: '&&' | '||';
   readonly conditions: readonly Condition[];
@@ -20,7 +20,7 @@ export interface VisibleRule {
  */
 const CONDITION = /^(\w+) (=|!=) (""|[A-Za-z0-9]+)$/;
 
-/** Parses a `visibleRule`. Throws where the service would not understand it. */
+/** Parses a `visibleRule`. Throws when the service wouldn't understand it. */
 export function parseRule(rule: string): VisibleRule {
   const joinedBy = rule.includes('||') ? '||' : '&&';
   const conditions = rule.split(joinedBy).map((text): Condition => {

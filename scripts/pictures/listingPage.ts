@@ -7,7 +7,7 @@ code { font-family: 'DejaVu Sans Mono', monospace; }
 table { display: block; overflow-x: auto; }`;
 
 /**
- * The packed page of the Marketplace, as near to it as can be had without it. A picture that isn't in the package is
+ * The packed Marketplace page, as close to the real one as we can get. A picture that isn't in the package is
  * missing here as it would be there.
  * @param packed the files of the package
  */

@@ -7,7 +7,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${String(character.charCodeAt(0))};`);
 }
 
-/** The agent and Azure DevOps are stand-ins, whose addresses mean nothing to others. All else is what users see. */
+/** The agent and Azure DevOps are stand-ins, whose addresses mean nothing to others. Everything else is what users see. */
 const NOTE = 'From a local run; addresses are made up';
 
 /** A page in a plain frame which says what it shows and where that is from. */

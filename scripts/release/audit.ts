@@ -7,7 +7,7 @@ export type Audit =
   | { readonly result: 'vulnerable'; readonly packages: readonly string[] }
   | { readonly result: 'unknown'; readonly reason: string };
 
-/** What is read of the report: of an audit, or of one that failed. */
+/** The parts of the report we read: of an audit, or of a failed one. */
 interface AuditReport {
   readonly vulnerabilities?: Readonly<Record<string, { readonly severity: string }>>;
   readonly message?: string;

@@ -17,7 +17,7 @@ import { childOf } from '../../shared/event/traceContext.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { isCdEventType } from '../../shared/event/cdEvent.ts';
 
-/** The agent sends inputs through the environment, which Windows limits to 32,766 characters a variable. */
+/** The agent passes inputs through the environment, where Windows limits a variable to 32,766 characters. */
 const MAX_INLINE_LENGTH = 30_000;
 
 /** What one step publishes. It holds no secret of the connection. */
@@ -31,7 +31,7 @@ export interface PublishRequest {
   readonly envelope: Envelope;
   readonly eventType: string;
   readonly eventSource: string;
-  /** Undefined: by what the payload is. */
+  /** Undefined: derived from the payload. */
   readonly contentType: string | undefined;
   readonly headers: Headers;
   readonly correlationId: string;
@@ -41,7 +41,7 @@ export interface PublishRequest {
   readonly traceparent: string;
   readonly delivery: 'jetStream' | 'core' | 'request';
   readonly expectedStream: string | undefined;
-  /** Those of the run that its events carry. */
+  /** The run's attributes that its events carry. */
   readonly owner: Attributes;
   readonly run: PipelineRun;
 }
@@ -86,7 +86,7 @@ export function readPublish(agent: Agent): PublishStep {
   return step;
 }
 
-/** What is published is stored, and read by others than those who may see this run. */
+/** Published events are stored, and read by more people than may see this run. */
 function refuseSecrets(fields: StepFields, { payload, envelope, delivery }: PublishRequest): void {
   const sent = [
     ...['subject', ...(payload.from === 'inline' ? ['payload'] : []), 'headers', 'correlationId', 'messageId'],
@@ -128,7 +128,7 @@ function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): 
   return { from: 'inline', text: text ?? '' };
 }
 
-/** Most likely quotes that YAML took for its own; a type that isn't JSON says that it's meant. */
+/** Most likely YAML stripped the quotes; a type that isn't JSON shows that it's intended. */
 function checkJson(fields: StepFields, text: string): void {
   const looksLikeJson = /^(\{|\[.*\]$|\[\s*["{[])/s.test(text);
   if (!looksLikeJson || parseJson(text) !== undefined) return;
@@ -181,7 +181,7 @@ function readEnvelope(
   };
 }
 
-/** What an event says of the run it comes from. Who requested the run is a person's name, which some must not pass on. */
+/** What an event says about the run it comes from. The requester is a person's name, which some must not pass on. */
 function readOwner(fields: StepFields, { owner }: PipelineRun): Attributes {
   switch (fields.oneOf('owner', ['full', 'pipeline', 'none'])) {
     case 'full':
@@ -223,7 +223,7 @@ function readHeaders(fields: StepFields, envelope: Envelope): Headers {
   }
   fields.isExpanded('headers', all);
   return fields.lines('headers').flatMap((line) => {
-    // It is refused as a whole; what is said about a part of it would show that part.
+    // It is refused as a whole; a message about a part of it would show that part.
     if (knownSecrets.secretIn(line) !== undefined) return [];
     const [, name = '', value = ''] = /^([^:]*):(.*)$/s.exec(line) ?? [];
     const problem = headerProblem(name, value, line, envelope);
@@ -261,7 +261,7 @@ function readSigningKey(fields: StepFields, { authentication }: ConnectionSettin
   if (seed === undefined) return undefined;
   try {
     const key = parseUserSeed(seed);
-    // A server chooses the text that is signed at sign-in, so it could have an event's signature made there.
+    // The server chooses the text that a sign-in signs, so it could obtain an event's signature that way.
     if ('key' in authentication && authentication.key?.publicKey === key.publicKey) {
       fields.problem('signingKeyVariable: holds the key this step signs in with. Sign events with a key of their own');
     }

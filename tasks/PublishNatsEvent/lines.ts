@@ -13,19 +13,19 @@ import type { PublishRequest } from './inputs.ts';
 import { checkEncodingOfLines, LARGEST_PAYLOAD, unreadable } from './payload.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
-/** Bad lines that are described; all are counted. */
+/** How many bad lines are described; all are counted. */
 const MOST_DESCRIBED = 5;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/** A file of one JSON event a line, of which every line was found good. */
+/** A file with one JSON event per line, whose lines are all valid. */
 export interface SurveyedLines {
   readonly file: string;
   readonly count: number;
   readonly bytes: number;
   /** Of the whole file, in hexadecimal. */
   readonly sha256: string;
-  /** The line with the largest event, by which the size of all is checked before the first is sent. */
+  /** The line with the largest event: its size is checked before any event is sent. */
   readonly largest: { readonly number: number; readonly line: Uint8Array };
   readonly last: Uint8Array;
   /** The name of a secret whose value the file holds. */
@@ -91,7 +91,7 @@ export async function surveyLines(
   return { file, count, bytes, sha256: hash.digest('hex'), largest, last, secret, version };
 }
 
-/** Reads the surveyed file again; fails as soon as it is not the same any more, so that no unchecked line is sent. */
+/** Reads the surveyed file again; fails as soon as it differs, so that no unchecked line is sent. */
 export async function* readSurveyedLines(lines: SurveyedLines): AsyncGenerator<readonly Uint8Array[]> {
   const { file, version, sha256 } = lines;
   const hash = createHash('sha256');
@@ -172,7 +172,7 @@ async function problemsOf(
   const isAlone = texts.map((text) => mayHoldLargeIntegers(text ?? ''));
   const together = good.filter((index) => isAlone[index] === false).map((index) => values[index]?.value);
   const areValid = contract.areAllValid(together, await pace.timeLeft());
-  // Each one by itself: some may take as long as a check may, and a chunk has thousands.
+  // One by one: some may take the longest a check may take, and a chunk has thousands.
   for (const index of good) {
     if (areValid && isAlone[index] === false) continue;
     const problem = await checked(contract, values[index]?.value, texts[index], pace);

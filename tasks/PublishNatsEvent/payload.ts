@@ -35,7 +35,7 @@ const MARKS: readonly (readonly [encoding: string, mark: readonly number[]])[] =
   ['UTF-16 LE', [0xff, 0xfe]],
   ['UTF-16 BE', [0xfe, 0xff]],
 ];
-/** Bytes at the beginning by which UTF-16 without a byte order mark is told. */
+/** First bytes that identify UTF-16 without a byte order mark. */
 const LOOKED_AT = 64;
 const WRITE_UTF8 = 'Nothing was sent. Write the file in UTF-8 (in PowerShell, with -Encoding utf8)';
 
@@ -50,7 +50,7 @@ function wideEncoding(start: Uint8Array): string | undefined {
   return looksLike(0) ? 'UTF-16 BE' : undefined;
 }
 
-/** The encoding of a text that isn't in UTF-8; undefined for UTF-8 and for what doesn't look like a text. */
+/** The encoding of a text that isn't in UTF-8; undefined for UTF-8 and for anything that doesn't look like text. */
 function foreignEncoding(bytes: Uint8Array): string | undefined {
   const wide = bytes.length % 2 === 0 ? wideEncoding(bytes.subarray(0, LOOKED_AT)) : undefined;
   if (wide !== undefined || isUtf8(bytes)) return wide;
@@ -62,7 +62,7 @@ function foreignEncoding(bytes: Uint8Array): string | undefined {
 }
 
 /**
- * A text in another encoding than UTF-8 can't be read by anybody who isn't told so.
+ * Text in an encoding other than UTF-8 is unreadable unless you know the encoding.
  *
  * @throws TaskError InvalidInput that names the encoding
  */
@@ -73,7 +73,7 @@ export function checkEncoding(file: string, bytes: Uint8Array): void {
   throw new TaskError('InvalidInput', `payloadFile: ${file} is text in ${encoding}, not in UTF-8`, remedy);
 }
 
-/** The same by the beginning of a file of lines, which are JSON, and so in UTF-8. */
+/** The same for the beginning of a file of lines, which are JSON and so must be UTF-8. */
 export function checkEncodingOfLines(file: string, start: Uint8Array): void {
   const encoding = wideEncoding(start.subarray(0, LOOKED_AT));
   if (encoding === undefined) return;
@@ -81,7 +81,7 @@ export function checkEncodingOfLines(file: string, start: Uint8Array): void {
 }
 
 /**
- * What is odd about a payload, and may be meant.
+ * What is odd about a payload but may be intended.
  *
  * @param text of the whole payload of one event
  * @param json its value, or that of one line
@@ -109,7 +109,7 @@ export function remarksOn(
   ];
 }
 
-/** SHA-256 of a payload, in hexadecimal: what a receipt shows in its place. */
+/** SHA-256 of a payload, in hexadecimal: a receipt shows it instead of the payload. */
 export function sha256(payload: Uint8Array): string {
   return createHash('sha256').update(payload).digest('hex');
 }

@@ -25,17 +25,17 @@ export interface Prepared {
   readonly payloadBytes: number;
   /** Of the payload, or of the whole file of a batch; in hexadecimal. */
   readonly payloadSha256: string;
-  /** Of the contract that all of it was held to. */
+  /** Digest of the contract that all of it was held to. */
   readonly schemaDigest: string | undefined;
   /** The name of a secret whose value the file holds. */
   readonly secretInFile: string | undefined;
-  /** What is odd about the payload, and may be meant: sentences. */
+  /** What is odd about the payload but may be intended: sentences. */
   readonly remarks: readonly string[];
   /** The largest event. */
   readonly largest: OutgoingMessage;
   /** The line it is on, in a batch. */
   readonly largestLine: number | undefined;
-  /** The events as messages, made as they are asked for. */
+  /** The events as messages, created on demand. */
   messages(): Chunks;
 }
 
@@ -51,7 +51,7 @@ export interface Published extends Omit<PublishResult, 'last'> {
 /** Events signed in one go. */
 const MOST_SIGNED = 256;
 
-/** Of a file in which secrets are looked for at once. */
+/** Bytes of a file that are searched for secrets at once. */
 const CHUNK_BYTES = 256 * 1_024;
 
 /** Turns a payload into a message, with its own id and the time of sending. */
@@ -122,7 +122,7 @@ async function prepareLines(
   const make = messageMaker(request, request.contentType ?? 'application/json', signingKey, clock);
   const jsonOf = (line: Uint8Array) =>
     isCdEventType(request.eventType) ? parseJson(utf8Text(line) ?? '')?.value : undefined;
-  // What is different from line to line: the line, its number in the ids, and all that a CDEvent has in its context.
+  // What differs between lines: the line, its number in the ids, and everything in a CDEvent's context.
   const weigh = (line: Uint8Array, number: number) =>
     isCdEventType(request.eventType) ? sizeOf(make(line, '', jsonOf(line))) : line.length + 2 * String(number).length;
   const pace = new Pace(clock);
@@ -145,7 +145,7 @@ async function prepareLines(
     messages: async function* () {
       let number = 0;
       for await (const chunk of readSurveyedLines(lines)) {
-        // To sign takes long, and a chunk can have thousands of short lines.
+        // Signing is slow, and a chunk can have thousands of short lines.
         const most = signingKey === undefined ? chunk.length : MOST_SIGNED;
         for (let start = 0; start < chunk.length; start += most) {
           await pace.timeLeft();
@@ -204,7 +204,7 @@ async function checkContract(
     throw violation(`breaks the schema ${contract.schemaFile}: ${describeProblems(problems)}`);
 }
 
-/** Sends everything and waits until it is confirmed. Never rejects for what happens to events: the result says it. */
+/** Sends everything and waits until it is confirmed. Doesn't reject when events fail: the result says so. */
 export async function publish(
   request: PublishRequest,
   prepared: Prepared,
@@ -250,7 +250,7 @@ export async function replyProblem(reply: ReceivedReply, contract: Contract, clo
     const text = utf8Text(reply.payload);
     const json = text === undefined ? undefined : parseJson(text);
     const problems = json === undefined ? undefined : await checked(contract, json.value, text, pace);
-    // A cancel that came meanwhile is heard here.
+    // Picks up a cancel that came meanwhile.
     await pace.timeLeft();
     if (json !== undefined && problems === undefined) return undefined;
     reason = problems === undefined ? 'it is not JSON' : describeProblems(problems);

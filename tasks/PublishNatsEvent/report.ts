@@ -41,7 +41,7 @@ export async function reportUnsent(agent: Agent, step: PublishStep, error: unkno
   throw error;
 }
 
-/** Before anything is sent. No errors: what is in a file may be meant, and may have been in it for long. */
+/** Before anything is sent. Not errors: the content of a file may be intended, and may have been there for long. */
 export function warnOfPayload(agent: Agent, { request: { payload } }: PublishStep, prepared: Prepared): void {
   for (const remark of prepared.remarks) agent.warning(remark);
   if (payload.from === 'inline' || prepared.secretInFile === undefined) return;
@@ -51,7 +51,7 @@ export function warnOfPayload(agent: Agent, { request: { payload } }: PublishSte
 }
 
 /**
- * Says what was published, or how far it came: log line, outputs, receipt, the summary of the run, and the end of the
+ * Reports what was published, or how far it got: log line, outputs, receipt, the summary of the run, and the end of the
  * step. Throws when it failed.
  */
 export async function reportPublished(
@@ -146,7 +146,7 @@ function warnOfDuplicates(
   }
 }
 
-/** Whether the stream holds, in the place of a signed event, one of its id that nobody has verified. */
+/** Whether the stream already holds an unverified event with the id of this signed one. */
 function storedByOthers({ signingKey }: PublishStep, { duplicates }: Published): boolean {
   return signingKey !== undefined && duplicates > 0;
 }
@@ -178,7 +178,7 @@ function writeReply(agent: Agent, { reply }: Published): string {
   return file;
 }
 
-/** The name of the stream, where it was one that replied: whose subjects a request is sent to acknowledges it first. */
+/** The stream's name, if a stream sent the reply: a stream that captures a request's subject acknowledges it first. */
 function acknowledgingStream({ headers, payload }: ReceivedReply): string | undefined {
   if (headers.size > 0 || payload.length > MOST_ACK_BYTES) return undefined;
   const { stream, seq } = Object(parseJson(utf8Text(payload) ?? '')?.value) as Record<string, unknown>;
@@ -188,7 +188,7 @@ function acknowledgingStream({ headers, payload }: ReceivedReply): string | unde
 const RUN_AGAIN =
   'A retry of the step (retryCountOnTaskFailure) sends the same message ids, so that the stream stores only what it does not hold yet, within its duplicate window.';
 
-/** What it means for the user that an event in flight was not confirmed. */
+/** What an unconfirmed event means for the user. */
 function unconfirmed(error: unknown, subject: string): unknown {
   const isInFlight =
     error instanceof TaskError && error.remedy === '' && (error.code === 'Timeout' || error.code === 'ConnectionLost');
@@ -201,7 +201,7 @@ function unconfirmed(error: unknown, subject: string): unknown {
   );
 }
 
-/** A batch that came only part of the way: which lines, and why. Where none was sent, the reason is the error itself. */
+/** A batch that was only partly published: which lines, and why. If none was sent, the reason is the error itself. */
 function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, error }: Published): unknown {
   if (!(error instanceof TaskError) || sent === 0) return error;
   const mayBeStored = error.code === 'Timeout' || error.code === 'ConnectionLost' || error.code === 'Cancelled';
@@ -212,7 +212,7 @@ function incomplete(prepared: Prepared, { sent, confirmed, unconfirmed: ranges, 
     sent < prepared.count ? `Not sent: ${named([[sent + 1, prepared.count]])}.` : '',
   ];
   const text = lines.filter(Boolean).join(' ');
-  // A cancelled step has no error in the log, so its lines are told there.
+  // A cancelled step has no error in the log, so its lines are reported there.
   if (error.code === 'Cancelled')
     return new TaskError('Cancelled', `${text} ${error.problem}`, RUN_AGAIN, { cause: error, details: [text] });
   const remedy = [error.remedy, RUN_AGAIN].filter(Boolean).join(' ');

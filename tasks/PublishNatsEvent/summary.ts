@@ -7,7 +7,7 @@ import { summaryPage, type SummaryPage } from '../agent/summary/page.ts';
 import type { PublishStep } from './inputs.ts';
 import type { Prepared, Published } from './publish.ts';
 
-/** What a step that was connected has sent, and what became of it. */
+/** What a connected step sent, and with what outcome. */
 export interface Sent {
   readonly prepared: Prepared;
   readonly published: Published;

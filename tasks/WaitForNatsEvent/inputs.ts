@@ -53,7 +53,7 @@ export function readWait(agent: Agent): WaitStep {
   return { timeoutMs, connection, request };
 }
 
-/** When the job's own time is over, it is cancelled, however much of the step's timeout is left; 0 stands for no limit. */
+/** A job that runs out of time is cancelled, however much of the step's timeout is left; 0 means no limit. */
 function warnOfJobTimeout(agent: Agent, timeoutMs: number, timeout: string): void {
   const minutes = Number(agent.variable('System.JobTimeout') ?? 0);
   if (minutes > 0 && timeoutMs >= minutes * 60_000)

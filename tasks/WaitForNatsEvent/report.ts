@@ -29,7 +29,7 @@ export async function reportOutcome(
 ): Promise<StepEnd> {
   const eventFile = writeFile(agent, 'nats-events', 'json', eventList(outcome.matched));
   const values = askedOutputs(step.request.outputs, outcome.deciding?.event);
-  // A value that cannot be handed on safely fails the step: a later step would work with nothing.
+  // A value that can't be passed on safely fails the step: a later step would work with nothing.
   const isUnsafe = 'problem' in values && !isFailure(step, outcome.verdict);
   const told: WaitOutcome = isUnsafe ? { ...outcome, verdict: 'error', error: unsafe(values, eventFile) } : outcome;
   const { verdict, missing } = told;
@@ -41,7 +41,7 @@ export async function reportOutcome(
     receiptFile: writeReceipt(agent, 'WaitForNatsEvent', step, receipt(step, told, clock)),
   };
   const asked = 'values' in values ? values.values : {};
-  // Where there is no room for all, the ones that were asked for go before those of which an event decides how long they are.
+  // If there isn't room for all, the requested ones go before those whose length an event decides.
   setOutputs(agent, { ...own, ...placeOutputs(event), ...asked, ...foreignOutputs(event, missing) });
   for (const [name, value] of Object.entries(asked))
     if (value === '' && event !== undefined)
@@ -74,7 +74,7 @@ function isFailure({ request }: WaitStep, verdict: Verdict): boolean {
   return verdict === 'timedOut' ? request.onTimeout === 'fail' : verdict !== 'matched';
 }
 
-/** A JSON array with an event per line, one event at a time: together they can be too long for a text. */
+/** A JSON array with an event per line, one event at a time: together they can exceed the longest string. */
 function* eventList(events: readonly JudgedEvent[]): Generator<string> {
   yield '[';
   for (const [index, judged] of events.entries()) {
@@ -84,7 +84,7 @@ function* eventList(events: readonly JudgedEvent[]): Generator<string> {
   yield ']\n';
 }
 
-/** JSON that is nested too deeply can be read but not written: such an event is kept as its bytes. */
+/** JSON that is nested too deeply can be read but not written: such an event is stored as raw bytes. */
 function storable({ event: { view, message } }: JudgedEvent): string {
   try {
     return exactJson(view);

@@ -12,7 +12,7 @@ import type { Verdict } from '../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../shared/waiting/wait.ts';
 import { summaryPage } from '../agent/summary/page.ts';
 
-/** Events, subjects and missing values that are listed; all are counted. */
+/** Most events, subjects and missing values listed; all are counted. */
 const MOST_LISTED = 20;
 /** Events in the timeline. */
 const MOST_TIMED = 5;
@@ -28,7 +28,7 @@ const TITLES: Readonly<Record<Verdict, string>> = {
   error: '❌ Error: this step could not do its work',
 };
 
-/** The events that decided: those that matched, and the one that ended the wait otherwise. */
+/** The deciding events: those that matched, or the one that ended the wait otherwise. */
 export function decidingEvents({ matched, deciding }: WaitOutcome): readonly JudgedEvent[] {
   return deciding === undefined || deciding.decision === 'matched' ? matched : [...matched, deciding];
 }

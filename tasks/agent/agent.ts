@@ -31,12 +31,12 @@ export interface Agent extends Log {
   serviceConnection(id: string): ServiceConnection | undefined;
   /** The present time, in milliseconds since the epoch. */
   now(): number;
-  /** Has the agent replace this text by `***` in every log from now on. One line of text. */
+  /** Makes the agent replace this text with `***` in every log from now on. One line of text. */
   maskSecret(secret: string): void;
   /** Sets an output variable of the step. */
   setOutput(name: string, value: string): void;
   /** Shows how far the step is: 0 to 100. */
   progress(percent: number, text: string): void;
-  /** Ends the step: the only call that decides its result. `message` becomes the step's error where the result is Failed. */
+  /** Ends the step: the only call that decides its result. `message` becomes the step's error if the result is Failed. */
   complete(result: StepResult, message: string): void;
 }

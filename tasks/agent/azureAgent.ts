@@ -18,7 +18,7 @@ export function azureAgent(): Agent {
   const inputs = new Map<string, string | undefined>();
   return {
     input: (name) => {
-      // task-lib opens its vault anew, with a file and a hash, at each call.
+      // task-lib reopens its vault, with a file and a hash, on every call.
       if (!inputs.has(name)) inputs.set(name, nonEmpty(quietly(() => tl.getInput(name))));
       return inputs.get(name);
     },
@@ -42,7 +42,7 @@ export function azureAgent(): Agent {
     complete: (result, message) => {
       const text = safeText(message);
       if (result === 'Failed') tl.command('task.logissue', { type: 'error' }, text);
-      // Written as a command since task-lib spells its `Cancelled` in a way the agent cannot parse.
+      // Written as a command because task-lib spells `Cancelled` in a way the agent can't parse.
       tl.command('task.complete', { result }, text);
     },
   };
@@ -50,7 +50,7 @@ export function azureAgent(): Agent {
 
 /**
  * Libraries write to the console, and Node its warnings to stderr, where the agent looks for commands as well; the NATS
- * library prints bytes of the server when it cannot read them.
+ * library prints the server's bytes when it can't read them.
  */
 function divertLibraryOutput(debug: (text: string) => void): void {
   for (const method of ['debug', 'error', 'info', 'log', 'trace', 'warn'] as const) {

@@ -3,7 +3,7 @@ import { covers } from '../../shared/subject.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { ServiceConnection } from './agent.ts';
 
-/** Which of the connection's guardrails a step is held to. */
+/** Which of the connection's guardrails apply to a step. */
 export type Guardrail = 'publishSubjects' | 'waitSubjects';
 
 /** Notes each subject, or whole pattern, that is outside what the connection allows; an empty guardrail allows all. */

@@ -23,14 +23,14 @@ export interface HttpRoute {
 
 export interface HttpAnswer {
   readonly status: number;
-  /** The server's clock, in milliseconds since the epoch; undefined when it did not tell. */
+  /** The server's clock, in milliseconds since the epoch; undefined when it didn't say. */
   readonly date: number | undefined;
-  /** How long the server wants to be left alone, in milliseconds from now; undefined when it did not tell. */
+  /** How long the server asks us to back off, in milliseconds from now; undefined when it didn't say. */
   readonly retryAfterMs: number | undefined;
   readonly body: string;
 }
 
-/** The proxy answered, and not with a tunnel. */
+/** The proxy answered with something other than a tunnel. */
 export class ProxyRefusal extends Error {
   constructor(
     readonly proxy: string,
@@ -40,7 +40,7 @@ export class ProxyRefusal extends Error {
   }
 }
 
-/** The URL of a server that may be shown the job's token, which must not cross a network in clear text; else undefined. */
+/** The URL if its server may see the job's token, which must not cross a network in clear text; otherwise undefined. */
 export function parseServerUrl(text: string): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url)) ? url : undefined;
@@ -141,7 +141,7 @@ export async function sendText(
   try {
     return await answerOf(request, text);
   } finally {
-    // A TLS handshake that fails leaves it open.
+    // A failed TLS handshake leaves it open.
     tunnel?.destroy();
   }
 }

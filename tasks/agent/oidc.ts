@@ -16,7 +16,7 @@ const ATTEMPTS = 3;
 const ATTEMPT_MS = 8_000;
 const RETRY_PAUSE_MS = 500;
 
-/** Where and how the pipeline is asked for its ID token. It holds a secret: nothing prints it. */
+/** Where and how to ask the pipeline for its ID token. It holds a secret: nothing prints it. */
 export interface IdTokenRequest {
   readonly url: URL;
   readonly jobToken: string;
@@ -24,7 +24,7 @@ export interface IdTokenRequest {
 }
 
 /**
- * How to ask for the run's ID token whose subject is a service connection; undefined where this run has none, which is noted.
+ * How to ask for the run's ID token whose subject is a service connection; undefined, with a noted problem, when this run has none.
  *
  * @param connectionId the id of the service connection
  */
@@ -60,14 +60,14 @@ export interface IdToken extends IssuedToken {
   readonly claims: IdTokenClaims;
 }
 
-/** What an ID token says, as far as it is a text. */
+/** The string claims of an ID token. */
 export interface IdTokenClaims {
   readonly issuer: string | undefined;
   readonly subject: string | undefined;
   readonly audience: string | undefined;
 }
 
-/** A new ID token; faults are outlived for a second or two. Throws as {@link TokenSource.current} does. */
+/** A new ID token; faults are retried for a second or two. Throws as {@link TokenSource.current} does. */
 export async function obtainIdToken(
   request: IdTokenRequest,
   agent: Agent,
@@ -125,7 +125,7 @@ async function requestToken(
   if (lifetimeMs <= 0)
     throw noToken('Unreachable', `the token that ${url.host} issued has already expired`, 'Run the step again.');
   const told = { issuer: textOf(claims['iss']), subject: textOf(claims['sub']), audience: textOf(claims['aud']) };
-  // What whoever is to trust it needs to recognise it by.
+  // What a verifier needs to recognise it.
   const line = logLine('idToken', { ...told, lifetimeS: Math.round(lifetimeMs / 1_000) });
   return { text, lifetimeMs, lines: [line], claims: told };
 }
@@ -137,13 +137,13 @@ function noToken(code: ErrorCode, reason: string, remedy: string) {
 function refused(status: number, url: URL, reason: string): TaskError {
   const what = `${url.host} answered with HTTP status ${status}${reason}`;
   if (status === 429 || status >= 500) return noToken('Unreachable', what, 'Run the step again.');
-  // Azure DevOps leads to its sign-in page (203, 302) where it does not take a token.
+  // Azure DevOps redirects to its sign-in page (203, 302) when it rejects a token.
   const remedy = 'Check that the pipeline may use the service connection, and that the job is still running.';
   if ([203, 302, 401, 403].includes(status)) return noToken('Denied', what, remedy);
   return noToken('Unsupported', what, 'Check that System.OidcRequestUri is as the agent set it.');
 }
 
-/** What Azure DevOps says in words, made harmless; nothing else of its answer is shown. */
+/** Azure DevOps's message, made harmless; nothing else of its answer is shown. */
 function reasonIn(body: Readonly<Record<string, unknown>> | undefined, jobToken: string): string {
   const message = body?.['message'];
   if (typeof message !== 'string') return '';

@@ -11,7 +11,7 @@ import { knownSecrets } from '../../shared/text/masker.ts';
 const CHUNK = 64 * 1_024;
 
 /**
- * Sets the output variables of a step: all of them in one call. A value that must not become one, is too long or has no room beside those
+ * Sets the output variables of a step: all of them in one call. A value that must not become one, is too long or doesn't fit beside those
  * before it is left empty, with a warning that points to the receipt.
  */
 export function setOutputs(agent: Agent, outputs: Readonly<Record<string, string>>): void {
@@ -35,10 +35,10 @@ function lengthProblem(bytes: number, room: number): string | undefined {
 
 /**
  * Writes a new file into the agent's temporary folder, which the agent empties after the job. Only the agent's own user may
- * read it. Where it can't be written, a warning says so, and the step goes on.
+ * read it. If it can't be written, a warning says so, and the step goes on.
  *
  * @param kind the first part of the file's name
- * @returns the absolute path; empty where the file can't be written
+ * @returns the absolute path; empty when the file can't be written
  */
 export function writeFile(agent: Agent, kind: string, extension: string, parts: Iterable<string | Uint8Array>): string {
   const file = path.join(agent.variable('Agent.TempDirectory') ?? tmpdir(), `${kind}-${randomUUID()}.${extension}`);
@@ -64,8 +64,8 @@ export function writeFile(agent: Agent, kind: string, extension: string, parts: 
 }
 
 /**
- * JSON of a value, indented, in which the secrets in its texts are masked before JSON escapes them. In pieces of one text
- * each: what comes from many events can be too long to be one.
+ * A value as indented JSON whose strings have secrets masked before JSON escapes them. In pieces, each one string:
+ * the data of many events can be too long for one.
  */
 export function* maskedJson(value: unknown, lineEnd = '\n'): Generator<string> {
   if (typeof value !== 'object' || value === null) {

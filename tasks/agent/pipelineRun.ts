@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Agent } from './agent.ts';
 import type { Attributes } from '../../shared/event/cloudEvent.ts';
 
-/** Who publishes or waits: the pipeline run, as the agent's variables tell it. */
+/** Who publishes or waits: the pipeline run, from the agent's variables. */
 export interface PipelineRun {
   /** CloudEvents extensions that name the owner of an event; those whose variable is absent are left out. */
   readonly owner: Attributes;
@@ -79,7 +79,7 @@ function decodeSafely(decode: (text: string) => string, text: string): string {
 export function defaultMessageId(agent: Agent): string {
   const ids = ['System.PlanId', 'System.StageAttempt', 'System.JobId', 'System.JobAttempt', 'System.TaskInstanceId'];
   const parts = ids.map((name) => agent.variable(name));
-  // Ids and numbers, as the service sets them: whatever else they may hold elsewhere could not travel in a header.
+  // Ids and numbers as set by the service: anything else they may hold elsewhere couldn't go into a header.
   if (parts.every((part) => part !== undefined && /^[\w-]{1,50}$/.test(part))) return parts.join('.');
   agent.warning(
     "The message id is random, since the variables of a pipeline run are absent or aren't ids: a retry of this step is not recognised as a duplicate.",

@@ -3,7 +3,7 @@ import type { Agent } from './agent.ts';
 import { maskedJson, writeFile } from './outputs.ts';
 import type { PipelineRun } from './pipelineRun.ts';
 
-/** What a receipt says besides who and on which servers; absent values are null (docs/receipts.md). */
+/** What a receipt contains besides who and on which servers; absent values are null (docs/receipts.md). */
 export interface ReceiptParts {
   readonly where: Readonly<Record<string, unknown>>;
   readonly what: Readonly<Record<string, unknown>>;
@@ -17,7 +17,7 @@ const FILES = { PublishNatsEvent: 'nats-publish-receipt', WaitForNatsEvent: 'nat
 /**
  * Writes the receipt of a step: evidence as JSON, never a secret, never a payload.
  *
- * @returns the path of the file; empty where it can't be written
+ * @returns the path of the file; empty when it can't be written
  */
 export function writeReceipt(
   agent: Agent,

@@ -5,26 +5,26 @@ import type { Agent } from './agent.ts';
 /** The part of a token's lifetime after which the next one is asked for. */
 const REFRESH_AFTER = 0.8;
 const REFRESH_RETRY_MS = 10_000;
-/** The part of its lifetime in which a token is used: in the rest it may expire before a server has looked at it. */
+/** The part of its lifetime in which a token is used: after that it may expire before a server checks it. */
 const USED_FOR = 0.95;
-/** A refused token this young is refused for what it says, not for its age. */
+/** A rejected token this young was rejected for its content, not its age. */
 const FRESH_MS = 1_000;
 /** Node's timers hold at most 2^31 ms. */
 const MAX_TIMER_MS = 24 * 3_600_000;
 
-/** A token, masked, as its issuer has just handed it out. */
+/** A masked token, fresh from its issuer. */
 export interface IssuedToken {
   readonly text: string;
-  /** How long it is good for from now on. */
+  /** How long it's valid from now on. */
   readonly lifetimeMs: number;
-  /** What the log says of it and of what led to it, without secrets. */
+  /** What the log says about it and how it was obtained, without secrets. */
   readonly lines: readonly string[];
 }
 
 /**
  * Asks for a new token, as often as makes sense.
  *
- * @param onFault is called with each fault after which it is asked for again
+ * @param onFault is called with each fault that leads to a retry
  * @throws TaskError as {@link TokenSource.current} does
  */
 export type ObtainToken = (signal: AbortSignal, onFault: (fault: TaskError) => void) => Promise<IssuedToken>;
@@ -36,7 +36,7 @@ interface HeldToken {
   readonly usableUntil: number;
 }
 
-/** A token that is asked for when it is needed and renewed as long as it is used. */
+/** A token that is requested when needed and renewed while in use. */
 export class RenewedToken implements TokenSource {
   #newest: HeldToken | undefined;
   #renewal: Promise<HeldToken> | undefined;
@@ -52,7 +52,7 @@ export class RenewedToken implements TokenSource {
   ) {}
 
   /**
-   * From the first call on, a new one is asked for whenever 80 % of a token's lifetime have passed, so that one is at hand
+   * From the first call on, a new one is requested whenever 80 % of a token's lifetime has passed, so that one is at hand
    * when a link breaks.
    */
   async current(signal: AbortSignal): Promise<string> {
@@ -61,7 +61,7 @@ export class RenewedToken implements TokenSource {
     return (await this.#renew(signal)).text;
   }
 
-  /** None when the refused one is the newest and has only just been issued. */
+  /** None when the rejected one is the newest and was only just issued. */
   async newerThan(refused: string, signal: AbortSignal): Promise<string | undefined> {
     const token = this.#newest;
     if (token?.text !== refused) return this.current(signal);

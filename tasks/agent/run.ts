@@ -2,7 +2,7 @@ import type { Agent, StepResult } from './agent.ts';
 import { deadlinePassed, type Clock } from '../../shared/clock.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 
-/** How a step ended that did not fail: its result and the sentence shown beside it. */
+/** The result of a step that didn't fail, and the sentence shown beside it. */
 export interface StepEnd {
   readonly result: StepResult;
   readonly message: string;
@@ -27,7 +27,7 @@ export async function runTask<Request extends { readonly timeoutMs: number }>(
 ): Promise<void> {
   const end = await endOfStep(agent, read, body);
   agent.complete(end.result, end.message);
-  // Everything written so far is out once an empty write is: a pipe may be asynchronous.
+  // Once an empty write is done, everything before it is out: a pipe may be asynchronous.
   await new Promise<void>((written) => process.stdout.write('', () => written()));
   process.exit(0);
 }
@@ -46,7 +46,7 @@ async function endOfStep<Request extends { readonly timeoutMs: number }>(
   }
   try {
     const request = read(agent);
-    // When the process began. Node loads nine modules at the first mention of `performance`, which knows it, too.
+    // When the process began. Node loads nine modules at the first use of `performance`, the alternative.
     const startedAt = Date.now() - process.uptime() * 1_000;
     const deadline = startedAt + request.timeoutMs;
     const endAtDeadline = () => {
@@ -77,7 +77,7 @@ function failAfterGrace(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** An error nobody awaited must not pass for silence: it fails the step. */
+/** An error nobody awaited must not go unnoticed: it fails the step. */
 function failOnStrayError(): Promise<never> {
   return new Promise((_, reject) => {
     for (const event of ['uncaughtException', 'unhandledRejection']) {

@@ -13,13 +13,13 @@ export function maskSecret(agent: Pick<Agent, 'maskSecret'>, secret: string, nam
   for (const form of formsOf(secret)) if (!/[\r\n]/.test(form)) agent.maskSecret(form);
 }
 
-/** Parts of a token shorter than this are not masked by themselves. */
+/** Parts of a token shorter than this aren't masked on their own. */
 const SHORTEST_PART = 16;
 
-/** Whatever looks like a JWT in a text. */
+/** Anything that looks like a JWT in a text. */
 export const JWT = /[\w-]{16,}\.[\w-]{16,}\.[\w-]*/g;
 
-/** As {@link maskSecret}, for a token, which may be a JWT: its parts are masked as well, since each can be decoded by itself. */
+/** As {@link maskSecret}, for a token, which may be a JWT: its parts are masked as well, since each can be decoded on its own. */
 export function maskToken(agent: Pick<Agent, 'maskSecret'>, token: string): void {
   maskSecret(agent, token);
   for (const part of token.split('.')) if (part.length >= SHORTEST_PART) maskSecret(agent, part);
@@ -33,8 +33,8 @@ export function readJobToken(agent: Pick<Agent, 'serviceConnection' | 'variable'
 }
 
 /**
- * Learns what nobody may be shown, before anything is checked or said: the run's secret variables, the token of the job, and
- * those that the step itself uses, which are masked as well: the secrets of the service connection, and of variables that
+ * Learns all secrets before anything is checked or logged: the run's secret variables, the job's token, and
+ * those that the step itself uses, which are masked as well: the secrets of the service connection and of variables that
  * inputs name.
  */
 export function learnSecrets(agent: Agent): void {

@@ -95,7 +95,7 @@ class ConnectionForm {
     };
   }
 
-  /** @param about what has it, such as `natsConnection: its` */
+  /** @param about what it belongs to, such as `natsConnection: its` */
   #note(about: string, { problem, remedy, code }: Problem): void {
     this.fields.problem(`${about} ${problem}`, remedy, code);
   }
@@ -158,7 +158,7 @@ class ConnectionForm {
   }
 
   /**
-   * An ID token is the run's own identity: nothing else signs in beside it, and neither it nor what Microsoft Entra gives
+   * An ID token is the run's own identity: nothing else signs in beside it, and neither it nor the token Microsoft Entra issues
    * for it ever travels in clear text.
    */
   #readOidc(servers: readonly ServerAddress[], application: EntraApplication | undefined): Authentication {
@@ -234,7 +234,7 @@ class ConnectionForm {
   #readSubjectPart(name: string): string | undefined {
     const text = this.connection.data(name)?.trim();
     if (text === undefined) return undefined;
-    // The default inbox prefix is reserved to others, so it passes here.
+    // The default inbox prefix is covered elsewhere, so it passes here.
     const problem = subjectProblem(text.startsWith('_INBOX') ? text.slice(1) : text, 'subject');
     if (problem !== undefined) this.#noteField(name, problem);
     return text;

@@ -9,10 +9,10 @@ import { quoted } from '../../shared/text/safeText.ts';
 import type { Agent } from './agent.ts';
 
 const VARIABLE_NAME = /^[A-Za-z_][\w.-]*$/;
-/** An NKey seed and a JWT would pass for a name. */
+/** An NKey seed or a JWT would pass as a name. */
 const SECRET_LIKE_A_NAME = /^(?:S[A-Z][A-Z2-7]{40,}|eyJ[\w-]+\.[\w-]+\.[\w-]*)$/;
 
-/** Reads the inputs of a step, those included that only a step has: paths on its agent, names of its variables. */
+/** Reads the inputs of a step, including those that only a step has: paths on its agent, names of its variables. */
 export class StepFields extends Fields {
   constructor(private readonly agent: Agent) {
     const source = { text: (name: string) => agent.input(name), warning: (text: string) => agent.warning(text) };
@@ -51,7 +51,7 @@ export class StepFields extends Fields {
     return path.resolve(this.agent.variable('System.DefaultWorkingDirectory') ?? '.', file);
   }
 
-  /** A release has its artifacts where a build has its sources. */
+  /** A release keeps its artifacts where a build keeps its sources. */
   #isSourcesFolder(file: string): boolean {
     const folders = ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory'].map((name) =>
       this.agent.variable(name),
@@ -80,8 +80,8 @@ export class StepFields extends Fields {
   /**
    * The secret in the variable that an input names, which `learnSecrets` has masked; undefined when there is none.
    *
-   * @param ifAbsent what to do where there is no such variable
-   * @param ifPlain what to do where it is not a secret one
+   * @param ifAbsent what to do when there is no such variable
+   * @param ifPlain what to do when it isn't a secret one
    */
   secret(name: string, ifAbsent = '', ifPlain = 'Mark it as secret.'): string | undefined {
     const variable = this.secretVariableName(name);
@@ -93,7 +93,7 @@ export class StepFields extends Fields {
     return secret;
   }
 
-  /** As {@link unused}, for a file: whether it is still there does not matter, and the sources folder means "not given". */
+  /** Like {@link unused}, for a file: whether it still exists doesn't matter, and the sources folder means "not given". */
   unusedFile(name: string, because: string): void {
     const text = this.text(name);
     if (text !== undefined && !this.#isSourcesFolder(this.#absolute(text))) this.unused(name, because);

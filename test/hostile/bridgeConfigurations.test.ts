@@ -211,7 +211,7 @@ function assertTellsNothing(told: string, given: string): void {
 }
 
 describe('Whatever the configuration of the bridge is', () => {
-  it('it is taken, or told what is wrong with it and where, and no secret', (t) => {
+  it('it is accepted, or its problems and their places are reported, without a secret', (t) => {
     const file = path.join(folder, 'bridge.yml');
     let taken = 0;
     fc.assert(
@@ -240,7 +240,7 @@ describe('Whatever the configuration of the bridge is', () => {
     assert.ok(taken > RUNS / 50 && taken < RUNS / 2);
   });
 
-  it('the program ends with what is wrong with it, each on a line of its own', async () => {
+  it('the program ends with its problems, each on its own line', async () => {
     await forAll(fc.sample(configuration, { seed: SEED, numRuns: COMMANDS }), async (text) => {
       const file = configurationFile(text, FILES);
       const { status, stdout, stderr } = await runBridgeOn(file, ['check', '--offline'], { env: ENV });

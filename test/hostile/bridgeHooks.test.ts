@@ -45,7 +45,7 @@ function placesIn(body: Json): (readonly [parent: object, name: string])[] {
 
 const deep = fc.integer({ min: 1_000, max: 100_000 }).map((depth) => `${'['.repeat(depth)}${']'.repeat(depth)}`);
 
-it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret where people look`, async () => {
+it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret where people read`, async () => {
   await using server = await startNatsServer({ config: 'max_payload: 3MB' });
   await using azure = await AzureDevOps.start();
   const [project] = azure.organisation.projects;

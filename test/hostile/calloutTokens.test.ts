@@ -308,7 +308,7 @@ describe('Whatever a client shows', () => {
     assert.ok(counts.granted > TOKENS / 50 && counts.refused > TOKENS / 5, JSON.stringify(counts));
   });
 
-  it('a bearer gets nothing by bytes that are no token', async () => {
+  it('bytes that are not a token get their bearer nothing', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.oneof(hostileText, fc.string({ unit: anyCharacter }), fc.constant('.'.repeat(40_000))),
@@ -368,7 +368,7 @@ const policy = fc.record(
 );
 
 describe('Whatever a policy says', () => {
-  it('it is taken, or told what is wrong with it, and a rule of it is tied to an identity', (t) => {
+  it('it is accepted, or its problems are reported, and each of its rules is tied to an identity', (t) => {
     let taken = 0;
     fc.assert(
       fc.property(

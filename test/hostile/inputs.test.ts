@@ -103,7 +103,7 @@ describe('Whatever the inputs of a step that runs are', () => {
     ['publishing', publish, givenToPublish, cases({ short: 9, long: 150 })],
     ['waiting', wait, givenToWait, cases({ short: 6, long: 100 })],
   ] as const) {
-    it(`a ${task} step ends at once with what is wrong, and leaves nothing; or does what it is for`, async () => {
+    it(`a ${task} step ends at once with its problems and leaves nothing behind, or does its work`, async () => {
       // Every second step has few wrong inputs, so that it comes further.
       const few = fc.integer({ min: 0, max: 3 }).map((number) => number === 0);
       const all = [few, fc.constant(true)].map((wrong) =>
@@ -131,7 +131,7 @@ describe('Whatever the inputs of a step that runs are', () => {
 });
 
 describe('Whatever the inputs are', () => {
-  it('a publishing step reads them, or tells all that is wrong with them', async () => {
+  it('a publishing step reads them, or reports everything wrong with them', async () => {
     await fc.assert(
       fc.asyncProperty(givenToPublish('ci.built.v1'), async (given) => {
         inputs.tried();
@@ -156,7 +156,7 @@ describe('Whatever the inputs are', () => {
     );
   });
 
-  it('a waiting step reads them, or tells all that is wrong with them', () => {
+  it('a waiting step reads them, or reports everything wrong with them', () => {
     fc.assert(
       fc.property(givenToWait('ci.built.v1'), (given) => {
         inputs.tried();

@@ -101,7 +101,7 @@ const NOT_JSON: readonly (string | Buffer)[] = [
   ...['c328', 'eda080'].map((bytes) => Buffer.from(`7b2261223a22${bytes}227d`, 'hex')),
 ];
 
-describe('A file that is no schema is refused:', () => {
+describe('A file that is not a schema is refused:', () => {
   const write = (content: string | Buffer, name = 'root.json'): string => {
     const folder = temporaryFolder('files-');
     writeFileSync(path.join(folder, name), content);

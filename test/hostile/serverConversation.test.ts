@@ -160,7 +160,7 @@ function withWrongFields(good: object): object[] {
   ]);
 }
 
-describe('Answers that are none end every step in time and with a right code:', { concurrency: 5 }, () => {
+describe('Invalid answers end every step in time and with a right code:', { concurrency: 5 }, () => {
   for (const [name, operation] of Object.entries(OPERATIONS)) {
     const steps = name === 'event' ? ['publish, jetStream', 'publish, request'] : ['wait, jetStream'];
     const run = (answers: readonly (readonly [string, Script])[]): Promise<void> =>
@@ -275,7 +275,7 @@ describe('A server that says something else in the middle ends every step in tim
     );
     return assertEnds([['the same again', script, ['ok']]], tried, ['publish, jetStream', 'publish, request']);
   });
-  it('events that say wrongly where they are in the stream', () =>
+  it('events that misstate their place in the stream', () =>
     assertEnds(
       placesOf('').map((_, index): HostileCase => [
         `place ${index}`,

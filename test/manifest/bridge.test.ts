@@ -22,7 +22,7 @@ function npm(args: readonly string[], cwd: string): string {
   return stdout;
 }
 
-test('the folder of the bridge holds what it takes to run it, and to know what is in it', () => {
+test('the folder of the bridge holds everything needed to run it, and to know its contents', () => {
   assert.deepEqual(readdirSync(BRIDGE_FOLDER).sort(), [
     'LICENSE',
     'README.md',

@@ -237,7 +237,7 @@ test('links come from the addresses in package.json, and there are none without 
   assert.deepEqual(all.repository, { type: 'git', uri: 'https://github.com/owner/name' });
 });
 
-test('the form of each task shows a link to help: the documentation, or else the page in the Marketplace', () => {
+test('the form of each task shows a link to help: the documentation, otherwise the page in the Marketplace', () => {
   const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
   const homepage = 'https://docs.example/nats';
   for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {

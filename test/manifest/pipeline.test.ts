@@ -58,7 +58,7 @@ test('the stages follow each other, and those after the tests run for a tag only
   }
 });
 
-test('what is tested runs on Linux, Windows and macOS images of a fixed version', () => {
+test('tests run on Linux, Windows and macOS images of a fixed version', () => {
   const testing = stages[1]!.jobs;
   const images = testing.flatMap(({ pool, strategy }) =>
     strategy?.matrix ? Object.values(strategy.matrix).map(({ image }) => image) : [pool.vmImage],

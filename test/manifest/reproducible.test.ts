@@ -45,7 +45,7 @@ test('the same source packed in another folder gives the same files, byte by byt
   assert.deepEqual(theirs, ours);
 });
 
-test('what is no release yet is not packed as one, and the package before it is gone', () => {
+test('an incomplete release is not packed as one, and the package before it is gone', () => {
   const { status, stderr } = packCopy('--release', 'v0.0.9');
   assert.equal(status, 1);
   assert.match(stderr, /This can't be released yet:\n- the tag is v0\.0\.9, but package\.json has the version/);

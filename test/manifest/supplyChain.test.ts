@@ -126,7 +126,7 @@ test('a bill of materials has another serial number when its contents are others
   assert.notEqual(numberOf('a'), numberOf('b'));
 });
 
-test('npm audit: clean, vulnerable and unanswered are told apart', async (t) => {
+test('npm audit: clean, vulnerable and unanswered are distinguished', async (t) => {
   assert.deepEqual(await auditWith(t, 200, {}), { result: 'clean' });
   const advisory = {
     id: 1,

@@ -77,7 +77,7 @@ test('the tasks start below a folder whose package.json says "module", as an age
   }
 });
 
-test('the marketplace is told of the icon and of each picture', () => {
+test('the manifest lists the icon and each picture for the Marketplace', () => {
   const assets = text('extension.vsixmanifest').matchAll(
     /<Asset Type="[\w.]+\.(Icons|Screenshots)\.(\w+)"[^>]* Path="([^"]*)"/g,
   );

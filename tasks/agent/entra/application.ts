@@ -7,12 +7,12 @@ const GUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 const DOMAIN = /^(?=.{4,253}$)[a-z\d](?:[a-z\d-]*[a-z\d])?(?:\.[a-z\d](?:[a-z\d-]*[a-z\d])?)+$/i;
 const ALL_OF_RESOURCE = '/.default';
 
-/** The application of Microsoft Entra that a step signs in as, and what for. None of it is secret. */
+/** The Microsoft Entra application that a step signs in as, and the scope it asks for. None of it is secret. */
 export interface EntraApplication {
   readonly tenant: string;
   readonly clientId: string;
   readonly scope: string;
-  /** Where tokens are to be had. */
+  /** Where to get tokens. */
   readonly tokenUrl: URL;
 }
 
@@ -25,7 +25,7 @@ const NEEDED = ['entraTenantId', 'entraClientId', 'entraScope'] as const;
  * Reads the fields of a service connection that begin with `entra`.
  *
  * @param data the text of a field, undefined where it is empty
- * @returns undefined where none is filled in, or where something is wrong with them, which is noted
+ * @returns undefined when none is filled in, or, with a noted problem, when they are wrong
  */
 export function readEntraApplication(
   data: (name: string) => string | undefined,
@@ -59,7 +59,7 @@ export function readEntraApplication(
   return { tenant, clientId, scope, tokenUrl: new URL(`/${tenant}/oauth2/v2.0/token`, authority) };
 }
 
-/** Whether it is one, which can stand in a URL as it is. */
+/** Whether it is one, which can go into a URL as it is. */
 function checkTenant(tenant: string, note: Note): boolean {
   if (GUID.test(tenant)) return true;
   if (/^(?:common|organizations|consumers)$/i.test(tenant)) {
@@ -75,7 +75,7 @@ function checkTenant(tenant: string, note: Note): boolean {
   return false;
 }
 
-/** A service principal has app roles, no scopes of its own choice: it asks for all that it was given of one application. */
+/** A service principal has app roles and can't choose scopes: it asks for everything it was granted on one application. */
 function checkScope(scope: string, note: Note): void {
   const isAll = scope.endsWith(ALL_OF_RESOURCE);
   const resource = isAll ? scope.slice(0, -ALL_OF_RESOURCE.length) : scope;

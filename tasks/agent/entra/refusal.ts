@@ -5,14 +5,14 @@ import type { IdTokenClaims } from '../oidc.ts';
 import { JWT } from '../secrets.ts';
 import type { EntraApplication } from './application.ts';
 
-/** The longest text of Microsoft Entra that is shown. */
+/** Longest text from Microsoft Entra that is shown. */
 const MAX_TEXT = 500;
 
-/** Who asked, and what the ID token said that was shown. */
+/** Who asked, and what the ID token that was presented said. */
 type Asked = EntraApplication & IdTokenClaims;
 
 /**
- * What an answer without a token means, after the name of who gave it, and what the person does about it on which page.
+ * What an answer without a token means, to follow the responder's name, and what to do about it on which page.
  *
  * @returns `Unreachable` where asking again later may help
  */
@@ -43,12 +43,12 @@ export function refusalOf(
   return { code: 'Unsupported', problem: said, remedy: 'Check entraAuthority and entraTenantId in the connection.' };
 }
 
-/** Code and text of Microsoft Entra, made harmless; undefined where it gives none. */
+/** Microsoft Entra's code and text, made harmless; undefined when there are none. */
 function reasonIn(body: Readonly<Record<string, unknown>> | undefined): string | undefined {
   const { error, error_description: description } = body ?? {};
   const text = [description, error].find((one) => typeof one === 'string' && one.trim() !== '');
   if (typeof text !== 'string') return undefined;
-  // It ends with a full stop, which the message adds.
+  // It ends with a full stop, which the message adds itself.
   const line = text.replace(JWT, '***').replace(/\s+/g, ' ').trim().replace(/\.$/, '');
   return safeText(line, MAX_TEXT);
 }

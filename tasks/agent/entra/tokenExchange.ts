@@ -20,7 +20,7 @@ const LONGEST_PAUSE_MS = 5_000;
 
 /** Exchanges ID tokens of the run for access tokens of an application (OAuth 2.0 client credentials with an assertion, RFC 7523). */
 export class TokenExchange {
-  /** Until when the authority wants to be left alone, by the agent's clock, and what it said. */
+  /** Until when the authority asked us to back off, by the agent's clock, and what it said. */
   #busy: { readonly until: number; readonly fault: TaskError } | undefined;
 
   constructor(
@@ -31,9 +31,9 @@ export class TokenExchange {
   ) {}
 
   /**
-   * A new access token for a new ID token. Faults are outlived for half a minute.
+   * A new access token for a new ID token. Retries faults for half a minute.
    *
-   * @throws TaskError `Unreachable` where asking again later may help; else `Denied`, `TlsFailure` or `Unsupported`
+   * @throws TaskError `Unreachable` when asking again later may help; otherwise `Denied`, `TlsFailure` or `Unsupported`
    */
   async obtain(signal: AbortSignal, onFault: (fault: TaskError) => void): Promise<IssuedToken> {
     const giveUpAt = this.agent.now() + TRY_MS;
@@ -112,7 +112,7 @@ async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
 }
 
-/** What whoever is to trust an access token recognises it by. Nothing where it is no JWT, which is for its audience alone to know. */
+/** The claims by which a verifier recognises an access token. Empty when it isn't a JWT: then only its audience can read it. */
 function toldBy(token: string): Record<string, string | undefined> {
   const claims = parseObject(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
   if (claims === undefined) return {};

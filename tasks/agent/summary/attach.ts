@@ -5,13 +5,13 @@ import { reasonOf, type TaskError } from '../../../shared/errors.ts';
 import { Problems } from '../../../shared/inputs/problems.ts';
 import { knownSecrets } from '../../../shared/text/masker.ts';
 
-/** The summary may make a step this much longer, in milliseconds, and a cancelled one so much. */
+/** How much the summary may prolong a step, and a cancelled step, in milliseconds. */
 const LIMIT_MS = 2_000;
 const CANCELLED_LIMIT_MS = 400;
 /** Longest name of an attachment. */
 const MAX_NAME = 100;
 
-/** Where the summary of this step is put. It holds a secret: nothing prints it. */
+/** Where this step's summary goes. It holds a secret: nothing prints it. */
 interface Attachment {
   readonly url: URL;
   readonly route: HttpRoute;
@@ -19,9 +19,9 @@ interface Attachment {
 }
 
 /**
- * Attaches a Markdown summary to the run, where it is shown beside the run's other results. It does by itself what the
- * agent does for `task.uploadsummary`, since that command is refused to a task in restricted mode. Never rejects, never
- * fails the step: what goes wrong is one line for `System.Debug`. Nothing is sent where the run's variables are absent.
+ * Attaches a Markdown summary to the run, shown beside the run's other results. It does on its own what the
+ * agent does for `task.uploadsummary`, since a task in restricted mode may not use that command. Never rejects, never
+ * fails the step: a failure is one line for `System.Debug`. Sends nothing when the run's variables are absent.
  *
  * @param signal of the step: its deadline and a cancel end the call
  */
@@ -32,7 +32,7 @@ export async function attachSummary(agent: Agent, signal: AbortSignal, markdown:
     if (attachment === undefined) return;
     const { url, route, jobToken } = attachment;
     const headers = { authorization: `Bearer ${jobToken}`, 'content-type': 'application/octet-stream' };
-    // Whatever is put into Markdown was masked before: this is for what was not.
+    // Everything put into Markdown has been masked before: this catches anything that hasn't.
     const text = knownSecrets.mask(markdown());
     const { status } = await sendText('PUT', url, route, headers, text, limit);
     if (status < 200 || status > 299) throw new Error(`${url.host} answered with HTTP status ${status}`);
@@ -41,7 +41,7 @@ export async function attachSummary(agent: Agent, signal: AbortSignal, markdown:
   }
 }
 
-/** A step whose time is over has its time to clean up left, a cancelled one hardly any. */
+/** A step that timed out still has its clean-up time, a cancelled one hardly any. */
 function limitOf(signal: AbortSignal): AbortSignal {
   if (!signal.aborted) return AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
   const isCancelled = (signal.reason as TaskError).code === 'Cancelled';
@@ -71,14 +71,14 @@ function readAttachment(agent: Agent): Attachment | undefined {
   );
   if (url === undefined) throw new Error('System.CollectionUri is not an https:// URL');
   const problems = new Problems('the way to the run');
-  // What is wrong with the way to it is no warning of a step that does without.
+  // The step can do without the summary, so a problem on the way to it is no reason for a warning.
   const quiet = { variable: read, maskSecret: agent.maskSecret.bind(agent), warning: agent.debug.bind(agent) };
   const route = readHttpRoute(quiet, problems, url);
   problems.done();
   return { url, route, jobToken };
 }
 
-/** The name of an attachment is the heading of its summary: the step's own, as far as a path takes it. */
+/** The name of an attachment is the heading of its summary: the step's own, as far as a path allows. */
 function nameOf(step: string): string {
   const masked = knownSecrets.mask(step);
   const plain = masked.replace(/[^\p{L}\p{N} ._-]+/gu, ' ').slice(0, MAX_NAME);

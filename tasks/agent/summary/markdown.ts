@@ -4,9 +4,9 @@ import { safeText } from '../../../shared/text/safeText.ts';
 const MAX_CODE = 200;
 const MAX_SENTENCE = 1_500;
 
-/** What any dialect gives a meaning: emphasis, code, links, HTML, tables, lists, headings, mathematics, quotes. */
+/** Characters with a meaning in any dialect: emphasis, code, links, HTML, tables, lists, headings, mathematics, quotes. */
 const MARKUP = /[\\`*_~{}[\]()<>|&#!$^=+\-"']/g;
-/** Where an address or a mention goes on although nothing marks it: `www.a.example`, `http://a`, `a@b.example`, `#1`. */
+/** Where renderers see an address or a mention without any markup: `www.a.example`, `http://a`, `a@b.example`, `#1`. */
 const ADDRESS = /(&#3[35];|[.:/@])(?=\S)/g;
 const WORD_JOINER = '&#8288;';
 
@@ -40,7 +40,7 @@ export function markdownTable(heading: readonly string[], rows: readonly (readon
     .join('\n');
 }
 
-/** Lines as they are, in a code block, which no backtick of theirs can end. */
+/** Lines as they are, in a code block that none of their backticks can end. */
 export function markdownBlock(lines: readonly string[]): string {
   return ['```text', ...lines.map((line) => safeText(line, MAX_CODE).replaceAll('`', '\\u{60}')), '```'].join('\n');
 }

@@ -1,6 +1,6 @@
 import { markdownBlock } from './markdown.ts';
 
-/** Lines of an error's details, such as a block of permissions. */
+/** Most lines of an error's details, such as a block of permissions. */
 const MOST_DETAILS = 40;
 
 /** A summary for people who do not know the task: what happened and what to do first, evidence after. All of it is Markdown. */
@@ -8,7 +8,7 @@ export interface SummaryPage {
   readonly title: string;
   readonly happened: string;
   readonly todo: string;
-  /** Of an error, as they are. */
+  /** An error's details, verbatim. */
   readonly details: readonly string[] | undefined;
   /** Empty ones are left out. */
   readonly evidence: readonly string[];

@@ -123,7 +123,7 @@ describe('check', () => {
     assert.match(stdout, /error: NATS: /);
   });
 
-  test('tells all that is wrong with a configuration, and no key', async () => {
+  test('reports everything wrong with a configuration, and shows no key', async () => {
     const policy = {
       issuers: [{ issuer: 'https://a.example', audience: 'x', rules: [{ account: 'CI', publish: [], subscribe: [] }] }],
     };

@@ -171,7 +171,7 @@ describe('A bridge that runs', () => {
     assert.equal(line.level, 'error');
   });
 
-  test('does so too where it may not see them', async () => {
+  test('does so even if it may not see them', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     scene.azure.feel(async () => apiError(403, 'AccessCheckException', 'Access denied'), {
       when: ({ path }) => path.endsWith('/subscriptions'),

@@ -94,7 +94,7 @@ describe('A bridge', () => {
     });
   }
 
-  test('tells its version and its commands, and what it does not understand', () => {
+  test('shows its version and its commands, and what it does not understand', () => {
     const { version } = readJson('package.json') as { version: string };
     assert.deepEqual([runBundle(['--version']).status, runBundle(['--version']).stdout], [0, `${version}\n`]);
     assert.match(runBundle(['--help']).stdout, /^Event Bridge for NATS: [^]*deadLetters show N/);
@@ -170,7 +170,7 @@ describe('A bridge', () => {
 });
 
 describe('A bridge whose configuration changes', () => {
-  test('takes a good one whole, keeps the last good one otherwise, and tells what needs a restart', async () => {
+  test('applies a good one as a whole, otherwise keeps the last good one, and says what needs a restart', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h');
     await setUp(yaml, { env });

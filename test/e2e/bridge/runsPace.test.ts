@@ -46,7 +46,7 @@ describe('A route', () => {
       if (index >= 3) assert.ok(at - times[index - 3]! >= MINUTE_MS - 100, times.map((one) => one - times[0]!).join());
   });
 
-  test('pauses in all replicas after pauseAfter failures in a row, and goes on when it is resumed', async () => {
+  test('pauses in all replicas after pauseAfter failures in a row, and continues when resumed', async () => {
     const image = { name: 'image', type: 'string', values: ['good'], default: 'good' } as const;
     await using scene = await RunsScene.open({ pipeline: { parameters: [EVENT_ID, image] }, route: ['pauseAfter: 2'] });
     await using first = await scene.start();

@@ -109,7 +109,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.equal(await scene.ended(keeper.task), 'failed');
   });
 
-  test('counts on where the bridge was killed, and finds what came while it was away', async () => {
+  test('keeps counting after the bridge was killed, and finds what came while it was away', async () => {
     await using scene = await WaitsScene.open();
     const killed = await scene.start();
     const [counted, expected, restarted] = [ownSubject(), ownSubject(), ownSubject()];
@@ -218,7 +218,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.ok(closed.has('waitNotTold') && closed.has('waitDecided'));
   });
 
-  test('that nobody can tell any more is told of in the log, once', async () => {
+  test('that can no longer be delivered is logged, once', async () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
     const subject = ownSubject();

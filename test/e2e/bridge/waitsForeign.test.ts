@@ -53,7 +53,7 @@ describe('A plan URL of a task', () => {
   const carrying = ({ token }: AgentlessTask) =>
     scene.azure.requests.filter(({ headers }) => headers.authorization?.includes(token) === true);
 
-  test('of anybody else is refused, and nothing is sent anywhere', async () => {
+  test('from anyone else is refused, and nothing is sent anywhere', async () => {
     const { port } = new URL(scene.azure.origin);
     const [own, other] = [`127.0.0.1:${port}`, `127.0.0.1:${evil.port}`];
     const urls = [

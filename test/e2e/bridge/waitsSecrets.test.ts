@@ -107,7 +107,7 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
     for (const text of texts) for (const form of forms) assert.ok(!text.includes(form), `${place}: ${form}`);
 });
 
-test('a record that somebody else has moved, changed or written decides nothing and sends nothing', async () => {
+test('a record that someone else has moved, changed or written decides nothing and sends nothing', async () => {
   await using scene = await WaitsScene.open();
   const bridge = await scene.start();
   const jetStream = scene.admin.connection.jetstream();

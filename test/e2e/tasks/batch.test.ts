@@ -159,7 +159,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     });
   }
 
-  it('is refused with one bad line of 100,000: its number and place are told, and nothing is sent', async () => {
+  it('is refused with one bad line of 100,000: its number and place are reported, and nothing is sent', async () => {
     const stream = await scene.stream();
     const schema = { properties: { number: { type: 'integer' } }, required: ['number'] };
     const agent = scene.agent({ sources: sourcesWith({ 'event.schema.json': schema }) });
@@ -177,7 +177,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     assertOutputs(step, { count: '0', failedCount: '3' });
   });
 
-  it('stores nothing when it is sent again, and every line is told to be a duplicate', async () => {
+  it('stores nothing when it is sent again, and reports every line as a duplicate', async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
     const inputs = { messageId: 'release-42' };
@@ -263,7 +263,7 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     });
   });
 
-  it('ends when the stream is full in a long file: what was not sent is told apart from what was refused', async () => {
+  it('ends when the stream is full in a long file: distinguishes unsent lines from refused ones', async () => {
     const stream = await scene.stream({ max_msgs: 5_000, discard: DiscardPolicy.New });
     const step = await publishLines(scene.agent(), stream, numbered(50_000));
     assertFailed(step, 'Incomplete', '5000 of 50000 lines were confirmed. Unconfirmed lines: 5001-', 'Not sent: ');
@@ -310,13 +310,13 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     assert.equal(await stream.lastSequence(), 0);
   });
 
-  it('without a stream is told so at once', async () => {
+  it('without a stream fails at once and says so', async () => {
     const step = await publishLines(scene.agent(), { subject: () => 'nowhere.v1' }, numbered(10));
     assertFailed(step, 'NoStream', 'nowhere.v1');
     assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
   });
 
-  it('answered by a subscriber in place of a stream is told so', async () => {
+  it('answered by a subscriber instead of a stream fails and says so', async () => {
     const subscription = scene.client.subscribe('answered.v1', {
       callback: (_error, message) => message.respond('thank you'),
     });

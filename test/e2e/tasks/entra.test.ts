@@ -97,7 +97,7 @@ for (const { mode, line } of calloutServers('straight')) {
       });
     }
 
-    it('does what its roles allow, and is told what they do not', async () => {
+    it('does what its roles allow, and learns what they do not', async () => {
       await using world = await SignInWorld.start(server.nats, { roles: [READ] });
       const agent = world.agent();
       const denied = await publish(agent, { subject: 'ci.shop.roles.v1', payload: '{}' });
@@ -123,7 +123,7 @@ for (const { mode, line } of calloutServers('straight')) {
       assertNoToken(world, agent, step);
     });
 
-    it('goes on waiting with a new token when its token expires and all keys have changed', async () => {
+    it('keeps waiting with a new token when its token expires and all keys have changed', async () => {
       await using world = await SignInWorld.start(server.nats);
       // NATS ends a link at a whole second: long before that, four fifths of this are over.
       world.entra.lifetimeMs = 6_000;
@@ -343,7 +343,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     assertNoToken(world, agent, step);
   });
 
-  it('is told of its fields before anything is sent', async () => {
+  it('learns about problems with its fields before anything is sent', async () => {
     await using world = await SignInWorld.start(server.nats);
     const agent = world.agent({ entraClientId: 'pipelines', entraScope: 'api://nats' });
     const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });

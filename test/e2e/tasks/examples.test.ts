@@ -44,7 +44,7 @@ describe('The example', { concurrency: 4 }, () => {
     }
   }
 
-  it('image-ready.yml: the deployment goes on with the image the build published', async () => {
+  it('image-ready.yml: the deployment continues with the image the build published', async () => {
     const pipeline = await run('image-ready.yml', '42');
     assertRunSucceeded(pipeline);
     assert.match(stepOf(pipeline, 'Deploy').logText, /^Deploying shop\/web:42 at sha256:[0-9a-f]{64}$/m);
@@ -163,7 +163,7 @@ describe('The example', { concurrency: 4 }, () => {
     throw new Error(`The run ${run} has published no ${type}.`);
   }
 
-  it('cdevents.yml: the image and the end of the run are told as CDEvents', async () => {
+  it('cdevents.yml: the image and the end of the run are announced as CDEvents', async () => {
     const pipeline = await run('cdevents.yml', '43');
     assert.equal(pipeline.result, 'Succeeded', stepOf(pipeline, 'Say that the image is published').logText);
     for (const type of ['artifact.published', 'pipelinerun.finished']) {
@@ -185,7 +185,7 @@ describe('The example', { concurrency: 4 }, () => {
     assert.equal((await cdEvent('pipelinerun.finished', '43-1')).payload.subject.content.outcome, 'success');
   });
 
-  it('cdevents.yml: a run that fails is told as a failure', async () => {
+  it('cdevents.yml: a failed run is announced as a failure', async () => {
     const pipeline = await run('cdevents.yml', '44', {
       change: (yaml) => yaml.replace('"content": {}', '"content": { "x": 1 }'),
     });

@@ -68,7 +68,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     await assert.rejects(connect({ servers: url, reconnect: false, timeout: 2_000 }), /CONNECTION_REFUSED/);
   });
 
-  it('makes the streams it is told to, for connections that are not given', async () => {
+  it('creates the streams it is asked for, for connections that are not given', async () => {
     const folder = temporaryFolder('project-');
     const step = (connection: string, subject: string): string =>
       `- { task: PublishNatsEvent@1, inputs: { natsConnection: ${connection}, subject: ${subject}, payload: '1' } }\n`;
@@ -83,7 +83,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     );
   });
 
-  it('starts no server for a file with a mistake, or where none is needed', async () => {
+  it('starts no server for a file with a mistake, or when none is needed', async () => {
     const folder = temporaryFolder('project-');
     const step = (inputs: string): string =>
       `steps:\n- task: WaitForNatsEvent@1\n  inputs: { natsConnection: n, ${inputs} }\n`;

@@ -31,7 +31,7 @@ function assertLeftEmpty(step: StepRun, ...outputs: readonly string[]): void {
   assert.deepEqual(left, outputs, step.warnings.join('\n'));
 }
 
-describe('An event that is long where outputs come from keeps no later step from starting:', { concurrency: 4 }, () => {
+describe('An event with long values for outputs keeps no later step from starting:', { concurrency: 4 }, () => {
   const scene = Scenario.shared({ config: 'max_control_line: 1MB' });
 
   /** A CloudEvent in JSON. A stream takes headers of 64 KiB only. */

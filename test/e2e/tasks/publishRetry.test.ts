@@ -176,7 +176,7 @@ describe('In a cluster of three', () => {
     assert.equal(await replicated.messages(), 1);
   });
 
-  it('a stream without a leader is told from a missing one, where the user may ask', async () => {
+  it('a stream without a leader is distinguished from a missing one, if the user may ask', async () => {
     const leader = await cluster.leaderOf('one', admin);
     const other = cluster.servers.find((server) => server !== leader)!;
     await leader.kill();

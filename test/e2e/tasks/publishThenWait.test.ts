@@ -284,7 +284,7 @@ underEachNode('Publish and wait', (scene, it) => {
     assert.match(step.logText, /This is a later attempt.* Set correlationId/);
   });
 
-  it('the sequence of a publish step is the bookmark from which a wait goes on', async () => {
+  it('the sequence of a publish step is the bookmark that a wait continues from', async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
     await stream.put('answer', 'too early');

@@ -93,7 +93,7 @@ describe('The documented permissions are enough', { concurrency: 4 }, () => {
   });
 });
 
-it('Events sent by nats pub, as documented, are found by a wait and told apart', async () => {
+it('Events sent by nats pub, as documented, are found by a wait and distinguished', async () => {
   await using scene = await startScene();
   const commands = [README, SENDERS].flatMap(({ text }) => [...text.matchAll(/^nats pub (?:.*\\\n)*.*/gm)]);
   assert.equal(commands.length, 3);

@@ -74,7 +74,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     for (const step of steps) assertNoToken(step, service);
   });
 
-  it('tells every failure too, and an event that is made to deceive stays text', async () => {
+  it('reports every failure, too, and an event crafted to deceive stays text', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const evil = '<img src=x onerror=alert(1)>%7C%60%60%60](javascript:alert(1))![](http://evil.example/x)';
@@ -159,7 +159,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     assert.equal(service.requests.length, 5);
   });
 
-  it('changes no result when nobody listens, the address is none, or it is not safe for the token', async () => {
+  it('changes no result when nobody listens, the address is invalid, or it is not safe for the token', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     for (const uri of ['http://127.0.0.1:1/contoso/', 'no address', 'http://tfs.example/contoso/']) {

@@ -85,7 +85,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     assert.deepEqual(countsOf(step), { seen: 10, invalid: 10 });
   });
 
-  it('leave the step open to the next one where a function would make gigabytes of them', async () => {
+  it('leave the step ready for the next one when a function would turn them into gigabytes', async () => {
     const stream = await scene.stream();
     for (const n of [200_000_000, 536_870_000]) await stream.put('done', { a: '\ufb03', n });
     const small = await stream.put('done', { a: 'a', n: 4 });
@@ -99,7 +99,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     assert.deepEqual(countsOf(step), { seen: 3, invalid: 2, matched: 1 });
   });
 
-  it('end at the deadline where their numbers have millions of digits, and their bytes are kept', async () => {
+  it('end at the deadline when their numbers have millions of digits, and their bytes are kept', async () => {
     const stream = await scene.stream();
     const data = `{"status":"ok","list":[${'1e999,'.repeat(170_000)}0]}`;
     for (let number = 0; number < 6; number++) await stream.put('done', data);
@@ -156,7 +156,7 @@ describe('What a wait keeps of an event', { concurrency: 3 }, () => {
     assert.equal(Buffer.from(event?.dataBase64 ?? '', 'base64').toString(), nested);
   });
 
-  it('is exact where a number is not: integers beyond 2^53 in outputs and eventFile, also in a structured event', async () => {
+  it('is exact even when JavaScript numbers are not: integers beyond 2^53 in outputs and eventFile, also in a structured event', async () => {
     const stream = await scene.stream();
     const data = '{"id":9007199254740993,"ids":[-12345678901234567890],"text":"9007199254740993"}';
     await stream.put('plain', data);

@@ -24,7 +24,7 @@ underEachNode('A trace', (scene, it) => {
     ['the env of the step', {}, { TRACEPARENT: '$(wait.traceparent)' }],
     ['a variable of the pipeline', { TRACEPARENT: '$(wait.traceparent)' }, {}],
   ] as const) {
-    it(`goes on from the event that was waited for to the one published next, by ${how}`, async () => {
+    it(`continues from the awaited event to the one published next, by ${how}`, async () => {
       const agent = scene.agent({ variables });
       await waitForTraced(agent);
       const stream = await scene.stream();

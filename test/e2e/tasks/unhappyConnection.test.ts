@@ -65,7 +65,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs > 28_000 && step.durationMs < 33_000, `${step.durationMs} ms`);
     });
 
-    it('is tried until the timeout where that comes first, and every server gives its own reason', async () => {
+    it('is tried until the timeout if that comes first, and every server gives its own reason', async () => {
       const [one, two] = [await freePort(), await freePort()];
       const connection = {
         url: `nats://127.0.0.1:${one}`,
@@ -83,7 +83,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs > 1_000 && step.durationMs < 4_500, `${step.durationMs} ms`);
     });
 
-    it('keeps its own reason where only the last try is silent', async () => {
+    it('keeps its own reason when only the last try is silent', async () => {
       let tries = 0;
       const server = createServer((socket) => tries++ === 0 && socket.resetAndDestroy()).listen(0, '127.0.0.1');
       await once(server, 'listening');
@@ -125,7 +125,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
     });
   });
 
-  describe('to what is no NATS server', { concurrency: 4 }, () => {
+  describe('to something that is not a NATS server', { concurrency: 4 }, () => {
     let web: Server;
     let silent: Server;
     before(async () => {
@@ -179,7 +179,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       }
     });
 
-    it('which is told at once, not after 30 seconds', async () => {
+    it('which is reported at once, not after 30 seconds', async () => {
       const refused = agent({ url: users.url, parameters: { credentials: createNKey().seed } });
       const step = await wait(refused, { subject: 'ci.>', timeout: '1m' });
       assert.ok(step.durationMs < 5_000, `${step.durationMs} ms`);
@@ -254,7 +254,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       it(`since ${why}`, () => assertBothFail(connection, 'TlsFailure', ...texts));
     }
 
-    it('since somebody says more than the INFO before TLS', async () => {
+    it('since something sends more than the INFO before TLS', async () => {
       const greeting = infoLine({ tls_required: true }) + infoLine({ connect_urls: ['127.0.0.1:1'] });
       await using between = await ScriptedServer.start({ greeting });
       const url = between.url.replace('nats:', 'tls:');

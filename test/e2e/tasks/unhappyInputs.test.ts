@@ -52,7 +52,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assertFailed(await wait(agent(), { subject: '\n \n' }), 'InvalidInput', 'subject: is required.');
   });
 
-  it('a publishing step that has everything wrong, told all together', async () => {
+  it('a publishing step that has everything wrong, all reported together', async () => {
     assertProblems(
       await publish(
         agent({
@@ -106,7 +106,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a waiting step that has everything wrong, told all together', async () => {
+  it('a waiting step that has everything wrong, all reported together', async () => {
     assertProblems(
       await wait(agent(), {
         subject: 'ci.>.built\n$JS.API.>\nci.ok',
@@ -212,7 +212,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a signing key that is none, masked before anything is told', async () => {
+  it('an invalid signing key, masked before anything is logged', async () => {
     const step = await publish(agent({}, { secrets: { seed: 'no seed at all' } }), {
       ...{ subject: 'ci.built', payload: '{}', subjectVersion: 'warn', signingKeyVariable: 'seed' },
     });
@@ -222,7 +222,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assert.match(commands.at(-2) ?? '', /type=warning;\]The subject "ci\.built" has no version part/);
   });
 
-  it('a payload that is no JSON although its schema demands it', async () => {
+  it('a payload that is not JSON although its schema demands it', async () => {
     const sources = sourcesWith({ 'image.json': {} });
     const step = await publish(agent({}, { sources }), { subject: 'ci.v1', payload: 'text', schemaFile: 'image.json' });
     assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
@@ -250,7 +250,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('the start of the run, where nobody says when that was', async () => {
+  it('the start of the run, when nobody knows when that was', async () => {
     assertFailed(
       await wait(agent({}, { variables: { 'System.PipelineStartTime': undefined } }), { subject: 'ci.>' }),
       'InvalidInput',

@@ -108,7 +108,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
   });
 
   describe('a stream', { concurrency: 4 }, () => {
-    it('where there is no JetStream, in the account or the whole server', async () => {
+    it('when there is no JetStream, in the account or the whole server', async () => {
       const bare = await startNatsServer({ jetStream: false });
       const withoutJetStream = { url: bare.url, scheme: 'None' };
       const steps = await Promise.all([

@@ -52,7 +52,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
     );
   });
 
-  it('a payload that breaks its schema is not sent; a schema that is none fails either step', async () => {
+  it('a payload that breaks its schema is not sent; an invalid schema fails either step', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('built');
     const agent = scene.agent({

@@ -85,7 +85,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.equal((await list(azure, { queryOrder, continuationToken: '20163' })).status, 400);
   });
 
-  test('goes on where it was when more runs start between two pages', async () => {
+  test('continues where it was when more runs start between two pages', async () => {
     await using azure = await withRuns(2);
     const { pipeline } = azure.runs[0]!;
     const ids = azure.runs.map(({ id }) => id);
@@ -153,7 +153,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.equal((await ask(azure, 'Shop/_apis/build/builds')).status, 200);
   });
 
-  test('fails loudly where a test asks for what the stand-in does not have', async (t) => {
+  test('fails loudly when a test asks for something the stand-in does not have', async (t) => {
     await using azure = await AzureDevOps.start();
     t.mock.method(console, 'error', () => {});
     assert.equal((await list(azure, { tagFilters: 'a' })).status, 599);
@@ -161,7 +161,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
 });
 
 describe("the hook of a run's state", { concurrency: 4 }, () => {
-  test('tells of the run, and the build is in that state', async () => {
+  test('reports the run, and the build is in that state', async () => {
     await using azure = await withRuns(1);
     const { pipeline } = azure.runs[0]!;
     const run = azure.runs[0]!;

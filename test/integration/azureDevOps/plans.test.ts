@@ -201,7 +201,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.equal((await send('PUT', '/events', {})).status, 405);
   });
 
-  test('gives its jobs ID tokens that anybody can verify', async () => {
+  test('gives its jobs ID tokens that anyone can verify', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, task, send } = planOf(azure);
     const { status, json } = await send('POST', `/jobs/${task.job}/oidctoken`, {});

@@ -56,7 +56,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.notEqual(pipelines[0]!.id, pipelines[1]!.id);
   });
 
-  test('builds the default branch where no ref is given, and takes no short name of a branch', async () => {
+  test('builds the default branch when no ref is given, and accepts no short branch name', async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare({ defaultBranch: 'refs/heads/trunk' });
     await start(azure, pipeline);
@@ -101,7 +101,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal((await start(azure, azure.pipelines.declare(), { natsEventId: 'e', tags: {} })).status, 200);
   });
 
-  test('fails loudly where a test asks for what the stand-in does not have', async (t) => {
+  test('fails loudly when a test asks for something the stand-in does not have', async (t) => {
     await using azure = await AzureDevOps.start();
     t.mock.method(console, 'error', () => {});
     const pipeline = azure.pipelines.declare();

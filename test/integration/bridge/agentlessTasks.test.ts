@@ -93,7 +93,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.ok(!all.bridge.world.stderr.includes(task.token));
   });
 
-  test('proves its job by an ID token where its rule asks for that', async (t) => {
+  test('proves its job by an ID token if its rule requires that', async (t) => {
     const all = await together(t, (configuration, azure) =>
       configuration
         .replace('  rules:', `  issuers: ['${azure.issuer.url}']\n  rules:`)

@@ -167,7 +167,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     ['count', { ...MATCH, count: '2' }, YES, YES],
     ['expect', { distinctBy: 'data.name', expect: 'a\nb' }, '{"name":"a"}', '{"name":"b"}'],
   ] as const)
-    test(`goes on where a leader was killed between two events of ${what}, with exact counts`, async () => {
+    test(`continues where a leader was killed between two events of ${what}, with exact counts`, async () => {
       await using scene = await Scene.start();
       const killed = await scene.replica('first');
       await scene.records.add(1, waiting(inputs));
@@ -282,7 +282,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual(replica.troubles, []);
   });
 
-  test('goes on with waits that had fallen behind where their leader was killed', async () => {
+  test('continues waits that had fallen behind when their leader was killed', async () => {
     await using scene = await Scene.start();
     let ahead = 0;
     const replica = await scene.replica('one', { now: () => Date.now() + (ahead += 10) });
@@ -335,7 +335,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual([verdict, counts.seen], ['timedOut', 2]);
   });
 
-  test('takes failWhen before a later match, and an invalid event where it is to fail', async () => {
+  test('lets failWhen decide before a later match, and an invalid event if it is set to fail', async () => {
     await using scene = await Scene.start();
     await scene.replica();
     await scene.records.add(1, waiting({ ...MATCH, failWhen: 'data.bad' }));

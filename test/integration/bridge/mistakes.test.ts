@@ -23,7 +23,7 @@ interface Mistake {
   readonly told: string | RegExp;
 }
 
-describe('check tells a mistake once, with its fix, and ends with 1:', () => {
+describe('check reports a mistake once, with its fix, and exits with 1:', () => {
   let server: NatsServer;
   let encrypted: NatsServer;
   let azure: AzureDevOps;

@@ -86,7 +86,7 @@ for (const line of ['2.9', '2.15'] as const) {
   });
 }
 
-test('what keeps a stream from being read is told, and is no end of it', async () => {
+test('what keeps a stream from being read is reported, and does not pass for its end', async () => {
   const permissions = { publish: { allow: ['$JS.API.STREAM.INFO.ci'] }, subscribe: { allow: ['_INBOX.>'] } };
   const reading = { user: 'reader', password: 'secret', permissions };
   await using server = await startNatsServer({ config: usersConfig(reading, { user: 'admin', password: 'secret' }) });

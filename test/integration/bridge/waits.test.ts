@@ -57,7 +57,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.ok(!`${decision}${one.world.stderr}${other.world.stderr}`.includes('canary'));
     });
 
-    test('are refused over HTTP with what is wrong', async () => {
+    test('are refused over HTTP with the reason', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using bridge = await WaitsBridge.start(await setUp(server, admin));

@@ -74,7 +74,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     assert.equal(endpoint.requests.length, 2);
   });
 
-  test('goes on waiting when the server takes other tokens from now on', async () => {
+  test('keeps waiting when the server starts to accept other tokens', async () => {
     const [first, second] = [idToken(300_000), idToken(300_000)];
     await using endpoint = await endpointWith(first, second);
     await using server = await serverWith(first);
@@ -97,7 +97,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     assert.deepEqual(reading.seen.failures, []);
   });
 
-  test('goes on waiting when Azure DevOps is away while a link is made again', async () => {
+  test('keeps waiting when Azure DevOps is away during a reconnect', async () => {
     const token = idToken(300_000);
     const short = idToken(1_500);
     await using endpoint = await endpointWith(short);
@@ -166,14 +166,14 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
       step.cancel();
     });
 
-    test('signs in where the line may be long enough', async () => {
+    test('signs in if the line may be long enough', async () => {
       await using endpoint = await endpointWith(long);
       await using server = await serverWith(long, 'max_control_line: 32768');
       await using step = await openBus([], settingsOf(server, endpoint));
       assert.equal(step.step.lines.filter((line) => line.startsWith('warning ')).length, 1);
     });
 
-    test('signs in without a warning where it just fits', async () => {
+    test('signs in without a warning if it just fits', async () => {
       const token = idToken(300_000, { groups: 'x'.repeat(2_400) });
       await using endpoint = await endpointWith(token);
       await using server = await serverWith(token);

@@ -168,7 +168,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       openBus([url], { ...settings, authentication: { kind: 'userPassword', username, password: PASSWORD } });
 
     for (const mode of MODES) {
-      test(`${mode.name}: the block a user without any is told to grant is enough, and each line of it is needed`, async () => {
+      test(`${mode.name}: the block that a user without permissions is shown is enough, and each line of it is needed`, async () => {
         const first = await attempt(mode, 'nobody');
         assert.equal(first?.code, 'Denied');
         const block = printedBlock(first);

@@ -160,7 +160,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.deepEqual(reading.seen.payloads, ['a2', 'b1', 'a3']);
     });
 
-    test('several subjects are filtered by the server where it can, and arrive in order', async () => {
+    test('several subjects are filtered by the server if it can, and arrive in order', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await stream.publish('a.built', '1');
@@ -468,7 +468,7 @@ describe('when the clocks of agent and server differ', () => {
     });
   }
 
-  test('a start time that a user gave is taken as it is, and so is the start of the run when they differ by 1 s', async (t) => {
+  test('a start time from the user is used unchanged, and so is the start of the run when they differ by 1 s', async (t) => {
     await using server = await startNatsServer();
     await using admin = await Admin.connect([server.url]);
     const stream = await admin.stream('CI');

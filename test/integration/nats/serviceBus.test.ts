@@ -107,7 +107,7 @@ for (const line of LINES) {
       assert.equal(ack.sequence, 2);
     });
 
-    test('what no stream captures, what is too large and what a full stream refuses is refused at once', async () => {
+    test('a message that no stream captures, that is too large or that a full stream rejects is refused at once', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line), maxPayload: 10_000 });
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI', { max_msgs: 1, discard: 'new' as never });
@@ -177,7 +177,7 @@ for (const line of LINES) {
       assert.equal(ack?.stream, 'CI');
     });
 
-    test('keeps values in a bucket, and never overwrites what somebody else has written', async () => {
+    test("keeps values in a bucket, and never overwrites someone else's", async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await admin.connection.jetstream().views.kv('PINS');

@@ -81,7 +81,7 @@ describe('A password over nats://', () => {
     assert.equal(member.signIns.length, 1);
   });
 
-  it('is sent in plain where TLS was never offered, as that is what nats:// means', async () => {
+  it('is sent unencrypted if TLS was never offered, as that is what nats:// means', async () => {
     await using server = await startServer({ tls: false });
     await using open = await openBus([`nats://${server.address}`], settings);
     assert.equal(server.signIns.length, 1);

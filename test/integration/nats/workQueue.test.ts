@@ -124,7 +124,7 @@ for (const line of LINES) {
         worker.queue.stop();
       });
 
-    test('goes on when the server comes back, and an answer from before still counts', async () => {
+    test('continues when the server comes back, and an answer from before still counts', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');

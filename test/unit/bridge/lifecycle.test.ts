@@ -36,7 +36,7 @@ test('it stops once, and says why', async () => {
   );
 });
 
-test('what is under way hears when its time is over', async () => {
+test('work under way learns when its time is over', async () => {
   const { lifecycle } = newLifecycle();
   let heard = false;
   lifecycle.opened('work', async (drained) => {

@@ -14,7 +14,7 @@ function read(content: unknown): ReturnType<typeof readConnectionFile> {
 }
 
 describe('a file of service connections', () => {
-  it('has every field of the form that is no secret', () => {
+  it('has every field of the form that is not a secret', () => {
     const data = { oidc: true, entraTenantId: 't', entraClientId: 'c', entraScope: 's', entraAuthority: 'a' };
     const { nats } = read({ nats: { url: 'tls://n', data } });
     assert.deepEqual(nats?.data, { ...data, oidc: 'true' });

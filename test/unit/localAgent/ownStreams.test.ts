@@ -33,7 +33,7 @@ describe('the streams of a server for one run', () => {
     assert.deepEqual(streamsFor(request, step('ci.a', { delivery: 'core' })), []);
   });
 
-  it('are none for a subject that is none: its step says why', () => {
+  it('are not created for an invalid subject: its step says why', () => {
     assert.deepEqual(streamsFor(step('.a'), step('$SYS.a')), []);
   });
 
@@ -44,7 +44,7 @@ describe('the streams of a server for one run', () => {
     ['a variable beside a request', [step('a.$(b)'), step('a.ask', { delivery: 'request' })], /"a\.\$\(b\)"/],
     ['two names', [step('a.b', { stream: 'A' }), step('a.c', { stream: 'B' })], /steps name A and B for a\.>/],
   ] as const) {
-    it(`can't be told with ${what}`, () => {
+    it(`can't be determined with ${what}`, () => {
       assert.throws(
         () => ownStreams(steps),
         ({ message }: Error) =>

@@ -33,7 +33,7 @@ describe('the text of a pipeline file', () => {
     });
   }
 
-  it('tells all tags, one a line', () => {
+  it('reports all tags, one per line', () => {
     const text = 'steps:\n  - script: !a b\n  - script: !c d\n';
     assert.throws(
       () => parseYaml(text, 'a.yml'),
@@ -45,7 +45,7 @@ describe('the text of a pipeline file', () => {
     assert.deepEqual(parseYaml('a: !!str b\nc: "!d"', 'a.yml'), { a: 'b', c: '!d' });
   });
 
-  it('keeps the place of each key, also where parameters are put in', () => {
+  it('keeps the place of each key, even when parameters are expanded', () => {
     const file =
       'parameters:\n  - name: a\n    default: x\nsteps:\n  - task: Sample@1\n    inputs: { text: "${{ parameters.a }}" }\n';
     const [step] = readPipeline(file, {}, 'a.yml').stages[0]!.jobs[0]!.steps;
@@ -91,7 +91,7 @@ describe('what a pipeline file may not hold', () => {
       ['2:5: Not supported in the file: a template expression: ${{ if a }}'],
     ],
   ] as const) {
-    it(`is told with its place: ${what}`, () => {
+    it(`is reported with its place: ${what}`, () => {
       assert.throws(() => readPipeline(yaml, {}, 'a.yml'), {
         message: problems.map((problem) => `a.yml:${problem}`).join('\n'),
       });

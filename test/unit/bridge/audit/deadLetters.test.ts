@@ -74,7 +74,7 @@ describe('A dead letter', () => {
     assert.deepEqual(counted, ['runs unusable']);
   });
 
-  test('is kept without its bytes where they are too many, with an alarm', async (context) => {
+  test('is kept without its bytes if they are too many, with an alarm', async (context) => {
     const { letters, publisher, log } = open(context);
     publisher.failure = largerThan(100);
     const payload = Buffer.alloc(101, 'x');
@@ -95,7 +95,7 @@ describe('A dead letter', () => {
 });
 
 describe('Too many dead letters of one source', () => {
-  test('are counted after the 120th in any minute, and told in one letter a minute', async (context) => {
+  test('are only counted after the 120th in any minute, and summed up in one letter per minute', async (context) => {
     const { letters, publisher, counted, pass } = open(context);
     const write = (reason: string, source = 'a project') =>
       letters.write({ ...LETTER, name: reason, reason, source }, 1_000);
@@ -136,7 +136,7 @@ describe('Too many dead letters of one source', () => {
     assert.equal(await letters.write(LETTER, 1_000), 1);
   });
 
-  test('are told when the bridge stops, and later where that fails', async (context) => {
+  test('are reported when the bridge stops, and later if that fails', async (context) => {
     const { letters, publisher, log, pass } = open(context);
     for (let number = 1; number <= 122; number++) await letters.write(LETTER, 1_000);
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');

@@ -61,7 +61,7 @@ describe('A decision', () => {
     assert.equal(reason, '##_vso[task.complete]\\u{202e}');
   });
 
-  test('that cannot be noted is told in the log; an order is not acted on', async () => {
+  test('that cannot be noted is logged; an order is not acted on', async () => {
     const { publisher, log, decisions } = open();
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');
     await decisions.note(DECISION);

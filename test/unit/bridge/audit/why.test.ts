@@ -109,7 +109,7 @@ test('nothing is known of what nobody has seen', async () => {
   assert.deepEqual([trace.roots, unread], [[], 0]);
 });
 
-test('no more of the past is read than what is asked about needs', async () => {
+test('no more of the past is read than the question needs', async () => {
   const old = event(0, NOW - 400 * HOUR_MS);
   const left = new Map();
   for (const remembered of [DECISIONS, 'unknown'] as const) {
@@ -157,7 +157,7 @@ test('a hook that became a dead letter has an event without a place', async () =
   assert.deepEqual((await ask('hook', EVENTS, [...DECISIONS, letter])).chain, ['event undefined', 'decision 4']);
 });
 
-test('a summary tells of the events between its first and its last, but for those of which more is said', async () => {
+test('a summary covers the events between its first and its last, except those with decisions of their own', async () => {
   const summary = decision(5, NOW - 1, FIRST, undefined, { decision: 'notMatching', through: 2 });
   assert.deepEqual((await ask('CI:3', EVENTS, [summary])).chain, ['event 3']);
   const bare = [event(1, FIRST.at), event(2, SECOND.at), event(3, THIRD.at)];
@@ -174,7 +174,7 @@ test('runs that start each other in a circle end the search', async () => {
   assert.deepEqual([...chain].sort(), ['decision 1', 'decision 2', 'event 1', 'event 2', 'run 7', 'run 8']);
 });
 
-test('more than ten thousand of anything are not shown, and that is told', async () => {
+test('more than ten thousand of anything are not shown, which the output says', async () => {
   const many = Array.from({ length: 10_010 }, (_, index) => event(index + 10, NOW - HOUR_MS, '7'));
   const { trace, chain } = await ask('event-1', [FIRST, ...many], DECISIONS);
   assert.ok(trace.isCut);

@@ -142,7 +142,7 @@ describe('A call of Azure DevOps', () => {
     });
   });
 
-  test('can be made in the name of somebody else, which says nothing about its own sign-in', async (t) => {
+  test("can be made on someone else's behalf, which says nothing about its own sign-in", async (t) => {
     const { azureDevOps } = client(t, 'http://127.0.0.1:9/own/');
     const { port, got } = await startFakeServer(t, (_, response) => response.writeHead(203).end('<html>Sign in'));
     const caller = { organization: `http://127.0.0.1:${port}/theirs/`, token: 'token-of-a-job' };
@@ -266,7 +266,7 @@ test('an Azure DevOps that is not there, or has failed from the start, is troubl
   assert.equal(failing.trouble, 'Azure DevOps answers with status 500');
 });
 
-test('the check tells a user from nobody, and a wrong organization', async (t) => {
+test('the check distinguishes a user from an anonymous caller, and detects a wrong organization', async (t) => {
   const findings = async (status: number, body: unknown) => {
     const { azureDevOps } = await withServer(t, (_, response) => json(response, status, body));
     const found = (await checkAzureDevOps(azureDevOps, [])).map(({ level, problem }) => `${level}: ${problem}`);
@@ -320,7 +320,7 @@ describe('A call of Azure Artifacts', () => {
     assert.match(azureDevOps.trouble ?? '', /does not accept the sign-in/);
   });
 
-  test('may be told apart where its answer is too large', async (t) => {
+  test('can be recognised when its answer is too large', async (t) => {
     const { azureDevOps } = await withServer(t, (_, response) => response.end(Buffer.alloc(17 * 1_024 * 1_024, 0x20)));
     const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x', undefined, 'feeds');
     assert.deepEqual([outcome.kind, outcome.kind === 'open' && outcome.isTooLarge], ['open', true]);
@@ -338,7 +338,7 @@ describe('A public document', () => {
     assert.deepEqual([got.at(-1)!.url, got.at(-1)!.headers.authorization], ['/keys', undefined]);
   });
 
-  test('is none where it is somewhere else, is no JSON, or has another status', async (t) => {
+  test('is refused when it is somewhere else, is not JSON, or has another status', async (t) => {
     const answers: [status: number, text: string, headers?: Record<string, string>][] = [
       [302, '{}', { location: 'https://evil.example/' }],
       [200, '<html>'],

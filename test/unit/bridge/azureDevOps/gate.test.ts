@@ -50,7 +50,7 @@ test('calls that were under way together count once, and the longest pause that 
   assert.equal(gate.isOpen, true);
 });
 
-test('whoever waits goes on when it opens, and fails when the bridge stops', async (t) => {
+test('waiting callers continue when it opens, and fail when the bridge stops', async (t) => {
   const { gate, opened } = gateOf(t);
   gate.success(1_000);
   const stopping = new AbortController();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { feedsUrlOf } from '../../../../bridge/azureDevOps/hosts.ts';
 
-test("feeds are at a host of Azure DevOps' own, or where everything else is", () => {
+test('feeds are on a separate host of Azure DevOps, or where everything else is', () => {
   const pairs = [
     ['https://dev.azure.com/contoso/', 'https://feeds.dev.azure.com/contoso/'],
     ['https://contoso.visualstudio.com/', 'https://contoso.feeds.visualstudio.com/'],

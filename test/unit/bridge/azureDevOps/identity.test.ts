@@ -193,7 +193,7 @@ describe('A managed identity', () => {
   });
 });
 
-test('a personal access token is read anew each time', async () => {
+test('a personal access token is read again each time', async () => {
   let value = 'one';
   const pat = {
     label: 'pat',

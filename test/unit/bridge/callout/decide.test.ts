@@ -129,7 +129,7 @@ describe('A token', () => {
     assert.equal((await granted({ exp: SECONDS + 7_200 })).expiresAt, SECONDS + 3_600);
   });
 
-  test('of a project without an account gets nothing in operator mode, and is told which one is missing', async () => {
+  test('of a project without an account gets nothing in operator mode, with the name of the missing one', async () => {
     const decision = await outcomeOf({ sub: 'sc://contoso/mars/own' }, { accounts: ['CI', 'shop'] });
     assert.equal(
       decision.kind === 'refused' && decision.refusal.message,

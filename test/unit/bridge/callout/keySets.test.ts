@@ -55,7 +55,7 @@ test('a key that nobody knows has them asked for again, but not more than once a
   assert.equal(issuer.requests.length, 6);
 });
 
-test('the last keys are used through an outage, for a day, and the outage is told once', async () => {
+test('the last keys are used through an outage, for a day, and the outage is reported once', async () => {
   await using issuer = await startTokenIssuer();
   await using known = await keysOf(issuer);
   assert.equal(await known.find(), 'found');

@@ -27,7 +27,7 @@ test('a subject with the name of the project, or a sub that names it, proves the
   assert.deepEqual(strangers([{ roles: ['nats.publish.other'], publish: ['other.>'] }]), []);
 });
 
-test('whoever else may publish there is a stranger', () => {
+test('anyone else who may publish there is a stranger', () => {
   const isFound = (rules: readonly GivenRule[], route?: Partial<RouteSettings>) =>
     assert.match(strangers(rules, route).join(), /^issuers\[0\]\.rules\[0\] lets others publish on "/);
   isFound([{ sub: 'sc://contoso/*/nats', publish: ['ci.>'] }]);

@@ -368,12 +368,12 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   ],
 ];
 
-describe('What is wrong with a configuration is told all at once, each with its place:', () => {
+describe('The problems of a configuration are reported all at once, each with its place:', () => {
   for (const [name, yaml, problems, given] of PROBLEMS)
     test(name, () => assert.deepEqual(problemsOf(yaml, given), problems));
 });
 
-test('a file that cannot be read is told', () => {
+test('a file that cannot be read is reported', () => {
   assert.throws(() => readFile('/nowhere/bridge.yml'), {
     problems: ["/nowhere/bridge.yml: can't be read: it doesn't exist."],
   });
@@ -502,7 +502,7 @@ test('reads feeds, which need no secret of hooks', () => {
   ]);
 });
 
-test('an instance names the stream of its hooks, where the configuration does not', () => {
+test('an instance names the stream of its hooks, if the configuration does not', () => {
   const hooks = (more: string) =>
     read(withSection(`instance: blue\nhooks:\n  passwordEnvs: [P]\n${more}`), { env: { P: 'x' } }).settings.hooks;
   assert.deepEqual([hooks('')?.stream, hooks('')?.subjectPrefix], ['blue_AZDO', 'blue.azdo']);
@@ -510,7 +510,7 @@ test('an instance names the stream of its hooks, where the configuration does no
   assert.deepEqual([named?.stream, named?.subjectPrefix], ['HOOKS', 'devops.hooks']);
 });
 
-test('what is given as nothing is not given', () => {
+test('an empty value counts as missing', () => {
   const { settings } = read(
     `${withNats("tokenFile: ''\n  caFile: ''\n  jetStreamDomain: ''")}  proxy: ''\n  caFile: ''\nsigningKeyFile: ''\nhttp: { certificateFile: '', privateKeyFile: '', publicUrl: '' }\n`,
   );
@@ -523,7 +523,7 @@ test('tests scale pauses and limits', () => {
   assert.deepEqual([timing.body, timing.drain], [200, 3_000]);
 });
 
-test('every secret is masked from the moment it is read, also where the configuration is bad', () => {
+test('every secret is masked from the moment it is read, even if the configuration is bad', () => {
   problemsOf(withNats('tokenFile: t\n  oops: 1'), { files: { t: 'masked-configuration-secret\n' } });
   assert.equal(knownSecrets.mask('say masked-configuration-secret'), 'say ***');
 });

@@ -73,7 +73,7 @@ describe('A route', () => {
   });
 });
 
-describe('What is wrong with a route is told by its place and with the fix', () => {
+describe('Problems of a route are reported with their place and fix', () => {
   const cases: Readonly<Record<string, [lines: readonly string[], problem: string]>> = {
     'an unknown key': [
       ['matches: data.ok'],

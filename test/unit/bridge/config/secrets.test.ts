@@ -48,7 +48,7 @@ test('a secret is read again when the link to it leads elsewhere, as in a mounte
   assert.equal(secret.value, 'other');
 });
 
-test('the last good value stays while the file is gone, empty or bad, and that is told once', () => {
+test('the last good value stays while the file is gone, empty or bad, which is reported once', () => {
   const { file, secret, pass, told } = openSecret('good');
   const change = (text: string | undefined) => {
     if (text === undefined) rmSync(file);
@@ -70,7 +70,7 @@ test('the last good value stays while the file is gone, empty or bad, and that i
   ]);
 });
 
-test('one trailing line break is no part of a secret, whatever else is', () => {
+test('one trailing line break is not part of a secret, but everything else is', () => {
   for (const [text, value] of [
     ['a', 'a'],
     ['a\n', 'a'],

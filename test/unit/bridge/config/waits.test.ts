@@ -74,7 +74,7 @@ describe('waits', () => {
   });
 });
 
-describe('What is wrong with waits is told by its place and with the fix', () => {
+describe('Problems of waits are reported with their place and fix', () => {
   const rule = (more: string) => ({ rules: `[${RULE.replace(' }', `, ${more} }`)}]` });
   const cases: Readonly<Record<string, [given: Readonly<Record<string, string>>, problem: string]>> = {
     'no organization': [{ organizations: '[]' }, 'waits.organizations: is empty'],

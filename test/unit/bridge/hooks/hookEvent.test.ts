@@ -243,7 +243,7 @@ describe('A service hook becomes an event', () => {
     assert.equal(subjectToken('x'.repeat(5_000)).length, 256);
   });
 
-  test('a time that is none is left out', () => {
+  test('an invalid time is left out', () => {
     for (const createdDate of ['yesterday', '2026-02-30T00:00:00Z', 7, null, '2026-09-19T13:03:27']) {
       const message = eventOf(hookBody('build.complete', BUILD, { createdDate }));
       assert.equal(headersOf(message)['ce-time'], undefined);
@@ -260,7 +260,7 @@ describe('A service hook becomes an event', () => {
   });
 });
 
-describe('A post that is no service hook', () => {
+describe('A post that is not a service hook', () => {
   const unusable: readonly (readonly [name: string, body: Uint8Array, problem: RegExp])[] = [
     ['nothing', Buffer.alloc(0), /is empty/],
     ['bytes', Buffer.from([0xff, 0xfe]), /UTF-8/],

@@ -50,7 +50,7 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await replica(bucket).projects.resolve(SHOP.id, 'Store'), renamed);
   });
 
-  test('is asked of Azure DevOps where the body has no name, and again later', async () => {
+  test('is looked up in Azure DevOps if the body has no name, and again later', async () => {
     let name = 'Shop';
     const { projects, time, asked } = replica(undefined, () => Promise.resolve(name));
     for (let hook = 0; hook < 5; hook++) assert.equal((await projects.resolve(SHOP.id, undefined)).name, 'Shop');
@@ -60,7 +60,7 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: 'Store', token: 'Shop' });
   });
 
-  test('is the id, and not pinned, while nothing tells the name', async () => {
+  test('is the id, and not pinned, while the name is unknown', async () => {
     let isThere = false;
     const ask = () => (isThere ? Promise.resolve('Shop') : Promise.reject(new Error('it is down')));
     const { projects, bucket, time, asked, log } = replica(undefined, ask);
@@ -88,7 +88,7 @@ describe("A project's part of the subject", () => {
     assert.ok(Date.now() - begin < 1_900);
   });
 
-  test('is refused to a second project with the same one, and told', async () => {
+  test('is refused to a second project with the same one, and reported', async () => {
     const { projects, log, bucket, time } = replica();
     await projects.resolve(SHOP.id, 'My.Shop');
     const clash = { kind: 'clash', name: 'My Shop', token: 'My-Shop', owner: SHOP.id };

@@ -35,7 +35,7 @@ describe('POST /hooks', () => {
     assert.equal(headersOf(receiver.publisher.stored[0])['ce-source'], `https://dev.azure.com/contoso/${SHOP.id}`);
   });
 
-  test('with the shared secret, a project is the one that the body names, and may be none', async () => {
+  test('with the shared secret, the project is the one that the body names, or none', async () => {
     const receiver = new Receiver({ events: ALL, sharedSecret: true });
     const shared = basic('hooks', SECRET);
     await receiver.post(buildBody(), shared);
@@ -52,7 +52,7 @@ describe('POST /hooks', () => {
     );
   });
 
-  test('an event that the bridge does not know is stored where it is configured', async () => {
+  test('an event that the bridge does not know is stored if it is configured', async () => {
     const receiver = new Receiver({ events: ALL });
     await receiver.post(hookBody('ms.vss-x.some-event', { project: SHOP }));
     assert.equal(receiver.publisher.stored[0]?.subject, 'azdo.contoso.Shop.other.ms-vss-x-some-event.v1');
@@ -83,7 +83,7 @@ describe('A post that does not become an event is a dead letter', () => {
     await new Receiver().refuses('unusable', Buffer.alloc(0));
   });
 
-  test('when it comes from another organisation, or from a URL that is none', async () => {
+  test('when it comes from another organisation, or from an invalid URL', async () => {
     const receiver = new Receiver();
     for (const baseUrl of ['https://dev.azure.com/fabrikam/', 'x', 7, {}]) {
       const other = (container: string) =>
@@ -133,7 +133,7 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.match(receiver.log.lines.join(), /Rename it/);
   });
 
-  test('when NATS takes no message as large; one that takes none of its bytes gets none', async () => {
+  test('when the message is too large for NATS; without its bytes if even those are too many', async () => {
     const receiver = new Receiver();
     receiver.publisher.failure = largerThan(100);
     const answer = await receiver.post(buildBody());
@@ -191,7 +191,7 @@ describe('A post that cannot be stored is to be sent again', () => {
 });
 
 describe('A post that is not signed in', () => {
-  test('gets 401 and nothing else, and is told in the log and the audit stream, within limits', async () => {
+  test('gets 401 and nothing else, and is reported in the log and the audit stream, within limits', async () => {
     const receiver = new Receiver();
     const wrong = basic(`hooks.${SHOP.id}`, 'not the password');
     const answers = [];

@@ -25,7 +25,7 @@ describe('A post is signed in', () => {
     }
   });
 
-  test('with the plain secret only where that is allowed', () => {
+  test('with the plain secret only if that is allowed', () => {
     assert.equal(signIn(SETTINGS, basic('hooks', NEW)), undefined);
     const settings = { ...SETTINGS, sharedSecret: true };
     for (const secret of [NEW, OLD])

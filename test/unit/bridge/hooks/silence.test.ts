@@ -34,7 +34,7 @@ test('a stream that has never held anything counts from the start of the bridge'
   assert.equal(log.lines.length, 1);
 });
 
-test('a stream that does not answer is told, and is no alarm', async () => {
+test('a stream that does not answer is reported, and raises no alarm', async () => {
   const log = new MemoryLog();
   const lastStored = () => Promise.reject(new Error('it is away'));
   const alarm = new SilenceAlarm({ after: 1, lastStored, now: () => 0, log });

@@ -77,7 +77,7 @@ describe('Places', () => {
     );
   });
 
-  test('are taken from slow ones once somebody has waited, and not from those that are worked on', () => {
+  test('are taken from slow ones once someone has waited, and not from those being handled', () => {
     const { arrive, served, ended, note, passUntil } = openPlaces(2);
     arrive('worked');
     note('worked', 'handling');
@@ -115,7 +115,7 @@ describe('Places', () => {
     assert.deepEqual(served, ['a', 'c']);
   });
 
-  test('are waited for by so many only: the address that has most waiting loses its first', () => {
+  test('have a limited queue: the address with the most waiting loses its first', () => {
     const { arrive, ended, served } = openPlaces(1);
     arrive('a0');
     arrive('b1', '10.0.0.2');

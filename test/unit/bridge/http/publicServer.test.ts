@@ -116,7 +116,7 @@ describe('The public port', () => {
     assert.ok(ms < 5_000, `${ms} ms`);
   });
 
-  test('answers in JSON to unknown paths and methods, bad URLs and what is no request', async (t) => {
+  test('answers in JSON to unknown paths and methods, bad URLs and malformed requests', async (t) => {
     const { server, url } = await startServer(t);
     const cases: readonly (readonly [path: string, method: string, status: number, code: string])[] = [
       ['/', 'GET', 404, 'NotFound'],
@@ -200,7 +200,7 @@ describe('The public port', () => {
     assert.ok(ms < 5_000, `${ms} ms`);
   });
 
-  test('ends the connection of a stranger who goes on sending', async (t) => {
+  test('ends the connection of a stranger who keeps sending', async (t) => {
     const { server } = await startServer(t, { timing: { headers: 300, body: 300 } });
     const head = 'POST /hooks HTTP/1.1\r\nHost: a\r\nX-Stranger: 1\r\nContent-Length: 1000\r\n\r\nx';
     const { text, ms } = await rawRequest(server.port, head);
@@ -208,7 +208,7 @@ describe('The public port', () => {
     assert.ok(ms < 5_000, `${ms} ms`);
   });
 
-  test('ends what is under way when it drains, and takes nothing new', async (t) => {
+  test('finishes requests under way when it drains, and takes nothing new', async (t) => {
     const events = new EventEmitter();
     const slow = route(async () => {
       const finished = once(events, 'finish');
@@ -230,7 +230,7 @@ describe('The public port', () => {
     assert.deepEqual(await (await underWay).json(), { done: true });
   });
 
-  test('waits no longer for what is under way than it may', async (t) => {
+  test('waits for requests under way only as long as it may', async (t) => {
     const events = new EventEmitter();
     const endless = route(() => {
       events.emit('begin');

@@ -64,7 +64,7 @@ function work() {
 }
 
 describe('A lease', () => {
-  test("is the first candidate's, and nobody else's while it is renewed", async () => {
+  test("is the first candidate's, and no one else's while it is renewed", async () => {
     const scene = new Scene();
     const [one, other] = [scene.candidate('one'), scene.candidate('other')];
     assert.equal(await one.acquire(), true);
@@ -160,7 +160,7 @@ describe('A lease', () => {
 });
 
 describe('Work under a lease', () => {
-  test('goes on with one candidate, and with another one after a silent end', async () => {
+  test('stays with one candidate, and passes to another after a silent end', async () => {
     const scene = new Scene();
     const stop = new AbortController();
     const cut = new MemoryBucket();
@@ -200,7 +200,7 @@ describe('Work under a lease', () => {
     assert.deepEqual(scene.bucket.texts, { [KEY]: '{"holder":""}' });
   });
 
-  test('hears in time that the lease is lost, also where the bucket never answers', async () => {
+  test('learns in time that the lease is lost, even if the bucket never answers', async () => {
     const scene = new Scene();
     const stop = new AbortController();
     const { seen, run } = work();

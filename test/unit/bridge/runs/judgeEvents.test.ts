@@ -93,7 +93,7 @@ describe('An event', () => {
     assert.equal(decide(judgeOf({}, { checksAge: false }), event({}, {}, OLD)).decision, 'starts');
   });
 
-  test('is said to have been held to the contract only where it was', () => {
+  test('is said to have been held to the contract only if it was', () => {
     const digestOf = (judge: RouteJudge, message: ReceivedMessage) => judge.judge([message])[0]?.schemaDigest;
     const [good, bad] = [{ image: 'web:1' }, { picture: 'web:1' }];
     assert.equal(digestOf(judgeOf({}, { contract }), event(good)), contract.digest);
@@ -213,14 +213,14 @@ describe('A value outside its pattern is a dead letter that does not show it', (
     assert.match(reason, /^the parameter image can't be computed: /);
   });
 
-  test('the id of the event, where the pipeline gets it', () => {
+  test('the id of the event, if the pipeline gets it', () => {
     const spaced = event({}, { id: 'a%20b' });
     assert.equal(decide(judgeOf(), spaced).decision, 'deadLetter unsafeValue');
     assert.equal(decide(judgeOf({}, { passesEventId: () => false }), spaced).decision, 'starts');
   });
 });
 
-test("an event's id is its own, else the message's, else its place", () => {
+test("an event's id is its own, otherwise the message's, otherwise its place", () => {
   const idOf = (message: ReceivedMessage) => eventIdOf(new ReceivedEvent(message));
   assert.equal(idOf(event({}, { id: 'e-9' })), 'e-9');
   assert.equal(idOf(messageOf('x', { 'nats-msg-id': 'm-9' })), 'm-9');

@@ -27,7 +27,7 @@ test('an intent is the same for the same source and id, wherever the event stand
   assert.equal(new Set(others).size, 4);
 });
 
-test('an intent of what is no CloudEvent is of its place in this very stream', () => {
+test('an intent of a message that is not a CloudEvent belongs to its place in this very stream', () => {
   const keyOf = (sequence: number, created: string) =>
     intentKey('deploy', new ReceivedEvent(messageOf('x', {}, { place: { stream: 'CI', sequence } })), created);
   assert.equal(new Set([keyOf(1, 'a'), keyOf(2, 'a'), keyOf(1, 'b'), keyOf(1, 'a')]).size, 3);
@@ -44,7 +44,7 @@ describe('The loop guard', () => {
     assert.equal(bucket.calls, 1);
   });
 
-  test('takes no notice of what is no id of a run', async () => {
+  test('ignores anything that is not the id of a run', async () => {
     const guard = new LoopGuard(new Intents(new MemoryBucket()), () => 0);
     for (const azprunid of ['', '0', '-1', '1e3', '17 ', 'a.b', '9'.repeat(30)])
       assert.equal(await guard.hopsOf({ azprunid }), 0);

@@ -108,7 +108,7 @@ describe('POST /v1/waits', () => {
     }
   });
 
-  test('tells of what is no problem in its answer', async () => {
+  test('gives warnings in its answer', async () => {
     const answer = await new WaitsReceiver().execute({ match: 'data.list[?a == "b-c"]' });
     const { key, warnings } = answer.body as { key: string; warnings: string[] };
     assert.deepEqual([answer.status, key, warnings.length], [200, STORED_KEY, 1]);
@@ -152,7 +152,7 @@ describe('A wait that nobody knows of', () => {
     assert.equal(receiver.bucket.calls, 1);
   });
 
-  test('is the same one where another replica has just stored it, even if its rule is full now', async () => {
+  test('is the same one if another replica has just stored it, even if its rule is full now', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     receiver.counts = { ...receiver.counts, isFree };
@@ -165,13 +165,13 @@ describe('A wait that nobody knows of', () => {
     assert.equal((await receiver.execute({ match: 'data.ok' })).status, 409);
   });
 
-  test('is refused for what is wrong with it', async () => {
+  test('is refused for its problems', async () => {
     const receiver = new WaitsReceiver();
     receiver.counts = { ...receiver.counts, isFree };
     await refused(receiver, 400, /^timeout: /, { timeout: 'soon' });
   });
 
-  test('ends where another replica has just cancelled it', async () => {
+  test('ends if another replica has just cancelled it', async () => {
     const receiver = new WaitsReceiver();
     await receiver.cancel();
     receiver.counts = { ...receiver.counts, isFree };
@@ -204,7 +204,7 @@ describe('The same wait again', () => {
     assert.deepEqual(state?.state === 'waiting' && state.progress, progress);
   });
 
-  test('that was decided is told with the newest token', async () => {
+  test('that was decided is reported with the newest token', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     await receiver.put((state) => ({
@@ -219,7 +219,7 @@ describe('The same wait again', () => {
     assert.deepEqual([state.call.token, state.decidedAt, state.ending], ['newer', 5, ENDING]);
   });
 
-  test('that has ended is told again, with this token', async () => {
+  test('that has ended is reported again, with this token', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     await receiver.put(endedFrom);
@@ -289,7 +289,7 @@ describe('A wait is refused', () => {
     assert.deepEqual(receiver.asked, []);
   });
 
-  test('where Azure DevOps does not know the token', async () => {
+  test('when Azure DevOps does not know the token', async () => {
     const receiver = new WaitsReceiver();
     receiver.plan = () => ({ kind: 'refused', reason: 'status 401' });
     await refused(
@@ -299,7 +299,7 @@ describe('A wait is refused', () => {
     );
   });
 
-  test('where the plan is one of another project than the header says', async () => {
+  test("when the plan belongs to a different project than the header's", async () => {
     const receiver = new WaitsReceiver();
     const pipeline = { id: 42, name: 'web' };
     receiver.plan = () => ({ kind: 'ok', value: { project: OTHER_ID, pipeline, version: 13 } });
@@ -361,7 +361,7 @@ describe('A wait is refused', () => {
     assert.deepEqual(receiver.asked, []);
   });
 
-  test('where the stream is not there, is several, or never holds the subject', async () => {
+  test('when the stream is missing, ambiguous, or never holds the subject', async () => {
     const receiver = new WaitsReceiver({ rules: [{ ...RULE, subjects: ['>'] }] });
     receiver.streams['COPY'] = { subjects: ['ci.shop.>'], last: 0 };
     receiver.streams['WORK'] = { subjects: ['work.>'], last: 0, retention: 'workqueue' };
@@ -379,7 +379,7 @@ describe('A wait is refused', () => {
     });
   });
 
-  test('where as many are open as the rule allows', async () => {
+  test('when as many are open as the rule allows', async () => {
     const receiver = new WaitsReceiver({
       rules: [
         { ...RULE, projects: ['x'] },
@@ -392,7 +392,7 @@ describe('A wait is refused', () => {
     assert.equal((await receiver.execute()).status, 200);
   });
 
-  test('where too many can be told apart by an expression only', async () => {
+  test('when too many differ only by an expression', async () => {
     const receiver = new WaitsReceiver();
     const asked: string[] = [];
     receiver.counts = { ...receiver.counts, uncorrelated: (...of) => (asked.push(of.join(' ')), 1_000) };
@@ -413,7 +413,7 @@ describe('A wait is refused', () => {
     assert.deepEqual(await receiver.execute(), TAKEN);
   });
 
-  test('and is told of 120 times a minute at most', async () => {
+  test('and is reported at most 120 times per minute', async () => {
     const receiver = new WaitsReceiver({ rules: [] });
     for (let call = 0; call < 300; call++) await receiver.execute();
     assert.equal(receiver.decisions.length, 120);
@@ -443,7 +443,7 @@ describe('A rule that wants the job to prove itself', () => {
   });
 });
 
-describe('Nothing is taken for stored that is not', () => {
+describe('Nothing passes for stored that is not', () => {
   test("while NATS can't store it", async () => {
     const receiver = new WaitsReceiver();
     receiver.bucket.failure = new TaskError('Timeout', 'The key-value bucket "BRIDGE_WAITS" did not answer');
@@ -456,7 +456,7 @@ describe('Nothing is taken for stored that is not', () => {
     assert.match(receiver.log.lines.at(-1)!, /warning A task's call was not answered/);
   });
 
-  test("while Azure DevOps can't prove it, or tells no name of the project", async () => {
+  test("while Azure DevOps can't prove it, or doesn't return the project's name", async () => {
     const receiver = new WaitsReceiver();
     receiver.plan = () => ({ kind: 'unavailable', reason: 'status 503' });
     await refused(receiver, 503, /Azure DevOps did not return the plan: status 503/);
@@ -481,7 +481,7 @@ describe('Nothing is taken for stored that is not', () => {
     assert.equal(receiver.bucket.values.size, 0);
   });
 
-  test('where a record is there that no key opens', async () => {
+  test('when there is a record that no key opens', async () => {
     const receiver = new WaitsReceiver();
     await receiver.bucket.create(STORED_KEY, Buffer.from('{}'));
     const answer = await receiver.execute();
@@ -492,7 +492,7 @@ describe('Nothing is taken for stored that is not', () => {
   });
 });
 
-test('GET /v1/whoami tells who has a token what it speaks to', async () => {
+test('GET /v1/whoami shows a caller with a token what it is talking to', async () => {
   const receiver = new WaitsReceiver();
   assert.deepEqual(await receiver.call('/v1/whoami', { authorization: `bearer ${BEARER}` }), {
     status: 200,

@@ -15,7 +15,7 @@ test('a quarter of the time may be used for ever, half of it not for two seconds
   assert.equal(used(0.5, 2_000).isUsedUp, true);
 });
 
-test('what was used is made up for within two seconds, however much it was', () => {
+test('any overuse is made up for within two seconds, however large', () => {
   const allowance = used(1, 60_000);
   assert.equal(allowance.isUsedUp, true);
   assert.equal(allowance.isWhole(61_000), false);

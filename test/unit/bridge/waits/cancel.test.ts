@@ -35,7 +35,7 @@ describe('POST /v1/waits/cancel', () => {
     );
   });
 
-  test('leaves a wait as it is that is decided, and is 200', async () => {
+  test('leaves a decided wait alone, and answers 200', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute({ count: '3' });
     await receiver.cancel();

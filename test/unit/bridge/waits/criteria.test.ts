@@ -63,7 +63,7 @@ describe('The inputs of an agentless wait', () => {
     );
   });
 
-  test('give warnings that are no problems', () => {
+  test('give warnings that are not problems', () => {
     assert.match(read({ match: 'data.list[?a == "b-c"]' }).warnings[0]!, /match: "b-c" is read as the name of a field/);
   });
 
@@ -113,7 +113,7 @@ describe('The inputs of an agentless wait', () => {
   for (const [what, [inputs, problem, options]] of Object.entries(problems))
     test(`are refused with ${what}`, () => assert.throws(() => read(inputs, options), problem));
 
-  test('are told of all problems at once', () => {
+  test('report all problems at once', () => {
     assert.throws(
       () => read({ match: '(', timeout: 'x', count: '0' }),
       /3 problems with the inputs of this task\. \(1\) timeout: .*\(2\) match: .*\(3\) count: /,

@@ -84,7 +84,7 @@ describe('An ID token of a job', () => {
   for (const [what, [claims, problem]] of Object.entries(cases))
     test(`${what} proves nothing`, async () => assert.match((await problemWith({ claims })) ?? '', problem));
 
-  test('that somebody else has signed proves nothing, nor does one that nobody has', async () => {
+  test('signed by someone else proves nothing, nor does an unsigned one', async () => {
     assert.match((await problemWith({ by: otherKey })) ?? '', /signature verification failed/);
     const unsigned = new UnsecuredJWT({ iss: ISSUER, prj_id: PROJECT, def_id: '42' }).encode();
     assert.match((await verifier().verify(unsigned, PLAN)) ?? '', /"alg"/);
@@ -109,7 +109,7 @@ describe('An ID token of a job', () => {
     }
   });
 
-  test("can't be judged where the keys can't be had, or are somebody else's", async () => {
+  test("can't be judged if the keys can't be fetched, or belong to someone else", async () => {
     const discovery = `${ISSUER}/.well-known/openid-configuration`;
     const others: Readonly<Record<string, unknown>>[] = [
       { [KEYS]: undefined },

@@ -22,7 +22,7 @@ const at = (sequence: number, data: unknown, storedAt = STORED) =>
   messageOf(JSON.stringify(data), {}, { place: { stream: 'CI', sequence }, storedAt });
 
 describe('A wait of the bridge', () => {
-  test('goes on with the progress of another leader, and judges nothing twice', () => {
+  test("continues another leader's progress, and judges nothing twice", () => {
     const one = open({ match: 'data.ok', count: '2' });
     assert.equal(one.take(at(3, { ok: true })).kind, 'counted');
     const { progress } = one;
@@ -42,7 +42,7 @@ describe('A wait of the bridge', () => {
     assert.equal(open({}, { start: { stream: 'CI', after: 0, at: STORED + 1 } }).take(at(1, {})).kind, 'passed');
   });
 
-  test('says at its deadline where it looked, and which correlation id was asked for where all had others', () => {
+  test('says at its deadline where it looked, and which correlation id it wanted if all had others', () => {
     const nothing = open({}, { start: { stream: 'CI', after: 0, at: STORED } }).timeOut();
     assert.match(
       nothing.reason,
@@ -97,7 +97,7 @@ describe('A wait of the bridge', () => {
     assert.match(step.ending.reason, /take too long to judge: 3 were interrupted/);
   });
 
-  test('computes nothing that has to be interrupted where nothing is to be computed', (t) => {
+  test('makes no interruptible call when there is nothing to compute', (t) => {
     const { mock } = t.mock.method(Script.prototype, 'runInThisContext');
     assert.equal(open({ correlationId: 'r-1' }, { correlationId: 'r-1' }).take(at(1, {})).kind, 'passed');
     assert.equal(open({}).take(at(1, {})).kind, 'ended');
@@ -115,7 +115,7 @@ describe('A wait of the bridge', () => {
     assert.equal(good.kind === 'ended' && good.ending.outputs['event.tag'], 'v1');
   });
 
-  test('ends as an error where its contract was taken away', () => {
+  test('ends as an error if its contract was removed', () => {
     const step = open({ contract: 'gone.v1' }).take(at(1, {}));
     assert.ok(step.kind === 'ended');
     assert.equal(step.ending.verdict, 'error');

@@ -88,7 +88,7 @@ async function settled(): Promise<void> {
 const decided = (token = 'token') => cancelled({ ...waiting({}).call, token }, undefined, 0);
 
 describe('The outbox', () => {
-  test('tells what is decided once, notes it before the record is closed, and erases the token', async () => {
+  test('reports a decision once, notes it before the record is closed, and erases the token', async () => {
     const scene = new Scene();
     await scene.add(1, decided());
     await settled();
@@ -159,7 +159,7 @@ describe('The outbox', () => {
     assert.equal((await scene.records.state(2))?.state, 'ended');
   });
 
-  test('gives up where the plan is gone, and says so', async () => {
+  test('gives up if the plan is gone, and says so', async () => {
     const scene = new Scene();
     scene.answer = () => ({ kind: 'gone', reason: 'the plan is gone' });
     await scene.add(1, decided());
@@ -169,7 +169,7 @@ describe('The outbox', () => {
     assert.deepEqual(scene.events, ['abandoned the plan is gone']);
   });
 
-  test('tells again with a newer token, also where it comes just after the end', async () => {
+  test('reports again with a newer token, even one that comes just after the end', async () => {
     const scene = new Scene();
     let answers = 0;
     scene.answer = async () => {

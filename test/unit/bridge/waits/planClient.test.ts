@@ -47,7 +47,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('cuts lines of a log where Azure DevOps would, and says so', async (t) => {
+  test('cuts log lines where Azure DevOps would, and says so', async (t) => {
     const { client, agentless, place } = await world(t);
     await client.writeLog(place, [
       'a'.repeat(1_024),
@@ -179,7 +179,7 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
       if (what !== 'no answer in time') assert.equal((await client.complete(place, 'succeeded')).kind, 'done');
     });
 
-  test('is no answer at all: what comes in the place of a plan', async (t) => {
+  test('is no answer at all: anything in place of a plan', async (t) => {
     const { azure, client, place } = await world(t);
     const later = (what: string): PlanAnswer => ({
       ...{ kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps's answer is not a valid ${what}` },
@@ -197,7 +197,7 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
     assert.deepEqual(await client.oidcToken(), later('ID token'));
   });
 
-  test('is a refusal where the plan is there', async (t) => {
+  test('is a refusal if the plan exists', async (t) => {
     const { azure, client, place } = await world(t);
     azure.feel(async () => ({ status: 400, body: '{"message":"too large"}' }), { when: setsOutputs });
     assert.deepEqual(await client.setOutputs(place, { a: '1' }), { kind: 'refused', reason: 'too large' });

@@ -48,7 +48,7 @@ test('a project that the identity may not see has no name', async () => {
   assert.equal(await projects(() => ({ ...NAMED, body: { name: 7 } }) as Outcome).nameOf(), undefined);
 });
 
-test('a name that is not told now is asked for again', async () => {
+test('a name that is not returned now is asked for again', async () => {
   let outcome = { kind: 'unreachable', message: 'ECONNREFUSED' } as Outcome;
   const { nameOf } = projects(() => outcome);
   await assert.rejects(

@@ -41,7 +41,7 @@ describe('The headers of a task', () => {
     assert.equal(read().token, JOB_TOKEN);
   });
 
-  test('are told all that is wrong with them, and what to send', () => {
+  test('report everything wrong with them, and what to send', () => {
     const message = problemWith({
       'x-plan-id': undefined,
       'x-job-id': '..',
@@ -57,7 +57,7 @@ describe('The headers of a task', () => {
     assert.match(message, /\(4\) X-Job-Token: the header is required\./);
   });
 
-  test('hold nothing but GUIDs where IDs are', () => {
+  test('hold only GUIDs as IDs', () => {
     for (const name of ['x-project-id', 'x-plan-id', 'x-job-id', 'x-timeline-id', 'x-task-instance-id'])
       for (const text of [
         `${PLAN}/..`,
@@ -72,7 +72,7 @@ describe('The headers of a task', () => {
     assert.equal(read({ 'x-project-id': ` ${PROJECT} ` }).ids.project, PROJECT);
   });
 
-  test('are not filled in where Azure DevOps knows no such variable', () => {
+  test('are not filled in when Azure DevOps knows no such variable', () => {
     assert.match(
       problemWith({ 'x-plan-id': '$(system.PlanId)' }),
       /"\$\(system\.PlanId\)" is a variable that Azure DevOps doesn't set here/,
@@ -106,7 +106,7 @@ describe('X-Run-Start', () => {
       assert.equal(runStart(text), at, text);
   });
 
-  test('is absent where it is not filled in', () => {
+  test('is absent when it is not filled in', () => {
     for (const text of [undefined, '', ' ', '$(system.PipelineStartTime)']) assert.equal(runStart(text), undefined);
   });
 

@@ -21,7 +21,7 @@ test('a rule knows projects by name and ID, in any case', () => {
   assert.ok(!allows({ projects: ['undefined'] }, { project: { id: PROJECT, name: undefined } }));
 });
 
-test('a rule knows pipelines by name and ID, and what reads like an ID is none but that', () => {
+test('a rule knows pipelines by name and ID, and anything that looks like an ID is only an ID', () => {
   assert.ok(allows({ pipelines: ['Web'] }) && allows({ pipelines: ['42'] }) && allows({ pipelines: ['*'] }));
   assert.ok(!allows({ pipelines: ['api', '43'] }));
   assert.ok(!allows({ pipelines: ['7'] }, { pipeline: { id: 42, name: '7' } }));
@@ -45,7 +45,7 @@ test('the first rule over all subjects counts, with its place among all rules', 
   assert.equal(ruleOver(rules, ['cd.b']), undefined);
 });
 
-test('the name of a project is asked for where a rule has one', () => {
+test("a project's name is looked up only if a rule has one", () => {
   assert.ok(needsProjectName([{ ...RULE, projects: ['*'] }, RULE]));
   assert.ok(!needsProjectName([{ ...RULE, projects: ['*', PROJECT] }]));
 });

@@ -104,7 +104,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.match(agentless.logText, /^Verdict: contractViolation \(ContractViolation\)\n/);
   });
 
-  test('gives the task its log where Azure DevOps has begun one of its own', async (t) => {
+  test('gives the task its log even if Azure DevOps has begun one of its own', async (t) => {
     const { azure, agentless, plan, task, told } = await world(t);
     plan.logRequest(task, 'POST https://bridge.example/v1/waits');
     assert.deepEqual(await told(), { kind: 'done' });
@@ -112,7 +112,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('is done where another has completed the task meanwhile, which Azure DevOps answers like an end', async (t) => {
+  test('is done if another has completed the task meanwhile, which Azure DevOps answers like an end', async (t) => {
     const { azure, agentless, told } = await world(t);
     const twice: Mood = async (_, answer) => {
       await answer();
@@ -124,7 +124,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.equal(azure.requests.find(completesTask)!.status, 500);
   });
 
-  test('gives up where the plan ends just before the task would be completed', async (t) => {
+  test('gives up if the plan ends just before the task would be completed', async (t) => {
     const { azure, told, plan, task } = await world(t);
     const ends: Mood = async (_, answer) => {
       plan.fate = 'ended';
@@ -135,7 +135,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.equal(task.state, 'inProgress');
   });
 
-  test('comes back later where it cannot be seen whether another has', async (t) => {
+  test('comes back later if it is unclear whether another has', async (t) => {
     const { azure, told } = await world(t);
     const twice: Mood = async (_, answer) => {
       azure.feel(unavailable(), { times: 1 });
@@ -168,7 +168,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.equal(azure.requests.length, 0);
   });
 
-  test('gives up where the plan or its token is gone, and comes back later for the rest', async (t) => {
+  test('gives up if the plan or its token is gone, and comes back later for anything else', async (t) => {
     const { azure, plan, told, decided } = await world(t);
     azure.feel(throttled({ retryAfter: 2 }), { times: 1, when: setsOutputs });
     const throttledOnce = await told();

@@ -20,7 +20,7 @@ describe('The index of waits', () => {
     assert.deepEqual([...index.find('ci.done', () => 'mine')], [wide]);
   });
 
-  test('reads the correlation id only where it decides', () => {
+  test('reads the correlation id only if it matters', () => {
     const index = new WaitIndex();
     index.add(wait(['ci.done']));
     index.add(wait(['ci.other'], 'c'));
@@ -35,7 +35,7 @@ describe('The index of waits', () => {
 });
 
 describe('The counter of events', () => {
-  test('counts what lies on the subjects of a wait, once, for as long as somebody asks', () => {
+  test("counts the events on a wait's subjects, once, for as long as someone asks", () => {
     const passed = new PassedEvents();
     const literal = passed.join(['ci.done']);
     const several = passed.join(['ci.*', '*.done']);

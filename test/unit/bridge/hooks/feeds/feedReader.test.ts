@@ -124,7 +124,7 @@ async function reading(): Promise<Scene> {
 }
 
 describe('The reader of a feed', () => {
-  test('passes over what is old, and stores each change after that once and in order', async () => {
+  test('skips old changes, and stores each later one once and in order', async () => {
     await using scene = new Scene();
     for (let version = 0; version < 1_100; version++) scene.feed.push('old', `1.0.${version}`);
     const reader = scene.start();
@@ -164,7 +164,7 @@ describe('The reader of a feed', () => {
     assert.deepEqual(scene.states.slice(-2), ['storing', 'reading']);
   });
 
-  test('stops where another replica has moved the cursor, and goes on from there', async () => {
+  test('stops if another replica has moved the cursor, and continues from there', async () => {
     await using scene = await reading();
     const { revision } = (await scene.bucket.get('feed.k'))!;
     const other = JSON.stringify({ feed: '', feedId: 'feed-1', token: 2, isPastOld: true });
@@ -196,7 +196,7 @@ describe('The reader of a feed', () => {
     assert.match(scene.lines.at(-1)!['text']!, /continuation token doesn't go on from 0$/);
   });
 
-  test('asks for fewer changes at once where an answer would be too large', async () => {
+  test('asks for fewer changes at once when an answer would be too large', async () => {
     await using scene = await reading();
     const most = 100;
     scene.answer = (_, size) =>
@@ -208,7 +208,7 @@ describe('The reader of a feed', () => {
     assert.equal(scene.trouble, false);
   });
 
-  test('keeps what is no change, or too large, as a dead letter, and goes on', async () => {
+  test('keeps a malformed or oversized change as a dead letter, and continues', async () => {
     await using scene = await reading();
     scene.receiver.publisher.failure = largerThan(10_000);
     const nested = JSON.parse('['.repeat(200_000) + ']'.repeat(200_000)) as unknown;
@@ -231,7 +231,7 @@ describe('The reader of a feed', () => {
     assert.match(scene.letters[3]!.messageId!, /^package\.changed\./);
   });
 
-  test('tells of each trouble once, and of its end', async () => {
+  test('reports each problem once, and its end', async () => {
     await using scene = await reading();
     const troubles: readonly Refused[] = [
       { kind: 'throttled', retryAfterMs: 120, message: 'slow down' },
@@ -276,7 +276,7 @@ describe('The reader of a feed', () => {
     assert.ok(times[1]! - times[0]! >= 195, `it waited ${times[1]! - times[0]!} ms`);
   });
 
-  test('is slow to ask again for what was refused', async () => {
+  test('is slow to retry after a refusal', async () => {
     await using scene = await reading();
     const times: number[] = [];
     scene.answer = () => {

@@ -17,7 +17,7 @@ function problemIn(body: unknown, after = 0): string {
 describe('A page of changes', () => {
   const change = (continuationToken: unknown) => ({ packageVersionChange: { continuationToken } });
 
-  test('goes on where the answer says, or after the last of its changes', () => {
+  test('continues where the answer says, or after the last of its changes', () => {
     const changes = [change(3), change(7)];
     assert.deepEqual(readPage({ packageChanges: changes, nextPackageContinuationToken: 9 }, 2), { changes, next: 9 });
     assert.deepEqual(readPage({ packageChanges: changes }, 2), { changes, next: 7 });

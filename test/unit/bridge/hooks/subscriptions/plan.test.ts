@@ -38,7 +38,7 @@ function planned(existing: readonly Subscription[], rotate = false, wanted = [WA
   return steps.map(({ action, old, reason }) => [action, old?.id, reason].filter(Boolean).join(' '));
 }
 
-test('leaves what is as it should be, whatever Azure DevOps adds and masks', () => {
+test('leaves correct subscriptions alone, whatever Azure DevOps adds and masks', () => {
   assert.deepEqual(planned([stored('a')]), ['unchanged a']);
   const masked = consumer({ basicAuthUsername: '********', acceptUntrustedCerts: 'false', httpHeaders: '********' });
   assert.deepEqual(planned([stored('a', masked)]), ['unchanged a']);
@@ -75,7 +75,7 @@ test('replaces one with other filters: created before the other is removed', () 
     ]);
 });
 
-test('recreates what is disabled, whoever did that', () => {
+test('recreates disabled ones, whoever disabled them', () => {
   for (const status of ['disabledBySystem', 'disabledByUser', 'disabledByInactiveIdentity', 'disabledBySomethingNew'])
     assert.deepEqual(planned([stored('a', { status })]), [`recreate a its status is ${status}`]);
   const withHeaders = stored('a', { status: 'disabledByUser', ...consumer({ httpHeaders: '********' }) });
@@ -113,7 +113,7 @@ test('leaves those of a project that is out of sight, and removes those of all p
   assert.deepEqual(planned([ofAll], false, []), ["remove-superseded a hooks.events doesn't ask for it"]);
 });
 
-test('a rotation updates all, since nothing tells which secret one has', () => {
+test("a rotation updates all, since there's no telling which secret each has", () => {
   assert.deepEqual(planned([stored('a', { resourceVersion: '1.0' })], true), [
     'update a resourceVersion is 1.0 instead of 2.0, it gets the newest secret',
   ]);
@@ -133,7 +133,7 @@ test('asks for a subscription that signs in for its project alone, and sends all
   });
 });
 
-test('headers that somebody has added stay, masked ones where Azure DevOps fills them in', () => {
+test('headers that someone has added stay, masked ones if Azure DevOps fills them in', () => {
   const headers = (httpHeaders: string, isNew: boolean) =>
     bodyOf(WANTED, TARGET, 'secret', stored('a', consumer({ httpHeaders })), isNew).consumerInputs['httpHeaders'];
   assert.equal(headers('X-Key: 1', true), 'X-Key: 1');
