@@ -184,7 +184,10 @@ function createVsix(name: string): string {
   const output = tfx.stdout + tfx.stderr;
   if (tfx.status !== 0 || /^(warning|error): /m.test(output) || !existsSync(vsix)) {
     rmSync(vsix, { force: true });
-    throw new Error(`tfx could not pack the extension:\n${output}`);
+    const remedy = /\bfile: (command )?not found/.test(output)
+      ? "Install the system's package file, then run this again. "
+      : '';
+    throw new Error(`tfx could not pack the extension. ${remedy}It said:\n${output}`);
   }
   return vsix;
 }

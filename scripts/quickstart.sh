@@ -27,11 +27,15 @@ command -v npm >/dev/null || fail 'there is no npm. It comes with Node.js; on De
 node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)' ||
   fail "Node.js $(node --version) is too old. Install version 20.19 or later, then run this again."
 
-if ! command -v nats-server >/dev/null; then
-  command -v apt-get >/dev/null || fail 'there is no nats-server, and no apt-get to install it with: this script is for Debian. Install nats-server, then run this again.'
-  [[ $EUID -eq 0 ]] || fail 'there is no nats-server, and only root can install it. Run: sudo bash scripts/quickstart.sh'
+missing=()
+command -v nats-server >/dev/null || missing+=(nats-server)
+# tfx-cli, which packs the extension, asks it for the types of files.
+command -v file >/dev/null || missing+=(file)
+if [[ ${#missing[@]} -gt 0 ]]; then
+  command -v apt-get >/dev/null || fail "missing: ${missing[*]}, and there is no apt-get to install it with: this script is for Debian. Install it, then run this again."
+  [[ $EUID -eq 0 ]] || fail "missing: ${missing[*]}, which only root can install. Run: sudo bash scripts/quickstart.sh"
   apt-get update
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nats-server
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 fi
 
 echo 'Installing npm packages, which takes a minute or two:'

@@ -138,7 +138,11 @@ ${commands}
 `;
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'bash', '-c', script], {
       cwd: folder,
-      env: { PATH: `${path.join(installed, 'bin')}:${process.env['PATH']}`, HOME: folder, npm_config_offline: 'true' },
+      env: {
+        PATH: `${path.join(installed, 'bin')}:${process.env['PATH']}`,
+        HOME: installed,
+        npm_config_offline: 'true',
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, which the shell ends with itself.
       detached: true,
