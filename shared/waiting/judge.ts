@@ -12,7 +12,7 @@ import { verifySignature } from '../signing/signature.ts';
 import { hasField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
-/** How an event was judged. The first six never end a wait; the others may. */
+/** How an event was judged. Only `negative` and `matched` end a wait, and `invalid` with `onInvalid: fail`. */
 export type Decision =
   'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
