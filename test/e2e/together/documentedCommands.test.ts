@@ -246,7 +246,7 @@ ${commands}
       'nats-event-bridge callout try': 'fails nats-event-bridge callout try',
     });
     assert.match(said, /^authorization \{$/m);
-    assert.match(said, /^denied: what the client shows is not a JWT$/m);
+    assert.match(said, /^denied: what the client sent is not a JWT$/m);
   });
 
   test('the package and the units are put where the page about operating says', async () => {

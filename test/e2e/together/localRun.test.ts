@@ -63,7 +63,7 @@ describe('The page about local runs', () => {
     assert.deepEqual(Object.keys(FILES), ['bridge.yml', 'approval.schema.json', 'connections.json', 'trial.yml']);
     for (const line of [
       'nats-server --addr 127.0.0.1 --jetstream &',
-      "nats stream add RELEASE --subjects 'release.>' --defaults",
+      "nats stream add RELEASE --subjects 'release.>' --defaults   # not run by our tests",
       'npm run package',
       'npm run bridge -- setup --apply --config ../trial/bridge.yml',
       'npm run bridge -- run --config ../trial/bridge.yml &',
