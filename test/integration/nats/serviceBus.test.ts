@@ -125,7 +125,7 @@ for (const line of LINES) {
       });
       await assert.rejects(publisher.publish(message('CI.b'), 20_000), { code: 'StreamRefused' });
       const expecting = { ...message('CI.a'), headers: [['Nats-Expected-Stream', 'OTHER'] as const] };
-      await assert.rejects(publisher.publish(expecting, 20_000), { code: 'NoStream', message: /another stream/ });
+      await assert.rejects(publisher.publish(expecting, 20_000), { code: 'NoStream', message: /wrong stream/ });
       assert.ok(Date.now() - begin < 5_000);
       admin.connection.subscribe('answered', { callback: (_, request) => void request.respond('who?') });
       await admin.connection.flush();
