@@ -32,7 +32,7 @@ async function inOrder(...programs: readonly (readonly string[])[]): Promise<voi
   for (const program of programs) await run(program);
 }
 
-/** A failure fails the check, and the others go on, so that all of it is told. */
+/** Runs one program. If it fails, so does the check, but the others still run: every problem is reported at once. */
 function run(program: readonly string[]): Promise<void> {
   return new Promise((done) => {
     execFile(process.execPath, program, { cwd: ROOT, maxBuffer: Infinity }, (error, stdout, stderr) => {

@@ -1,6 +1,6 @@
 /**
- * Makes of a function one that runs at its first call only, and later gives what came of that. For `import()`: Node looks
- * for the file of a module that it has loaded, too, and an update may have taken that away.
+ * Wraps a function so that it runs once; later calls return the first result. Meant for `import()`: Node looks for a module's
+ * file even when it's loaded, and an update may have removed that file.
  */
 export function once<Value>(make: () => Value): () => Value {
   let made: { readonly value: Value } | undefined;

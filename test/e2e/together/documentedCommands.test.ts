@@ -214,7 +214,7 @@ ${commands}
     assert.equal(azure.runs.length, 8);
   });
 
-  test('who did what is told, and a route is tried, paused, resumed and replayed', async () => {
+  test('the page about who did what answers, and its route is tried, paused, resumed and replayed', async () => {
     const page = readMarkdown(ROOT, 'docs/bridge/who-did-that.md');
     // The events and runs are those of the test before, whose route has another name.
     const folder = folderWith(route.map((yaml) => yaml.replace('name: deploy-web', 'name: deploy')));

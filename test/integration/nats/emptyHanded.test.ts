@@ -41,7 +41,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         return error!.problem;
       }
 
-      test('is told since when it read, and which event came before that', async () => {
+      test('says when reading began, and which event came before that', async () => {
         const stream = await admin.stream('EARLY');
         await stream.publish('a', 'a1');
         await stream.publish('b', 'b1');
@@ -66,7 +66,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.deepEqual(await stream.consumers(), []);
       });
 
-      test('is told of the last event on several subjects, where the server can tell', async () => {
+      test('names the last event on several subjects, where the server knows it', async () => {
         const stream = await admin.stream('SEVERAL');
         await stream.publish('a', 'a1');
         await stream.publish('b', 'b1');
@@ -76,7 +76,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         else assert.match(told, /The last event there is SEVERAL 2 of .* on "SEVERAL\.b", before/);
       });
 
-      test('is told when what there was has expired, and when nothing was ever stored', async () => {
+      test('says that the events have expired, or that nothing was ever stored', async () => {
         const stream = await admin.stream('EXPIRED');
         await admin.stream('NEVER');
         await stream.publish('a', 'a1', 'a2');
@@ -94,7 +94,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.ok(others.endsWith(`(startFrom: lastPerSubject). ${gone}`), others);
       });
 
-      test('is told which subjects nearly fit, whatever they hold', async () => {
+      test('names the subjects that nearly fit, whatever characters they contain', async () => {
         const stream = await admin.stream('NEAR');
         for (const subject of ['shop.image-ready.v1', 'shop.image-ready.v2', 'shop.x.image-ready.v1', 'other'])
           await stream.publish(subject, subject);
@@ -113,7 +113,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.ok(letters.endsWith(`only on others. ${nearly} "NEAR.other"`), letters);
       });
 
-      test('is told the same when it ends for idleness', async () => {
+      test('says the same when it ends because it was idle', async () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');
         const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '2s' });
