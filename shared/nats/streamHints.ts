@@ -1,6 +1,6 @@
 import { TaskError } from '../errors.ts';
 import { covers, overlap } from '../subject.ts';
-import { nearestOf } from '../text/nearest.ts';
+import { probablyMeant } from '../text/nearest.ts';
 import { isObject } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
 import type { JetStreamApi, ListedStream, StreamInfo } from './jetStreamApi.ts';
@@ -29,12 +29,11 @@ export async function noStreamError(api: JetStreamApi, subject: string, use: 'wa
 
 /** Says that no stream has this name. @param names the streams there are, one of which is probably meant */
 export function noSuchStreamError(stream: string, names: readonly string[] = []): TaskError {
-  const [name, letters] = nearestOf(stream, names) ?? [];
-  const isNear = letters !== undefined && letters <= Math.min(MOST_LETTERS, stream.length / 2);
+  const meant = probablyMeant(stream, names, MOST_LETTERS);
   return new TaskError(
     'NoStream',
     `There is no stream "${stream}" in the account of this user`,
-    `${isNear ? `Is "${name}" meant? ` : ''}Correct the input "stream", or leave it empty to find the stream from the subject.`,
+    `${meant === undefined ? '' : `Is "${meant}" meant? `}Correct the input "stream", or leave it empty to find the stream from the subject.`,
   );
 }
 

@@ -7,6 +7,12 @@ export function nearestOf(
   return distances.sort((one, next) => one[1] - next[1])[0];
 }
 
+/** The word that was probably meant: at most so many letters are wrong, and no more than half of them. */
+export function probablyMeant(word: string, words: readonly string[], mostLetters: number): string | undefined {
+  const [nearest, letters = Infinity] = nearestOf(word, words) ?? [];
+  return letters <= Math.min(mostLetters, word.length / 2) ? nearest : undefined;
+}
+
 function distance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (let i = 1; i <= one.length; i++) {

@@ -1,7 +1,7 @@
 import type { ReceivedEvent } from '../event/receivedEvent.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { isObject } from '../text/json.ts';
-import { nearestOf } from '../text/nearest.ts';
+import { probablyMeant } from '../text/nearest.ts';
 import { quoted } from '../text/safeText.ts';
 
 /** Names below `data`, from the outside in. */
@@ -45,12 +45,11 @@ function sentencesOn(path: FieldPath, data: unknown): string[] {
   if (!isObject(value)) return [asked, `In the last one, ${shown(parent)} is not an object`];
   const names = Object.keys(value);
   const comparable = names.filter(({ length }) => length <= LONGEST_COMPARED).slice(0, MOST_COMPARED);
-  const [nearest, letters = Infinity] = name.length > LONGEST_COMPARED ? [] : (nearestOf(name, comparable) ?? []);
-  const isNear = nearest !== undefined && letters <= Math.min(MOST_LETTERS, name.length / 2);
+  const meant = name.length > LONGEST_COMPARED ? undefined : probablyMeant(name, comparable, MOST_LETTERS);
   const listed = names.slice(0, MOST_NAMES).map(shownName);
   const has = listed.length === 0 ? 'nothing' : `${listed.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`;
   return [
-    `${asked}${isNear ? ` (is ${shown([...parent, nearest])} meant?)` : ''}`,
+    `${asked}${meant === undefined ? '' : ` (is ${shown([...parent, meant])} meant?)`}`,
     `In the last one, ${shown(parent)} has ${has}`,
   ];
 }
