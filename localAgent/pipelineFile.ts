@@ -55,7 +55,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
-  const services = await startPlanServices(organizationsOf(stages, options.connections), {
+  await using started = await startPlanServices(organizationsOf(stages, options.connections), {
     id: run['System.PlanId'],
     ...ownerOf({ ...ofService, ...options.variables }),
   });
@@ -105,11 +105,11 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         variables,
         secrets: { ...values.secrets, ...options.secrets },
       });
-      const steps = await runSteps(job, agent, extension, services, options.onLine);
+      const steps = await runSteps(job, agent, extension, started.services, options.onLine);
       return { ...identity, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
     return { result: overall(resultsOf(jobs)), jobs };
-  }).finally(() => Promise.all([...services.values()].map((service) => service[Symbol.asyncDispose]())));
+  });
 
   const jobs = [...finished.values()].flatMap((stage) => [...stage.jobs.values()]);
   return {

@@ -215,16 +215,19 @@ export class PlanService implements AsyncDisposable {
 export async function startPlanServices(
   organizations: readonly string[],
   plan: LocalPlan,
-): Promise<Map<string, PlanService>> {
+): Promise<{ readonly services: ReadonlyMap<string, PlanService> } & AsyncDisposable> {
   const services = new Map<string, PlanService>();
+  const stop = async () => {
+    await Promise.all([...services.values()].map((service) => service[Symbol.asyncDispose]()));
+  };
   try {
     for (const organization of new Set(organizations))
       services.set(organization, await PlanService.start(organization, plan));
-    return services;
   } catch (error) {
-    for (const service of services.values()) await service[Symbol.asyncDispose]();
+    await stop();
     throw error;
   }
+  return { services, [Symbol.asyncDispose]: stop };
 }
 
 interface RecordChange {

@@ -4,12 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import ts from 'typescript';
-import { configs } from 'typescript-eslint';
 import { ROOMS } from '../../eslint.config.mts';
 import { ROOT } from '../../scripts/build/manifest.ts';
 
-/** The repository's own configuration, without the rules that need a file on disk to know its types. */
-const eslint = new ESLint({ cwd: ROOT, overrideConfig: [configs.disableTypeChecked] });
+/** With the repository's own configuration. */
+const eslint = new ESLint({ cwd: ROOT });
 
 /** The rules that a file with this code breaks, by line. */
 async function brokenRules(code: string, file: string): Promise<{ rule: string | null; line: number }[]> {
