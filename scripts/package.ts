@@ -22,11 +22,13 @@ import {
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { audited, auditShipped, type Audit } from './release/audit.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER, bundleBridge } from './build/bridge.ts';
+import { bundleBridge } from './build/bridge.ts';
 import { BUILD_FOLDER, bundleTasks, type BundledFolders } from './build/build.ts';
 import { repositoryPage, stampExtension, stampTask, type Channel } from './build/channels.ts';
 import { listingOf } from './release/listing.ts';
 import {
+  BRIDGE_FILE,
+  BRIDGE_FOLDER,
   AGENTLESS_TASK,
   readExtension,
   readJson,

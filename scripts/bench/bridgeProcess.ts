@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { temporaryFolder } from '../../localAgent/index.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/bridge.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../build/manifest.ts';
 
 const BUNDLE = path.join(BRIDGE_FOLDER, BRIDGE_FILE);
 

@@ -4,16 +4,7 @@ import standaloneCode from 'ajv/dist/standalone/index.js';
 import path from 'node:path';
 import { newAjv } from '../../shared/contract/drafts.ts';
 import { packageFolders } from './build.ts';
-import { readJson, ROOT } from './manifest.ts';
-
-/** The bridge's folder, written by `npm run package`, ready for `npm pack`. */
-export const BRIDGE_FOLDER = path.join(ROOT, 'dist', 'bridge');
-
-/** What runs; it loads the parts of the code that a command needs. */
-export const BRIDGE_FILE = 'nats-event-bridge.mjs';
-
-/** Where those parts are. */
-export const BRIDGE_PARTS = 'code';
+import { BRIDGE_FILE, BRIDGE_FOLDER, BRIDGE_PARTS, readJson, ROOT } from './manifest.ts';
 
 /** Libraries in CommonJS ask for Node's modules, which an ES module has to provide. */
 const BANNER = [

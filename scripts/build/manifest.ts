@@ -4,6 +4,15 @@ import path from 'node:path';
 /** The repository's root folder. */
 export const ROOT = path.resolve(import.meta.dirname, '../..');
 
+/** The bridge's folder, written by `npm run package`, ready for `npm pack`. */
+export const BRIDGE_FOLDER = path.join(ROOT, 'dist', 'bridge');
+
+/** The file of it that runs; it loads the parts of the code that a command needs. */
+export const BRIDGE_FILE = 'nats-event-bridge.mjs';
+
+/** Where those parts are. */
+export const BRIDGE_PARTS = 'code';
+
 /** The tasks that agents run; each name is also the task's folder under tasks/ and in the .vsix. */
 export const TASK_NAMES = ['PublishNatsEvent', 'WaitForNatsEvent'] as const;
 /** The task that Azure DevOps runs itself. It has no code of its own: the bridge does its work. */

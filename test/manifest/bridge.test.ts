@@ -5,8 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../../localAgent/index.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER, BRIDGE_PARTS } from '../../scripts/build/bridge.ts';
-import { readJson, ROOT } from '../../scripts/build/manifest.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER, BRIDGE_PARTS, readJson, ROOT } from '../../scripts/build/manifest.ts';
 import { LEAST } from '../support/bridge/configurationFile.ts';
 import { filesIn } from '../support/filesIn.ts';
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/build/channels.ts';
 import {
+  BRIDGE_FOLDER,
   AGENTLESS_TASK,
   connectionTypesOf,
   readExtension,
@@ -13,7 +14,6 @@ import {
   TASK_NAMES,
   type PackageManifest,
 } from '../../scripts/build/manifest.ts';
-import { BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
 import { learnSecrets } from '../../tasks/agent/secrets.ts';
 import { FakeAgent } from '../support/agent/fakeAgent.ts';
 

@@ -6,8 +6,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } fro
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { BRIDGE_FILE, BRIDGE_PARTS } from '../../scripts/build/bridge.ts';
-import { ROOT } from '../../scripts/build/manifest.ts';
+import { BRIDGE_FILE, BRIDGE_PARTS, ROOT } from '../../scripts/build/manifest.ts';
 import { vsixDigests } from '../../scripts/release/vsixDigests.ts';
 import { filesIn } from '../support/filesIn.ts';
 import { copyByLinks } from '../support/linkedCopy.ts';

@@ -7,9 +7,15 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../scripts/build/bridge.ts';
 import { audited, auditShipped } from '../../scripts/release/audit.ts';
-import { readJson, ROOT, TASK_NAMES, type PackageManifest } from '../../scripts/build/manifest.ts';
+import {
+  BRIDGE_FILE,
+  BRIDGE_FOLDER,
+  readJson,
+  ROOT,
+  TASK_NAMES,
+  type PackageManifest,
+} from '../../scripts/build/manifest.ts';
 import { sbomOf } from '../../scripts/release/sbom.ts';
 import { filesIn } from '../support/filesIn.ts';
 

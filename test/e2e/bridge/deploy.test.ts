@@ -5,8 +5,7 @@ import { test } from 'node:test';
 import { parse } from 'yaml';
 import { TIMING } from '../../../bridge/timing.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { BRIDGE_FILE } from '../../../scripts/build/bridge.ts';
-import { ROOT, readJson } from '../../../scripts/build/manifest.ts';
+import { BRIDGE_FILE, ROOT, readJson } from '../../../scripts/build/manifest.ts';
 import { readMarkdown, yamlBlocks } from '../../support/documents/documents.ts';
 import {
   assertUnit,

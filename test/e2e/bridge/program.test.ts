@@ -6,11 +6,10 @@ import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { NOT_ASKED } from '../../../bridge/azureDevOps/client.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { setUp } from '../../support/bridge/commandsHere.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
-import { readJson } from '../../../scripts/build/manifest.ts';
+import { BRIDGE_FOLDER, readJson } from '../../../scripts/build/manifest.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { tokenConfig } from '../../support/nats/natsAccounts.ts';
 

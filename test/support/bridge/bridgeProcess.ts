@@ -4,7 +4,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { nodeBinary } from '../../../localAgent/index.ts';
-import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../../scripts/build/bridge.ts';
+import { BRIDGE_FILE, BRIDGE_FOLDER } from '../../../scripts/build/manifest.ts';
 import type { Windows } from '../windows/windows.ts';
 import { configurationFile } from './configurationFile.ts';
 

@@ -5,8 +5,7 @@ import path from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { TIMING } from '../../../bridge/timing.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
-import { BRIDGE_FILE } from '../../../scripts/build/bridge.ts';
-import { ROOT } from '../../../scripts/build/manifest.ts';
+import { BRIDGE_FILE, ROOT } from '../../../scripts/build/manifest.ts';
 
 /** A wrong guess at what is in it fails the test. */
 export type Json = ReturnType<typeof JSON.parse>;
