@@ -14,7 +14,8 @@ const BANNER = [
 
 /**
  * Modules that the libraries load but the bridge never calls: a logger for a server that doesn't log, a second way to
- * sign nonces (shared/nats/link/signIn.ts signs them), and code that opens a browser for people to sign in.
+ * sign nonces (shared/nats/link/signIn.ts signs them), code that opens a browser for people to sign in, and what HTTP
+ * has for browsers and for tests.
  */
 const UNUSED: readonly (readonly [file: RegExp, code: string])[] = [
   [
@@ -23,6 +24,8 @@ const UNUSED: readonly (readonly [file: RegExp, code: string])[] = [
   ],
   [/nats\/lib\/nats-base-client\/nkeys\.js$/, ''],
   [/node_modules\/open\/index\.js$/, 'export default undefined;'],
+  [/undici\/lib\/web\/cache\/cachestorage\.js$/, 'exports.CacheStorage = class {};'],
+  [/undici\/lib\/(web|mock)\/.*\.js$/, ''],
   // What pushes metrics loads Node's HTTP.
   [/prom-client\/lib\/pushgateway\.js$/, ''],
 ];
