@@ -12,6 +12,7 @@ import { assertPlain, forAll } from '../support/hostile/harmless.ts';
 import { cases, SEED } from '../support/hostile/hostile.ts';
 import { hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
+import { storedIn } from '../support/nats/testStream.ts';
 
 const POSTS = cases({ short: 400, long: 10_000 });
 
@@ -88,7 +89,7 @@ it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret
       'the log': bridge.text.split('\n'),
       'the metrics': (await bridge.admin('/metrics')).text.split('\n'),
       'the status page': (await bridge.admin('/')).text.split('\n'),
-      'the audit stream': await storedIn(client, 'BRIDGE_AUDIT'),
+      'the audit stream': await textsIn(client, 'BRIDGE_AUDIT'),
       'the dead letters, without what was posted': await headersOf(client, 'BRIDGE_DEAD'),
     };
     const dead = await runBridge(['deadLetters', 'list'], yaml, options);
@@ -106,19 +107,12 @@ it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret
   assert.equal(await bridge.ended, 0, bridge.text);
 });
 
-async function storedIn(client: NatsConnection, stream: string): Promise<string[]> {
-  return (await messagesOf(client, stream)).map(({ data }) => Buffer.from(data).toString());
+async function textsIn(client: NatsConnection, stream: string): Promise<string[]> {
+  return (await storedIn(await client.jetstreamManager(), stream)).map(({ data }) => Buffer.from(data).toString());
 }
 
 async function headersOf(client: NatsConnection, stream: string): Promise<string[]> {
-  return (await messagesOf(client, stream)).flatMap(({ header }) =>
+  return (await storedIn(await client.jetstreamManager(), stream)).flatMap(({ header }) =>
     [...header].map(([name, values]) => `${name}: ${values.join(', ')}`),
   );
-}
-
-async function messagesOf(client: NatsConnection, stream: string) {
-  const { streams } = await client.jetstreamManager();
-  const { first_seq: first, last_seq: last } = (await streams.info(stream)).state;
-  const sequences = Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  return Promise.all(sequences.map((seq) => streams.getMessage(stream, { seq })));
 }

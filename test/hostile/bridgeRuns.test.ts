@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { it } from 'node:test';
+import type { StoredMsg } from 'nats';
 import fc from 'fast-check';
 import { AzureDevOps as Client } from '../../bridge/azureDevOps/client.ts';
 import { DeadLetters } from '../../bridge/audit/deadLetters.ts';
@@ -296,13 +297,6 @@ runs:
   assert.equal(await bridge.ended, 0, bridge.text);
 });
 
-async function storedIn(
-  { manager }: Admin,
-  stream: string,
-  read: (message: Awaited<ReturnType<Admin['manager']['streams']['getMessage']>>) => string[],
-): Promise<string[]> {
-  const { first_seq: first, last_seq: last } = (await manager.streams.info(stream)).state;
-  const lines: string[] = [];
-  for (let seq = first; seq <= last; seq++) lines.push(...read(await manager.streams.getMessage(stream, { seq })));
-  return lines;
+async function storedIn(admin: Admin, stream: string, read: (message: StoredMsg) => string[]): Promise<string[]> {
+  return (await admin.stored(stream)).flatMap(read);
 }

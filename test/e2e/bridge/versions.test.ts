@@ -4,18 +4,23 @@ import { AzureDevOps } from '../../support/azureDevOps/azureDevOps.ts';
 import { hookBodies } from '../../support/azureDevOps/hookBodies.ts';
 import { startsRun } from '../../support/azureDevOps/kinds.ts';
 import { reset } from '../../support/azureDevOps/moods.ts';
-import { BridgeProcess, runBridge } from '../../support/bridge/bridgeProcess.ts';
+import { BridgeProcess, NODE_VERSIONS, runBridge } from '../../support/bridge/bridgeProcess.ts';
 import { RunsScene } from '../../support/bridge/runsBridge.ts';
 import { hooksConfiguration, hooksFiles, passwordOf } from '../../support/bridge/hooksOverHttp.ts';
+import { isLong } from '../../support/hostile/hostile.ts';
 import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 
-/** Of Node.js and nats-server: each version once. The other tests are thorough, but most of them on one pair only. */
-const PAIRS = [
-  ['24', '2.9'],
-  ['20', '2.10'],
-  ['24', '2.15'],
-] as const;
+/**
+ * Of Node.js and nats-server: the ends of what is supported, in the long form all. The other tests are thorough, but most of
+ * them on one pair only.
+ */
+const PAIRS = isLong
+  ? NODE_VERSIONS.flatMap((node) => (['2.9', '2.10', '2.15'] as const).map((line) => [node, line] as const))
+  : ([
+      ['24', '2.9'],
+      ['20', '2.15'],
+    ] as const);
 
 for (const [node, line] of PAIRS)
   test(`an administrator's day with Node ${node} and nats-server ${line}`, async () => {

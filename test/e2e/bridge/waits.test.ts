@@ -27,7 +27,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     const { verdict, count, 'event.name': name, sequence: found } = task.outputs;
     assert.deepEqual([verdict, count, name, found], ['matched', '1', 'web', String(sequence)]);
     assert.match(task.logText, /^Verdict: matched\nEvent: ci\.done, CI:2, id e-2, source \/tests, stored /);
-    await scene.until('the record is closed', async () => (await scene.records()).get(key)?.state.state === 'ended');
+    await scene.until('the record is closed', async () => (await scene.record(key))?.state.state === 'ended');
     await scene.until('nobody reads the stream', async () => (await scene.consumers()).length === 0);
     bridge.signal('SIGTERM');
     assert.equal(await bridge.ended, 0, bridge.text);
@@ -168,14 +168,14 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     for (const mood of moods) scene.azure.feel(mood, { times: 1, when: completesTask });
     await scene.publish(YES, { subject: inputs.subject });
     assert.equal(await scene.ended(task), 'succeeded');
-    await scene.until('the record is closed', async () => (await scene.records()).get(key)?.state.state === 'ended');
+    await scene.until('the record is closed', async () => (await scene.record(key))?.state.state === 'ended');
 
     // Asked for once more when it is over: told again, which changes nothing.
     assert.equal((await task.execute(inputs)).status, 200);
     assert.equal((await task.execute({ ...inputs, match: 'data.no' })).status, 409);
-    await scene.until('the record is closed', async () => (await scene.records()).get(key)?.state.state === 'ended');
+    await scene.until('the record is closed', async () => (await scene.record(key))?.state.state === 'ended');
     assert.equal((await task.cancel()).status, 200);
-    assert.equal((await scene.records()).get(key)?.state.state, 'ended');
+    assert.equal((await scene.record(key))?.state.state, 'ended');
 
     // Cancelled: in time, by the other replica, and before it came.
     const late = await scene.wait(bridge, { subject: inputs.subject, match: 'data.never' });

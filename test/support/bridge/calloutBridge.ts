@@ -25,6 +25,7 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 import { createAuthority, saveCertificate } from '../nats/certificates.ts';
 import { type TokenIssuer, type TokenKind } from '../identity/tokenIssuer.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../nats/natsServer.ts';
+import { storedIn } from '../nats/testStream.ts';
 import { BridgeProcess, type LogLine } from './bridgeProcess.ts';
 import { runHere, setUpOn } from './commandsHere.ts';
 
@@ -329,9 +330,7 @@ export class Callout implements AsyncDisposable {
       return await this.responder.until(`${count} decisions`, async () => {
         const { state } = await jsm.streams.info('BRIDGE_AUDIT');
         if (state.messages < count) return undefined;
-        const sequences = Array.from({ length: state.messages }, (_, index) => state.first_seq + index);
-        const messages = await Promise.all(sequences.map((seq) => jsm.streams.getMessage('BRIDGE_AUDIT', { seq })));
-        return messages
+        return (await storedIn(jsm, 'BRIDGE_AUDIT'))
           .map((message) => ({ subject: message.subject, ...message.json<Omit<Decided, 'subject'>>() }))
           .filter((decided) => decided.function === 'callout');
       });

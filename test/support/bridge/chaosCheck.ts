@@ -42,12 +42,12 @@ interface Expected {
 
 async function checkChaos(world: ChaosWorld): Promise<ChaosCount> {
   const { azure } = world;
-  const stored = await messagesOf(world, 'ci');
+  const stored = await world.admin.stored('ci');
   const all = expectedOf(stored);
-  const decisions = (await messagesOf(world, 'BRIDGE_AUDIT')).map(
+  const decisions = (await world.admin.stored('BRIDGE_AUDIT')).map(
     ({ data }) => JSON.parse(Buffer.from(data).toString()) as Decision,
   );
-  const letters = (await messagesOf(world, 'BRIDGE_DEAD')).map(({ header }) => ({
+  const letters = (await world.admin.stored('BRIDGE_DEAD')).map(({ header }) => ({
     route: header.get('Bridge-Route'),
     reason: header.get('Bridge-Reason'),
     detail: header.get('Bridge-Detail'),
@@ -114,12 +114,6 @@ function expectedOf(stored: readonly StoredMsg[]): Map<string, Expected> {
     }
   }
   return all;
-}
-
-async function messagesOf({ admin }: ChaosWorld, stream: string): Promise<StoredMsg[]> {
-  const { first_seq: first, last_seq: last } = (await admin.manager.streams.info(stream)).state;
-  const sequences = Array.from({ length: last - first + 1 }, (_, index) => first + index);
-  return Promise.all(sequences.map((seq) => admin.manager.streams.getMessage(stream, { seq })));
 }
 
 async function intentsOf({ admin }: ChaosWorld): Promise<Map<string, { done?: unknown }>> {

@@ -75,13 +75,11 @@ timing: { ${TIMING} }
   }
 
   async events(): Promise<StoredEvent[]> {
-    const { state } = await this.admin.manager.streams.info('AZDO');
-    const found: StoredEvent[] = [];
-    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
-      const { subject, data, header } = await this.admin.manager.streams.getMessage('AZDO', { seq });
-      found.push({ subject, data: Buffer.from(data).toString(), header: (name) => header.get(name) });
-    }
-    return found;
+    return (await this.admin.stored('AZDO')).map(({ subject, data, header }) => ({
+      subject,
+      data: Buffer.from(data).toString(),
+      header: (name) => header.get(name),
+    }));
   }
 
   /** Resolves once the stream has so many events, and these changes, once each and in order. */
@@ -98,7 +96,7 @@ timing: { ${TIMING} }
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
     for (const deadline = Date.now() + PATIENCE_MS; !(await holds());) {
       if (Date.now() > deadline) throw new Error(`No ${what} within ${PATIENCE_MS / 1_000} s.`);
-      await delay(5);
+      await delay(10);
     }
   }
 

@@ -108,10 +108,8 @@ ${hooks}`;
   /** The orders in the audit stream. */
   async orders(): Promise<readonly Readonly<Record<string, unknown>>[]> {
     await using admin = await Admin.connect([this.nats.url]);
-    const { state } = await admin.manager.streams.info('BRIDGE_AUDIT');
     const orders = [];
-    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
-      const { subject, data } = await admin.manager.streams.getMessage('BRIDGE_AUDIT', { seq });
+    for (const { subject, data } of await admin.stored('BRIDGE_AUDIT')) {
       const text = Buffer.from(data).toString();
       this.printed += text;
       if (subject.startsWith('bridge.decisions.orders.hooks-'))

@@ -179,14 +179,12 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
   }
 
   private async messages(stream: string, prefix: string) {
-    const { state } = await this.admin.manager.streams.info(stream);
-    const found: { seq: number; data: string; header: (name: string) => string }[] = [];
-    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
-      const message = await this.admin.manager.streams.getMessage(stream, { seq });
-      if (!message.subject.startsWith(prefix)) continue;
-      found.push({ seq, data: Buffer.from(message.data).toString(), header: (name) => message.header.get(name) });
-    }
-    return found;
+    const stored = (await this.admin.stored(stream)).filter(({ subject }) => subject.startsWith(prefix));
+    return stored.map(({ seq, data, header }) => ({
+      seq,
+      data: Buffer.from(data).toString(),
+      header: (name: string) => header.get(name),
+    }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -176,11 +176,7 @@ function onlyMore(counts: Readonly<Record<string, number>>): Record<string, numb
 
 /** What the stream holds, not what was published: whoever hears nothing publishes again. */
 async function storedEvents({ scene }: WaitsChaosWorld): Promise<StoredEvent[]> {
-  const { streams } = scene.admin.manager;
-  const { last_seq: last } = (await streams.info('CI')).state;
-  const sequences = Array.from({ length: last }, (_, index) => index + 1);
-  const messages = await Promise.all(sequences.map((seq) => streams.getMessage('CI', { seq })));
-  return messages.map(eventOf);
+  return (await scene.admin.stored('CI')).map(eventOf);
 }
 
 function eventOf({ seq, subject, header, data, timestamp }: StoredMsg): StoredEvent {

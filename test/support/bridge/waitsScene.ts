@@ -20,6 +20,7 @@ const TIMING =
   'leaseStale: 2s, firstPause: 50ms, longestPause: 500ms, natsRetry: 100ms, readiness: 20ms';
 const PATIENCE_MS = 20_000;
 const BUCKET = 'BRIDGE_WAITS';
+const OF_BUCKET = `$KV.${BUCKET}.`;
 
 export interface WaitsSceneOptions {
   /** Of three servers. */
@@ -173,17 +174,31 @@ waits:
     return found;
   }
 
+  /** What the bucket holds of one wait. */
+  async record(key: string): Promise<WaitRecord | undefined> {
+    const bytes = await this.#entry(key);
+    return bytes && unseal(key, bytes, [SEALING_KEY]);
+  }
+
   /** What the bucket holds, by key. */
   async entries(): Promise<Map<string, Uint8Array>> {
     // Not by the library's list of keys: that makes a consumer of its own.
-    const { streams } = this.admin.manager;
-    const prefix = `$KV.${BUCKET}.`;
-    const { state } = await streams.info(`KV_${BUCKET}`, { subjects_filter: `${prefix}>` });
+    const filter = { subjects_filter: `${OF_BUCKET}>` };
+    const { state } = await this.admin.manager.streams.info(`KV_${BUCKET}`, filter);
     const read = async (subject: string) => {
-      const found = await streams.getMessage(`KV_${BUCKET}`, { last_by_subj: subject }).catch(() => undefined);
-      return found === undefined ? [] : [[subject.slice(prefix.length), found.data] as const];
+      const key = subject.slice(OF_BUCKET.length);
+      const bytes = await this.#entry(key);
+      return bytes === undefined ? [] : [[key, bytes] as const];
     };
     return new Map((await Promise.all(Object.keys(state.subjects ?? {}).map(read))).flat());
+  }
+
+  async #entry(key: string): Promise<Uint8Array | undefined> {
+    const { streams } = this.admin.manager;
+    return streams.getMessage(`KV_${BUCKET}`, { last_by_subj: OF_BUCKET + key }).then(
+      ({ data }) => data,
+      () => undefined,
+    );
   }
 
   /** Names of the consumers of a stream. */
@@ -193,13 +208,8 @@ waits:
 
   /** What was decided on waits, oldest first. */
   async decisions(): Promise<Decision[]> {
-    const { state } = await this.admin.manager.streams.info('BRIDGE_AUDIT');
-    const found: Decision[] = [];
-    for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq++) {
-      const { data } = await this.admin.manager.streams.getMessage('BRIDGE_AUDIT', { seq });
-      found.push(JSON.parse(Buffer.from(data).toString()) as Decision);
-    }
-    return found;
+    const stored = await this.admin.stored('BRIDGE_AUDIT');
+    return stored.map(({ data }) => JSON.parse(Buffer.from(data).toString()) as Decision);
   }
 
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {

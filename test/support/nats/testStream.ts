@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect, type ConsumerInfo, type JetStreamManager, type NatsConnection, type StreamConfig } from 'nats';
+import { connect, type ConsumerInfo, type JetStreamManager, type NatsConnection, type StoredMsg } from 'nats';
+import type { StreamConfig } from 'nats';
 
 const CONNECTED_MS = 10_000;
 const IN_SYNC_MS = 45_000;
@@ -52,6 +53,11 @@ export class Admin implements AsyncDisposable {
     }
   }
 
+  /** All that a stream holds, oldest first. */
+  stored(stream: string): Promise<StoredMsg[]> {
+    return storedIn(this.manager, stream);
+  }
+
   /** Resolves when the servers answer and all replicas of a stream are up to date. */
   async inSync(stream: string, replicas: number): Promise<void> {
     await this.connected();
@@ -68,6 +74,14 @@ export class Admin implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.connection.close();
   }
+}
+
+/** All that a stream holds, oldest first, read without a consumer. */
+export async function storedIn({ streams }: JetStreamManager, stream: string): Promise<StoredMsg[]> {
+  const { first_seq: first, last_seq: last, messages } = (await streams.info(stream)).state;
+  if (messages === 0) return [];
+  const sequences = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  return Promise.all(sequences.map((seq) => streams.getMessage(stream, { seq })));
 }
 
 /** A stream of a test. */
