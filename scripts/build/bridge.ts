@@ -44,6 +44,22 @@ function codeFor(file: string): string | undefined {
   return UNUSED.find(([pattern]) => pattern.test(file.split(path.sep).join('/')))?.[1];
 }
 
+/**
+ * Node's HTTP by `require`: an import of a module of Node evaluates all that it exports, and in Node 24, HTTP exports web
+ * sockets, which nothing here needs.
+ */
+const requiredHttp: Plugin = {
+  name: 'required-http',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^node:https?$/ }, ({ kind, path: name }) =>
+      kind === 'import-statement' ? { path: name, namespace: 'required' } : undefined,
+    );
+    bundle.onLoad({ filter: /./, namespace: 'required' }, ({ path: name }) => ({
+      contents: `module.exports = require('${name}');`,
+    }));
+  },
+};
+
 /** The npm packages (folders relative to the root, sorted) whose code is in each file of the bridge. */
 export type BridgeFiles = ReadonlyMap<string, readonly string[]>;
 
@@ -88,7 +104,7 @@ export async function bundleBridge(version: string): Promise<BridgeFiles> {
     minify: true,
     legalComments: 'none',
     banner: { js: BANNER },
-    plugins: [withoutUnused, compiledSchemas],
+    plugins: [withoutUnused, compiledSchemas, requiredHttp],
     define: { BRIDGE_VERSION: JSON.stringify(version) },
     metafile: true,
     logLevel: 'warning',

@@ -31,7 +31,7 @@ export const CONTRACT = {
 };
 
 const [trusted, other] = [createNKey(), createNKey()];
-const SOON = { timeout: '1s' };
+const SOON = { timeout: '3s' };
 const OK = { ok: true };
 const [past, future] = [-7_200_000, 7_200_000].map((ms) => new Date(Date.now() + ms)) as [Date, Date];
 const cloud = (data: unknown, more: Readonly<Record<string, unknown>> = {}) => ({
