@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { generate, type GenerateResult, type SelfsignedOptions } from 'selfsigned';
+import type { SelfsignedOptions } from 'selfsigned';
 
 /** A certificate and its private key, both as PEM text. The key is EC P-256 in PKCS #8. */
 export interface Certificate {
@@ -75,8 +75,10 @@ async function create(
   extensions: Extensions,
   ca?: Certificate,
 ): Promise<Certificate> {
+  // It takes long to load, and few of those who might need a certificate do.
+  const { generate } = await import('selfsigned');
   const now = Date.now();
-  const made: GenerateResult = await generate([{ name: 'commonName', value: commonName }], {
+  const made = await generate([{ name: 'commonName', value: commonName }], {
     keyType: 'ec',
     curve: 'P-256',
     algorithm: 'sha256',
