@@ -208,7 +208,8 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
     const subject = ownSubject();
-    const waits = await Promise.all(Array.from({ length: 40 }, () => scene.wait(bridge, { subject })));
+    const waits = [];
+    while (waits.length < 40) waits.push(await scene.wait(bridge, { subject }));
     const isBack = scene.azure.feel(unavailable(), { when: completesTask });
     await scene.publish(YES, { subject });
     await scene.azure.asked(80, completesTask);

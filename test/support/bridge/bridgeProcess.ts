@@ -125,6 +125,9 @@ export class BridgeProcess implements AsyncDisposable {
   readonly #program: Program;
   #hasEnded = false;
   #text = '';
+  /** How much of the text the lines are of. */
+  #read = 0;
+  readonly #lines: LogLine[] = [];
 
   private constructor(
     readonly file: string,
@@ -156,11 +159,11 @@ export class BridgeProcess implements AsyncDisposable {
   }
 
   get lines(): LogLine[] {
-    const whole = this.#text.slice(0, this.#text.lastIndexOf('\n') + 1);
-    return whole
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as LogLine);
+    const end = this.#text.lastIndexOf('\n') + 1;
+    for (const line of this.#text.slice(this.#read, end).split('\n').filter(Boolean))
+      this.#lines.push(JSON.parse(line) as LogLine);
+    this.#read = end;
+    return [...this.#lines];
   }
 
   get pid(): number {
