@@ -93,6 +93,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
           entry,
           subjects: lines.map((line) => line.trim()).filter(Boolean),
           delivery: value('delivery'),
+          isPublisher: definition.name.startsWith('Publish'),
           stream: value('stream') || undefined,
         };
         return (input ? connectionNames(input, value(input.name)) : []).map((connection) => ({
