@@ -12,6 +12,7 @@ import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
 import { THIS_MACHINE } from './machine.ts';
 import type { Machine } from './machine.ts';
+import { misspeltOutputs } from './misspeltOutputs.ts';
 import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
 import type { JobFolders } from './predefinedVariables.ts';
@@ -270,7 +271,7 @@ export class LocalAgent {
   /** @param work does what the step is for, unless the step is skipped; aborted when the step is cancelled or its time is over */
   async #run(
     step: Step,
-    request: StepRequest,
+    request: TaskRequest | ScriptRequest,
     kind: string,
     work: (cancel: AbortSignal) => Promise<ProcessEnd>,
   ): Promise<StepRun> {
@@ -309,6 +310,8 @@ export class LocalAgent {
         signal?.addEventListener('abort', onJobCancel);
         if (request.timeoutInMinutes) timeout = setTimeout(() => cancel.abort(), request.timeoutInMinutes * 60_000);
         step.write(`##[section]Starting: ${displayName}`);
+        const isSet = (variable: string): boolean => this.#variables.get(variable) !== undefined;
+        for (const warning of misspeltOutputs(textsOf(request), this.outputs.keys(), isSet)) step.warn(warning);
         ended = await work(cancel.signal);
         if (cancel.signal.aborted) {
           step.error(signal?.aborted ? 'The operation was canceled.' : 'The task has timed out.');
@@ -562,4 +565,12 @@ export class LocalAgent {
     this.#usedNames.add(name.toLowerCase());
     return name;
   }
+}
+
+/** What the agent expands in a step. */
+function textsOf(request: TaskRequest | ScriptRequest): string[] {
+  const { env = {} } = request;
+  const own =
+    'task' in request ? Object.values(request.inputs ?? {}) : [request.script, request.workingDirectory ?? ''];
+  return [...own, ...Object.values(env)];
 }

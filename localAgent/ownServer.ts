@@ -1,5 +1,3 @@
-import { connect } from 'nats';
-import { reasonOf } from '../shared/errors.ts';
 import type { Connection } from './connections.ts';
 import { THIS_MACHINE } from './machine.ts';
 import { type NatsServer, startNatsServer } from './natsServer.ts';
@@ -9,6 +7,7 @@ import type { Job, Pipeline } from './pipelineSyntax.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import { predefinedVariables } from './predefinedVariables.ts';
 import { SecretMasker } from './secretMasker.ts';
+import { createStreams } from './streams.ts';
 import { connectionNames, findTask, hasTask, inputNamed, inputsOf } from './taskDefinition.ts';
 import { Variables } from './variables.ts';
 
@@ -57,7 +56,7 @@ export class OwnServer implements AsyncDisposable {
     const made = streams.length > 0 ? streams : ownStreams(own);
     const server = await startNatsServer();
     try {
-      await addStreams(server, made);
+      await createStreams(server.url, made);
     } catch (error) {
       await server.stop();
       throw error;
@@ -72,20 +71,6 @@ export class OwnServer implements AsyncDisposable {
 
 function connectionsTo(url: string, names: readonly string[]): Record<string, Connection> {
   return Object.fromEntries(names.map((name) => [name, { url, scheme: 'None' }]));
-}
-
-async function addStreams(server: NatsServer, streams: readonly OwnStream[]): Promise<void> {
-  const client = await connect({ servers: server.url });
-  try {
-    const manager = await client.jetstreamManager();
-    for (const { name, subjects } of streams) {
-      await manager.streams.add({ name, subjects: [...subjects] }).catch((error: unknown) => {
-        throw new Error(`--nats: the server refuses the stream ${name} (${subjects.join(', ')}): ${reasonOf(error)}.`);
-      });
-    }
-  } finally {
-    await client.close();
-  }
 }
 
 /** The steps that lead to NATS, with the service connection of each. */
@@ -108,6 +93,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
           entry,
           subjects: lines.map((line) => line.trim()).filter(Boolean),
           delivery: value('delivery'),
+          isPublisher: definition.name.startsWith('Publish'),
           stream: value('stream') || undefined,
         };
         return (input ? connectionNames(input, value(input.name)) : []).map((connection) => ({

@@ -1,4 +1,5 @@
 import { subjectProblem, withoutCovered } from '../shared/subject.ts';
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
 import { PipelineFileError, problemAt, type YamlMap } from './pipelineYaml.ts';
 
@@ -15,18 +16,26 @@ export interface NatsStep {
   /** Its inputs with known variables expanded. */
   readonly subjects: readonly string[];
   readonly delivery: string;
+  /** Whether it publishes; otherwise it waits. */
+  readonly isPublisher: boolean;
   /** Undefined: any stream. */
   readonly stream: string | undefined;
 }
 
+/** Letters that may be wrong in the first part of a subject. */
+const MOST_LETTERS = 2;
+
 interface Root {
   readonly names: Set<string>;
   readonly subjects: Set<string>;
+  isPublished: boolean;
 }
 
 /**
  * The streams that these steps need: one for each first part of a subject, with all below it, such as CI for `ci.>`, unless a step
  * names the stream. If a request goes to a subject with the same first part, only the subjects themselves: a stream would answer it.
+ * A first part that steps only wait for joins the stream of one that they publish to and that differs by a letter or two: that wait
+ * then finds out what was meant, where it would see nothing in a stream of its own.
  * @throws PipelineFileError when that can't be determined
  */
 export function ownStreams(steps: readonly NatsStep[]): OwnStream[] {
@@ -46,17 +55,21 @@ export function ownStreams(steps: readonly NatsStep[]): OwnStream[] {
       }
       // The step itself says what is wrong with it.
       if (subjectProblem(root, 'subject') !== undefined) continue;
-      const known = roots.get(root) ?? { names: new Set(), subjects: new Set() };
+      const known = roots.get(root) ?? { names: new Set(), subjects: new Set(), isPublished: false };
       roots.set(root, known);
       if (step.stream !== undefined) known.names.add(step.stream);
       if (known.names.size > 1) doubt(step, `steps name ${[...known.names].join(' and ')} for ${root}.>`);
       known.subjects.add(subject);
+      known.isPublished ||= step.isPublisher;
     }
   }
   if (problems.length > 0) throw new PipelineFileError(problems.join('\n'));
+  const published = [...roots].filter(([, { isPublished }]) => isPublished).map(([root]) => root);
   const streams = new Map<string, string[]>();
-  for (const [root, { names, subjects }] of roots) {
-    const [name = root.toUpperCase().replace(/[^\w-]/g, '_')] = names;
+  for (const [root, { names, subjects, isPublished }] of roots) {
+    const isAsMeant = isPublished || names.size > 0;
+    const meant = (isAsMeant ? undefined : probablyMeant(root, published, MOST_LETTERS)) ?? root;
+    const [name = meant.toUpperCase().replace(/[^\w-]/g, '_')] = roots.get(meant)?.names ?? [];
     const all = subjects.has(root) ? [root, `${root}.>`] : [`${root}.>`];
     streams.set(name, [...(streams.get(name) ?? []), ...(requested.has(root) ? withoutCovered([...subjects]) : all)]);
   }

@@ -6,10 +6,11 @@
 import { reasonOf } from '../shared/errors.ts';
 import { OwnServer } from './ownServer.ts';
 import { OtherTasksError } from './pipelineChecks.ts';
-import { runPipelineFile, type PipelineRun } from './pipelineFile.ts';
+import { checkPipelineFile, runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
 import { PipelineFileError } from './pipelineYaml.ts';
 import { cancelOnInterrupt, printOutputs } from './runReport.ts';
+import { createMissingStreams } from './streams.ts';
 import { builtReadable } from './vsix.ts';
 
 /** The port that debuggers use by default. */
@@ -18,12 +19,15 @@ const DEBUGGER_PORT = 9229;
 let run: PipelineRun;
 try {
   // Paths start where the user called npm.
-  const { file, inspect, nats, options } = readArguments(
-    process.argv.slice(2),
-    process.env['INIT_CWD'] ?? process.cwd(),
-  );
-  await using server = nats && (await OwnServer.start(file, options, nats));
+  const from = process.env['INIT_CWD'] ?? process.cwd();
+  const { file, inspect, nats, streams, options } = readArguments(process.argv.slice(2), from);
+  await using server = nats ? await OwnServer.start(file, options, streams) : undefined;
   if (server) console.log(server.description);
+  else if (streams.length > 0) {
+    // A mistake in the file is found before anything is created.
+    checkPipelineFile(file, options);
+    for (const said of await createMissingStreams(options.connections ?? {}, streams)) console.log(said);
+  }
   run = await runPipelineFile(file, {
     ...options,
     connections: { ...server?.connections, ...options.connections },

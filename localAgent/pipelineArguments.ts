@@ -11,7 +11,7 @@ import type { OwnStream } from './ownStreams.ts';
 
 const USAGE = `Usage: npm run pipeline -- FILE.yml
   --nats                     start a nats-server for the run: with streams for its subjects, for all connections not given
-  --stream NAME=SUBJECT,...  with --nats: make this stream, and none but those named like this
+  --stream NAME=SUBJECT,...  create this stream if the server has none of this name; with --nats, create no others
   --connection NAME=URL      a service connection that needs no secret
   --connection-file FILE     service connections as JSON
   --variable NAME=VALUE      a variable of the run
@@ -29,8 +29,10 @@ export interface PipelineArguments {
   readonly file: string;
   /** The step that waits for a debugger. */
   readonly inspect: string | undefined;
-  /** The streams of a server of the run's own, none where they are to be found out; undefined: there is no such server. */
-  readonly nats: readonly OwnStream[] | undefined;
+  /** Whether the run gets a server of its own. */
+  readonly nats: boolean;
+  /** The streams to create. A server of the run's own finds out itself when there are none. */
+  readonly streams: readonly OwnStream[];
   readonly options: PipelineFileOptions;
 }
 
@@ -77,8 +79,8 @@ export function readArguments(args: string[], from: string): PipelineArguments {
     skipOtherTasks: values['skip-other-tasks'],
     debug: values.debug,
   };
-  if (values.stream.length > 0 && !values.nats) throw new Error('--stream has no effect without --nats.');
-  return { file, inspect: values.inspect, nats: values.nats ? streamsOf(values.stream) : undefined, options };
+  const { inspect, nats } = values;
+  return { file, inspect, nats, streams: streamsOf(values.stream), options };
 }
 
 /** For an unknown option, shows only its name: anything typed may be a secret. */

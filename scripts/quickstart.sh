@@ -20,6 +20,7 @@ as_user() {
 }
 
 # Debian installs nats-server here, where a user's PATH does not look.
+users_path="$PATH"
 PATH="$PATH:/usr/sbin"
 
 command -v node >/dev/null || fail 'there is no Node.js. Install version 20.19 or later, then run this again.'
@@ -38,7 +39,19 @@ if [[ ${#missing[@]} -gt 0 ]]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
 fi
 
-echo 'Installing npm packages, which takes a minute or two:'
-# Without warnings: that of a package that names a newer Node.js than it needs has frightened people.
-as_user npm ci --no-audit --no-fund --loglevel=error
+# npm writes this file once everything is installed.
+if [[ node_modules/.package-lock.json -nt package-lock.json ]]; then
+  echo 'The npm packages are installed already.'
+else
+  echo 'Installing npm packages, which takes a minute or two:'
+  # Without warnings: that of a package that names a newer Node.js than it needs has frightened people.
+  as_user npm ci --no-audit --no-fund --loglevel=error
+fi
 as_user npm run demo
+
+# What sudo has as its path is root's.
+if [[ -x /usr/sbin/nats-server ]] && { [[ -n ${SUDO_USER:-} ]] || ! PATH="$users_path" command -v nats-server >/dev/null; }; then
+  echo
+  # shellcheck disable=SC2016 # The reader's PATH is meant.
+  echo 'nats-server is in /usr/sbin. To call it by its name: PATH="$PATH:/usr/sbin"'
+fi

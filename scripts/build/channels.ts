@@ -23,6 +23,9 @@ const DEV = {
   } as Readonly<Record<string, string>>,
 };
 
+/** A publisher of this name is nobody: package.json has it until there is one. */
+export const NO_PUBLISHER = 'your-publisher-id';
+
 /** Whether a file is a package of the dev channel, by its name. */
 export function isDevPackage(vsix: string): boolean {
   return vsix.includes(`${DEV.extensionSuffix}-`);
@@ -51,8 +54,11 @@ export function taskVersion(packageVersion: string): TaskManifest['version'] {
 export function stampTask(source: TaskManifest, project: PackageManifest, channel: Channel): TaskManifest {
   const task = structuredClone(source);
   task.version = taskVersion(project.version);
-  task.helpUrl = helpPage(project, channel);
-  task.helpMarkDown = `[Learn more about this task](${task.helpUrl})`;
+  const help = helpPage(project, channel);
+  if (help !== undefined) {
+    task.helpUrl = help;
+    task.helpMarkDown = `[Learn more about this task](${help})`;
+  }
   if (channel === 'prod') return task;
   const id = DEV.taskIds[task.name];
   if (id === undefined) throw new Error(`The task ${task.name} has no id in the dev channel.`);
@@ -66,10 +72,11 @@ export function stampTask(source: TaskManifest, project: PackageManifest, channe
 
 /**
  * Where a task is explained: the documentation, or the extension's page in the Marketplace, whose address follows from the
- * ids, so that there is a page as soon as there is a publisher.
+ * ids, so that there is a page as soon as there is a publisher; undefined until then.
  */
-function helpPage({ homepage, publisher }: PackageManifest, channel: Channel): string {
+function helpPage({ homepage, publisher }: PackageManifest, channel: Channel): string | undefined {
   if (homepage) return homepage;
+  if (publisher === NO_PUBLISHER) return undefined;
   const { id } = readExtension();
   const item =
     channel === 'prod' ? `${publisher}.${id}` : `${publisher}${DEV.publisherSuffix}.${id}${DEV.extensionSuffix}`;

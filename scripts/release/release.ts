@@ -1,9 +1,6 @@
-import { repositoryPage } from '../build/channels.ts';
+import { NO_PUBLISHER, repositoryPage } from '../build/channels.ts';
 import type { PackageManifest } from '../build/manifest.ts';
 import { describeAudit, type Audit } from './audit.ts';
-
-/** A publisher of this name is nobody: package.json has it until there is one. */
-const PLACEHOLDER = 'your-publisher-id';
 
 /** What the listing has to say, so that nobody takes the extension for one of those whose names it bears. */
 const AFFILIATION = /\bisn't affiliated with\b[^.]*\. [^.]*\btrademarks of\b/;
@@ -26,7 +23,7 @@ export function releaseProblems({ project, tag, changelog, listing, audit }: Rel
   const entry = changelogEntries(changelog).find(({ name }) => name === version);
   return [
     ...(tag === `v${version}` ? [] : [`the tag is ${tag}, but package.json has the version ${version}`]),
-    ...(publisher && publisher !== PLACEHOLDER ? [] : [`package.json names no publisher yet, but "${publisher}"`]),
+    ...(publisher && publisher !== NO_PUBLISHER ? [] : [`package.json names no publisher yet, but "${publisher}"`]),
     ...(isPage(repositoryPage(project))
       ? []
       : ['package.json has no repository with an https:// address, to which the links of the listing lead']),

@@ -37,15 +37,44 @@ export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEven
   }
 }
 
-function sentencesOn(path: FieldPath, data: unknown): string[] {
+/**
+ * The first of the fields that an event doesn't have although it has one of nearly the same name. Both are as an expression has
+ * them, such as `data.image`. Undefined when there is none, or when that takes too long to find out.
+ */
+export function misspeltField(
+  fields: readonly FieldPath[],
+  event: ReceivedEvent,
+): { readonly absent: string; readonly meant: string } | undefined {
+  const find = () => {
+    for (const path of fields) {
+      const { parent, meant } = meantBy(path, event.data);
+      if (meant !== undefined) return { absent: shown(path), meant: shown([...parent, meant]) };
+    }
+    return undefined;
+  };
+  try {
+    return interruptible(find, LIMIT_MS);
+  } catch (error) {
+    if (!isInterruption(error)) throw error;
+    return undefined;
+  }
+}
+
+/** How far a path leads, what is there, and which of its names the next one of the path probably is. */
+function meantBy(path: FieldPath, data: unknown) {
   const parent = leadsTo(data, path);
-  const name = path[parent.length] ?? '';
+  const name = path[parent.length];
   const value = parent.reduce<unknown>((outer, one) => (isObject(outer) ? outer[one] : undefined), data);
+  if (name === undefined || name.length > LONGEST_COMPARED || !isObject(value)) return { parent, value };
+  const comparable = Object.keys(value).filter(({ length }) => length <= LONGEST_COMPARED);
+  return { parent, value, meant: probablyMeant(name, comparable.slice(0, MOST_COMPARED), MOST_LETTERS) };
+}
+
+function sentencesOn(path: FieldPath, data: unknown): string[] {
+  const { parent, value, meant } = meantBy(path, data);
   const asked = `No event had ${shown(path)}`;
   if (!isObject(value)) return [asked, `In the last one, ${shown(parent)} is not an object`];
   const names = Object.keys(value);
-  const comparable = names.filter(({ length }) => length <= LONGEST_COMPARED).slice(0, MOST_COMPARED);
-  const meant = name.length > LONGEST_COMPARED ? undefined : probablyMeant(name, comparable, MOST_LETTERS);
   const listed = names.slice(0, MOST_NAMES).map(shownName);
   const has = listed.length === 0 ? 'nothing' : `${listed.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`;
   return [

@@ -96,8 +96,16 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     .join('. ');
 }
 
+/** Asks for the subject that was probably meant: whole sentences with a space behind them, or nothing. */
+export function describeNear({ counts, searched }: Seen): string {
+  const near = searched?.lookBack?.near ?? [];
+  if (searched === undefined || counts.seen > 0 || near.length === 0) return '';
+  const meant = new Intl.ListFormat('en', { type: 'disjunction' }).format(near.map(quoted));
+  return `Did you mean ${meant}? The stream "${searched.stream}" holds events there. `;
+}
+
 /**
- * Where a wait looked that saw nothing, and what lies beside that; or which field of its condition no event had: further
+ * Where a wait looked that saw nothing, and what that place holds; or which field of its condition no event had: further
  * sentences, each behind a full stop.
  */
 export function describeSearch({ counts, searched, absentFields, lastMiss }: Seen): string {
@@ -108,17 +116,12 @@ export function describeSearch({ counts, searched, absentFields, lastMiss }: See
   if (searched === undefined) return '';
   const { stream, start, begunAt, lookBack } = searched;
   const sentences = [`The stream "${stream}" was read ${describeStart(start, begunAt)}`];
-  if (lookBack !== undefined) sentences.push(...describeLookBack(lookBack));
+  if (lookBack !== undefined) sentences.push(...describeHeld(lookBack));
   return further(sentences);
 }
 
 function further(sentences: readonly string[]): string {
   return sentences.map((sentence) => `. ${sentence}`).join('');
-}
-
-function describeLookBack(lookBack: LookBack): string[] {
-  const near = lookBack.near.map(quoted).join(', ');
-  return [...describeHeld(lookBack), ...(near === '' ? [] : [`It holds events on subjects that nearly fit: ${near}`])];
 }
 
 function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/build/channels.ts';
+import { NO_PUBLISHER, stampExtension, stampTask, taskVersion, type Channel } from '../../scripts/build/channels.ts';
 import {
   BRIDGE_FOLDER,
   AGENTLESS_TASK,
@@ -237,7 +237,7 @@ test('links come from the addresses in package.json, and there are none without 
   assert.deepEqual(all.repository, { type: 'git', uri: 'https://github.com/owner/name' });
 });
 
-test('the form of each task shows a link to help: the documentation, otherwise the page in the Marketplace', () => {
+test('the form of each task shows a link to help: the documentation, otherwise the page in the Marketplace, if any', () => {
   const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
   const homepage = 'https://docs.example/nats';
   for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
@@ -247,6 +247,8 @@ test('the form of each task shows a link to help: the documentation, otherwise t
       return helpUrl;
     };
     assert.equal(helpOf({ ...bare, homepage }, 'prod'), homepage);
+    const unpublished = stampTask(readTask(name), { ...bare, publisher: NO_PUBLISHER }, 'prod');
+    assert.deepEqual([unpublished.helpUrl, unpublished.helpMarkDown], [undefined, undefined]);
     const item = 'https://marketplace.visualstudio.com/items?itemName=';
     for (const channel of ['prod', 'dev'] as const) {
       const { publisher, id } = stampExtension(extension, bare, channel);

@@ -83,6 +83,34 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     );
   });
 
+  it('creates a stream that a server of the author lacks, and leaves one alone that it has', async () => {
+    const folder = temporaryFolder('project-');
+    const publish = `{ task: PublishNatsEvent@1, inputs: { natsConnection: n, subject: shop.a.v1, payload: '1' } }`;
+    writeFileSync(path.join(folder, 'a.yml'), `steps: [${publish}]`);
+    const n = { url: server.url, scheme: 'UsernamePassword', parameters: { username: 'ci', password: PASSWORD } };
+    writeFileSync(path.join(folder, 'c.json'), JSON.stringify({ n }));
+    const streams = ['--stream', 'CI=other.>', '--stream', 'SHOP=shop.>'];
+    const { exitCode, stdout, stderr } = await localRun(folder, ['a.yml', '--connection-file', 'c.json', ...streams]);
+    assert.deepEqual([exitCode, stderr], [0, ''], stdout);
+    assert.match(
+      stdout,
+      /^Left the stream CI \(ci\.>\) of n as it is\.\nCreated the stream SHOP \(shop\.>\) for n\.\n/,
+    );
+    assert.match(stdout, /^ {2}stream +SHOP$/m);
+
+    // A mistake in the file is found before anything is created.
+    writeFileSync(path.join(folder, 'none.yml'), 'steps: [{ script: a }]');
+    for (const [file, name, problem] of [
+      ['a.yml', 'm', /^a\.yml:1:\d+: .*service connection n which could not be found/],
+      ['none.yml', 'n', /it refuses the stream MINE \(ci\.a\): subjects overlap/],
+    ] as const) {
+      const connection = `${name}=${server.url}`;
+      const refused = await localRun(folder, [file, '--connection', connection, '--stream', 'MINE=ci.a']);
+      assert.deepEqual([refused.exitCode, refused.stdout], [2, '']);
+      assert.match(refused.stderr, problem);
+    }
+  });
+
   it('starts no server for a file with a mistake, or when none is needed', async () => {
     const folder = temporaryFolder('project-');
     const step = (inputs: string): string =>

@@ -138,7 +138,8 @@ underEachNode('Publish and wait', (scene, it) => {
       schemaFile: 'image.schema.json',
       match: "starts_with(data.image, 'shop/')",
       correlationId: 'release 42',
-      outputs: 'image=data.image\nteams=headers."x-team"\nsize=data.size\nnothing=data.absent\nby=event.azprequester',
+      outputs:
+        'image=data.image\nteams=headers."x-team"\nsize=data.size\nnothing=data.absent\nby=event.azprequester\ntypo=data.imag',
     });
     assertSucceeded(waited);
 
@@ -166,8 +167,12 @@ underEachNode('Publish and wait', (scene, it) => {
       'event.size': '1.5',
       'event.nothing': '',
       'event.by': 'Ada Lovelace',
+      'event.typo': '',
     });
     assert.match(waited.logText, /outputs: event\.nothing is empty, since the event has nothing there\./);
+    assert.deepEqual(waited.warnings, [
+      'outputs: event.typo is empty: the event has no data.imag. Did you mean data.image?',
+    ]);
     for (const file of [receiptFile, eventFile, waitReceiptFile]) assert.ok(file.startsWith(agent.folders.temp), file);
     const [event, ...others] = eventsOf(waited);
     assert.deepEqual(others, []);

@@ -3,7 +3,14 @@ import { describe, it } from 'node:test';
 import { type NatsStep, ownStreams } from '../../../localAgent/ownStreams.ts';
 
 function step(subject: string, more: Partial<NatsStep> = {}): NatsStep {
-  return { entry: {}, subjects: subject.split(' '), delivery: 'jetStream', stream: undefined, ...more };
+  return {
+    entry: {},
+    subjects: subject.split(' '),
+    delivery: 'jetStream',
+    isPublisher: false,
+    stream: undefined,
+    ...more,
+  };
 }
 
 /** As `NAME subject subject`. */
@@ -25,6 +32,14 @@ describe('the streams of a server for one run', () => {
       'EVENTS ci.> qa.>',
     ]);
     assert.deepEqual(streamsFor(step('ci.a'), step('Ci.a')), ['CI ci.> Ci.>']);
+  });
+
+  it('take a first part that only waits have together with the published one that is nearly the same', () => {
+    const publish = step('shop.done.v1', { isPublisher: true });
+    assert.deepEqual(streamsFor(step('shob.done.v1'), publish), ['SHOP shob.> shop.>']);
+    assert.deepEqual(streamsFor({ ...publish, stream: 'EVENTS' }, step('shob.a')), ['EVENTS shop.> shob.>']);
+    const others = [step('depot.a'), step('shob.a', { stream: 'SHOB' }), step('sho.a', { isPublisher: true })];
+    assert.deepEqual(streamsFor(publish, ...others), ['SHOP shop.>', 'DEPOT depot.>', 'SHOB shob.>', 'SHO sho.>']);
   });
 
   it('take no more than the subjects themselves beside a request, which a stream would answer', () => {

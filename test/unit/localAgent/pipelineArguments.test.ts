@@ -45,14 +45,18 @@ describe('the command line of a local run', () => {
     assert.ok(existsSync(options.repositories!['r']!));
   });
 
-  it('says which server to start', () => {
-    const natsOf = (...args: string[]) => readArguments(['azure-pipelines.yml', ...args], folder).nats;
-    assert.equal(natsOf(), undefined);
-    assert.deepEqual(natsOf('--nats'), []);
-    assert.deepEqual(natsOf('--nats', '--stream', 'CI=ci.>, a.*', '--stream', 'B=b'), [
+  it('says which server to start, and which streams to create', () => {
+    const serverOf = (...args: string[]) => {
+      const { nats, streams } = readArguments(['azure-pipelines.yml', ...args], folder);
+      return { nats, streams };
+    };
+    assert.deepEqual(serverOf(), { nats: false, streams: [] });
+    assert.deepEqual(serverOf('--nats'), { nats: true, streams: [] });
+    const streams = [
       { name: 'CI', subjects: ['ci.>', 'a.*'] },
       { name: 'B', subjects: ['b'] },
-    ]);
+    ];
+    assert.deepEqual(serverOf('--stream', 'CI=ci.>, a.*', '--stream', 'B=b'), { nats: false, streams });
   });
 
   for (const [what, args, problem] of [
@@ -65,11 +69,6 @@ describe('the command line of a local run', () => {
       'a misspelt option',
       ['--conection', 'a=hunter22'],
       /^There is no option --conection\. Did you mean --connection\?$/,
-    ],
-    [
-      'a stream without a server',
-      ['azure-pipelines.yml', '--stream', 'CI=ci.>'],
-      /--stream has no effect without --nats/,
     ],
     [
       'a stream whose last character the shell took',

@@ -351,6 +351,13 @@ describe('what a step sets', () => {
     assert.equal(env['HIDDEN'], undefined);
     assert.equal(env['PATH'], ['/opt/tool/bin', process.env['PATH']].join(path.delimiter));
     assert.ok(!second.logText.includes('hush-hush'));
+    assert.deepEqual(second.warnings, []);
+
+    const third = await agent.runScript({ script: ': "$(publish.sequence)"', env: { A: '$(publish.sequense)' } });
+    assert.equal(third.result, 'Succeeded');
+    assert.deepEqual(third.warnings, [
+      'The text keeps $(publish.sequense) as it is: the step publish set no output sequense. Did you mean $(publish.sequence)?',
+    ]);
   });
 
   it('is expanded again before the next step, so an event can smuggle out a secret variable', async () => {
