@@ -13,7 +13,7 @@ import { cases, SEED } from '../support/hostile/hostile.ts';
 import { hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
 
-const POSTS = cases({ short: 400, long: 10_000 });
+const POSTS = cases({ short: 150, long: 10_000 });
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
