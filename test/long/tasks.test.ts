@@ -2,6 +2,7 @@
 import '../e2e/tasks/authKinds.test.ts';
 import '../e2e/tasks/batch.test.ts';
 import '../e2e/tasks/eventOnTheWire.test.ts';
+import '../e2e/tasks/examples.test.ts';
 import '../e2e/tasks/publishThenWait.test.ts';
 import '../e2e/tasks/request.test.ts';
 import '../e2e/tasks/runSummary.test.ts';
