@@ -16,7 +16,7 @@ import { hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer, type NatsServer } from '../support/nats/natsServer.ts';
 import { Admin } from '../support/nats/testStream.ts';
 
-const TASKS = cases({ short: 150, long: 5_000 });
+const TASKS = cases({ short: 60, long: 5_000 });
 /** Stand for what nobody knows before a plan is there, and what a value may still get from a variable of the pipeline. */
 const [PLAN, TOKEN] = ['<plan>', '<token>'];
 const OTHER_PLAN = '0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11';

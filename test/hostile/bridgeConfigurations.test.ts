@@ -12,8 +12,8 @@ import { assertPlain, forAll } from '../support/hostile/harmless.ts';
 import { cases, parameters, SEED } from '../support/hostile/hostile.ts';
 import { hostileText } from '../support/hostile/hostileText.ts';
 
-const RUNS = cases({ short: 300, long: 10_000 });
-const COMMANDS = cases({ short: 12, long: 60 });
+const RUNS = cases({ short: 150, long: 10_000 });
+const COMMANDS = cases({ short: 5, long: 60 });
 /** No configuration takes longer to read, in milliseconds. */
 const LIMIT_MS = 2_000;
 

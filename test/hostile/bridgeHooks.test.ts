@@ -14,7 +14,7 @@ import { hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
 import { storedIn } from '../support/nats/testStream.ts';
 
-const POSTS = cases({ short: 400, long: 10_000 });
+const POSTS = cases({ short: 150, long: 10_000 });
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 

@@ -31,8 +31,8 @@ import { hostileTexts, hostileText } from '../support/hostile/hostileText.ts';
 import { startNatsServer } from '../support/nats/natsServer.ts';
 import { Admin } from '../support/nats/testStream.ts';
 
-const EVENTS = cases({ short: 400, long: 10_000 });
-const ANSWERS = cases({ short: 400, long: 10_000 });
+const EVENTS = cases({ short: 200, long: 10_000 });
+const ANSWERS = cases({ short: 200, long: 10_000 });
 const THROUGH_BUNDLE = 48;
 
 const [PAT, PASSWORD] = ['pat-', 'password-'].map((prefix) => prefix + randomBytes(24).toString('hex')) as [

@@ -27,7 +27,7 @@ const EVENT_OUTPUTS = {
   id: 'event.id',
   all: '@',
 };
-const EVENTS_OF_A_STREAM = cases({ short: 400, long: 1_000 });
+const EVENTS_OF_A_STREAM = cases({ short: 150, long: 1_000 });
 const TEXTS_OF_AN_EVENT = 6;
 const STRICT_SCHEMA = {
   anyOf: [{ type: 'object', additionalProperties: false }, { const: 1 }],
@@ -96,7 +96,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
 
   it('run no command and hand on no secret, whichever of them decides, and says yes or no', async () => {
     const outputs = Object.entries(EVENT_OUTPUTS).map((output) => output.join('='));
-    await forAll(Array.from({ length: cases({ short: 12, long: 400 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 6, long: 400 }) }), async (_, index) => {
       const stream = streams[index % streams.length]!;
       const agent = scene.agent({ debug: index % 2 === 0, secrets: SECRETS, variables: service.variables });
       const step = await wait(
@@ -129,7 +129,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
 
   it('run no command as lines of a file, good ones or ones that break their schema', async () => {
     const linesOfAFile = 200;
-    await forAll(Array.from({ length: cases({ short: 8, long: 80 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 4, long: 80 }) }), async (_, index) => {
       const all = hostileTexts(linesOfAFile, `lines ${index}`);
       const good = all.map((text, number) => JSON.stringify(number % 2 === 0 ? { [text]: text } : [text]));
       // Every second file has lines that are no JSON, and bytes that are no UTF-8.
@@ -161,7 +161,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
 
   it('run no command as inputs, alone or in every field at once, and hand a later step no secret', async () => {
     const fields = ['messageId', 'correlationId', 'eventType', 'eventSource', 'contentType', 'stream', 'subject'];
-    await forAll(Array.from({ length: cases({ short: 16, long: 160 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 7, long: 160 }) }), async (_, index) => {
       const [text = '', other = ''] = hostileTexts(2, `inputs ${index}`).map(unexpanded);
       texts.tried(2);
       const agent = scene.agent({ debug: index % 3 === 0, secrets: SECRETS });
@@ -181,7 +181,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
   });
 
   it('run no command as names and contents of files and folders', async () => {
-    await forAll(Array.from({ length: cases({ short: 8, long: 80 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 6, long: 80 }) }), async (_, index) => {
       const all = hostileTexts(4, `files ${index}`);
       texts.tried(all.length);
       // A name is at most 255 bytes, and an input has no white space at its ends.
@@ -231,7 +231,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
       ...['System.TeamProject', 'System.DefinitionId', 'System.StageName', 'System.JobName', 'System.PlanId'],
       ...['System.JobId', 'System.StageAttempt', 'System.JobAttempt', 'TRACEPARENT'],
     ];
-    await forAll(Array.from({ length: cases({ short: 5, long: 60 }) }), async (_, index) => {
+    await forAll(Array.from({ length: cases({ short: 3, long: 60 }) }), async (_, index) => {
       const all = hostileTexts(names.length + 2, `variables ${index}`).map(unexpanded);
       texts.tried(all.length);
       const agent = scene.agent({

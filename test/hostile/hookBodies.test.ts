@@ -13,7 +13,7 @@ import { cases, parameters } from '../support/hostile/hostile.ts';
 import { anyCharacter } from '../support/hostile/hostileText.ts';
 import { basic, Receiver, SECRET } from '../support/bridge/hookReceiver.ts';
 
-const RUNS = cases({ short: 3_000, long: 200_000 });
+const RUNS = cases({ short: 1_000, long: 200_000 });
 const SETTINGS = { subjectPrefix: 'azdo', stream: 'AZDO', ...ORGANIZATION };
 const EVENTS = [...KNOWN_EVENTS.keys()];
 const ENTRIES = EVENTS.map((event) => ({

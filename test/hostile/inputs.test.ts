@@ -15,7 +15,7 @@ import { readTask, TASK_NAMES } from '../../scripts/build/manifest.ts';
 import { publish, Scenario, wait } from '../support/agent/scenario.ts';
 
 const inputs = family('Inputs');
-const RUNS = cases({ short: 400, long: 20_000 });
+const RUNS = cases({ short: 200, long: 20_000 });
 /** What may be found before anything is connected. */
 const EARLY = new Set([
   'InvalidInput',
@@ -100,8 +100,8 @@ describe('Whatever the inputs of a step that runs are', () => {
   const scene = Scenario.shared();
 
   for (const [task, run, givenTo, count] of [
-    ['publishing', publish, givenToPublish, cases({ short: 9, long: 150 })],
-    ['waiting', wait, givenToWait, cases({ short: 6, long: 100 })],
+    ['publishing', publish, givenToPublish, cases({ short: 5, long: 150 })],
+    ['waiting', wait, givenToWait, cases({ short: 4, long: 100 })],
   ] as const) {
     it(`a ${task} step ends at once with its problems and leaves nothing behind, or does its work`, async () => {
       // Every second step has few wrong inputs, so that it comes further.

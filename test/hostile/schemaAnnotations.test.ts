@@ -12,7 +12,7 @@ import { annotatingSchema, smallValue, type AnnotatingDraft } from '../support/h
 import { cases, SEED } from '../support/hostile/hostile.ts';
 import { temporaryFolder } from '../../localAgent/index.ts';
 
-const SCHEMAS = cases({ short: 200, long: 4_000 });
+const SCHEMAS = cases({ short: 80, long: 4_000 });
 const VALUES = 10;
 /** Schemas of one contract, which takes much longer to load than each of them. */
 const TOGETHER = 50;

@@ -6,7 +6,7 @@ import { measuringPeak, peakOf } from '../../scripts/bench/peakMemory.ts';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
-import { family } from '../support/hostile/hostile.ts';
+import { cases, family } from '../support/hostile/hostile.ts';
 import { LocalAgent, temporaryFolder, unpackVsix } from '../../localAgent/index.ts';
 import {
   assertOutputs,
@@ -23,7 +23,7 @@ const { tried } = family('Schemas: bombs');
 
 /** Of a check that must not end, and of one that may. */
 const SHORT_LIMIT_MS = 40;
-const LIMIT_MS = 300;
+const LIMIT_MS = cases({ short: 100, long: 300 });
 /** Of loading and one check, on a busy machine. */
 const MAX_MS = 10_000;
 /** What a fast machine collects in errors within the second that a check may take, and as much again for Node. */

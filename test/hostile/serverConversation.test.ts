@@ -29,7 +29,7 @@ const ANY_BUT_INTERNAL: readonly Code[] = ['ok', ...ERROR_CODES.filter((code) =>
 
 /** Every so many bytes of a conversation one case, past the end of each: the long form tries every byte. */
 const PLACES_IN_BYTES = Array.from({ length: 800 }, (_, at) => at).filter(
-  (at) => at % cases({ short: 12, long: 1 }) === 0,
+  (at) => at % cases({ short: 24, long: 1 }) === 0,
 );
 
 /** A server that fails like this. A step may only end well once it has said, or taken, all the step wants. */
@@ -96,7 +96,7 @@ describe('A server whose words are changed on the way ends every step in time an
   it('mutations of good conversations', () => {
     const scripts = fc.sample(
       fc.array(MUTATION, { minLength: 1, maxLength: 3 }),
-      parameters(cases({ short: 80, long: 1_500 })),
+      parameters(cases({ short: 40, long: 1_500 })),
     );
     return assertEnds(
       scripts.map((mutations): HostileCase => [JSON.stringify(mutations), mutated(mutations), ANY_BUT_INTERNAL]),

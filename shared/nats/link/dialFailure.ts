@@ -13,8 +13,8 @@ export interface DialFailure {
   readonly remedy: string;
   /** Whether trying again may help: the server wasn't there, which says nothing about the settings. */
   readonly transient: boolean;
-  /** `absent`: nobody took the connection. `silent`: nothing came in time. */
-  readonly nature?: 'absent' | 'silent';
+  /** Nothing came in time. */
+  readonly isSilent?: true;
 }
 
 function codeOf(error: unknown): string {
@@ -74,7 +74,7 @@ function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
 
 function nothingCame({ tlsFirst }: ConnectionWords): DialFailure {
   const remedy = `Check the host, the port and firewalls in between. If the server expects TLS first, set ${tlsFirst}.`;
-  return { ...failure('Unreachable', 'accepted no NATS connection in time', remedy, true), nature: 'silent' };
+  return { ...failure('Unreachable', 'accepted no NATS connection in time', remedy, true), isSilent: true };
 }
 
 async function meaningOf(
@@ -115,7 +115,7 @@ async function meaningOf(
     if (reasonOf(cause).includes('undefined error'))
       return failure('Unreachable', 'closed the connection at once', remedy, true);
     const reason = `refused the connection (${codeOf(cause) || reasonOf(cause)})`;
-    return { ...failure('Unreachable', reason, remedy, true), nature: 'absent' };
+    return failure('Unreachable', reason, remedy, true);
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());
   if (reasonOf(error).includes('maximum control line exceeded')) return longLineFailure('', words);

@@ -121,11 +121,8 @@ export class Links {
         return undefined;
       });
       if (link !== undefined) return;
-      // A try that the deadline cuts short says less than the one before, which found nobody there.
-      failures = failures.map((failure, index) => {
-        const earlier = before[index];
-        return failure.nature === 'silent' && earlier?.nature === 'absent' ? earlier : failure;
-      });
+      // A try that the deadline cuts short says less than the one before.
+      failures = failures.map((failure, index) => (failure.isSilent ? (before[index] ?? failure) : failure));
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { ErrorCode } from '../../../shared/errors.ts';
+import { casesOf } from '../../support/form.ts';
 import { createAuthority, saveCertificate } from '../../support/nats/certificates.ts';
 import { LocalAgent, temporaryFolder, type Connection, type StepRun } from '../../../localAgent/index.ts';
 import {
@@ -280,8 +281,12 @@ function agentOf({ connection, variable }: AuthKind, replaced: Partial<Connectio
   });
 }
 
+/** What unit tests of credentials say, and what a server does on another line or by another spelling. */
+const IN_LONG =
+  /turned into spaces|keeps as bcrypt|over tls:\/\/, on nats-server 2\.10|over nats:\/\/, on nats-server 2\.15/;
+
 describe('A step signs in with', { concurrency: 3 }, () => {
-  for (const kind of KINDS) {
+  for (const [number, kind] of casesOf(KINDS, ({ name }) => !IN_LONG.test(name)).entries()) {
     const inputs: Record<string, string> = kind.variable === undefined ? {} : { credentialsVariable: 'canary' };
 
     it(`${kind.name}, and no secret is seen anywhere`, async () => {
@@ -312,16 +317,21 @@ describe('A step signs in with', { concurrency: 3 }, () => {
     const { wrong, code = 'Denied', says = signIn } = kind;
 
     it(`${kind.name}, and a wrong one is refused without being seen anywhere`, async () => {
-      const agents = [agentOf(kind, wrong), agentOf(kind, wrong)] as const;
       const limits = { delivery: 'core', timeout: '5s' };
-      const steps = await Promise.all([
-        publish(agents[0], { subject: 'ci.built.v1', payload: '{}', ...limits }),
-        wait(agents[1], { subject: 'ci.>', ...limits }),
-      ]);
-      for (const [index, step] of steps.entries()) {
-        assertFailed(step, code, says);
-        assertNoSecret(agents[index]!, step, secretsOf(kind, wrong.parameters));
-      }
+      const tasks = [
+        (agent: LocalAgent) => publish(agent, { subject: 'ci.built.v1', payload: '{}', ...limits }),
+        (agent: LocalAgent) => wait(agent, { subject: 'ci.>', ...limits }),
+      ];
+      // Both tasks sign in by the same code: in the short form one of them, in turn.
+      const some = casesOf(tasks, (_, index) => index === number % tasks.length);
+      await Promise.all(
+        some.map(async (run) => {
+          const agent = agentOf(kind, wrong);
+          const step = await run(agent);
+          assertFailed(step, code, says);
+          assertNoSecret(agent, step, secretsOf(kind, wrong.parameters));
+        }),
+      );
     });
   }
 

@@ -22,6 +22,7 @@ import {
   wait,
 } from '../../support/agent/scenario.ts';
 import type { TestStream } from '../../support/agent/scenario.ts';
+import { isLong } from '../../support/form.ts';
 import { SLOW_PATTERN, slowText } from '../../support/slowPattern.ts';
 
 interface Receipt {
@@ -122,11 +123,8 @@ underEachNode('A file with one event a line', (scene, it) => {
   });
 
   for (const [what, content, expected] of [
-    ['LF', '{"a":1}\n{"a":2}\n', ['{"a":1}', '{"a":2}']],
     ['CRLF', '{"a":1}\r\n{"a":2}\r\n', ['{"a":1}', '{"a":2}']],
     ['no line end after the last line', '{"a":1}\n{"a":2}', ['{"a":1}', '{"a":2}']],
-    ['one line and no line end', '{"a":1}', ['{"a":1}']],
-    ['other white space, which stays', ' {"a":1}\t\n', [' {"a":1}\t']],
   ] as const) {
     it(`may have ${what}`, async () => {
       const stream = await scene.stream();
@@ -144,11 +142,7 @@ underEachNode('A file with one event a line', (scene, it) => {
   });
 
   for (const [what, content, code, texts] of [
-    ['an empty file', '', 'InvalidInput', ['has no lines']],
-    ['a blank line', '{}\n\n{}\n', 'InvalidInput', ['1 of 3 lines', 'line 2: it is blank']],
-    ['a blank line at the end', '{}\r\n\r\n', 'InvalidInput', ['line 2: it is blank']],
     ['a line that is not JSON', "{}\n{'a':1}\n", 'InvalidInput', ['1 of 2 lines', 'line 2: it is not JSON']],
-    ['a line that is not UTF-8', Buffer.from('{}\n"\xff"\n', 'latin1'), 'InvalidInput', ['line 2: it is not UTF-8']],
     ['seven bad lines', 'a\nb\nc\nd\ne\nf\ng', 'InvalidInput', ['line 5: it is not JSON. And 2 more lines']],
   ] as const) {
     it(`is refused with ${what}, and nothing is sent`, async () => {
@@ -281,12 +275,12 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
   });
 
   it('stores only what was missing when the agent retries the step', async () => {
-    const stream = await scene.stream({ max_msgs: 1_000, discard: DiscardPolicy.New });
+    const stream = await scene.stream({ max_msgs: 100, discard: DiscardPolicy.New });
     const agent = scene.agent({ waits: { retry: () => 500 } });
     const step = await publishLines(
       agent,
       stream,
-      numbered(3_000),
+      numbered(300),
       {},
       {
         retryCountOnTaskFailure: 1,
@@ -297,10 +291,10 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     );
     assertSucceeded(step);
     assert.equal(step.attempts, 2);
-    assert.equal(await stream.lastSequence(), 3_000);
-    assertOutputs(step, { count: '3000', duplicateCount: '1000', failedCount: '0', sequence: '3000' });
-    assert.match(step.warnings.join('\n'), /1000 of 3000 lines were already in the stream/);
-    assert.equal(`${(await storedPayloads(stream)).join('\n')}\n`, numbered(3_000));
+    assert.equal(await stream.lastSequence(), 300);
+    assertOutputs(step, { count: '300', duplicateCount: '100', failedCount: '0', sequence: '300' });
+    assert.match(step.warnings.join('\n'), /100 of 300 lines were already in the stream/);
+    assert.equal(`${(await storedPayloads(stream)).join('\n')}\n`, numbered(300));
   });
 
   it('that goes to another stream than the expected one stores nothing', async () => {
@@ -329,13 +323,15 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
 });
 
 describe('A batch in the middle of which', { concurrency: 2 }, () => {
-  const ALL = 60_000;
+  /** Far more than are under way at a time. */
+  const ALL = isLong ? 60_000 : 20_000;
 
   /** Everything the stream holds is the start of the file, and the message of the step tells how much that is at least. */
   async function assertNamed(step: StepRun, stream: TestStream, text: string): Promise<void> {
     // On a busy machine it may end before more was sent.
-    const pattern =
-      /(\d+) of 60000 lines were confirmed\. (?:Unconfirmed lines: (\d+)-(\d+)\. )?Not sent: (\d+)-60000\./;
+    const pattern = new RegExp(
+      `(\\d+) of ${ALL} lines were confirmed\\. (?:Unconfirmed lines: (\\d+)-(\\d+)\\. )?Not sent: (\\d+)-${ALL}\\.`,
+    );
     const [, ...parts] = pattern.exec(text) ?? [];
     const [confirmed = NaN, from = confirmed + 1, to = confirmed, rest = 0] = parts.map((part) =>
       part ? Number(part) : undefined,
@@ -394,7 +390,8 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     const progress = step.commands.filter(({ event }) => event === 'setprogress');
     assert.ok(progress.length > 0, 'no progress was shown');
     for (const { properties, data } of progress) {
-      const [, confirmed] = /^(\d+) of 60000 lines confirmed$/.exec(data) ?? [];
+      const [, confirmed, all] = /^(\d+) of (\d+) lines confirmed$/.exec(data) ?? [];
+      assert.equal(all, String(ALL));
       assert.equal(properties.get('value'), String(Math.floor((100 * Number(confirmed)) / ALL)));
     }
   });

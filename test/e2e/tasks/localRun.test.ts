@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, it } from 'node:test';
 import { connect } from 'nats';
+import { bundleTests } from '../../../scripts/build/tests.ts';
 import { EXAMPLES } from '../../support/agent/exampleRun.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
@@ -19,9 +20,17 @@ interface LocalRun {
   readonly stderr: string;
 }
 
+/** `npm run pipeline`, as JavaScript: its TypeScript would be read anew for each run. Of its packages, none is in it. */
+let program = '';
+const bundles = mkdtempSync(path.join(ROOT, '.cache', 'pipeline-'));
+before(async () => {
+  [program = ''] = await bundleTests([path.join(ROOT, 'localAgent/pipeline.ts')], bundles);
+});
+after(() => rmSync(bundles, { recursive: true, force: true }));
+
 /** Runs `npm run pipeline` without the packing, called from a folder. */
 async function localRun(from: string, args: readonly string[], env: Record<string, string> = {}): Promise<LocalRun> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'localAgent/pipeline.ts', ...args], {
+  const child = spawn(process.execPath, [program, ...args], {
     cwd: ROOT,
     env: { PATH: process.env['PATH'], INIT_CWD: from, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

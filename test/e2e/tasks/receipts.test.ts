@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ERROR_CODES } from '../../../shared/errors.ts';
-import { problemsOfReceipt, RECEIPT_SCHEMAS, type Json } from '../../support/agent/receipts.ts';
+import { ajv, problemsOfReceipt, RECEIPT_SCHEMAS, type Json } from '../../support/agent/receipts.ts';
 import { jsonFile, publish, Scenario, wait } from '../../support/agent/scenario.ts';
 
 // That receipts fit their schemas, every step of every test looks: `publish` and `wait` of the scenario do.
@@ -28,6 +28,7 @@ describe('The schema of a receipt', { concurrency: 2 }, () => {
         delete object['payload'];
       }
       assert.equal(problemsOfReceipt(receipt, task), null);
+      assert.equal(await ajv.validateSchema(RECEIPT_SCHEMAS[task]), true, ajv.errorsText());
       const { errorCode } = RECEIPT_SCHEMAS[task]['$defs'] as { errorCode: Json };
       assert.deepEqual(errorCode, { enum: [...ERROR_CODES] });
     });

@@ -4,6 +4,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { ErrorCode } from '../../../shared/errors.ts';
+import { casesOf } from '../../support/form.ts';
 import { createAuthority, saveCertificate } from '../../support/nats/certificates.ts';
 import { LocalAgent, temporaryFolder, type Connection } from '../../../localAgent/index.ts';
 import { createNKey, createOperatorMode, tokenConfig, usersConfig } from '../../support/nats/natsAccounts.ts';
@@ -42,17 +43,22 @@ function agent(connection: Partial<Connection>): LocalAgent {
   return new LocalAgent({ connections: { nats: { url: 'nats://127.0.0.1:1', scheme: 'None', ...connection } } });
 }
 
-/** Both tasks, each of which must fail in the same way. */
+let count = 0;
+
+/** Both tasks, each of which must fail in the same way, by the same code: in the short form one of them, in turn. */
 async function assertBothFail(
   connection: Partial<Connection>,
   code: ErrorCode,
   ...texts: readonly string[]
 ): Promise<void> {
-  const steps = await Promise.all([
-    publish(agent(connection), { subject: 'ci.built.v1', payload: '{}', timeout: '8s' }),
-    wait(agent(connection), { subject: 'ci.>', timeout: '8s' }),
-  ]);
-  for (const step of steps) assertFailed(step, code, 'Cannot connect to NATS: ', ...texts);
+  const number = count++;
+  const tasks = [
+    () => publish(agent(connection), { subject: 'ci.built.v1', payload: '{}', timeout: '8s' }),
+    () => wait(agent(connection), { subject: 'ci.>', timeout: '8s' }),
+  ];
+  const some = casesOf(tasks, (_, index) => index === number % tasks.length);
+  for (const step of await Promise.all(some.map((run) => run())))
+    assertFailed(step, code, 'Cannot connect to NATS: ', ...texts);
 }
 
 // The first of them takes half a minute, in which the others run.
@@ -253,6 +259,25 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
     ] as const) {
       it(`since ${why}`, () => assertBothFail(connection, 'TlsFailure', ...texts));
     }
+
+    it('since a reset overtakes what the server says of the certificate, and the last try is cut short', async () => {
+      let tries = 0;
+      const server = createServer((socket) => {
+        socket.on('error', () => {});
+        // The first one is reset in the handshake, the second one asks for the INFO, and the others hear nothing.
+        if (++tries <= 2) socket.write(infoLine({ tls_required: true, tls_verify: true }));
+        if (tries === 1) socket.once('data', () => socket.resetAndDestroy());
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const parameters = { certificate: untrusted.cert, privateKey: untrusted.key };
+      const url = `tls://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const step = await publish(agent({ url, scheme: 'Certificate', parameters }), {
+        ...{ subject: 'ci.built.v1', payload: '{}', timeout: '4s' },
+      });
+      server.close();
+      assert.ok(tries > 2);
+      assertFailed(step, 'TlsFailure', 'does not accept the client certificate (it closed the connection)');
+    });
 
     it('since something sends more than the INFO before TLS', async () => {
       const greeting = infoLine({ tls_required: true }) + infoLine({ connect_urls: ['127.0.0.1:1'] });

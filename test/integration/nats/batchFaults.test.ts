@@ -1,5 +1,5 @@
 import { describe, test } from 'node:test';
-import { killInBatch, type Kill } from '../../support/nats/batchKill.ts';
+import { killInBatch, LINES, type Kill } from '../../support/nats/batchKill.ts';
 import { natsServerBinary } from '../../../localAgent/natsServer.ts';
 
 const KILLS = [
@@ -7,7 +7,7 @@ const KILLS = [
   ['leader', '2.15', 0.6, 3_000],
 ] as const;
 
-describe('a batch of 50,000 lines loses none, duplicates none and reports each out of order', () => {
+describe(`a batch of ${LINES} lines loses none, duplicates none and reports each out of order`, () => {
   for (const [of, version, at, downMs] of KILLS) {
     test(`when the ${of} (${version}) is killed after ${at * 100} % and is away for ${downMs} ms`, async (t) => {
       const kill: Kill = { of, version, at, downMs, binary: natsServerBinary(version) };

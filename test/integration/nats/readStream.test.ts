@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, describe, test } from 'node:test';
 import { AckPolicy, RetentionPolicy } from 'nats';
 import type { StartPosition } from '../../../shared/bus.ts';
+import { casesOf } from '../../support/form.ts';
 import { natsServerBinary, startNatsServer, type NatsServer } from '../../support/nats/natsServer.ts';
 import { NOWHERE, openBus, Recorder } from '../../support/nats/openBus.ts';
 import { TcpProxy } from '../../support/nats/tcpProxy.ts';
@@ -13,7 +14,8 @@ import { Admin, type TestStream } from '../../support/nats/testStream.ts';
 const MINUTE = 60_000;
 const SECOND_IN_NANOSECONDS = 1e9;
 
-for (const line of ['2.9', '2.10', '2.15'] as const) {
+// Of 2.10, all that a wait asks for is as it is on 2.15.
+for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2.10')) {
   describe(`reading a stream of nats-server ${line}`, { concurrency: 4 }, () => {
     let server: NatsServer;
     let admin: Admin;
@@ -60,7 +62,10 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
         found: ['a1', 'b1', 'a2'],
       },
     ];
-    for (const { name, start, found } of positions) {
+    // Where a start is counted by the server, both lines; where each line does the same, the newest.
+    const ON_OLDEST = ['all', 'lastPerSubject', 'a time'];
+    const tried = casesOf(positions, ({ name }) => line !== '2.9' || ON_OLDEST.includes(name));
+    for (const { name, start, found } of tried) {
       test(`from ${name}, and on after a loss of the link`, async () => {
         await using proxy = await TcpProxy.start(server.port);
         await using open = await openBus([proxy.url]);

@@ -88,7 +88,9 @@ export class Entra extends StandInServer {
   /** @param authority vouches for its certificate; default: one of its own */
   static async start(authority?: Authority): Promise<Entra> {
     authority ??= await createAuthority();
-    const [keys, cluster] = await Promise.all([keyPair('RS256'), keyPair('ES256')]);
+    firstKey ??= keyPair('RS256');
+    const [key, cluster] = await Promise.all([firstKey, keyPair('ES256')]);
+    const keys = { ...key, kid: newKid() };
     const entra = new Entra(await authority.server(), authority.cert, keys, cluster);
     await entra.listen();
     return entra;
@@ -276,8 +278,15 @@ export class Entra extends StandInServer {
   }
 }
 
+/** What every tenant of a process signs with at first, each under a name of its own: to make an RSA key takes long. */
+let firstKey: Promise<KeyPair> | undefined;
+
 async function keyPair(alg: KeyPair['alg']): Promise<KeyPair> {
-  return { ...(await generateKeyPair(alg)), alg, kid: randomBytes(8).toString('hex') };
+  return { ...(await generateKeyPair(alg)), alg, kid: newKid() };
+}
+
+function newKid(): string {
+  return randomBytes(8).toString('hex');
 }
 
 function signed(

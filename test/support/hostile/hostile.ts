@@ -1,13 +1,11 @@
 import { afterEach, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { noteCases, type FamilyCases } from '../../../scripts/docs/familyCases.ts';
+import { isLong } from '../form.ts';
 
 /** What all generated cases follow from: the same seed gives the same cases. */
 export const SEED = Number(process.env['HOSTILE_SEED'] || 20_260_701);
 if (!Number.isInteger(SEED)) throw new Error('HOSTILE_SEED is not a whole number.');
-
-/** Whether this is the long run, with all cases, and not the short one of each change. */
-export const isLong: boolean = process.env['HOSTILE_FORM'] === 'long';
 
 let failures = 0;
 afterEach((context) => {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryFolder } from '../../../localAgent/index.ts';
@@ -9,8 +10,9 @@ import {
   type Client,
   type PolicyEntry,
 } from '../bridge/calloutBridge.ts';
+import type { GenerateKeyPairResult } from 'jose';
 import { createAuthority, type Authority } from '../nats/certificates.ts';
-import { startTokenIssuer, type TokenIssuer } from './tokenIssuer.ts';
+import { rsaPair, startTokenIssuer, type TokenIssuer } from './tokenIssuer.ts';
 
 const ADMIN = { sub: 'sc://my-organisation/platform/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };
 /** The projects of which there's a stream `CI_<project>`, as the example's policy has it. */
@@ -24,10 +26,13 @@ export class SignInServer implements AsyncDisposable {
   readonly #entries: PolicyEntry[];
 
   static async start(options: Pick<CalloutOptions, 'mode' | 'line'> = {}): Promise<SignInServer> {
-    const authority = await createAuthority();
+    const made = await createAuthority();
+    const [certificate, pair] = await Promise.all([made.server(), rsaPair()]);
+    // One for all who serve here, since each takes long to make.
+    const authority: Authority = { ...made, server: () => Promise.resolve(certificate) };
     const caFile = path.join(temporaryFolder('issuers-'), 'ca.pem');
     writeFileSync(caFile, authority.cert);
-    const platform = await startTokenIssuer({ certificate: await authority.server() });
+    const platform = await startTokenIssuer({ certificate, pair });
     try {
       const policy = policyFor(platform, { azureDevOps: [ADMIN] });
       const callout = await startCallout({ ...options, policy, more: `  caFile: ${caFile}\n` });
@@ -35,7 +40,7 @@ export class SignInServer implements AsyncDisposable {
       const manager = await admin.jetstreamManager();
       for (const project of PROJECTS)
         await manager.streams.add({ name: `CI_${project}`, subjects: [`ci.${project}.>`] });
-      return new SignInServer(authority, caFile, callout, policy.issuers, platform, admin);
+      return new SignInServer(authority, pair, caFile, callout, policy.issuers, platform, admin);
     } catch (error) {
       await platform.stop();
       throw error;
@@ -45,6 +50,8 @@ export class SignInServer implements AsyncDisposable {
   private constructor(
     /** Vouches for the issuers. */
     readonly authority: Authority,
+    /** What those that play Azure DevOps sign with at first. */
+    readonly pair: GenerateKeyPairResult,
     /** Its certificate. */
     readonly caFile: string,
     readonly callout: Callout,
@@ -66,6 +73,8 @@ export class SignInServer implements AsyncDisposable {
     this.callout.writePolicy({ issuers: this.#entries });
     const { responder } = this.callout;
     await responder.until('status page with the issuers', async () => {
+      // The bridge looks at the file once a second.
+      await delay(100);
       const { text } = await responder.admin('/');
       return entries.every(({ issuer }) => text.includes(issuer)) || undefined;
     });

@@ -36,6 +36,7 @@ export class SignInWorld implements AsyncDisposable {
         [connections.bank]: 'sc://my-organisation/bank/nats',
       },
       certificate: await authority.server(),
+      pair: nats.pair,
     });
     const entra = await Entra.start(authority);
     const app = entra.register('pipelines');

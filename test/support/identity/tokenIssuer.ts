@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { text } from 'node:stream/consumers';
-import { exportJWK, generateKeyPair, SignJWT, type CryptoKey, type JWTPayload } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
+import type { CryptoKey, GenerateKeyPairResult, JWTPayload } from 'jose';
 import type { Certificate } from '../nats/certificates.ts';
 import { closeServer } from '../../../localAgent/index.ts';
 
@@ -25,16 +26,23 @@ export interface TokenIssuerOptions {
   readonly certificate?: Certificate;
   /** The `sub` of each service connection that jobs may ask for a token of, by its id. */
   readonly serviceConnections?: Readonly<Record<string, string>>;
+  /** What it signs with at first, by RS256; default: a key of its own, which takes long to make. */
+  readonly pair?: GenerateKeyPairResult;
+}
+
+/** A key for {@link TokenIssuerOptions.pair}. */
+export function rsaPair(): Promise<GenerateKeyPairResult> {
+  return generateKeyPair('RS256', { extractable: true });
 }
 
 /** Starts an issuer on 127.0.0.1 and a free port. */
 export async function startTokenIssuer(options: TokenIssuerOptions = {}): Promise<TokenIssuer> {
-  const { certificate, serviceConnections = {} } = options;
+  const { certificate, serviceConnections = {}, pair } = options;
   const server = certificate ? createTlsServer({ cert: certificate.cert, key: certificate.key }) : createServer();
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as { port: number };
   const issuer = new TokenIssuer(server, `http${certificate ? 's' : ''}://127.0.0.1:${port}`, serviceConnections);
-  await issuer.rotate();
+  await issuer.rotate('RS256', false, pair);
   return issuer;
 }
 
@@ -85,9 +93,9 @@ export class TokenIssuer implements AsyncDisposable {
     return this.#keys.at(-1)!;
   }
 
-  /** Signs with a new key from now on. `keep`: the key set still holds the others. */
-  async rotate(algorithm: Algorithm = 'RS256', keep = false): Promise<void> {
-    const pair = await generateKeyPair(algorithm, { extractable: true });
+  /** Signs with a new key from now on, or with this one. `keep`: the key set still holds the others. */
+  async rotate(algorithm: Algorithm = 'RS256', keep = false, pair?: GenerateKeyPairResult): Promise<void> {
+    pair ??= await generateKeyPair(algorithm, { extractable: true });
     const key = { kid: randomBytes(8).toString('hex'), algorithm, ...pair };
     this.#keys = keep ? [...this.#keys, key] : [key];
   }

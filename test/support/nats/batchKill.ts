@@ -3,10 +3,12 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LocalAgent, type StepRun, unpackVsix } from '../../../localAgent/index.ts';
+import { isLong } from '../form.ts';
 import { NatsCluster, startNatsCluster, startNatsServer } from './natsServer.ts';
 import { Admin } from './testStream.ts';
 
-const LINES = 50_000;
+/** Far more than are under way at a time. */
+export const LINES = isLong ? 50_000 : 20_000;
 const STREAM = 'BATCH';
 const SUBJECT = `${STREAM}.line.v1`;
 const READ_MS = 60_000;
@@ -28,7 +30,7 @@ export interface Kill {
 export type Outcome = Readonly<Record<string, string | number>>;
 
 /**
- * Publishes a file of 50,000 lines with the packed task and kills the server in the middle.
+ * Publishes a file of {@link LINES} lines with the packed task and kills the server in the middle.
  * Throws unless each line is stored exactly once and in order, or the step names what is not so.
  */
 export async function killInBatch(kill: Kill): Promise<Outcome> {

@@ -15,7 +15,7 @@ import { cloudEvent, messageOf } from '../../support/event.ts';
 import { connectedAgent, type FakeAgent } from '../../support/agent/fakeAgent.ts';
 
 const BEGAN = Date.UTC(2026, 4, 31, 8, 0, 0);
-const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
+const DIGEST = `sha256:${'0a1b2c3d4e5f6978'.repeat(4)}`;
 const OWNER = {
   azporganization: 'contoso',
   azpproject: 'Shop Floor',
@@ -61,7 +61,7 @@ describe('The summary of a wait', () => {
       '| Published | 2026-05-31 08:00:01.000Z |',
       '| Received | 2026-05-31 08:00:01.025Z |',
       '| Latency | 25 ms |',
-      '| Schema | fits `sha256:0123456789ab…` |',
+      '| Schema | fits `sha256:0a1b2c3d4e5f…` |',
       '| Signature | none |',
     ])
       assert.ok(summary.includes(`${row}\n`), `${row} is not in:\n${summary}`);
