@@ -18,7 +18,8 @@ import { packIfStale } from './build/stale.ts';
 import { bundleTests } from './build/tests.ts';
 
 const HOSTILE = 'test/hostile';
-const KINDS = ['test/unit', 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
+const UNIT = 'test/unit';
+const KINDS = [UNIT, 'test/manifest', 'test/integration', 'test/e2e', HOSTILE];
 /** The long forms of fault and load tests: `npm run test:long`. */
 const LONG = 'test/long';
 /** The kinds that need the package. */
@@ -30,6 +31,8 @@ const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
 /** On two cores: nearly half of what the files take, they wait for servers and time-outs. The long tests measure. */
 const FILES_AT_ONCE = 3;
+/** Unit tests share so many, since most take less time than a process takes to start. */
+const UNIT_PROCESSES = 8;
 
 const { values, positionals: given } = parseArgs({
   allowPositionals: true,
@@ -48,7 +51,7 @@ const bundles = mkdtempSync(path.join(cache, 'tests-'));
 process.once('exit', () => {
   rmSync(bundles, { recursive: true, force: true });
 });
-const bundled = await bundleTests(files, bundles);
+const bundled = await bundleTests(inProcesses(files), bundles);
 const runner = spawn(
   process.execPath,
   [
@@ -79,6 +82,15 @@ if (families.length > 0) {
 }
 if (signal) console.error(`The test runner was ended by ${signal}.`);
 process.exitCode = status ?? 1;
+
+function inProcesses(all: readonly string[]): string[][] {
+  const isUnit = (file: string) => file.startsWith(path.join(ROOT, UNIT) + path.sep);
+  const units = all.filter(isUnit);
+  const shared = Array.from({ length: Math.min(UNIT_PROCESSES, units.length) }, (_, number) =>
+    units.filter((_file, index) => index % UNIT_PROCESSES === number),
+  );
+  return [...shared, ...all.filter((file) => !isUnit(file)).map((file) => [file])];
+}
 
 function testFiles(place: string): string[] {
   const absolute = path.resolve(ROOT, place);

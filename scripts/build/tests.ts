@@ -1,5 +1,5 @@
 import { build, type Plugin } from 'esbuild';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -37,12 +37,20 @@ const jsonOfPackages: Plugin = {
 /**
  * Bundles test files into a folder below the root, with what they share in chunks: loaded so, a test file starts in half
  * the time that a loader of TypeScript takes. Packages stay outside.
- * @returns the bundles, in the order of the files
+ * @param processes the files that run in one process, for each process
+ * @returns the bundles, one for each process
  */
-export async function bundleTests(files: readonly string[], folder: string): Promise<string[]> {
+export async function bundleTests(processes: readonly (readonly string[])[], folder: string): Promise<string[]> {
+  const entries = processes.map((files, index) => {
+    const [first, ...others] = files;
+    if (first !== undefined && others.length === 0) return first;
+    const all = path.join(folder, `together-${index}.ts`);
+    writeFileSync(all, files.map((file) => `import ${JSON.stringify(file)};\n`).join(''));
+    return all;
+  });
   await build({
     absWorkingDir: ROOT,
-    entryPoints: [...files],
+    entryPoints: entries,
     outdir: folder,
     outbase: ROOT,
     bundle: true,
@@ -58,5 +66,5 @@ export async function bundleTests(files: readonly string[], folder: string): Pro
     sourcesContent: false,
     logLevel: 'warning',
   });
-  return files.map((file) => path.join(folder, path.relative(ROOT, file).replace(/\.ts$/, '.mjs')));
+  return entries.map((file) => path.join(folder, path.relative(ROOT, file).replace(/\.ts$/, '.mjs')));
 }

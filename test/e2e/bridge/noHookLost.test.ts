@@ -9,7 +9,8 @@ import { HookSender } from '../../support/azureDevOps/hookSender.ts';
 import { BridgeProcess, NODE_VERSIONS } from '../../support/bridge/bridgeProcess.ts';
 import { setUp } from '../../support/bridge/commandsHere.ts';
 import { hooksConfiguration, hooksFiles, passwordOf, SECRET } from '../../support/bridge/hooksOverHttp.ts';
-import { cases, isLong } from '../../support/hostile/hostile.ts';
+import { isLong } from '../../support/form.ts';
+import { cases } from '../../support/hostile/hostile.ts';
 import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer.ts';
 import { storedIn } from '../../support/nats/testStream.ts';
 

@@ -7,7 +7,7 @@ import { reset } from '../../support/azureDevOps/moods.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge } from '../../support/bridge/bridgeProcess.ts';
 import { RunsScene } from '../../support/bridge/runsBridge.ts';
 import { hooksConfiguration, hooksFiles, passwordOf } from '../../support/bridge/hooksOverHttp.ts';
-import { isLong } from '../../support/hostile/hostile.ts';
+import { isLong } from '../../support/form.ts';
 import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 

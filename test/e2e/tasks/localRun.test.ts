@@ -24,7 +24,7 @@ interface LocalRun {
 let program = '';
 const bundles = mkdtempSync(path.join(ROOT, '.cache', 'pipeline-'));
 before(async () => {
-  [program = ''] = await bundleTests([path.join(ROOT, 'localAgent/pipeline.ts')], bundles);
+  [program = ''] = await bundleTests([[path.join(ROOT, 'localAgent/pipeline.ts')]], bundles);
 });
 after(() => rmSync(bundles, { recursive: true, force: true }));
 
