@@ -15,7 +15,14 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from './api.ts';
-import { consumerNeeds, grantNeeds, streamNeeds, type ConsumerNeed, type StreamNeed } from './needs.ts';
+import {
+  consumerNeeds,
+  createStreamOption,
+  grantNeeds,
+  streamNeeds,
+  type ConsumerNeed,
+  type StreamNeed,
+} from './needs.ts';
 import { checkServerVersion } from './serverVersion.ts';
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
@@ -168,6 +175,7 @@ export class NatsCheck {
 
   async #checkConsumers(): Promise<void> {
     const needs = consumerNeeds(this.settings);
+    const own = new Set(streamNeeds(this.settings).map(({ config }) => config.name));
     const sources = new Map(
       [...new Set(needs.map(({ stream }) => stream))].map((name) => [name, this.jetStream.stream(name)]),
     );
@@ -175,11 +183,13 @@ export class NatsCheck {
       const { stream, config, route } = need;
       const source = await sources.get(stream);
       if (source !== undefined && source.kind !== 'ok') {
-        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND)
-          this.#noteOnce(
-            error(`stream ${stream}`, "it doesn't exist", `Create it, or correct the stream of route ${route.name}.`),
-          );
-        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
+        // The bridge's own has been reported.
+        if (own.has(stream)) continue;
+        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND) {
+          const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, stream)}`;
+          const remedy = `Correct the stream of route ${route.name}, or create it: ${create}.`;
+          this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", remedy));
+        } else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
         continue;
       }
       const about = `consumer ${config.durable_name} of ${stream}`;

@@ -314,20 +314,27 @@ describe('A route', () => {
     await bridge.logged('runStarted');
   });
 
-  test('without its stream says so, and so does setup, which creates none', async () => {
+  test('without its stream says so, and so do check and setup, with the option that creates it', async () => {
     await using scene = await RunsScene.open();
     await scene.admin.manager.streams.delete('ci');
     await using bridge = await scene.start();
     assert.match(
       String((await bridge.logged('routeDown'))['reason']),
-      /^The stream "ci" doesn't exist\. Create it .*\(nats stream add ci\), then the consumer: nats-event-bridge setup --apply\.$/,
+      /^The stream "ci" doesn't exist\. Create it and the consumer: nats-event-bridge setup --apply --createStream 'ci=(\S+)'\.$/,
     );
     const { status, stderr } = await scene.command(['setup', '--apply']);
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create that first \(nats stream add\)/m,
+      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create both: repeat this with --createStream 'ci=\S+'\.$/m,
     );
+    const [, option = ''] =
+      /^error: stream ci: it doesn't exist\..* create it: nats-event-bridge setup --apply --createStream '(.*)'\.$/m.exec(
+        (await scene.command(['check'])).stdout,
+      ) ?? [];
+    assert.equal((await scene.command(['setup', '--apply', '--createStream', option])).status, 0);
+    await scene.publish('e-1');
+    await bridge.logged('runStarted');
   });
 
   test('whose pipeline has no natsEventId works, with a warning', async () => {

@@ -191,7 +191,6 @@ ${commands}
     const page = readMarkdown(ROOT, 'docs/bridge/runs.md');
     const [server = '', setUp = '', ...later] = blocksOf(page).filter((block) => block !== '');
     assert.match(server, /^nats-server /);
-    await admin.stream('CI', { subjects: ['ci.>'] });
     const folder = folderWith(route);
     const running = shell(folder, [setUp, 'until [[ -e enough ]]; do sleep 0.1; done']);
     const started = () => readFileSync(path.join(folder, 'run.log'), { flag: 'a+', encoding: 'utf8' });

@@ -110,6 +110,46 @@ describe('setup', () => {
     assert.deepEqual([config.subjects, config.max_msgs], [['mine.>'], 7]);
   });
 
+  test('creates the streams it is asked for, leaves those that are there, and says what differs', async (t) => {
+    await using server = await startServer();
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    await admin.stream('OURS', { subjects: ['ours.>', 'also'] });
+    const yaml = configuration(server.url, await startAzureDevOps(t));
+    const asked = (...streams: string[]) => streams.flatMap((stream) => ['--createStream', stream]);
+    const options = asked('CI=ci.>,done.*', 'OURS=also,ours.>');
+    const printed = await bridge(['setup', ...options], yaml);
+    assert.equal(printed.status, 0);
+    assert.match(
+      printed.stdout,
+      /^nats stream add CI --subjects 'ci\.>' --subjects 'done\.\*' --storage file --replicas 1 /m,
+    );
+    await assert.rejects(admin.manager.streams.info('CI'), /stream not found/);
+    // With no more permissions than it prints.
+    await server.reload(serverConfig(permissionsIn(printed)));
+    const applied = await bridge(['setup', '--apply', ...options], yaml);
+    assert.equal(applied.status, 0, applied.stderr);
+    assert.match(applied.stderr, /^stream CI: created\.\nstream OURS: it is there, and left as it is\.$/m);
+    const { config } = await admin.manager.streams.info('CI');
+    assert.deepEqual(
+      [config.subjects, config.storage, config.retention, config.discard, config.max_age, config.num_replicas],
+      [['ci.>', 'done.*'], 'file', 'limits', 'old', 0, 1],
+    );
+    assert.equal(config.allow_direct, true);
+
+    const differs = await bridge(['setup', '--apply', ...asked('OURS=ours.>')], yaml);
+    assert.equal(differs.status, 1);
+    assert.match(
+      differs.stderr,
+      /^stream OURS: it is there, and left as it is, but takes "ours\.>", "also", not "ours\.>"\. Leave out its --createStream, or change the stream: nats stream edit OURS --subjects 'ours\.>'\.$/m,
+    );
+    assert.deepEqual((await admin.manager.streams.info('OURS')).config.subjects, ['ours.>', 'also']);
+    const own = await bridge(['setup', '--apply', ...asked('AZDO=azdo.>')], yaml);
+    assert.deepEqual(
+      [own.status, own.stderr],
+      [2, '--createStream "AZDO": setup creates this stream without it. Leave the option out.\n'],
+    );
+  });
+
   test('says what it could not make, and ends with 1', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
