@@ -62,7 +62,7 @@ describe('The page about local runs', () => {
       'nats-server --addr 127.0.0.1 --jetstream &',
       'npm run package',
       "npm run bridge -- setup --apply --createStream 'RELEASE=release.>' --config ../trial/bridge.yml",
-      'npm run bridge -- run --config ../trial/bridge.yml &',
+      'node dist/bridge/nats-event-bridge.mjs run --config ../trial/bridge.yml &',
     ])
       assert.ok(COMMANDS.includes(line), line);
   });
