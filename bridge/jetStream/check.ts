@@ -23,7 +23,7 @@ import {
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
-import { checkServerVersion } from './serverVersion.ts';
+import { checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
@@ -61,7 +61,9 @@ export class NatsCheck {
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);
-    if (withNeedless) await this.#checkNeedless();
+    const untold = await checkTellsPermissions(this.nats);
+    if (untold !== undefined) this.#note(untold);
+    else if (withNeedless) await this.#checkNeedless();
     return this.#findings;
   }
 
