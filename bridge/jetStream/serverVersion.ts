@@ -34,8 +34,8 @@ export async function checkServerVersion(
 
 /** Servers before 2.10 don't tell a user's permissions. Undefined where they do, or NATS can't be reached. */
 export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): Promise<Finding | undefined> {
-  const version = await nats.serverVersion().catch(() => undefined);
-  if (version === undefined || isSince210(version)) return undefined;
+  const version = await nats.serverVersion().catch(() => '');
+  if (version === '' || isSince210(version)) return undefined;
   return warning(
     'permissions of the user',
     `needless ones weren't looked for: nats-server ${version} doesn't tell what a user may do`,
