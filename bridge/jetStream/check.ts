@@ -196,8 +196,11 @@ export class NatsCheck {
       }
       const about = `consumer ${config.durable_name} of ${stream}`;
       const answer = await this.jetStream.consumer(stream, config.durable_name);
-      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
-      else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      if (answer.kind === 'ok') {
+        this.#compareConsumer(about, need, answer.value);
+        if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
+          this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`);
+      } else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
     }
   }
 
