@@ -179,7 +179,7 @@ describe('A bridge', () => {
 describe('A bridge whose configuration changes', () => {
   test('applies a good one as a whole, otherwise keeps the last good one, and says what needs a restart', async () => {
     await using server = await startNatsServer();
-    const yaml = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h');
+    const yaml = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h, selfCheckRetry: 300ms');
     await setUp(yaml, { env });
     await using bridge = await BridgeProcess.start(yaml, { env });
     await bridge.ready(200);
@@ -211,9 +211,15 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     const { streams } = (await bridge.ready(503)) as { streams: Record<string, string> };
     assert.equal(streams['AZDO'], 'stream not found');
-    // The next self-check would come in an hour.
-    await bridge.until('a self-check', () =>
-      bridge.lines.find(({ event, about }) => event === 'check' && about === 'stream AZDO'),
+    // The next self-check would come in an hour, but a configuration is new, or it has found errors.
+    const checks = () =>
+      bridge.lines.filter(({ event, about }) => event.startsWith('check') && about === 'stream AZDO');
+    await bridge.until('a self-check', () => checks()[0]);
+    await setUp(`${yaml}hooks: { passwordEnvs: [PAT] }\n`, { env });
+    await bridge.until('a self-check without that error', () => checks().find(({ event }) => event === 'checkFixed'));
+    assert.deepEqual(
+      checks().map(({ level, event }) => `${level} ${event}`),
+      ['error check', 'info checkFixed'],
     );
     assert.deepEqual(
       bridge.lines.filter(({ event }) => event === 'restartNeeded').map(({ section }) => section),
