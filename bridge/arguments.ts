@@ -1,9 +1,12 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
+import { overlap, subjectProblem } from '../shared/subject.ts';
+import { quoted } from '../shared/text/safeText.ts';
 import type { CalloutCommand } from './commands/callout.ts';
 import type { DeadLettersCommand } from './commands/deadLetters.ts';
 import type { HooksCommand } from './commands/hooks.ts';
 import type { RoutesCommand } from './commands/routes.ts';
+import type { StreamOrder } from './jetStream/needs.ts';
 
 export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
 
@@ -14,6 +17,8 @@ Commands:
   check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
+    --createStream NAME=SUBJECT[,SUBJECT]
+                        A stream of your own to create as well, as for a route or wait; may be repeated
   hooks plan [--json]   Print what apply would do to the service hook subscriptions of hooks.events
   hooks apply [--rotate] [--reason TEXT] [--json]
                         Create, repair and remove them, so that they are as hooks.events has them;
@@ -54,7 +59,12 @@ export type Command =
   | { readonly kind: 'help' | 'version' }
   | { readonly kind: 'run'; readonly config: string }
   | { readonly kind: 'check'; readonly config: string; readonly offline: boolean }
-  | { readonly kind: 'setup'; readonly config: string; readonly apply: boolean }
+  | {
+      readonly kind: 'setup';
+      readonly config: string;
+      readonly apply: boolean;
+      readonly streams: readonly StreamOrder[];
+    }
   | { readonly kind: 'hooks'; readonly config: string; readonly action: HooksCommand }
   | { readonly kind: 'routes'; readonly config: string; readonly action: RoutesCommand }
   | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
@@ -72,6 +82,7 @@ const OPTIONS = {
   version: { type: 'boolean', default: false },
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
+  createStream: { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
   rotate: { type: 'boolean', default: false },
   route: { type: 'string' },
@@ -86,7 +97,7 @@ const OPTIONS = {
 const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
-  setup: ['apply'],
+  setup: ['apply', 'createStream'],
   hooks: ['rotate', 'reason', 'json'],
   why: ['json'],
   routes: ['reason', 'event', 'from', 'to'],
@@ -114,6 +125,7 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   const routesAction = name === 'routes' ? readRoutesAction(more, values) : undefined;
   const hooksAction = name === 'hooks' ? readHooksAction(more, values) : undefined;
   const calloutAction = name === 'callout' ? readCalloutAction(more, values['token-file']) : undefined;
+  const streams = readStreams(values.createStream ?? []);
   const id = name === 'why' ? more.shift() : undefined;
   if (name === 'why' && !id)
     throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
@@ -128,8 +140,36 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   if (routesAction !== undefined) return { kind: 'routes', config, action: routesAction };
   if (id !== undefined) return { kind: 'why', config, id, json: values.json };
   if (name === 'check') return { kind: 'check', config, offline: values.offline };
-  if (name === 'setup') return { kind: 'setup', config, apply: values.apply };
+  if (name === 'setup') return { kind: 'setup', config, apply: values.apply, streams };
   return { kind: 'run', config };
+}
+
+/** Streams that setup creates besides its own: `CI=ci.>`, one per option. */
+function readStreams(given: readonly string[]): StreamOrder[] {
+  const orders = given.map((text) => {
+    const [, name = '', list = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+    const about = `--createStream ${quoted(text)}`;
+    if (name === '' || list === '') throw new UsageError(`${about}: write NAME=SUBJECT[,SUBJECT], such as 'CI=ci.>'.`);
+    if (!/^[^\s.*>/\\\p{C}]{1,255}$/u.test(name))
+      throw new UsageError(`${about}: ${quoted(name)} isn't a valid name of a stream.`);
+    const subjects = list.split(',');
+    for (const subject of subjects) {
+      const problem = subjectProblem(subject, 'pattern');
+      if (problem !== undefined) throw new UsageError(`${about}: the subject ${quoted(subject)} ${problem}.`);
+    }
+    for (const [index, subject] of subjects.entries()) {
+      const other = subjects.slice(0, index).find((one) => overlap(one, subject));
+      if (other !== undefined)
+        throw new UsageError(`${about}: the subjects ${quoted(other)} and ${quoted(subject)} overlap; leave one out.`);
+    }
+    return { name, subjects };
+  });
+  for (const [index, { name }] of orders.entries())
+    if (orders.slice(0, index).some((other) => other.name === name))
+      throw new UsageError(
+        `--createStream ${name}: it is given twice. Give all its subjects in one, separated by commas.`,
+      );
+  return orders;
 }
 
 function readAction(

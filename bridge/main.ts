@@ -84,7 +84,7 @@ async function main(given: readonly string[]): Promise<number> {
       }
       case 'setup': {
         const { setup } = await import('./commands/setup.ts');
-        return await setup(command.config, command.apply, world);
+        return await setup(command.config, command, world);
       }
       case 'hooks': {
         const { hooks } = await import('./commands/hooks.ts');

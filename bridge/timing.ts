@@ -10,6 +10,8 @@ export const TIMING = {
   drain: 25_000,
   /** Between two self-checks. */
   selfCheck: 3_600_000,
+  /** After a self-check that found errors; twice as long after each further one, up to eight times as long. */
+  selfCheckRetry: 60_000,
   /** Between two looks at a file that holds a secret. */
   secretFile: 1_000,
   /** Between two looks at the configuration. */

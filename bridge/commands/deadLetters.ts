@@ -13,7 +13,7 @@ import { judgeOptions } from '../hooks/hooks.ts';
 import { replayHook } from '../hooks/receive.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { Configuration } from '../config/configuration.ts';
-import { replayRun } from '../runs/replay.ts';
+import { ALREADY_REPLAYED, replayRun } from '../runs/replay.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
@@ -85,7 +85,7 @@ async function replay(
     ...(settings.hooks === undefined ? {} : { hooks: replayHook(judgeOptions(settings.hooks, parts)) }),
     ...(settings.runs.length === 0 ? {} : { runs: replayRun(parts, contracts, session.jetStream, audit.replica) }),
   };
-  let refused = 0;
+  let failures = 0;
   const order = { user: world.user, reason };
   for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions)) {
     const number = String(letter.sequence);
@@ -93,12 +93,13 @@ async function replay(
       const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
       world.out(lineOf([number, 'done', ...what]));
     } else {
-      refused++;
+      // Its run was started before, which is what this order is for.
+      if (result.reason !== ALREADY_REPLAYED) failures++;
       world.out(lineOf([number, 'refused', result.reason, result.detail]));
     }
   }
   await audit.deadLetters.close();
-  return refused === 0 ? 0 : 1;
+  return failures === 0 ? 0 : 1;
 }
 
 function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {

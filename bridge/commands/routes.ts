@@ -92,7 +92,21 @@ async function list(work: Work): Promise<number> {
     ...new Set(states.flatMap(({ trouble, decisionsTrouble }) => [trouble ?? [], decisionsTrouble ?? []].flat())),
   ];
   for (const trouble of troubles) world.err(`${safeText(trouble)}.\n`);
+  const unexplained = states.filter((state) =>
+    waitsUnexplained(state, world.now() - work.configuration.settings.timing.minute),
+  );
+  for (const { name } of unexplained)
+    world.err(`The oldest event of ${name} waits, and nothing stored says why. ${ASK_REPLICAS}\n`);
   return troubles.length === 0 ? 0 : 1;
+}
+
+const ASK_REPLICAS =
+  "If Azure DevOps is paused, or a route can't begin, only the replicas know: look at their status pages, or for azureDevOpsPaused and routeDown in their logs.";
+
+/** Whether a route that isn't paused has an event of before a time, in milliseconds since the epoch, that nobody has tried. */
+function waitsUnexplained({ mode, pause, waiting }: RouteStatus, before: number): boolean {
+  const oldest = waiting?.oldest;
+  return mode !== 'off' && pause === undefined && oldest !== undefined && !oldest.failure && oldest.at < before;
 }
 
 function cellsOf({ name, mode, pause, waiting, decisions }: RouteStatus): string[] {

@@ -19,7 +19,7 @@ import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
-import { describeFinding } from '../finding.ts';
+import { describeFinding, type Finding } from '../finding.ts';
 import { Lifecycle } from '../lifecycle.ts';
 import { EventLog } from '../log.ts';
 import { Metrics } from '../metrics.ts';
@@ -80,6 +80,11 @@ class Running {
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
+  #findings: readonly Finding[] = [];
+  /** How many self-checks in a row have found errors. */
+  #checksWithErrors = 0;
+  /** When all findings were last logged, in milliseconds since the epoch. */
+  #checkLoggedAt = 0;
   #subscriptions: SubscriptionStates | undefined;
   #nats: Nats | undefined;
   #jetStream: JetStream | undefined;
@@ -125,8 +130,15 @@ class Running {
       await this.#azureDevOps?.close();
     });
     log.info('serving');
-    if (settings.callout === undefined) this.#repeat(settings.timing.signIn, () => this.#azureDevOps?.signIn());
-    this.#repeat(settings.timing.selfCheck, () => this.#checkItself());
+    if (settings.callout === undefined)
+      this.#repeat(
+        () => settings.timing.signIn,
+        () => this.#azureDevOps?.signIn(),
+      );
+    this.#repeat(
+      () => this.#untilCheck(),
+      () => this.#checkItself(),
+    );
     await this.#watchConfiguration(nats, publicServer);
   }
 
@@ -256,6 +268,7 @@ class Running {
         this.#settleTrouble('configuration');
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
+        [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
         const before = this.#reloaded;
         this.#reloaded = new AbortController();
         before.abort();
@@ -271,16 +284,23 @@ class Running {
   }
 
   /** Does something now, again and again, and whenever the configuration has changed, until the bridge stops. */
-  #repeat(everyMs: number, work: () => Promise<void> | undefined): void {
+  #repeat(pauseMs: () => number, work: () => Promise<void> | undefined): void {
     const { stopping } = this.#lifecycle;
     const repeat = async () => {
       while (!stopping.aborted) {
         const due = AbortSignal.any([stopping, this.#reloaded.signal]);
         await work()?.catch((error: unknown) => this.log.error('failed', { reason: reasonOf(error) }));
-        await delay(everyMs, undefined, { signal: due }).catch(() => undefined);
+        await delay(pauseMs(), undefined, { signal: due }).catch(() => undefined);
       }
     };
     void repeat();
+  }
+
+  /** Short while there are errors, so that a fix shows soon; each check calls Azure DevOps, too. */
+  #untilCheck(): number {
+    const { selfCheck, selfCheckRetry } = this.#settings.timing;
+    if (this.#checksWithErrors === 0) return selfCheck;
+    return Math.min(selfCheck, selfCheckRetry * 2 ** Math.min(this.#checksWithErrors - 1, 3));
   }
 
   async #checkItself(): Promise<void> {
@@ -301,15 +321,35 @@ class Running {
         text: describeFinding(finding),
       })),
     };
-    this.#metrics.checkProblems.set(findings.filter(({ level }) => level === 'error').length);
-    for (const { level, about, problem, remedy } of findings) this.log[level]('check', { about, problem, remedy });
+    const errors = findings.filter(({ level }) => level === 'error').length;
+    this.#metrics.checkProblems.set(errors);
+    this.#checksWithErrors = errors === 0 ? 0 : this.#checksWithErrors + 1;
+    this.#logFindings(findings);
+  }
+
+  /** Logs what has changed since the last self-check, and everything once an hour or for a new configuration. */
+  #logFindings(findings: readonly Finding[]): void {
+    const before = this.#findings;
+    this.#findings = findings;
+    const now = this.world.now();
+    const isAllDue = now - this.#checkLoggedAt >= this.#settings.timing.selfCheck;
+    if (isAllDue) this.#checkLoggedAt = now;
+    const known = new Set(isAllDue ? [] : before.map(describeFinding));
+    for (const finding of findings) {
+      const { level, about, problem, remedy } = finding;
+      if (!known.has(describeFinding(finding))) this.log[level]('check', { about, problem, remedy });
+    }
+    const current = new Set(findings.map(({ about }) => about));
+    for (const { about, problem } of before) if (!current.has(about)) this.log.info('checkFixed', { about, problem });
   }
 
   #noteSubscriptions(subscriptions: SubscriptionStates | undefined): void {
+    const isNews = !isDeepStrictEqual(this.#subscriptions, subscriptions);
     this.#subscriptions = subscriptions;
     // Otherwise stale values would look current.
     this.#metrics.hookSubscriptions.reset();
-    if (subscriptions?.kind === 'unknown') this.log.info('subscriptionsUnknown', { reason: subscriptions.why });
+    if (subscriptions?.kind === 'unknown' && isNews)
+      this.log.info('subscriptionsUnknown', { reason: subscriptions.why });
     if (subscriptions?.kind !== 'seen') return;
     for (const { event, state, count } of subscriptions.states)
       this.#metrics.hookSubscriptions.set({ event, state }, count);

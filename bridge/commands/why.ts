@@ -1,5 +1,6 @@
 import type { Place } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { subjectMatches } from '../../shared/subject.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { decisionIn, eventIn, Facts, type DecisionFact, type EventFact } from '../audit/facts.ts';
 import { Budget, StreamHistory } from '../audit/streamHistory.ts';
@@ -28,10 +29,25 @@ export async function why(id: string, isJson: boolean, file: string, world: Worl
     if (isJson) world.out(`${JSON.stringify({ id: safeText(id), chain: chainOf(trace), limits }, undefined, 2)}\n`);
     else for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
     for (const limit of limits) world.err(`${limit}.\n`);
+    if (isUndecided(trace, settings))
+      world.err(
+        'No route has decided on it yet. See nats-event-bridge routes list, which says what a route waits for.\n',
+      );
     if (trace.roots.length > 0) return 0;
     world.err(`Nothing is known of ${safeText(id, 200)}.\n`);
     return 1;
   });
+}
+
+/** Whether an event that a route takes is all there is to show. */
+function isUndecided({ roots }: Trace, { runs }: BridgeSettings): boolean {
+  const [root, ...others] = roots;
+  if (root === undefined || others.length > 0 || root.children.length > 0 || root.fact.kind !== 'event') return false;
+  const { place, subject } = root.fact;
+  return runs.some(
+    ({ mode, stream, subjects }) =>
+      mode !== 'off' && stream === place?.stream && subjects.some((pattern) => subjectMatches(pattern, subject)),
+  );
 }
 
 interface Answer {

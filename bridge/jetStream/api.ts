@@ -180,6 +180,16 @@ export class JetStream {
     return answer.kind === 'error' || answer.kind === 'off' ? undefined : (answer as Refusal);
   }
 
+  /**
+   * Whether the user may acknowledge a consumer's messages. Changes nothing: it says that a message is still being worked on
+   * whose sequence no stream will reach, which servers answer at once.
+   */
+  async mayAcknowledge(stream: string, consumer: string): Promise<boolean> {
+    const subject = `$JS.ACK.${stream}.${consumer}.1.${Number.MAX_SAFE_INTEGER}.1.1.0`;
+    const answer = await this.#request({ subject, headers: [], payload: Buffer.from('+WPI') }, () => false);
+    return answer.kind !== 'denied';
+  }
+
   /** Of the domain, as the servers there call it for their own clients. */
   async apiPrefix(): Promise<string> {
     if (this.#prefix !== undefined) return this.#prefix;

@@ -15,8 +15,15 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from './api.ts';
-import { consumerNeeds, grantNeeds, streamNeeds, type ConsumerNeed, type StreamNeed } from './needs.ts';
-import { checkServerVersion } from './serverVersion.ts';
+import {
+  consumerNeeds,
+  createStreamOption,
+  grantNeeds,
+  streamNeeds,
+  type ConsumerNeed,
+  type StreamNeed,
+} from './needs.ts';
+import { checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
@@ -54,7 +61,9 @@ export class NatsCheck {
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);
-    if (withNeedless) await this.#checkNeedless();
+    const untold = await checkTellsPermissions(this.nats);
+    if (untold !== undefined) this.#note(untold);
+    else if (withNeedless) await this.#checkNeedless();
     return this.#findings;
   }
 
@@ -168,6 +177,7 @@ export class NatsCheck {
 
   async #checkConsumers(): Promise<void> {
     const needs = consumerNeeds(this.settings);
+    const own = new Set(streamNeeds(this.settings).map(({ config }) => config.name));
     const sources = new Map(
       [...new Set(needs.map(({ stream }) => stream))].map((name) => [name, this.jetStream.stream(name)]),
     );
@@ -175,17 +185,22 @@ export class NatsCheck {
       const { stream, config, route } = need;
       const source = await sources.get(stream);
       if (source !== undefined && source.kind !== 'ok') {
-        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND)
-          this.#noteOnce(
-            error(`stream ${stream}`, "it doesn't exist", `Create it, or correct the stream of route ${route.name}.`),
-          );
-        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
+        // The bridge's own has been reported.
+        if (own.has(stream)) continue;
+        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND) {
+          const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, stream)}`;
+          const remedy = `Correct the stream of route ${route.name}, or create it: ${create}.`;
+          this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", remedy));
+        } else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
         continue;
       }
       const about = `consumer ${config.durable_name} of ${stream}`;
       const answer = await this.jetStream.consumer(stream, config.durable_name);
-      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
-      else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      if (answer.kind === 'ok') {
+        this.#compareConsumer(about, need, answer.value);
+        if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
+          this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`);
+      } else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
     }
   }
 

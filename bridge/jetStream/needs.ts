@@ -1,5 +1,5 @@
 import { permissionsBlock, type Grants } from '../../shared/nats/permissions.ts';
-import { overlap } from '../../shared/subject.ts';
+import { overlap, withoutCovered } from '../../shared/subject.ts';
 import { BRIDGE_AUDIT, BRIDGE_DEAD, BRIDGE_INTENTS, BRIDGE_PROJECTS, BRIDGE_WAITS, namesOf } from '../names.ts';
 import { REQUEST_SUBJECT } from '../callout/subject.ts';
 import type { BridgeSettings, RouteSettings } from '../settings.ts';
@@ -46,6 +46,26 @@ export function streamNeeds(settings: BridgeSettings): StreamNeed[] {
     stream(names.of(BRIDGE_AUDIT), names.subject('bridge.decisions.>'), replicas, maxAgeMs.BRIDGE_AUDIT),
     stream(names.of(BRIDGE_DEAD), names.subject('bridge.dead.>'), replicas, maxAgeMs.BRIDGE_DEAD),
   ];
+}
+
+/** A stream that isn't the bridge's own, but is to be created for its routes and waits. */
+export interface StreamOrder {
+  readonly name: string;
+  readonly subjects: readonly string[];
+}
+
+/** As `nats stream add --defaults` creates it, with as many replicas as the bridge's own streams. */
+export function streamToCreate({ name, subjects }: StreamOrder, { streams }: BridgeSettings): StreamNeed {
+  const { config } = stream(name, '', streams.replicas, 0);
+  return { kind: 'stream', name, config: { ...config, subjects } };
+}
+
+/** The option of `setup` that creates the stream of some routes. */
+export function createStreamOption({ runs }: Pick<BridgeSettings, 'runs'>, name: string): string {
+  const subjects = runs
+    .filter(({ mode, stream }) => mode !== 'off' && stream === name)
+    .flatMap((route) => route.subjects);
+  return `--createStream '${name}=${withoutCovered(subjects).join(',')}'`;
 }
 
 function stream(name: string, subject: string, replicas: number, maxAgeMs: number, windowMs?: number): StreamNeed {
@@ -149,8 +169,12 @@ const WAIT_OPERATIONS = [
   'CONSUMER.DELETE.*.*',
 ];
 
-/** The permissions that the bridge's user needs, and no more. */
-export function grantNeeds(settings: BridgeSettings): Grants {
+/**
+ * The permissions that the bridge's user needs, and no more.
+ *
+ * @param others streams that `setup` creates besides the bridge's own
+ */
+export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed[] = []): Grants {
   const { instance } = settings;
   const { inboxPrefix = '_INBOX', jetStreamDomain } = settings.nats();
   const needs = streamNeeds(settings);
@@ -193,6 +217,9 @@ export function grantNeeds(settings: BridgeSettings): Grants {
       ...needs
         .flatMap(({ config }) => api(`STREAM.CREATE.${config.name}`))
         .map((subject) => ({ subject, reason: 'setup --apply' })),
+      ...others
+        .flatMap(({ name }) => [...api(`STREAM.INFO.${name}`), ...api(`STREAM.CREATE.${name}`)])
+        .map((subject) => ({ subject, reason: 'setup --apply --createStream' })),
       ...consumers
         .flatMap(({ stream, name, config }) =>
           api(

@@ -1,4 +1,4 @@
-import { error, type Finding } from '../finding.ts';
+import { error, warning, type Finding } from '../finding.ts';
 import type { Nats } from '../nats.ts';
 import { BRIDGE_INTENTS, BRIDGE_WAITS, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
@@ -30,6 +30,17 @@ export async function checkServerVersion(
       `Upgrade all servers to nats-server 2.10 or later; or have one replica: streams.replicas: 1, and nats stream edit ${config.name} --replicas 1.`,
     );
   });
+}
+
+/** Servers before 2.10 don't tell a user's permissions. Undefined where they do, or NATS can't be reached. */
+export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): Promise<Finding | undefined> {
+  const version = await nats.serverVersion().catch(() => '');
+  if (version === '' || isSince210(version)) return undefined;
+  return warning(
+    'permissions of the user',
+    `needless ones weren't looked for: nats-server ${version} doesn't tell what a user may do`,
+    'Compare them with what nats-event-bridge setup prints, or upgrade to nats-server 2.10 or later.',
+  );
 }
 
 function isSince210(version: string): boolean {

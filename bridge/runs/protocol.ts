@@ -167,6 +167,9 @@ export class Protocol {
       hasFailed = true;
       if (outcome.kind === 'postponed') {
         lastMessage = outcome.message;
+        const told = await this.#tellPause(work.key, posted, lastMessage);
+        if (told === undefined) return undefined;
+        ({ intent, revision } = told);
         continue;
       }
       if (outcome.kind === 'started' && !(await this.#isTaken(work, outcome.run, intent)))
@@ -202,6 +205,16 @@ export class Protocol {
       // A request that starts late would still be under way when another replica takes over.
       if (ports.now() - posting.time <= settings.timing.takeover / MOST_DELAY) return stored;
     }
+  }
+
+  /** Writes why nothing is requested during the pause that follows; undefined when someone else has written meanwhile. */
+  async #tellPause(key: string, stored: StoredIntent, message: string): Promise<StoredIntent | undefined> {
+    const { posting } = stored.intent;
+    const after = shortened(message, MOST_MESSAGE);
+    if (posting === undefined || posting.after === after) return stored;
+    const intent: Intent = { ...stored.intent, posting: { ...posting, after } };
+    const revision = await this.#update(key, intent, stored.revision);
+    return revision === undefined ? undefined : { intent, revision };
   }
 
   get #looks(): readonly number[] {

@@ -17,6 +17,8 @@ import { hookTest, StreamTimes } from './runs.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const ORIGINAL = 'bridge-original-';
+/** The reason for refusing a letter whose run was started by an earlier order. */
+export const ALREADY_REPLAYED = 'duplicate';
 
 /**
  * Judges the events in dead letters of runs again, with all checks but the age, each with an intent of its own: a letter that
@@ -129,7 +131,7 @@ export function routeByHand(
         case 'failed':
           return refused(result.reason, result.detail);
         case 'duplicate':
-          return refused('duplicate', `this has been replayed already: ${JSON.stringify(result.done)}`);
+          return refused(ALREADY_REPLAYED, `this has been replayed already: ${JSON.stringify(result.done)}`);
         case 'elsewhere':
           return refused('elsewhere', 'somebody else is replaying it');
       }

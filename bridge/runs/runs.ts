@@ -5,7 +5,7 @@ import { subjectMatches } from '../../shared/subject.ts';
 import type { Audit } from '../audit/audit.ts';
 import type { Functions, Parts } from '../functions.ts';
 import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, type JetStream } from '../jetStream/api.ts';
-import { consumerOf } from '../jetStream/needs.ts';
+import { consumerOf, createStreamOption } from '../jetStream/needs.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
 import { eventIdSupport } from './eventId.ts';
@@ -77,7 +77,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
           return support;
         },
         isFindable: () => isFindable,
-        consumerProblem: () => consumerProblem(jetStream, route.stream, consumerOf(instance, name)),
+        consumerProblem: () => consumerProblem(jetStream, settings, route.stream, consumerOf(instance, name)),
         openQueue: (told) => nats.workQueue(route.stream, consumerOf(instance, name), told),
         onQueueLost: () => streams.forget(),
       }),
@@ -99,12 +99,17 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
 }
 
 /** Why a consumer can't be used: sentences. Undefined when it can, or when that is unknown. */
-async function consumerProblem(jetStream: JetStream, stream: string, consumer: string): Promise<string | undefined> {
+async function consumerProblem(
+  jetStream: JetStream,
+  settings: BridgeSettings,
+  stream: string,
+  consumer: string,
+): Promise<string | undefined> {
   const answer = await jetStream.consumer(stream, consumer);
   if (answer.kind !== 'error') return undefined;
   const create = 'nats-event-bridge setup --apply';
   if (answer.errorCode === STREAM_NOT_FOUND)
-    return `The stream "${stream}" doesn't exist. Create it with the subjects of its events (nats stream add ${stream}), then the consumer: ${create}.`;
+    return `The stream "${stream}" doesn't exist. Create it and the consumer: ${create} ${createStreamOption(settings, stream)}.`;
   const remedy = answer.errorCode === CONSUMER_NOT_FOUND ? ` Create it: ${create}.` : '';
   return `The consumer "${consumer}" of the stream "${stream}" can't be used: ${answer.description}.${remedy}`;
 }

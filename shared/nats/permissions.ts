@@ -98,9 +98,16 @@ export function deniedToService(operation: 'publish' | 'subscription', subject: 
   // A service subscribes to inboxes only, each with a name of its own.
   const remedy =
     operation === 'publish'
-      ? `Grant it ${verb} permission for "${subject}".`
+      ? `Grant it ${verb} permission for "${acknowledgements(subject)}".`
       : `Grant it ${verb} permission for "${subject.replace(/\.[^.]+\.[^.]+$/, '.*.*')}". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.`;
   return new TaskError('Denied', problem, remedy);
+}
+
+/** All acknowledgements of a consumer, where a subject is one of them (NATS ADR-15); otherwise the subject itself. */
+function acknowledgements(subject: string): string {
+  const [, domain = '', names] =
+    /^\$JS\.ACK\.([^.]+\.[^.]+\.)?([^.]+\.[^.]+)(?:\.\d+){5}(?:\.[^.]+)?$/.exec(subject) ?? [];
+  return names === undefined ? subject : `$JS.ACK.${domain && '*.*.'}${names}.>`;
 }
 
 function refusal(

@@ -34,7 +34,7 @@ describe('Inputs of agentless tasks', () => {
     azure = await AzureDevOps.start();
     const yaml = waitsConfigurationOf(azure, server.url).replace('[ci.shop.>]', '[ci.shop.>], maxOpen: 50000');
     const file = configurationFile(yaml);
-    assert.equal(await setup(file, true, new WaitsWorld()), 0);
+    assert.equal(await setup(file, { apply: true, streams: [] }, new WaitsWorld()), 0);
     await admin.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
     bridge = await WaitsBridge.start(file, azure);
   });

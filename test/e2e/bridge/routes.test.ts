@@ -110,6 +110,18 @@ describe('A route', () => {
       1,
       { route: 'deploy', decision: 'notMatching', reason: 'the route takes ci.>, and this is on azdo.x' },
     ]);
+    const undecided = await scene.command(['why', `ci:${fits}`]);
+    assert.match(undecided.stderr, /^No route has decided on it yet\. See nats-event-bridge routes list, /);
+    let listed = await scene.command(['routes', 'list']);
+    await scene.until('an event that has waited for long', async () => {
+      if (listed.stderr === '') listed = await scene.command(['routes', 'list']);
+      return listed.stderr !== '';
+    });
+    assert.equal(listed.status, 0);
+    assert.match(
+      listed.stderr,
+      /^The oldest event of deploy waits, and nothing stored says why\. If Azure DevOps is paused, /,
+    );
     assert.match(String((await tried('ci:99'))[1]), /The stream ci has no message 99/);
     assert.match(String((await tried('/nowhere'))[1]), /--event "\/nowhere" can't be read/);
     assert.deepEqual(scene.azure.requests, []);
@@ -174,7 +186,7 @@ describe('A route', () => {
     assert.match(page, /deploy runs 1 attempts .* ago 5 attempts failed/);
   });
 
-  test('that waits since Azure DevOps wants a pause says so on the status page', async () => {
+  test('that waits since Azure DevOps wants a pause says so on the status page and in the list', async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     await bridge.until('a route that works', async () => (await bridge.metric('nats_up')) ?? undefined);
@@ -183,6 +195,9 @@ describe('A route', () => {
     await bridge.logged('azureDevOpsPaused');
     const page = textOf((await bridge.admin('/')).text);
     assert.match(page, /Azure DevOps isn&#39;t called for (1 min|\d+ s): .+Concurrency/);
+    const listed = await scene.command(['routes', 'list']);
+    assert.match(rowsOf(listed)[0]?.['REASON'] ?? '', /Concurrency/);
+    assert.equal(listed.stderr, '');
   });
 
   test('that is not there is an error that names those that are', async () => {

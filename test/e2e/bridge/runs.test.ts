@@ -96,7 +96,9 @@ describe('An event', () => {
     ];
     const replayed = await replay(tolerant);
     assert.match(replayed.stdout, new RegExp(`^${number}\tdone\trun=\\d+\turl=`), replayed.stderr);
-    assert.match((await replay(tolerant)).stdout, new RegExp(`^${number}\trefused\tduplicate\t`));
+    const again = await replay(tolerant);
+    assert.match(again.stdout, new RegExp(`^${number}\trefused\tduplicate\t`));
+    assert.equal(again.status, 0);
     assert.deepEqual(
       runsOf('unsafe').map(({ parameters }) => parameters),
       [{ natsEventId: 'unsafe-1', image: 'web 1' }],
@@ -282,9 +284,18 @@ describe('A route', () => {
     ] }`;
     await using scene = await RunsScene.open({ users: users('permissions: {}') });
     const printed = (await scene.command(['setup'])).stdout;
-    await scene.server.reload(users(printed.slice(printed.indexOf('permissions: {'))));
+    const block = printed.slice(printed.indexOf('permissions: {'));
+    await scene.server.reload(users(block.replace('"$JS.ACK.ci.bridge-deploy.>"', '')));
+    const lacking = await scene.command(['check']);
+    assert.equal(lacking.status, 1);
+    assert.match(lacking.stdout, /^error: permission to publish to \$JS\.ACK\.ci\.bridge-deploy\.>: it is missing\./);
+    await scene.server.reload(users(block));
     const checked = await scene.command(['check']);
-    assert.deepEqual([checked.status, checked.stdout], [0, ''], checked.stderr);
+    assert.deepEqual(
+      [checked.status, checked.stdout.match(/^error|missing|does not need/gm)],
+      [0, null],
+      checked.stdout,
+    );
     await using bridge = await scene.start();
     await scene.publish('e-1');
     await bridge.logged('runStarted');
@@ -314,20 +325,27 @@ describe('A route', () => {
     await bridge.logged('runStarted');
   });
 
-  test('without its stream says so, and so does setup, which creates none', async () => {
+  test('without its stream says so, and so do check and setup, with the option that creates it', async () => {
     await using scene = await RunsScene.open();
     await scene.admin.manager.streams.delete('ci');
     await using bridge = await scene.start();
     assert.match(
       String((await bridge.logged('routeDown'))['reason']),
-      /^The stream "ci" doesn't exist\. Create it .*\(nats stream add ci\), then the consumer: nats-event-bridge setup --apply\.$/,
+      /^The stream "ci" doesn't exist\. Create it and the consumer: nats-event-bridge setup --apply --createStream 'ci=(\S+)'\.$/,
     );
     const { status, stderr } = await scene.command(['setup', '--apply']);
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create that first \(nats stream add\)/m,
+      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create both: repeat this with --createStream 'ci=\S+'\.$/m,
     );
+    const [, option = ''] =
+      /^error: stream ci: it doesn't exist\..* create it: nats-event-bridge setup --apply --createStream '(.*)'\.$/m.exec(
+        (await scene.command(['check'])).stdout,
+      ) ?? [];
+    assert.equal((await scene.command(['setup', '--apply', '--createStream', option])).status, 0);
+    await scene.publish('e-1');
+    await bridge.logged('runStarted');
   });
 
   test('whose pipeline has no natsEventId works, with a warning', async () => {

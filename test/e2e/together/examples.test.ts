@@ -34,7 +34,8 @@ describe('The example', () => {
   it('bridge.yml: nor does one that asks NATS and Azure DevOps', async () => {
     const { status, stdout, stderr } = await world.command('check');
     assert.equal(status, 0, stdout + stderr);
-    assert.equal(stdout, '');
+    // An older server can't be asked what its user may do.
+    assert.equal(stdout.replace(/^warning: permissions of the user: .*\n/, ''), '');
   });
 
   /** Publishes an image as a run of the build does; resolves with the outputs of the step. */

@@ -5,7 +5,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect } from 'nats';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { startNatsServer, type NatsServer } from '../../../localAgent/natsServer.ts';
 import { ROOT } from '../../../scripts/build/manifest.ts';
@@ -45,11 +44,9 @@ describe('The page about local runs', () => {
     execFileSync('bash', ['-ec', secrets.join('\n')]);
     for (const name of ['waits-token', 'sealing-key', 'pat'])
       files[name] = readFileSync(path.join(trial, name), 'utf8');
-    const client = await connect({ servers: nats.url });
-    await (await client.jetstreamManager()).streams.add({ name: 'RELEASE', subjects: ['release.>'] });
-    await client.close();
     const yaml = files['bridge.yml'] ?? '';
-    const { status, stderr } = await runBridge(['setup', '--apply'], yaml, { files });
+    const [, ...createStream] = /(--createStream) '(.*?)'/.exec(COMMANDS.join('\n')) ?? [];
+    const { status, stderr } = await runBridge(['setup', '--apply', ...createStream], yaml, { files });
     assert.equal(status, 0, stderr);
     bridge = await BridgeProcess.start(yaml, { files });
     await bridge.ready(200);
@@ -59,14 +56,13 @@ describe('The page about local runs', () => {
     await nats.stop();
   });
 
-  it('has the reader write four files, and start a server with the stream and the bridge', () => {
+  it('has the reader write four files, and start a server and the bridge', () => {
     assert.deepEqual(Object.keys(FILES), ['bridge.yml', 'approval.schema.json', 'connections.json', 'trial.yml']);
     for (const line of [
       'nats-server --addr 127.0.0.1 --jetstream &',
-      "nats stream add RELEASE --subjects 'release.>' --defaults   # not run by our tests",
       'npm run package',
-      'npm run bridge -- setup --apply --config ../trial/bridge.yml',
-      'npm run bridge -- run --config ../trial/bridge.yml &',
+      "npm run bridge -- setup --apply --createStream 'RELEASE=release.>' --config ../trial/bridge.yml",
+      'node dist/bridge/nats-event-bridge.mjs run --config ../trial/bridge.yml &',
     ])
       assert.ok(COMMANDS.includes(line), line);
   });

@@ -32,7 +32,7 @@ async function together(t: TestContext, change: Change = (configuration) => conf
   const azure = await open(AzureDevOps.start());
   const file = configurationFile(change(waitsConfigurationOf(azure, server.url), azure));
   const world = new WaitsWorld();
-  assert.equal(await setup(file, true, world), 0, world.stderr);
+  assert.equal(await setup(file, { apply: true, streams: [] }, world), 0, world.stderr);
   await admin.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
   const bridge = await open(WaitsBridge.start(file, azure));
   return {

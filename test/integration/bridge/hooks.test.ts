@@ -18,7 +18,7 @@ const BUILDS = '[{ event: build.complete }]';
 async function setUp(server: NatsServer, events = ALL): Promise<string> {
   const file = configurationFile(hooksConfiguration(server.url, events));
   const world = new TestWorld();
-  assert.equal(await setup(file, true, world), 0, world.stderr);
+  assert.equal(await setup(file, { apply: true, streams: [] }, world), 0, world.stderr);
   return file;
 }
 

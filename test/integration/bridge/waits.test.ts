@@ -18,7 +18,7 @@ const TAKEN = { status: 200, body: { key: STORED_KEY } };
 async function setUp(server: NatsServer, admin: Admin): Promise<string> {
   const file = configurationFile(waitsConfiguration(server.url));
   const world = new WaitsWorld();
-  assert.equal(await setup(file, true, world), 0, world.stderr);
+  assert.equal(await setup(file, { apply: true, streams: [] }, world), 0, world.stderr);
   await admin.manager.streams.add({ name: 'CI', subjects: ['ci.>'] });
   return file;
 }

@@ -56,7 +56,7 @@ async function statusOf(args: readonly string[], world: Here): Promise<number> {
   const command = readArguments(args, world.env);
   switch (command.kind) {
     case 'setup':
-      return (await import('../../../bridge/commands/setup.ts')).setup(command.config, command.apply, world);
+      return (await import('../../../bridge/commands/setup.ts')).setup(command.config, command, world);
     case 'check':
       return (await import('../../../bridge/commands/check.ts')).check(command.config, command.offline, world);
     case 'hooks':

@@ -10,8 +10,18 @@ test('reads every command', () => {
     ['run --config b.yml', { kind: 'run', config }],
     ['--config=b.yml check', { kind: 'check', config, offline: false }],
     ['check --offline --config b.yml', { kind: 'check', config, offline: true }],
-    ['setup --config b.yml', { kind: 'setup', config, apply: false }],
-    ['setup --apply --config b.yml', { kind: 'setup', config, apply: true }],
+    ['setup --config b.yml', { kind: 'setup', config, apply: false, streams: [] }],
+    ['setup --apply --config b.yml', { kind: 'setup', config, apply: true, streams: [] }],
+    [
+      'setup --createStream CI=ci.> --createStream R=a.*,b.v1 --config b.yml',
+      {
+        ...{ kind: 'setup', config, apply: false },
+        streams: [
+          { name: 'CI', subjects: ['ci.>'] },
+          { name: 'R', subjects: ['a.*', 'b.v1'] },
+        ],
+      },
+    ],
     ['deadLetters list --config b.yml', { kind: 'deadLetters', config, action: { kind: 'list' } }],
     ['deadLetters show 12 --config b.yml', { kind: 'deadLetters', config, action: { kind: 'show', sequence: 12 } }],
     [
@@ -72,6 +82,24 @@ test('says what it does not understand', () => {
     ['run fast --config x', /^run takes no argument "fast"\.$/],
     ['run --apply --config x', /^run takes no option --apply\.$/],
     ['setup --offline --config x', /^setup takes no option --offline\.$/],
+    ['run --createStream CI=ci.> --config x', /^run takes no option --createStream\.$/],
+    [
+      'setup --createStream CI --config x',
+      /^--createStream "CI": write NAME=SUBJECT\[,SUBJECT\], such as 'CI=ci\.>'\.$/,
+    ],
+    ['setup --createStream =ci.> --config x', /^--createStream "=ci\.>": write NAME=/],
+    ['setup --createStream CI= --config x', /^--createStream "CI=": write NAME=/],
+    ['setup --createStream C.I=ci.> --config x', /: "C\.I" isn't a valid name of a stream\.$/],
+    [
+      'setup --createStream CI=ci.>,>.x --config x',
+      /^--createStream "CI=ci.*": the subject ">\.x" has ">" before its last part\.$/,
+    ],
+    ['setup --createStream CI=ci.>, --config x', /: the subject "" is empty\.$/],
+    [
+      'setup --createStream CI=ci.>,ci.*.x --config x',
+      /: the subjects "ci\.>" and "ci\.\*\.x" overlap; leave one out\.$/,
+    ],
+    ['setup --createStream CI=a --createStream CI=b --config x', /^--createStream CI: it is given twice\./],
     ['run --conf x', /Unknown option '--conf'/],
     ['deadLetters --config x', /^Write deadLetters list/],
     ['deadLetters show --config x', /^Write deadLetters list/],

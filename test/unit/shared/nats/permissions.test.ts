@@ -104,6 +104,15 @@ test('a wait on a named stream needs no list of streams, and no grant is wider t
   );
 });
 
+test('a service that may not acknowledge is told the pattern for all messages of the consumer', () => {
+  for (const [subject, grant] of [
+    ['$JS.ACK.CI.bridge-web.1.7.7.1767225600000000000.0', '$JS.ACK.CI.bridge-web.>'],
+    ['$JS.ACK.hub.ABCD12.CI.bridge-web.1.7.7.1767225600000000000.0.xyz', '$JS.ACK.*.*.CI.bridge-web.>'],
+    ['$JS.ACK.CI', '$JS.ACK.CI'],
+  ] as const)
+    assert.equal(deniedToService('publish', subject).remedy, `Grant it publish permission for "${grant}".`);
+});
+
 test('a service that may not subscribe to its inbox is told the prefix, and the pattern for all its inboxes', () => {
   assert.equal(
     deniedToService('subscription', '_INBOX_b.abc.0').remedy,
