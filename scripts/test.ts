@@ -31,7 +31,7 @@ const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
 /** On two cores: nearly half of what the files take, they wait for servers and time-outs. The long tests measure. */
 const FILES_AT_ONCE = 3;
-/** Unit tests share so many, since most take less time than a process takes to start. */
+/** Unit tests that mock nothing share so many, since most take less time than a process takes to start. */
 const UNIT_PROCESSES = 8;
 
 const { values, positionals: given } = parseArgs({
@@ -84,7 +84,9 @@ if (signal) console.error(`The test runner was ended by ${signal}.`);
 process.exitCode = status ?? 1;
 
 function inProcesses(all: readonly string[]): string[][] {
-  const isUnit = (file: string) => file.startsWith(path.join(ROOT, UNIT) + path.sep);
+  // What a test mocks, the set-up of another file would meet in the same process.
+  const isUnit = (file: string) =>
+    file.startsWith(path.join(ROOT, UNIT) + path.sep) && !/\bmock\.(timers|method)\b/.test(readFileSync(file, 'utf8'));
   const units = all.filter(isUnit);
   const shared = Array.from({ length: Math.min(UNIT_PROCESSES, units.length) }, (_, number) =>
     units.filter((_file, index) => index % UNIT_PROCESSES === number),
