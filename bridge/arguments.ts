@@ -17,7 +17,7 @@ Commands:
   check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
-    --createStream NAME=SUBJECT[,SUBJECT]
+    --create-stream NAME=SUBJECT[,SUBJECT]
                         A stream of your own to create as well, as for a route or wait; may be repeated
   hooks plan [--json]   Print what apply would do to the service hook subscriptions of hooks.events
   hooks apply [--rotate] [--reason TEXT] [--json]
@@ -82,7 +82,7 @@ const OPTIONS = {
   version: { type: 'boolean', default: false },
   offline: { type: 'boolean', default: false },
   apply: { type: 'boolean', default: false },
-  createStream: { type: 'string', multiple: true },
+  'create-stream': { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
   rotate: { type: 'boolean', default: false },
   route: { type: 'string' },
@@ -97,7 +97,7 @@ const OPTIONS = {
 const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   run: [],
   check: ['offline'],
-  setup: ['apply', 'createStream'],
+  setup: ['apply', 'create-stream'],
   hooks: ['rotate', 'reason', 'json'],
   why: ['json'],
   routes: ['reason', 'event', 'from', 'to'],
@@ -125,7 +125,7 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   const routesAction = name === 'routes' ? readRoutesAction(more, values) : undefined;
   const hooksAction = name === 'hooks' ? readHooksAction(more, values) : undefined;
   const calloutAction = name === 'callout' ? readCalloutAction(more, values['token-file']) : undefined;
-  const streams = readStreams(values.createStream ?? []);
+  const streams = readStreams(values['create-stream'] ?? []);
   const id = name === 'why' ? more.shift() : undefined;
   if (name === 'why' && !id)
     throw new UsageError('Write why ID, with the id of an event, a message or a run, or STREAM:sequence.');
@@ -148,7 +148,7 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
 function readStreams(given: readonly string[]): StreamOrder[] {
   const orders = given.map((text) => {
     const [, name = '', list = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
-    const about = `--createStream ${quoted(text)}`;
+    const about = `--create-stream ${quoted(text)}`;
     if (name === '' || list === '') throw new UsageError(`${about}: write NAME=SUBJECT[,SUBJECT], such as 'CI=ci.>'.`);
     if (!/^[^\s.*>/\\\p{C}]{1,255}$/u.test(name))
       throw new UsageError(`${about}: ${quoted(name)} isn't a valid name of a stream.`);
@@ -167,7 +167,7 @@ function readStreams(given: readonly string[]): StreamOrder[] {
   for (const [index, { name }] of orders.entries())
     if (orders.slice(0, index).some((other) => other.name === name))
       throw new UsageError(
-        `--createStream ${name}: it is given twice. Give all its subjects in one, separated by commas.`,
+        `--create-stream ${name}: it is given twice. Give all its subjects in one, separated by commas.`,
       );
   return orders;
 }

@@ -42,7 +42,7 @@ export async function setup(file: string, options: SetupOptions, world: World): 
   const needs = streamNeeds(settings);
   const own = options.streams.filter(({ name }) => needs.some(({ config }) => config.name === name));
   for (const { name } of own)
-    world.err(`--createStream ${quoted(name)}: setup creates this stream without it. Leave the option out.\n`);
+    world.err(`--create-stream ${quoted(name)}: setup creates this stream without it. Leave the option out.\n`);
   if (own.length > 0) return 2;
   const others = options.streams.map((order) => streamToCreate(order, settings));
   world.out(describe(settings, needs, others));
@@ -144,7 +144,7 @@ async function applyAll(
   return { created, areThere };
 }
 
-/** What is different about a stream that `--createStream` names, and is there: a clause. The option may be a mistake. */
+/** What is different about a stream that `--create-stream` names, and is there: a clause. The option may be a mistake. */
 function otherSubjects(
   { name, config }: StreamNeed,
   { config: { subjects: has = [] } }: StreamInfo,
@@ -153,7 +153,7 @@ function otherSubjects(
   if (has.length === asked.length && asked.every((subject) => has.includes(subject))) return undefined;
   const list = (subjects: readonly string[]) => subjects.map((subject) => `"${subject}"`).join(', ') || 'no subject';
   const options = asked.map((subject) => `--subjects '${subject}'`).join(' ');
-  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --createStream, or change the stream: nats stream edit ${name} ${options}`;
+  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream: nats stream edit ${name} ${options}`;
 }
 
 interface Makeable<Found> {

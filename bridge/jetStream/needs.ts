@@ -65,7 +65,7 @@ export function createStreamOption({ runs }: Pick<BridgeSettings, 'runs'>, name:
   const subjects = runs
     .filter(({ mode, stream }) => mode !== 'off' && stream === name)
     .flatMap((route) => route.subjects);
-  return `--createStream '${name}=${withoutCovered(subjects).join(',')}'`;
+  return `--create-stream '${name}=${withoutCovered(subjects).join(',')}'`;
 }
 
 function stream(name: string, subject: string, replicas: number, maxAgeMs: number, windowMs?: number): StreamNeed {
@@ -219,7 +219,7 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
         .map((subject) => ({ subject, reason: 'setup --apply' })),
       ...others
         .flatMap(({ name }) => [...api(`STREAM.INFO.${name}`), ...api(`STREAM.CREATE.${name}`)])
-        .map((subject) => ({ subject, reason: 'setup --apply --createStream' })),
+        .map((subject) => ({ subject, reason: 'setup --apply --create-stream' })),
       ...consumers
         .flatMap(({ stream, name, config }) =>
           api(

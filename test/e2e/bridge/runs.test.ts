@@ -331,19 +331,19 @@ describe('A route', () => {
     await using bridge = await scene.start();
     assert.match(
       String((await bridge.logged('routeDown'))['reason']),
-      /^The stream "ci" doesn't exist\. Create it and the consumer: nats-event-bridge setup --apply --createStream 'ci=(\S+)'\.$/,
+      /^The stream "ci" doesn't exist\. Create it and the consumer: nats-event-bridge setup --apply --create-stream 'ci=(\S+)'\.$/,
     );
     const { status, stderr } = await scene.command(['setup', '--apply']);
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create both: repeat this with --createStream 'ci=\S+'\.$/m,
+      /^consumer bridge-deploy of ci: its stream doesn't exist\. Create both: repeat this with --create-stream 'ci=\S+'\.$/m,
     );
     const [, option = ''] =
-      /^error: stream ci: it doesn't exist\..* create it: nats-event-bridge setup --apply --createStream '(.*)'\.$/m.exec(
+      /^error: stream ci: it doesn't exist\..* create it: nats-event-bridge setup --apply --create-stream '(.*)'\.$/m.exec(
         (await scene.command(['check'])).stdout,
       ) ?? [];
-    assert.equal((await scene.command(['setup', '--apply', '--createStream', option])).status, 0);
+    assert.equal((await scene.command(['setup', '--apply', '--create-stream', option])).status, 0);
     await scene.publish('e-1');
     await bridge.logged('runStarted');
   });

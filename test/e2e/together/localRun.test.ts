@@ -45,7 +45,7 @@ describe('The page about local runs', () => {
     for (const name of ['waits-token', 'sealing-key', 'pat'])
       files[name] = readFileSync(path.join(trial, name), 'utf8');
     const yaml = files['bridge.yml'] ?? '';
-    const [, ...createStream] = /(--createStream) '(.*?)'/.exec(COMMANDS.join('\n')) ?? [];
+    const [, ...createStream] = /(--create-stream) '(.*?)'/.exec(COMMANDS.join('\n')) ?? [];
     const { status, stderr } = await runBridge(['setup', '--apply', ...createStream], yaml, { files });
     assert.equal(status, 0, stderr);
     bridge = await BridgeProcess.start(yaml, { files });
@@ -61,7 +61,7 @@ describe('The page about local runs', () => {
     for (const line of [
       'nats-server --addr 127.0.0.1 --jetstream &',
       'npm run package',
-      "npm run bridge -- setup --apply --createStream 'RELEASE=release.>' --config ../trial/bridge.yml",
+      "npm run bridge -- setup --apply --create-stream 'RELEASE=release.>' --config ../trial/bridge.yml",
       'node dist/bridge/nats-event-bridge.mjs run --config ../trial/bridge.yml &',
     ])
       assert.ok(COMMANDS.includes(line), line);

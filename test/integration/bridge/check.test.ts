@@ -121,7 +121,7 @@ describe('setup', () => {
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('OURS', { subjects: ['ours.>', 'also'] });
     const yaml = configuration(server.url, await startAzureDevOps(t));
-    const asked = (...streams: string[]) => streams.flatMap((stream) => ['--createStream', stream]);
+    const asked = (...streams: string[]) => streams.flatMap((stream) => ['--create-stream', stream]);
     const options = asked('CI=ci.>,done.*', 'OURS=also,ours.>');
     const printed = await bridge(['setup', ...options], yaml);
     assert.equal(printed.status, 0);
@@ -146,13 +146,13 @@ describe('setup', () => {
     assert.equal(differs.status, 1);
     assert.match(
       differs.stderr,
-      /^stream OURS: it is there, and left as it is, but takes "ours\.>", "also", not "ours\.>"\. Leave out its --createStream, or change the stream: nats stream edit OURS --subjects 'ours\.>'\.$/m,
+      /^stream OURS: it is there, and left as it is, but takes "ours\.>", "also", not "ours\.>"\. Leave out its --create-stream, or change the stream: nats stream edit OURS --subjects 'ours\.>'\.$/m,
     );
     assert.deepEqual((await admin.manager.streams.info('OURS')).config.subjects, ['ours.>', 'also']);
     const own = await bridge(['setup', '--apply', ...asked('AZDO=azdo.>')], yaml);
     assert.deepEqual(
       [own.status, own.stderr],
-      [2, '--createStream "AZDO": setup creates this stream without it. Leave the option out.\n'],
+      [2, '--create-stream "AZDO": setup creates this stream without it. Leave the option out.\n'],
     );
   });
 
