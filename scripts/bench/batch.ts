@@ -73,7 +73,8 @@ function writeLines(file: string, count: number): string {
   const out = openSync(file, 'w');
   for (let number = 1; number <= count;) {
     let chunk = '';
-    for (let last = Math.min(count, number + 9_999); number <= last; number++) {
+    const last = Math.min(count, number + 9_999);
+    for (; number <= last; number++) {
       const start = `{"number":${number},"text":"`;
       chunk += `${start.padEnd(LINE_BYTES - 2, 'x')}"}\n`;
     }

@@ -94,7 +94,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     for (const { consumerInputs } of scene.subscriptions)
       assert.equal(consumerInputs['basicAuthPassword'], passwordOf(NEW_SECRET, shop!.id));
     const ordered = (await scene.orders()).findLast(({ decision }) => decision === 'ordered');
-    assert.equal((ordered?.['followed'] as Row)['rotate'], 'true');
+    assert.equal((ordered!['followed'] as Row)['rotate'], 'true');
     for (const secret of [OLD_SECRET, NEW_SECRET])
       for (const text of [secret, passwordOf(secret, shop!.id)]) assert.ok(!scene.printed.includes(text));
   });

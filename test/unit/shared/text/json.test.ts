@@ -30,7 +30,7 @@ test('a fraction that a number rounds to an integer is told', () => {
 test('exponents stand for few zeros, however many numbers have one', () => {
   assert.throws(() => parseLargeIntegers(`[${'1e999,'.repeat(170_000)}0]`), /stand for more than 100000 zeros/);
   const ids = `[${'1234567890123456789,'.repeat(50_000)}1e30]`;
-  assert.equal((parseLargeIntegers(ids)?.value as unknown[]).length, 50_001);
+  assert.equal((parseLargeIntegers(ids)!.value as unknown[]).length, 50_001);
 });
 
 test('an integer too long to compute with, or too deep, is told and not rounded', () => {
