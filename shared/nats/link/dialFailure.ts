@@ -13,8 +13,8 @@ export interface DialFailure {
   readonly remedy: string;
   /** Whether trying again may help: the server wasn't there, which says nothing about the settings. */
   readonly transient: boolean;
-  /** Nothing came in time. */
-  readonly isSilent?: true;
+  /** `silent`: nothing came in time. `closed`: the connection was closed without a word. */
+  readonly nature?: 'silent' | 'closed';
 }
 
 function codeOf(error: unknown): string {
@@ -74,7 +74,7 @@ function on({ host, port }: ServerAddress, failed: DialFailure): DialFailure {
 
 function nothingCame({ tlsFirst }: ConnectionWords): DialFailure {
   const remedy = `Check the host, the port and firewalls in between. If the server expects TLS first, set ${tlsFirst}.`;
-  return { ...failure('Unreachable', 'accepted no NATS connection in time', remedy, true), isSilent: true };
+  return { ...failure('Unreachable', 'accepted no NATS connection in time', remedy, true), nature: 'silent' };
 }
 
 async function meaningOf(
@@ -113,7 +113,7 @@ async function meaningOf(
   if (ABSENT_CODES.has(code)) {
     const remedy = `Check the host, the port, and that ${words.machine} may reach it.`;
     if (reasonOf(cause).includes('undefined error'))
-      return failure('Unreachable', 'closed the connection at once', remedy, true);
+      return { ...failure('Unreachable', 'closed the connection at once', remedy, true), nature: 'closed' };
     const reason = `refused the connection (${codeOf(cause) || reasonOf(cause)})`;
     return failure('Unreachable', reason, remedy, true);
   }

@@ -121,8 +121,11 @@ export class Links {
         return undefined;
       });
       if (link !== undefined) return;
-      // A try that the deadline cuts short says less than the one before.
-      failures = failures.map((failure, index) => (failure.isSilent ? (before[index] ?? failure) : failure));
+      // A try that the deadline cuts short says less than the one before, if that said anything.
+      failures = failures.map((failure, index) => {
+        const earlier = before[index];
+        return failure.nature === 'silent' && earlier && earlier.nature !== 'closed' ? earlier : failure;
+      });
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
