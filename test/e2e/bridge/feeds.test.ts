@@ -86,7 +86,7 @@ describe('Changes of packages', () => {
     await using one = await scene.startReader();
     await using other = await scene.start();
     await other.ready(200);
-    const changes = push(scene, 'web', 1_500, { description: 'x'.repeat(5_000) });
+    const changes = push(scene, 'web', 1_000, { description: 'x'.repeat(5_000) });
     // A page has 500: somewhere in the middle of one.
     await scene.until('the middle of a page', async () => {
       const stored = await scene.stored();
@@ -110,7 +110,7 @@ describe('Changes of packages', () => {
         scene.feed.push('large', `${version}`, { readme: 'x'.repeat(2e6) }),
       ),
       scene.feed.push(hostile, hostile, { publishDate: hostile }),
-      ...push(scene, 'web', 1_000),
+      ...push(scene, 'web', 600),
     ];
     // Together they are more than is read of one answer.
     await scene.has(changes);

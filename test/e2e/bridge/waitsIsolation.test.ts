@@ -13,10 +13,10 @@ import { cases } from '../../support/hostile/hostile.ts';
 const QUADRATIC = 'data[?length($.data[?@ > `1`]) == `0`]';
 const SLOW = JSON.stringify(Array.from({ length: 6_000 }, () => 2));
 const SLOW_WAITS = 5;
-const BACKLOG = cases({ short: 3_000, long: 8_000 });
+const BACKLOG = cases({ short: 2_000, long: 8_000 });
 const BACKLOG_WAITS = 20;
-const MANY = cases({ short: 200, long: 400 });
-const ROUNDS = cases({ short: 5, long: 12 });
+const MANY = cases({ short: 150, long: 400 });
+const ROUNDS = cases({ short: 3, long: 12 });
 /** The first slow event holds up everybody while each wait on it is interrupted; the median round is beyond that. */
 const STALLS_MS = 1_000;
 /** With so many events for each of the waits, a replica that judged them all in a row would do nothing else. */
