@@ -44,7 +44,7 @@ function readAudit(report: string, failure = ''): Audit {
 /** The line of whoever packs to try it, who often has a registry without audits; a release is refused in other words. */
 export function audited(audit: Audit): string {
   if (audit.result === 'unknown')
-    return 'npm audit: not asked, as the registry gave no answer. Only a release needs one.';
+    return 'npm audit: skipped, since the registry gave no answer; only a release needs one';
   return describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.');
 }
 

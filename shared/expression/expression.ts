@@ -5,7 +5,7 @@ import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './int
 import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
 import { mistakesIn, pathsFromEvent, type Mistakes } from './mistakes.ts';
 import { nearestOf } from '../text/nearest.ts';
-import { shortened } from '../text/safeText.ts';
+import { quoted, shortened } from '../text/safeText.ts';
 
 /** A JMESPath expression over an event. */
 export interface Expression {
@@ -59,7 +59,7 @@ export function compileExpression(text: string): Expression {
         const verdict = verdictOf(part.node, view);
         if (verdict === undefined) continue;
         const values = part.paths.map(([path, node]) => `${path} = ${shortJson(search(node, view))}`);
-        return `${part.text} ${verdict}${values.length > 0 ? ` (${values.join(', ')})` : ''}`;
+        return `${part.text} ${verdict}${values.length > 0 ? ` (${values.join(', ')})` : ''}${kindsHint(part.node, view)}`;
       }
       return undefined;
     },
@@ -229,6 +229,27 @@ function verdictOf(node: Node, view: EventView): string | undefined {
   } catch (error) {
     return `failed: ${reasonOf(error)}`;
   }
+}
+
+/** Says so if a number and a text are compared, which are never equal and in no order: `data.n > '100'`. */
+function kindsHint(node: Node, view: EventView): string {
+  if (node.type !== 'Comparator' || node.name === 'NE') return '';
+  const sides = [node.left, node.right];
+  const literal = sides.find((side) => side.type === 'Literal');
+  const other = sides.find((side) => side.type !== 'Literal');
+  if (literal?.type !== 'Literal' || other === undefined || pathOf(other) === undefined) return '';
+  const { value } = literal;
+  const [wanted, found] = [kindOf(value), kindOf(search(other, view))];
+  if (typeof value === 'string' && found === 'number' && Number.isFinite(Number(value)))
+    return `: ${quoted(value)} is text, and a number is written in backticks`;
+  return wanted === 'number' && found === 'text'
+    ? ': the event has text there, and text is written in single quotes'
+    : '';
+}
+
+function kindOf(value: unknown): 'number' | 'text' | undefined {
+  if (typeof value === 'number' || typeof value === 'bigint') return 'number';
+  return typeof value === 'string' ? 'text' : undefined;
 }
 
 /** JSON of at most 80 characters. */

@@ -47,8 +47,8 @@ export function misspeltField(
 ): { readonly absent: string; readonly meant: string } | undefined {
   const find = () => {
     for (const path of fields) {
-      const { parent, meant } = meantBy(path, event.data);
-      if (meant !== undefined) return { absent: shown(path), meant: shown([...parent, meant]) };
+      const { meant } = meantBy(path, event.data);
+      if (meant !== undefined) return { absent: shown(path), meant: shown(meant) };
     }
     return undefined;
   };
@@ -60,14 +60,17 @@ export function misspeltField(
   }
 }
 
-/** How far a path leads, what is there, and which of its names the next one of the path probably is. */
+/** How far a path leads, what is there, and the path that is probably meant, as far as there is one. */
 function meantBy(path: FieldPath, data: unknown) {
   const parent = leadsTo(data, path);
   const name = path[parent.length];
   const value = parent.reduce<unknown>((outer, one) => (isObject(outer) ? outer[one] : undefined), data);
   if (name === undefined || name.length > LONGEST_COMPARED || !isObject(value)) return { parent, value };
   const comparable = Object.keys(value).filter(({ length }) => length <= LONGEST_COMPARED);
-  return { parent, value, meant: probablyMeant(name, comparable.slice(0, MOST_COMPARED), MOST_LETTERS) };
+  const meant = probablyMeant(name, comparable.slice(0, MOST_COMPARED), MOST_LETTERS);
+  if (meant === undefined) return { parent, value };
+  const whole = [...parent, meant, ...path.slice(parent.length + 1)];
+  return { parent, value, meant: leadsTo(data, whole) };
 }
 
 function sentencesOn(path: FieldPath, data: unknown): string[] {
@@ -78,7 +81,7 @@ function sentencesOn(path: FieldPath, data: unknown): string[] {
   const listed = names.slice(0, MOST_NAMES).map(shownName);
   const has = listed.length === 0 ? 'nothing' : `${listed.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`;
   return [
-    `${asked}${meant === undefined ? '' : ` (is ${shown([...parent, meant])} meant?)`}`,
+    `${asked}${meant === undefined ? '' : ` (is ${shown(meant)} meant?)`}`,
     `In the last one, ${shown(parent)} has ${has}`,
   ];
 }

@@ -124,7 +124,7 @@ function further(sentences: readonly string[]): string {
   return sentences.map((sentence) => `. ${sentence}`).join('');
 }
 
-function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] {
+function describeHeld({ last, stored, removed, near, elsewhere }: LookBack): string[] {
   const sentences = elsewhere === undefined ? [] : [elsewhere];
   if (last === 'unknown') return sentences;
   if (last !== undefined) {
@@ -136,6 +136,8 @@ function describeHeld({ last, stored, removed, elsewhere }: LookBack): string[] 
     ];
   }
   if (stored === 0) return [...sentences, 'Nothing has ever been stored in it'];
+  // Which subjects it has others on has been said.
+  if (near.length > 0 && removed === 0) return sentences;
   const gone = `: of the ${stored} events ever stored in it, ${removed} have expired or were removed`;
   return [...sentences, `It holds no event on these subjects${removed === 0 ? ', only on others' : gone}`];
 }

@@ -149,7 +149,7 @@ test('npm audit: clean, vulnerable and unanswered are distinguished', async (t) 
   assert.equal(unanswered.result, 'unknown');
   assert.match(JSON.stringify(unanswered), /405/);
   // Nothing is wrong for who only tries what they have changed.
-  assert.equal(audited(unanswered), 'npm audit: no answer, which only a release needs');
+  assert.equal(audited(unanswered), 'npm audit: skipped, since the registry gave no answer; only a release needs one');
   assert.match(audited({ result: 'vulnerable', packages: ['nats (high)'] }), /nats \(high\)\. It cannot be released/);
 });
 

@@ -35,7 +35,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
 
       /** The error of a wait whose time is over. */
       async function timedOut(inputs: Record<string, string>): Promise<string> {
-        const step = new WaitStep([server.url], { inputs: { timeout: '2s', ...inputs }, keepsTime: true });
+        const step = new WaitStep([server.url], { inputs: { timeout: '4s', ...inputs }, keepsTime: true });
         const { verdict, error } = await step.outcome;
         assert.equal(verdict, 'timedOut', step.lines.join('\n'));
         return error!.problem;
@@ -108,7 +108,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           typo.includes(`s. Did you mean ${meant}? The stream "NEAR" holds events there. No event came at all. `),
           typo,
         );
-        assert.match(letters, /s\. Did you mean "NEAR\.other"\? .* only on others$/);
+        assert.match(letters, /s\. Did you mean "NEAR\.other"\? .* was read /);
       });
 
       test('says the same when it ends because it was idle', async () => {

@@ -248,6 +248,12 @@ test('a near miss names the part that was false and what its fields held', () =>
     ['data.a || data.b', 'data.a || data.b was false (data.a = null, data.b = null)'],
     ['data.a == data.n && data.a', 'data.a == data.n was false (data.a = null, data.n = 3)'],
     ['`false`', '`false` was false'],
+    ["data.n > '2'", `data.n > '2' was false (data.n = 3): "2" is text, and a number is written in backticks`],
+    ["data.n == 'web'", `data.n == 'web' was false (data.n = 3)`],
+    [
+      'data.region == `1`',
+      'data.region == `1` was false (data.region = "us"): the event has text there, and text is written in single quotes',
+    ],
     ['  data.n != `3`\n  && data.x', 'data.n != `3` was false (data.n = 3)'],
   ] as const) {
     assert.equal(compileExpression(expression).nearMiss(event), miss);
