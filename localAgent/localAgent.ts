@@ -558,7 +558,7 @@ export class LocalAgent {
   /** The given name, or as the service names steps: after the task, then with a number. */
   #stepName(given: string | undefined, task: string): string {
     if (given !== undefined && !/^[A-Za-z0-9_]+$/.test(given))
-      throw new Error(`A step cannot have the name "${given}".`);
+      throw new Error(`A step can't have the name "${given}". Use letters, digits and underscores.`);
     let name = given ?? task;
     for (let count = 1; given === undefined && this.#usedNames.has(name.toLowerCase()); count++)
       name = `${task}${count}`;

@@ -5,8 +5,8 @@ import { meantBy } from './misspelt.ts';
 const MOST_LISTED = 20;
 
 /**
- * Warns of each `$(step.name)` that names no output although the step has set others: a real agent leaves it in the text, too, and
- * says nothing.
+ * Warns of each `$(step.name)` that names no output although the step, or one of nearly the same name, has set others: a real
+ * agent leaves it in the text, too, and says nothing.
  * @param texts as the author of the pipeline wrote them
  * @param outputs as `step.name`
  * @param isSet of any variable
@@ -23,8 +23,16 @@ export function misspeltOutputs(
     const others = set
       .filter((output) => output.toLowerCase().startsWith(`${step.toLowerCase()}.`))
       .map((output) => output.slice(step.length + 1));
-    if (others.length === 0 || isSet(macro)) return [];
+    if (isSet(macro)) return [];
     const name = macro.slice(step.length + 1);
+    if (others.length === 0) {
+      const steps = new Set(set.map((output) => output.slice(0, output.indexOf('.'))));
+      const other = meantBy(step, [...steps]);
+      if (other === undefined) return [];
+      return [
+        `The text keeps $(${macro}) as it is: no step ${step} has set it.${safeText(` Did you mean $(${other}.${name})?`)}`,
+      ];
+    }
     const meant = meantBy(name, others);
     const listed = others.slice(0, MOST_LISTED).join(', ') + (others.length > MOST_LISTED ? ', …' : '');
     const remedy = meant === undefined ? `It set ${listed}.` : `Did you mean $(${step}.${meant})?`;

@@ -6,6 +6,7 @@ import { checkPipelineFile, type PipelineFileOptions, readPipelineFile } from '.
 import type { Job, Pipeline } from './pipelineSyntax.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import { predefinedVariables } from './predefinedVariables.ts';
+import { quoted } from '../shared/text/safeText.ts';
 import { SecretMasker } from './secretMasker.ts';
 import { createStreams } from './streams.ts';
 import { connectionNames, findTask, hasTask, inputNamed, inputsOf } from './taskDefinition.ts';
@@ -50,8 +51,14 @@ export class OwnServer implements AsyncDisposable {
       throw new Error(
         '--nats: a job with pool: server waits at a bridge, which reads a server of its own. Start one for both, and give it with --connection.',
       );
-    if (names.length === 0)
-      throw new Error('--nats: no step needs a server: each names a service connection that is given, or none.');
+    if (names.length === 0) {
+      const unknown = uses.find(({ connection }) => connection.includes('$('));
+      const why =
+        unknown === undefined
+          ? 'each names a service connection that is given, or none'
+          : `nobody knows which connection ${quoted(unknown.connection)} is. Write its name, or give it with --variable or --connection`;
+      throw new Error(`--nats: no step needs a server: ${why}.`);
+    }
     const own = uses.filter(({ connection }) => names.includes(connection)).map(({ step }) => step);
     const made = streams.length > 0 ? streams : ownStreams(own);
     const server = await startNatsServer();

@@ -7,16 +7,24 @@ const isSet = (name: string) => [...OUTPUTS, 'wait.ofthejob'].includes(name.toLo
 
 describe('a reference to an output', () => {
   it('that the step did not set gets the one that is meant, or all there are, once', () => {
-    assert.deepEqual(misspeltOutputs(['$(wait.event.imag) $(wait.event.imag)', '[$(Wait.nothing)]'], OUTPUTS, isSet), [
-      'The text keeps $(wait.event.imag) as it is: the step wait set no output event.imag. Did you mean $(wait.event.image)?',
-      'The text keeps $(Wait.nothing) as it is: the step Wait set no output nothing. It set event.image, event.region, verdict.',
-    ]);
+    assert.deepEqual(
+      misspeltOutputs(
+        ['$(wait.event.imag) $(wait.event.imag)', '[$(Wait.nothing)] $(wiat.event.image)'],
+        OUTPUTS,
+        isSet,
+      ),
+      [
+        'The text keeps $(wait.event.imag) as it is: the step wait set no output event.imag. Did you mean $(wait.event.image)?',
+        'The text keeps $(Wait.nothing) as it is: the step Wait set no output nothing. It set event.image, event.region, verdict.',
+        'The text keeps $(wiat.event.image) as it is: no step wiat has set it. Did you mean $(wait.event.image)?',
+      ],
+    );
   });
 
   it('is left alone if it is set, of a step that set nothing, or no reference at all', () => {
     const texts = ['$(wait.Verdict) $(wait.ofTheJob) $(late.event.image) $(seq 5) $(wait) $(date +%s.%N) $(ls wait.x)'];
     assert.deepEqual(misspeltOutputs(texts, OUTPUTS, isSet), []);
-    assert.deepEqual(misspeltOutputs(['$(wait.other)'], [], isSet), []);
+    assert.deepEqual(misspeltOutputs(['$(wait.other) $(elsewhere.event.image)'], [], isSet), []);
   });
 
   it('lists twenty outputs at most, and neutralises what their names hold', () => {
