@@ -53,6 +53,8 @@ export interface Functions {
   readonly routes: readonly Route[];
   /** What keeps them from calling Azure DevOps now, until a time in milliseconds since the epoch; undefined when nothing does. */
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
+  /** Why routes get no events at this replica, by their names: foreign text. */
+  readonly routesDown?: () => ReadonlyMap<string, string>;
   /** The state of Azure Artifacts feeds; empty when there are none. */
   readonly feeds?: () => readonly FeedStatus[];
   /** The state of waits; absent when none are taken. */

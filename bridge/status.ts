@@ -28,6 +28,8 @@ export interface StatusSources {
   readonly nats: Nats | undefined;
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
+  /** Why routes get no events at this replica, by their names. */
+  readonly routesDown: ReadonlyMap<string, string>;
   readonly feeds: Status['feeds'];
   readonly waits: Status['waits'];
   readonly callout: CalloutStatus | undefined;
@@ -113,7 +115,7 @@ async function hooksOf(metrics: Metrics): Promise<NonNullable<Status['hooks']>> 
 /** What JetStream knows. */
 async function storedOf(
   settings: BridgeSettings,
-  { nats, jetStream, now }: Pick<StatusSources, 'nats' | 'jetStream' | 'now'>,
+  { nats, jetStream, now, routesDown }: Pick<StatusSources, 'nats' | 'jetStream' | 'now' | 'routesDown'>,
 ): Promise<Pick<Status, 'routes' | 'deadLetters'>> {
   if (nats === undefined || jetStream === undefined || !nats.isLinkUp) {
     const trouble = 'NATS is not connected';
@@ -125,7 +127,8 @@ async function storedOf(
     routeStates(sources),
     countLetters(deadLetterPlaces(settings), sources),
   ]);
-  return { routes, deadLetters: deadLetters ?? (await countsBySubject(settings, jetStream)) };
+  const here = routes.map((route) => ({ ...route, down: routesDown.get(route.name) }));
+  return { routes: here, deadLetters: deadLetters ?? (await countsBySubject(settings, jetStream)) };
 }
 
 /** What is known about the letters when the user may not read them. */

@@ -165,6 +165,7 @@ class Running {
           nats: this.#nats,
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
+          routesDown: this.#functions?.routesDown?.() ?? new Map<string, string>(),
           feeds: this.#functions?.feeds?.() ?? [],
           waits: this.#functions?.waits?.(),
           callout: this.#functions?.callout?.(),

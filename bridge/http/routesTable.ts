@@ -7,6 +7,8 @@ export interface RouteStatus {
   readonly stream: string;
   readonly subjects: readonly string[];
   readonly pause: { readonly by: string; readonly reason: string; readonly at: number } | undefined;
+  /** Why this replica gets no events of it. */
+  readonly down?: string | undefined;
   /** Why its state isn't known: a sentence without a full stop. */
   readonly trouble: string | undefined;
   /** Its backlog; undefined when unknown. */
@@ -34,10 +36,11 @@ export interface RouteDecision {
   readonly run: string | undefined;
 }
 
-type State = 'failing' | 'refusing' | 'paused' | 'unknown' | 'behind' | 'preview' | 'ok' | 'off';
+type State = 'down' | 'failing' | 'refusing' | 'paused' | 'unknown' | 'behind' | 'preview' | 'ok' | 'off';
 
 /** By urgency. */
 const TONES: Readonly<Record<State, Tone>> = {
+  down: 'bad',
   failing: 'bad',
   unknown: 'bad',
   paused: 'warn',
@@ -57,9 +60,10 @@ function isDead({ decision }: RouteDecision): boolean {
   return decision === 'deadLetter';
 }
 
-function stateOf({ mode, pause, trouble, waiting, decisions }: RouteStatus, now: number): State {
+function stateOf({ mode, pause, down, trouble, waiting, decisions }: RouteStatus, now: number): State {
   if (mode === 'off') return 'off';
   if (pause !== undefined) return 'paused';
+  if (down !== undefined) return 'down';
   const last = lastOutcome(decisions);
   const isLastDead = last !== undefined && isDead(last);
   const oldest = waiting?.oldest;
@@ -76,12 +80,13 @@ function lastOutcome(decisions: readonly RouteDecision[]): RouteDecision | undef
 }
 
 /** Why a route is in its state, in a sentence: HTML. */
-function whyOf({ pause, trouble, waiting, decisions }: RouteStatus, state: State, now: number): string {
+function whyOf({ pause, down, trouble, waiting, decisions }: RouteStatus, state: State, now: number): string {
   const last = lastOutcome(decisions);
   const oldest = waiting?.oldest;
   const ago = (at: number) => `<span class="dim">${age(now - at)} ago</span>`;
   if (state === 'paused' && pause !== undefined)
     return `paused by ${text(pause.by, 100)}: ${text(pause.reason)} ${ago(pause.at)}`;
+  if (state === 'down' && down !== undefined) return text(down);
   if (state === 'failing' && oldest?.failure !== undefined) {
     const { attempt, reason, at } = oldest.failure;
     return `${text(reason)} <span class="dim">attempt ${attempt}, ${age(now - at)} ago</span>`;
@@ -93,7 +98,7 @@ function whyOf({ pause, trouble, waiting, decisions }: RouteStatus, state: State
   return '';
 }
 
-const isUrgent = (state: State) => ['failing', 'refusing', 'unknown', 'paused', 'behind'].includes(state);
+const isUrgent = (state: State) => ['down', 'failing', 'refusing', 'unknown', 'paused', 'behind'].includes(state);
 
 /** What needs attention, one line each: HTML. */
 export function routeAlarms(routes: readonly RouteStatus[], now: number): readonly string[] {

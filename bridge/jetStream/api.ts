@@ -190,6 +190,13 @@ export class JetStream {
     return answer.kind !== 'denied';
   }
 
+  /** Whether the user may fetch a consumer's messages. Fetches none: servers refuse a request that isn't whole. */
+  async mayFetch(stream: string, consumer: string): Promise<boolean> {
+    const subject = `${await this.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+    const answer = await this.#request({ subject, headers: [], payload: Buffer.from('{') }, () => false);
+    return answer.kind !== 'denied';
+  }
+
   /** Of the domain, as the servers there call it for their own clients. */
   async apiPrefix(): Promise<string> {
     if (this.#prefix !== undefined) return this.#prefix;

@@ -23,7 +23,7 @@ import {
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
-import { checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
+import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
@@ -61,6 +61,7 @@ export class NatsCheck {
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);
+    if (this.settings.callout !== undefined) this.#findings.push(...(await checkHasCallout(this.nats)));
     const untold = await checkTellsPermissions(this.nats);
     if (untold !== undefined) this.#note(untold);
     else if (withNeedless) await this.#checkNeedless();
@@ -200,6 +201,8 @@ export class NatsCheck {
         this.#compareConsumer(about, need, answer.value);
         if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
           this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`);
+        if (!(await this.jetStream.mayFetch(stream, config.durable_name)))
+          this.#noteDenied(`${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`);
       } else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
     }
   }

@@ -43,6 +43,14 @@ export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): 
   );
 }
 
+/** Servers before 2.10 have no auth callout. */
+export async function checkHasCallout(nats: Pick<Nats, 'serverVersion'>): Promise<Finding[]> {
+  const version = await nats.serverVersion();
+  if (isSince210(version)) return [];
+  const problem = `nats-server ${version} has no auth callout, so that no server asks this bridge`;
+  return [error('callout', problem, 'Upgrade all servers to nats-server 2.10 or later.')];
+}
+
 function isSince210(version: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   return major > 2 || (major === 2 && minor >= 10);

@@ -73,6 +73,7 @@ export class RouteRunner {
   #isJudging = false;
   #window = FIRST_WINDOW;
   #hasLearned = false;
+  #downReason: string | undefined;
   #isPaused = false;
   #failures = 0;
   /** Numbers of dead letters whose decision is still to be noted, by the key of the intent. */
@@ -112,6 +113,15 @@ export class RouteRunner {
     this.#want();
   }
 
+  get name(): string {
+    return this.options.route.name;
+  }
+
+  /** Why it gets no events: foreign text; undefined while it does. */
+  get downReason(): string | undefined {
+    return this.#downReason;
+  }
+
   get #isBlocked(): boolean {
     return this.#isPaused || !this.options.gate.isOpen;
   }
@@ -125,7 +135,7 @@ export class RouteRunner {
   }
 
   async #begin(): Promise<void> {
-    const { route, log, openQueue, onQueueLost } = this.options;
+    const { route, openQueue, onQueueLost } = this.options;
     await this.#lookForPause();
     await this.#untilThere();
     if (route.mode === 'on') await this.#learn();
@@ -135,25 +145,29 @@ export class RouteRunner {
       arrived: (message) => this.#arrived(message),
       down: (problem) => {
         onQueueLost();
-        log.error('routeDown', { route: route.name, reason: reasonOf(problem) });
+        this.#noteDown(reasonOf(problem));
       },
-      up: () => log.info('routeUp', { route: route.name }),
+      up: () => this.#noteDown(undefined),
     });
     this.refresh();
   }
 
   /** Waits for a missing consumer, and says so: some servers don't answer requests for its messages. */
   async #untilThere(): Promise<void> {
-    const { route, log, timing, consumerProblem } = this.options;
-    let told: string | undefined;
+    const { timing, consumerProblem } = this.options;
     while (!this.#isStopping()) {
       const reason = await consumerProblem();
+      if (reason !== this.#downReason) this.#noteDown(reason);
       if (reason === undefined) break;
-      if (reason !== told) log.error('routeDown', { route: route.name, reason });
-      told = reason;
       await this.#sleep(timing.routePause).catch(() => undefined);
     }
-    if (told !== undefined && !this.#isStopping()) log.info('routeUp', { route: route.name });
+  }
+
+  #noteDown(reason: string | undefined): void {
+    const { route, log } = this.options;
+    this.#downReason = reason;
+    if (reason !== undefined) log.error('routeDown', { route: route.name, reason });
+    else if (!this.#isStopping()) log.info('routeUp', { route: route.name });
   }
 
   /** Whether a run can be found again has to be known before the first one is asked for. */

@@ -26,6 +26,8 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
   // Distinct even from the routes of an earlier configuration in this process, which may still be finishing.
   const replica = `${audit.replica}-${randomBytes(2).toString('hex')}`;
   const runners: RouteRunner[] = [];
+  const down = () =>
+    new Map(runners.flatMap(({ name, downReason }) => (downReason === undefined ? [] : [[name, downReason]])));
   const gate = new Gate({
     firstPause: timing.firstPause,
     longestPause: timing.longestPause,
@@ -90,6 +92,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
   return {
     routes: [],
     throttle: () => gate.pause,
+    routesDown: down,
     stop: async (drained) => {
       for (const age of ages) age.stop();
       await Promise.all(runners.map((runner) => runner.stop(drained)));

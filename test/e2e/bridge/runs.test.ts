@@ -285,10 +285,14 @@ describe('A route', () => {
     await using scene = await RunsScene.open({ users: users('permissions: {}') });
     const printed = (await scene.command(['setup'])).stdout;
     const block = printed.slice(printed.indexOf('permissions: {'));
-    await scene.server.reload(users(block.replace('"$JS.ACK.ci.bridge-deploy.>"', '')));
-    const lacking = await scene.command(['check']);
-    assert.equal(lacking.status, 1);
-    assert.match(lacking.stdout, /^error: permission to publish to \$JS\.ACK\.ci\.bridge-deploy\.>: it is missing\./);
+    for (const grant of ['$JS.ACK.ci.bridge-deploy.>', '$JS.API.CONSUMER.MSG.NEXT.ci.bridge-deploy']) {
+      // An optional grant of the same messages would do, too.
+      const without = block.replace(`"${grant}"`, '').replace('"$JS.API.CONSUMER.MSG.NEXT.ci.*"', '');
+      await scene.server.reload(users(without));
+      const lacking = await scene.command(['check']);
+      assert.equal(lacking.status, 1);
+      assert.ok(lacking.stdout.startsWith(`error: permission to publish to ${grant}: it is missing.`), lacking.stdout);
+    }
     await scene.server.reload(users(block));
     const checked = await scene.command(['check']);
     assert.deepEqual(
@@ -320,9 +324,12 @@ describe('A route', () => {
       String((await bridge.logged('routeDown'))['reason']),
       /^The consumer "bridge-deploy" of the stream "ci" can't be used: consumer not found\. Create it: /,
     );
+    const alarm = /<li>Route <span class="bad">deploy<\/span> is down: The consumer "bridge-deploy" of /;
+    assert.match((await bridge.admin('/')).text.replaceAll('&quot;', '"'), alarm);
     await scene.command(['setup', '--apply']);
     await scene.publish('e-1');
     await bridge.logged('runStarted');
+    assert.doesNotMatch((await bridge.admin('/')).text, /is down/);
   });
 
   test('without its stream says so, and so do check and setup, with the option that creates it', async () => {

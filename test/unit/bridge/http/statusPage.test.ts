@@ -153,6 +153,11 @@ for (const [what, route, alarm] of [
     { pause: { by: 'maria', reason: 'freeze', at: STATUS.now - 5_000 }, waiting: oldest(500, 'status 500') },
     'Route deploy: paused by maria: freeze 5 s ago',
   ],
+  [
+    'gets no events',
+    { down: 'Denied <', waiting: oldest(500), decisions: [decided('deadLetter', 'invalid: no image')] },
+    'Route deploy is down: Denied &lt;',
+  ],
   ['cannot be asked', { trouble: 'The consumer is gone' }, 'Route deploy can&#39;t be looked at: The consumer is gone'],
   ['is behind', { waiting: oldest(61) }, 'Route deploy is behind: Its oldest event waits, and no attempt has failed.'],
   ['works', { waiting: oldest(59), decisions: [decided('started'), decided('deadLetter', 'refused: no')] }, undefined],
