@@ -31,10 +31,10 @@ const SCHEMA = {
 const schemaFile = path.join(temporaryFolder('judge-'), 'schema.json');
 writeFileSync(schemaFile, JSON.stringify(SCHEMA));
 const contract = await loadContract(schemaFile);
-/** Its check against the schema would take longer than anybody lives. */
+/** Its check against the schema would practically never end. */
 const SLOW = { status: `${'x'.repeat(40)}!` };
 
-/** A judge to whom one event comes after the other, with time to spare. */
+/** A judge that gets one event after the other, with time to spare. */
 class OneByOne extends Judge {
   judge(message: ReceivedMessage): JudgedEvent {
     const [assessed] = this.assess([message]);
@@ -71,7 +71,7 @@ function event(
   return plain(payload, cloudEvent({ id, ...attributes }), overrides);
 }
 
-/** A message that is no CloudEvent, unless its headers make it one. */
+/** A message that isn't a CloudEvent, unless its headers make it one. */
 function plain(
   payload: string,
   headers: Readonly<Record<string, string>> = {},
@@ -104,7 +104,7 @@ const OURS = { correlationid: 'ours' };
 const signedNow = (data: unknown, attributes: Readonly<Record<string, string>> = OURS, at = RECEIVED_AT) =>
   signed(event(data, attributes), signer.seed, at);
 
-/** An event that is wrong in every respect, mended step by step in the order in which the respects are looked at. */
+/** An event that fails every check, fixed step by step in the order of the checks. */
 const LADDER: readonly (readonly [Decision, () => ReceivedMessage])[] = [
   ['foreign', () => event({ failed: true, ok: false }, { ...WRONG_ENVELOPE, correlationid: 'theirs' })],
   ['untrusted', () => event({ failed: true, ok: false }, WRONG_ENVELOPE)],

@@ -19,15 +19,15 @@ const criteriaOf = (others: Partial<WaitCriteria> = {}): WaitCriteria =>
 const message = (sequence: number, data: unknown): ReceivedMessage =>
   messageOf(JSON.stringify(data), {}, { subject: 'ci.done', place: { stream: 'CI', sequence } });
 
-/** A stream in memory that a test speaks for, and the clock of the wait on it. */
+/** An in-memory stream that a test scripts, and the clock of the wait on it. */
 class Script implements EventSource {
   readonly start: StartPosition = { from: 'all' };
   readonly lines: string[] = [];
   isClosed = false;
   isStopped = false;
-  /** As the clock of the wait has it. */
+  /** The time by the wait's clock. */
   time = 10_000;
-  /** What the stream holds. */
+  /** The messages in the stream. */
   held: LookBack | undefined;
   lookBacks = 0;
   readonly #controller = new AbortController();
@@ -83,7 +83,7 @@ class Script implements EventSource {
     }
   }
 
-  /** The time of the step is up, or the agent cancels it. */
+  /** The step's deadline passes, or the agent cancels it. */
   end(code: 'Timeout' | 'Cancelled'): void {
     this.#controller.abort(new TaskError(code, 'It is over'));
   }
