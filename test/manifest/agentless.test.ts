@@ -31,7 +31,7 @@ function inputsIn(inputs: Record<string, string>) {
 }
 
 describe('The requests of the agentless task', () => {
-  it('hand over each input, and nothing else', () => {
+  it('pass on every input, and nothing else', () => {
     const { inputs } = readTask(AGENTLESS_TASK);
     const names = inputs.map(({ name }) => name).filter((name) => name !== 'bridgeConnection');
     assert.deepEqual([...names].sort(), [...INPUT_NAMES].sort());
@@ -40,7 +40,7 @@ describe('The requests of the agentless task', () => {
     for (const name of names) assert.deepEqual(inputsIn({ [name]: '1' }), { inputs: { [name]: '1' } });
   });
 
-  it('have inputs without a value count as not given, be they absent or empty', () => {
+  it('treat absent and empty inputs alike, as not set', () => {
     assert.deepEqual(inputsIn({}), { inputs: {} });
     assert.deepEqual(inputsIn(Object.fromEntries(INPUT_NAMES.map((name) => [name, '']))), { inputs: {} });
   });
@@ -49,7 +49,7 @@ describe('The requests of the agentless task', () => {
     ['Execute', HANDLER.Execute],
     ['Cancel', HANDLER.Cancel!],
   ] as const) {
-    it(`${what} says whose task it is, in headers that the bridge reads without a problem`, () => {
+    it(`${what} identifies its task in headers that the bridge can read`, () => {
       const problems = new Problems('this call');
       const headers = received(template);
       assert.deepEqual(readTaskRequest(headers, problems), {
@@ -65,7 +65,7 @@ describe('The requests of the agentless task', () => {
     });
   }
 
-  it('name the variable that Azure DevOps has left unexpanded', () => {
+  it('are refused with the name of a variable that Azure DevOps left unexpanded', () => {
     const problems = new Problems('this call');
     const headers = received(HANDLER.Execute, { ...FILLING, variables: {} });
     readTaskRequest(headers, problems);
@@ -83,13 +83,13 @@ describe('The requests of the agentless task', () => {
     );
   });
 
-  it('have no system value but the plan in the body, where inputs could imitate it', () => {
+  it('have no system value except the plan in the body, where inputs could imitate it', () => {
     const { Body = '', EndpointUrl } = HANDLER.Execute;
     assert.deepEqual([...new Set(Body.match(/\$\(system\.\w+\)/gi))], ['$(system.PlanId)']);
     assert.doesNotMatch(EndpointUrl + Body, /\{\{/);
   });
 
-  it('go to the routes of the bridge, and wait for its word', () => {
+  it("go to the bridge's routes, and wait for it to complete the task", () => {
     const { Execute, Cancel, Events } = HANDLER;
     assert.equal(rendered(Execute, FILLING).url, `${FILLING.bridge}/v1/waits`);
     assert.equal(rendered(Cancel!, FILLING).url, `${FILLING.bridge}/v1/waits/cancel`);

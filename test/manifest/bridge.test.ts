@@ -21,7 +21,7 @@ function npm(args: readonly string[], cwd: string): string {
   return stdout;
 }
 
-test('the folder of the bridge holds everything needed to run it, and to know its contents', () => {
+test("the bridge's folder holds everything needed to run it, and lists its contents", () => {
   assert.deepEqual(readdirSync(BRIDGE_FOLDER).sort(), [
     'LICENSE',
     'README.md',
@@ -45,7 +45,7 @@ test('the folder of the bridge holds everything needed to run it, and to know it
     assert.equal(readFileSync(path.join(BRIDGE_FOLDER, copy), 'utf8'), readFileSync(path.join(ROOT, original), 'utf8'));
 });
 
-test('it can be packed, installed in an empty folder without the network, and run', () => {
+test('the bridge can be packed, installed offline in an empty folder, and run', () => {
   const folder = temporaryFolder('installed-');
   npm(['pack', '--pack-destination', folder], BRIDGE_FOLDER);
   const archive = `nats-event-bridge-${project.version}.tgz`;
@@ -71,7 +71,7 @@ test('it can be packed, installed in an empty folder without the network, and ru
   assert.match(stdout, /nat: is not a key that the bridge knows/);
 });
 
-test('from a clone it runs as "npm run bridge"', () => {
+test('the bridge runs from a clone with npm run bridge', () => {
   const { stdout } = spawnSync('npm', ['run', '--silent', 'bridge', '--', '--version'], {
     cwd: ROOT,
     encoding: 'utf8',
@@ -79,7 +79,7 @@ test('from a clone it runs as "npm run bridge"', () => {
   assert.equal(stdout, `${project.version}\n`);
 });
 
-test('no file of the bridge holds a path of the machine that made it', () => {
+test('no file of the bridge contains a path of the build machine', () => {
   const files = filesIn(BRIDGE_FOLDER);
   assert.ok(files.some((file) => file.startsWith(`${BRIDGE_PARTS}/run-`)));
   for (const file of files) {

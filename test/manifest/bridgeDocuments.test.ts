@@ -49,14 +49,14 @@ function configurationsIn(file: string): string[] {
 }
 
 for (const file of documents)
-  test(`the bridge takes every configuration of ${file}`, () => {
+  test(`the bridge accepts every configuration in ${file}`, () => {
     for (const yaml of configurationsIn(file)) {
       const { warnings } = read(yaml, { files: FILES, env: WORKLOAD });
       assert.deepEqual(warnings, [], yaml);
     }
   });
 
-test('there are such configurations', () => {
+test('the documents contain configurations', () => {
   assert.ok(configurationsIn('docs/bridge/callout.md').length > 1);
   assert.ok(configurationsIn('docs/bridge/runs.md').length > 0);
 });

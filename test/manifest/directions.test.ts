@@ -271,7 +271,7 @@ test('no modules import each other in a circle, not even types', () => {
   assert.deepEqual(circlesOf(imports), []);
 });
 
-test('a circle is found, be it of types, of exports or of dynamic imports', () => {
+test('a circle is found through types, exports and dynamic imports', () => {
   const code = {
     'a/one.ts': "import type { Two } from './two.ts';",
     'a/two.ts': "export * from '../b/three.ts'; import './four.ts';",

@@ -23,7 +23,7 @@ import { temporaryFolder } from '../../localAgent/index.ts';
 const documents = filesEndingWith(ROOT, '.md').map((file) => readMarkdown(ROOT, file));
 const examples = filesEndingWith(path.join(ROOT, 'examples'), '.yml');
 
-test('every relative link and picture of a document leads to a file, and every anchor to a heading', () => {
+test('every relative link and picture in a document points to a file, and every anchor to a heading', () => {
   assertNone(brokenLinks);
 });
 
@@ -31,7 +31,7 @@ test('the listing has at most 200 lines', () => {
   assert.ok(readFileSync(path.join(ROOT, 'README.md'), 'utf8').split('\n').length <= 201);
 });
 
-test('the index of the documentation leads to each of its pages', () => {
+test("the documentation's index links to every page", () => {
   const pages = documents
     .map(({ file }) => file)
     .filter((file) => file.startsWith('docs/') && file !== 'docs/README.md');
@@ -54,7 +54,7 @@ test('every page that a message or comment names exists', () => {
   assert.deepEqual(missing, []);
 });
 
-test('the expressions that their page explains have the results that it says', () => {
+test('the expressions on their page have the results that it shows', () => {
   const page = readMarkdown(ROOT, 'docs/expressions.md');
   const event = page.tokens.find((token) => token.type === 'code' && token.lang === 'json');
   const shown = JSON.parse(String((event as { text?: string } | undefined)?.text)) as EventView;
@@ -81,11 +81,11 @@ test('every error code and verdict that a document names exists', () => {
   assertNone(unknownWords);
 });
 
-test('every step of our tasks in a document is one that the tasks take, and every output it refers to exists', () => {
+test('every step in a document is valid for its task, and every output it refers to exists', () => {
   assertNone((document) => faultsOfSteps(yamlBlocks(document)));
 });
 
-test('so is every step in the examples', () => {
+test('every step in the examples is valid, too', () => {
   assert.ok(examples.length > 0);
   const faults = examples.map((file) => [
     file,
@@ -97,7 +97,7 @@ test('so is every step in the examples', () => {
   );
 });
 
-test('a link to a missing file or heading, or out of the project, is found', () => {
+test('a link to a missing file or heading, or outside the project, is reported', () => {
   const document = written(
     '# One `code`\n\n## One\n\n## One\n\n[a](b.md) [b](#one-1) [c](#two) [d](sub/e.md#deep) ![f](g.png) [h](../x) [i](#one-code) <img src="j.svg">',
     { 'sub/e.md': '# Deeper' },
@@ -108,7 +108,7 @@ test('a link to a missing file or heading, or out of the project, is found', () 
   );
 });
 
-test('a command that is in no package.json is found', () => {
+test("a command that isn't in package.json is reported", () => {
   const document = written('`npm run there`, `npm run gone`, `npm test`, `npm ci`, `bash scripts/gone.sh`');
   assert.deepEqual(
     unknownCommands(document).map((fault) => fault.split(':')[0]),
@@ -116,7 +116,7 @@ test('a command that is in no package.json is found', () => {
   );
 });
 
-test('an error code or verdict of old is found', () => {
+test('an outdated error code or verdict is reported', () => {
   const document = written('`Refused`, `Denied`, `verdict="matched"`, `verdict="lost"`, the verdict `late`');
   assert.deepEqual(
     unknownWords(document).map((fault) => fault.split(':')[0]),
@@ -147,12 +147,12 @@ for (const [what, yaml, fault] of [
     /the step has no output "event.x"/,
   ],
 ] as const) {
-  test(`a step ${what} is found`, () => {
+  test(`a step ${what} is reported`, () => {
     assert.match(faultsOfSteps([yaml]).join('\n'), fault);
   });
 }
 
-test('a step is good with variables in its inputs, and so are references to its outputs', () => {
+test('a step may have variables in its inputs, and later steps may refer to its outputs', () => {
   const wait = `- task: WaitForNatsEvent@1
   name: wait
   inputs:

@@ -27,7 +27,7 @@ const schemes = Object.fromEntries(
   ]),
 );
 
-test('the extension is the one the interface names, asks for no scope and keeps the limits of the marketplace', () => {
+test("the extension has its public identity, asks for no scope and keeps the Marketplace's limits", () => {
   assert.equal(extension.id, 'nats-event-tasks');
   assert.equal(extension.name, 'Event Tasks for NATS');
   assert.deepEqual(extension.categories, ['Azure Pipelines']);
@@ -49,7 +49,7 @@ test('each task is contributed from its own folder, and each contribution has it
   assert.equal(new Set(extension.contributions.map(({ id }) => id)).size, extension.contributions.length);
 });
 
-test('both tasks take the connection type that the extension contributes', () => {
+test('both tasks accept the connection type that the extension contributes', () => {
   assert.equal(connection.name, 'NatsServer');
   assert.equal(connection.displayName, 'NATS');
   assert.equal(connection.isVerifiable, false, 'Azure DevOps can verify HTTP servers only');
@@ -59,7 +59,7 @@ test('both tasks take the connection type that the extension contributes', () =>
   }
 });
 
-test('a connection to a bridge sends its token as one of bearer, and Verify asks who the bridge is', () => {
+test('a connection to a bridge sends a bearer token, and Verify checks that it reaches a bridge', () => {
   assert.deepEqual([bridge.name, bridge.displayName], ['NatsBridge', 'NATS Bridge']);
   const [scheme, ...others] = bridge.authenticationSchemes;
   assert.deepEqual(others, []);
@@ -77,7 +77,7 @@ test('a connection to a bridge sends its token as one of bearer, and Verify asks
   assert.equal(readTask(AGENTLESS_TASK).inputs[0]?.type, `connectedService:${bridge.name}`);
 });
 
-test('the icons are addressable PNGs of the size the marketplace asks for', () => {
+test('the icons are addressable PNGs of the size that the Marketplace requires', () => {
   const images = extension.files.find((file) => file.path === 'images');
   assert.equal(images?.addressable, true);
   for (const [file, size] of [
@@ -90,7 +90,7 @@ test('the icons are addressable PNGs of the size the marketplace asks for', () =
   }
 });
 
-test('the ways to sign in are those of the interface', () => {
+test('the sign-in schemes are those of the public interface', () => {
   const shape = Object.entries(schemes).map(([scheme, { displayName, fields }]) => [
     scheme,
     displayName,
@@ -137,7 +137,7 @@ test('every secret is an authentication parameter, which the agent masks, and no
   );
 });
 
-test('texts of several lines have an area, and no field, own or overridden default, is too short for a JWT', () => {
+test('multi-line fields have a text area, and no secret field is too short for a JWT', () => {
   const all = [
     ...connection.inputDescriptors,
     ...Object.values(schemes).flatMap(({ fields }) => Object.values(fields)),
@@ -157,7 +157,7 @@ test('texts of several lines have an area, and no field, own or overridden defau
   }
 });
 
-test('the dev channel is private and shares no id with the prod channel', () => {
+test('the dev channel is private, and shares no id with the prod channel', () => {
   const idsOf = (channel: Channel) => {
     const stamped = stampExtension(extension, project, channel);
     const types = connectionTypesOf(stamped);
@@ -189,7 +189,7 @@ test('the dev channel is private and shares no id with the prod channel', () => 
     assert.ok(stampTask(readTask(task), project, 'dev').friendlyName.length <= 40);
 });
 
-test("the version of package.json is everybody's: the extension's, the tasks' and the bridge's", () => {
+test('the extension, the tasks and the bridge share the version of package.json', () => {
   const ofBridge = JSON.parse(readFileSync(path.join(BRIDGE_FOLDER, 'package.json'), 'utf8')) as { version: string };
   const lock = readJson('package-lock.json') as { version: string; packages: Record<string, { version: string }> };
   const versions = {
@@ -208,13 +208,13 @@ test("the version of package.json is everybody's: the extension's, the tasks' an
   for (const [what, version] of Object.entries(versions)) assert.equal(version, project.version, what);
 });
 
-test('a version is three numbers, and its major the one that users write after the name of a task', () => {
+test("a version is three numbers, and its major is the one after a task's name in YAML", () => {
   assert.deepEqual(taskVersion('1.20.3'), { Major: 1, Minor: 20, Patch: 3 });
   for (const wrong of ['1.0', '1.0.0-rc.1', '1.01.0', '', '0.1.0', '2.0.0'])
     assert.throws(() => taskVersion(wrong), /isn't 1\.y\.z/, wrong);
 });
 
-test('links come from the addresses in package.json, and there are none without them', () => {
+test('links come from the URLs in package.json; without those there are none', () => {
   const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
   const homepage = 'https://docs.example/nats';
   const without = stampExtension(extension, bare, 'prod');
@@ -237,7 +237,7 @@ test('links come from the addresses in package.json, and there are none without 
   assert.deepEqual(all.repository, { type: 'git', uri: 'https://github.com/owner/name' });
 });
 
-test('the form of each task shows a link to help: the documentation, otherwise the page in the Marketplace, if any', () => {
+test("each task's form links to the documentation, otherwise to the Marketplace page if there is one", () => {
   const bare: PackageManifest = { version: '1.0.0', license: 'MIT', publisher: 'x' };
   const homepage = 'https://docs.example/nats';
   for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {

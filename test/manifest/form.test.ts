@@ -88,7 +88,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   const { changing, shown } = FORMS[name];
   const names = inputs.map((input) => input.name);
 
-  test(`${name}: every choice that shows or hides an input is among those looked at`, () => {
+  test(`${name}: every option that shows or hides an input is covered`, () => {
     for (const { input } of inputs.flatMap(({ visibleRule: rule }) => (rule ? parseRule(rule).conditions : []))) {
       for (const option of Object.keys(inputs.find((each) => each.name === input)?.options ?? {}))
         assert.ok(
@@ -109,7 +109,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
       );
     });
 
-    test(`${name}: an input is hidden together with the one that brings it, with ${choice}`, () => {
+    test(`${name}: an input is hidden together with the one it depends on, with ${choice}`, () => {
       for (const { name: input, visibleRule } of inputs) {
         if (visibleRule === undefined || !visible.includes(input)) continue;
         for (const { input: bringer } of parseRule(visibleRule).conditions)
@@ -119,7 +119,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
 
     // What the task refuses as a whole says nothing about a single input.
     if (complaints(name, withNeeded(values)) !== '') continue;
-    test(`${name}: the form hides what the task says does not apply with ${choice}`, () => {
+    test(`${name}: the form hides the inputs that the task ignores or refuses with ${choice}`, () => {
       const told = changing.filter((input) => {
         const said = complaints(name, { [input]: SAMPLES[input] ?? '', ...withNeeded(values) });
         return said.includes(`${input} is ignored: `) || said.includes(`${input}: `);
@@ -132,7 +132,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   }
 }
 
-test('a rule is read with both operators, all or one of its conditions, and nothing else', () => {
+test('a rule may join conditions with && or ||, and contains nothing else', () => {
   const inputs = ['rule', 'a', 'b'].map((name) => ({ name, type: 'string', label: name, helpMarkDown: name }));
   const holds = (visibleRule: string, a: string, b = '') => isShown({ ...inputs[0]!, visibleRule }, inputs, { a, b });
   for (const [rule, yes, no] of [

@@ -17,14 +17,14 @@ const logEvents = new Set(
   }),
 );
 
-test('the page about operating names each metric of the bridge, and no other', async () => {
+test('operating.md names each metric of the bridge, and no other', async () => {
   const text = await new Metrics().text();
   const metrics = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name = '']) => name);
   assert.ok(metrics.length >= 10);
   assert.deepEqual(quotedIn(page, 'Metric').sort(), metrics.sort());
 });
 
-test('so do the other pages: every metric that they name exists', async () => {
+test('every metric that the other pages name exists', async () => {
   const text = await new Metrics().text();
   for (const file of filesEndingWith(path.join(ROOT, 'docs'), '.md')) {
     for (const [name] of readMarkdown(path.join(ROOT, 'docs'), file).text.matchAll(/\bnats_bridge_\w+/g))
@@ -32,13 +32,13 @@ test('so do the other pages: every metric that they name exists', async () => {
   }
 });
 
-test('every log event that the page about operating names exists', () => {
+test('every log event that operating.md names exists', () => {
   const named = quotedIn(page, 'Event in the log').flatMap((cell) => cell.split(', '));
   assert.ok(named.length >= 15);
   for (const event of named) assert.ok(logEvents.has(event), event);
 });
 
-test('every log line that the page shows is one that the bridge could write', () => {
+test('every log line on that page is one that the bridge could write', () => {
   const lines = page.text.split('\n').filter((line) => line.startsWith('{"time"'));
   assert.ok(lines.length >= 6);
   for (const line of lines) {
@@ -49,7 +49,7 @@ test('every log line that the page shows is one that the bridge could write', ()
   }
 });
 
-test('every log event that is a warning or an error is on the page', () => {
+test('every log event that is a warning or an error is on that page', () => {
   const named = new Set(quotedIn(page, 'Event in the log').flatMap((cell) => cell.split(', ')));
   const loud = filesEndingWith(path.join(ROOT, 'bridge'), '.ts').flatMap((file) => {
     const code = readFileSync(path.join(ROOT, 'bridge', file), 'utf8');
@@ -63,7 +63,7 @@ test('every log event that is a warning or an error is on the page', () => {
   );
 });
 
-test('every figure in scaling.md is one that was measured', () => {
+test('every figure in scaling.md was measured', () => {
   const measured = readMarkdown(ROOT, 'docs/performance.md').text;
   const { text } = readMarkdown(ROOT, 'docs/bridge/scaling.md');
   const rows = text.split('\n').filter((line) => line.startsWith('| '));
@@ -72,7 +72,7 @@ test('every figure in scaling.md is one that was measured', () => {
   for (const figure of figures) assert.ok(measured.includes(` ${figure} |`), figure);
 });
 
-test('the page about security has each secret of the configuration, and no other', () => {
+test('docs/bridge/security.md lists every secret of the configuration, and no other', () => {
   const { properties } = JSON.parse(
     readFileSync(path.join(ROOT, 'bridge/config/config.schema.json'), 'utf8'),
   ) as SchemaPart;

@@ -14,7 +14,7 @@ const DOCUMENT = readFileSync(path.join(ROOT, 'docs', 'performance.md'), 'utf8')
 const tolerance = (kilobytes: number) => Math.max(1, kilobytes * 0.03);
 
 for (const name of ['startup', 'batch', 'wait', 'bridge']) {
-  test(`the figures of "${name}" are of the libraries that we have, and say what they are said to say`, () => {
+  test(`the figures of "${name}" are up to date, and each claim about them is true`, () => {
     const section = sectionIn(DOCUMENT, 'bench', name);
     assert.ok(section.includes(measuredWith()), `stale: run npm run bench -- ${name} --write`);
     const rows = tables(section)[0]?.slice(1) ?? [];
@@ -30,7 +30,7 @@ for (const name of ['startup', 'batch', 'wait', 'bridge']) {
   });
 }
 
-test('the stated sizes are those of the build', () => {
+test('the documented sizes are those of the build', () => {
   const section = sectionIn(DOCUMENT, 'bench', 'startup');
   const stated = new Map(tables(section).flatMap((rows) => rows.map(([what = '', ...cells]) => [what, cells])));
   const about = 'stale: run npm run bench -- startup --write';

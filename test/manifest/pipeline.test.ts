@@ -45,7 +45,7 @@ const trying = read('azure-pipelines.try.yml') as { trigger: string; pr: string;
 const jobs = stages.flatMap(({ jobs }) => jobs);
 const steps = [...jobs.flatMap(stepsOf), ...trying.steps];
 
-test('the stages follow each other, and those after the tests run for a tag only', () => {
+test('the stages run in sequence, and those after the tests only for a tag', () => {
   const order = ['Build', 'Test', 'Dev', 'Try', 'Release'];
   assert.deepEqual(
     stages.map(({ stage }) => stage),
@@ -58,7 +58,7 @@ test('the stages follow each other, and those after the tests run for a tag only
   }
 });
 
-test('tests run on Linux, Windows and macOS images of a fixed version', () => {
+test('tests run on fixed versions of the Linux, Windows and macOS images', () => {
   const testing = stages[1]!.jobs;
   const images = testing.flatMap(({ pool, strategy }) =>
     strategy?.matrix ? Object.values(strategy.matrix).map(({ image }) => image) : [pool.vmImage],
@@ -72,7 +72,7 @@ test('tests run on Linux, Windows and macOS images of a fixed version', () => {
   }
 });
 
-test('each channel is packed once, in one job, and published unchanged; prod after an approval', () => {
+test('each channel is packed once, in one job, and published unchanged; prod needs an approval', () => {
   const packing = jobs.filter((job) => stepsOf(job).some(({ bash = '' }) => bash.includes('--release')));
   assert.equal(packing.length, 1);
   const kept = stepsOf(packing[0]!).flatMap(({ task, inputs }) =>
@@ -139,7 +139,7 @@ test('each channel is packed once, in one job, and published unchanged; prod aft
   );
 });
 
-test('a job that can sign in runs no code of a package, but what publishes: neither scripts of packages nor ours', () => {
+test("a job that can sign in runs no package's code except the publishing tool: no install or npm scripts", () => {
   const signingIn = jobs.filter((job) => stepsOf(job).some(canSignIn));
   assert.deepEqual(
     signingIn.map(({ job, deployment }) => job ?? deployment),
@@ -164,7 +164,7 @@ test('a job that can sign in runs no code of a package, but what publishes: neit
   );
 });
 
-test('what has the token of the job imports nothing but Node.js and files of the project', () => {
+test("a script with the job's token imports only Node.js and project files", () => {
   const seen = new Set<string>();
   const visit = (file: string): void => {
     if (seen.has(file)) return;
@@ -178,7 +178,7 @@ test('what has the token of the job imports nothing but Node.js and files of the
   assert.ok(seen.size >= 3);
 });
 
-test('every artifact that is downloaded was published by an earlier stage', () => {
+test('every downloaded artifact was published by an earlier stage', () => {
   const published = new Set<string>();
   for (const { jobs, stage } of stages) {
     const own = jobs.flatMap(stepsOf);
@@ -207,7 +207,7 @@ test('docs/maintaining.md names each environment, service connection and variabl
   for (const name of wanted) assert.ok(text.includes(`\`${name}\``), name);
 });
 
-test('every task has a major version, every npm script and file that is run exists, and each job has a time limit', () => {
+test('every task has a major version, every script that runs exists, and each job has a time limit', () => {
   for (const { task } of steps) if (task !== undefined) assert.match(task, /^[\w-]+@\d+$/);
   const commands = steps.flatMap(({ bash = '', script = '' }) => [bash, script]).join('\n');
   const scripts = [...commands.matchAll(/npm run ([\w:-]+)/g)].map(([, name = '']) => name);
@@ -222,7 +222,7 @@ test('every task has a major version, every npm script and file that is run exis
   for (const job of jobs) assert.ok((job.timeoutInMinutes ?? 0) > 0, job.job ?? job.deployment);
 });
 
-test('no step is given a secret but the token of the job, and that one to the script that needs it', () => {
+test("no step gets a secret, except that the script that needs the job's token gets it", () => {
   const given = steps.flatMap(({ env, script }) =>
     Object.keys(env ?? {}).some((name) => /token|secret|password/i.test(name)) ? [script] : [],
   );
@@ -231,7 +231,7 @@ test('no step is given a secret but the token of the job, and that one to the sc
   assert.doesNotMatch(text, /persistCredentials|\bPAT\b|AZURE_DEVOPS_EXT_PAT/);
 });
 
-test('the installed tasks are tried by the ids of the dev channel, in a pipeline that nothing else starts', () => {
+test("the installed tasks run with the dev channel's ids, in a pipeline that nothing else starts", () => {
   assert.deepEqual([trying.trigger, trying.pr], ['none', 'none']);
   const tried = trying.steps.flatMap(({ task }) => (task !== undefined && /^[\da-f-]{36}@/.test(task) ? [task] : []));
   assert.deepEqual(

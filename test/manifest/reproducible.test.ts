@@ -35,7 +35,7 @@ before(() => {
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('the same source packed in another folder gives the same files, byte by byte', () => {
+test('the same source packed in another folder gives the same files, byte for byte', () => {
   const { status, stderr } = packCopy();
   assert.equal(status, 0, stderr);
   const [ours, theirs] = [digestsIn(ROOT), digestsIn(copy)];
@@ -45,7 +45,7 @@ test('the same source packed in another folder gives the same files, byte by byt
   assert.deepEqual(theirs, ours);
 });
 
-test('an incomplete release is not packed as one, and the package before it is gone', () => {
+test("an incomplete release isn't packed, and the previous package is removed", () => {
   const { status, stderr } = packCopy('--release', 'v0.0.9');
   assert.equal(status, 1);
   assert.match(stderr, /This can't be released yet:\n- the tag is v0\.0\.9, but package\.json has the version/);
@@ -55,7 +55,7 @@ test('an incomplete release is not packed as one, and the package before it is g
   );
 });
 
-test('no packed file holds a path of the machine that packed it', () => {
+test('no packed file contains a path of the build machine', () => {
   for (const [file, bytes] of Object.entries(unzipSync(readFileSync(packageIn(ROOT, '.vsix'))))) {
     for (const place of [ROOT, os.homedir() + path.sep])
       assert.ok(!Buffer.from(bytes).includes(place), `${file}: ${place}`);

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { ROOT } from '../../scripts/build/manifest.ts';
 
 for (const document of ['SECURITY.md', 'docs/reliability.md']) {
-  test(`${document} names tests that exist, and one at least for each defence or promise`, () => {
+  test(`${document} links to tests that exist, with at least one for each defence or promise`, () => {
     const text = readFileSync(path.join(ROOT, document), 'utf8');
     for (const test of testsIn(text)) assert.ok(existsSync(path.join(ROOT, path.dirname(document), test)), test);
 

@@ -25,7 +25,7 @@ const lock = readJson('package-lock.json') as {
   packages: Record<string, { version?: string; integrity?: string; dev?: boolean; optional?: boolean }>;
 };
 
-test('package.json asks for exact versions only', () => {
+test('package.json has exact versions only', () => {
   for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
     for (const [name, version] of Object.entries(project[kind] ?? {})) {
       assert.match(version, /^(npm:[\w@/-]+@)?\d+\.\d+\.\d+$/, `${kind}: ${name}`);
@@ -40,7 +40,7 @@ test('the lock file holds a SHA-512 of every package', () => {
   for (const [folder, { integrity }] of packages) assert.match(integrity ?? '', /^sha512-[\w+/]{86}==$/, folder);
 });
 
-test('what builds, tests and releases installs what is locked, and nothing else', () => {
+test('builds, tests and releases install only what is locked', () => {
   for (const file of ['.ci/run', 'scripts/quickstart.sh', 'azure-pipelines.yml', 'azure-pipelines.try.yml']) {
     const text = readFileSync(path.join(ROOT, file), 'utf8');
     assert.match(text, /\bnpm ci\b/, file);
@@ -62,7 +62,7 @@ interface Bill {
 const EXTENSION_BILL = bills[0] ?? 'no bill of materials: run npm run package';
 const BRIDGE_BILL = 'bridge/sbom.cdx.json';
 
-test('one bill of materials is beside the .vsix and one in the bridge, and each is CycloneDX 1.6', async () => {
+test('there is a CycloneDX 1.6 bill of materials next to the .vsix and one in the bridge', async () => {
   assert.deepEqual(bills, [`${project.publisher}.nats-event-tasks-${project.version}.cdx.json`]);
   const validator = new Validation.JsonStrictValidator(Spec.Version.v1dot6);
   for (const file of [EXTENSION_BILL, BRIDGE_BILL]) {
@@ -72,7 +72,7 @@ test('one bill of materials is beside the .vsix and one in the bridge, and each 
   }
 });
 
-test('the bills of materials list the code in the bundles: each file, and every package of which it has code', () => {
+test('the bills of materials list each bundle and every package with code in it', () => {
   const extension = JSON.parse(billText(EXTENSION_BILL)) as Bill;
   const bridge = JSON.parse(billText(BRIDGE_BILL)) as Bill;
   for (const task of TASK_NAMES) {
@@ -123,7 +123,7 @@ function holds(parts: readonly string[], name: string): boolean {
   return parts.some((part) => part.startsWith(`pkg:npm/${name.replace('@', '%40')}@`));
 }
 
-test('a bill of materials has another serial number when its contents are others', () => {
+test('a bill of materials gets another serial number when its contents change', () => {
   const numberOf = (code: string): string => {
     const bundles = new Map([['some.js', { code: Buffer.from(code), packages: [] }]]);
     return (JSON.parse(sbomOf({ ...project, id: 'x' }, bundles)) as { serialNumber: string }).serialNumber;
@@ -132,7 +132,7 @@ test('a bill of materials has another serial number when its contents are others
   assert.notEqual(numberOf('a'), numberOf('b'));
 });
 
-test('npm audit: clean, vulnerable and unanswered are distinguished', async (t) => {
+test('npm audit: clean, vulnerable and no answer are distinguished', async (t) => {
   assert.deepEqual(await auditWith(t, 200, {}), { result: 'clean' });
   const advisory = {
     id: 1,

@@ -172,7 +172,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   const task = readTask(name);
   const byName = new Map(task.inputs.map((input) => [input.name, input]));
 
-  test(`${name}: task.json has what the service asks for and nothing it does not know`, () => {
+  test(`${name}: task.json has everything the service requires, and nothing it doesn't know`, () => {
     const ajv = new Ajv2020({ allErrors: true });
     const schema = closed({ ...COMMON, ...(name === AGENTLESS_TASK ? OF_SERVER : OF_AGENTS) });
     assert.ok(ajv.validate(schema, task), ajv.errorsText());
@@ -190,7 +190,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     assert.equal(byName.size, task.inputs.length, 'two inputs have one name');
   });
 
-  test(`${name}: outputs are those of the public interface, and are all that the task may set`, () => {
+  test(`${name}: outputs are those of the public interface, and the task may set no others`, () => {
     const outputs = task.outputVariables.map((output) => output.name);
     assert.deepEqual(outputs, INTERFACE[name].outputs);
     if (name === AGENTLESS_TASK) return;
@@ -198,7 +198,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     assert.deepEqual(task.restrictions?.settableVariables.allowed, [...outputs, ...patterns]);
   });
 
-  test(`${name}: every input is in a group that exists, and the groups are together and in order`, () => {
+  test(`${name}: every input is in an existing group, and groups are contiguous and in order`, () => {
     const groupsInOrder = task.inputs
       .map((input) => input.groupName)
       .filter((group, index, groups) => index === 0 || group !== groups[index - 1]);
@@ -212,14 +212,14 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     );
   });
 
-  test(`${name}: every rule of visibility can be parsed and refers to real inputs and option values`, () => {
+  test(`${name}: every visibleRule parses, and refers to real inputs and options`, () => {
     for (const { name: hidden, visibleRule } of task.inputs) {
       if (visibleRule !== undefined)
         assert.deepEqual(faultsOfRule(visibleRule, byName), [], `${hidden}: ${visibleRule}`);
     }
   });
 
-  test(`${name}: the help of each input says its default, gives an example and explains each option`, () => {
+  test(`${name}: each input's help says its default, gives an example and explains each option`, () => {
     for (const { name: input, required, defaultValue, options, helpMarkDown: help } of task.inputs) {
       assert.match(help, /\bExample: `.+`\.$/, input);
       if (required) assert.match(help, / Required\. /, input);
@@ -230,7 +230,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     }
   });
 
-  test(`${name}: the help says when an input applies that is not always shown, and by which inputs`, () => {
+  test(`${name}: the help of an input that isn't always shown says when it applies, naming the other inputs`, () => {
     for (const { name: input, visibleRule, helpMarkDown: help } of task.inputs) {
       const applies = / Applies when ([^.;]+)[.;]/.exec(help)?.[1];
       assert.equal(applies !== undefined, visibleRule !== undefined, input);
@@ -239,7 +239,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
     }
   });
 
-  test(`${name}: no word in code style is so long that the tables of the listing are cut on a telephone`, () => {
+  test(`${name}: no word in code style is so long that a phone cuts off the listing's tables`, () => {
     for (const { name: input, helpMarkDown: help } of task.inputs) {
       const words = [...help.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => code.split(/[ -]/));
       assert.deepEqual(
@@ -264,7 +264,7 @@ for (const name of [...TASK_NAMES, AGENTLESS_TASK] as const) {
   });
 }
 
-test('a rule of visibility that mixes && and ||, names no input or no option, or has a value the parser breaks on is found', () => {
+test("a visibleRule that mixes && and ||, names an unknown input or option, or can't be parsed is reported", () => {
   const inputs = new Map(readTask('PublishNatsEvent').inputs.map((input) => [input.name, input]));
   for (const rule of [
     'payloadFrom = file && delivery = core || envelope = none',

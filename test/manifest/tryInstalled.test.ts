@@ -21,7 +21,7 @@ const { Major, Minor, Patch } = tasks[0]!.version;
 const NEW = `${Major}.${Minor}.${Patch}`;
 const OLD = '0.9.9';
 
-test('the installed tasks pass once a run with this version of them has succeeded, whatever came of older ones', async () => {
+test('the installed tasks pass once a run with this version succeeds, whatever happened with older ones', async () => {
   const { code, output, queued } = await tryInstalled([
     { result: 'failed', version: OLD },
     { result: 'succeeded', version: OLD },
@@ -32,7 +32,7 @@ test('the installed tasks pass once a run with this version of them has succeede
   assert.ok(!output.includes('job-token'));
 });
 
-test('a run with this version of the installed tasks that does not succeed is final', async () => {
+test('an unsuccessful run with this version of the installed tasks is final', async () => {
   const { code, output, queued } = await tryInstalled([
     { result: 'failed', version: NEW },
     { result: 'succeeded', version: NEW },

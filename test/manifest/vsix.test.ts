@@ -23,12 +23,12 @@ const packages = readdirSync(DIST).filter((file) => file.endsWith('.vsix'));
 const bytes = readFileSync(path.join(DIST, packages[0] ?? 'no .vsix: run npm run package'));
 const contents = unzipSync(bytes);
 
-test('packaging leaves exactly one .vsix, of the prod channel, below 450,000 bytes', () => {
+test('packaging leaves exactly one .vsix, for the prod channel and below 450,000 bytes', () => {
   assert.deepEqual(packages, [`${project.publisher}.nats-event-tasks-${project.version}.vsix`]);
   assert.ok(bytes.length < 450_000, `${bytes.length} bytes`);
 });
 
-test('the .vsix holds two self-contained tasks and the one of the bridge, the icons and pictures, the listing page, the licence and the notices, and nothing else', () => {
+test('the .vsix holds the two agent tasks, the agentless one, icons and pictures, the listing, licence and notices, and nothing else', () => {
   const files = Object.keys(contents).filter((entry) => !entry.endsWith('/'));
   assert.deepEqual(files.sort(), [
     'LICENSE.txt',
@@ -64,7 +64,7 @@ test('the packed task.json files are the stamped ones', () => {
   }
 });
 
-test('the tasks start below a folder whose package.json says "module", as an agent installed in a repository has it', async () => {
+test('the tasks start below a package.json of type module, as with an agent installed in a repository', async () => {
   for (const task of TASK_NAMES) assert.deepEqual(JSON.parse(text(`${task}/package.json`)), { type: 'commonjs' });
   const folder = temporaryFolder('module-');
   writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}');
@@ -90,7 +90,7 @@ test('the manifest lists the icon and each picture for the Marketplace', () => {
   ]);
 });
 
-test('the listing page is the README with the links that package.json has, and none that leads nowhere', () => {
+test('the listing is the README with links from package.json, and without dead ones', () => {
   const overview = text('overview.md');
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
   assert.equal(overview, listingOf(readme, repositoryPage(project), Object.keys(contents)));
@@ -101,7 +101,7 @@ test('the listing page is the README with the links that package.json has, and n
 /** The libraries that the bridge has and no task. */
 const OF_BRIDGE = ['@azure/identity', 'fastify', 'jose', 'prom-client', 'tweetnacl', 'undici', 'yaml'];
 
-test('the licence is ours, and the notices have those of the bundled packages, each where its code is', () => {
+test("the licence is ours, and the notices hold the bundled packages' licences, each next to its code", () => {
   assert.equal(text('LICENSE.txt'), readFileSync(path.join(ROOT, 'LICENSE'), 'utf8'));
   const noticesOf = (name: string) =>
     OF_BRIDGE.includes(name)
@@ -116,7 +116,7 @@ test('the licence is ours, and the notices have those of the bundled packages, e
   }
 });
 
-test('the packed code asks for nothing that is not in Node itself', () => {
+test("the packed code imports only Node's built-in modules", () => {
   for (const task of TASK_NAMES) {
     const { outputs } = readJson(`dist/build/${task}/meta.json`) as {
       outputs: Record<string, { imports: { path: string; external?: boolean }[] }>;

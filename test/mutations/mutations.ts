@@ -278,7 +278,7 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'a step that checks many lines is deaf to a cancel',
     line: 'this.#clock.now() - this.#workingSince > MOST_WORK_MS',
     becomes: 'this.#workingSince < 0',
-    tests: { files: ['test/unit/tasks/PublishNatsEvent/clock.test.ts'], pattern: 'is heard' },
+    tests: { files: ['test/unit/tasks/PublishNatsEvent/clock.test.ts'], pattern: 'is noticed' },
   },
   {
     what: 'a named pipe is opened like a file',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { TaskError } from '../../shared/errors.ts';
 import type { Problems } from '../../shared/inputs/problems.ts';
 
-/** What is told about the problems that were noted; undefined when there are none. */
+/** The error for the collected problems; undefined if there are none. */
 export function complaint(problems: Problems): TaskError | undefined {
   try {
     problems.done();

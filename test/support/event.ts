@@ -25,18 +25,18 @@ export function viewOf(...message: Parameters<typeof messageOf>): EventView {
   return new ReceivedEvent(messageOf(...message)).view;
 }
 
-/** The headers of a CloudEvent in binary mode, as another sender makes it. */
+/** The headers of a CloudEvent in binary mode, as another sender writes them. */
 export function cloudEvent(attributes: Readonly<Record<string, string>> = {}): Record<string, string> {
   const all = { specversion: '1.0', id: 'e-1', source: '/another-sender', type: 'test', ...attributes };
   return Object.fromEntries(Object.entries(all).map(([name, value]) => [`ce-${name}`, value]));
 }
 
-/** An expression with its text, as an input has it. */
+/** An expression with its text, as from an input. */
 export function named(text: string): NamedExpression {
   return { ...compileExpression(text), text };
 }
 
-/** A wait for any one event of a stream, but for what the test asks besides. */
+/** A wait for any one event of a stream, apart from the test's own criteria. */
 export function criteriaOf(others: Partial<WaitCriteria> = {}): WaitCriteria {
   return {
     subjects: ['ci.>'],

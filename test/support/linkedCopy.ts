@@ -2,8 +2,8 @@ import { linkSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 
 /**
- * Copies a folder by hard links, on the same file system: its files are at other paths then, as those of another clone
- * would be. Symbolic links are left out.
+ * Copies a folder with hard links, on the same file system: its files are at other paths, as in another clone.
+ * Symbolic links are left out.
  *
  * @param leftOut names of files and folders, at any depth
  */

@@ -1,17 +1,17 @@
-/** Takes twice as long for each `a` more before the `c`, and then matches. */
+/** Takes twice as long for each additional `a` before the `c`, and then matches. */
 export const SLOW_PATTERN = '^(?:(a+)+b|a*c)$';
 
 const LEAST_MS = 100;
 
 let slow: string | undefined;
 
-/** A text that {@link SLOW_PATTERN} takes about 100 to 250 ms for on this machine: far below the limit of one check. */
+/** A text that takes {@link SLOW_PATTERN} about 100 to 250 ms on this machine: far below the limit of one check. */
 export function slowText(): string {
   if (slow !== undefined) return slow;
   const pattern = new RegExp(SLOW_PATTERN, 'u');
   for (let length = 15; length < 60; length++) {
     const text = `${'a'.repeat(length)}c`;
-    // What this process computes: how long it takes depends on what else the machine does.
+    // CPU time, since elapsed time depends on what else the machine does.
     const before = process.cpuUsage();
     pattern.test(text);
     const { user } = process.cpuUsage(before);

@@ -335,7 +335,7 @@ describe('A step signs in with', { concurrency: 3 }, () => {
     });
   }
 
-  it('and a secret that did get into a log would be found', async () => {
+  it('and a leaked secret would be found in the log', async () => {
     const [kind] = KINDS as [AuthKind];
     const agent = agentOf(kind);
     const step = await publish(agent, {

@@ -75,7 +75,7 @@ function afterEvents(scene: Scenario, subject: string, count: number, act: () =>
   });
 }
 
-underEachNode('A file with one event a line', (scene, it) => {
+underEachNode('A file with one event per line', (scene, it) => {
   it('is sent line by line, in order, with an id for each line', async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
@@ -134,7 +134,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     });
   }
 
-  it('may have lines longer and shorter than what is read at a time', async () => {
+  it('may have lines longer or shorter than the read buffer', async () => {
     const stream = await scene.stream();
     const lines = Array.from({ length: 40 }, (_, index) => JSON.stringify('é'.repeat((index * 7919) % 90_000)));
     assertSucceeded(await publishLines(scene.agent(), stream, lines.join('\n')));
@@ -163,7 +163,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     assert.equal(await stream.lastSequence(), 0);
   });
 
-  it('is refused with a line the server would not take, and nothing is sent', async () => {
+  it('is refused with a line that the server would refuse, and nothing is sent', async () => {
     const stream = await scene.stream();
     const step = await publishLines(scene.agent(), stream, `{}\n"${'x'.repeat(1_048_576)}"\n{}\n`);
     assertFailed(step, 'TooLarge', 'Line 2 is too long, so nothing was sent.', 'max_payload');
@@ -171,7 +171,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     assertOutputs(step, { count: '0', failedCount: '3' });
   });
 
-  it('stores nothing when it is sent again, and reports every line as a duplicate', async () => {
+  it("stores nothing when it's sent again, and reports every line as a duplicate", async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
     const inputs = { messageId: 'release-42' };
@@ -195,7 +195,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     );
   });
 
-  it('each line with a signature of its own', async () => {
+  it('has a signature on each line', async () => {
     const stream = await scene.stream();
     const { seed, publicKey } = createNKey();
     const agent = scene.agent({ secrets: { SigningSeed: seed } });
@@ -208,7 +208,7 @@ underEachNode('A file with one event a line', (scene, it) => {
     );
   });
 
-  it('over core NATS', async () => {
+  it('can be sent over core NATS', async () => {
     const subject = 'core.line';
     const seen: string[] = [];
     const subscription = scene.client.subscribe(subject, {
@@ -226,7 +226,7 @@ underEachNode('A file with one event a line', (scene, it) => {
   });
 });
 
-describe('A batch that meets trouble', { concurrency: 2 }, () => {
+describe('A batch that runs into trouble', { concurrency: 2 }, () => {
   const scene = Scenario.shared();
 
   it('ends when the stream is full: the lines are named and none is sent twice', async () => {
@@ -266,7 +266,7 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     assert.equal(await stream.lastSequence(), 5_000);
   });
 
-  it('names the one line the stream refuses, and stores the others that were under way', async () => {
+  it('names the one line the stream refuses, and stores the others in flight', async () => {
     const stream = await scene.stream({ max_msg_size: 2_000 });
     const lines = Array.from({ length: 9 }, (_, index) => JSON.stringify('x'.repeat(index === 4 ? 2_000 : 9)));
     const step = await publishLines(scene.agent(), stream, `${lines.join('\n')}\n`);
@@ -297,20 +297,20 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
     assert.equal(`${(await storedPayloads(stream)).join('\n')}\n`, numbered(300));
   });
 
-  it('that goes to another stream than the expected one stores nothing', async () => {
+  it('stores nothing if it reaches another stream than the expected one', async () => {
     const [stream, other] = [await scene.stream(), await scene.stream()];
     const step = await publishLines(scene.agent(), stream, numbered(10), { stream: other.name });
     assertFailed(step, 'Conflict', stream.subject('line'), other.name);
     assert.equal(await stream.lastSequence(), 0);
   });
 
-  it('without a stream fails at once and says so', async () => {
+  it('fails at once without a stream, and says so', async () => {
     const step = await publishLines(scene.agent(), { subject: () => 'nowhere.v1' }, numbered(10));
     assertFailed(step, 'NoStream', 'nowhere.v1');
     assert.ok(step.durationMs < 10_000, `it took ${step.durationMs} ms`);
   });
 
-  it('answered by a subscriber instead of a stream fails and says so', async () => {
+  it('fails if a subscriber replies instead of a stream, and says so', async () => {
     const subscription = scene.client.subscribe('answered.v1', {
       callback: (_error, message) => message.respond('thank you'),
     });
@@ -322,7 +322,7 @@ describe('A batch that meets trouble', { concurrency: 2 }, () => {
   });
 });
 
-describe('A batch in the middle of which', { concurrency: 2 }, () => {
+describe('A batch that is half sent when', { concurrency: 2 }, () => {
   /** Far more than are under way at a time. */
   const ALL = isLong ? 60_000 : 20_000;
 
@@ -348,7 +348,7 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     });
   }
 
-  it('the run is cancelled names the lines that are not confirmed', async () => {
+  it('the run is cancelled names the unconfirmed lines', async () => {
     await using scene = await Scenario.start();
     const stream = await scene.stream();
     const cancel = new AbortController();
@@ -362,7 +362,7 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     await assertNamed(step, stream, step.logText);
   });
 
-  it('the deadline passes names the lines that are not confirmed', async () => {
+  it('the deadline passes names the unconfirmed lines', async () => {
     await using scene = await Scenario.start();
     const stream = await scene.stream();
     afterEvents(scene, stream.subject('line'), 3_000, () => void scene.server.pause());
@@ -373,7 +373,7 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     await assertNamed(step, stream, step.errors.join('\n'));
   });
 
-  it('the server hesitates shows its progress and completes', async () => {
+  it('the server stalls shows its progress and completes', async () => {
     await using scene = await Scenario.start();
     const stream = await scene.stream();
     afterEvents(scene, stream.subject('line'), 3_000, () => {
@@ -396,7 +396,7 @@ describe('A batch in the middle of which', { concurrency: 2 }, () => {
     }
   });
 
-  it('the file is written to ends before an unchecked line is sent', async () => {
+  it('the file changes ends before an unchecked line is sent', async () => {
     await using scene = await Scenario.start();
     const stream = await scene.stream();
     const agent = scene.agent();

@@ -115,7 +115,7 @@ describe('A cancelled step ends at once', { concurrency: 4 }, () => {
     assertCancelledWait(await job.cancel(ended));
   });
 
-  it('when it waits and has seen some of the events', async () => {
+  it('when it waits and has seen only some of the events', async () => {
     const stream = await scene.stream();
     const job = new Job(scene);
     for (const shard of ['a', 'c']) await stream.put('tested', { shard });

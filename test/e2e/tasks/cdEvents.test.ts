@@ -32,7 +32,7 @@ describe('A CDEvent', { concurrency: 4 }, () => {
   const scene = Scenario.shared();
 
   for (const envelope of ['binary', 'structured']) {
-    it(`names itself in the ${envelope} envelope, and a wait sees it so`, async () => {
+    it(`sets the attributes of the ${envelope} envelope, and a wait sees them`, async () => {
       const stream = await scene.stream();
       const agent = scene.agent();
       const payload = JSON.stringify(cdEvent());
@@ -84,7 +84,7 @@ describe('A CDEvent', { concurrency: 4 }, () => {
     });
   }
 
-  it('of another source may have the same id: the stream keeps both, and drops what is sent again', async () => {
+  it('may share its id with one from another source: the stream keeps both, and drops repeats', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('cd');
     for (const [source, duplicate] of [
@@ -101,7 +101,7 @@ describe('A CDEvent', { concurrency: 4 }, () => {
     assertSucceeded(waited);
   });
 
-  it('cannot have another message id than its own', async () => {
+  it("can't have any other message id than its own", async () => {
     const step = await publish(scene.agent(), {
       subject: 'cd.v1',
       payload: JSON.stringify(cdEvent()),
@@ -144,7 +144,7 @@ describe('A CDEvent', { concurrency: 4 }, () => {
     }
   });
 
-  it('that is wrong on one line of a file keeps all of them from being sent', async () => {
+  it('that is invalid on one line of a file keeps all lines from being sent', async () => {
     const stream = await scene.stream();
     const lines = [cdEvent({ id: 'a' }), cdEvent({ id: 'b', source: 7 })].map((event) => JSON.stringify(event));
     const step = await publish(scene.agent({ sources: sourcesWith({ 'events.ndjson': lines.join('\n') }) }), {

@@ -71,7 +71,7 @@ for (const { mode, line } of calloutServers('straight')) {
     // What does not depend on the server, the short form tries with one of them.
     const isWhole = isLong || mode === 'operator';
     for (const major of casesOf(['20', '24'] as const, (one) => one === (isWhole ? '24' : '20'))) {
-      it(`publishes and waits with a token of Microsoft Entra under Node ${major}`, async () => {
+      it(`publishes and waits with a token from Microsoft Entra on Node ${major}`, async () => {
         await using world = await SignInWorld.start(server.nats);
         const nodes = { [major === '20' ? 'Node20_1' : 'Node24']: nodeBinary(major) };
         const [publishing, waiting] = [world.agent({}, { nodes }), world.agent({}, { nodes })];
@@ -103,7 +103,7 @@ for (const { mode, line } of calloutServers('straight')) {
       });
     }
 
-    it('does what its roles allow, and learns what they do not', async () => {
+    it("may do what its roles allow, and reports what they don't", async () => {
       await using world = await SignInWorld.start(server.nats, { roles: [READ] });
       const agent = world.agent();
       const denied = await publish(agent, { subject: 'ci.shop.roles.v1', payload: '{}' });
@@ -118,7 +118,7 @@ for (const { mode, line } of calloutServers('straight')) {
       for (const step of [denied, unread]) assertNoToken(world, agent, step);
     });
 
-    it('is kept to its own project, where it signs in with the token of Azure DevOps', async () => {
+    it('is confined to its own project with a token from Azure DevOps', async () => {
       await using world = await SignInWorld.start(server.nats);
       const [shop, bank] = [world.projectAgent('shop'), world.projectAgent('bank')];
       assertSucceeded(await publish(shop, { subject: 'ci.shop.own.v1', payload: '{}' }));
@@ -169,7 +169,7 @@ for (const { mode, line } of calloutServers('straight')) {
       assertNoToken(world, agent, step);
     });
 
-    it('does nothing more by a role that was taken away, once its token has ended', async () => {
+    it("can't use a removed role once its token has expired", async () => {
       await using world = await SignInWorld.start(server.nats);
       const { callout } = server.nats;
       world.entra.lifetimeMs = 6_000;
@@ -201,7 +201,7 @@ if (isLong)
   describe('A step that signs in to nats-server 2.10 in operator mode', () => {
     const server = sharedServer({ mode: 'operator', line: '2.10' });
 
-    it('is refused by the server, which has no sentinel to give it', async () => {
+    it("is refused by the server, which doesn't support a sentinel", async () => {
       await using world = await SignInWorld.start(server.nats);
       const agent = world.agent();
       const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });
@@ -293,7 +293,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     });
   }
 
-  it('shows what Microsoft Entra says as text, whatever it is, and no token that it repeats', async () => {
+  it('neutralises what Microsoft Entra says and masks any token in it', async () => {
     await using world = await SignInWorld.start(server.nats);
     world.feel(async ({ body }) => {
       const assertion = new URLSearchParams(body).get('client_assertion');
@@ -311,7 +311,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     assertNoToken(world, agent, step);
   });
 
-  it('ends when all roles were taken away and its token has ended', async () => {
+  it('ends once all roles are removed and its token has expired', async () => {
     await using world = await SignInWorld.start(server.nats);
     world.entra.lifetimeMs = 6_000;
     const agent = world.agent();
@@ -322,7 +322,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     assertNoToken(world, agent, step);
   });
 
-  it('outlives faults of Microsoft Entra, and waits as long as it asks', async () => {
+  it('recovers from faults of Microsoft Entra, and waits as long as it asks', async () => {
     await using world = await SignInWorld.start(server.nats);
     world.feel(throttled({ retryAfter: 2 }), { times: 1 });
     world.feel(unavailable(), { times: 1 });
@@ -336,7 +336,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     assertNoToken(world, agent, step);
   });
 
-  it('whose time is over says that Microsoft Entra, not NATS, kept it waiting', async () => {
+  it('that times out says that Microsoft Entra, not NATS, kept it waiting', async () => {
     await using world = await SignInWorld.start(server.nats);
     world.feel(unavailable());
     const agent = world.agent();
@@ -357,7 +357,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
     assertNoToken(world, agent, step);
   });
 
-  it('learns about problems with its fields before anything is sent', async () => {
+  it('reports problems with its fields before anything is sent', async () => {
     await using world = await SignInWorld.start(server.nats);
     const agent = world.agent({ entraClientId: 'pipelines', entraScope: 'api://nats' });
     const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });

@@ -52,7 +52,7 @@ underEachNode('An event on the wire', (scene, it) => {
     });
   }
 
-  it('a file is published with exactly its bytes, and read for what it is', async () => {
+  it('a file is published byte for byte, and read by its content type', async () => {
     const stream = await scene.stream();
     const subject = stream.subject('file');
     const files: Record<string, { bytes: Buffer; type: string; data: unknown; base64?: true }> = {

@@ -77,7 +77,7 @@ describe('The example', { concurrency: 4 }, () => {
     assert.equal(stepOf(pipeline, 'Say that the question has expired').result, 'Skipped');
   });
 
-  it('approval-signal.yml: when nobody decides in time, the run does not release and takes the question back', async () => {
+  it("approval-signal.yml: if nobody decides in time, the run withdraws its question and doesn't release", async () => {
     const pipeline = await run('approval-signal.yml', '3', {
       change: (yaml) => yaml.replace('timeout: 2h\n', 'timeout: 2s\n'),
     });
@@ -99,7 +99,7 @@ describe('The example', { concurrency: 4 }, () => {
   });
 
   if (isLong)
-    it('fan-in-regions.yml: a region that says it twice counts once, and one that is silent is named', async () => {
+    it('fan-in-regions.yml: a region that reports twice counts once, and a silent one is named', async () => {
       const pipeline = await run('fan-in-regions.yml', '52', {
         change: (yaml) =>
           yaml.replace('us: { region: us }', 'again: { region: eu }').replace(/30m(?=\s+onTimeout)/, '4s'),
@@ -134,7 +134,7 @@ describe('The example', { concurrency: 4 }, () => {
   });
 
   if (isLong)
-    it('canary-verdict.yml: so is one of which nobody says anything, and one that is cancelled', async () => {
+    it('canary-verdict.yml: one without a verdict is rolled back, and so is a cancelled one', async () => {
       const silent = await run('canary-verdict.yml', '63', {
         change: (yaml) => yaml.replace('timeout: 20m', 'timeout: 2s'),
       });
@@ -216,7 +216,7 @@ describe('The example', { concurrency: 4 }, () => {
     });
   }
 
-  it('chained-repositories.yml: the service is built with the commit asked for, published before', async () => {
+  it('chained-repositories.yml: the service is built with the requested commit, published before', async () => {
     const published = await Promise.all([publishLibrary('71', 'a'.repeat(40)), publishLibrary('72', 'b'.repeat(40))]);
     published.forEach(assertRunSucceeded);
     const service = await buildService('b'.repeat(40));
@@ -225,7 +225,7 @@ describe('The example', { concurrency: 4 }, () => {
   });
 
   if (isLong)
-    it('chained-repositories.yml: or published while it waits', async () => {
+    it('chained-repositories.yml: or with one published while it waits', async () => {
       let service: Promise<PipelineRun> | undefined;
       await new Promise<void>((resolve) => {
         service = buildService('d'.repeat(40), resolve);
@@ -247,7 +247,7 @@ describe('The example', { concurrency: 4 }, () => {
   }
   const CONTRACTS = path.join(EXAMPLES, 'contracts');
 
-  it('shared-contract.yml: sender and receiver have checked against the same contract', async () => {
+  it('shared-contract.yml: sender and receiver check against the same contract', async () => {
     const [sender, receiver] = await Promise.all([send('81', CONTRACTS), receive('81', CONTRACTS)]);
     const [said, heard] = [sender, receiver].map((run) => {
       assertRunSucceeded(run);
@@ -295,7 +295,7 @@ describe('The example', { concurrency: 4 }, () => {
     assert.equal((await fetching({ 'nats-ci-seed': createNKey().seed })).result, 'Failed');
   });
 
-  it('oidc.yml: signs in with the token of its run, and no secret', async () => {
+  it("oidc.yml: signs in with its run's token, without a secret", async () => {
     const id = randomUUID();
     await using issuer = await startTokenIssuer({ serviceConnections: { [id]: 'sc://my-organisation/shop/nats' } });
     const admin = { sub: 'sc://my-organisation/shop/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };

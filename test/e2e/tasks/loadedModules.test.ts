@@ -8,8 +8,8 @@ import { assertSucceeded, publish, sourcesWith, underEachNode, wait } from '../.
 /** What of Node takes milliseconds to load and a step on a plain link to an address does not use. */
 const UNUSED = /^NativeModule (tls|dns|perf_hooks|http|https|child_process|zlib|internal\/crypto\/webcrypto)$/;
 
-underEachNode('What a step loads of Node', (scene) => {
-  it('is nothing that it does not use', async () => {
+underEachNode('What a step loads of Node.js', (scene) => {
+  it('is only what it uses', async () => {
     const stream = await scene.stream();
     const folder = temporaryFolder('loaded-');
     const [noting, note] = [path.join(folder, 'noting.cjs'), path.join(folder, 'loaded.json')];

@@ -53,7 +53,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
   });
   after(() => server.stop());
 
-  it('runs an example against a server of the author, in a copy of its folder', async () => {
+  it("runs an example against the author's own server, in a copy of its folder", async () => {
     const { exitCode, stdout, stderr } = await localRun(EXAMPLES, [
       'image-ready.yml',
       ...['--connection', `nats-ci=${server.url}`, '--variable', 'Build.BuildId=4321'],
@@ -77,7 +77,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     await assert.rejects(connect({ servers: url, reconnect: false, timeout: 2_000 }), /CONNECTION_REFUSED/);
   });
 
-  it('creates the streams it is asked for, for connections that are not given', async () => {
+  it("creates the requested streams for connections that aren't given", async () => {
     const folder = temporaryFolder('project-');
     const step = (connection: string, subject: string): string =>
       `- { task: PublishNatsEvent@1, inputs: { natsConnection: ${connection}, subject: ${subject}, payload: '1' } }\n`;
@@ -92,7 +92,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     );
   });
 
-  it('creates a stream that a server of the author lacks, and leaves one alone that it has', async () => {
+  it("creates a stream that the author's server lacks, and leaves an existing one alone", async () => {
     const folder = temporaryFolder('project-');
     const publish = `{ task: PublishNatsEvent@1, inputs: { natsConnection: n, subject: shop.a.v1, payload: '1' } }`;
     writeFileSync(path.join(folder, 'a.yml'), `steps: [${publish}]`);
@@ -137,7 +137,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     }
   });
 
-  it('keeps the server for the steps that run after Ctrl+C, which a terminal sends to all processes', async () => {
+  it('keeps its server for steps that run after Ctrl+C, which a terminal sends to all processes', async () => {
     const folder = temporaryFolder('project-');
     const wait = '{ task: WaitForNatsEvent@1, inputs: { natsConnection: n, subject: ci.a, timeout: 1m } }';
     const tell = `{ task: PublishNatsEvent@1, condition: always(), inputs: { natsConnection: n, subject: ci.b.v1, payload: '1' } }`;
@@ -162,7 +162,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     assert.match(stdout, /\nThe run: Canceled\n$/);
   });
 
-  it('packs nothing that is packed, and speaks of no audit', () => {
+  it("doesn't pack again what is packed, and doesn't mention an audit", () => {
     const { status, stdout, stderr } = spawnSync('npm', ['run', 'pipeline', '--', 'none.yml'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -204,7 +204,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     ...['--parameter'],
   ];
 
-  it('takes secrets from the environment and a file, and shows none; a failed run is no success', async () => {
+  it('reads secrets from the environment and a file, shows none, and fails if the run fails', async () => {
     const { exitCode, stdout } = await localRun(
       project(),
       [...arguments_, 'exit=3', '--skip-other-tasks', '--debug'],
@@ -220,7 +220,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     assert.ok(!stdout.includes('hunter2') && !stdout.includes(PASSWORD));
   });
 
-  it('names the steps that it cannot run, and begins nothing', async () => {
+  it("names the steps that it can't run, and starts nothing", async () => {
     const { exitCode, stdout, stderr } = await localRun(project(), [...arguments_, 'exit=0'], secrets);
     assert.deepEqual([exitCode, stdout], [2, '']);
     assert.match(

@@ -62,7 +62,7 @@ describe('An event with long values for outputs keeps no later step from startin
     });
   }
 
-  it('its traceparent, which is not one and is dropped', async () => {
+  it('its traceparent, which is invalid and dropped', async () => {
     const stream = await scene.stream();
     const future = `01-${TRACE}-what-the-future-brings`;
     const texts = [LONG, `00-${TRACE}-${LONG}`, `01-${TRACE}-${LONG}`, future];
@@ -88,7 +88,7 @@ describe('An event with long values for outputs keeps no later step from startin
     await assertNextStepStarts(agent, step);
   });
 
-  it('the list of what is missing', async () => {
+  it('the list of missing values', async () => {
     const stream = await scene.stream();
     const expect = Array.from({ length: 25_000 }, (_, index) => index.toString(36).padStart(4, '0'));
     const agent = scene.agent();
@@ -104,7 +104,7 @@ describe('An event with long values for outputs keeps no later step from startin
     assert.deepEqual(result.missing, expect);
   });
 
-  it('all of them together, of which the ones that the step asked for come first', async () => {
+  it('all of them together, where those that the step asked for come first', async () => {
     const stream = await scene.stream();
     const some = 'y'.repeat(14_000);
     const attributes = { id: `i${some}`, correlationid: `c${some}` };
@@ -117,7 +117,7 @@ describe('An event with long values for outputs keeps no later step from startin
     await assertNextStepStarts(agent, step);
   });
 
-  it('values that the step asked for, which are too long together: it fails and points to the file', async () => {
+  it('values that the step asked for but are too long in total: the step fails and points to the file', async () => {
     const stream = await scene.stream();
     await stream.put('built', { text: 'z'.repeat(16_000) });
     const agent = scene.agent();

@@ -29,7 +29,7 @@ describe('The pictures of the listing', () => {
     });
   }
 
-  test('have the size that the marketplace wants, and are small', () => {
+  test('have the size that the Marketplace requires, and are small files', () => {
     for (const picture of Object.keys(SCREENSHOTS)) {
       const bytes = readFileSync(path.join(ROOT, picture));
       assert.deepEqual([bytes.readUInt32BE(16), bytes.readUInt32BE(20)], [WIDTH, HEIGHT], picture);
@@ -38,7 +38,7 @@ describe('The pictures of the listing', () => {
     for (const { path: packed } of readExtension().screenshots) assert.ok(packed in SCREENSHOTS, packed);
   });
 
-  test('show no name of a test, no address of this machine, and claim no agent', () => {
+  test("show neither test names nor local addresses, and don't claim to come from a real agent", () => {
     for (const [picture, pageOf] of Object.entries(SCREENSHOTS)) {
       const html = pageOf(runs);
       assert.doesNotMatch(html, /127\.0\.0\.1|localhost|\btest\b|\/tmp\//i, picture);
@@ -47,7 +47,7 @@ describe('The pictures of the listing', () => {
     }
   });
 
-  test('are all that is in images/, beside the icons and what is drawn', () => {
+  test('are the only files in images/ besides icons and drawings', () => {
     const made = [...Object.keys(SCREENSHOTS), ...Object.keys(ICONS)];
     const found = readdirSync(path.join(ROOT, 'images')).map((file) => `images/${file}`);
     const drawings = Object.values(ICONS).map(({ drawing }) => drawing as string);
@@ -60,7 +60,7 @@ describe('The pictures of the listing', () => {
     );
   });
 
-  test('are stale with each other word, and not with another time, latency or server', () => {
+  test('are stale if any word changes, but not with another time, latency or server', () => {
     const html = SCREENSHOTS['images/failed-wait.png']!(runs);
     for (const [shown, other] of [
       ['latencyMs=', 'latency='],

@@ -51,7 +51,7 @@ interface TcpServer extends AsyncDisposable {
 describe('An event is sent again with the same message id', { concurrency: 3 }, () => {
   const scene = Scenario.shared();
 
-  it('when its acknowledgement is lost: it is stored once', async () => {
+  it('when its ack is lost: it is stored once', async () => {
     const stream = await scene.stream();
     await using proxy = await withoutFirstAck(scene.server.port);
     const ids = await messageIdsSeen(scene, stream.subject('a'));
@@ -84,7 +84,7 @@ describe('An event is sent again with the same message id', { concurrency: 3 }, 
     assert.ok(ids.length >= 1 && ids.every((id) => id === 'silent'), ids.join());
   });
 
-  it('when the link breaks before the acknowledgement: it is stored once', async () => {
+  it('when the link breaks before the ack: it is stored once', async () => {
     const stream = await scene.stream();
     await using proxy = await TcpProxy.start(scene.server.port);
     await using filter = await withoutFirstAck(Number(new URL(proxy.url).port), () => {
@@ -176,7 +176,7 @@ describe('In a cluster of three', () => {
     assert.equal(await replicated.messages(), 1);
   });
 
-  it('a stream without a leader is distinguished from a missing one, if the user may ask', async () => {
+  it('a stream without a leader is distinguished from a missing one if the user may look it up', async () => {
     const leader = await cluster.leaderOf('one', admin);
     const other = cluster.servers.find((server) => server !== leader)!;
     await leader.kill();

@@ -33,7 +33,7 @@ function sha256(content: string): string {
 }
 
 underEachNode('Publish and wait', (scene, it) => {
-  it('a build publishes, a deployment waits, and a later step uses what the event holds', async () => {
+  it("a build publishes, a deployment waits, and a later step uses the event's data", async () => {
     const stream = await scene.stream();
     const subject = stream.subject('image-ready.v1');
     const schema = { properties: { image: { type: 'string' } }, required: ['image'] };
@@ -279,7 +279,7 @@ underEachNode('Publish and wait', (scene, it) => {
     assertFailed(await nextRun, 'Timeout', 'No event came at all.');
   });
 
-  it('a later attempt of a job says that it also sees the events of the first one', async () => {
+  it("a later attempt of a job warns that it also sees the first one's events", async () => {
     const stream = await scene.stream();
     await stream.put('built');
     const step = await wait(scene.agent({ variables: { 'System.JobAttempt': '2' } }), {
@@ -313,7 +313,7 @@ underEachNode('Publish and wait', (scene, it) => {
     );
   });
 
-  it('core NATS delivers to a wait that is there, and keeps nothing', async () => {
+  it('core NATS delivers to a running wait, and keeps nothing', async () => {
     const subject = 'core.built.v1';
     const agent = scene.agent();
     const { ended } = await beginWait(agent, { subject: 'core.*.v1', delivery: 'core', startFrom: 'now' });
@@ -356,7 +356,7 @@ underEachNode('Publish and wait', (scene, it) => {
     );
   });
 
-  it('a step the agent retries does not publish twice: the second time is a duplicate', async () => {
+  it("a step that the agent retries doesn't publish twice: the second time is a duplicate", async () => {
     // The stream takes the event but does not say so, so that the first attempt fails after it was stored.
     const stream = await scene.stream({ no_ack: true });
     const agent = scene.agent({ waits: { retry: () => 100 } });
@@ -377,7 +377,7 @@ underEachNode('Publish and wait', (scene, it) => {
     assert.equal(await stream.lastSequence(), 1);
   });
 
-  it('the same step of the same run is a duplicate; the job run again by a person is not', async () => {
+  it("the same step of the same run is a duplicate; a rerun of the job by a person isn't", async () => {
     const stream = await scene.stream();
     const ids = { 'System.PlanId': 'plan', 'System.JobId': 'job', 'System.TaskInstanceId': 'task' };
     const run = (variables: Record<string, string>) =>

@@ -66,7 +66,7 @@ describe('The documented permissions are enough', { concurrency: 4 }, () => {
 
   const agent = (user: User): LocalAgent => agentOf(scene, user);
 
-  it('for the first pipeline of the README, which is twelve lines long and goes well', async () => {
+  it("for the README's first pipeline, which is twelve lines long and succeeds", async () => {
     const [steps = ''] = yamlBlocks(README);
     assert.equal(steps.trim().split('\n').length, 12);
     const sources = temporaryFolder('first-pipeline-');
@@ -93,7 +93,7 @@ describe('The documented permissions are enough', { concurrency: 4 }, () => {
   });
 });
 
-it('Events sent by nats pub, as documented, are found by a wait and distinguished', async () => {
+it('Events sent with nats pub, as documented, are found by a wait and distinguished', async () => {
   await using scene = await startScene();
   const commands = [README, SENDERS].flatMap(({ text }) => [...text.matchAll(/^nats pub (?:.*\\\n)*.*/gm)]);
   assert.equal(commands.length, 3);

@@ -12,7 +12,7 @@ describe('The schema of a receipt', { concurrency: 2 }, () => {
     ['publish', publish],
     ['wait', wait],
   ] as const) {
-    it(`of ${task} takes no other member anywhere, and knows every error code`, async () => {
+    it(`of ${task} allows no other members, and lists every error code`, async () => {
       const stream = await scene.stream();
       await stream.put('built', { n: 1 });
       const step = await run(scene.agent(), {

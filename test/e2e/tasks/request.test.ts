@@ -36,7 +36,7 @@ async function responder(
 }
 
 underEachNode('A request', (scene, it) => {
-  it('gets a reply, whose bytes are in a file', async () => {
+  it('gets a reply, whose bytes are written to a file', async () => {
     const bytes = Buffer.from([0, 255, 13, 10, 36, 40, 120, 41]);
     const { subject, asked } = await responder(scene, (request) => request.respond(bytes));
     const step = await publish(scene.agent(), {
@@ -65,7 +65,7 @@ underEachNode('A request', (scene, it) => {
     assert.equal(readFileSync(step.outputs.get('replyFile') ?? '').length, 0);
   });
 
-  it('that nobody answers fails at once', async () => {
+  it('fails at once if nobody listens', async () => {
     const step = await publish(scene.agent(), {
       subject: 'service.nobody.v1',
       payload: '{}',
@@ -76,7 +76,7 @@ underEachNode('A request', (scene, it) => {
     assertOutputs(step, { count: '0', failedCount: '1', replyFile: '' });
   });
 
-  it('whose reply comes too late fails at its deadline, and is not sent twice', async () => {
+  it('fails at its deadline if the reply is late, and is not sent twice', async () => {
     let answered: Promise<boolean> | undefined;
     const { subject, asked } = await responder(scene, (request) => {
       answered = delay(4_000).then(() => request.respond('late'));
@@ -88,7 +88,7 @@ underEachNode('A request', (scene, it) => {
     assert.equal(asked.length, 1);
   });
 
-  it('may hold its reply to a schema', async () => {
+  it('can check its reply against a schema', async () => {
     const schema = { type: 'object', properties: { accepted: { const: true } }, required: ['accepted'] };
     const agent = scene.agent({ sources: sourcesWith({ 'reply.schema.json': schema }) });
     for (const [reply, problem] of [
@@ -110,7 +110,7 @@ underEachNode('A request', (scene, it) => {
     }
   });
 
-  it('answered with the error of a NATS service says so', async () => {
+  it('reports an error reply from a NATS service', async () => {
     const fields = natsHeaders({ 'Nats-Service-Error': 'no such shop', 'Nats-Service-Error-Code': '404' });
     const { subject } = await responder(scene, (request) => request.respond('', { headers: fields }));
     const step = await publish(scene.agent(), { subject, payload: '{}', delivery: 'request' });
@@ -118,7 +118,7 @@ underEachNode('A request', (scene, it) => {
     assert.match(step.warnings.join('\n'), /The responder answered with an error: 404 no such shop/);
   });
 
-  it('that a stream acknowledges in place of a service says so', async () => {
+  it("warns if the reply is a stream's ack and not a service's", async () => {
     const { name, prefix } = await scene.stream();
     const step = await publish(scene.agent(), {
       subject: `${prefix}.ask.v1`,
@@ -131,7 +131,7 @@ underEachNode('A request', (scene, it) => {
     ]);
   });
 
-  it('may be answered with a header that holds a lone CR', async () => {
+  it('accepts a reply with a lone CR in a header', async () => {
     const encode = () => Buffer.from('NATS/1.0\r\nNats-Service-Error: no\rsuch shop\r\n\r\n');
     const { subject } = await responder(scene, (request) =>
       request.respond('{}', { headers: { encode } as unknown as MsgHdrs }),
@@ -141,7 +141,7 @@ underEachNode('A request', (scene, it) => {
     assert.match(step.warnings.join('\n'), /The responder answered with an error: no.+such shop/);
   });
 
-  it('may be answered with a reply in which the agent would see a command', async () => {
+  it("may get a reply with a logging command, which the agent doesn't run", async () => {
     const fields = newHeaders();
     fields.set('Nats-Service-Error', '##vso[task.setvariable variable=hacked]1');
     const { subject } = await responder(scene, (request) =>
@@ -153,7 +153,7 @@ underEachNode('A request', (scene, it) => {
   });
 });
 
-it('A request whose link breaks before the reply is not sent again, and says that its fate is unknown', async () => {
+it("A request whose link breaks before the reply isn't sent again, and says that the outcome is unknown", async () => {
   await using scene = await Scenario.start();
   await using proxy = await TcpProxy.start(scene.server.port);
   const { subject, asked } = await responder(scene, () => {

@@ -33,7 +33,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
       assert.ok(!text.includes(TOKEN), text);
   }
 
-  it('is attached to the record of the step, with the token of the job', async () => {
+  it("is attached to the step's record with the job's token", async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const agent = agentOf(service);
@@ -74,7 +74,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     for (const step of steps) assertNoToken(step, service);
   });
 
-  it('reports every failure, too, and an event crafted to deceive stays text', async () => {
+  it('reports every failure, too, and shows a deceptive event as plain text', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const evil = '<img src=x onerror=alert(1)>%7C%60%60%60](javascript:alert(1))![](http://evil.example/x)';
@@ -101,7 +101,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     }
   });
 
-  it('goes through the proxy of the agent', async () => {
+  it("goes through the agent's proxy", async () => {
     await using service = await RunService.start();
     await using proxy = await TunnelProxy.start(Number(service.host.split(':')[1]), 'agent:proxy-password-4711');
     const stream = await scene.stream();
@@ -118,7 +118,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     assert.equal(service.requests[0]?.headers.host, 'localhost:1');
   });
 
-  it('is not attached, and nothing is asked, outside of a run', async () => {
+  it('is not attached outside of a run, and no request is made', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     for (const name of [
@@ -143,7 +143,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     assert.equal(service.requests.length, 0);
   });
 
-  it('changes no result and writes one debug line when the service refuses it', async () => {
+  it('leaves the result alone and writes one debug line if the service refuses it', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     for (service.status of [401, 403, 404, 500, 302]) {
@@ -159,7 +159,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     assert.equal(service.requests.length, 5);
   });
 
-  it('changes no result when nobody listens, the address is invalid, or it is not safe for the token', async () => {
+  it('leaves the result alone if nobody listens, or the address is invalid or unsafe for the token', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     for (const uri of ['http://127.0.0.1:1/contoso/', 'no address', 'http://tfs.example/contoso/']) {
@@ -172,7 +172,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     }
   });
 
-  it('delays the end of the step by its bound and no more when the service never answers', async () => {
+  it('delays the end of the step by its limit at most if the service never answers', async () => {
     await using service = await RunService.start();
     service.status = undefined;
     const stream = await scene.stream();
@@ -188,7 +188,7 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     assert.ok(Date.now() - verdictAt < LIMIT_MS + 1_000, `${Date.now() - verdictAt} ms`);
   });
 
-  it('keeps a cancelled step from ending no longer than it may take, also when the cancel comes meanwhile', async () => {
+  it('delays a cancelled step by its limit at most, even if the cancel comes meanwhile', async () => {
     await using service = await RunService.start();
     service.status = undefined;
     const stream = await scene.stream();

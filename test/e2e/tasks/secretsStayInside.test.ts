@@ -53,7 +53,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     [' with characters that are changed when they are shown', ODD],
     [' that is longer than what is shown', LONG],
   ] as const) {
-    it(`stands nowhere when a condition holds one${kind}`, async () => {
+    it(`appears nowhere if a condition contains one${kind}`, async () => {
       await using service = await RunService.start();
       const stream = await scene.stream();
       await stream.put('built', { key: 'another' }, cloudEvent());
@@ -69,7 +69,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
       assertHidden(step, service);
     });
 
-    it(`stands nowhere when a wait is limited to it as a correlation id${kind}`, async () => {
+    it(`appears nowhere if it is a wait's correlation id${kind}`, async () => {
       await using service = await RunService.start();
       const stream = await scene.stream();
       await stream.put('built', {}, cloudEvent({ correlationid: 'another' }));
@@ -83,7 +83,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     });
   }
 
-  it('stands nowhere when an event holds it, but later steps get the event as it came', async () => {
+  it('appears nowhere if an event contains it, but later steps get the event unchanged', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     await stream.put('built', { key: ODD }, cloudEvent({ id: 'Alfa7|Bravo8' }));
@@ -97,7 +97,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     for (const word of WORDS) assert.ok(!receipt.includes(word) && summary?.includes(word) === false, word);
   });
 
-  it('stands nowhere when a condition that holds it is wrong', async () => {
+  it('appears nowhere if a condition that contains it is invalid', async () => {
     await using service = await RunService.start();
     for (const match of ['data.key == $(ApiKey)', 'Alfa7-Bravo8 == data.key', 'Alfa7-Bravo8']) {
       const step = await wait(agentOf(service, { secrets: { ApiKey: 'Alfa7-Bravo8 Charlie9' } }), {
@@ -109,7 +109,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     }
   });
 
-  it('that is an ordinary word leaves what is shown readable', async () => {
+  it('leaves the log readable if it is an ordinary word', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const secrets = { Flag: 'true', One: '1', Environment: 'prod', Letter: 'a' };
@@ -119,7 +119,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     assert.equal((jsonFile(step, 'receiptFile') as { task: string }).task, 'PublishNatsEvent');
   });
 
-  it('is not sent: the step fails before anything is stored, names the inputs and says nothing of the value', async () => {
+  it('is not sent: the step fails before anything is stored, and names the inputs but not the value', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const step = await publish(agentOf(service, { secrets: { ApiKey: 'Alfa7/Bravo8' } }), {
@@ -142,7 +142,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
     assert.equal(await stream.lastSequence(), 0);
   });
 
-  it('in a file is a warning that names the file, and the file is sent', async () => {
+  it('in a file is a warning that names the file, which is still sent', async () => {
     await using service = await RunService.start();
     const stream = await scene.stream();
     const sources = sourcesWith({
@@ -176,7 +176,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
 describe('What a step leaves', { concurrency: 4 }, () => {
   const scene = Scenario.shared();
 
-  it('behind in files can be read by the user of the agent only', async () => {
+  it("behind in files can be read only by the agent's user", async () => {
     const stream = await scene.stream();
     scene.client.subscribe('scan', { callback: (_, message) => void message.respond('ok') });
     await scene.client.flush();
@@ -194,7 +194,7 @@ describe('What a step leaves', { concurrency: 4 }, () => {
     for (const file of ofAgent) assert.equal((statSync(file).mode & 0o777).toString(8), '600', file);
   });
 
-  it('unchecked is no contract: a folder that is not the sources folder is refused', async () => {
+  it('unchecked is never a contract: any folder but the sources folder is refused', async () => {
     const stream = await scene.stream();
     const agent = scene.agent();
     const sources = agent.variable('System.DefaultWorkingDirectory') ?? '';
@@ -211,7 +211,7 @@ describe('What a step leaves', { concurrency: 4 }, () => {
     assert.equal(await stream.lastSequence(), 1);
   });
 
-  it("in the stream under a signed event's id may be another sender's, and the step says so", async () => {
+  it("in the stream under a signed event's id may be from another sender, and the step says so", async () => {
     const stream = await scene.stream();
     const { seed } = createNKey();
     const subject = stream.subject('built');

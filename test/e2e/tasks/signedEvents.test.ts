@@ -27,7 +27,7 @@ underEachNode('Signed events', (scene, it) => {
   }
 
   for (const envelope of ['binary', 'structured', 'none']) {
-    it(`are believed when a trusted key signed them, in the ${envelope} envelope`, async () => {
+    it(`are trusted if a trusted key signed them, in the ${envelope} envelope`, async () => {
       const stream = await scene.stream();
       const { seed, publicKey } = createNKey();
       await publishSigned(seed, { subject: stream.subject('approved.v1'), envelope });
@@ -41,7 +41,7 @@ underEachNode('Signed events', (scene, it) => {
     });
   }
 
-  it('are refused in their own words when unsigned, altered, replayed to another subject or signed with another key', async () => {
+  it('are refused with the reason if unsigned, altered, replayed to another subject or signed with another key', async () => {
     const subject = 'signed.approved';
     const [trusted, other, limited] = [createNKey(), createNKey(), createNKey()];
 
@@ -89,7 +89,7 @@ underEachNode('Signed events', (scene, it) => {
     assert.deepEqual(countsOf(step), { seen: messages.length + 1, untrusted: messages.length, matched: 1 });
   });
 
-  it('are as old as their signature, however late they were stored', async () => {
+  it('are as old as their signature, even if they are stored much later', async () => {
     const stream = await scene.stream();
     const { seed, publicKey } = createNKey();
     for (const [id, ageMs] of [

@@ -26,7 +26,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
   const scene = Scenario.shared();
   const sources = sourcesWith({ 'slow.schema.json': SLOW_SCHEMA });
 
-  it('hold no wait beyond its deadline, and a match that is judged after it does not count', async () => {
+  it("delay no wait beyond its deadline, and a match judged after it doesn't count", async () => {
     const stream = await scene.stream();
     for (let number = 0; number < 40; number++) await stream.put('done', SLOW_EVENT);
     await stream.put('done', { status: 'xxx' });
@@ -44,7 +44,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     assert.ok((countsOf(step).invalid ?? 0) < 10);
   });
 
-  it('leave the step open to a cancel', async () => {
+  it("don't keep a step from being cancelled", async () => {
     const stream = await scene.stream();
     for (let number = 0; number < 40; number++) await stream.put('done', SLOW_EVENT);
     const job = new AbortController();
@@ -62,7 +62,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
     assertOutputs(step, { verdict: 'cancelled' });
   });
 
-  it('are invalid, and the next one can match: a filter within a filter over 960 kB', async () => {
+  it('are invalid, and the next one can match: nested filters over 960 kB', async () => {
     const stream = await scene.stream();
     const large = await stream.put('done', `[${'2,'.repeat(480_000)}2]`);
     const small = await stream.put('done', [0, 1]);
@@ -74,7 +74,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
 
   // The test of the judge says so in less time.
   if (isLong)
-    it('end a wait of hours when they cost too much in all, with what is slow and what to do', async () => {
+    it('end a wait of hours if they take too long in total, with the cause and the fix', async () => {
       const stream = await scene.stream();
       for (let number = 0; number < 12; number++) await stream.put('done', SLOW_EVENT);
       const step = await wait(scene.agent({ sources }), {
@@ -88,7 +88,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
       assert.deepEqual(countsOf(step), { seen: 10, invalid: 10 });
     });
 
-  it('leave the step ready for the next one when a function would turn them into gigabytes', async () => {
+  it('are invalid if a function would turn them into gigabytes, and the next one can match', async () => {
     const stream = await scene.stream();
     for (const n of [200_000_000, 536_870_000]) await stream.put('done', { a: '\ufb03', n });
     const small = await stream.put('done', { a: 'a', n: 4 });

@@ -38,7 +38,7 @@ underEachNode('A trace', (scene, it) => {
     });
   }
 
-  it('goes from a pipeline that publishes through one that waits and publishes to a third', async () => {
+  it('passes from a publishing pipeline through one that waits and publishes to a third', async () => {
     const stream = await scene.stream();
     const [first, second, third] = [0, 1, 2].map(() => scene.agent()) as [LocalAgent, LocalAgent, LocalAgent];
     const begun = spanOf(await publish(first, { subject: stream.subject('built'), payload: '{}' }));
@@ -54,9 +54,9 @@ underEachNode('A trace', (scene, it) => {
   for (const [why, traceparent] of [
     ['the event that was waited for has none', ''],
     ['the step that should set it has not run', '$(wait.traceparent)'],
-    ['it is none', `${PARENT}-x`],
+    ['it is invalid', `${PARENT}-x`],
   ] as const) {
-    it(`begins anew where ${why}`, async () => {
+    it(`starts anew if ${why}`, async () => {
       const stream = await scene.stream();
       const inputs = { subject: stream.subject('built'), payload: '{}' };
       const step = await publish(scene.agent(), inputs, { env: { TRACEPARENT: traceparent } });

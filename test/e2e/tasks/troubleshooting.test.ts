@@ -29,7 +29,7 @@ const CONFIG = `accounts {
   BARE { users: [{ user: bare, password: ${PASSWORD} }] }
 }`;
 
-describe('The page Troubleshooting', { concurrency: 4 }, () => {
+describe('docs/troubleshooting.md', { concurrency: 4 }, () => {
   const scene = Scenario.shared({ config: CONFIG, maxPayload: 65_536 }, { user: 'everything', pass: PASSWORD });
   let secured: NatsServer;
 
@@ -66,7 +66,7 @@ describe('The page Troubleshooting', { concurrency: 4 }, () => {
     await scene.client.jetstream().publish(subject, JSON.stringify(payload), options);
   }
 
-  describe('quotes what the log says', { concurrency: 4 }, () => {
+  describe('quotes the log', { concurrency: 4 }, () => {
     const event = { subject: 'ci.v1', payload: '{}' };
     const schemas = { 'number.json': { type: 'number' }, 'wrong.json': { type: 'nonsense' } };
     const withFiles = (files: Readonly<Record<string, unknown>> = schemas) =>

@@ -63,15 +63,15 @@ async function assertBothFail(
 
 // The first of them takes half a minute, in which the others run.
 describe('A step that cannot connect', { concurrency: 2 }, () => {
-  describe('to a server that is not there', { concurrency: 4 }, () => {
-    it('is tried for 30 seconds and no longer', async () => {
+  describe("to a server that isn't running", { concurrency: 4 }, () => {
+    it('tries for 30 seconds and no longer', async () => {
       const port = await freePort();
       const step = await wait(agent({ url: `nats://127.0.0.1:${port}` }), { subject: 'ci.>', timeout: '5m' });
       assertFailed(step, 'Unreachable', `127.0.0.1:${port} refused the connection (ECONNREFUSED)`);
       assert.ok(step.durationMs > 28_000 && step.durationMs < 33_000, `${step.durationMs} ms`);
     });
 
-    it('is tried until the timeout if that comes first, and every server gives its own reason', async () => {
+    it("tries until the timeout if that comes first, and gives every server's own reason", async () => {
       const [one, two] = [await freePort(), await freePort()];
       const connection = {
         url: `nats://127.0.0.1:${one}`,
@@ -89,7 +89,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs > 1_000 && step.durationMs < 4_500, `${step.durationMs} ms`);
     });
 
-    it('keeps its own reason when only the last try is silent', async () => {
+    it('keeps the earlier reason if only the last attempt gets no response', async () => {
       let tries = 0;
       const server = createServer((socket) => tries++ === 0 && socket.resetAndDestroy()).listen(0, '127.0.0.1');
       await once(server, 'listening');
@@ -100,7 +100,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assertFailed(step, 'Unreachable', 'refused the connection (ECONNRESET)');
     });
 
-    it('does not matter while another one of the list is', async () => {
+    it('uses another server of the list that is', async () => {
       await using server = await startNatsServer({ jetStream: false });
       const connection = {
         url: `nats://127.0.0.1:${await freePort()}`,
@@ -110,7 +110,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.equal(step.result, 'Succeeded', step.logText);
     });
 
-    it('may appear while it is tried', async () => {
+    it('connects if the server starts meanwhile', async () => {
       // Breaks the first connection, and makes room for the server then.
       const breaking = createServer((socket) => {
         socket.resetAndDestroy();
@@ -161,7 +161,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs < 6_000, `${step.durationMs} ms`);
     });
 
-    it('which does not keep the step from the next server of the list', async () => {
+    it("which doesn't keep the step from the next server of the list", async () => {
       await using server = await startNatsServer({ jetStream: false });
       const connection = {
         url: `nats://${addressOf(silent)}`,
@@ -178,7 +178,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
   });
 
   describe('to a server that refuses to sign it in', { concurrency: 4 }, () => {
-    it('because the step brings no secret', async () => {
+    it('because the step has no secret', async () => {
       for (const { url, port } of [users, token, jwt]) {
         const refusal = `127.0.0.1:${port} rejected the credentials`;
         await assertBothFail({ url }, 'Denied', refusal, 'The service connection holds no secret');
@@ -191,7 +191,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assert.ok(step.durationMs < 5_000, `${step.durationMs} ms`);
     });
 
-    it('unless another server of the list takes it', async () => {
+    it('unless another server of the list accepts it', async () => {
       const parameters = { credentials: await operator.creds() };
       const connection = { url: users.url, parameters, data: { servers: `127.0.0.1:${jwt.port}` } };
       const step = await publish(agent(connection), { subject: 'ci.built.v1', payload: '{}', delivery: 'core' });
@@ -260,7 +260,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       it(`since ${why}`, () => assertBothFail(connection, 'TlsFailure', ...texts));
     }
 
-    it('since a reset overtakes what the server says of the certificate, and the last try is cut short', async () => {
+    it("since a reset overtakes the server's certificate error, and the last attempt is cut short", async () => {
       let tries = 0;
       const server = createServer((socket) => {
         socket.on('error', () => {});
@@ -279,7 +279,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
       assertFailed(step, 'TlsFailure', 'does not accept the client certificate (it closed the connection)');
     });
 
-    it('since something sends more than the INFO before TLS', async () => {
+    it('since something sends more than INFO before TLS', async () => {
       const greeting = infoLine({ tls_required: true }) + infoLine({ connect_urls: ['127.0.0.1:1'] });
       await using between = await ScriptedServer.start({ greeting });
       const url = between.url.replace('nats:', 'tls:');

@@ -52,7 +52,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assertFailed(await wait(agent(), { subject: '\n \n' }), 'InvalidInput', 'subject: is required.');
   });
 
-  it('a publishing step that has everything wrong, all reported together', async () => {
+  it('a publishing step with everything wrong: all of it is reported together', async () => {
     assertProblems(
       await publish(
         agent({
@@ -106,7 +106,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a waiting step that has everything wrong, all reported together', async () => {
+  it('a waiting step with everything wrong: all of it is reported together', async () => {
     assertProblems(
       await wait(agent(), {
         subject: 'ci.>.built\n$JS.API.>\nci.ok',
@@ -153,7 +153,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('the sources folder where a file is needed', async () => {
+  it('the sources folder in place of a required file', async () => {
     const sources = sourcesWith({ 'a.json': '{}' });
     assertFailed(
       await publish(agent({}, { sources }), { subject: 'ci.v1', payloadFrom: 'file', payloadFile: '.' }),
@@ -162,7 +162,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('a pipe, a socket or a device where a file is needed, at once and without opening it', async () => {
+  it('a pipe, a socket or a device in place of a file, at once and without opening it', async () => {
     const sources = sourcesWith({ 'to-pipe.json': { $ref: 'pipe' }, 'to-device.json': { $ref: 'device' } });
     assert.equal(spawnSync('mkfifo', [path.join(sources, 'pipe')]).status, 0);
     symlinkSync('/dev/zero', path.join(sources, 'device'));
@@ -195,7 +195,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     socket.close();
   });
 
-  it('an inline payload of more than 30,000 characters, which points to a file', async () => {
+  it('an inline payload of more than 30,000 characters, suggesting a file', async () => {
     assertFailed(
       await publish(agent(), { subject: 'ci.v1', payload: 'x'.repeat(30_001) }),
       'InvalidInput',
@@ -222,13 +222,13 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     assert.match(commands.at(-2) ?? '', /type=warning;\]The subject "ci\.built" has no version part/);
   });
 
-  it('a payload that is not JSON although its schema demands it', async () => {
+  it("a payload that isn't JSON although it has a schema", async () => {
     const sources = sourcesWith({ 'image.json': {} });
     const step = await publish(agent({}, { sources }), { subject: 'ci.v1', payload: 'text', schemaFile: 'image.json' });
     assertFailed(step, 'ContractViolation', 'The payload is not JSON', 'image.json');
   });
 
-  it('a start of the wait that core NATS cannot have', async () => {
+  it("a startFrom that core NATS can't have", async () => {
     for (const startFrom of ['all', 'lastPerSubject'])
       assertFailed(
         await wait(agent(), { subject: 'ci.>', delivery: 'core', startFrom }),
@@ -237,7 +237,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
       );
   });
 
-  it('a start of the wait without its sequence or time', async () => {
+  it('a startFrom without its sequence or time', async () => {
     assertFailed(
       await wait(agent(), { subject: 'ci.>', startFrom: 'sequence' }),
       'InvalidInput',
@@ -250,7 +250,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
     );
   });
 
-  it('the start of the run, when nobody knows when that was', async () => {
+  it('startFrom: runStart if the start of the run is unknown', async () => {
     assertFailed(
       await wait(agent({}, { variables: { 'System.PipelineStartTime': undefined } }), { subject: 'ci.>' }),
       'InvalidInput',

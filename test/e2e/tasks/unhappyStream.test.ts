@@ -96,7 +96,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
     it(what, async () => assertFailed(await run(), code, ...texts));
   }
 
-  it('an event that only a subscriber of core NATS hears, silent or not', async () => {
+  it('an event that only a core NATS subscriber receives, whether it replies or not', async () => {
     scene.client.subscribe('heard.silently', { callback: () => {} });
     scene.client.subscribe('heard.loudly', { callback: (_, message) => message.respond('{"thanks":true}') });
     await scene.client.flush();
@@ -121,7 +121,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
       for (const step of steps) assertFailed(step, 'NoStream', 'JetStream is not enabled for', 'set delivery to core');
     });
 
-    it('that does not answer until the time is over, which is a matter of onTimeout', async () => {
+    it("that doesn't answer before the timeout, which onTimeout decides", async () => {
       const bare = await startNatsServer({ jetStream: false });
       const silent = await connect({ servers: bare.url });
       silent.subscribe('$JS.API.>', { callback: () => undefined });
@@ -141,7 +141,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
   });
 
   for (const delivery of ['jetStream', 'core']) {
-    it(`an event that is larger than the server takes, by ${delivery}`, async () => {
+    it(`an event that is larger than the server accepts, by ${delivery}`, async () => {
       const sources = sourcesWith({ 'large.bin': Buffer.alloc(MAX_PAYLOAD) });
       const inputs = { subject: 'open.v1', payloadFrom: 'file', payloadFile: 'large.bin', delivery };
       const step = await publish(agent('everything', {}, { sources }), inputs);
@@ -150,7 +150,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
   }
 
   // What each kind of step needs, line by line, stands in test/integration/nats/permissions.test.ts.
-  it('a user who may not pull from the consumer, and what permissions that takes', async () => {
+  it('a user who may not pull from the consumer, naming the permissions', async () => {
     const subject = 'open.denied.v1';
     const step = await wait(agent('mayNotPull'), { subject });
     assertFailed(step, 'Denied', 'does not let this user', 'permission for "$JS.API.CONSUMER.MSG.NEXT.OPEN.*";');
@@ -167,7 +167,7 @@ describe('What a server or a stream refuses', { concurrency: 4 }, () => {
     assertSucceeded(await wait(agent('granted', { url: other.server.url }), { subject, startFrom: 'all' }));
   });
 
-  it('a wait on a stream that is not there says so in its outputs', async () => {
+  it('a wait on a missing stream, with the verdict error in its outputs', async () => {
     const absent = await wait(agent(), { subject: 'nowhere.>' });
     assertFailed(absent, 'NoStream');
     assert.equal(absent.outputs.get('verdict'), 'error');
@@ -183,7 +183,7 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
   const agent = (sources: string) =>
     new LocalAgent({ sources, connections: { nats: { url: server.url, scheme: 'None' } } });
 
-  it('of a publishing step are warnings, as the classic editor sends them along, even where they could not be used', async () => {
+  it('of a publishing step are only warnings, since the classic editor sends them, even if they are invalid', async () => {
     const step = await publish(agent(sourcesWith({})), {
       ...{ subject: 'ci.v1', payload: '{}', payloadFile: 'gone.json', replySchemaFile: 'gone.schema.json' },
       ...{ delivery: 'core', envelope: 'none', eventType: 'old type', eventSource: 'old source', contentType: 'old' },
@@ -198,7 +198,7 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
     ]);
   });
 
-  it('of a waiting step are warnings too', async () => {
+  it('of a waiting step are only warnings, too', async () => {
     const step = await wait(agent(sourcesWith({})), {
       ...{ subject: 'ci.>', delivery: 'core', stream: 'OLD', count: '5', expect: 'eu\nus', distinctBy: 'data.region' },
       ...{ timeout: '4s', onTimeout: 'succeed' },
@@ -212,7 +212,7 @@ describe('Inputs that do not apply', { concurrency: 2 }, () => {
   });
 });
 
-it("A wait ends timedOut, with no event in its receipt, where another user's consumer delivers to its inbox", async () => {
+it("A wait ends timedOut with no event in its receipt if another user's consumer delivers to its inbox", async () => {
   await using scene = await Scenario.start({ binary: natsServerBinary('2.15') });
   const stream = await scene.stream();
   const subject_transform = { src: 'other.done', dest: stream.subject('done') };

@@ -15,8 +15,8 @@ import { cloudEvent } from '../../support/event.ts';
 
 const NUMBER_SCHEMA = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
 
-underEachNode('What a wait decides on the events that come', (scene, it) => {
-  it('count says how many are missing when the time is over', async () => {
+underEachNode('What a wait decides about the events that arrive', (scene, it) => {
+  it('count says how many are missing at the timeout', async () => {
     const stream = await scene.stream();
     await stream.put('built');
     const step = await wait(scene.agent(), { subject: stream.subject('built'), count: '3', timeout: '4s' });
@@ -71,7 +71,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
     assert.equal(await stream.lastSequence(), 0);
   });
 
-  it('an event for which failWhen is true fails the wait at once, before match is looked at', async () => {
+  it('an event that meets failWhen fails the wait at once, before match is evaluated', async () => {
     const stream = await scene.stream();
     await stream.put('decided', { state: 'pending' });
     await stream.put('decided', { state: 'rejected', by: 'Ada' });
@@ -90,7 +90,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
     assert.deepEqual(eventsOf(step), []);
   });
 
-  it('a wait that is over in vain ends as onTimeout says', async () => {
+  it('a wait that times out ends as onTimeout says', async () => {
     const stream = await scene.stream();
     await stream.put('built', { region: 'us' });
     const inputs = {
@@ -126,7 +126,7 @@ underEachNode('What a wait decides on the events that come', (scene, it) => {
     assert.equal(await stream.consumers(), 0, 'a consumer was left behind');
   });
 
-  it('onTimeout is about time only: a negative event fails the step all the same', async () => {
+  it('onTimeout is only about time: a negative event still fails the step', async () => {
     const stream = await scene.stream();
     await stream.put('decided', 'no');
     const step = await wait(scene.agent(), {

@@ -80,7 +80,7 @@ describe("Microsoft's identity library gets a token from the stand-in", { concur
   });
 
   for (const form of ['imds', 'appService'] as const) {
-    test(`with the managed identity of its machine, and with one assigned to it: ${form}`, async () => {
+    test(`with the machine's managed identity, and with one assigned to it: ${form}`, async () => {
       await using entra = await Entra.start();
       await using machine = await ManagedIdentity.start(entra);
       const assigned = entra.register();

@@ -17,7 +17,7 @@ async function withRuns(count: number): Promise<AzureDevOps> {
 }
 
 describe('the list of builds', { concurrency: 4 }, () => {
-  test('has each run with its parameters, and so has the build by itself', async () => {
+  test('has each run with its parameters, as does the single build', async () => {
     await using azure = await withRuns(1);
     const { pipeline } = azure.runs[0]!;
     const [run] = azure.runs;
@@ -38,7 +38,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.deepEqual((await ask(azure, `Shop/_apis/build/builds/${run!.id}?api-version=7.1`)).json, build);
   });
 
-  test('has only the builds of its project and of the definitions asked for', async () => {
+  test('has only builds of its project and of the requested definitions', async () => {
     await using azure = await AzureDevOps.start();
     const [first, second] = [azure.pipelines.declare(), azure.pipelines.declare()];
     const foreign = azure.pipelines.declare({ project: 'Orders & Co' });
@@ -76,7 +76,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.equal(idsOf(await list(azure, { $top: '50' })).length, 2);
   });
 
-  test('refuses a token of another order and one that it never gave', async () => {
+  test('refuses a continuation token from another order, or one that it never issued', async () => {
     await using azure = await withRuns(2);
     const { headers } = await list(azure, { queryOrder: 'queueTimeAscending', $top: '1' });
     const continuationToken = headers.get('x-ms-continuationtoken')!;
@@ -85,7 +85,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.equal((await list(azure, { queryOrder, continuationToken: '20163' })).status, 400);
   });
 
-  test('continues where it was when more runs start between two pages', async () => {
+  test('continues at the right place when more runs start between two pages', async () => {
     await using azure = await withRuns(2);
     const { pipeline } = azure.runs[0]!;
     const ids = azure.runs.map(({ id }) => id);
@@ -97,7 +97,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.deepEqual(idsOf(then), [ids[1], azure.runs[2]!.id]);
   });
 
-  test('begins at minTime and ends at maxTime, of the time that it is ordered by', async () => {
+  test("is limited by minTime and maxTime, compared with the time that it's ordered by", async () => {
     await using azure = await withRuns(3);
     const ids = azure.runs.map(({ id }) => id);
     azure.runs.forEach((run, index) => Object.assign(run, { queuedAt: Date.UTC(2026, 0, 1 + index) }));
@@ -114,7 +114,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.deepEqual(idsOf(await list(azure, { queryOrder: byEnd })), [ids[2], ids[0], ids[1]]);
   });
 
-  test('has what has not ended last by its end, or first, also over pages', async () => {
+  test('puts unfinished builds last by finish time, or first if descending, also across pages', async () => {
     await using azure = await withRuns(3);
     const ids = azure.runs.map(({ id }) => id);
     azure.builds.move(azure.runs[1]!, 'completed');
@@ -127,7 +127,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     }
   });
 
-  test('lacks a new build for a while, which is there by itself', async () => {
+  test('lacks a new build for a while, although the build itself can be fetched', async () => {
     await using azure = await withRuns(2);
     const ids = azure.runs.map(({ id }) => id);
     azure.builds.listingLagMs = 3_600_000;
@@ -136,7 +136,7 @@ describe('the list of builds', { concurrency: 4 }, () => {
     assert.equal((await ask(azure, `Shop/_apis/build/builds/${ids[1]}`)).status, 200);
   });
 
-  test('refuses what it cannot read', async () => {
+  test('refuses invalid parameters', async () => {
     await using azure = await AzureDevOps.start();
     for (const [name, value] of [
       ['queryOrder', 'queueTime'],

@@ -11,7 +11,7 @@ import { HookSender } from '../../support/azureDevOps/hookSender.ts';
 const EVENTS = isLong ? 10_000 : 3_000;
 const CONNECTIONS = 64;
 
-test(`a sender posts ${EVENTS} events over ${CONNECTIONS} connections, with little more work than a bare client`, async (t) => {
+test(`a sender posts ${EVENTS} events over ${CONNECTIONS} connections, with little more CPU time than a bare client`, async (t) => {
   const child = fork(path.join(import.meta.dirname, 'floodReceiver.ts'), { execArgv: ['--import', 'tsx'] });
   try {
     const [port] = (await once(child, 'message')) as [number];

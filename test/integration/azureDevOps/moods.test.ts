@@ -78,7 +78,7 @@ describe('a run is not started', { concurrency: 4 }, () => {
   });
 });
 
-describe('a run is started, and its caller cannot know', { concurrency: 4 }, () => {
+describe("a run is started, but its caller can't know", { concurrency: 4 }, () => {
   for (const [name, mood] of [
     ['when the connection breaks after it was stored', reset({ done: true })],
     ['when the answer is cut in the middle', cut()],
@@ -91,13 +91,13 @@ describe('a run is started, and its caller cannot know', { concurrency: 4 }, () 
     });
   }
 
-  test('when an error within comes after it was stored', async () => {
+  test('when an internal error follows after it was stored', async () => {
     await using it = await moody(broken({ done: true }));
     assert.equal((await start(it.azure, it.pipeline)).status, 500);
     assert.equal(it.azure.runs.length, 1);
   });
 
-  test('when it gave up before the answer, which is slow', async () => {
+  test('when the caller gives up before a slow response', async () => {
     await using it = await moody(slow(60_000));
     const patience = new AbortController();
     const refused = assert.rejects(start(it.azure, it.pipeline, {}, { signal: patience.signal }));
@@ -106,7 +106,7 @@ describe('a run is started, and its caller cannot know', { concurrency: 4 }, () 
     await refused;
   });
 
-  test('and even later than it gave up', async () => {
+  test('even after the caller gave up', async () => {
     await using it = await moody(slow(2_000, { done: 'after' }));
     const patience = new AbortController();
     const refused = assert.rejects(start(it.azure, it.pipeline, {}, { signal: patience.signal }));
@@ -117,7 +117,7 @@ describe('a run is started, and its caller cannot know', { concurrency: 4 }, () 
     await until(() => it.azure.runs.length === 1);
   });
 
-  test('with 200 and a Retry-After it can', async () => {
+  test('except with 200 and a Retry-After', async () => {
     await using it = await moody(retryAfterOnSuccess({ retryAfter: 2 }));
     const { status, headers, json } = await start(it.azure, it.pipeline);
     assert.deepEqual([status, headers.get('retry-after'), json.id], [200, '2', it.azure.runs[0]!.id]);
@@ -126,7 +126,7 @@ describe('a run is started, and its caller cannot know', { concurrency: 4 }, () 
 });
 
 describe('moods', { concurrency: 4 }, () => {
-  test('are about starting runs, previewing them, or listing builds', async () => {
+  test('affect starting runs, previewing them or listing builds', async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare();
     const statuses = async () => [
@@ -147,7 +147,7 @@ describe('moods', { concurrency: 4 }, () => {
     }
   });
 
-  test('come by chance, the same for the same seed, and make way for others when they do not', async () => {
+  test('strike by chance, repeatably by seed, and otherwise leave the turn to others', async () => {
     const statusesOf = async (seed: number) => {
       await using azure = await AzureDevOps.start();
       azure.feel(throttled(), { chance: 0.3, seed });
@@ -165,7 +165,7 @@ describe('moods', { concurrency: 4 }, () => {
     assert.ok(count(200) > 30, String(count(200)));
   });
 
-  test('never come without a chance, and count only when they strike', async () => {
+  test('never strike at a chance of 0, and count only when they strike', async () => {
     await using azure = await AzureDevOps.start();
     azure.feel(unavailable(), { chance: 0 });
     for (let number = 0; number < 20; number++) assert.equal((await list(azure)).status, 200);
@@ -175,7 +175,7 @@ describe('moods', { concurrency: 4 }, () => {
     assert.equal(statuses.filter((status) => status === 429).length, 2);
   });
 
-  test('lead to another host, where a caller that follows is heard', async () => {
+  test('redirect to another host, which records a caller that follows', async () => {
     await using azure = await AzureDevOps.start();
     await using elsewhere = await AzureDevOps.start({ organisation: 'fabrikam' });
     for (const status of [301, 302, 307, 308] as const) {
@@ -191,7 +191,7 @@ describe('moods', { concurrency: 4 }, () => {
 });
 
 describe('a token of Entra', { concurrency: 4 }, () => {
-  test('that expires while its request is under way is still good for it', async () => {
+  test('that expires while a request is in flight is still valid for it', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });
     const pipeline = azure.pipelines.declare();

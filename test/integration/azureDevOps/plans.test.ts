@@ -31,7 +31,7 @@ function planOf(azure: AzureDevOps, options: PlanOptions = {}) {
 }
 
 describe('A plan', { concurrency: 4 }, () => {
-  test('says whose it is, in any case of its hub', async () => {
+  test("describes itself, with its hub's name in any case", async () => {
     await using azure = await AzureDevOps.start();
     for (const hub of ['Build', 'Release', 'Gates', 'Checks'] as const) {
       const { plan, at, token } = planOf(azure, { hub, project: 'Orders & Co', pipeline: { id: 7, name: 'deploy' } });
@@ -48,7 +48,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('is only for the tokens of its own jobs, while they live', async () => {
+  test("accepts only its own jobs' tokens, until they expire", async () => {
     await using azure = await AzureDevOps.start();
     const { at, token, send, patch } = planOf(azure);
     const other = planOf(azure);
@@ -67,7 +67,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.equal((await ask(azure, at(''), { authorization: `Bearer ${token}` })).status, 302);
   });
 
-  test('is found in its own place only', async () => {
+  test('is found only in its own project and hub', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, at, token } = planOf(azure);
     const statusOf = async (path: string) => (await ask(azure, path, { authorization: `Bearer ${token}` })).status;
@@ -79,7 +79,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.equal(azure.plans.brokenRules.length, 5);
   });
 
-  test('takes progress, outputs and a log, and shows them in its timeline', async () => {
+  test('accepts progress, outputs and a log, and shows them in its timeline', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, task, send, patch } = planOf(azure);
     assert.equal((await patch({ state: 'inProgress', percentComplete: 40, currentOperation: 'waits' })).status, 200);
@@ -110,7 +110,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.match(azure.plans.brokenRules.join(), /^A second log/);
   });
 
-  test('has logs of its own, in whose place another may come', async () => {
+  test('has logs of its own, which a task may replace', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, task, send, patch } = planOf(azure);
     plan.logRequest(task, 'POST https://bridge.example/v1/waits');
@@ -139,7 +139,7 @@ describe('A plan', { concurrency: 4 }, () => {
     assert.match(azure.plans.brokenRules.join(), /^Outputs came after TaskCompleted/);
   });
 
-  test('knows the tasks of gates by other ids before version 13', async () => {
+  test('identifies the tasks of gates by other ids before version 13', async () => {
     await using azure = await AzureDevOps.start();
     const old = planOf(azure, { hub: 'Gates', version: 8 });
     assert.equal((await old.complete()).status, 204);
@@ -157,7 +157,7 @@ describe('A plan', { concurrency: 4 }, () => {
     }
   });
 
-  test('that has ended answers calls with 500, and one that is gone with 404', async () => {
+  test('answers calls with 500 once it has ended, and with 404 once it is gone', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, send, complete, patch } = planOf(azure);
     plan.fate = 'ended';
@@ -169,7 +169,7 @@ describe('A plan', { concurrency: 4 }, () => {
       assert.deepEqual([status, json.typeKey], [404, 'TaskOrchestrationPlanNotFoundException']);
   });
 
-  test('refuses and notes what the real one would not take', async () => {
+  test('refuses and records calls that the real one would refuse', async () => {
     await using azure = await AzureDevOps.start();
     const { plan, task, send, complete, patch } = planOf(azure);
     const records = `/timelines/${plan.timeline}/records`;

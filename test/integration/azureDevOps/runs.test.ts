@@ -11,7 +11,7 @@ const PARAMETERS: readonly ParameterDeclaration[] = [
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 describe('starting a run', { concurrency: 4 }, () => {
-  test('answers 200 with the run, and the stand-in knows all about it', async () => {
+  test('answers 200 with the run, and the stand-in records all of it', async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare({ name: 'web-cd', parameters: PARAMETERS });
     const before = Date.now();
@@ -43,7 +43,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal(run!.receivedAt, azure.requests[0]!.at);
   });
 
-  test('has ids that grow over all projects', async () => {
+  test('gives ids that increase across all projects', async () => {
     await using azure = await AzureDevOps.start();
     const pipelines = ['Shop', 'Orders & Co'].map((project) => azure.pipelines.declare({ project }));
     const ids: number[] = [];
@@ -72,7 +72,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal(azure.runs.length, 1);
   });
 
-  test('previews with the YAML and without a run, as strict as if there were one', async () => {
+  test('previews the YAML without a run, as strictly as with one', async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare({ parameters: PARAMETERS });
     const preview = (templateParameters: object) => start(azure, pipeline, { previewRun: true, templateParameters });
@@ -96,7 +96,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     assert.equal((await start(azure, pipeline, { variables: { level: '1' } })).status, 400);
   });
 
-  test('ignores what it does not know', async () => {
+  test('ignores unknown members', async () => {
     await using azure = await AzureDevOps.start();
     assert.equal((await start(azure, azure.pipelines.declare(), { natsEventId: 'e', tags: {} })).status, 200);
   });
@@ -110,7 +110,7 @@ describe('starting a run', { concurrency: 4 }, () => {
     }
   });
 
-  test('takes nothing but a JSON object', async () => {
+  test('accepts only a JSON object', async () => {
     await using azure = await AzureDevOps.start();
     const path = runsPath(azure.pipelines.declare());
     for (const body of ['', '[]', '{"a":', '"text"', 'null']) {
@@ -128,7 +128,7 @@ describe('starting a run', { concurrency: 4 }, () => {
 });
 
 describe('a pipeline is not found', { concurrency: 4 }, () => {
-  test('where it does not exist, or in another project', async () => {
+  test("if it doesn't exist, or only in another project", async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare();
     const status = async (path: string) =>
@@ -142,7 +142,7 @@ describe('a pipeline is not found', { concurrency: 4 }, () => {
     assert.equal(await status(`${pipeline.project.id}/_apis/pipelines/${pipeline.id}/runs?${query}`), 200);
   });
 
-  test('by somebody who may not see it or its project; who may not queue it gets 403 with TF215106', async () => {
+  test("by anyone who may not see it or its project; without permission to queue it's 403 with TF215106", async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare();
     const outside = basic(azure.signIn.addPat({ projects: ['Orders & Co'] }));

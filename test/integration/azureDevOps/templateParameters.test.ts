@@ -26,13 +26,13 @@ function isInvalidPipeline({ status, json }: Asked, message: RegExp): void {
 }
 
 describe('the parameters of a run', { concurrency: 4 }, () => {
-  test('have to be declared', async () => {
+  test('must be declared', async () => {
     isInvalidPipeline(await startWith([], { natsEventId: 'e' }), /Unexpected parameter 'natsEventId'/);
     isInvalidPipeline(await startWith([{ name: 'a', type: 'string' }], { a: '1', toString: '2' }), /'toString'/);
     isInvalidPipeline(await startWith([{ name: 'Id', type: 'string', default: '' }], { id: '1' }), /'id'/);
   });
 
-  test('are texts', async () => {
+  test('are strings', async () => {
     for (const value of [1, true, null, ['a'], { a: 1 }]) {
       const { status, json } = await startWith([{ name: 'a', type: 'object' }], { a: value });
       assert.deepEqual([status, json.typeKey], [400, 'InvalidArgumentValueException'], JSON.stringify(value));
@@ -46,14 +46,14 @@ describe('the parameters of a run', { concurrency: 4 }, () => {
     ['boolean', ['true', 'False'], ['', 'yes', '1']],
     ['object', ['', 'a', '[1, 2]', '{"a": 1}'], ['[1', '{"a"']],
   ] as const) {
-    test(`fit the type ${type}`, async () => {
+    test(`must be valid for the type ${type}`, async () => {
       const declared = [{ name: 'p', type }];
       for (const p of good) assert.equal((await startWith(declared, { p })).status, 200, p);
       for (const p of bad) isInvalidPipeline(await startWith(declared, { p }), /The 'p' parameter value '.*' is not/s);
     });
   }
 
-  test('are among their values', async () => {
+  test('must be among the allowed values', async () => {
     const declared: ParameterDeclaration[] = [{ name: 'p', type: 'string', default: 'b', values: ['a', 'b'] }];
     assert.equal((await startWith(declared, { p: 'a' })).status, 200);
     isInvalidPipeline(
@@ -62,7 +62,7 @@ describe('the parameters of a run', { concurrency: 4 }, () => {
     );
   });
 
-  test('are required without a default and without values', async () => {
+  test('are required if they have neither a default nor values', async () => {
     const { status, json } = await startWith([{ name: 'p', type: 'string' }], {});
     assert.equal(status, 400);
     const { typeKey, typeName, message, customProperties } = json;
@@ -82,7 +82,7 @@ describe('the parameters of a run', { concurrency: 4 }, () => {
     assert.equal((await startWith([{ name: 'p', type: 'string', values: ['a'] }], {})).status, 200);
   });
 
-  test('are refused with all that is wrong at once, in the form that a test wants', async () => {
+  test('are refused with all problems at once, in the form that a test asks for', async () => {
     await using azure = await AzureDevOps.start();
     const pipeline = azure.pipelines.declare({ parameters: [{ name: 'p', type: 'string' }] });
     const refusal = async (given: object) => (await start(azure, pipeline, { templateParameters: given })).json;

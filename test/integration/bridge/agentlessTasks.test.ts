@@ -54,7 +54,7 @@ function inState<State extends WaitState['state']>(state: WaitState, wanted: Sta
 }
 
 describe('A task without an agent', { concurrency: 2 }, () => {
-  test('is accepted in each hub with what its plan says, is cancelled, and hears of it', async (t) => {
+  test("is accepted in each hub with its plan's details, and completed when it is cancelled", async (t) => {
     const all = await together(t);
     for (const hub of ['Build', 'Release', 'Gates', 'Checks'] as const) {
       const task = all.task({ hub, version: 8, pipeline: { id: 7, name: 'deploy' } });

@@ -68,7 +68,7 @@ function permissionsIn({ stdout }: CommandRun): string {
 
 describe('setup', () => {
   for (const line of ['2.9', '2.10', '2.15'] as const)
-    test(`makes what check asks for, with the permissions it prints, on nats-server ${line}`, async (t) => {
+    test(`creates what check asks for, with the permissions it prints, on nats-server ${line}`, async (t) => {
       const organization = await startAzureDevOps(t);
       const binary = natsServerBinary(line);
       await using server = await startServer({ binary });
@@ -104,7 +104,7 @@ describe('setup', () => {
       await assert.rejects(bucket.create('a.key', 'y'));
     });
 
-  test('leaves alone what is there, and makes the rest', async (t) => {
+  test('leaves what exists alone, and creates the rest', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('AZDO', { subjects: ['mine.>'], max_msgs: 7 });
@@ -116,7 +116,7 @@ describe('setup', () => {
     assert.deepEqual([config.subjects, config.max_msgs], [['mine.>'], 7]);
   });
 
-  test('creates the streams it is asked for, leaves those that are there, and says what differs', async (t) => {
+  test('creates the requested streams, leaves existing ones alone, and says how they differ', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('OURS', { subjects: ['ours.>', 'also'] });
@@ -156,7 +156,7 @@ describe('setup', () => {
     );
   });
 
-  test('says what it could not make, and ends with 1', async (t) => {
+  test("says what it couldn't create, and exits with 1", async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('OTHER', { subjects: ['azdo.contoso.>'] });
@@ -188,7 +188,7 @@ describe('setup', () => {
     assert.match(elsewhere.stdout, /^error: JetStream: it isn't there\. Enable it/m);
   });
 
-  test('gives an instance names and subjects of its own', async (t) => {
+  test('gives each instance its own names and subjects', async (t) => {
     await using server = await startServer();
     const organization = await startAzureDevOps(t);
     const yaml = configuration(server.url, organization);
@@ -230,7 +230,7 @@ waits:
       `^error: bucket ${bucket}: with 3 replicas on nats-server 2\\.9\\.\\d+, two writes at the same time can both succeed: .* Upgrade all servers to nats-server 2\\.10 or later; or have one replica: streams\\.replicas: 1, and nats stream edit KV_${bucket} --replicas 1\\.$`,
     );
 
-  test('are refused by check and setup, for what relies on single winners', async (t) => {
+  test('are refused by check and setup if something relies on compare-and-set', async (t) => {
     const organization = await startAzureDevOps(t);
     await using cluster = await startNatsCluster({ binary: natsServerBinary('2.9') });
     const three = yaml(cluster.urls, organization, 3);
@@ -256,7 +256,7 @@ waits:
     assert.deepEqual(more, []);
   });
 
-  test('are taken on 2.10', async (t) => {
+  test('are accepted on 2.10', async (t) => {
     const organization = await startAzureDevOps(t);
     await using cluster = await startNatsCluster({ binary: natsServerBinary('2.10') });
     const three = yaml(cluster.urls, organization, 3);
@@ -336,7 +336,7 @@ const PERMISSION_MISTAKES: readonly (readonly [without: string, level: 'error' |
 ];
 
 describe('check', () => {
-  test('tells each mistake with a stream once, with its fix', async (t) => {
+  test('reports each mistake with a stream once, with its fix', async (t) => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     const yaml = configuration(server.url, await startAzureDevOps(t));
@@ -361,7 +361,7 @@ describe('check', () => {
   });
 
   for (const line of ['2.9', '2.15'] as const)
-    test(`tells missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
+    test(`reports missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
       await using server = await startServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
       const yaml = configuration(server.url, await startAzureDevOps(t));
@@ -398,7 +398,7 @@ describe('check', () => {
       assert.deepEqual(await Promise.all(messages), [0, 1, 0, 0]);
     });
 
-  test('tells what keeps the bridge from NATS and from Azure DevOps', async (t) => {
+  test('reports what keeps the bridge from reaching NATS and Azure DevOps', async (t) => {
     const organization = await startAzureDevOps(t);
     const [only = '', ...more] = linesOf(
       await bridge(['check'], configuration('nats://127.0.0.1:1', organization, 'timing: { connect: 1s }\n')),
@@ -427,7 +427,7 @@ describe('check', () => {
     );
   });
 
-  test('tells a server whose messages are too small, and one without JetStream', async (t) => {
+  test('reports a server with too small a message limit, and one without JetStream', async (t) => {
     const organization = await startAzureDevOps(t);
     await using small = await startServer({ maxPayload: MIB });
     await bridge(['setup', '--apply'], configuration(small.url, organization));
@@ -448,7 +448,7 @@ describe('check', () => {
     );
   });
 
-  test('fails where the policy lets others publish what a route takes for its publisher', async () => {
+  test("fails if the policy lets others publish to a route's publisher subjects", async () => {
     const rule = { sub: 'sc://contoso/*/nats', account: 'APP', subscribe: [] };
     const policy = (publish: string) =>
       JSON.stringify({

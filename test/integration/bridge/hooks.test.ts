@@ -30,7 +30,7 @@ async function command(file: string, what: DeadLettersCommand) {
 
 for (const line of ['2.9', '2.10', '2.15'] as const) {
   describe(`Service hooks on nats-server ${line}`, { concurrency: true }, () => {
-    test('are stored once, whichever replica they come to', async () => {
+    test('are stored once, whichever replica receives them', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const file = await setUp(server);
@@ -49,7 +49,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.equal(stored.header.get('ce-azprequester'), 'Zo%C3%AB%20%22Z%22%20Example');
     });
 
-    test('are to be sent again while NATS is away, and then stored', async () => {
+    test('are refused for a retry while NATS is down, and stored afterwards', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       const file = await setUp(server);
       await using bridge = await HooksBridge.start(file);
@@ -95,7 +95,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.doesNotMatch(bridge.world.stderr, /Denied/);
     });
 
-    test('that are larger than a message may be are kept by size and digest', async () => {
+    test('that exceed the message limit are recorded with their size and digest', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       const file = await setUp(server);
       await using bridge = await HooksBridge.start(file);
@@ -109,7 +109,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.match(replayed.stdout, /^1\trefused\tnotReplayable\tits 120\d{4} bytes/);
     });
 
-    test('that were dead letters are stored when a person orders it and the configuration has them', async () => {
+    test('that were dead letters are stored on request once the configuration accepts them', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const before = await setUp(server, BUILDS);

@@ -28,7 +28,7 @@ function methods(requests: readonly RecordedRequest[]): string[] {
 }
 
 describe('The subscriptions', { concurrency: 2 }, () => {
-  test('are repaired where somebody has changed them, and nowhere else', async () => {
+  test('are repaired only if someone changed them', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
     const [shop] = scene.azure.organisation.projects;
@@ -83,7 +83,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     assert.deepEqual([scene.subscriptions.length, all.size], [1, 3]);
   });
 
-  test('are one per project that the identity sees, over all pages of a list', async () => {
+  test('are one per project that the identity sees, across all pages', async () => {
     const projects = Array.from({ length: 250 }, (_, index) => ({ id: randomUUID(), name: `P${index}` }));
     await using scene = await HookCommandScene.open({ events: "[{ event: git.push, project: '*' }]", projects });
     const own = scene.azure.signIn.addPat({ name: 'Manager', projects: projects.slice(1).map(({ name }) => name) });
@@ -100,7 +100,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     assert.match((await scene.here('apply')).stderr, /^There is nothing to do: 249 unchanged\.\n$/);
   });
 
-  test('are completed by a second order where the first was interrupted', async () => {
+  test('are completed by a second run if the first was interrupted', async () => {
     await using scene = await HookCommandScene.open({
       events: `[{ event: git.push, project: '*' }, { event: ${RUN_STATE}, project: Shop }]`,
     });
@@ -125,7 +125,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     assert.equal(scene.subscriptions.length, 3);
   });
 
-  test('keep bringing events when their successor can not be created', async () => {
+  test("keep delivering events if their successor can't be created", async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
     const [build, run] = scene.subscriptions;
@@ -155,7 +155,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
 });
 
 describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
-  test('that passes is waited for, and told', async () => {
+  test('that passes is waited out and reported', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     const { azure } = scene;
     const lists = ({ method, path }: RecordedRequest) => method === 'GET' && path.endsWith('/publishers');
@@ -197,7 +197,7 @@ describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
     assert.deepEqual(scene.changes(), []);
   });
 
-  test('with its permissions names what is missing', async () => {
+  test('about permissions names the missing one', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     const { azure } = scene;
     const reader = azure.signIn.addPat({ name: 'Reader' });
@@ -220,7 +220,7 @@ describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
     assert.equal((await scene.here('apply')).stderr, '2 created.\n');
   });
 
-  test('is not needed to find mistakes of the configuration', async () => {
+  test("isn't needed to find mistakes in the configuration", async () => {
     const events = '[{ event: build.complet, project: Shop }, { event: git.push, project: Shpo }]';
     await using scene = await HookCommandScene.open({ events });
     const { status, stderr } = await scene.here('apply');
@@ -282,7 +282,7 @@ describe('A check of the subscriptions', { concurrency: 2 }, () => {
     assert.equal(scene.changes().filter(({ method }) => method !== 'POST').length, 0);
   });
 
-  test('shows the last deliveries, and when none has come for long', async () => {
+  test('shows the last deliveries, and warns if there has been none for long', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS, hooks: '  silenceAlarm: 1h\n' });
     await scene.here('apply');
     const [build, run] = scene.subscriptions;

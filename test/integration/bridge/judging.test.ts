@@ -82,7 +82,7 @@ const MATCH = { match: 'data.ok' };
 const [YES, NO] = ['{"ok":true}', '{"ok":false}'];
 
 describe('The judge of a stream', { concurrency: 2 }, () => {
-  test('finds an event that was there before, and the first one of several', async () => {
+  test('finds an event that was stored before, and the first one of several', async () => {
     await using scene = await Scene.start();
     await scene.events.publish('done', NO, YES, YES);
     await scene.replica();
@@ -92,7 +92,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual([outputs['verdict'], outputs['count'], outputs['sequence']], ['matched', '1', '2']);
   });
 
-  test('finds an event that comes later, for waits that correlation ids tell apart, and counts those of others', async () => {
+  test("finds a later event for waits with different correlation ids, and counts the others'", async () => {
     await using scene = await Scene.start();
     await scene.replica();
     for (const number of [1, 2, 3]) await scene.records.add(number, waiting({ correlationId: `c-${number}` }));
@@ -110,7 +110,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     );
   });
 
-  test('loses no event that comes while a wait is caught up, and takes the first', async () => {
+  test('loses no event that arrives while a wait catches up, and takes the first', async () => {
     await using scene = await Scene.start();
     const [gate, asked] = [new Gate(), new Gate()];
     await scene.replica('one', {
@@ -138,7 +138,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual([event?.sequence, counts.seen, counts.matched, counts.notMatching], [6, 5, 2, 3]);
   });
 
-  test('loses no event that comes during the last look at the past', async () => {
+  test('loses no event that arrives during the last look at the past', async () => {
     await using scene = await Scene.start();
     const [gate, asked] = [new Gate(), new Gate()];
     await scene.replica('one', {
@@ -167,7 +167,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     ['count', { ...MATCH, count: '2' }, YES, YES],
     ['expect', { distinctBy: 'data.name', expect: 'a\nb' }, '{"name":"a"}', '{"name":"b"}'],
   ] as const)
-    test(`continues where a leader was killed between two events of ${what}, with exact counts`, async () => {
+    test(`continues after a leader is killed between two events of ${what}, with exact counts`, async () => {
       await using scene = await Scene.start();
       const killed = await scene.replica('first');
       await scene.records.add(1, waiting(inputs));
@@ -183,7 +183,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
       assert.deepEqual([counts.seen, counts.matched, missing], [4, 2, what === 'count' ? 0 : []]);
     });
 
-  test('decides once when two replicas take it for theirs', async () => {
+  test('decides once when two replicas both believe they lead', async () => {
     await using scene = await Scene.start();
     const one = await scene.replica('one');
     const other = await scene.replica('other');
@@ -193,7 +193,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.equal([one, other].filter(({ leads }) => leads.has('CI')).length, 1);
   });
 
-  test('leaves a wait alone that is cancelled while its match is written', async () => {
+  test('leaves a wait alone if it is cancelled while its match is written', async () => {
     await using scene = await Scene.start();
     const cancel = () =>
       scene.records.change(1, (state) =>
@@ -213,7 +213,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.equal(updates, 1);
   });
 
-  test('keeps a token that comes while a match is written', async () => {
+  test('keeps a token that arrives while a match is written', async () => {
     await using scene = await Scene.start();
     let updates = 0;
     await scene.replica('one', {
@@ -309,7 +309,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     );
   });
 
-  test('ends a wait only when all events before its deadline are judged, and takes none from after it', async () => {
+  test('ends a wait only when all events before its deadline are judged, and ignores later ones', async () => {
     await using scene = await Scene.start();
     await scene.events.publish('done', NO, YES, YES);
     const { timestamp } = await scene.admin.manager.streams.getMessage('CI', { seq: 2 });
@@ -325,7 +325,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.match(silent.reason, /No matching event came on CI\.nothing within .*No event came at all/);
   });
 
-  test('passes the end of a stream whose last events were deleted', async () => {
+  test('reaches the end of a stream whose last events were deleted', async () => {
     await using scene = await Scene.start();
     await scene.events.publish('done', NO, NO, NO);
     await scene.admin.manager.streams.deleteMessage('CI', 3);
@@ -335,7 +335,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.deepEqual([verdict, counts.seen], ['timedOut', 2]);
   });
 
-  test('lets failWhen decide before a later match, and an invalid event if it is set to fail', async () => {
+  test('lets failWhen decide before a later match', async () => {
     await using scene = await Scene.start();
     await scene.replica();
     await scene.records.add(1, waiting({ ...MATCH, failWhen: 'data.bad' }));
@@ -345,7 +345,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.match(reason, /met failWhen/);
   });
 
-  test('begins at a time', async () => {
+  test('begins at a given time', async () => {
     await using scene = await Scene.start();
     await scene.events.publish('done', YES, YES, YES);
     const { timestamp } = await scene.admin.manager.streams.getMessage('CI', { seq: 3 });
@@ -376,7 +376,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.equal(Buffer.from((await scene.records.bucket.get(bucketKey(keyOf(1))))!.value).toString(), text);
   });
 
-  test('ends the waits of a stream that is deleted, and lets a stream go that nobody waits on', async () => {
+  test('ends the waits on a deleted stream, and stops reading a stream without waits', async () => {
     await using scene = await Scene.start();
     const replica = await scene.replica();
     await scene.records.add(1, waiting(MATCH));

@@ -36,7 +36,7 @@ function candidate({ bus }: OpenService, holder: string) {
 
 for (const line of ['2.9', '2.10', '2.15'] as const)
   describe(`A lease on nats-server ${line}`, () => {
-    test('has one holder at a time, is handed over, and survives a server that stands still', async () => {
+    test('has one holder at a time, can be handed over, and survives a server that hangs', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await admin.connection.jetstream().views.kv('LEASES');
@@ -67,7 +67,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const)
       assert.equal((await kv.get('lease.x'))?.string(), '{"holder":""}');
     });
 
-    test('is taken over from a process that has gone without a word', async () => {
+    test('is taken over from a process that died', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const kv = await admin.connection.jetstream().views.kv('LEASES');

@@ -79,7 +79,7 @@ timing: { connect: 1s }
     return lines.map((line) => line.replaceAll(file, 'bridge.yml').replaceAll(path.dirname(file), '<folder>'));
   }
 
-  test('none, in the configuration that all of them are made from', async () => {
+  test('none, in the configuration that all the others start from', async () => {
     assert.deepEqual(await told({ told: '' }), []);
   });
 

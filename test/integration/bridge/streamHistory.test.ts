@@ -43,7 +43,7 @@ async function toItsEnd(history: StreamHistory): Promise<number> {
 }
 
 for (const line of ['2.9', '2.15'] as const) {
-  test(`a stream of nats-server ${line} is read backwards, headers only but for what is needed whole`, async () => {
+  test(`a stream of nats-server ${line} is read backwards, with payloads only for events that need them`, async () => {
     await using server = await startNatsServer({ binary: natsServerBinary(line) });
     await using admin = await Admin.connect([server.url]);
     await admin.stream('ci');
@@ -86,7 +86,7 @@ for (const line of ['2.9', '2.15'] as const) {
   });
 }
 
-test('what keeps a stream from being read is reported, and does not pass for its end', async () => {
+test("an error in reading a stream is reported, and isn't taken for its end", async () => {
   const permissions = { publish: { allow: ['$JS.API.STREAM.INFO.ci'] }, subscribe: { allow: ['_INBOX.>'] } };
   const reading = { user: 'reader', password: 'secret', permissions };
   await using server = await startNatsServer({ config: usersConfig(reading, { user: 'admin', password: 'secret' }) });

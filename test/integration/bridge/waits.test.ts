@@ -34,7 +34,7 @@ async function stored(admin: Admin) {
 
 for (const line of ['2.9', '2.10', '2.15'] as const) {
   describe(`Waits of agentless tasks on nats-server ${line}`, { concurrency: true }, () => {
-    test('are stored once and sealed, whichever replica they come to, and end when they are cancelled', async () => {
+    test('are stored once and sealed, whichever replica receives them, and end when cancelled', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const file = await setUp(server, admin);
@@ -76,7 +76,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.equal((await bridge.execute(SUBJECT)).status, 200);
     });
 
-    test('are answered with 503 in time while NATS is away, and stored afterwards', async () => {
+    test('are answered with 503 in time while NATS is down, and stored afterwards', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using bridge = await WaitsBridge.start(await setUp(server, admin));

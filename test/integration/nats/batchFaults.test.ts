@@ -7,9 +7,9 @@ const KILLS = [
   ['leader', '2.15', 0.6, 3_000],
 ] as const;
 
-describe(`a batch of ${LINES} lines loses none, duplicates none and reports each out of order`, () => {
+describe(`a batch of ${LINES} lines loses none, duplicates none and reports each one that is out of order`, () => {
   for (const [of, version, at, downMs] of KILLS) {
-    test(`when the ${of} (${version}) is killed after ${at * 100} % and is away for ${downMs} ms`, async (t) => {
+    test(`when the ${of} (${version}) is killed after ${at * 100} % and is down for ${downMs} ms`, async (t) => {
       const kill: Kill = { of, version, at, downMs, binary: natsServerBinary(version) };
       t.diagnostic(JSON.stringify(await killInBatch(kill)));
     });

@@ -42,7 +42,7 @@ const SERVERS: Readonly<Record<string, Script>> = {
   'says nothing more': { greeting, answer: () => '' },
 };
 
-describe('A step that sends a secret in clear text says so, once, whatever becomes of it', () => {
+describe('A step that sends a secret in clear text warns once, whatever the server does', () => {
   for (const [secret, authentication, called] of SIGN_INS) {
     for (const [does, script] of Object.entries(SERVERS)) {
       it(`${secret}, to a server that ${does}`, async () => {
@@ -64,7 +64,7 @@ describe('A step that sends a secret in clear text says so, once, whatever becom
     }
   }
 
-  it('and calls a link without TLS one, though the server claims otherwise', async () => {
+  it('and reports the link as unencrypted, even if the server claims otherwise', async () => {
     await using server = await ScriptedServer.start(SERVERS['claims in a second INFO that there is TLS']);
     const step = new Step();
     await (await openNatsBus(settingsFor([server.url]), step.clock, step.log)).close();

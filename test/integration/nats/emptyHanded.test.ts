@@ -41,7 +41,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         return error!.problem;
       }
 
-      test('says when reading began, and which event came before that', async () => {
+      test('says where reading began, and which event came before', async () => {
         const stream = await admin.stream('EARLY');
         await stream.publish('a', 'a1');
         await stream.publish('b', 'b1');
@@ -66,7 +66,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.deepEqual(await stream.consumers(), []);
       });
 
-      test('names the last event on several subjects, where the server knows it', async () => {
+      test('names the last event on several subjects if the server knows it', async () => {
         const stream = await admin.stream('SEVERAL');
         await stream.publish('a', 'a1');
         await stream.publish('b', 'b1');
@@ -94,7 +94,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.ok(others.endsWith(`(startFrom: lastPerSubject). ${gone}`), others);
       });
 
-      test('names the subjects that nearly fit, whatever characters they contain', async () => {
+      test('names similar subjects, whatever characters they contain', async () => {
         const stream = await admin.stream('NEAR');
         for (const subject of ['shop.image-ready.v1', 'shop.image-ready.v2', 'shop.x.image-ready.v1', 'other'])
           await stream.publish(subject, subject);
@@ -118,7 +118,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.match(told, /^The wait was idle: .*The last event there is IDLE 1 of .*: see startFrom$/);
       });
 
-      test('needs no other permissions for that than for waiting', async () => {
+      test('needs no permissions for that beyond those for waiting', async () => {
         for (const subjects of [['CI.a'], ['CI.a', 'CI.b']]) {
           const filter = subjects.length === 1 ? subjects[0] : undefined;
           const { publish, subscribe } = streamWaitGrants('$JS.API', 'CI', true, filter, '_INBOX');
@@ -141,7 +141,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         }
       });
 
-      test('ends in time although the server does not answer any more', async () => {
+      test('ends in time even if the server no longer answers', async () => {
         const own = await startNatsServer({ binary: natsServerBinary(line) });
         await using other = await Admin.connect([own.url]);
         await other.stream('SLOW');
@@ -160,7 +160,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
       });
 
       if (line !== '2.9')
-        test('on a subject that the stream stores under another one is warned of it, and told at the end', async () => {
+        test('warns at the start and at the end if the stream stores its subject under another one', async () => {
           const subject_transform = { src: 'old.>', dest: 'new.>' };
           await admin.stream('MOVED', { subjects: ['old.>'], subject_transform });
           await admin.connection.jetstream().publish('old.a', 'a1');
@@ -202,7 +202,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         return error.message;
       }
 
-      test('gives the command that creates one, and names streams that may hold the events all the same', async () => {
+      test('gives the command that creates a stream, and names streams that may already hold the events', async () => {
         const told = await remedyOf({ subject: 'deploy.shop.v1' });
         assert.ok(told.includes("(nats stream add DEPLOY --subjects 'deploy.>' --defaults)"), told);
         assert.ok(told.includes('to read it, name it in the input "stream" (stream: AGG).'), told);
@@ -214,7 +214,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         });
       });
 
-      test('names the stream whose subjects nearly fit, and what is different', async () => {
+      test('names the stream with similar subjects, and the difference', async () => {
         const letters = await remedyOf({ subject: 'ci.a' });
         assert.ok(
           letters.includes('The stream "CI" captures "CI.>", which differs from the subject in upper and'),
@@ -232,7 +232,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         for (const told of [letters, typing, parts, short]) assert.ok(!told.includes('nats stream add'), told);
       });
 
-      test('names the stream that is probably meant', async () => {
+      test('names the stream that was probably meant', async () => {
         assert.match(
           await remedyOf({ subject: 'CI.a', stream: 'ci' }),
           /user\. Is "CI" meant\? Correct the input "stream"/,
@@ -240,7 +240,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.doesNotMatch(await remedyOf({ subject: 'CI.a', stream: 'BUILDS' }), /meant/);
       });
 
-      test('says no less, and nothing of permissions, to who may not ask for more', async () => {
+      test("says the same without permission to look further, and doesn't mention permissions", async () => {
         const subscribe = 'subscribe: { allow: ["_INBOX.*.*"] }';
         for (const [publish, inputs, told] of [
           ['$JS.API.STREAM.NAMES', { subject: 'CI.a.b' }, 'The stream "NARROW" captures other subjects of "CI.>".'],
@@ -263,7 +263,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
     });
 
     describe(`a stream of nats-server ${line} that acknowledges nothing`, { concurrency: 4 }, () => {
-      test('is named as the cause long before the time is over, and the event is stored', async () => {
+      test('is named as the cause long before the timeout, and the event is stored', async () => {
         await using server = await startNatsServer({ binary: natsServerBinary(line) });
         await using admin = await Admin.connect([server.url]);
         const stream = await admin.stream('MUTE', { no_ack: true });
@@ -275,7 +275,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.equal(await stream.messages(), 1);
       });
 
-      test('is a possible cause to who may not ask', async () => {
+      test('is named as a possible cause without permission to look', async () => {
         const publish = (allowed: string) =>
           `permissions: { publish: { allow: [${allowed}] }, subscribe: ["_INBOX.*.*"] }`;
         for (const [allowed, told] of [
@@ -300,7 +300,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
   }
 });
 
-test('a stream of ">" that answers in the place of JetStream is named as the cause', async () => {
+test('a stream on ">" that answers in place of JetStream is named as the cause', async () => {
   await using server = await startNatsServer({ binary: natsServerBinary('2.9') });
   await using admin = await Admin.connect([server.url]);
   await admin.stream('ALL', { subjects: ['>'] });

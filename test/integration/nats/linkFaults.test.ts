@@ -14,7 +14,7 @@ const NOTICED_MS = 30_000;
 
 describe('faults of the link and the server', { concurrency: 6 }, () => {
   for (const line of ['2.9', '2.15'] as const) {
-    test(`nats-server ${line} is killed and started again: the events of the meantime arrive`, async () => {
+    test(`nats-server ${line} is killed and restarted: the events of the meantime arrive`, async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using proxy = await TcpProxy.start(server.port);
@@ -41,7 +41,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
 
   // What is lost with the link is the same on both lines.
   for (const line of casesOf(['2.9', '2.15'] as const, (one) => one === '2.15')) {
-    test(`nats-server ${line} stands still for longer than the link may: noticed in time, nothing is lost or doubled`, async () => {
+    test(`nats-server ${line} hangs for longer than a link may: it is noticed in time, and nothing is lost or duplicated`, async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using streamStep = await openBus([server.url]);
@@ -73,7 +73,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
       await core.seen.count(1);
     });
 
-    test(`a stream of nats-server ${line} that is deleted and created again is read from its first event`, async () => {
+    test(`a stream of nats-server ${line} that is deleted and recreated is read from its first event`, async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using open = await openBus([server.url]);
@@ -119,7 +119,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
     );
   });
 
-  test('a stream in memory that a restart has lost is read from its first event when it is there again', async () => {
+  test("an in-memory stream that a restart lost is read from its first event once it's recreated", async () => {
     await using server = await startNatsServer();
     await using admin = await Admin.connect([server.url]);
     await using open = await openBus([server.url]);
@@ -139,7 +139,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
     assert.match(seen.notices.join(), /was deleted; waiting.*was created again/);
   });
 
-  test('a core subscription over a restart says that events are lost, and for how long', async () => {
+  test('a core subscription says after a restart that events were lost, and for how long', async () => {
     await using server = await startNatsServer({ jetStream: false });
     await using open = await openBus([server.url]);
     await using reading = await open.subscribe(['core.>']);
@@ -161,7 +161,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
   });
 
   for (const line of casesOf(['2.9', '2.15'] as const, (one) => one === '2.15')) {
-    test(`an event whose acknowledgement a crash of nats-server ${line} has cost is stored exactly once`, async () => {
+    test(`an event whose ack is lost in a crash of nats-server ${line} is stored exactly once`, async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await using proxy = await TcpProxy.start(server.port);
@@ -180,7 +180,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
   }
 
   for (const delivery of ['jetStream', 'core'] as const) {
-    test(`the deadline of a ${delivery} wait while the link is down is a lost connection`, async () => {
+    test(`a deadline while the link of a ${delivery} wait is down is a lost connection`, async () => {
       await using server = await startNatsServer();
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
@@ -194,7 +194,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
       assert.ok(outcome.linkBreaks.totalMs > 500, String(outcome.linkBreaks.totalMs));
     });
 
-    test(`the deadline of a ${delivery} wait whose link breaks before it has begun is a lost connection`, async () => {
+    test(`a deadline of a ${delivery} wait whose link breaks before it starts is a lost connection`, async () => {
       await using server = await startNatsServer();
       await using proxy = await TcpProxy.start(server.port);
       const wait = waiting(proxy, { delivery, timeout: '3s' }, () => proxy.cut());
@@ -203,7 +203,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
       assert.equal(outcome.error?.code, 'ConnectionLost');
     });
 
-    test(`the deadline of a ${delivery} wait after the link is back is a timeout`, async () => {
+    test(`a deadline after the link of a ${delivery} wait is back is a timeout`, async () => {
       await using server = await startNatsServer();
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
@@ -219,7 +219,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
     });
   }
 
-  test('the deadline while a stream is gone and the link is up is a timeout', async () => {
+  test('a deadline while the stream is gone but the link is up is a timeout', async () => {
     await using server = await startNatsServer();
     await using admin = await Admin.connect([server.url]);
     await admin.stream('CI', { storage: StorageType.Memory });
@@ -230,7 +230,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
     assert.equal((await wait.outcome).verdict, 'timedOut');
   });
 
-  test('an event published while the link was down ends the wait when it is back', async () => {
+  test('an event published while the link was down ends the wait once the link is back', async () => {
     await using server = await startNatsServer();
     await using admin = await Admin.connect([server.url]);
     await using proxy = await TcpProxy.start(server.port);
@@ -254,7 +254,7 @@ describe('faults of the link and the server', { concurrency: 6 }, () => {
     await assert.rejects(open.publishToStream('CI.a', 'id'), { code: 'ConnectionLost' });
   });
 
-  test('a member in lame duck mode is left at once; later the configured one is gone for good, and others are known', async () => {
+  test('a link leaves a server in lame duck mode at once, and later needs none of the configured servers', async () => {
     await using cluster = await startNatsCluster({ binary: natsServerBinary('2.10') });
     const [first, second, third] = cluster.servers as [NatsServer, NatsServer, NatsServer];
     await using admin = await Admin.connect([third.url]);

@@ -24,14 +24,14 @@ describe('a test server', { concurrency: 2 }, () => {
     await assert.rejects(connect({ servers: server.url }), { code: 'CONNECTION_REFUSED' });
   });
 
-  test('that cannot start, or takes no new configuration, says why, with its log', async () => {
+  test("that can't start, or refuses a new configuration, says why and shows its log", async () => {
     await using other = await startNatsServer();
     await assert.rejects(startNatsServer({ port: other.port }), /taken/);
     await assert.rejects(startNatsServer({ config: 'max_payload: many' }), /ended\. Its log:\n.*nats\.conf/s);
     await assert.rejects(other.reload('max_payload: many'), /refused its new configuration.*Failed to reload/s);
   });
 
-  test('that is missing says how to get one', () => {
+  test("that isn't installed says how to get it", () => {
     const saved = { ...process.env };
     process.env['NATS_SERVER_BINARY'] = '/nowhere/nats-server';
     process.env['NATS_SERVER_2_10'] = '/nowhere/nats-server';

@@ -58,7 +58,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     assert.ok(!step.step.lines.join('\n').includes(token.split('.')[2]!));
   });
 
-  test('signs in with a newer ID token when the server takes no longer the one it began with', async () => {
+  test('signs in with a newer ID token when the server no longer accepts the first one', async () => {
     const [first, second] = [idToken(300_000), idToken(300_000)];
     await using endpoint = await endpointWith(first, second);
     await using server = await serverWith(second);
@@ -97,7 +97,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     assert.deepEqual(reading.seen.failures, []);
   });
 
-  test('keeps waiting when Azure DevOps is away during a reconnect', async () => {
+  test('keeps waiting when Azure DevOps is down during a reconnect', async () => {
     const token = idToken(300_000);
     const short = idToken(1_500);
     await using endpoint = await endpointWith(short);
@@ -125,7 +125,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     step.cancel();
   });
 
-  test('fails at once, and with the reason, when there is no ID token', async () => {
+  test('fails at once with the reason when there is no ID token', async () => {
     await using endpoint = await TokenEndpoint.start();
     endpoint.answer = () => ({ status: 403 });
     await using server = await serverWith('any');
@@ -137,7 +137,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     step.cancel();
   });
 
-  test('says what kept it waiting when its time is over before there is an ID token', async () => {
+  test('says what it was waiting for when the deadline passes before there is an ID token', async () => {
     await using endpoint = await TokenEndpoint.start();
     endpoint.answer = () => new Promise(() => {});
     await using server = await serverWith('any');
@@ -149,7 +149,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
     step.cancel();
   });
 
-  describe('and whose ID token is longer than a line of the server', () => {
+  describe("and whose ID token is longer than the server's control line", () => {
     const long = idToken(300_000, { groups: 'x'.repeat(4_000) });
 
     test('says so before it connects, and when the server falls silent', async () => {
@@ -166,7 +166,7 @@ describe('a step whose connection asks for OIDC', { concurrency: 2 }, () => {
       step.cancel();
     });
 
-    test('signs in if the line may be long enough', async () => {
+    test('signs in if the limit is high enough', async () => {
       await using endpoint = await endpointWith(long);
       await using server = await serverWith(long, 'max_control_line: 32768');
       await using step = await openBus([], settingsOf(server, endpoint));

@@ -197,7 +197,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       });
     }
 
-    test('without permission to delete its consumer, a wait works and the server removes the consumer after a minute', async () => {
+    test('without permission to delete its consumer, a wait works, and the server removes the consumer after a minute', async () => {
       const grants = [...namedStream.publish.map((subject) => JSON.stringify(subject))].join(', ');
       await server.reload(
         serverText({
@@ -220,7 +220,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       assert.deepEqual(reading.seen.failures, []);
     });
 
-    test('without permission to list streams, publishing waits for a stream that is on its way', async () => {
+    test('without permission to list streams, publishing waits for a stream to appear', async () => {
       await server.reload(
         serverText({
           publisher: ['permissions: { publish: { allow: ["late.a"] }, subscribe: { allow: ["_INBOX.*.*"] } }'],
@@ -235,7 +235,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await late.delete();
     });
 
-    test('permissions that are taken away during a wait end it', async () => {
+    test('permissions taken away during a wait end it', async () => {
       const rules = (subject: string): Record<string, readonly string[]> => ({
         waiter: [`permissions: { publish: { deny: ">" }, subscribe: { allow: [${JSON.stringify(subject)}] } }`],
       });

@@ -58,7 +58,7 @@ test('the one packed file is published with a token of Azure DevOps, which is ma
   ]);
 });
 
-test('the public channel is shared with nobody in particular', () => {
+test("the public channel isn't shared with any organization", () => {
   assert.equal(publishFrom(['one.vsix']).lines.at(-1), '--no-prompt');
 });
 
@@ -88,7 +88,7 @@ for (const [what, change, complaint] of CHANGES) {
   });
 }
 
-test('the checksums are those that sha256sum checks, of every file but their own', () => {
+test('the checksums pass sha256sum, and cover every file but their own', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'sums-'));
   try {
     for (const file of ['b', 'B', 'a b']) writeFileSync(path.join(folder, file), file);
@@ -154,7 +154,7 @@ for (const [what, files, registry, tag, complaint] of [
   });
 }
 
-test('no image is pushed that was changed since it was packed, and nobody signs in', () => {
+test("an image that changed since it was packed isn't pushed, and nobody signs in", () => {
   const change = (artifact: string) => appendFileSync(path.join(artifact, 'image.tar.gz'), 'x');
   const { status, stdout, stderr } = pushFrom(['image.tar.gz'], 'contoso', 'v1.2.3', change);
   assert.deepEqual([status, stdout], [1, '']);

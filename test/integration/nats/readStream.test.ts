@@ -66,7 +66,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
     const ON_OLDEST = ['all', 'lastPerSubject', 'a time'];
     const tried = casesOf(positions, ({ name }) => line !== '2.9' || ON_OLDEST.includes(name));
     for (const { name, start, found } of tried) {
-      test(`from ${name}, and on after a loss of the link`, async () => {
+      test(`from ${name}, and on after the link breaks`, async () => {
         await using proxy = await TcpProxy.start(server.port);
         await using open = await openBus([proxy.url]);
         const { stream, beforeA2 } = await shortStream();
@@ -91,7 +91,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
         assert.equal(reading.subscription.stream, stream.name);
       });
 
-      test(`from ${name}: a loss before the first event costs none`, async () => {
+      test(`from ${name}: a link that breaks before the first event loses none`, async () => {
         await using proxy = await TcpProxy.start(server.port);
         await using open = await openBus([proxy.url]);
         const stream = await newStream();
@@ -112,7 +112,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       });
     }
 
-    test('lastPerSubject keeps to the last of each subject when the link breaks in the middle of them', async () => {
+    test("lastPerSubject still gives only each subject's last event if the link breaks halfway", async () => {
       await using proxy = await TcpProxy.start(server.port);
       await using open = await openBus([proxy.url]);
       const stream = await newStream();
@@ -131,7 +131,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.equal(seen.downs.length, 1);
     });
 
-    test('lastPerSubject misses none of the events of one subject that come while the link is broken', async () => {
+    test("lastPerSubject misses none of a subject's events while the link is down", async () => {
       await using proxy = await TcpProxy.start(server.port);
       await using open = await openBus([proxy.url]);
       const stream = await newStream();
@@ -152,7 +152,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       );
     });
 
-    test('lastPerSubject of several subjects', async () => {
+    test('lastPerSubject works for several subjects', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await stream.publish('a', 'a1', 'a2');
@@ -165,7 +165,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(reading.seen.payloads, ['a2', 'b1', 'a3']);
     });
 
-    test('several subjects are filtered by the server if it can, and arrive in order', async () => {
+    test('several subjects are filtered by the server if possible, and arrive in order', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await stream.publish('a.built', '1');
@@ -181,7 +181,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.equal(consumer?.config.filter_subject, undefined);
     });
 
-    test('several subjects from a start time miss none of the first subject before one of the second', async () => {
+    test('several subjects from a start time miss no event of any of them', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await stream.publish('a', 'before');
@@ -211,7 +211,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(reading.seen.payloads, ['both', 'one', 'other', 'end']);
     });
 
-    test('a subject that is wider than those of the stream', async () => {
+    test("a subject may be wider than the stream's", async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream({ subjects: ['wide.a.*'] });
       await admin.connection.jetstream().publish('wide.a.1', 'first');
@@ -223,7 +223,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       await stream.delete();
     });
 
-    test('subjects in two streams are refused, by name', async () => {
+    test('subjects in two streams are refused, naming both streams', async () => {
       await using open = await openBus([server.url]);
       const [one, other] = [await newStream(), await newStream()];
       await assert.rejects(open.read({ subjects: [`${one.name}.a`, `${other.name}.a`], start: { from: 'now' } }), {
@@ -250,7 +250,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       });
     });
 
-    test('a start sequence behind the end of the stream is refused', async () => {
+    test('a start sequence beyond the end of the stream is refused', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await stream.publish('a', '1', '2');
@@ -294,7 +294,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(await stream.consumers(), []);
     });
 
-    test('a stream that keeps events only while they are wanted is read with a notice', async () => {
+    test('a stream with interest retention is read with a notice', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream({ retention: RetentionPolicy.Interest });
       await using reading = await open.read({ subjects: [`${stream.name}.a`], start: { from: 'all' } });
@@ -305,7 +305,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
     });
 
     for (const retention of [RetentionPolicy.Limits, RetentionPolicy.Interest]) {
-      test(`nothing is taken from another consumer of a stream (retention ${retention})`, async () => {
+      test(`nothing is taken from a stream's other consumers (retention ${retention})`, async () => {
         await using open = await openBus([server.url]);
         const stream = await newStream({ retention });
         await admin.manager.consumers.add(stream.name, { durable_name: 'worker', ack_policy: AckPolicy.Explicit });
@@ -324,7 +324,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       });
     }
 
-    test('the consumer is its own, leaves no trace, and would not outlive a killed step by more than a minute', async () => {
+    test("a wait's consumer is its own, leaves no trace, and outlives a killed step by at most a minute", async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await using one = await open.read({ subjects: [`${stream.name}.a`], start: { from: 'now' } });
@@ -346,7 +346,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(await stream.consumers(), []);
     });
 
-    test('a consumer that an administrator deletes is replaced, and the event between is not missed', async () => {
+    test('a consumer that an administrator deletes is replaced, and no event is missed meanwhile', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await using reading = await open.read({ subjects: [`${stream.name}.>`], start: { from: 'now' } });
@@ -361,7 +361,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(await stream.consumers(), []);
     });
 
-    test('an event whose headers pretend to be a status of JetStream is an event', async () => {
+    test('an event with the headers of a JetStream status is still an event', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream();
       await using reading = await open.read({ subjects: [`${stream.name}.>`], start: { from: 'now' } });
@@ -385,7 +385,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.equal((await stream.consumers()).length, 1);
     });
 
-    test('20,000 events of the past come once each and in order, though the link breaks among them', async () => {
+    test('20,000 past events arrive once each and in order, even if the link breaks meanwhile', async () => {
       await using proxy = await TcpProxy.start(server.port);
       await using open = await openBus([proxy.url]);
       const stream = await newStream();
@@ -407,7 +407,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.equal(reading.seen.downs.length, 1);
     });
 
-    test('a stream whose first events are gone is read from what is left', async () => {
+    test('a stream whose first events are gone is read from the first one left', async () => {
       await using open = await openBus([server.url]);
       const stream = await newStream({ max_msgs: 2 });
       await stream.publish('a', '1', '2', '3', '4');
@@ -418,7 +418,7 @@ for (const line of casesOf(['2.9', '2.10', '2.15'] as const, (one) => one !== '2
       assert.deepEqual(reading.seen.payloads, ['3', '4', '5']);
     });
 
-    test('a server that allows only small batches is asked for small batches', async () => {
+    test('a server that allows only small batches gets requests for small batches', async () => {
       await using limited = await startNatsServer({
         binary: natsServerBinary(line),
         jetStream: false,
@@ -446,7 +446,7 @@ describe('when the clocks of agent and server differ', () => {
     ['is 3 s ahead', 3_000],
     ['is 3 s behind', -3_000],
   ] as const) {
-    test(`the start of the run is corrected where the agent ${how}`, async (t) => {
+    test(`the start of the run is corrected if the agent ${how}`, async (t) => {
       await using server = await startNatsServer();
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');
@@ -494,7 +494,7 @@ describe('when the clocks of agent and server differ', () => {
   });
 });
 
-test('a server that takes 4.5 s to answer has no skew of its clock', async () => {
+test("a server that takes 4.5 s to answer isn't taken for one with a skewed clock", async () => {
   await using server = await startNatsServer();
   await using admin = await Admin.connect([server.url]);
   // A stream of this kind is told of just before the request that shows the clock of the server.

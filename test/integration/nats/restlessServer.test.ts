@@ -8,7 +8,7 @@ const WATCHED_MS = 2_000;
 /** Four attempts a second at most, and one. */
 const MOST_ATTEMPTS = WATCHED_MS / 250 + 1;
 
-test('a server that ends each consumer at once is asked for a new one a few times a second', async () => {
+test('a server that ends each consumer at once gets a few requests per second for a new one', async () => {
   let consumers = 0;
   await using server = await ScriptedServer.start({
     answer(command, link) {
@@ -26,7 +26,7 @@ test('a server that ends each consumer at once is asked for a new one a few time
   assert.ok(consumers > 2 && consumers <= MOST_ATTEMPTS, `${consumers} consumers in ${WATCHED_MS} ms`);
 });
 
-test('a server that ends each link at once is dialled a few times a second', async () => {
+test('a server that ends each link at once is dialled only a few times per second', async () => {
   const pings = new Map<ScriptedLink, number>();
   await using server = await ScriptedServer.start({
     answer({ verb }, link) {

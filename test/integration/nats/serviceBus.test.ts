@@ -33,7 +33,7 @@ const asService: Partial<ConnectionSettings> = {
 
 for (const line of LINES) {
   describe(`A service on nats-server ${line}`, { concurrency: true }, () => {
-    test('publishes side by side, each message acknowledged with its own place', async () => {
+    test('publishes concurrently, with the ack of each message giving its own place', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
@@ -54,7 +54,7 @@ for (const line of LINES) {
       assert.deepEqual(again, { stream: 'CI', sequence: acks[7]!.sequence, duplicate: true });
     });
 
-    test('what is under way when the server is killed fails in time, and the next message goes over the next link', async () => {
+    test('a publish in flight when the server is killed fails in time, and the next one uses the next link', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
@@ -90,7 +90,7 @@ for (const line of LINES) {
       assert.match(open.lines.join('\n'), /warning The link to \S+ broke: .*\ninfo connected/s);
     });
 
-    test('a server that stands still is a timeout after the time of the caller', async () => {
+    test("a server that hangs is a timeout after the caller's limit", async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       await admin.stream('CI');
@@ -213,7 +213,7 @@ for (const line of LINES) {
       await assert.rejects(bucket.update('a', Buffer.from('x'), 1), missing);
     });
 
-    test('a bucket that is denied, or whose server goes away, fails in time', async () => {
+    test('a bucket that is denied, or whose server stops, fails in time', async () => {
       const config = permitting({ publish: { allow: ['CI.>', '$JS.API.STREAM.MSG.GET.KV_PINS'] } });
       await using server = await startNatsServer({ binary: natsServerBinary(line), config });
       await using admin = await Admin.connect([server.url], { user: 'admin', pass: PASSWORD });
@@ -252,7 +252,7 @@ for (const line of LINES) {
 }
 
 describe('The links of a service', { concurrency: true }, () => {
-  test('sign in with the secret of the moment', async () => {
+  test('sign in with the current secret', async () => {
     const user = (password: string) => usersConfig({ user: 'service', password });
     await using server = await startNatsServer({ config: user('old') });
     let password = 'old';
@@ -272,7 +272,7 @@ describe('The links of a service', { concurrency: true }, () => {
     }
   });
 
-  test('a dial that is under way when the bus is closed leaves no connection behind', async () => {
+  test('a dial in progress when the bus is closed leaves no connection behind', async () => {
     await using server = await startNatsServer();
     await using admin = await Admin.connect([server.url]);
     await using proxy = await TcpProxy.start(server.port);
@@ -291,7 +291,7 @@ describe('The links of a service', { concurrency: true }, () => {
     await assert.rejects(open.bus.publisher.publish(message('CI.a'), 1_000), { code: 'ConnectionLost' });
   });
 
-  test('a first connection that fails closes what signs in', async () => {
+  test('a first connection that fails closes its token source', async () => {
     let isClosed = false;
     const idToken = {
       current: () => Promise.reject(new TaskError('Denied', 'There is no token')),

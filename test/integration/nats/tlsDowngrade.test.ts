@@ -30,7 +30,7 @@ function startServer(offer: Offer, own: Certificate = certificate): Promise<List
 }
 
 describe('A password over nats://', () => {
-  it('is not sent to a server that offers TLS no more once it did', async () => {
+  it('is not sent to a server that once offered TLS and no longer does', async () => {
     const offer = { tls: true };
     await using server = await startServer(offer);
     await using open = await openBus([`nats://${server.address}`], settings);
@@ -49,7 +49,7 @@ describe('A password over nats://', () => {
     for (const signIn of server.signIns) assert.ok(signIn.includes(PASSWORD));
   });
 
-  it('is not sent to a server without TLS that one with TLS has announced', async () => {
+  it('is not sent to a server without TLS that a server with TLS announced', async () => {
     await using announced = await startServer({ tls: false });
     const offer = { tls: true, connectUrls: [announced.address] };
     await using server = await startServer(offer);
@@ -81,14 +81,14 @@ describe('A password over nats://', () => {
     assert.equal(member.signIns.length, 1);
   });
 
-  it('is sent unencrypted if TLS was never offered, as that is what nats:// means', async () => {
+  it('is sent unencrypted if TLS was never offered, which nats:// allows', async () => {
     await using server = await startServer({ tls: false });
     await using open = await openBus([`nats://${server.address}`], settings);
     assert.equal(server.signIns.length, 1);
     assert.match(open.step.lines.join('\n'), /^warning The password was sent to .* without TLS/m);
   });
 
-  it('is never sent in plain with tls://', async () => {
+  it('is never sent in clear text with tls://', async () => {
     await using server = await startServer({ tls: false });
     await assert.rejects(openBus([`tls://${server.address}`], settings, 1_000), { code: 'TlsFailure' });
     await server.until(() => server.heardInPlain.length >= 1);

@@ -127,7 +127,7 @@ async function waitOver(settings: ConnectionSettings, timeoutMs: number): Promis
 const settings = (listener: Listener, authentication: Authentication, scheme = 'tls'): ConnectionSettings =>
   settingsFor([`${scheme}://${listener.address}`], { caCertificate: authority.cert, authentication });
 
-describe('An attacker who speaks before TLS, and names a server of his own, gets no secret and decides no wait', () => {
+describe('An attacker who injects data before TLS and names another server gets no secret and decides no wait', () => {
   for (const [secret, authentication] of Object.entries(SECRETS)) {
     for (const [how, deliver] of Object.entries(DELIVERIES)) {
       it(`${secret}, ${how}`, async () => {
@@ -145,7 +145,7 @@ describe('An attacker who speaks before TLS, and names a server of his own, gets
 const PASSWORD = SECRETS['a password'] ?? { kind: 'none' };
 
 describe('A password over an encrypted link', () => {
-  it('is not sent over one that is talked out of TLS later', async () => {
+  it('is not sent if the link is later talked out of TLS', async () => {
     await using attackers = await attackersServer();
     const own = infoLine({ connect_urls: [attackers.address] });
     let dials = 0;
@@ -164,7 +164,7 @@ describe('A password over an encrypted link', () => {
   });
 
   for (const scheme of ['tls', 'nats']) {
-    it(`is not sent in clear text to servers that a later INFO names, which says there is no TLS (${scheme}://)`, async () => {
+    it(`is not sent in clear text to servers from a later INFO that denies TLS (${scheme}://)`, async () => {
       await using attackers = await attackersServer();
       let dials = 0;
       await using server = await Listener.start((socket, listener) => {
@@ -181,7 +181,7 @@ describe('A password over an encrypted link', () => {
       assert.deepEqual(new Set(attackers.heard), new Set(['']));
     });
 
-    it(`is not sent to servers named behind the INFO of an attacker (${scheme}://)`, async () => {
+    it(`is not sent to servers named after an attacker's INFO (${scheme}://)`, async () => {
       await using attackers = await attackersServer();
       const own = infoLine({ connect_urls: [attackers.address] });
       for (const deliver of Object.values(DELIVERIES)) {
@@ -193,7 +193,7 @@ describe('A password over an encrypted link', () => {
     });
   }
 
-  it('is not sent in clear text after a server with TLS took it and hung up', async () => {
+  it('is not sent in clear text after a server with TLS accepted it and hung up', async () => {
     let dials = 0;
     await using server = await Listener.start((socket, listener) => {
       if (++dials > 1) {
@@ -222,7 +222,7 @@ describe('A password over an encrypted link', () => {
     assert.ok(!attackers.heard.join('').includes('CONNECT'));
   });
 
-  it('is sent with "TLS first", and what stands behind the INFO of that server is read', async () => {
+  it('is sent with "TLS first", and data after the INFO of that server is read', async () => {
     await using server = await Listener.start((socket, listener) => {
       const encrypted = new TLSSocket(socket, { isServer: true, secureContext });
       const info = infoLine({ tls_required: true });
@@ -233,7 +233,7 @@ describe('A password over an encrypted link', () => {
     assert.equal(await waitOver(connection, 5_000), 'succeeded with the event of the server');
   });
 
-  it('would not be sent in clear text even if the library went on without TLS', async () => {
+  it('is not sent in clear text even if the library continues without TLS', async () => {
     await using attackers = await attackersServer();
     const options = {
       servers: attackers.address,

@@ -49,7 +49,7 @@ class Worker {
 
 for (const line of LINES) {
   describe(`A durable consumer of nats-server ${line}`, { concurrency: true }, () => {
-    test('gives each message once, to as many as are wanted, until it is acknowledged', async () => {
+    test('delivers each message once, up to the requested number, until it is acked', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');
@@ -75,7 +75,7 @@ for (const line of LINES) {
       worker.queue.stop();
     });
 
-    test('gives a message again that nobody works on, and after the pause that is asked for', async () => {
+    test('redelivers a message that nobody works on, and one after the requested pause', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');
@@ -108,7 +108,7 @@ for (const line of LINES) {
     // Older servers leave the question unanswered, so there it takes until the silence is noticed.
     const tellsAtOnce = line !== '2.9';
     if (tellsAtOnce)
-      test('that is not there yet is found once it is', async () => {
+      test("that doesn't exist yet is found once it does", async () => {
         await using server = await startNatsServer({ binary: natsServerBinary(line) });
         await using admin = await Admin.connect([server.url]);
         const stream = await admin.stream('CI');
@@ -124,7 +124,7 @@ for (const line of LINES) {
         worker.queue.stop();
       });
 
-    test('continues when the server comes back, and an answer from before still counts', async () => {
+    test('continues when the server comes back, and an ack from before still counts', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);
       const stream = await admin.stream('CI');

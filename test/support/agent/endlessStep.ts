@@ -1,6 +1,6 @@
 /**
- * A step of this process whose body never ends by itself; a test starts it. Usage: endlessStep.ts <timeoutMs> <obeys|ignores|throws>
- * Prints when the body began and when it was told to end, in milliseconds since the process began, and the end of the step.
+ * A step whose body never ends. A test starts it: endlessStep.ts <timeoutMs> <obeys|ignores|throws>
+ * Prints when the body began and was told to end, in milliseconds since the process started, and how the step ended.
  */
 import { runTask } from '../../../tasks/agent/run.ts';
 import { FakeAgent } from './fakeAgent.ts';
@@ -14,14 +14,14 @@ class PrintingAgent extends FakeAgent {
   }
 }
 
-// A deadline that counts from here, and not from the start of the process, would be late by as much.
+// A deadline that counted from here instead of the process's start would be late by this much.
 Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500 - performance.now());
 void runTask(
   new PrintingAgent(),
   () => ({ timeoutMs: Number(timeoutMs) }),
   (_, { signal }) => {
     note('began');
-    // Something a library left open must not keep the process.
+    // Something that a library left open must not keep the process alive.
     setInterval(() => {}, 1_000);
     if (behaviour === 'throws') setTimeout(() => void Promise.reject(new Error('nobody awaits this')), 1);
     return new Promise((_resolve, reject) => {

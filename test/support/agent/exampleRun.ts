@@ -7,7 +7,7 @@ import type { PipelineFileOptions, PipelineRun, StepRun } from '../../../localAg
 import { Scenario } from './scenario.ts';
 
 export const EXAMPLES = path.join(import.meta.dirname, '../../../examples');
-/** An example that waits for longer is cancelled. */
+/** An example that takes longer is cancelled. */
 const LONGEST_MS = 30_000;
 
 export interface ExampleOptions extends Partial<PipelineFileOptions> {
@@ -15,7 +15,7 @@ export interface ExampleOptions extends Partial<PipelineFileOptions> {
   readonly change?: (yaml: string) => string;
 }
 
-/** A server with the streams that the examples need, for all tests of the describe block in which this is called. */
+/** A server with the streams that the examples need, for all tests of the calling describe block. */
 export function sharedExamplesServer(): Scenario {
   const scene = Scenario.shared();
   before(async () => {
@@ -27,7 +27,7 @@ export function sharedExamplesServer(): Scenario {
 
 /**
  * Runs an example in a copy of the examples, since it writes files there.
- * @param url of the server that the service connection `nats-ci` leads to
+ * @param url of the server that the service connection `nats-ci` points to
  */
 export async function runExample(
   name: string,
@@ -60,7 +60,7 @@ export function stepOf({ jobs }: PipelineRun, displayName: string): StepRun {
   return step;
 }
 
-/** The run has succeeded; else the error holds the logs of its steps. */
+/** Asserts that the run succeeded; otherwise the error contains its steps' logs. */
 export function assertRunSucceeded({ result, jobs }: PipelineRun): void {
   assert.equal(
     result,

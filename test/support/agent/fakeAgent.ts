@@ -27,7 +27,7 @@ export function connectedAgent(
   });
 }
 
-/** The pipeline agent in memory, for tests of what reads and reports. It is as strict as the real one. */
+/** An in-memory pipeline agent for tests of readers and reports. It is as strict as the real one. */
 export class FakeAgent implements Agent {
   readonly masked = new Set<string>();
   readonly outputs = new Map<string, string>();
@@ -124,7 +124,7 @@ export class FakeAgent implements Agent {
   }
 }
 
-/** Names as an environment has them. */
+/** Names in the form of environment variables. */
 function keyed(values: Readonly<Record<string, string>>): Map<string, string> {
   return new Map(Object.entries(values).map(([name, value]) => [environmentName(name), value]));
 }

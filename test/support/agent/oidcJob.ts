@@ -12,13 +12,13 @@ export const CONNECTION_ID = '5a0c3e4b-7c55-4f58-8a5d-9a1f0f6f1c11';
 export interface OidcJob extends Pick<FakeAgentOptions, 'inputs' | 'variables' | 'secrets'> {
   /** Where the job asks for its ID token: `System.OidcRequestUri`. */
   readonly requestUri?: string;
-  /** What the token endpoint takes as a bearer; empty: the job has none. */
+  /** The bearer token that the token endpoint accepts; empty: the job has none. */
   readonly jobToken?: string;
   /** Replaces parts of the service connection. */
   readonly connection?: Partial<Connection>;
 }
 
-/** The fake agent's clock stands still; a token ages. */
+/** The fake agent's clock stands still, but tokens age. */
 class AgingAgent extends FakeAgent {
   override now(): number {
     return Date.now();
@@ -38,7 +38,7 @@ export function oidcAgent({ requestUri, jobToken = JOB_TOKEN, connection, ...job
   });
 }
 
-/** What a step reads of its service connection; throws what is wrong with it. */
+/** What a step reads from its service connection; throws its problems. */
 export function readSettings(agent: FakeAgent): ConnectionSettings {
   const fields = new StepFields(agent);
   const settings = readConnection(agent, fields, 'publishSubjects', []);

@@ -8,7 +8,7 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 export type Json = Record<string, unknown>;
 export type TaskKind = 'publish' | 'wait';
 
-/** The test of receipts checks the schemas themselves: to do so in each file takes longer than to use them. */
+/** The receipts test checks the schemas themselves; doing so in each file would take longer than using them. */
 export const ajv = new Ajv2020({ allErrors: true, allowUnionTypes: true, validateSchema: false });
 
 /** The published schema of a task's receipts. */
@@ -19,13 +19,13 @@ function schemaOf(task: TaskKind): Json {
   return JSON.parse(readFileSync(file, 'utf8')) as Json;
 }
 
-/** What keeps a receipt from fitting the schema of its task; null when it fits. */
+/** Why a receipt doesn't match its task's schema; null if it does. */
 export function problemsOfReceipt(receipt: unknown, task: TaskKind): typeof ajv.errors {
   ajv.validate(RECEIPT_SCHEMAS[task], receipt);
   return ajv.errors ?? null;
 }
 
-/** The receipt of a step that has left one fits its schema, and says the error with which the step failed. */
+/** Asserts that a step's receipt, if it left one, matches its schema and states the error of a failed step. */
 export function assertReceipt(step: StepRun, task: TaskKind): void {
   const file = step.fileOf('receiptFile');
   if (!existsSync(file)) return;

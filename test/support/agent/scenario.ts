@@ -24,31 +24,31 @@ type Inputs = Readonly<Record<string, string>>;
 type SignIn = string | { readonly user?: string; readonly pass?: string };
 type StepOptions = Omit<TaskRequest, 'task' | 'inputs'>;
 
-/** Steps that wait for nothing in particular still end: no scenario needs longer. */
+/** The default timeout of steps: no scenario needs longer. */
 const TIMEOUT = '30s';
-/** One copy for all agents of a test file, taken when it begins. */
+/** One copy for all agents of a test file, made when it starts. */
 const EXTENSION = unpackVsix();
 
-/** A nats-server of a test's own, a plain client beside it, and agents whose service connection `nats` leads to it. */
+/** A test's own nats-server, a plain client, and agents whose service connection `nats` points to that server. */
 export class Scenario implements AsyncDisposable {
   server!: NatsServer;
   client!: NatsConnection;
   manager!: JetStreamManager;
-  /** What the agents run tasks with, in place of the Node of the tests. */
+  /** The Node that the agents run tasks with, instead of the tests' own. */
   nodes: Partial<Record<Handler, string>> | undefined;
-  /** Where they run them; here when absent. */
+  /** The machine they run on; this one if absent. */
   machine: Machine | undefined;
   readonly #runStart = pipelineTime(new Date());
   #streams = 0;
 
-  /** @param signIn the token, or the user and password, of the client, where the options demand one */
+  /** @param signIn the client's token, or user and password, if the options require one */
   static async start(options: NatsServerOptions = {}, signIn: SignIn = {}): Promise<Scenario> {
     const scene = new Scenario();
     await scene.#start(options, signIn);
     return scene;
   }
 
-  /** As {@link start}, for all tests of the describe block in which it is called: from before the first to after the last. */
+  /** Like {@link start}, but for all tests of the calling describe block. */
   static shared(options: NatsServerOptions = {}, signIn: SignIn = {}): Scenario {
     const scene = new Scenario();
     before(() => scene.#start(options, signIn));
@@ -92,7 +92,7 @@ export class Scenario implements AsyncDisposable {
   }
 }
 
-/** A stream of one test, so that its sequences begin at 1 and are nobody else's. */
+/** A test's own stream, so that its sequences start at 1. */
 export class TestStream {
   constructor(
     private readonly client: NatsConnection,
@@ -106,7 +106,7 @@ export class TestStream {
     return `${this.prefix}.${suffix}`;
   }
 
-  /** Publishes as any other NATS client does; resolves with the sequence. Whatever is not bytes or text goes as JSON. */
+  /** Publishes like any other NATS client; resolves with the sequence. Anything but bytes and text is sent as JSON. */
   async put(suffix: string, payload: unknown = '', headers: HeaderFields = {}): Promise<number> {
     const bytes = payload instanceof Uint8Array || typeof payload === 'string' ? payload : JSON.stringify(payload);
     const { seq } = await this.client
@@ -115,7 +115,7 @@ export class TestStream {
     return seq;
   }
 
-  /** A message as the stream holds it. */
+  /** A message as stored in the stream. */
   stored(sequence: number): Promise<StoredMsg> {
     return this.manager.streams.getMessage(this.name, { seq: sequence });
   }
@@ -138,12 +138,12 @@ export function natsHeaders(fields: HeaderFields): MsgHdrs {
   return headers;
 }
 
-/** Name and value of every header, in the order of the message. */
+/** Name and value of every header, in message order. */
 export function headerFields(headers: MsgHdrs): [string, string][] {
   return [...headers].flatMap(([name, values]) => values.map((value): [string, string] => [name, value]));
 }
 
-/** Runs a PublishNatsEvent step to its end, however it ends: its receipt is as documented. */
+/** Runs a PublishNatsEvent step to its end, and checks its receipt against the schema. */
 export async function publish(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
   const step = await agent.runTask({
     name: 'publish',
@@ -155,7 +155,7 @@ export async function publish(agent: LocalAgent, inputs: Inputs, options: StepOp
   return step;
 }
 
-/** Runs a WaitForNatsEvent step to its end, as {@link publish} does. */
+/** Runs a WaitForNatsEvent step to its end, like {@link publish}. */
 export async function wait(agent: LocalAgent, inputs: Inputs, options: StepOptions = {}): Promise<StepRun> {
   const step = await agent.runTask({
     name: 'wait',
@@ -167,7 +167,7 @@ export async function wait(agent: LocalAgent, inputs: Inputs, options: StepOptio
   return step;
 }
 
-/** Starts a WaitForNatsEvent step; resolves once it is waiting, with the promise of its end. */
+/** Starts a WaitForNatsEvent step; once it's waiting, resolves with a promise of its end. */
 export async function beginWait(
   agent: LocalAgent,
   inputs: Inputs,
@@ -197,7 +197,7 @@ export function outputsOf(step: StepRun): Record<string, string> {
   return Object.fromEntries(step.outputs);
 }
 
-/** The step has set these outputs to these values. */
+/** Asserts that the step set these outputs to these values. */
 export function assertOutputs(step: StepRun, expected: Readonly<Record<string, string>>): void {
   const set = Object.keys(expected).map((name) => [name, step.outputs.get(name)]);
   assert.deepEqual(Object.fromEntries(set), expected);
@@ -224,7 +224,7 @@ export function eventsOf(step: StepRun): EventInFile[] {
   return jsonFile(step, 'eventFile') as EventInFile[];
 }
 
-/** How many events of each kind a wait saw, by its receipt; kinds with none left out. */
+/** How many events of each kind a wait saw, from its receipt, without those that are zero. */
 export function countsOf(step: StepRun): Record<string, number> {
   const { counts } = (jsonFile(step, 'receiptFile') as { result: { counts: Record<string, number> } }).result;
   return Object.fromEntries(Object.entries(counts).filter(([, number]) => number > 0));
@@ -234,22 +234,22 @@ export function assertSucceeded(step: StepRun): void {
   assert.equal(step.result, 'Succeeded', step.logText);
 }
 
-/** The step failed with this code, in a message that also holds the texts. */
+/** Asserts that the step failed with this code, and with these texts in its message. */
 export function assertFailed(step: StepRun, code: ErrorCode, ...texts: readonly string[]): void {
   assert.equal(step.result, 'Failed', step.logText);
   const message = step.errors.join('\n');
   for (const text of [`${code}: `, ...texts]) assert.ok(message.includes(text), `"${text}" is not in: ${message}`);
 }
 
-/** Declares a test, as `it` of Node's test runner does. */
+/** Declares a test, like `it` of Node's test runner. */
 type It = (name: string, test: () => Promise<void>) => void;
 
 /**
- * Declares the tests for the Nodes that the agent runs tasks with, each Node with a scenario of its own, at the same time.
- * In the long form, which `test/long/tasks.test.ts` plays, and on another machine each Node runs all of them; otherwise the
- * tests go to one and the other in turn.
+ * Declares the tests for each Node that agents run tasks with. Each Node has its own scenario; they run concurrently.
+ * In the long form (`test/long/tasks.test.ts`) and on another machine, each Node runs all tests; otherwise the
+ * tests are dealt out to the Nodes in turn.
  *
- * @param machine where the tasks run, with its Nodes; here when absent
+ * @param machine where the tasks run, with its Nodes; this machine if absent
  */
 export function underEachNode(
   title: string,

@@ -6,7 +6,7 @@ import { temporaryFolder } from '../../../localAgent/index.ts';
 /**
  * An extension with one task, `Sample@1`, for trying the agent itself.
  * @param program CommonJS text of its index.js
- * @param parts what its task.json has besides, or instead
+ * @param parts members of task.json to add or replace
  * @returns the extension's folder
  */
 export function throwawayExtension(program: string, parts: Partial<TaskDefinition> = {}): string {

@@ -20,7 +20,7 @@ export function runPipeline(yaml: string, options: Partial<PipelineFileOptions> 
   return runPipelineFile(file, { sources, extension: ECHO, ...options });
 }
 
-/** How each job has ended, as `stage.job result`. */
+/** How each job ended, as `stage.job result`. */
 export function resultsOf(pipeline: PipelineRun): string[] {
   return pipeline.jobs.map(({ stage, name, result }) => `${stage}.${name} ${result}`);
 }

@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Certificate } from '../nats/certificates.ts';
 import { closeServer } from '../../../localAgent/index.ts';
 
-/** The token a pipeline's job shows to Azure DevOps. */
+/** The token that a pipeline's job presents to Azure DevOps. */
 export const JOB_TOKEN = 'job-token-0123456789abcdef';
 
 const WITHIN_MS = 10_000;
@@ -25,7 +25,7 @@ export interface TokenAnswer {
   readonly body?: string;
 }
 
-/** An ID token as Azure DevOps makes them, signed by nobody. Each is different. */
+/** An ID token in Azure DevOps' form, but unsigned. Each is different. */
 export function idToken(lifetimeMs: number, claims: Readonly<Record<string, unknown>> = {}): string {
   const now = Date.now() / 1_000;
   const all = {
@@ -43,14 +43,14 @@ export function idToken(lifetimeMs: number, claims: Readonly<Record<string, unkn
     .join('.');
 }
 
-/** An HTTP server of a test's own on a free port of 127.0.0.1 which plays Azure DevOps: it hands out ID tokens. */
+/** A test's own HTTP server on 127.0.0.1 that plays Azure DevOps: it issues ID tokens. */
 export class TokenEndpoint implements AsyncDisposable {
   readonly requests: TokenRequest[] = [];
   /** The tokens it has issued, the newest last. */
   readonly issued: string[] = [];
   /** How long the tokens live. */
   lifetimeMs = 300_000;
-  /** What it answers to the request of this number, from 1; undefined: a token. Null: it hangs up. */
+  /** The response to a request by its number, from 1. Undefined: a token. Null: it hangs up. */
   answer: (number: number) => TokenAnswer | null | undefined | Promise<TokenAnswer | null | undefined> = () =>
     undefined;
   readonly #server: http.Server;
@@ -71,13 +71,13 @@ export class TokenEndpoint implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** The value of `System.OidcRequestUri`, under another host name where one is given. */
+  /** The value of `System.OidcRequestUri`, with another host name if given. */
   uri(host = `127.0.0.1:${this.port}`): string {
     const scheme = this.certificate === undefined ? 'http' : 'https';
     return `${scheme}://${host}/contoso/_apis/distributedtask/hubs/build/plans/p/jobs/j/oidctoken`;
   }
 
-  /** Resolves once it has been asked so many times in all; rejects after 10 s. */
+  /** Resolves once it has had this many requests in total; rejects after 10 s. */
   async asked(count: number): Promise<void> {
     const signal = AbortSignal.timeout(WITHIN_MS);
     while (this.requests.length < count) await once(this.#asked, 'asked', { signal });
@@ -109,14 +109,14 @@ export class TokenEndpoint implements AsyncDisposable {
   }
 }
 
-/** An HTTP proxy of a test's own: it tunnels (CONNECT) to one port of 127.0.0.1, whatever host it is asked for. */
+/** A test's own HTTP proxy: it tunnels (CONNECT) to one port of 127.0.0.1, whatever the requested host. */
 export class TunnelProxy implements AsyncDisposable {
-  /** `host:port` of every tunnel that was asked for. */
+  /** `host:port` of every requested tunnel. */
   readonly targets: string[] = [];
   readonly #server = http.createServer();
   readonly #tunnels = new Set<Socket>();
 
-  /** @param credentials `user:password` that it demands */
+  /** @param credentials `user:password` that it requires */
   static async start(port: number, credentials?: string): Promise<TunnelProxy> {
     const proxy = new TunnelProxy(port, credentials);
     await once(proxy.#server.listen(0, '127.0.0.1'), 'listening');

@@ -6,17 +6,17 @@ import { eventSource } from '../../../tasks/WaitForNatsEvent/source.ts';
 import { waitForEvent, type WaitOutcome } from '../../../shared/waiting/wait.ts';
 import { FakeAgent } from './fakeAgent.ts';
 
-/** What a waiting step is given, as a user writes it. */
+/** A waiting step's inputs, as a user writes them. */
 export interface WaitStepInputs {
   readonly inputs: Readonly<Record<string, string>>;
   readonly variables?: Readonly<Record<string, string>>;
   /** Called between sign-in and subscription. */
   readonly connected?: () => void;
-  /** Whether its deadline passes when its time is over. Otherwise it's the test's to call. */
+  /** Whether its deadline passes by the clock. Otherwise the test decides when. */
   readonly keepsTime?: true;
 }
 
-/** A waiting step in this process, from its inputs to its outcome. */
+/** A waiting step in this process, from inputs to outcome. */
 export class WaitStep {
   /** What it has logged so far. */
   readonly lines: string[] = [];
@@ -63,8 +63,8 @@ export class WaitStep {
   }
 
   /**
-   * Resolves when `holds` is true after a line was logged, or when the step has ended; throws with the log when neither is in
-   * time: by default in more than the 12 s after which a reader notices that what it asked for was lost.
+   * Resolves when `holds` is true after a log line, or when the step has ended; throws with the log if neither comes in
+   * time; the default is longer than the 12 s in which a reader notices that its request was lost.
    */
   async until(holds: () => boolean, what: string, withinMs = 20_000): Promise<void> {
     const signal = AbortSignal.timeout(withinMs);
@@ -75,7 +75,7 @@ export class WaitStep {
     }
   }
 
-  /** As when the time of the step is up. */
+  /** Lets the step's deadline pass. */
   callDeadline(): void {
     this.#deadline.abort(new TaskError('Timeout', 'The deadline of this step has passed'));
   }

@@ -9,25 +9,25 @@ import { AGENTLESS_TASK, readTask } from '../../../scripts/build/manifest.ts';
 import type { AzureDevOps } from './azureDevOps.ts';
 import type { Plan, PlanOptions, PlanTask, TaskResult } from './plans.ts';
 
-/** Checks have to be answered within this, by documentation; tasks have a little longer. */
+/** The documented time to answer a check; tasks have slightly longer. */
 const ANSWER_MS = 3_000;
 
 /** The requests of the task, as its task.json has them. */
 export const HANDLER = (readTask(AGENTLESS_TASK) as unknown as { execution: { HttpRequest: HttpRequestHandler } })
   .execution.HttpRequest;
 
-/** What Azure DevOps fills the requests of a task with. */
+/** The values that Azure DevOps fills into a task's requests. */
 export interface Filling {
-  /** Those that have a value. */
+  /** Only those with a value. */
   readonly inputs?: Readonly<Record<string, string>>;
-  /** By their names as the templates have them. */
+  /** By their names in the templates. */
   readonly variables: Readonly<Record<string, string>>;
   /** The service connection. */
   readonly bridge: string;
   readonly bearer: string;
 }
 
-/** A request of the task as Azure DevOps sends it, with what its connection signs in by. */
+/** A request of the task as Azure DevOps sends it, with its connection's credentials. */
 export function rendered(template: CallTemplate, { inputs = {}, variables, bridge, bearer }: Filling): RenderedCall {
   const named = new Map(Object.entries(variables).map(([name, value]) => [name.toLowerCase(), value]));
   const scope = {
@@ -49,19 +49,19 @@ export interface AgentlessTaskOptions extends PlanOptions {
   readonly plan?: Plan;
   /** Of the job's token; default 48 h. */
   readonly tokenLifetimeMs?: number;
-  /** When the run started, as `X-Run-Start` has it; default: now. */
+  /** When the run started, in the form of `X-Run-Start`; default: now. */
   readonly runStart?: string;
 }
 
 export interface BridgeAnswer {
   readonly status: number;
   readonly text: string;
-  /** Undefined where it's no JSON. */
+  /** Undefined if it isn't JSON. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test looks into whatever came
   readonly json: any;
 }
 
-/** A task of an agentless job, as Azure DevOps runs it: calls the bridge, and waits to be told by TaskCompleted. */
+/** A task of an agentless job, as Azure DevOps runs it: calls the bridge, and waits for TaskCompleted. */
 export class AgentlessTask {
   readonly plan: Plan;
   readonly task: PlanTask;
@@ -93,12 +93,12 @@ export class AgentlessTask {
     return Object.fromEntries(Object.entries(this.task.variables).map(([name, { value }]) => [name, value]));
   }
 
-  /** What the task's page shows as its log; empty where there is none. */
+  /** The log on the task's page; empty if there is none. */
   get logText(): string {
     return this.task.log === null ? '' : this.plan.logs.get(this.task.log.id)!.text;
   }
 
-  /** The headers of every call, with others in the place of some; undefined: without it. */
+  /** The headers of every call, with some replaced; undefined leaves one out. */
   headers(others: Readonly<Record<string, string | undefined>> = {}): Record<string, string> {
     const all: Readonly<Record<string, string | undefined>> = { ...this.#rendered({}).headers, ...others };
     return Object.fromEntries(
@@ -106,18 +106,18 @@ export class AgentlessTask {
     );
   }
 
-  /** The body as the task's template renders it; an input that isn't given leaves its place as it is. */
+  /** The body as the task's template renders it; the placeholder of a missing input stays. */
   body(inputs: Readonly<Record<string, string>>): string {
     return this.#rendered(inputs).body;
   }
 
-  /** Sends Execute. Rejects where the bridge hasn't answered within 3 s. */
+  /** Sends Execute. Rejects if the bridge doesn't answer within 3 s. */
   execute(inputs: Readonly<Record<string, string>>, headers = this.headers()): Promise<BridgeAnswer> {
     this.plan.logRequest(this.task, `POST ${this.bridge}/v1/waits`);
     return this.#post('/v1/waits', headers, this.body(inputs));
   }
 
-  /** Sends Cancel. Rejects where the bridge hasn't answered within 3 s. */
+  /** Sends Cancel. Rejects if the bridge doesn't answer within 3 s. */
   cancel(headers = this.headers()): Promise<BridgeAnswer> {
     return this.#post('/v1/waits/cancel', headers);
   }

@@ -2,18 +2,18 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { Answer } from './standInServer.ts';
 
 export interface ApiErrorOptions {
-  /** Where the exception lives, without its name. */
+  /** The exception's namespace. */
   readonly space?: string;
-  /** The library it comes from; default: named like the space. */
+  /** The library it comes from; default: the namespace. */
   readonly assembly?: string;
   /** What an exception has besides a message. */
   readonly customProperties?: Readonly<Record<string, unknown>>;
   readonly headers?: OutgoingHttpHeaders;
-  /** A byte order mark begins the body. */
+  /** The body starts with a byte order mark. */
   readonly byteOrderMark?: boolean;
 }
 
-/** An error as every REST area of Azure DevOps writes it; `typeKey` is what callers may rely on, the message isn't. */
+/** An error in the form of all Azure DevOps REST areas. Callers may rely on `typeKey`, but not on the message. */
 export function apiError(status: number, typeKey: string, message: string, options: ApiErrorOptions = {}): Answer {
   const { space = 'Microsoft.TeamFoundation.Framework.Server', assembly = space, headers = {} } = options;
   const body = {

@@ -22,28 +22,28 @@ export interface AzureDevOpsOptions {
   readonly organisation?: string;
   /** Its projects; default `Shop` and `Orders & Co`. */
   readonly projects?: readonly Project[];
-  /** Whose tokens it accepts, besides its own personal access tokens. */
+  /** The Entra whose tokens it accepts, besides its own personal access tokens. */
   readonly entra?: Entra;
 }
 
 /**
- * A stand-in for an organisation of Azure DevOps Services: the parts of its REST API that the bridge uses, as strict as the
- * real ones and with their moods. Every request is remembered.
+ * A stand-in for an Azure DevOps Services organisation: the parts of the REST API that the bridge uses, as strict as
+ * the real ones and with their moods. It records every request.
  */
 export class AzureDevOps extends StandInServer {
   readonly signIn: SignIn;
-  /** A personal access token that is good. */
+  /** A valid personal access token. */
   readonly pat: string;
-  /** How those are answered who aren't let in; tests of one form set it. */
+  /** How refused callers are answered; tests of one form set it. */
   refusalForm: RefusalForm = 'byRoute';
-  /** Which error tells of bad parameters; tests of one form set it. */
+  /** Which error reports invalid parameters; tests of one form set it. */
   validationForm: ValidationForm = 'byProblem';
   readonly pipelines: Pipelines;
   readonly builds = new Builds();
   readonly feeds = new Feeds();
   readonly environments = new Environments();
   readonly subscriptions: Subscriptions;
-  /** Distributed task plans: what runs, and what calls back. */
+  /** Distributed task plans, and the API that tasks call back. */
   readonly plans: Plans;
   /** Issues the ID tokens of jobs. */
   readonly issuer: PlanIssuer;
@@ -92,12 +92,12 @@ export class AzureDevOps extends StandInServer {
     };
   }
 
-  /** What was started, the oldest first. */
+  /** The runs that were started, oldest first. */
   get runs(): readonly StartedRun[] {
     return this.builds.runs;
   }
 
-  /** Brings a run into a state, and returns what a service hook posts of that: each call is a new event. */
+  /** Brings a run into a state, and returns the service hook's post about it: each call is a new event. */
   runStateHook(run: StartedRun, state: RunState, result?: RunResult): HookBody {
     this.builds.move(run, state, result);
     const { organisation } = this;
@@ -114,7 +114,7 @@ export class AzureDevOps extends StandInServer {
     });
   }
 
-  /** More of the REST API; of two routes for the same request, the newer one counts. */
+  /** Adds routes to the REST API; of two routes for the same request, the newer one counts. */
   add(routes: readonly ApiRoute[]): void {
     this.#routes.unshift(...routes);
   }

@@ -2,7 +2,7 @@ import type { StartedRun } from './builds.ts';
 import { isoTime } from './isoTime.ts';
 import type { Organisation } from './projects.ts';
 
-/** A run as the Build area tells of it: azure-devops-node-api's BuildInterfaces and the Builds - Get page. */
+/** A run as the Build area returns it: azure-devops-node-api's BuildInterfaces and the Builds - Get page. */
 export function buildBody(run: StartedRun, { url: base }: Organisation) {
   const { id, name, project, pipeline, identity, queuedAt, finishedAt, state } = run;
   const api = `${base}${project.id}/_apis`;

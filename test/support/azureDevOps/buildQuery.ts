@@ -2,7 +2,7 @@ import { apiError } from './apiError.ts';
 import type { StartedRun } from './builds.ts';
 import type { Answer } from './standInServer.ts';
 
-/** What a list of builds is asked for. */
+/** The query for a list of builds. */
 export interface BuildQuery {
   /** Ids of pipelines; undefined: all. */
   readonly definitions: readonly number[] | undefined;
@@ -10,13 +10,13 @@ export interface BuildQuery {
   /** Whether a build's time is within `minTime` and `maxTime`. */
   isWithin(run: StartedRun): boolean;
   compare(one: StartedRun, other: StartedRun): number;
-  /** Whether it comes behind the pages that the caller has. */
+  /** Whether it comes after the pages that the caller already has. */
   isAfterToken(run: StartedRun): boolean;
-  /** The token for what comes behind a build. */
+  /** The token for the builds after this one. */
   tokenAfter(run: StartedRun): string;
 }
 
-/** Builds - List page, parameters that this stand-in doesn't act on: it must not look as if it did. */
+/** Builds - List page: parameters that this stand-in refuses, since it doesn't implement them. */
 const NOT_HERE = [
   ...['queues', 'buildNumber', 'requestedFor', 'reasonFilter', 'statusFilter', 'resultFilter', 'tagFilters'],
   ...['properties', 'maxBuildsPerDefinition', 'deletedFilter', 'branchName', 'buildIds', 'repositoryId'],
@@ -26,9 +26,9 @@ const ORDER = /^(finish|start|queue)Time(A|De)scending$/i;
 
 /**
  * Reads a query by the Builds - List page and azure-devops-node-api's BuildApi: `minTime` and `maxTime` are about the time
- * that `queryOrder` orders by, so a build that hasn't ended is none that "finished after this date". The order without
- * `queryOrder` isn't documented; here it's by the end.
- * @returns an answer when there's something wrong with it
+ * that `queryOrder` orders by, so an unfinished build didn't "finish after this date". The default order
+ * isn't documented; here it's by finish time.
+ * @returns an error response if the query is invalid
  */
 export function readBuildQuery(query: URLSearchParams): BuildQuery | Answer {
   const unknown = NOT_HERE.find((name) => query.has(name));
@@ -70,7 +70,7 @@ export function readBuildQuery(query: URLSearchParams): BuildQuery | Answer {
 
 interface Token {
   readonly order: string;
-  /** Null, as JSON writes what is infinite: it hasn't come yet. */
+  /** Null, as JSON writes infinity: it hasn't finished yet. */
   readonly time: number | null;
   readonly id: number;
 }
@@ -83,7 +83,7 @@ function readToken(token: string): Token | undefined {
   }
 }
 
-/** Only the status is sure: a parameter that doesn't fit its type is a bad request. */
+/** Only the status is certain: a parameter of the wrong type is a bad request. */
 function refuse(name: string, value: string | null): Answer {
   const message = `The value '${value}' is not valid.\r\nParameter name: ${name}`;
   return apiError(400, 'InvalidArgumentValueException', message, { space: 'Microsoft.TeamFoundation.Build.WebApi' });

@@ -6,14 +6,14 @@ import type { Identity } from './signIn.ts';
 export type RunState = 'inProgress' | 'canceling' | 'completed';
 export type RunResult = 'succeeded' | 'failed' | 'canceled';
 
-/** A run that somebody started; to the Build area it's a build. Times are milliseconds since 1970. */
+/** A run that someone started; in the Build area it's a build. Times are milliseconds since 1970. */
 export interface StartedRun {
   /** Unique in the organisation, and greater than that of every older run. */
   readonly id: number;
   readonly name: string;
   readonly project: Project;
   readonly pipeline: Pipeline;
-  /** As they were given, without defaults. */
+  /** As given, without defaults. */
   readonly parameters: Readonly<Record<string, string>>;
   /** The full ref it builds. */
   readonly ref: string;
@@ -21,7 +21,7 @@ export interface StartedRun {
   readonly commit: string;
   /** Whose token started it. */
   readonly identity: Identity;
-  /** When the request had arrived whole. */
+  /** When the whole request had arrived. */
   readonly receivedAt: number;
   /** When the run was stored. */
   readonly queuedAt: number;
@@ -37,11 +37,11 @@ export class Builds {
   /** The oldest first. */
   readonly runs: StartedRun[] = [];
   /**
-   * How long it takes from a run's start until lists have it, in milliseconds. Single builds are there at once. That lists
-   * are up to date isn't documented, so callers can't rely on it.
+   * How long it takes from a run's start until lists have it, in milliseconds. Single builds are there at once. It
+   * isn't documented that lists are up to date, so callers can't rely on it.
    */
   listingLagMs = 0;
-  /** How many builds a page of a list has at most. */
+  /** The maximum number of builds on a page. */
   pageSize = 1_000;
   #nextId = 20_163;
 
@@ -64,7 +64,7 @@ export class Builds {
     run.finishedAt = state === 'completed' ? Date.now() : undefined;
   }
 
-  /** Those that lists have by now. */
+  /** Those that lists already have. */
   listed(): StartedRun[] {
     return this.runs.filter(({ queuedAt }) => queuedAt + this.listingLagMs <= Date.now());
   }

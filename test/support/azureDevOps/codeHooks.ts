@@ -5,7 +5,7 @@ export interface PushValues {
   readonly commit?: string;
   /** How many commits are listed; undefined: the list is missing, as it may be. */
   readonly commits?: number | undefined;
-  /** The branch is new, or it's gone. */
+  /** The branch is new, or deleted. */
   readonly change?: 'created' | 'deleted';
 }
 
@@ -18,7 +18,7 @@ export interface PullRequestValues {
   readonly title?: string;
 }
 
-/** Git's id of no object: the branch didn't exist before, or doesn't after. */
+/** Git's null id: the branch didn't exist before, or doesn't afterwards. */
 const NOTHING = '0'.repeat(40);
 
 /** Pushes and pull requests. */
@@ -86,7 +86,7 @@ export function codeHooks(world: HookWorld) {
     pullRequestCreated: (values: PullRequestValues = {}): HookBody =>
       happened('git.pullrequest.created', '1.0', 'created a new pull request', pullRequestOf(values)),
 
-    /** It never says what has changed: a subscription for each kind of change is the only way to know. */
+    /** It never says what changed: only a subscription for each kind of change can tell. */
     pullRequestUpdated: (values: PullRequestValues = {}): HookBody =>
       happened('git.pullrequest.updated', '1.0', 'updated the pull request', pullRequestOf(values)),
 
@@ -94,7 +94,7 @@ export function codeHooks(world: HookWorld) {
     pullRequestMerged: (values: PullRequestValues = {}): HookBody =>
       happened('git.pullrequest.merged', '1.0', 'has created a pull request merge commit', pullRequestOf(values)),
 
-    /** At 2.0; the thread's id stands only in the links of the comment. */
+    /** At 2.0; the thread's id is only in the comment's links. */
     pullRequestCommented(values: PullRequestValues & { readonly content?: string } = {}): HookBody {
       const pullRequest = pullRequestOf(values);
       const comment = {

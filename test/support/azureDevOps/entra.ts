@@ -18,7 +18,7 @@ import { json, StandInServer, type Answer, type RecordedRequest } from './standI
 
 /** The application id of Azure DevOps in every Entra tenant. */
 export const AZURE_DEVOPS_RESOURCE = '499b84ac-1321-427f-aa17-267ca6975798';
-/** Workload identity federation page: the audience of every outside token. */
+/** Workload identity federation page: the audience of every external token. */
 export const FEDERATION_AUDIENCE = 'api://AzureADTokenExchange';
 const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 
@@ -26,34 +26,34 @@ const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 export interface EntraApp {
   readonly name: string;
   readonly clientId: string;
-  /** Of the service principal: what Azure DevOps knows it by. */
+  /** The service principal's object id, by which Azure DevOps knows it. */
   readonly objectId: string;
-  /** The one it's been given; more can be added, and taken away. */
+  /** The initial secret; more can be added and removed. */
   readonly secret: string;
   readonly secrets: Set<string>;
   readonly federated: FederatedIdentity[];
 }
 
-/** Whose tokens stand for an application. */
+/** An issuer whose tokens stand for an application. */
 export interface FederatedIdentity {
   readonly issuer: string;
   readonly subject: string;
   /** Default: {@link FEDERATION_AUDIENCE}. */
   readonly audience?: string;
-  /** What the issuer's tokens are signed with, or how to find that out. */
+  /** The keys of the issuer's tokens, or how to find them. */
   readonly publicKey: CryptoKey | JWTVerifyGetKey;
 }
 
-/** An application of the tenant that others get tokens for. */
+/** An application of the tenant that others request tokens for. */
 export interface EntraResource {
   readonly clientId: string;
   /** Its Application ID URI. */
   readonly uri: string;
-  /** The version of the tokens it has asked for. */
+  /** The token version it has configured. */
   readonly version: 1 | 2;
   /** Whether applications without a role get no token at all. */
   readonly isAssignmentRequired: boolean;
-  /** The roles that applications were given, by their client id. */
+  /** The roles assigned to applications, by client id. */
   readonly roles: Map<string, readonly string[]>;
 }
 
@@ -70,12 +70,12 @@ interface IssuedToken {
   readonly expiresAt: number;
 }
 
-/** A stand-in for one tenant of Microsoft Entra, over TLS: applications get tokens with a secret or another issuer's token. */
+/** A stand-in for a Microsoft Entra tenant, over TLS: applications sign in with a secret or another issuer's token. */
 export class Entra extends StandInServer {
   readonly tenantId = randomUUID();
   /** Every token it has issued, the newest last. */
   readonly accessTokens: string[] = [];
-  /** How long the tokens live that it issues from now on. */
+  /** The lifetime of tokens it issues from now on. */
   lifetimeMs = 3_600_000;
   /** The PEM file for NODE_EXTRA_CA_CERTS, which a process reads once, at its start. */
   readonly caFile: string;
@@ -85,7 +85,7 @@ export class Entra extends StandInServer {
   readonly #resources: EntraResource[] = [];
   readonly #issued = new Map<string, IssuedToken>();
 
-  /** @param authority vouches for its certificate; default: one of its own */
+  /** @param authority signs its certificate; default: one of its own */
   static async start(authority?: Authority): Promise<Entra> {
     authority ??= await createAuthority();
     firstKey ??= keyPair('RS256');
@@ -104,7 +104,7 @@ export class Entra extends StandInServer {
     writeFileSync(this.caFile, ca);
   }
 
-  /** What a client takes for `https://login.microsoftonline.com`. */
+  /** The URL that stands for `https://login.microsoftonline.com`. */
   get authorityHost(): string {
     return this.origin;
   }
@@ -123,7 +123,7 @@ export class Entra extends StandInServer {
     return this.#apps.get(clientId.toLowerCase());
   }
 
-  /** Registers an application that others get tokens for. */
+  /** Registers an application that others request tokens for. */
   expose({
     uri = 'api://nats',
     version = 2,
@@ -134,7 +134,7 @@ export class Entra extends StandInServer {
     return resource;
   }
 
-  /** Who issues the tokens of a version, as the tokens have it. */
+  /** The `iss` of a version's tokens. */
   issuer(version: 1 | 2): string {
     return version === 1 ? `https://sts.windows.net/${this.tenantId}/` : `${this.origin}/${this.tenantId}/v2.0`;
   }
@@ -157,11 +157,11 @@ export class Entra extends StandInServer {
     return signed(this.#cluster, { iss: issuer, sub: subject, aud: [audience] }, lifetimeMs);
   }
 
-  /** A token for an application, good for `lifetimeMs`; `resource` is the application id of what it opens. */
+  /** A token for an application, valid for `lifetimeMs`; `resource` is the application id of its audience. */
   async issue(app: EntraApp, resource = AZURE_DEVOPS_RESOURCE): Promise<string> {
     const expiresAt = Date.now() + this.lifetimeMs;
     const claims = {
-      // Access tokens reference: Azure DevOps takes version 1 tokens, which name the application `appid`.
+      // Access tokens reference: Azure DevOps accepts version 1 tokens, whose claim for the application is `appid`.
       ...{ iss: this.issuer(1), aud: resource, appid: app.clientId, appidacr: '1', ver: '1.0' },
       ...this.#claimsFor(app),
       ...this.#claimsOf(app, resource),
@@ -177,7 +177,7 @@ export class Entra extends StandInServer {
     return { sub: objectId, oid: objectId, idtyp: 'app', tid: this.tenantId, uti };
   }
 
-  /** What a token for an application of the tenant says otherwise. */
+  /** The claims that differ in a token for an application of the tenant. */
   #claimsOf({ clientId }: EntraApp, uriOrId: string) {
     const resource = this.#resource(uriOrId);
     if (resource === undefined) return {};
@@ -202,17 +202,17 @@ export class Entra extends StandInServer {
     return this.#resources.find(({ uri, clientId }) => uri === uriOrId || clientId === uriOrId);
   }
 
-  /** When a token that was issued here ends, in milliseconds since 1970. */
+  /** When a token issued here expires, in milliseconds since 1970. */
   expiryOf(token: string): number {
     return this.#issued.get(token)!.expiresAt;
   }
 
-  /** Ends every token there is at once: sessions are revoked, and nobody is told. */
+  /** Revokes every token at once, without notice. */
   revokeTokens(): void {
     this.#issued.clear();
   }
 
-  /** Whose token it is, if it was issued here for the resource and is still good. */
+  /** Whose token it is, if it was issued here for the resource and is still valid. */
   appOf(token: string, resource: string): EntraApp | undefined {
     const issued = this.#issued.get(token);
     return issued?.resource === resource && issued.expiresAt > Date.now() ? issued.app : undefined;
@@ -278,7 +278,7 @@ export class Entra extends StandInServer {
   }
 }
 
-/** What every tenant of a process signs with at first, each under a name of its own: to make an RSA key takes long. */
+/** The first signing key of every tenant in a process, under different names: making an RSA key takes long. */
 let firstKey: Promise<KeyPair> | undefined;
 
 async function keyPair(alg: KeyPair['alg']): Promise<KeyPair> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { json, type Answer } from './standInServer.ts';
 
-/** What Microsoft's list of AADSTS codes says of each: the HTTP status, the OAuth error and the sentence. */
+/** From Microsoft's list of AADSTS codes: the HTTP status, the OAuth error and the sentence. */
 const CODES = {
   50013: [401, 'invalid_client', 'Assertion failed signature validation.'],
   50027: [400, 'invalid_request', 'JWT token is invalid or malformed.'],

@@ -6,14 +6,14 @@ import { json, type Answer } from './standInServer.ts';
 interface Environment {
   readonly id: number;
   readonly name: string;
-  /** What its approval says of the requester of a run; undefined: it has none. */
+  /** Whether the requester of a run may not approve it; undefined: it has no approval. */
   readonly requesterCannotBeApprover: boolean | undefined;
 }
 
 /** The environments of an organisation's projects, and the approvals on them. */
 export class Environments {
   readonly #all: Environment[] = [];
-  /** Nobody may see them, as of others' projects. */
+  /** While true, no caller may see them. */
   isHidden = false;
 
   declare(name: string, requesterCannotBeApprover?: boolean): void {
@@ -31,7 +31,7 @@ export class Environments {
       {
         method: 'GET',
         path: '{project}/_apis/pipelines/environments',
-        // Not documented; so that nobody relies on whole names, what begins with the filter fits.
+        // Not documented; names that begin with the filter match, so that no one relies on exact names.
         answer: inProject(({ query }) => {
           const begin = (query.get('name') ?? '').toLowerCase();
           const found = this.#all.filter(({ name }) => name.toLowerCase().startsWith(begin));

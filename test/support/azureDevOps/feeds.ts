@@ -5,11 +5,11 @@ import type { ApiRequest, ApiRoute } from './routes.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
 const WEB_API = 'Microsoft.VisualStudio.Services.Feed.WebApi';
-/** Get Package Changes page: how many come when nobody says, and at most. */
+/** Get Package Changes page: the default and maximum page size. */
 const PAGE = 1_000;
 const MOST_PAGE = 2_000;
 
-/** A change of one version of a package, as `packagechanges` tells it. */
+/** A change of one version of a package, as `packagechanges` returns it. */
 export interface PackageChange {
   readonly package: { readonly id: string; readonly name: string; readonly [member: string]: unknown };
   readonly packageVersionChange: {
@@ -23,7 +23,7 @@ export interface PackageChange {
 export class Feed {
   readonly id = randomUUID();
   #token = 0;
-  /** The newest change of each version, by the version's id: that's all the real one tells, too. */
+  /** The newest change of each version, by version id: the real one returns no others, either. */
   readonly #changes = new Map<string, PackageChange>();
   readonly #packages = new Map<string, string>();
   /** Names of the people and services who may not read it. */
@@ -35,7 +35,7 @@ export class Feed {
     readonly project: Project | undefined,
   ) {}
 
-  /** The changes that can still be asked for, oldest first. */
+  /** The changes that can still be requested, oldest first. */
   get changes(): readonly PackageChange[] {
     return [...this.#changes.values()].sort(
       (one, other) => one.packageVersionChange.continuationToken - other.packageVersionChange.continuationToken,
@@ -64,7 +64,7 @@ export class Feed {
   ): PackageChange {
     const id = this.#packages.get(name) ?? randomUUID();
     this.#packages.set(name, id);
-    // Some numbers are left out, as those of changes are that newer ones have replaced.
+    // Some numbers are missing, like those of changes that newer ones replaced.
     this.#token += this.#token % 3 === 2 ? 5 : 1;
     const change: PackageChange = {
       package: { id, name, normalizedName: name.toLowerCase(), protocolType: 'Npm' },
@@ -75,7 +75,7 @@ export class Feed {
   }
 }
 
-/** The area of Azure Artifacts that tells of feeds and their changes. */
+/** The Azure Artifacts area for feeds and their changes. */
 export class Feeds {
   readonly #feeds: Feed[] = [];
 
@@ -136,7 +136,7 @@ function changesAfter(feed: Feed, { query }: ApiRequest): Answer {
     .filter(({ packageVersionChange: { continuationToken } }) => continuationToken > Number(after))
     .slice(0, Math.min(MOST_PAGE, Number(size)));
   const last = packageChanges.at(-1)?.packageVersionChange.continuationToken ?? Number(after);
-  // The real one leaves out what is 0.
+  // The real one omits zeros.
   const next = last === 0 ? {} : { nextPackageContinuationToken: last };
   return json(200, { count: packageChanges.length, packageChanges, ...next, _links: {} });
 }

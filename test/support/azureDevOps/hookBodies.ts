@@ -13,7 +13,7 @@ export type { HookBody, HookWorldOptions } from './hookWorld.ts';
 export function hookBodies(options: HookWorldOptions = {}) {
   const world = new HookWorld(options);
   const bodies = { ...pipelineHooks(world), ...codeHooks(world), ...workItemHooks(world), ...releaseHooks(world) };
-  /** An event that came after the receiver was written. */
+  /** An event that is newer than the receiver. */
   const unknown = (eventType = 'ms.vss-pipelinechecks-events.check-updated-event'): HookBody =>
     world.envelope({
       ...{ publisher: 'pipelines', eventType, resourceVersion: '5.1-preview.1', text: 'Something happened.' },
@@ -23,7 +23,7 @@ export function hookBodies(options: HookWorldOptions = {}) {
     ...bodies,
     unknown,
     world,
-    /** One of each event, and of those with states one for each state. */
+    /** One of each event, or one for each state if it has states. */
     everyEvent: (): HookBody[] => [
       bodies.buildCompleted(),
       ...(['inProgress', 'canceling', 'completed'] as const).map((state) => bodies.runStateChanged(state)),

@@ -3,19 +3,19 @@ import { EventEmitter } from 'node:events';
 import { request, type Agent } from 'undici';
 import type { HookBody } from './hookWorld.ts';
 
-/** The inputs of the consumer `webHooks` by the names that subscriptions have for them. */
+/** The inputs of the consumer `webHooks`, by their names in subscriptions. */
 export interface ConsumerInputs {
   readonly url: string;
   readonly basicAuthUsername?: string;
   readonly basicAuthPassword?: string;
   /** One `Name: value` per line. */
   readonly httpHeaders?: string;
-  /** Default `all`; `none` leaves null in the body. */
+  /** Default `all`; `none` puts null into the body. */
   readonly messagesToSend?: 'all' | 'text' | 'none';
   readonly detailedMessagesToSend?: 'all' | 'text' | 'none';
 }
 
-/** One post and what came of it. */
+/** One post and its result. */
 export interface Attempt {
   readonly activityId: string;
   /** Milliseconds since 1970. */
@@ -31,7 +31,7 @@ export interface Attempt {
 export interface Post {
   readonly agent: Agent;
   readonly inputs: ConsumerInputs;
-  /** Those that all posts of the subscription have. */
+  /** The headers of all the subscription's posts. */
   readonly headers: Readonly<Record<string, string>>;
   readonly subscriptionId: string;
   readonly notificationId: number;
@@ -42,7 +42,7 @@ export interface Post {
 export async function post(body: HookBody, { agent, inputs, headers, timeoutMs, ...ids }: Post): Promise<Attempt> {
   const activityId = randomUUID();
   const at = Date.now();
-  // An emitter costs a fraction of an AbortController, which counts with thousands of posts a second.
+  // An emitter costs a fraction of an AbortController, which matters with thousands of posts per second.
   const timeout = new EventEmitter();
   const timer = setTimeout(() => timeout.emit('abort'), timeoutMs);
   try {
@@ -62,7 +62,7 @@ export async function post(body: HookBody, { agent, inputs, headers, timeoutMs, 
   }
 }
 
-/** What is the same in all posts of a subscription. Captured by others: the activity isn't, not even for two attempts. */
+/** The headers that all posts of a subscription share. In others' captures, the activity id differs per attempt. */
 export function headersOf(inputs: ConsumerInputs, subscriptionId: string): Record<string, string> {
   const { basicAuthUsername: user = '', basicAuthPassword: password = '', httpHeaders = '' } = inputs;
   const own = httpHeaders.split('\n').flatMap((line) => {

@@ -4,7 +4,7 @@ export interface PublishedEvent {
   readonly id: string;
   /** The newest first. */
   readonly versions: readonly string[];
-  /** Filters, and the values they take; undefined: any. */
+  /** Filters, and the values they accept; undefined: any. */
   readonly inputs: Readonly<Record<string, readonly string[] | undefined>>;
 }
 
@@ -32,7 +32,7 @@ function event(
   return { publisher, id, versions, inputs };
 }
 
-/** What others have read from `_apis/hooks/publishers`: who publishes what, in which versions, with which filters. */
+/** From others' captures of `_apis/hooks/publishers`: the events, versions and filters of each publisher. */
 export const PUBLISHED_EVENTS: readonly PublishedEvent[] = [
   event('tfs', 'build.complete', ['2.0', '1.0'], {
     definitionName: undefined,

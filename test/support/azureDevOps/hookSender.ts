@@ -10,9 +10,9 @@ export interface HookSenderOptions {
   readonly timeScale?: number;
   /** How long a post waits for its answer, in real milliseconds; undocumented, default 20 s. */
   readonly callerTimeoutMs?: number;
-  /** How many posts are under way at the same time, over all subscriptions; default 8. */
+  /** How many posts may be in flight, over all subscriptions; default 8. */
   readonly connections?: number;
-  /** PEM text of the authority that signed the receiver's certificate. */
+  /** PEM text of the receiver's certificate authority. */
   readonly ca?: string;
 }
 
@@ -37,7 +37,7 @@ export class HookSender implements AsyncDisposable {
     });
   }
 
-  /** Ends posts and pauses; what wasn't delivered is reported as given up. */
+  /** Ends posts and pauses; undelivered events are reported as given up. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#agent.destroy();
@@ -48,7 +48,7 @@ export class HookSender implements AsyncDisposable {
   }
 }
 
-/** Lets so many posts through at the same time, the others in the order they came. */
+/** Lets this many posts through at the same time; the others queue in order. */
 class Slots {
   #free: number;
   readonly #waiting: (() => void)[] = [];

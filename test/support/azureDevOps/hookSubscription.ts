@@ -6,7 +6,7 @@ import { headersOf, post, type Attempt, type ConsumerInputs } from './hookPost.t
 import type { HookBody } from './hookWorld.ts';
 import { PROBATION_S, RESENDS_S, verdictOn, type Verdict } from './resendClock.ts';
 
-/** By the names that the REST API has for them. */
+/** By their names in the REST API. */
 export type SubscriptionStatus = 'enabled' | 'onProbation' | 'disabledBySystem';
 
 /** What became of an event. */
@@ -15,7 +15,7 @@ export interface HookReport {
   /** `lost`: the subscription was on probation or disabled, so it wasn't posted, or not again. */
   readonly outcome: 'delivered' | 'lost' | 'gaveUp';
   readonly attempts: readonly Attempt[];
-  /** The last answer, if there was one. */
+  /** The last response, if there was one. */
   readonly answer: Attempt | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface Sending {
 
 const WITHIN_MS = 10_000;
 
-/** One subscription: its status decides which events are sent at all. */
+/** A subscription; its status decides which events are sent. */
 export class HookSubscription {
   readonly id = randomUUID();
   /** One per event, in the order in which they ended. */
@@ -51,7 +51,7 @@ export class HookSubscription {
     this.#headers = headersOf(inputs, this.id);
     this.#sending = sending;
     this.#end = AbortSignal.any([sending.signal, this.#disabling.signal]);
-    // Each event that waits to be sent again listens, which is no leak.
+    // Each event that waits for its resend listens, which isn't a leak.
     setMaxListeners(0, this.#end);
   }
 
@@ -68,7 +68,7 @@ export class HookSubscription {
   /**
    * Sends an event until it's delivered or given up.
    * @param event its body, or how it's rendered for an attempt (from 1). Captured by others: bodies are rendered at
-   * delivery, so that a later attempt may show a newer state; the event's id stays that of the first one
+   * delivery, so a later attempt may show a newer state; the event's id stays the same
    */
   async send(event: HookBody | ((attempt: number) => HookBody)): Promise<HookReport> {
     const render = typeof event === 'function' ? event : () => event;
@@ -112,11 +112,11 @@ export class HookSubscription {
     if (verdict === 'success') return report(this.#delivered());
     if (this.#end.aborted) return report('gaveUp');
     if (verdict === 'terminal') return report(this.#disabled());
-    // From here on it's an enduring failure; the page: a transient one becomes that after its last resend.
-    // "Only the failed post is retried": of posts that were under way together, the first that failed.
+    // From here on it's an enduring failure. The page: a transient failure becomes one after the last resend.
+    // "Only the failed post is retried": of several posts in flight, the first that failed.
     if (this.#status === 'onProbation') return report('lost');
     for (const seconds of PROBATION_S) {
-      this.#become('onProbation'); // Also again, when another event's success had ended it.
+      this.#become('onProbation'); // Also again, if another event's success had ended it.
       if (!(await this.#pause(seconds))) return report('gaveUp');
       verdict = await attempt();
       if (verdict === 'success') return report(this.#delivered());
@@ -131,7 +131,7 @@ export class HookSubscription {
     return 'delivered';
   }
 
-  /** For good: such a subscription can only be deleted and created anew. */
+  /** For good: such a subscription can only be deleted and recreated. */
   #disabled(): 'gaveUp' {
     this.#become('disabledBySystem');
     this.#disabling.abort();
@@ -143,7 +143,7 @@ export class HookSubscription {
     this.#changes.dispatchEvent(new Event('status'));
   }
 
-  /** Waits so many seconds of the scaled clock; false when there's no use in going on. */
+  /** Waits this many seconds of the scaled clock; false if there's no point in continuing. */
   async #pause(seconds: number): Promise<boolean> {
     const { timeScale } = this.#sending;
     await delay(seconds * 1_000 * timeScale, undefined, { signal: this.#end }).catch(() => {});

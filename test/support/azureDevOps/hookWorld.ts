@@ -13,7 +13,7 @@ export interface HookBody {
   readonly resource: Readonly<Record<string, unknown>>;
   readonly resourceVersion: string;
   readonly resourceContainers: Readonly<Record<string, { readonly id: string; readonly baseUrl: string }>>;
-  /** With seven digits after the point, as .NET writes it. */
+  /** With seven decimals, as .NET writes it. */
   readonly createdDate: string;
 }
 
@@ -43,18 +43,18 @@ export interface Person {
   readonly uniqueName: string;
 }
 
-/** What an event is made of; the other files of hooks know how. */
+/** The parts of an event; the other hook files assemble them. */
 export interface Happening {
   readonly publisher: 'tfs' | 'pipelines' | 'rm';
   readonly eventType: string;
   readonly resourceVersion: string;
   readonly text: string;
   readonly resource: Readonly<Record<string, unknown>>;
-  /** Some events don't say in their containers where they happened. */
+  /** Some events don't name their project in their containers. */
   readonly withoutProject?: boolean;
 }
 
-/** The organisation, project, repository, pipeline and people that a seed makes up, for the bodies of hooks. */
+/** The organisation, project, repository, pipeline and people for hook bodies, generated from a seed. */
 export class HookWorld {
   readonly random: Random;
   readonly organisation: Organisation;

@@ -9,7 +9,7 @@ const IMDS_PATH = '/metadata/identity/oauth2/token';
 const APP_SERVICE_PATH = '/msi/token';
 const VERSIONS = { imds: '2018-02-01', appService: '2019-08-01' };
 
-/** The endpoint next to a program that gives it tokens without a secret. Plain HTTP, as it is in Azure. */
+/** The local endpoint that gives a program tokens without a secret. Plain HTTP, as in Azure. */
 export class ManagedIdentity extends StandInServer {
   /** The identity of the machine itself. */
   readonly system: EntraApp;
@@ -39,7 +39,7 @@ export class ManagedIdentity extends StandInServer {
 
   protected override async answer(request: RecordedRequest): Promise<Answer> {
     const { method, path, headers, query } = request;
-    // Microsoft's library puts a slash at the end of the metadata service's address.
+    // Microsoft's library appends a slash to the metadata service's URL.
     const form = [IMDS_PATH, `${IMDS_PATH}/`].includes(path)
       ? 'imds'
       : path === APP_SERVICE_PATH
@@ -47,7 +47,7 @@ export class ManagedIdentity extends StandInServer {
         : undefined;
     if (form === undefined || method !== 'GET') return { status: 404 };
     if (form === 'imds') {
-      // IMDS page: both rules keep requests out that somebody was tricked into sending.
+      // IMDS page: both rules guard against forged requests.
       if (headers['metadata'] !== 'true') return problem('Required metadata header not specified');
       if (headers['x-forwarded-for'] !== undefined) return problem('X-Forwarded-For is not allowed');
     } else if (headers['x-identity-header'] !== this.#header) {
@@ -63,13 +63,13 @@ export class ManagedIdentity extends StandInServer {
     const expiry = Math.floor(this.#entra.expiryOf(token) / 1_000);
     return json(200, {
       ...{ access_token: token, client_id: app.clientId, resource, token_type: 'Bearer' },
-      // Numbers as texts, in both forms.
+      // Numbers as strings, in both forms.
       expires_on: String(expiry),
       ...(form === 'imds' && { expires_in: String(Math.round(expiry - Date.now() / 1_000)) }),
     });
   }
 
-  /** Managed identities page: the machine caches tokens, so that asking again doesn't bring a new one. */
+  /** Managed identities page: the machine caches tokens, so another request doesn't return a new one. */
   async #token(app: EntraApp, resource: string): Promise<string> {
     const key = `${app.clientId} ${resource}`;
     const cached = this.#cache.get(key);

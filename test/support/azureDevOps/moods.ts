@@ -5,9 +5,9 @@ import type { Mood } from './standInServer.ts';
 import { refuseParameters, type ValidationForm } from './templateParameters.ts';
 
 export interface Throttle {
-  /** Seconds to stay away, which a test may shorten to a fraction; default 30. */
+  /** Seconds to back off, which a test may shorten to a fraction; default 30. */
   readonly retryAfter?: number;
-  /** How many seconds the request was held back, which is only told; default 0. */
+  /** How many seconds the request was delayed, which is only stated; default 0. */
   readonly delay?: number;
   /** Usage left in the window, in TSTUs; default 0. */
   readonly remaining?: number;
@@ -37,7 +37,7 @@ export function throttled(throttle: Throttle = {}): Mood {
     );
 }
 
-/** Rate limits page: near the limit a request is served, and its answer asks for patience before the next one. */
+/** Rate limits page: near the limit a request is served, and its response asks for a pause before the next one. */
 export function retryAfterOnSuccess(throttle: Throttle = {}): Mood {
   return async (_, answer) => {
     const given = await answer();
@@ -45,14 +45,14 @@ export function retryAfterOnSuccess(throttle: Throttle = {}): Mood {
   };
 }
 
-/** The front door answers, and it speaks HTML. */
+/** The front door answers, in HTML. */
 export function unavailable(status: 502 | 503 | 504 = 503): Mood {
   const page =
     "<!DOCTYPE html><html><head><title>Error</title></head><body>Our services aren't available right now</body>";
   return async () => ({ status, headers: { 'Content-Type': 'text/html' }, body: page });
 }
 
-/** An error within: JSON, and nobody can know what came of the request. */
+/** An internal error: JSON, and the outcome of the request is unknown. */
 export function broken({ done = false } = {}): Mood {
   return async (_, answer) => {
     if (done) await answer();
@@ -60,30 +60,30 @@ export function broken({ done = false } = {}): Mood {
   };
 }
 
-/** The caller's sign-in isn't accepted, in one of its forms, whatever the token. Nothing is done. */
+/** The sign-in is refused in one of the forms, whatever the token. Nothing is done. */
 export function signInAsked(form: Exclude<RefusalForm, 'byRoute'>, refusal: Refusal = 'unknown'): Mood {
   return async ({ method, headers }) =>
     refused(refusal, { method, origin: `http://${headers.host}`, form, redirectsToSignIn: false });
 }
 
-/** Parameters are refused with one of the two errors, whatever they are. Nothing is done. */
+/** Any parameters are refused with one of the two errors. Nothing is done. */
 export function parametersRefused(form: Exclude<ValidationForm, 'byProblem'>, message: string): Mood {
   return async () => refuseParameters([{ kind: 'value', message }], form);
 }
 
-/** Somewhere else is said to be the place: a caller that follows takes its token there. Nothing is done. */
+/** A redirect to another host: a caller that follows sends its token there. Nothing is done. */
 export function redirected(to: string, status: 301 | 302 | 307 | 308 = 302): Mood {
   return async () => ({ status, headers: { Location: to } });
 }
 
-/** The answer breaks off in the middle, after the request was carried out. */
+/** The response is cut off in the middle, after the request was carried out. */
 export function cut(): Mood {
   return async (_, answer) => ({ ...(await answer()), isCut: true });
 }
 
 /**
  * The connection breaks.
- * @param done whether the request was carried out before, so that its caller can't know
+ * @param done whether the request was carried out first, which the caller can't know
  */
 export function reset({ done = false } = {}): Mood {
   return async (_, answer) => {
@@ -93,8 +93,8 @@ export function reset({ done = false } = {}): Mood {
 }
 
 /**
- * The answer comes late.
- * @param done `before` the pause the request is carried out, or after it, even if its caller is gone by then
+ * The response is late.
+ * @param done whether the request is carried out `before` the pause or after it, even if the caller has gone by then
  */
 export function slow(ms: number, { done = 'before' }: { readonly done?: 'before' | 'after' } = {}): Mood {
   return async (_, answer) => {
@@ -104,7 +104,7 @@ export function slow(ms: number, { done = 'before' }: { readonly done?: 'before'
   };
 }
 
-/** A sign-in page or a proxy's page: HTML, and yet 200. */
+/** A sign-in page or a proxy's page: HTML with 200. */
 export function htmlWithSuccess(): Mood {
   return async () => ({ status: 200, headers: { 'Content-Type': 'text/html; charset=utf-8' }, body: signInPage() });
 }

@@ -13,10 +13,10 @@ export interface BuildValues {
 
 export interface RunValues {
   readonly runId?: number;
-  /** With a state that is an end; default `succeeded`. */
+  /** For a completed state; default `succeeded`. */
   readonly result?: RunResult;
   readonly templateParameters?: Readonly<Record<string, string>>;
-  /** Who started it; default Bob for somebody else's push. */
+  /** Who started it; default: Bob, for another person's push. */
   readonly requestedFor?: Person;
   readonly name?: string;
 }
@@ -55,7 +55,7 @@ export function pipelineHooks(world: HookWorld) {
     };
   }
 
-  /** Without `result` and `finishTime` until it has ended. */
+  /** Without `result` and `finishTime` until it's completed. */
   function partOf(name: string, state: string, { result = 'succeeded' }: RunValues) {
     return {
       ...{ id: world.random.guid(), name, displayName: name, attempt: 1, state },
@@ -69,8 +69,8 @@ export function pipelineHooks(world: HookWorld) {
   }
 
   /**
-   * Approvals were captured by others with ids as texts and without a project among their containers, and with a display
-   * name where runs have an identity, which is null once the approval has ended. In the page's samples all that is null.
+   * Others captured approvals with string ids, without a project among their containers, and with a display
+   * name where runs have an identity, which is null once the approval is completed. The page's samples have only nulls.
    */
   function approval(isCompleted: boolean, values: ApprovalValues): HookBody {
     const { runId = runIdOf({}), environment = 'Production', status = 'approved' } = values;
@@ -144,7 +144,7 @@ export function pipelineHooks(world: HookWorld) {
       });
     },
 
-    /** Only in Azure DevOps Services. Its sample names no run but inside of `run`. */
+    /** Only in Azure DevOps Services. Its sample names the run only inside `run`. */
     jobStateChanged(state: 'waiting' | 'running' | 'completed', values: RunValues = {}): HookBody {
       const runId = runIdOf(values);
       const author = { name: ada.displayName, email: ada.uniqueName, date: world.ago(600) };

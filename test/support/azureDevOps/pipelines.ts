@@ -4,7 +4,7 @@ import type { Project } from './projects.ts';
 import type { ApiRequest } from './routes.ts';
 import type { Answer } from './standInServer.ts';
 
-/** What a test says of a pipeline. */
+/** A pipeline as a test declares it. */
 export interface PipelineDeclaration {
   readonly name?: string;
   /** Its project's name; default: the organisation's first. */
@@ -27,12 +27,12 @@ export interface Pipeline extends Required<Omit<PipelineDeclaration, 'project' |
   readonly revision: number;
 }
 
-/** The permissions on a pipeline; nobody queues what he can't view. */
+/** The permissions on a pipeline; queueing requires viewing. */
 export type PipelineRight = 'view' | 'queue';
 
 const PIPELINES = 'Microsoft.Azure.Pipelines.WebApi';
 
-/** The pipelines of an organisation, and who may do what with them. */
+/** The pipelines of an organisation, and the permissions on them. */
 export class Pipelines {
   readonly #projects: readonly Project[];
   readonly #all: Pipeline[] = [];
@@ -43,7 +43,7 @@ export class Pipelines {
     this.#projects = projects;
   }
 
-  /** A new pipeline, with an id of its own in the organisation. */
+  /** A new pipeline, with an id that is unique in the organisation. */
   declare({ project: projectName, ...rest }: PipelineDeclaration = {}): Pipeline {
     const project = this.#projects.find(({ name }) => projectName === undefined || name === projectName);
     if (project === undefined) throw new Error(`There is no project ${projectName}.`);
@@ -56,17 +56,17 @@ export class Pipelines {
     return pipeline;
   }
 
-  /** Takes a permission away from somebody, by the id of his identity. */
+  /** Removes a permission from an identity, by its id. */
   deny(pipeline: Pipeline, identityId: string, right: PipelineRight): void {
     this.#denied.add(`${pipeline.id} ${identityId} ${right}`);
   }
 
   /**
-   * The pipeline that a request's path names, in a project that was found.
+   * The pipeline that a request's path names, in a known project.
    *
    * Pipeline permissions page: without "View builds" and "View build pipeline" it isn't there, which is a 404 whose text isn't
    * documented. Without "Queue builds" users report TF215106.
-   * @returns an answer when there is none, or when the caller may not use it
+   * @returns an error response if there is none, or if the caller may not use it
    */
   find({ parameters, identity }: ApiRequest, project: Project, right: PipelineRight): Pipeline | Answer {
     const asked = parameters['pipeline']!;
@@ -84,7 +84,7 @@ export class Pipelines {
     });
   }
 
-  /** Whether somebody sees a pipeline. */
+  /** Whether an identity can see a pipeline. */
   isVisible(pipeline: Pipeline, identityId: string): boolean {
     return !this.#isDenied(pipeline, identityId, 'view');
   }

@@ -4,12 +4,12 @@ import type { Plan } from './plans.ts';
 import type { Organisation } from './projects.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
-/** The one audience of these tokens. */
+/** The only audience of these tokens. */
 const AUDIENCE = 'api://AzureADTokenExchange';
 
-/** What stands for `vstoken.dev.azure.com`: issues the ID tokens of jobs, and publishes its key. */
+/** A stand-in for `vstoken.dev.azure.com`: issues the ID tokens of jobs, and publishes its key. */
 export class PlanIssuer {
-  /** How long the tokens live that it issues from now on; the real ones live ten minutes. */
+  /** The lifetime of tokens it issues from now on; real ones live ten minutes. */
   lifetimeMs = 600_000;
   readonly #kid = randomBytes(8).toString('hex');
   #keys: Promise<GenerateKeyPairResult> | undefined;
@@ -24,7 +24,7 @@ export class PlanIssuer {
 
   /**
    * A token of a job.
-   * @param changes claims in the place of the real ones
+   * @param changes claims that replace the real ones
    */
   async issue(plan: Plan, changes: Readonly<Record<string, unknown>> = {}): Promise<string> {
     const { name, accountId } = this.place().organisation;
@@ -32,7 +32,7 @@ export class PlanIssuer {
     const claims = {
       ...{ jti: randomUUID(), iss: this.url, aud: AUDIENCE, iat: now, nbf: now },
       ...{ exp: now + this.lifetimeMs / 1_000, sub: `p://${name}/${plan.project.name}/${plan.definition.name}` },
-      // What Azure DevOps adds of the run.
+      // What Azure DevOps adds about the run.
       ...{
         org_id: accountId,
         prj_id: plan.project.id,
@@ -51,7 +51,7 @@ export class PlanIssuer {
     await this.#pair();
   }
 
-  /** The two documents, which anybody may read. */
+  /** The two documents, which anyone may read. */
   async answer({ method, path }: RecordedRequest): Promise<Answer> {
     const { pathname } = new URL(this.url);
     if (method !== 'GET') return { status: 405 };

@@ -18,7 +18,7 @@ const FIELDS = ['id', 'state', 'result', 'variables', 'log', 'percentComplete', 
 
 type PlanHandler = (plan: Plan, request: ApiRequest) => Answer | Promise<Answer>;
 
-/** The area of distributed task plans, as far as tasks without an agent call back to it. */
+/** The distributed task plan area, as far as agentless tasks call back to it. */
 export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
   const refuse = (status: number, typeKey: string, message: string): Answer => {
     plans.brokenRules.push(message);
@@ -34,7 +34,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
   });
   const invalid = (message: string) => refuse(400, 'InvalidArgumentValueException', message);
 
-  /** What the body says; an answer where it's no JSON object. */
+  /** The parsed body; an error response if it isn't a JSON object. */
   const bodyOf = ({ headers, body }: ApiRequest): { readonly value: Record<string, unknown> } | Answer => {
     const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json') return refuse(415, 'UnsupportedMediaType', `The media type is ${type}.`);
@@ -47,7 +47,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
       ? undefined
       : refuse(404, 'TimelineNotFoundException', `No timeline ${parameters['timeline']!} is in the plan ${plan.id}.`);
 
-  /** What is wrong with a record that is to be changed. */
+  /** The problem with a record to change. */
   const recordProblem = (plan: Plan, record: unknown): string | undefined => {
     if (!isObject(record) || typeof record['id'] !== 'string' || !GUID.test(record['id'])) return 'A record has no id.';
     const unknown = Object.keys(record).find((name) => !FIELDS.includes(name));
@@ -75,7 +75,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
       plans.brokenRules.push('Outputs came after TaskCompleted: nobody sees them.');
     const { variables, ...others } = fields as Partial<TaskState>;
     const [old, log] = [task.log, others.log].map((one) => one && plan.logs.get(one.id));
-    // Whoever repeats a log loses nothing.
+    // Repeating a log loses nothing.
     if (old && log && old.isOwn !== true && old.text !== log.text)
       plans.brokenRules.push('A second log takes the place of the first one.');
     Object.assign(task.variables, variables);
@@ -136,7 +136,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
       const isCompletion = name === 'TaskCompleted';
       if (isCompletion && !RESULTS.includes(String(result))) return invalid(`There is no result ${String(result)}.`);
       const task = taskOf(plan, String(jobId), String(taskId));
-      // A user's report: an event for a task that is over, or over for other reasons, is an error within.
+      // A user's report: an event for a task that has ended, for whatever reason, is an internal error.
       if (task?.state === 'completed') return noSession(plan);
       plan.events.push({
         ...{ name, jobId: String(jobId), taskId: String(taskId), isIgnored: task === undefined },
@@ -161,7 +161,7 @@ export function planRoutes(plans: Plans, issuer: PlanIssuer): ApiRoute[] {
   ];
 }
 
-/** The plan that a request is for; an answer where it's none for the caller. */
+/** The plan of a request; an error response if the caller has no such plan. */
 function findPlan(
   plans: Plans,
   { identity, parameters, method }: ApiRequest,
@@ -182,14 +182,14 @@ function findPlan(
   return plan.fate === 'ended' && method !== 'GET' ? noSession(plan) : plan;
 }
 
-/** The task that an event is for; gates before version 13 give the task's id as that of the job. */
+/** The task of an event; gates before version 13 send the task's id as the job's. */
 function taskOf(plan: Plan, jobId: string, taskId: string): PlanTask | undefined {
   if (plan.isOldGate) return taskId === NO_TASK ? plan.tasks.get(jobId.toLowerCase()) : undefined;
   const task = plan.tasks.get(taskId.toLowerCase());
   return task?.job === jobId.toLowerCase() ? task : undefined;
 }
 
-/** What users report of events for a plan whose orchestration is over. */
+/** What users report about events for a plan whose orchestration has ended. */
 function noSession({ id }: Plan): Answer {
   const message = `No orchestration session found for id ${id}.`;
   return apiError(500, 'OrchestrationSessionNotFoundException', message, { space: 'Microsoft.VisualStudio.Services' });

@@ -11,11 +11,11 @@ export interface PlanOptions {
   readonly pipeline?: { readonly id: number; readonly name: string };
   /** Default `Build`. */
   readonly hub?: PlanHub;
-  /** Default 13; gates know tasks by other ids before that. */
+  /** Default 13; before that, gates identify tasks by other ids. */
   readonly version?: number;
 }
 
-/** What a task's record may hold besides its name and place. */
+/** What a task's record may hold besides its name and position. */
 export interface TaskState {
   state: 'pending' | 'inProgress' | 'completed';
   result: string | null;
@@ -34,7 +34,7 @@ export interface PlanTask extends TaskState {
   readonly complete: (result: TaskResult) => void;
 }
 
-/** An event as it was posted, and what became of it. */
+/** An event as posted, and its result. */
 export interface PlanEvent {
   readonly name: string;
   readonly jobId: string;
@@ -50,10 +50,10 @@ export class Plan {
   readonly owner: { readonly id: number; readonly name: string };
   readonly tasks = new Map<string, PlanTask>();
   readonly jobs = new Set<string>();
-  /** Texts by id, each with the path it was made for; `isOwn`: Azure DevOps itself wrote it. */
+  /** Logs by id, each with the path it was created for; `isOwn`: Azure DevOps itself wrote it. */
   readonly logs = new Map<number, { readonly path: string; text: string; readonly isOwn?: true }>();
   readonly events: PlanEvent[] = [];
-  /** `ended`: the orchestration is over, which events are told with 500; `deleted`: nobody knows it any more. */
+  /** `ended`: the orchestration has ended, and events get 500; `deleted`: the plan no longer exists. */
   fate: 'running' | 'ended' | 'deleted' = 'running';
 
   constructor(
@@ -66,7 +66,7 @@ export class Plan {
     this.owner = { id, name: `20261129.${id}` };
   }
 
-  /** Whether its gates know tasks by other ids. */
+  /** Whether its gates identify tasks by other ids. */
   get isOldGate(): boolean {
     return this.hub === 'Gates' && this.version <= 12;
   }
@@ -84,7 +84,7 @@ export class Plan {
     return task;
   }
 
-  /** A comment in Microsoft's sample of such a task: the log begins with what Azure DevOps writes of its request. */
+  /** From a comment in Microsoft's sample task: the log begins with what Azure DevOps writes about its request. */
   logRequest({ instance }: PlanTask, line: string): void {
     const task = this.tasks.get(instance)!;
     if (task.log !== null) return;
@@ -96,7 +96,7 @@ export class Plan {
 
 /** Every plan of the organisation. */
 export class Plans {
-  /** What callers did that the real service refuses, or takes and does nothing with. */
+  /** Calls that the real service refuses, or accepts and ignores. */
   readonly brokenRules: string[] = [];
   readonly #plans = new Map<string, Plan>();
 

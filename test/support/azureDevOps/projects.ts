@@ -7,7 +7,7 @@ export interface Project {
   readonly name: string;
 }
 
-/** An organisation as its API and its hooks speak of it. */
+/** An organisation as its API and hooks present it. */
 export interface Organisation {
   readonly name: string;
   /** With closing slash. */
@@ -18,11 +18,11 @@ export interface Organisation {
 }
 
 const CORE = 'Microsoft.TeamFoundation.Core.WebApi';
-/** Projects - List page: how many come when nobody says. */
+/** Projects - List page: the default page size. */
 const PAGE = 100;
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-/** The area that tells who the caller is and which projects there are. */
+/** The area for the caller's identity and the list of projects. */
 export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
   const referenceOf = ({ id, name }: Project) => ({
     ...{ id, name, url: `${organisation().url}_apis/projects/${id}`, state: 'wellFormed', revision: 11 },
@@ -32,7 +32,7 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
     {
       method: 'GET',
       path: '_apis/connectionData',
-      // REST errors that users report: this resource never left preview, so that 7.1 alone is a 400.
+      // REST errors that users report: this resource never left preview, so a plain 7.1 is a 400.
       preview: true,
       redirectsToSignIn: true,
       answer: ({ identity: { id, name, account } }) => {
@@ -72,7 +72,7 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
 
 /**
  * The project that a request's path names, by id or by name in any case.
- * @returns an answer when there is none
+ * @returns an error response if there is none
  */
 export function findProject(request: ApiRequest, organisation: Organisation): Project | Answer {
   const asked = request.parameters['project']!;
@@ -84,7 +84,7 @@ function visibleTo({ identity }: ApiRequest, { projects }: Organisation): readon
   return projects.filter(({ name }) => identity.projects?.includes(name) ?? true);
 }
 
-/** Also what somebody gets who may not see the project. */
+/** Also for callers who may not see the project. */
 function noProject(asked: string): Answer {
   if (!GUID.test(asked)) {
     const message =

@@ -2,21 +2,21 @@ import { apiError } from './apiError.ts';
 import type { Identity } from './signIn.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
-/** A request of somebody who has signed in, for a route that exists. */
+/** An authenticated request for a route that exists. */
 export interface ApiRequest extends RecordedRequest {
   readonly identity: Identity;
-  /** What stands in the places of the route's path, decoded. */
+  /** The values of the path's placeholders, decoded. */
   readonly parameters: Readonly<Record<string, string>>;
 }
 
 /** One route of a REST area. A new area is a function that returns its routes, given to `AzureDevOps.add`. */
 export interface ApiRoute {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Below the organisation, in any case of letters: `{project}/_apis/pipelines/{pipeline}/runs`. */
+  /** Below the organisation, case-insensitive: `{project}/_apis/pipelines/{pipeline}/runs`. */
   readonly path: string;
   /** It was never released: an api-version without `-preview` is refused. */
   readonly preview?: boolean;
-  /** A caller whose sign-in fails is sent to the sign-in page (302) instead of getting it (203). */
+  /** A caller whose sign-in fails is redirected to the sign-in page (302) instead of getting it (203). */
   readonly redirectsToSignIn?: boolean;
   answer(request: ApiRequest): Answer | Promise<Answer>;
 }
@@ -27,13 +27,13 @@ export interface FoundRoute {
 }
 
 const WEB_API = 'Microsoft.VisualStudio.Services.WebApi';
-/** The newest version, which is a preview; the one before it's the newest released. */
+/** The newest version, which is a preview; the one before is the newest release. */
 const NEWEST = 7.2;
 const VERSION = /^(\d+\.\d+)(-preview(?:\.\d+)?)?$/;
 
 /**
  * The route for a path below the organisation.
- * @returns an answer when there is none
+ * @returns an error response if there is none
  */
 export function findRoute(routes: readonly ApiRoute[], method: string, path: string): FoundRoute | Answer {
   const fitting = routes.flatMap((route) => {
@@ -50,7 +50,7 @@ export function findRoute(routes: readonly ApiRoute[], method: string, path: str
   );
 }
 
-/** REST versioning page: only a GET may leave the version out, previews have to be named, and there's a newest one. */
+/** REST versioning page: only a GET may omit the version, previews have to be named, and there's a newest one. */
 export function versionProblem(route: ApiRoute, request: RecordedRequest): Answer | undefined {
   const accepted = /;\s*api-version=([^;,\s]+)/.exec(request.headers.accept ?? '')?.[1];
   const version = request.query.get('api-version') ?? accepted;

@@ -2,7 +2,7 @@ import { isObject, parseJson } from '../../../shared/text/json.ts';
 import { apiError } from './apiError.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
-/** What the body of a request for a run asks for. */
+/** The body of a request for a run. */
 export interface RunRequest {
   /** Undefined: the pipeline's default branch. */
   readonly ref: string | undefined;
@@ -12,13 +12,13 @@ export interface RunRequest {
   readonly isPreview: boolean;
 }
 
-/** What the real service acts on and this stand-in doesn't: it must not look as if it did. */
+/** Members that the real service implements and this stand-in refuses, since it doesn't. */
 const NOT_HERE = ['stagesToSkip', 'yamlOverride'];
 
 /**
- * Reads the body by azure-devops-node-api's PipelinesInterfaces, where `templateParameters` are texts. What isn't in there
+ * Reads the body by azure-devops-node-api's PipelinesInterfaces, where `templateParameters` are strings. Anything else
  * is ignored: azure-devops-docs issue 7814 (a misplaced parameter "has no impact").
- * @returns an answer when it's something else
+ * @returns an error response if it doesn't fit
  */
 export function readRunRequest({ headers, body }: RecordedRequest): RunRequest | Answer {
   const mediaType = headers['content-type']?.split(';')[0]?.trim() ?? '';
@@ -46,7 +46,7 @@ export function readRunRequest({ headers, body }: RecordedRequest): RunRequest |
   return { ref: part, parameters, variables: Object.keys(variables), isPreview: previewRun };
 }
 
-/** Only the status is sure: a body that doesn't fit its type is a bad request. */
+/** Only the status is certain: a body of the wrong type is a bad request. */
 function refuse(name: string): Answer {
   const message = `Value is not valid.\r\nParameter name: ${name}`;
   return apiError(400, 'InvalidArgumentValueException', message, { space: 'Microsoft.Azure.Pipelines.WebApi' });

@@ -3,7 +3,7 @@ import { apiError } from './apiError.ts';
 import { AZURE_DEVOPS_RESOURCE, type Entra } from './entra.ts';
 import type { Answer } from './standInServer.ts';
 
-/** Somebody whom the organisation knows. */
+/** An identity that the organisation knows. */
 export interface Identity {
   readonly id: string;
   readonly name: string;
@@ -16,12 +16,12 @@ export interface Identity {
 }
 
 /**
- * Why a caller isn't let in: no credentials or such as nobody issued (or a token that has expired), a personal access token
- * that was good once, or a good Entra token of somebody who's no member of the organisation.
+ * Why a caller is refused: missing or unknown credentials (or an expired token), a personal access token
+ * that was once valid, or a valid Entra token of someone who isn't a member of the organisation.
  */
 export type Refusal = 'unknown' | 'lapsedPat' | 'stranger';
 
-/** How refused callers are answered: as the real one does, by method and route, or always the same way. */
+/** How refused callers are answered: like the real one, by method and route, or always the same way. */
 export type RefusalForm = 'byRoute' | 'page' | 'redirect' | 'unauthorized';
 
 /** Who may sign in. */
@@ -43,7 +43,7 @@ export class SignIn {
     return pat;
   }
 
-  /** Revokes a personal access token, or lets it expire: nobody can tell the two apart. */
+  /** Revokes a personal access token, or lets it expire: callers can't tell which. */
   revokePat(pat: string): void {
     this.#pats.get(pat)!.lapsed = true;
   }
@@ -65,7 +65,7 @@ export class SignIn {
     return token.join('.');
   }
 
-  /** Ends the life of a job's token at once. */
+  /** Expires a job's token at once. */
   expireJobToken(token: string): void {
     this.#jobTokens.get(token)!.expiresAt = 0;
   }
@@ -78,7 +78,7 @@ export class SignIn {
   identify(authorization: string | undefined): Identity | Refusal {
     const [, scheme, credentials = ''] = /^(basic|bearer) (.+)$/i.exec(authorization ?? '') ?? [];
     if (scheme?.toLowerCase() === 'basic') {
-      // The user's name doesn't matter; what must not be missing is the colon.
+      // The user name doesn't matter, but the colon must be there.
       const password = /^[^:]*:(.*)$/s.exec(Buffer.from(credentials, 'base64').toString())?.[1];
       const ofJob = this.#ofJob(password ?? '');
       if (ofJob !== undefined) return ofJob;
@@ -93,7 +93,7 @@ export class SignIn {
     return { id: app.objectId, name: app.name, account: app.clientId };
   }
 
-  /** Whose token of a job it is; undefined: it's none, or has expired, which nobody tells apart. */
+  /** Which job's token it is; undefined: it isn't one, or it has expired, which looks the same. */
   #ofJob(token: string): Identity | undefined {
     const found = this.#jobTokens.get(token);
     return found !== undefined && found.expiresAt > Date.now() ? found.identity : undefined;
@@ -109,12 +109,12 @@ export interface RefusedRequest {
 }
 
 /**
- * The answers to those who aren't let in:
+ * The responses to refused callers:
  * - azure-devops-auth-samples issue 52: an expired token gets 203 with the sign-in page for GET and POST, and 401 with
  *   TF400813 for PATCH;
  * - che-server pull request 755 and arcade pull request 5472: some routes redirect to the sign-in page;
- * - a public account of measured answers: a personal access token that has lapsed gets 401 without a body, and an Entra
- *   token of a stranger 401 with TF400813 behind a byte order mark.
+ * - a public account of measured responses: a lapsed personal access token gets 401 without a body, and a stranger's
+ *   Entra token 401 with TF400813 after a byte order mark.
  */
 export function refused(refusal: Refusal, { method, origin, form, redirectsToSignIn }: RefusedRequest): Answer {
   if (form === 'byRoute' && refusal === 'lapsedPat') {
@@ -131,7 +131,7 @@ export function refused(refusal: Refusal, { method, origin, form, redirectsToSig
   return { status: 302, headers: { ...headers, Location: location }, body };
 }
 
-/** What a browser would show to sign in with; where the redirects lead it comes with 200. */
+/** The page where a browser user would sign in; where the redirects lead, it comes with 200. */
 export function signInPage(): string {
   return [
     '<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd">',

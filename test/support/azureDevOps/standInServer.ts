@@ -10,15 +10,15 @@ import { closeServer } from '../../../localAgent/index.ts';
 
 const WITHIN_MS = 10_000;
 
-/** A request as it came. */
+/** A request as received. */
 export interface RecordedRequest {
   readonly method: string;
-  /** As it was sent, percent-encoding included, without the query. */
+  /** As sent, still percent-encoded, without the query. */
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
-  /** When it had arrived whole, in milliseconds since 1970. */
+  /** When the whole request had arrived, in milliseconds since 1970. */
   readonly at: number;
   /** The status it was answered with; undefined before that, and when the connection was reset. */
   status: number | undefined;
@@ -32,13 +32,13 @@ export interface Answer {
   readonly isCut?: boolean;
 }
 
-/** What to do about a request instead of, before or after what the server would do; `reset` breaks the connection. */
+/** What to do instead of, before or after the server's own response; `reset` breaks the connection. */
 export type Mood = (request: RecordedRequest, answer: () => Promise<Answer>) => Promise<Answer | 'reset'>;
 
 export interface Feeling {
-  /** How many requests it lasts; default: until it's taken back. */
+  /** How many requests it lasts for; default: until it's removed. */
   readonly times?: number;
-  /** The requests it's about; default: all. */
+  /** The requests it affects; default: all. */
   readonly when?: (request: RecordedRequest) => boolean;
   /** How likely it is for each of these requests, from 0 to 1; default 1. */
   readonly chance?: number;
@@ -55,9 +55,9 @@ export function json(status: number, value: unknown, headers: OutgoingHttpHeader
   };
 }
 
-/** An HTTP server on a free port of 127.0.0.1 which remembers what it was asked and has moods. */
+/** An HTTP server on a free port of 127.0.0.1 that records its requests and has moods. */
 export abstract class StandInServer implements AsyncDisposable {
-  /** Every request, the newest last, those that a mood answered included. */
+  /** Every request, newest last, including those that a mood answered. */
   readonly requests: RecordedRequest[] = [];
   readonly #server: http.Server;
   readonly #scheme: string;
@@ -74,18 +74,18 @@ export abstract class StandInServer implements AsyncDisposable {
 
   protected abstract answer(request: RecordedRequest): Answer | Promise<Answer>;
 
-  /** Also after a stop: it comes back at the same port. */
+  /** Also after a stop: it comes back on the same port. */
   async listen(): Promise<void> {
     await once(this.#server.listen(this.#port, '127.0.0.1'), 'listening');
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   get origin(): string {
     return `${this.#scheme}://127.0.0.1:${this.#port}`;
   }
 
-  /** Puts the server into a mood; among several that strike a request, the oldest counts. The result takes it back. */
+  /** Puts the server into a mood; if several affect a request, the oldest counts. The result removes the mood. */
   feel(mood: Mood, { times = Infinity, when = () => true, chance = 1, seed = 1 }: Feeling = {}): () => void {
     const random = new Random(seed);
     const strikes = (request: RecordedRequest) => when(request) && random.below(1_000_000) < chance * 1_000_000;
@@ -94,7 +94,7 @@ export abstract class StandInServer implements AsyncDisposable {
     return () => (feeling.left = 0);
   }
 
-  /** Resolves once it has had so many requests that fit; rejects after 10 s. */
+  /** Resolves once it has had this many matching requests; rejects after 10 s. */
   async asked(count: number, which: (request: RecordedRequest) => boolean = () => true): Promise<void> {
     const signal = AbortSignal.timeout(WITHIN_MS);
     while (this.requests.filter(which).length < count) await once(this.#arrivals, 'request', { signal });
@@ -116,7 +116,7 @@ export abstract class StandInServer implements AsyncDisposable {
       return { status: 599, body: `The stand-in is broken: ${String(error)}` };
     });
     if (answer === 'reset') {
-      // Node resets no connection with TLS; its client finds that it hung up.
+      // Node can't reset a TLS connection; the client sees a hang-up.
       if (incoming.socket instanceof TLSSocket) incoming.socket.destroy();
       else incoming.socket.resetAndDestroy();
       return;

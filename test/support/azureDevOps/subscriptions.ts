@@ -15,7 +15,7 @@ export type StoredStatus =
 
 type Inputs = Record<string, string>;
 
-/** A subscription as it's stored, secrets included. */
+/** A subscription as stored, including secrets. */
 export interface StoredSubscription {
   readonly id: string;
   status: StoredStatus;
@@ -40,7 +40,7 @@ const MEMBERS =
   );
 const CONTENT = ['all', 'minimal', 'none'];
 const TEXTS = ['all', 'text', 'html', 'markdown', 'none'];
-/** The inputs of the consumer `webHooks`, and the values they take; undefined: any. */
+/** The inputs of the consumer `webHooks`, and the values they accept; undefined: any. */
 const CONSUMER_INPUTS: Readonly<Record<string, readonly string[] | undefined>> = {
   ...{ url: undefined, httpHeaders: undefined, basicAuthUsername: undefined, basicAuthPassword: undefined },
   ...{ acceptUntrustedCerts: ['true', 'false'], businessJustification: undefined },
@@ -50,7 +50,7 @@ const CONSUMER_INPUTS: Readonly<Record<string, readonly string[] | undefined>> =
 /** What's wrong with a request, to be answered with 400. */
 class Invalid extends Error {}
 
-/** The service hook subscriptions of an organisation. Where the real one's strictness isn't known, it's strict. */
+/** The service hook subscriptions of an organisation. It's strict where the real one's behaviour isn't known. */
 export class Subscriptions {
   readonly all = new Map<string, StoredSubscription>();
   /** Who may see subscriptions without being allowed to change them. */
@@ -58,12 +58,12 @@ export class Subscriptions {
 
   constructor(private readonly organisation: () => Organisation) {}
 
-  /** What the sender posts with. */
+  /** The inputs that the sender posts with, including secrets. */
   inputsOf(subscription: StoredSubscription): ConsumerInputs {
     return subscription.consumerInputs as unknown as ConsumerInputs;
   }
 
-  /** Somebody else's subscription, or one that was made by hand: nothing is checked. */
+  /** Adds someone else's subscription, or one made by hand: nothing is checked. */
   add(given: Partial<StoredSubscription>): StoredSubscription {
     const stored: StoredSubscription = {
       ...{ id: randomUUID(), status: 'enabled', publisherId: 'tfs', eventType: 'git.push', resourceVersion: '1.0' },
@@ -226,7 +226,7 @@ function inputsIn(given: unknown, known: Readonly<Record<string, readonly string
   return inputs;
 }
 
-/** Loopback addresses are refused by the real one; tests have no others. */
+/** The real one refuses loopback addresses; tests have no others. */
 function checkUrl(text: string): void {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isHere = url?.protocol === 'http:' && isIP(url.hostname) === 4 && url.hostname.startsWith('127.');

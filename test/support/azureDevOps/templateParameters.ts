@@ -2,12 +2,12 @@ import { parseDocument } from 'yaml';
 import { apiError } from './apiError.ts';
 import type { Answer } from './standInServer.ts';
 
-/** A parameter as a pipeline's YAML declares it. Values are texts here, as they are in a request. */
+/** A parameter as a pipeline's YAML declares it. Values are strings here, as in a request. */
 export interface ParameterDeclaration {
   readonly name: string;
   readonly type: 'string' | 'number' | 'boolean' | 'object';
   readonly default?: string;
-  /** The only ones it takes. */
+  /** The only values it accepts. */
   readonly values?: readonly string[];
 }
 
@@ -16,14 +16,14 @@ export interface ParameterProblem {
   readonly message: string;
 }
 
-/** Which of the two errors tells of bad parameters: one by the kind of problem, or always the same. */
+/** Which of the two errors reports invalid parameters: by the kind of problem, or always the same. */
 export type ValidationForm = 'byProblem' | 'pipeline' | 'build';
 
 /**
- * What is wrong with the parameters of a run:
- * - runtime parameters page: a parameter has a type and may be restricted to `values`; without a default the first of the
- *   `values` is taken, and without these it has to be given;
- * - runner.server issue 236: the YAML service refuses a parameter that isn't declared as unexpected.
+ * The problems with a run's parameters:
+ * - runtime parameters page: a parameter has a type and may be restricted to `values`; its default is the first of the
+ *   `values`, and without these it's required;
+ * - runner.server issue 236: the YAML service refuses an undeclared parameter as unexpected.
  */
 export function parameterProblems(
   declared: readonly ParameterDeclaration[],
@@ -47,8 +47,8 @@ export function parameterProblems(
 }
 
 /**
- * The answer that tells of problems:
- * - pipeline security inputs page and third parties' captures: PipelineValidationException, each problem on a line behind
+ * The response that reports problems:
+ * - pipeline security inputs page and others' captures: PipelineValidationException, each problem on a line after
  *   the YAML file's name;
  * - azure-devops-node-api issue 392: BuildRequestValidationFailedException with a list of results, for a missing value.
  */

@@ -4,7 +4,7 @@ export interface WorkItemValues {
   readonly workItemId?: number;
   readonly state?: string;
   readonly title?: string;
-  /** Default 5.1-preview.3, which spells people as objects; 1.0 has `Name <address>`. */
+  /** Default 5.1-preview.3, which has people as objects; 1.0 has `Name <address>`. */
   readonly resourceVersion?: '1.0' | '5.1-preview.3';
 }
 
@@ -53,7 +53,7 @@ export function workItemHooks(world: HookWorld) {
       return happened('created', id, values, itemOf(id, 1, values));
     },
 
-    /** Its `id` is the update's: the work item's is `workItemId`, and also stands in `revision`. */
+    /** Its `id` is the update's; the work item's is `workItemId`, and is also in `revision`. */
     workItemUpdated(values: WorkItemValues = {}): HookBody {
       const id = idOf(values);
       const state = values.state ?? 'Active';
@@ -71,7 +71,7 @@ export function workItemHooks(world: HookWorld) {
       });
     },
 
-    /** Captured by others: a comment fires this and also `workitem.updated`. */
+    /** As others captured, a comment fires this and also `workitem.updated`. */
     workItemCommented(values: WorkItemValues & { readonly comment?: string } = {}): HookBody {
       const id = idOf(values);
       const item = itemOf(id, 4, values, { 'System.History': values.comment ?? 'I see it, too.' });
@@ -79,7 +79,7 @@ export function workItemHooks(world: HookWorld) {
       return happened('commented', id, values, { ...item, commentVersionRef });
     },
 
-    /** Its address is that of the recycle bin. */
+    /** Its URL is the recycle bin's. */
     workItemDeleted(values: WorkItemValues = {}): HookBody {
       const id = idOf(values);
       return happened('deleted', id, values, { ...itemOf(id, 5, values), url: world.api(`wit/recyclebin/${id}`) });

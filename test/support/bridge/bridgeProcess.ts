@@ -14,15 +14,15 @@ const PATIENCE_MS = 20_000;
 export const NODE_VERSIONS = ['20', '24'] as const;
 
 export interface BridgeOptions {
-  /** Texts of files beside the configuration, by name. */
+  /** Contents of files next to the configuration, by name. */
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly node?: (typeof NODE_VERSIONS)[number];
-  /** The folder with the bundle; what was packed when absent. */
+  /** The folder with the bundle; the packed one if absent. */
   readonly folder?: string;
-  /** Where it runs; here when absent. */
+  /** The machine it runs on; this one if absent. */
   readonly windows?: Windows;
-  /** A command may read what its user may, also where that is root. */
+  /** A command may read what its user may, even if that's root. */
   readonly heedsModes?: boolean;
 }
 
@@ -34,7 +34,7 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
-/** What a command that ends by itself did. */
+/** The result of a command that ends by itself. */
 export interface CommandRun {
   readonly status: number | null;
   readonly stdout: string;
@@ -51,12 +51,12 @@ function bundle(folder = BRIDGE_FOLDER): string {
   throw new Error('There is no dist/bridge: run npm run package.');
 }
 
-/** Runs a command with a configuration of its own to its end. */
+/** Runs a command to its end, with its own configuration. */
 export function runBridge(args: readonly string[], yaml: string, options: BridgeOptions = {}): Promise<CommandRun> {
   return runBridgeOn(configurationFile(yaml, options.files), args, options);
 }
 
-/** Runs a command with a configuration that is there to its end. */
+/** Runs a command to its end, with an existing configuration. */
 export async function runBridgeOn(
   file: string,
   args: readonly string[],
@@ -80,7 +80,7 @@ interface Program {
   signal(signal: 'SIGTERM' | 'SIGINT' | 'SIGKILL'): void;
 }
 
-/** Starts the bundle. It dies with the test, whatever ends that. */
+/** Starts the bundle. It ends with the test, however that ends. */
 function start(
   args: readonly string[],
   { env, node = '20', folder, windows, heedsModes }: BridgeOptions,
@@ -115,7 +115,7 @@ function start(
   };
 }
 
-/** Runs the bundle without a configuration to its end. */
+/** Runs the bundle to its end, without a configuration. */
 export function runBundle(args: readonly string[], node: (typeof NODE_VERSIONS)[number] = '20'): CommandRun {
   return spawnSync(nodeBinary(node), [bundle(), ...args], { encoding: 'utf8', env: environment() });
 }
@@ -125,7 +125,7 @@ export class BridgeProcess implements AsyncDisposable {
   readonly #program: Program;
   #hasEnded = false;
   #text = '';
-  /** How much of the text the lines are of. */
+  /** How much of the text has been split into lines. */
   #read = 0;
   readonly #lines: LogLine[] = [];
 
@@ -140,12 +140,12 @@ export class BridgeProcess implements AsyncDisposable {
     void this.#program.ended.then(() => (this.#hasEnded = true));
   }
 
-  /** Starts a bridge; resolves when both ports listen, or it has ended. */
+  /** Starts a bridge; resolves once both ports listen or it has ended. */
   static start(yaml: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
     return BridgeProcess.startOn(configurationFile(yaml, options.files), options);
   }
 
-  /** As {@link start}, with a configuration that is there. */
+  /** Like {@link start}, with an existing configuration. */
   static async startOn(file: string, options: BridgeOptions = {}): Promise<BridgeProcess> {
     const bridge = new BridgeProcess(file, options);
     const isListening = () => bridge.lines.some(({ event }) => event === 'listening');
@@ -170,12 +170,12 @@ export class BridgeProcess implements AsyncDisposable {
     return this.#program.pid;
   }
 
-  /** The first line with this event, at or after a number of lines. */
+  /** The first line with this event, from the given line on. */
   logged(event: string, from = 0): Promise<LogLine> {
     return this.until(`the event ${event}`, () => this.lines.slice(from).find((line) => line.event === event));
   }
 
-  /** What a look finds once it finds something, within 20 s. */
+  /** Repeats a look until it finds something, for up to 20 s. */
   async until<Found>(what: string, look: () => Found | undefined | Promise<Found | undefined>): Promise<Found> {
     for (const deadline = Date.now() + PATIENCE_MS; ;) {
       const found = await look();
@@ -193,7 +193,7 @@ export class BridgeProcess implements AsyncDisposable {
     return Number(new URL(this.publicUrl).port);
   }
 
-  /** Asks its private port. */
+  /** Sends a request to its private port. */
   async admin(place: string): Promise<{ status: number; text: string; headers: Headers }> {
     const address = String(this.lines.find(({ event }) => event === 'listening')?.['admin']);
     const response = await fetch(`http://${address}${place}`).catch((cause: unknown) => {
@@ -202,7 +202,7 @@ export class BridgeProcess implements AsyncDisposable {
     return { status: response.status, text: await response.text(), headers: response.headers };
   }
 
-  /** Resolves once `/readyz` answers with this. */
+  /** Resolves once `/readyz` answers with this status. */
   async ready(status: 200 | 503): Promise<Record<string, unknown>> {
     return this.until(`/readyz with ${status}`, async () => {
       const answer = await this.admin('/readyz');
@@ -210,14 +210,14 @@ export class BridgeProcess implements AsyncDisposable {
     });
   }
 
-  /** The value of a metric without labels, or with these. */
+  /** The value of a metric, with these labels if given. */
   async metric(name: string): Promise<number | undefined> {
     const { text } = await this.admin('/metrics');
     const line = text.split('\n').find((one) => one.startsWith(`nats_bridge_${name} `));
     return line === undefined ? undefined : Number(line.split(' ')[1]);
   }
 
-  /** Writes its configuration, or a file beside it. */
+  /** Writes its configuration, or a file next to it. */
   write(text: string, name = 'bridge.yml'): void {
     writeFileSync(path.join(path.dirname(this.file), name), text);
   }

@@ -29,22 +29,22 @@ import { storedIn } from '../nats/testStream.ts';
 import { BridgeProcess, type LogLine } from './bridgeProcess.ts';
 import { runHere, setUpOn } from './commandsHere.ts';
 
-/** The policy that an administrator starts from. */
+/** The example policy that administrators start from. */
 export const EXAMPLE_POLICY = path.join(ROOT, 'examples/auth-callout/policy.json');
 
-/** What a policy has of one issuer. */
+/** A policy's entry for one issuer. */
 export interface PolicyEntry {
   readonly issuer: string;
   readonly audience: string;
   readonly rules: readonly object[];
 }
 
-/** The entries of the example: of Azure DevOps and Microsoft Entra. */
+/** The example's entries for Azure DevOps and Microsoft Entra. */
 export function examplePolicy(): readonly PolicyEntry[] {
   return (JSON.parse(readFileSync(EXAMPLE_POLICY, 'utf8')) as { issuers: PolicyEntry[] }).issuers;
 }
 
-/** The rules of the example for the issuers of a test, after those of the test itself. */
+/** The test's own rules, then the example's for the test's issuers. */
 export function policyFor(
   of: TokenIssuer,
   more: Partial<Record<TokenKind, readonly object[]>> = {},
@@ -63,10 +63,10 @@ export function policyFor(
 export interface CalloutOptions {
   /** The content of policy.json. */
   readonly policy: object;
-  /** Default: config, where the server's configuration lists the accounts. */
+  /** Default: `config`, in which the server's configuration lists the accounts. */
   readonly mode?: 'config' | 'operator';
   readonly line?: '2.10' | '2.15';
-  /** Those that clients land in; default: CI. */
+  /** The accounts that clients are placed in; default: CI. */
   readonly accounts?: readonly string[];
   /** Whether the server seals its requests; default true. */
   readonly sealed?: boolean;
@@ -92,18 +92,18 @@ export function calloutServers(pairs: 'straight' | 'crossed'): readonly (typeof 
   return pairs === 'straight' ? SERVERS.slice(0, 2) : SERVERS.slice(2);
 }
 
-/** Both sides, before the server runs. */
+/** Both sides' configurations, before the server runs. */
 interface Sides {
   readonly folder: string;
   /** The bridge's configuration. */
   readonly file: string;
   /** The server's. */
   readonly config: string;
-  /** A bearer user of the callout's account to which everything is denied, in operator mode. */
+  /** In operator mode: a bearer user of the callout's account that is denied everything. */
   readonly sentinel: string | undefined;
 }
 
-/** Makes keys and the configurations of both sides, as an administrator does. */
+/** Creates the keys and configurations of both sides, as an administrator does. */
 async function setUp({
   policy,
   mode,
@@ -136,7 +136,7 @@ ${sealed ? '  xkeySeedFile: xkey.nk\n' : ''}${operator?.accountLines ?? ''}${mor
   assert.equal(status, 0, stderr);
   if (operator !== undefined)
     return { folder, file, config: await operator.config(stdout, line ?? '2.15'), sentinel: operator.sentinel };
-  // Those that the policy names are there already.
+  // The output of `setup` already has the accounts that the policy names.
   const names = accounts.map((name) => JSON.stringify(name)).filter((name) => !stdout.includes(`  ${name}: {`));
   const block = stdout
     .slice(stdout.indexOf('# Configuration of nats-server'))
@@ -152,14 +152,14 @@ const LIMITS = { conn: -1, subs: -1, data: -1, payload: -1, leaf: -1, imports: -
 const JET_STREAM = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
 const NOTHING = { allow: [], deny: ['>'] };
 
-/** An operator with the accounts SYS, AUTH and CI, whose JWTs another program than the bridge makes. */
+/** An operator with the accounts SYS, AUTH and CI, whose JWTs don't come from the bridge. */
 class Operator {
   sentinel = '';
   readonly #operator = createOperator();
   readonly #system = createAccount();
   readonly #auth = createAccount();
   readonly #authSigning = createAccount();
-  /** Those that clients land in. */
+  /** The accounts that clients are placed in. */
   readonly #accounts: readonly { readonly name: string; readonly own: KeyPair; readonly signing: KeyPair }[];
   readonly #responder = createUser();
 
@@ -187,7 +187,7 @@ class Operator {
     return ['  accounts:', ...lines, ''].join('\n');
   }
 
-  /** The server's configuration, with what `setup` prints in the JWTs. */
+  /** The server's configuration, with the output of `setup` in the JWTs. */
   async config(printed: string, line: string): Promise<string> {
     await this.#writeCredentials({ pub: allowedIn(printed, 'publish'), sub: allowedIn(printed, 'subscribe') });
     const claims = JSON.parse(/^\{"authorization":.*$/m.exec(printed)![0]) as object;
@@ -267,7 +267,7 @@ export class Callout implements AsyncDisposable {
   constructor(
     private readonly sides: Sides,
     readonly server: NatsServer,
-    /** PEM text of the authority of the server's certificate. */
+    /** PEM text of the server's certificate authority. */
     readonly ca: string,
     readonly responder: BridgeProcess,
     private readonly options: CalloutOptions,
@@ -289,7 +289,7 @@ export class Callout implements AsyncDisposable {
     writeFileSync(path.join(this.sides.folder, 'policy.json'), text);
   }
 
-  /** Signs in with a token as `auth_token`; in operator mode beside the sentinel, which servers of 2.10 don't know by default. */
+  /** Signs in with a token as `auth_token`; in operator mode with the sentinel, since 2.10 has no default one. */
   async connect(token: string | undefined, options: ConnectionOptions = {}): Promise<Client> {
     const { sentinel } = this.sides;
     const connection = await connect({
@@ -297,13 +297,13 @@ export class Callout implements AsyncDisposable {
       ...options,
       servers: this.server.url,
       ...(token !== undefined && { token }),
-      // Without `host` the client library checks the certificate of an address against the name localhost.
+      // Without `host`, the client library checks an IP address's certificate against the name localhost.
       tls: { ca: this.ca, host: '127.0.0.1' } as TlsOptions,
     });
     return Object.assign(connection, { [Symbol.asyncDispose]: () => connection.close() });
   }
 
-  /** Asserts that the client is refused, that the log says why, and that it holds nothing of the token. */
+  /** Asserts that the client is refused, that the log says why, and that the log contains nothing of the token. */
   async refuses(token: string | undefined, reason: RegExp, options: ConnectionOptions = {}): Promise<LogLine> {
     const from = this.responder.lines.length;
     await assert.rejects(this.connect(token, options), { code: 'AUTHORIZATION_VIOLATION' });
@@ -317,7 +317,7 @@ export class Callout implements AsyncDisposable {
     return line;
   }
 
-  /** What the audit stream holds of sign-ins, read as the bridge's own user; waits for as many. */
+  /** The sign-ins in the audit stream, read as the bridge's own user; waits until there are this many. */
   async decisions(count: number): Promise<Decided[]> {
     const read = (name: string) => readFileSync(path.join(this.sides.folder, name));
     const authenticator =
@@ -345,7 +345,7 @@ export class Callout implements AsyncDisposable {
   }
 }
 
-/** A decision, as far as tests look at it. */
+/** The parts of a decision that tests check. */
 export interface Decided {
   readonly subject: string;
   readonly function: string;
@@ -357,7 +357,7 @@ export interface Decided {
 
 export interface Client extends NatsConnection, AsyncDisposable {}
 
-/** Fills with the problems that a connection reports. */
+/** Collects the problems that a connection reports. */
 export function problemsOf(connection: NatsConnection): unknown[] {
   const problems: unknown[] = [];
   void (async () => {
@@ -374,7 +374,7 @@ export function maySubscribe(connection: NatsConnection, subject: string): Promi
   return isAllowed(connection, () => void connection.subscribe(subject, { callback: () => {} }));
 }
 
-/** The server tells of a violation before it answers the ping of a flush. */
+/** The server reports a violation before it answers the flush's ping. */
 async function isAllowed(connection: NatsConnection, act: () => void): Promise<boolean> {
   let violated = false;
   const status = connection.status();

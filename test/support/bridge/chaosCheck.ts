@@ -3,15 +3,15 @@ import type { StoredMsg } from 'nats';
 import { planChaos, type Kind } from './chaosPlan.ts';
 import { ChaosWorld, FATES, ROUTES, type Fate, type Route } from './chaosWorld.ts';
 
-/** What came of one schedule. */
+/** The result of one schedule. */
 export interface ChaosCount {
   readonly events: number;
   readonly runs: number;
-  /** Runs twice because of what is documented: a process that stood still between its word and its request. */
+  /** Duplicate runs with the documented cause: a process was paused between recording a request and sending it. */
   readonly late: readonly string[];
 }
 
-/** Plays a seed and checks what it came to. Throws with all it takes to find out why. */
+/** Plays a seed and checks the outcome. Throws with everything needed to find out why. */
 export async function runChaos(seed: number, size: number): Promise<ChaosCount> {
   const plan = planChaos(seed, size);
   await using world = await ChaosWorld.open(plan);
@@ -100,7 +100,7 @@ async function checkChaos(world: ChaosWorld): Promise<ChaosCount> {
   return { events: stored.length, runs: azure.runs.length, late };
 }
 
-/** What the stream holds, not what was published: whoever hears nothing publishes again. */
+/** From the stream, not from what was published: a publisher without an ack publishes again. */
 function expectedOf(stored: readonly StoredMsg[]): Map<string, Expected> {
   const all = new Map<string, Expected>();
   for (const { header, seq } of stored) {

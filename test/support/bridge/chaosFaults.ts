@@ -4,14 +4,14 @@ import type { Admin } from '../nats/testStream.ts';
 import type { BridgeProcess } from './bridgeProcess.ts';
 import type { Fault } from './chaosPlan.ts';
 
-/** A replica in its place: another process takes it when one has died. */
+/** The slot of a replica: a new process takes it over when one has died. */
 export interface Seat {
   bridge: BridgeProcess;
   /** Starts the next process. */
   readonly restart: () => Promise<BridgeProcess>;
-  /** Called when it begins to stand still; the result is called when it goes on. */
+  /** Called when it is paused; the result is called when it resumes. */
   readonly onFreeze?: () => () => void;
-  /** It is dead or stands still; further faults leave it alone. */
+  /** It is dead or paused; further faults leave it alone. */
   isStruck: boolean;
 }
 
@@ -19,31 +19,31 @@ export interface ChaosFaultsOptions {
   readonly seats: readonly Seat[];
   readonly servers: readonly NatsServer[];
   readonly admin: Admin;
-  /** Told what happens, for whoever has to find out why a seed fails. */
+  /** Records what happens, to find out why a seed fails. */
   readonly tell: (text: string) => void;
 }
 
-/** Does to replicas and servers what a plan says. */
+/** Applies a plan's faults to replicas and servers. */
 export class ChaosFaults {
-  /** Everything that processes logged which are gone. */
+  /** The logs of all processes that have ended. */
   readonly logs: string[] = [];
   readonly #stricken = new Set<NatsServer>();
   readonly #under: Promise<void>[] = [];
 
   constructor(private readonly options: ChaosFaultsOptions) {}
 
-  /** Begins a fault. */
+  /** Starts a fault. */
   strike(fault: Fault): void {
     this.options.tell(JSON.stringify(fault));
     this.#under.push(this.#strike(fault));
   }
 
-  /** Resolves once everything is back; rejects where something doesn't come back. */
+  /** Resolves once everything is back; rejects if something doesn't come back. */
   async over(): Promise<void> {
     await Promise.all(this.#under);
   }
 
-  /** Ends all replicas, also those that come back meanwhile. */
+  /** Ends all replicas, including those that come back meanwhile. */
   async end(): Promise<void> {
     const { seats } = this.options;
     for (const { bridge } of seats) await bridge[Symbol.asyncDispose]();
@@ -89,7 +89,7 @@ export class ChaosFaults {
     seat.isStruck = false;
   }
 
-  /** One at a time: a cluster needs two of its three. */
+  /** One at a time: a cluster needs two of its three servers. */
   async #strikeServer({ fault, server: index, ms }: Extract<Fault, { server: number }>): Promise<void> {
     const server = this.options.servers[index];
     if (server === undefined || this.#stricken.size > 0) return;

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { Random } from '../azureDevOps/random.ts';
 
-/** What an event of a schedule is, for those who judge it: each kind means something else to each route. */
+/** The kind of an event, which decides what each route does with it. */
 export const KINDS = ['big', 'small', 'other', 'invalid', 'garbage', 'unsafe', 'refused', 'foreign', 'plain'] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -13,11 +13,11 @@ export interface PlannedEvent {
 }
 
 export type Fault =
-  /** A replica, by its index, dies at once, and another one takes its place after a while. */
+  /** A replica, by index, is killed, and another one takes its place after a while. */
   | { readonly fault: 'kill'; readonly replica: number; readonly ms: number }
-  /** A replica stands still. */
+  /** A replica is paused. */
   | { readonly fault: 'freeze'; readonly replica: number; readonly ms: number }
-  /** A server, by its index, in order, by force, or standing still; down for a while. */
+  /** A server, by index, is stopped, killed or paused for a while. */
   | { readonly fault: 'natsRestart' | 'natsKill' | 'natsFreeze'; readonly server: number; readonly ms: number }
   /** A stream of a cluster gets another leader. */
   | { readonly fault: 'elect'; readonly stream: string };
@@ -29,7 +29,7 @@ export interface Step {
   readonly faults: readonly Fault[];
 }
 
-/** All that a schedule does. It follows from its seed alone; when things happen in the processes doesn't. */
+/** A schedule, which follows from its seed alone; the timing inside the processes doesn't. */
 export interface ChaosPlan {
   readonly seed: number;
   readonly isCluster: boolean;
@@ -38,7 +38,7 @@ export interface ChaosPlan {
   readonly steps: readonly Step[];
 }
 
-/** Longer than another replica waits before it takes over, and than the server waits for a sign of life. */
+/** Longer than another replica waits before taking over, and than the server waits for a ping. */
 const FREEZES_MS = [300, 2_000, 4_000];
 const STREAMS = ['ci', 'BRIDGE_AUDIT', 'BRIDGE_DEAD', 'KV_BRIDGE_INTENTS'];
 /** Of a hundred events. */
@@ -46,7 +46,7 @@ const SHARES: Readonly<Record<Kind, number>> = {
   ...{ big: 22, small: 22, other: 20, invalid: 4, garbage: 4, unsafe: 7, refused: 5, foreign: 8, plain: 8 },
 };
 
-/** Seeds to run: the one in `CHAOS_SEED` alone, otherwise so many new ones. */
+/** Seeds to run: only the one in `CHAOS_SEED`, otherwise this many new ones. */
 export function chaosSeeds(count: number): number[] {
   const given = process.env['CHAOS_SEED'];
   if (given !== undefined && given !== '') return [Number(given)];
@@ -57,7 +57,7 @@ export function chaosSeeds(count: number): number[] {
 /** @param size how many events there are */
 export function planChaos(seed: number, size: number): ChaosPlan {
   const random = new Random(seed);
-  // One of three, so that three seeds in a row have one of each.
+  // Every third seed, so that three consecutive seeds include a cluster.
   const isCluster = seed % 3 === 0;
   const before: PlannedEvent[] = [];
   const event = (): PlannedEvent => {

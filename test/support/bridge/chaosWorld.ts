@@ -15,13 +15,13 @@ import { ChaosFaults, type Seat } from './chaosFaults.ts';
 import type { ChaosPlan, Kind, PlannedEvent } from './chaosPlan.ts';
 
 const TAKEOVER_MS = 3_000;
-/** As short as the faults are, and long enough for a busy machine. */
+/** Short enough for the faults, and long enough for a busy machine. */
 const TIMING = `scale: 0.02, azureDevOps: 2s, takeover: ${TAKEOVER_MS / 1_000}s, ackWait: 1500ms, working: 400ms, firstLook: 150ms, secondLook: 300ms, thirdLook: 600ms, drain: 10s, jetStream: 5s, connect: 10s`;
 const REPLICAS = 2;
 const ENDS_MS = 90_000;
 const PUBLISHED_MS = 30_000;
 
-/** Two on one pipeline and one on another. */
+/** Two routes for one pipeline and one for another. */
 export const ROUTES = ['one', 'two', 'three'] as const;
 export type Route = (typeof ROUTES)[number];
 
@@ -44,11 +44,11 @@ const DATA: Readonly<Record<Kind, string>> = {
   plain: JSON.stringify({ region: 'eu', image: 'web:1', size: 'big' }),
 };
 
-/** What comes of an event of a kind: a run, a dead letter of this reason, or nothing. */
+/** What each kind of event leads to: a run, a dead letter with this reason, or nothing. */
 export type Fate = 'run' | 'invalid' | 'unsafeValue' | 'refused' | undefined;
 
 const SAME = { other: undefined, unsafe: 'unsafeValue', refused: 'refused' } as const;
-/** `one` and `two` have a contract and a correlation id, and `two` takes only what is big. */
+/** `one` and `two` have a contract and a correlation id, and `two` matches only big events. */
 export const FATES: Readonly<Record<Route, Readonly<Record<Kind, Fate>>>> = {
   one: {
     ...SAME,
@@ -71,17 +71,17 @@ export const FATES: Readonly<Record<Route, Readonly<Record<Kind, Fate>>>> = {
   three: { ...SAME, big: 'run', small: 'run', invalid: undefined, garbage: undefined, foreign: 'run', plain: 'run' },
 };
 
-/** A replica that stood still, in milliseconds since 1970. */
+/** When a replica was paused, in milliseconds since 1970. */
 export interface Freeze {
   readonly identity: string;
   readonly from: number;
   to: number;
 }
 
-/** Replicas of the bridge, NATS and an Azure DevOps of moods, with what a plan does to them. */
+/** Replicas of the bridge, NATS and a moody Azure DevOps, with a plan's faults. */
 export class ChaosWorld implements AsyncDisposable {
   readonly freezes: Freeze[] = [];
-  /** What happened, for whoever has to find out why a seed fails. */
+  /** What happened, to find out why a seed fails. */
   readonly story: string[] = [];
   readonly #beganAt = Date.now();
   readonly #seats: Seat[] = [];
@@ -101,7 +101,7 @@ export class ChaosWorld implements AsyncDisposable {
   static async open(plan: ChaosPlan): Promise<ChaosWorld> {
     const entra = plan.tokensExpire ? await Entra.start() : undefined;
     const azure = await AzureDevOps.start(entra === undefined ? {} : { entra });
-    // In a cluster of 2.9, two writes of one revision of a bucket may both succeed.
+    // In a 2.9 cluster, two writes to the same revision of a key may both succeed.
     const cluster = () => startNatsCluster({ binary: natsServerBinary('2.10') });
     const servers = plan.isCluster ? (await cluster()).servers : [await startNatsServer()];
     const admin = await Admin.connect(servers.map(({ url }) => url));
@@ -159,7 +159,7 @@ export class ChaosWorld implements AsyncDisposable {
         `parameters: { natsEventId: event.id, image: data.image, route: "'${name}'" }`,
         'maxPerMinute: 10000',
         'pauseAfter: 1000',
-        // A run that nobody gives up: what is looked for is one run, not none.
+        // High enough that no event is given up: the check is for exactly one run.
         'maxDeliver: 20',
         ...lines,
       ].join('\n    ');
@@ -200,7 +200,7 @@ runs:
       feel(moods.broken({ done: isPost }), 0.03, when);
       feel(moods.slow(1_000), 0.02, when);
       feel(moods.slow(2_500), 0.01, when);
-      // It's carried out before its caller gives up, as the 40 s of a call are to make sure.
+      // It's carried out before its caller gives up, as the 40 s limit of a call ensures.
       feel(moods.slow(1_000, { done: 'after' }), 0.02, when);
       for (const form of ['page', 'redirect', 'unauthorized'] as const) feel(moods.signInAsked(form), 0.005, when);
       feel(moods.htmlWithSuccess(), 0.005, when);
@@ -216,7 +216,7 @@ runs:
     return ((at - this.#beganAt) / 1_000).toFixed(3);
   }
 
-  /** Does everything, mends everything, and lets the replicas end what they have to do. */
+  /** Plays the plan, repairs everything, and lets the replicas finish their work. */
   async play(): Promise<void> {
     for (const { events, ms, faults } of this.plan.steps) {
       for (const event of events) await this.#publish(event);
@@ -233,7 +233,7 @@ runs:
     }
   }
 
-  /** As whoever publishes does: again, until the stream has it. It may then be stored twice, which is an event resent. */
+  /** Publishes until the stream has acked, as publishers do. The event may then be stored twice, like a resent one. */
   async #publish({ kind, id, subject }: PlannedEvent): Promise<void> {
     const given = headers();
     given.set('Chaos-Kind', kind);
@@ -259,7 +259,7 @@ runs:
     }
   }
 
-  /** @returns notes that it goes on */
+  /** @returns a function that records when it resumes */
   #freeze(identity: string): () => void {
     const freeze = { identity, from: Date.now(), to: Infinity };
     this.freezes.push(freeze);
@@ -282,8 +282,8 @@ runs:
   }
 
   /**
-   * Whether a replica asked for a run after a standstill, and so late that another one could look for the run before it was
-   * listed. A request leaves within a sixth of the time until a takeover, or when its replica goes on.
+   * Whether a replica requested a run after a pause, so late that another one could look for the run before it was
+   * listed. A request leaves within a sixth of the takeover time, or when its replica resumes.
    */
   cameLate({ identity, receivedAt, queuedAt }: StartedRun): boolean {
     const listedAt = queuedAt + this.azure.builds.listingLagMs;

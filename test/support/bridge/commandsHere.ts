@@ -6,7 +6,7 @@ import { safeText } from '../../../shared/text/safeText.ts';
 import type { CommandRun } from './bridgeProcess.ts';
 import { configurationFile, type Given } from './configurationFile.ts';
 
-/** What is outside of a command that runs in the process of a test, and what it has printed. */
+/** The world of a command that runs in the test's process, and its output. */
 class Here implements World {
   readonly user = 'tester';
   readonly version = '1.2.3';
@@ -30,7 +30,7 @@ class Here implements World {
   }
 
   onStop(): void {
-    // Nobody asks a test to stop.
+    // A test is never asked to stop.
   }
 
   startFunctions(): never {
@@ -38,7 +38,7 @@ class Here implements World {
   }
 }
 
-/** Runs a command in this process, where the process itself isn't what a test is about: the bundle takes ten times as long. */
+/** Runs a command in this process, for tests that aren't about the process: the bundle takes ten times as long. */
 export async function runHere(
   args: readonly string[],
   file: string,
@@ -73,7 +73,7 @@ export async function setUp(yaml: string, { files, env = {} }: Pick<Given, 'file
   await setUpOn(configurationFile(yaml, files), env);
 }
 
-/** As {@link setUp}, with a configuration that is there. */
+/** Like {@link setUp}, with an existing configuration. */
 export async function setUpOn(file: string, env?: Given['env']): Promise<void> {
   const { status, stderr } = await runHere(['setup', '--apply'], file, env);
   if (status !== 0) throw new Error(`setup --apply: ${stderr}`);

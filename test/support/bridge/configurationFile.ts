@@ -4,7 +4,7 @@ import { temporaryFolder } from '../../../localAgent/index.ts';
 import { readConfiguration, type Configuration } from '../../../bridge/config/configuration.ts';
 import { ConfigurationError } from '../../../bridge/config/configurationError.ts';
 
-/** The least that a configuration has to say. */
+/** The minimal configuration. */
 export const LEAST = `nats:
   servers: [nats://127.0.0.1:4222]
 azureDevOps:
@@ -13,7 +13,7 @@ azureDevOps:
 `;
 
 export interface Given {
-  /** Texts of files beside the configuration, by name. */
+  /** Contents of files next to the configuration, by name. */
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly now?: () => number;
@@ -43,7 +43,7 @@ export function read(yaml: string, given: Given = {}): Configuration {
   return readFile(configurationFile(yaml, given.files), given);
 }
 
-/** What is wrong with a configuration, each as `line:column: …`. */
+/** The problems of a configuration, each as `line:column: …`. */
 export function problemsOf(yaml: string, given: Given = {}): string[] {
   const file = configurationFile(yaml, given.files);
   try {

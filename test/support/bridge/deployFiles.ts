@@ -7,7 +7,7 @@ import { TIMING } from '../../../bridge/timing.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BRIDGE_FILE, ROOT } from '../../../scripts/build/manifest.ts';
 
-/** A wrong guess at what is in it fails the test. */
+/** A wrong guess at its contents fails the test. */
 export type Json = ReturnType<typeof JSON.parse>;
 
 export interface Manifest {
@@ -21,7 +21,7 @@ export function deployFile(name: string): string {
   return readFileSync(path.join(ROOT, 'bridge/deploy', name), 'utf8');
 }
 
-/** The documents of a file for Kubernetes, and the only one of a kind. */
+/** The documents of a Kubernetes file, and the only one of a kind. */
 export function readManifests(name: string) {
   // Kubernetes reads YAML 1.1, in which 0440 is octal.
   const all = parseAllDocuments(deployFile(name), { version: '1.1' }).map((document) => {
@@ -36,16 +36,16 @@ export function readManifests(name: string) {
   return { all, only };
 }
 
-/** Has systemd look at a unit: whether it takes it, and how little that may do. */
+/** Runs systemd's checks of a unit: whether it's valid, and how well it's confined. */
 export function assertUnit(name: string): void {
   const unit = path.join(temporaryFolder('unit-'), name);
   const text = deployFile(name);
-  // systemd looks whether the program is there, and Node.js is somewhere else on every machine.
+  // systemd checks that the program exists, and Node.js is in a different place on every machine.
   assert.match(text, new RegExp(`^ExecStart=/usr/bin/node /\\S+/${BRIDGE_FILE} run --config \\S+/bridge\\.yml$`, 'm'));
   writeFileSync(unit, text.replace('/usr/bin/node', process.execPath));
   const { status, stderr } = analyze('verify', unit);
   assert.equal(status, 0, stderr);
-  // It can have something to say about the machine, too.
+  // It may report on the machine, too.
   assert.doesNotMatch(stderr, new RegExp(path.basename(name, '.service')));
   const security = analyze('security', '--offline=true', '--threshold=20', unit);
   assert.equal(security.status, 0, security.stdout);

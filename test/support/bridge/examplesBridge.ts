@@ -30,25 +30,25 @@ const PIPELINES = {
 
 export type ExamplePipeline = keyof typeof PIPELINES;
 
-/** As much of a decision as is looked at. */
+/** The parts of a decision that tests check. */
 export type RouteDecision = Pick<Decision, 'decision' | 'reason' | 'event' | 'followed' | 'schemaDigest'>;
 
-/** As much of a configuration as is replaced. */
+/** The parts of a configuration that tests replace. */
 interface Configuration {
   readonly contracts: Readonly<Record<string, string>>;
   readonly runs: readonly { readonly name: ExamplePipeline; pipeline: { id: number }; trustedKeys?: string[] }[];
 }
 
 /**
- * What `examples/bridge.yml` stands between: a NATS server with the stream CI, an organization of Azure DevOps with the
- * pipelines, and the packed bridge with that configuration. Only addresses, sign-ins, ids and the trusted key are others, and it takes waits of
- * the runs here.
+ * The surroundings of `examples/bridge.yml`: a NATS server with the stream CI, an Azure DevOps organization with its
+ * pipelines, and the packed bridge. Only addresses, sign-ins, ids and the trusted key differ, and the bridge accepts
+ * waits of the runs here.
  */
 export class ExamplesBridge implements AsyncDisposable {
   readonly #pipelines: Readonly<Record<ExamplePipeline, Pipeline>>;
   readonly #key = createNKey();
   readonly #token: string;
-  /** Of the service connection to the bridge. */
+  /** The token of the service connection to the bridge. */
   readonly #waitsToken = randomBytes(32).toString('hex');
   readonly #sealingKey = randomBytes(32).toString('base64');
   readonly #sender = new HookSender();
@@ -57,7 +57,7 @@ export class ExamplesBridge implements AsyncDisposable {
   private constructor(
     readonly nats: StreamServer,
     readonly azure: AzureDevOps,
-    /** Where a run answers what the bridge asks about its agentless jobs. */
+    /** Where the bridge asks about a run's agentless jobs. */
     private readonly organization: string,
   ) {
     this.#token = azure.signIn.addPat({ name: 'Event Bridge' });
@@ -69,7 +69,7 @@ export class ExamplesBridge implements AsyncDisposable {
     ) as Record<ExamplePipeline, Pipeline>;
   }
 
-  /** Starts all of it; resolves once the bridge takes hooks and events. */
+  /** Starts everything; resolves once the bridge accepts hooks and events. */
   static async start(): Promise<ExamplesBridge> {
     // As much as the bridge asks for.
     const nats = await StreamServer.start('CI', 'ci.>', { maxPayload: 3 * 1024 * 1024 });
@@ -109,14 +109,14 @@ export class ExamplesBridge implements AsyncDisposable {
     return azure.builds.start({ pipeline, parameters: {}, ref, identity, receivedAt: Date.now() });
   }
 
-  /** The run that the bridge has asked for because of an event, once there is one. */
+  /** The run that the bridge has requested for an event, once there is one. */
   async started(eventId: string): Promise<StartedRun> {
     return this.bridge.until(`run for the event ${eventId}`, () =>
       this.azure.runs.find(({ parameters }) => parameters['natsEventId'] === eventId),
     );
   }
 
-  /** Does what a run is to do, on the local agent with the packed tasks, and lets Azure DevOps know its result. */
+  /** Executes a run on the local agent with the packed tasks, and reports its result to Azure DevOps. */
   async carryOut(run: StartedRun, options: Partial<PipelineFileOptions> = {}): Promise<PipelineRun> {
     const file = PIPELINES[run.pipeline.name as ExamplePipeline];
     if (file === undefined) throw new Error(`The pipeline ${run.pipeline.name} has no file.`);
@@ -163,7 +163,7 @@ export class ExamplesBridge implements AsyncDisposable {
     return this.#subscription(project.id).send(body);
   }
 
-  /** What a route has decided on an event of a stream, once it has. */
+  /** A route's decision on an event of a stream, once there is one. */
   async decisionOn(route: string, stream: string, sequence: number): Promise<RouteDecision> {
     const { streams } = await this.nats.client.jetstreamManager();
     return this.bridge.until(`decision of ${route} on ${stream}:${sequence}`, async () => {

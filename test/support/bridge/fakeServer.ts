@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { Certificate } from '../nats/certificates.ts';
 
-/** A request that came, with its body. */
+/** A received request with its body. */
 export interface Got {
   readonly method: string;
   readonly url: string;
@@ -13,7 +13,7 @@ export interface Got {
   readonly body: string;
 }
 
-/** A small server of the test's own; returns its port and what it got. */
+/** A test's own small server; returns its port and its requests. */
 export async function startFakeServer(
   t: TestContext,
   answer: (got: Got, response: ServerResponse) => void,

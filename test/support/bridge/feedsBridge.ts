@@ -13,7 +13,7 @@ const TIMING =
   'scale: 0.02, azureDevOps: 2s, takeover: 3s, drain: 5s, jetStream: 5s, connect: 10s, leaseRenewal: 200ms, leaseStale: 2s, feedRefused: 300ms';
 const PATIENCE_MS = 60_000;
 
-/** An event as the stream has it. */
+/** An event as stored in the stream. */
 export interface StoredEvent {
   readonly subject: string;
   readonly data: string;
@@ -82,7 +82,7 @@ timing: { ${TIMING} }
     }));
   }
 
-  /** Resolves once the stream has so many events, and these changes, once each and in order. */
+  /** Resolves once the stream has this many events and these changes, once each and in order. */
   async has(changes: readonly PackageChange[]): Promise<void> {
     await this.until(`${changes.length} events`, async () => (await this.stored()) >= changes.length);
     assert.deepEqual(
@@ -107,7 +107,7 @@ timing: { ${TIMING} }
   }
 }
 
-/** The lines in which a bridge says that it begins to read a feed, or does again. */
+/** The lines in which a bridge says that it starts or resumes reading a feed. */
 export function reads(bridge: BridgeProcess): unknown[] {
   return bridge.lines.filter(({ event, state }) => event === 'feed' && state === 'reading');
 }

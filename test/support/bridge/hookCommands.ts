@@ -19,16 +19,16 @@ export interface SceneOptions {
   readonly projects?: readonly Project[];
   /** More lines of `hooks`. */
   readonly hooks?: string;
-  /** Default: a URL at which nobody listens. */
+  /** Default: a URL where nothing listens. */
   readonly publicUrl?: string;
 }
 
-/** A row of what a command has printed, by the headings of its table. */
+/** A row of a command's table, by heading. */
 export type Row = Readonly<Record<string, string>>;
 
-/** An organisation, a NATS server and a configuration that takes hooks. */
+/** An organisation, a NATS server and a configuration that accepts hooks. */
 export class HookCommandScene implements AsyncDisposable {
-  /** All that commands have printed. */
+  /** The output of all commands. */
   printed = '';
 
   private constructor(
@@ -63,7 +63,7 @@ ${hooks}`;
     return scene;
   }
 
-  /** Writes a file beside the configuration, or that itself. */
+  /** Writes the configuration, or a file next to it. */
   write(name: string, text: string): void {
     writeFileSync(path.join(path.dirname(this.file), name), text);
   }
@@ -73,7 +73,7 @@ ${hooks}`;
     return readFileSync(this.file, 'utf8');
   }
 
-  /** Writes the configuration with one part of it replaced. */
+  /** Writes the configuration with one part replaced. */
   replace(part: string, by: string): void {
     if (!this.yaml.includes(part)) throw new Error(`The configuration has no ${part}`);
     this.write('bridge.yml', this.yaml.replace(part, by));
@@ -100,7 +100,7 @@ ${hooks}`;
     );
   }
 
-  /** What was asked of Azure DevOps that changes something, since a number of requests. */
+  /** The requests to Azure DevOps that change something, after the given number of requests. */
   changes(since = 0): readonly RecordedRequest[] {
     return this.azure.requests.slice(since).filter(({ method }) => method !== 'GET');
   }

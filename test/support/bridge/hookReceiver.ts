@@ -11,18 +11,18 @@ import type { HookEventSettings } from '../../../bridge/settings.ts';
 import { ORGANIZATION, SHOP } from './hookPosts.ts';
 import { headersOf, MemoryBucket, MemoryLog, MemoryPublisher, textOf } from './memoryNats.ts';
 
-/** The one secret that the receiver knows. */
+/** The only secret that the receiver knows. */
 export const SECRET = 'the secret';
 const BUILDS: readonly HookEventSettings[] = [{ event: 'build.complete', project: 'Shop', inputs: {} }];
 
-/** What is not as usual: builds of the project Shop, signed in for it. */
+/** Deviations from the default: builds of the project Shop, signed in for it. */
 export interface Given {
   readonly events?: readonly HookEventSettings[];
   readonly sharedSecret?: boolean;
   readonly askName?: (id: string) => Promise<string | undefined>;
 }
 
-/** `POST /hooks` over a NATS in memory. */
+/** `POST /hooks` with an in-memory NATS. */
 export class Receiver {
   readonly publisher = new MemoryPublisher();
   readonly bucket = new MemoryBucket();
@@ -30,7 +30,7 @@ export class Receiver {
   readonly counted: string[] = [];
   readonly lastReceived = new Map<string, number>();
   readonly decisions: Decisions;
-  /** What hooks are judged with. */
+  /** The dependencies that judge hooks. */
   readonly judging: JudgeOptions;
   readonly route;
   now = Date.UTC(2026, 10, 28, 12);
@@ -73,13 +73,13 @@ export class Receiver {
     });
   }
 
-  /** Posts a body as the subscriptions of a project do, or with other headers. */
+  /** Posts a body as a project's subscriptions do, or with other headers. */
   async post(body: Uint8Array, headers: HttpRequest['headers'] = signedIn(SHOP.id)): Promise<HttpAnswer> {
     const refused = this.route.authenticate(headers);
     return refused ?? this.route.handle({ headers, body, signal: new AbortController().signal });
   }
 
-  /** Posts what is to become a dead letter with this reason; resolves with the letter. */
+  /** Posts something that must become a dead letter with this reason; resolves with the letter. */
   async refuses(reason: string, body: Uint8Array, headers?: HttpRequest['headers']) {
     const before = this.publisher.on('bridge.dead.').length;
     const events = this.publisher.on('azdo.').length;
@@ -96,7 +96,7 @@ export class Receiver {
   }
 }
 
-/** The headers of a post that is signed in like this. */
+/** The headers of a post with these credentials. */
 export function basic(user: string, password: string) {
   return {
     authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
@@ -107,7 +107,7 @@ export function basic(user: string, password: string) {
   };
 }
 
-/** The headers of a post of a project's subscriptions. */
+/** The headers of a post by a project's subscriptions. */
 export function signedIn(projectId: string) {
   return basic(`hooks.${projectId}`, projectPassword(SECRET, projectId));
 }

@@ -12,7 +12,7 @@ import { SECRET, signedIn } from './hookReceiver.ts';
 
 export const ENV = { SECRET, PAT: 'pat' };
 
-/** A configuration that takes hooks. */
+/** A configuration that accepts hooks. */
 export function hooksConfiguration(nats: string, events: string, more = ''): string {
   return `nats: { servers: [${nats}]${more} }
 azureDevOps:
@@ -24,7 +24,7 @@ hooks:
 `;
 }
 
-/** What is outside of a bridge in a test, and what it has printed. */
+/** The world of a bridge in a test, and its output. */
 export class TestWorld implements World {
   readonly user = 'tester';
   readonly version = '1.2.3';
@@ -47,11 +47,11 @@ export class TestWorld implements World {
   }
 
   onStop(): void {
-    // Nobody asks a test to stop.
+    // A test is never asked to stop.
   }
 }
 
-/** One replica of a bridge that takes hooks, without its ports: what they would hand over is handed over by the test. */
+/** One replica of a bridge that accepts hooks, without its ports: the test passes in what they would receive. */
 export class HooksBridge implements AsyncDisposable {
   readonly #closing = new AbortController();
 

@@ -10,7 +10,7 @@ export function passwordOf(projectId: string): string {
   return createHmac('sha256', SECRET).update(projectId).digest('base64url');
 }
 
-/** The configuration of a bridge that takes these events of the stand-in. */
+/** The configuration of a bridge that accepts these events of the stand-in. */
 export function hooksConfiguration(
   nats: string,
   azure: AzureDevOps,

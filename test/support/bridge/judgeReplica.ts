@@ -12,10 +12,10 @@ import { JOB_TOKEN, SEALING_KEY, WAIT_KEY } from './waitsReceiver.ts';
 
 export const BUCKET = 'BRIDGE_WAITS';
 const SEALING_KEYS = [{ label: 'waits.sealingKeyFiles[0]', value: SEALING_KEY }];
-/** As short as a loaded machine bears. */
+/** As short as a loaded machine allows. */
 const PAUSES = { checkpointMs: 50, retryMs: 50, renewMs: 100, staleMs: 600, idleMs: 500 };
 
-/** What a test holds up, or is told of. */
+/** What a test delays, or is notified of. */
 export interface Hooks {
   readonly beforeLookup?: (from: number) => Promise<void> | void;
   readonly afterLookup?: (from: number) => Promise<void> | void;
@@ -24,7 +24,7 @@ export interface Hooks {
   readonly now?: () => number;
 }
 
-/** One replica, as far as it judges waits. */
+/** The part of one replica that judges waits. */
 export class JudgeReplica implements AsyncDisposable {
   readonly troubles: unknown[] = [];
   unreadable = 0;
@@ -94,7 +94,7 @@ export class JudgeReplica implements AsyncDisposable {
     return new JudgeReplica(nats, holder, hooks, contracts);
   }
 
-  /** Dies: nothing is handed back, and nothing is heard of it any more. */
+  /** Dies: it hands nothing over, and is silent from then on. */
   async kill(): Promise<void> {
     await this.nats.close();
   }
@@ -119,7 +119,7 @@ function hookedBucket(bucket: KeyValue, { beforeUpdate }: Hooks): KeyValue {
   };
 }
 
-/** Waits from this number on are those of another project. */
+/** Waits from this number on belong to another project. */
 export const OTHERS = 1_000;
 
 /** The key of the wait with this number. */
@@ -167,7 +167,7 @@ export class Records {
     return (await this.store.get(keyOf(number)))?.record.state;
   }
 
-  /** Writes another state over the one there is, whatever it is by then. */
+  /** Overwrites the state, whatever it is by then. */
   async change(number: number, change: (state: WaitState) => WaitState): Promise<void> {
     for (;;) {
       const stored = await this.store.get(keyOf(number));

@@ -13,7 +13,7 @@ export class LocalWaits implements AsyncDisposable {
     readonly connections: Readonly<Record<string, Connection>>,
   ) {}
 
-  /** Starts both; resolves once the bridge takes waits. */
+  /** Starts both; resolves once the bridge accepts waits. */
   static async start(): Promise<LocalWaits> {
     const nats = await StreamServer.start('CI', 'ci.>');
     try {

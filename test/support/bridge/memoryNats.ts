@@ -1,10 +1,10 @@
 import type { KeyValue, KeyValueEntry, OutgoingMessage, PubAck, StreamPublisher } from '../../../shared/bus.ts';
 import { TaskError } from '../../../shared/errors.ts';
 
-/** A stream that stores all it is given, and fails as a test wants it to. */
+/** An in-memory stream that fails when a test says so. */
 export class MemoryPublisher implements StreamPublisher {
   readonly stored: OutgoingMessage[] = [];
-  /** What publishing fails with; undefined: it works. */
+  /** The error of every publish; undefined: it works. */
   failure: (message: OutgoingMessage) => Error | undefined = () => undefined;
 
   publish(message: OutgoingMessage): Promise<PubAck> {
@@ -21,13 +21,13 @@ export class MemoryPublisher implements StreamPublisher {
     });
   }
 
-  /** What was stored on subjects that begin like this. */
+  /** The messages on subjects with this prefix. */
   on(subject: string): readonly OutgoingMessage[] {
     return this.stored.filter((message) => message.subject.startsWith(subject));
   }
 }
 
-/** A message that takes more bytes than this is too large. */
+/** The size limit of a message, in bytes. */
 export function largerThan(bytes: number): (message: OutgoingMessage) => Error | undefined {
   return ({ payload }) => (payload.length > bytes ? new TaskError('TooLarge', 'It is too large') : undefined);
 }
@@ -45,13 +45,13 @@ export function textOf({ payload }: Pick<OutgoingMessage, 'payload'>): string {
   return Buffer.from(payload).toString();
 }
 
-/** A bucket in memory. */
+/** An in-memory bucket. */
 export class MemoryBucket implements KeyValue {
   readonly values = new Map<string, { value: Uint8Array; revision: number }>();
   #revision = 0;
-  /** How often it was asked for anything. */
+  /** How often it was called. */
   calls = 0;
-  /** What every call fails with; undefined: it works. */
+  /** The error of every call; undefined: it works. */
   failure: Error | undefined;
 
   async get(key: string): Promise<KeyValueEntry | undefined> {
@@ -76,7 +76,7 @@ export class MemoryBucket implements KeyValue {
     this.values.delete(key);
   }
 
-  /** Its values as texts, by key. */
+  /** Its values as text, by key. */
   get texts(): Readonly<Record<string, string>> {
     return Object.fromEntries([...this.values].map(([key, { value }]) => [key, Buffer.from(value).toString()]));
   }
@@ -92,7 +92,7 @@ export class MemoryBucket implements KeyValue {
   }
 }
 
-/** A log that keeps what it is told. */
+/** A log that keeps its lines. */
 export class MemoryLog {
   readonly lines: string[] = [];
 

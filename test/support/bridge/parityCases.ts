@@ -1,22 +1,22 @@
 import { createNKey } from '../nats/natsAccounts.ts';
 import type { EventOptions } from './waitsScene.ts';
 
-/** An event of a case: its data, and what else it is. Its subject is below that of the case. */
+/** An event of a case: its data and other properties. Its subject is below the case's. */
 export type CaseEvent = readonly [data: unknown, options?: EventOptions];
 
-/** A wait and the events that are there before it, for the agent's task and for the bridge. */
+/** A wait and the events stored before it, for the agent's task and for the bridge. */
 export interface ParityCase {
   readonly what: string;
-  /** As the task without an agent has them; `<s>` stands for the subject of the case, `<t>` for when its run started. */
+  /** The agentless task's inputs; `<s>` stands for the subject of the case, `<t>` for when its run started. */
   readonly inputs: Readonly<Record<string, string>>;
   readonly events: readonly CaseEvent[];
-  /** How many of the events are there when its run starts; the others come 5 ms later, at least. */
+  /** How many of the events exist when its run starts; the others follow at least 5 ms later. */
   readonly before?: number;
-  /** The verdict that both have to come to, so that they don't agree on nonsense. */
+  /** The verdict that both must reach, so that they don't agree on nonsense. */
   readonly verdict: 'matched' | 'negative' | 'contractViolation' | 'timedOut' | 'error';
 }
 
-/** What is wrong with inputs, which both refuse. */
+/** The problem with inputs that both refuse. */
 export interface RefusedCase {
   readonly what: string;
   readonly inputs: Readonly<Record<string, string>>;

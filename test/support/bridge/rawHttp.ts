@@ -1,13 +1,13 @@
 import { connect, type Socket } from 'node:net';
 
-/** What came on a connection, and when it ended. */
+/** What was received on a connection, and when it ended. */
 export interface RawAnswer {
   readonly text: string;
   readonly status: number | undefined;
   readonly ms: number;
 }
 
-/** Sends bytes on a connection of its own, and resolves once it ends. */
+/** Sends bytes on a new connection, and resolves once it ends. */
 export async function rawRequest(port: number, text: string, localAddress?: string): Promise<RawAnswer> {
   const began = performance.now();
   const socket = connect({ port, host: '127.0.0.1', ...(localAddress === undefined ? {} : { localAddress }) });
@@ -20,11 +20,11 @@ export async function rawRequest(port: number, text: string, localAddress?: stri
   return { text: answer, status: status === undefined ? undefined : Number(status), ms: performance.now() - began };
 }
 
-/** So many connections are opened at a time: more of them at once would overflow the system's queue. */
+/** How many connections are opened at a time: more would overflow the system's queue. */
 const AT_ONCE = 200;
 
 /**
- * Opens connections that send the beginning of a request, and then a byte now and then.
+ * Opens connections that send the start of a request, then a byte now and then.
  *
  * @param everyMs undefined: no more bytes
  */

@@ -1,7 +1,7 @@
 import type { RouteSettings } from '../../../bridge/settings.ts';
 import { named } from '../event.ts';
 
-/** A route that the least is said of. */
+/** A minimal route. */
 export function routeOf(others: Partial<RouteSettings> = {}): RouteSettings {
   return {
     name: 'deploy',
@@ -24,7 +24,7 @@ export function routeOf(others: Partial<RouteSettings> = {}): RouteSettings {
   };
 }
 
-/** What a route looks at. */
+/** What a route judges. */
 export function criteria(others: Partial<RouteSettings['criteria']>): RouteSettings['criteria'] {
   return { match: undefined, correlationId: undefined, trustedKeys: undefined, maxEventAgeMs: 3_600_000, ...others };
 }

@@ -11,7 +11,7 @@ import { Admin } from '../nats/testStream.ts';
 import { BridgeProcess, runBridge, type BridgeOptions, type CommandRun } from './bridgeProcess.ts';
 import { setUp } from './commandsHere.ts';
 
-/** Everything fifty times as fast, but for what a test says. */
+/** Everything fifty times as fast, unless a test says otherwise. */
 const TIMING = 'scale: 0.02, azureDevOps: 2s, takeover: 3s, drain: 5s, jetStream: 5s, connect: 10s';
 const PATIENCE_MS = 20_000;
 
@@ -19,17 +19,17 @@ export const EVENT_ID = { name: 'natsEventId', type: 'string', default: '' } as 
 
 export interface RunsWorldOptions {
   readonly pipeline?: PipelineDeclaration;
-  /** Lines of the route besides those that it has to have. */
+  /** Lines of the route besides the required ones. */
   readonly route?: readonly string[];
   /** More of the configuration. */
   readonly more?: string;
-  /** Configuration of the server, with the users `admin` and `bridge` of the password `pw`. */
+  /** Configuration of the server, with the users `admin` and `bridge` and the password `pw`. */
   readonly users?: string;
   /** Instead of the usual ones. */
   readonly timing?: string;
-  /** Texts of files beside the configuration, by name. */
+  /** Contents of files next to the configuration, by name. */
   readonly files?: Readonly<Record<string, string>>;
-  /** Of Node.js and of nats-server; 20 and Debian's when absent. */
+  /** Of Node.js and of nats-server; 20 and Debian's if absent. */
   readonly node?: BridgeOptions['node'];
   readonly line?: Parameters<typeof natsServerBinary>[0];
 }
@@ -37,7 +37,7 @@ export interface RunsWorldOptions {
 export interface PublishOptions {
   /** Default `ci.done`. */
   readonly subject?: string;
-  /** Seed of the key that signs it; unsigned when absent. */
+  /** Seed of the key that signs it; unsigned if absent. */
   readonly seed?: string;
 }
 
@@ -128,7 +128,7 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     const attributeHeaders = Object.entries(all).map(([name, value]) => [`ce-${name}`, value] as const);
     const plain: OutgoingMessage = {
       subject,
-      // Only what is signed needs one: the stream is to hold events twice that are published twice.
+      // Only a signed event needs one: the stream must store an event twice if it's published twice.
       headers: [...attributeHeaders, ...(seed === undefined ? [] : [['Nats-Msg-Id', id] as const])],
       payload: Buffer.from(JSON.stringify(data)),
     };
@@ -138,13 +138,13 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;
   }
 
-  /** Events of a route that nobody has acknowledged; those that somebody holds among them. */
+  /** Unacked events of a route, including those that a replica holds. */
   async left(route = 'deploy'): Promise<{ all: number; held: number }> {
     const { num_pending, num_ack_pending } = await this.admin.manager.consumers.info('ci', `bridge-${route}`);
     return { all: num_pending + num_ack_pending, held: num_ack_pending };
   }
 
-  /** Resolves once all events of the route are acknowledged; fails when 20 s pass without another one being so. */
+  /** Resolves once all events of the route are acked; fails if 20 s pass without another ack. */
   async settled(route = 'deploy'): Promise<void> {
     for (let left = (await this.left(route)).all; left > 0;)
       await this.until('event that is acknowledged', async () => {
@@ -160,14 +160,14 @@ ${all.map((lines) => `  - ${this.#routeOf(lines).join('\n    ')}\n`).join('')}`;
     }
   }
 
-  /** What was decided on the events of all routes or of one, oldest first. */
+  /** The decisions on events of all routes or of one, oldest first. */
   async decisions(
     route = '',
   ): Promise<Pick<Decision, 'decision' | 'reason' | 'event' | 'followed' | 'schemaDigest'>[]> {
     return (await this.messages('BRIDGE_AUDIT', `bridge.decisions.runs.${route}`)).map(({ data }) => JSON.parse(data));
   }
 
-  /** What persons have ordered, oldest first. */
+  /** The operators' orders, oldest first. */
   async orders(): Promise<{ name: string; decision: string; reason?: string; user?: string }[]> {
     return (await this.messages('BRIDGE_AUDIT', 'bridge.decisions.orders.')).map(({ data }) => JSON.parse(data));
   }

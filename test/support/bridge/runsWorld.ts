@@ -10,7 +10,7 @@ import { Random } from '../azureDevOps/random.ts';
 export interface Weather {
   readonly crash: number;
   readonly natsFailure: number;
-  /** Requests for a run that Azure DevOps postpones, answers with 5xx, or whose answer is lost after they were carried out. */
+  /** Run requests that Azure DevOps throttles, answers with 5xx, or carries out but the response is lost. */
   readonly postponed: number;
   readonly failed: number;
   readonly lost: number;
@@ -35,12 +35,12 @@ export interface FakeMessage {
   readonly work: Work;
   readonly pipeline: string;
   state: 'waiting' | 'held' | 'acked';
-  /** When it's delivered to somebody, again. */
+  /** When it's next delivered to a replica. */
   dueAt: number;
   deliveries: number;
 }
 
-/** A bridge of several replicas, a NATS and an Azure DevOps in a time of their own, where everything happens by seed. */
+/** A bridge with several replicas, NATS and Azure DevOps in simulated time, where everything follows from a seed. */
 export class RunsWorld {
   now = START;
   readonly random: Random;
@@ -48,7 +48,7 @@ export class RunsWorld {
   readonly buried: { key: string; reason: string }[] = [];
   readonly messages: FakeMessage[] = [];
   readonly warnings: string[] = [];
-  /** What happened, for whoever has to find out why a seed fails. */
+  /** What happened, to find out why a seed fails. */
   readonly story: string[] = [];
   readonly values = new Map<string, { value: Uint8Array; revision: number }>();
   crashes = 0;
@@ -82,7 +82,7 @@ export class RunsWorld {
     this.messages.push({ work, pipeline, state: 'waiting', dueAt, deliveries: 0 });
   }
 
-  /** Lets everything happen until all events are acknowledged. Throws when that takes more than a day. */
+  /** Runs until all events are acked. Throws if that takes more than a day. */
   async play(replicas: number): Promise<void> {
     for (let count = 0; count < replicas; count++) this.#startReplica();
     for (let step = 0; this.messages.some(({ state }) => state !== 'acked'); step++) {
@@ -107,7 +107,7 @@ export class RunsWorld {
   }
 
   #crash(): void {
-    // Most steps are a wait; one of ten of them is enough.
+    // Most steps are a wait; one in ten is enough.
     if (this.random.below(10) > 0) return;
     const [dead] = this.#replicas.splice(this.random.below(this.#replicas.length), 1);
     if (dead === undefined) return;
@@ -117,7 +117,7 @@ export class RunsWorld {
     void this.sleep(this.random.below(20_000)).then(() => this.#startReplica());
   }
 
-  /** As a durable consumer does. */
+  /** Like a durable consumer. */
   #deliver(): void {
     for (const message of this.messages) {
       if (message.state === 'acked' || message.dueAt > this.now) continue;
@@ -157,7 +157,7 @@ export class RunsWorld {
     };
   }
 
-  /** `POST …/runs`: what has been sent is carried out, whatever becomes of whoever sent it. */
+  /** `POST …/runs`: a sent request is carried out, whatever happens to its sender. */
   async start(replica: FakeReplica, { intent, key }: Work, pipeline: string): Promise<StartOutcome> {
     const { postponed, failed, lost } = this.weather;
     const luck = this.random.below(100);
@@ -191,7 +191,7 @@ export class RunsWorld {
   }
 }
 
-/** One process of the bridge. Once it's dead, nothing that it waits for ever comes. */
+/** One process of the bridge. Once it's dead, its pending calls never return. */
 export class FakeReplica {
   isAlive = true;
   readonly #lock = new KeyedLock();

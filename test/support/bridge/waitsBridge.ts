@@ -14,7 +14,7 @@ import { BEARER, PROJECT, SEALING_KEY, taskBody, taskHeaders } from './waitsRece
 
 export const WAITS_ENV = { PAT: 'pat', WAITS_TOKEN: BEARER, SEALING_KEY: SEALING_KEY.toString('base64') };
 
-/** A configuration that takes waits on `ci.shop.>`. */
+/** A configuration that accepts waits on `ci.shop.>`. */
 export function waitsConfiguration(nats: string, more = ''): string {
   return `nats: { servers: [${nats}]${more} }
 azureDevOps:
@@ -29,7 +29,7 @@ waits:
 `;
 }
 
-/** A world whose environment has what {@link waitsConfiguration} names. */
+/** A world whose environment has the variables that {@link waitsConfiguration} names. */
 export class WaitsWorld extends TestWorld {
   override readonly env = { SECRET: '', ...WAITS_ENV };
 }
@@ -39,7 +39,7 @@ export function waitsConfigurationOf(azure: StandIn, nats: string): string {
   return waitsConfiguration(nats).replaceAll('https://dev.azure.com/contoso/', azure.url);
 }
 
-/** One replica of a bridge that takes waits on its public port. */
+/** One replica of a bridge that accepts waits on its public port. */
 export class WaitsBridge implements AsyncDisposable {
   private constructor(
     readonly world: WaitsWorld,
@@ -49,7 +49,7 @@ export class WaitsBridge implements AsyncDisposable {
     private readonly client: AzureDevOps | undefined,
   ) {}
 
-  /** @param azure its Azure DevOps; default: one that knows one plan, whoever asks */
+  /** @param azure its Azure DevOps; default: one that knows a single plan, whoever asks */
   static async start(file: string, azure?: StandIn): Promise<WaitsBridge> {
     const world = new WaitsWorld();
     const now = () => world.now();
@@ -80,7 +80,7 @@ export class WaitsBridge implements AsyncDisposable {
     return new WaitsBridge(world, nats, server, functions, client);
   }
 
-  /** Of its public port. */
+  /** The URL of its public port. */
   get url(): string {
     return `http://127.0.0.1:${this.server.port}`;
   }
@@ -110,7 +110,7 @@ export class WaitsBridge implements AsyncDisposable {
   }
 }
 
-/** An Azure DevOps that knows one plan, whoever asks, and hears of every end. */
+/** An Azure DevOps that knows a single plan, whoever asks, and records every completion. */
 function trustingPlans(): Plans {
   const value = { project: PROJECT, pipeline: { id: 42, name: 'web' }, version: 13 };
   return {

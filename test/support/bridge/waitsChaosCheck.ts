@@ -4,15 +4,15 @@ import type { WaitEnding } from '../../../bridge/waits/record.ts';
 import { COUNT, EXPECTED, planWaits } from './waitsChaosPlan.ts';
 import { BRIEF_MS, WaitsChaosWorld, type PlayedWait } from './waitsChaosWorld.ts';
 
-/** What came of one schedule. */
+/** The result of one schedule. */
 export interface WaitsChaosCount {
   readonly waits: number;
   readonly verdicts: Readonly<Record<string, number>>;
-  /** What happened to Azure DevOps and is documented: a process told what another one had told while it stood still. */
+  /** Documented repeats: a process told Azure DevOps what another one had told it during a pause. */
   readonly late: readonly string[];
 }
 
-/** Plays a seed and checks what it came to. Throws with all it takes to find out why. */
+/** Plays a seed and checks the outcome. Throws with everything needed to find out why. */
 export async function runWaitsChaos(seed: number, size: number): Promise<WaitsChaosCount> {
   const plan = planWaits(seed, size);
   await using world = await WaitsChaosWorld.open(plan);
@@ -65,7 +65,7 @@ async function check(world: WaitsChaosWorld): Promise<WaitsChaosCount> {
     if ('token' in state.call) note('its token is still there');
     const problem = problemOf(wait, ending, stored);
     if (problem !== undefined) note(problem);
-    // What Azure DevOps was told is what is stored, once.
+    // Azure DevOps was told what is stored, once.
     const told = task.plan.events.filter(({ name }) => name === 'TaskCompleted');
     const isGood = ending.verdict === 'matched' || (ending.verdict === 'timedOut' && inputs['onTimeout'] === 'succeed');
     if (told.map(({ result }) => result).join() !== (isGood ? 'succeeded' : 'failed'))
@@ -87,7 +87,7 @@ async function check(world: WaitsChaosWorld): Promise<WaitsChaosCount> {
   if (records.size !== world.waits.length) wrong.push(`${records.size} records instead of ${world.waits.length}`);
   for (const stream of ['CI', 'KV_BRIDGE_WAITS'])
     for (const { name, num_waiting: pulls, config } of await scene.admin.manager.consumers.list(stream).next())
-      // Whoever is killed can't remove its own: the server does, when nobody asks it for more.
+      // A killed process can't remove its consumers: the server does once they're inactive.
       if (pulls > 0 || (config.inactive_threshold ?? Infinity) > 60e9)
         wrong.push(`the consumer ${name} of ${stream} stays`);
   const late = azure.plans.brokenRules.filter((rule) => rule.startsWith('Outputs came after TaskCompleted'));
@@ -97,7 +97,7 @@ async function check(world: WaitsChaosWorld): Promise<WaitsChaosCount> {
   return { waits: world.waits.length, verdicts, late };
 }
 
-/** What is noted of calls, not of endings. */
+/** What is recorded about calls, not about endings. */
 const ANSWERS = new Set(['accepted', 'repeated', 'tombstone', 'over', 'refused']);
 
 function problemOf(wait: PlayedWait, ending: WaitEnding, stored: readonly StoredEvent[]): string | undefined {
@@ -124,7 +124,7 @@ function problemOf(wait: PlayedWait, ending: WaitEnding, stored: readonly Stored
   }
 }
 
-/** A judge of its own for what the kinds wait for, told in the plainest way. */
+/** An independent, simple judge of what the kinds wait for. */
 function impliedBy({ planned, inputs, runStart }: PlayedWait, stored: readonly StoredEvent[]): Implied | undefined {
   const { kind, correlationId, startFrom } = planned;
   const subjects = new Set(planned.subject === 'ci.*' ? ['ci.a', 'ci.b'] : planned.subject.split('\n'));
@@ -174,7 +174,7 @@ function onlyMore(counts: Readonly<Record<string, number>>): Record<string, numb
   return Object.fromEntries(Object.entries(counts).filter(([name, number]) => name === 'seen' || number > 0));
 }
 
-/** What the stream holds, not what was published: whoever hears nothing publishes again. */
+/** From the stream, not from what was published: a publisher without an ack publishes again. */
 async function storedEvents({ scene }: WaitsChaosWorld): Promise<StoredEvent[]> {
   return (await scene.admin.stored('CI')).map(eventOf);
 }

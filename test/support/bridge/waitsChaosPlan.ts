@@ -1,7 +1,7 @@
 import { Random } from '../azureDevOps/random.ts';
 import { faultOf, type Fault } from './chaosPlan.ts';
 
-/** What a wait of a schedule is, for those who judge it. */
+/** The kind of a wait, which decides how it's judged. */
 export const KINDS = [
   'first',
   'failWhen',
@@ -23,7 +23,7 @@ export interface PlannedWait {
   readonly startFrom: 'all' | 'runStart' | 'sequence';
   /** The replica that it's sent to first. */
   readonly replica: number;
-  /** How many steps later it is asked for again; undefined: never. */
+  /** How many steps later it is requested again; undefined: never. */
   readonly repeatAfter: number | undefined;
   /** How many steps later it is cancelled; undefined: never. */
   readonly cancelAfter: number | undefined;
@@ -45,12 +45,12 @@ export interface WaitsStep {
   readonly faults: readonly Fault[];
 }
 
-/** All that a schedule does. It follows from its seed alone; when things happen in the processes doesn't. */
+/** A schedule, which follows from its seed alone; the timing inside the processes doesn't. */
 export interface WaitsPlan {
   readonly seed: number;
   readonly isCluster: boolean;
   readonly steps: readonly WaitsStep[];
-  /** Events after which every wait is over that isn't there for its time or its cancellation. */
+  /** Final events that end every wait except those meant to time out or be cancelled. */
   readonly last: readonly PlannedEvent[];
 }
 
@@ -67,7 +67,7 @@ const STEPS = 8;
 export function planWaits(seed: number, size: number): WaitsPlan {
   const random = new Random(seed);
   const pick = <One>(list: readonly One[]): One => list[random.below(list.length)]!;
-  // One of three, so that three seeds in a row have one of it.
+  // Every third seed, so that three consecutive seeds include a cluster.
   const isCluster = seed % 3 === 0;
   const before: PlannedEvent[] = [];
   const event = (): PlannedEvent => {
@@ -101,7 +101,7 @@ export function planWaits(seed: number, size: number): WaitsPlan {
   return { seed, isCluster, steps, last: lastEvents() };
 }
 
-/** For each subject and correlation id: what every kind of wait takes, each event one of its own. */
+/** For each subject and correlation id: one event that matches each kind of wait. */
 function lastEvents(): PlannedEvent[] {
   return SUBJECTS.flatMap((subject) =>
     [...new Set(CORRELATIONS)].flatMap((correlationId) =>

@@ -20,7 +20,7 @@ const ENDS_MS = 90_000;
 const PERSISTS_MS = 30_000;
 export const BRIEF_MS = 4_000;
 
-/** What each kind waits for, besides where and from when. */
+/** What each kind waits for, apart from subject and start. */
 const INPUTS: Readonly<Record<WaitKind, Readonly<Record<string, string>>>> = {
   first: { match: 'data.v == `3`' },
   failWhen: { match: 'data.v >= `3`', failWhen: 'data.bad' },
@@ -33,7 +33,7 @@ const INPUTS: Readonly<Record<WaitKind, Readonly<Record<string, string>>>> = {
   buried: { match: 'data.v == `3`' },
 };
 
-/** A wait with what came of it. Times in milliseconds since 1970. */
+/** A wait and its outcome. Times in milliseconds since 1970. */
 export interface PlayedWait {
   readonly planned: PlannedWait;
   readonly task: AgentlessTask;
@@ -45,11 +45,11 @@ export interface PlayedWait {
   isCancelled: boolean;
 }
 
-/** Two replicas of the bundle, NATS and an Azure DevOps of moods, with what a plan does to them. */
+/** Two replicas of the bundle, NATS and a moody Azure DevOps, with a plan's faults. */
 export class WaitsChaosWorld implements AsyncDisposable {
   readonly waits: PlayedWait[] = [];
   readonly story: string[] = [];
-  /** Whether a replica stood still. */
+  /** Whether a replica was paused. */
   hasFrozen = false;
   readonly #beganAt = Date.now();
   readonly #seats: Seat[] = [];
@@ -108,12 +108,12 @@ export class WaitsChaosWorld implements AsyncDisposable {
     this.story.push(`${((Date.now() - this.#beganAt) / 1_000).toFixed(3)} ${text}`);
   }
 
-  /** What the replicas have logged that are still there. */
+  /** The logs of the replicas that still run. */
   get logs(): string {
     return [...this.#faults.logs, ...this.#seats.map(({ bridge }) => bridge.text)].join('\n---\n');
   }
 
-  /** Does everything, mends everything, and lets the replicas end what they have to do. */
+  /** Plays the plan, repairs everything, and lets the replicas finish their work. */
   async play(): Promise<void> {
     const later: { readonly step: number; readonly call: () => Promise<void> }[] = [];
     for (const [step, { waits, events, ms, faults }] of this.plan.steps.entries()) {
@@ -146,7 +146,7 @@ export class WaitsChaosWorld implements AsyncDisposable {
     }
   }
 
-  /** It is waited for in the end, where its failure counts. */
+  /** It's awaited at the end, where its failure counts. */
   #begin(call: Promise<void>): Promise<void> {
     call.catch(() => {});
     this.#calls.push(call);
@@ -191,7 +191,7 @@ export class WaitsChaosWorld implements AsyncDisposable {
     this.tell(`cancelled: ${wait.key}`);
   }
 
-  /** Asks one replica after the other until one has done it. Whatever isn't there for now is 503. */
+  /** Asks one replica after the other until one succeeds. A temporary lack of anything is 503. */
   async #answered({ task, planned }: PlayedWait, call: () => Promise<BridgeAnswer>): Promise<BridgeAnswer> {
     let last: unknown = 'nothing';
     let { replica } = planned;
@@ -203,7 +203,7 @@ export class WaitsChaosWorld implements AsyncDisposable {
         last = `${answer.status} ${answer.text}`;
         if (answer.status !== 503) throw new Error(`A call was answered with ${answer.status} ${answer.text}`);
       } catch (error) {
-        // Replicas die and stand still.
+        // Replicas are killed and paused.
         if (String(error).includes('was answered with')) throw error;
         last = error;
       }
@@ -212,7 +212,7 @@ export class WaitsChaosWorld implements AsyncDisposable {
     throw new Error(`A call was never answered: ${String(last)}`);
   }
 
-  /** As whoever publishes does: again, until the stream has it. It may then be stored twice. */
+  /** Publishes until the stream has acked, as publishers do. The event may then be stored twice. */
   async #publish({ id, subject, correlationId, isInvalid, data }: PlannedEvent): Promise<void> {
     const given = headers();
     const attributes = {

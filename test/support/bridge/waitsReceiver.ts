@@ -12,7 +12,7 @@ import { whoamiRoute } from '../../../bridge/waits/whoami.ts';
 import { MemoryBucket, MemoryLog, MemoryPublisher, textOf } from './memoryNats.ts';
 
 export const BEARER = 'the-bearer-token-of-the-connection';
-/** Must be found nowhere in clear. */
+/** Must not appear anywhere in clear text. */
 export const JOB_TOKEN = 'eyJhbGciOi.the-canary-among-job-tokens.c2lnbmF0dXJl';
 export const SEALING_KEY = Buffer.alloc(32, 7);
 
@@ -21,14 +21,14 @@ export const PLAN = '0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11';
 const JOB = '12f1170f-54f2-53f3-20dd-22fc7dff55f9';
 const TIMELINE = '7b2e6a0f-3f7e-4bb8-9d57-0c0e9f1c7a22';
 const INSTANCE = '9c939e41-62c2-5605-5e05-fc3554afc9f5';
-/** What the wait of {@link taskHeaders} is stored under. */
+/** The key of the wait of {@link taskHeaders}. */
 export const WAIT_KEY: WaitKey = {
   ...{ organization: 'https://dev.azure.com/contoso', hub: 'build', project: PROJECT, plan: PLAN },
   ...{ job: JOB, instance: INSTANCE },
 };
 export const STORED_KEY = bucketKey(WAIT_KEY);
 
-/** The headers of a task, with others in the place of some; undefined: without it. */
+/** The headers of a task, with some replaced; undefined leaves one out. */
 export function taskHeaders(others: Readonly<Record<string, string | undefined>> = {}): HttpRequest['headers'] {
   const headers: Readonly<Record<string, string | undefined>> = {
     authorization: `Bearer ${BEARER}`,
@@ -57,7 +57,7 @@ export const RULE: WaitRule = {
   ...{ proof: 'plan', maxOpen: 200 },
 };
 
-/** The routes of waits over NATS in memory, and over an Azure DevOps that knows one plan. */
+/** The routes of waits with an in-memory NATS and an Azure DevOps that knows a single plan. */
 export class WaitsReceiver {
   now = Date.parse('2026-11-28T10:00:00Z');
   readonly bucket = new MemoryBucket();
@@ -71,7 +71,7 @@ export class WaitsReceiver {
     value: { project: PROJECT, pipeline: { id: 42, name: 'web' }, version: 13 },
   });
   idToken: () => Asked<string> = () => ({ kind: 'ok', value: 'id-token' });
-  /** What the ID token doesn't prove. */
+  /** Why the ID token proves nothing; undefined: it does. */
   idProblem: string | undefined;
   projectName: (organization: string) => string | undefined = (organization) =>
     organization === WAIT_KEY.organization ? 'Shop' : undefined;
@@ -79,7 +79,7 @@ export class WaitsReceiver {
   streams: Record<string, { subjects: string[]; last: number; retention?: string }> = {
     CI: { subjects: ['ci.>'], last: 41 },
   };
-  /** What JetStream's answer about a stream waits for. */
+  /** Delays JetStream's answer about a stream. */
   beforeStream: () => Promise<void> = () => Promise.resolve();
   counts: WaitCounts = { openOf: () => 0, uncorrelated: () => 0, isFree: () => false };
   readonly store: WaitStore;
@@ -156,18 +156,18 @@ export class WaitsReceiver {
     return route.authenticate(headers) ?? route.handle({ headers, body, signal: new AbortController().signal });
   }
 
-  /** The state of the one wait there is. */
+  /** The state of the only wait. */
   async state(): Promise<WaitState | undefined> {
     return (await this.store.get(WAIT_KEY))?.record.state;
   }
 
-  /** Puts the wait into another state, as other parts of the bridge do. */
+  /** Changes the wait's state, as other parts of the bridge do. */
   async put(change: (state: WaitState) => WaitState): Promise<void> {
     const stored = (await this.store.get(WAIT_KEY))!;
     await this.store.update(stored, change(stored.record.state));
   }
 
-  /** Decisions as `name decision`, with what is kept of them. */
+  /** Decisions as `name decision`, with their details. */
   get decisions(): {
     readonly name: string;
     readonly decision: string;
@@ -197,7 +197,7 @@ export class WaitsReceiver {
   }
 }
 
-/** What a refusal says. */
+/** The message of a refusal. */
 export function messageIn({ body }: HttpAnswer): string {
   return (body as { error: { message: string } }).error.message;
 }

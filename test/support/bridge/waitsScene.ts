@@ -14,7 +14,7 @@ import { BridgeProcess, type BridgeOptions } from './bridgeProcess.ts';
 import { setUp } from './commandsHere.ts';
 import { BEARER, SEALING_KEY } from './waitsReceiver.ts';
 
-/** As short as a loaded machine bears. */
+/** As short as a loaded machine allows. */
 const TIMING =
   'azureDevOps: 2s, takeover: 3s, drain: 5s, checkpoint: 100ms, idleStream: 400ms, leaseRenewal: 200ms, ' +
   'leaseStale: 2s, firstPause: 50ms, longestPause: 500ms, natsRetry: 100ms, readiness: 20ms';
@@ -29,26 +29,26 @@ export interface WaitsSceneOptions {
   readonly more?: string | ((azure: AzureDevOps) => string);
   /** More of the section `waits`. */
   readonly waits?: string;
-  /** Instead of one that lets every pipeline of `Shop` wait on `ci.>`. */
+  /** Rules instead of the one that lets every pipeline of `Shop` wait on `ci.>`. */
   readonly rules?: string;
   readonly timing?: string;
-  /** Texts of files beside the configuration, by name. */
+  /** Contents of files next to the configuration, by name. */
   readonly files?: Readonly<Record<string, string>>;
 }
 
 export interface EventOptions {
   /** Default `ci.done`. */
   readonly subject?: string;
-  /** Attributes of a CloudEvent in binary mode; null: it's none. */
+  /** Attributes of a CloudEvent in binary mode; null: it isn't one. */
   readonly attributes?: Readonly<Record<string, string>> | null;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Seed of the key that signs it; unsigned when absent. */
+  /** Seed of the key that signs it; unsigned if absent. */
   readonly seed?: string;
   /** Default: now. */
   readonly signedAt?: Date;
 }
 
-/** NATS, an organisation of Azure DevOps and replicas of the bundle that takes waits, each as a process of its own. */
+/** NATS, an Azure DevOps organisation and replicas of the bundle that accept waits, each as its own process. */
 export class WaitsScene implements AsyncDisposable {
   readonly #bridges: BridgeProcess[] = [];
   #events = 0;
@@ -63,7 +63,7 @@ export class WaitsScene implements AsyncDisposable {
   static async open(given: WaitsSceneOptions = {}): Promise<WaitsScene> {
     const starting =
       given.isCluster === true
-        ? // In a cluster of 2.9, two writes of one revision of a bucket may both succeed.
+        ? // In a 2.9 cluster, two writes to the same revision of a key may both succeed.
           startNatsCluster({ binary: natsServerBinary('2.10') }).then(({ servers }) => servers)
         : startNatsServer().then((server) => [server]);
     const [servers, azure] = await Promise.all([starting, AzureDevOps.start()]);
@@ -84,7 +84,7 @@ export class WaitsScene implements AsyncDisposable {
     return this.servers[0]!;
   }
 
-  /** @param urls of NATS, where it isn't reached directly */
+  /** @param urls of NATS, if it isn't reached directly */
   configuration(urls = this.servers.map(({ url }) => url)): string {
     const { more = '', waits = '', timing = TIMING } = this.given;
     const { rules = "[{ projects: [Shop], pipelines: ['*'], subjects: [ci.>], maxOpen: 10000 }]" } = this.given;
@@ -114,7 +114,7 @@ waits:
     return { files, env };
   }
 
-  /** One more replica; resolves once it listens. It ends with the scene, if not before. */
+  /** Starts one more replica; resolves once it listens. It ends with the scene at the latest. */
   async begin(urls?: readonly string[]): Promise<BridgeProcess> {
     const bridge = await BridgeProcess.start(this.configuration(urls && [...urls]), this.options);
     this.#bridges.push(bridge);
@@ -132,7 +132,7 @@ waits:
     return new AgentlessTask(this.azure, { bridge: bridge.publicUrl, bearer: BEARER, ...options });
   }
 
-  /** Begins a wait, which is taken. @returns its task, and the key of its record */
+  /** Starts a wait, which must be accepted. @returns its task, and the key of its record */
   async wait(bridge: BridgeProcess, inputs: Readonly<Record<string, string>>, options?: Partial<AgentlessTaskOptions>) {
     const task = this.task(bridge, options);
     const { status, text, json } = await task.execute({ subject: 'ci.done', ...inputs });
@@ -140,7 +140,7 @@ waits:
     return { task, key: (json as { key: string }).key };
   }
 
-  /** Publishes an event; resolves with its sequence. Text and bytes go as they are, whatever else as JSON. */
+  /** Publishes an event; resolves with its sequence. Text and bytes are sent unchanged, anything else as JSON. */
   async publish(
     data: unknown,
     { subject = 'ci.done', attributes = {}, headers: more = {}, seed, signedAt = new Date() }: EventOptions = {},
@@ -164,7 +164,7 @@ waits:
     return (await this.admin.connection.jetstream().publish(subject, message.payload, { headers: given })).seq;
   }
 
-  /** What the bucket holds under keys of waits. */
+  /** The bucket's values under keys of waits. */
   async records(): Promise<Map<string, WaitRecord>> {
     const found = new Map<string, WaitRecord>();
     for (const [key, bytes] of await this.entries()) {
@@ -174,15 +174,15 @@ waits:
     return found;
   }
 
-  /** What the bucket holds of one wait. */
+  /** The bucket's value for one wait. */
   async record(key: string): Promise<WaitRecord | undefined> {
     const bytes = await this.#entry(key);
     return bytes && unseal(key, bytes, [SEALING_KEY]);
   }
 
-  /** What the bucket holds, by key. */
+  /** The bucket's values, by key. */
   async entries(): Promise<Map<string, Uint8Array>> {
-    // Not by the library's list of keys: that makes a consumer of its own.
+    // Not with the library's list of keys, which creates a consumer.
     const filter = { subjects_filter: `${OF_BUCKET}>` };
     const { state } = await this.admin.manager.streams.info(`KV_${BUCKET}`, filter);
     const read = async (subject: string) => {
@@ -206,7 +206,7 @@ waits:
     return (await this.admin.manager.consumers.list(stream).next()).map(({ name }) => name);
   }
 
-  /** What was decided on waits, oldest first. */
+  /** The decisions on waits, oldest first. */
   async decisions(): Promise<Decision[]> {
     const stored = await this.admin.stored('BRIDGE_AUDIT');
     return stored.map(({ data }) => JSON.parse(Buffer.from(data).toString()) as Decision);
@@ -222,7 +222,7 @@ waits:
     }
   }
 
-  /** The task's end, within a time that no test needs. */
+  /** The task's result, with a generous time limit. */
   async ended(task: AgentlessTask): Promise<string> {
     await this.until('the task hears of its end', () => task.task.state === 'completed');
     return task.completed;

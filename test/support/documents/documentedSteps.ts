@@ -12,31 +12,31 @@ const TASKS: ReadonlyMap<string, TaskManifest> = new Map(
   ([...TASK_NAMES, AGENTLESS_TASK] as const).map((name) => [name, readTask(name)]),
 );
 const MAJOR = '1';
-/** A file that is there, in place of one that only a reader of the document has. */
+/** An existing file in place of one that only the document's reader has. */
 const SOME_FILE = path.join(ROOT, 'README.md');
 /** First parts of variables that Azure Pipelines sets by itself. */
 const PREDEFINED = /^(agent|build|common|environment|pipeline|release|resources|strategy|system|tf_build)$/i;
 
-/** A step as YAML has it. */
+/** A step in YAML. */
 interface Step {
   readonly task?: unknown;
   readonly name?: unknown;
   readonly inputs?: unknown;
 }
 
-/** What a step hands on: the names of its outputs; undefined for a step that is not ours. */
+/** The names of a step's outputs; undefined for a step that isn't ours. */
 type Outputs = ReadonlySet<string> | undefined;
 
 /**
- * What is wrong with the steps of our tasks in these texts of YAML, which belong together: names, versions and inputs that
- * task.json does not have, what the task itself would refuse or warn of, and references to outputs that do not exist.
+ * The problems with our tasks' steps in these YAML texts, which belong together: names, versions and inputs that
+ * task.json doesn't have, what the task itself would refuse or warn about, and references to outputs that don't exist.
  */
 export function faultsOfSteps(texts: readonly string[]): string[] {
   const steps: Step[] = [];
   const faults: string[] = [];
   for (const text of texts) {
     for (const document of parseAllDocuments(text)) {
-      // A warning is a tag that nobody knows: an expression that begins with `!` and isn't quoted.
+      // A warning is an unknown tag: an unquoted expression that starts with `!`.
       faults.push(...[...document.errors, ...document.warnings].map(({ message }) => message));
       if (document.errors.length === 0) steps.push(...stepsIn(document.toJS()));
     }
@@ -93,7 +93,7 @@ function faultsOfStep(step: Step): string[] {
   ];
 }
 
-/** What the task itself says of its inputs, with a likely value for each variable of the pipeline. */
+/** What the task itself says about its inputs, with a likely value for each pipeline variable. */
 function problemsOfTask(
   { name, inputs: known }: TaskManifest,
   inputs: Readonly<Record<string, unknown>>,
@@ -138,7 +138,7 @@ function faultsOfReferences(text: string, named: ReadonlyMap<string, Outputs>): 
   });
   const others = [...text.matchAll(/\boutputs\['([\w.]+)'\]/g)].map(([reference, place = '']) => {
     const [first = '', second = '', ...rest] = place.split('.');
-    // A deployment job, or a job of another stage, stands before the step.
+    // The name of a deployment job or of another stage's job precedes the step.
     if (named.has(first)) return problemOf(reference, first, [second, ...rest].join('.'), named);
     return problemOf(reference, second, rest.join('.'), named);
   });

@@ -5,9 +5,9 @@ import { lexer, walkTokens, type Token, type Tokens } from 'marked';
 import { ERROR_CODES } from '../../../shared/errors.ts';
 import { AGENTLESS_TASK, readTask, TASK_NAMES } from '../../../scripts/build/manifest.ts';
 
-/** Folders that hold nothing of the project's own. */
+/** Folders with nothing of the project's own. */
 const FOREIGN = new Set(['node_modules', 'dist', '.cache', '.git']);
-/** Words in code style that look like error codes and are none. */
+/** Words in code style that look like error codes but aren't. */
 const OTHER_WORDS = new Set<string>([
   ...TASK_NAMES,
   AGENTLESS_TASK,
@@ -18,7 +18,7 @@ const OTHER_WORDS = new Set<string>([
 
 /** A Markdown file of the project. */
 export interface MarkdownFile {
-  /** The folder all files are in. */
+  /** The folder that all files are in. */
   readonly root: string;
   /** Relative to the root. */
   readonly file: string;
@@ -26,7 +26,7 @@ export interface MarkdownFile {
   readonly tokens: readonly Token[];
 }
 
-/** The paths of all files below the root that end so, relative to it. */
+/** The paths of all files below the root with this ending, relative to it. */
 export function filesEndingWith(root: string, ending: string): string[] {
   return readdirSync(root, { withFileTypes: true })
     .flatMap((entry) => {
@@ -46,7 +46,7 @@ export function readMarkdown(root: string, file: string): MarkdownFile {
   return { root, file, text, tokens };
 }
 
-/** Links and pictures that lead to no file, or to no heading of it. Links to other hosts are not followed. */
+/** Links and pictures that lead to a missing file or heading. Links to other hosts aren't followed. */
 export function brokenLinks(document: MarkdownFile): string[] {
   const { root, file } = document;
   return targetsOf(document).flatMap((href) => {
@@ -62,7 +62,7 @@ export function brokenLinks(document: MarkdownFile): string[] {
   });
 }
 
-/** Where its links and pictures lead, also those that are written as HTML. */
+/** The targets of its links and pictures, including those in HTML. */
 function targetsOf({ tokens }: MarkdownFile): string[] {
   return tokens.flatMap((token) => {
     if (token.type === 'link' || token.type === 'image') return [String(token.href)];
@@ -89,7 +89,7 @@ function plainText(token: object): string {
   return tokens?.map(plainText).join('') ?? text;
 }
 
-/** Commands that are in no package.json, or scripts that do not exist. */
+/** Commands that aren't in package.json, or scripts that don't exist. */
 export function unknownCommands({ root, file, text }: MarkdownFile): string[] {
   let folder = path.dirname(path.join(root, file));
   while (!existsSync(path.join(folder, 'package.json')) && folder !== root) folder = path.dirname(folder);
@@ -136,12 +136,12 @@ export function yamlBlocks({ tokens }: MarkdownFile): string[] {
   );
 }
 
-/** The first cells of all tables whose first heading is this one: the text in code style, as it is. */
+/** The first cells of all tables with this first heading: the text in code style, unchanged. */
 export function quotedIn(document: MarkdownFile, heading: string): string[] {
   return rowsOf(document, heading).map(([first = '']) => first);
 }
 
-/** The rows of all tables whose first heading is this one, without their styles. */
+/** The rows of all tables with this first heading, without styles. */
 export function rowsOf({ tokens }: MarkdownFile, heading: string): string[][] {
   return tokens
     .filter((token): token is Tokens.Table => token.type === 'table')

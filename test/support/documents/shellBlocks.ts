@@ -4,7 +4,7 @@ import type { MarkdownFile } from './documents.ts';
 /** How a document marks a command that no test runs: at the end of its line, or as the first line of a block of them. */
 export const NOT_RUN = '# not run by our tests';
 
-/** The commands of each shell block of a document, a whole line each, without those that are marked as not run. */
+/** The commands of each shell block of a document, one line each, without those marked as not run. */
 export function commandsToRun({ tokens }: MarkdownFile): string[][] {
   return tokens
     .filter((token): token is Tokens.Code => token.type === 'code' && (token.lang === 'sh' || token.lang === 'console'))
@@ -12,12 +12,12 @@ export function commandsToRun({ tokens }: MarkdownFile): string[][] {
     .map((text) => (text.startsWith(`${NOT_RUN}\n`) ? [] : linesOf(text)));
 }
 
-/** What a person has typed in a block that shows the answers, too. */
+/** What the user typed in a block that also shows output. */
 function typed(text: string): string {
   return [...text.matchAll(/^\$ (.*)$/gm)].map(([, command]) => command).join('\n');
 }
 
-/** Lines, each with those that continue it: after a backslash, or within quotes. */
+/** Lines, each joined with its continuation after a backslash or within quotes. */
 function linesOf(text: string): string[] {
   const lines: string[] = [];
   let open = '';

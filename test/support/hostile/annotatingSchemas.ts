@@ -5,7 +5,7 @@ export type AnnotatingDraft = '2019-09' | '2020-12';
 const NAMES = ['a', 'b', 'ab', 'c'] as const;
 const DEFS = ['p', 'q', 'r'] as const;
 
-/** Values small enough for most schemas below to say something about each part. */
+/** Values small enough that most schemas below evaluate each part of them. */
 export const smallValue: fc.Arbitrary<unknown> = fc.letrec((value) => {
   const scalar = fc.constantFrom(0, 1, 's', null, true);
   const member = fc.oneof({ maxDepth: 2, depthSize: 'small' }, scalar, scalar, value('object'), value('list'));
@@ -23,8 +23,8 @@ export const smallValue: fc.Arbitrary<unknown> = fc.letrec((value) => {
 }).any;
 
 /**
- * Schemas of the keywords that say what of a value they evaluate, and of the ones that ask for it. Those that apply to the
- * same value refer to nothing above them, so that judging ends.
+ * Schemas of the keywords that annotate what they evaluate, and of those that use these annotations. Schemas for the
+ * same value refer to nothing above them, so that validation ends.
  */
 export function annotatingSchema(draft: AnnotatingDraft): fc.Arbitrary<object> {
   const of2020 = draft === '2020-12';
@@ -43,7 +43,7 @@ export function annotatingSchema(draft: AnnotatingDraft): fc.Arbitrary<object> {
       ? {
           prefixItems: fc.array(child, { minLength: 1, maxLength: 2 }),
           items: child,
-          // Not in 2019-09, where it evaluates nothing: the validator to compare with takes it as in 2020-12.
+          // Not in 2019-09, where it evaluates nothing: the validator to compare with treats it as in 2020-12.
           contains: child,
           minContains: fc.constantFrom(0, 1, 2),
           maxContains: fc.constantFrom(1, 2),
@@ -67,7 +67,7 @@ export function annotatingSchema(draft: AnnotatingDraft): fc.Arbitrary<object> {
       then: part,
       else: part,
     };
-    // A few of them, and one that asks in every other schema.
+    // A few of them, and in every other schema one that uses annotations.
     const names = fc.tuple(
       fc.shuffledSubarray(Object.keys(keywords), { maxLength: 4 }),
       fc.subarray(['unevaluatedItems', 'unevaluatedProperties']),
@@ -85,7 +85,7 @@ export function annotatingSchema(draft: AnnotatingDraft): fc.Arbitrary<object> {
   });
 }
 
-/** A schema of `$defs` that refers to later ones only. */
+/** A schema in `$defs` that refers only to later ones. */
 function withoutRefs(schema: unknown, allowed: readonly string[]): unknown {
   if (Array.isArray(schema)) return schema.map((part) => withoutRefs(part, allowed));
   if (typeof schema !== 'object' || schema === null) return schema;

@@ -4,14 +4,14 @@ import fc from 'fast-check';
 import { type Connection, temporaryFolder } from '../../../localAgent/index.ts';
 import { anyCharacter, hostileText } from './hostileText.ts';
 
-/** An input's value, and whether a step must refuse it. `any`: it may do either. */
+/** An input's value, and whether a step must refuse it. `any`: it may or may not. */
 interface Value {
   readonly text: string;
   readonly is: 'good' | 'bad' | 'any';
 }
 type Values = Readonly<Record<string, fc.Arbitrary<Value>>>;
 
-/** What a step is given, and which names its error must tell. */
+/** A step's inputs, and the names that its error must contain. */
 export interface Given {
   readonly inputs: Readonly<Record<string, string>>;
   readonly connection: Connection;
@@ -19,7 +19,7 @@ export interface Given {
   readonly wrong: readonly string[];
 }
 
-/** A folder with the files that good paths lead to. */
+/** A folder with the files that valid paths point to. */
 export const FILES = temporaryFolder('garbage-');
 writeFileSync(path.join(FILES, 'event.json'), '{"a":1}');
 writeFileSync(path.join(FILES, 'events.jsonl'), '{"a":1}\n{"a":2}\n');
@@ -75,7 +75,7 @@ function value(
   );
 }
 
-/** Anything that is there and does not look like this. */
+/** Any non-empty text that doesn't match this pattern. */
 function unlike(pattern: RegExp): fc.Arbitrary<string> {
   return anything.filter((text) => text.trim() !== '' && !pattern.test(text.trim()));
 }
@@ -150,13 +150,13 @@ const WAIT: Values = {
   credentialsVariable: variableName,
 };
 
-/** The inputs of each task that are given garbage; the others come with the connection, the subject and the payload. */
+/** The inputs of each task that get garbage; the others come with the connection, the subject and the payload. */
 export const GARBLED = {
   PublishNatsEvent: [...Object.keys(PUBLISH), 'natsConnection', 'subject', 'payload'],
   WaitForNatsEvent: [...Object.keys(WAIT), 'natsConnection', 'subject'],
 };
 
-/** A field of the service connection: its problems are told under the name of the input `natsConnection`. */
+/** A field of the service connection, whose problems are reported under the input `natsConnection`. */
 const CONNECTION: Values = {
   url: value(
     [],
@@ -180,7 +180,7 @@ const CONNECTION: Values = {
   ),
   tlsFirst: value(['false'], unlike(/^(?:true|false)$/i), fc.constant('false')),
   oidc: value(['false'], unlike(/^(?:true|false)$/i), fc.constant('false')),
-  // Whatever they hold is wrong without oidc.
+  // Without oidc, any value is wrong.
   entraTenantId: value([], ['contoso.example', 'common', 'a b', '$(tenant)', '\u0000']),
   entraClientId: value([], ['8e1d4c1a-0d6e-4a8e-9f0e-2f3f6c1d7a11', 'pipelines', '\ud800']),
   entraScope: value([], ['api://nats/.default', 'api://nats', 'a b', '##vso[task.complete]']),
@@ -218,7 +218,7 @@ function given(
       const parts = chosen(connection, isWrong.connection);
       const text = (name: string): string => parts[name]?.text ?? '';
       const bad = Object.entries(of).flatMap(([name, { is }]) => (is === 'bad' ? [name] : []));
-      // What does not apply is not looked at; no delivery here is a request.
+      // Inputs that don't apply are ignored; no delivery here is a request.
       const unseen = [
         'replySchemaFile',
         ...(choice('delivery') === 'core' ? ['stream'] : []),
@@ -252,7 +252,7 @@ function given(
     });
 }
 
-/** What a publishing step is given; `mayBeWrong` at all. */
+/** A publishing step's inputs; `mayBeWrong`: whether any may be invalid. */
 export function givenToPublish(
   subject: string,
   mayBeWrong: fc.Arbitrary<boolean> = fc.constant(true),
@@ -264,7 +264,7 @@ export function givenToPublish(
   );
 }
 
-/** What a waiting step is given. */
+/** A waiting step's inputs. */
 export function givenToWait(
   subject: string,
   mayBeWrong: fc.Arbitrary<boolean> = fc.constant(true),

@@ -7,12 +7,12 @@ const OUTPUTS = [publishTask, waitTask].map(({ outputVariables }) => outputVaria
 /** The commands of a step that has no secret to mask, as task-lib writes them. */
 const OWN_COMMAND =
   /^##vso\[task\.(?:setvariable variable=[\w.]+;isOutput=true;|logissue type=(?:error|warning);|debug|complete result=\w+;|setprogress value=\d+;)\]/;
-/** What nobody sees, and the marks on other characters. A culture-sensitive comparison, such as .NET's, may skip any of it. */
+/** Invisible characters and combining marks. A culture-sensitive comparison, such as .NET's, may skip any of them. */
 const SKIPPED = /[\p{C}\p{M}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 /**
- * The agent ran exactly the commands that the task itself means, and all else it printed is plain lines, by the agent's
- * own reading and by a more permissive one: any case, and nothing that cannot be seen.
+ * Asserts that the agent ran exactly the task's own commands, and that all other lines are plain, both by the agent's
+ * own reading and by a more permissive one: in any case, and without invisible characters.
  *
  * @param options.eventOutputs names in the input `outputs` of a waiting step
  */
@@ -43,7 +43,7 @@ export function assertHarmless(step: StepRun, { eventOutputs = [] }: { eventOutp
   for (const line of lines) if (!OWN_COMMAND.test(line)) assertPlain(line, `${step.name} printed`);
 }
 
-/** The outputs of one of the tasks, each once, or none when the step did not come so far. */
+/** The outputs of one of the tasks, each once, or none if the step didn't get that far. */
 function assertOutputNames(set: readonly string[], eventOutputs: readonly string[]): void {
   const own = set.filter((name) => !name.startsWith('event.'));
   const ofEvent = set.filter((name) => name.startsWith('event.'));
@@ -58,20 +58,20 @@ function assertOutputNames(set: readonly string[], eventOutputs: readonly string
   );
 }
 
-/** The line is one that the agent only shows. */
+/** Asserts that the agent only shows this line. */
 export function assertPlain(line: string, about: string): void {
   assert.doesNotMatch(line, /##vso\[|^##\[|[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/iu, about);
   assert.doesNotMatch(line.replace(SKIPPED, ''), /##vso\[|^##\[/iu, about);
 }
 
-/** A later step that prints all it knows sees none of these secrets. */
+/** Asserts that a later step that prints everything it knows sees none of these secrets. */
 export async function assertNoSecretLeaks(agent: LocalAgent, secrets: Readonly<Record<string, string>>): Promise<void> {
   const { rawStdout } = await agent.runScript({ script: 'env' });
   assert.match(rawStdout, /^BUILD_BUILDID=/m);
   for (const secret of Object.values(secrets)) assert.ok(!rawStdout.includes(secret), rawStdout);
 }
 
-/** Runs for all items, a few at a time; all of them have ended when this fails. */
+/** Runs for all items, a few at a time; if this fails, all of them have ended. */
 export async function forAll<T>(items: readonly T[], run: (item: T, index: number) => Promise<void>): Promise<void> {
   const rest = items.entries();
   const workers = Array.from({ length: 4 }, async () => {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { noteCases, type FamilyCases } from '../../../scripts/docs/familyCases.ts';
 import { isLong } from '../form.ts';
 
-/** What all generated cases follow from: the same seed gives the same cases. */
+/** The seed of all generated cases: the same seed gives the same cases. */
 export const SEED = Number(process.env['HOSTILE_SEED'] || 20_260_701);
 if (!Number.isInteger(SEED)) throw new Error('HOSTILE_SEED is not a whole number.');
 
@@ -18,8 +18,8 @@ export function cases(counts: { readonly short: number; readonly long: number })
 }
 
 /**
- * Counts the cases of a family, which a test file has one of: each failed test of the file is a failure of it. Prints
- * what it came to when the process ends, and notes it.
+ * Counts the cases of a test file's only family: each failed test of the file is a failure of the family. Prints
+ * the result when the process ends, and records it.
  */
 export function family(name: string): { tried(count?: number): void } {
   let tried = 0;
@@ -27,7 +27,7 @@ export function family(name: string): { tried(count?: number): void } {
     const result: FamilyCases = {
       family: name,
       cases: tried,
-      // A hook that failed is no failed test, but the runner's exit code tells.
+      // A failed hook isn't a failed test, but it shows in the runner's exit code.
       failures: Math.max(failures, code === 0 ? 0 : 1),
       seed: SEED,
       form: isLong ? 'long' : 'short',
@@ -43,7 +43,7 @@ export function family(name: string): { tried(count?: number): void } {
   };
 }
 
-/** For fast-check: so many runs from the seed, and a failure tells the smallest case that fails. */
+/** For fast-check: this many runs from the seed; a failure reports the smallest failing case. */
 export function parameters<T>(runs: number): fc.Parameters<T> {
   return { seed: SEED, numRuns: runs, verbose: fc.VerbosityLevel.Verbose };
 }

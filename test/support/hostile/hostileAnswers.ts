@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { hostileText } from './hostileText.ts';
 
-/** What somebody in the place of Azure DevOps may answer. */
+/** What someone impersonating Azure DevOps may answer. */
 export interface HostileAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -58,7 +58,7 @@ export function hostileAnswer(secrets: readonly string[], { pausesLong = true } 
       arbitrary: fc.constantFrom('{"id": 1', '{"id":1,"id":"2"}', '{"__proto__":{"id":7}}', '[]', 'null', '"x"'),
     },
   );
-  // Of 3 MB there are a few; each costs as much as a hundred others.
+  // Only a few have 3 MB; each costs as much as a hundred others.
   const sized = fc.oneof(
     { weight: 200, arbitrary: body },
     { weight: 1, arbitrary: text.map((inner) => JSON.stringify({ message: inner + 'x'.repeat(LARGE) })) },

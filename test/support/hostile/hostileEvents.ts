@@ -10,7 +10,7 @@ export interface RawMessage {
   readonly payload: Buffer | string;
 }
 
-/** Publishes messages as they are; resolves when the server has taken all of them. */
+/** Publishes messages unchanged; resolves once the server has received all of them. */
 export async function publishRaw(port: number, messages: readonly RawMessage[]): Promise<void> {
   const socket = createConnection(port, '127.0.0.1');
   socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true}\r\n');
@@ -27,7 +27,7 @@ export async function publishRaw(port: number, messages: readonly RawMessage[]):
   socket.destroy();
 }
 
-/** The text in the place of a subject's last part. No subject may be longer than a line of the protocol. */
+/** The text in place of a subject's last token. No subject may be longer than a protocol line. */
 export function subjectToken(text: string): string {
   const token = text.replace(/[\s\0*>]|^\.+|\.+(?=\.|$)/g, '').slice(0, 500);
   return token.replace(/\.$/, '') || 'x';
@@ -37,8 +37,8 @@ const HEADER_END = '\r\n\r\n';
 const MESSAGE_ID = 0x80;
 
 /**
- * One event with the texts in every place an event has, in one of the envelopes by turns. Header values are cut at line
- * ends of the protocol and otherwise sent as they are, with a lone CR or LF and with bytes that are no UTF-8.
+ * An event with the texts in every possible place, in each of the envelopes in turn. Header values are cut at the
+ * protocol's line ends and otherwise sent unchanged, with a lone CR or LF and with bytes that aren't UTF-8.
  */
 export function hostileEvent(prefix: string, texts: readonly string[], turn: number): RawMessage {
   const [a = '', b = '', c = '', d = '', e = '', f = ''] = texts;
@@ -89,7 +89,7 @@ export function hostileEvent(prefix: string, texts: readonly string[], turn: num
         payload: JSON.stringify([data, f]),
       };
     case 4:
-      // A status line and broken fields, and a payload that is no UTF-8.
+      // A status line and broken fields, and a payload that isn't UTF-8.
       return {
         subject,
         headers: Buffer.concat([
@@ -104,7 +104,7 @@ export function hostileEvent(prefix: string, texts: readonly string[], turn: num
   }
 }
 
-/** Events that no client library would send, or that are too large, too deep or no text at all. */
+/** Events that no client library would send, or that are too large, too deeply nested or not text at all. */
 export function brokenEvents(subject: string): RawMessage[] {
   const command = '##vso[task.complete result=Failed;done=true]gone';
   const header = (text: string): RawMessage => ({ subject, headers: `NATS/1.0${text}${HEADER_END}`, payload: command });

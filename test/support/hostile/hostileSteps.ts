@@ -4,10 +4,10 @@ import { openBus, type OpenBus } from '../nats/openBus.ts';
 import { ScriptedServer, SUBJECT, type Script } from '../nats/scriptedServer.ts';
 import { WaitStep } from '../agent/waitStep.ts';
 
-/** How a step may end: well, or with an error. */
+/** How a step may end: successfully, or with an error. */
 export type Code = 'ok' | ErrorCode;
 
-/** A server, and how steps may end that are given it; as a function where that depends on what it came to say. */
+/** A server, and how steps that use it may end; a function if that depends on what the server got to say. */
 export type HostileCase = readonly [name: string, script: Script, codes: readonly Code[] | (() => readonly Code[])];
 
 /** How a step ended. */
@@ -17,7 +17,7 @@ interface Ending {
   readonly tookMs: number;
 }
 
-/** What a step of each kind does after it was given a server, in this process. */
+/** What a step of each kind does with a server, in this process. */
 const STEPS: Readonly<Record<string, (url: string, timeoutMs: number) => Promise<void>>> = {
   'publish, jetStream': publishing((bus) => bus.publishToStream(SUBJECT, 'id-1')),
   'publish, core': publishing((bus) => bus.publishCore(SUBJECT)),
@@ -43,16 +43,16 @@ function waiting(inputs: Readonly<Record<string, string>>): (url: string, timeou
   };
 }
 
-/** A step that waits for what never comes is given little time; one that the server ends has enough on a busy machine. */
+/** A step that waits in vain gets little time; one that the server ends gets enough for a busy machine. */
 const TIMEOUT_MS = 600;
 const ENOUGH_MS = 15_000;
-/** What is still open at the deadline is given up within two seconds; the rest is for sixty steps on a busy machine. */
+/** Anything open at the deadline is given up within two seconds; the rest is for sixty steps on a busy machine. */
 const GRACE_MS = 5_000;
 const AT_ONCE = 60;
-/** How steps end that try until their deadline. */
+/** How steps that try until their deadline end. */
 const BY_TIME: readonly Code[] = ['Timeout', 'Unreachable', 'ConnectionLost'];
 
-/** Runs each kind of step against each server, many at once. */
+/** Runs each kind of step against each server, many concurrently. */
 export async function assertEnds(cases: readonly HostileCase[], tried: () => void, steps = STEP_NAMES): Promise<void> {
   const all = cases.flatMap((one) => steps.map((step) => [...one, step] as const));
   await forAll(all, AT_ONCE, async ([name, script, allowed, step]) => {
@@ -71,7 +71,7 @@ export async function assertEnds(cases: readonly HostileCase[], tried: () => voi
   });
 }
 
-/** What `runTask` makes of how a step ends. */
+/** What `runTask` makes of a step's end. */
 async function endOf(step: () => Promise<void>): Promise<Ending> {
   const begun = Date.now();
   const ending = (code: Code, message: string): Ending => ({ code, message, tookMs: Date.now() - begun });
@@ -84,7 +84,7 @@ async function endOf(step: () => Promise<void>): Promise<Ending> {
   }
 }
 
-/** Runs for all items, some at a time; all of them have ended when this fails. */
+/** Runs for all items, some at a time; if this fails, all of them have ended. */
 async function forAll<T>(items: Iterable<T>, atOnce: number, run: (item: T) => Promise<void>): Promise<void> {
   const rest = items[Symbol.iterator]();
   const failures: unknown[] = [];

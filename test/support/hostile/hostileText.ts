@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { SEED } from './hostile.ts';
 
-/** Commands of the agent that would change the job, and lines it would format or hide. */
+/** Agent commands that would change the job, and lines that the agent would format or hide. */
 const COMMANDS = [
   '##vso[task.complete result=Succeeded;done=true]gone',
   '##vso[task.complete result=Failed]',
@@ -21,7 +21,7 @@ const COMMANDS = [
   '##[section]Finishing: PublishNatsEvent',
 ] as const;
 
-/** Characters that nobody sees, which .NET's culture-sensitive comparisons skip, or which turn a line around. */
+/** Characters that are invisible, that .NET's culture-sensitive comparisons skip, or that reverse a line. */
 const UNSEEN = [
   ...['\0', '\u0001', '\b', '\u001b', '\u007f', '\u0080', '\u009b', '\u00ad', '\u034f', '\u0591', '\u0488', '\u061c'],
   ...['\u115f', '\u17b4', '\u180e', '\u200b', '\u200d', '\u200e', '\u202e', '\u2060', '\u2066', '\u2069', '\u3164'],
@@ -30,7 +30,7 @@ const UNSEEN = [
 const BREAKS = ['\n', '\r', '\r\n', '\n\r', '\v', '\f', '\u0085', '\u2028', '\u2029'];
 const ESCAPED = ['%0A', '%0D', '%0a', '%3B', '%5D', '%25', '%AZP25', '%AZP250A', '%23%23vso%5B', '\\u0023\\u0023vso['];
 const LOOK_ALIKES = ['＃＃vso[', '##vso［', '##ｖｓｏ[', '##v\u0455\u043e[', '##v\u017fo[', '#\u20e3#vso[', '﹟﹟vso['];
-/** What the agent or a shell would put a secret in the place of. */
+/** Text that the agent or a shell would replace with a secret. */
 export const MACROS = [
   '$(System.AccessToken)',
   '$(TopSecret)',
@@ -39,7 +39,7 @@ export const MACROS = [
   '${{ x }}',
 ];
 
-/** fast-check's unit `binary` would be the same, but prepares a table of them all: a second in each process. */
+/** fast-check's unit `binary` is equivalent, but prepares a table of all characters: a second in each process. */
 export const anyCharacter = fc.nat({ max: 0x10ffff }).map((point) => String.fromCodePoint(point));
 
 const command = fc.constantFrom(...COMMANDS);
@@ -60,12 +60,12 @@ function withMarker(between: fc.Arbitrary<string>): fc.Arbitrary<string> {
     );
 }
 
-/** Deleting one marker, as a careless neutraliser does, puts another one together. */
+/** Deleting one marker, as a careless neutraliser does, joins the rest into another one. */
 const nested = fc
   .tuple(command, fc.constantFrom('##vso[', '##vso', '##', '#', 'vso[', '##_'), fc.nat({ max: 6 }))
   .map(([text, inner, at]) => text.slice(0, at) + inner + text.slice(at));
 
-/** The place where long texts are cut lies in the middle of it. */
+/** It straddles the place where long texts are cut. */
 const acrossTheCut = fc
   .tuple(command, fc.constantFrom(80, 200, 300, 1_500, 4_000), fc.integer({ min: -8, max: 2 }))
   .map(([text, cut, offset]) => 'x'.repeat(cut + offset) + text);
@@ -88,19 +88,19 @@ const fragment = fc.oneof(
   { weight: 1, arbitrary: fc.string({ unit: anyCharacter, maxLength: 8 }) },
 );
 
-/** Text that holds logging commands in disguise. Lone surrogates and every control character may be in it. */
+/** Text with disguised logging commands. It may contain lone surrogates and any control character. */
 export const hostileText: fc.Arbitrary<string> = fc.oneof(
   { weight: 40, arbitrary: fc.array(fragment, { minLength: 1, maxLength: 6 }).map((parts) => parts.join('')) },
   { weight: 1, arbitrary: fc.tuple(acrossTheCut, fragment).map((parts) => parts.join('')) },
 );
 
-/** So many texts, the same for the same seed; other ones for another purpose. */
+/** This many texts, the same for the same seed, and different ones for each purpose. */
 export function hostileTexts(count: number, purpose: string): string[] {
   const salt = Buffer.from(purpose).reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 0);
   return fc.sample(hostileText, { seed: (SEED + salt) | 0, numRuns: count });
 }
 
-/** The text as an environment can hold it. */
+/** The text in a form that an environment can hold. */
 export function withoutNul(text: string): string {
   return text.replaceAll('\0', '');
 }

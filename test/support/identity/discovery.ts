@@ -3,11 +3,11 @@ import { json } from 'node:stream/consumers';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 
 /**
- * The keys of an issuer as its discovery document leads to them, over TLS. They are kept, and asked for again when a token
+ * The keys of an issuer, found through its discovery document over TLS. They are cached, and fetched again when a token
  * names another one.
  *
  * @param metadata the URL of the discovery document
- * @param ca PEM text of the authority of its certificate
+ * @param ca PEM text of its certificate authority
  */
 export function discoveredKeys(metadata: string, ca: string): JWTVerifyGetKey {
   let keys: JWTVerifyGetKey | undefined;

@@ -15,12 +15,12 @@ import { createAuthority, type Authority } from '../nats/certificates.ts';
 import { rsaPair, startTokenIssuer, type TokenIssuer } from './tokenIssuer.ts';
 
 const ADMIN = { sub: 'sc://my-organisation/platform/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };
-/** The projects of which there's a stream `CI_<project>`, as the example's policy has it. */
+/** The projects with a stream `CI_<project>`, as in the example's policy. */
 const PROJECTS = ['shop', 'bank'];
 
 /**
- * A NATS server with TLS whose auth callout a bridge answers, a process of its own, over TLS to the issuers as well. Several
- * worlds of issuers may use it, beside each other.
+ * A NATS server with TLS whose auth callout a bridge answers, in its own process and with TLS to the issuers. Several
+ * worlds of issuers may share it.
  */
 export class SignInServer implements AsyncDisposable {
   readonly #entries: PolicyEntry[];
@@ -28,7 +28,7 @@ export class SignInServer implements AsyncDisposable {
   static async start(options: Pick<CalloutOptions, 'mode' | 'line'> = {}): Promise<SignInServer> {
     const made = await createAuthority();
     const [certificate, pair] = await Promise.all([made.server(), rsaPair()]);
-    // One for all who serve here, since each takes long to make.
+    // One for all servers here, since each takes long to make.
     const authority: Authority = { ...made, server: () => Promise.resolve(certificate) };
     const caFile = path.join(temporaryFolder('issuers-'), 'ca.pem');
     writeFileSync(caFile, authority.cert);
@@ -48,9 +48,9 @@ export class SignInServer implements AsyncDisposable {
   }
 
   private constructor(
-    /** Vouches for the issuers. */
+    /** The authority of the issuers' certificates. */
     readonly authority: Authority,
-    /** What those that play Azure DevOps sign with at first. */
+    /** The first signing key of the Azure DevOps stand-ins. */
     readonly pair: GenerateKeyPairResult,
     /** Its certificate. */
     readonly caFile: string,
@@ -67,13 +67,13 @@ export class SignInServer implements AsyncDisposable {
     return this.callout.server.url.replace('nats:', 'tls:');
   }
 
-  /** Lists more issuers in the policy; resolves once the bridge knows them. */
+  /** Adds issuers to the policy; resolves once the bridge knows them. */
   async trust(entries: readonly PolicyEntry[]): Promise<void> {
     this.#entries.push(...entries);
     this.callout.writePolicy({ issuers: this.#entries });
     const { responder } = this.callout;
     await responder.until('status page with the issuers', async () => {
-      // The bridge looks at the file once a second.
+      // The bridge checks the file once per second.
       await delay(100);
       const { text } = await responder.admin('/');
       return entries.every(({ issuer }) => text.includes(issuer)) || undefined;

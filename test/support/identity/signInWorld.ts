@@ -9,22 +9,22 @@ import { discoveredKeys } from './discovery.ts';
 import type { SignInServer } from './signInServer.ts';
 import { startTokenIssuer, type TokenIssuer } from './tokenIssuer.ts';
 
-/** The app roles that the example's policy knows. */
+/** The app roles in the example's policy. */
 export const PUBLISH = 'nats.publish.ci.shop';
 export const READ = 'nats.read.ci.shop';
 
-/** What of the usual set-up is different. */
+/** Deviations from the usual set-up. */
 export interface SignInMistakes {
   /** Parts of the application's federated credential. */
   readonly credential?: Partial<FederatedIdentity>;
-  /** The roles that the application was given; undefined: none, not even an empty list. */
+  /** The roles assigned to the application; undefined: none, not even an empty list. */
   readonly roles?: readonly string[] | undefined;
   readonly isAssignmentRequired?: boolean;
 }
 
 /**
- * All that a step needs to sign in to NATS, over TLS: Azure DevOps, which issues the run's ID tokens; Microsoft Entra, where an
- * application trusts them; and a server whose callout takes the tokens of both, by the example's policy.
+ * Everything a step needs to sign in to NATS over TLS: Azure DevOps, which issues ID tokens; Microsoft Entra, where an
+ * application trusts them; and a server whose callout accepts the tokens of both, by the example's policy.
  */
 export class SignInWorld implements AsyncDisposable {
   static async start(nats: SignInServer, mistakes: SignInMistakes = {}): Promise<SignInWorld> {
@@ -63,9 +63,9 @@ export class SignInWorld implements AsyncDisposable {
     private readonly connections: Readonly<Record<'shop' | 'bank', string>>,
     readonly azure: TokenIssuer,
     readonly entra: Entra,
-    /** What the steps sign in as. */
+    /** The application that the steps sign in as. */
     readonly app: EntraApp,
-    /** What NATS is in the tenant. */
+    /** The tenant's application for NATS. */
     readonly resource: EntraResource,
   ) {}
 
@@ -103,12 +103,12 @@ export class SignInWorld implements AsyncDisposable {
     });
   }
 
-  /** Puts Entra into a mood about exchanges of tokens; the bridge gets its keys all the same. */
+  /** Puts Entra into a mood for token exchanges; the bridge still gets its keys. */
   feel(mood: Mood, feeling: Pick<Feeling, 'times'> = {}): void {
     this.entra.feel(mood, { ...feeling, when: ({ method }) => method === 'POST' });
   }
 
-  /** What the bridge has logged of sign-ins with tokens of this world's Entra. */
+  /** The bridge's log lines about sign-ins with tokens from this world's Entra. */
   get signIns(): LogLine[] {
     const issuer = this.entra.issuer(2);
     return this.nats.callout.responder.lines.filter(
@@ -116,14 +116,14 @@ export class SignInWorld implements AsyncDisposable {
     );
   }
 
-  /** The sign-ins, once there are so many. */
+  /** The sign-ins, once there are this many. */
   signedIn(count: number): Promise<LogLine[]> {
     return this.nats.callout.responder.until(`${count} sign-ins`, () =>
       this.signIns.length >= count ? this.signIns : undefined,
     );
   }
 
-  /** When each access token ends, as the log of a sign-in has it. */
+  /** When each access token expires, from the sign-in's log line. */
   get tokenEnds(): string[] {
     return this.entra.accessTokens.map((token) =>
       new Date(Math.floor(decodeJwt(token).exp ?? 0) * 1_000).toISOString(),

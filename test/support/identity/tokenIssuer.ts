@@ -24,9 +24,9 @@ interface Key {
 export interface TokenIssuerOptions {
   /** Serves https with this certificate instead of plain http. */
   readonly certificate?: Certificate;
-  /** The `sub` of each service connection that jobs may ask for a token of, by its id. */
+  /** The `sub` of each service connection that jobs may request a token for, by id. */
   readonly serviceConnections?: Readonly<Record<string, string>>;
-  /** What it signs with at first, by RS256; default: a key of its own, which takes long to make. */
+  /** The first signing key, for RS256; default: a new one, which takes long to make. */
   readonly pair?: GenerateKeyPairResult;
 }
 
@@ -35,7 +35,7 @@ export function rsaPair(): Promise<GenerateKeyPairResult> {
   return generateKeyPair('RS256', { extractable: true });
 }
 
-/** Starts an issuer on 127.0.0.1 and a free port. */
+/** Starts an issuer on a free port of 127.0.0.1. */
 export async function startTokenIssuer(options: TokenIssuerOptions = {}): Promise<TokenIssuer> {
   const { certificate, serviceConnections = {}, pair } = options;
   const server = certificate ? createTlsServer({ cert: certificate.cert, key: certificate.key }) : createServer();
@@ -47,27 +47,27 @@ export async function startTokenIssuer(options: TokenIssuerOptions = {}): Promis
 }
 
 /**
- * Stands in for Azure DevOps and Microsoft Entra where tokens are verified (discovery documents and keys), and for Azure DevOps
- * where a running job fetches its token.
+ * Stands in for Azure DevOps and Microsoft Entra when verifying tokens (discovery and keys), and for Azure DevOps
+ * when running jobs request a token.
  */
 export class TokenIssuer implements AsyncDisposable {
   readonly tenant = randomUUID();
   readonly organisationId = randomUUID();
-  /** What the application for NATS is called in either version: its URI and its ID. */
+  /** The application for NATS in either version: its URI and its ID. */
   readonly audiences = { azureDevOps: AZURE_DEVOPS_AUDIENCE, entraV1: 'api://nats', entraV2: randomUUID() };
   /** The tokens' `iss`. */
   readonly issuers: Readonly<Record<TokenKind, string>>;
   /** What a job finds in `System.OidcRequestUri`. */
   readonly requestUri: string;
-  /** What the token endpoint takes as a bearer: the job's `System.AccessToken`. */
+  /** The bearer token that the token endpoint accepts: the job's `System.AccessToken`. */
   readonly accessToken = randomBytes(32).toString('base64url');
   /** Seconds from issue to expiry of the tokens from now on. */
   lifetimeSeconds = 600;
   /** While true, every request is answered with 503. */
   failing = false;
-  /** Answers requests for a path instead, while it returns something. */
+  /** Overrides the response for a path if it returns something. */
   intercept: (path: string) => Reply | undefined = () => undefined;
-  /** Path of every request so far. */
+  /** The paths of all requests so far. */
   readonly requests: string[] = [];
   readonly #server: Server;
   /** The last one signs. */
@@ -100,7 +100,7 @@ export class TokenIssuer implements AsyncDisposable {
     this.#keys = keep ? [...this.#keys, key] : [key];
   }
 
-  /** What a token of a kind says; undefined leaves a claim out. */
+  /** The claims of a kind of token; undefined leaves a claim out. */
   claims(kind: TokenKind, changes: Readonly<Record<string, unknown>> = {}): JWTPayload {
     const iat = Math.floor(Date.now() / 1000);
     const client = '11111111-2222-3333-4444-555555555555';
@@ -148,7 +148,7 @@ export class TokenIssuer implements AsyncDisposable {
         this.#keys.map(async ({ kid, algorithm: alg, publicKey }) => ({
           ...(await exportJWK(publicKey)),
           kid,
-          // Microsoft Entra's keys don't say for which algorithm they are.
+          // Microsoft Entra's keys don't state their algorithm.
           ...(alg === 'ES256' ? { alg } : {}),
           use: 'sig',
         })),

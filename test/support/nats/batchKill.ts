@@ -7,7 +7,7 @@ import { isLong } from '../form.ts';
 import { NatsCluster, startNatsCluster, startNatsServer } from './natsServer.ts';
 import { Admin } from './testStream.ts';
 
-/** Far more than are under way at a time. */
+/** Far more than are in flight at a time. */
 export const LINES = isLong ? 50_000 : 20_000;
 const STREAM = 'BATCH';
 const SUBJECT = `${STREAM}.line.v1`;
@@ -22,16 +22,16 @@ export interface Kill {
   readonly binary: string;
   /** The part of the lines after which the server is killed. */
   readonly at: number;
-  /** How long it stays away. */
+  /** How long it stays down. */
   readonly downMs: number;
 }
 
-/** What became of the batch, as a row of a table. */
+/** The result of the batch, as a row of a table. */
 export type Outcome = Readonly<Record<string, string | number>>;
 
 /**
  * Publishes a file of {@link LINES} lines with the packed task and kills the server in the middle.
- * Throws unless each line is stored exactly once and in order, or the step names what is not so.
+ * Throws unless each line is stored exactly once and in order, or the step names the exceptions.
  */
 export async function killInBatch(kill: Kill): Promise<Outcome> {
   const { of, binary } = kill;
@@ -60,7 +60,7 @@ export async function killInBatch(kill: Kill): Promise<Outcome> {
   return judge(kill, step, stored);
 }
 
-/** Runs kills one after the other, prints what came of them, and returns why any failed. */
+/** Runs kills one after the other, prints the results, and returns the reasons for failures. */
 export async function printKills(kills: readonly Kill[]): Promise<unknown[]> {
   const outcomes: Outcome[] = [];
   const failures: unknown[] = [];
@@ -87,7 +87,7 @@ async function publishLines([url = '', ...others]: readonly string[]): Promise<S
   });
 }
 
-/** All that the stream holds, in its order. */
+/** Everything in the stream, in order. */
 async function readNumbers({ connection, manager }: Admin): Promise<number[]> {
   const numbers: number[] = [];
   const { state } = await untilAnswered(() => manager.streams.info(STREAM));

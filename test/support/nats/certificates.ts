@@ -10,7 +10,7 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** What a certificate says about its owner. */
+/** A certificate's claims about its owner. */
 export interface CertificateOptions {
   /** Host names and IP addresses of a server, e-mail addresses of a client; become subject alternative names. */
   readonly names?: readonly string[];
@@ -18,18 +18,18 @@ export interface CertificateOptions {
   readonly expired?: boolean;
 }
 
-/** A certificate authority of the test's own. Two of them do not know each other. */
+/** A test's own certificate authority. Two of them don't trust each other. */
 export interface Authority extends Certificate {
   /** A server's certificate; names default to localhost, 127.0.0.1 and ::1. */
   server(options?: CertificateOptions): Promise<Certificate>;
-  /** A client's certificate with this common name. */
+  /** A client certificate with this common name. */
   client(name: string, options?: CertificateOptions): Promise<Certificate>;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 export async function createAuthority(): Promise<Authority> {
-  // With a name in common, a stranger's certificate would be a forgery (another error) instead of one from an unknown authority.
+  // With the same name, a stranger's certificate would be a forgery (another error), not one from an unknown authority.
   const ca = await create(`Test Authority ${randomBytes(8).toString('hex')}`, {}, [
     { name: 'basicConstraints', cA: true, critical: true },
     { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
@@ -54,7 +54,7 @@ export async function createAuthority(): Promise<Authority> {
   };
 }
 
-/** Writes a certificate's two files into a folder, named after `name`; the result fits `NatsServerTls`. */
+/** Writes a certificate's two files into a folder, named after `name`; returns what `NatsServerTls` needs. */
 export function saveCertificate(
   folder: string,
   name: string,
@@ -75,7 +75,7 @@ async function create(
   extensions: Extensions,
   ca?: Certificate,
 ): Promise<Certificate> {
-  // It takes long to load, and few of those who might need a certificate do.
+  // It takes long to load, and few tests that might need a certificate do.
   const { generate } = await import('selfsigned');
   const now = Date.now();
   const made = await generate([{ name: 'commonName', value: commonName }], {

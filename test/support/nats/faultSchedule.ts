@@ -19,7 +19,7 @@ export interface FaultyServers {
 
 interface PlannedEvent {
   readonly token: string;
-  /** The CloudEvents `id`; repeated now and then. The message id is always new. */
+  /** The CloudEvents `id`, sometimes repeated. The message id is always new. */
   readonly id: string;
   readonly data: { readonly kind: 'matching' | 'other' | 'negative'; readonly key: string };
 }
@@ -31,15 +31,15 @@ type Action =
   /** In the background, one after the other. */
   | { readonly act: 'publish'; readonly events: readonly PlannedEvent[] }
   | { readonly act: 'awaitPublished' }
-  /** @param server its index; @param ms how long a paused one stands still */
+  /** @param server its index; @param ms how long a paused one stays paused */
   | { readonly act: (typeof CLUSTER_FAULTS)[number]; readonly server: number; readonly ms: number };
 
-/** All that happens in one run. It follows from its seed alone. */
+/** Everything that happens in one run. It follows from its seed alone. */
 export interface FaultSchedule {
   readonly seed: number;
   /** Stored before the wait begins. */
   readonly before: readonly PlannedEvent[];
-  /** What is waited for, but for where it starts. */
+  /** The wait, apart from its start. */
   readonly wait: {
     readonly tokens: readonly string[];
     readonly failWhen: boolean;
@@ -49,7 +49,7 @@ export interface FaultSchedule {
   };
   readonly start: {
     readonly from: 'runStart' | 'now' | 'sequence' | 'time' | 'lastPerSubject' | 'all';
-    /** How many of the events before the wait lie before the start point, where that is for the user to say. */
+    /** How many of the events before the wait precede the start point, if the user sets that. */
     readonly after: number;
   };
   /** The step starts while its server is paused. */
@@ -59,7 +59,7 @@ export interface FaultSchedule {
   readonly endsDown: boolean;
 }
 
-/** Seeds to run: the one in `FAULT_SEED` alone, else so many new ones. */
+/** Seeds to run: only the one in `FAULT_SEED`, otherwise this many new ones. */
 export function faultSeeds(count: number): number[] {
   const given = process.env['FAULT_SEED'];
   if (given !== undefined && given !== '') return [Number(given)];
@@ -84,7 +84,7 @@ export function planSchedule(seed: number, size: number): FaultSchedule {
   };
   const events = (most: number) => Array.from({ length: random.upTo(most) }, () => event());
 
-  // All in all at most the 20 events that do not count which a wait lists.
+  // In total at most 20 events that don't count, since a wait lists no more.
   const before = random.chance(0.8) ? events(4) : [];
   const distinct = random.chance(0.5);
   const expect = distinct && random.chance(0.5) ? random.of([['x', 'y'], ['x', 'y', 'z'], ['z']]) : undefined;
@@ -95,7 +95,7 @@ export function planSchedule(seed: number, size: number): FaultSchedule {
     actions.push({ act: 'publish', events: events(3) });
     if (random.chance(0.4)) actions.push({ act: 'awaitPublished' });
     const fault = random.of(size === 1 ? FAULTS : CLUSTER_FAULTS);
-    // A cluster takes seconds to get over each of these.
+    // A cluster takes seconds to recover from each of these.
     if (size > 1 && fault !== 'pause' && ++killed > 2) continue;
     actions.push({ act: fault, server: random.upTo(size) - 1, ms: 50 * random.upTo(12) });
   }
@@ -110,9 +110,9 @@ export function planSchedule(seed: number, size: number): FaultSchedule {
       expect,
     },
     start: { from, after: random.upTo(before.length + 1) - 1 },
-    // Where the other kinds would start is not known then.
+    // The start point of the other kinds isn't known then.
     beginsInFault: from !== 'now' && from !== 'lastPerSubject' && random.chance(0.3),
-    // What all filters let through and nothing waits for: once it has come, all else has.
+    // An event that passes all filters but matches nothing: once it has arrived, all others have.
     actions: [...actions, { act: 'publish', events: [{ ...event('other'), token: 'a' }] }],
     endsDown: size === 1 && random.chance(0.4),
   };
@@ -120,7 +120,7 @@ export function planSchedule(seed: number, size: number): FaultSchedule {
 
 const ENDS_MS = 45_000;
 
-/** Runs a schedule and checks how its wait has ended. Leaves the servers up and in step with each other. */
+/** Runs a schedule and checks how its wait ended. Leaves the servers up and in sync. */
 export async function runSchedule(schedule: FaultSchedule, faulty: FaultyServers): Promise<void> {
   const urls = faulty.servers.map(({ url }) => url);
   await using admin = await Admin.connect(urls);
@@ -161,7 +161,7 @@ class Run {
     const startTime = await this.#publishBefore(before);
 
     if (beginsInFault) await first.pause();
-    // The first server is the one that is broken or not; the others come after it.
+    // The first server is the one that may be faulty; the others follow.
     const servers = [first, ...this.faulty.servers.filter((server) => server !== first)];
     const step = new WaitStep(
       servers.map(({ url }) => url),
@@ -206,7 +206,7 @@ class Run {
     await this.#checkConsumers(step);
   }
 
-  /** Returns when the start point of the schedule was, in ISO 8601. */
+  /** Returns the time of the schedule's start point, in ISO 8601. */
   async #publishBefore(before: readonly PlannedEvent[]): Promise<string> {
     const { after } = this.schedule.start;
     this.#publish(before.slice(0, after));
@@ -246,7 +246,7 @@ class Run {
 
   async #break(fault: (typeof CLUSTER_FAULTS)[number], server: NatsServer, ms: number): Promise<void> {
     if (fault === 'pause') return this.#standStill(server, ms);
-    // What the others do not have yet would be lost with a second server.
+    // Data that the others don't have yet would be lost with a second server.
     await this.admin.inSync(this.stream.name, this.faulty.servers.length);
     switch (fault) {
       case 'restart':
@@ -287,7 +287,7 @@ class Run {
     this.#publishing.catch(() => {});
   }
 
-  /** What the stream holds, in its order. */
+  /** Everything in the stream, in order. */
   async #stored(): Promise<string[]> {
     await this.admin.inSync(this.stream.name, this.faulty.servers.length);
     const { state } = await this.admin.manager.streams.info(this.stream.name);
@@ -302,7 +302,7 @@ class Run {
 
   /**
    * The verdict and the decisions that follow from the events published so far, by the rules of the interface.
-   * Without a verdict it is the deadline that ends the wait.
+   * Without a verdict, the deadline ends the wait.
    */
   #model(): { verdict: Verdict | undefined; decisions: string[] } {
     const { before, wait, start } = this.schedule;
@@ -331,7 +331,7 @@ class Run {
     return { verdict: undefined, decisions };
   }
 
-  /** None is left, but for those that could not be removed when they were given up: these the server removes. */
+  /** Asserts that no consumer is left, except those that couldn't be removed in time: the server removes those. */
   async #checkConsumers({ lines }: WaitStep): Promise<void> {
     const left = await this.#consumers();
     const wasDisturbed = lines.some((line) => /^Reading the stream again|was not removed/.test(line));
@@ -339,7 +339,7 @@ class Run {
     for (const { config } of left) assert.ok(config.inactive_threshold! <= 60e9, JSON.stringify(config));
   }
 
-  /** A cluster that has just lost its leader does not answer at once. */
+  /** A cluster that has just lost its leader doesn't answer at once. */
   async #consumers(): Promise<ConsumerInfo[]> {
     for (const deadline = Date.now() + ENDS_MS; ;) {
       try {
@@ -363,7 +363,7 @@ export class Random {
     return this.#next() < probability;
   }
 
-  /** From 1 on. */
+  /** Starts at 1. */
   upTo(most: number): number {
     return 1 + Math.floor(this.#next() * most);
   }
@@ -398,7 +398,7 @@ function textOf({ token, id, data }: PlannedEvent): string {
   return `${token} ${id} ${JSON.stringify(data)}`;
 }
 
-/** The events that a wait has logged, each as its decision and sequence. */
+/** The events that a wait logged, each as its decision and sequence. */
 function decisionsIn(lines: readonly string[]): string[] {
   return lines.flatMap((line) => {
     const [, decision, sequence] = /^(matched|negative|notMatching|repeated) .*? sequence=(\d+)/.exec(line) ?? [];

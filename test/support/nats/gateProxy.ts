@@ -4,9 +4,9 @@ import { Transform } from 'node:stream';
 
 const PATIENCE_MS = 20_000;
 
-/** What a client sends is kept back, with all that it sends after it. */
+/** A client's data is held back, with everything after it. */
 export interface Gate {
-  /** Resolves when something is kept back; rejects after 20 s. */
+  /** Resolves once something is held back; rejects after 20 s. */
   readonly reached: Promise<void>;
   /** Lets it go on. */
   open(): void;
@@ -18,7 +18,7 @@ interface Closed {
   readonly opened: Promise<void>;
 }
 
-/** Stands between clients and their server on 127.0.0.1, and holds up what a test wants to be late: so races are forced. */
+/** Sits between clients and their server on 127.0.0.1, and delays data for a test, which forces races. */
 export class GateProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -55,7 +55,7 @@ export class GateProxy implements AsyncDisposable {
     return `nats://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Keeps back what a client sends from the next piece on that holds this text. */
+  /** Holds back what a client sends, from the next chunk with this text on. */
   hold(text: string): Gate {
     let reach = () => {};
     let open = () => {};
@@ -72,7 +72,7 @@ export class GateProxy implements AsyncDisposable {
     };
   }
 
-  /** Resolves when the server sends something with this text to a client; rejects after 20 s. */
+  /** Resolves once the server sends a chunk with this text to a client; rejects after 20 s. */
   async delivered(text: string): Promise<void> {
     let see = () => {};
     const seen = new Promise<void>((resolve) => (see = resolve));

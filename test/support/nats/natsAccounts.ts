@@ -9,7 +9,7 @@ import {
   fmtCreds,
 } from 'nats-jwt';
 
-/** Which subjects a user may use. A side that is left out is not restricted. */
+/** The subjects that a user may use. A missing side isn't restricted. */
 export interface UserPermissions {
   readonly publish?: SubjectRules;
   readonly subscribe?: SubjectRules;
@@ -26,7 +26,7 @@ export type ConfiguredUser = { readonly permissions?: UserPermissions } & (
   { readonly user: string; readonly password: string } | { readonly nkey: string }
 );
 
-/** Configuration text: everybody signs in with this token. */
+/** Configuration text: everyone signs in with this token. */
 export function tokenConfig(token: string): string {
   return `authorization: ${JSON.stringify({ token })}`;
 }
@@ -47,7 +47,7 @@ export function createNKey(): { seed: string; publicKey: string } {
   return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };
 }
 
-/** A server where an operator's JWTs say who may sign in. */
+/** A server on which an operator's JWTs say who may sign in. */
 export interface OperatorMode {
   /** Configuration text for the server. */
   readonly config: string;
@@ -55,7 +55,7 @@ export interface OperatorMode {
   creds(options?: { permissions?: UserPermissions; expires?: Date }): Promise<string>;
 }
 
-/** Makes an operator, a system account and one account with JetStream. Two operators do not know each other's users. */
+/** Creates an operator, a system account and an account with JetStream. Two operators don't share users. */
 export async function createOperatorMode(): Promise<OperatorMode> {
   const operator = createOperator();
   const account = createAccount();
@@ -65,7 +65,7 @@ export async function createOperatorMode(): Promise<OperatorMode> {
     [account.getPublicKey()]: await encodeAccount(
       'CI',
       account,
-      // An account JWT has no JetStream unless it says so; -1 is without limit.
+      // An account JWT has no JetStream unless it says so; -1 means unlimited.
       {
         limits: {
           mem_storage: -1,

@@ -14,7 +14,7 @@ import {
 
 export { natsServerBinary, type NatsServerOptions, type NatsServerTls } from '../../../localAgent/natsServer.ts';
 
-/** What a test reads of a server's `/jsz`. */
+/** The parts of a server's `/jsz` that tests read. */
 interface JetStreamStatus {
   readonly meta_cluster?: {
     readonly leader?: string;
@@ -25,14 +25,14 @@ interface JetStreamStatus {
 const FORM_MS = 5_000;
 const ELECTION_MS = 30_000;
 
-/** Starts a real nats-server of a test's own; resolves when it accepts connections. */
+/** Starts a test's own real nats-server; resolves once it accepts connections. */
 export function startNatsServer(options: NatsServerOptions = {}): Promise<NatsServer> {
   return startOnFreePort(NatsServer, options);
 }
 
-/** A server to which a test does what happens to servers. */
+/** A server that a test can crash, pause, restart and reconfigure. */
 export class NatsServer extends LocalServer {
-  /** Ends the server as a crash does (SIGKILL); the store stays for `restart`. */
+  /** Kills the server, like a crash (SIGKILL); the store stays for `restart`. */
   async kill(): Promise<void> {
     await this.end('SIGKILL');
   }
@@ -63,7 +63,7 @@ export class NatsServer extends LocalServer {
     if (this.log.includes('Failed to reload', from)) throw this.failure('refused its new configuration');
   }
 
-  /** Names of the other servers it reaches as the leader of a JetStream cluster; undefined when it does not lead. */
+  /** Names of the other servers it reaches as the leader of a JetStream cluster; undefined if it doesn't lead. */
   async followers(): Promise<string[] | undefined> {
     const address = /Starting http monitor on (\S+)/.exec(this.log)?.[1];
     const { meta_cluster: meta } = (await (await fetch(`http://${address}/jsz`)).json()) as JetStreamStatus;
@@ -98,7 +98,7 @@ export async function startNatsCluster({ size = 3, ...options }: NatsClusterOpti
       if (options.jetStream !== false) await cluster.formed();
     } catch (error) {
       await cluster.stop();
-      // Also when all servers run: those of 2.10.27 never agreed on a leader in 7 of 210 starts on a busy machine.
+      // Even if all servers run: 2.10.27 never agreed on a leader in 7 of 210 starts on a busy machine.
       throw new TryAgain(error instanceof Error ? error.message : String(error), { cause: error });
     }
     return cluster;
@@ -126,7 +126,7 @@ export class NatsCluster implements AsyncDisposable {
     throw new Error(`The servers form no cluster within ${FORM_MS / 1000} s. ${this.servers[0]?.logText()}`);
   }
 
-  /** The server that leads a stream; waits for an election up to 30 s. `options` sign in where the cluster demands it. */
+  /** The server that leads a stream; waits for an election up to 30 s. `options` sign in if the cluster requires it. */
   async leaderOf(stream: string, options: ConnectionOptions = {}): Promise<NatsServer> {
     const connection = await connect({ ...options, servers: this.urls });
     try {
@@ -153,7 +153,7 @@ export class NatsCluster implements AsyncDisposable {
   }
 }
 
-/** The stop signal reaches one thread after the other; until then the server may still answer. */
+/** The stop signal reaches the threads one by one; until then the server may still answer. */
 function isStopped(pid: number): boolean {
   const tasks = `/proc/${pid}/task`;
   if (!existsSync(tasks)) return true;

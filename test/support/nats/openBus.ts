@@ -16,7 +16,7 @@ import type { Clock } from '../../../shared/clock.ts';
 
 const UNTIL_MS = 10_000;
 
-/** A service connection to servers of a test, given by URL. Without more it signs in with nothing. */
+/** A service connection to a test's servers, given by URL. By default it has no credentials. */
 export function settingsFor(urls: readonly string[], others: Partial<ConnectionSettings> = {}): ConnectionSettings {
   return {
     servers: urls.map((url) => {
@@ -59,7 +59,7 @@ export class Step {
   }
 }
 
-/** A bus to the servers, with a step of its own, both of which end with the scope. */
+/** A bus to the servers with its own step; both end with the scope. */
 export async function openBus(
   urls: readonly string[],
   others: Partial<ConnectionSettings> = {},
@@ -80,7 +80,7 @@ export class OpenBus implements AsyncDisposable {
     readonly step: Step,
   ) {}
 
-  /** Publishes one event, with a message id if one is given; throws what ended it. */
+  /** Publishes one event, with a message id if given; throws the error that ended it. */
   async publishToStream(subject: string, id?: string, expectedStream?: string): Promise<PubAck> {
     const messages = [[event(subject, id)]];
     const result = await this.bus.publishToStream(messages, expectedStream, () => {}, this.step.clock.signal);
@@ -88,7 +88,7 @@ export class OpenBus implements AsyncDisposable {
     return result.last!;
   }
 
-  /** As {@link publishToStream}, to core NATS. */
+  /** Like {@link publishToStream}, to core NATS. */
   async publishCore(subject: string): Promise<void> {
     const { error } = await this.bus.publishCore([[event(subject)]], () => {}, this.step.clock.signal);
     if (error !== undefined) throw error as Error;
@@ -121,7 +121,7 @@ function event(subject: string, id?: string): OutgoingMessage {
   return { subject, headers: id === undefined ? [] : [['Nats-Msg-Id', id]], payload: Buffer.from('payload') };
 }
 
-/** A subscription with what it has told so far. */
+/** A subscription with everything it has reported so far. */
 export class Reading implements AsyncDisposable {
   constructor(
     readonly subscription: Subscription,
@@ -133,10 +133,10 @@ export class Reading implements AsyncDisposable {
   }
 }
 
-/** The place of a message of core NATS. */
+/** The place of a core NATS message. */
 export const NOWHERE = { stream: '', sequence: 0 };
 
-/** Keeps what a subscription tells, in order, and lets a test await it. */
+/** Records what a subscription reports, in order, and lets a test await it. */
 export class Recorder implements SubscriptionEvents {
   readonly messages: ReceivedMessage[] = [];
   readonly notices: string[] = [];
@@ -146,7 +146,7 @@ export class Recorder implements SubscriptionEvents {
   readonly ups: number[] = [];
   readonly failures: Error[] = [];
   readonly #changes = new EventEmitter();
-  /** Called with each message as it comes. */
+  /** Called with each message as it arrives. */
   onMessage: (message: ReceivedMessage) => void = () => {};
 
   get payloads(): string[] {
@@ -185,12 +185,12 @@ export class Recorder implements SubscriptionEvents {
     this.#changes.emit('change');
   }
 
-  /** Resolves with this many messages; throws with all that was told when they do not come. */
+  /** Resolves with this many messages; throws with the whole record if they don't arrive. */
   async count(number: number, withinMs?: number): Promise<void> {
     await this.until(() => this.messages.length >= number, `${number} messages`, withinMs);
   }
 
-  /** Resolves when `holds` is true after something was told; throws with all that was told when it is not in time. */
+  /** Resolves once `holds` is true after a report; throws with the whole record if that takes too long. */
   async until(holds: () => boolean, what: string, withinMs = UNTIL_MS): Promise<void> {
     const signal = AbortSignal.timeout(withinMs);
     while (!holds()) {

@@ -5,7 +5,7 @@ import { settingsFor } from './openBus.ts';
 
 const UNTIL_MS = 10_000;
 
-/** A bus as a service has it, which is closed with the scope. */
+/** A bus as a service uses it, which closes with the scope. */
 export async function openService(url: string, others: Partial<ConnectionSettings> = {}): Promise<OpenService> {
   const lines: string[] = [];
   const note = (level: string) => (text: string) => void lines.push(`${level} ${text}`);
@@ -17,7 +17,7 @@ export async function openService(url: string, others: Partial<ConnectionSetting
 export class OpenService implements AsyncDisposable {
   constructor(
     readonly bus: ServiceBus,
-    /** What it has logged. */
+    /** Its log lines. */
     readonly lines: readonly string[],
   ) {}
 
@@ -26,7 +26,7 @@ export class OpenService implements AsyncDisposable {
   }
 }
 
-/** Resolves when the condition holds; throws when it doesn't within 10 s. */
+/** Resolves once the condition holds; throws if it doesn't within 10 s. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
   for (const deadline = Date.now() + UNTIL_MS; !(await holds());) {
     if (Date.now() > deadline) throw new Error(`Not within ${UNTIL_MS / 1_000} s: ${what}.`);

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { subjectMatches } from '../../../shared/subject.ts';
 
-/** What a client has sent: `PUB`, `HPUB`, `SUB`, `UNSUB`, `CONNECT`, `PING` or `PONG` with what belongs to it. */
+/** A command from a client: `PUB`, `HPUB`, `SUB`, `UNSUB`, `CONNECT`, `PING` or `PONG` with its data. */
 export interface Command {
   readonly verb: string;
   readonly args: readonly string[];
@@ -10,25 +10,25 @@ export interface Command {
   readonly payload: Buffer;
 }
 
-/** How a server differs from a good one. */
+/** How a server differs from a well-behaved one. */
 export interface Script {
-  /** Said to a client that has just connected. */
+  /** Sent to a client that has just connected. */
   readonly greeting?: string | Buffer;
-  /** Said in answer to a command; undefined: what a good server says. */
+  /** The response to a command; undefined: that of a well-behaved server. */
   readonly answer?: (command: Command, link: ScriptedLink) => string | Buffer | undefined;
-  /** Changes what is sent, of which this is not the first byte but the one at `offset`. */
+  /** Changes outgoing data, which starts at byte `offset` of everything sent. */
   readonly alter?: (bytes: Buffer, offset: number) => Buffer;
-  /** The link breaks after so many bytes from the server. */
+  /** The link breaks after this many bytes from the server. */
   readonly cutAfterSent?: number;
-  /** The link breaks after so many bytes from the client. */
+  /** The link breaks after this many bytes from the client. */
   readonly cutAfterReceived?: number;
-  /** The server says nothing more after so many bytes. */
+  /** The server falls silent after this many bytes. */
   readonly silentAfterSent?: number;
   /** Called for each client, before the greeting. */
   readonly onLink?: (link: ScriptedLink) => void;
 }
 
-/** What a good server's INFO says. */
+/** The INFO of a well-behaved server. */
 export const INFO = {
   server_id: 'NSCRIPTEDSERVER',
   server_name: 'scripted',
@@ -50,8 +50,8 @@ export const SUBJECT = 'ci.done.v1';
 export const STREAM = 'CI';
 
 /**
- * A NATS server with one stream that holds one event, on 127.0.0.1: as much of one as a step of these tasks talks to,
- * which does what a script says where a real one cannot be made to.
+ * A NATS server on 127.0.0.1 with one stream that holds one event: as much of a server as a step uses. It follows a
+ * script where a real server can't be made to misbehave.
  */
 export class ScriptedServer implements AsyncDisposable {
   readonly links: ScriptedLink[] = [];
@@ -83,7 +83,7 @@ export class ScriptedServer implements AsyncDisposable {
 
 /** One client of a {@link ScriptedServer}. */
 export class ScriptedLink {
-  /** Of all that is sent to the client. */
+  /** How many bytes have been sent to the client. */
   sent = 0;
   received = 0;
   /** Subjects by id. */
@@ -113,7 +113,7 @@ export class ScriptedLink {
     if (this.sent >= cutAfterSent) this.socket.destroySoon();
   }
 
-  /** A message as the subscriber of the subject gets it; empty when there is none. */
+  /** A message as the subject's subscriber gets it; empty if there is none. */
   messageTo(to: string, payload: unknown, { subject = to, reply = '', headers = '' } = {}): Buffer {
     const sid = [...this.#subscriptions].find(([, pattern]) => subjectMatches(pattern, to))?.[0];
     if (sid === undefined) return Buffer.alloc(0);
@@ -166,7 +166,7 @@ export function publication({ verb, args }: Command): { readonly subject: string
   return { subject: args[0] ?? '', reply: args.length > 1 + sizes ? (args[1] ?? '') : '' };
 }
 
-/** What a good server says to a command. */
+/** The response of a well-behaved server to a command. */
 export function goodAnswer(command: Command, link: ScriptedLink): string | Buffer {
   if (command.verb === 'PING') return 'PONG\r\n';
   const [subject = '', sid = ''] = command.args;
@@ -180,7 +180,7 @@ export function goodAnswer(command: Command, link: ScriptedLink): string | Buffe
   return link.messageTo(published.reply, '{}', { subject: SUBJECT, reply });
 }
 
-/** What JetStream answers in JSON, to an event of a step as well: its acknowledgement. */
+/** JetStream's JSON responses, including the ack of a step's event. */
 export function apiResponse({ subject, reply }: { readonly subject: string; readonly reply: string }): object {
   const [, operation] = /^\$JS\.API\.(\w+\.\w+)/.exec(subject) ?? [];
   switch (operation) {
@@ -201,7 +201,7 @@ export function apiResponse({ subject, reply }: { readonly subject: string; read
   }
 }
 
-/** Sends pieces for as long as the client takes them. */
+/** Sends chunks for as long as the client accepts them. */
 export function endless(link: ScriptedLink, piece: string): void {
   const write = (): void => {
     while (link.socket.writable && link.socket.write(piece));

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createConnection, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** Stands between a client and its server on 127.0.0.1, as a network that fails on command. */
+/** Sits between a client and its server on 127.0.0.1: a network that fails on command. */
 export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -42,7 +42,7 @@ export class TcpProxy implements AsyncDisposable {
     return `nats://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** How many connections to the server there are. */
+  /** How many connections to the server are open. */
   get connections(): number {
     return this.#targets.size;
   }
@@ -57,7 +57,7 @@ export class TcpProxy implements AsyncDisposable {
     this.#isCut = false;
   }
 
-  /** Keeps back what the servers answer on the connections there are; what the clients send still arrives. */
+  /** Holds back the servers' responses on open connections; what the clients send still arrives. */
   mute(): void {
     for (const [target, client] of this.#targets) target.unpipe(client);
   }

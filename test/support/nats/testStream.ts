@@ -5,7 +5,7 @@ import type { StreamConfig } from 'nats';
 const CONNECTED_MS = 10_000;
 const IN_SYNC_MS = 45_000;
 
-/** A connection of the test itself to its server: it makes streams, publishes, and looks at what is left behind. */
+/** The test's own connection to its server: it creates streams, publishes, and checks what is left behind. */
 export class Admin implements AsyncDisposable {
   static async connect(urls: readonly string[], options: { user?: string; pass?: string } = {}): Promise<Admin> {
     const connection = await connect({
@@ -23,7 +23,7 @@ export class Admin implements AsyncDisposable {
     readonly manager: JetStreamManager,
   ) {}
 
-  /** Resolves when the connection is up: what is sent over a broken one is lost. */
+  /** Resolves once the connection is up: anything sent over a broken one is lost. */
   async connected(): Promise<void> {
     const deadline = Date.now() + CONNECTED_MS;
     for (;;) {
@@ -46,19 +46,19 @@ export class Admin implements AsyncDisposable {
         await this.manager.streams.add({ name, ...subjects, ...config });
         return new TestStream(this, name);
       } catch (error) {
-        // A cluster that elects another leader just after it has formed does not see all of its members at first.
+        // A cluster that elects another leader just after it has formed doesn't see all its members at first.
         if (!(error as Error).message.includes('no suitable peers') || Date.now() > deadline) throw error;
         await delay(100);
       }
     }
   }
 
-  /** All that a stream holds, oldest first. */
+  /** Everything in a stream, oldest first. */
   stored(stream: string): Promise<StoredMsg[]> {
     return storedIn(this.manager, stream);
   }
 
-  /** Resolves when the servers answer and all replicas of a stream are up to date. */
+  /** Resolves once the servers answer and all replicas of a stream are up to date. */
   async inSync(stream: string, replicas: number): Promise<void> {
     await this.connected();
     for (const deadline = Date.now() + IN_SYNC_MS; Date.now() < deadline;) {
@@ -76,7 +76,7 @@ export class Admin implements AsyncDisposable {
   }
 }
 
-/** All that a stream holds, oldest first, read without a consumer. */
+/** Everything in a stream, oldest first, read without a consumer. */
 export async function storedIn({ streams }: JetStreamManager, stream: string): Promise<StoredMsg[]> {
   const { first_seq: first, last_seq: last, messages } = (await streams.info(stream)).state;
   if (messages === 0) return [];
@@ -84,7 +84,7 @@ export async function storedIn({ streams }: JetStreamManager, stream: string): P
   return Promise.all(sequences.map((seq) => streams.getMessage(stream, { seq })));
 }
 
-/** A stream of a test. */
+/** A test's stream. */
 export class TestStream {
   constructor(
     readonly admin: Admin,
@@ -100,7 +100,7 @@ export class TestStream {
     return sequence;
   }
 
-  /** Publishes so many events in order, the payload of each its number from 1. */
+  /** Publishes this many events in order; each payload is its number, from 1. */
   async fill(number: number, token: (index: number) => string): Promise<void> {
     const jetStream = this.admin.connection.jetstream();
     for (let index = 1; index <= number;) {

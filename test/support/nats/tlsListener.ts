@@ -2,11 +2,11 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 
-/** A server on a port of its own that lets everybody in, with or without TLS, and notes what it hears. */
+/** A server on its own port that accepts everyone, with or without TLS, and records what it receives. */
 export class Listener implements AsyncDisposable {
-  /** A text for each connection. */
+  /** The received text of each connection. */
   readonly heard: string[] = [];
-  /** The same for those that came without encryption and have ended. */
+  /** The same for unencrypted connections that have ended. */
   readonly heardInPlain: string[] = [];
   readonly #changes = new EventEmitter();
   readonly #sockets = new Set<Socket>();
@@ -32,12 +32,12 @@ export class Listener implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** What was heard of clients that signed in. */
+  /** What was received from clients that signed in. */
   get signIns(): string[] {
     return this.heard.filter((text) => text.includes('CONNECT '));
   }
 
-  /** Notes what comes, and answers as much as signing in and subscribing takes. `onSubscribed` is told each id. */
+  /** Records what arrives, and answers sign-ins and subscriptions. `onSubscribed` gets each id. */
   serve(socket: Socket, onSubscribed: (sid: string) => void = () => {}): void {
     const index = this.heard.push('') - 1;
     let line = '';
@@ -57,7 +57,7 @@ export class Listener implements AsyncDisposable {
     });
   }
 
-  /** Resolves when that holds after a connection has closed; rejects after 10 s. */
+  /** Resolves once the condition holds after a connection has closed; rejects after 10 s. */
   async until(holds: () => boolean): Promise<void> {
     const signal = AbortSignal.timeout(10_000);
     while (!holds()) await once(this.#changes, 'closed', { signal });

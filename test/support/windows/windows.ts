@@ -8,7 +8,7 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 
 const WINE = path.join(ROOT, '.cache', 'wine', 'usr');
 const BOOT_MS = 120_000;
-/** Between two looks at what a program has written. */
+/** The interval between two looks at a program's output. */
 const LOOK_MS = 20;
 
 export interface WindowsProcessOptions {
@@ -19,9 +19,9 @@ export interface WindowsProcessOptions {
 }
 
 /**
- * A Windows of a test file's own, which is Wine with an empty disk `C:`; what is outside of that is on `Z:`. It ends and is
- * removed with the process of the tests. Its programs see Windows' paths, variables and Ctrl+C, but it isn't Windows: there
- * are no rights of NTFS, no services, and no Ctrl+Break.
+ * A test file's own Windows: Wine with an empty disk `C:`; everything else is on `Z:`. It ends and is
+ * removed with the tests' process. Its programs see Windows' paths, variables and Ctrl+C, but it isn't Windows: there
+ * are no NTFS permissions, no services, and no Ctrl+Break.
  */
 export class Windows implements Machine {
   readonly os = 'Windows_NT';
@@ -31,7 +31,7 @@ export class Windows implements Machine {
   #programs = 0;
 
   constructor() {
-    // Also where a test file has taken too long, and is ended by the runner.
+    // Even if a test file takes too long and the runner ends it.
     process.once('SIGTERM', () => process.exit(143));
     process.once('exit', () => {
       this.#wine('wineserver64', ['-k']);
@@ -41,7 +41,7 @@ export class Windows implements Machine {
     mkdirSync(system, { recursive: true });
     const library = path.join(WINE, 'x86_64-w64-mingw32', 'lib', 'zlib1.dll');
     if (!existsSync(library)) throw new Error('There is no Wine here. Get it: bash scripts/wine.sh');
-    // Debian's Wine needs one library more than it has.
+    // Debian's Wine lacks a library that it needs.
     copyFileSync(library, path.join(system, 'zlib1.dll'));
     const { status, stderr } = this.#wine('wine64', ['wineboot', '--init']);
     if (status !== 0) throw new Error(`Wine has made no Windows. ${stderr}`);
@@ -83,7 +83,7 @@ export class Windows implements Machine {
     });
   }
 
-  /** As the agent does: when it cancels, it presses Ctrl+C, and ends what is still there after a while. */
+  /** Like the agent: on a cancel it presses Ctrl+C, and later kills what is still running. */
   readonly run: Machine['run'] = async ({ file, args, cancel, kill, waits, ...options }) => {
     const env = { ...options.env, TF_BUILD: 'True' };
     const running = this.start(file, args, { ...options, env });
@@ -117,7 +117,7 @@ export class Windows implements Machine {
       ...env,
       PATH: process.env['PATH'] ?? '',
       HOME: this.#prefix,
-      // Windows has its variables in Unicode.
+      // Windows' variables are Unicode.
       LC_ALL: 'C.UTF-8',
       // Other shells drop variables whose names hold a hyphen.
       SHELL: '/bin/bash',
@@ -130,18 +130,18 @@ export class Windows implements Machine {
 
 /** A program in a console of its own. */
 export class WindowsProcess {
-  /** The exit code, once it has ended and all that it has written was handed over. */
+  /** The exit code, once it has ended and all its output was delivered. */
   readonly ended: Promise<number>;
   readonly #child: ChildProcess;
 
   /**
    * @param command a program of this machine and its arguments
-   * @param output begins the paths of two files for what it writes: Node can't write to pipes of Wine
+   * @param output prefix of two output files: Node can't write to Wine's pipes
    */
   constructor(command: readonly string[], output: string, { cwd, env, ...taker }: WindowsProcessOptions) {
     const [stdout, stderr] = [`${output}.out`, `${output}.err`];
     const line = command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
-    // What `script` types at its terminal is typed at the console. It dies with the test, and takes the console along.
+    // What `script` types at its terminal is typed at the console. It ends with the test, and takes the console along.
     this.#child = spawn(
       'setpriv',
       ['--pdeathsig', 'KILL', '--', 'script', '-qec', `exec ${line} >'${stdout}' 2>'${stderr}'`, '/dev/null'],
@@ -160,14 +160,14 @@ export class WindowsProcess {
     });
   }
 
-  /** As Windows knows them: SIGINT is Ctrl+C at its console, and any other ends it without telling it. */
+  /** As on Windows: SIGINT is Ctrl+C at its console, and any other signal ends it without warning. */
   signal(signal: NodeJS.Signals): void {
     if (signal === 'SIGINT') this.#child.stdin?.write('\u0003');
     else this.#child.kill('SIGKILL');
   }
 }
 
-/** Hands over what is appended to a file, which is opened for writing before the file is looked at. */
+/** Delivers what is appended to a file, which is opened for writing before it's read. */
 class Follower {
   readonly #descriptor: number;
 

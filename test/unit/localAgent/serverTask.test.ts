@@ -128,7 +128,7 @@ async function run(does: Does, { jobs = JOBS, timeout, ...options }: Options = {
 }
 
 describe('a task without an agent', { concurrency: 4 }, () => {
-  it('is sent to its connection, and ends with the log, the outputs and the result that come back', async () => {
+  it('is sent to its connection, and ends with the log, outputs and result that come back', async () => {
     const seen: unknown[] = [];
     const pipeline = await run(async ({ path: place, body, back }) => {
       seen.push(place, body, back.header('authorization'), (await back.call('GET', '')).body.definition);
@@ -152,7 +152,7 @@ describe('a task without an agent', { concurrency: 4 }, () => {
     assert.equal(use!.rawStdout, '[yes]\n');
   });
 
-  it('fails when it is completed as failed, and hands its outputs on all the same', async () => {
+  it('fails when it is completed as failed, but its outputs are still set', async () => {
     const pipeline = await run(
       async ({ back }) => {
         await back.change({ variables: { said: { value: 'no' } } });
@@ -166,7 +166,7 @@ describe('a task without an agent', { concurrency: 4 }, () => {
     assert.equal(pipeline.jobs[1]!.steps[0]!.rawStdout, '[no]\n');
   });
 
-  it('fails with the reason where it is refused, or where nobody answers', async () => {
+  it('fails with the reason when it is refused or nobody answers', async () => {
     const refused = JSON.stringify({ error: { code: 'Forbidden', message: 'no rule lets it wait\u001b[2J' } });
     const pipeline = await run(() => ({ status: 403, text: refused }));
     assert.match(pipeline.jobs[0]!.steps[0]!.errors.join(), /^The answer is 403: no rule lets it wait[^\u001b]*$/);
@@ -181,7 +181,7 @@ describe('a task without an agent', { concurrency: 4 }, () => {
     assert.equal(nobody.result, 'Failed');
   });
 
-  it('is told when its run is cancelled, and ends with what comes of that', async () => {
+  it('calls the cancel URL when its run is cancelled, and shows the log that comes back', async () => {
     const cancel = new AbortController();
     const paths: string[] = [];
     const pipeline = await run(
@@ -201,7 +201,7 @@ describe('a task without an agent', { concurrency: 4 }, () => {
     assert.match(pipeline.jobs[0]!.steps[0]!.logText, /^Verdict: cancelled$/m);
   });
 
-  it('is told when its time is over: its own, or that of its job', async () => {
+  it("calls the cancel URL when its own timeout or the job's has passed", async () => {
     const does: Does = async ({ path: place, back }) => {
       if (place === '/cancel') await back.complete('failed');
       return OK;
@@ -214,7 +214,7 @@ describe('a task without an agent', { concurrency: 4 }, () => {
     assert.match(job.jobs[0]!.steps[0]!.errors.join(), /raise its timeoutInMinutes above the timeout of the task/);
   });
 
-  it('is called back at its own plan only, with the token of its job', async () => {
+  it("accepts calls only for its own plan, with its job's token", async () => {
     const statuses: number[] = [];
     const pipeline = await run(async ({ back }) => {
       const note = async (answer: Promise<{ status: number }>) => statuses.push((await answer).status);
@@ -258,7 +258,7 @@ describe('a pipeline with agentless jobs', () => {
         problem,
       ));
 
-  it('is refused with a task that needs an agent in one', async () => {
+  it('is refused if one of the tasks needs an agent', async () => {
     await assert.rejects(
       run(() => OK, {
         jobs: JOBS,
@@ -268,14 +268,14 @@ describe('a pipeline with agentless jobs', () => {
     );
   });
 
-  it('ends each of them after 60 minutes where it says nothing else', () => {
+  it('ends each job after 60 minutes by default', () => {
     const minutesOf = (yaml: string) =>
       readPipeline(yaml).stages[0]!.jobs.map(({ timeoutInMinutes }) => timeoutInMinutes);
     assert.deepEqual(minutesOf(JOBS), [60, 0]);
     assert.deepEqual(minutesOf(JOBS.replace('pool: server', 'pool: server\n    timeoutInMinutes: 90')), [90, 0]);
   });
 
-  it('has the pool from the stage or the file where a job says nothing', async () => {
+  it("takes a job's pool from the stage or the file if the job has none", async () => {
     const jobs = `pool: server
 jobs:
   - { job: Ask, steps: [{ task: Sample@1, inputs: { bridge: bridge } }] }
@@ -291,7 +291,7 @@ jobs:
     assert.equal(pipeline.result, 'Succeeded');
   });
 
-  it('is refused where another process has the address that the bridge calls back', async () => {
+  it("is refused if another process listens on the bridge's callback address", async () => {
     const other = createServer();
     await once(other.listen(0, '127.0.0.1'), 'listening');
     const { port } = other.address() as AddressInfo;

@@ -28,12 +28,12 @@ describe('a template of a server task', () => {
       assert.equal(renderTemplate(template, SCOPE), rendered);
     });
 
-  it('is refused with blocks of Mustache, which would be left out in silence', () => {
+  it('is refused if it has Mustache blocks, which would be dropped silently', () => {
     for (const block of ['{{#if a}}', '{{/if}}', '{{{#base64}}}'])
       assert.throws(() => renderTemplate(block, SCOPE), /blocks of Mustache/);
   });
 
-  it('has its headers read as JSON only once the values are in, where a quote breaks them', () => {
+  it('parses its headers as JSON after filling in the values, so a quote in a value breaks them', () => {
     const call = { EndpointUrl: '$(endpoint.url)/v1', Method: 'POST', Headers: '{"X-Subject": "$(subject)"}' };
     assert.deepEqual(renderCall(call, SCOPE), {
       ...{ url: 'https://bridge/v1', method: 'POST', headers: { 'X-Subject': 'ci.>' }, body: '' },

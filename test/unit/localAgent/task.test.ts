@@ -82,7 +82,7 @@ describe('what a task gets from the agent', () => {
     assert.equal(env['INPUT_NATSCONNECTION'], '');
   });
 
-  it('is the service connection it names, by its name or alias, and no other one', async () => {
+  it('is the service connection it names, by input name or alias, and no other', async () => {
     const connections = {
       nats: CONNECTION,
       other: { url: 'nats://other', scheme: 'None', parameters: { credentials: 'hush' } },
@@ -131,7 +131,7 @@ describe('what a task gets from the agent', () => {
     assert.match(step.logText, /"SECRET_NATS_SEED":"\*\*\*"/);
   });
 
-  it('is not the environment of whoever runs the agent, and its folder is the sources folder', async () => {
+  it("doesn't include the environment of the agent's user, and the working folder is the sources folder", async () => {
     process.env['LOCAL_AGENT_TEST_LEAK'] = 'leak';
     after(() => delete process.env['LOCAL_AGENT_TEST_LEAK']);
     const sources = mkdtempSync(path.join(os.tmpdir(), 'sources-'));
@@ -159,14 +159,14 @@ describe('what a task gets from the agent', () => {
     assert.match(older.rawStdout, /^v20\./m);
   });
 
-  it('is nothing when the agent has no handler for it: the step fails', async () => {
+  it('is nothing if the agent has no handler for the task: the step fails', async () => {
     const step = await run('', {}, { parts: { execution: { Node16: { target: 'index.js' } } } });
     assert.equal(step.result, 'Failed');
     assert.equal(step.attempts, 0);
     assert.match(step.errors.join(), /A supported task execution handler was not found/);
   });
 
-  it('the service refuses: unknown tasks, inputs and connections, and too old an agent', async () => {
+  it('is refused for unknown tasks, inputs and connections, and for an agent that is too old', async () => {
     await assert.rejects(run('', { task: 'Sample@2' }), /A task is missing.*Sample@2/);
     await assert.rejects(run('', { inputs: { subjct: 'x' } }, { parts }), /no input "subjct"/);
     await assert.rejects(run('', { inputs: { natsConnection: 'gone' } }, { parts }), /service connection gone/);
@@ -175,7 +175,7 @@ describe('what a task gets from the agent', () => {
 });
 
 describe('what a task prints', () => {
-  it('is the log, without the commands, masked and with the time of each line', async () => {
+  it('is the log: masked, without commands, each line with its time', async () => {
     const step = await run(
       print('hello', '##vso[task.setsecret]opensesame', 'say opensesame', '##[group]kept', '##vso[task.debug]quiet') +
         'process.stderr.write("from stderr");',
@@ -203,7 +203,7 @@ describe('what a task prints', () => {
     assert.ok(!logText.includes('Processed: ##vso[task.debug]'));
   });
 
-  it('is obeyed on stderr and after a lone carriage return too', async () => {
+  it('runs commands on stderr and after a lone carriage return, too', async () => {
     const step = await run(
       'process.stderr.write("x ##vso[task.setvariable variable=a]1\\n"); process.stdout.write("10%\\r##vso[task.setvariable variable=b]2");',
     );
@@ -243,14 +243,14 @@ describe('what a task prints', () => {
     });
   }
 
-  it('merges results to the worse one', async () => {
+  it('keeps the worse of two results', async () => {
     const results = (first: string, second: string): Promise<StepRun> =>
       run(print(`##vso[task.complete result=${first}]`, `##vso[task.complete result=${second}]`));
     assert.equal((await results('Failed', 'Succeeded')).result, 'Failed');
     assert.equal((await results('Canceled', 'Failed')).result, 'Canceled');
   });
 
-  it('fails the step when the process ends badly, whatever it had reported', async () => {
+  it('fails the step when the process exits with an error, whatever it reported before', async () => {
     const step = await run(print('##vso[task.complete result=Succeeded]') + 'process.exitCode = 3;');
     assert.equal(step.result, 'Failed');
     assert.equal(step.exitCode, 3);
@@ -258,7 +258,7 @@ describe('what a task prints', () => {
     assert.equal((await run('process.exitCode = 3;', { continueOnError: true })).result, 'SucceededWithIssues');
   });
 
-  it('cannot use unknown commands: in a known area they fail the step, in another they are a warning', async () => {
+  it("can't run unknown commands: they fail the step in a known area, and are a warning in any other", async () => {
     const stranger = await run(print('##vso[nobody.knows]x', '##vso this is none', '##vso[debug]'));
     assert.equal(stranger.result, 'Succeeded');
     assert.deepEqual(outcomes(stranger), ['nobody.knows ignored']);
@@ -269,7 +269,7 @@ describe('what a task prints', () => {
     assert.deepEqual(outcomes(typo), ['task.setvariabel refused']);
   });
 
-  it('cannot make a secret of several lines', async () => {
+  it("can't register a secret of several lines", async () => {
     const step = await run(
       print(
         '##vso[task.setsecret]line one%0Aline two',
@@ -282,7 +282,7 @@ describe('what a task prints', () => {
     assert.deepEqual(step.secretsAdded, ['fine']);
   });
 
-  it('is limited by the restrictions of its task.json', async () => {
+  it('is limited by the restrictions in its task.json', async () => {
     const restrictions = { commands: { mode: 'restricted' }, settableVariables: { allowed: ['verdict', 'event.*'] } };
     const step = await run(
       print(
@@ -313,7 +313,7 @@ describe('what a task prints', () => {
 });
 
 describe('what a step sets', () => {
-  it('later steps see: variables in the environment, outputs by the name of the step', async () => {
+  it("reaches later steps: variables in the environment, outputs under the step's name", async () => {
     const agent = new LocalAgent({
       extension: throwawayExtension(
         `if (process.env.INPUT_MODE === 'set') {${print(
@@ -387,7 +387,7 @@ describe('what a step sets', () => {
   });
 });
 
-describe('a step that does not end by itself', { timeout: 30_000 }, () => {
+describe("a step that doesn't end by itself", { timeout: 30_000 }, () => {
   const waits = { sigint: 200, sigterm: 200, pipes: 200, done: 200 };
   const ready = 'setInterval(() => {}, 1000); console.log("ready");';
 
@@ -449,7 +449,7 @@ describe('a step that does not end by itself', { timeout: 30_000 }, () => {
     assert.match(step.errors.join(), /timed out/);
   });
 
-  it('is over when it said it is done, and what it prints later is dropped', async () => {
+  it("is over once it reports that it's done, and its later output is dropped", async () => {
     const step = await run(
       `${print('##vso[task.complete result=Succeeded;done=true]')} setInterval(() => console.log('late'), 50);`,
       {},
@@ -459,7 +459,7 @@ describe('a step that does not end by itself', { timeout: 30_000 }, () => {
     assert.ok(step.durationMs < 5_000);
   });
 
-  it('is over although a child of it keeps the pipes open', async () => {
+  it('is over even if a child process keeps the pipes open', async () => {
     const step = await run(
       `require('child_process').spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' }).unref(); console.log('end');`,
       {},
@@ -491,7 +491,7 @@ describe('a step with retries', () => {
     },
   };
 
-  it('is run again as the same task instance until it does not fail', async () => {
+  it('runs again as the same task instance until it no longer fails', async () => {
     const step = await run(
       `${countAttempts} console.log('##vso[task.complete result=' + (attempt < 3 ? 'Failed' : 'Succeeded') + ']');`,
       { retryCountOnTaskFailure: 5 },
@@ -503,7 +503,7 @@ describe('a step with retries', () => {
     assert.equal(new Set(step.rawStdout.match(/^instance .*$/gm)).size, 1);
   });
 
-  it('fails when all attempts fail, and is not run again when it only has issues', async () => {
+  it("fails when all attempts fail, and doesn't run again if it only has issues", async () => {
     assert.equal((await run('process.exit(1)', { retryCountOnTaskFailure: 1 }, { waits })).attempts, 2);
     const issues = await run(
       print('##vso[task.complete result=SucceededWithIssues]'),
@@ -515,7 +515,7 @@ describe('a step with retries', () => {
 });
 
 describe('a job', () => {
-  it('has the status of its steps, and conditions see it', async () => {
+  it("has its steps' status, which conditions can read", async () => {
     const agent = new LocalAgent({ extension: throwawayExtension('process.exit(1)') });
     await agent.runTask({ task: 'Sample@1' });
     assert.equal(agent.jobStatus, 'Failed');
@@ -526,7 +526,7 @@ describe('a job', () => {
     );
   });
 
-  it('runs scripts that see public variables, mapped secrets and nothing more', async () => {
+  it('shows scripts only public variables and mapped secrets', async () => {
     const agent = new LocalAgent({ secrets: { token: 'hunter22' }, variables: { greeting: 'hi' } });
     const step = await agent.runScript({
       script:

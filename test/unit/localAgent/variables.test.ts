@@ -10,7 +10,7 @@ function variablesOf(values: Record<string, string>): Variables {
 }
 
 describe('the variables of a job', () => {
-  it('replace macros by name in any case, and leave unknown ones', () => {
+  it('replace macros regardless of case, and leave unknown ones alone', () => {
     const variables = variablesOf({ 'Build.BuildId': '7' });
     assert.equal(
       variables.expand('run $(build.buildid) of $(nothing), $() and $(open'),
@@ -18,11 +18,11 @@ describe('the variables of a job', () => {
     );
   });
 
-  it('are not looked at again inside a value that was put in', () => {
+  it('are not expanded again inside an expanded value', () => {
     assert.equal(variablesOf({ a: '$(b)', b: 'deep' }).expand('$(a)'), '$(b)');
   });
 
-  it('are expanded inside each other before a step, so that a hostile value reads any variable', () => {
+  it('are expanded recursively before a step, so a hostile value can read any variable', () => {
     const masker = new SecretMasker();
     const variables = new Variables(masker);
     variables.set('token', 'hunter22', { secret: true });
@@ -34,7 +34,7 @@ describe('the variables of a job', () => {
     assert.equal(masker.mask('orders.<hunter22>'), '***');
   });
 
-  it('that name each other in a circle stay as they are, with a warning', () => {
+  it('that refer to each other in a circle stay as they are, with a warning', () => {
     const variables = variablesOf({ a: '1$(b)', b: '2$(a)', self: '$(self)', fine: 'x$(c)', c: 'y' });
     assert.match(variables.expandAll().join('\n'), /'a'.*cyclical[^]*'b'.*cyclical[^]*'self'.*cyclical/);
     assert.equal(variables.get('a')?.value, '1$(b)');
@@ -65,7 +65,7 @@ describe('the variables of a job', () => {
     });
   });
 
-  it('have names in the environment with underscores for dots and blanks, but not for hyphens', () => {
+  it('have underscores for dots and blanks in the environment, but keep their hyphens', () => {
     assert.equal(environmentName('event.order id-x'), 'EVENT_ORDER_ID-X');
   });
 });

@@ -41,11 +41,11 @@ test('the seed from the NATS documentation gives the public key from the NATS do
   assert.equal(parseUserSeed(SEED).publicKey, PUBLIC_KEY);
 });
 
-test('a seed is read with the white space and line breaks that a secret variable may have around it', () => {
+test('a seed may have white space and line breaks around it, as in a secret variable', () => {
   assert.equal(parseUserSeed(` ${SEED}\r\n`).publicKey, PUBLIC_KEY);
 });
 
-test('keys made by the NATS library are the same keys here, and signatures of each verify with the other', () => {
+test("keys and signatures are interchangeable with the NATS library's", () => {
   for (let round = 0; round < 20; round++) {
     const theirs = nkeys.createUser();
     const ours = parseUserSeed(seedOf(theirs));
@@ -58,7 +58,7 @@ test('keys made by the NATS library are the same keys here, and signatures of ea
   }
 });
 
-test('the Node.js script in docs/signatures.md makes a key pair that the NATS library takes', async () => {
+test('the Node.js script in docs/signatures.md makes a key pair that the NATS library accepts', async () => {
   const page = readFileSync(new URL('../../../docs/signatures.md', import.meta.url), 'utf8');
   const script = /```js\n(import [^]*?)```/.exec(page)?.[1];
   assert.ok(script !== undefined);
@@ -76,7 +76,7 @@ test('the Node.js script in docs/signatures.md makes a key pair that the NATS li
   }
 });
 
-test('another kind of key in the place of a seed is named, and never repeated', () => {
+test('another kind of key in place of a seed is named, but never shown', () => {
   assertRefused(
     parseUserSeed,
     seedOf(nkeys.createAccount()),
@@ -88,21 +88,21 @@ test('another kind of key in the place of a seed is named, and never repeated', 
   assertRefused(parseUserSeed, nkeys.createAccount().getPublicKey(), /is an account public key \(A…\)/);
 });
 
-test('another kind of key in the place of a public key is named, and a misplaced seed never repeated', () => {
+test('another kind of key in place of a public key is named, and a misplaced seed is never shown', () => {
   assertRefused(parseUserPublicKey, SEED, /is a user seed \(SU…\), which is secret, not a public user key \(U…\)/);
   assertRefused(parseUserPublicKey, nkeys.createAccount().getPublicKey(), /is an account public key \(A…\)/);
   assertRefused(parseUserPublicKey, nkeys.createServer().getPublicKey(), /is a server public key \(N…\)/);
   assertRefused(parseUserPublicKey, nkeys.createCluster().getPublicKey(), /is a cluster public key \(C…\)/);
 });
 
-test('a key that was cut off, or has something added, is refused for its length', () => {
+test('a key that is too short or too long is refused for its length', () => {
   assertRefused(parseUserSeed, SEED.slice(0, -1), /has 57 characters, but a user seed \(SU…\) has 58/);
   assertRefused(parseUserSeed, `${SEED}A`, /has 59 characters/);
   assertRefused(parseUserPublicKey, PUBLIC_KEY.slice(0, 20), /has 20 characters, but a public user key \(U…\) has 56/);
   assertRefused(parseUserPublicKey, `${PUBLIC_KEY}AA`, /has 58 characters/);
 });
 
-test('one mistyped character anywhere in a key is found', () => {
+test('one mistyped character anywhere in a key is detected', () => {
   for (const [parse, key, fixed] of [
     [parseUserSeed, SEED, 2],
     [parseUserPublicKey, PUBLIC_KEY, 1],
@@ -115,12 +115,12 @@ test('one mistyped character anywhere in a key is found', () => {
   }
 });
 
-test('a last character that differs only in the bits no key uses is refused: each key has one spelling', () => {
+test('each key has one spelling: a last character that differs only in unused bits is refused', () => {
   assert.ok(SEED.endsWith('Y'));
   assertRefused(parseUserSeed, `${SEED.slice(0, -1)}Z`, /^The NKey has a wrong checksum/);
 });
 
-test('text that is no key at all is refused without being repeated', () => {
+test("text that isn't a key is refused without being shown", () => {
   assertRefused(parseUserSeed, 'hunter2-correct-horse', /^The NKey has characters other than A to Z and 2 to 7$/);
   assertRefused(parseUserSeed, SEED.toLowerCase(), /characters other than/);
   assertRefused(parseUserSeed, `${SEED}\n${SEED}`, /characters other than/);

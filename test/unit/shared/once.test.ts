@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { once } from '../../../shared/once.ts';
 
-test('runs a function at its first call only, whatever that gives', () => {
+test('runs a function only on the first call, even if it returns undefined', () => {
   let runs = 0;
   const value = once((): string | undefined => {
     runs += 1;

@@ -9,7 +9,7 @@ import { temporaryFolder } from '../../../localAgent/vsix.ts';
 const folder = temporaryFolder('regular-');
 const file = (name: string): string => path.join(folder, name);
 
-test('a regular file is read whole, by a link as well, and not beyond a limit', () => {
+test('a regular file is read in full, also through a link, up to a limit', () => {
   writeFileSync(file('a'), 'abcdef');
   symlinkSync('a', file('link'));
   for (const name of ['a', 'link']) assert.deepEqual(readRegularFile(file(name), 6), Buffer.from('abcdef'));
@@ -18,14 +18,14 @@ test('a regular file is read whole, by a link as well, and not beyond a limit', 
   assert.deepEqual(readRegularFile(file('empty'), 0), Buffer.alloc(0));
 });
 
-test('a file that has more than it says is read to its end, and not beyond the limit', () => {
+test('a file longer than its reported size is read to its end, up to the limit', () => {
   // What the kernel shows there says that it has no bytes.
   assert.equal(statSync('/proc/self/maps').size, 0);
   assert.ok((readRegularFile('/proc/self/maps', 1_000_000)?.length ?? 0) > 1_000);
   assert.equal(readRegularFile('/proc/self/maps', 100), undefined);
 });
 
-test('folders, named pipes and devices are not opened, which could hang', () => {
+test("folders, named pipes and devices aren't opened, since that could hang", () => {
   mkdirSync(file('folder'));
   assert.equal(spawnSync('mkfifo', [file('pipe')]).status, 0);
   symlinkSync('pipe', file('to-pipe'));

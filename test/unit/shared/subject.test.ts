@@ -34,14 +34,14 @@ for (const [subject, problem] of [
   });
 }
 
-test('subjects with unusual but harmless characters are accepted', () => {
+test('unusual but harmless characters in subjects are accepted', () => {
   for (const subject of ['ci', 'ci.v1.built', 'ci.Zoë.gebaut', 'ci.a$b', 'ci.a*b.c>', 'ü'.repeat(512), 'my_INBOX.a']) {
     assert.equal(subjectProblem(subject, 'subject'), undefined, subject);
     assert.equal(subjectProblem(subject, 'pattern'), undefined, subject);
   }
 });
 
-test('wildcards are for waiting only, and ">" for the end', () => {
+test('wildcards are only for waiting, and ">" only at the end', () => {
   for (const pattern of ['*', '>', 'ci.*', 'ci.>', '*.built.>', 'ci.*.*']) {
     assert.match(subjectProblem(pattern, 'subject') ?? '', /contains a wildcard/, pattern);
     assert.equal(subjectProblem(pattern, 'pattern'), undefined, pattern);
@@ -83,7 +83,7 @@ for (const [outer, inner, covered, overlapping] of [
   });
 }
 
-test('subjects that another one covers are dropped, the others keep their order', () => {
+test('subjects covered by another one are dropped, and the others keep their order', () => {
   assert.deepEqual(withoutCovered(['b.x', 'a.>', 'a.*', 'a.b.c', 'b.x', 'c.*']), ['b.x', 'a.>', 'c.*']);
   assert.deepEqual(withoutCovered(['a.*.c', 'a.b.*']), ['a.*.c', 'a.b.*']);
   assert.deepEqual(withoutCovered([]), []);

@@ -31,7 +31,7 @@ const HOSTILE =
   'a|b`c``](javascript:alert(1))<img src=x onerror=alert(1)>![x](http://evil.example/x.png)\n\n# big\n```\n| x |\u202eabc @x #1 www.evil.example';
 
 describe('The summary of a wait', () => {
-  test('what a stranger must know comes first: the verdict, what happened, what to do', () => {
+  test('the essentials come first: the verdict, what happened, what to do', () => {
     const [title, happened, todo] = summaryOf({ subject: 'ci.built' }, [event()]).split('\n\n');
     assert.equal(title, '## ✅ Matched: what was waited for came');
     assert.equal(happened, '**What happened:** The event on `ci.built` came, 25 ms after it was published.');
@@ -48,7 +48,7 @@ describe('The summary of a wait', () => {
     });
   }
 
-  test('one event is told from top to bottom', () => {
+  test('one event is listed from top to bottom', () => {
     const summary = summaryOf({ schemaFile: import.meta.filename }, [event({ id: 'e-1', ...OWNER })], {
       schemaDigest: DIGEST,
     });
@@ -68,13 +68,13 @@ describe('The summary of a wait', () => {
     assert.ok(summary.includes(`\`summary.test.ts\` (\`${DIGEST}\`)`), 'the file and its whole digest are told once');
   });
 
-  test('an event published before the step is told as such, and the timeline counts back to it', () => {
+  test('an event published before the step is marked, and the timeline counts back to it', () => {
     const summary = summaryOf({}, [event({}, { storedAt: BEGAN - 90_000 })]);
     assert.match(summary, /had been published before this step began/);
     assert.match(summary, /-90\.000 s {2}event 1 published\n/);
   });
 
-  test('several events are rows of one table, of which the last 20 are listed', () => {
+  test('several events are rows of one table, which lists the last 20', () => {
     const events = Array.from({ length: 25 }, (_, index) =>
       event({ id: `e-${index}` }, { place: { stream: 'CI', sequence: index + 1 } }),
     );
@@ -85,7 +85,7 @@ describe('The summary of a wait', () => {
     assert.match(summary, /These are the last 20 of 25 events; the receipt lists all\./);
   });
 
-  test('all events are counted by what they were found to be', () => {
+  test('all events are counted by decision', () => {
     const events = [event({ correlationid: 'other' }), event({ correlationid: 'c' }), event({ correlationid: 'c' })];
     const summary = summaryOf({ correlationId: 'c', count: '3' }, events, { verdict: 'timedOut' });
     assert.match(summary, /^\| Events seen \| Matched \| Repeated \| Foreign \|$/m);
@@ -93,7 +93,7 @@ describe('The summary of a wait', () => {
     assert.match(summary, /^\*\*Missing:\*\* 2 of 3 events$/m);
   });
 
-  test('missing values, the wait that was asked for and broken links are told', () => {
+  test('missing values, the requested wait and broken links are shown', () => {
     const inputs = { distinctBy: 'data.region', expect: 'eu\nus', match: 'data.n > `5` || data.all', timeout: '90s' };
     const linkBreaks = { count: 2, totalMs: 3_400 };
     const summary = summaryOf(inputs, [], { verdict: 'timedOut', linkBreaks });
@@ -104,20 +104,20 @@ describe('The summary of a wait', () => {
     assert.match(summary, /for at most 1m30s\./);
   });
 
-  test('the permissions that are missing can be copied from it', () => {
+  test('missing permissions can be copied from it', () => {
     const details = ['permissions: {', '  publish: { allow: ["a.`b"] }', '}'];
     const error = new TaskError('Denied', 'No', 'Grant it.', { details });
     const summary = summaryOf({}, [], { verdict: 'denied', error });
     assert.ok(summary.includes('```text\npermissions: {\n  publish: { allow: ["a.\\u{60}b"] }\n}\n```'), summary);
   });
 
-  test('a timeout that fails nothing says that the job goes on', () => {
+  test("a timeout that doesn't fail the step says that the job continues", () => {
     const error = new TaskError('Timeout', 'Nothing came', 'Look.');
     assert.match(summaryOf({ onTimeout: 'warn' }, [], { verdict: 'timedOut', error }), /Look\. The job goes on/);
     assert.doesNotMatch(summaryOf({}, [], { verdict: 'timedOut', error }), /goes on/);
   });
 
-  test('a signature that nobody checked is not told as one, and the owner stays a claim', () => {
+  test("an unchecked signature isn't shown as one, and the owner stays a claim", () => {
     const message = event(OWNER);
     const headers = new Map([...message.headers, ['event-signature', ['x..y']] as const]);
     const summary = summaryOf({}, [{ ...message, headers }]);
@@ -125,7 +125,7 @@ describe('The summary of a wait', () => {
     assert.match(summary, /\| Owner \(claimed\) \|/);
   });
 
-  test('nothing an event holds becomes markup', () => {
+  test('nothing in an event becomes markup', () => {
     const attributes = { id: HOSTILE, source: HOSTILE, azporganization: HOSTILE, azprequester: HOSTILE };
     const encoded = Object.fromEntries(Object.entries(attributes).map(([name, text]) => [name, encodeURI(text)]));
     const message = event(encoded, { subject: `ci.${HOSTILE}`, place: { stream: HOSTILE, sequence: 7 } });
@@ -136,7 +136,7 @@ describe('The summary of a wait', () => {
     }
   });
 
-  test('its size is bounded, whatever comes', () => {
+  test('its size is bounded, whatever arrives', () => {
     const expect = Array.from({ length: 1_000 }, (_, index) => `${'x'.repeat(1_000)}${index}`).join('\n');
     const subject = Array.from({ length: 200 }, (_, index) => `ci.${'y'.repeat(500)}${index}`).join('\n');
     const events = Array.from({ length: 30 }, (_, index) =>
@@ -150,7 +150,7 @@ describe('The summary of a wait', () => {
 });
 
 describe('The summary of a publishing step', () => {
-  test('says what is stored where', async () => {
+  test('says what was stored where', async () => {
     const summary = await publishedSummary({}, { ack: { stream: 'CI', sequence: 7, duplicate: false } });
     assert.match(
       summary,
@@ -171,11 +171,11 @@ describe('The summary of a publishing step', () => {
     assert.match(summary, /was in the stream `CI` already, so nothing was stored again/);
   });
 
-  test('says of core NATS that nobody may have listened', async () => {
+  test('says that with core NATS nobody may have listened', async () => {
     assert.match(await publishedSummary({ delivery: 'core' }, {}), /does not tell whether anybody listened/);
   });
 
-  test('says where the answer to a request is', async () => {
+  test('says where the reply to a request is', async () => {
     const reply = { headers: new Map(), payload: Buffer.from('abc') };
     const summary = await publishedSummary({ delivery: 'request' }, { reply });
     assert.match(summary, /^## ✅ Answered/);
@@ -189,7 +189,7 @@ describe('The summary of a publishing step', () => {
     ['NoStream', '❌ Not published (NoStream)'],
     ['Cancelled', '🚫 Cancelled: the run was cancelled while this step was publishing'],
   ] as const) {
-    test(`says of ${code} what happened and what to do`, async () => {
+    test(`explains ${code}: what happened and what to do`, async () => {
       const summary = await publishedSummary({}, {}, new TaskError(code, `It is ${HOSTILE}.`, 'Do that.'));
       assert.ok(summary.startsWith(`## ${title}\n\n**What happened:** It is a&#124;b`), summary);
       assert.match(summary, /^\*\*What to do:\*\* Do that\.$/m);
@@ -197,7 +197,7 @@ describe('The summary of a publishing step', () => {
     });
   }
 
-  test('says that nothing was sent, and why', () => {
+  test('says that nothing was sent, and gives the reason', () => {
     const step = readPublish(publisher({}));
     const error = new TaskError('ContractViolation', 'The payload breaks the schema', 'Correct it.');
     assert.equal(

@@ -13,7 +13,7 @@ const BUNDLE = `
   result = { ...two(), none: none(), other, text, later: later.length };
 `;
 
-test('every module of a bundle is a function in parentheses, and does what it did', () => {
+test('every module of a bundle is a function in parentheses, and still works', () => {
   const { code } = transformSync(BUNDLE, { minify: true });
   const eager = withEagerModules(code);
   assert.equal(eager.match(/\(\(function\((\w+(,\w+)?)?\)\{/g)?.length, 3, eager);

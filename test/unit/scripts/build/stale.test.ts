@@ -34,7 +34,7 @@ function packedCopy(): (part: string) => string {
   return at;
 }
 
-test('a package is stale once anything it is made of is newer, and not by a test or another script', () => {
+test("a package is stale if any of its sources is newer; tests and other scripts don't count", () => {
   const at = packedCopy();
   assert.equal(isStale(at('')), false);
   for (const other of ['test/unit/scripts/build/stale.test.ts', 'scripts/bench.ts'])
@@ -59,7 +59,7 @@ test('a package is stale once anything it is made of is newer, and not by a test
   assert.equal(isStale(at('')), true, 'a file that is gone');
 });
 
-test('no package, or more than one, is stale, as is one of the dev channel or without the bridge', () => {
+test('no package, several, one of the dev channel or one without the bridge is stale', () => {
   const at = packedCopy();
   rmSync(at('dist/bridge'), { recursive: true });
   assert.equal(isStale(at('')), true);

@@ -23,7 +23,7 @@ const MODULES = {
     export const act = () => seen.push(\`rarer, beside \${name}\`);`,
 };
 
-test('what import() leads to is in a bundle as text, and shares the modules of the code around it', async () => {
+test("a bundle holds dynamically imported modules as text, and they share the bundle's other modules", async () => {
   const folder = temporaryFolder('modules-');
   for (const [name, code] of Object.entries(MODULES)) writeFileSync(path.join(folder, name), code);
   const options = { absWorkingDir: ROOT, bundle: true, platform: 'node', format: 'cjs', minify: true } as const;

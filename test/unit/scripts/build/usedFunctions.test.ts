@@ -28,7 +28,7 @@ function exportsOf(code: string): Record<string, unknown> {
   return exported;
 }
 
-test('of a module remains what the used exports need, and what it does when it is loaded', () => {
+test('a module keeps what its used exports need, and its side effects', () => {
   const code = withUsedFunctions(MODULE, ['sum']);
   assert.doesNotMatch(code, /unusedValue|function other|lib\.helped/);
   const { sum, Kind, count, helped } = exportsOf(code);
@@ -36,6 +36,6 @@ test('of a module remains what the used exports need, and what it does when it i
   assert.deepEqual([Kind, count, helped], [{ 1: 'One', One: 1 }, 7, undefined]);
 });
 
-test('of a module whose exports are all used, all remains', () => {
+test('a module keeps everything if all its exports are used', () => {
   assert.equal(withUsedFunctions(MODULE, ['sum', 'other', 'helped']), MODULE.trimEnd());
 });

@@ -16,7 +16,7 @@ const LINES = [
 ].join('\n');
 const RUN = { date: '2026-01-31', commit: 'abc1234', minutes: 12, servers: ['2.9.10', '2.15.0'], node: '20.20.2' };
 
-test('the table adds up the long form of each family, and names its seeds', () => {
+test("the table sums up each family's long runs and names their seeds", () => {
   assert.equal(
     reliabilityTable(familiesOf(LINES), RUN),
     [
@@ -30,14 +30,14 @@ test('the table adds up the long form of each family, and names its seeds', () =
   );
 });
 
-test('a run with a failure, or in which nothing was tried, is not recorded', () => {
+test("a run with a failure, or without any cases, isn't recorded", () => {
   assert.ok(isRecordable(familiesOf(LINES)));
   assert.ok(!isRecordable(familiesOf('')));
   assert.ok(!isRecordable(familiesOf('{"family":"a","cases":0,"failures":0,"seed":1,"form":"long"}')));
   assert.ok(!isRecordable(familiesOf(LINES + '{"family":"a","cases":9,"failures":1,"seed":1,"form":"long"}')));
 });
 
-test('docs/reliability.md has the figures of a run without failures, of every family that the tests try now', () => {
+test('docs/reliability.md has figures without failures for every current test family', () => {
   const record = sectionIn(readFileSync(path.join(ROOT, 'docs', 'reliability.md'), 'utf8'), 'reliability', 'latest');
   assert.match(
     record,

@@ -12,7 +12,7 @@ const README = [
   'After [it](LICENSE), [mail](mailto:security@example.com).',
 ].join('\n');
 
-test('without a public repository, links into it are plain text; packed images, addresses and code stay', () => {
+test('without a public repository, links into it become plain text; packed images, URLs and code stay', () => {
   assert.equal(
     listingOf(README, undefined, ['images/run.png']),
     [
@@ -27,12 +27,12 @@ test('without a public repository, links into it are plain text; packed images, 
   );
 });
 
-test('a packed drawing is the PNG of its name, as the Marketplace takes no SVG', () => {
+test('a packed SVG becomes the PNG of the same name, since the Marketplace refuses SVG', () => {
   assert.equal(listingOf('![a map](images/map.svg)', undefined, ['images/map.png']), '![a map](images/map.png)');
   assert.equal(listingOf('[a map](images/map.svg)', undefined, ['images/map.png']), 'a map');
 });
 
-test('with a public repository, links and images that are not packed lead there', () => {
+test("with a public repository, links and images that aren't packed point there", () => {
   const page = 'https://github.com/owner/name';
   assert.equal(
     listingOf(README, page, ['images/run.png']),

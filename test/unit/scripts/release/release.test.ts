@@ -61,13 +61,13 @@ function without(address: 'repository' | 'bugs'): PackageManifest {
   return Object.fromEntries(Object.entries(PROJECT).filter(([name]) => name !== address)) as unknown as PackageManifest;
 }
 
-test('a heading that is no version, or a version without a date, is refused', () => {
+test("a heading that isn't a version, or a version without a date, is refused", () => {
   for (const heading of ['1.2.0', '[1.2.0]', '[1.2] - 2026-03-01', '[Unreleased] - 2026-03-01', '[1.2.0] - March']) {
     assert.throws(() => changelogEntries(`## ${heading}\n`), /is neither/, heading);
   }
 });
 
-test("the project's own changelog can be read, has one place for what is unreleased and holds each version once", () => {
+test("the project's changelog parses, and has an Unreleased section and each version once", () => {
   const names = changelogEntries(readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8')).map(({ name }) => name);
   assert.equal(names[0], 'Unreleased');
   assert.equal(new Set(names).size, names.length, names.join(', '));

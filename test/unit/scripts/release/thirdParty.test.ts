@@ -23,7 +23,7 @@ function readProject(license: unknown, files: Record<string, string>, locked?: o
   }
 }
 
-test('a package comes with its name, version, licence and the texts of its licence and notice', () => {
+test('a package is listed with its name, version, licence, licence text and notice', () => {
   const packages = readProject('Apache-2.0', { 'LICENSE.md': 'The licence.\n', NOTICE: 'The notice.\n', 'a.js': '' });
   assert.deepEqual(packages, [
     {

@@ -20,7 +20,7 @@ for (const [url, host, port, tls] of [
   ['tls://[2001:db8::7]:4333', '2001:db8::7', 4333, true],
   ['nats://bücher.example', 'xn--bcher-kva.example', 4222, false],
 ] as const) {
-  test(`the URL ${url} means ${host} port ${port} ${tls ? 'with' : 'without'} obligatory TLS`, () => {
+  test(`the URL ${url} means ${host} port ${port} ${tls ? 'with' : 'without'} mandatory TLS`, () => {
     assert.deepEqual(parseServers([url]), [{ host, port, tls }]);
   });
 }
@@ -60,7 +60,7 @@ for (const [url, code, problem] of [
   });
 }
 
-test('a server without a scheme inherits that of the first one, and has none where that is bad', () => {
+test("a server without a scheme inherits the first one's, and without any it is a problem", () => {
   assert.deepEqual(parseServers(['tls://one', 'two', 'nats://three:4333']), [
     { host: 'one', port: 4222, tls: true },
     { host: 'two', port: 4222, tls: true },
@@ -70,7 +70,7 @@ test('a server without a scheme inherits that of the first one, and has none whe
   assert.deepEqual(parseServers(['one', 'two']), [missing, missing]);
 });
 
-test('servers of one connection have TLS all of them, or none', () => {
+test('either all servers of a connection use TLS, or none', () => {
   const server = (tls: boolean): ServerAddress => ({ host: 'one', port: 4222, tls });
   assert.equal(schemesProblem([]), undefined);
   assert.equal(schemesProblem([server(true), server(true)]), undefined);

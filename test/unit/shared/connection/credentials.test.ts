@@ -53,7 +53,7 @@ for (const [form, text] of [
   });
 }
 
-test('a signature that ends in dashes keeps them where line breaks were removed', () => {
+test('a signature that ends in dashes keeps them when line breaks are lost', () => {
   const [header = '', claims = '', signature = ''] = jwt.split('.');
   for (const end of ['-', '--', '-----', '------']) {
     const other = [header, claims, signature.slice(0, -end.length) + end].join('.');
@@ -62,7 +62,7 @@ test('a signature that ends in dashes keeps them where line breaks were removed'
   }
 });
 
-test('credentials without an end never expire', async () => {
+test('credentials without an expiry never expire', async () => {
   const credentials = accepted(await operator.creds());
   assert.equal(credentials.kind === 'jwt' && credentials.expiresAt, undefined);
 });
@@ -88,7 +88,7 @@ function jwtWith(claims: unknown): string {
   return `${part({ typ: 'JWT', alg: 'ed25519-nkey' })}.${part(claims)}.${'s'.repeat(86)}`;
 }
 
-test('a bearer JWT needs no seed, any other does', () => {
+test('a bearer JWT needs no seed; any other JWT does', () => {
   const bearer = accepted(jwtWith({ sub: publicKey, nats: { bearer_token: true } }));
   assert.deepEqual(bearer.kind === 'jwt' && { key: bearer.key, expiresAt: bearer.expiresAt }, {
     key: undefined,
@@ -97,7 +97,7 @@ test('a bearer JWT needs no seed, any other does', () => {
   assert.equal(refused(jwtWith({ sub: publicKey, nats: {} })), 'hold a user JWT but not its NKey user seed (SU…)');
 });
 
-test('what is no credentials is refused in words that show nothing of it', () => {
+test("text that isn't credentials is refused without being shown", () => {
   const wrongSeed = new TextDecoder()
     .decode(createUser().getSeed())
     .replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));

@@ -85,7 +85,7 @@ describe('the draft', () => {
     });
   }
 
-  test('is 2020-12 where the schema does not say', async () => {
+  test('defaults to 2020-12', async () => {
     const contract = await contractOf({ 'root.json': { prefixItems: [{ type: 'string' }], items: false } });
     assertValid(contract, ['a'], []);
     assertViolated(contract, [1], ['a', 'b']);
@@ -117,7 +117,7 @@ describe('the draft', () => {
 });
 
 describe('a schema file', () => {
-  test('may be true or false, also one that is referred to', async () => {
+  test('may be true or false, even behind a reference', async () => {
     assertValid(await contractOf({ 'root.json': 'true' }), 1);
     assert.deepEqual(problems(await contractOf({ 'root.json': 'false' }), 1), [
       { pointer: '', message: 'is not allowed' },
@@ -135,13 +135,13 @@ describe('a schema file', () => {
     assertViolated(await contractOf({ 'root.json': '\ufeff{"type":"string"}' }), 1);
   });
 
-  test('that is missing or a directory is a wrong input', async () => {
+  test('that is missing or a directory is an input error', async () => {
     const folder = await folderOf({ 'root.json': {} });
     await assertRefused(loadContract(path.join(folder, 'other.json')), 'InvalidInput', path.join(folder, 'other.json'));
     await assertRefused(loadContract(folder), 'InvalidInput', folder, 'not a file');
   });
 
-  test('that is no JSON is refused with line and column', async () => {
+  test("that isn't JSON is refused with line and column", async () => {
     const text = '{\n  "type": "string",\n}';
     await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ' 3:1 (line:column)');
   });
@@ -153,7 +153,7 @@ describe('a schema file', () => {
     await assertRefused(contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': latin1 }), 'InvalidSchema', 'a.json');
   });
 
-  test('that holds no schema is refused', async () => {
+  test("that doesn't hold a schema is refused", async () => {
     await assertRefused(contractOf({ 'root.json': '[]' }), 'InvalidSchema', 'neither an object nor true or false');
   });
 
@@ -170,7 +170,7 @@ describe('a schema file', () => {
     });
   }
 
-  test('with unknown keywords is accepted, and they mean nothing', async () => {
+  test('may have unknown keywords, which are ignored', async () => {
     for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
       const contract = await contractOf({
         'root.json': {
@@ -212,7 +212,7 @@ describe('formats', () => {
     const unused = { unused: { anyOf: [true, { format }, { format }] } };
     const said = `/unused/anyOf/1/format the format "${format}", which is unknown`;
 
-    test(`${format} is unknown and refused in draft-07, with file and place, wherever it is`, async () => {
+    test(`${format} is unknown and refused in draft-07 wherever it is, with file and place`, async () => {
       const $schema = DRAFT_07;
       const loading = contractOf({
         'root.json': { $schema, $ref: 'part.json' },
@@ -236,7 +236,7 @@ describe('formats', () => {
     });
   }
 
-  test('are meant only where format is a keyword', async () => {
+  test('count only where format is a keyword', async () => {
     const contract = await contractOf({
       'root.json': {
         properties: { format: { enum: [{ format: 'a' }] }, other: { const: { format: 'b' } } },
@@ -252,7 +252,7 @@ describe('formats', () => {
 });
 
 describe('references', () => {
-  test('may mean a place that no keyword describes, which is then a schema with its keywords', async () => {
+  test('may point to a place outside any keyword, which is then read as a schema', async () => {
     const contract = await contractOf({
       'root.json': {
         properties: { component: { $ref: '#/components/schemas/Region' } },
@@ -263,7 +263,7 @@ describe('references', () => {
     assertViolated(contract, { component: null });
   });
 
-  test('of draft-07 find an $id that is an anchor, also at the root', async () => {
+  test('find an $id that is an anchor in draft-07, also at the root', async () => {
     const contract = await contractOf({
       'root.json': {
         $schema: DRAFT_07,
@@ -276,7 +276,7 @@ describe('references', () => {
     assertViolated(contract, { a: 1 }, { b: { a: 1 } });
   });
 
-  test('resolve to other files by relative path, in folders below and around in circles', async () => {
+  test('resolve to other files by relative path, in subfolders and in circles', async () => {
     const contract = await contractOf({
       'root.json': { properties: { child: { $ref: 'parts/node file.json' } }, required: ['child'] },
       'parts/node file.json': {
@@ -288,7 +288,7 @@ describe('references', () => {
     assertViolated(contract, {}, { child: { next: {} } }, { child: { tag: 1 } });
   });
 
-  test('by URL find the file that lies beside the root as the URLs lie to each other', async () => {
+  test('by URL find the file at the same relative path from the root', async () => {
     const contract = await contractOf({
       'root.json': {
         $id: 'https://example.com/v1/root.json',
@@ -315,7 +315,7 @@ describe('references', () => {
     assertViolated(contract, { a: 1 }, { b: 'x' });
   });
 
-  test('know a file by its URL and by its $id; one without $id has the URL that fits its place', async () => {
+  test('find a file by its URL and its $id; without an $id, its URL follows from its path', async () => {
     const contract = await contractOf({
       'root.json': {
         $id: 'https://example.com/v1/root.json',
@@ -336,7 +336,7 @@ describe('references', () => {
     assertViolated(contract, { a: 1 }, { b: 1 }, { c: 'x' }, { d: 'x' });
   });
 
-  test('find a file whose URL is spelled otherwise than its own', async () => {
+  test('find a file even if its URL is spelled differently', async () => {
     const folder = await folderOf({ 'text.json': { type: 'string' } });
     // For Windows, that's also the case of its letters.
     const encoded = (letter: string) => `%${letter.charCodeAt(0).toString(16)}`;
@@ -345,7 +345,7 @@ describe('references', () => {
     assertViolated(await loadContract(path.join(folder, 'root.json')), 1);
   });
 
-  test('with the drive letter of Windows are refused as paths', async () => {
+  test('that are Windows paths with a drive letter are refused', async () => {
     for (const $ref of ['C:\\schemas\\a.json', 'c:/schemas/a.json#/$defs/x'])
       await assertRefused(
         contractOf({ 'root.json': { $ref } }),
@@ -355,7 +355,7 @@ describe('references', () => {
       );
   });
 
-  test('are not fetched: an unknown URL is refused with reference, file, place and remedy', async () => {
+  test('are never fetched: an unknown URL is refused with reference, file, place and fix', async () => {
     for (const $ref of ['https://example.com/nowhere.json', 'nowhere.json', 'http://127.0.0.1:9/x', 'urn:x:y']) {
       const loading = contractOf({ 'root.json': { $ref: 'a.json' }, 'a.json': { items: { $ref } } });
       await assertRefused(
@@ -368,7 +368,7 @@ describe('references', () => {
     }
   });
 
-  test('to a part that a file does not have are refused', async () => {
+  test("to a part that the file doesn't have are refused", async () => {
     for (const $ref of [
       '#/$defs/x',
       '#nope',
@@ -385,7 +385,7 @@ describe('references', () => {
     }
   });
 
-  test('may not leave the folder, by dots or by symbolic links', async () => {
+  test('may not leave the folder, whether by dots or symbolic links', async () => {
     const folder = await folderOf({});
     await writeFile(path.join(folder, '..', 'secret.json'), '{}');
     await symlink(path.join(folder, '..'), path.join(folder, 'linked'), 'junction');
@@ -407,7 +407,7 @@ describe('references', () => {
     assert.equal(contract.digest, (await loadContract(path.join(folder, 'root.json'))).digest);
   });
 
-  test('to two files with one $id are refused, naming both', async () => {
+  test('to an $id that two files have are refused, naming both', async () => {
     const both = { 'a.json': { $id: 'urn:same' }, 'b.json': { $id: 'urn:same', title: 'b' } };
     const byPath = contractOf({ 'root.json': { allOf: [{ $ref: 'a.json' }, { $ref: 'b.json' }] }, ...both });
     await assertRefused(byPath, 'InvalidSchema', 'a.json', 'b.json', 'urn:same');
@@ -420,14 +420,14 @@ describe('references', () => {
     assertValid(await contractOf({ 'root.json': { $ref: 'a.json' }, ...both }), 1);
   });
 
-  test('do not look into node_modules, .git, or a file that is no .json', async () => {
+  test("ignore node_modules, .git and any file that isn't .json", async () => {
     for (const name of ['node_modules/x.json', '.git/x.json', 'x.txt']) {
       const loading = contractOf({ 'root.json': { $ref: 'urn:x' }, [name]: { $id: 'urn:x' } });
       await assertRefused(loading, 'InvalidSchema', 'urn:x');
     }
   });
 
-  test('give up in a folder of too many files, and say so', async () => {
+  test('are refused in a folder with too many files, and the error says so', async () => {
     const many = Object.fromEntries(Array.from({ length: 2001 }, (_, index) => [`${index}.json`, '{}']));
     const loading = contractOf({ 'root.json': { $ref: 'urn:x' }, ...many });
     await assertRefused(loading, 'InvalidSchema', 'a folder of their own');
@@ -435,7 +435,7 @@ describe('references', () => {
 });
 
 describe('dynamic references', () => {
-  test('compare numbers by their digits on each way to them', async () => {
+  test('compare numbers by their digits on every path', async () => {
     const contract = await contractOf({
       'root.json': '{"$ref":"list.json","$defs":{"t":{"$dynamicAnchor":"item","const":9007199254740993}}}',
       'list.json': { items: { $dynamicRef: '#item' }, $defs: { any: { $dynamicAnchor: 'item' } } },
@@ -447,7 +447,7 @@ describe('dynamic references', () => {
       assert.equal(contract.check(JSON.parse(text), undefined, () => parseLargeIntegers(text)).outcome, outcome);
   });
 
-  test('on more ways than can be told apart are refused', async () => {
+  test('with too many paths to distinguish are refused', async () => {
     const anchors = Array.from({ length: 12 }, (_, index) => `a${index}`);
     const defs = ['r', 's'].flatMap((kind) =>
       anchors.map((anchor) => [
@@ -465,7 +465,7 @@ describe('dynamic references', () => {
     await assertRefused(loading, 'InvalidSchema', 'root.json', 'along too many paths', 'Use $ref');
   });
 
-  test('are keywords of their own draft only', async () => {
+  test('are keywords only in their own draft', async () => {
     const both = { a: { $dynamicRef: '#gone' }, b: { $recursiveRef: '#' } };
     const of2019 = await contractOf({
       'root.json': { $schema: DRAFT_2019, type: 'object', properties: { ...both, a: { $dynamicRef: 7 } } },
@@ -484,7 +484,7 @@ describe('what other keywords evaluate', () => {
     assertViolated(await contractOf({ 'root.json': { $schema: DRAFT_2019, ...schema } }), ['a'], ['a', 1]);
   });
 
-  test('is named by the place in the event, and a branch that fails brings no problem of its own', async () => {
+  test('is reported by its place in the event; a failed branch adds no problem of its own', async () => {
     const contract = await contractOf({
       'root.json': {
         properties: {
@@ -505,7 +505,7 @@ describe('what other keywords evaluate', () => {
     ]);
   });
 
-  test('is asked anew in each check, also of the same event', async () => {
+  test('is evaluated afresh in each check, even of the same event', async () => {
     const anyOf = '[{"properties":{"a":{"const":9007199254740992}}},true]';
     const contract = await contractOf({ 'root.json': `{"anyOf":${anyOf},"unevaluatedProperties":false}` });
     const text = '{"a":9007199254740993}';
@@ -515,7 +515,7 @@ describe('what other keywords evaluate', () => {
   });
 });
 
-test('contains refuses an empty list, whatever the list before it holds', async () => {
+test('contains refuses an empty list, even after one that matches', async () => {
   for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
     const contract = await contractOf({ 'root.json': { $schema, items: { contains: { const: 1 } } } });
     assertValid(contract, [[1], [0, 1]]);
@@ -526,7 +526,7 @@ test('contains refuses an empty list, whatever the list before it holds', async 
   assertValid(await contractOf({ 'root.json': { items: { contains: { const: 1 }, minContains: 0 } } }), [[1], []]);
 });
 
-test('not and if judge all that their schema says, also of a value that a part of it says nothing about', async () => {
+test("not and if apply their whole schema, even if part of it doesn't apply to the value", async () => {
   const parts = { prefixItems: [true, { const: 1 }], contains: { const: 1 }, uniqueItems: true };
   const not = await contractOf({ 'root.json': { not: parts } });
   assertValid(not, [], [2], [1, 1]);
@@ -575,7 +575,7 @@ describe("the drafts' own meta-schemas", () => {
     });
   }
 
-  test("have parts that can be meant, of the contract's draft", async () => {
+  test("can be referenced in part, but only in the contract's draft", async () => {
     const core = await contractOf({
       'root.json': { $ref: 'https://json-schema.org/draft/2020-12/meta/core#/$defs/anchorString' },
     });
@@ -587,7 +587,7 @@ describe("the drafts' own meta-schemas", () => {
     await assertRefused(nowhere, 'InvalidSchema', 'Nothing is downloaded');
   });
 
-  test('give way to a file with that $id', async () => {
+  test('yield to a file with the same $id', async () => {
     const contract = await contractOf({
       'root.json': { $ref: DRAFT_2020 },
       'mine.json': { $id: DRAFT_2020, const: 1 },
@@ -598,7 +598,7 @@ describe("the drafts' own meta-schemas", () => {
 });
 
 describe('problems', () => {
-  test('name the place and what is allowed there', async () => {
+  test("name the place and what's allowed there", async () => {
     const contract = await contractOf({
       'root.json': {
         properties: {
@@ -645,7 +645,7 @@ describe('problems', () => {
     assertValid(contract, { id: 1, price: 19.99 }, { id: 1, price: 4.35 });
   });
 
-  test('are described on one line, five at most', () => {
+  test('are described on one line, at most five of them', () => {
     const many = Array.from({ length: 7 }, (_, index) => ({ pointer: `/${index}`, message: 'must be string' }));
     assert.equal(
       describeProblems(many),
@@ -676,26 +676,26 @@ describe('problems', () => {
 });
 
 describe('a hostile value', () => {
-  test('that sends a regular expression astray is interrupted', async () => {
+  test('that makes a regular expression backtrack is interrupted', async () => {
     const contract = await contractOf({ 'root.json': { items: { pattern: '^(a+)+$' } } }, { checkLimitMs: 100 });
     assert.deepEqual(contract.check([`${'a'.repeat(50)}!`]), { outcome: 'interrupted', afterMs: 100 });
     assertValid(contract, ['aaa']);
     assertViolated(contract, ['b']);
   });
 
-  test('that takes more than a second is interrupted after one', async () => {
+  test('that takes more than a second is interrupted after that second', async () => {
     const contract = await contractOf({ 'root.json': { pattern: '^(a+)+$' } });
     assert.deepEqual(contract.check(`${'a'.repeat(50)}!`), { outcome: 'interrupted', afterMs: 1000 });
   });
 
-  test('of many unique objects is checked in time that grows with their number', async () => {
+  test('of many unique objects is checked in linear time', async () => {
     const contract = await contractOf({ 'root.json': { uniqueItems: true } }, { checkLimitMs: 60_000 });
     const objects = Array.from({ length: 100_000 }, (_, index) => ({ deep: { index } }));
     assertValid(contract, objects);
     assertViolated(contract, [...objects, { deep: { index: 5 } }]);
   });
 
-  test('with members that every JavaScript object inherits is compared by them', async () => {
+  test('with members named like inherited JavaScript ones is compared by its own', async () => {
     for (const name of ['constructor', 'toString', 'valueOf', 'hasOwnProperty', '__proto__']) {
       const [one, same, other] = [`{"${name}":{}}`, `{"${name}":{}}`, `{"${name}":"b"}`].map(
         (it) => JSON.parse(it) as object,
@@ -711,7 +711,7 @@ describe('a hostile value', () => {
     }
   });
 
-  test('of no items is held against contains', async () => {
+  test('with no items is still checked against contains', async () => {
     assertViolated(await contractOf({ 'root.json': { prefixItems: [{ not: {} }], contains: {} } }), []);
   });
 
@@ -733,7 +733,7 @@ describe('a hostile value', () => {
     ]);
   });
 
-  test('with the names of an object prototype has no properties it does not have', async () => {
+  test('has no inherited properties, such as those of Object.prototype', async () => {
     const contract = await contractOf({
       'root.json': {
         properties: { constructor: { type: 'string' }, toString: { type: 'string' } },
@@ -756,7 +756,7 @@ describe('a hostile value', () => {
 });
 
 describe('a hostile schema', () => {
-  test('with a name __proto__ that could not be checked is refused', async () => {
+  test("with a name __proto__ that can't be checked is refused", async () => {
     for (const text of ['{"dependentRequired":{"__proto__":["a"]}}', '{"$defs":{"__proto__":{}}}']) {
       await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', '"__proto__"');
     }
@@ -778,7 +778,7 @@ describe('a hostile schema', () => {
     assertViolated(await contractOf({ 'root.json': { allOf: [{ $ref: '#' }] } }), 1);
   });
 
-  test('with code in its names and texts stays text', async () => {
+  test('with code in its names and texts stays plain text', async () => {
     const code = '`${globalThis.polluted=1}`"];globalThis.polluted=1;//\n\u2028';
     const contract = await contractOf({
       'root.json': { title: code, properties: { [code]: { const: code } }, required: [code], $defs: { [code]: true } },
@@ -848,7 +848,7 @@ describe('numbers that JavaScript rounds are judged by their digits', async () =
     });
   }
 
-  test('and what is wrong with them is said as always', async () => {
+  test('problems with them are described as usual', async () => {
     const schema = '{"properties":{"a":{"maximum":9},"b":{"const":5},"c":{"uniqueItems":true},"d":{"multipleOf":2}}}';
     const text = `{"a":${id},"b":${id},"c":[${id},${id}],"d":${id}}`;
     const contract = await contractOf({ 'root.json': schema });

@@ -18,7 +18,7 @@ async function digestOf(folder: string, files: Record<string, string>, root: str
   return (await loadContract(path.join(scratch, folder, root))).digest;
 }
 
-test('the digest in docs/contracts.md is the one of its example', async () => {
+test('the digest in docs/contracts.md is that of its example', async () => {
   const page = await readFile(path.join(import.meta.dirname, '../../../../docs/contracts.md'), 'utf8');
   const example = page.matchAll(/^`contracts\/release\.v1\/([a-z.]+)`:\n\n```json\n(.+?)^```$/gms);
   const files = Object.fromEntries([...example].map(([, name, text]) => [name, text!]));
@@ -51,7 +51,7 @@ test('the digest is the hash of the canonical JSON of all files by relative path
   assert.equal(await digestOf('canonical', files, 'root.json'), expected);
 });
 
-test('the digest depends on no order, layout, place or unused file, but on every value', async () => {
+test('the digest ignores order, layout, location and unused files, but covers every value', async () => {
   const original = await digestOf('original', { 'a.json': '{"$ref":"b.json","title":"x"}', 'b.json': '{}' }, 'a.json');
   const same = { 'a.json': '{\n  "title": "x",\n  "$ref": "b.json"\n}\n', 'b.json': ' { } ', 'c.json': 'broken' };
   assert.equal(await digestOf('other/place', same, 'a.json'), original);

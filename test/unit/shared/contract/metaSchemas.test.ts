@@ -13,7 +13,7 @@ import { temporaryFolder } from '../../../../localAgent/index.ts';
 
 const folder = temporaryFolder('contract-bundle-');
 
-test('all that the tests of contracts say is true of the bundled code, too', async () => {
+test('the bundled code passes the contract tests, too', async () => {
   await bundleModule('shared/contract/load.ts', folder);
   const bundle = pathToFileURL(path.join(folder, 'load.js')).href;
   const tests = readFileSync(path.join(ROOT, 'test/unit/shared/contract/contract.test.ts'), 'utf8');
@@ -41,7 +41,7 @@ const VALUES = [
 ];
 
 for (const draft of Object.keys(META_SCHEMAS) as Draft[]) {
-  test(`what checks schemas of ${draft} quickly says of every keyword what the meta-schema says`, () => {
+  test(`the quick check of ${draft} schemas agrees with the meta-schema on every keyword`, () => {
     const [isSurely, isSchema] = [quickCheckOf(draft), metaSchemaOf(draft)];
     const keywords = Object.keys(newMetaAjv(draft).RULES.keywords);
     assert.ok(keywords.length > 30);

@@ -87,7 +87,7 @@ function folderOf(schema: unknown, draft: Draft, remotes: string): string {
 }
 
 for (const draft of Object.keys(META_SCHEMAS) as Draft[]) {
-  describe(`The official tests of ${draft} have the verdicts they demand:`, () => {
+  describe(`The official tests of ${draft} get the expected verdicts:`, () => {
     const remotes = remotesOf(draft);
     const files = readdirSync(path.join(SUITE, 'tests', FOLDERS[draft]));
     let judged = 0;

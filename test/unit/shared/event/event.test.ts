@@ -68,7 +68,7 @@ const STRUCTURED = { specversion: '1.0', id: '1', source: '/s', type: 't' };
 const structured = (members: object, contentType = 'application/cloudevents+json'): ReceivedMessage =>
   received({ 'content-type': contentType }, JSON.stringify({ ...STRUCTURED, ...members }));
 
-test('an event is the same whether its attributes are its own or those of all events', () => {
+test('an event is encoded alike with its own attributes and with shared ones', () => {
   for (const envelope of ['binary', 'structured'] as const) {
     const event = toSend({ envelope, headers: [['X-Own', 'a']] });
     const { id, ...common } = ATTRIBUTES;
@@ -79,7 +79,7 @@ test('an event is the same whether its attributes are its own or those of all ev
   }
 });
 
-test('a binary event has its attributes in headers and its payload untouched', () => {
+test('a binary event has its attributes in headers, and its payload is untouched', () => {
   const event = toSend({ headers: [['X-Own', 'a']], payload: Buffer.from('\uFEFF{ "n": 1.10 }\n') });
   assert.deepEqual(encodeEvent(event), {
     subject: 'ci.built.v1',
@@ -101,7 +101,7 @@ test('a binary event has its attributes in headers and its payload untouched', (
   });
 });
 
-test('a structured event is the CloudEvents JSON, with the JSON of the user spliced in as it is', () => {
+test("a structured event is CloudEvents JSON with the user's JSON inserted unchanged", () => {
   const json = '{ "price": 1.10, "serial": 12345678901234567890, "e": "\\u00e9\\/", "twice": 1, "twice": 2 }\n';
   const message = encodeEvent(
     toSend({ envelope: 'structured', payload: Buffer.from(json), headers: [['X-Own', 'a']] }),
@@ -136,14 +136,14 @@ for (const [what, payload, member] of [
   });
 }
 
-test('a Content-Type of the user gives way to that of a structured event', () => {
+test("a structured event's Content-Type replaces the user's", () => {
   const headers = [['content-TYPE', 'text/plain']] as const;
   const names = encodeEvent(toSend({ envelope: 'structured', headers })).headers.map(([name]) => name);
   assert.deepEqual(names, ['Nats-Msg-Id', 'Content-Type', 'traceparent']);
   assert.deepEqual(encodeEvent(toSend({ envelope: 'binary', headers })).headers.at(-1), headers[0]);
 });
 
-test('an event without an envelope is the payload, with headers to find and trace it by', () => {
+test('an event without an envelope is the bare payload, with headers for its id and trace', () => {
   const payload = Buffer.from([0xff]);
   assert.deepEqual(encodeEvent(toSend({ envelope: 'none', payload, headers: [['X-Own', 'a']], attributes: {} })), {
     subject: 'ci.built.v1',
@@ -177,7 +177,7 @@ test('an empty extension is left out', () => {
   assert.equal(new DecodedEvent(delivered(message)).attributes['azprequester'], undefined);
 });
 
-test('attribute values follow the example of the specification', () => {
+test("attribute values are encoded as in the specification's example", () => {
   assert.equal(encodeAttribute('Euro € 😀'), 'Euro%20%E2%82%AC%20%F0%9F%98%80');
   assert.equal(decodeAttribute('Euro%20%e2%82%ac%20%f0%9f%98%80'), 'Euro € 😀');
   assert.equal(decodeAttribute('"a \\"b\\" \\\\ %25"'), 'a "b" \\ %');
@@ -186,7 +186,7 @@ test('attribute values follow the example of the specification', () => {
 });
 
 for (const broken of ['100%', '%4', '%zz', '%C0%A0', '%ff', '%ED%A0%80', '%E2%82', '50% of a b', '"50%"']) {
-  test(`the attribute value ${broken}, which is not percent-encoded, is read as it stands`, () => {
+  test(`the attribute value ${broken}, which isn't percent-encoded, is read unchanged`, () => {
     assert.equal(decodeAttribute(broken), broken);
     const { problem, attributes } = new DecodedEvent(received({ ...BINARY, 'ce-note': broken }, ''));
     assert.equal(problem, undefined);
@@ -241,14 +241,14 @@ for (const envelope of ['binary', 'structured', 'none'] satisfies Envelope[]) {
   });
 }
 
-test('a binary event is recognised by any ce- header, and then has to be whole', () => {
+test('any ce- header makes a binary event, which then has to be complete', () => {
   assert.match(new DecodedEvent(received({ 'ce-id': '1' }, '')).problem ?? '', /specversion is absent/);
   const { attributes, problem } = new DecodedEvent(received({ ...BINARY, 'content-type': 'application/json' }, '{}'));
   assert.deepEqual({ ...attributes }, { specversion: '1.0', id: '1', source: '/s', type: 't' });
   assert.equal(problem, undefined);
 });
 
-test('a structured event is recognised by its content type in any case, and ce- headers beside it do not count', () => {
+test('a structured event is recognised by its content type in any case, and its ce- headers are ignored', () => {
   for (const type of ['application/cloudevents', 'Application/CloudEvents+JSON; charset=UTF-8']) {
     const message = structured({ data: { a: 1 } }, type);
     const { attributes, data, problem } = new DecodedEvent({
@@ -321,7 +321,7 @@ for (const [why, message, problem] of [
   });
 }
 
-test('whose event it is can be told although its envelope is wrong', () => {
+test('the correlation id is read even if the envelope is wrong', () => {
   const { problem, correlationId } = new DecodedEvent(received({ 'ce-id': '%', 'ce-correlationid': 'mine' }, ''));
   assert.deepEqual([problem !== undefined, correlationId], [true, 'mine']);
 });
@@ -345,13 +345,13 @@ test('data_base64 is read like a payload', () => {
   assert.deepEqual([new DecodedEvent(structured({})).data, new DecodedEvent(structured({})).dataBase64], [null, null]);
 });
 
-test('of a repeated member in JSON the last one counts', () => {
+test('the last of repeated JSON members counts', () => {
   const json = '{"specversion":"1.0","id":"1","id":"2","source":"/s","type":"t","data":{"a":1,"a":2}}';
   const event = new DecodedEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
   assert.deepEqual([event.attributes['id'], event.data], ['2', { a: 2 }]);
 });
 
-test('members named like those of JavaScript objects neither pollute nor appear from nowhere', () => {
+test("members named like those of JavaScript objects pollute nothing, and inherited ones don't appear", () => {
   const json = JSON.stringify(STRUCTURED).replace('{', '{"__proto__":{"polluted":"yes"},"constructor":"own",');
   const event = new DecodedEvent(received({ 'content-type': 'application/cloudevents+json' }, json));
   assert.match(event.problem ?? '', /"__proto__" is wrong/);
@@ -381,7 +381,7 @@ test('the traceparent is the header, else the attribute, and only a valid one', 
   assert.equal(new DecodedEvent(received({ traceparent: '$(secret)' }, '')).traceparent, undefined);
 });
 
-test('a payload is not parsed before somebody asks for the data, and only once', (context) => {
+test('a payload is parsed only when its data is read, and only once', (context) => {
   const parse = context.mock.method(JSON, 'parse');
   for (const headers of [BINARY, {}]) {
     const message = received(headers, '{"a":1}');
@@ -395,7 +395,7 @@ test('a payload is not parsed before somebody asks for the data, and only once',
   }
 });
 
-test('times are read as RFC 3339 has them', () => {
+test('times are read as in RFC 3339', () => {
   assert.equal(parseTime('2026-03-04T05:06:07.0891234Z'), Date.UTC(2026, 2, 4, 5, 6, 7, 89));
   assert.equal(parseTime('2026-03-04t05:06:07+01:30'), Date.UTC(2026, 2, 4, 3, 36, 7));
   assert.equal(parseTime('2016-12-31T23:59:60Z'), Date.UTC(2016, 11, 31, 23, 59, 59));
@@ -407,7 +407,7 @@ test('times are read as RFC 3339 has them', () => {
   assert.equal(parseTime('2026-03-04T05:06:07+24:00'), undefined);
 });
 
-test('an event was published when the stream stored it, else when it says so itself', () => {
+test("an event's time is when the stream stored it, otherwise its own time attribute", () => {
   const message = received({ ...BINARY, 'ce-time': '2020-01-01T00:00:00+01:00' }, '');
   const fromCore = { ...message, storedAt: undefined };
   assert.equal(new ReceivedEvent(message).publishedAt, message.storedAt);
@@ -416,7 +416,7 @@ test('an event was published when the stream stored it, else when it says so its
   assert.equal(new ReceivedEvent(without).view.time, null);
 });
 
-test('a matched event is written down as the expressions see it', () => {
+test('a matched event is written as expressions see it', () => {
   const message = received({ ...BINARY, 'x-own': ['a', 'b'] }, '{"a":1}');
   assert.deepEqual(JSON.parse(JSON.stringify(new ReceivedEvent(message).view)), {
     subject: 'ci.built.v1',

@@ -5,12 +5,12 @@ import { childOf, parseTraceparent } from '../../../../shared/event/traceContext
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SPAN = 'b7ad6b7169203331';
 
-test('the traceparent of the specification is read', () => {
+test("the specification's traceparent is read", () => {
   assert.deepEqual(parseTraceparent(`00-${TRACE}-${SPAN}-01`), { traceId: TRACE, spanId: SPAN, flags: 1 });
   assert.equal(parseTraceparent(`00-${TRACE}-${SPAN}-00`)?.flags, 0);
 });
 
-test('a later version is read as far as it is known, whatever follows', () => {
+test('the known part of a later version is read, whatever follows', () => {
   assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01`)?.traceId, TRACE);
   assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01-what-the-future-brings`)?.spanId, SPAN);
   assert.equal(parseTraceparent(`cc-${TRACE}-${SPAN}-01-${'x'.repeat(456)}`)?.spanId, SPAN);
@@ -41,7 +41,7 @@ test('a child stays in the trace of its parent, with a span of its own', () => {
   assert.notEqual(first, second);
 });
 
-test('a child of a later version is written as version 00, without the flags we do not know', () => {
+test('a child of a later version is written as version 00, without unknown flags', () => {
   assert.match(childOf(`cc-${TRACE}-${SPAN}-ff-more`), new RegExp(`^00-${TRACE}-[0-9a-f]{16}-03$`));
 });
 

@@ -19,7 +19,7 @@ test('an expression sees every part of an event', () => {
   assert.equal(value('$.data.list[?@ == $.sequence] | [0]', { list: [6, 7] }), 7);
 });
 
-test('what is true follows JMESPath: only null, false and what is empty are not', () => {
+test('truth follows JMESPath: only null, false and empty values are false', () => {
   for (const [json, truth] of [
     ['null', false],
     ['false', false],
@@ -42,7 +42,7 @@ test('what is true follows JMESPath: only null, false and what is empty are not'
   assert.equal(isTruthy(value('event', 1)), true);
 });
 
-test('members that every JavaScript object inherits are absent, unless the event has them', () => {
+test('members that JavaScript objects inherit are absent unless the event has them', () => {
   for (const name of Object.getOwnPropertyNames(Object.prototype)) {
     for (const path of [`data.${name}`, `event.${name}`, `headers.${name}`, name, `data.list[*].${name} | [0]`]) {
       assert.equal(value(path, { list: [{}] }), null, path);
@@ -92,12 +92,12 @@ for (const [expression, problem] of [
   ['$region', /^the variable \$region is not defined$/],
   ["$region = 'eu'", /^the variable \$region is set outside of let$/],
 ] as const) {
-  test(`the expression ${JSON.stringify(expression)} is refused before anything is awaited`, () => {
+  test(`the expression ${JSON.stringify(expression)} is refused before the wait starts`, () => {
     assert.throws(() => compileExpression(expression), { message: problem });
   });
 }
 
-test('an expression of any shape that JMESPath knows is accepted', () => {
+test('every form of JMESPath expression is accepted', () => {
   for (const [expression, expected] of [
     ["data.region == 'eu' && data.n >= `2` || !(data.ok)", true],
     ['data.list[*].id', [1, 2]],
@@ -121,17 +121,17 @@ test('an expression of any shape that JMESPath knows is accepted', () => {
   }
 });
 
-test('a deeply nested expression is refused, not a crash', () => {
+test('a deeply nested expression is refused instead of crashing', () => {
   assert.throws(() => compileExpression('('.repeat(20_000)), /^Error: position \d+: /);
 });
 
-test('functions given a value of the wrong type fail for that event only', () => {
+test('a function given a value of the wrong type fails only for that event', () => {
   const { evaluate } = compileExpression("starts_with(data.name, 'a')");
   assert.throws(() => evaluate(viewOf({})), /starts_with\(\) expected argument 1 to be type \(string\)/);
   assert.equal(evaluate(viewOf({ name: 'abc' })), true);
 });
 
-test('numbers are sorted as numbers, and dates have a latest one', () => {
+test('numbers sort as numbers, and the latest date can be found', () => {
   assert.deepEqual(value('sort(data)', [10, 9, 1, 100]), [1, 9, 10, 100]);
   assert.deepEqual(value('sort(data)', ['b', 'a', 'B']), ['B', 'a', 'b']);
   assert.deepEqual([value('max(data)', ['a', 'B']), value('min(data)', ['a', 'B'])], ['a', 'B']);
@@ -146,14 +146,14 @@ test('numbers are sorted as numbers, and dates have a latest one', () => {
   assert.throws(() => value('max_by(data, &n)', [{}]), /neither all numbers nor all strings/);
 });
 
-test('a number is what JSON takes for one', () => {
+test('text is a number only if JSON says so', () => {
   for (const text of ['', ' ', '\n', '0x0', '0b0', '+0', '00', '.0', '0.', ' 5', '5 ', 'Infinity', 'NaN', '1e'])
     assert.equal(value('to_number(data)', text), null, JSON.stringify(text));
   for (const [text, number] of Object.entries({ '0': 0, '-1.5': -1.5, '12e2': 1_200, '1E-2': 0.01 }))
     assert.equal(value('to_number(data)', text), number);
 });
 
-test('a list contains what is equal, as == has it', () => {
+test('contains compares list items like ==', () => {
   const list = [{ s: 'failed', n: 1 }, [1, { a: 2 }], 'x', 7];
   for (const [expression, expected] of [
     ['contains(data, `{"n":1,"s":"failed"}`)', true],
@@ -166,21 +166,21 @@ test('a list contains what is equal, as == has it', () => {
     assert.equal(value(expression, list), expected, expression);
 });
 
-test('what is computed beyond 2^53, or is no number, decides nothing', () => {
+test("a computed value beyond 2^53, or one that isn't a number, is an error", () => {
   const data = { a: 9007199254740991, b: 2, zero: 0, list: [9007199254740991, 2] };
   for (const expression of ['sum(data.list)', 'data.a + data.b - data.a', 'data.a * data.b', 'data.b % data.zero'])
     assert.throws(() => value(expression, data), /is computed, and is beyond 2\^53/, expression);
   assert.equal(value('data.a - data.b', data), 9007199254740989);
 });
 
-test('trimming takes spaces or the given characters off, and a hostile text does not stall it', () => {
+test("trimming removes spaces or the given characters, and hostile text can't stall it", () => {
   assert.equal(value('trim(data)', ' \n a b\t\n c \u0085'), 'a b\t\n c');
   assert.deepEqual(value("[trim_left(data, 'xy'), trim_right(data, 'xy')]", 'xyaxy'), ['axy', 'xya']);
   assert.equal(value("trim(data, '😀')", '😀😁😀'), '😁');
   assert.equal(value('length(trim(data))', `x${' '.repeat(1_000_000)}x`), 1_000_002);
 });
 
-test('data that looks like the inside of the library stays data', () => {
+test("data that looks like the library's internals stays data", () => {
   const reference = { expref: true, type: 'Field', name: 'a' };
   assert.deepEqual(value('data.evil', { evil: reference }), reference);
   assert.throws(() => compileExpression('sort_by(data.list, data.evil)'), /is an expression with & before it/);
@@ -195,7 +195,7 @@ test('data that looks like the inside of the library stays data', () => {
   assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
 });
 
-test('a variable is seen in all that follows it, whatever it holds', () => {
+test('a variable is visible in everything after it, whatever its value', () => {
   for (const [expression, expected] of [
     ['let $none = data.none in let $two = `2` in [$none, $two]', [null, 2]],
     ['let $off = data.off, $list = data.list in $list[?$off || id == `2`].id', [2]],
@@ -206,7 +206,7 @@ test('a variable is seen in all that follows it, whatever it holds', () => {
     assert.deepEqual(value(expression, { off: false, n: 1, list: [{ id: 1 }, { id: 2 }] }), expected, expression);
 });
 
-test('what an event has a function make is limited, before it is made', () => {
+test("the size of a function's result is limited before it's computed", () => {
   for (const [expression, data] of [
     ['pad_left(data.a, data.n)', { a: 'a', n: 200_000_000 }],
     ["length(split(pad_right(data.a, data.n), ''))", { a: 'a', n: 5_000_000 }],
@@ -226,7 +226,7 @@ test('what an event has a function make is limited, before it is made', () => {
   assert.equal(value('length(reverse(data))', 'ab'.repeat(500_000)), 1_000_000);
 });
 
-test('a near miss names the part that was false and what its fields held', () => {
+test("a near miss names the false part and its fields' values", () => {
   const event = viewOf({ region: 'us', n: 3, 'my key': null, list: [{ id: 1 }], text: 'x'.repeat(200) });
   for (const [expression, miss] of [
     ["data.region == 'eu'", `data.region == 'eu' was false (data.region = "us")`],
@@ -267,7 +267,7 @@ test('a near miss names the part that was false and what its fields held', () =>
   assert.ok(long.endsWith(`(data.text = "${'x'.repeat(78)}…)`), long);
 });
 
-test('a near miss of hostile data is still a short text', () => {
+test('a near miss stays short even with hostile data', () => {
   const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
   const event = viewOf(null, `{"deep":${deep}}`);
   assert.equal(
@@ -276,7 +276,7 @@ test('a near miss of hostile data is still a short text', () => {
   );
 });
 
-test('an integer beyond 2^53 is copied exactly and never compared as another one', () => {
+test('an integer beyond 2^53 is copied exactly and never compared after rounding', () => {
   const view = viewOf(null, '{"id":9007199254740993,"ids":[12345678901234567890,1],"text":"9007199254740993"}');
   const value = (text: string) => compileExpression(text).evaluate(view);
   assert.equal(value('data.id'), 9007199254740993n);
@@ -302,7 +302,7 @@ test('an integer beyond 2^53 is copied exactly and never compared as another one
   );
 });
 
-test('a condition decides alike whether it can do with rounded numbers or not', () => {
+test('a condition decides the same with rounded and with exact numbers', () => {
   const numbers =
     '0 -1 0.1 4503599627370495.5 4503599627370496.4 4503599627370496.6 9007199254740991 9007199254740992 9007199254740993 -9007199254740993 1e15 1e16 12345678901234567890 1.5e300 1e400 "1" null true {} [1]';
   const outcome = (text: string, view: EventView): unknown => {
@@ -341,7 +341,7 @@ test('a condition decides alike whether it can do with rounded numbers or not', 
   assert.ok(decided.size > 2, 'none was undecidable');
 });
 
-test('an integer beyond all limits elsewhere in an event leaves a condition alone', () => {
+test("an oversized integer elsewhere in the event doesn't affect a condition", () => {
   const view = viewOf(null, `{"n":1,"far":${'9'.repeat(200_000)}}`);
   assert.equal(compileExpression('data.n == `1`').evaluate(view), true);
   assert.throws(() => compileExpression('data.far == `1`').evaluate(view), /more than [\d,]+ digits/);

@@ -33,7 +33,7 @@ const MISTAKES: readonly (readonly [expression: string, advice: string])[] = [
   ['status == passed', 'write data.status'],
 ];
 
-describe('An expression that is never true is refused with what was meant', () => {
+describe('An expression that is never true is refused, with what was probably meant', () => {
   for (const [expression, advice] of MISTAKES)
     test(expression, () => {
       const { certain } = compileExpression(expression).mistakes;
@@ -65,7 +65,7 @@ describe('An expression that is never true is refused with what was meant', () =
     });
 });
 
-test('an expression that may be true of some event has no mistake', () => {
+test('an expression that some event can meet has no mistake', () => {
   for (const expression of [
     "data.list[?id == 'a'].{name: id} | [0].x && event.type",
     "$.data.region == 'eu'",
@@ -89,7 +89,7 @@ test('an expression that may be true of some event has no mistake', () => {
   }
 });
 
-test('a quoted name that needs its quotes in a filter may be meant, and is pointed out', () => {
+test('a quoted name that needs its quotes is only a likely mistake', () => {
   const { certain, likely } = compileExpression('data.list[?state == "in-progress"]').mistakes;
   assert.deepEqual(certain, []);
   assert.deepEqual(likely, [

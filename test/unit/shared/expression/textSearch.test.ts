@@ -14,7 +14,7 @@ function alike(length: number, seed: number): string {
   }).join('');
 }
 
-test('a long text is found where the language finds it, from either end', () => {
+test('a long text is found where JavaScript finds it, from either end', () => {
   for (let seed = 1; seed <= 20; seed++) {
     const text = alike(20_000, seed);
     const at = (seed * 937) % 15_000;
@@ -26,7 +26,7 @@ test('a long text is found where the language finds it, from either end', () => 
   }
 });
 
-test('two texts made for each other are searched in the time they take to be read', () => {
+test('texts crafted to be slow to search are searched in linear time', () => {
   // V8 compares a thousand characters at each of 450,000 places, and can't be interrupted meanwhile.
   const data = { a: 'a'.repeat(700_000), b: `${'a'.repeat(1_000)}b${'a'.repeat(249_000)}` };
   const view = viewOf(JSON.stringify(data));
@@ -45,7 +45,7 @@ test('two texts made for each other are searched in the time they take to be rea
     );
 });
 
-test('texts are found, split and replaced as JMESPath says', () => {
+test('texts are found, split and replaced as JMESPath specifies', () => {
   const view = viewOf('{"t":"a-b-c-a","list":["a-b",2]}');
   const cases: readonly (readonly [expression: string, value: unknown])[] = [
     [

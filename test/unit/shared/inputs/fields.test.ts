@@ -11,7 +11,7 @@ function fieldsOf(inputs: Readonly<Record<string, string>>) {
   return { warnings, fields: new Fields(source, new Problems('the inputs')) };
 }
 
-test('a duration that cannot be read is a problem, an absent one has its default', () => {
+test('an invalid duration is a problem; a missing one has its default', () => {
   const { fields } = fieldsOf({ timeout: '5 minutes' });
   assert.equal(fields.duration('idleTimeout'), undefined);
   assert.equal(fields.duration('maxEventAge', '30s'), 30_000);
@@ -23,12 +23,12 @@ test('a duration that cannot be read is a problem, an absent one has its default
   );
 });
 
-test('a multi-line input counts lines of any end, without empty ones', () => {
+test("a multi-line input may have any line endings, and empty lines don't count", () => {
   assert.deepEqual(linesOf(' a \r\n\r\nb\rc\n\n \n'), ['a', 'b', 'c']);
   assert.deepEqual(linesOf(undefined), []);
 });
 
-test('an option is taken as it is written, and any other is refused with the list', () => {
+test("an option has to be spelled exactly; otherwise it's refused with the list of options", () => {
   const { fields } = fieldsOf({ delivery: 'core', envelope: 'Binary' });
   assert.equal(fields.oneOf('delivery', ['jetStream', 'core']), 'core');
   assert.equal(fields.oneOf('onTimeout', ['fail', 'warn']), 'fail');
@@ -50,7 +50,7 @@ test('a whole number has digits only and lies in its range', () => {
   assert.equal(complaint(fields.problems), undefined);
 });
 
-test('all problems of a step are told together, in the order they were found', () => {
+test('all problems of a step are reported together, in the order they were found', () => {
   const { fields } = fieldsOf({ subject: 'a b', delivery: 'mail' });
   fields.required('natsConnection');
   fields.subject('subject');
@@ -63,13 +63,13 @@ test('all problems of a step are told together, in the order they were found', (
   );
 });
 
-test('subjects to wait on are one a line, and every bad one is named', () => {
+test('subjects to wait on are one per line, and every bad one is named', () => {
   const { fields } = fieldsOf({ subject: 'ci.>\n\nci..x\n$JS.API.>' });
   assert.deepEqual(fields.subjectPatterns('subject'), ['ci.>', 'ci..x', '$JS.API.>']);
   assert.match(complaint(fields.problems)!.message, /\(1\) subject: "ci\.\.x" has an empty part.*\(2\) subject: "\$JS/);
 });
 
-test('an input that does not apply is a warning, unless it has its default', () => {
+test("an input that doesn't apply is a warning, unless it has its default", () => {
   const { warnings, fields } = fieldsOf({ stream: 'CI', count: '1' });
   fields.unused('stream', 'delivery is core');
   fields.unused('count', 'expect replaces it', '1');
@@ -78,7 +78,7 @@ test('an input that does not apply is a warning, unless it has its default', () 
   assert.equal(complaint(fields.problems), undefined);
 });
 
-test('a variable that is not set is named as the cause', () => {
+test("a variable that isn't set is named as the cause", () => {
   const unset = '$(publish.output)';
   const { fields } = fieldsOf({
     timeout: unset,
@@ -101,7 +101,7 @@ test('a variable that is not set is named as the cause', () => {
   );
 });
 
-test('a variable that is not set is told from other dollar signs in a longer text, and each is named', () => {
+test('unset variables in a longer text are named, and other dollar signs are left alone', () => {
   const { fields } = fieldsOf({});
   for (const text of ['$HOME', '${name}', '$(date +%s)', '$(ls | wc)', '$()', '$[x]', '$ (a)'])
     assert.ok(fields.isExpanded('payload', text), text);
@@ -113,7 +113,7 @@ test('a variable that is not set is told from other dollar signs in a longer tex
   );
 });
 
-test('several subjects in one line are told as that, with the right form', () => {
+test('several subjects on one line are reported, with the right form', () => {
   const told = (subject: string, kind: 'subject' | 'subjectPatterns') => {
     const { fields, warnings } = fieldsOf({ subject });
     fields[kind]('subject');

@@ -10,12 +10,12 @@ function told(...noted: readonly Parameters<Problems['note']>[]) {
   return complaint(problems);
 }
 
-test('one problem is told as it is, and none is no error', () => {
+test('one problem is reported unchanged, and none is no error', () => {
   assert.equal(told(), undefined);
   assert.equal(told(['subject: outside', 'Use another.', 'Denied'])?.message, 'Denied: subject: outside. Use another.');
 });
 
-test('several problems are told together, in the order they were found', () => {
+test('several problems are reported together, in the order they were found', () => {
   const { message } = told(['subject: is required'], ['timeout: too long', 'Give at most 20d.'])!;
   assert.equal(
     message,
@@ -23,7 +23,7 @@ test('several problems are told together, in the order they were found', () => {
   );
 });
 
-test('problems of one kind keep its code, problems of several kinds are InvalidInput', () => {
+test('problems of one kind keep their code; mixed ones are InvalidInput', () => {
   const [one, two] = [
     ['a', '', 'Denied'],
     ['b', '', 'Denied'],
@@ -32,7 +32,7 @@ test('problems of one kind keep its code, problems of several kinds are InvalidI
   assert.equal(told([...one], [...two], ['c'])?.code, 'InvalidInput');
 });
 
-test('each problem is printed once: in the message, which is cut where it is long, or on a line of the log', () => {
+test('each problem is printed once: in the message, or on a log line if that gets too long', () => {
   assert.deepEqual(told(['subject: is required'], ['timeout: too long'])?.details, []);
   const { details, message } = told(
     ...Array.from({ length: 100 }, (_, index): [string] => [`headers: ${'x'.repeat(80)} ${index + 1}`]),

@@ -13,7 +13,7 @@ for (const [why, pattern, subject] of [
   ['a wildcard beside a letter', 'ci.*.dome', 'ci.shop.done'],
   ['everything below a name', 'shob.>', 'shop.web.done'],
 ] as const)
-  test(`a subject is near a pattern: ${why}`, () => {
+  test(`a subject resembles a pattern: ${why}`, () => {
     assert.deepEqual(nearSubjects([pattern], [subject], 3), [subject]);
   });
 
@@ -26,11 +26,11 @@ for (const [why, pattern, subject] of [
   ['two parts more', 'ci.done', 'ci.shop.web.done'],
   ['a part more, and a letter', 'ci.shop.dome', 'ci.shop.web.done'],
 ] as const)
-  test(`a subject is not near a pattern: ${why}`, () => {
+  test(`a subject doesn't resemble a pattern: ${why}`, () => {
     assert.deepEqual(nearSubjects([pattern], [subject], 3), []);
   });
 
-test('the nearest come first, and no more than are asked for', () => {
+test('the nearest subjects come first, up to the limit', () => {
   const subjects = ['ci.shop.donne', 'ci.shop.web.done', 'CI.shop.done', 'ci.shop.dome', 'ci.other'];
   assert.deepEqual(nearSubjects(['ci.shop.done', 'x.y'], subjects, 3), [
     'CI.shop.done',
@@ -39,7 +39,7 @@ test('the nearest come first, and no more than are asked for', () => {
   ]);
 });
 
-test('many long subjects take little time: the step ends soon, and nothing else can be done meanwhile', () => {
+test('many long subjects take little time, since nothing else can run meanwhile', () => {
   const subjects = Array.from({ length: 20_000 }, (_, index) => `ci.${'x'.repeat(200)}${index}.${'y'.repeat(200)}`);
   const began = process.cpuUsage();
   nearSubjects([`ci.${'x'.repeat(203)}.${'y'.repeat(199)}z`], subjects, 3);

@@ -80,7 +80,7 @@ for (const [refused, filter, named, grant] of [
   });
 }
 
-test('a stream that is not known yet has a placeholder, and the log says so', () => {
+test("a stream that isn't known yet gets a placeholder, and the log says so", () => {
   const grants = streamWaitGrants('$JS.API', '<stream>', false, undefined, '_INBOX');
   const { details } = deniedError('publish', '$JS.API.STREAM.NAMES', grants);
   assert.equal(
@@ -90,7 +90,7 @@ test('a stream that is not known yet has a placeholder, and the log says so', ()
   assert.ok(details.includes('    "$JS.API.STREAM.INFO.<stream>"'));
 });
 
-test('a wait on a named stream needs no list of streams, and no grant is wider than its stream', () => {
+test("a wait on a named stream needn't list streams, and no permission goes beyond that stream", () => {
   const { publish, subscribe, optional } = streamWaitGrants('$JS.hub.API', 'CI', true, 'ci.*', '_INBOX');
   assert.deepEqual(publish, [
     '$JS.hub.API.STREAM.INFO.CI',
@@ -104,7 +104,7 @@ test('a wait on a named stream needs no list of streams, and no grant is wider t
   );
 });
 
-test('a service that may not acknowledge is told the pattern for all messages of the consumer', () => {
+test("a service without permission to ack is shown the pattern for all the consumer's messages", () => {
   for (const [subject, grant] of [
     ['$JS.ACK.CI.bridge-web.1.7.7.1767225600000000000.0', '$JS.ACK.CI.bridge-web.>'],
     ['$JS.ACK.hub.ABCD12.CI.bridge-web.1.7.7.1767225600000000000.0.xyz', '$JS.ACK.*.*.CI.bridge-web.>'],
@@ -113,7 +113,7 @@ test('a service that may not acknowledge is told the pattern for all messages of
     assert.equal(deniedToService('publish', subject).remedy, `Grant it publish permission for "${grant}".`);
 });
 
-test('a service that may not subscribe to its inbox is told the prefix, and the pattern for all its inboxes', () => {
+test('a service that may not subscribe to its inbox is shown the prefix and the pattern for all its inboxes', () => {
   assert.equal(
     deniedToService('subscription', '_INBOX_b.abc.0').remedy,
     'Grant it subscribe permission for "_INBOX_b.*.*". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.',

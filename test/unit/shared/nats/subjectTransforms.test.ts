@@ -6,7 +6,7 @@ import { mayBeStoredAs, storedElsewhere } from '../../../../shared/nats/subjectT
 const config = (others: Partial<StreamConfig>): StreamConfig => ({ retention: 'limits', ...others });
 const transform = (src: string, dest: string) => config({ subject_transform: { src, dest } });
 
-test('a stream that stores the subjects of a wait under others is told, and no other one', () => {
+test("a stream that stores a wait's subjects under others is named, and only that stream", () => {
   const rules = [{ src: 'old.>', dest: 'new.>' }];
   for (const [what, stream, subject, isMoved] of [
     ['no rule', config({}), 'old.a', false],
@@ -40,7 +40,7 @@ test('a stream that stores the subjects of a wait under others is told, and no o
   );
 });
 
-test('a stream that stores others under a subject is known by that', () => {
+test('a stream that stores other subjects under this one is recognised', () => {
   assert.ok(mayBeStoredAs(transform('old.*', 'new.{{wildcard(1)}}'), 'new.a'));
   assert.ok(!mayBeStoredAs(transform('old.*', 'new.{{wildcard(1)}}'), 'old.a'));
 });

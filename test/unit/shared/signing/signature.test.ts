@@ -127,7 +127,7 @@ function documentedMessage(vector: Vector): OutgoingMessage {
   return { subject: vector.subject, headers, payload: Buffer.from(vector.payload) };
 }
 
-test('a signed event is trusted, with the key and the whole second at which it was signed', () => {
+test('a signed event is trusted, with its key and signing time in whole seconds', () => {
   assert.deepEqual(verifyWithKey(signedEvent()), { ok: true, kid: KEY.publicKey, signedAt: SIGNED_AT });
 });
 
@@ -138,7 +138,7 @@ test('signing adds one header and leaves the rest of the message as it was', () 
   assert.equal(headers.at(-1)?.[0], 'Event-Signature');
 });
 
-test('the documented test vector comes out byte for byte, and verifies', () => {
+test('the documented test vector is reproduced byte for byte, and verifies', () => {
   const vector = documentedVector();
   const key = parseUserSeed(vector.seed);
   assert.equal(key.publicKey, vector.publicKey);
@@ -151,7 +151,7 @@ test('the documented test vector comes out byte for byte, and verifies', () => {
   });
 });
 
-test('the NATS library makes the documented signature out of the documented texts', () => {
+test('the NATS library makes the documented signature from the documented texts', () => {
   const vector = documentedVector();
   const protectedPart = base64url(vector.protectedHeader);
   const input = Buffer.from(`${protectedPart}.${base64url(vector.signedPayload)}`);
@@ -159,7 +159,7 @@ test('the NATS library makes the documented signature out of the documented text
   assert.equal(`${protectedPart}..${Buffer.from(signature).toString('base64url')}`, vector.eventSignature);
 });
 
-test('a signer that writes the protected header in another order and with spaces is trusted as well', () => {
+test('a protected header in another order or with spaces is trusted, too', () => {
   const verification = verifyWithKey(
     signedWithHeader(`{ "kid": "${KEY.publicKey}",\n "iat": ${String(SIGNED_AT / 1000)}, "alg": "EdDSA" }`),
   );
@@ -193,7 +193,7 @@ test('an event without a signature is not trusted', () => {
   assertRefused(verifyWithKey(received(EVENT)), /^it is not signed$/);
 });
 
-test('an altered payload is found, and so is one that means the same JSON', () => {
+test('an altered payload is detected, even if it is equivalent JSON', () => {
   const event = signedEvent();
   assertRefused(
     verifyWithKey({ ...event, payload: Buffer.from('{"version":"6.6.6"}') }),
@@ -205,11 +205,11 @@ test('an altered payload is found, and so is one that means the same JSON', () =
   );
 });
 
-test('a signed event replayed under another subject is not trusted', () => {
+test('a signed event replayed to another subject is not trusted', () => {
   assertRefused(verifyWithKey({ ...signedEvent(), subject: 'ci.deploy.v1.staging' }), /does not match/);
 });
 
-test('every attribute is covered: changed, removed or added, none goes unnoticed', () => {
+test('the signature covers every attribute: a changed, removed or added one is detected', () => {
   const event = signedEvent();
   const names = [...event.headers.keys()].filter((name) => name.startsWith('ce-'));
   assert.equal(names.length, 5);
@@ -222,13 +222,13 @@ test('every attribute is covered: changed, removed or added, none goes unnoticed
   }
 });
 
-test('an attribute in another spelling of the same value is the same attribute', () => {
+test('an attribute with the same value in another encoding is the same attribute', () => {
   const event = signedEvent();
   assert.ok(verifyWithKey(withHeader(event, 'ce-azprequester', 'Zo%c3%ab%20%22Z%22')).ok);
   assert.ok(verifyWithKey(withHeader(event, 'ce-id', 'run%2D1')).ok);
 });
 
-test('an attribute given twice is refused, also when both values are the signed one', () => {
+test('a repeated attribute is refused, even if both values are the signed one', () => {
   assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', 'run-1', 'run-1')), /more than one ce-id header/);
 });
 
@@ -240,11 +240,11 @@ test('a Content-Type added on the way cannot turn signed attributes into headers
   assert.ok(verifyWithKey(withHeader(signedEvent(), 'content-type', 'application/json')).ok);
 });
 
-test('an attribute that is not percent-encoded is covered as it stands', () => {
+test("an attribute that isn't percent-encoded is covered unchanged", () => {
   assertRefused(verifyWithKey(withHeader(signedEvent(), 'ce-id', '%C3')), /does not match/);
 });
 
-test('the message id is covered: changed, removed or doubled, it is refused', () => {
+test('the signature covers the message id: a changed, removed or repeated one is refused', () => {
   const event = signedEvent();
   assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id', 'run-2')), /does not match/);
   assertRefused(verifyWithKey(withHeader(event, 'nats-msg-id')), /no Nats-Msg-Id header/);
@@ -258,24 +258,24 @@ test('an event signed with a key that is not trusted is refused, and the key is 
   assertRefused(verifySignature(signedEvent(), []), /unknown key/);
 });
 
-test('a forger who names a trusted key but signs with another is found', () => {
+test('an event that names a trusted key but is signed with another is refused', () => {
   const stranger: SigningKey = { ...newKey(), publicKey: KEY.publicKey };
   assertRefused(verifyWithKey(signedEvent(stranger)), /another key made it/);
 });
 
-test('the signature of one event does not serve another', () => {
+test("one event's signature is not valid for another", () => {
   const other = received(signMessage({ ...EVENT, payload: Buffer.from('{}') }, KEY, NOW));
   assertRefused(verifyWithKey(withHeader(signedEvent(), 'event-signature', signatureOf(other))), /does not match/);
 });
 
-test('a signature cannot be given another time, so that an old event stays old', () => {
+test("a signature's time can't be changed, so an old event stays old", () => {
   const [, , signature] = signatureOf(signedEvent()).split('.');
   const later = base64url(protectedHeader({ iat: SIGNED_AT / 1000 + 3600 }));
   const event = withHeader(signedEvent(), 'event-signature', `${later}..${String(signature)}`);
   assertRefused(verifyWithKey(event), /does not match/);
 });
 
-test('a key is trusted only for the subjects given with it, on all lines it has', () => {
+test('a key is trusted only for the subjects on its lines', () => {
   const event = signedEvent();
   assert.ok(verifySignature(event, [trust(KEY, 'ci.deploy.>')]).ok);
   assert.ok(verifySignature(event, [trust(KEY, 'ci.*.v1.production')]).ok);
@@ -309,7 +309,7 @@ test('a signature that is not a detached JWS is malformed', () => {
   assertRefused(verifyWithKey(withHeader(event, 'event-signature', attached)), /malformed: it is not a detached JWS/);
 });
 
-test('base64url in another spelling is malformed, although a lenient decoder reads the same bytes', () => {
+test('non-canonical base64url is malformed, even if a lenient decoder reads the same bytes', () => {
   const event = signedEvent();
   const [header = '', , signature = ''] = signatureOf(event).split('.');
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -335,13 +335,13 @@ test('a protected header that is not a JSON object is malformed', () => {
   assertRefused(verifyWithKey(event), /malformed: its header is not a JSON object/);
 });
 
-test('no algorithm but EdDSA is accepted, whoever asks for it', () => {
+test('only EdDSA is accepted, whatever the header asks for', () => {
   for (const alg of ['none', 'HS256', 'ES256', 'Ed25519', 'eddsa', '', null, ['EdDSA'], undefined]) {
     assertRefused(verifyWithKey(signedWithHeader(protectedHeader({ alg }))), /an algorithm other than EdDSA/);
   }
 });
 
-test('a key name that is no public user key is malformed, and is not repeated', () => {
+test("a key name that isn't a public user key is malformed, and isn't shown", () => {
   const others = ['', 'me', `${KEY.publicKey}\n`, `##vso[task.complete]${KEY.publicKey}`, KEY.publicKey.toLowerCase()];
   for (const kid of [...others, nkeys.createAccount().getPublicKey(), [KEY.publicKey], null, undefined]) {
     const verification = verifyWithKey(signedWithHeader(protectedHeader({ kid })));
@@ -349,7 +349,7 @@ test('a key name that is no public user key is malformed, and is not repeated', 
   }
 });
 
-test('a signature without a time is refused, and one whose time is no whole number of seconds is malformed', () => {
+test("a signature without a time is refused, and a time that isn't in whole seconds is malformed", () => {
   assertRefused(verifyWithKey(signedWithHeader(protectedHeader({ iat: undefined }))), /has no time \("iat"\)/);
   for (const iat of [-1, 1.5, 8_640_000_000_001, 1e300, '1772600767', null, true]) {
     const verification = verifyWithKey(signedWithHeader(protectedHeader({ iat }), iat));
@@ -357,7 +357,7 @@ test('a signature without a time is refused, and one whose time is no whole numb
   }
 });
 
-test('unknown members of the protected header are refused: crit, a key brought along, anything', () => {
+test('unknown members of the protected header are refused: crit, an embedded key, anything', () => {
   const { x } = KEY.privateKey.export({ format: 'jwk' });
   const members = [{ crit: ['b64'], b64: false }, { jwk: { kty: 'OKP', crv: 'Ed25519', x } }, { typ: 'JWT' }];
   for (const others of members) {
@@ -370,7 +370,7 @@ test('unknown members of the protected header are refused: crit, a key brought a
   assertRefused(verifyWithKey(signedWithHeader(proto)), /malformed: its header has members other than/);
 });
 
-test('an event that is incomplete or signed already cannot be signed', () => {
+test("an event that is incomplete or already signed can't be signed", () => {
   const problems: [OutgoingMessage, RegExp][] = [
     [{ ...EVENT, headers: [['ce-id', 'run-1']] }, /cannot be signed: it has no Nats-Msg-Id header/],
     [{ ...EVENT, headers: [...EVENT.headers, ['Ce-Id', 'run-2']] }, /cannot be signed: it has more than one ce-id/],
@@ -384,7 +384,7 @@ test('an event that is incomplete or signed already cannot be signed', () => {
   }
 });
 
-test('trusted keys are read one a line, each with its optional subject pattern', () => {
+test('trusted keys are read one per line, each with an optional subject pattern', () => {
   const [one, other] = [newKey().publicKey, newKey().publicKey];
   const { keys, problems } = parseTrustedKeys(`\n${one}\r\n\n  ${other}\t ci.deploy.> \n${one} ci.*.v1`);
   assert.deepEqual(problems, []);
@@ -398,12 +398,12 @@ test('trusted keys are read one a line, each with its optional subject pattern',
   );
 });
 
-test('events are trusted by the keys as they were read', () => {
+test('parsed trusted keys verify events', () => {
   assert.ok(verifySignature(signedEvent(), parseTrustedKeys(`${KEY.publicKey} ci.deploy.>`).keys).ok);
   assert.ok(!verifySignature(signedEvent(), parseTrustedKeys(`${KEY.publicKey} ci.test.>`).keys).ok);
 });
 
-test('every bad line of trusted keys is reported with its number, and a misplaced seed is not repeated', () => {
+test("every bad line of trusted keys is reported with its number, and a misplaced seed isn't shown", () => {
   const seed = Buffer.from(nkeys.createUser().getSeed()).toString();
   const good = newKey().publicKey;
   const { keys, problems } = parseTrustedKeys(

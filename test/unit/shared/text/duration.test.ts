@@ -34,7 +34,7 @@ for (const text of [
   });
 }
 
-test('a duration is described as it may be written', () => {
+test('a duration is described in the form that can be read back', () => {
   for (const [ms, text] of [
     [5_415_250, '1h30m15s250ms'],
     [20 * DAY_MS, '480h'],
@@ -62,7 +62,7 @@ for (const [text, hint] of [
   ['10 parsecs', undefined],
   ['-1s', undefined],
 ] as const) {
-  test(`what ${text} most likely means as a duration ${hint === undefined ? "can't be told" : 'is told'}`, () => {
+  test(`the invalid duration ${text} gets ${hint === undefined ? 'no hint' : 'a hint'}`, () => {
     assert.equal(durationHint(text), hint);
   });
 }

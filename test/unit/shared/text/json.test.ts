@@ -17,23 +17,23 @@ test('an integer beyond 2^53 is read exactly, however it is written', () => {
   }
 });
 
-test('what a number holds exactly, or is a small fraction, is left to JSON.parse', () => {
+test('exact integers and small fractions are left to JSON.parse', () => {
   for (const text of ['9007199254740991', '1e15', '[1.5e+3, 12e-3, 0.1]', '"1234567890123456789e1"'])
     assert.equal(parseLargeIntegers(text), undefined, text);
 });
 
-test('a fraction that a number rounds to an integer is told', () => {
+test('a fraction that would round to an integer is detected', () => {
   for (const text of ['9007199254740993.5', '[-4503599627370497.5]', '45035996273704975e-1'])
     assert.throws(() => parseLargeIntegers(text), /has a fraction that none of its size can hold/, text);
 });
 
-test('exponents stand for few zeros, however many numbers have one', () => {
+test('the zeros that exponents stand for are limited in total', () => {
   assert.throws(() => parseLargeIntegers(`[${'1e999,'.repeat(170_000)}0]`), /stand for more than 100000 zeros/);
   const ids = `[${'1234567890123456789,'.repeat(50_000)}1e30]`;
   assert.equal((parseLargeIntegers(ids)!.value as unknown[]).length, 50_001);
 });
 
-test('an integer too long to compute with, or too deep, is told and not rounded', () => {
+test("an integer that is too long or nested too deeply is an error, and isn't rounded", () => {
   assert.throws(() => parseLargeIntegers('{"n":1e999999999}'), UndecidableError);
   assert.throws(() => parseLargeIntegers(`{"n":${'9'.repeat(2_000)}}`), /more than 1000 digits/);
   assert.throws(

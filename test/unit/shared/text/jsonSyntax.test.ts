@@ -22,13 +22,13 @@ for (const [text, problem] of [
   ['{"a": [1]', 'line 1, column 10: it ends where a comma or } is expected'],
   ['{} {}', 'line 1, column 4: more follows after its end'],
 ] as const) {
-  test(`what is no JSON in ${text} is told with its place`, () => {
+  test(`the syntax error in ${text} is reported with its place`, () => {
     assert.throws(() => JSON.parse(text));
     assert.equal(jsonSyntaxProblem(text), problem);
   });
 }
 
-test('whatever stands before the place is the beginning of some JSON, and what follows is not', () => {
+test('the reported place is where the text stops being valid JSON', () => {
   fc.assert(
     fc.property(
       fc.json(),

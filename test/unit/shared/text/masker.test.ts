@@ -21,26 +21,26 @@ for (const form of formsOf(PASSWORD)) {
   });
 }
 
-test('secrets that touch or overlap are masked as one, the longest first', () => {
+test('adjacent or overlapping secrets are masked as one, the longest first', () => {
   const masker = maskerOf('secret-one', 'one-and-two', 'secret-one-and-two-and-three');
   assert.equal(masker.mask('a secret-one-and-two b'), 'a *** b');
   assert.equal(masker.mask('secret-one-and-two-and-three'), '***');
   assert.equal(masker.mask('secret-onesecret-one, secret-one'), '***, ***');
 });
 
-test('each line of a secret is masked by itself, and short lines together with the others', () => {
+test('each line of a secret is masked separately, and short lines only together with the others', () => {
   const masker = maskerOf('first line\nsecond line', 'abc\ndef\nghi');
   assert.equal(masker.mask('<first line> <second line>'), '<***> <***>');
   assert.equal(masker.mask('abc, abc\ndef\nghi'), 'abc, ***');
 });
 
-test('short secrets are left to the agent: they would hide ordinary words', () => {
+test('short secrets are left to the agent, since masking them would hide ordinary words', () => {
   const masker = maskerOf('true', '1', 'prod', ' dev  ', '', '\n', '12345');
   for (const text of ['true', '1', 'prod', ' dev  ', '', '12345']) assert.equal(masker.mask(text), text);
   assert.equal(maskerOf('123456').mask('a123456b'), 'a***b');
 });
 
-test('a text is cut after it was masked: the beginning of a secret is never shown', () => {
+test('text is masked before it is cut, so the start of a secret is never shown', () => {
   const secret = 'Kilo-'.repeat(30);
   const masker = maskerOf(secret);
   for (const end of [0, 1, 7, 8, 9, 50, 200])
@@ -57,7 +57,7 @@ for (const [form, text] of [
   ['in base64 without padding', Buffer.from('hunter-2-and-more').toString('base64url')],
   ['URL-encoded', encodeURIComponent(' hunter-2-and-more ')],
 ] as const) {
-  test(`a text tells a secret ${form}`, () => {
+  test(`a secret is detected ${form}`, () => {
     assert.equal(maskerOf('other-secret', ' hunter-2-and-more ').secretIn(`{"a":"${text}"}`), 'secret 1');
   });
 }
@@ -86,7 +86,7 @@ for (const [form, text] of [
   ['in XML', `<a>${TOKEN.replace(/["&ü]/g, (character) => XML[character] ?? '')}</a>`],
   ['in a JSON pointer', `/data/${TOKEN.replaceAll('~', '~0').replaceAll('/', '~1')}`],
 ] as const) {
-  test(`a text tells a secret ${form}, also across chunks`, () => {
+  test(`a secret is detected ${form}, also across chunks`, () => {
     const masker = maskerOf('other-secret', TOKEN);
     assert.equal(masker.secretIn(text), 'secret 1');
     const secretIn = masker.secretInChunks();
@@ -96,7 +96,7 @@ for (const [form, text] of [
   });
 }
 
-test('a secret that a header, a pointer or a dump of bytes has rewritten is masked', () => {
+test('a secret rewritten by a header, a JSON Pointer or a byte dump is masked', () => {
   const masker = maskerOf(TOKEN);
   for (const text of [
     inBase64(`user:${TOKEN}`),
@@ -109,7 +109,7 @@ test('a secret that a header, a pointer or a dump of bytes has rewritten is mask
   }
 });
 
-test('no text tells a secret of less than 8 characters, or what is public in a key', () => {
+test('secrets below 8 characters and the public parts of a key are not detected', () => {
   const body = 'MC4CAQAwBQYDK2VwBCIEIGhhbGxvIGhhbGxvIGhhbGxvIGhhbGxvIGhhbGxv';
   const masker = maskerOf('1234567', `-----BEGIN PRIVATE KEY-----\n${body}\n-----END PRIVATE KEY-----\n`);
   for (const text of ['1234567', '-----BEGIN PRIVATE KEY-----', 'PRIVATE', ''])
@@ -117,7 +117,7 @@ test('no text tells a secret of less than 8 characters, or what is public in a k
   assert.equal(masker.secretIn(`{"key":"${body}"}`), 'secret 1', 'the body is the key');
 });
 
-test('whatever cuts, escapes or neutralises a text masks it first', () => {
+test('every function that cuts, escapes or neutralises text masks it first', () => {
   const words = ['Alfa7', 'Bravo8', 'Charlie9', 'Delta10', 'Echo11', 'Foxtrot12', 'Golf13'];
   const odd = words.map((word, index) => `${word}${'#|"\t\u200b`<'[index] ?? ''}`).join('');
   const long = Array.from({ length: 900 }, (_, index) => `Hotel${index}`).join('-');

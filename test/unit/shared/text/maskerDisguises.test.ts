@@ -71,7 +71,7 @@ for (const [secret, form, text] of [
   [TOKEN, 'in base64 three times', inBase64(inBase64(inBase64(TOKEN)))],
   ['s3cr&t!!', 'of 8 characters, escaped and in base64', inBase64('s3cr%26t!!')],
 ] as const) {
-  test(`a text tells a secret ${form}, also across chunks`, () => {
+  test(`a secret is detected ${form}, also across chunks`, () => {
     const masker = maskerOf('another-secret', secret);
     assert.equal(masker.secretIn(`{"a":"${text}"}`), 'the secret');
     const bytes = Buffer.from(`${'x'.repeat(5_000)} ${text}`);
@@ -89,7 +89,7 @@ for (const [form, text, left] of [
   ['in base64 wrapped by line ends', wrapped(inBase64(TOKEN), '\r\n'), inBase64(TOKEN).slice(0, 10)],
   ['in a URL within a URL', encodeURIComponent(encodeURIComponent(TOKEN)), '%25'],
 ] as const) {
-  test(`a secret ${form} isn't shown, and the words around it are`, () => {
+  test(`a secret ${form} is masked, and the words around it are shown`, () => {
     const masker = maskerOf(TOKEN);
     const masked = masker.mask(`${'before '.repeat(50)} ${text} ${'after '.repeat(50)}`);
     assert.ok(!masked.includes(left), masked);
@@ -98,19 +98,19 @@ for (const [form, text, left] of [
   });
 }
 
-test('lines that are too short by themselves are masked together, whatever ends them', () => {
+test('lines that are too short on their own are masked together, whatever the line endings', () => {
   const masker = maskerOf('ab+cd\nef\ngh');
   for (const lineEnd of ['\r\n', '\r', '\\n']) assert.equal(masker.mask(['ab+cd', 'ef', 'gh'].join(lineEnd)), '***');
   assert.equal(maskerOf('ab cd\nef gh').mask('ab+cd%0Aef+gh'), '***');
 });
 
-test('words that only look like a secret when white space is left out are no secret', () => {
+test('words that match a secret only without their white space are not masked', () => {
   const masker = maskerOf('deploykey', 'hunter-12');
   for (const text of ['the deploy key', 'hunter:12', 'deploy+key', 'hunter12', 'a '.repeat(20)])
     assert.equal(masker.secretIn(text), undefined, text);
 });
 
-test('what a key says of itself is no secret', () => {
+test("a token's header is not a secret", () => {
   const header = inBase64('{"alg":"HS256","typ":"JWT"}');
   const masker = maskerOf(`${header}.${inBase64('{"sub":"ci"}')}.c2lnbmF0dXJl`);
   assert.equal(masker.secretIn('{"alg":"HS256","typ":"JWT"}'), undefined);
@@ -153,7 +153,7 @@ for (const [form, unit] of [
   });
 }
 
-test('a secret is found behind the backslashes of shells, properties and Markdown', () => {
+test('a secret is found when it is escaped for shells, properties files or Markdown', () => {
   for (const [secret, text] of [
     ['p@ss w0rd&more', 'curl -u p@ss\\ w0rd\\&more'],
     ['$ecret$Pa$$w0rd', 'export P="\\$ecret\\$Pa\\$\\$w0rd"'],
@@ -163,7 +163,7 @@ test('a secret is found behind the backslashes of shells, properties and Markdow
     assert.equal(maskerOf(secret).secretIn(text), 'the secret', text);
 });
 
-test('what is behind the place where a text is cut is never shown', () => {
+test('nothing beyond the cut is ever shown', () => {
   const masker = maskerOf('topsecret99', 'k3y-Zx81Qm7w');
   const masked = masker.mask(`token=%74opsecret99${'x'.repeat(20)} and more and topsecret99`, 40);
   assert.ok(!masked.includes('more'), masked);
@@ -171,7 +171,7 @@ test('what is behind the place where a text is cut is never shown', () => {
   assert.ok(!/k3y|Zx81/.test(long), long);
 });
 
-test('a rule of dashes in a file of secrets is no secret', () => {
+test('a line of dashes in a secrets file is not a secret', () => {
   const masker = maskerOf(`# ${'-'.repeat(60)}\nTOKEN=abcdef123456\n# ${'='.repeat(60)}`);
   for (const text of ['-'.repeat(72), `${'='.repeat(80)} test session`]) assert.equal(masker.secretIn(text), undefined);
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { quoted, safeText } from '../../../../shared/text/safeText.ts';
 
-test('ordinary text stays as it is, in every script', () => {
+test('ordinary text in any script stays unchanged', () => {
   for (const text of [
     '',
     'Published to ci.built.v1',
@@ -51,17 +51,17 @@ test('line breaks, tabs and invisible characters are shown, not dropped', () => 
   assert.equal(safeText('a\u{e0041}b'), 'a\\u{e0041}b');
 });
 
-test('a long text is cut, and says by how much', () => {
+test('long text is cut, and says by how much', () => {
   assert.equal(safeText('x'.repeat(4_000)), 'x'.repeat(4_000));
   assert.equal(safeText('x'.repeat(4_001)), `${'x'.repeat(4_000)}… (1 more characters)`);
   assert.equal(safeText('abcdef', 4), 'abcd… (2 more characters)');
 });
 
-test('a cut between the halves of a character leaves no half behind', () => {
+test('a cut never splits a surrogate pair', () => {
   assert.equal(safeText('ab👍', 3), 'ab\\u{d83d}… (1 more characters)');
 });
 
-test('a quoted value has its quotes and line breaks escaped, and is cut at 80 characters', () => {
+test('a quoted value is cut at 80 characters, and its quotes and line breaks are escaped', () => {
   assert.equal(quoted('a "b"\nc'), '"a \\"b\\"\\nc"');
   assert.equal(quoted('x'.repeat(81)), `"${'x'.repeat(80)}…"`);
 });

@@ -31,10 +31,10 @@ const SCHEMA = {
 const schemaFile = path.join(temporaryFolder('judge-'), 'schema.json');
 writeFileSync(schemaFile, JSON.stringify(SCHEMA));
 const contract = await loadContract(schemaFile);
-/** Its check against the schema would take longer than anybody lives. */
+/** Its check against the schema would practically never end. */
 const SLOW = { status: `${'x'.repeat(40)}!` };
 
-/** A judge to whom one event comes after the other, with time to spare. */
+/** A judge that gets one event after the other, with time to spare. */
 class OneByOne extends Judge {
   judge(message: ReceivedMessage): JudgedEvent {
     const [assessed] = this.assess([message]);
@@ -71,7 +71,7 @@ function event(
   return plain(payload, cloudEvent({ id, ...attributes }), overrides);
 }
 
-/** A message that is no CloudEvent, unless its headers make it one. */
+/** A message that isn't a CloudEvent, unless its headers make it one. */
 function plain(
   payload: string,
   headers: Readonly<Record<string, string>> = {},
@@ -104,7 +104,7 @@ const OURS = { correlationid: 'ours' };
 const signedNow = (data: unknown, attributes: Readonly<Record<string, string>> = OURS, at = RECEIVED_AT) =>
   signed(event(data, attributes), signer.seed, at);
 
-/** An event that is wrong in every respect, mended step by step in the order in which the respects are looked at. */
+/** An event that fails every check, fixed step by step in the order of the checks. */
 const LADDER: readonly (readonly [Decision, () => ReceivedMessage])[] = [
   ['foreign', () => event({ failed: true, ok: false }, { ...WRONG_ENVELOPE, correlationid: 'theirs' })],
   ['untrusted', () => event({ failed: true, ok: false }, WRONG_ENVELOPE)],
@@ -116,7 +116,7 @@ const LADDER: readonly (readonly [Decision, () => ReceivedMessage])[] = [
   ['repeated', () => signedNow({ ok: true, region: 'eu' })],
 ];
 
-test('an event is judged by correlation, signature, age, envelope, failWhen, match and distinctness, in this order', () => {
+test('an event is judged by correlation, signature, age, envelope, failWhen, match and distinctBy, in this order', () => {
   const { judge } = judgeOf({
     correlationId: 'ours',
     trustedKeys,
@@ -142,7 +142,7 @@ test('an event is judged by correlation, signature, age, envelope, failWhen, mat
   assert.equal(judge.missing, 1);
 });
 
-test('without conditions every event matches, whatever it is', () => {
+test('without conditions, every event matches', () => {
   const { judge } = judgeOf({ count: 4 });
   assert.equal(judge.judge(event({})).decision, 'matched');
   assert.equal(judge.judge(plain('')).decision, 'matched');
@@ -153,7 +153,7 @@ test('without conditions every event matches, whatever it is', () => {
   assert.equal(judge.missing, 0);
 });
 
-test('an event of another run is foreign, and so is one without a correlation id', () => {
+test('an event from another run or without a correlation id is foreign', () => {
   const { judge } = judgeOf({ correlationId: 'ours', count: 9 });
   const theirs = judge.judge(event({}, { correlationid: 'theirs' }));
   assert.deepEqual([theirs.decision, theirs.reason], ['foreign', 'its correlation id is "theirs"']);
@@ -164,7 +164,7 @@ test('an event of another run is foreign, and so is one without a correlation id
   assert.equal(judge.judge(event({}, { correlationid: 'ours' })).decision, 'matched');
 });
 
-test('an unsigned, altered or strangely signed event is untrusted, a trusted one says who signed it', () => {
+test("an unsigned, altered or unknown signer's event is untrusted; a trusted one says who signed it", () => {
   const { judge } = judgeOf({ trustedKeys, count: 9 });
   assert.equal(judge.judge(event({})).decision, 'untrusted');
   assert.equal(judge.judge(signed(event({}), stranger.seed, RECEIVED_AT)).decision, 'untrusted');
@@ -204,7 +204,7 @@ for (const [what, message, decision, reason] of [
   });
 }
 
-test('the age of a signed event counts from its signature, not from when it was stored again', () => {
+test("a signed event's age counts from its signature, even if it was stored again later", () => {
   const { judge } = judgeOf({ trustedKeys, maxEventAgeMs: 5_000 });
   const replayed = signed(event({}, {}, { storedAt: RECEIVED_AT }), signer.seed, RECEIVED_AT - 3_600_000);
   const judged = judge.judge(replayed);
@@ -212,13 +212,13 @@ test('the age of a signed event counts from its signature, not from when it was 
   assert.equal(judged.signedBy, signer.publicKey);
 });
 
-test('a wrong envelope is invalid before the data is looked at', () => {
+test('an invalid envelope is reported before the data is checked', () => {
   const { judge } = judgeOf({}, contract);
   const judged = judge.judge(event({ status: 7 }, { specversion: '0.3' }));
   assert.deepEqual([judged.decision, judged.reason], ['invalid', 'Its CloudEvents specversion is "0.3", not "1.0"']);
 });
 
-test('data that breaks the schema is invalid, in the words of the schema', () => {
+test("data that breaks the schema is invalid, with the schema's reason", () => {
   const { judge } = judgeOf({}, contract);
   const judged = judge.judge(event({ status: 7 }));
   assert.equal(judged.decision, 'invalid');
@@ -227,7 +227,7 @@ test('data that breaks the schema is invalid, in the words of the schema', () =>
   assert.equal(judge.judge(event({ status: 'x' })).decision, 'matched');
 });
 
-test('data that is no JSON, or takes too long to check, is invalid', () => {
+test("data that isn't JSON, or takes too long to check, is invalid", () => {
   const binary = judgeOf({}, contract).judge.judge(plain('', {}, { payload: Buffer.from([0xff, 0x00]) }));
   assert.deepEqual([binary.decision, binary.reason], ['invalid', 'its data is not JSON, which the schema demands']);
   const text = judgeOf({}, contract).judge.judge(plain('not json'));
@@ -237,7 +237,7 @@ test('data that is no JSON, or takes too long to check, is invalid', () => {
   assert.match(slow.reason, /^the check of its data was interrupted after \d+ ms$/);
 });
 
-test('failWhen and match are truthy as JMESPath says: 0 is, empty values are not', () => {
+test('failWhen and match follow JMESPath truthiness: 0 is true, empty values are false', () => {
   for (const [value, decision] of [
     [0, 'matched'],
     ['no', 'matched'],
@@ -252,12 +252,12 @@ test('failWhen and match are truthy as JMESPath says: 0 is, empty values are not
     assert.equal(judgeOf({ match: expression('data.v') }).judge.judge(event({ v: value })).decision, decision);
 });
 
-test('a negative event says which condition it meets', () => {
+test('a negative event says which condition it met', () => {
   const judged = judgeOf({ failWhen: expression("data.status == 'failed'") }).judge.judge(event({ status: 'failed' }));
   assert.deepEqual([judged.decision, judged.reason], ['negative', "met failWhen: data.status == 'failed'"]);
 });
 
-test('an event that nearly matches says which part did not hold', () => {
+test('an event that nearly matches says which part was false', () => {
   const { judge } = judgeOf({ match: expression("data.ok && data.region == 'eu'") });
   const judged = judge.judge(event({ ok: true, region: 'us' }));
   assert.equal(judged.decision, 'notMatching');
@@ -281,7 +281,7 @@ test('a failWhen that errors does not end the wait', () => {
   assert.match(warnings[0]!, /^failWhen fails on the event/);
 });
 
-test('events with the same source and id count once, wherever they stand', () => {
+test('events with the same source and id count once', () => {
   const { judge } = judgeOf({ count: 9 });
   assert.equal(judge.judge(event({}, { id: 'a' })).decision, 'matched');
   const again = judge.judge(event({}, { id: 'a' }));
@@ -295,7 +295,7 @@ test('events with the same source and id count once, wherever they stand', () =>
   assert.equal(judge.judge(plain('4', {}, { place: undefined })).decision, 'matched');
 });
 
-test('no id of one kind passes for an id of another', () => {
+test("an id of one kind can't pass for one of another kind", () => {
   const { judge } = judgeOf({ count: 9 });
   for (const message of [
     plain('', { 'nats-msg-id': 'sequence:7' }, { place: { stream: 'CI', sequence: 5 } }),
@@ -321,7 +321,7 @@ test('distinctBy compares values as text; an event without a value does not matc
   assert.equal(judge.judge(event({})).reason, 'it has no value for distinctBy (data.key)');
 });
 
-test('all the expected values must come; others do not count', () => {
+test("all expected values must arrive; others don't count", () => {
   const { judge } = judgeOf({ distinctBy: expression('data.region'), expect: ['eu', 'us', '7'], count: 3 });
   assert.deepEqual(judge.missing, ['eu', 'us', '7']);
   assert.equal(judge.judge(event({ region: 'us' })).decision, 'matched');
@@ -346,7 +346,7 @@ test('a distinct value counts only from an event that matches', () => {
   assert.equal(judge.judge(event({ ok: true, region: 'eu' })).decision, 'matched');
 });
 
-test('an event that takes too long is invalid, and those around it are judged as ever', () => {
+test('an event that takes too long is invalid, and its neighbours are judged as usual', () => {
   const { judge } = judgeOf({}, contract, { eventMs: 200 });
   let messages = [event({ status: 'x' }), event(SLOW), event({ status: 'xx' })];
   const decisions: Decision[] = [];
@@ -359,7 +359,7 @@ test('an event that takes too long is invalid, and those around it are judged as
   assert.equal(judge.exhaustion, undefined);
 });
 
-test('a slow schema, or a slow expression, is told as what ends a wait that spends too much time', () => {
+test('a wait that spends too much time ends naming the slow schema or expression', () => {
   const schema = judgeOf({}, contract, { eventMs: 120, interruptions: 2 }).judge;
   for (const message of [event(SLOW), event(SLOW)]) assert.equal(schema.judge(message).decision, 'invalid');
   assert.equal(schema.exhaustion?.code, 'InvalidSchema');
@@ -371,7 +371,7 @@ test('a slow schema, or a slow expression, is told as what ends a wait that spen
   assert.match(judge.exhaustion.problem, /match/);
 });
 
-test('nothing is judged once the deadline has passed, and no reason takes long', () => {
+test('nothing is judged after the deadline, and working out a reason takes little time', () => {
   const match = expression('data.list[?length($.data.list[?@ > `1`]) == `0`]');
   assert.deepEqual(judgeOf({ match }, undefined, {}, Date.now()).judge.assess([event({})]), []);
   const { judge } = judgeOf({ match });
@@ -379,7 +379,7 @@ test('nothing is judged once the deadline has passed, and no reason takes long',
   assert.match(judged.reason, /interrupted|was false/);
 });
 
-test('no sender can switch failWhen off with a number or a depth that it cannot judge', () => {
+test('no sender can bypass failWhen with an oversized number or deep nesting', () => {
   const failWhen = expression('data.code != `0`');
   const { judge, warnings } = judgeOf({ failWhen, match: expression('data.done') });
   const judged = judge.judge(event('{"code":9007199254740993,"done":true}'));
@@ -395,12 +395,12 @@ test('no sender can switch failWhen off with a number or a depth that it cannot 
   assert.deepEqual(warnings, []);
 });
 
-test('a condition on the subject alone is true whatever the data holds', () => {
+test('a condition on the subject alone holds whatever the data is', () => {
   const { judge } = judgeOf({ match: expression("subject == 'ci.done.v1'") });
   assert.equal(judge.judge(event('{"n":1e999999999}')).decision, 'matched');
 });
 
-test('events that matched are kept as what came, not as the many objects in it', () => {
+test('matched events are kept as bytes, not as parsed objects', () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
   const { judge } = judgeOf({ match: expression("data.s == 'passed'"), count: 20 });

@@ -19,15 +19,15 @@ const criteriaOf = (others: Partial<WaitCriteria> = {}): WaitCriteria =>
 const message = (sequence: number, data: unknown): ReceivedMessage =>
   messageOf(JSON.stringify(data), {}, { subject: 'ci.done', place: { stream: 'CI', sequence } });
 
-/** A stream in memory that a test speaks for, and the clock of the wait on it. */
+/** An in-memory stream that a test scripts, and the clock of the wait on it. */
 class Script implements EventSource {
   readonly start: StartPosition = { from: 'all' };
   readonly lines: string[] = [];
   isClosed = false;
   isStopped = false;
-  /** As the clock of the wait has it. */
+  /** The time by the wait's clock. */
   time = 10_000;
-  /** What the stream holds. */
+  /** The messages in the stream. */
   held: LookBack | undefined;
   lookBacks = 0;
   readonly #controller = new AbortController();
@@ -83,13 +83,13 @@ class Script implements EventSource {
     }
   }
 
-  /** The time of the step is up, or the agent cancels it. */
+  /** The step's deadline passes, or the agent cancels it. */
   end(code: 'Timeout' | 'Cancelled'): void {
     this.#controller.abort(new TaskError(code, 'It is over'));
   }
 }
 
-test('the first event that matches ends the wait, and what it left behind is cleaned up', async () => {
+test('the first matching event ends the wait, and its subscription is cleaned up', async () => {
   const script = new Script((it) =>
     it.send(message(1, { ok: false }), message(2, { ok: true }), message(3, { ok: true })),
   );
@@ -111,7 +111,7 @@ test('failWhen decides before a later match, in the order of the stream', async 
   assert.deepEqual(matched, []);
 });
 
-test('a deadline tells what did not come, what was seen, and what to compare', async () => {
+test('a timeout says what is missing, what was seen, and what to compare', async () => {
   const script = new Script((it) => {
     it.send(message(1, { ok: true, region: 'eu' }), message(2, { ok: false }));
     setImmediate(() => setImmediate(() => it.end('Timeout')));
@@ -130,7 +130,7 @@ test('a deadline tells what did not come, what was seen, and what to compare', a
   );
 });
 
-test('what arrived before the deadline and is judged after it does not count', async () => {
+test("an event that arrived before the deadline but is judged after it doesn't count", async () => {
   const script = new Script((it) => {
     it.time += 60_000;
     it.send(message(1, { ok: true }));
@@ -140,7 +140,7 @@ test('what arrived before the deadline and is judged after it does not count', a
   assert.deepEqual([verdict, counts.seen], ['timedOut', 0]);
 });
 
-test('a deadline while the link is down says that nobody knows what came', async () => {
+test('a deadline while the link is down is a lost connection', async () => {
   const script = new Script((it) => {
     it.events.linkDown('the server closed the connection');
     it.end('Timeout');
@@ -154,7 +154,7 @@ test('a deadline while the link is down says that nobody knows what came', async
   assert.equal(linkBreaks.count, 1);
 });
 
-test('a subscription that fails ends the wait after all that had arrived is judged', async () => {
+test('a failed subscription ends the wait once all events that had arrived are judged', async () => {
   const denied = new TaskError('Denied', 'Not any more');
   const matching = new Script((it) => {
     it.send(message(1, { ok: true }));
@@ -169,7 +169,7 @@ test('a subscription that fails ends the wait after all that had arrived is judg
   assert.deepEqual([verdict, error?.code, counts.seen], ['denied', 'Denied', 1]);
 });
 
-test('a cancel ends it at once, and a wait that could not connect has a verdict as well', async () => {
+test("a cancel ends the wait at once, and a wait that couldn't connect has a verdict, too", async () => {
   const script = new Script((it) => it.end('Cancelled'));
   assert.equal((await script.wait(criteriaOf())).verdict, 'cancelled');
   class Unreachable extends Script {
@@ -181,7 +181,7 @@ test('a cancel ends it at once, and a wait that could not connect has a verdict 
   assert.deepEqual([verdict, error?.code, stream], ['error', 'Unreachable', undefined]);
 });
 
-test('no event at all for the idle time ends it, however long the deadline', async () => {
+test('no event for the idle time ends the wait, however long the timeout', async () => {
   const script = new Script((it) => {
     it.time += 5_000;
   });
@@ -190,7 +190,7 @@ test('no event at all for the idle time ends it, however long the deadline', asy
   assert.match(error?.message ?? '', /The wait was idle: no event at all came for 5s \(idleTimeout\)/);
 });
 
-test('a wait that saw nothing tells where it looked, and what the stream holds on its subjects', async () => {
+test('a wait that saw nothing says where it looked, and what the stream holds on its subjects', async () => {
   const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
   const nothing = { last: undefined, stored: 9, removed: 0, near: [], elsewhere: undefined };
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
@@ -220,7 +220,7 @@ test('a wait that saw nothing tells where it looked, and what the stream holds o
   }
 });
 
-test('a wait that saw events does not ask what else there is', async () => {
+test("a wait that saw events doesn't ask what else the stream holds", async () => {
   const script = new Script((it) => {
     it.send(message(1, { ok: false }));
     setImmediate(() => setImmediate(() => (it.time += 5_000)));
@@ -231,7 +231,7 @@ test('a wait that saw events does not ask what else there is', async () => {
   assert.equal(script.lookBacks, 0);
 });
 
-test('a wait that matched nothing says which field of its condition no event had, and what there is instead', async () => {
+test('a wait that matched nothing says which field no event had, and which ones there are', async () => {
   const many = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`f${index}`, index]));
   for (const [match, events, told] of [
     [
@@ -276,7 +276,7 @@ test('a wait that matched nothing says which field of its condition no event had
   }
 });
 
-test('a judge goes on where another one has stopped: nothing is counted twice and nothing forgotten', () => {
+test('a judge continues where another stopped: nothing is counted twice or lost', () => {
   const criteria = criteriaOf({ count: 3, distinctBy: named('data.region') });
   const clock = { now: () => 0, deadline: Infinity };
   const judge = () => new Judge(criteria, undefined, clock, () => {});
@@ -294,7 +294,7 @@ test('a judge goes on where another one has stopped: nothing is counted twice an
   assert.equal(second.isSatisfied, true);
 });
 
-test('why an event does not match is worked out for those only that the log lists', async () => {
+test('reasons for a mismatch are worked out only for events listed in the log', async () => {
   let explained = 0;
   const match = named('data.ok');
   const counting = {

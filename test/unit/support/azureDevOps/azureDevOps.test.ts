@@ -28,7 +28,7 @@ interface AskOptions {
 }
 
 describe('the stand-in organisation', { concurrency: 4 }, () => {
-  test('tells who has signed in, whatever the user name beside the token', async () => {
+  test('says who has signed in, whatever the user name sent with the token', async () => {
     await using azure = await AzureDevOps.start();
     for (const user of ['', 'anybody']) {
       const authorization = basic(azure.pat, user);
@@ -42,7 +42,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     }
   });
 
-  test('has connectionData as a preview only', async () => {
+  test('offers connectionData only as a preview', async () => {
     await using azure = await AzureDevOps.start();
     const refused = await ask(azure, '_apis/connectionData?api-version=7.1');
     assert.equal(refused.status, 400);
@@ -67,7 +67,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     }
   });
 
-  test('pages its projects by a token in a header, which the last page lacks', async () => {
+  test("pages its projects by a token in a header, which the last page doesn't have", async () => {
     const projects = Array.from({ length: 205 }, (_, index) => ({ id: `id-${index}`, name: `P${index}` }));
     await using azure = await AzureDevOps.start({ projects });
     const names: string[] = [];
@@ -88,7 +88,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     assert.deepEqual([JSON.parse(last.text).value[1].name, last.headers.get('x-ms-continuationtoken')], ['P204', null]);
   });
 
-  test('finds a project by id and by name in any case, and a hidden one no more than a missing one', async () => {
+  test('finds a project by id or name in any case, and answers alike for hidden and missing ones', async () => {
     await using azure = await AzureDevOps.start({ projects: [SHOP, ORDERS] });
     for (const asked of [ORDERS.id, ORDERS.id.toUpperCase(), encodeURIComponent('orders & co. 2')]) {
       const { status, text } = await ask(azure, `_apis/projects/${asked}?api-version=7.1`);
@@ -105,7 +105,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     assert.match(JSON.parse(missing.text).message, /^TF200016: The following project does not exist: Nowhere\./);
   });
 
-  test('knows nothing beyond its organisation and its routes', async () => {
+  test('answers only for its organisation and routes', async () => {
     await using azure = await AzureDevOps.start({ organisation: 'Contoso Ltd' });
     assert.match(azure.url, /^http:\/\/127\.0\.0\.1:\d+\/Contoso%20Ltd\/$/);
     assert.equal((await ask(azure, '/contoso%20ltd/_apis/projects')).status, 200);
@@ -114,7 +114,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     assert.equal((await ask(azure, '_apis/projects', { method: 'DELETE' })).status, 405);
   });
 
-  test('takes more routes, which a POST has to name a version of', async () => {
+  test('accepts additional routes, whose POSTs must name an API version', async () => {
     await using azure = await AzureDevOps.start();
     azure.add([
       {
@@ -135,7 +135,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     });
   });
 
-  test('remembers every request, and how it was answered', async () => {
+  test('records every request and its response', async () => {
     await using azure = await AzureDevOps.start();
     const asked = azure.asked(2, ({ method }) => method === 'POST');
     await ask(azure, '_apis/projects?$top=1', { headers: { 'x-custom': 'one' } });
@@ -153,7 +153,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     );
   });
 
-  test('stops with its connections, also twice, and comes back where it was', async () => {
+  test('closes its connections when it stops, can stop twice, and restarts on the same port', async () => {
     const azure = await AzureDevOps.start();
     const { url } = azure;
     const socket = connect(Number(new URL(azure.origin).port), '127.0.0.1');
@@ -170,7 +170,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
   });
 });
 
-describe('who is not let in', { concurrency: 4 }, () => {
+describe('a caller without valid credentials', { concurrency: 4 }, () => {
   const BAD = ['', basic('nobody-issued-this'), 'Bearer nobody.issued.this', 'Basic bm8tY29sb24='];
 
   for (const authorization of BAD) {
@@ -189,7 +189,7 @@ describe('who is not let in', { concurrency: 4 }, () => {
     });
   }
 
-  test('arrives at a page with 200 where it follows the redirect', async () => {
+  test('gets a page with 200 if it follows the redirect', async () => {
     await using azure = await AzureDevOps.start();
     const response = await fetch(`${azure.url}_apis/connectionData`);
     assert.equal(response.status, 200);
@@ -197,7 +197,7 @@ describe('who is not let in', { concurrency: 4 }, () => {
     assert.match(azure.requests[1]!.path, /^\/_signin$/);
   });
 
-  test('gets 401 without a body for a token that was good once', async () => {
+  test('gets 401 without a body for a revoked token', async () => {
     await using azure = await AzureDevOps.start();
     azure.signIn.revokePat(azure.pat);
     const { status, headers, text } = await ask(azure, '_apis/projects');
@@ -205,7 +205,7 @@ describe('who is not let in', { concurrency: 4 }, () => {
     assert.match(headers.get('www-authenticate')!, /^Basic realm=/);
   });
 
-  test('is answered in one form where a test wants that', async () => {
+  test('is always refused in the same form if a test asks for it', async () => {
     await using azure = await AzureDevOps.start();
     const statuses: Record<string, number> = {};
     for (const form of ['page', 'redirect', 'unauthorized'] as const) {
@@ -217,7 +217,7 @@ describe('who is not let in', { concurrency: 4 }, () => {
 });
 
 describe('a mood of the stand-in', { concurrency: 4 }, () => {
-  test('throttles with 429, the wait and the limits', async () => {
+  test('throttles with 429, Retry-After and the limits', async () => {
     await using azure = await AzureDevOps.start();
     azure.feel(throttled({ retryAfter: 7, delay: 1.5 }), { times: 1 });
     const { status, headers, text } = await ask(azure, '_apis/projects');

@@ -70,7 +70,7 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
     assert.equal(error_uri, 'https://login.microsoftonline.com/error?code=7000215');
   });
 
-  test('forgets a secret that is taken away, and takes two during a rotation', async () => {
+  test('refuses a removed secret, and accepts two during a rotation', async () => {
     await using entra = await Entra.start();
     const app = entra.register();
     app.secrets.add('the-next-one');
@@ -106,7 +106,7 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
     );
   });
 
-  test('takes the token of a cluster that the application trusts, and only that', async () => {
+  test("accepts a cluster's token only if the application trusts that cluster", async () => {
     await using entra = await Entra.start();
     const app = entra.register();
     const token = await entra.serviceAccountToken(app);
@@ -147,7 +147,7 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
     );
   });
 
-  test('ends all its tokens at once', async () => {
+  test('revokes all its tokens at once', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });
     const token = await entra.issue(entra.register());
@@ -156,14 +156,14 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
     assert.equal((await projectsWith(azure, token)).status, 203);
   });
 
-  test('issues tokens for other things, which Azure DevOps refuses', async () => {
+  test('issues tokens for other resources, which Azure DevOps refuses', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });
     const token = await entra.issue(entra.register(), 'https://graph.example');
     assert.equal((await projectsWith(azure, token)).status, 203);
   });
 
-  test('knows applications that are no members of the organisation: 401 behind a byte order mark', async () => {
+  test('knows applications outside the organisation: 401 with a byte order mark', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });
     const app = entra.register();
@@ -176,7 +176,7 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
 });
 
 // On its own: nothing else may see its clock.
-test('tokens of the stand-in for Entra expire, each after the life that was set when it was issued', async (t) => {
+test("the Entra stand-in's tokens expire after the lifetime set when each was issued", async (t) => {
   await using entra = await Entra.start();
   await using azure = await AzureDevOps.start({ entra });
   t.mock.timers.enable({ apis: ['Date'], now: Date.now() });

@@ -8,7 +8,7 @@ interface Page {
   readonly nextPackageContinuationToken?: number;
 }
 
-test('the stand-in tells the changes of a feed page by page, as strictly as the real one', async () => {
+test("the stand-in pages through a feed's changes as strictly as the real one", async () => {
   await using azure = await AzureDevOps.start();
   const project = azure.organisation.projects[0]!;
   const feed = azure.feeds.add('packages', project);

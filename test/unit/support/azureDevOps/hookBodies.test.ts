@@ -60,7 +60,7 @@ describe('the bodies of hooks', () => {
     assert.notDeepEqual(bodies(7).everyEvent(), bodies(8).everyEvent());
   });
 
-  test('name the organisation and the project they are told', () => {
+  test('name the given organisation and project', () => {
     const projects = [
       { id: 'id-1', name: 'One' },
       { id: 'id-2', name: 'Two & Co' },
@@ -80,7 +80,7 @@ describe('the bodies of hooks', () => {
     assert.equal(hookBodies({ organisation }).buildCompleted().resourceContainers['project']!.id, 'id-1');
   });
 
-  test('say where they happened in their containers, but for approvals and most of releases', () => {
+  test('say where they happened in their containers, except approvals and most releases', () => {
     const without = bodies()
       .everyEvent()
       .filter(({ resourceContainers }) => !('project' in resourceContainers))

@@ -50,7 +50,7 @@ function gate() {
 describe('a hook', { concurrency: 4 }, () => {
   const { buildCompleted, gitPushed, workItemUpdated } = hookBodies();
 
-  test('is a POST with the ids, the credentials and the headers of its subscription', async () => {
+  test("is a POST with its subscription's ids, credentials and headers", async () => {
     await using receiver = await Receiver.start([503]);
     await using sender = new HookSender({ timeScale: FAST });
     const subscription = sender.subscribe({
@@ -85,7 +85,7 @@ describe('a hook', { concurrency: 4 }, () => {
     assert.equal(receiver.bodies[2].notificationId, 2);
   });
 
-  test('has no credentials, and null or only a text for messages, where the subscription says so', async () => {
+  test('has no credentials, and null or plain-text messages, if the subscription says so', async () => {
     await using receiver = await Receiver.start();
     await using sender = new HookSender();
     const url = receiver.url;
@@ -99,7 +99,7 @@ describe('a hook', { concurrency: 4 }, () => {
     assert.deepEqual(text.detailedMessage, event.detailedMessage);
   });
 
-  test('goes to an address with TLS whose authority the sender knows', async () => {
+  test('goes to an https address if the sender trusts its certificate authority', async () => {
     const authority = await createAuthority();
     await using receiver = await Receiver.start([], await authority.server());
     await using knowing = new HookSender({ ca: authority.cert });
@@ -109,7 +109,7 @@ describe('a hook', { concurrency: 4 }, () => {
     assert.deepEqual([await send(knowing), await send(other)], ['delivered', 'gaveUp']);
   });
 
-  test('is rendered anew for each attempt, under the same id', async () => {
+  test('is rendered again for each attempt, with the same id', async () => {
     await using receiver = await Receiver.start([503, 503]);
     await using sender = new HookSender({ timeScale: FAST });
     const states = ['New', 'Active', 'Closed'];
@@ -122,7 +122,7 @@ describe('a hook', { concurrency: 4 }, () => {
   });
 });
 
-describe('a hook that is not taken', { concurrency: 4 }, () => {
+describe('a hook that fails', { concurrency: 4 }, () => {
   const { gitPushed } = hookBodies();
 
   for (const status of [408, 502, 503, 504]) {
@@ -143,7 +143,7 @@ describe('a hook that is not taken', { concurrency: 4 }, () => {
     });
   }
 
-  test('is sent again after a broken connection and an answer that is late', async () => {
+  test('is sent again after a broken connection or a late response', async () => {
     await using receiver = await Receiver.start();
     await using sender = new HookSender({ timeScale: FAST, callerTimeoutMs: 1_000 });
     receiver.feel(reset(), { times: 1 });
@@ -161,7 +161,7 @@ describe('a hook that is not taken', { concurrency: 4 }, () => {
     assert.deepEqual([outcome, subscription.status], ['delivered', 'enabled']);
   });
 
-  test('because nobody listens is sent again, too', async () => {
+  test('is sent again if nobody listens, too', async () => {
     const receiver = await Receiver.start();
     await receiver.stop();
     await using sender = new HookSender({ timeScale: FASTEST });
@@ -170,7 +170,7 @@ describe('a hook that is not taken', { concurrency: 4 }, () => {
     assert.deepEqual(new Set(attempts.map(({ text }) => text)), new Set(['ECONNREFUSED']));
   });
 
-  test('is sent eight times more, after pauses of the documented lengths; then it counts as a lasting failure', async () => {
+  test('is retried eight times after the documented pauses, then counts as an enduring failure', async () => {
     await using receiver = await Receiver.start(Array<number>(9).fill(503));
     await using sender = new HookSender({ timeScale: FAST });
     const subscription = sender.subscribe({ url: receiver.url });
@@ -238,7 +238,7 @@ describe('a hook that is not taken', { concurrency: 4 }, () => {
 describe('a sender', { concurrency: 4 }, () => {
   const { gitPushed } = hookBodies();
 
-  test('has so many posts under way as it has connections, and no more', async () => {
+  test('has no more posts in flight than connections', async () => {
     await using receiver = await Receiver.start();
     await using sender = new HookSender({ connections: 3 });
     let [underWay, most] = [0, 0];
@@ -253,7 +253,7 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.deepEqual([most, receiver.requests.length], [3, 24]);
   });
 
-  test('retries the first of the posts that failed together, and loses the others', async () => {
+  test('retries the first of several posts that fail together, and loses the others', async () => {
     await using receiver = await Receiver.start([500, 500]);
     await using sender = new HookSender({ timeScale: FAST });
     const { open, mood } = gate();
@@ -270,7 +270,7 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.equal(subscription.status, 'enabled');
   });
 
-  test('loses what still waits for a connection when a probation begins', async () => {
+  test('loses posts that are waiting for a connection when a probation begins', async () => {
     await using receiver = await Receiver.start([500, 500]);
     await using sender = new HookSender({ timeScale: FAST, connections: 1 });
     const subscription = sender.subscribe({ url: receiver.url });
@@ -280,7 +280,7 @@ describe('a sender', { concurrency: 4 }, () => {
     for (const { outcome, attempts } of others) assert.deepEqual([outcome, attempts], ['lost', []]);
   });
 
-  test('ends a probation by the success of an event that was under way', async () => {
+  test('ends a probation when a post that was in flight succeeds', async () => {
     await using receiver = await Receiver.start([500]);
     await using sender = new HookSender();
     const { open, mood } = gate();
@@ -308,7 +308,7 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.deepEqual([(await sent).outcome, subscription.status], ['gaveUp', 'onProbation']);
   });
 
-  test('has dozens of events wait for their resend without a warning of a leak', async (t) => {
+  test('can hold dozens of events for resending without a leak warning', async (t) => {
     const warned: string[] = [];
     const note = ({ name, message }: Error) => void warned.push(`${name}: ${message}`);
     process.on('warning', note);
@@ -322,7 +322,7 @@ describe('a sender', { concurrency: 4 }, () => {
     assert.deepEqual(warned, []);
   });
 
-  test('that stops ends its posts and its pauses, and reports them', async () => {
+  test('that stops ends its posts and pauses, and reports them', async () => {
     await using receiver = await Receiver.start([503]);
     const sender = new HookSender();
     const subscription = sender.subscribe({ url: receiver.url });

@@ -16,7 +16,7 @@ async function ask(endpoint: string, version: string, { query = {}, headers = {}
 }
 
 describe('the stand-in for managed identities', { concurrency: 4 }, () => {
-  test('gives the metadata service form a token, with texts for numbers', async () => {
+  test("issues a token in the metadata service's form, with numbers as strings", async () => {
     await using entra = await Entra.start();
     await using machine = await ManagedIdentity.start(entra);
     const { AZURE_POD_IDENTITY_AUTHORITY_HOST: host } = machine.environment('imds');
@@ -49,7 +49,7 @@ describe('the stand-in for managed identities', { concurrency: 4 }, () => {
     );
   });
 
-  test('gives the App Service form a token for its header', async () => {
+  test('issues a token in the App Service form, given its header', async () => {
     await using entra = await Entra.start();
     await using machine = await ManagedIdentity.start(entra);
     const assigned = entra.register('assigned');
@@ -64,7 +64,7 @@ describe('the stand-in for managed identities', { concurrency: 4 }, () => {
     assert.equal((await appService({ headers: { 'X-IDENTITY-HEADER': 'guessed' } })).status, 401);
   });
 
-  test('gives the same token again until it has expired', async () => {
+  test('returns the same token until it expires', async () => {
     await using entra = await Entra.start();
     await using machine = await ManagedIdentity.start(entra);
     const token = async () => {

@@ -21,7 +21,7 @@ function wanted(azure: AzureDevOps, consumer: object = {}) {
   };
 }
 
-test('a subscription is stored with what Azure DevOps adds, and its secret never shown', async () => {
+test('a subscription is stored with what Azure DevOps adds, and its secret is never shown', async () => {
   await using azure = await AzureDevOps.start();
   const made = await ask(azure, 'POST', LIST, wanted(azure));
   assert.equal(made.status, 200);
@@ -44,7 +44,7 @@ test('a subscription is stored with what Azure DevOps adds, and its secret never
   assert.equal((await ask(azure, 'DELETE', `${LIST}/${id}`)).status, 404);
 });
 
-test('what no publisher or consumer knows is refused', async () => {
+test('a subscription that its publisher or consumer would not take is refused', async () => {
   await using azure = await AzureDevOps.start();
   const good = wanted(azure);
   for (const change of [
@@ -70,7 +70,7 @@ test('what no publisher or consumer knows is refused', async () => {
   assert.equal(azure.subscriptions.all.size, 0);
 });
 
-test('who sees only some projects sees their subscriptions', async () => {
+test('a user who sees only some projects sees only their subscriptions', async () => {
   await using azure = await AzureDevOps.start();
   const { id } = (await ask(azure, 'POST', LIST, wanted(azure))).body;
   const other = azure.signIn.addPat({ name: 'Other', projects: ['Orders & Co'] });

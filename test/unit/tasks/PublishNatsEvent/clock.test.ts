@@ -51,7 +51,7 @@ function assertError(error: unknown, code: string, ...texts: readonly string[]):
 }
 
 describe('The deadline of a publishing step', () => {
-  it('cuts off the check of a reply, which is then not the fault of the schema', async () => {
+  it("cuts off the check of a reply, and doesn't blame the schema", async () => {
     const { value, ms } = await timed(() => replyProblem(reply(ENDLESS), contract, clockOf(200)));
     assertError(value, 'Timeout', 'before the reply was checked', 'The request was delivered');
     assert.ok(ms < 900, `it took ${ms} ms`);
@@ -69,7 +69,7 @@ describe('The deadline of a publishing step', () => {
     assert.ok(ms < 900, `it took ${ms} ms`);
   });
 
-  it('cuts off the check of lines, in the middle of one and between two', async () => {
+  it('cuts off the check of lines, both within a line and between two', async () => {
     for (const lines of [[ENDLESS], Array.from({ length: 500 }, () => JSON.stringify(slowText()))]) {
       const { value, ms } = await timed(() => prepared(lines, clockOf(1_500)));
       assertError(value, 'Timeout', 'payloadFile: ', 'Nothing was sent.');
@@ -79,7 +79,7 @@ describe('The deadline of a publishing step', () => {
 });
 
 describe('A cancel of a publishing step', () => {
-  it('is heard between two lines', async () => {
+  it('is noticed between two lines', async () => {
     const controller = new AbortController();
     // What the event loop is there for: the signal of the agent comes by way of it, too.
     setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step')), 200);
@@ -89,7 +89,7 @@ describe('A cancel of a publishing step', () => {
     assert.ok(ms < 3_000, `it took ${ms} ms`);
   });
 
-  it('is heard after the check of a reply', async () => {
+  it('is noticed after the check of a reply', async () => {
     const controller = new AbortController();
     setTimeout(() => controller.abort(new TaskError('Cancelled', 'The agent cancelled this step')), 0);
     const value = await replyProblem(reply(JSON.stringify(slowText())), contract, clockOf(60_000, controller.signal));

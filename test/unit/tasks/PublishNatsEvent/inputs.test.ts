@@ -18,7 +18,7 @@ for (const payload of [
   '{ "image": "shop"',
   '[1, 2,]',
 ]) {
-  test(`a payload that begins like JSON and does not parse is refused with line and column: ${payload}`, () => {
+  test(`a payload that looks like JSON but doesn't parse is refused with line and column: ${payload}`, () => {
     for (const inputs of [
       { payload },
       { payload, contentType: 'application/json; charset=utf-8' },
@@ -41,14 +41,14 @@ for (const payload of ['{}', '{ "image": "shop" }', '[1, 2]', 'text', '[INFO] do
   });
 }
 
-test('the place in a payload of several lines is that of the mistake', () => {
+test('in a payload of several lines, the place is that of the mistake', () => {
   assert.match(
     problemsOf({ payload: '{\n  "image": "shop",\n  "tag": v1\n}' }, {}),
     /: line 3, column 10: expected a value\./,
   );
 });
 
-test('a variable that is not set is told in a payload, with the way to send such a text', () => {
+test('an unset variable in a payload is reported, with the way to send that text literally', () => {
   assert.equal(
     problemsOf({ payload: '{"image":"$(image)"}' }, {}),
     'InvalidInput: payload: contains "$(image)", most likely a pipeline variable that is not set. Set it, or check its spelling. If the text itself is meant, write the payload to a file and use payloadFrom: file.',
@@ -56,7 +56,7 @@ test('a variable that is not set is told in a payload, with the way to send such
 });
 
 for (const input of ['eventType', 'eventSource', 'contentType', 'headers'])
-  test(`a variable that is not set is told in ${input}`, () => {
+  test(`an unset variable in ${input} is reported`, () => {
     const text = { contentType: '$(type)/x', headers: 'Tenant: $(type)' }[input] ?? '$(type)';
     assert.match(
       problemsOf({ [input]: text }, {}),
@@ -64,7 +64,7 @@ for (const input of ['eventType', 'eventSource', 'contentType', 'headers'])
     );
   });
 
-test('headers given as JSON are refused with the right form of the first', () => {
+test('headers given as JSON are refused, showing the right form of the first one', () => {
   for (const [headers, remedy] of [
     ['{"Tenant":"shop", "PlanUrl": "x"}', 'Write each without quotes and braces: Tenant: shop.'],
     ['{\n  "Tries": 3\n}', 'Write each without quotes and braces: Tries: 3.'],
@@ -78,7 +78,7 @@ test('headers given as JSON are refused with the right form of the first', () =>
   }
 });
 
-test('a subject that is several is told without advice about its version', () => {
+test('several subjects in one are reported without advice about versions', () => {
   const agent = connectedAgent({ subject: 'ci.a, ci.b', payload: '{}', messageId: 'm-1' });
   assert.throws(() => readPublish(agent), {
     message: 'InvalidInput: subject: "ci.a, ci.b" holds several subjects. Use a step for each.',
@@ -91,7 +91,7 @@ for (const [owner, names] of [
   ['pipeline', ['azpproject', 'azprunid']],
   ['none', []],
 ] as const)
-  test(`owner: ${owner} is what the event says of its run: ${names.join(', ')}`, () => {
+  test(`owner: ${owner} puts these attributes of the run into the event: ${names.join(', ')}`, () => {
     const variables = { 'System.TeamProject': 'Shop', 'Build.BuildId': '7', 'Build.RequestedFor': 'Ada Lovelace' };
     const agent = connectedAgent({ subject: 'ci.done.v1', payload: '{}', messageId: 'm-1', owner }, { variables });
     assert.deepEqual(Object.keys(readPublish(agent).request.owner), names);
@@ -128,7 +128,7 @@ for (const [input, value] of [
   ['contentType', `text/plain; key=${API_KEY}`],
   ['stream', Buffer.from(API_KEY).toString('base64url')],
 ] as const) {
-  test(`a secret variable is not sent in ${input}: ${value}`, () => {
+  test(`a secret variable in ${input} is never sent: ${value}`, () => {
     const message = problemsOf({ [input]: value }, { secrets: { ApiKey: API_KEY, Other: 'another-secret' } });
     assert.match(
       message,
@@ -138,7 +138,7 @@ for (const [input, value] of [
   });
 }
 
-test('a password, a signing seed and the token of the job are not sent either', () => {
+test("a password, a signing seed and the job's token are never sent, either", () => {
   const { seed } = createNKey();
   const connections = {
     nats: { url: 'nats://localhost', scheme: 'UsernamePassword', parameters: { username: 'ci', password: 'pa55word' } },
@@ -159,13 +159,13 @@ test('a password, a signing seed and the token of the job are not sent either', 
   assert.match(problems, /correlationId: holds the value of the token of the job,/);
 });
 
-test('secrets of less than 8 characters, and secrets in inputs that are not sent, are no problem', () => {
+test("secrets below 8 characters, or in inputs that aren't sent, are fine", () => {
   const secrets = { Flag: 'true', Short: '1234567', ApiKey: API_KEY };
   assert.equal(problemsOf({ payload: '{"a":true,"b":"1234567"}' }, { secrets }), '');
   assert.equal(problemsOf({ envelope: 'none', contentType: `text/plain; a=${API_KEY}` }, { secrets }), '');
 });
 
-test('what is wrong with headers and a version part is told as sentences with one full stop each', () => {
+test('problems with headers and a version part are sentences with one full stop each', () => {
   assert.deepEqual(
     problemsOf(
       {

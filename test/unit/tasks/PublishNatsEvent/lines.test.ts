@@ -18,7 +18,7 @@ function prepared(content: string | Uint8Array): Promise<Prepared> {
   return prepare(request, undefined, undefined, clock);
 }
 
-describe('A file with one event a line', () => {
+describe('A file with one event per line', () => {
   for (const [what, content, expected] of [
     ['LF', '{"a":1}\n{"a":2}\n', ['{"a":1}', '{"a":2}']],
     ['CRLF', '{"a":1}\r\n{"a":2}\r\n', ['{"a":1}', '{"a":2}']],

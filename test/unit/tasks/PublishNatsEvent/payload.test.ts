@@ -40,7 +40,7 @@ for (const [what, bytes, encoding] of [
   ['UTF-32', Buffer.from([0xff, 0xfe, 0, 0, 0x7b, 0, 0, 0]), 'UTF-32 LE'],
   ['Windows-1252', Buffer.from(JSON_TEXT, 'latin1'), 'an 8-bit encoding such as Windows-1252'],
 ] as const) {
-  test(`a payload file in ${what} is refused with its encoding, unless contentType says that it's meant`, async () => {
+  test(`a payload file in ${what} is refused with its encoding, unless contentType names it`, async () => {
     await assert.rejects(preparedFile(bytes), (error: Error) => {
       assert.match(error.message, /^InvalidInput: payloadFile: \/.*event\.json is text in /);
       assert.ok(
@@ -63,14 +63,14 @@ for (const [what, bytes] of [
   ['a picture', Buffer.from('89504e470d0a1a0a0000000d', 'hex')],
   ['zeros', Buffer.alloc(64)],
 ] as const) {
-  test(`a payload file of ${what} is sent as it is, without a word`, async () => {
+  test(`a payload file of ${what} is sent unchanged, without a warning`, async () => {
     const { largest, remarks } = await preparedFile(bytes);
     assert.deepEqual(Buffer.from(largest.payload), bytes);
     assert.deepEqual(remarks, []);
   });
 }
 
-test('lines in UTF-16 are refused as that', async () => {
+test('lines in UTF-16 are refused, naming the encoding', async () => {
   const payloadFile = path.join(folder, 'events.ndjson');
   for (const bytes of [Buffer.concat([Buffer.of(0xff, 0xfe), utf16]), ascii16]) {
     writeFileSync(payloadFile, bytes);
@@ -81,7 +81,7 @@ test('lines in UTF-16 are refused as that', async () => {
   }
 });
 
-test('a payload file that looks like JSON and does not parse, or is empty, is a warning', async () => {
+test("a payload file that is empty, or looks like JSON but doesn't parse, is a warning", async () => {
   const [broken = ''] = (await preparedFile(Buffer.from('{"a":1,}'))).remarks;
   assert.match(
     broken,
@@ -92,7 +92,7 @@ test('a payload file that looks like JSON and does not parse, or is empty, is a 
     assert.deepEqual((await preparedFile(Buffer.from(text), { contentType: 'text/plain' })).remarks, []);
 });
 
-test('a CloudEvent given as payload is a warning that names envelope: none', async () => {
+test('a CloudEvent as the payload is a warning that names envelope: none', async () => {
   const payload = JSON.stringify({ specversion: '1.0', id: '1', source: '/shop', type: 'built', data: 1 });
   const payloadFile = path.join(folder, 'cloudevents.ndjson');
   writeFileSync(payloadFile, `${payload}\n`);
@@ -111,7 +111,7 @@ test('a CloudEvent given as payload is a warning that names envelope: none', asy
   assert.deepEqual((await prepared({ payload: '{"specversion":"1.0","id":"1"}' })).remarks, []);
 });
 
-test('CDEvents with one id and different sources are different messages, and the same one is always the same', async () => {
+test('CDEvents with the same id but different sources get different message ids', async () => {
   const eventType = 'dev.cdevents.service.deployed.0.3.0';
   const messageOf = async (id: string, source: string, envelope = 'binary') => {
     const context = { id, source, type: eventType, timestamp: '2026-03-01T08:00:00Z' };

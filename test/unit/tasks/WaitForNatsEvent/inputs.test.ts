@@ -21,7 +21,7 @@ function warningsOf(timeout: string | undefined, jobTimeout: string | undefined)
   return agent.warnings;
 }
 
-test('a condition that is a secret is said to be false as a whole: in its parts the secret could not be recognised', () => {
+test("a secret condition is never shown in parts, since those wouldn't be masked", () => {
   const secret = "data.first == 'Kilo4' && data.second == 'Lima5'";
   const { match } = readWait(agentWith({ match: secret })).request;
   const view = viewOf('{}');
@@ -33,13 +33,13 @@ test('a condition that is a secret is said to be false as a whole: in its parts 
   assert.deepEqual(hidden?.dataFields, []);
 });
 
-test("a deadline that the job's own time limit comes before is a warning", () => {
+test("a timeout that ends after the job's own time limit is a warning", () => {
   assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is never reached, .* 60 minutes.*timeoutInMinutes/);
   assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is never reached/, 'the job began before the step');
   assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is never reached/);
 });
 
-test('no such warning where the deadline comes first, or the job has no limit or a limit nobody knows', () => {
+test("no such warning if the timeout ends first, or the job's limit is absent or unknown", () => {
   for (const [timeout, jobTimeout] of [
     ['59m', '60'],
     ['2h', '0'],
@@ -79,13 +79,13 @@ for (const [input, value] of [
   });
 }
 
-test('an expression compares with the text of a variable all the same, in the way that the error tells', () => {
+test("the form that the error suggests lets an expression compare with a variable's literal text", () => {
   assert.throws(() => readWait(agentWith({ match: "data == '$(image)'" })), /JSON literal: `"\\u0024\(name\)"`\.$/);
   const { match } = readWait(agentWith({ match: 'data == `"\\u0024(image)"`' })).request;
   assert.equal(match?.evaluate(viewOf('"$(image)"')), true);
 });
 
-test('values of expect in one line are a warning with the right form, and so is one subject with commas', () => {
+test('several values of expect on one line are a warning with the right form, and so is a subject with commas', () => {
   const agent = agentWith({ distinctBy: 'data.region', expect: 'eu,us', subject: 'ci.a,ci.b' });
   assert.deepEqual(readWait(agent).request.expect, ['eu,us']);
   assert.deepEqual(agent.warnings, [
@@ -99,7 +99,7 @@ test('values of expect in one line are a warning with the right form, and so is 
   ]);
 });
 
-test('a name of an output that none can have is told with the nearest one that can', () => {
+test('an invalid output name is reported with the nearest valid one', () => {
   for (const [line, nearest] of [
     ['image-tag=data.tag', 'image_tag=data.tag'],
     ['1st = data.a', '_1st=data.a'],

@@ -31,7 +31,7 @@ for (const [allowed, subjects, outside] of [
   });
 }
 
-test('a subject outside the guardrail is told with what is inside', () => {
+test('a subject outside the guardrail is reported with what is allowed', () => {
   assert.equal(
     outsideOf('ci.>, qa', ['cd.x'])?.message,
     'Denied: subject: "cd.x" is outside what the service connection allows (waitSubjects: ci.>, qa). Use a subject inside, or ask the administrator of the connection.',

@@ -50,7 +50,7 @@ function assertNoSecrets(agent: FakeAgent, text: string, ...secrets: readonly st
     for (const part of secret.split('.')) assert.ok(!shown.includes(part), `"${part}" is shown: ${shown}`);
 }
 
-test('the ID token is asked for with the token of the job, for the service connection, and masked with its parts', async () => {
+test("the ID token is requested with the job's token, for the service connection, and masked with its parts", async () => {
   await using endpoint = await TokenEndpoint.start();
   const agent = oidcAgent({ requestUri: endpoint.uri() });
   const token = await tokenOf(agent);
@@ -70,7 +70,7 @@ test('the ID token is asked for with the token of the job, for the service conne
   assertNoSecrets(agent, '', token);
 });
 
-test('the log says whom the ID token is for, since a NATS server does not say whom it refuses', async () => {
+test("the log shows the ID token's subject, since a NATS server doesn't say whom it refuses", async () => {
   await using endpoint = await TokenEndpoint.start();
   const agent = oidcAgent({ requestUri: endpoint.uri() });
   await tokenOf(agent);
@@ -80,7 +80,7 @@ test('the log says whom the ID token is for, since a NATS server does not say wh
   );
 });
 
-test('the token of the job may come as the variable System.AccessToken', async () => {
+test("the job's token may come from the variable System.AccessToken", async () => {
   await using endpoint = await TokenEndpoint.start();
   const agent = oidcAgent({
     jobToken: '',
@@ -91,7 +91,7 @@ test('the token of the job may come as the variable System.AccessToken', async (
   assert.equal(endpoint.requests[0]!.headers.authorization, 'Bearer from-the-variable');
 });
 
-test('an ID token is used until 80 % of its lifetime have passed, then the next one is at hand before it is needed', async () => {
+test('an ID token is replaced after 80 % of its lifetime, before a new one is needed', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.lifetimeMs = 3_000;
   const token = readIdToken(oidcAgent({ requestUri: endpoint.uri() }));
@@ -110,7 +110,7 @@ test('an ID token is used until 80 % of its lifetime have passed, then the next 
   token.close();
 });
 
-test('a renewal that fails costs nothing while the ID token lasts', async () => {
+test('a failed renewal does no harm while the ID token is valid', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.lifetimeMs = 4_000;
   endpoint.answer = (number) => (number === 1 ? undefined : { status: 401 });
@@ -150,7 +150,7 @@ test('an agent whose clock is wrong uses the ID token as long as the issuer says
   token.close();
 });
 
-test('a fault of Azure DevOps or of the way to it is outlived', async () => {
+test('a step recovers from faults of Azure DevOps and of the network', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.answer = (number) => [{ status: 503 }, null][number - 1];
   const agent = oidcAgent({ requestUri: endpoint.uri() });
@@ -170,7 +170,7 @@ test('the end of the step ends the request at once', async () => {
   await assert.rejects(asking, cancelled);
 });
 
-describe('an answer without an ID token names cause and cure, and shows no secret', { concurrency: 4 }, () => {
+describe('a response without an ID token gives an error with cause and fix, and no secret', { concurrency: 4 }, () => {
   const leaked = idToken(60_000);
   const cases: readonly (readonly [string, TokenAnswer, string, RegExp, number])[] = [
     [
@@ -222,7 +222,7 @@ describe('an answer without an ID token names cause and cure, and shows no secre
   }
 });
 
-test('an ID token in an answer that is refused for something else is masked as well', async () => {
+test('an ID token in a response that is refused for another reason is masked, too', async () => {
   await using endpoint = await TokenEndpoint.start();
   endpoint.answer = () => ({ body: JSON.stringify({ oidcToken: 'opaque-secret-0123456789' }) });
   const agent = oidcAgent({ requestUri: endpoint.uri() });
@@ -230,7 +230,7 @@ test('an ID token in an answer that is refused for something else is masked as w
   assert.ok(agent.masked.has('opaque-secret-0123456789'));
 });
 
-test('an address where nobody listens is told as such', async () => {
+test('an address where nobody listens is reported as that', async () => {
   const endpoint = await TokenEndpoint.start();
   const uri = endpoint.uri();
   await endpoint[Symbol.asyncDispose]();
@@ -239,20 +239,20 @@ test('an address where nobody listens is told as such', async () => {
   assert.match(error.message, /cannot be reached \(ECONNREFUSED\)/);
 });
 
-describe("an own certificate authority of the agent's", { concurrency: 2 }, async () => {
+describe("the agent's own certificate authority", { concurrency: 2 }, async () => {
   const authority = await createAuthority();
   const certificate = await authority.server();
   const folder = temporaryFolder('oidc-');
   const caFile = path.join(folder, 'ca.pem');
   writeFileSync(caFile, authority.cert);
 
-  test('is trusted where Agent.CAInfo names its file', async () => {
+  test('is trusted if Agent.CAInfo names its file', async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
     const agent = oidcAgent({ requestUri: endpoint.uri(), variables: { 'Agent.CAInfo': caFile } });
     assert.equal(await tokenOf(agent), endpoint.issued[0]);
   });
 
-  test('is not trusted otherwise, and the token of the job is not sent', async () => {
+  test("isn't trusted otherwise, and the job's token isn't sent", async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
     const error = await complaint(oidcAgent({ requestUri: endpoint.uri() }));
     assert.equal(error.code, 'TlsFailure');
@@ -260,7 +260,7 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
     assert.equal(endpoint.requests.length, 0);
   });
 
-  test('does not vouch for a server of another name', async () => {
+  test("doesn't vouch for a server with another name", async () => {
     await using endpoint = await TokenEndpoint.start(await authority.server({ names: ['elsewhere.example'] }));
     const agent = oidcAgent({ requestUri: endpoint.uri(), variables: { 'Agent.CAInfo': caFile } });
     const error = await complaint(agent);
@@ -268,7 +268,7 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
     assert.match(error.message, /ERR_TLS_CERT_ALTNAME_INVALID/);
   });
 
-  test('is not needed where the agent verifies nothing', async () => {
+  test("isn't needed if the agent doesn't verify certificates", async () => {
     await using endpoint = await TokenEndpoint.start(certificate);
     const agent = oidcAgent({
       requestUri: endpoint.uri(),
@@ -277,7 +277,7 @@ describe("an own certificate authority of the agent's", { concurrency: 2 }, asyn
     assert.equal(await tokenOf(agent), endpoint.issued[0]);
   });
 
-  test('whose file cannot be read is told with the other problems of the step', async () => {
+  test("whose file can't be read is reported with the step's other problems", async () => {
     const agent = oidcAgent({
       variables: {
         'System.OidcRequestUri': 'https://dev.azure.com/x',
@@ -322,7 +322,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assert.equal(site.proxy.open, 0, 'a tunnel to a server that is not trusted is closed');
   });
 
-  test('is given the user name and the password, which is masked', async () => {
+  test('gets the user name and the password, which is masked', async () => {
     await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
     const agent = oidcAgent({
       variables: { ...site.variables, 'Agent.ProxyUsername': 'ada' },
@@ -334,7 +334,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assertNoSecrets(agent, '');
   });
 
-  test('that does not know the agent is told apart from Azure DevOps', async () => {
+  test('that refuses the agent is named in the error, instead of Azure DevOps', async () => {
     await using site = await behindProxy(`ada:${PROXY_PASSWORD}`);
     const error = await complaint(oidcAgent({ variables: site.variables }));
     assert.equal(error.code, 'Denied');
@@ -342,7 +342,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assert.equal(site.endpoint.requests.length, 0);
   });
 
-  test('is passed by for what the bypass list names, by scheme and host', async () => {
+  test('is bypassed for what the bypass list names, by scheme and host', async () => {
     await using site = await behindProxy();
     const agent = oidcAgent({
       variables: {
@@ -355,7 +355,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assert.deepEqual(site.proxy.targets, []);
   });
 
-  test('is used for what the bypass list does not name, even when an entry is wrong or never comes to an end', async () => {
+  test('is used for everything else, even if a bypass entry is invalid or never finishes matching', async () => {
     await using site = await behindProxy();
     const agent = oidcAgent({
       variables: {
@@ -371,7 +371,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assert.match(agent.warnings[1]!, /\+!\$" of Agent\.ProxyBypassList is ignored: it takes too long\./);
   });
 
-  test('is used when the bypass list is no list', async () => {
+  test("is used if the bypass list isn't a JSON array", async () => {
     await using site = await behindProxy();
     const agent = oidcAgent({ variables: { ...site.variables, 'Agent.ProxyBypassList': '.*' } });
     await tokenOf(agent);
@@ -379,7 +379,7 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
     assert.match(agent.warnings.join(), /is ignored: it isn't a JSON array/);
   });
 
-  test('with a URL that cannot be used is told with the other problems of the step', async () => {
+  test("with an invalid URL is reported with the step's other problems", async () => {
     for (const url of ['proxy.contoso.example:8080', 'socks5://proxy:1080']) {
       const error = await complaint(
         oidcAgent({ variables: { 'System.OidcRequestUri': 'https://dev.azure.com/x', 'Agent.ProxyUrl': url } }),
@@ -389,8 +389,8 @@ describe("the agent's proxy", { concurrency: 2 }, async () => {
   });
 });
 
-describe('before it asks, a step says', () => {
-  test('that this agent or project offers no OIDC', async () => {
+describe('before it asks for a token, a step reports', () => {
+  test("that this agent or project doesn't offer OIDC", async () => {
     const error = await complaint(oidcAgent());
     assert.equal(error.code, 'Unsupported');
     assert.match(error.message, /System\.OidcRequestUri is absent\)\. Run the step in a job of Azure DevOps Services/);
@@ -398,14 +398,14 @@ describe('before it asks, a step says', () => {
     assert.match((await complaint(withoutJob)).message, /the token of the job is absent/);
   });
 
-  test('that it sends the token of the job over no network in clear text', async () => {
+  test("that it won't send the job's token in clear text over a network", async () => {
     for (const uri of ['http://dev.azure.com/x', 'file:///etc/passwd', 'dev.azure.com/x', 'http://127.0.0.1.nip.io/']) {
       const error = await complaint(oidcAgent({ requestUri: uri }));
       assert.match(error.message, /^InvalidInput: System\.OidcRequestUri: is not an https:\/\/ URL/, uri);
     }
   });
 
-  test('all that stands against signing in with OIDC', async () => {
+  test('everything that prevents signing in with OIDC', async () => {
     const variables = { 'System.OidcRequestUri': 'https://dev.azure.com/x' };
     const error = await complaint(
       oidcAgent({

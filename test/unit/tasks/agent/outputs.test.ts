@@ -12,7 +12,7 @@ import { settingsFor } from '../../../support/nats/openBus.ts';
 import { FakeAgent } from '../../../support/agent/fakeAgent.ts';
 import { temporaryFolder } from '../../../../localAgent/vsix.ts';
 
-test('a value the agent would expand in later steps, or could not hand to them, is never set as an output', () => {
+test("a value that the agent would expand in later steps, or can't pass on, is never set as an output", () => {
   const agent = new FakeAgent();
   setOutputs(agent, {
     subject: 'ci.built',
@@ -36,7 +36,7 @@ test('a value the agent would expand in later steps, or could not hand to them, 
   for (const harmless of ['', '$ (a)', '$[a] ${a}']) assert.equal(outputProblem(harmless), undefined);
 });
 
-test('a value too long for a variable of the environment is left empty, and so is what has no room beside the others', () => {
+test('a value too long for an environment variable is left empty, as is one that exceeds the total', () => {
   const agent = new FakeAgent();
   const most = 'ä'.repeat(8_192);
   setOutputs(agent, { verdict: 'matched', a: `${most}x`, b: most, c: most, d: most, e: most, count: '1' });
@@ -52,7 +52,7 @@ test('a value too long for a variable of the environment is left empty, and so i
   ]);
 });
 
-test('a receipt lies in the temporary folder of the agent, each one in a file of its own', () => {
+test("each receipt is a file of its own in the agent's temporary folder", () => {
   const folder = temporaryFolder('report-');
   const agent = new FakeAgent({ variables: { 'Agent.TempDirectory': folder } });
   const files = [1, 2].map((value) =>
@@ -67,7 +67,7 @@ test('a receipt lies in the temporary folder of the agent, each one in a file of
   }
 });
 
-test('a receipt shows no secret, whatever JSON makes of it', () => {
+test('a receipt shows no secret, however JSON escapes it', () => {
   const agent = new FakeAgent({ variables: { 'Agent.TempDirectory': temporaryFolder('report-') } });
   const secret = 'a "quoted"\tkey';
   knownSecrets.add(secret, 'a secret of this test');
@@ -81,7 +81,7 @@ test('a receipt shows no secret, whatever JSON makes of it', () => {
   });
 });
 
-test('a receipt is written as JSON has it, in pieces that a text can always hold', () => {
+test('a receipt is plain JSON, written in pieces below the maximum string length', () => {
   const text = '\u0001'.repeat(10_000);
   const value = {
     none: {},
@@ -93,7 +93,7 @@ test('a receipt is written as JSON has it, in pieces that a text can always hold
   assert.ok(Math.max(...pieces.map(({ length }) => length)) < 6 * text.length + 100);
 });
 
-test('a log line quotes text, so that no value can pass for another field', () => {
+test('a log line quotes text, so no value can pass for another field', () => {
   assert.equal(
     logLine('published', { subject: 'ci "a"\n stream=x', sequence: 7, duplicate: false, schema: undefined }),
     'published    subject="ci \\"a\\"\\n stream=x" sequence=7 duplicate=false',
@@ -101,7 +101,7 @@ test('a log line quotes text, so that no value can pass for another field', () =
   assert.equal(logLine('contractViolation', {}), 'contractViolation');
 });
 
-test('times are UTC with milliseconds, unknown ones empty', () => {
+test('times are UTC with milliseconds; unknown ones are empty', () => {
   assert.equal(isoTime(Date.UTC(2026, 4, 31, 8, 9, 10, 11)), '2026-05-31T08:09:10.011Z');
   assert.equal(isoTime(0), '1970-01-01T00:00:00.000Z');
   assert.equal(isoTime(undefined), '');

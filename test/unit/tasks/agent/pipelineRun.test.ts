@@ -68,7 +68,7 @@ for (const [collection, organization, base] of [
   });
 }
 
-test('the source is percent-encoded, whatever the project is called', () => {
+test("the source is percent-encoded, whatever the project's name", () => {
   const { owner, source } = runWith({ ...BUILD, 'System.TeamProject': 'Größe & Co/Ünit #1?' });
   assert.equal(owner.azpproject, 'Größe & Co/Ünit #1?');
   assert.equal(
@@ -78,7 +78,7 @@ test('the source is percent-encoded, whatever the project is called', () => {
   assert.match(source, /^[!-~]+$/);
 });
 
-test('the collection of a classic agent, and a release, are found under their own names', () => {
+test("a classic agent's collection and a release are found under their own variables", () => {
   const { owner, source } = runWith({
     'System.TeamFoundationCollectionUri': 'https://dev.azure.com/contoso/',
     'System.TeamProject': 'Orders',
@@ -96,27 +96,27 @@ test('the collection of a classic agent, and a release, are found under their ow
   assert.equal(source, 'https://dev.azure.com/contoso/Orders/_build');
 });
 
-test('a collection that is no URL does not fail the step', () => {
+test("a collection that isn't a URL doesn't fail the step", () => {
   assert.equal(runWith({ ...BUILD, 'System.CollectionUri': 'contoso' }).owner.azporganization, undefined);
 });
 
-test('a collection whose percent signs do not encode anything does not fail the step', () => {
+test("a collection with invalid percent-encoding doesn't fail the step", () => {
   const { owner, source } = runWith({ ...BUILD, 'System.CollectionUri': 'https://tfs.example/tfs/100%/' });
   assert.equal(owner.azporganization, '100%');
   assert.equal(source, 'https://tfs.example/tfs/100%25/Orders/_build?definitionId=12');
 });
 
-test('half a character, which the environment of Windows can hold, does not fail the step', () => {
+test("a lone surrogate, which Windows' environment can hold, doesn't fail the step", () => {
   const half = { 'System.CollectionUri': 'https://dev.azure.com/c\ud800/', 'System.TeamProject': 'O\udfff' };
   const { source } = runWith({ ...BUILD, ...half, 'System.DefinitionId': '\ud800' });
   assert.equal(source, 'https://dev.azure.com/c%EF%BF%BD/O%EF%BF%BD/_build?definitionId=%EF%BF%BD');
 });
 
-test('outside a pipeline there is no owner, and still a source', () => {
+test('outside a pipeline there is a source, but no owner', () => {
   assert.deepEqual(runWith({}), { owner: {}, source: 'urn:azure-pipelines:unknown', step: {} });
 });
 
-test('the message id is equal on a retry of the step and new when a person runs the job again', () => {
+test('the message id stays the same on a step retry, and changes when someone reruns the job', () => {
   const agent = new FakeAgent({ variables: BUILD });
   const id = defaultMessageId(agent);
   assert.equal(id, 'plan-1.1.job-2.2.task-3');
@@ -139,7 +139,7 @@ test('outside a pipeline the message id is random, with a warning', () => {
   assert.match(agent.warnings[0]!, /^The message id is random, since the variables of a pipeline run are absent/);
 });
 
-test('variables of a run that are no ids, which no header could hold, make a random message id', () => {
+test("run variables that aren't valid ids give a random message id", () => {
   for (const value of ['plan 1', 'a\nb', 'a\rNats-Msg-Id: x', 'é', '$(x)', 'x'.repeat(51)]) {
     const agent = new FakeAgent({ variables: { ...BUILD, 'System.PlanId': value } });
     assert.match(defaultMessageId(agent), /^[0-9a-f-]{36}$/);

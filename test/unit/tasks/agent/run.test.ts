@@ -50,13 +50,13 @@ describe('The time of a step', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0);
   });
 
-  it('is over five seconds after the deadline, whatever the step still does', async () => {
+  it('is over five seconds after the deadline, whatever the step is still doing', async () => {
     const { exitCode, moments } = await endlessStep('ignores');
     assertWithin(moments.get('Failed Timeout'), moments.get('aborted')! + 5_000);
     assert.equal(exitCode, 0);
   });
 
-  it('is over soon after the agent cancels it, whatever the step still does', async () => {
+  it('is over soon after the agent cancels it, whatever the step is still doing', async () => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       const { exitCode, moments } = await endlessStep('ignores', signal);
       assertWithin(moments.get('Canceled Cancelled'), moments.get('aborted')! + 1_500);

@@ -45,7 +45,7 @@ for (const [kind, secret] of [
 ] as const) {
   const secretLines = secret.split('\n').filter((line) => line.length >= 16 && !/^-| /.test(line));
 
-  test(`each line of ${kind} is hidden by itself, in every form`, () => {
+  test(`each line of ${kind} is hidden on its own, in every form`, () => {
     assert.ok(secretLines.length >= 2);
     for (const line of secretLines) {
       for (const form of [
@@ -81,23 +81,23 @@ for (const [kind, secret] of [
   }
 }
 
-test('short lines are not hidden by themselves: they would hide ordinary words', () => {
+test("short lines aren't hidden on their own, since that would hide ordinary words", () => {
   const masked = maskedFormsOf('abc\nsecret-line-of-it\nok');
   assert.ok(masked.has('secret-line-of-it'));
   assert.ok(!masked.has('abc') && !masked.has('ok'));
 });
 
-test('a short password is hidden all the same', () => {
+test('a short password is still hidden', () => {
   assert.ok(maskedFormsOf('abc').has('abc'));
   assert.ok(maskedFormsOf('  abc\n').has('abc'));
 });
 
-test('nothing empty and nothing of several lines reaches the agent, which would refuse it', () => {
+test('the agent is never given an empty or multi-line secret, which it would refuse', () => {
   for (const secret of ['a-secret\r\nof-two-lines', '\n\n', '\r', ' ', creds, privateKey]) {
     for (const form of maskedFormsOf(secret)) assert.match(form, /^[^\r\n]+$/);
   }
 });
 
-test('a secret that is not valid Unicode is hidden without failing', () => {
+test("a secret that isn't valid Unicode is hidden, and nothing fails", () => {
   assert.ok(maskedFormsOf('half-\ud83d-character').has('half-\ud83d-character'));
 });

@@ -48,7 +48,7 @@ function refused(...parameters: Parameters<typeof read>): TaskError {
   return error;
 }
 
-test('a user name that the agent masks in the subject is explained, and no other', () => {
+test('a user name is explained only if the agent masks it in the subject', () => {
   const user = { scheme: 'UsernamePassword', parameters: { username: 'ci', password: 's3cret' } };
   const told = (connection: Partial<Connection>, subject: string) =>
     accepted(connection, { subjects: [subject] }).agent.infos;
@@ -77,12 +77,12 @@ for (const [url, message] of [
     "InvalidInput: natsConnection: the connection's URL names more than one server. Put the others into its field servers.",
   ],
 ] as const) {
-  test(`what is wrong with the URL ${url} is told in the words of the form`, () => {
+  test(`the problem with the URL ${url} is reported in the form's words`, () => {
     assert.equal(refused({ url }).message, message);
   });
 }
 
-test('more servers are separated by commas or lines, and inherit the scheme of the URL', () => {
+test("more servers are separated by commas or line breaks, and inherit the URL's scheme", () => {
   const { settings } = accepted({
     url: 'tls://one.example',
     data: { servers: 'two.example, tls://three.example:4333\n\n[2001:db8::4]:4222,192.0.2.5' },
@@ -96,7 +96,7 @@ test('more servers are separated by commas or lines, and inherit the scheme of t
   ]);
 });
 
-test('schemes that say the same may be mixed, those that do not may not', () => {
+test('schemes with the same meaning may be mixed, others may not', () => {
   accepted({ url: 'https://one.example', data: { servers: 'tls://two.example,nats+tls://three.example' } });
   accepted({ url: 'nats://one.example', data: { servers: 'http://two.example' } });
   for (const [url, servers] of [
@@ -106,7 +106,7 @@ test('schemes that say the same may be mixed, those that do not may not', () => 
     assert.match(refused({ url, data: { servers } }).problem, /its servers mix tls:\/\/ and nats:\/\//);
 });
 
-test('every bad server of the list is told, without the password in it', () => {
+test('every bad server of the list is reported, without its password', () => {
   const error = refused({ data: { servers: 'ann:s3cret@two.example, three.example:0' } });
   assert.match(
     error.message,
@@ -116,14 +116,14 @@ test('every bad server of the list is told, without the password in it', () => {
   assert.doesNotMatch(error.message, /s3cret/);
 });
 
-test('a connection the step may not use is a problem of its own', () => {
+test('a connection that the step may not use is reported as that', () => {
   const agent = new FakeAgent({ inputs: { natsConnection: 'other' } });
   const fields = new StepFields(agent);
   readConnection(agent, fields, 'publishSubjects', []);
   assert.throws(() => fields.problems.done(), /^TaskError: InvalidInput: natsConnection: this step has no access/);
 });
 
-test('each scheme reads its own fields, and masks their secrets', () => {
+test('each scheme reads its own fields and masks their secrets', () => {
   const { seed, publicKey } = createNKey();
   const none = accepted({ scheme: 'None' });
   assert.deepEqual(none.settings.authentication, { kind: 'none' });
@@ -139,7 +139,7 @@ test('each scheme reads its own fields, and masks their secrets', () => {
   assert.ok(nkey.agent.masked.has(seed));
 });
 
-test('fields that the scheme needs and the connection does not have are named', () => {
+test('missing fields of the scheme are named', () => {
   assert.match(refused({ scheme: 'Token' }).problem, /the connection's field apitoken is empty/);
   const user = refused({ scheme: 'UsernamePassword' });
   assert.match(user.message, /field username is empty.*field password is empty/);
@@ -148,7 +148,7 @@ test('fields that the scheme needs and the connection does not have are named', 
   assert.match(refused({ scheme: 'ManagedIdentity' }).problem, /scheme "ManagedIdentity" is unknown/);
 });
 
-test('secrets are masked even where the connection is refused', () => {
+test('secrets are masked even if the connection is refused', () => {
   const { agent, error } = read({ url: 'ftp://x', scheme: 'Token', parameters: { apitoken: 't0ken-t0ken' } });
   assert.ok(error !== undefined);
   assert.ok(agent.masked.has('t0ken-t0ken'));
@@ -156,7 +156,7 @@ test('secrets are masked even where the connection is refused', () => {
 
 const operator = await createOperatorMode();
 
-test('expired credentials are told with the day, before anything is connected', async () => {
+test('expired credentials are reported with the date, before the step connects', async () => {
   const expires = new Date('2026-02-03T04:05:06Z');
   const parameters = { credentials: await operator.creds({ expires }) };
   const error = refused({ parameters }, { now: expires.getTime() });
@@ -168,7 +168,7 @@ test('expired credentials are told with the day, before anything is connected', 
   accepted({ parameters }, { now: expires.getTime() - 1 });
 });
 
-test('credentials of any line end are read, others are refused without showing them', async () => {
+test('credentials with any line endings are read; invalid ones are refused without showing them', async () => {
   const creds = await operator.creds();
   for (const credentials of [creds, `\ufeff${creds.replaceAll('\n', '\r\n')}`, creds.replaceAll('\n', ' ')])
     assert.equal(accepted({ parameters: { credentials } }).settings.authentication.kind, 'jwt');
@@ -214,7 +214,7 @@ for (const [form, store] of [
   });
 }
 
-test('a trailing line break of Key Vault is no part of a token or password', () => {
+test("a trailing line break from Key Vault isn't part of a token or password", () => {
   for (const value of ['s3cret-value\n', 's3cret-value\r\n']) {
     const given = { inputs: { credentialsVariable: 'v' }, secrets: { v: value } };
     const token = accepted({ scheme: 'Token' }, given).settings.authentication;
@@ -225,7 +225,7 @@ test('a trailing line break of Key Vault is no part of a token or password', () 
   }
 });
 
-test('what a refused sign-in advises names the place the secret came from', () => {
+test('the advice after a refused sign-in names where the secret came from', () => {
   const { seed } = createNKey();
   const { secretPlace } = accepted({}, { inputs: { credentialsVariable: 'v' }, secrets: { v: seed } }).settings;
   for (const kind of ['token', 'userPassword', 'nkey', 'jwt'] as const)
@@ -271,7 +271,7 @@ for (const [form, certificate, privateKey] of [
   });
 }
 
-test('a private key in the older forms is read too', () => {
+test('a private key in an older form is read, too', () => {
   const sec1 = createPrivateKey(key).export({ type: 'sec1', format: 'pem' }).toString();
   accepted({ scheme: 'Certificate', parameters: { certificate: cert, privateKey: sec1.replaceAll('\n', ' ') } });
 });
@@ -284,7 +284,7 @@ test('a client certificate may come with credentials', () => {
   assert.ok(settings.clientCertificate !== undefined);
 });
 
-test('a client certificate of another scheme is not used', () => {
+test("a client certificate in another scheme's fields isn't used", () => {
   assert.equal(
     accepted({ scheme: 'None', parameters: { certificate: cert, privateKey: key } }).settings.clientCertificate,
     undefined,
@@ -320,7 +320,7 @@ for (const [what, certificate, privateKey, problem] of [
   });
 }
 
-test('an expired client certificate is refused before anything is connected', () => {
+test('an expired client certificate is refused before the step connects', () => {
   const error = refused({
     scheme: 'Certificate',
     parameters: { certificate: expired.cert, privateKey: expired.key },
@@ -340,7 +340,7 @@ test('a client certificate that expires within 14 days is a warning', () => {
   assert.match(late.agent.warnings[0]!, /^The client certificate of the service connection expires on \d{4}-.*Z\.$/);
 });
 
-test('an authority is read as PEM in every form, several at once too', async () => {
+test('a certificate authority is read from PEM in any form, also several at once', async () => {
   const second = await createAuthority();
   const both = `${authority.cert}${second.cert}`;
   for (const caCertificate of [both, both.replaceAll('\n', ' '), both.replaceAll('\n', '\r\n'), base64(both)])
@@ -349,7 +349,7 @@ test('an authority is read as PEM in every form, several at once too', async () 
     assert.match(refused({ data: { caCertificate } }).problem, /caCertificate is (not a certificate in|neither) PEM/);
 });
 
-test('flags of the connection are true or false in any case, and nothing else', () => {
+test("the connection's flags are true or false in any case, and nothing else", () => {
   assert.equal(accepted({ data: { tlsFirst: 'True' } }).settings.tlsFirst, true);
   assert.equal(accepted({ data: { tlsFirst: 'FALSE' } }).settings.tlsFirst, false);
   assert.equal(accepted({}).settings.tlsFirst, false);
@@ -364,7 +364,7 @@ test('inbox prefix and JetStream domain are literal subjects', () => {
   assert.match(refused({ data: { jetStreamDomain: 'a b' } }).message, /field jetStreamDomain contains white space/);
 });
 
-test('each task is held to its own guardrail only', () => {
+test('each task obeys only its own guardrail', () => {
   const data = { publishSubjects: 'a.>', waitSubjects: 'b.>' };
   accepted({ data }, { guardrail: 'publishSubjects', subjects: ['a.x'] });
   accepted({ data }, { guardrail: 'waitSubjects', subjects: ['b.x'] });

@@ -15,7 +15,7 @@ function fieldsOf(inputs: Readonly<Record<string, string>>, options: FakeAgentOp
   return { agent, fields: new StepFields(agent) };
 }
 
-test("the inputs of a step are the agent's, and so is the log in which one is warned of", () => {
+test('inputs come from the agent, and warnings about them go to its log', () => {
   const { agent, fields } = fieldsOf({ subject: ' ci.built ', stream: 'CI' });
   assert.equal(fields.subject('subject'), 'ci.built');
   fields.unused('stream', 'delivery is core');
@@ -25,7 +25,7 @@ test("the inputs of a step are the agent's, and so is the log in which one is wa
   assert.match(complaint(fields.problems)!.message, /2 problems with the inputs of this step/);
 });
 
-test('a file is looked for under the default working directory, and a missing one is named', () => {
+test('a file is looked up in the default working directory, and a missing one is named', () => {
   const folder = temporaryFolder('fields-');
   mkdirSync(path.join(folder, 'schemas'));
   writeFileSync(path.join(folder, 'schemas', 'a.json'), '{}');
@@ -43,7 +43,7 @@ test('a file is looked for under the default working directory, and a missing on
   );
 });
 
-test('the sources folder, which the classic editors send for an empty path, means that no file was given', () => {
+test('the sources folder means "no file", as the classic editors send it for an empty path', () => {
   const folder = temporaryFolder('fields-');
   for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory']) {
     for (const sent of [folder, `${folder}/`, `${folder}/./`, `${folder}/schemas/..`]) {
@@ -56,7 +56,7 @@ test('the sources folder, which the classic editors send for an empty path, mean
   }
 });
 
-test('any other folder in the place of a file is a problem: a contract must not go unchecked', () => {
+test('any other folder in place of a file is a problem: a contract must not go unchecked', () => {
   const folder = temporaryFolder('fields-');
   mkdirSync(path.join(folder, 'schemas'));
   for (const [sent, place] of [
@@ -78,7 +78,7 @@ test('any other folder in the place of a file is a problem: a contract must not 
   }
 });
 
-test('a secret put where its name belongs is masked and never shown', () => {
+test("a secret in place of its variable's name is masked and never shown", () => {
   const { seed } = createNKey();
   const jwt = 'eyJ0eXAiOiJKV1QifQ.eyJleHAiOjF9.c2lnbmF0dXJl';
   for (const secret of ['S3cret!pass-phrase', 'line one of it\nline two of it', '$(NATS_TOKEN)', '1abc', seed, jwt]) {
@@ -101,7 +101,7 @@ test('a secret put where its name belongs is masked and never shown', () => {
   assert.equal(complaint(fields.problems), undefined);
 });
 
-test('a secret in a path is not shown in the spelling that the path has when it is resolved', () => {
+test("a secret in a path isn't shown in its resolved form, either", () => {
   const secret = 'Mike6//./November7/../Oscar8';
   knownSecrets.add(secret, 'a secret of this test');
   const { fields } = fieldsOf({ schemaFile: `${secret}.json` });
@@ -111,7 +111,7 @@ test('a secret in a path is not shown in the spelling that the path has when it 
   for (const word of ['Mike6', 'Oscar8']) assert.ok(!shown.includes(word), shown);
 });
 
-test('a path that cannot even be looked at is a problem of its input', () => {
+test("a path that can't be opened at all is a problem with its input", () => {
   const folder = temporaryFolder('fields-');
   symlinkSync('circle', path.join(folder, 'circle'));
   for (const [name, code] of [
@@ -129,7 +129,7 @@ test('a path that cannot even be looked at is a problem of its input', () => {
   }
 });
 
-test('a file is not looked for under the name of a variable that is not set', () => {
+test("an unset variable in a file's path is reported, and no file is looked up", () => {
   const { fields } = fieldsOf({ schemaFile: '$(publish.output)' });
   fields.file('schemaFile');
   assert.match(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { numberAt } from '../../../../../shared/nats/link/rawMessage.ts';
 
-test('a number is read from digits only, so that a foreign subject names no message', () => {
+test("a number is read from digits only, so a foreign subject can't name a message", () => {
   const read = (text: string, start: number, end?: number) => numberAt(Buffer.from(text), start, end);
   assert.equal(read('in.17', 3), 17);
   assert.equal(read('9.12345678901.4', 2, 13), 12345678901);

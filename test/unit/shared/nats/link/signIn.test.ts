@@ -21,7 +21,7 @@ for (const [kind, authentication, called] of [
   ['idToken', { kind: 'oidc', idToken: source }, 'ID token'],
   ['accessToken', { kind: 'entra', accessToken: source }, 'access token'],
 ] as const satisfies readonly (readonly [string, Authentication, string])[]) {
-  test(`an ${called} is sent as the token of NATS, and replaced by a newer one once it is refused`, async () => {
+  test(`an ${called} is sent as the NATS token, and replaced by a newer one if it's refused`, async () => {
     const first = await signInWith(authentication, signal);
     assert.deepEqual(first, { kind, token: 'first' });
     assert.deepEqual(signInOptions({ kind, token: 'first' }), { token: 'first' });
@@ -30,7 +30,7 @@ for (const [kind, authentication, called] of [
     assert.equal(await signInAfterRefusal(authentication, { kind, token: 'second' }, signal), undefined);
   });
 
-  test(`an ${called} is called one in warnings, and a long one is told apart`, () => {
+  test(`an ${called} is called that in warnings, and one that is too long is recognised`, () => {
     assert.equal(secretSentBy({ kind, token: 'first' }), called);
     assert.equal(longToken({ kind, token: 'x'.repeat(3_900) }), undefined);
     assert.equal(longToken({ kind, token: 'x'.repeat(3_901) })?.length, 3_901);

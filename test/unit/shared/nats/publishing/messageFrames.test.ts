@@ -37,7 +37,7 @@ function frame(subject: string, reply: string, headers: Headers, payload: string
   return `HPUB ${subject} ${reply}${length} ${length + Buffer.byteLength(payload)}\r\n${block}${payload}\r\n`;
 }
 
-test('messages are written as the protocol has them, whatever headers those before had', () => {
+test('messages follow the protocol, whatever headers the previous ones had', () => {
   const link = new RecordingLink();
   const frames = link.frames();
   const messages: [string, Headers, string][] = [
@@ -54,7 +54,7 @@ test('messages are written as the protocol has them, whatever headers those befo
   assert.equal(link.text, messages.map(([subject, ...rest]) => frame(subject, 'in.1 ', ...rest)).join(''));
 });
 
-test('a message is sent again, over another link and to another inbox, as it was', () => {
+test('a message is sent again unchanged, over another link and with another inbox', () => {
   const [first, second] = [new RecordingLink(), new RecordingLink()];
   const composed = first.frames().send('a.b', 'old.1', COMMON, Buffer.from('payload'));
   assert.equal(first.text, '', 'nothing is written before the flush');
@@ -65,7 +65,7 @@ test('a message is sent again, over another link and to another inbox, as it was
   assert.equal(second.text, frame('a.b', 'newer.17 ', COMMON, 'payload') + frame('a.b', '', COMMON, 'payload'));
 });
 
-test('nothing is written to a closed link, and nothing that is too large or has a line break in a header', () => {
+test('a closed link, too large a message or a line break in a header is refused', () => {
   const link = new RecordingLink();
   const frames = link.frames();
   frames.send('a', undefined, COMMON, Buffer.alloc(1));
@@ -81,7 +81,7 @@ test('nothing is written to a closed link, and nothing that is too large or has 
 
 const read = (acks: PubAcks, text: string) => acks.read(Buffer.from(text), 'a.b');
 
-test('an acknowledgement is read whatever came before it', () => {
+test('an ack is read whatever came before it', () => {
   const acks = new PubAcks();
   const ack = (sequence: number, duplicate = false, stream = 'CI') => ({ stream, sequence, duplicate });
   assert.deepEqual(read(acks, '{"stream":"CI", "seq":9}'), ack(9));
@@ -94,7 +94,7 @@ test('an acknowledgement is read whatever came before it', () => {
   assert.deepEqual(read(acks, '{"seq":14,"stream":"CI"}'), ack(14));
 });
 
-test('an error, and the answer of somebody who is no stream, are told from an acknowledgement', () => {
+test("an error, or a reply that isn't from a stream, isn't taken for an ack", () => {
   const acks = new PubAcks();
   read(acks, '{"stream":"CI", "seq":9}');
   const error = { code: 503, err_code: 10077, description: 'maximum messages exceeded' };

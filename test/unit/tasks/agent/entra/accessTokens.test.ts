@@ -112,7 +112,7 @@ test('an ID token is exchanged for an access token, which is masked with its par
   assertNoSecrets(agent, '', token, issuers.azure.issued[0]!);
 });
 
-test('the log says what both tokens are for', async () => {
+test('the log says what each token is for', async () => {
   await using issuers = await Issuers.start();
   const agent = issuers.agent();
   await tokenOf(agent);
@@ -126,7 +126,7 @@ test('the log says what both tokens are for', async () => {
   assert.equal(agent.infos.length, 2);
 });
 
-test('an access token that only its audience can read is as good', async () => {
+test('an opaque access token works, too', async () => {
   await using issuers = await Issuers.start();
   issuers.answer = () => ({ body: '{"access_token":"opaque-token-0123456789","expires_in":60}' });
   const agent = issuers.agent();
@@ -134,7 +134,7 @@ test('an access token that only its audience can read is as good', async () => {
   assert.match(agent.infos[1]!, /^accessToken +lifetimeS=60$/);
 });
 
-test('an access token is kept, and renewed with a new ID token before it ends', async () => {
+test('an access token is reused, and renewed with a new ID token before it expires', async () => {
   await using issuers = await Issuers.start();
   issuers.lifetimeS = 3;
   const tokens = readTokens(issuers.agent());
@@ -160,7 +160,7 @@ test('an access token that NATS refuses is replaced, unless it has only just bee
   tokens.close();
 });
 
-test('without an ID token, Azure DevOps is what is complained of, and Entra is not asked', async () => {
+test("without an ID token, the error blames Azure DevOps, and Entra isn't asked", async () => {
   await using issuers = await Issuers.start();
   issuers.azure.answer = () => ({ status: 403 });
   const error = await complaint(issuers.agent());
@@ -168,7 +168,7 @@ test('without an ID token, Azure DevOps is what is complained of, and Entra is n
   assert.equal(issuers.entra.requests.length, 0);
 });
 
-describe('a fault of Microsoft Entra is outlived', { concurrency: 4 }, () => {
+describe('a step recovers from a fault of Microsoft Entra', { concurrency: 4 }, () => {
   const FAULTS: readonly (readonly [what: string, answer: TokenAnswer | null, fault: RegExp])[] = [
     ['an outage', { status: 503, body: '<html>' }, /answered with HTTP status 503$/],
     ['too many requests', { status: 429, headers: { 'retry-after': '0' } }, /answered with HTTP status 429$/],
@@ -221,7 +221,7 @@ describe('a fault of Microsoft Entra is outlived', { concurrency: 4 }, () => {
   }
 });
 
-test('a pause that is too long ends the step, and is kept by whatever asks again', async () => {
+test('too long a pause ends the step, and later requests respect it, too', async () => {
   await using issuers = await Issuers.start();
   issuers.answer = () => ({ status: 429, headers: { 'retry-after': '120' } });
   const tokens = readTokens(issuers.agent());
@@ -235,7 +235,7 @@ test('a pause that is too long ends the step, and is kept by whatever asks again
   tokens.close();
 });
 
-test('a caller whose time is over learns what kept it waiting', async () => {
+test('a caller that runs out of time learns what it was waiting for', async () => {
   await using issuers = await Issuers.start();
   let release = () => {};
   issuers.answer = (number) =>
@@ -255,48 +255,63 @@ test('a caller whose time is over learns what kept it waiting', async () => {
   assert.equal(tokens.awaited(), undefined);
 });
 
-describe('an answer without an access token names cause and fix, and shows no secret', { concurrency: 4 }, () => {
-  const leaked = idToken(60_000);
-  const because = (description: string) => JSON.stringify({ error: 'invalid_client', error_description: description });
-  const CASES: readonly (readonly [what: string, answer: TokenAnswer, code: string, message: RegExp])[] = [
-    [
-      'a subject that is not known',
-      { status: 401, body: because(`AADSTS700213: No\n##vso[task.complete]${leaked}.\r\nTrace ID: 1.`) },
-      'Denied',
-      /said: AADSTS700213: No ##_vso\[task\.complete\]\*\*\*\. Trace ID: 1\. In the .*"sc:\/\/contoso\/Orders\/nats"/,
-    ],
-    [
-      'an error without words',
-      { status: 400, body: '{"error":"invalid_scope"}' },
-      'Denied',
-      /said: invalid_scope\. In/,
-    ],
-    ['another place', { status: 404 }, 'Unsupported', /HTTP status 404\. Check entraAuthority and entraTenantId/],
-    ['a redirect', { status: 302, headers: { location: 'https://elsewhere/' } }, 'Unsupported', /not followed/],
-    ['no token', { body: JSON.stringify({ token: leaked, expires_in: 60 }) }, 'Unsupported', /holds no access_token\./],
-    ['a token that is no text', { body: '{"access_token":{},"expires_in":60}' }, 'Unsupported', /no access_token/],
-    ['a token with a space', { body: '{"access_token":"a b","expires_in":60}' }, 'Unsupported', /no access_token/],
-    ['no end', { body: JSON.stringify({ access_token: leaked }) }, 'Unsupported', /holds no expires_in above 0\./],
-    ['the end', { body: JSON.stringify({ access_token: leaked, expires_in: 0 }) }, 'Unsupported', /expires_in above 0/],
-    ['both', { body: JSON.stringify({ error: 'x', access_token: leaked }) }, 'Denied', /said: x\. /],
-  ];
-  for (const [what, answer, code, message] of CASES) {
-    test(what, async () => {
-      await using issuers = await Issuers.start();
-      issuers.answer = () => answer;
-      const agent = issuers.agent();
-      const error = await complaint(agent);
-      assert.equal(error.code, code);
-      assert.match(error.message, message);
-      assert.match(
-        error.problem,
-        /^Microsoft Entra gave this step no access token: (the answer of )?127\.0\.0\.1:\d+ /,
-      );
-      assert.equal(issuers.entra.requests.length, 1);
-      assertNoSecrets(agent, error.message, leaked, issuers.azure.issued[0]!);
-    });
-  }
-});
+describe(
+  'a response without an access token gives an error with cause and fix, and no secret',
+  { concurrency: 4 },
+  () => {
+    const leaked = idToken(60_000);
+    const because = (description: string) =>
+      JSON.stringify({ error: 'invalid_client', error_description: description });
+    const CASES: readonly (readonly [what: string, answer: TokenAnswer, code: string, message: RegExp])[] = [
+      [
+        'a subject that is not known',
+        { status: 401, body: because(`AADSTS700213: No\n##vso[task.complete]${leaked}.\r\nTrace ID: 1.`) },
+        'Denied',
+        /said: AADSTS700213: No ##_vso\[task\.complete\]\*\*\*\. Trace ID: 1\. In the .*"sc:\/\/contoso\/Orders\/nats"/,
+      ],
+      [
+        'an error without words',
+        { status: 400, body: '{"error":"invalid_scope"}' },
+        'Denied',
+        /said: invalid_scope\. In/,
+      ],
+      ['another place', { status: 404 }, 'Unsupported', /HTTP status 404\. Check entraAuthority and entraTenantId/],
+      ['a redirect', { status: 302, headers: { location: 'https://elsewhere/' } }, 'Unsupported', /not followed/],
+      [
+        'no token',
+        { body: JSON.stringify({ token: leaked, expires_in: 60 }) },
+        'Unsupported',
+        /holds no access_token\./,
+      ],
+      ['a token that is no text', { body: '{"access_token":{},"expires_in":60}' }, 'Unsupported', /no access_token/],
+      ['a token with a space', { body: '{"access_token":"a b","expires_in":60}' }, 'Unsupported', /no access_token/],
+      ['no end', { body: JSON.stringify({ access_token: leaked }) }, 'Unsupported', /holds no expires_in above 0\./],
+      [
+        'the end',
+        { body: JSON.stringify({ access_token: leaked, expires_in: 0 }) },
+        'Unsupported',
+        /expires_in above 0/,
+      ],
+      ['both', { body: JSON.stringify({ error: 'x', access_token: leaked }) }, 'Denied', /said: x\. /],
+    ];
+    for (const [what, answer, code, message] of CASES) {
+      test(what, async () => {
+        await using issuers = await Issuers.start();
+        issuers.answer = () => answer;
+        const agent = issuers.agent();
+        const error = await complaint(agent);
+        assert.equal(error.code, code);
+        assert.match(error.message, message);
+        assert.match(
+          error.problem,
+          /^Microsoft Entra gave this step no access token: (the answer of )?127\.0\.0\.1:\d+ /,
+        );
+        assert.equal(issuers.entra.requests.length, 1);
+        assertNoSecrets(agent, error.message, leaked, issuers.azure.issued[0]!);
+      });
+    }
+  },
+);
 
 describe('the way to Microsoft Entra', { concurrency: 2 }, async () => {
   const authority = await createAuthority();
@@ -314,7 +329,7 @@ describe('the way to Microsoft Entra', { concurrency: 2 }, async () => {
     assert.equal(issuers.entra.requests[0]!.headers.host, HOST);
   });
 
-  test('is not taken where its certificate is not trusted: no token is sent', async () => {
+  test("isn't taken if the certificate isn't trusted: no token is sent", async () => {
     await using issuers = await Issuers.start(certificate);
     const error = await complaint(issuers.agent({}, `https://127.0.0.1:${issuers.entra.port}`));
     assert.equal(error.code, 'TlsFailure');
@@ -322,7 +337,7 @@ describe('the way to Microsoft Entra', { concurrency: 2 }, async () => {
     assert.equal(issuers.entra.requests.length, 0);
   });
 
-  test('is not taken for a server of another name', async () => {
+  test("isn't taken if the certificate is for another name", async () => {
     await using issuers = await Issuers.start(await authority.server({ names: ['elsewhere.example'] }));
     const agent = issuers.agent({ variables: { 'Agent.CAInfo': caFile } }, `https://127.0.0.1:${issuers.entra.port}`);
     assert.match((await complaint(agent)).message, /ERR_TLS_CERT_ALTNAME_INVALID/);

@@ -20,7 +20,7 @@ function read(fields: Readonly<Record<string, string>>, usesOidc = true) {
 }
 
 describe('the fields of a service principal', () => {
-  test('lead to the token endpoint of the tenant', () => {
+  test("give the tenant's token endpoint", () => {
     const { application, notes } = read({ ...FIELDS, entraTenantId: ` ${TENANT}\n` });
     assert.deepEqual(notes, []);
     assert.equal(application?.tokenUrl.href, `https://login.microsoftonline.com/${TENANT}/oauth2/v2.0/token`);
@@ -28,13 +28,13 @@ describe('the fields of a service principal', () => {
     assert.equal(application.scope, 'api://nats/.default');
   });
 
-  test('may be empty, all of them', () => {
+  test('may all be empty', () => {
     assert.deepEqual(read({}), { application: undefined, notes: [] });
     assert.deepEqual(read({ entraTenantId: ' ' }, false), { application: undefined, notes: [] });
   });
 
   for (const tenant of ['contoso.onmicrosoft.com', 'Contoso.example', TENANT.toUpperCase()]) {
-    test(`take the tenant ${tenant}`, () => assert.deepEqual(read({ ...FIELDS, entraTenantId: tenant }).notes, []));
+    test(`accept the tenant ${tenant}`, () => assert.deepEqual(read({ ...FIELDS, entraTenantId: tenant }).notes, []));
   }
 
   for (const scope of [
@@ -44,7 +44,7 @@ describe('the fields of a service principal', () => {
     `${CLIENT}/.default`,
     'https://contoso.example//.default',
   ]) {
-    test(`take the scope ${scope}`, () => assert.deepEqual(read({ ...FIELDS, entraScope: scope }).notes, []));
+    test(`accept the scope ${scope}`, () => assert.deepEqual(read({ ...FIELDS, entraScope: scope }).notes, []));
   }
 
   for (const [authority, host] of [
@@ -52,7 +52,7 @@ describe('the fields of a service principal', () => {
     ['https://login.partner.microsoftonline.cn/', 'login.partner.microsoftonline.cn'],
     ['http://127.0.0.1:8080', '127.0.0.1:8080'],
   ] as const) {
-    test(`take the authority ${authority}`, () => {
+    test(`accept the authority ${authority}`, () => {
       const { application, notes } = read({ ...FIELDS, entraAuthority: authority });
       assert.deepEqual(notes, []);
       assert.equal(application?.tokenUrl.host, host);
@@ -100,7 +100,7 @@ describe('the fields of a service principal', () => {
     ],
   ];
   for (const [what, fields, note] of WRONG) {
-    test(`are told what is wrong with ${what}`, () => assert.match(read(fields).notes.join('\n'), note));
+    test(`are refused with the reason: ${what}`, () => assert.match(read(fields).notes.join('\n'), note));
   }
 
   test('need OIDC', () => {
@@ -129,7 +129,7 @@ describe('a service connection with a service principal', () => {
     assert.equal(readSettings(oidcAgent(job({}))).authentication.kind, 'oidc');
   });
 
-  test('tells of all its problems together, and of each once', () => {
+  test('reports all its problems together, each once', () => {
     const connection = job({ ...FIELDS, entraClientId: 'x', entraScope: 'y' }, { 'Agent.CAInfo': '/absent.pem' });
     assert.throws(
       () => readSettings(oidcAgent(connection)),

@@ -20,7 +20,7 @@ function refusal(code: number, claims: Parameters<typeof refusalOf>[3] = CLAIMS)
   return refusalOf({ status: 400, retryAfterMs: undefined }, body, APPLICATION, claims);
 }
 
-describe('a refusal of Microsoft Entra sends the person to the page where it is put right', () => {
+describe('an error from Microsoft Entra names the page where it can be fixed', () => {
   const page = `In the Microsoft Entra admin center, open App registrations, the application ${APPLICATION.clientId}, `;
   const FEDERATED = `${page}Certificates & secrets, Federated credentials, `;
   const CASES: readonly (readonly [codes: readonly number[], remedy: string])[] = [
@@ -62,13 +62,13 @@ describe('a refusal of Microsoft Entra sends the person to the page where it is 
     }
   }
 
-  test('by the code in the list, where the text has none', () => {
+  test('by the code in error_codes, if the text has none', () => {
     const body = { error: 'invalid_client', error_description: 'No.', error_codes: [700212] };
     const { remedy } = refusalOf({ status: 400, retryAfterMs: undefined }, body, APPLICATION, CLAIMS);
     assert.match(remedy, /set Audience to/);
   });
 
-  test('and shows what the ID token says as text', () => {
+  test("and neutralises the ID token's claims", () => {
     const claims = { ...CLAIMS, subject: 'sc://a/##vso[task.complete]/b\n' };
     assert.match(refusal(700213, claims).remedy, /"sc:\/\/a\/##_vso\[task\.complete\]\/b\\\\n"/);
     assert.match(

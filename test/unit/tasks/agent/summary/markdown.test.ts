@@ -35,7 +35,7 @@ const HOSTILE: Readonly<Record<string, string>> = {
 };
 
 for (const [what, text] of Object.entries(HOSTILE)) {
-  test(`as prose, ${what} is shown and nothing else`, () => {
+  test(`as prose, ${what} is shown as plain text`, () => {
     const shown = markdownText(text);
     assert.equal(shown.split(/[\r\n]/).length, 1);
     const literal = shown.replace(/&#\d+;/g, '');
@@ -80,7 +80,7 @@ test('plain values read as they are written', () => {
   assert.equal(markdownText('Nothing was sent. Zoë, 東京: 3 of 4.'), 'Nothing was sent. Zoë, 東京: 3 of 4.');
 });
 
-test('a timeline is in the order of time, and counts from the beginning of the step', () => {
+test('a timeline is in chronological order, and counts from the start of the step', () => {
   const began = Date.UTC(2026, 4, 31, 8, 0, 0);
   const moments = [
     { at: began + 1_250, what: 'received' },
