@@ -89,7 +89,7 @@ class Script implements EventSource {
   }
 }
 
-test('the first event that matches ends the wait, and what it left behind is cleaned up', async () => {
+test('the first event that matches ends the wait, and the subscription and source are closed', async () => {
   const script = new Script((it) =>
     it.send(message(1, { ok: false }), message(2, { ok: true }), message(3, { ok: true })),
   );
@@ -294,8 +294,9 @@ test('a judge goes on where another one has stopped: nothing is counted twice an
   assert.equal(second.isSatisfied, true);
 });
 
-test('why an event does not match is worked out for those only that the log lists', async () => {
+test('why an event does not match is worked out only for events that the log lists', async () => {
   let explained = 0;
+  let timeout: NodeJS.Timeout | undefined;
   const match = named('data.ok');
   const counting = {
     ...match,
@@ -303,8 +304,11 @@ test('why an event does not match is worked out for those only that the log list
   };
   const script = new Script((it) => {
     it.send(...Array.from({ length: 500 }, (_, index) => message(index + 1, { ok: index === 499 })));
+    // Without it, a wait for which nothing matches would never end.
+    timeout = setTimeout(() => it.end('Timeout'), 10_000);
   });
   const { verdict, counts } = await script.wait(criteriaOf({ match: counting, failWhen: undefined }));
+  clearTimeout(timeout);
   assert.deepEqual([verdict, counts.notMatching], ['matched', 499]);
   assert.ok(explained <= 20, `${explained} reasons`);
 });
