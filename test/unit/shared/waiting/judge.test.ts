@@ -237,7 +237,7 @@ test('data that is no JSON, or takes too long to check, is invalid', () => {
   assert.match(slow.reason, /^the check of its data was interrupted after \d+ ms$/);
 });
 
-test('failWhen and match are truthy as JMESPath says: 0 is, empty values are not', () => {
+test("failWhen and match: 0 is truthy, empty values aren't", () => {
   for (const [value, decision] of [
     [0, 'matched'],
     ['no', 'matched'],
@@ -359,7 +359,7 @@ test('an event that takes too long is invalid, and those around it are judged as
   assert.equal(judge.exhaustion, undefined);
 });
 
-test('a slow schema, or a slow expression, is told as what ends a wait that spends too much time', () => {
+test('a wait that spends too long on events names the schema or expression', () => {
   const schema = judgeOf({}, contract, { eventMs: 120, interruptions: 2 }).judge;
   for (const message of [event(SLOW), event(SLOW)]) assert.equal(schema.judge(message).decision, 'invalid');
   assert.equal(schema.exhaustion?.code, 'InvalidSchema');
