@@ -30,7 +30,7 @@ derive_sources() { # suite, folder
 
 # Gets signed packages of a suite from the mirror this machine already uses, without what they depend on, and unpacks them.
 unpack_from_debian() { # suite, folder, packages
-  local suite="$1" folder="$2" apt="$PWD/.cache/apt-$1" package
+  local suite="$1" folder="$2" apt="$PWD/.cache/apt-$1" package said
   shift 2
   # shellcheck source=/dev/null
   . /etc/os-release
@@ -54,9 +54,16 @@ Dir::State::lists "$apt/lists";
 Dir::State::status "$apt/status";
 Dir::Cache "$apt";
 CONF
-  apt-get -c "$apt/apt.conf" -qq --error-on=any update ||
-    fail "the package lists of Debian $suite could not be read or their signature is unknown;" \
-      'a newer debian-archive-keyring (apt-get install debian-archive-keyring) knows the keys of newer suites'
+  if ! said="$(LC_ALL=C apt-get -c "$apt/apt.conf" -qq --error-on=any update 2>&1)"; then
+    echo "$said" >&2
+    case "$said" in
+      *NO_PUBKEY* | *'Missing key'*)
+        fail "the signature of Debian $suite is unknown here;" \
+          'a newer debian-archive-keyring (apt-get install debian-archive-keyring) knows the keys of newer suites'
+        ;;
+    esac
+    fail "the package lists of Debian $suite could not be read: $(grep -m 1 '^E:' <<<"$said" || echo 'apt-get update failed')"
+  fi
   (cd "$apt" && apt-get -c apt.conf -qq download "$@")
   for package in "$apt"/*.deb; do dpkg -x "$package" "$folder"; done
   rm -rf "$apt"

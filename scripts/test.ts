@@ -1,7 +1,7 @@
 /**
  * Runs the tests with node's own test runner.
  * Usage: npx tsx scripts/test.ts [--long] [--seed N] [folder or file …]
- * Without a place it runs all kinds; a folder stands for all *.test.ts below it. `--long` and `--seed` are for the hostile
+ * Without a place it runs all kinds, but as `npm run test:only` it asks for one; a folder stands for all *.test.ts below it. `--long` and `--seed` are for the hostile
  * tests. The manifest tests look at dist/*.vsix and others run it: where they are among the tests, it is packed first if it
  * is older than what goes into it. All run as bundles, in a folder of this run in .cache; failures name the sources.
  */
@@ -38,9 +38,11 @@ const { values, positionals: given } = parseArgs({
   allowPositionals: true,
   options: { long: { type: 'boolean', default: false }, seed: { type: 'string' } },
 });
+if (given.length === 0 && process.env['npm_lifecycle_event'] === 'test:only')
+  refuse('Usage: npm run test:only -- FILE_OR_FOLDER …\nAll tests: npm test');
 const isLong = values.long || given.some((place) => place.startsWith(LONG));
 const files = (given.length > 0 ? given : KINDS).flatMap(testFiles);
-if (files.length === 0) throw new Error('No test file found.');
+if (files.length === 0) refuse(`No test file (*.test.ts) in ${given.join(', ')}.`);
 if (files.some((file) => PACKED.some((kind) => file.startsWith(kind)))) packIfStale();
 
 const table = path.join(temporaryFolder('hostile-'), 'table.jsonl');
@@ -83,6 +85,12 @@ if (families.length > 0) {
 if (signal) console.error(`The test runner was ended by ${signal}.`);
 process.exitCode = status ?? 1;
 
+/** Ends the program as one that was called the wrong way. */
+function refuse(problem: string): never {
+  console.error(problem);
+  process.exit(2);
+}
+
 function inProcesses(all: readonly string[]): string[][] {
   // What a test mocks, the set-up of another file would meet in the same process.
   const isUnit = (file: string) =>
@@ -96,7 +104,7 @@ function inProcesses(all: readonly string[]): string[][] {
 
 function testFiles(place: string): string[] {
   const absolute = path.resolve(ROOT, place);
-  if (!existsSync(absolute)) throw new Error(`There is no ${place}.`);
+  if (!existsSync(absolute)) refuse(`There is no ${place}.`);
   if (statSync(absolute).isFile()) return [absolute];
   return readdirSync(absolute, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.ts'))

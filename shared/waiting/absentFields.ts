@@ -24,8 +24,8 @@ export function hasField(data: unknown, path: FieldPath): boolean {
 }
 
 /**
- * What an event has in the place of fields that none had: names, and no values. Sentences without the last full stop; empty
- * where that takes too long to find out.
+ * Sentences on fields that no event had, with the names that the last event has there, and no values. The last full stop is
+ * missing; empty when that takes too long to find out.
  */
 export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEvent): readonly string[] {
   if (absent.length === 0) return [];

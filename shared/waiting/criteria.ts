@@ -64,7 +64,7 @@ const LITERALLY =
 export function readExpression(fields: Fields, name: string, text: string | undefined): NamedExpression | undefined {
   if (text === undefined) return undefined;
   if (!fields.isExpanded(name, text, LITERALLY)) return undefined;
-  // A message about a part of the expression would show that part of a secret, or a name in it in another spelling.
+  // A message that quotes part of the expression would show part of the secret, or a respelt name from it.
   const holdsSecret = knownSecrets.mask(text) !== text;
   try {
     const expression = compileExpression(text);

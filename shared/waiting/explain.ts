@@ -8,7 +8,7 @@ import type { WaitCriteria } from './criteria.ts';
 import type { Counts, Decision, JudgedEvent } from './judge.ts';
 import { describeStart } from './start.ts';
 
-/** What people call each decision: in a sentence, as a heading, and with a mark where it decides. In the order they are listed. */
+/** Label of each decision, and its mark if it can end the wait. In the order they are listed. */
 export const DECISIONS: Readonly<Record<Decision, { readonly label: string; readonly mark?: '✅' | '❌' }>> = {
   matched: { label: 'matched', mark: '✅' },
   notMatching: { label: 'not matching' },
@@ -32,7 +32,7 @@ export interface Seen {
   /** Fields below `data` that the condition reads and no event has had. */
   readonly absentFields: readonly FieldPath[];
   readonly linkBreaks: LinkBreaks;
-  /** Absent for core NATS, and when nobody looks. */
+  /** Absent for core NATS, and when the caller doesn't search. */
   readonly searched?: Searched | undefined;
 }
 

@@ -12,7 +12,7 @@ import { verifySignature } from '../signing/signature.ts';
 import { hasField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
-/** How an event was judged. Only `negative` and `matched` end a wait, and `invalid` with `onInvalid: fail`. */
+/** How an event was judged. A wait ends with `negative`, `invalid` if `onInvalid` is `fail`, and `matched`, once enough have come. */
 export type Decision =
   'foreign' | 'untrusted' | 'expired' | 'invalid' | 'notMatching' | 'repeated' | 'negative' | 'matched';
 
@@ -20,11 +20,11 @@ export type Decision =
 export interface JudgeLimits {
   /** For one event: its envelope, the schema and all expressions together. */
   readonly eventMs: number;
-  /** How often one event is judged before an interruption counts; see {@link interruptible}. */
+  /** How many interrupted attempts at one event count as one interruption; see {@link interruptible}. */
   readonly calls: number;
   /** This many interrupted events end the wait. */
   readonly interruptions: number;
-  /** So do events that took more than {@link SLICE_MS} each and this together. */
+  /** Events slower than {@link SLICE_MS} each also end the wait once they took this long in total. */
   readonly slowMs: number;
 }
 
@@ -32,7 +32,7 @@ export const STEP_LIMITS: JudgeLimits = { eventMs: 1_000, calls: 1, interruption
 
 /** After this much work, in milliseconds, timers and signals get a turn. */
 export const SLICE_MS = 50;
-/** The most events assessed in one interruptible call: each call costs more than most events do. */
+/** How long one interruptible call may take, in milliseconds. */
 const CALL_MS = 2 * SLICE_MS;
 /** Most characters of a `distinctBy` value: a wait keeps one for each event that matched, and shows it. */
 const MOST_KEY = 1_000;
@@ -83,7 +83,10 @@ const FUTURE_TOLERANCE_MS = 60_000;
  */
 export class Judge {
   readonly matched: JudgedEvent[] = [];
-  /** How many events of a backlog are best judged together: few outlive V8's nursery, but each interruptible call has its price. */
+  /**
+   * How many events of a backlog are judged together: small, so that they die young in V8's heap; large where judging takes an
+   * interruptible call, since each costs time.
+   */
   readonly batch: number;
   readonly #counts: Record<'seen' | Decision, number> = {
     seen: 0,
@@ -103,7 +106,10 @@ export class Judge {
   readonly #warnings: string[] = [];
   /** Fields of `match` that no event has had. */
   #absent: readonly FieldPath[];
-  /** Whether judging an event can take longer than reading it: what can't needs no interrupting, which costs a tenth of a backlog's rate. */
+  /**
+   * Whether judging an event can take longer than reading it. If not, it isn't made interruptible, which would cost a tenth of
+   * a backlog's rate.
+   */
   readonly #canBeSlow: boolean;
   /** The event before took long, and so may the next one. */
   #isSlow = false;
@@ -202,7 +208,7 @@ export class Judge {
     return assessed;
   }
 
-  /** Judges an event that took too long in a call with others again in a call of its own; nothing when the deadline passes meanwhile. */
+  /** Retries alone an event that was interrupted together with others; nothing when the deadline passes meanwhile. */
   #assessSlow(message: ReceivedMessage): readonly JudgedEvent[] {
     const { deadline } = this.clock;
     const { eventMs, calls } = this.limits;
@@ -230,7 +236,7 @@ export class Judge {
     }
   }
 
-  /** Not from within what can be interrupted: an interrupted write would never end. */
+  /** Call it outside interruptible code: an interrupted write would never end. */
   tellWarnings(): void {
     for (const warning of this.#warnings.splice(0)) this.warn(warning);
   }

@@ -6,9 +6,9 @@ import { exactJson } from '../text/json.ts';
 import type { WaitCriteria } from './criteria.ts';
 
 /**
- * Why a value from outside must not become a variable, as a clause; undefined when it may. The agent replaces `$(name)` inside the
- * values of variables before each later step, which could put a secret there. It hands variables on through the environment, where
- * a value ends at a NUL character: what follows it would be a variable of its own on Windows, and no later step could start elsewhere.
+ * Why a value from outside must not become a variable, as a clause; undefined when it may. Before each later step, the agent
+ * expands `$(name)` in the values of variables, which could put a secret there. It passes variables on through the environment,
+ * where a NUL character ends a value: on Windows, the rest would become another variable; elsewhere, no later step could start.
  */
 export function outputProblem(value: string): string | undefined {
   if (value.includes('$(')) return 'holds "$(", which the agent would expand in later steps';

@@ -3,7 +3,7 @@ import { parseTime } from '../event/cloudEvent.ts';
 import type { Fields } from '../inputs/fields.ts';
 import { quoted } from '../text/safeText.ts';
 
-/** Where a wait begins: the input `startFrom`, one of these. An input that belongs to a different one is a problem. */
+/** Reads `startFrom`, one of these positions. An input that belongs to another position is a problem. */
 export function readStartFrom<From extends string>(fields: Fields, positions: readonly [From, ...From[]]): From {
   const from = fields.oneOf('startFrom', positions);
   for (const [name, value] of [
@@ -48,7 +48,7 @@ export function parseStartTime(text: string): number | undefined {
   );
 }
 
-/** Where a wait begins, in one word or three. */
+/** Where a wait begins, in a few words for the log. */
 export function startText(start: StartPosition): string {
   if (start.from === 'sequence') return `after sequence ${start.after}`;
   return start.from === 'time' ? new Date(start.at).toISOString() : start.from;

@@ -21,7 +21,7 @@ export interface Ending {
   readonly verdict: Verdict;
   /** Undefined for `matched`. */
   readonly error: TaskError | undefined;
-  /** The event that ended it otherwise than by a match. */
+  /** The event that ended it without a match. */
   readonly deciding?: JudgedEvent;
 }
 
@@ -29,7 +29,7 @@ export const MATCHED: Ending = { verdict: 'matched', error: undefined };
 
 /** The verdict if this event ends the wait; undefined when the wait goes on. */
 export function endedBy(judged: JudgedEvent, { onInvalid }: WaitCriteria): Ending | undefined {
-  // Its reason is worked out when it is read: for every event of a backlog that would take longer than judging it.
+  // Read the reason only below: working it out for every event of a backlog would take longer than judging them.
   const { event, decision } = judged;
   if (decision === 'negative') {
     const error = new TaskError(
@@ -83,7 +83,7 @@ export function neverBegun(): Ending {
   return { verdict: 'timedOut', error };
 }
 
-/** What went wrong on the way. Rethrows errors that aren't ours. */
+/** The wait failed with this error. Rethrows errors that aren't ours. */
 export function endedByFailure(error: unknown): Ending {
   if (!(error instanceof TaskError)) throw error;
   return { verdict: VERDICT_OF_CODE[error.code] ?? 'error', error };

@@ -19,7 +19,10 @@ import {
 } from './verdict.ts';
 
 const PROGRESS_MS = 60_000;
-/** How long before its end, or a quarter of its time, a wait that saw nothing checks what the stream holds. */
+/**
+ * A wait that saw nothing asks what the stream holds this long before its end, or after three quarters of its time if that is
+ * later.
+ */
 const LOOK_BACK_MS = 2_000;
 /** Most log lines about events that simply don't match. */
 const MOST_LINES_NOT_MATCHING = 20;
@@ -84,7 +87,7 @@ class Wait implements SubscriptionEvents {
   #messages: readonly ReceivedMessage[] = [];
   /** Assessed, and not counted yet. */
   #assessed: readonly JudgedEvent[] = [];
-  /** Where in them to continue. */
+  /** Index of the next one in `#assessed`. */
   #next = 0;
   #searched: Searched | undefined;
   /** Why the subscription ended; it ends the wait once all that had arrived is judged. */
@@ -203,9 +206,9 @@ class Wait implements SubscriptionEvents {
 
   #onAllJudged(): void {
     this.#next = this.#assessed.length;
-    // The deadline passed while the next one was being assessed.
+    // Messages remain: none could be assessed before the deadline.
     if (this.#messages.length > 0) return;
-    // Judging what came was not idleness either.
+    // Idle time counts from the end of judging.
     if (this.#judge.counts.seen > this.#seenWhenIdle) this.#lastEventAt = this.clock.now();
     this.#seenWhenIdle = this.#judge.counts.seen;
     if (this.#failure !== undefined) this.#end(endedByFailure(this.#failure));
@@ -219,7 +222,7 @@ class Wait implements SubscriptionEvents {
     }
     const ending = endedBy(judged, this.criteria);
     if (ending !== undefined) this.#end(ending);
-    // The last miss is the nearest, but an event with another correlation id isn't even near.
+    // Report the most recent miss, but prefer any to one with another correlation id.
     const isNearer = judged.decision !== 'foreign' || (this.#lastMiss?.decision ?? 'foreign') === 'foreign';
     if (judged.decision !== 'negative' && isNearer) this.#lastMiss = judged;
   }
@@ -290,7 +293,7 @@ class Wait implements SubscriptionEvents {
     return setInterval(check, Math.min(1_000, Math.max(10, idleTimeoutMs / 10)));
   }
 
-  /** Never delays the end for what the stream holds: it's asked shortly before, and its answer is reported if it has come. */
+  /** Asks what the stream holds shortly before the end, and never delays the end for the answer. */
   async #lookBack(subscription: Subscription): Promise<void> {
     const searched = this.#searched;
     if (searched === undefined || this.#judge.counts.seen > 0 || this.#downSince !== undefined) return;

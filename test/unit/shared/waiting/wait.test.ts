@@ -296,6 +296,7 @@ test('a judge continues where another stopped: nothing is counted twice or lost'
 
 test('reasons for a mismatch are worked out only for events listed in the log', async () => {
   let explained = 0;
+  let timeout: NodeJS.Timeout | undefined;
   const match = named('data.ok');
   const counting = {
     ...match,
@@ -303,8 +304,11 @@ test('reasons for a mismatch are worked out only for events listed in the log', 
   };
   const script = new Script((it) => {
     it.send(...Array.from({ length: 500 }, (_, index) => message(index + 1, { ok: index === 499 })));
+    // Without it, a wait for which nothing matches would never end.
+    timeout = setTimeout(() => it.end('Timeout'), 10_000);
   });
   const { verdict, counts } = await script.wait(criteriaOf({ match: counting, failWhen: undefined }));
+  clearTimeout(timeout);
   assert.deepEqual([verdict, counts.notMatching], ['matched', 499]);
   assert.ok(explained <= 20, `${explained} reasons`);
 });
