@@ -289,6 +289,11 @@ describe('A route', () => {
     const lacking = await scene.command(['check']);
     assert.equal(lacking.status, 1);
     assert.match(lacking.stdout, /^error: permission to publish to \$JS\.ACK\.ci\.bridge-deploy\.>: it is missing\./);
+    await scene.server.reload(users(block.replace('"$JS.API.STREAM.INFO.ci"', '')));
+    assert.match(
+      (await scene.command(['check'])).stdout,
+      /^error: permission to publish to \$JS\.API\.STREAM\.INFO\.ci: it is missing\. Grant it .+\. Or correct the stream of route deploy\.$/m,
+    );
     await scene.server.reload(users(block));
     const checked = await scene.command(['check']);
     assert.deepEqual(
