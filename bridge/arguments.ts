@@ -8,7 +8,7 @@ import type { HooksCommand } from './commands/hooks.ts';
 import type { RoutesCommand } from './commands/routes.ts';
 import type { StreamOrder } from './jetStream/needs.ts';
 
-export const HELP = `Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.
+export const HELP = `Event Bridge for NATS: turns service hooks into events, and starts pipelines and ends waits on events.
 
 Usage: nats-event-bridge COMMAND [options] --config FILE
 

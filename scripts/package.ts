@@ -114,7 +114,8 @@ async function writeBridge(): Promise<void> {
   const put = (name: string, text: string) => writeFileSync(path.join(BRIDGE_FOLDER, name), text);
   const copyTo = (name: string, from: string) => copyFileSync(path.join(ROOT, from), path.join(BRIDGE_FOLDER, name));
   const id = 'nats-event-bridge';
-  const description = 'Event Bridge for NATS: Azure DevOps listens to NATS and speaks on it.';
+  const description =
+    'Event Bridge for NATS: turns service hooks into events, and starts pipelines and ends waits on events.';
   put(
     'package.json',
     JSON.stringify(

@@ -175,7 +175,7 @@ class Running {
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
     });
-    await admin.listen();
+    await listenOn('http.admin', admin);
     this.#lifecycle.opened('admin', () => admin.close());
     const adminAddress = `${http.admin.host}:${admin.port}`;
     if (callout !== undefined) {
@@ -185,7 +185,7 @@ class Running {
     const look = { now, lookEveryMs: timing.secretFile, onTrouble: this.#onFileTrouble };
     const tls = http.tls && new TlsFiles(http.tls, look);
     const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
-    await publicServer.listen();
+    await listenOn('http.listen', publicServer);
     this.#lifecycle.stopping.addEventListener('abort', () => publicServer.refuse());
     this.#lifecycle.opened('public', () => publicServer.close());
     log.info('listening', { public: `${http.listen.host}:${publicServer.port}`, admin: adminAddress });
@@ -409,5 +409,19 @@ class Running {
   #settleTrouble(what: string): void {
     this.#troubles.delete(what);
     this.#metrics.configReloadFailed.set(this.#troubles.size > 0 ? 1 : 0);
+  }
+}
+
+/** Opens a port. If something else has it, the error names the setting to change. */
+async function listenOn(
+  setting: 'http.listen' | 'http.admin',
+  server: Pick<AdminServer | PublicServer, 'listen'>,
+): Promise<void> {
+  try {
+    await server.listen();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    const remedy = `Stop the program that uses this address, or change ${setting}`;
+    throw new Error(`${reasonOf(error)}. ${remedy}.`, { cause: error });
   }
 }

@@ -5,7 +5,7 @@ import { auditOf } from '../audit/audit.ts';
 import { describeFinding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
 import type { Answer, JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
-import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND } from '../jetStream/api.ts';
+import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
 import {
   consumerNeeds,
   createStreamOption,
@@ -23,6 +23,8 @@ import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
 
 const NS_PER_MS = 1_000_000;
+const OVERLAP_REMEDY =
+  '. Another stream of this account captures some of them: name that stream in the configuration, or change the subjects';
 
 /** What `setup` is asked for. */
 export interface SetupOptions {
@@ -186,7 +188,8 @@ async function apply<Found>({
     return { outcome: 'failed', text: `it can't be looked at: ${reasonOf(found)}` };
   const made = await make();
   if (made.kind === 'ok') return { outcome: 'created', text: 'created' };
-  return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}` };
+  const remedy = made.kind === 'error' && made.errorCode === SUBJECTS_OVERLAP ? OVERLAP_REMEDY : '';
+  return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}${remedy}` };
 }
 
 /** A person's order goes into the audit stream once there is one. */

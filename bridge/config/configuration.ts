@@ -53,11 +53,14 @@ export interface Outside {
 export function readConfiguration(file: string, outside: Outside): Configuration {
   const text = readText(file);
   const yaml = readYaml(text);
-  if (yaml.problems.length > 0)
-    throw new ConfigurationError(
-      inOrder(yaml.problems.map((one) => ({ ...one, text: `${file}:${one.line}:${one.column}: ${one.problem}.` }))),
-      () => signaturesOf([file]),
-    );
+  const [first, ...others] = inOrder(
+    yaml.problems.map((one) => ({ ...one, text: `${file}:${one.line}:${one.column}: ${one.problem}` })),
+  );
+  // The others mostly follow from the first.
+  if (first !== undefined) {
+    const more = others.length === 0 ? '' : `, and ${others.length} more`;
+    throw new ConfigurationError([`${first}${more}.`], () => signaturesOf([file]));
+  }
   const reader = new ConfigurationReader(file, yaml, outside);
   return reader.read();
 }

@@ -6,10 +6,14 @@ import type { Hook } from './hook.ts';
 /** The entries of `hooks.events` that a hook may belong to, whatever its project. */
 export function entriesFor(hook: Hook, entries: readonly HookEventSettings[]): readonly HookEventSettings[] {
   return entries.filter(
-    ({ event, inputs }) =>
-      (event === hook.eventType || event === hook.name) &&
-      Object.entries(inputs).every(([name, filter]) => takes(hook, name, filter)),
+    (entry) =>
+      isNamed(hook, entry) && Object.entries(entry.inputs).every(([name, filter]) => takes(hook, name, filter)),
   );
+}
+
+/** Whether an entry is for the event of a hook, whatever its inputs. */
+export function isNamed(hook: Hook, { event }: Pick<HookEventSettings, 'event'>): boolean {
+  return event === hook.eventType || event === hook.name;
 }
 
 /** Whether one of the entries is for this project. */

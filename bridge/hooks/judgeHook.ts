@@ -3,7 +3,7 @@ import { TaskError } from '../../shared/errors.ts';
 import type { SigningKey } from '../../shared/nkey.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { HooksSettings } from '../settings.ts';
-import { entriesFor, isForProject } from './configuredEvents.ts';
+import { entriesFor, isForProject, isNamed } from './configuredEvents.ts';
 import { readHook, type Hook } from './hook.ts';
 import { hookEvent, type EventProject } from './hookEvent.ts';
 import type { Clash, Projects } from './projects.ts';
@@ -67,7 +67,10 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   }
   const entries = entriesFor(hook, hooks.events);
   const notConfigured = `hooks.events has no entry for ${quoted(hook.eventType)}`;
-  if (entries.length === 0) return refused('notConfigured', `${notConfigured} with such inputs`, hook);
+  if (entries.length === 0) {
+    const inputs = hooks.events.some((entry) => isNamed(hook, entry)) ? ' with such inputs' : '';
+    return refused('notConfigured', `${notConfigured}${inputs}`, hook);
+  }
 
   const id = hook.projectId ?? signedInProject ?? hook.resourceProjectId;
   const project = id === undefined ? NO_PROJECT : await projectOf(id, hook, projects, until - now());

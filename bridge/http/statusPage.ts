@@ -138,7 +138,9 @@ function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevO
     ...(azureDevOps.isGood || isExplained ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined
       ? []
-      : [`Azure DevOps isn&#39;t called for ${age(throttle.until - now)}: ${text(throttle.reason)}`]),
+      : [
+          `Calls to Azure DevOps are paused, next try in ${age(Math.max(1_000, throttle.until - now))}: ${text(throttle.reason)}`,
+        ]),
     ...errors.slice(0, MOST_ERRORS).map((one) => `${mark('Self-check', 'bad')}: ${text(one.text)}`),
     ...(errors.length > MOST_ERRORS
       ? [`${mark('Self-check', 'bad')}: ${errors.length - MOST_ERRORS} more, see below`]

@@ -94,6 +94,8 @@ export interface UserInfo {
 export const STREAM_NOT_FOUND = 10059;
 /** The same for a consumer. */
 export const CONSUMER_NOT_FOUND = 10014;
+/** Where another stream of the account captures some of a new stream's subjects. */
+export const SUBJECTS_OVERLAP = 10065;
 
 /** JetStream's API, over any bus. */
 export class JetStream {

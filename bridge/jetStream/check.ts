@@ -89,7 +89,11 @@ export class NatsCheck {
       if (!(thrown instanceof TaskError)) throw thrown;
       const remedy = 'Set max_payload: 3MB in the configuration of the server.';
       this.#note(
-        error('max_payload', 'the server takes no messages of 2.5 MiB, so large hooks lose their bytes', remedy),
+        error(
+          'max_payload',
+          'the server takes no messages of 2.5 MiB, so large hooks become dead letters without their body',
+          remedy,
+        ),
       );
     }
   }
@@ -112,8 +116,8 @@ export class NatsCheck {
     }
   }
 
-  #noteDenied(subject: string): void {
-    this.#noteOnce(error(`permission to publish to ${subject}`, 'it is missing', GRANT));
+  #noteDenied(subject: string, remedy = GRANT): void {
+    this.#noteOnce(error(`permission to publish to ${subject}`, 'it is missing', remedy));
   }
 
   #noteOnce(finding: Finding): void {
@@ -192,7 +196,9 @@ export class NatsCheck {
           const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, stream)}`;
           const remedy = `Correct the stream of route ${route.name}, or create it: ${create}.`;
           this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", remedy));
-        } else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
+        } else if (source.kind === 'denied')
+          this.#noteDenied(source.subject, `${GRANT} Or correct the stream of route ${route.name}.`);
+        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
         continue;
       }
       const about = `consumer ${config.durable_name} of ${stream}`;

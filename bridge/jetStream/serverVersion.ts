@@ -38,7 +38,7 @@ export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): 
   if (version === '' || isSince210(version)) return undefined;
   return warning(
     'permissions of the user',
-    `needless ones weren't looked for: nats-server ${version} doesn't tell what a user may do`,
+    `unneeded permissions can't be checked: nats-server ${version} doesn't report them`,
     'Compare them with what nats-event-bridge setup prints, or upgrade to nats-server 2.10 or later.',
   );
 }

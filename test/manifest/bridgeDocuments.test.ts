@@ -28,8 +28,8 @@ const FILES = {
   'waits-token': 'a-token-of-connections',
   'sealing-key': Buffer.alloc(32, 1).toString('base64'),
 };
-/** Where they are on a machine that runs the units: systemd puts the secrets there. */
-const CREDENTIALS = /\/run\/credentials\/nats-event-(bridge|callout)\.service\/|\/etc\/nats-event-callout\//g;
+/** Where they are on a machine that runs the units: systemd puts the secrets there. `callout keys` makes a folder of its own. */
+const CREDENTIALS = /\/run\/credentials\/nats-event-(bridge|callout)\.service\/|\/etc\/nats-event-callout\/|\bkeys\//g;
 const TOKEN_FILE = path.join(ROOT, 'package.json');
 const WORKLOAD = { AZURE_TENANT_ID: 'tenant', AZURE_CLIENT_ID: 'client', AZURE_FEDERATED_TOKEN_FILE: TOKEN_FILE };
 

@@ -194,7 +194,7 @@ describe('A route', () => {
     await scene.publish('e-1');
     await bridge.logged('azureDevOpsPaused');
     const page = textOf((await bridge.admin('/')).text);
-    assert.match(page, /Azure DevOps isn&#39;t called for (1 min|\d+ s): .+Concurrency/);
+    assert.match(page, /Calls to Azure DevOps are paused, next try in (1 min|\d+ s): .+Concurrency/);
     const listed = await scene.command(['routes', 'list']);
     assert.match(rowsOf(listed)[0]?.['REASON'] ?? '', /Concurrency/);
     assert.equal(listed.stderr, '');

@@ -293,6 +293,11 @@ describe('A route', () => {
       assert.equal(lacking.status, 1);
       assert.ok(lacking.stdout.startsWith(`error: permission to publish to ${grant}: it is missing.`), lacking.stdout);
     }
+    await scene.server.reload(users(block.replace('"$JS.API.STREAM.INFO.ci"', '')));
+    assert.match(
+      (await scene.command(['check'])).stdout,
+      /^error: permission to publish to \$JS\.API\.STREAM\.INFO\.ci: it is missing\. Grant it .+\. Or correct the stream of route deploy\.$/m,
+    );
     await scene.server.reload(users(block));
     const checked = await scene.command(['check']);
     assert.deepEqual(

@@ -238,7 +238,7 @@ ${commands}
     }))
       writeFileSync(path.join(folder, name), text);
     const [keys = '', ...others] = blocksOf(page).filter((block) => block !== '');
-    await shell(folder, [keys, 'cp keys/* .'], { '/etc/nats-event-callout': 'keys' });
+    await shell(folder, [keys], { '/etc/nats-event-callout': '.' });
     const said = await shell(folder, others, {
       'nats-event-bridge callout try': 'fails nats-event-bridge callout try',
     });

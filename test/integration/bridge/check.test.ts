@@ -53,7 +53,7 @@ function bridge(args: readonly string[], yaml: string, more = {}): Promise<Comma
 function untold({ version }: Pick<NatsServer, 'version'>): string[] {
   if (!version.startsWith('2.9.')) return [];
   return [
-    `warning: permissions of the user: needless ones weren't looked for: nats-server ${version} doesn't tell what a user may do. Compare them with what nats-event-bridge setup prints, or upgrade to nats-server 2.10 or later.`,
+    `warning: permissions of the user: unneeded permissions can't be checked: nats-server ${version} doesn't report them. Compare them with what nats-event-bridge setup prints, or upgrade to nats-server 2.10 or later.`,
   ];
 }
 
@@ -164,7 +164,7 @@ describe('setup', () => {
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\.$/m,
+      /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\. Another stream of this account captures some of them: name that stream in the configuration, or change the subjects\.$/m,
     );
     assert.match(stderr, /^stream BRIDGE_DEAD: created\.$/m);
   });
@@ -436,7 +436,7 @@ describe('check', () => {
         line.startsWith('error'),
       ),
       [
-        'error: max_payload: the server takes no messages of 2.5 MiB, so large hooks lose their bytes. Set max_payload: 3MB in the configuration of the server.',
+        'error: max_payload: the server takes no messages of 2.5 MiB, so large hooks become dead letters without their body. Set max_payload: 3MB in the configuration of the server.',
       ],
     );
     await using without = await startServer({ jetStream: false });

@@ -114,8 +114,10 @@ describe('A post that does not become an event is a dead letter', () => {
     const receiver = new Receiver({
       events: [{ event: 'build.complete', project: 'Shop', inputs: { definitionName: 'api' } }],
     });
-    await receiver.refuses('notConfigured', hookBody('git.push', {}));
-    await receiver.refuses('notConfigured', buildBody());
+    const push = await receiver.refuses('notConfigured', hookBody('git.push', {}));
+    assert.equal(push.headers['Bridge-Detail'], 'hooks.events has no entry for "git.push"');
+    const build = await receiver.refuses('notConfigured', buildBody());
+    assert.equal(build.headers['Bridge-Detail'], 'hooks.events has no entry for "build.complete" with such inputs');
     assert.deepEqual(receiver.counted, ['git.pushed deadLetter', 'build.completed deadLetter']);
     await new Receiver({ events: [{ event: 'build.complete', project: 'Store', inputs: {} }] }).refuses(
       'notConfigured',

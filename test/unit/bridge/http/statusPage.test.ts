@@ -203,7 +203,9 @@ test('errors of the self-check are at the top, each once, and so is how many mor
 
 test('says that Azure DevOps is left alone, and for how long', () => {
   const lines = seen({ throttle: { reason: 'status 429', until: STATUS.now + 30_000 } });
-  assert.equal(lines[3], 'Azure DevOps isn&#39;t called for 30 s: status 429');
+  assert.equal(lines[3], 'Calls to Azure DevOps are paused, next try in 30 s: status 429');
+  const over = seen({ throttle: { reason: 'status 429', until: STATUS.now + 400 } });
+  assert.equal(over[3], 'Calls to Azure DevOps are paused, next try in 1 s: status 429');
 });
 
 test('whatever a text says, it is text', () => {
