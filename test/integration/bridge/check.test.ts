@@ -261,7 +261,8 @@ waits:
     await using cluster = await startNatsCluster({ binary: natsServerBinary('2.10') });
     const three = yaml(cluster.urls, organization, 3);
     await using admin = await Admin.connect(cluster.urls);
-    await admin.stream('CI', { subjects: ['ci.>'] });
+    // Tried again until the new cluster has places for three replicas.
+    await admin.stream('CI', { subjects: ['ci.>'], num_replicas: 3 });
     assert.equal((await command(['setup', '--apply'], three)).status, 0);
     assert.deepEqual(bucketLines(await command(['check'], three)), []);
   });

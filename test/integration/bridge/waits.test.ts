@@ -83,7 +83,8 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await server.pause();
       const began = performance.now();
       const silent = await Promise.all([bridge.execute(SUBJECT), bridge.post('/v1/waits/cancel')]);
-      assert.ok(performance.now() - began < 3_000);
+      // Azure DevOps waits 20 seconds for an answer.
+      assert.ok(performance.now() - began < 10_000);
       assert.deepEqual(
         silent.map(({ status }) => status),
         [503, 503],
