@@ -158,7 +158,7 @@ underEachNode(
       for (const name of ['url', 'otherCase', 'encoded'])
         assertFailed(await tried(name), 'ContractViolation', '/n: must be integer');
       const remedy = 'Write it relative to the file that contains it, with slashes';
-      assertFailed(await tried('path'), 'InvalidSchema', `"${folder}\\part.json"`, 'is a path of Windows', remedy);
+      assertFailed(await tried('path'), 'InvalidSchema', `"${folder}\\part.json"`, 'is a Windows path', remedy);
       for (const name of ['share', 'host', 'drive', 'above'])
         assertFailed(await tried(name), 'InvalidSchema', references[name]!, `leads outside "${folder}"`);
       assert.equal(await stream.lastSequence(), 0);
@@ -183,7 +183,7 @@ underEachNode(
         ['D:\\event.json', 'there is no file', asShown('D:\\event.json')],
         ['event.json:stream', 'there is no file', asShown(`${folder}\\event.json:stream`)],
         ['nul', 'there is no file', asShown(`${folder}\\nul`)],
-        ['\\\\.\\C:\\', 'is no path to a file that can be read', asShown('\\\\.\\C:')],
+        ['\\\\.\\C:\\', "isn't the path of a readable file", asShown('\\\\.\\C:')],
         ['.\\', 'payloadFile: is required'],
         [
           'a folder with a long name a folder with a long name a folder with a long name a folder with a long name',
