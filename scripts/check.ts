@@ -8,6 +8,7 @@ import path from 'node:path';
 import { ROOT } from './build/manifest.ts';
 
 const bin = (name: string) => path.join('node_modules', name, 'bin');
+
 interface Check {
   /** Its name, and what mends it where a command does. */
   readonly name: string;

@@ -1,9 +1,10 @@
 /**
  * Runs the tests with node's own test runner.
  * Usage: npx tsx scripts/test.ts [--long] [--seed N] [folder or file …]
- * Without a place it runs all kinds, but as `npm run test:only` it asks for one; a folder stands for all *.test.ts below it. `--long` and `--seed` are for the hostile
- * tests. The manifest tests look at dist/*.vsix and others run it: where they are among the tests, it is packed first if it
- * is older than what goes into it. All run as bundles, in a folder of this run in .cache; failures name the sources.
+ * Without a place it runs all kinds, but as `npm run test:only` it asks for one; a folder stands for all *.test.ts below it.
+ * `--long` is for the long forms, `--seed` for the hostile tests. The manifest tests look at dist/*.vsix and others run it: if
+ * they are among the tests, it is packed first if it is older than what goes into it. All run as bundles, in a folder of this
+ * run in .cache; failures name the sources.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -29,7 +30,7 @@ const PACKED = ['test/manifest', 'test/e2e', 'test/windows', HOSTILE, LONG].map(
 /** No test file may take longer, so that a hanging one ends the run and names itself. */
 const FILE_TIMEOUT_MS = 300_000;
 const LONG_FILE_TIMEOUT_MS = 3_600_000;
-/** On two cores: nearly half of what the files take, they wait for servers and time-outs. The long tests measure. */
+/** On two cores: for nearly half of their time, test files wait for servers and timeouts. The long tests measure, one by one. */
 const FILES_AT_ONCE = 3;
 /** Unit tests that mock nothing share so many, since most take less time than a process takes to start. */
 const UNIT_PROCESSES = 8;
@@ -91,6 +92,7 @@ function refuse(problem: string): never {
   process.exit(2);
 }
 
+/** The files that run together, for each process. */
 function inProcesses(all: readonly string[]): string[][] {
   // What a test mocks, the set-up of another file would meet in the same process.
   const isUnit = (file: string) =>

@@ -61,7 +61,8 @@ export class NatsCheck {
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);
-    if (this.settings.callout !== undefined) this.#findings.push(...(await checkHasCallout(this.nats)));
+    const withoutCallout = this.settings.callout && (await checkHasCallout(this.nats));
+    if (withoutCallout !== undefined) this.#note(withoutCallout);
     const untold = await checkTellsPermissions(this.nats);
     if (untold !== undefined) this.#note(untold);
     else if (withNeedless) await this.#checkNeedless();

@@ -32,10 +32,10 @@ export async function checkServerVersion(
   });
 }
 
-/** Servers before 2.10 don't tell a user's permissions. Undefined where they do, or NATS can't be reached. */
+/** Servers before 2.10 don't tell a user's permissions. Undefined if they do, or if NATS can't be reached. */
 export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): Promise<Finding | undefined> {
-  const version = await nats.serverVersion().catch(() => '');
-  if (version === '' || isSince210(version)) return undefined;
+  const version = await versionBefore210(nats);
+  if (version === undefined) return undefined;
   return warning(
     'permissions of the user',
     `unneeded permissions can't be checked: nats-server ${version} doesn't report them`,
@@ -43,12 +43,17 @@ export async function checkTellsPermissions(nats: Pick<Nats, 'serverVersion'>): 
   );
 }
 
-/** Servers before 2.10 have no auth callout. */
-export async function checkHasCallout(nats: Pick<Nats, 'serverVersion'>): Promise<Finding[]> {
-  const version = await nats.serverVersion();
-  if (isSince210(version)) return [];
-  const problem = `nats-server ${version} has no auth callout, so that no server asks this bridge`;
-  return [error('callout', problem, 'Upgrade all servers to nats-server 2.10 or later.')];
+/** Servers before 2.10 have no auth callout. Undefined if they have it, or if NATS can't be reached. */
+export async function checkHasCallout(nats: Pick<Nats, 'serverVersion'>): Promise<Finding | undefined> {
+  const version = await versionBefore210(nats);
+  if (version === undefined) return undefined;
+  const problem = `nats-server ${version} has no auth callout, so no server asks this bridge`;
+  return error('callout', problem, 'Upgrade all servers to nats-server 2.10 or later.');
+}
+
+async function versionBefore210(nats: Pick<Nats, 'serverVersion'>): Promise<string | undefined> {
+  const version = await nats.serverVersion().catch(() => '');
+  return version === '' || isSince210(version) ? undefined : version;
 }
 
 function isSince210(version: string): boolean {
