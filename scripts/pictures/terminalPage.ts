@@ -3,13 +3,13 @@ import type { PicturedBridge } from './bridge.ts';
 import { escapeHtml, page } from './page.ts';
 
 const STYLE = `
-.terminal { flex: 1; padding: 20px 24px; background: #1c2128; color: #d5dbe1; line-height: 30px;
-  font-size: 16.6px; letter-spacing: 0.007px; } /* 10 pixels, or 5 bytes, a character: equal ones are equal bytes, which compress. */
+.terminal { flex: 1; padding: 20px 24px; background: #1c2128; color: #d5dbe1; line-height: 34px;
+  font-size: 18px; letter-spacing: 1.163px; } /* 12 pixels, or 6 bytes, a character: equal ones are equal bytes, which compress. */
 .line { display: flex; }
 .line > :first-child { flex: none; color: #7d8894; white-space: pre; }
 .line > :last-child { white-space: pre-wrap; overflow-wrap: anywhere; }
 .line > .tree { color: #d5dbe1; }
-.gap { height: 30px; }
+.gap { height: 34px; }
 .section, .prompt { color: #5fce84; }
 .warning { color: #f0b429; }
 .error { color: #ff8178; }`;

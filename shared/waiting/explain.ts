@@ -89,7 +89,7 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     counts.seen === 0 ? 'No event came at all' : `Seen ${counts.seen}: ${parts.join(', ')}`,
     values.length === 0 ? '' : `Arrived: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
-    lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
+    lastMiss && `The last one that didn't count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
     linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
   ]
     .filter(Boolean)

@@ -40,27 +40,27 @@ function success({ request, signingKey }: PublishStep, { published }: Sent): Hea
   switch (request.delivery) {
     case 'core':
       return {
-        title: '✅ Published: the NATS server took it',
-        happened: `${what} on ${subject} reached the server ${after}. Core NATS does not tell whether anybody listened.`,
+        title: '✅ Published: sent to the NATS server',
+        happened: `${what} on ${subject} reached the server ${after}. Core NATS doesn't say whether anyone was listening.`,
         todo: 'Nothing.',
       };
     case 'request':
       return {
         title: '✅ Answered',
         happened: `A request on ${subject} was answered ${after}.`,
-        todo: 'Nothing. Later steps find the answer in the output `replyFile`.',
+        todo: 'Nothing. The output `replyFile` names the file with the answer.',
       };
     case 'jetStream': {
       const place = `the stream ${markdownCode(ack?.stream ?? '')}`;
       if (duplicates > 0 && duplicates === confirmed) {
         return {
-          title: '✅ Published before: the stream already has it',
-          happened: `${what} on ${subject} ${isBatch ? 'were' : 'was'} in ${place} already, so nothing was stored again.`,
+          title: '✅ Already published: the stream has it',
+          happened: `${what} on ${subject} ${isBatch ? 'were' : 'was'} already in ${place}, so nothing was stored again.`,
           todo: `Nothing after a retry. Otherwise the step needs another \`messageId\`.${signingKey === undefined ? '' : " What the stream holds wasn't looked at: it may be another sender's."}`,
         };
       }
       return {
-        title: '✅ Published: the stream has stored it',
+        title: '✅ Published: stored in the stream',
         happened: `${what} on ${subject} ${isBatch ? 'are' : 'is'} in ${place}${isBatch ? ', up to' : ' as'} sequence ${ack?.sequence ?? 0}, confirmed ${after}.`,
         todo: 'Nothing.',
       };
@@ -72,7 +72,7 @@ function failure(sent: Sent | undefined, error: unknown): Headline {
   const known = error instanceof TaskError ? error : undefined;
   const problem = known?.problem ?? `Unexpected error: ${reasonOf(error)}`;
   const otherwise =
-    known?.code === 'Cancelled' ? 'Run the job again if it was not meant.' : 'See the log of this step.';
+    known?.code === 'Cancelled' ? "If that wasn't intended, run the job again." : 'See the log of this step.';
   return {
     title: titleOfFailure(sent, known),
     happened: markdownText(`${problem}.`),
@@ -84,13 +84,13 @@ function titleOfFailure(sent: Sent | undefined, error: TaskError | undefined): s
   if (error?.code === 'Cancelled') return '🚫 Cancelled: the run was cancelled while this step was publishing';
   if (sent === undefined) return `❌ Not published: nothing was sent (${error?.code ?? 'Internal'})`;
   const { confirmed, reply } = sent.published;
-  if (reply !== undefined) return '❌ Contract violation: the answer breaks its schema';
+  if (reply !== undefined) return '❌ Contract violation: the answer broke its schema';
   switch (error?.code) {
     case 'Incomplete':
-      return `❌ Incomplete: ${confirmed} of ${sent.prepared.count} events are confirmed`;
+      return `❌ Incomplete: ${confirmed} of ${sent.prepared.count} events confirmed`;
     case 'Timeout':
     case 'ConnectionLost':
-      return '❌ Not confirmed: whether the event arrived is not known';
+      return '❌ Not confirmed: the event may or may not have arrived';
     default:
       return `❌ Not published (${error?.code ?? 'Internal'})`;
   }

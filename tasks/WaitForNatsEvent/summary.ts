@@ -18,14 +18,14 @@ const MOST_LISTED = 20;
 const MOST_TIMED = 5;
 
 const TITLES: Readonly<Record<Verdict, string>> = {
-  matched: '✅ Matched: what was waited for came',
+  matched: '✅ Matched: the wait succeeded',
   negative: '❌ Negative: an event said no',
-  timedOut: '⌛ Timed out: what was waited for did not come in time',
-  connectionLost: '❌ Connection lost: whether the event came is not known',
-  contractViolation: '❌ Contract violation: an event breaks its contract',
+  timedOut: '⌛ Timed out: too few matching events in time',
+  connectionLost: '❌ Connection lost: the event may or may not have come',
+  contractViolation: '❌ Contract violation: an event broke its contract',
   denied: '⛔ Denied: the NATS server refused a permission',
-  cancelled: '🚫 Cancelled: the run was cancelled while this step waited',
-  error: '❌ Error: this step could not do its work',
+  cancelled: '🚫 Cancelled: the run was cancelled during the wait',
+  error: "❌ Error: this step couldn't wait",
 };
 
 /** The deciding events: those that matched, or the one that ended the wait otherwise. */
@@ -64,20 +64,20 @@ function describeMatch({ count }: WaitRequest, { deciding }: WaitOutcome, { star
   const event = count === 1 ? `The event on ${on} came` : `All ${count} events came, the last one on ${on}`;
   if (publishedAt === undefined || latencyMs === undefined) return `${event}.`;
   return publishedAt < startedAt
-    ? `${event}. It had been published before this step began, and was found.`
+    ? `${event}. It was published before this step began.`
     : `${event}, ${latencyMs} ms after it was published.`;
 }
 
 function whatToDo({ onTimeout }: WaitRequest, { verdict, error }: WaitOutcome): string {
   switch (verdict) {
     case 'matched':
-      return 'Nothing. Later steps read what the event holds from the outputs of this one.';
+      return "Nothing. Later steps can read the event from this step's outputs.";
     case 'cancelled':
-      return 'Nothing, if that was meant. Run the job again to go on waiting.';
+      return 'Nothing, if that was intended. To keep waiting, run the job again.';
     case 'timedOut':
       return [
         markdownText(error?.remedy ?? ''),
-        onTimeout === 'fail' ? '' : `The job goes on, as the input \`onTimeout: ${onTimeout}\` says.`,
+        onTimeout === 'fail' ? '' : `The job continues because of \`onTimeout: ${onTimeout}\`.`,
       ].join(' ');
     default:
       return markdownText(error?.remedy || 'See the log of this step.');

@@ -65,8 +65,8 @@ underEachNode('The summary of a step in its run', (scene, it) => {
       assert.equal(headers['content-length'], String(Buffer.byteLength(body)));
     }
     const [published = '', waited = ''] = service.summaries;
-    assert.ok(published.startsWith('## ✅ Published: the stream has stored it\n'), published);
-    assert.ok(waited.startsWith('## ✅ Matched: what was waited for came\n'), waited);
+    assert.ok(published.startsWith('## ✅ Published: stored in the stream\n'), published);
+    assert.ok(waited.startsWith('## ✅ Matched: the wait succeeded\n'), waited);
     const owner = '`contoso / Orders / orders-ci / run 4711 / Ada Lovelace`';
     for (const summary of [published, waited])
       for (const text of [`| Subject | \`${subject}\` |`, `| Sequence | \`${stream.name}\` 1 |`, owner])

@@ -33,9 +33,9 @@ const HOSTILE =
 describe('The summary of a wait', () => {
   test('the essentials come first: the verdict, what happened, what to do', () => {
     const [title, happened, todo] = summaryOf({ subject: 'ci.built' }, [event()]).split('\n\n');
-    assert.equal(title, '## ✅ Matched: what was waited for came');
+    assert.equal(title, '## ✅ Matched: the wait succeeded');
     assert.equal(happened, '**What happened:** The event on `ci.built` came, 25 ms after it was published.');
-    assert.equal(todo, '**What to do:** Nothing. Later steps read what the event holds from the outputs of this one.');
+    assert.equal(todo, "**What to do:** Nothing. Later steps can read the event from this step's outputs.");
   });
 
   for (const verdict of VERDICTS) {
@@ -70,7 +70,7 @@ describe('The summary of a wait', () => {
 
   test('an event published before the step is marked, and the timeline counts back to it', () => {
     const summary = summaryOf({}, [event({}, { storedAt: BEGAN - 90_000 })]);
-    assert.match(summary, /had been published before this step began/);
+    assert.match(summary, /was published before this step began/);
     assert.match(summary, /-90\.000 s {2}event 1 published\n/);
   });
 
@@ -113,7 +113,7 @@ describe('The summary of a wait', () => {
 
   test("a timeout that doesn't fail the step says that the job continues", () => {
     const error = new TaskError('Timeout', 'Nothing came', 'Look.');
-    assert.match(summaryOf({ onTimeout: 'warn' }, [], { verdict: 'timedOut', error }), /Look\. The job goes on/);
+    assert.match(summaryOf({ onTimeout: 'warn' }, [], { verdict: 'timedOut', error }), /Look\. The job continues/);
     assert.doesNotMatch(summaryOf({}, [], { verdict: 'timedOut', error }), /goes on/);
   });
 
@@ -152,10 +152,7 @@ describe('The summary of a wait', () => {
 describe('The summary of a publishing step', () => {
   test('says what was stored where', async () => {
     const summary = await publishedSummary({}, { ack: { stream: 'CI', sequence: 7, duplicate: false } });
-    assert.match(
-      summary,
-      /^## ✅ Published: the stream has stored it\n\n\*\*What happened:\*\* The event on `ci\.built`/,
-    );
+    assert.match(summary, /^## ✅ Published: stored in the stream\n\n\*\*What happened:\*\* The event on `ci\.built`/);
     assert.match(
       summary,
       /is in the stream `CI` as sequence 7, confirmed after 12 ms\.\n\n\*\*What to do:\*\* Nothing\./,
@@ -167,12 +164,12 @@ describe('The summary of a publishing step', () => {
   test('says that a duplicate was not stored again', async () => {
     const ack = { stream: 'CI', sequence: 7, duplicate: true };
     const summary = await publishedSummary({}, { ack, duplicates: 1 });
-    assert.match(summary, /^## ✅ Published before/);
-    assert.match(summary, /was in the stream `CI` already, so nothing was stored again/);
+    assert.match(summary, /^## ✅ Already published/);
+    assert.match(summary, /was already in the stream `CI`, so nothing was stored again/);
   });
 
   test('says that with core NATS nobody may have listened', async () => {
-    assert.match(await publishedSummary({ delivery: 'core' }, {}), /does not tell whether anybody listened/);
+    assert.match(await publishedSummary({ delivery: 'core' }, {}), /doesn't say whether anyone was listening/);
   });
 
   test('says where the reply to a request is', async () => {
@@ -180,12 +177,12 @@ describe('The summary of a publishing step', () => {
     const summary = await publishedSummary({ delivery: 'request' }, { reply });
     assert.match(summary, /^## ✅ Answered/);
     assert.match(summary, /\| Answer \| 3 bytes \|/);
-    assert.match(summary, /the output `replyFile`/);
+    assert.match(summary, /output `replyFile`/);
   });
 
   for (const [code, title] of [
-    ['Timeout', '❌ Not confirmed: whether the event arrived is not known'],
-    ['Incomplete', '❌ Incomplete: 1 of 1 events are confirmed'],
+    ['Timeout', '❌ Not confirmed: the event may or may not have arrived'],
+    ['Incomplete', '❌ Incomplete: 1 of 1 events confirmed'],
     ['NoStream', '❌ Not published (NoStream)'],
     ['Cancelled', '🚫 Cancelled: the run was cancelled while this step was publishing'],
   ] as const) {

@@ -125,7 +125,7 @@ test('a timeout says what is missing, what was seen, and what to compare', async
   assert.equal(
     error?.message,
     'Timeout: Not all of eu, us came on ci.> within 1m. Seen 2: 1 matched, 1 not matching. Arrived: eu. Missing: us. ' +
-      'The last one that did not count (CI 2 on "ci.done"): data.ok was false (data.ok = false). ' +
+      'The last one that didn\'t count (CI 2 on "ci.done"): data.ok was false (data.ok = false). ' +
       'Compare what the sender published with the conditions of this step.',
   );
 });
