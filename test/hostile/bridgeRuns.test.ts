@@ -46,7 +46,7 @@ knownSecrets.add(PASSWORD, 'password');
 
 const PATTERN = /^[\w.:/@+=,-]{0,512}$/u;
 
-/** One line that people see: nothing in it acts on a terminal or an agent, and nothing is secret. */
+/** Asserts that a line that people see has no effect on a terminal or agent, and no secret. */
 function assertShowable(line: string, place: string): void {
   assertPlain(line.replaceAll('\t', ' '), place);
   for (const secret of SECRETS) assert.ok(!line.includes(secret), `${place}: ${line.slice(0, 2_000)}`);
@@ -150,7 +150,7 @@ it(`${EVENTS} events: no value outside its pattern, and nothing live or secret i
   assert.ok(kinds.has('starts') && kinds.has('deadLetter'), [...kinds].join());
 });
 
-/** Headers of a block, as the server would let them through. */
+/** The headers of a block, as the server would pass them on. */
 function headersIn(block: Buffer | string): Record<string, string[]> {
   const headers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
   for (const line of Buffer.from(block).toString().split('\r\n').slice(1)) {
@@ -196,7 +196,7 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
       },
     });
     const pipelines = new Pipelines({ azureDevOps: client, gate, now: Date.now });
-    // A page that redirects or is signed in to costs a pause of 100 ms in a list.
+    // Listing pauses for 100 ms after a redirect or a sign-in page.
     const outcome =
       index % 8 === 0
         ? await pipelines.find(pipeline, 'e-1', { image: 'x' }, 0)
@@ -219,7 +219,7 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
 });
 
 it(`${THROUGH_BUNDLE} events and answers through the bundle leave it alive, and nothing live or secret anywhere`, async () => {
-  // Who sends bytes of his own has no user.
+  // Raw connections send no credentials.
   const config = `no_auth_user: admin
   authorization { users: [ { user: admin, password: pw }, { user: bridge, password: "${PASSWORD}" } ] }`;
   await using server = await startNatsServer({ config });
