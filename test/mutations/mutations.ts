@@ -36,7 +36,7 @@ const ENTRA: Tests = { files: ['test/unit/tasks/agent/entra/accessTokens.test.ts
 const SIGN_IN: Tests = { files: ['test/unit/bridge/callout/decide.test.ts'] };
 const CALLOUT: Tests = {
   files: ['test/e2e/bridge/callout.test.ts', 'test/e2e/bridge/calloutChanges.test.ts'],
-  pattern: 'a responder answers only requests|takes empty lists of subjects',
+  pattern: 'a responder answers only requests|treats empty lists of subjects',
   packed: true,
 };
 const CONTRACT: Tests = {
