@@ -64,7 +64,7 @@ function newLog(): { log: EventLog; check: () => void } {
   return { log: new EventLog((line) => lines.push(line), Date.now), check };
 }
 
-it(`${EVENTS} events: no value outside its pattern, and nothing live or secret in log, audit and headers of letters`, async () => {
+it(`${EVENTS} events: values fit their patterns; log, audit and headers of dead letters are safe to show`, async () => {
   const { log, check } = newLog();
   const publisher = new MemoryPublisher();
   let now = Date.now();
@@ -160,7 +160,7 @@ function headersIn(block: Buffer | string): Record<string, string[]> {
   return headers;
 }
 
-it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, and nothing secret in it`, async (t) => {
+it(`${ANSWERS} responses of Azure DevOps each become a run with an id, or a reason that is safe to show`, async (t) => {
   const { log, check } = newLog();
   const answers = fc.sample(hostileAnswer(SECRETS), { seed: SEED, numRuns: ANSWERS });
   let current: HostileAnswer | undefined;
@@ -218,7 +218,7 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
   for (const kind of ['started', 'refused', 'postponed', 'open', 'list']) assert.ok(kinds.has(kind), `none is ${kind}`);
 });
 
-it(`${THROUGH_BUNDLE} events and answers through the bundle leave it alive, and nothing live or secret anywhere`, async () => {
+it(`${THROUGH_BUNDLE} events and responses neither stop the bundle, nor leave control characters or secrets anywhere`, async () => {
   // Raw connections send no credentials.
   const config = `no_auth_user: admin
   authorization { users: [ { user: admin, password: pw }, { user: bridge, password: "${PASSWORD}" } ] }`;

@@ -155,18 +155,18 @@ describe('A file that is not a schema is refused:', () => {
   });
 });
 
-describe('A step with such a schema fails before it connects:', { concurrency: 2 }, () => {
+describe('A step with a bad schema fails before it connects:', { concurrency: 2 }, () => {
   const extension = unpackVsix();
   const command = '##vso[task.complete result=Succeeded]';
   for (const [name, schema, code] of [
-    ['out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
-    ['over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
+    ['a reference out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
+    ['a reference over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
     ['not JSON', `{${command}`, 'InvalidSchema'],
-    ['a command for a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
-    ['a command for a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
-    ['a command for a format', { $schema: DRAFT_07, format: `\n${command}` }, 'InvalidSchema'],
-    ['of a draft that is not supported', { $schema: command }, 'InvalidSchema'],
-    ['that says what is wrong in a command', { const: `${command}\n` }, 'ContractViolation'],
+    ['a command as a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
+    ['a command in a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
+    ['a command as a format', { $schema: DRAFT_07, format: `\n${command}` }, 'InvalidSchema'],
+    ['a command as its draft', { $schema: command }, 'InvalidSchema'],
+    ['a command in the value that the error quotes', { const: `${command}\n` }, 'ContractViolation'],
   ] as const) {
     it(name, async () => {
       await using server = await ScriptedServer.start();

@@ -94,7 +94,7 @@ describe('A dead letter', () => {
   });
 });
 
-describe('Too many dead letters of one source', () => {
+describe('Too many dead letters from one source', () => {
   test('are only counted from the 121st per minute on, and summed up in one letter per minute', async (context) => {
     const { letters, publisher, counted, pass } = open(context);
     const write = (reason: string, source = 'a project') =>

@@ -61,7 +61,7 @@ describe('A decision', () => {
     assert.equal(reason, '##_vso[task.complete]\\u{202e}');
   });
 
-  test('that cannot be stored is logged; an order fails', async () => {
+  test('that cannot be stored is logged; an order that cannot be stored fails', async () => {
     const { publisher, log, decisions } = open();
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');
     await decisions.note(DECISION);

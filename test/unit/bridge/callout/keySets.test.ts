@@ -104,7 +104,7 @@ for (const [what, path, body, problem] of [
   ['invalid keys', 'keys', '{"keys":[1,null]}', /can not be read|no key/],
   ['half a megabyte', 'keys', `{"keys":["${'x'.repeat(600_000)}"]}`, /larger than 524288 bytes/],
 ] as const)
-  test(`an issuer whose documents hold ${what} has no keys`, async () => {
+  test(`an issuer whose documents contain ${what} has no keys`, async () => {
     await using issuer = await startTokenIssuer();
     await using known = await keysOf(issuer);
     issuer.intercept = (asked) => (asked.endsWith(path) ? { status: 200, body } : undefined);
