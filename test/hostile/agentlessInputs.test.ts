@@ -17,7 +17,7 @@ import { startNatsServer, type NatsServer } from '../support/nats/natsServer.ts'
 import { Admin } from '../support/nats/testStream.ts';
 
 const TASKS = cases({ short: 60, long: 5_000 });
-/** Stand for what nobody knows before a plan is there, and what a value may still get from a variable of the pipeline. */
+/** Placeholders for the plan's ID and the job's token, which are unknown until the task exists. */
 const [PLAN, TOKEN] = ['<plan>', '<token>'];
 const OTHER_PLAN = '0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11';
 
@@ -45,7 +45,7 @@ describe('Inputs of agentless tasks', () => {
     await server.stop();
   });
 
-  /** Runs a task with these inputs; the ones that the bridge has stored, or why it has refused. */
+  /** Runs a task with these inputs. Returns the inputs that the bridge stored, or why it refused them. */
   async function handOver(
     inputs: Inputs,
   ): Promise<{ given: Inputs; stored: Inputs } | { given: Inputs; reason: string }> {
@@ -74,7 +74,7 @@ describe('Inputs of agentless tasks', () => {
     return { given, stored: state.call.inputs };
   }
 
-  /** What is to be stored of inputs that are taken: a line break before the next line is none of the value. */
+  /** The inputs to be stored. A CR at the end belongs to the line break, not to the value. */
   function expected(given: Inputs): Inputs {
     const values = Object.entries(given).map(([name, value]) => [name, value.replace(/\r$/, '')] as const);
     return Object.fromEntries(values.filter(([name, value]) => value.trim() !== '' && value !== `$(${name})`));
@@ -92,7 +92,7 @@ describe('Inputs of agentless tasks', () => {
     assert.match(outcome.reason, reason);
   }
 
-  /** An expression with this text, in which nobody takes a part of it for a variable that isn't set. */
+  /** An expression with this text, none of which looks like an unset variable. */
   const raw = (text: string): string =>
     text.includes('$(')
       ? `data.text == \`${JSON.stringify(text).replaceAll('$', '\\u0024').replaceAll('`', '\\`')}\``
@@ -101,7 +101,7 @@ describe('Inputs of agentless tasks', () => {
   for (const [what, text] of [
     ['the lines of another plan', `a\n--${OTHER_PLAN} failWhen\nb\n--${OTHER_PLAN} end\n`],
     ['other lines with dashes', 'a\r\n--\r\n-- failWhen\r\n--end'],
-    ["the plan's line inside of a line", `a --${PLAN} failWhen`],
+    ["the plan's line inside a line", `a --${PLAN} failWhen`],
     ['fields of the connection', '{{endpoint.apitoken}} {{{endpoint.apitoken}}} {{#if a}} {{{ system.AccessToken }}}'],
     ['JSON, HTML and Unicode', `"}, { "X-Job-Token": "x" \\" & < > %0A ' \u202e 🚀 e\u0301`],
     ['white space around lines', '\n\n  two lines  \n\t'],
@@ -115,13 +115,13 @@ describe('Inputs of agentless tasks', () => {
     ['another input', `a\n--${PLAN} failWhen\nb`, /gives the input failWhen twice/],
     ['another input, in CRLF', `a\r\n--${PLAN} subject\r\nci.secret.>`, /gives the input subject twice/],
     ['the end', `a\n--${PLAN} end\n`, /goes on after the line "--.* end"/],
-    ['an input that there is none of', `a\n--${PLAN} token\nb`, /names no input/],
+    ['an unknown input', `a\n--${PLAN} token\nb`, /names no input/],
   ] as const)
-    it(`are refused where they imitate the line of ${what}`, async () => {
+    it(`are refused if they imitate the line of ${what}`, async () => {
       for (const name of INPUT_NAMES) await assertRefused({ subject: 'ci.shop.done.v1', [name]: marker }, reason);
     });
 
-  it('are refused where they hold variables that are not set, unless it is plain that they are meant', async () => {
+  it('are refused if they contain unset variables, unless these are escaped', async () => {
     const text = '$(system.PlanId) $(subject) $(failWhen) $(bridgeConnection) $(endpoint.url)';
     await assertUnchanged({ subject: 'ci.shop.done.v1', match: raw(text) });
     const unset = /contains "\$\(system\.PlanId\), .*most likely a pipeline variable that is not set/;
@@ -129,10 +129,10 @@ describe('Inputs of agentless tasks', () => {
     await assertRefused({ subject: 'ci.shop.done.v1', distinctBy: 'data.a', expect: `x\n${text}` }, unset);
   });
 
-  it('are refused where they hold the token of the job', () =>
+  it("are refused if they contain the job's token", () =>
     assertRefused({ subject: 'ci.shop.done.v1', match: raw(TOKEN) }, /match: holds the job's token/));
 
-  it('are refused from 64 KiB on, and arrive whole below it', async () => {
+  it('arrive whole up to 64 KiB, and are refused above', async () => {
     const most = {
       subject: 'ci.shop.done.v1',
       correlationId: 'c',

@@ -14,16 +14,16 @@ import { hostileText } from '../support/hostile/hostileText.ts';
 
 const RUNS = cases({ short: 150, long: 10_000 });
 const COMMANDS = cases({ short: 5, long: 60 });
-/** No configuration takes longer to read, in milliseconds. */
+/** The longest time to read a configuration, in milliseconds. */
 const LIMIT_MS = 2_000;
 
-/** What the files and variables hold, and what stands in addresses. */
+/** The secrets in files, variables and addresses. */
 const SECRETS = ['S3cr3t-in-a-file', 'S3cr3t-in-a-variable', 'S3cr3t-in-an-address'] as const;
 const [IN_FILE, IN_VARIABLE, IN_ADDRESS] = SECRETS;
 const ENV = { VARIABLE: IN_VARIABLE, EMPTY: '' };
 const FILES = { secret: IN_FILE, empty: '', 'schema.json': '{}', 'folder/file': IN_FILE };
 
-/** Everything that can be set, so that each key is met. */
+/** A configuration with every key. */
 const WHOLE = {
   instance: 'blue',
   nats: {
@@ -75,7 +75,7 @@ const key = fc.oneof(
 const value: fc.Arbitrary<Json> = fc.oneof(
   hostileText,
   fc.constantFrom<Json>(null, true, 0, -1, 1e308, -0, '', [], {}, [[]], [null], 'x'.repeat(5_000)),
-  // Files that are none, and those that never end.
+  // Bad files, including endless ones.
   fc.constantFrom('secret', 'empty', 'folder', 'gone', '/dev/zero', '/dev/stdin', '/proc/self/mem', '\0', '..', '~'),
   fc.constantFrom('VARIABLE', 'EMPTY', 'GONE'),
   fc.constantFrom(
@@ -100,7 +100,7 @@ function placesIn(body: Json): (readonly [parent: object, name: string])[] {
   return Object.entries(body).flatMap(([name, member]) => [[body, name] as const, ...placesIn(member)]);
 }
 
-/** A good configuration in which some values are others, are missing, or have others beside them. */
+/** A good configuration with some values changed, removed or added. */
 const garbled = fc
   .array(fc.tuple(fc.nat(), fc.constantFrom('change', 'change', 'drop', 'add'), key, value), { maxLength: 4 })
   .map((changes) => {
@@ -121,7 +121,7 @@ const garbled = fc
     return stringify(whole, { aliasDuplicateObjects: false });
   });
 
-/** Its text with pieces of YAML in the wrong places. */
+/** Such a configuration's text, with pieces of YAML in the wrong places. */
 const mangled = fc
   .tuple(
     garbled,
@@ -194,7 +194,7 @@ const configuration = fc.oneof(
 
 const folder = path.dirname(configurationFile('', FILES));
 
-/** A line of what is wrong: it names a place that is there, and tells no secret. */
+/** Asserts that a problem names an existing place, and shows no secret. */
 function assertProblem(problem: string, file: string, text: string): void {
   const place = new RegExp(`^${file}:(\\d+):(\\d+): .`, 's').exec(problem);
   assert.ok(place, problem);
@@ -204,14 +204,14 @@ function assertProblem(problem: string, file: string, text: string): void {
   assertTellsNothing(problem, text);
 }
 
-/** @param given a configuration; an address in it that has lost its `@` isn't known to hold a secret */
+/** @param given a configuration; the secret in an address that has lost its `@` can't be recognised */
 function assertTellsNothing(told: string, given: string): void {
   const isAddressWhole = !given.replaceAll(`${IN_ADDRESS}@`, '').includes(IN_ADDRESS);
   for (const secret of isAddressWhole ? SECRETS : [IN_FILE, IN_VARIABLE]) assert.ok(!told.includes(secret), told);
 }
 
-describe('Whatever the configuration of the bridge is', () => {
-  it('it is accepted, or its problems and their places are reported, without a secret', (t) => {
+describe('Any configuration of the bridge', () => {
+  it('is accepted, or its problems are reported with their places and without secrets', (t) => {
     const file = path.join(folder, 'bridge.yml');
     let taken = 0;
     fc.assert(
@@ -240,7 +240,7 @@ describe('Whatever the configuration of the bridge is', () => {
     assert.ok(taken > RUNS / 50 && taken < RUNS / 2);
   });
 
-  it('the program ends with its problems, each on its own line', async () => {
+  it('makes check print each problem on its own line', async () => {
     await forAll(fc.sample(configuration, { seed: SEED, numRuns: COMMANDS }), async (text) => {
       const file = configurationFile(text, FILES);
       const { status, stdout, stderr } = await runBridgeOn(file, ['check', '--offline'], { env: ENV });

@@ -24,7 +24,7 @@ const value: fc.Arbitrary<Json> = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }) as fc.Arbitrary<Json>,
 );
 
-/** A hook of Azure DevOps in which some members are something else. */
+/** An Azure DevOps hook with some members replaced. */
 function garbled(events: readonly unknown[]): fc.Arbitrary<string> {
   return fc
     .tuple(fc.constantFrom(...events), fc.array(fc.tuple(fc.nat(), value), { minLength: 1, maxLength: 4 }))
@@ -46,7 +46,7 @@ function placesIn(body: Json): (readonly [parent: object, name: string])[] {
 
 const deep = fc.integer({ min: 1_000, max: 100_000 }).map((depth) => `${'['.repeat(depth)}${']'.repeat(depth)}`);
 
-it(`${POSTS} garbled hooks leave the bridge alive, and nothing foreign or secret where people read`, async () => {
+it(`${POSTS} garbled hooks neither stop the bridge, nor leave control characters or secrets where people read`, async () => {
   await using server = await startNatsServer({ config: 'max_payload: 3MB' });
   await using azure = await AzureDevOps.start();
   const [project] = azure.organisation.projects;

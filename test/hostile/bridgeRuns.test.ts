@@ -46,7 +46,7 @@ knownSecrets.add(PASSWORD, 'password');
 
 const PATTERN = /^[\w.:/@+=,-]{0,512}$/u;
 
-/** One line that people see: nothing in it acts on a terminal or an agent, and nothing is secret. */
+/** Asserts that a line that people see has no effect on a terminal or agent, and no secret. */
 function assertShowable(line: string, place: string): void {
   assertPlain(line.replaceAll('\t', ' '), place);
   for (const secret of SECRETS) assert.ok(!line.includes(secret), `${place}: ${line.slice(0, 2_000)}`);
@@ -64,7 +64,7 @@ function newLog(): { log: EventLog; check: () => void } {
   return { log: new EventLog((line) => lines.push(line), Date.now), check };
 }
 
-it(`${EVENTS} events: no value outside its pattern, and nothing live or secret in log, audit and headers of letters`, async () => {
+it(`${EVENTS} events: values fit their patterns; log, audit and headers of dead letters are safe to show`, async () => {
   const { log, check } = newLog();
   const publisher = new MemoryPublisher();
   let now = Date.now();
@@ -150,7 +150,7 @@ it(`${EVENTS} events: no value outside its pattern, and nothing live or secret i
   assert.ok(kinds.has('starts') && kinds.has('deadLetter'), [...kinds].join());
 });
 
-/** Headers of a block, as the server would let them through. */
+/** The headers of a block, as the server would pass them on. */
 function headersIn(block: Buffer | string): Record<string, string[]> {
   const headers: Record<string, string[]> = Object.create(null) as Record<string, string[]>;
   for (const line of Buffer.from(block).toString().split('\r\n').slice(1)) {
@@ -160,7 +160,7 @@ function headersIn(block: Buffer | string): Record<string, string[]> {
   return headers;
 }
 
-it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, and nothing secret in it`, async (t) => {
+it(`${ANSWERS} responses of Azure DevOps each become a run with an id, or a reason that is safe to show`, async (t) => {
   const { log, check } = newLog();
   const answers = fc.sample(hostileAnswer(SECRETS), { seed: SEED, numRuns: ANSWERS });
   let current: HostileAnswer | undefined;
@@ -196,7 +196,7 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
       },
     });
     const pipelines = new Pipelines({ azureDevOps: client, gate, now: Date.now });
-    // A page that redirects or is signed in to costs a pause of 100 ms in a list.
+    // Listing pauses for 100 ms after a redirect or a sign-in page.
     const outcome =
       index % 8 === 0
         ? await pipelines.find(pipeline, 'e-1', { image: 'x' }, 0)
@@ -218,8 +218,8 @@ it(`${ANSWERS} answers of Azure DevOps: a run with an id or a reason to show, an
   for (const kind of ['started', 'refused', 'postponed', 'open', 'list']) assert.ok(kinds.has(kind), `none is ${kind}`);
 });
 
-it(`${THROUGH_BUNDLE} events and answers through the bundle leave it alive, and nothing live or secret anywhere`, async () => {
-  // Who sends bytes of his own has no user.
+it(`${THROUGH_BUNDLE} events and responses neither stop the bundle, nor leave control characters or secrets anywhere`, async () => {
+  // Raw connections send no credentials.
   const config = `no_auth_user: admin
   authorization { users: [ { user: admin, password: pw }, { user: bridge, password: "${PASSWORD}" } ] }`;
   await using server = await startNatsServer({ config });

@@ -31,7 +31,7 @@ const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 });
 const otherRsa = generateKeyPairSync('rsa', { modulusLength: 2_048 });
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
-/** The keys that are published, by their ids, and who has the private ones. */
+/** The issuer's published keys. */
 const PUBLISHED: readonly JWK[] = [
   { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'rsa', use: 'sig' },
   { ...ec.publicKey.export({ format: 'jwk' }), kid: 'ec', use: 'sig', alg: 'ES256' },
@@ -60,7 +60,7 @@ function policyOf(content: object): Policy {
   return read.policy;
 }
 
-/** How a token is signed; all but the first two are of no worth. */
+/** Ways to sign a token; only the first two are valid. */
 const SIGNERS: Readonly<Record<string, (text: string) => Buffer>> = {
   RS256: (text) => sign('sha256', Buffer.from(text), rsa.privateKey),
   ES256: (text) => sign('sha256', Buffer.from(text), { key: ec.privateKey, dsaEncoding: 'ieee-p1363' }),
@@ -75,7 +75,7 @@ function pem(key: KeyObject): string {
   return key.export({ format: 'pem', type: 'spki' }).toString();
 }
 
-/** Mostly one of the good values, now and then anything. */
+/** Mostly one of the good values, sometimes one of the bad ones. */
 function mostly(good: readonly unknown[], ...bad: readonly fc.Arbitrary<unknown>[]): fc.Arbitrary<unknown> {
   return fc.oneof(
     { weight: 12, arbitrary: fc.constantFrom(...good) },
@@ -151,7 +151,7 @@ const claims = fc.constantFrom(...KINDS).chain((kind) =>
   }),
 );
 
-/** A token, with what it is made of. Members may come twice. */
+/** A token with its parts. Its members may have duplicates. */
 const token = fc
   .record({
     claims,
@@ -220,7 +220,7 @@ function spoiltBy(how: string, text: string): string {
   }
 }
 
-/** What a token may get at most, by rules that are written here once more and in another way. */
+/** The most that a token may get, by a second, independent implementation of the rules. */
 function mostOf(
   head: string,
   json: string,
@@ -262,14 +262,14 @@ function mostOf(
   return undefined;
 }
 
-/** One token of a subject: the name itself, or what is left of it with a digest. */
+/** Matches a subject with this name in one token: as it is, or shortened with a digest. */
 function onlyOf(name: string, before: string, after: string): RegExp {
   const own = /^[\w-]{1,64}$/.test(name) ? name : '[\\w-]{0,40}~[0-9a-f]{24}';
   return new RegExp(`^${before}\\.${own}${after.replaceAll('.', '\\.')}$`);
 }
 
-describe('Whatever a client shows', () => {
-  it('it gets no more than its token is worth, and nothing breaks', async (t) => {
+describe('A client', () => {
+  it('gets no more than its token is worth', async (t) => {
     const counts = { granted: 0, refused: 0 };
     await fc.assert(
       fc.asyncProperty(token, async ({ text, head, json, by, isWhole }) => {
@@ -308,7 +308,7 @@ describe('Whatever a client shows', () => {
     assert.ok(counts.granted > TOKENS / 50 && counts.refused > TOKENS / 5, JSON.stringify(counts));
   });
 
-  it('bytes that are not a token get their bearer nothing', async () => {
+  it('gets nothing for bytes that are not a token', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.oneof(hostileText, fc.string({ unit: anyCharacter }), fc.constant('.'.repeat(40_000))),
@@ -367,8 +367,8 @@ const policy = fc.record(
   { requiredKeys: ['issuer', 'audience', 'rules'] },
 );
 
-describe('Whatever a policy says', () => {
-  it('it is accepted, or its problems are reported, and each of its rules is tied to an identity', (t) => {
+describe('Any policy', () => {
+  it('is accepted with every rule tied to an identity, or its problems are reported', (t) => {
     let taken = 0;
     fc.assert(
       fc.property(

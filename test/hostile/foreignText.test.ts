@@ -34,7 +34,7 @@ const STRICT_SCHEMA = {
   propertyNames: { pattern: '^ok$' },
 };
 
-/** The text as the author of a pipeline could write it into an input: not naming variables that there are. */
+/** The text as a pipeline's author could write it in an input: without the names of existing variables. */
 function unexpanded(text: string): string {
   return withoutNul(text).replaceAll('$(', '$(Not.');
 }
@@ -52,7 +52,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
       const events = Array.from({ length: EVENTS_OF_A_STREAM }, (_, index) =>
         hostileEvent(stream.prefix, all.slice(index * TEXTS_OF_AN_EVENT, (index + 1) * TEXTS_OF_AN_EVENT), index),
       );
-      // Before the others: the end of a wait tells of the last event that came.
+      // These come first, because the end of a wait quotes the last event.
       events.unshift(...brokenEvents(stream.subject('broken')));
       await publishRaw(scene.server.port, events);
       assert.equal(await stream.lastSequence(), events.length);
@@ -94,7 +94,7 @@ describe('Hostile events', { concurrency: 4 }, () => {
     });
   }
 
-  it('run no command and hand on no secret, whichever of them decides, and says yes or no', async () => {
+  it('run no command and pass on no secret, whichever event decides, and how', async () => {
     const outputs = Object.entries(EVENT_OUTPUTS).map((output) => output.join('='));
     await forAll(Array.from({ length: cases({ short: 6, long: 400 }) }), async (_, index) => {
       const stream = streams[index % streams.length]!;
@@ -127,12 +127,12 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
     stream = await scene.stream();
   });
 
-  it('run no command as lines of a file, good ones or ones that break their schema', async () => {
+  it('run no command as lines of a file, whether or not they match the schema', async () => {
     const linesOfAFile = 200;
     await forAll(Array.from({ length: cases({ short: 4, long: 80 }) }), async (_, index) => {
       const all = hostileTexts(linesOfAFile, `lines ${index}`);
       const good = all.map((text, number) => JSON.stringify(number % 2 === 0 ? { [text]: text } : [text]));
-      // Every second file has lines that are no JSON, and bytes that are no UTF-8.
+      // Some files have lines that aren't JSON, and bytes that aren't UTF-8.
       const bad = [...good, ...all.slice(0, 4).map((text) => text.replaceAll('\n', ' ')), '\udcff'];
       const lines = index % 4 === 1 ? bad : good;
       const content = Buffer.from(`${lines.join('\n')}\n`);
@@ -152,14 +152,14 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
       await assertNoSecretLeaks(agent, SECRETS);
       texts.tried(linesOfAFile);
     });
-    // Files with lines that cannot be sent have left nothing.
+    // Nothing is stored from files with lines that can't be sent.
     const { state } = await scene.manager.streams.info(stream.name, { subjects_filter: stream.subject('lines.*') });
     const stored = Object.entries(state.subjects ?? {});
     assert.deepEqual([...new Set(stored.map(([subject]) => Number(subject.split('.').at(-1)) % 4))], [0]);
     assert.deepEqual([...new Set(stored.map(([, count]) => count))], [linesOfAFile]);
   });
 
-  it('run no command as inputs, alone or in every field at once, and hand a later step no secret', async () => {
+  it('run no command as inputs, in one field or in all at once, and pass no secret to a later step', async () => {
     const fields = ['messageId', 'correlationId', 'eventType', 'eventSource', 'contentType', 'stream', 'subject'];
     await forAll(Array.from({ length: cases({ short: 7, long: 160 }) }), async (_, index) => {
       const [text = '', other = ''] = hostileTexts(2, `inputs ${index}`).map(unexpanded);
@@ -167,7 +167,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
       const agent = scene.agent({ debug: index % 3 === 0, secrets: SECRETS });
       const headers = `X-Text: ${other.replace(/\p{Cc}/gu, '')}`;
       const sent = await publish(agent, { subject: stream.subject('x'), payload: text, headers });
-      // A variable that isn't set is told.
+      // An unset variable is reported.
       if (/\$\([\w.]+\)/.test(text + headers)) assertFailed(sent, 'InvalidInput');
       else assert.equal(sent.result, 'Succeeded', sent.logText);
       const field = fields[index % fields.length] ?? '';
@@ -184,7 +184,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
     await forAll(Array.from({ length: cases({ short: 6, long: 80 }) }), async (_, index) => {
       const all = hostileTexts(4, `files ${index}`);
       texts.tried(all.length);
-      // A name is at most 255 bytes, and an input has no white space at its ends.
+      // A name has at most 255 bytes, and an input no white space at its ends.
       const [folder, payload, schema, missing] = all.map((text) => {
         const name = unexpanded(text).replaceAll('/', '∕');
         return `n${name.slice(0, 60)}n`.toWellFormed();
@@ -225,7 +225,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
     });
   });
 
-  it('run no command as variables of the run, in the event and in the log of the step that waits for it', async () => {
+  it("run no command as the run's variables, neither in the event nor in the waiting step's log", async () => {
     const names = [
       ...['Build.DefinitionName', 'Build.BuildId', 'Build.RequestedFor', 'Build.SourceVersion', 'Build.BuildNumber'],
       ...['System.TeamProject', 'System.DefinitionId', 'System.StageName', 'System.JobName', 'System.PlanId'],
@@ -238,7 +238,7 @@ describe('Hostile texts of a publishing step', { concurrency: 2 }, () => {
         debug: index % 2 === 0,
         variables: {
           ...Object.fromEntries(names.map((name, at) => [name, all[at]])),
-          // Half of them as service and agent give them, so that the step comes further.
+          // Half of the runs have realistic values here, so that the step gets further.
           ...(index % 2 === 0 ? {} : { 'System.PlanId': 'plan', 'System.JobId': 'job', TRACEPARENT: undefined }),
           'System.CollectionUri': `https://dev.azure.com/${all.at(-1) ?? ''}`,
         },

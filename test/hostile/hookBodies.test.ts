@@ -29,7 +29,7 @@ const ENTRIES = EVENTS.map((event) => ({
   },
 }));
 
-/** What attackers and accidents put where a text or a number should be. */
+/** What attackers and accidents put in place of a string or a number. */
 const odd = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
   fc.constantFrom('', ' ', '\r\nNats-Rollup: all', '>', '*', '..', '$JS', '\ud800', '\u0000', '__proto__', -0, 1e308),
@@ -40,7 +40,7 @@ const orGood = <Value>(...good: readonly Value[]) => fc.oneof({ weight: 3, arbit
 const nested = (...names: readonly string[]) =>
   fc.record(Object.fromEntries(names.map((name) => [name, odd])), { requiredKeys: [] });
 
-/** Objects where the bridge looks into them, with anything inside. */
+/** Objects where the bridge expects them, with anything inside. */
 const resource = fc.oneof(
   odd,
   fc.record(
@@ -78,7 +78,7 @@ const anyBody = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 2_000 }) },
 );
 
-test('hostile bodies are hooks with a valid subject and valid headers, or unusable', () => {
+test('hostile bodies become events with a valid subject and valid headers, or are unusable', () => {
   let hooks = 0;
   fc.assert(
     fc.property(anyBody, odd, (bytes, name) => {
@@ -102,7 +102,7 @@ test('hostile bodies are hooks with a valid subject and valid headers, or unusab
   assert.ok(hooks > RUNS / 5, `only ${hooks} of them were hooks`);
 });
 
-test('hostile posts are answered, with 200 or 401', async () => {
+test('hostile posts are answered with 200 or 401', async () => {
   const receiver = new Receiver({ events: ENTRIES, sharedSecret: true });
   const answers = new Map<number, number>();
   const headers = fc.record(
@@ -134,7 +134,7 @@ test('hostile posts are answered, with 200 or 401', async () => {
   assert.ok((answers.get(200) ?? 0) > RUNS / 5 && (answers.get(401) ?? 0) > RUNS / 20, JSON.stringify([...answers]));
 });
 
-test('bodies of 2 MiB are read in a time that grows with their length only', () => {
+test('bodies of 2 MiB take less than two seconds', () => {
   const megabytes = 2 * 1_024 * 1_024;
   const start = '{"id":"1","eventType":"git.push","resource":';
   const bodies: Readonly<Record<string, string>> = {
@@ -149,7 +149,7 @@ test('bodies of 2 MiB are read in a time that grows with their length only', () 
   };
   for (const [name, text] of Object.entries(bodies)) {
     const bytes = Buffer.from(text);
-    // What this process computes: other work on the machine doesn't count.
+    // CPU time, because other work on the machine doesn't count.
     const before = process.cpuUsage();
     const hook = readHook(bytes);
     if (hook.kind === 'hook') {

@@ -16,7 +16,7 @@ import { publish, Scenario, wait } from '../support/agent/scenario.ts';
 
 const inputs = family('Inputs');
 const RUNS = cases({ short: 200, long: 20_000 });
-/** What may be found before anything is connected. */
+/** The errors that are possible before a step connects. */
 const EARLY = new Set([
   'InvalidInput',
   'InvalidSchema',
@@ -26,7 +26,7 @@ const EARLY = new Set([
   'TlsFailure',
   'TooLarge',
 ]);
-/** No input takes longer to read, in milliseconds of a processor: others may keep it busy meanwhile. */
+/** The longest time to read inputs, in milliseconds of CPU time, since the machine may be busy. */
 const LIMIT_MS = 2_000;
 
 function cpuMsSince(began: NodeJS.CpuUsage): number {
@@ -42,7 +42,7 @@ function agentOf({ inputs, connection, variables }: Given): FakeAgent {
   });
 }
 
-it('every input of a task is given garbage', () => {
+it('every input of each task gets garbage', () => {
   for (const task of TASK_NAMES)
     assert.deepEqual(
       [...GARBLED[task]].sort(),
@@ -52,7 +52,7 @@ it('every input of a task is given garbage', () => {
     );
 });
 
-/** The error tells every wrong input by its name, and nothing but inputs. */
+/** Asserts that the error names every wrong input, and only inputs. */
 function assertTold(error: unknown, { inputs, wrong }: Given): void {
   assert.ok(error instanceof TaskError, error instanceof Error ? error.stack : String(error));
   assert.ok(EARLY.has(error.code), error.message);
@@ -64,7 +64,7 @@ function assertTold(error: unknown, { inputs, wrong }: Given): void {
   for (const name of wrong) assert.ok(told.has(name), `${name} is not told: ${error.message}`);
 }
 
-/** What follows `(1) `, `(2) ` and so on. */
+/** The texts from `(1) `, `(2) ` and so on to the end. */
 function numbered(text: string, count: number): string[] {
   let from = 0;
   return Array.from({ length: count }, (_, index) => {
@@ -76,7 +76,7 @@ function numbered(text: string, count: number): string[] {
   });
 }
 
-/** As an environment and a step's inputs can hold it. */
+/** The given values in a form that an environment and a step's inputs can have. */
 function forProcess({ inputs, connection, ...others }: Given, url: string): Given {
   const plain = (texts: Readonly<Record<string, string>>) =>
     Object.fromEntries(
@@ -96,15 +96,15 @@ function forProcess({ inputs, connection, ...others }: Given, url: string): Give
   };
 }
 
-describe('Whatever the inputs of a step that runs are', () => {
+describe('With any inputs', () => {
   const scene = Scenario.shared();
 
   for (const [task, run, givenTo, count] of [
     ['publishing', publish, givenToPublish, cases({ short: 5, long: 150 })],
     ['waiting', wait, givenToWait, cases({ short: 4, long: 100 })],
   ] as const) {
-    it(`a ${task} step ends at once with its problems and leaves nothing behind, or does its work`, async () => {
-      // Every second step has few wrong inputs, so that it comes further.
+    it(`a running ${task} step does its work, or reports problems at once and stores nothing`, async () => {
+      // Half of the steps have few wrong inputs, so that they get further.
       const few = fc.integer({ min: 0, max: 3 }).map((number) => number === 0);
       const all = [few, fc.constant(true)].map((wrong) =>
         fc.sample(givenTo('SUBJECT', wrong), { seed: SEED, numRuns: count / 2 }),
@@ -130,8 +130,8 @@ describe('Whatever the inputs of a step that runs are', () => {
   }
 });
 
-describe('Whatever the inputs are', () => {
-  it('a publishing step reads them, or reports everything wrong with them', async () => {
+describe('From any inputs', () => {
+  it('a publishing step reads its request, or reports every problem', async () => {
     await fc.assert(
       fc.asyncProperty(givenToPublish('ci.built.v1'), async (given) => {
         inputs.tried();
@@ -156,7 +156,7 @@ describe('Whatever the inputs are', () => {
     );
   });
 
-  it('a waiting step reads them, or reports everything wrong with them', () => {
+  it('a waiting step reads its request, or reports every problem', () => {
     fc.assert(
       fc.property(givenToWait('ci.built.v1'), (given) => {
         inputs.tried();

@@ -12,7 +12,7 @@ import { LineReader, parseLoggingCommand } from '../../localAgent/loggingCommand
 const texts = family('Neutraliser');
 const RUNS = cases({ short: 5_000, long: 200_000 });
 
-/** The lines the agent reads when a process writes these bytes in two parts. */
+/** The lines that the agent reads if a process writes these bytes in two parts. */
 function linesOf(bytes: Uint8Array, cut: number): string[] {
   const lines: string[] = [];
   const reader = new LineReader((line) => lines.push(line));
@@ -23,7 +23,7 @@ function linesOf(bytes: Uint8Array, cut: number): string[] {
 }
 
 describe('The neutraliser', () => {
-  it('makes of any text one line without a command, however long and wherever a chunk of it ends', () => {
+  it('turns any text into one line without a command, wherever a chunk ends', () => {
     fc.assert(
       fc.property(hostileText, fc.constantFrom(undefined, 3, 40, 200), fc.nat(), (text, maxLength, place) => {
         texts.tried();
@@ -40,7 +40,7 @@ describe('The neutraliser', () => {
     );
   });
 
-  it('loses nothing that can be seen', () => {
+  it('keeps all visible characters', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         fc.pre(!/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\t#]/u.test(text));
@@ -51,7 +51,7 @@ describe('The neutraliser', () => {
     );
   });
 
-  it('holds for what puts several texts together', () => {
+  it('is safe for combined texts', () => {
     fc.assert(
       fc.property(hostileText, hostileText, (one, other) => {
         texts.tried(2);

@@ -14,11 +14,11 @@ import { temporaryFolder } from '../../localAgent/index.ts';
 
 const SCHEMAS = cases({ short: 80, long: 4_000 });
 const VALUES = 10;
-/** Schemas of one contract, which takes much longer to load than each of them. */
+/** Schemas per contract, because loading a contract takes much longer than each schema. */
 const TOGETHER = 50;
 const ADDRESS = 'https://reference.example/schema';
 
-/** What another validator, which keeps annotations as the specification describes them, says of each value. */
+/** The verdicts of another validator, which keeps annotations as the specification says. */
 async function expectedOf(schema: object, values: readonly unknown[]): Promise<boolean[]> {
   registerSchema(schema as SchemaObject, ADDRESS);
   try {
@@ -30,7 +30,7 @@ async function expectedOf(schema: object, values: readonly unknown[]): Promise<b
 }
 
 for (const draft of ['2019-09', '2020-12'] satisfies AnnotatingDraft[]) {
-  it(`${draft}: keywords that ask what others evaluate have the verdict of a second validator`, async () => {
+  it(`${draft}: a second validator agrees about the keywords that depend on what others evaluate`, async () => {
     const $schema = META_SCHEMAS[draft];
     const schemas = fc
       .sample(annotatingSchema(draft), { seed: SEED, numRuns: SCHEMAS })
@@ -50,14 +50,14 @@ for (const draft of ['2019-09', '2020-12'] satisfies AnnotatingDraft[]) {
         const expected = await expectedOf(schema, own);
         for (const [number, value] of own.entries()) {
           const wanted = expected[number] === true ? 'valid' : 'violated';
-          // Nothing interrupts it: a busy machine says nothing about a verdict.
+          // Without a time limit, so that a busy machine doesn't change the verdict.
           const { outcome } = contract.checkUnlimited({ [index]: value });
           assert.equal(outcome, wanted, JSON.stringify({ schema, value }));
           if (wanted === 'valid') valid++;
         }
       }
     }
-    // Both verdicts are frequent: else most cases would say nothing.
+    // Both verdicts have to be frequent, otherwise most cases prove nothing.
     const share = valid / (SCHEMAS * VALUES);
     assert.ok(share > 0.2 && share < 0.8, String(share));
   });

@@ -21,25 +21,25 @@ import { ScriptedServer, SUBJECT } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Schemas: bombs');
 
-/** Of a check that must not end, and of one that may. */
+/** The time limits of checks that can't end, and of those that may. */
 const SHORT_LIMIT_MS = 40;
 const LIMIT_MS = cases({ short: 100, long: 300 });
-/** Of loading and one check, on a busy machine. */
+/** The time limit of loading and one check, on a busy machine. */
 const MAX_MS = 10_000;
-/** What a fast machine collects in errors within the second that a check may take, and as much again for Node. */
+/** Room for the errors that a fast machine collects in a check's one second, and as much again for Node. */
 const MAX_MEGABYTES = 600;
 
 const DRAFT_07 = { $schema: 'http://json-schema.org/draft-07/schema#' };
 const DRAFT_2019 = { $schema: 'https://json-schema.org/draft/2019-09/schema' };
 
-/** @param schema the text of a file, or what it holds */
+/** @param schema the text of the file, or its content */
 async function contractOf(schema: unknown, checkLimitMs: number): Promise<Contract> {
   const file = path.join(temporaryFolder('bomb-'), 'root.json');
   writeFileSync(file, typeof schema === 'string' ? schema : JSON.stringify(schema));
   return loadContract(file, { checkLimitMs });
 }
 
-/** Loading and one check end in time, with a verdict or a refusal of the schema, and never with the wrong verdict. */
+/** Asserts that loading and one check end in time, with the schema refused or a verdict that isn't wrong. */
 async function assertEnds(schema: unknown, value: unknown, wrong: 'valid' | 'violated' | 'neither'): Promise<void> {
   const begun = Date.now();
   const outcome = await contractOf(schema, LIMIT_MS).then(
@@ -54,7 +54,7 @@ async function assertEnds(schema: unknown, value: unknown, wrong: 'valid' | 'vio
   assert.ok(tookMs < MAX_MS, about);
 }
 
-/** Regular expressions that try exponentially or very many ways, with a text that makes them. */
+/** Regular expressions with exponential or very heavy backtracking, and a text that triggers it. */
 const EXPRESSIONS: readonly (readonly [string, string])[] = [
   ['^(a+)+$', `${'a'.repeat(40)}!`],
   ['^(a*)*$', `${'a'.repeat(40)}!`],
@@ -90,10 +90,10 @@ const FORMATS = (
 ).split(' ');
 const LONG_TEXTS = 'a 1 : . / - @ % { ( a. a@ 1: %41 {a} = P1 :// ä \0'.split(' ').map((part) => part.repeat(9_000));
 
-describe('A check of what takes without end is interrupted:', () => {
+describe('An endless check is interrupted:', () => {
   for (const [place, make] of Object.entries(EXPRESSION_PLACES)) {
     it(`regular expressions in ${place}`, async () => {
-      // Each of them in one place, and in the others one of each kind.
+      // All of them in one place, and a few in each of the others.
       const made = EXPRESSIONS.slice(0, place === 'pattern' ? undefined : 3).map(([pattern, text]) =>
         make(pattern, text),
       );
@@ -121,7 +121,7 @@ describe('A check of what takes without end is interrupted:', () => {
   });
 });
 
-/** Schemas that double what they refer to, again and again. */
+/** A schema in which each level refers to the next one twice. */
 function doubling(keyword: string, levels: number, last: unknown, defs = '$defs'): object {
   const names = Array.from({ length: levels }, (_, level) => `n${level}`);
   const definitions = names.map((name, level) => {
@@ -141,14 +141,14 @@ function deep(levels: number): unknown {
   return JSON.parse(`${'['.repeat(levels)}${']'.repeat(levels)}`);
 }
 
-describe('Schemas that double, circle or go deep end in bounded time:', () => {
+describe('Checks of doubling, circular and deep schemas end in bounded time:', () => {
   it('references that double', async () => {
     for (const keyword of ['allOf', 'anyOf', 'oneOf']) {
       for (const levels of [40, 3_000]) await assertEnds(doubling(keyword, levels, { type: 'string' }), 1, 'valid');
       await assertEnds({ ...DRAFT_07, ...doubling(keyword, 40, { type: 'string' }, 'definitions') }, 1, 'valid');
     }
   });
-  it('branches that are asked what they evaluate', async () => {
+  it('branches under unevaluatedProperties', async () => {
     const asking = { unevaluatedProperties: false };
     for (const keyword of ['allOf', 'anyOf', 'oneOf'])
       await assertEnds({ ...doubling(keyword, 40, { properties: { a: true } }), ...asking }, { a: 1 }, 'violated');
@@ -181,7 +181,7 @@ describe('Schemas that double, circle or go deep end in bounded time:', () => {
       await assertEnds(schema, {}, 'valid');
     }
   });
-  it('schemas and values that are deep', async () => {
+  it('deep schemas and values', async () => {
     for (const keyword of ['allOf', 'not', 'items', 'additionalProperties', 'propertyNames'])
       for (const levels of [30, 300, 100_000]) await assertEnds(nested(keyword, levels), [[[1]]], 'neither');
     for (const levels of [100, 200_000]) {
@@ -196,7 +196,7 @@ describe('Schemas that double, circle or go deep end in bounded time:', () => {
   });
 });
 
-it('Large schemas and values end in bounded time', async () => {
+it('Checks of large schemas and values end in bounded time', async () => {
   const objects = Array.from({ length: 30_000 }, (_, n) => ({ n }));
   const numbers = Array.from({ length: 200_000 }, (_, n) => n);
   for (const [schema, value, wrong] of [
@@ -221,7 +221,7 @@ it('Large schemas and values end in bounded time', async () => {
 
 const LISTS = { items: { $ref: '#' }, type: 'array' };
 const OBJECTS = Array.from({ length: 30_000 }, (_, n) => ({ n }));
-/** The schema and the payload of a step. */
+/** A step's schema and payload. */
 const STEPS: Readonly<Record<string, readonly [schema: unknown, payload: unknown]>> = {
   'a catastrophic expression': [{ pattern: '^(a+)+$' }, JSON.stringify(`${'a'.repeat(40)}!`)],
   'a catastrophic name': [{ patternProperties: { '(x+x+)+y': false } }, { ['x'.repeat(40)]: 1 }],
@@ -234,7 +234,7 @@ const STEPS: Readonly<Record<string, readonly [schema: unknown, payload: unknown
   'a file of 11 MiB': [`{"description":"${'x'.repeat(11 << 20)}"}`, '1'],
 };
 
-describe('A step that is given a bomb ends by itself, in bounded time and memory:', { concurrency: 2 }, () => {
+describe('A step that gets a bomb ends by itself, in bounded time and memory:', { concurrency: 2 }, () => {
   const extension = unpackVsix();
   for (const [name, [schema, payload]] of Object.entries(STEPS)) {
     it(name, async () => {
@@ -261,7 +261,7 @@ describe('A step that is given a bomb ends by itself, in bounded time and memory
 });
 
 describe(
-  'A wait to which bombs are sent counts them as invalid and matches the next good event:',
+  'A wait that receives bombs counts them as invalid, and matches the next good event:',
   { concurrency: 2 },
   () => {
     const scene = Scenario.shared();

@@ -15,11 +15,11 @@ import { ScriptedServer, SUBJECT } from '../support/nats/scriptedServer.ts';
 
 const { tried } = family('Schemas: files and references');
 
-/** Where an unknown format is no mere annotation. */
+/** The draft in which an unknown format is more than an annotation. */
 const DRAFT_07 = 'http://json-schema.org/draft-07/schema#';
 const SECRET = 'hush-4711';
 
-/** The error that loading ends with; undefined when there is none. */
+/** The error of loading this file; undefined if there's none. */
 async function errorOf(file: string): Promise<TaskError | undefined> {
   return loadContract(file).then(
     () => undefined,
@@ -34,14 +34,14 @@ async function assertRefused(file: string, about: string, ...codes: readonly Err
   assert.ok(!error.message.includes(SECRET), error.message);
 }
 
-describe('A reference that leads out of the folder is refused, and nothing there is read or asked:', () => {
+describe('A reference out of the folder is refused, and nothing there is read or requested:', () => {
   const listener = createServer((socket) => socket.destroy());
   let asked = 0;
   listener.on('connection', () => asked++);
   before(() => once(listener.listen(0, '127.0.0.1'), 'listening'));
   after(() => listener.close());
 
-  /** A folder with a root schema beside which secrets lie, one of them by a symbolic link. */
+  /** A root schema in a folder with secrets outside it, some of which symbolic links point to. */
   function folder(root: unknown): string {
     const outside = temporaryFolder('outside-');
     const inside = path.join(outside, 'contracts');
@@ -108,7 +108,7 @@ describe('A file that is not a schema is refused:', () => {
     return folder;
   };
 
-  it('as root, and where a reference leads to it', async () => {
+  it('as the root, and as the target of a reference', async () => {
     for (const content of NOT_JSON) {
       const about = JSON.stringify(content.toString('latin1').slice(0, 60));
       await assertRefused(path.join(write(content), 'root.json'), about, 'InvalidSchema');
@@ -117,17 +117,17 @@ describe('A file that is not a schema is refused:', () => {
       await assertRefused(path.join(folder, 'root.json'), about, 'InvalidSchema');
     }
   });
-  it('a byte order mark is none of these', async () => {
+  it('except one with a byte order mark', async () => {
     assert.equal(await errorOf(path.join(write(`\ufeff${GOOD}`), 'root.json')), undefined);
     tried();
   });
-  it('what is no file', async () => {
+  it('something that is not a file', async () => {
     const folder = write(GOOD);
     symlinkSync('loop', path.join(folder, 'loop'));
     for (const name of ['', '.', 'no.json', 'loop', 'root.json/x', `${'x'.repeat(5_000)}.json`, '\0'])
       await assertRefused(path.join(folder, name), JSON.stringify(name.slice(0, 40)), 'InvalidInput');
   });
-  it('with any change of its bytes, or it is still one', async () => {
+  it('a schema with changed bytes, unless it is still a schema', async () => {
     const schema = JSON.stringify({
       $schema: 'https://json-schema.org/draft/2020-12/schema',
       $defs: { a: { pattern: '^a$', minimum: 1 } },
@@ -155,18 +155,18 @@ describe('A file that is not a schema is refused:', () => {
   });
 });
 
-describe('A step with such a schema fails before it connects:', { concurrency: 2 }, () => {
+describe('A step with a bad schema fails before it connects:', { concurrency: 2 }, () => {
   const extension = unpackVsix();
   const command = '##vso[task.complete result=Succeeded]';
   for (const [name, schema, code] of [
-    ['out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
-    ['over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
+    ['a reference out of its folder', { $ref: '../secret.json' }, 'InvalidSchema'],
+    ['a reference over HTTP', { $ref: 'http://127.0.0.1:1/x.json' }, 'InvalidSchema'],
     ['not JSON', `{${command}`, 'InvalidSchema'],
-    ['a command for a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
-    ['a command for a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
-    ['a command for a format', { $schema: DRAFT_07, format: `\n${command}` }, 'InvalidSchema'],
-    ['of a draft that is not supported', { $schema: command }, 'InvalidSchema'],
-    ['that says what is wrong in a command', { const: `${command}\n` }, 'ContractViolation'],
+    ['a command as a reference', { $ref: `${command}\n${command}` }, 'InvalidSchema'],
+    ['a command in a pattern', { pattern: `(${command}` }, 'InvalidSchema'],
+    ['a command as a format', { $schema: DRAFT_07, format: `\n${command}` }, 'InvalidSchema'],
+    ['a command as its draft', { $schema: command }, 'InvalidSchema'],
+    ['a command in the value that the error quotes', { const: `${command}\n` }, 'ContractViolation'],
   ] as const) {
     it(name, async () => {
       await using server = await ScriptedServer.start();

@@ -22,17 +22,17 @@ const isPull = (command: Command): boolean => publication(command)?.subject.incl
 const isSub = ({ verb, args }: Command): boolean => verb === 'SUB' && args[0] === SUBJECT;
 const isAnything = (command: Command): boolean => isEvent(command) || isPull(command) || isSub(command);
 
-/** How a step may end whose server is cut off or says nothing more, wherever that is. */
+/** How a step may end if its server is cut off or falls silent at any point. */
 const GONE: readonly Code[] = ['Unreachable', 'ConnectionLost', 'Timeout'];
-/** How a step may end in spite of, or because of, a server that says something else. */
+/** How a step may end if its server says something else. */
 const ANY_BUT_INTERNAL: readonly Code[] = ['ok', ...ERROR_CODES.filter((code) => code !== 'Internal')];
 
-/** Every so many bytes of a conversation one case, past the end of each: the long form tries every byte. */
+/** Places throughout a conversation and past its end. The long form tries every byte. */
 const PLACES_IN_BYTES = Array.from({ length: 800 }, (_, at) => at).filter(
   (at) => at % cases({ short: 24, long: 1 }) === 0,
 );
 
-/** A server that fails like this. A step may only end well once it has said, or taken, all the step wants. */
+/** A server with this fault. A step may succeed only if the server has said, or received, all the step needs. */
 function failing(fault: Partial<Script>): HostileCase {
   let saidAll = false;
   const most = Math.min(fault.cutAfterSent ?? Infinity, fault.silentAfterSent ?? Infinity);
@@ -40,7 +40,7 @@ function failing(fault: Partial<Script>): HostileCase {
     ...fault,
     answer(command, link) {
       const says = goodAnswer(command, link);
-      // The line end behind it says nothing more.
+      // The line end after it adds nothing.
       saidAll ||= isAnything(command) && link.sent + says.length - '\r\n'.length <= most;
       return says;
     },
@@ -48,7 +48,7 @@ function failing(fault: Partial<Script>): HostileCase {
   return [JSON.stringify(fault), script, () => (saidAll ? [...GONE, 'ok'] : GONE)];
 }
 
-describe('A link that ends in the middle ends every step in time and with the right code:', { concurrency: 5 }, () => {
+describe('A link that breaks in the middle ends every step in time with the right code:', { concurrency: 5 }, () => {
   for (const step of STEP_NAMES) {
     for (const [how, fault] of [
       ['after any byte of the server', (at: number) => ({ cutAfterSent: at })],
@@ -66,7 +66,7 @@ describe('A link that ends in the middle ends every step in time and with the ri
   }
 });
 
-/** Changes of single bytes, and of pieces, of what a server sends. */
+/** Changes to bytes, or pieces, of what a server sends. */
 const MUTATION = fc.record({
   at: fc.integer({ min: 0, max: 850 }),
   remove: fc.nat({ max: 6 }),
@@ -92,7 +92,7 @@ function mutated(mutations: readonly { at: number; remove: number; insert: Buffe
   };
 }
 
-describe('A server whose words are changed on the way ends every step in time and with a right code:', () => {
+describe('A corrupted conversation ends every step in time with an acceptable code:', () => {
   it('mutations of good conversations', () => {
     const scripts = fc.sample(
       fc.array(MUTATION, { minLength: 1, maxLength: 3 }),
@@ -105,7 +105,7 @@ describe('A server whose words are changed on the way ends every step in time an
   });
 });
 
-/** Replaces what JetStream, or whoever takes the event, answers in JSON. */
+/** Replaces the JSON reply of JetStream or of the event's receiver. */
 function answering(operation: RegExp, payload: (good: object) => unknown, headers = ''): Script {
   return {
     answer(command, link) {
@@ -138,14 +138,14 @@ const ERRORS: readonly unknown[] = [
   { code: 404, err_code: 'x', description: 1 },
   { code: 1e308, err_code: -1, description: COMMAND },
   { code: 500, err_code: 10_000, description: COMMAND.repeat(10_000) },
-  // What the tasks know by number, and one that nobody knows.
+  // The error codes that the tasks know, and an unknown one.
   ...[10_009, 10_014, 10_023, 10_039, 10_054, 10_059, 10_060, 10_070, 10_071, 10_076, 10_077, 10_093, 10_094, 10_097]
     .concat(10_999)
     .map((err_code) => ({ code: 400, err_code, description: COMMAND })),
   { code: 503, err_code: 10_008, description: 'JetStream system temporarily unavailable' },
 ];
 
-/** Every field of a good answer with each of these in its place, and without it. */
+/** Each replaces every field of a good reply; `undefined` removes it. */
 const WRONG: readonly unknown[] = [
   ...[undefined, null, true, -1, 0, 1.5, 1e308, [], [null], ['a b'], {}, { a: [] }],
   ...['', 'x', 'a b', 'a.b', '*', '>', 'x\r\nPUB a 0\r\n\r\n', COMMAND, 'y'.repeat(5_000)],
@@ -160,7 +160,7 @@ function withWrongFields(good: object): object[] {
   ]);
 }
 
-describe('Invalid answers end every step in time and with a right code:', { concurrency: 5 }, () => {
+describe('Invalid replies end every step in time with an acceptable code:', { concurrency: 5 }, () => {
   for (const [name, operation] of Object.entries(OPERATIONS)) {
     const steps = name === 'event' ? ['publish, jetStream', 'publish, request'] : ['wait, jetStream'];
     const run = (answers: readonly (readonly [string, Script])[]): Promise<void> =>
@@ -169,7 +169,7 @@ describe('Invalid answers end every step in time and with a right code:', { conc
         tried,
         steps,
       );
-    it(`${name}, not JSON, or JSON of another kind`, () =>
+    it(`${name}, not a JSON object`, () =>
       run(
         [...NOT_JSON, ...NOT_AN_OBJECT].map((payload) => [
           JSON.stringify(payload),
@@ -205,7 +205,7 @@ describe('Invalid answers end every step in time and with a right code:', { conc
   }
 });
 
-/** What is sent in answer to a command, as bytes. */
+/** Sends these bytes in reply to a command. */
 function saying(
   when: (command: Command) => boolean,
   says: (command: Command, link: ScriptedLink) => string | Buffer,
@@ -234,7 +234,7 @@ const REMARKS: readonly (string | Buffer)[] = [
   `-ERR ${'e'.repeat(400_000)}`,
 ];
 
-/** Reply subjects of events, which say where in the stream they are. `own` begins those of the wait's own consumer. */
+/** Reply subjects, which state an event's place in the stream. Those of the wait's own consumer start with `own`. */
 const placesOf = (own: string): readonly string[] => [
   '',
   'x',
@@ -248,8 +248,8 @@ const placesOf = (own: string): readonly string[] => [
   ].map((place) => own + place),
 ];
 
-describe('A server that says something else in the middle ends every step in time and with a right code:', () => {
-  it('in place of an answer', () =>
+describe('A server that says something unexpected ends every step in time with an acceptable code:', () => {
+  it('instead of a reply', () =>
     assertEnds(
       REMARKS.map((says): HostileCase => [
         JSON.stringify(says.toString().slice(0, 80)),
@@ -269,13 +269,13 @@ describe('A server that says something else in the middle ends every step in tim
       tried,
       ['publish, jetStream'],
     ));
-  it('an acknowledgement 500 times', () => {
+  it('500 copies of an acknowledgement', () => {
     const script = saying(isEvent, (command, link) =>
       Buffer.concat(Array.from({ length: 500 }, () => acknowledgement(link, inboxOf(command)))),
     );
     return assertEnds([['the same again', script, ['ok']]], tried, ['publish, jetStream', 'publish, request']);
   });
-  it('events that misstate their place in the stream', () =>
+  it('events with a wrong place in the stream', () =>
     assertEnds(
       placesOf('').map((_, index): HostileCase => [
         `place ${index}`,
@@ -289,7 +289,7 @@ describe('A server that says something else in the middle ends every step in tim
       tried,
       ['wait, jetStream'],
     ));
-  it('ends of pull requests without end', () =>
+  it('pull requests that keep ending at once', () =>
     assertEnds(
       [
         ...['404 No Messages', '408 Request Timeout', '409 Consumer Deleted', '409 Message Size Exceeds MaxBytes'],

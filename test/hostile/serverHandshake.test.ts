@@ -9,7 +9,7 @@ const { tried } = family('Servers that misbehave: handshake');
 const COMMAND = '##vso[task.setvariable variable=PWNED]yes';
 const NO_SERVER: readonly Code[] = ['Unreachable'];
 
-/** Sends byte by byte, with a pause after each. */
+/** Sends a text byte by byte, with a pause after each. */
 function drip(link: ScriptedLink, text: string, pauseMs: number): void {
   let at = 0;
   const timer = setInterval(() => {
@@ -32,7 +32,7 @@ const GREETINGS: readonly HostileCase[] = [
   ['a TLS alert', { greeting: TLS_ALERT }, NO_SERVER],
   ['a TLS alert and a line end', { greeting: Buffer.concat([TLS_ALERT, Buffer.from('\r\n')]) }, NO_SERVER],
   ['a TLS ServerHello', { greeting: Buffer.from('160303007a0200007603030d0a', 'hex') }, NO_SERVER],
-  ['bytes that are no UTF-8', { greeting: Buffer.from('INFO {"version":"\xff\xfe2.10.1"}\r\n', 'latin1') }, NO_SERVER],
+  ['invalid UTF-8', { greeting: Buffer.from('INFO {"version":"\xff\xfe2.10.1"}\r\n', 'latin1') }, NO_SERVER],
   ['silence', { greeting: '' }, NO_SERVER],
   ['half an INFO, then silence', { greeting: infoLine().slice(0, 60) }, NO_SERVER],
   ['an INFO without its line end', { greeting: infoLine().trimEnd() }, NO_SERVER],
@@ -53,9 +53,9 @@ const GREETINGS: readonly HostileCase[] = [
 /** Values of a wrong type or size for every field of INFO. */
 const WRONG_VALUES: readonly unknown[] = [null, true, false, -1, 0, 1.5, 1e308, '', 'x', COMMAND, [], [null], {}, [[]]];
 
-/** Right for a field that is wrong, or that nobody needs. */
+/** Acceptable codes if a field is wrong, or not needed. */
 const SOME_END: readonly Code[] = ['ok', 'Unreachable', 'TooLarge', 'Unsupported', 'NoStream'];
-/** What these say when they are true leads further. */
+/** The codes for fields that have a meaning if they are true. */
 const MEANT: Readonly<Record<string, readonly Code[]>> = {
   tls_required: ['Unreachable', 'TlsFailure'],
   tls_available: ['Unreachable', 'TlsFailure'],
@@ -65,7 +65,7 @@ const FIELD_NAMES = [
   ...['nonce', 'connect_urls', 'auth_required', 'ldm', 'domain', 'cluster', 'client_ip'],
   ...['tls_required', 'tls_available', 'tls_verify'],
 ];
-/** In the short form a third of the values for each, in turn. */
+/** In the short form, each field gets a third of the values, in turn. */
 const FIELDS = FIELD_NAMES.flatMap((field, number) =>
   casesOf(WRONG_VALUES, (_, index) => index % 3 === number % 3).map((value): HostileCase => [
     `${field} ${JSON.stringify(value)}`,
@@ -84,7 +84,7 @@ const CONTENTS: readonly HostileCase[] = [
     ['ok'],
   ],
   [
-    'other servers that are none',
+    'invalid other servers',
     {
       greeting: infoLine({
         connect_urls: [...': x [::1 ]:1 a:99999 ::::::1 ../../x:22'.split(' '), '', `${COMMAND}:1`],
@@ -97,7 +97,7 @@ const CONTENTS: readonly HostileCase[] = [
   ['TLS it does not have, offered', { greeting: infoLine({ tls_available: true }) }, ['TlsFailure', 'Unreachable']],
   ['a limit of 0 bytes', { greeting: infoLine({ max_payload: 0 }) }, ['TooLarge', 'Unreachable', 'ok']],
   ['a limit of 20 bytes', { greeting: infoLine({ max_payload: 20 }) }, ['TooLarge', 'ok']],
-  // Events have headers, and waits send none.
+  // Events need headers; waits send none.
   ['no headers', { greeting: infoLine({ headers: false }) }, ['Unsupported', 'ok']],
 ];
 
@@ -115,7 +115,7 @@ const OTHER_ERRORS = [
   ...['mqtt requires JetStream', 'Permissions Violation for Publish to "x"', 'Permissions Violation'],
 ];
 
-/** What a server says in place of its PONG, when the client has signed in. */
+/** What a server says instead of its PONG, after the client has signed in. */
 const WELCOMES: readonly (readonly [string | Buffer, readonly Code[]])[] = [
   ...([
     ...['', 'PO', `${COMMAND}\r\n`, TLS_ALERT, Buffer.from(Array.from({ length: 4_096 }, (_, at) => (at * 151) % 256))],
@@ -136,7 +136,7 @@ const WELCOMES: readonly (readonly [string | Buffer, readonly Code[]])[] = [
   [`${'MSG a 99 2\r\nhi\r\n'.repeat(2_000)}PONG\r\n`, ['ok']],
 ];
 
-/** @param leave whether it hangs up once it has said it */
+/** @param leave whether the server then hangs up */
 function welcomes(leave: boolean): HostileCase[] {
   return WELCOMES.filter(([, codes]) => !leave || !codes.includes('ok')).map(([says, codes]) => [
     JSON.stringify(says.toString().slice(0, 60)),
@@ -152,10 +152,10 @@ function welcomes(leave: boolean): HostileCase[] {
   ]);
 }
 
-describe('Servers that misbehave in the handshake end every step in time and with the right code:', () => {
-  it('what they greet with', () => assertEnds(GREETINGS, tried));
-  it('fields of INFO', () => assertEnds(FIELDS, tried));
-  it('contents of INFO', () => assertEnds(CONTENTS, tried));
-  it('what they say to a client that signs in, and stay', () => assertEnds(welcomes(false), tried));
-  it('what they say to a client that signs in, and leave', () => assertEnds(welcomes(true), tried));
+describe('Servers that misbehave in the handshake end every step in time with the right code:', () => {
+  it('by their greeting', () => assertEnds(GREETINGS, tried));
+  it('by a field of INFO', () => assertEnds(FIELDS, tried));
+  it('by the content of INFO', () => assertEnds(CONTENTS, tried));
+  it('by their response to the sign-in, without hanging up', () => assertEnds(welcomes(false), tried));
+  it('by their response to the sign-in, and by hanging up', () => assertEnds(welcomes(true), tried));
 });

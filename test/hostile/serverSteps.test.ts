@@ -13,7 +13,7 @@ const { tried } = family('Servers that misbehave: processes');
 const EXTENSION = unpackVsix();
 const COMMAND = '##vso[task.setvariable variable=PWNED;isOutput=true]yes';
 const TIMEOUT_MS = 2_000;
-/** The start of a process, and the time after its deadline, on a busy machine. */
+/** Time for a process to start, and to end after its deadline, on a busy machine. */
 const GRACE_MS = 6_000;
 const MAX_MEGABYTES = 400;
 
@@ -26,7 +26,7 @@ const TASKS: Readonly<Record<string, (agent: LocalAgent, env: Readonly<Record<st
 /** `undefined` among the codes: the step may also succeed. */
 type ProcessCase = readonly [name: string, script: Script, codes: readonly (ErrorCode | undefined)[]];
 
-/** In the short form each case has one of the tasks. */
+/** Declares the cases as tests. In the short form, each runs with only one of the tasks. */
 function declare(cases: readonly ProcessCase[]): void {
   for (const [index, [name, script, codes]] of cases.entries()) {
     for (const task of Object.keys(TASKS).filter((_, turn) => isLong || turn === index % 2)) {
@@ -56,7 +56,7 @@ function declare(cases: readonly ProcessCase[]): void {
   }
 }
 
-/** The agent ran the task's own commands only, and its process ended by itself. */
+/** Asserts that the agent ran only the task's own commands, and that the process ended by itself. */
 function assertUntouched(step: StepRun): void {
   assert.equal(step.exitCode, 0);
   assert.equal(step.rawStderr, '');
@@ -69,7 +69,7 @@ function assertUntouched(step: StepRun): void {
 }
 
 const atGreeting = (piece: string): Script => ({ greeting: '', onLink: (link) => endless(link, piece) });
-/** From the moment that the client has its link, in place of any answer: once, then without end. */
+/** Sends `first` instead of any reply once the client is connected, then `piece` endlessly. */
 const afterSignIn = (first: string, piece?: string): Script => ({
   answer({ verb, args }, link) {
     if (!/^H?PUB$/.test(verb) && args[0] !== SUBJECT) return undefined;
@@ -83,36 +83,32 @@ const afterSignIn = (first: string, piece?: string): Script => ({
 const BLOCK = 'y'.repeat(65_536);
 const LOST: readonly ErrorCode[] = ['ConnectionLost', 'Timeout', 'Unreachable'];
 
-describe(
-  'Servers that send without end cost little memory and no time beyond the deadline:',
-  { concurrency: 4 },
-  () => {
-    declare([
-      ['an endless INFO', atGreeting(BLOCK), ['Unreachable']],
-      ['an endless INFO, begun well', { ...atGreeting(BLOCK), greeting: 'INFO {"x":"' }, ['Unreachable']],
-      ['endless lines', atGreeting(`${COMMAND}\r\n`.repeat(1_000)), ['Unreachable']],
-      ['endless INFOs', atGreeting(infoLine().repeat(300)), [...LOST, undefined]],
-      ['an endless message', afterSignIn('MSG x 1 2147483647\r\n', BLOCK), LOST],
-      ['an endless message of a size a server may have', afterSignIn('MSG x 1 67108864\r\n', BLOCK), LOST],
-      ['an endless subject', afterSignIn('MSG ', BLOCK), LOST],
-      ['an endless -ERR', afterSignIn('-ERR ', BLOCK), LOST],
-      ['an endless INFO in the middle', afterSignIn('INFO {"x":"', BLOCK), LOST],
-      ['PINGs without end', afterSignIn('', 'PING\r\n'.repeat(10_000)), LOST],
-      [
-        'PINGs without end whose PONGs it does not take',
-        {
-          ...afterSignIn('', 'PING\r\n'.repeat(10_000)),
-          onLink: ({ socket }) => socket.once('drain', () => socket.pause()),
-        },
-        LOST,
-      ],
-      ['messages nobody asked for, without end', afterSignIn('', `MSG x 99 2\r\nhi\r\n`.repeat(3_000)), LOST],
-      ['refusals without end', afterSignIn('', `-ERR '${COMMAND}'\r\n`.repeat(1_000)), LOST],
-    ]);
-  },
-);
+describe('Servers that send endlessly cost little memory, and no time beyond the deadline:', { concurrency: 4 }, () => {
+  declare([
+    ['an endless INFO', atGreeting(BLOCK), ['Unreachable']],
+    ['an endless INFO that starts well', { ...atGreeting(BLOCK), greeting: 'INFO {"x":"' }, ['Unreachable']],
+    ['endless lines', atGreeting(`${COMMAND}\r\n`.repeat(1_000)), ['Unreachable']],
+    ['endless INFOs', atGreeting(infoLine().repeat(300)), [...LOST, undefined]],
+    ['an endless message', afterSignIn('MSG x 1 2147483647\r\n', BLOCK), LOST],
+    ['an endless message of a valid size', afterSignIn('MSG x 1 67108864\r\n', BLOCK), LOST],
+    ['an endless subject', afterSignIn('MSG ', BLOCK), LOST],
+    ['an endless -ERR', afterSignIn('-ERR ', BLOCK), LOST],
+    ['an endless INFO in the middle', afterSignIn('INFO {"x":"', BLOCK), LOST],
+    ['endless PINGs', afterSignIn('', 'PING\r\n'.repeat(10_000)), LOST],
+    [
+      'endless PINGs, which does not read the PONGs',
+      {
+        ...afterSignIn('', 'PING\r\n'.repeat(10_000)),
+        onLink: ({ socket }) => socket.once('drain', () => socket.pause()),
+      },
+      LOST,
+    ],
+    ['endless unrequested messages', afterSignIn('', `MSG x 99 2\r\nhi\r\n`.repeat(3_000)), LOST],
+    ['endless refusals', afterSignIn('', `-ERR '${COMMAND}'\r\n`.repeat(1_000)), LOST],
+  ]);
+});
 
-it('A server that drips does not keep a step from the next one', async () => {
+it('A server that drips does not keep a step from the next server', async () => {
   await using dripping = await ScriptedServer.start({
     greeting: '',
     onLink({ socket }) {

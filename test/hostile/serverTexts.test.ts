@@ -21,7 +21,7 @@ interface Place {
   readonly where: string;
   readonly run: typeof publish;
   readonly inputs: Readonly<Record<string, string>>;
-  /** @param line a text without line ends, for places where the protocol ends at one */
+  /** @param line a text without line ends, for places where the protocol ends at a line end */
   readonly script: (text: string, line: string, other: string) => Script;
   readonly code: RegExp;
 }
@@ -30,7 +30,7 @@ const PUBLISH = { subject: SUBJECT, payload: '1' };
 const WAIT = { subject: SUBJECT, startFrom: 'all' };
 const GOOD_INFO = apiResponse({ subject: `$JS.API.STREAM.INFO.${STREAM}`, reply: '' });
 
-/** Whatever has a reply subject is answered like this, or in these bytes. */
+/** Sends this reply to everything that has a reply subject. */
 function answering(payload: unknown, headers = ''): Script {
   return {
     answer(command, link) {
@@ -47,7 +47,7 @@ const refusingTheEvent = (line: string): Script => ({
   answer: (command) => (publication(command) === undefined ? undefined : `-ERR '${line}'\r\n`),
 });
 
-/** Every place where a server's text comes into a log. */
+/** Every place from which a server's text gets into a log. */
 const PLACES: readonly Place[] = [
   {
     where: 'instead of INFO',
@@ -160,7 +160,7 @@ const PLACES: readonly Place[] = [
   },
 ];
 
-// Few steps run at once: each has two seconds.
+// Only a few steps run at once, because each has only two seconds.
 describe('Hostile texts of a server', { concurrency: cases({ short: 3, long: 2 }) }, () => {
   const sources = sourcesWith({ 'strict.schema.json': { type: 'object', additionalProperties: false } });
   for (const [number, place] of PLACES.entries()) {
@@ -183,7 +183,7 @@ describe('Hostile texts of a server', { concurrency: cases({ short: 3, long: 2 }
   }
 });
 
-/** The code a step failed with; empty when it did not fail. */
+/** The code that a step failed with; empty if it succeeded. */
 function codeOf(step: StepRun): string {
   return step.result === 'Failed' ? (/^\w+(?=: )/.exec(step.errors[0] ?? '')?.[0] ?? 'none') : '';
 }

@@ -10,7 +10,7 @@ const VERSIONS = ['2.9', '2.10', '2.15'] as const;
 const [SEED = 0] = faultSeeds(1);
 
 for (const of of ['single server', 'leader'] as const) {
-  test(`${RUNS} batches of 50,000 lines, each with the ${of} killed at another point, FAULT_SEED=${SEED}`, async () => {
+  test(`${RUNS} batches of 50,000 lines, each with the ${of} killed at a different point, FAULT_SEED=${SEED}`, async () => {
     const random = new Random(SEED);
     const kills = Array.from({ length: RUNS }, (_, run): Kill => {
       const version = VERSIONS[run % VERSIONS.length]!;

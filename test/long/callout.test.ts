@@ -1,4 +1,4 @@
-// The callout on each line of nats-server in each mode, and not in two pairs of them only.
+// The callout on each line of nats-server in each mode. npm test runs only two of these pairs.
 import '../e2e/bridge/callout.test.ts';
 import '../e2e/bridge/calloutAccounts.test.ts';
 import '../e2e/bridge/calloutProjects.test.ts';

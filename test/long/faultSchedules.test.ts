@@ -4,7 +4,7 @@ import { faultSeeds, planSchedule, runSchedule, type FaultyServers } from '../su
 import { natsServerBinary, startNatsCluster, startNatsServer } from '../support/nats/natsServer.ts';
 
 // A failing schedule names its seed: run it again with FAULT_SEED=<seed>.
-describe('100 random schedules of events and faults end as the stream says they must', { concurrency: 2 }, () => {
+describe('100 random schedules of events and faults end as the stream implies', { concurrency: 2 }, () => {
   for (const line of ['2.9', '2.10', '2.15'] as const) {
     test(`one nats-server ${line}`, async (t) => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });

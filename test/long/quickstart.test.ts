@@ -8,7 +8,7 @@ import { ROOT } from '../../scripts/build/manifest.ts';
 test('the quick start leads from a fresh clone to the demo', () => {
   const clone = path.join(temporaryFolder('quickstart-'), 'clone');
   execFileSync('git', ['clone', '--quiet', ROOT, clone]);
-  // That of a user of Debian.
+  // The PATH of an ordinary user on Debian.
   const folders = (process.env['PATH'] ?? '').split(path.delimiter).filter((folder) => !folder.endsWith('sbin'));
   const quickstart = () =>
     execFileSync('bash', ['scripts/quickstart.sh'], {

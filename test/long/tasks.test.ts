@@ -1,4 +1,4 @@
-// What the tasks do under each Node, which npm test has under one or the other, and what it has of one task or a few cases.
+// The tasks under each Node, with all cases. npm test runs each under only one Node, and some with only a few cases.
 import '../e2e/tasks/authKinds.test.ts';
 import '../e2e/tasks/batch.test.ts';
 import '../e2e/tasks/eventOnTheWire.test.ts';

@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import { chaosSeeds } from '../support/bridge/chaosPlan.ts';
 import { runWaitsChaos } from '../support/bridge/waitsChaosCheck.ts';
 
-/** In a small schedule a fault meets most of the waits at once; in a large one the replicas are behind when it comes. */
+/** In a small schedule, a fault hits most of the waits at once; in a large one, it hits replicas that are behind. */
 const SIZES = [16, 32, 64, 160] as const;
 
 // A failing schedule names its seed: run it again with CHAOS_SEED=<seed>.

@@ -36,7 +36,7 @@ const ENTRA: Tests = { files: ['test/unit/tasks/agent/entra/accessTokens.test.ts
 const SIGN_IN: Tests = { files: ['test/unit/bridge/callout/decide.test.ts'] };
 const CALLOUT: Tests = {
   files: ['test/e2e/bridge/callout.test.ts', 'test/e2e/bridge/calloutChanges.test.ts'],
-  pattern: 'a responder answers only requests|takes empty lists of subjects',
+  pattern: 'a responder answers only requests|treats empty lists of subjects',
   packed: true,
 };
 const CONTRACT: Tests = {
@@ -308,7 +308,7 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'what has started a run is no duplicate',
     line: `if (done !== undefined) return { kind: 'duplicate', done };`,
     becomes: '',
-    tests: { files: [PROTOCOL], pattern: 'that comes again starts nothing' },
+    tests: { files: [PROTOCOL], pattern: 'that comes again does not start another run' },
   },
   {
     what: 'runs may start each other for ever',
@@ -332,13 +332,13 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'a task says where the token of its job goes',
     line: "return 'problem' in allowed ? allowed : new PlanClient(azureDevOps, allowed.url, call, signal);",
     becomes: 'return new PlanClient(azureDevOps, call.planUrl, call, signal);',
-    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
+    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token only to' },
   },
   {
     what: 'an id that is a path becomes a part of one',
     line: `for (const id of ids) if (!GUID.test(id)) throw new RangeError('an ID of a plan is not a GUID');`,
     becomes: 'void ids;',
-    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token nowhere but' },
+    tests: { files: ['test/unit/bridge/waits/planClient.test.ts'], pattern: 'sends a token only to' },
   },
   {
     what: 'a plan URL is taken with what looks like its host before an "@"',
@@ -418,7 +418,7 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'a task that has ended is told again',
     line: `if (record.value?.isCompleted === true) return { kind: 'done' };`,
     becomes: '',
-    tests: { files: [TELL], pattern: 'leaves a task alone' },
+    tests: { files: [TELL], pattern: 'leaves a completed task alone' },
   },
   {
     what: 'a task succeeds without its outputs',

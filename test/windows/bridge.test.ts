@@ -11,7 +11,7 @@ import { Windows } from '../support/windows/windows.ts';
 const windows = new Windows();
 const HOOK_SECRET = 'a hook secret of some length';
 
-/** A folder on `C:` with the configuration of a bridge that takes hooks, and its secrets in files. */
+/** The configuration of a bridge that takes hooks, in a folder on `C:` with its secrets in files. */
 function configured(nats: string): string {
   const folder = windows.newFolder('bridge-');
   mkdirSync(path.join(folder, 'secrets'));
@@ -49,7 +49,7 @@ for (const node of NODE_VERSIONS) {
     assert.equal((await post(bridge, 'one', 'another secret')).status, 401);
     const answer = await post(bridge, 'one');
     assert.deepEqual([answer.status, ((await answer.json()) as { sequence: number }).sequence], [200, 1]);
-    // A secret is read again once its file has changed.
+    // A secret is read again after its file has changed.
     const newer = 'a newer secret of some length';
     bridge.write(`${newer}\r\n`, 'secrets/hook');
     await bridge.until('sign-in by the newer secret', async () =>
@@ -70,7 +70,7 @@ for (const node of NODE_VERSIONS) {
     }
   });
 
-  test(`a bridge on Windows says what is wrong with its configuration, on Node ${node}`, async () => {
+  test(`a bridge on Windows reports the problems of its configuration, on Node ${node}`, async () => {
     const file = configured('nats://127.0.0.1:1');
     const secret = path.join(path.dirname(file), 'secrets', 'hook');
     rmSync(secret);
@@ -81,7 +81,7 @@ for (const node of NODE_VERSIONS) {
   });
 }
 
-// Nobody can press Ctrl+Break in Wine, or close a console as on Windows, so another module says what Node would.
+// Wine has no Ctrl+Break and can't close a console like Windows, so a preloaded module emits the signal.
 for (const signal of ['SIGBREAK', 'SIGHUP']) {
   test(`a bridge on Windows stops on ${signal}`, async () => {
     const file = configured('nats://127.0.0.1:1');

@@ -24,7 +24,7 @@ const windows = new Windows();
 const tasks = windows.newFolder('tasks-');
 cpSync(unpackVsix(), tasks, { recursive: true });
 
-/** Writes files into the sources of an agent, whatever is no text as JSON; returns what Windows calls that folder. */
+/** Writes files into an agent's sources, anything but text as JSON; returns the folder's Windows path. */
 function sourcesOf(agent: LocalAgent, files: Readonly<Record<string, unknown>>): string {
   const { sources } = agent.folders;
   for (const [name, content] of Object.entries(files)) {
@@ -46,7 +46,7 @@ underEachNode(
   (scene) => {
     const agentOn = (options: Parameters<typeof scene.agent>[0] = {}) => scene.agent({ extension: tasks, ...options });
 
-    it('runs on Windows, as its agent says', async () => {
+    it('runs on Windows, with an agent that says so', async () => {
       const agent = agentOn();
       assert.match(agent.variable('Agent.TempDirectory') ?? '', /^C:\\agent-\w+\\_work\\_temp$/);
       assert.equal(agent.variable('Agent.OS'), 'Windows_NT');
@@ -63,7 +63,7 @@ underEachNode(
       assert.equal(out.trim(), `win32 v${major} ${windows.pathOf(agent.folders.sources)}`);
     });
 
-    it('publishes what its input holds, and what a file holds', async () => {
+    it('publishes the payload of an input and of a file', async () => {
       const stream = await scene.stream();
       const agent = agentOn();
       const text = 'Grüße\r\n\tvon "C:\\Users" %PATH%\r\n';
@@ -80,7 +80,7 @@ underEachNode(
       assert.deepEqual([header.get('X-Team'), header.get('X-Unit')], ['shop', 'kg']);
     });
 
-    it('sends lines that end with CRLF as others, and checks each against its schema', async () => {
+    it('sends lines with CRLF like any others, and checks each against the schema', async () => {
       const stream = await scene.stream();
       const agent = agentOn();
       sourcesOf(agent, {
@@ -98,7 +98,7 @@ underEachNode(
       assert.equal(await stream.lastSequence(), 4);
     });
 
-    it('finds schemas in folders by any path of Windows, and makes the same digest as elsewhere', async () => {
+    it('finds schemas by any form of Windows path, with the same digest as elsewhere', async () => {
       const stream = await scene.stream();
       const agent = agentOn();
       const folder = sourcesOf(agent, {
@@ -135,7 +135,7 @@ underEachNode(
       assertOutputs(waited, { 'event.item': 'bolt' });
     });
 
-    it('follows file: URLs in any case, and says what is wrong with other references', async () => {
+    it('follows file: URLs in any case, and says why other references are refused', async () => {
       const agent = agentOn();
       const folder = windows.pathOf(agent.folders.sources);
       const url = `file:///${folder.replaceAll('\\', '/')}/part.json`;
@@ -164,7 +164,7 @@ underEachNode(
       assert.equal(await stream.lastSequence(), 0);
     });
 
-    it('reads files by long paths and by \\\\?\\ paths, and names what is no file', async () => {
+    it('reads files by long paths and by \\\\?\\ paths, and names anything that is not a file', async () => {
       const stream = await scene.stream();
       const agent = agentOn();
       const deep = `${'a folder with a long name '.repeat(4).trim()}/`.repeat(3);
@@ -194,7 +194,7 @@ underEachNode(
       assert.equal(await stream.lastSequence(), sent.length);
     });
 
-    it('waits for an event that comes later, and leaves outputs and files', async () => {
+    it('waits for a later event, and leaves outputs and files', async () => {
       const stream = await scene.stream();
       const agent = agentOn();
       const subject = stream.subject('built');
@@ -224,7 +224,7 @@ underEachNode(
       assert.equal(await stream.consumers(), 0);
     });
 
-    it('ends at its timeout, and when it is cancelled by Ctrl+C', async () => {
+    it('ends at its timeout, and when Ctrl+C cancels it', async () => {
       const stream = await scene.stream();
       const subject = stream.subject('never');
       const late = await wait(agentOn(), { subject, timeout: '4s' });
@@ -241,7 +241,7 @@ underEachNode(
       assert.equal(await stream.consumers(), 0);
     });
 
-    it('masks the secrets of the run', async () => {
+    it("masks the run's secrets", async () => {
       const stream = await scene.stream();
       const secret = 'Alfa7\\Bravo8%Charlie9';
       await stream.put('told', { text: `it is ${secret}` });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EVENT_ID, RunsScene } from '../../support/bridge/runsBridge.ts';
 
-test('check names the environment whose approval trusts in who requested the run', async () => {
+test('check warns of an approval that relies on who requested the run', async () => {
   const image = { name: 'image', type: 'string', default: '' } as const;
   await using scene = await RunsScene.open({ pipeline: { parameters: [EVENT_ID, image], environment: 'prod.web' } });
   const { environments } = scene.azure;

@@ -29,13 +29,13 @@ const POLICY = policyFor(issuer, {
 
 const foreignKeys = await generateKeyPair('RS256');
 
-/** Tokens that must not sign anybody in, and what the log says of them. */
+/** Tokens that must be refused, and the reason in the log. */
 const REFUSED: readonly [whose: string, token: () => Promise<string> | string, reason: RegExp][] = [
   ['an unlisted sub', () => connection('other'), /no rule/],
   ['the sub of a pipeline', () => issuer.connection('p://my-organisation/shop/nats'), /no rule/],
-  ['a sub with one part more', () => issuer.connection('sc://my-organisation/shop/x/nats'), /sub is not sc:/],
+  ['a sub with an extra part', () => issuer.connection('sc://my-organisation/shop/x/nats'), /sub is not sc:/],
   ['a sub without a project', () => issuer.connection('sc://my-organisation//nats'), /sub is not sc:/],
-  ['a sub in other letters', () => issuer.connection('sc://my-organisation/shop/NATS'), /no rule/],
+  ['a sub in another case', () => issuer.connection('sc://my-organisation/shop/NATS'), /no rule/],
   ['no sub', () => azure({ sub: undefined }), /no sub/],
   ['another audience', () => azure({ aud: 'api://other' }), /for someone else/],
   ['no audience', () => azure({ aud: undefined }), /no aud/],
@@ -43,7 +43,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   ['no issuer', () => azure({ iss: undefined }), /does not list the issuer/],
   ['an expired token', () => azure({ exp: seconds() - 1 }), /expired/],
   ['a token that never expires', () => azure({ exp: undefined }), /no exp/],
-  ['a token of the future', () => azure({ nbf: seconds() + 90 }), /not valid yet/],
+  ['a token from the future', () => azure({ nbf: seconds() + 90 }), /not valid yet/],
   [
     'a signature by another key',
     () => signed({ alg: 'RS256', kid: issuer.key.kid }, foreignKeys.privateKey),
@@ -52,7 +52,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   ['a signature by a stranger', () => stranger.token('azureDevOps', { iss: issuer.issuers.azureDevOps }), /no key/],
   ['no signature (alg none)', () => new UnsecuredJWT(issuer.claims('azureDevOps')).encode(), /not signed with/],
   [
-    'the public key taken for a secret (HS256)',
+    'the public key used as a secret (HS256)',
     async () =>
       signed({ alg: 'HS256', kid: issuer.key.kid }, new TextEncoder().encode(await exportSPKI(issuer.key.publicKey))),
     /not signed with/,
@@ -75,7 +75,7 @@ const REFUSED: readonly [whose: string, token: () => Promise<string> | string, r
   ],
   ['another tenant', () => issuer.token('entraV2', { tid: stranger.tenant, groups: ['deployers'] }), /tid is not/],
   ['no tenant', () => issuer.token('entraV2', { tid: undefined, groups: ['deployers'] }), /tid is not/],
-  ['the other version', () => issuer.token('entraV2', { ver: '1.0', groups: ['deployers'] }), /ver is not/],
+  ['the wrong version', () => issuer.token('entraV2', { ver: '1.0', groups: ['deployers'] }), /ver is not/],
   [
     'the claims of an ID token',
     () => issuer.token('entraV2', { azp: undefined, groups: ['deployers'] }),
@@ -103,7 +103,7 @@ for (const { mode, line } of calloutServers('straight'))
     });
     after(() => callout[Symbol.asyncDispose]());
 
-    test('lets a service connection into its own project only, and tells who it is', async () => {
+    test('lets a service connection use only the subjects of its own project', async () => {
       await using client = await callout.connect(await connection('nats'));
       assert.equal(await mayPublish(client, 'ci.shop.built'), true);
       assert.equal(await mayPublish(client, 'ci.bank.built'), false);
@@ -115,7 +115,7 @@ for (const { mode, line } of calloutServers('straight'))
     });
 
     for (const kind of ['entraV1', 'entraV2'] as const) {
-      test(`gives a ${kind} token what its app roles stand for`, async () => {
+      test(`gives a ${kind} token the permissions of its app roles`, async () => {
         await using writer = await callout.connect(await issuer.token(kind, { roles: ['nats.publish.ci.shop'] }));
         assert.equal(await mayPublish(writer, 'ci.shop.built'), true);
         assert.equal(await mayPublish(writer, '$JS.API.STREAM.INFO.CI_shop'), false);
@@ -125,13 +125,13 @@ for (const { mode, line } of calloutServers('straight'))
       });
     }
 
-    test('takes empty lists of subjects as nothing at all', async () => {
+    test('treats empty lists of subjects as no permission', async () => {
       await using client = await callout.connect(await connection('mute'));
       assert.equal(await mayPublish(client, 'ci.shop.built'), false);
       assert.equal(await maySubscribe(client, 'ci.shop.built'), false);
     });
 
-    test('ends a connection with its token', async () => {
+    test('ends a connection when its token expires', async () => {
       const client = await callout.connect(await connection('admin', { exp: seconds() + 2 }), { reconnect: false });
       const problems = problemsOf(client);
       await client.flush();
@@ -144,13 +144,13 @@ for (const { mode, line } of calloutServers('straight'))
         await callout.refuses(await token(), reason);
       });
 
-    test('refuses a client with nothing, or a token as its password', async () => {
+    test('refuses a client without a token, or with the token as its password', async () => {
       await callout.refuses(undefined, /sent no token/);
       if (mode === 'config')
         await callout.refuses(undefined, /no token/, { user: 'admin', pass: await connection('admin') });
     });
 
-    test('takes a token longer than a line of the server is by default', async () => {
+    test("accepts a token longer than the server's default limit of a line", async () => {
       await using client = await callout.connect(await connection('mute', { filler: 'x'.repeat(6_000) }));
       await client.flush();
     });
@@ -166,14 +166,14 @@ function connection(name: string, changes: Readonly<Record<string, unknown>> = {
 
 type SigningKey = Parameters<SignJWT['sign']>[0];
 
-/** An issuer's claims under another signature. */
+/** An issuer's claims with another signature. */
 function signed(header: { alg: string; kid: string; typ?: string }, key: SigningKey, from = issuer): Promise<string> {
   return new SignJWT(from.claims('azureDevOps', { sub: 'sc://my-organisation/shop/admin' }))
     .setProtectedHeader(header)
     .sign(key);
 }
 
-/** Now, as a JWT counts it. */
+/** The current time in seconds, as in a JWT. */
 function seconds(): number {
   return Math.floor(Date.now() / 1000);
 }

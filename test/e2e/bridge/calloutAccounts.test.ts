@@ -12,14 +12,14 @@ import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 
 const issuer = await startTokenIssuer();
 after(() => issuer.stop());
-/** Whoever gets in may do anything in the account of its project: nothing but that keeps projects apart. */
+/** Every client may do anything in its project's account, so only the accounts keep projects apart. */
 const POLICY = policyFor(issuer, {
   azureDevOps: [{ sub: 'sc://my-organisation/*/nats', account: '{project}', publish: ['>'], subscribe: ['>'] }],
 });
 const text = StringCodec();
 
 for (const { mode, line } of calloutServers('crossed'))
-  describe(`An account for each project in ${mode} mode on nats-server ${line}`, () => {
+  describe(`One account per project in ${mode} mode on nats-server ${line}`, () => {
     let callout: Callout;
     before(async () => {
       // The example's rules for Microsoft Entra name CI.
@@ -37,7 +37,7 @@ for (const { mode, line } of calloutServers('crossed'))
       return callout.connect(await issuer.connection(`sc://my-organisation/${project}/nats`));
     }
 
-    test('streams of one name are two, and each project sees, reads and deletes its own', async () => {
+    test('each project has its own streams, even with the same name', async () => {
       await using shop = await signIn('shop');
       await using bank = await signIn('bank');
       for (const [client, project] of [
@@ -66,7 +66,7 @@ for (const { mode, line } of calloutServers('crossed'))
       await bank.jetstream().publish('ci.built', 'payload of the bank');
     });
 
-    test('neither hears the other, nor answers its requests, nor has answers sent to it', async () => {
+    test("projects neither hear each other, nor get each other's requests or replies", async () => {
       await using shop = await signIn('shop');
       await using bank = await signIn('bank');
       const heard: Msg[] = [];
@@ -82,7 +82,7 @@ for (const { mode, line } of calloutServers('crossed'))
       await assert.rejects(shop.request('service.of.the.bank', '', { timeout: 1_000 }), { code: '503' });
       await shop.flush();
       await bank.flush();
-      // What it hears of itself shows that it listens.
+      // Its own message shows that it's listening.
       bank.publish('own', text.encode('own'));
       await bank.flush();
       assert.deepEqual(
@@ -91,7 +91,7 @@ for (const { mode, line } of calloutServers('crossed'))
       );
     });
 
-    test('a project without an account is refused, and log, audit or server say which is missing', async () => {
+    test("a project without an account is refused, and the audit stream or the server's log names it", async () => {
       const token = await issuer.connection('sc://my-organisation/mars/nats');
       if (mode === 'operator') {
         const reason = /^callout\.accounts does not list the account mars of issuers\[0\]\.rules\[0\]$/;
@@ -104,7 +104,7 @@ for (const { mode, line } of calloutServers('crossed'))
         assert.match(audited.reason ?? '', reason);
         return;
       }
-      // Which accounts there are is known to the server alone.
+      // Only the server knows which accounts exist.
       await assert.rejects(callout.connect(token), { code: 'AUTHORIZATION_VIOLATION' });
       const granted = await callout.responder.until('grant', () =>
         callout.responder.lines.find((one) => one.event === 'signIn' && one['account'] === 'mars'),
@@ -113,7 +113,7 @@ for (const { mode, line } of calloutServers('crossed'))
       await callout.server.logged(/No valid account "mars" for auth callout/);
     });
 
-    test("a project that is called as the servers' own accounts gets into none of them", async () => {
+    test("a project named like one of the servers' own accounts is refused", async () => {
       for (const project of ['AUTH', 'SYS']) {
         const reason = new RegExp(
           `^\\{project\\} of \\S+ stands for ${project}, an account that belongs to the servers$`,

@@ -26,7 +26,7 @@ describe('The callout', () => {
   });
   after(() => callout[Symbol.asyncDispose]());
 
-  test('tells of each sign-in in the audit stream, on its status page and in metrics, and never the token', async () => {
+  test('reports each sign-in in the audit stream, on its status page and in metrics, without the token', async () => {
     const good = await admin();
     const bad = await issuer.connection('sc://my-organisation/shop/other');
     await using client = await callout.connect(good, { name: '##vso[task.complete]\u001b[2J' });
@@ -60,7 +60,7 @@ describe('The callout', () => {
     for (const part of `${good}.${bad}`.split('.')) assert.ok(!everything.includes(part));
   });
 
-  test('takes a role away within the life of the token', async () => {
+  test('takes a role away when the token expires', async () => {
     const roles = ['nats.publish.ci.shop'];
     const client = await callout.connect(await issuer.token('entraV2', { roles, exp: seconds() + 2 }), {
       reconnect: false,
@@ -70,7 +70,7 @@ describe('The callout', () => {
     await callout.refuses(await issuer.token('entraV2', { roles: [] }), /no rule/);
   });
 
-  test('takes a changed policy; while it is broken it goes on with the last good one, and says so', async () => {
+  test('applies a changed policy; if that is invalid, keeps the last good one and says so', async () => {
     const { responder } = callout;
     await (await callout.connect(await admin())).close();
     callout.writePolicy(policyFor(issuer));
@@ -94,7 +94,7 @@ describe('The callout', () => {
     assert.equal((await callout.responder.ready(200))['status'], 'ready');
   });
 
-  test('goes on through another replica when one is killed under load, and never lets a stranger in', async () => {
+  test('survives the kill of a replica under load, and never lets a stranger in', async () => {
     const second = await callout.another();
     const [good, bad] = [await admin(), await issuer.connection('sc://my-organisation/shop/other')];
     const counts = { in: 0, refused: 0, wronglyIn: 0, after: 0, turnedAwayAfter: 0 };
@@ -120,12 +120,12 @@ describe('The callout', () => {
     await second[Symbol.asyncDispose]();
     await Promise.all(work);
     assert.equal(counts.wronglyIn, 0);
-    // What the killed one had taken gets no answer: at most one sign-in of each client.
+    // Requests that the killed replica had received get no reply: at most one sign-in per client.
     assert.ok(counts.refused <= 6, JSON.stringify(counts));
     assert.ok(counts.after > 20 && counts.turnedAwayAfter > 2, JSON.stringify(counts));
   });
 
-  test('stops without refusing anybody', async () => {
+  test('stops without refusing anyone', async () => {
     const second = await callout.another();
     const good = await admin();
     let isOver = false;
@@ -147,7 +147,7 @@ describe('The callout', () => {
   });
 });
 
-describe('A callout that is set up otherwise', () => {
+describe('A callout with other settings', () => {
   test('ends no session later than maxSession', async () => {
     await using callout = await startCallout({ policy: POLICY, more: '  maxSession: 2s\n' });
     const client = await callout.connect(await admin(), { reconnect: false });
@@ -156,7 +156,7 @@ describe('A callout that is set up otherwise', () => {
     assert.ok(Date.parse(decision!.followed!['until']!) < Date.now() + 1_000);
   });
 
-  test('finds keys anew when its issuer rotates them, over TLS with a private authority', async () => {
+  test("fetches its issuer's rotated keys, over TLS with a private authority", async () => {
     const authority = await createAuthority();
     await using own = await startTokenIssuer({ certificate: await authority.server() });
     const folder = temporaryFolder('authority-');
@@ -167,14 +167,14 @@ describe('A callout that is set up otherwise', () => {
     await (await callout.connect(await own.connection(sub))).close();
     await own.rotate('ES256');
     await (await callout.connect(await own.connection(sub))).close();
-    // A second key that nobody knows isn't asked for so soon.
+    // A second unknown key so soon doesn't make it fetch again.
     const asked = own.requests.length;
     await own.rotate('RS256');
     await callout.refuses(await own.connection(sub), /last fetched less than 60 s ago/);
     assert.equal(own.requests.length, asked);
   });
 
-  test('signs a step of a pipeline in, and in again when its token has expired', async () => {
+  test('signs a step in, and again when its token has expired', async () => {
     await using azure = await startTokenIssuer({
       serviceConnections: { [CONNECTION_ID]: 'sc://my-organisation/shop/nats' },
     });
@@ -199,7 +199,7 @@ describe('A callout that is set up otherwise', () => {
 test('a responder answers only requests that a server has signed and sealed for it', async () => {
   const folder = temporaryFolder('callout-');
   assert.equal(runBundle(['callout', 'keys', folder]).status, 0);
-  // On a server without sign-in anybody may send requests.
+  // On a server without sign-in, anyone may send requests.
   await using server = await startNatsServer();
   writeFileSync(path.join(folder, 'policy.json'), JSON.stringify(POLICY));
   const file = path.join(folder, 'bridge.yml');
@@ -242,7 +242,7 @@ callout: { accountKeyFile: issuer.nk, xkeySeedFile: xkey.nk, policyFile: policy.
 
   const malformed: Record<string, string | Uint8Array> = {
     'an empty one': '',
-    'one that is no JWT': `${token}.${token}`,
+    "one that isn't a JWT": `${token}.${token}`,
     'one of bytes': new Uint8Array([0xff, 0x2e, 0xfe, 0x2e, 0xff]),
     'a client’s token': token,
     'one with a broken signature': `${good.slice(0, -8)}AAAAAAAA`,
@@ -255,7 +255,7 @@ callout: { accountKeyFile: issuer.nk, xkeySeedFile: xkey.nk, policyFile: policy.
       {},
       { server_id: { ...content.server_id, id: createServer().getPublicKey() } },
     ),
-    'one that wants its answer sealed for another': await request(
+    'one that wants its answer sealed for someone else': await request(
       {},
       { server_id: { ...content.server_id, xkey: createCurve().getPublicKey() } },
     ),
@@ -264,7 +264,7 @@ callout: { accountKeyFile: issuer.nk, xkeySeedFile: xkey.nk, policyFile: policy.
     'one that names a server as the user': await request({}, { user_nkey: key.getPublicKey() }),
   };
   for (const [name, sent] of Object.entries(malformed)) assert.equal((await ask(seal(sent))).length, 0, name);
-  const unsealed = { 'one not sealed': '', 'one sealed by another': createCurve().getPublicKey() };
+  const unsealed = { 'one without a seal': '', 'one sealed by another': createCurve().getPublicKey() };
   for (const [name, sealedBy] of Object.entries(unsealed))
     assert.equal((await ask(sealedBy === '' ? Buffer.from(good) : seal(good), sealedBy)).length, 0, name);
   const count = Object.keys(malformed).length + Object.keys(unsealed).length;
@@ -286,7 +286,7 @@ function admin(): Promise<string> {
   return issuer.connection('sc://my-organisation/shop/admin');
 }
 
-/** Now, as a JWT counts it. */
+/** The current time in seconds, as in a JWT. */
 function seconds(): number {
   return Math.floor(Date.now() / 1000);
 }

@@ -11,7 +11,7 @@ import { startTokenIssuer } from '../../support/identity/tokenIssuer.ts';
 const issuer = await startTokenIssuer();
 after(() => issuer.stop());
 
-/** A folder with the keys, the policy and the configuration of a callout whose NATS isn't there. */
+/** A folder with the keys, the policy and the configuration of a callout whose NATS is unreachable. */
 async function folderWith(policy: object = policyFor(issuer), more = ''): Promise<string> {
   const folder = temporaryFolder('callout-');
   assert.equal((await runHere(['callout', 'keys', folder], 'none')).status, 0);
@@ -36,7 +36,7 @@ async function tryToken(token: string) {
 }
 
 describe('callout try', () => {
-  test('says what a token would get, and why', async () => {
+  test('shows what a token would get, and why', async () => {
     const exp = Math.floor(Date.now() / 1_000) + 300;
     const { status, lines, stderr } = await tryToken(
       await issuer.connection('sc://my-organisation/my shop/nats', { exp }),
@@ -66,7 +66,7 @@ describe('callout try', () => {
     );
   });
 
-  test('says of each rule why it does not match', async () => {
+  test('says for each rule why it does not match', async () => {
     const { status, lines } = await tryToken(
       await issuer.token('entraV2', { roles: ['nats.read.ci'], name: 'Zoë\u202e' }),
     );
@@ -80,14 +80,14 @@ describe('callout try', () => {
     ]);
   });
 
-  test('says why a token is worth nothing', async () => {
+  test('says why a token is refused', async () => {
     const { status, lines } = await tryToken(await issuer.connection('sc://a/b/c', { aud: 'another' }));
     assert.equal(status, 1);
     assert.match(lines[0]!, /^denied: the token is for someone else/);
     assert.match((await tryToken('abc')).lines[0]!, /^denied: what the client sent is not a JWT/);
   });
 
-  test('takes no configuration without a callout, and no token that is not there', async () => {
+  test('refuses a missing token file and a missing option', async () => {
     const file = path.join(await folderWith(), 'bridge.yml');
     const missing = await runBridgeOn(file, ['callout', 'try', '--token-file', '/nowhere']);
     assert.deepEqual([missing.status, missing.stdout], [1, '']);
@@ -97,7 +97,7 @@ describe('callout try', () => {
   });
 });
 
-test('callout keys writes files that only their owner may read, and replaces none', () => {
+test('callout keys writes files that only their owner may read, and never replaces any', () => {
   const folder = temporaryFolder('callout-');
   const { status, stdout } = runBundle(['callout', 'keys', folder]);
   assert.equal(status, 0);
@@ -110,7 +110,7 @@ test('callout keys writes files that only their owner may read, and replaces non
 });
 
 describe('check', () => {
-  test('looks at the policy and at the keys of each issuer', async () => {
+  test("checks the policy and each issuer's keys", async () => {
     const dead = { ...policyFor(issuer) } as { issuers: object[] };
     dead.issuers.push({ issuer: 'http://127.0.0.1:1', audience: 'x', rules: [] });
     const folder = await folderWith(dead);
@@ -123,7 +123,7 @@ describe('check', () => {
     assert.match(stdout, /error: NATS: /);
   });
 
-  test('reports everything wrong with a configuration, and shows no key', async () => {
+  test('reports every problem of a configuration, and shows no key', async () => {
     const policy = {
       issuers: [{ issuer: 'https://a.example', audience: 'x', rules: [{ account: 'CI', publish: [], subscribe: [] }] }],
     };
@@ -142,7 +142,7 @@ describe('check', () => {
     assert.doesNotMatch(stdout, /SUAM3D/);
   });
 
-  test('still asks for azureDevOps where there is no callout', async () => {
+  test('still requires azureDevOps if there is no callout', async () => {
     const { status, stdout } = await runBridge(['check', '--offline'], "nats: { servers: ['nats://127.0.0.1:1'] }\n");
     assert.equal(status, 1);
     assert.match(stdout, /azureDevOps\.organization: is required/);

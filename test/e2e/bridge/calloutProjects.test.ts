@@ -16,7 +16,7 @@ const issuer = await startTokenIssuer();
 after(() => issuer.stop());
 const ADMIN = { sub: 'sc://my-organisation/platform/admin', account: 'CI', publish: ['>'], subscribe: ['>'] };
 
-/** What would show, read, take, change or delete something of the project shop. */
+/** Subjects that would show, read, take, change or delete something of the project shop. */
 const FORBIDDEN_TO_PUBLISH = [
   'ci.shop.built',
   '$JS.API.INFO',
@@ -49,7 +49,7 @@ const FORBIDDEN_TO_PUBLISH = [
   '$SYS.REQ.USER.AUTH',
   '_INBOX.shop.x.1',
 ];
-/** Where something of the project shop could be heard. */
+/** Subjects on which the project shop could be overheard. */
 const FORBIDDEN_TO_SUBSCRIBE = [
   '>',
   '*.>',
@@ -87,7 +87,7 @@ for (const { mode, line } of calloutServers('straight')) {
       return callout.connect(token, { inboxPrefix: `_INBOX.${project}` });
     }
 
-    test('each can publish, wait and tidy up in its own', async () => {
+    test('a project can publish, wait and tidy up on its own subjects', async () => {
       await using shop = await signIn('shop');
       const ack = await shop.jetstream({}).publish('ci.shop.built', 'payload of the shop');
       assert.equal(ack.stream, 'CI_shop');
@@ -114,7 +114,7 @@ for (const { mode, line } of calloutServers('straight')) {
         assert.equal(await maySubscribe(bank, subject), false);
       });
 
-    test('the bank gets nothing of the shop by what a request says rather than its subject', async () => {
+    test("the bank can't reach the shop's events through the content of a request", async () => {
       await using shop = await signIn('shop');
       await shop.jetstream({}).publish('ci.shop.secret', 'payload of the shop');
       await using bank = await signIn('bank');
@@ -134,7 +134,7 @@ for (const { mode, line } of calloutServers('straight')) {
       for (const message of heard) assert.doesNotMatch(message.string(), /payload of the shop/);
     });
 
-    test('the bank hears neither the inboxes nor the deliver subjects of the shop', async () => {
+    test("the bank hears neither the shop's inboxes nor its deliver subjects", async () => {
       await using shop = await signIn('shop');
       await using bank = await signIn('bank');
       const heard: string[] = [];
@@ -152,7 +152,7 @@ for (const { mode, line } of calloutServers('straight')) {
       assert.deepEqual(heard, []);
     });
 
-    test('names that come to the same letters share nothing', async () => {
+    test('projects with similar names share nothing', async () => {
       const names = [
         'my shop',
         'my.shop',

@@ -5,9 +5,9 @@ import { describe, test } from 'node:test';
 import { runBridge, runBridgeOn } from '../../support/bridge/bridgeProcess.ts';
 import { configurationFile, LEAST } from '../../support/bridge/configurationFile.ts';
 
-// What it finds on servers, and other mistakes, are in test/integration/bridge.
+// Tests of what it finds on servers, and of other mistakes, are in test/integration/bridge.
 describe('check', () => {
-  test('--offline looks at files only', async () => {
+  test('--offline checks only files', async () => {
     const yaml = `nats: { servers: [nats://127.0.0.1:1], user: bridge, passwordEnv: PASSWORD }
 azureDevOps: { organization: "http://127.0.0.1:1/contoso", identity: { kind: pat, patEnv: PAT } }
 hooks: { passwordEnvs: [HOOK], events: [{ event: run.completed }, { event: git.pushd }] }
@@ -29,7 +29,7 @@ contracts: { good: good.json, bad: bad.json, gone: gone.json }
     assert.equal(stderr, '2 problems, 2 warnings.\n');
   });
 
-  test('tells what is wrong with the configuration itself', async () => {
+  test('reports problems of the configuration itself', async () => {
     const { status, stdout, stderr } = await runBridge(['check'], 'nats: { servers: [nats://a] }\n');
     assert.equal(status, 1);
     assert.match(
@@ -39,7 +39,7 @@ contracts: { good: good.json, bad: bad.json, gone: gone.json }
     assert.equal(stderr, '2 problems.\n');
   });
 
-  test('tells that it may not read the file of a secret', async () => {
+  test("reports a secret's file that it may not read", async () => {
     const file = configurationFile(`${LEAST}hooks: { passwordFiles: [hook], events: [{ event: git.push }] }\n`, {
       hook: 'a hook secret of some length',
     });

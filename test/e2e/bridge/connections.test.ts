@@ -10,19 +10,19 @@ http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
 `;
 const MIB = 1_024 * 1_024;
 
-/** Bytes of a process that are in RAM (Linux). */
+/** A process's bytes in RAM (Linux). */
 function memoryOf(pid: number): number {
   const [, kib = ''] = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
   return Number(kib) * 1_024;
 }
 
 for (const node of NODE_VERSIONS)
-  test(`2,000 connections of one caller that only hold on keep nobody waiting for ten seconds on Node ${node}`, async () => {
+  test(`2,000 idle connections of one caller make nobody else wait for ten seconds on Node ${node}`, async () => {
     await using bridge = await BridgeProcess.start(YAML, { env: { PAT: 'x' }, node });
     const port = bridge.publicPort;
     using slow = await slowConnections(port, 2_000, 'POST /hooks HTTP/1.1\r\nHost: a\r\nX-Slow: ', 300);
     assert.ok(slow.number > 1_900, `${slow.number} connections`);
-    // Without NATS, every request that is served gets a 503.
+    // Without NATS, every request gets a 503.
     const post = 'POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi';
     const answers = await Promise.all(
       ['127.0.0.1', '127.0.0.2', '127.0.0.3'].map((from) => rawRequest(port, post, from)),

@@ -26,7 +26,7 @@ function rowsOf({ stdout }: CommandRun): string[][] {
     .map((line) => line.split('\t'));
 }
 
-test('what is in the stream is listed and shown, with the original bytes', async () => {
+test('dead letters are listed and shown, with their original bytes', async () => {
   await using server = await startNatsServer();
   const yaml = configuration(server.url, 'http://127.0.0.1:1/contoso', 'git.push');
   await setUp(yaml, OPTIONS);
@@ -61,7 +61,7 @@ test('what is in the stream is listed and shown, with the original bytes', async
   assert.match(none.stderr, /There is no dead letter 2\./);
 });
 
-test('a hook that no configuration took becomes an event once one does and a person orders it', async (t) => {
+test('a hook that was not configured becomes an event when it is configured and replayed', async (t) => {
   await using server = await startNatsServer();
   const { port } = await startFakeServer(t, (_, response) =>
     json(response, 200, { ...SHOP, authenticatedUser: { id: '1' } }),

@@ -30,7 +30,7 @@ const SECRETS: Readonly<Record<string, string>> = {
   'hook-secret': 'a secret of the hooks',
   'client-secret': 'a secret of the application',
 };
-/** What Kubernetes' workload identity sets in each pod. */
+/** The variables that Kubernetes' workload identity sets in each pod. */
 const AZURE = {
   AZURE_TENANT_ID: 'tenant',
   AZURE_CLIENT_ID: 'client',
@@ -41,7 +41,7 @@ function passes({ status, stdout, stderr }: CommandRun): void {
   assert.deepEqual([status, stdout], [0, ''], stderr);
 }
 
-test('the configuration in kubernetes.yaml is one that the bridge takes, with nothing but the secrets that are mounted', async () => {
+test('the configuration in kubernetes.yaml is valid with only the mounted secrets', async () => {
   const [volume] = pod.volumes;
   const [fromMap, { secret }] = volume.projected.sources;
   assert.equal(fromMap.configMap.name, manifest('ConfigMap').metadata.name);
@@ -55,7 +55,7 @@ test('the configuration in kubernetes.yaml is one that the bridge takes, with no
   assert.match(stdout, new RegExp(`${name}.* can't be read`), 'and it notices one that is not');
 });
 
-test('kubernetes.yaml mounts each secret that it says to create, each is used, and all of them beside bridge.yml', () => {
+test('kubernetes.yaml mounts each secret that it says to create next to bridge.yml, and uses each', () => {
   const [{ name, mountPath, readOnly }, ...more] = container.volumeMounts;
   assert.deepEqual([more, readOnly, pod.volumes.length], [[], true, 1]);
   assert.equal(pod.volumes[0].name, name);
@@ -77,7 +77,7 @@ test('kubernetes.yaml mounts each secret that it says to create, each is used, a
   assert.equal(pod.securityContext.fsGroup, pod.securityContext.runAsGroup);
 });
 
-test('the ports and paths in kubernetes.yaml are those of the program', async () => {
+test("the ports and paths in kubernetes.yaml are the program's", async () => {
   const ports = Object.fromEntries(
     container.ports.map(({ name, containerPort }: { name: string; containerPort: number }) => [name, containerPort]),
   );
@@ -124,12 +124,12 @@ http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
   );
 });
 
-test('a pod in kubernetes.yaml has more time to end than the bridge takes', () => {
+test('a pod in kubernetes.yaml has more time to stop than the bridge takes', () => {
   const needed = Number(container.lifecycle.preStop.sleep.seconds) + TIMING.drain / 1_000;
   assert.ok(pod.terminationGracePeriodSeconds >= needed + 5, `${needed}`);
 });
 
-test('kubernetes.yaml keeps to the "restricted" standard, and one pod stays while a node is drained', () => {
+test('kubernetes.yaml meets the "restricted" standard, and keeps a pod while a node is drained', () => {
   const { replicas, strategy } = manifest('Deployment').spec;
   const { minAvailable } = manifest('PodDisruptionBudget').spec;
   assert.ok(replicas > minAvailable && minAvailable > 0);
@@ -149,7 +149,7 @@ test('kubernetes.yaml keeps to the "restricted" standard, and one pod stays whil
     if (kind !== 'Namespace') assert.equal(its.namespace, namespace, kind);
 });
 
-test('the image runs the bundle as a user without rights, with the configuration that kubernetes.yaml mounts', () => {
+test('the image runs the bundle as an unprivileged user, with the configuration that kubernetes.yaml mounts', () => {
   const dockerfile = deployFile('Dockerfile');
   const stages = dockerfile.split(/^(?=FROM )/m).slice(1);
   assert.deepEqual(
@@ -178,11 +178,11 @@ test('the image runs the bundle as a user without rights, with the configuration
   }
 });
 
-test('systemd takes the unit, and what it may do is little', () => {
+test('systemd accepts the unit, which has few rights', () => {
   assertUnit('nats-event-bridge.service');
 });
 
-test('the configuration that goes with the unit is one that the bridge takes, with nothing but the credentials it loads', async () => {
+test("the unit's configuration is valid with only the credentials that the unit loads", async () => {
   const loaded = loadedCredentials('nats-event-bridge.service');
   const folder = temporaryFolder('credentials-');
   for (const [name, from] of loaded) {

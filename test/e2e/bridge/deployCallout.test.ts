@@ -39,7 +39,7 @@ function passes({ status, stdout, stderr }: CommandRun): void {
   assert.deepEqual([status, stdout], [0, ''], stderr);
 }
 
-test('the configuration in the file is one that the bridge takes, with nothing but the keys and the policy that are mounted', async () => {
+test('the configuration in the file is valid with only the mounted keys and policy', async () => {
   const [own, policy, { secret }] = volume.projected.sources;
   assert.equal(own.configMap.name, only('ConfigMap').metadata.name);
   const mounted = secret.items.map(({ key, path: file }: { key: string; path: string }) => {
@@ -58,7 +58,7 @@ test('the configuration in the file is one that the bridge takes, with nothing b
     assert.ok(stdout.includes(lacking), stdout);
   }
 
-  // File and page say how to create them.
+  // The file and the page say how to create them.
   const page = readMarkdown(ROOT, 'docs/bridge/operating.md').text.replaceAll('\\\n', '');
   for (const text of [deployFile(FILE), page]) {
     const created = (kind: string, name: string) => {
@@ -70,7 +70,7 @@ test('the configuration in the file is one that the bridge takes, with nothing b
   }
 });
 
-test('nobody reaches the pods but the monitoring at the private port, and they reach no more than they need', async () => {
+test('only monitoring can reach the pods, at the private port, and they can reach only what they need', async () => {
   assert.deepEqual(all.map(({ kind }) => kind).sort(), [
     ...['ConfigMap', 'Deployment', 'Namespace', 'NetworkPolicy', 'PodDisruptionBudget'],
   ]);
@@ -107,7 +107,7 @@ test('nobody reaches the pods but the monitoring at the private port, and they r
   }
 });
 
-test('its pods are apart from those of the bridge, and as guarded', () => {
+test("its pods are separate from the bridge's, with the same security", () => {
   const bridge = readManifests('kubernetes.yaml');
   const { spec: other } = bridge.only('Deployment').spec.template;
   assert.notEqual(metadata.namespace, bridge.only('Deployment').metadata.namespace);
@@ -126,7 +126,7 @@ test('its pods are apart from those of the bridge, and as guarded', () => {
   assert.equal(deployment.strategy.rollingUpdate.maxUnavailable, 0);
 });
 
-test('systemd takes the unit of the callout, which may do as little as that of the bridge', () => {
+test("systemd accepts the callout's unit, which has as few rights as the bridge's", () => {
   assertUnit(UNIT);
   const limits = (name: string) =>
     deployFile(name)
@@ -135,7 +135,7 @@ test('systemd takes the unit of the callout, which may do as little as that of t
   assert.deepEqual(limits(UNIT), limits('nats-event-bridge.service'));
 });
 
-test('the configuration that goes with the unit is one that the bridge takes, with nothing but the credentials it loads and a policy', async () => {
+test("the unit's configuration is valid with only a policy and the credentials that the unit loads", async () => {
   const folder = temporaryFolder('credentials-');
   const loaded = loadedCredentials(UNIT);
   assert.deepEqual([...loaded.keys()], Object.keys(KEYS));

@@ -5,7 +5,7 @@ import { signInAsked, throttled } from '../../support/azureDevOps/moods.ts';
 import type { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
 import { feedMetric, FeedsScene, reads } from '../../support/bridge/feedsBridge.ts';
 
-/** Pushes so many versions of a package. */
+/** Pushes this many versions of a package. */
 function push({ feed }: FeedsScene, name: string, count: number, more: Record<string, unknown> = {}): PackageChange[] {
   return Array.from({ length: count }, (_, version) => feed.push(name, `1.0.${version}`, more));
 }
@@ -21,7 +21,7 @@ describe('Changes of packages', () => {
     const bridge = await scene.startReader();
     const pushed = push(scene, 'web', 3);
     const updated = scene.feed.update(pushed[0]!);
-    // Of each version, the change feed tells the newest change only: either both were read, or the newer one.
+    // The change feed has only the newest change of each version, so either both were read, or only the newer one.
     await scene.until('the update', async () => (await scene.stored()) >= 3);
     await scene.until('the newest change', async () =>
       (await scene.events()).some(({ data }) => data === JSON.stringify(updated)),
@@ -60,7 +60,7 @@ describe('Changes of packages', () => {
     assert.doesNotMatch(bridge.text + next.text, new RegExp(scene.azure.pat));
   });
 
-  test('are read by one of two replicas, and by the other one when that stops', async () => {
+  test('are read by one of two replicas, and by the other if that one stops', async () => {
     await using scene = await FeedsScene.open();
     await using one = await scene.startReader();
     await using other = await scene.start();
@@ -81,13 +81,13 @@ describe('Changes of packages', () => {
     await scene.has(changes);
   });
 
-  test('are neither lost nor stored twice when the reader is killed in the middle of them', async (t) => {
+  test('are neither lost nor stored twice if the reader is killed in the middle', async (t) => {
     await using scene = await FeedsScene.open();
     await using one = await scene.startReader();
     await using other = await scene.start();
     await other.ready(200);
     const changes = push(scene, 'web', 1_000, { description: 'x'.repeat(5_000) });
-    // A page has 500: somewhere in the middle of one.
+    // A page has 500 changes, so this is the middle of one.
     await scene.until('the middle of a page', async () => {
       const stored = await scene.stored();
       assert.ok(stored < changes.length, 'it was faster than the test');
@@ -112,7 +112,7 @@ describe('Changes of packages', () => {
       scene.feed.push(hostile, hostile, { publishDate: hostile }),
       ...push(scene, 'web', 600),
     ];
-    // Together they are more than is read of one answer.
+    // Together they're larger than the largest response.
     await scene.has(changes);
     const odd = (await scene.events())[10]!;
     assert.equal(odd.subject, 'azdo.contoso.Shop.package.changed.v1');
@@ -122,7 +122,7 @@ describe('Changes of packages', () => {
     assert.equal(await feedMetric(bridge, 'feed_trouble', 'feed="Shop/packages"'), 0);
   });
 
-  test('wait while NATS is away', async () => {
+  test('wait while NATS is down', async () => {
     await using scene = await FeedsScene.open();
     await using bridge = await scene.startReader();
     const changes = push(scene, 'web', 3);
@@ -140,7 +140,7 @@ describe('Changes of packages', () => {
     assert.ok(warnings.length <= 3, bridge.text);
   });
 
-  test('wait while Azure DevOps asks for it, which leaves everything else ready', async () => {
+  test('wait while Azure DevOps asks for a pause, and the bridge stays ready', async () => {
     await using scene = await FeedsScene.open();
     await using bridge = await scene.startReader();
     const from = bridge.lines.length;
@@ -179,7 +179,7 @@ describe('Changes of packages', () => {
     await scene.has(changes);
   });
 
-  test('come from several feeds, also of the organization', async () => {
+  test("come from several feeds, including the organization's", async () => {
     const every = 'every: 100ms';
     await using scene = await FeedsScene.open(
       `[{ project: Shop, feed: packages, ${every} }, { project: "Orders & Co", feed: "Größe & Co", ${every} }, { feed: all, ${every} }]`,
@@ -199,7 +199,7 @@ describe('Changes of packages', () => {
     assert.equal(await feedMetric(bridge, 'feed_changes_total', 'feed="Orders & Co/Größe & Co",outcome="stored"'), 1);
   });
 
-  test('of a feed that is not there, or may not be read, are asked for slowly until it can be', async () => {
+  test('of a missing or forbidden feed are asked for slowly until it can be read', async () => {
     await using scene = await FeedsScene.open(
       '[{ project: Shop, feed: later, every: 100ms }, { project: Shop, feed: packages, every: 100ms }]',
     );

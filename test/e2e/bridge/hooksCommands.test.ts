@@ -19,9 +19,9 @@ function methods(requests: readonly RecordedRequest[]): string[] {
   return requests.map(({ method }) => method);
 }
 
-// What they do about changes and trouble is in test/integration/bridge/hooksCommands.test.ts.
+// Tests of changes and trouble are in test/integration/bridge/hooksCommands.test.ts.
 describe('The subscriptions', { concurrency: 2 }, () => {
-  test('are shown first, created once, and then left as they are', async () => {
+  test('are planned first, created once, and then left alone', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     const planned = await scene.command('plan');
     assert.deepEqual([planned.status, planned.stderr], [0, '2 create.\n']);
@@ -81,7 +81,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
       assert.ok(!scene.printed.includes(secret));
   });
 
-  test('move to the newest secret when that is ordered', async () => {
+  test('move to the newest secret with --rotate', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
     const [shop] = scene.azure.organisation.projects;
@@ -99,7 +99,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
       for (const text of [secret, passwordOf(secret, shop!.id)]) assert.ok(!scene.printed.includes(text));
   });
 
-  test('are removed, those of this bridge and no others', async () => {
+  test("are removed if they are this bridge's", async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
     const other = scene.azure.subscriptions.add({
@@ -126,8 +126,8 @@ describe('The subscriptions', { concurrency: 2 }, () => {
   });
 });
 
-describe('A bridge that runs', () => {
-  test('stores what its subscriptions post, and shows how they are', async () => {
+describe('A running bridge', () => {
+  test('stores what its subscriptions post, and shows their state', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS, hooks: '', publicUrl: 'http://127.0.0.1:9/' });
     await scene.here('apply');
     const [build, run] = scene.subscriptions;
@@ -139,7 +139,7 @@ describe('A bridge that runs', () => {
     });
     await bridge.ready(200);
     await using sender = new HookSender();
-    // As if the address led here.
+    // As if the address pointed here.
     const inputs = { ...scene.azure.subscriptions.inputsOf(build!), url: `${bridge.publicUrl}/hooks` };
     const [project] = scene.azure.organisation.projects;
     const { organisation } = scene.azure;
@@ -171,7 +171,7 @@ describe('A bridge that runs', () => {
     assert.equal(line.level, 'error');
   });
 
-  test('does so even if it may not see them', async () => {
+  test('is ready even if it may not see them', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     scene.azure.feel(async () => apiError(403, 'AccessCheckException', 'Access denied'), {
       when: ({ path }) => path.endsWith('/subscriptions'),

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { NODE_VERSIONS, runBundle } from '../../support/bridge/bridgeProcess.ts';
 
 for (const node of NODE_VERSIONS)
-  test(`the bridge's way to collect garbage is known to Node ${node}`, () => {
-    // V8 says on the standard error, and only there, that it doesn't know an option.
+  test(`Node ${node} knows the bridge's options for garbage collection`, () => {
+    // V8 reports an unknown option on standard error, and only there.
     assert.deepEqual([runBundle(['--version'], node).stderr, runBundle(['--version'], node).status], ['', 0]);
   });

@@ -16,7 +16,7 @@ import { storedIn } from '../../support/nats/testStream.ts';
 
 const LINES = isLong ? (['2.9', '2.10', '2.15'] as const) : (['2.10'] as const);
 const HOOKS = cases({ short: 500, long: 10_000 });
-/** A second of Azure DevOps' resend clock takes this many. */
+/** How many real seconds a second of Azure DevOps' resend clock takes. */
 const SCALE = 0.1;
 
 for (const line of LINES)
@@ -37,7 +37,7 @@ for (const line of LINES)
       await setUp(yaml(), options);
 
       await onFreePorts(2, async (ports) => {
-        // As while a new version of Node.js is rolled out.
+        // Both versions at once, as during a roll-out of a new Node.js.
         const start = (replica: 0 | 1) =>
           BridgeProcess.start(yaml(`127.0.0.1:${ports[replica]}`), { ...options, node: NODE_VERSIONS[replica] });
         const replicas = await Promise.all([start(0), start(1)]);
@@ -104,7 +104,7 @@ for (const line of LINES)
     },
   );
 
-/** Each of these is in the stream, once, and nothing else; and there are no dead letters. */
+/** Asserts that the stream holds each of these once and nothing else, and that there are no dead letters. */
 async function assertStored(url: string, ids: ReadonlySet<string>): Promise<void> {
   const connection = await connect({ servers: url });
   try {

@@ -7,12 +7,12 @@ import { RunsScene } from '../../support/bridge/runsBridge.ts';
 import { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
 
 const SECRET = 'a hook secret that is long enough';
-/** One a minute each. */
+/** One of each per minute. */
 const HOOKS = 1_440;
 const EVENTS = 1_440;
 const AT_ONCE = 16;
 
-test("after a day's worth of traffic, good, bad and refused, no secret is in the log, the metrics, the page and the audit", async () => {
+test("after a day's traffic, good and bad, no secret is in the log, metrics, status page or audit stream", async () => {
   await using scene = await RunsScene.open({
     files: { 'hook-secret': SECRET },
     more: 'hooks: { passwordFiles: [hook-secret], events: [{ event: build.complete, project: "*" }, { event: git.push, project: "*" }] }',
@@ -25,7 +25,7 @@ test("after a day's worth of traffic, good, bad and refused, no secret is in the
   const basic = (name: string, secret: string) => Buffer.from(`${name}:${secret}`).toString('base64');
   const [pat, signIn] = [basic('', azure.pat), basic(`hooks.${project.id}`, password)];
   const secrets = [azure.pat, pat, SECRET, password, signIn];
-  // What it was sent stands in what Azure DevOps complains of, in each form.
+  // Azure DevOps' errors quote the secrets it was sent, in several forms.
   let answers = 0;
   azure.feel(
     ({ headers }) => {
@@ -45,7 +45,7 @@ test("after a day's worth of traffic, good, bad and refused, no secret is in the
       () => hookBody('git.push', { password, repository: { name: azure.pat } }, { id: `hook-${number}` }),
       () => Buffer.from(`{"id": "${password}", "eventType": "${SECRET}`),
     ];
-    // Nearly right ones, too.
+    // Some sign-ins are nearly right.
     const authorization = number % 7 === 0 ? basic(`hooks.${project.id}`, `${password}x`) : signIn;
     const body = bodies[number % bodies.length]!();
     const headers = { authorization: `Basic ${authorization}`, 'content-type': 'application/json' };

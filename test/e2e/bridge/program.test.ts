@@ -15,7 +15,7 @@ import { tokenConfig } from '../../support/nats/natsAccounts.ts';
 
 const USER = { authenticatedUser: { id: '11111111-2222-3333-4444-555555555555' } };
 
-/** A configuration with free ports, which looks often at what changes. */
+/** A configuration with free ports and frequent looks at what may change. */
 function configuration(nats: string, organization = 'http://127.0.0.1:1/contoso', more = ''): string {
   return `nats:
   servers: [${nats}]
@@ -31,7 +31,7 @@ const env = { PAT: 'program-test-pat' };
 
 describe('A bridge', () => {
   for (const node of NODE_VERSIONS) {
-    test(`starts, says that it is ready, and stops on Node ${node}`, async (t) => {
+    test(`starts, becomes ready, and stops on Node ${node}`, async (t) => {
       await using server = await startNatsServer();
       const { port } = await startFakeServer(t, (_, response) => json(response, 200, USER));
       const yaml = configuration(server.url, `http://127.0.0.1:${port}/contoso`);
@@ -66,7 +66,7 @@ describe('A bridge', () => {
       assert.equal(await bridge.ended, 0);
       const { version } = readJson('package.json') as { version: string };
       const checks = bridge.lines.filter(({ event }) => event === 'check');
-      // An older server can't be asked what its user may do.
+      // An older server can't tell what its user may do.
       assert.deepEqual(
         [...new Set(checks.map(({ level, about }) => `${level} ${String(about)}`))],
         server.version.startsWith('2.9.') ? ['warning permissions of the user'] : [],
@@ -80,7 +80,7 @@ describe('A bridge', () => {
       assert.doesNotMatch(bridge.text + page.text, /program-test-pat/);
     });
 
-    test(`says what is wrong with its configuration, and ends with 2 on Node ${node}`, async () => {
+    test(`reports the problems of its configuration, and exits with 2 on Node ${node}`, async () => {
       const yaml =
         'nats:\n  servers: [nats://a]\n  tokenFil: x\nazureDevOps:\n  organization: http://contoso.example/c\n';
       const { status, stdout, stderr } = await runBridge(['run'], yaml, { node });
@@ -100,7 +100,7 @@ describe('A bridge', () => {
     });
   }
 
-  test('shows its version and its commands, and what it does not understand', () => {
+  test('shows its version and commands, and reports an unknown command', () => {
     const { version } = readJson('package.json') as { version: string };
     assert.deepEqual([runBundle(['--version']).status, runBundle(['--version']).stdout], [0, `${version}\n`]);
     assert.match(runBundle(['--help']).stdout, /^Event Bridge for NATS: [^]*deadLetters show N/);
@@ -109,7 +109,7 @@ describe('A bridge', () => {
     assert.match(unknown.stderr, /^There is no command "fly"\.\nSee nats-event-bridge --help\.\n$/);
   });
 
-  test('waits for a NATS that is not there yet, and is ready once it comes, goes and comes back', async () => {
+  test('waits for NATS, and is ready when it comes and when it comes back', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url);
     await setUp(yaml, { env });
@@ -121,7 +121,7 @@ describe('A bridge', () => {
     await server.restart();
     await bridge.ready(200);
     await server.kill();
-    // A stream may be missed before the link is.
+    // The loss of a stream may be noticed before that of the link.
     await bridge.until('/readyz without NATS', async () => {
       const { status, text } = await bridge.admin('/readyz');
       const { nats } = JSON.parse(text) as { nats: string };
@@ -131,13 +131,13 @@ describe('A bridge', () => {
     await bridge.ready(200);
   });
 
-  test('stops while it waits for NATS', async () => {
+  test('can be stopped while it waits for NATS', async () => {
     await using bridge = await BridgeProcess.start(configuration('nats://127.0.0.1:1'), { env });
     bridge.signal('SIGINT');
     assert.equal(await bridge.ended, 0);
   });
 
-  test('ends with 1 and the reason when NATS refuses its sign-in, or its port is taken', async () => {
+  test('exits with 1 and the reason if NATS refuses its sign-in, or its port is taken', async () => {
     await using server = await startNatsServer({ config: tokenConfig('the right token') });
     await using refused = await BridgeProcess.start(configuration(server.url), { env });
     assert.equal(await refused.ended, 1);
@@ -158,7 +158,7 @@ describe('A bridge', () => {
     holder.close();
   });
 
-  test('is degraded, and ready all the same, while Azure DevOps does not let it in', async (t) => {
+  test('is degraded but ready while Azure DevOps refuses its sign-in', async (t) => {
     await using server = await startNatsServer();
     let status = 401;
     const { port } = await startFakeServer(t, (_, response) => json(response, status, USER));
@@ -178,8 +178,8 @@ describe('A bridge', () => {
   });
 });
 
-describe('A bridge whose configuration changes', () => {
-  test('applies a good one as a whole, otherwise keeps the last good one, and says what needs a restart', async () => {
+describe('A bridge with a changed configuration', () => {
+  test('applies it if it is valid, otherwise keeps the last good one, and says what needs a restart', async () => {
     await using server = await startNatsServer();
     const yaml = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h, selfCheckRetry: 300ms');
     await setUp(yaml, { env });
@@ -195,7 +195,7 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.metric('config_reload_failed'), 1);
     await bridge.ready(200);
 
-    // What mends it may be another file than the configuration.
+    // The fix may be in another file than the configuration.
     bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
     await bridge.until('reason', () => (bridge.text.includes('signing-key\\" can\'t be read') ? true : undefined));
     bridge.write('SUAGIEYODKBBTUMOB666Z5KA4FCWAZV7HWSGRHOD7MK6UM5IYLWLACH7DQ\n', 'signing-key');
@@ -205,7 +205,7 @@ describe('A bridge whose configuration changes', () => {
     await bridge.logged('configurationReloaded', from);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
 
-    // Another stream is needed from now on, so a probe tells which configuration holds.
+    // The new configuration needs another stream, so /readyz shows which one is in use.
     bridge.write(`${yaml}hooks: { passwordEnvs: [PAT] }\n`.replace('listen: 127.0.0.1:0', 'listen: 127.0.0.1:1'));
     await bridge.until('stream', async () =>
       (await bridge.admin('/readyz')).text.includes('AZDO') ? true : undefined,
@@ -213,7 +213,7 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     const { streams } = (await bridge.ready(503)) as { streams: Record<string, string> };
     assert.equal(streams['AZDO'], 'stream not found');
-    // The next self-check would come in an hour, but a configuration is new, or it has found errors.
+    // The next self-check is due in an hour, but a new configuration or an error brings it forward.
     const checks = () =>
       bridge.lines.filter(({ event, about }) => event.startsWith('check') && about === 'stream AZDO');
     await bridge.until('a self-check', () => checks()[0]);
@@ -230,7 +230,7 @@ describe('A bridge whose configuration changes', () => {
     assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
   });
 
-  test('goes on, whatever it does for the first time, when an update has taken its files away', async () => {
+  test('keeps working after an update removed its files, even at what it does for the first time', async () => {
     await using server = await startNatsServer();
     const folder = temporaryFolder('updated-');
     cpSync(BRIDGE_FOLDER, folder, { recursive: true });
@@ -251,7 +251,7 @@ describe('A bridge whose configuration changes', () => {
     assert.equal(await bridge.ended, 0);
   });
 
-  test('signs in to NATS with the secret that its file holds by then', async () => {
+  test("signs in to NATS with the secret's current value", async () => {
     await using server = await startNatsServer({ config: tokenConfig('first token') });
     const yaml = configuration(server.url).replace('azureDevOps:', '  tokenFile: token\nazureDevOps:');
     const options = { env, files: { token: 'first token\n' } };

@@ -8,7 +8,7 @@ import { throttled, unavailable } from '../../support/azureDevOps/moods.ts';
 import type { CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { RunsScene } from '../../support/bridge/runsBridge.ts';
 
-/** Rows of a table, by the headings of its columns. */
+/** The rows of a table, by column heading. */
 function rowsOf({ stdout }: CommandRun): Record<string, string>[] {
   const [headings = [], ...rows] = stdout
     .trimEnd()
@@ -17,7 +17,7 @@ function rowsOf({ stdout }: CommandRun): Record<string, string>[] {
   return rows.map((cells) => Object.fromEntries(headings.map((heading, index) => [heading, cells[index] ?? ''])));
 }
 
-/** What a page says, without its marks. */
+/** A page's text, without markup. */
 function textOf(page: string): string {
   return page
     .replace(/<style>[^]*<\/style>/, '')
@@ -26,7 +26,7 @@ function textOf(page: string): string {
 }
 
 describe('A route', () => {
-  test('that is paused starts nothing until it is resumed, and says who has paused it', async () => {
+  test('that is paused starts nothing until it is resumed, and shows who paused it', async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     const paused = await scene.command(['routes', 'pause', 'deploy', '--reason', 'freeze CHG-1']);
@@ -74,7 +74,7 @@ describe('A route', () => {
     );
   });
 
-  test('is tried on a file or a stored event, and starts nothing', async () => {
+  test('can be tried on a file or a stored event without starting anything', async () => {
     await using scene = await RunsScene.open({ route: ["match: data.image != 'api:1'"] });
     const folder = temporaryFolder('routes-');
     const file = (name: string, text: string) => {
@@ -128,7 +128,7 @@ describe('A route', () => {
     assert.deepEqual(await scene.decisions(), []);
   });
 
-  test('takes stored events again when a person orders it, each with a run of its own, whatever their age', async () => {
+  test('can replay stored events of any age, each with a run of its own', async () => {
     await using scene = await RunsScene.open({ route: ["match: data.image != 'api:1'", 'maxEventAge: 1s'] });
     await using bridge = await scene.start();
     await scene.publish('e-1');
@@ -162,7 +162,7 @@ describe('A route', () => {
     assert.match(why.stdout, /route deploy: started\n.*run \d+ http[^]*ordered routes-replay on deploy: replayed/);
   });
 
-  test('that fails is seen on the status page with the reason, and so are its dead letters', async () => {
+  test('that fails is on the status page with the reason, and so are its dead letters', async () => {
     await using scene = await RunsScene.open({ route: ['maxDeliver: 5'] });
     await using bridge = await scene.start();
     await scene.publish('e-1', { image: 'web 1' });
@@ -186,7 +186,7 @@ describe('A route', () => {
     assert.match(page, /deploy runs 1 attempts .* ago 5 attempts failed/);
   });
 
-  test('that waits since Azure DevOps wants a pause says so on the status page and in the list', async () => {
+  test('that waits because Azure DevOps asked for a pause says so on the status page and in the list', async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     await bridge.until('a route that works', async () => (await bridge.metric('nats_up')) ?? undefined);
@@ -200,7 +200,7 @@ describe('A route', () => {
     assert.equal(listed.stderr, '');
   });
 
-  test('that is not there is an error that names those that are', async () => {
+  test('that does not exist is an error, which names the existing ones', async () => {
     await using scene = await RunsScene.open();
     const { status, stderr } = await scene.command(['routes', 'pause', 'deplyo']);
     assert.deepEqual([status, stderr], [1, 'InvalidInput: The configuration has no route "deplyo". It has deploy.\n']);

@@ -8,7 +8,7 @@ import { EVENT_ID, RunsScene } from '../../support/bridge/runsBridge.ts';
 describe('An event', () => {
   let scene: RunsScene;
   let bridge: BridgeProcess;
-  /** One for each test, with a subject of its own. */
+  /** One per test, each with its own subject. */
   let routes: readonly (readonly string[])[];
   before(async () => {
     scene = await RunsScene.open();
@@ -49,7 +49,7 @@ describe('An event', () => {
   const startsOf = (route: string) =>
     scene.azure.requests.filter((request) => startsRun(request) && request.body.includes(`${route}-`));
 
-  test('starts one run, and again none when it is published twice', async () => {
+  test('starts one run, even if it is published twice', async () => {
     await publish('plain', '1');
     await publish('plain', '1');
     await logged('runStarted', 'plain');
@@ -105,7 +105,7 @@ describe('An event', () => {
     );
   });
 
-  test('that Azure DevOps refuses is a dead letter with its own words', async () => {
+  test("that Azure DevOps refuses is a dead letter with Azure DevOps' message", async () => {
     await publish('refused', '1');
     await logged('runFailed', 'refused');
     await publish('refused', '2');
@@ -135,7 +135,7 @@ describe('An event', () => {
     assert.equal(runsOf('refused').length, 1);
   });
 
-  test('waits while Azure DevOps throttles, for as long as it asks, which costs no attempt', async () => {
+  test('waits for as long as Azure DevOps throttles, which costs no attempt', async () => {
     scene.azure.feel(throttled({ retryAfter: 1 }), { times: 2, when: startsRun });
     await publish('throttled', '1');
     await logged('runStarted', 'throttled');
@@ -150,7 +150,7 @@ describe('An event', () => {
     assert.equal(runsOf('throttled').length, 1);
   });
 
-  test('is asked for again after a pause where Azure DevOps sends to its sign-in', async () => {
+  test('gets another request after a pause if Azure DevOps redirects to its sign-in page', async () => {
     scene.azure.feel(signInAsked('page'), { times: 1, when: startsRun });
     await publish('signIn', '1');
     await logged('runStarted', 'signIn');
@@ -159,7 +159,7 @@ describe('An event', () => {
     assert.equal(runsOf('signIn').length, 1);
   });
 
-  test('is looked for where Azure DevOps stores a run and breaks the connection: there is one run', async () => {
+  test('starts one run even if Azure DevOps stores it and breaks the connection', async () => {
     scene.azure.feel(reset({ done: true }), { times: 1, when: startsRun });
     const asked = scene.azure.requests.length;
     await publish('reset', '1');
@@ -169,7 +169,7 @@ describe('An event', () => {
     assert.ok(scene.azure.requests.slice(asked).some(listsBuilds));
   });
 
-  test('is a dead letter where Azure DevOps is unavailable for too many attempts', async () => {
+  test('is a dead letter if Azure DevOps is unavailable for too many attempts', async () => {
     const isBack = scene.azure.feel(unavailable(503), { when: startsRun });
     await publish('unavailable', '1');
     assert.equal((await logged('runFailed', 'unavailable'))['reason'], 'attempts');
@@ -193,7 +193,7 @@ describe('An event', () => {
     assert.equal(runsOf('circle').length, 4);
   });
 
-  test('is decided on and starts nothing where its route is in preview', async () => {
+  test('gets a decision but no run if its route is in preview', async () => {
     await publish('preview', '1');
     await scene.settled('preview');
     await scene.until('a decision', async () => (await scene.decisions('preview')).length === 1);
@@ -201,7 +201,7 @@ describe('An event', () => {
     assert.equal(startsOf('preview').length, 0);
   });
 
-  test('that does not match is counted, and summarised by a bridge that stops', async () => {
+  test('that does not match is counted, and summarised when the bridge stops', async () => {
     const sequences = [];
     for (const id of ['a', 'b', 'c']) sequences.push(await publish('other', id));
     await scene.settled('other');
@@ -215,7 +215,7 @@ describe('An event', () => {
 });
 
 describe('Replicas', () => {
-  test("acknowledge an event once the audit stream has what was decided, which also a stream that isn't there delays", async () => {
+  test('ack an event only after the audit stream has the decision, even if that stream is missing', async () => {
     await using scene = await RunsScene.open();
     await using bridge = await scene.start();
     await scene.admin.manager.streams.delete('BRIDGE_AUDIT');
@@ -231,7 +231,7 @@ describe('Replicas', () => {
     assert.equal(scene.azure.runs.length, 1);
   });
 
-  test('take over from one that is killed before it has heard the answer: there is one run', async () => {
+  test('start one run even if one is killed before it gets the response', async () => {
     await using scene = await RunsScene.open();
     let killed = () => {};
     const isKilled = new Promise<void>((resolve) => (killed = resolve));
@@ -259,7 +259,7 @@ describe('Replicas', () => {
 });
 
 describe('A route', () => {
-  test('is started by events of hooks only where it allows them', async () => {
+  test('takes events of hooks only if it allows them', async () => {
     const more = 'hooks: { stream: ci, subjectPrefix: ci, passwordEnvs: [PAT] }';
     await using scene = await RunsScene.open({ more });
     const routes = [true, false].map((allowed) => [`name: ${allowed ? 'open' : 'closed'}`, `allowHooks: ${allowed}`]);
@@ -277,7 +277,7 @@ describe('A route', () => {
     assert.equal(scene.azure.runs.length, 1);
   });
 
-  test('needs no other permissions than setup prints', async () => {
+  test('needs only the permissions that setup prints', async () => {
     const users = (block: string) => `authorization { users: [
       { user: admin, password: pw }
       { user: bridge, password: pw, ${block} }
@@ -286,7 +286,7 @@ describe('A route', () => {
     const printed = (await scene.command(['setup'])).stdout;
     const block = printed.slice(printed.indexOf('permissions: {'));
     for (const grant of ['$JS.ACK.ci.bridge-deploy.>', '$JS.API.CONSUMER.MSG.NEXT.ci.bridge-deploy']) {
-      // An optional grant of the same messages would do, too.
+      // An optional grant that covers the same messages would be enough, too.
       const without = block.replace(`"${grant}"`, '').replace('"$JS.API.CONSUMER.MSG.NEXT.ci.*"', '');
       await scene.server.reload(users(without));
       const lacking = await scene.command(['check']);
@@ -315,7 +315,7 @@ describe('A route', () => {
     assert.ok(!/may not publish|does not let/.test(bridge.text), bridge.text);
   });
 
-  test('without its consumer says so and how to create it', async () => {
+  test('without its consumer says so, and how to create it', async () => {
     await using scene = await RunsScene.open();
     await scene.admin.manager.consumers.delete('ci', 'bridge-deploy');
     const checked = await scene.command(['check']);
@@ -337,7 +337,7 @@ describe('A route', () => {
     assert.doesNotMatch((await bridge.admin('/')).text, /is down/);
   });
 
-  test('without its stream says so, and so do check and setup, with the option that creates it', async () => {
+  test('without its stream says so, as do check and setup, with the option that creates it', async () => {
     await using scene = await RunsScene.open();
     await scene.admin.manager.streams.delete('ci');
     await using bridge = await scene.start();
@@ -360,7 +360,7 @@ describe('A route', () => {
     await bridge.logged('runStarted');
   });
 
-  test('whose pipeline has no natsEventId works, with a warning', async () => {
+  test('works with a warning if its pipeline has no natsEventId', async () => {
     await using scene = await RunsScene.open({
       pipeline: { parameters: [{ name: 'image', type: 'string', default: '' }] },
     });

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startsRun } from '../../support/azureDevOps/kinds.ts';
 import { EVENT_ID, RunsScene } from '../../support/bridge/runsBridge.ts';
 
-/** How fast a bridge of the tests counts minutes. */
+/** How long a minute is for a bridge in the tests. */
 const MINUTE_MS = 1_200;
 
 function idsOf(scene: RunsScene, image?: string): (string | undefined)[] {
@@ -13,7 +13,7 @@ function idsOf(scene: RunsScene, image?: string): (string | undefined)[] {
 }
 
 describe('A route', () => {
-  test('asks for as many runs at a time as its concurrency', async () => {
+  test('requests as many runs at a time as its concurrency allows', async () => {
     await using scene = await RunsScene.open({ route: ['concurrency: 2', 'maxPerMinute: 1000'] });
     let [underWay, most] = [0, 0];
     scene.azure.feel(
@@ -32,14 +32,14 @@ describe('A route', () => {
     assert.deepEqual([scene.azure.runs.length, most], [12, 2]);
   });
 
-  test('asks for no more runs in any minute than maxPerMinute', async () => {
+  test('requests no more runs in any minute than maxPerMinute', async () => {
     await using scene = await RunsScene.open({ route: ['maxPerMinute: 3'] });
     for (let event = 1; event <= 8; event++) await scene.publish(`e-${event}`);
     await using bridge = await scene.start();
     await bridge.logged('runStarted');
     await scene.settled();
     assert.equal(scene.azure.requests.filter(startsRun).length, 8);
-    // When each was let through: how long it then takes to arrive is up to the machine.
+    // The time that each was let through: its arrival depends on the machine.
     const times = (await postingTimes(scene)).sort((one, other) => one - other);
     assert.equal(times.length, 8);
     for (const [index, at] of times.entries())
@@ -74,7 +74,7 @@ describe('A route', () => {
     assert.deepEqual(idsOf(scene), ['e-2', 'e-5']);
   });
 
-  test('gives up an event that was delivered more than 20 times, and asks for nothing', async () => {
+  test('gives up an event that was delivered more than 20 times, without requesting a run', async () => {
     await using scene = await RunsScene.open();
     await scene.publish('e-1');
     const consumer = await scene.admin.connection.jetstream().consumers.get('ci', 'bridge-deploy');
@@ -94,13 +94,13 @@ describe('A route', () => {
     const [letter, ...others] = await scene.letters();
     assert.deepEqual([letter?.header('Bridge-Reason'), letter?.header('ce-id'), others], ['deliveries', 'e-1', []]);
     assert.deepEqual(idsOf(scene), ['e-2']);
-    // A person may order it all the same.
+    // It can still be replayed.
     const replayed = await scene.command(['deadLetters', 'replay', '1']);
     assert.match(replayed.stdout, /^1\tdone\trun=/, replayed.stderr);
     assert.deepEqual(idsOf(scene), ['e-2', 'e-1']);
   });
 
-  test('begins where startFrom says when setup creates its consumer', async () => {
+  test('starts where startFrom says when setup creates its consumer', async () => {
     await using scene = await RunsScene.open();
     await scene.publish('e-1');
     const before = Date.now();
@@ -122,7 +122,7 @@ describe('A route', () => {
   });
 
   for (const line of [undefined, '2.10'] as const)
-    test(`takes several subjects and wildcards, and leaves the others, on nats-server ${line ?? '2.9'}`, async () => {
+    test(`takes events on several subjects and wildcards, and no others, on nats-server ${line ?? '2.9'}`, async () => {
       await using scene = await RunsScene.open({
         ...{ route: ['subject: [ci.*.ready, "ci.web.>", ci.web.x]'], ...(line && { line }) },
       });
@@ -141,7 +141,7 @@ describe('A route', () => {
     });
 });
 
-/** When the bridge was about to ask for each run, in milliseconds since the epoch. */
+/** When the bridge was about to request each run, in milliseconds since the epoch. */
 async function postingTimes({ admin }: RunsScene): Promise<number[]> {
   const bucket = await admin.connection.jetstream().views.kv('BRIDGE_INTENTS');
   const keys: string[] = [];

@@ -6,7 +6,7 @@ import { reset } from '../../support/azureDevOps/moods.ts';
 import type { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
 import { RunsScene } from '../../support/bridge/runsBridge.ts';
 
-/** A route whose runs tell which version of it started them. */
+/** A route whose runs show which version of it started them. */
 function route(name: string, version: string): string[] {
   return [
     `name: ${name}`,
@@ -15,7 +15,7 @@ function route(name: string, version: string): string[] {
   ];
 }
 
-/** Publishes an event every few milliseconds until it's told to end; then has the ids of all. */
+/** Publishes an event every few milliseconds; `end` stops that, and returns all ids. */
 function publishing(scene: RunsScene): { count: () => number; end: () => Promise<string[]> } {
   const ids: string[] = [];
   const ending = new AbortController();
@@ -28,7 +28,7 @@ function publishing(scene: RunsScene): { count: () => number; end: () => Promise
     }
     return ids;
   })();
-  // A test that fails closes the link: what it failed of is to be seen, not that.
+  // A failing test closes the link; its own error should be shown, not this one.
   done.catch(() => undefined);
   return {
     count: () => ids.length,
@@ -53,7 +53,7 @@ async function reload(scene: RunsScene, bridge: BridgeProcess, ...routes: string
 
 const byNumber = (one: string, next: string) => Number(one.slice(2)) - Number(next.slice(2));
 
-test('While events come, a route is added, changed, removed and put back: each event starts one run of each', async () => {
+test('A route is added, changed, removed and put back under load: each event starts one run per route', async () => {
   const [web, changed, other] = [route('web', 'web-1'), route('web', 'web-2'), route('other', 'other')];
   await using scene = await RunsScene.open({ route: web });
   await scene.setUp(web, other);
@@ -83,10 +83,10 @@ test('While events come, a route is added, changed, removed and put back: each e
   assert.deepEqual(await scene.letters(), []);
 });
 
-test('Replicas share the events of a route, also while one of them stops: each event starts one run', async () => {
+test("Replicas share a route's events, even while one of them stops: each event starts one run", async () => {
   const web = [...route('web', 'web'), 'concurrency: 1'];
   await using scene = await RunsScene.open({ route: web });
-  // Events come faster than runs are started, so that one that stops has some to hand back.
+  // Events come faster than runs start, so the stopping one has some to hand back.
   scene.azure.feel(
     async (_, answer) => {
       await delay(20);
@@ -94,7 +94,7 @@ test('Replicas share the events of a route, also while one of them stops: each e
     },
     { chance: 0.9, when: startsRun },
   );
-  // Some answers are lost after the run was stored.
+  // Some responses are lost after the run was stored.
   scene.azure.feel(reset({ done: true }), { times: 3, when: startsRun });
   await using first = await scene.start(web);
   await using second = await scene.start(web);

@@ -6,7 +6,7 @@ import { createNKey } from '../../support/nats/natsAccounts.ts';
 
 const IMAGE = { type: 'object', required: ['image'], properties: { image: { type: 'string', maxLength: 10 } } };
 
-/** Of the route's dead letters: which event, why, and the sentence. */
+/** The event, reason and detail of each of the route's dead letters. */
 async function lettersOf(scene: RunsScene): Promise<string[][]> {
   return (await scene.letters()).map(({ header }) => ['ce-id', 'Bridge-Reason', 'Bridge-Detail'].map(header));
 }
@@ -16,7 +16,7 @@ function startedBy(scene: RunsScene): (string | undefined)[] {
 }
 
 describe('A route with trustedKeys', () => {
-  test('starts for a signature of one of them, and keeps everything else as a dead letter', async () => {
+  test('starts a run for a signature by one of them; everything else is a dead letter', async () => {
     const [trusted, other] = [createNKey(), createNKey()];
     await using scene = await RunsScene.open({ route: [`trustedKeys: ["${trusted.publicKey} ci.done"]`] });
     await using bridge = await scene.start();
@@ -38,7 +38,7 @@ describe('A route with trustedKeys', () => {
     assert.deepEqual([started?.event.id, started?.event.signer], ['signed', trusted.publicKey]);
   });
 
-  test('and publishers believes only what is signed of who published it', async () => {
+  test('and publishers believes an event about its publisher only if it is signed', async () => {
     const { seed, publicKey } = createNKey();
     await using scene = await RunsScene.open({
       route: [`trustedKeys: [${publicKey}]`, 'publishers: [{ project: Shop, pipeline: build-web }]'],
@@ -60,7 +60,7 @@ describe('A route with trustedKeys', () => {
   });
 });
 
-test('Without trustedKeys, publishers is as good as the permissions on the subject, and the log says so', async () => {
+test("Without trustedKeys, publishers is only as good as the subject's permissions, and the log says so", async () => {
   const users = `authorization { users: [
     { user: admin, password: pw }
     { user: bridge, password: pw }
@@ -88,7 +88,7 @@ test('Without trustedKeys, publishers is as good as the permissions on the subje
   );
 });
 
-test('A route with a contract keeps an event that breaks it as a dead letter that says how', async () => {
+test('A route with a contract stores an event that violates it as a dead letter that says how', async () => {
   await using scene = await RunsScene.open({
     more: 'contracts: { image: schemas/image.json }',
     files: { 'schemas/image.json': JSON.stringify(IMAGE) },

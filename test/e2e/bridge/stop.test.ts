@@ -12,7 +12,7 @@ const OPTIONS = { env: { PAT: 'x', HOOK: 'a hook secret of some length' } };
 const headers = { authorization: `Basic ${Buffer.from(`hooks:${OPTIONS.env.HOOK}`).toString('base64')}` };
 
 for (const node of NODE_VERSIONS)
-  test(`a bridge that is stopped amid hooks has stored each one that it said it had, on Node ${node}`, async () => {
+  test(`a bridge stopped under load has stored every hook that it confirmed, on Node ${node}`, async () => {
     await using server = await startNatsServer();
     const yaml = `nats: { servers: [${server.url}] }
 azureDevOps: { organization: "http://127.0.0.1:1/contoso", identity: { kind: pat, patEnv: PAT } }
@@ -25,7 +25,7 @@ hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.compl
 
     const stored = new Map<string, number>();
     const refused = new Set<string>();
-    /** Posts one hook after the other until nobody answers. */
+    /** Posts one hook after the other until there's no response. */
     const send = async (sender: number): Promise<void> => {
       for (let number = 0; ; number++) {
         const id = `${sender}-${number}`;
@@ -45,7 +45,7 @@ hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.compl
     const sending = Array.from({ length: SENDERS }, (_, sender) => send(sender));
     await bridge.until('hooks', () => (stored.size > 300 ? true : undefined));
     await server.pause();
-    // Nobody is answered any more: each sender has a hook under way.
+    // No more responses come: each sender has a hook under way.
     for (let answered = -1; answered < stored.size;) {
       answered = stored.size;
       await delay(200);
@@ -62,7 +62,7 @@ hooks: { passwordEnvs: [HOOK], sharedSecret: true, events: [{ event: build.compl
       const { header } = await admin.manager.streams.getMessage('AZDO', { seq });
       assert.equal(header.get('ce-id'), id);
     }
-    // Whoever was under way had an answer, too: that it's stored or, where NATS stood still for longer, that it may not be.
+    // Hooks under way got a response, too: stored or, if NATS stalled for longer, possibly not stored.
     const { messages } = (await admin.manager.streams.info('AZDO')).state;
     for (let seq = 1; seq <= messages; seq++) {
       const id = (await admin.manager.streams.getMessage('AZDO', { seq })).header.get('ce-id');

@@ -12,8 +12,8 @@ import { natsServerBinary, startNatsServer } from '../../support/nats/natsServer
 import { Admin } from '../../support/nats/testStream.ts';
 
 /**
- * Of Node.js and nats-server: the ends of what is supported, in the long form all. The other tests are thorough, but most of
- * them on one pair only.
+ * Pairs of Node.js and nats-server: the oldest and newest, or all in the long form. The other tests are thorough, but
+ * most run on one pair only.
  */
 const PAIRS = isLong
   ? NODE_VERSIONS.flatMap((node) => (['2.9', '2.10', '2.15'] as const).map((line) => [node, line] as const))
@@ -44,7 +44,7 @@ for (const [node, line] of PAIRS)
     const after = await command('check');
     assert.deepEqual([after.status, after.stdout.match(/^error/gm)], [0, null], after.stdout);
 
-    // It doesn't know of pushes yet.
+    // Its configuration has no pushes yet.
     await using bridge = await BridgeProcess.start(yaml('build.complete'), options);
     await bridge.ready(200);
     const authorization = `Basic ${Buffer.from(`hooks.${project.id}:${passwordOf(project.id)}`).toString('base64')}`;

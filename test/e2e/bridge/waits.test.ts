@@ -10,13 +10,13 @@ import { GateProxy } from '../../support/nats/gateProxy.ts';
 const MATCH = { match: 'data.ok' };
 const [YES, NO] = [{ ok: true, name: 'web' }, { ok: false }];
 
-/** A subject of one test's own, so that several can share a bridge. */
+/** A subject for one wait, so that several can share a bridge. */
 function ownSubject(): string {
   return `ci.${randomUUID()}`;
 }
 
-describe('A task without an agent', { concurrency: 2 }, () => {
-  test('hears of its event, and leaves nothing behind', async () => {
+describe('An agentless task', { concurrency: 2 }, () => {
+  test('is completed by its event, and leaves nothing behind', async () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
     assert.equal((await bridge.ready(200))['waits'], 'ok');
@@ -35,7 +35,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.deepEqual(scene.azure.plans.brokenRules, []);
   });
 
-  test('finds its event whenever it comes: before, during and after the wait is taken, and while it is caught up', async () => {
+  test('finds an event that comes before, while or after the wait is accepted, or during catch-up', async () => {
     await using scene = await WaitsScene.open({ timing: SLOW_LEASE });
     await using proxy = await GateProxy.start(scene.server.port);
     const bridge = await scene.start([proxy.url]);
@@ -60,7 +60,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     const then = await scene.publish(YES, { subject: after });
     assert.equal(await sequenceOf(late.task), then);
 
-    // While Azure DevOps proves the plan.
+    // While the bridge waits for the plan from Azure DevOps.
     const during = ownSubject();
     let goOn = () => {};
     const asked = scene.azure.requests.filter(readsPlan).length + 1;
@@ -73,10 +73,10 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     goOn();
     assert.equal(await sequenceOf((await taking).task), meanwhile);
 
-    // Between the look at where the stream ends and the record.
+    // Between reading the end of the stream and storing the record.
     const between = ownSubject();
     await scene.publish(YES, { subject: between });
-    // So that the next record that is written is that of the wait.
+    // The next record to be written has to be this wait's.
     await scene.until('the others are closed', async () =>
       [...(await scene.records()).values()].every(({ state }) => state.state === 'ended'),
     );
@@ -89,7 +89,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     creation.open();
     assert.equal(await sequenceOf((await storing).task), next);
 
-    // While it is caught up, the reader being ahead.
+    // While the wait is catching up, with the reader ahead of it.
     const behind = ownSubject();
     await scene.publish(NO, { subject: behind });
     await scene.publish(NO, { subject: behind });
@@ -109,7 +109,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.equal(await scene.ended(keeper.task), 'failed');
   });
 
-  test('keeps counting after the bridge was killed, and finds what came while it was away', async () => {
+  test('keeps its count when the bridge is killed, and finds what came meanwhile', async () => {
     await using scene = await WaitsScene.open();
     const killed = await scene.start();
     const [counted, expected, restarted] = [ownSubject(), ownSubject(), ownSubject()];
@@ -144,7 +144,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.match(other.task.logText, /Events seen: 5 \(.*1 repeated.*\)/);
   });
 
-  test('ends once, however often it is asked for, cancelled or answered badly', async () => {
+  test('ends once, however often it is repeated, cancelled or answered with errors', async () => {
     await using scene = await WaitsScene.open();
     const [bridge, second] = [await scene.start(), await scene.start()];
     const ends = (task: { readonly task: { readonly instance: string } }) =>
@@ -152,7 +152,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
         (request) => completesTask(request) && request.body.includes(task.task.instance) && request.status === 204,
       ).length;
 
-    // Asked for again: nothing is begun anew, the newest token is used, and another body is refused.
+    // Repeated: nothing starts again, the newest token is used, and another body is refused.
     const inputs = { subject: ownSubject(), ...MATCH };
     const { task, key } = await scene.wait(bridge, inputs);
     const old = task.token;
@@ -163,21 +163,21 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.equal((await task.execute({ ...inputs, match: 'data.no' })).status, 409);
     scene.azure.signIn.expireJobToken(old);
 
-    // Told badly at first, in every way.
+    // Azure DevOps fails in every way at first.
     const moods = [throttled({ retryAfter: 0.1 }), unavailable(), broken(), reset(), reset({ done: true }), broken()];
     for (const mood of moods) scene.azure.feel(mood, { times: 1, when: completesTask });
     await scene.publish(YES, { subject: inputs.subject });
     assert.equal(await scene.ended(task), 'succeeded');
     await scene.until('the record is closed', async () => (await scene.record(key))?.state.state === 'ended');
 
-    // Asked for once more when it is over: told again, which changes nothing.
+    // Repeated after its end: reported again, which changes nothing.
     assert.equal((await task.execute(inputs)).status, 200);
     assert.equal((await task.execute({ ...inputs, match: 'data.no' })).status, 409);
     await scene.until('the record is closed', async () => (await scene.record(key))?.state.state === 'ended');
     assert.equal((await task.cancel()).status, 200);
     assert.equal((await scene.record(key))?.state.state, 'ended');
 
-    // Cancelled: in time, by the other replica, and before it came.
+    // Cancelled: in time, at the other replica, and before its wait came.
     const late = await scene.wait(bridge, { subject: inputs.subject, match: 'data.never' });
     late.task.bridge = second.publicUrl;
     assert.equal((await late.task.cancel()).status, 200);
@@ -189,7 +189,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.equal(await scene.ended(buried), 'failed');
     assert.match(buried.logText, /^Verdict: cancelled/);
 
-    // Over: in time, and by failWhen.
+    // Ended by its timeout, and by failWhen.
     const [negative, timely] = await Promise.all([
       scene.wait(bridge, { ...inputs, failWhen: "data.name == 'web'" }),
       scene.wait(bridge, { ...inputs, match: 'data.never', timeout: '1s', onTimeout: 'succeed' }),
@@ -204,7 +204,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     assert.deepEqual(scene.azure.plans.brokenRules, []);
   });
 
-  test('hears of its end when Azure DevOps is back, and the log stays one JSON object per line', async () => {
+  test('is completed when Azure DevOps is back, and the log stays one JSON object per line', async () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
     const subject = ownSubject();
@@ -215,11 +215,11 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     await scene.azure.asked(80, completesTask);
     isBack();
     for (const { task } of waits) assert.equal(await scene.ended(task), 'succeeded');
-    // A task hears of its end before the line of the log is written and read here.
+    // A task is completed before its log line is written and read here.
     for (const event of ['waitNotTold', 'waitDecided']) await bridge.logged(event);
   });
 
-  test('that can no longer be delivered is logged, once', async () => {
+  test('that can no longer be completed is logged once', async () => {
     await using scene = await WaitsScene.open();
     const bridge = await scene.start();
     const subject = ownSubject();
@@ -246,7 +246,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     for (const { task } of [expired, deleted]) assert.ok(!since.some((path) => path.includes(task.plan.id)));
   });
 
-  test('is not promised to a replica that does not know all waits yet', async () => {
+  test('is not sent to a replica that does not know all waits yet', async () => {
     await using scene = await WaitsScene.open();
     await using proxy = await GateProxy.start(scene.server.port);
     await scene.admin.connection.jetstream().publish('$KV.BRIDGE_WAITS.something', '{}');
@@ -260,5 +260,5 @@ describe('A task without an agent', { concurrency: 2 }, () => {
   });
 });
 
-/** While something is kept back, the lease can't be renewed. */
+/** Long enough for the lease to survive while the proxy holds something back. */
 const SLOW_LEASE = 'azureDevOps: 2s, takeover: 3s, checkpoint: 100ms, idleStream: 10s, natsRetry: 100ms';

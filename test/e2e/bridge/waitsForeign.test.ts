@@ -8,7 +8,7 @@ import { redirected } from '../../support/azureDevOps/moods.ts';
 import type { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
 import { WaitsScene } from '../../support/bridge/waitsScene.ts';
 
-/** Notices whoever so much as connects. */
+/** Counts every connection, and closes it. */
 class Listener implements AsyncDisposable {
   connections = 0;
   readonly #server = createServer((socket) => {
@@ -31,7 +31,7 @@ class Listener implements AsyncDisposable {
   }
 }
 
-describe('A plan URL of a task', () => {
+describe("A task's plan URL", () => {
   let scene: WaitsScene;
   let bridge: BridgeProcess;
   let evil: Listener;
@@ -53,7 +53,7 @@ describe('A plan URL of a task', () => {
   const carrying = ({ token }: AgentlessTask) =>
     scene.azure.requests.filter(({ headers }) => headers.authorization?.includes(token) === true);
 
-  test('from anyone else is refused, and nothing is sent anywhere', async () => {
+  test('of anyone else is refused, and nothing is sent anywhere', async () => {
     const { port } = new URL(scene.azure.origin);
     const [own, other] = [`127.0.0.1:${port}`, `127.0.0.1:${evil.port}`];
     const urls = [
@@ -63,7 +63,7 @@ describe('A plan URL of a task', () => {
       // Other ports and schemes.
       ...[`http://${other}/contoso/`, `https://${own}/contoso/`, 'http://127.0.0.1/contoso/', `ws://${own}/contoso/`],
       ...[`http://127.0.0.1:0${port}1/contoso/`, `file:///contoso/`, `//${other}/contoso/`, `${own}/contoso/`],
-      // Names and addresses that look alike, or are the same in disguise.
+      // Look-alike names and addresses, and the same one in disguise.
       ...[`http://localhost:${port}/contoso/`, `http://127.0.0.1.:${port}/contoso/`, `http://127.1:${port}/contoso/`],
       ...[
         `http://2130706433:${port}/contoso/`,
@@ -87,7 +87,7 @@ describe('A plan URL of a task', () => {
         `http://[::ffff:7f00:1]:${evil.port}/`,
       ],
       ...[`http://[0:0:0:0:0:0:0:1]:${evil6.port}/contoso/`, `http://[::1%25lo]:${evil6.port}/contoso/`],
-      // Other organisations, and paths that lead to them.
+      // Other organizations, and paths that lead to them.
       ...[`http://${own}/`, `http://${own}/evil/`, `http://${own}/contoso2/`, `http://${own}/contoso/../evil/`],
       ...[`http://${own}/contoso/%2e%2e/evil/`, `http://${own}/contoso%2f..%2fevil/`, `http://${own}//contoso/`],
       ...[
@@ -107,7 +107,7 @@ describe('A plan URL of a task', () => {
     const plans = scene.azure.requests.filter(readsPlan).length;
     for (const url of urls) {
       const task = scene.task(bridge);
-      // A header holds bytes.
+      // A header consists of bytes.
       const { status, text } = await execute(task, { 'X-Plan-Url': Buffer.from(url).toString('latin1') });
       assert.ok(status === 400 || status === 403, `${url}: ${status} ${text}`);
       assert.equal(
@@ -122,7 +122,7 @@ describe('A plan URL of a task', () => {
     assert.deepEqual([evil.connections, evil6.connections], [0, 0]);
   });
 
-  test('that is the own one in another spelling leads to the one on the list', async () => {
+  test('in another spelling leads to the one on the list', async () => {
     const { origin } = scene.azure;
     for (const url of [`${origin}/contoso`, `${origin.toUpperCase()}/CONTOSO/`, `${origin}/Contoso/`]) {
       const task = scene.task(bridge);
@@ -132,12 +132,12 @@ describe('A plan URL of a task', () => {
       const asked = carrying(task);
       assert.ok(asked.length > 0 && asked.every(({ path }) => path.startsWith('/contoso/')), url);
     }
-    // What is stored is told from later, by another process.
+    // Another process later reports to the stored URL.
     const stored = [...(await scene.records()).values()].map(({ planUrl }) => planUrl);
     assert.deepEqual(new Set(stored), new Set([scene.azure.url]));
   });
 
-  test('is the only place where a token goes, wherever Azure DevOps itself points', async () => {
+  test('is the only place that gets the token, even if Azure DevOps redirects', async () => {
     for (const status of [301, 302, 307, 308] as const) {
       const elsewhere = redirected(`http://127.0.0.1:${evil.port}/contoso/`, status);
       scene.azure.feel(elsewhere, { when: readsPlan, times: 1 });
@@ -153,12 +153,12 @@ describe('A plan URL of a task', () => {
       });
     }
     assert.equal(evil.connections, 0);
-    // It would have noticed.
+    // The listener does notice connections.
     await assert.rejects(fetch(`http://127.0.0.1:${evil.port}/`));
     assert.equal(evil.connections, 1);
   });
 
-  test('is asked for with ids only: nothing else becomes a part of a path', async () => {
+  test('is requested only with ids: nothing else becomes part of a path', async () => {
     const names = ['X-Project-Id', 'X-Plan-Id', 'X-Job-Id', 'X-Timeline-Id', 'X-Task-Instance-Id', 'X-Hub-Name'];
     const ids = ['../../../evil', '%2e%2e%2f', 'a/b', '..', '{0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11}'];
     ids.push('0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11/../..', '0d6b5d2c-9a4b-4b34-8c53-bd9c3f0d1a11?x=', 'build/../../x');

@@ -9,7 +9,7 @@ import { EVENT_ID } from '../../support/bridge/runsBridge.ts';
 import { WaitsScene } from '../../support/bridge/waitsScene.ts';
 import { cases } from '../../support/hostile/hostile.ts';
 
-/** Takes a time that grows with the square of the list. */
+/** Takes time quadratic in the length of the list. */
 const QUADRATIC = 'data[?length($.data[?@ > `1`]) == `0`]';
 const SLOW = JSON.stringify(Array.from({ length: 6_000 }, () => 2));
 const SLOW_WAITS = 5;
@@ -17,18 +17,18 @@ const BACKLOG = cases({ short: 2_000, long: 8_000 });
 const BACKLOG_WAITS = 20;
 const MANY = cases({ short: 150, long: 400 });
 const ROUNDS = cases({ short: 3, long: 12 });
-/** The first slow event holds up everybody while each wait on it is interrupted; the median round is beyond that. */
+/** The first slow event holds up everyone until each wait on it is interrupted; the median round isn't affected. */
 const STALLS_MS = 1_000;
-/** With so many events for each of the waits, a replica that judged them all in a row would do nothing else. */
+/** A replica that judged this many events for every wait in a row would do nothing else. */
 const SUSTAINED_EACH_10_MS = 20;
 const SUSTAINED_ROUNDS = cases({ short: 3, long: 5 });
-/** A project that others wait in. */
+/** The project of the other waits. */
 const OTHERS = 'Orders & Co';
 
-/** How long things take that have nothing to do with others, by kind, in milliseconds. */
+/** How long the tenant's own work takes, by kind, in milliseconds. */
 type Times = Readonly<Record<'wait' | 'lateWait' | 'hook' | 'run', readonly number[]>>;
 
-/** Waits, hooks and runs of one tenant, beside those of others. */
+/** The waits, hooks and runs of one tenant among others. */
 class Tenant {
   #hooks = 0;
 
@@ -59,7 +59,7 @@ runs:
     });
   }
 
-  /** @param beside publishes events of others before each round */
+  /** @param beside publishes the others' events before each round */
   async measured(rounds: number, beside: () => Promise<unknown> = () => Promise.resolve()): Promise<Times> {
     const times: Record<keyof Times, number[]> = { wait: [], lateWait: [], hook: [], run: [] };
     for (let round = 0; round < rounds; round++) {
@@ -81,7 +81,7 @@ runs:
     });
   }
 
-  /** A wait that is caught up, since its event came before. */
+  /** A wait that has to catch up, because its event came before. */
   async #lateWait(): Promise<number> {
     const { scene, bridge } = this;
     const after = await scene.publish({ ok: true }, { subject: 'ci.mine' });
@@ -117,7 +117,7 @@ runs:
   }
 }
 
-test('slow expressions, a backlog and many waits of others hold up no wait, hook or run for long', async (t) => {
+test("others' slow expressions, backlog and many waits hold up no wait, hook or run for long", async (t) => {
   await using scene = await Tenant.scene();
   for (let sent = 0; sent < BACKLOG; sent += 500)
     await Promise.all(Array.from({ length: 500 }, () => scene.publish({ ok: false }, { subject: 'ci.backlog' })));
@@ -137,7 +137,7 @@ test('slow expressions, a backlog and many waits of others hold up no wait, hook
     for (let index = 0; index < 2; index++) await scene.publish({ n: -1 }, { subject: 'ci.many' });
   });
   compare(t, quiet, loud);
-  // The others were there, and those that cost too much were ended.
+  // The others did wait, and those that cost too much were ended.
   const slow = theirs.slice(0, SLOW_WAITS);
   for (const { task } of slow) {
     assert.equal(await scene.ended(task), 'failed');
@@ -145,14 +145,14 @@ test('slow expressions, a backlog and many waits of others hold up no wait, hook
   }
 });
 
-test('many waits of others on a subject without a pause hold up no wait, hook or run for long', async (t) => {
+test("others' many waits on a busy subject hold up no wait, hook or run for long", async (t) => {
   await using scene = await Tenant.scene();
   const tenant = await Tenant.in(scene);
   await tenant.measured(SUSTAINED_ROUNDS);
   const quiet = await tenant.measured(SUSTAINED_ROUNDS);
   const theirs = [];
   for (let index = 0; index < MANY; index++) {
-    // A function may take long, so that it has to be computed in limited time.
+    // A function may take long, so the bridge has to limit its time.
     const inputs = { subject: 'ci.many', match: `data.n == \`${index}\` && length(data.of) > \`0\`` };
     theirs.push(await scene.wait(tenant.bridge, inputs, { project: OTHERS }));
   }
@@ -165,7 +165,7 @@ test('many waits of others on a subject without a pause hold up no wait, hook or
     }
   };
   const publishing = publish();
-  // Until the events that are judged lie well behind those that are published.
+  // Lets judging fall well behind publishing.
   await delay(3_000);
   const loud = await tenant.measured(SUSTAINED_ROUNDS).finally(() => stop.abort());
   await publishing;

@@ -11,21 +11,21 @@ import { casesOf } from '../../support/form.ts';
 
 type Inputs = Readonly<Record<string, string>>;
 
-/** What a wait has come to, whoever waited. */
+/** How a wait ended, with or without an agent. */
 interface Ending {
   readonly result: string;
   readonly counts: Readonly<Record<string, number>>;
   readonly outputs: Readonly<Record<string, string>>;
 }
 
-/** Of the one who looks, or of one kind of task. */
+/** Outputs that depend on the reader, or that only one kind of task has. */
 const OF_EACH_KIND = ['receivedAt', 'latencyMs', 'eventFile', 'receiptFile'];
-/** In the short form, the agent's process is started for every third case only. */
+/** In the short form, only every third case runs. */
 const SHORT_TAKES = 3;
 const EXTENSION = unpackVsix();
 const SOURCES = sourcesWith({ 'n.v1.schema.json': CONTRACT });
 
-describe('A wait on an agent and one without', () => {
+describe('A wait on an agent and an agentless one', () => {
   let scene: WaitsScene;
   let bridge: BridgeProcess;
   before(async () => {
@@ -45,13 +45,13 @@ describe('A wait on an agent and one without', () => {
       connections: { nats: { url: scene.server.url, scheme: 'None' } },
     });
 
-  /** The agent's task has a file in the place of the name of a contract. */
+  /** The agent's task takes a file instead of a contract's name. */
   const agentInputs = ({ contract, ...inputs }: Inputs): Record<string, string> => ({
     ...Object.fromEntries(Object.entries(inputs).filter(([, value]) => value !== '')),
     ...(contract === undefined ? {} : { schemaFile: `${contract}.schema.json` }),
   });
 
-  /** Publishes the events of a case; resolves with its inputs, and with when its run started. */
+  /** Publishes the events of a case; resolves with its inputs and the start of its run. */
   const staged = async ({ inputs, events, before: first = 0 }: ParityCase, number: number) => {
     const own = `ci.p${number}`;
     const sequences: number[] = [];
@@ -98,7 +98,7 @@ describe('A wait on an agent and one without', () => {
       });
   });
 
-  describe('refuse with the same words:', { concurrency: 4 }, () => {
+  describe('refuse inputs with the same words:', { concurrency: 4 }, () => {
     for (const { what, inputs, problem } of REFUSED)
       test(what, async () => {
         const given = { subject: 'ci.refused', ...inputs };
@@ -110,7 +110,7 @@ describe('A wait on an agent and one without', () => {
       });
   });
 
-  test('come to the same when the bridge that counts is killed in between', async () => {
+  test('end the same even if the counting bridge is killed in between', async () => {
     const [counted, expected] = [
       { subject: 'ci.failover.count', match: 'data.ok', count: '3' },
       { subject: 'ci.failover.expect', distinctBy: 'data.name', expect: 'a\nb\nc', failWhen: 'data.bad' },

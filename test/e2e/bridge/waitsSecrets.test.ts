@@ -13,10 +13,10 @@ import { BEARER, SEALING_KEY } from '../../support/bridge/waitsReceiver.ts';
 
 const ROUNDS = 12;
 
-test('no token of a job or a connection, and no sealing key, is anywhere in clear', async () => {
+test('no job token, connection token or sealing key is anywhere in plain text', async () => {
   await using scene = await WaitsScene.open();
   const { azure } = scene;
-  // What it was sent stands in what Azure DevOps complains of, in several forms.
+  // Azure DevOps' errors quote the secrets it was sent, in several forms.
   const complain = ({ headers }: { readonly headers: Readonly<Record<string, unknown>> }) => {
     const given = String(headers['authorization']);
     const token = given.replace(/^Bearer /, '');
@@ -47,7 +47,7 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
     again.token = azure.plans.token(again.plan, again.task);
     tokens.push(again.token);
     statuses.add(await execute(again, { match: 'data.ok' }));
-    // Refused, with the token where nobody expects it.
+    // Refused, with the token in unexpected places.
     const own = task();
     statuses.add(await execute(own, { match: `data == '${own.token}'` }));
     statuses.add(await execute(task(), { match: `data.[${cancelled.token}` }));
@@ -65,10 +65,10 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
     [200, 400, 401, 403].filter((status) => !statuses.has(status)),
     [],
   );
-  // Some hold their token until the end.
+  // One wait keeps its token until the end.
   const open = task();
   while ((await execute(open, { match: 'data.never' })) !== 200);
-  // A cancel that Azure DevOps complained of has ended nothing.
+  // A cancel that got an error from Azure DevOps has ended nothing.
   await scene.until('all that can end has ended', async () =>
     [...(await scene.records()).values()].every(
       ({ state }) =>
@@ -79,7 +79,7 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
   const audit = JSON.stringify(await scene.decisions());
   const logs = azure.requests.filter((request) => writesLog(request) || setsOutputs(request)).map(({ body }) => body);
   const bucket = [...(await scene.entries()).values()].map((bytes) => Buffer.from(bytes).toString());
-  // Everything that the server has ever written.
+  // Everything that the server ever wrote.
   bridge.signal('SIGTERM');
   await bridge.ended;
   const { server } = scene;
@@ -97,7 +97,7 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
   );
   assert.ok(bridge.text.includes('Not with') || audit.includes('Not with'), 'nobody complained');
   const secrets = [...tokens, BEARER, SEALING_KEY.toString('base64'), azure.pat];
-  // As JSON, URLs and Basic credentials have them.
+  // As they'd appear in JSON, URLs and Basic credentials.
   const forms = secrets.flatMap((secret) => [
     secret,
     encodeURIComponent(secret),
@@ -107,7 +107,7 @@ test('no token of a job or a connection, and no sealing key, is anywhere in clea
     for (const text of texts) for (const form of forms) assert.ok(!text.includes(form), `${place}: ${form}`);
 });
 
-test('a record that someone else has moved, changed or written decides nothing and sends nothing', async () => {
+test('a record that someone else moved, changed or wrote decides nothing and sends nothing', async () => {
   await using scene = await WaitsScene.open();
   const bridge = await scene.start();
   const jetStream = scene.admin.connection.jetstream();
@@ -143,11 +143,11 @@ test('a record that someone else has moved, changed or written decides nothing a
     ['with a bit changed', source.key, alter(flipped)],
     ['with another plan URL', source.key, alter(() => ({ planUrl: 'http://127.0.0.1:9/evil/' }))],
     ['without a seal', source.key, alter(() => ({ sealed: Buffer.from(JSON.stringify(decided)).toString('base64') }))],
-    ['with a cut seal', source.key, alter(({ sealed }) => ({ sealed: String(sealed).slice(0, 40) }))],
+    ['with a truncated seal', source.key, alter(({ sealed }) => ({ sealed: String(sealed).slice(0, 40) }))],
     ['of another version', source.key, alter(() => ({ v: 2 }))],
     ['sealed by another key', source.key, sealedAgain({ state: decided }, foreignKey)],
     [
-      'sealed by another key under the name of the right one',
+      "sealed by another key with the right key's id",
       source.key,
       Buffer.from(
         JSON.stringify({
@@ -156,9 +156,9 @@ test('a record that someone else has moved, changed or written decides nothing a
         }),
       ),
     ],
-    ['that is no record', source.key, Buffer.from('{}')],
-    ['that is no JSON', source.key, randomBytes(300)],
-    ['at a key that is none', 'wait.x', bytes],
+    ["that isn't a record", source.key, Buffer.from('{}')],
+    ["that isn't JSON", source.key, randomBytes(300)],
+    ['at an invalid key', 'wait.x', bytes],
   ];
   const unreadable = async () => (await bridge.metric('waits_unreadable_total')) ?? 0;
   const asked = scene.azure.requests.length;
@@ -173,7 +173,7 @@ test('a record that someone else has moved, changed or written decides nothing a
   }
   await scene.publish({ ok: true });
   assert.equal(await scene.ended(healthy.task), 'succeeded');
-  // Also not by a replica that finds them when it starts.
+  // The same goes for a replica that finds them when it starts.
   bridge.signal('SIGTERM');
   assert.equal(await bridge.ended, 0);
   const next = await scene.start();
@@ -186,13 +186,13 @@ test('a record that someone else has moved, changed or written decides nothing a
   }
   const entries = await scene.entries();
   assert.deepEqual(Buffer.from(entries.get(victim.key)!), Buffer.from(bytes));
-  // Its task is told what is wrong, and not that all is well.
+  // Its task gets an error, not a success.
   victim.task.bridge = next.publicUrl;
   assert.equal((await victim.task.execute({ subject: 'ci.done', match: 'data.ok' })).status, 503);
   assert.equal((await victim.task.cancel()).status, 503);
 });
 
-/** Base64 of a text behind so many other bytes, without what depends on its neighbours. */
+/** The base64 of a text after `shift` other bytes, without the characters that depend on its neighbours. */
 function inBase64(text: string, shift: number): string {
   const encoded = Buffer.concat([Buffer.alloc(shift), Buffer.from(text)]).toString('base64');
   return encoded.replace(/=+$/, '').slice(shift === 0 ? 0 : 4, -1);

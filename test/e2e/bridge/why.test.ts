@@ -18,7 +18,7 @@ runs:
 `;
 }
 
-/** Publishes an event as a pipeline's run does; returns its sequence. */
+/** Publishes an event like a pipeline's run; returns its sequence. */
 async function publish(
   stream: JetStreamClient,
   subject: string,
@@ -40,13 +40,13 @@ async function publish(
   return (await stream.publish(subject, payload, { headers: given })).seq;
 }
 
-/** Writes a decision as the audit stream has it. */
+/** Writes a decision in the audit stream's form. */
 async function decide(stream: JetStreamClient, decision: Readonly<Record<string, unknown>>): Promise<void> {
   const data = { function: 'runs', name: 'deploy-web', ...decision };
   await stream.publish(`bridge.decisions.${data.function}.${data.name}`, JSON.stringify(data));
 }
 
-test('why says what led to an event and what came of it, whichever id it is given', async () => {
+test('why shows what led to an event and what came of it, for any id in the chain', async () => {
   await using server = await startNatsServer();
   const yaml = configuration(server.url);
   await using admin = await Admin.connect([server.url]);
@@ -72,12 +72,12 @@ test('why says what led to an event and what came of it, whichever id it is give
     event: { id: 'deployed', place: { stream: 'CI', sequence: deployed } },
     followed: { deadLetter: 4 },
   });
-  // What two streams store in the same millisecond has no order.
+  // Events stored in two streams in the same millisecond have no order.
   await delay(5);
   const hook = await publish(stream, 'azdo.contoso.Shop.build.completed.v1', 'hook', '7');
   const noise = { stream: 'CI', firstSequence: 1, lastSequence: 100, count: 100 };
   await decide(stream, { decision: 'notMatching', reason: '100 notMatching', followed: noise });
-  // What is at the end of a stream may be gone.
+  // The last event of a stream may be deleted.
   const last = await publish(stream, 'ci.noise', 'last', undefined);
   await admin.manager.streams.deleteMessage('CI', last);
 
@@ -133,11 +133,11 @@ test('why says what led to an event and what came of it, whichever id it is give
   assert.deepEqual([passed[0]?.id, passed.length], ['noise-50', 2]);
 
   const { state } = await admin.manager.streams.info('CI');
-  // The one that setup has made: the command leaves none behind.
+  // Only setup's own consumer: the command leaves none behind.
   assert.equal(state.consumer_count, 1);
 });
 
-test('why says what it could not read, and what a command line without an id lacks', async () => {
+test('why says what it could not read, and asks for a missing id', async () => {
   await using server = await startNatsServer();
   const none = await runBridge(['why', 'anything'], configuration(server.url), OPTIONS);
   assert.deepEqual([none.status, none.stdout], [1, '']);

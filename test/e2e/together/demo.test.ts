@@ -8,7 +8,7 @@ import { ROOT } from '../../../scripts/build/manifest.ts';
 
 const LIMIT_MS = 90_000;
 
-/** Runs the demo as `npm run demo` does, in a terminal of 120 columns. */
+/** Runs the demo like `npm run demo`, in a terminal of 120 columns. */
 async function runDemo(onText: (text: string, interrupt: () => void) => void = () => {}) {
   const child = spawn(process.execPath, ['--import', 'tsx', path.join(ROOT, 'test/demo/demo.ts')], {
     cwd: ROOT,
@@ -26,7 +26,7 @@ async function runDemo(onText: (text: string, interrupt: () => void) => void = (
   return { code, stdout, stderr };
 }
 
-test('The demo shows on one screen how a build leads to a deployment, and its last word is the chain', async () => {
+test('The demo shows on one screen how a build leads to a deployment, and ends with the chain', async () => {
   const { code, stdout, stderr } = await runDemo();
   assert.deepEqual([code, stderr], [0, '']);
   const lines = stdout.trim().split('\n');

@@ -18,7 +18,7 @@ import { Admin } from '../../support/nats/testStream.ts';
 
 const SECRET = 'a secret of the hooks';
 const LIMIT_MS = 120_000;
-/** Pages whose commands other tests run, or these very tests are. */
+/** Pages whose commands other tests run. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   'README.md': 'test/e2e/tasks/quickStart.test.ts, test/long/quickstart.test.ts',
   'docs/senders.md': 'test/e2e/tasks/quickStart.test.ts',
@@ -31,13 +31,13 @@ const PIPELINE = `steps:
     inputs: { natsConnection: nats-ci, subject: ci.shop.done.v1, payload: '{}' }
 `;
 
-/** What these tests change in a configuration. */
+/** The parts of a configuration that these tests change. */
 interface Configuration {
   readonly http?: object;
   readonly runs?: readonly { readonly pipeline: object }[];
 }
 
-/** The blocks of a page, each with its commands in one text. */
+/** The blocks of commands on a page, each as one text. */
 function blocksOf(page: MarkdownFile): string[] {
   seen.add(page.file);
   return commandsToRun(page).map((lines) => lines.join('\n'));
@@ -50,7 +50,7 @@ async function until(what: string, look: () => boolean | Promise<boolean>): Prom
   }
 }
 
-describe('The commands of the documents', () => {
+describe('The commands in the documents', () => {
   let nats: NatsServer;
   let azure: AzureDevOps;
   let admin: Admin;
@@ -73,7 +73,7 @@ describe('The commands of the documents', () => {
     await nats.stop();
   });
 
-  /** Configurations of the documents as one, with the addresses, the identity and the pipeline that are there. */
+  /** The documents' configurations merged into one, with the test's addresses, identity and pipeline. */
   function here(...parts: readonly string[]): string {
     const { http, runs, ...rest } = Object.assign({}, ...parts.map((part) => parse(part) as object)) as Configuration;
     return stringify({
@@ -90,7 +90,7 @@ describe('The commands of the documents', () => {
     });
   }
 
-  /** A folder to work in, with a configuration and the token beside it. */
+  /** A working folder with a configuration and the token. */
   function folderWith(parts: readonly string[], files: Readonly<Record<string, string>> = {}): string {
     const folder = temporaryFolder('reader-');
     for (const [name, text] of Object.entries({ ...files, pat: azure.pat, 'bridge.yml': here(...parts) }))
@@ -99,8 +99,8 @@ describe('The commands of the documents', () => {
   }
 
   /**
-   * Runs blocks of commands one after the other in one shell, as a reader does, and returns what they print.
-   * `run --config` goes on in the background once it is ready; the shell ends it. Fails with the command that fails.
+   * Runs blocks of commands one after the other in one shell, as a reader would, and returns their output.
+   * `run --config` continues in the background once it is ready; the shell ends it. Fails if a command fails.
    */
   async function shell(
     folder: string,
@@ -143,7 +143,7 @@ ${commands}
         npm_config_offline: 'true',
       },
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, which the shell ends with itself.
+      // Its own process group, which the shell ends with itself.
       detached: true,
       timeout: LIMIT_MS,
     });
@@ -159,7 +159,7 @@ ${commands}
     await admin.connection.jetstream().publish('ci.shop.image-ready.v1', data, msgID === '' ? {} : { msgID });
   }
 
-  test('the overview of the bridge installs it, sets it up, runs it, and stores a hook', async () => {
+  test("the bridge's overview installs, sets up and runs it, and stores a hook", async () => {
     const folder = folderWith(yamlBlocks(overview).slice(0, 1));
     const [install = '', ...others] = blocksOf(overview);
     await shell(folder, [install], { './dist/bridge': BRIDGE_FOLDER, '--global': `--global --prefix ${installed}` });
@@ -171,7 +171,7 @@ ${commands}
     assert.equal([...azure.subscriptions.all.values()].length, 2);
   });
 
-  test('the page of the package checks a configuration, prints its setup and runs it', async () => {
+  test("the package's page checks a configuration, prints its setup and runs it", async () => {
     const page = readMarkdown(ROOT, 'bridge/README.md');
     const said = await shell(folderWith(yamlBlocks(page), { 'hook-secret': SECRET }), blocksOf(page));
     assert.match(said, /AZDO/);
@@ -204,16 +204,16 @@ ${commands}
     assert.equal(azure.runs[0]?.parameters['image'], 'shop/web:1.4.0');
 
     const fixed = route.map((yaml) => yaml.replace('/:@-', '/:@ -'));
-    // All of the route, of which the command before has replayed one.
+    // All of the route's letters, one of which the previous command has replayed.
     const said = await shell(folderWith(fixed), later);
     assert.match(said, /^7\trefused\tduplicate\t/m);
     assert.match(said, /^The route deploy-web is not paused\.$/m);
     assert.equal(azure.runs.length, 8);
   });
 
-  test('the page about who did what answers, and its route is tried, paused, resumed and replayed', async () => {
+  test('the page about who did what gets answers, and tries, pauses, resumes and replays its route', async () => {
     const page = readMarkdown(ROOT, 'docs/bridge/who-did-that.md');
-    // The events and runs are those of the test before, whose route has another name.
+    // The events and runs are the previous test's, whose route has another name.
     const folder = folderWith(route.map((yaml) => yaml.replace('name: deploy-web', 'name: deploy')));
     await shell(folder, ['nats-event-bridge setup --apply --config bridge.yml']);
     const said = await shell(folder, blocksOf(page), {
@@ -226,7 +226,7 @@ ${commands}
     assert.match(said, /^1 started, 1 unsafeValue\.$/m);
   });
 
-  test('keys of the callout are made, its setup is printed, and a token is tried', async () => {
+  test("the callout's page makes its keys, prints its setup and tries a token", async () => {
     const page = readMarkdown(ROOT, 'docs/bridge/callout.md');
     const [configuration = ''] = yamlBlocks(page);
     const policy = readFileSync(path.join(ROOT, 'examples/auth-callout/policy.json'), 'utf8');
@@ -246,7 +246,7 @@ ${commands}
     assert.match(said, /^denied: what the client sent is not a JWT$/m);
   });
 
-  test('the package and the units are put where the page about operating says', async () => {
+  test('the page about operating installs the package and the units', async () => {
     const page = readMarkdown(ROOT, 'docs/bridge/operating.md');
     const folder = temporaryFolder('machine-');
     await shell(
@@ -274,7 +274,7 @@ ${commands}
     ]);
   });
 
-  test('the secrets of the waits are made', async () => {
+  test('the page about waits makes their secrets', async () => {
     const folder = temporaryFolder('reader-');
     await shell(folder, blocksOf(readMarkdown(ROOT, 'docs/bridge/waits.md')));
     const [token = '', key = ''] = ['waits-token', 'sealing-key'].map((name) =>
@@ -290,7 +290,7 @@ ${commands}
     mkdirSync(path.join(clone, '../shop'));
     writeFileSync(path.join(clone, '../shop/azure-pipelines.yml'), PIPELINE);
     cpSync(path.join(ROOT, 'examples'), path.join(clone, 'examples'), { recursive: true });
-    // The blocks about agentless waits are run by a test of their own, test/e2e/together/localRun.test.ts.
+    // Another test runs the blocks about agentless waits: test/e2e/together/localRun.test.ts.
     const page = blocksOf(readMarkdown(ROOT, 'docs/local-run.md')).slice(0, 2);
     const [, ownServer = '', keptServer = ''] = blocksOf(readMarkdown(ROOT, 'CONTRIBUTING.md'));
     const [, withStream = ''] = keptServer.split(/^nats-server .* &\n/m);

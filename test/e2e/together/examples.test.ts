@@ -16,7 +16,7 @@ describe('The example', () => {
   });
   after(() => world[Symbol.asyncDispose]());
 
-  it('bridge.yml: a check finds nothing wrong with the files, which need only their secrets beside them', async () => {
+  it('bridge.yml: check --offline finds no problems in the files, which lack only the secrets', async () => {
     const folder = temporaryFolder('examples-');
     cpSync(EXAMPLES, folder, { recursive: true });
     writeFileSync(path.join(folder, 'bridge.creds'), await (await createOperatorMode()).creds());
@@ -31,21 +31,21 @@ describe('The example', () => {
     }
   });
 
-  it('bridge.yml: nor does one that asks NATS and Azure DevOps', async () => {
+  it('bridge.yml: check finds no problems in NATS and Azure DevOps', async () => {
     const { status, stdout, stderr } = await world.command('check');
     assert.equal(status, 0, stdout + stderr);
-    // An older server can't be asked what its user may do.
+    // An older server can't tell what its user may do.
     assert.equal(stdout.replace(/^warning: permissions of the user: .*\n/, ''), '');
   });
 
-  /** Publishes an image as a run of the build does; resolves with the outputs of the step. */
+  /** Runs the build, which publishes an image; resolves with the step's outputs. */
   async function publish(build: StartedRun): Promise<ReadonlyMap<string, string>> {
     const pipeline = await world.carryOut(build);
     assertRunSucceeded(pipeline);
     return stepOf(pipeline, 'Say that the image is ready').outputs;
   }
 
-  it('start-from-event-publisher.yml: its event starts one deployment, also when it is announced again', async () => {
+  it('start-from-event-publisher.yml: its event starts one deployment, even if it is published again', async () => {
     const build = world.queue('build-web');
     const first = await publish(build);
     const { decision, event, schemaDigest } = await world.decisionOn('deploy-web', 'CI', Number(first.get('sequence')));
@@ -57,7 +57,7 @@ describe('The example', () => {
     assert.equal(runsFor('image', `shop/web:${build.id}`).length, 1);
   });
 
-  it('start-from-event.yml: the deployment gets the image from the event, and `why` knows its whole story', async () => {
+  it("start-from-event.yml: the deployment gets the event's image, and `why` shows the whole chain", async () => {
     const build = world.queue('build-web');
     await publish(build);
     const deployment = await world.started(`shop-web-${build.id}`);
@@ -82,7 +82,7 @@ describe('The example', () => {
     );
   });
 
-  it('start-from-event.yml: an event without the signature starts nothing', async () => {
+  it('start-from-event.yml: an unsigned event starts nothing', async () => {
     const data = JSON.stringify({ image: 'evil/web:1', digest: `sha256:${'0'.repeat(64)}`, region: 'eu' });
     const { seq } = await world.nats.client.jetstream().publish('ci.shop.image-ready.v1', data);
     const { decision, reason } = await world.decisionOn('deploy-web', 'CI', seq);
@@ -90,7 +90,7 @@ describe('The example', () => {
     assert.deepEqual(runsFor('image', 'evil/web:1'), []);
   });
 
-  it('announce-build.yml: a build of another pipeline that has succeeded is announced, and no other', async () => {
+  it('announce-build.yml: only successful builds of another pipeline are announced', async () => {
     const end = async (run: StartedRun, result?: 'failed'): Promise<string> => {
       const { outcome, eventId } = await world.postEnd(run, result ?? 'succeeded');
       assert.equal(outcome, 'delivered');
@@ -109,7 +109,7 @@ describe('The example', () => {
     assert.equal(announced.header.get('ce-correlationid'), build.commit);
     assert.equal(announced.header.get('ce-azprunid'), String(run.id));
 
-    // Its own end announces nothing. The next build's shows that the bridge has come that far.
+    // Its own end announces nothing. The next build's end shows that the bridge got past it.
     await end(run);
     await world.started(await end(next));
     const announcements = world.azure.runs.filter(({ pipeline: { name } }) => name === 'announce-build');

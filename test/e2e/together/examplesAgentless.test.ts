@@ -13,7 +13,7 @@ describe('The example', () => {
   });
   after(() => world[Symbol.asyncDispose]());
 
-  /** One after the other, as runs share the address that the bridge calls back. */
+  /** Runs go one after the other, because they share the address that the bridge calls back. */
   function run(name: string, buildId: string, options: ExampleOptions = {}): Promise<PipelineRun> {
     return runExample(name, world.nats.url, buildId, { connections: world.connections, ...options });
   }
@@ -23,7 +23,7 @@ describe('The example', () => {
     await world.nats.client.jetstream().publish(subject, JSON.stringify(data), { headers: natsHeaders(envelope) });
   }
 
-  /** Decides as soon as the run asks for it. */
+  /** Publishes the decision as soon as the run asks for it. */
   async function decide(buildId: string, decision: string): Promise<void> {
     for await (const { headers } of world.nats.client.subscribe('release.shop.approval-requested.v1')) {
       if (headers?.get('ce-correlationid') !== buildId) continue;
@@ -32,7 +32,7 @@ describe('The example', () => {
     }
   }
 
-  it('approval-signal-agentless.yml: an approval releases', async () => {
+  it('approval-signal-agentless.yml: an approval starts the release', async () => {
     const [pipeline] = await Promise.all([run('approval-signal-agentless.yml', '1'), decide('1', 'approved')]);
     assertRunSucceeded(pipeline);
     const decision = stepOf(pipeline, 'Wait for the decision');
@@ -41,7 +41,7 @@ describe('The example', () => {
     assert.match(stepOf(pipeline, 'Release').logText, /^Releasing$/m);
   });
 
-  it('approval-signal-agentless.yml: a rejection releases nothing, and its log says why', async () => {
+  it('approval-signal-agentless.yml: a rejection stops the release, and the log says why', async () => {
     const [pipeline] = await Promise.all([run('approval-signal-agentless.yml', '2'), decide('2', 'rejected')]);
     assert.equal(pipeline.result, 'Failed');
     const { outputs, logText } = stepOf(pipeline, 'Wait for the decision');
@@ -56,7 +56,7 @@ describe('The example', () => {
     );
   });
 
-  it('approval-signal-agentless.yml: so does silence, whose log says what to look at', async () => {
+  it('approval-signal-agentless.yml: silence stops the release, and the log says what to check', async () => {
     const pipeline = await run('approval-signal-agentless.yml', '3', {
       change: (yaml) => yaml.replace('timeout: 2h', 'timeout: 2s'),
     });
@@ -66,7 +66,7 @@ describe('The example', () => {
     assert.match(logText, /^Reason: No matching event came on release\.shop\.approval\.v1 within 2s\. \w/m);
   });
 
-  it('approval-signal-agentless.yml: a run that is cancelled has its wait end', async () => {
+  it('approval-signal-agentless.yml: cancelling the run ends its wait', async () => {
     const cancel = new AbortController();
     const pipeline = await run('approval-signal-agentless.yml', '4', {
       signal: cancel.signal,
@@ -76,7 +76,7 @@ describe('The example', () => {
     assert.match(stepOf(pipeline, 'Wait for the decision').logText, /^Verdict: cancelled \(Cancelled\)$/m);
   });
 
-  it('fan-in-agentless.yml: all regions let the traffic shift, one that says it twice counts once', async () => {
+  it('fan-in-agentless.yml: the traffic shifts after all regions, and a repeated one counts once', async () => {
     for (const region of ['eu', 'us', 'us']) await publish('5', `ci.shop.deployed.${region}.v1`, { region });
     const [pipeline] = await Promise.all([
       run('fan-in-agentless.yml', '5', { variables: { 'System.PipelineStartTime': '2026-01-01 00:00:00+00:00' } }),
@@ -88,7 +88,7 @@ describe('The example', () => {
     assert.match(stepOf(pipeline, 'Shift the traffic').logText, /^All regions serve$/m);
   });
 
-  it('fan-in-agentless.yml: a region that is silent is named', async () => {
+  it('fan-in-agentless.yml: a silent region is named', async () => {
     for (const region of ['eu', 'apac']) await publish('6', `ci.shop.deployed.${region}.v1`, { region });
     const pipeline = await run('fan-in-agentless.yml', '6', {
       variables: { 'System.PipelineStartTime': '2026-01-01 00:00:00+00:00' },

@@ -14,7 +14,7 @@ import { freePort } from '../../support/freePort.ts';
 const LIMIT_MS = 60_000;
 const PAGE = readFileSync(path.join(ROOT, 'docs/local-run.md'), 'utf8');
 const SECTION = /^## Agentless waits\n(.*?)^## /ms.exec(PAGE)?.[1] ?? '';
-/** The files that the page has the reader write, by name. */
+/** The files that the page tells the reader to write, by name. */
 const FILES = Object.fromEntries(
   [...SECTION.matchAll(/^`([\w.]+)`(?:(?!```).)*?```(?:yaml|json)\n(.*?)```/gms)].map(([, name, text]) => [
     name!,
@@ -27,7 +27,7 @@ const SAYS = (/^```text\n(.*?)```/ms.exec(SECTION)?.[1] ?? '').trim().split('\n'
 describe('The page about local runs', () => {
   let nats: NatsServer;
   let bridge: BridgeProcess;
-  /** The four files with addresses that are free here. */
+  /** The four files, with addresses that are free on this machine. */
   let files: Record<string, string>;
   before(async () => {
     nats = await startNatsServer();
@@ -36,7 +36,7 @@ describe('The page about local runs', () => {
     const replaced = (text: string) =>
       Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
     files = Object.fromEntries(Object.entries(FILES).map(([name, text]) => [name, replaced(text)]));
-    // The lines that make secrets, in a folder beside another one, as ../trial is.
+    // The lines that make secrets, in a temporary folder instead of ../trial.
     const trial = temporaryFolder('trial-');
     const secrets = COMMANDS.filter((line) => /^(openssl|echo|chmod) /.test(line)).map((line) =>
       line.replaceAll('../trial', trial),
@@ -56,7 +56,7 @@ describe('The page about local runs', () => {
     await nats.stop();
   });
 
-  it('has the reader write four files, and start a server and the bridge', () => {
+  it('tells the reader to write four files, and to start a server and the bridge', () => {
     assert.deepEqual(Object.keys(FILES), ['bridge.yml', 'approval.schema.json', 'connections.json', 'trial.yml']);
     for (const line of [
       'nats-server --addr 127.0.0.1 --jetstream &',
@@ -67,7 +67,7 @@ describe('The page about local runs', () => {
       assert.ok(COMMANDS.includes(line), line);
   });
 
-  /** Runs a command of the page as `npm run pipeline` does. */
+  /** Runs a command of the page like `npm run pipeline`. */
   async function pipeline(line: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
     const folder = path.dirname(bridge.file);
     const args = line.replace('npm run pipeline -- ', '').replaceAll('../trial', folder).split(' ');
@@ -84,13 +84,13 @@ describe('The page about local runs', () => {
     return { code, stdout, stderr };
   }
 
-  it('runs an approval, silence and a broken contract, whose logs say what the page says', async () => {
+  it("runs an approval, silence and a contract violation, with the page's log lines", async () => {
     const runs = COMMANDS.filter((line) => line.startsWith('npm run pipeline '));
     assert.equal(runs.length, 3);
     const said: string[] = [];
     const codes: (number | null)[] = [];
     for (const run of runs) {
-      // A run tells when it began to the second, so that what the one before has published could lie within it.
+      // A run's start is in whole seconds, so events of the previous one could fall into it.
       await delay(1_000 - (Date.now() % 1_000));
       const { code, stdout, stderr } = await pipeline(run);
       assert.equal(stderr, '', stdout);
@@ -107,7 +107,7 @@ describe('The page about local runs', () => {
     assert.deepEqual(said, SAYS);
   });
 
-  it('says a wrong address of the bridge and a wrong token in the first lines', async () => {
+  it('names a wrong address of the bridge or a wrong token in the first lines', async () => {
     const [run = ''] = COMMANDS.filter((line) => line.startsWith('npm run pipeline '));
     const folder = path.dirname(bridge.file);
     const connections = files['connections.json']!;

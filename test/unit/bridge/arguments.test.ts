@@ -68,12 +68,12 @@ test('reads every command', () => {
     assert.deepEqual(read(line), command, line);
 });
 
-test('takes the configuration from the environment, and an option before that', () => {
+test("reads the configuration's path from the environment, but prefers the option", () => {
   assert.deepEqual(read('run', { BRIDGE_CONFIG: 'e.yml' }), { kind: 'run', config: 'e.yml' });
   assert.deepEqual(read('run --config b.yml', { BRIDGE_CONFIG: 'e.yml' }), { kind: 'run', config: 'b.yml' });
 });
 
-test('says what it does not understand', () => {
+test('refuses a bad command line, and says why', () => {
   for (const [line, message] of [
     ['', /^There is no command\.$/],
     ['fly --config x', /^There is no command "fly"\.$/],

@@ -8,7 +8,7 @@ function newLifecycle() {
   return { lines, lifecycle: new Lifecycle(new EventLog((line) => lines.push(line), Date.now)) };
 }
 
-test('what was opened last ends first, and a part that fails keeps none from ending', async () => {
+test("the part opened last ends first, and one that fails doesn't stop the others from ending", async () => {
   const { lifecycle, lines } = newLifecycle();
   const ended: string[] = [];
   for (const name of ['admin', 'public', 'nats', 'functions'])
@@ -23,7 +23,7 @@ test('what was opened last ends first, and a part that fails keeps none from end
   assert.equal(ended.length, 4);
 });
 
-test('it stops once, and says why', async () => {
+test('the bridge stops once, and says why', async () => {
   const { lifecycle, lines } = newLifecycle();
   assert.equal(lifecycle.isStopping(), false);
   lifecycle.stop('SIGTERM');
@@ -36,14 +36,14 @@ test('it stops once, and says why', async () => {
   );
 });
 
-test('work under way learns when its time is over', async () => {
+test('work under way is told when its time is over', async () => {
   const { lifecycle } = newLifecycle();
   let heard = false;
   lifecycle.opened('work', async (drained) => {
     await new Promise<void>((resolve) => drained.addEventListener('abort', () => resolve(), { once: true }));
     heard = true;
   });
-  // The signal's timer alone does not keep the process alive.
+  // The signal's timer alone doesn't keep the process alive.
   const alive = setInterval(() => {}, 1_000);
   await lifecycle.end(50);
   clearInterval(alive);

@@ -29,7 +29,7 @@ test('each line is a JSON object with time, level and event', () => {
   ]);
 });
 
-test('whatever a text holds, it is one line without secrets', () => {
+test('any text becomes one line without secrets', () => {
   knownSecrets.add('log-test-secret', 'a test');
   const [line = '', ...more] = logged((log) =>
     log.info('said', { text: 'a\nb\u2028c\u202e##vso[task.complete] log-test-secret "' }),

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { namesOf } from '../../../bridge/names.ts';
 
-test('the only bridge of an account has plain names', () => {
+test('a bridge without an instance has plain names', () => {
   const names = namesOf('');
   assert.deepEqual([names.of('BRIDGE_DEAD'), names.subject('bridge.dead.>')], ['BRIDGE_DEAD', 'bridge.dead.>']);
 });
 
-test('the names and subjects of an instance are its own', () => {
+test('an instance prefixes its names and subjects', () => {
   const names = namesOf('blue');
   assert.deepEqual(
     [names.of('BRIDGE_DEAD'), names.subject('bridge.dead.>')],

@@ -5,7 +5,7 @@ import type { JetStream } from '../../../bridge/jetStream/api.ts';
 import { Metrics } from '../../../bridge/metrics.ts';
 import { ReadinessProbe } from '../../../bridge/readiness.ts';
 
-test('a bridge that stops says so at once, also while NATS does not answer', async () => {
+test('a stopping bridge says so at once, even if NATS does not answer', async () => {
   const jetStream = { stream: () => new Promise(() => {}) } as unknown as JetStream;
   const sources = {
     jetStream,
@@ -18,7 +18,7 @@ test('a bridge that stops says so at once, also while NATS does not answer', asy
   assert.deepEqual(await probe.current(), { status: 'stopping', nats: 'down', streams: {}, azureDevOps: 'ok' });
 });
 
-test('a bridge that has not asked Azure DevOps yet is ready, and does not say that it is ok', async () => {
+test('a bridge that has not asked Azure DevOps yet is ready, but does not call it ok', async () => {
   const jetStream = { stream: () => Promise.resolve({ kind: 'ok' }) } as unknown as JetStream;
   const readinessWith = async (azureDevOpsTrouble: string | undefined) => {
     const sources = { jetStream, isLinkUp: true, streams: [], areWaitsKnown: undefined, isStopping: false };

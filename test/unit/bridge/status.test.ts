@@ -12,7 +12,7 @@ function found(...abouts: string[]) {
   return { at: 0, findings: abouts.map((about) => ({ level: 'error', about, text: `${about}: it is gone.` })) };
 }
 
-test('the status of Azure DevOps says what is known about the token, and whether it was accepted', () => {
+test('the status of Azure DevOps says how long the token is valid, and whether it was accepted', () => {
   const stateOf = (
     identity: IdentitySettings,
     check: ReturnType<typeof found> | undefined,

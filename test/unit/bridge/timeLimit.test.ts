@@ -8,14 +8,14 @@ const LONG_MS = 60_000;
 describe('A time limit', () => {
   test('aborts with its reason once the time is over', async () => {
     const limit = new TimeLimit(1, undefined, () => new RangeError('late'));
-    // The limit's own timer keeps no process alive.
+    // The limit's own timer doesn't keep the process alive.
     const alive = setTimeout(() => {}, LONG_MS);
     await once(limit.signal, 'abort');
     clearTimeout(alive);
     assert.deepEqual([limit.isOver, limit.signal.reason], [true, new RangeError('late')]);
   });
 
-  test('aborts with another signal, before or after it is made', () => {
+  test('aborts with an outer signal, even one that aborted earlier', () => {
     const outer = new AbortController();
     const before = new TimeLimit(LONG_MS, outer.signal);
     outer.abort('over');
@@ -25,7 +25,7 @@ describe('A time limit', () => {
     after.end();
   });
 
-  test('leaves nothing behind at a signal that lasts', () => {
+  test('leaves no listener on a signal that outlives it', () => {
     const outer = new AbortController();
     for (let count = 0; count < 100; count++) new TimeLimit(LONG_MS, outer.signal).end();
     assert.equal(getEventListeners(outer.signal, 'abort').length, 0);

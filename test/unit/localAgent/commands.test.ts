@@ -38,7 +38,7 @@ describe('a logging command', () => {
     assert.equal(parse('{"payload":"##vso[task.setvariable variable=x]evil"}')?.data, 'evil"}');
   });
 
-  it('hides a second command that stands in its data', () => {
+  it('hides a second command in its data', () => {
     assert.deepEqual(parse('##vso[task.debug]##vso[task.setvariable variable=x]evil'), {
       name: 'task.debug',
       properties: {},
@@ -46,17 +46,17 @@ describe('a logging command', () => {
     });
   });
 
-  it('is looked for at the first prefix of a line only', () => {
+  it('starts only at the first prefix of a line', () => {
     assert.equal(parse('##vso[nothing]##vso[task.setvariable variable=x]evil'), undefined);
     assert.equal(parse('##vso[##vso[task.debug]x')?.name, '##vso[task.debug');
     assert.equal(parse('##vso##vso[task.debug]x')?.name, 'task.debug');
   });
 
-  it('begins after a bracket that stands before its prefix', () => {
+  it('may follow a bracket earlier on the line', () => {
     assert.deepEqual(parse('a] b] ##vso[task.debug]x]y'), { name: 'task.debug', properties: {}, data: 'x]y' });
   });
 
-  it('has its area and event before the first space, whatever follows', () => {
+  it('has its area and event before the first space', () => {
     assert.deepEqual(parse('##vso[task.debug  a.b=c d;e=f ]x'), {
       name: 'task.debug',
       properties: { ' a.b': 'c d', e: 'f ' },
@@ -66,11 +66,11 @@ describe('a logging command', () => {
     assert.equal(parse('##vso[task;x.debug;y]x')?.name, 'task;x.debug;y');
   });
 
-  it('knows a property in any case, and of one given twice the last value', () => {
+  it('ignores the case of properties, and takes the last value of duplicates', () => {
     assert.deepEqual(parse('##vso[task.setvariable Variable=a;VARIABLE=b]')?.properties, { variable: 'b' });
   });
 
-  it('has all its data on its line, and may have none', () => {
+  it('has the rest of its line as data, which may be empty', () => {
     assert.equal(parse('##vso[task.debug]')?.data, '');
     assert.equal(parse('##vso[task.debug] \t x ')?.data, ' \t x ');
     assert.deepEqual(
@@ -104,14 +104,14 @@ describe('a logging command', () => {
     ['%%0A%%AZP25', '%\n%%'],
     ['%0%0AA', '%0\nA'],
   ] as const) {
-    it(`has ${escaped} for ${JSON.stringify(text)}, in properties and data alike`, () => {
+    it(`unescapes ${escaped} to ${JSON.stringify(text)}, in properties and data`, () => {
       const command = parse(`##vso[task.setvariable variable=${escaped}]${escaped}`);
       assert.equal(command?.properties['variable'], text);
       assert.equal(command.data, text);
     });
   }
 
-  it('is not unescaped in the names of its area, event and properties', () => {
+  it('keeps escapes in the names of its area, event and properties', () => {
     assert.deepEqual(parse('##vso[ta%3Bsk.de%5Dbug a%3D=b]x'), {
       name: 'ta%3Bsk.de%5Dbug',
       properties: { 'a%3d': 'b' },
@@ -119,9 +119,9 @@ describe('a logging command', () => {
     });
   });
 
-  it('comes back as task-lib wrote it, whatever its values hold', () => {
+  it('is read as task-lib wrote it, whatever its values', () => {
     fc.assert(
-      // An equals sign at the beginning of a value is lost, as the test of equals signs says.
+      // An equals sign at the start of a value is lost, as the next test shows.
       fc.property(
         hostileText.map((text) => `x${text}`),
         hostileText,
@@ -170,7 +170,7 @@ describe('a logging command', () => {
     });
   }
 
-  it('is known whatever the case of its name', () => {
+  it('is recognised in any case', () => {
     const kind = (line: string, restricted: boolean): string => kindOfCommand(parseLoggingCommand(line)!, restricted);
     assert.equal(kind('##vso[Task.SetVariable variable=a]', true), 'allowed');
     assert.equal(kind('##vso[task.uploadsummary]/a.md', true), 'restricted');
@@ -184,11 +184,11 @@ describe('a logging command', () => {
 });
 
 describe('the output of a task', () => {
-  it('is cut at line feeds, carriage returns and both together', () => {
+  it('is split at LF, CR and CRLF', () => {
     assert.deepEqual(linesOf('a\nb\r\nc\rd\n\ne'), ['a', 'b', 'c', 'd', '', 'e']);
   });
 
-  it('is cut the same wherever a chunk ends', () => {
+  it('is split the same, wherever a chunk ends', () => {
     const text = 'a\r\nb\rü\n\n##vso[task.debug]x€\r\r\nend';
     const bytes = Buffer.from(text);
     const whole = linesOf(bytes);
@@ -200,7 +200,7 @@ describe('the output of a task', () => {
 });
 
 describe('the bytes of a task', () => {
-  it('are read as UTF-8 wherever they are cut; broken ones never become part of a command', () => {
+  it('are read as UTF-8 across chunks, and invalid ones never become part of a command', () => {
     assert.deepEqual(linesOf(Uint8Array.of(0x61, 0xff, 0x62, 0x0a, 0xc3), Uint8Array.of(0xa9)), ['a\ufffdb', 'é']);
     const overlong = Buffer.concat([Buffer.from([0xc0, 0xa3, 0xc0, 0xa3]), Buffer.from('vso[task.debug]x')]);
     assert.equal(parse(linesOf(overlong)[0] ?? ''), undefined);
@@ -208,12 +208,12 @@ describe('the bytes of a task', () => {
 });
 
 describe('settable variables', () => {
-  it('are not limited without a list, and none with an empty one', () => {
+  it('are unlimited without a list, and none are allowed by an empty one', () => {
     assert.equal(maySetVariable('any', undefined), true);
     assert.equal(maySetVariable('any', []), false);
   });
 
-  it('match names and patterns without case', () => {
+  it('match names and patterns in any case', () => {
     const allowed = ['verdict', 'event.*'];
     assert.equal(maySetVariable('VERDICT', allowed), true);
     assert.equal(maySetVariable('Event.orderId', allowed), true);
@@ -222,7 +222,7 @@ describe('settable variables', () => {
     assert.equal(maySetVariable('PATH', allowed), false);
   });
 
-  it('with a pattern this agent cannot read are an error', () => {
+  it('are an error if they have a pattern that this agent does not support', () => {
     assert.throws(() => maySetVariable('a', ['{a,b}']), /pattern not supported/);
   });
 });

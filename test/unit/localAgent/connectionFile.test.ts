@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { readConnectionFile } from '../../../localAgent/connectionFile.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 
-/** Reads a file with this content, beside a file `ci.creds`. */
+/** Reads a file with this content, next to a file `ci.creds`. */
 function read(content: unknown): ReturnType<typeof readConnectionFile> {
   const file = path.join(temporaryFolder('connections-'), 'connections.json');
   writeFileSync(path.join(path.dirname(file), 'ci.creds'), 'line 1\nline 2\n');
@@ -14,13 +14,13 @@ function read(content: unknown): ReturnType<typeof readConnectionFile> {
 }
 
 describe('a file of service connections', () => {
-  it('has every field of the form that is not a secret', () => {
+  it("accepts each of the form's fields that is not a secret", () => {
     const data = { oidc: true, entraTenantId: 't', entraClientId: 'c', entraScope: 's', entraAuthority: 'a' };
     const { nats } = read({ nats: { url: 'tls://n', data } });
     assert.deepEqual(nats?.data, { ...data, oidc: 'true' });
   });
 
-  it('has secrets of its own, of the environment and of other files', () => {
+  it('takes secrets from itself, the environment and other files', () => {
     process.env['CONNECTION_FILE_TEST'] = 'hush';
     const connections = read({
       plain: { url: 'nats://localhost' },
@@ -45,7 +45,7 @@ describe('a file of service connections', () => {
     });
   });
 
-  it('is refused with all that is wrong, and without the values', () => {
+  it('is refused with all its problems, without showing values', () => {
     const content = {
       a: { scheme: 'Basic' },
       b: { url: 'nats://n', scheme: 'Token', parameters: { token: 'hunter22', apitoken: { env: 'NOT_THERE' } } },

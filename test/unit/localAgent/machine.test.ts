@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { LocalAgent, type Machine, THIS_MACHINE } from '../../../localAgent/index.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 
-test('a task on another machine gets the paths of that machine', async () => {
+test("a task on another machine gets that machine's paths", async () => {
   let ran: Parameters<Machine['run']>[0] | undefined;
   const machine: Machine = {
     ...THIS_MACHINE,

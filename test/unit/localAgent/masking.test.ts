@@ -11,17 +11,17 @@ function maskerOf(...values: string[]): SecretMasker {
 }
 
 describe('the masking of a log', () => {
-  it('replaces a secret wherever it stands, and everything that looks like it', () => {
+  it('replaces a secret everywhere, even inside other words', () => {
     assert.equal(maskerOf('nats').mask('nats://host: user nats, subject natsy'), '***://host: user ***, subject ***y');
   });
 
-  it('finds a value JSON-escaped and URI-escaped', () => {
+  it('finds a value in its JSON and URI escapes', () => {
     const masker = maskerOf('p"a/s\ts!');
     assert.equal(masker.mask(JSON.stringify({ password: 'p"a/s\ts!' })), '{"password":"***"}');
     assert.equal(masker.mask('?password=p%22a%2Fs%09s%21'), '?password=***');
   });
 
-  it('does not find a value in base64, unless it is a secret variable of the job', () => {
+  it("does not find a value in base64, unless it is one of the job's secret variables", () => {
     const encoded = Buffer.from('opensesame').toString('base64');
     const masker = maskerOf('opensesame');
     assert.equal(masker.mask(encoded), encoded);
@@ -29,7 +29,7 @@ describe('the masking of a log', () => {
     assert.equal(masker.mask(encoded), '***');
   });
 
-  it('finds a secret variable trimmed, without its quotes, and as a logging command escapes it', () => {
+  it('finds a secret variable trimmed, unquoted, and escaped as in a logging command', () => {
     const masker = new SecretMasker();
     masker.addVariable(' padded-secret ');
     masker.addVariable(`'quoted-secret'`);
@@ -37,7 +37,7 @@ describe('the masking of a log', () => {
     assert.equal(masker.mask('padded-secret quoted-secret 50%AZP25%0Aoff'), '*** *** ***');
   });
 
-  it('masks a value of several lines only as a whole', () => {
+  it('masks a multi-line value only as a whole', () => {
     const pem = '-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----';
     const masker = maskerOf(pem);
     assert.equal(masker.mask(`key: ${pem}`), 'key: ***');
@@ -49,24 +49,24 @@ describe('the masking of a log', () => {
     assert.equal(maskerOf('abcd', 'cdef', 'gh').mask('xabcdefghy'), 'x***y');
   });
 
-  it('finds the spellings of a value with backslashes', () => {
+  it('finds a value with its backslash escapes undone', () => {
     assert.equal(maskerOf(String.raw`a\\b\"c\'d\te`).mask(`a\\b"c'd\te`), '***');
   });
 
-  it('finds no other spelling: other case, parts of it, or spread over lines', () => {
+  it('does not find a value in another case, in part or across lines', () => {
     const masker = maskerOf('Open-Sesame');
     for (const text of ['open-sesame', 'Open-Sesam', 'Open-\nSesame', 'Open -Sesame', 'Open%AZP252DSesame'])
       assert.equal(masker.mask(text), text);
   });
 
-  it('has nothing to do for an empty value', () => {
+  it('ignores an empty value', () => {
     const masker = maskerOf('');
     masker.addVariable(' ');
     masker.addParameter('apitoken', '');
     assert.equal(masker.mask('a b'), 'a b');
   });
 
-  it('hides every authorization parameter but the known ones, by their names in any case', () => {
+  it('hides each authorization parameter, except those known to be harmless', () => {
     for (const name of [
       ...['role', 'scope', 'tenantId', 'issuedAt', 'expiresAt', 'audience', 'AuthenticationType', 'AuthorizationType'],
       ...['accessTokenType', 'accessTokenFetchingMethod', 'UseWindowsSecurity', 'unsecured'],
@@ -76,7 +76,7 @@ describe('the masking of a log', () => {
       masker.addParameter(name, 'shown-value');
       assert.equal(masker.mask('shown-value'), 'shown-value', name);
     }
-    // A user name too, although it is no secret.
+    // The user name, too, even though it isn't secret.
     for (const name of ['username', 'password', 'apitoken', 'certificate', 'credentials', 'url', 'Role2']) {
       const masker = new SecretMasker();
       masker.addParameter(name, 'hidden-value');

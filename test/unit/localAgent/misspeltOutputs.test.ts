@@ -6,7 +6,7 @@ const OUTPUTS = ['wait.event.image', 'wait.event.region', 'wait.verdict', 'other
 const isSet = (name: string) => [...OUTPUTS, 'wait.ofthejob'].includes(name.toLowerCase());
 
 describe('a reference to an output', () => {
-  it('that the step did not set gets the one that is meant, or all there are, once', () => {
+  it('that the step did not set gets one warning, with the nearest output or all of them', () => {
     assert.deepEqual(
       misspeltOutputs(
         ['$(wait.event.imag) $(wait.event.imag)', '[$(Wait.nothing)] $(wiat.event.image)'],
@@ -21,13 +21,13 @@ describe('a reference to an output', () => {
     );
   });
 
-  it('is left alone if it is set, of a step that set nothing, or no reference at all', () => {
+  it('is not reported if it is set, if its step set nothing, or if it is no reference', () => {
     const texts = ['$(wait.Verdict) $(wait.ofTheJob) $(late.event.image) $(seq 5) $(wait) $(date +%s.%N) $(ls wait.x)'];
     assert.deepEqual(misspeltOutputs(texts, OUTPUTS, isSet), []);
     assert.deepEqual(misspeltOutputs(['$(wait.other) $(elsewhere.event.image)'], [], isSet), []);
   });
 
-  it('lists twenty outputs at most, and neutralises what their names hold', () => {
+  it('gets a list of at most twenty outputs, with their names neutralised', () => {
     const [warning = ''] = misspeltOutputs(
       ['$(s.none)'],
       Array.from({ length: 30 }, (_, index) => `s.\u001b[1moutput${index}`),

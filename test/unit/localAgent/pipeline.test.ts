@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
 describe('a pipeline file', () => {
-  it('runs dependent jobs after each other and hands over outputs', async () => {
+  it('runs dependent jobs one after the other, and passes outputs on', async () => {
     const pipeline = await runPipeline(`
       trigger: none
       pool: { vmImage: ubuntu-latest }
@@ -32,7 +32,7 @@ describe('a pipeline file', () => {
   });
 
   it('runs independent jobs at the same time, each on its own agent', async () => {
-    // Each job waits for a file of the other one, so that neither can end before both have started.
+    // Each job waits for the other's file, so neither can end before both have started.
     const meet = (mine: string, other: string): string =>
       `touch ${mine}; for i in $(seq 500); do [ -e ${other} ] && break; sleep 0.02; done; [ -e ${other} ] && echo "$SYSTEM_JOBID $AGENT_TEMPDIRECTORY $SYSTEM_PLANID"`;
     const pipeline = await runPipeline(`
@@ -49,7 +49,7 @@ describe('a pipeline file', () => {
     assert.equal(a![2], b![2]);
   });
 
-  it('runs stages in order, with outputs across stages and conditions on the way', async () => {
+  it('runs stages in order, with conditions and outputs across stages', async () => {
     const pipeline = await runPipeline(`
       stages:
         - stage: Build
@@ -92,7 +92,7 @@ describe('a pipeline file', () => {
     );
   });
 
-  it('with steps only is one job, whose secrets stay secret', async () => {
+  it('with only steps is one job, whose secrets stay secret', async () => {
     const lines: string[] = [];
     const pipeline = await runPipeline(
       `
@@ -106,7 +106,7 @@ describe('a pipeline file', () => {
     assert.ok(lines.includes('Job: the token is ***'));
   });
 
-  it('hands a secret output on as a secret', async () => {
+  it('passes a secret output on as a secret', async () => {
     const pipeline = await runPipeline(`
       jobs:
         - job: A
@@ -120,7 +120,7 @@ describe('a pipeline file', () => {
     assert.match(pipeline.jobs[1]!.steps[0]!.logText, /^\[\] \*\*\*$/m);
   });
 
-  it('is cancelled as a whole, but for jobs that clean up, and a job by its own timeout', async () => {
+  it('is cancelled as a whole, except for clean-up jobs; a timeout cancels its own job', async () => {
     const cancel = new AbortController();
     const pipeline = await runPipeline(
       `

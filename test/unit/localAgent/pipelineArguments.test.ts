@@ -10,7 +10,7 @@ describe('the command line of a local run', () => {
   writeFileSync(path.join(folder, 'azure-pipelines.yml'), 'steps: []');
   for (const part of ['.git', 'node_modules', 'src']) mkdirSync(path.join(folder, part));
 
-  it('gives the options of a run, with a copy of the sources', () => {
+  it('sets the options of a run, with a copy of the sources', () => {
     process.env['ARGUMENTS_TEST'] = 'hush';
     const { file, inspect, options } = readArguments(
       [
@@ -45,7 +45,7 @@ describe('the command line of a local run', () => {
     assert.ok(existsSync(options.repositories!['r']!));
   });
 
-  it('says which server to start, and which streams to create', () => {
+  it('sets the server to start and the streams to create', () => {
     const serverOf = (...args: string[]) => {
       const { nats, streams } = readArguments(['azure-pipelines.yml', ...args], folder);
       return { nats, streams };
@@ -62,8 +62,8 @@ describe('the command line of a local run', () => {
   for (const [what, args, problem] of [
     ['no file', [], /One pipeline file is needed\.\nUsage: npm run pipeline/],
     ['two files', ['azure-pipelines.yml', 'x.yml'], /One pipeline file is needed/],
-    ['a file that is not there', ['other.yml'], /the pipeline file: there is no file .*other\.yml/],
-    ['a folder that is not there', ['azure-pipelines.yml', '--sources', 'x'], /--sources: there is no folder/],
+    ['a missing file', ['other.yml'], /the pipeline file: there is no file .*other\.yml/],
+    ['a missing folder', ['azure-pipelines.yml', '--sources', 'x'], /--sources: there is no folder/],
     ['an unknown option', ['--faster=hunter22'], /There is no option --faster\.\nUsage/],
     [
       'a misspelt option',
@@ -71,13 +71,17 @@ describe('the command line of a local run', () => {
       /^There is no option --conection\. Did you mean --connection\?$/,
     ],
     [
-      'a stream whose last character the shell took',
+      'a stream that lost its > to the shell',
       ['azure-pipelines.yml', '--nats', '--stream', 'CI=a.b,ci.'],
       /^--stream CI: "ci\." has an empty part: .* needs quotes: --stream 'CI=ci\.>'$/,
     ],
-    ['a name of no stream', ['azure-pipelines.yml', '--nats', '--stream', 'a.b=c'], /^--stream: "a\.b" isn't a name/],
+    [
+      'an invalid name of a stream',
+      ['azure-pipelines.yml', '--nats', '--stream', 'a.b=c'],
+      /^--stream: "a\.b" isn't a name/,
+    ],
     ['a variable without a value', ['azure-pipelines.yml', '--variable', 'hunter22'], /--variable needs NAME=VALUE/],
-    ['a secret itself', ['azure-pipelines.yml', '--secret', 's=hunter22'], /--secret s: give the name/],
+    ["a secret's value", ['azure-pipelines.yml', '--secret', 's=hunter22'], /--secret s: give the name/],
     ['a password in a URL', ['azure-pipelines.yml', '--connection', 'n=nats://u:hunter22@h'], /n: put what signs in/],
   ] as const) {
     it(`is refused with ${what}`, () => {

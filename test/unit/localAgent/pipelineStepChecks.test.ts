@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
-/** What is wrong with a pipeline, without the name of its file. */
+/** The problems of a pipeline, without the name of its file. */
 async function problemsOf(yaml: string): Promise<string> {
   let problems = '';
   await assert.rejects(runPipeline(yaml), ({ message }: Error) => {
@@ -13,7 +13,7 @@ async function problemsOf(yaml: string): Promise<string> {
 }
 
 describe('a step with a mistake', () => {
-  it('gets a list of the inputs that its task does not have, and the nearest ones', async () => {
+  it('gets a list of its unknown inputs, each with the nearest one', async () => {
     const yaml = 'steps:\n- { task: Sample@1, inputs: { txt: a, Text: b } }\n- { task: Sample@1, inputs: { zz: a } }';
     assert.equal(
       await problemsOf(yaml),
@@ -22,7 +22,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('gets the task it may mean, even if other tasks are left out', async () => {
+  it('gets the name of the nearest task, even if other tasks are skipped', async () => {
     for (const [task, problem] of [
       ['Sampel@1', '"Sampel@1" does not exist'],
       ['Sample@7', '"Sample@7" does not exist'],
@@ -36,7 +36,7 @@ describe('a step with a mistake', () => {
     assert.match(await problemsOf('steps: [{ task: Other@1 }]'), /^Only Azure Pipelines itself/);
   });
 
-  it('gets a problem that all jobs of a matrix share once', async () => {
+  it('gets a problem shared by all jobs of a matrix only once', async () => {
     const matrix = '{ a: { x: 1 }, b: { x: 2 } }';
     assert.equal(
       await problemsOf(`jobs: [{ job: A, strategy: { matrix: ${matrix} }, steps: [{ task: Sampl@1 }] }]`),
@@ -44,7 +44,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('learns where its inputs belong when they are not indented', async () => {
+  it('is told where its inputs belong if they are not indented', async () => {
     const yaml =
       'steps:\n  - task: Sample@1\n    inputs:\n    text: a\n    conection: b\n    conditon: c\n    whatever: d\n';
     assert.equal(
@@ -59,7 +59,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('learns the connection it may mean, or how to give one, once for all steps', async () => {
+  it('is told the nearest connection, or how to give one, once for all steps', async () => {
     const step = '  - task: Sample@1\n    inputs:\n      connection: nats-ci\n';
     const yaml = `steps:\n${step}${step}`;
     const problem =

@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
-describe('what a pipeline file may hold', () => {
-  it('runs a job of a matrix for each of its keys, and a deployment, with the outputs of both', async () => {
+describe('a pipeline file', () => {
+  it('runs a matrix job per key, and a deployment, with the outputs of both', async () => {
     const pipeline = await runPipeline(`
       variables: { tag: v1 }
       jobs:
@@ -37,12 +37,12 @@ describe('what a pipeline file may hold', () => {
       '__default.Deploy Succeeded',
       '__default.After Succeeded',
     ]);
-    // A deployment has no sources unless it checks them out.
+    // A deployment has no sources unless it checks them out itself.
     assert.equal(pipeline.jobs[2]!.steps[0]!.rawStdout, '');
     assert.equal(pipeline.jobs[3]!.steps[0]!.rawStdout, '[v1 east Build us]\n');
   });
 
-  it('decides by conditions on variables, outputs and results', async () => {
+  it('has conditions on variables, outputs and results', async () => {
     const pipeline = await runPipeline(
       `
       stages:
@@ -75,7 +75,7 @@ describe('what a pipeline file may hold', () => {
     );
   });
 
-  it('lets conditions see the variables of the file and of the run', async () => {
+  it("has conditions on the file's and the run's variables", async () => {
     const pipeline = await runPipeline(`
       variables: { environment: test }
       stages:
@@ -88,12 +88,12 @@ describe('what a pipeline file may hold', () => {
     assert.deepEqual(resultsOf(pipeline), ['A.B Succeeded', 'A.C Skipped']);
   });
 
-  it('is refused when the step to be inspected is not there', async () => {
+  it('is refused if it lacks the step to inspect', async () => {
     const inspect = { step: 'publish', port: 0 };
     await assert.rejects(runPipeline('steps: [{ script: a, name: publish }]', { inspect }), /No step of a task/);
   });
 
-  it('looks at all that came before, not only at what a job names', async () => {
+  it('judges all earlier jobs, not only those that a job depends on directly', async () => {
     const pipeline = await runPipeline(`
       jobs:
         - { job: A, steps: [{ script: exit 1 }] }
@@ -107,7 +107,7 @@ describe('what a pipeline file may hold', () => {
     );
   });
 
-  it('has parameters, whose values are checked and not expanded again', async () => {
+  it('has parameters, whose values are checked, and expanded only once', async () => {
     const yaml = `
       parameters:
         - { name: after, type: number }
@@ -129,7 +129,7 @@ describe('what a pipeline file may hold', () => {
     await assert.rejects(runPipeline(yaml, { parameters: { after: '1', other: '' } }), /Unexpected parameter 'other'/);
   });
 
-  it('checks out other repositories, alone or beside its own', async () => {
+  it('checks out other repositories, alone or next to its own', async () => {
     const contracts = temporaryFolder('contracts-');
     writeFileSync(path.join(contracts, 'order.json'), '{}');
     const yaml = `
@@ -149,7 +149,7 @@ describe('what a pipeline file may hold', () => {
     await assert.rejects(runPipeline(yaml), /checkout: shared, but no folder is given/);
   });
 
-  it('says before it begins what only Azure Pipelines itself can run, and leaves that out when asked to', async () => {
+  it('lists what only Azure Pipelines can run before it starts, and skips that if asked to', async () => {
     const yaml = `
       steps:
         - { task: AzureKeyVault@2, displayName: Fetch secrets, inputs: { KeyVaultName: shop } }
@@ -180,7 +180,11 @@ describe('what a pipeline file may hold', () => {
     ['a rolling deployment', 'jobs: [{ deployment: A, strategy: { rolling: {} } }]', /job A: "rolling"/],
     ['a hook', 'jobs: [{ deployment: A, strategy: { runOnce: { on: {} } } }]', /job A: "on"/],
     ['an unknown function', 'steps: [{ script: a, condition: "xor(true, true)" }]', /condition: xor\(true, true\)/],
-    ['a name of no function', 'steps: [{ script: a, condition: constructor() }]', /condition: constructor/],
+    [
+      "an object's built-in property as a function",
+      'steps: [{ script: a, condition: constructor() }]',
+      /condition: constructor/,
+    ],
     ['half a condition', 'steps: [{ script: a, condition: "and(succeeded(), eq(1" }]', /condition: and/],
     ['a text after a condition', 'steps: [{ script: a, condition: "succeeded() x" }]', /condition: succeeded/],
     [
@@ -189,8 +193,8 @@ describe('what a pipeline file may hold', () => {
       /condition/,
     ],
     ['a checkout of an unknown repository', 'steps: [{ checkout: other }]', /declares no such repository/],
-    ['a group that is a template', 'variables: [{ template: a.yml }]\nsteps: []', /"template"/],
-    ['another expression', 'jobs: [{ job: A, variables: { a: "$[ counter(1) ]" }, steps: [] }]', /counter/],
+    ['a template of variables', 'variables: [{ template: a.yml }]\nsteps: []', /"template"/],
+    ['an unsupported expression', 'jobs: [{ job: A, variables: { a: "$[ counter(1) ]" }, steps: [] }]', /counter/],
     [
       'an output of a job it does not depend on',
       `jobs: [{ job: A, steps: [] }, { job: B, variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }, steps: [] }]`,
@@ -198,11 +202,15 @@ describe('what a pipeline file may hold', () => {
     ],
     ['an unknown dependency', 'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]', /A depends on/],
     ['a circle', 'jobs: [{ job: A, dependsOn: B, steps: [] }, { job: B, dependsOn: A, steps: [] }]', /A depends on/],
-    ['two steps of one name', 'steps: [{ script: a, name: x }, { script: b, name: x }]', /two steps are named x/],
+    [
+      'two steps with the same name',
+      'steps: [{ script: a, name: x }, { script: b, name: x }]',
+      /two steps are named x/,
+    ],
     ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
     ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],
     [
-      'an input without the quotes that keep it text',
+      'an input that needs quotes to be text',
       'steps: [{ task: Sample@1, inputs: { text: { "a": 1 } } }]',
       /In text of a step of job Job, text was expected instead of \{"a":"1"\}\. Text that begins with \{ needs quotes around it: '\{ "a": 1 \}'/,
     ],

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { parseYaml, placeOf } from '../../../localAgent/pipelineYaml.ts';
 import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
 
-/** A step of this line, which is line 4, its first character the ninth. */
+/** A step with this line, which is line 4 and starts at column 9. */
 function stepWith(line: string): string {
   return `steps:\n  - task: Sample@1\n    inputs:\n        ${line}\n        text: a\n`;
 }
@@ -25,7 +25,7 @@ describe('the text of a pipeline file', () => {
     ['payload: a: b', `:4:18: This isn't YAML: .* Write payload: 'a: b'$`],
     ['text: x', ":5:9: This isn't YAML: Map keys must be unique\\.$"],
   ] as const) {
-    it(`says what to write in the place of: ${line}`, () => {
+    it(`says what to write instead of: ${line}`, () => {
       assert.throws(
         () => parseYaml(stepWith(line), 'a.yml'),
         ({ message }: Error) => new RegExp(`^a\\.yml${problem}`).test(message) || assert.fail(message),
@@ -41,7 +41,7 @@ describe('the text of a pipeline file', () => {
     );
   });
 
-  it('may mark a text as one', () => {
+  it('may tag a text as a string', () => {
     assert.deepEqual(parseYaml('a: !!str b\nc: "!d"', 'a.yml'), { a: 'b', c: '!d' });
   });
 
@@ -56,16 +56,16 @@ describe('the text of a pipeline file', () => {
   });
 });
 
-describe('what a pipeline file may not hold', () => {
+describe('a mistake in a pipeline file', () => {
   for (const [what, yaml, problems] of [
     [
       'a misspelt key of each kind',
       'trigers: none\nsteps: []',
       ['1:1: Not supported in the file: "trigers". Did you mean trigger?'],
     ],
-    ['no steps by that name', 'step:\n  - script: a', ['1:1: Not supported in the file: "step". Did you mean steps?']],
+    ['a misspelt steps', 'step:\n  - script: a', ['1:1: Not supported in the file: "step". Did you mean steps?']],
     [
-      'inputs that stand outside the step',
+      'inputs outside the step',
       'steps:\n- task: Sample@1\ninputs:\n  text: a\n',
       ['3:1: Not supported in the file: "inputs". A step\'s inputs are indented as far as its "task:".'],
     ],

@@ -15,7 +15,7 @@ const LETTER: DeadLetter = {
   payload: Buffer.from('hello'),
 };
 
-/** Dead letters over a stream in memory, with a clock that the test moves. */
+/** Dead letters in an in-memory stream, with a clock that the test moves. */
 function open(context: TestContext) {
   context.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.UTC(2026, 10, 28, 12) });
   const publisher = new MemoryPublisher();
@@ -29,7 +29,7 @@ function open(context: TestContext) {
     now: () => Date.now(),
     log,
   });
-  /** Moves the clock and lets what follows from that be done. */
+  /** Moves the clock, and runs what that triggers. */
   const pass = async (ms: number) => {
     context.mock.timers.tick(ms);
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -74,7 +74,7 @@ describe('A dead letter', () => {
     assert.deepEqual(counted, ['runs unusable']);
   });
 
-  test('is kept without its bytes if they are too many, with an alarm', async (context) => {
+  test('is stored without its bytes if it is too large, with a warning', async (context) => {
     const { letters, publisher, log } = open(context);
     publisher.failure = largerThan(100);
     const payload = Buffer.alloc(101, 'x');
@@ -86,7 +86,7 @@ describe('A dead letter', () => {
     assert.match(log.lines.join(), /warning The dead letter 1 .* lacks its 101 bytes.*Raise max_payload/);
   });
 
-  test('that the stream does not take is nowhere, and says so', async (context) => {
+  test('that the stream rejects is an error, and is not counted', async (context) => {
     const { letters, publisher, counted } = open(context);
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');
     await assert.rejects(letters.write(LETTER, 1_000), { code: 'Timeout' });
@@ -94,8 +94,8 @@ describe('A dead letter', () => {
   });
 });
 
-describe('Too many dead letters of one source', () => {
-  test('are only counted after the 120th in any minute, and summed up in one letter per minute', async (context) => {
+describe('Too many dead letters from one source', () => {
+  test('are only counted from the 121st per minute on, and summed up in one letter per minute', async (context) => {
     const { letters, publisher, counted, pass } = open(context);
     const write = (reason: string, source = 'a project') =>
       letters.write({ ...LETTER, name: reason, reason, source }, 1_000);
@@ -107,7 +107,7 @@ describe('Too many dead letters of one source', () => {
     for (let number = 1; number <= 5; number++) assert.equal(await write('notConfigured'), null);
     assert.equal(await write('unusable', 'another project'), 121);
     assert.equal(counted.length, 156);
-    // Before a minute has passed since the first, there is no place for another one.
+    // There's no room for another one until a minute after the first.
     await pass(47_900);
     assert.equal(await write('unusable'), null);
     await pass(100);
@@ -128,7 +128,7 @@ describe('Too many dead letters of one source', () => {
     assert.equal(publisher.on('bridge.dead.hooks.limited').length, 1);
   });
 
-  test('are not those that could not be kept', async (context) => {
+  test('do not include those that could not be stored', async (context) => {
     const { letters, publisher } = open(context);
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');
     for (let number = 1; number <= 130; number++) await assert.rejects(letters.write(LETTER, 1_000));
@@ -136,7 +136,7 @@ describe('Too many dead letters of one source', () => {
     assert.equal(await letters.write(LETTER, 1_000), 1);
   });
 
-  test('are reported when the bridge stops, and later if that fails', async (context) => {
+  test('are summed up when the bridge stops; a summary that fails is tried again', async (context) => {
     const { letters, publisher, log, pass } = open(context);
     for (let number = 1; number <= 122; number++) await letters.write(LETTER, 1_000);
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');

@@ -34,7 +34,7 @@ const DECISION = {
 } as const;
 
 describe('A decision', () => {
-  test('is one CloudEvent that says what, why, by whom and when', async () => {
+  test('is a CloudEvent that says what, why, by whom and when', async () => {
     const { publisher, decisions } = open();
     await decisions.note(DECISION);
     const [stored] = publisher.stored;
@@ -61,7 +61,7 @@ describe('A decision', () => {
     assert.equal(reason, '##_vso[task.complete]\\u{202e}');
   });
 
-  test('that cannot be noted is logged; an order is not acted on', async () => {
+  test('that cannot be stored is logged; an order that cannot be stored fails', async () => {
     const { publisher, log, decisions } = open();
     publisher.failure = () => new TaskError('Timeout', 'It did not answer');
     await decisions.note(DECISION);

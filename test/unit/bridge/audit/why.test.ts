@@ -27,7 +27,7 @@ function decision(sequence: number, at: number, on: EventFact | undefined, run?:
   };
 }
 
-/** A past that is read a fact at a time. */
+/** A history that is read one fact at a time. */
 class Past implements History {
   reachedAt = Infinity;
 
@@ -49,7 +49,7 @@ class Past implements History {
 
 interface World {
   readonly trace: Trace;
-  /** As `event 1`, `decision 1`, `run 7`. */
+  /** For example `event 1`, `decision 1`, `run 7`. */
   readonly chain: readonly string[];
   readonly unread: number;
 }
@@ -97,19 +97,19 @@ for (const [what, id] of [
   ['its first event', 'event-1'],
   ['an event in the middle', 'event-2'],
   ['its last event', 'event-3'],
-  ['a place', 'CI:2'],
+  ["an event's place", 'CI:2'],
   ['a run', '8'],
 ] as const)
-  test(`a chain is found from ${what}, oldest first`, async () => {
+  test(`the whole chain is found from ${what}, oldest first`, async () => {
     assert.deepEqual((await ask(id, EVENTS, DECISIONS)).chain, ALL);
   });
 
-test('nothing is known of what nobody has seen', async () => {
+test('an unknown id finds nothing, after the whole history is read', async () => {
   const { trace, unread } = await ask('event-9', EVENTS, DECISIONS);
   assert.deepEqual([trace.roots, unread], [[], 0]);
 });
 
-test('no more of the past is read than the question needs', async () => {
+test('history is read back only as far as the question needs', async () => {
   const old = event(0, NOW - 400 * HOUR_MS);
   const left = new Map();
   for (const remembered of [DECISIONS, 'unknown'] as const) {
@@ -119,7 +119,7 @@ test('no more of the past is read than the question needs', async () => {
     assert.deepEqual(chain, ALL);
     left.set(remembered, unread);
   }
-  // The first event was looked up; that nobody has started its run has to be found out where it isn't remembered.
+  // The first event was looked up; only the whole history shows that nobody started a run unless that's remembered.
   assert.deepEqual([...left.values()], [3, 0]);
   const young = event(4, NOW - 1, '999');
   const older = Array.from({ length: 50 }, (_, index) => event(-index, NOW - 300 * HOUR_MS - index));
@@ -128,18 +128,18 @@ test('no more of the past is read than the question needs', async () => {
   assert.ok(recent.unread >= 50, `${recent.unread}`);
 });
 
-test('what hangs beside the way to an event is not shown', async () => {
+test('a side branch of the chain is not shown', async () => {
   const beside = event(5, NOW - 2 * HOUR_MS, '7');
   const { chain } = await ask('event-2', [...EVENTS, beside], [...DECISIONS, decision(9, beside.at + 1, beside)]);
   assert.deepEqual(chain, ALL);
 });
 
-test('a run that the bridge did not start is known by its events', async () => {
+test('a run that the bridge did not start is found by its events', async () => {
   const { chain } = await ask('100', EVENTS, DECISIONS);
   assert.deepEqual(chain, ['run 100', ...ALL]);
 });
 
-test('a run whose decision is not in the audit stream is known by what the bridge remembers', async () => {
+test('a run whose decision is not in the audit stream is found by what the bridge remembers', async () => {
   const [start, ...others] = DECISIONS;
   const { chain } = await ask('7', EVENTS, others, { remembered: [start!] });
   assert.deepEqual(chain, ALL);
@@ -147,7 +147,7 @@ test('a run whose decision is not in the audit stream is known by what the bridg
   assert.deepEqual(alone.chain, ['event 1', 'decision 1', 'run 7']);
 });
 
-test('an event that its stream has no more is known by the decisions about it', async () => {
+test('an event that its stream no longer has is found by the decisions about it', async () => {
   for (const id of ['CI:1', 'event-1'])
     assert.deepEqual((await ask(id, [SECOND, THIRD], DECISIONS, { gone: true })).chain, ALL, id);
 });
@@ -168,13 +168,13 @@ test('a summary covers the events between its first and its last, except those w
   assert.deepEqual((await ask('CI:2', bare, [summary, others])).chain, ['event 2', 'decision 6', 'decision 5']);
 });
 
-test('runs that start each other in a circle end the search', async () => {
+test("runs that start each other in a circle don't make the search endless", async () => {
   const [one, two] = [event(1, NOW - 10, '8'), event(2, NOW - 5, '7')];
   const { chain } = await ask('event-1', [one, two], [decision(1, NOW - 9, one, '7'), decision(2, NOW - 4, two, '8')]);
   assert.deepEqual([...chain].sort(), ['decision 1', 'decision 2', 'event 1', 'event 2', 'run 7', 'run 8']);
 });
 
-test('more than ten thousand of anything are not shown, which the output says', async () => {
+test('a chain of more than ten thousand links is cut, and says so', async () => {
   const many = Array.from({ length: 10_010 }, (_, index) => event(index + 10, NOW - HOUR_MS, '7'));
   const { trace, chain } = await ask('event-1', [FIRST, ...many], DECISIONS);
   assert.ok(trace.isCut);
@@ -182,7 +182,7 @@ test('more than ten thousand of anything are not shown, which the output says', 
   assert.ok(!(await ask('event-1', EVENTS, DECISIONS)).trace.isCut);
 });
 
-test('whoever has spent his budget reads no further', async () => {
+test('a search whose budget is spent reads no further', async () => {
   const { unread } = await ask('event-1', EVENTS, DECISIONS, { isSpent: true });
   assert.equal(unread, 6);
 });

@@ -37,7 +37,7 @@ async function withServer(t: TestContext, answer: (got: Got, response: ServerRes
 
 const CALL = { method: 'POST', path: '_apis/things?api-version=7.1', body: { a: 1 } } as const;
 
-/** What comes of a call that is answered like this. */
+/** The outcome of a call that gets this response. */
 async function outcomeOf(
   t: TestContext,
   status: number,
@@ -68,7 +68,7 @@ describe('A call of Azure DevOps', () => {
     );
   });
 
-  test('ends as what it is answered', async (t) => {
+  test('has the outcome that the response calls for', async (t) => {
     const message = 'TF401234: no \u001b[31m##vso[task.complete]';
     const safe = 'TF401234: no \\u{1b}[31m##_vso[task.complete]';
     const refusal = JSON.stringify({ message, typeKey: 'PipelineValidationException' });
@@ -85,7 +85,7 @@ describe('A call of Azure DevOps', () => {
       message: 'Azure DevOps answers with status 404',
     });
     assert.equal((await outcomeOf(t, 204, '')).kind, 'ok');
-    // Whoever quotes it ends the sentence.
+    // Whoever quotes it adds the full stop.
     for (const ending of ['.', '. \n', '...']) {
       const outcome = await outcomeOf(t, 404, JSON.stringify({ message: `VS402323: no such plan (1.2)${ending}` }));
       assert.ok(outcome.kind === 'refused');
@@ -112,7 +112,7 @@ describe('A call of Azure DevOps', () => {
       assert.equal((await outcomeOf(t, status, text, { location: '/_signin' })).kind, 'signIn', `${status} ${text}`);
   });
 
-  test('never shows the token, though it comes back', async (t) => {
+  test('never shows the token, even if the response does', async (t) => {
     const { azureDevOps } = await withServer(t, ({ headers }, response) =>
       json(response, 400, { message: `you sent ${headers.authorization}` }),
     );
@@ -121,7 +121,7 @@ describe('A call of Azure DevOps', () => {
     assert.equal(outcome.message, 'you sent Basic ***');
   });
 
-  test('says whether anything can have come of it', async (t) => {
+  test('says whether it can have had an effect', async (t) => {
     const closed = createTcpServer().listen(0, '127.0.0.1');
     await once(closed, 'listening');
     const { port } = closed.address() as AddressInfo;
@@ -142,7 +142,7 @@ describe('A call of Azure DevOps', () => {
     });
   });
 
-  test("can be made on someone else's behalf, which says nothing about its own sign-in", async (t) => {
+  test("can be made on someone else's behalf, without a verdict on the bridge's own sign-in", async (t) => {
     const { azureDevOps } = client(t, 'http://127.0.0.1:9/own/');
     const { port, got } = await startFakeServer(t, (_, response) => response.writeHead(203).end('<html>Sign in'));
     const caller = { organization: `http://127.0.0.1:${port}/theirs/`, token: 'token-of-a-job' };
@@ -160,14 +160,14 @@ describe('A call of Azure DevOps', () => {
     );
   });
 
-  test('leaves nothing behind at a signal that outlasts it', async (t) => {
+  test('leaves no listener on a signal that outlives it', async (t) => {
     const { azureDevOps, got } = await withServer(t, (_, response) => response.end('{}'));
     const { signal } = new AbortController();
     for (let count = 0; count < 5; count++) await azureDevOps.call(CALL, signal);
     assert.deepEqual([got.length, getEventListeners(signal, 'abort').length], [5, 0]);
   });
 
-  test('names the type of an error within Azure DevOps', async (t) => {
+  test("passes on Azure DevOps' own type of an error", async (t) => {
     const gone = JSON.stringify({ message: 'No session', typeKey: 'OrchestrationSessionNotFoundException' });
     assert.deepEqual(await outcomeOf(t, 500, gone), {
       ...{ kind: 'open', status: 500, typeKey: 'OrchestrationSessionNotFoundException' },
@@ -175,7 +175,7 @@ describe('A call of Azure DevOps', () => {
     });
   });
 
-  test('takes no answer without end', async (t) => {
+  test('ends when the response gets too large', async (t) => {
     const { azureDevOps } = await withServer(t, (_, response) => {
       const write = () => {
         while (response.write(Buffer.alloc(1_000_000, 32)));
@@ -186,7 +186,7 @@ describe('A call of Azure DevOps', () => {
     assert.match(JSON.stringify(await azureDevOps.call(CALL)), /"kind":"open".*the answer is larger than/);
   });
 
-  test('is counted by status, with the pauses that were asked for', async (t) => {
+  test('is counted by status, with the pauses that Azure DevOps asked for', async (t) => {
     const { azureDevOps, metrics } = await withServer(t, (_, response) =>
       json(response, 429, {}, { 'retry-after': '4' }),
     );
@@ -197,7 +197,7 @@ describe('A call of Azure DevOps', () => {
     assert.match(text, /nats_bridge_azdo_throttle_seconds_total 8/);
   });
 
-  test('goes through a proxy, and trusts the authority it is given', async (t) => {
+  test('goes through a proxy, and trusts the configured authority', async (t) => {
     const authority = await createAuthority();
     const server = await authority.server({ names: ['localhost'] });
     const { port } = await startFakeServer(t, (_, response) => json(response, 200, { there: true }), server);
@@ -226,7 +226,7 @@ describe('A call of Azure DevOps', () => {
   });
 });
 
-test('what may be asked twice is asked again with a new token', async (t) => {
+test('a call that may be repeated is repeated with a new token', async (t) => {
   let asked = 0;
   const { azureDevOps } = await withServer(t, (_, response) => json(response, asked++ === 0 ? 401 : 200, {}));
   assert.equal((await azureDevOps.ask('_apis/projects')).kind, 'ok');
@@ -234,7 +234,7 @@ test('what may be asked twice is asked again with a new token', async (t) => {
   assert.equal(azureDevOps.trouble, undefined);
 });
 
-test('a sign-in that is refused is trouble until one is accepted', async (t) => {
+test('a refused sign-in is trouble until one is accepted', async (t) => {
   let status = 203;
   const { azureDevOps } = await withServer(t, (_, response) => json(response, status, {}));
   assert.equal(azureDevOps.trouble, NOT_ASKED);
@@ -253,7 +253,7 @@ test('a sign-in that is refused is trouble until one is accepted', async (t) => 
   assert.equal(azureDevOps.trouble, undefined);
 });
 
-test('an Azure DevOps that is not there, or has failed from the start, is trouble', async (t) => {
+test('an Azure DevOps that is unreachable or has failed from the start is trouble', async (t) => {
   const closed = createTcpServer().listen(0, '127.0.0.1');
   await once(closed, 'listening');
   const { port } = closed.address() as AddressInfo;
@@ -270,7 +270,7 @@ test('the check distinguishes a user from an anonymous caller, and detects a wro
   const findings = async (status: number, body: unknown) => {
     const { azureDevOps } = await withServer(t, (_, response) => json(response, status, body));
     const found = (await checkAzureDevOps(azureDevOps, [])).map(({ level, problem }) => `${level}: ${problem}`);
-    // What readiness says is what the check has found.
+    // Readiness agrees with the check.
     assert.equal(azureDevOps.trouble === undefined, found.length === 0, azureDevOps.trouble);
     return found;
   };
@@ -284,7 +284,7 @@ test('the check distinguishes a user from an anonymous caller, and detects a wro
   assert.deepEqual(await findings(500, {}), ['error: Azure DevOps answers with status 500']);
 });
 
-test('the check asks for each project of the hooks once, and for no more once it may not', async (t) => {
+test('the check looks up each project of the hooks once, and stops at the first refusal', async (t) => {
   const user = { authenticatedUser: { id: '1b1c' } };
   const answers: Readonly<Record<string, number>> = { Shop: 200, 'Old%20%26%20gone': 404, Secret: 403, Last: 404 };
   const { azureDevOps, got } = await withServer(t, ({ url }, response) => {
@@ -310,17 +310,17 @@ test('the check asks for each project of the hooks once, and for no more once it
 });
 
 describe('A call of Azure Artifacts', () => {
-  test('that is refused says nothing against the sign-in elsewhere', async (t) => {
+  test('that is refused does not count against the sign-in elsewhere', async (t) => {
     const { azureDevOps, got } = await withServer(t, (_, response) => response.writeHead(401).end());
     const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x?api-version=7.1', undefined, 'feeds');
     assert.deepEqual([outcome.kind, got.length, azureDevOps.trouble], ['signIn', 2, NOT_ASKED]);
-    // A server of this machine has its feeds itself.
+    // A local server serves its feeds itself.
     assert.equal(got[0]?.url, '/contoso/_apis/packaging/Feeds/x?api-version=7.1');
     await azureDevOps.ask('_apis/projects/x');
     assert.match(azureDevOps.trouble ?? '', /does not accept the sign-in/);
   });
 
-  test('can be recognised when its answer is too large', async (t) => {
+  test('that gets too large a response says so', async (t) => {
     const { azureDevOps } = await withServer(t, (_, response) => response.end(Buffer.alloc(17 * 1_024 * 1_024, 0x20)));
     const outcome = await azureDevOps.ask('_apis/packaging/Feeds/x', undefined, 'feeds');
     assert.deepEqual([outcome.kind, outcome.kind === 'open' && outcome.isTooLarge], ['open', true]);
@@ -330,7 +330,7 @@ describe('A call of Azure Artifacts', () => {
 describe('A public document', () => {
   const { signal } = new AbortController();
 
-  test('is asked for without the token', async (t) => {
+  test('is fetched without the token', async (t) => {
     const { azureDevOps, got } = await withServer(t, (_, response) => json(response, 200, { issuer: 'x' }));
     await azureDevOps.ask('_apis/x');
     const { host } = got[0]!.headers;
@@ -338,7 +338,7 @@ describe('A public document', () => {
     assert.deepEqual([got.at(-1)!.url, got.at(-1)!.headers.authorization], ['/keys', undefined]);
   });
 
-  test('is refused when it is somewhere else, is not JSON, or has another status', async (t) => {
+  test('is refused if the response is a redirect, is not JSON, or has another status', async (t) => {
     const answers: [status: number, text: string, headers?: Record<string, string>][] = [
       [302, '{}', { location: 'https://evil.example/' }],
       [200, '<html>'],

@@ -22,7 +22,7 @@ function gateOf(t: TestContext) {
   return { gate, pauses, news, opened: () => opened };
 }
 
-test('each trouble after a pause makes the next one twice as long, from at most 5 s to a minute', (t) => {
+test('each failure after a pause doubles the next pause, up to a minute; a success resets it', (t) => {
   const { gate, pauses } = gateOf(t);
   for (let trouble = 0; trouble < 10; trouble++) {
     gate.trouble('503', Date.now());
@@ -37,7 +37,7 @@ test('each trouble after a pause makes the next one twice as long, from at most 
   assert.ok(pauses.at(-1)! <= 1_201);
 });
 
-test('calls that were under way together count once, and the longest pause that was asked for holds', (t) => {
+test('calls that fail together count once, and the longest pause they were asked for holds', (t) => {
   const { gate, pauses } = gateOf(t);
   const began = Date.now();
   gate.trouble('429', began, 5_000);
@@ -50,7 +50,7 @@ test('calls that were under way together count once, and the longest pause that 
   assert.equal(gate.isOpen, true);
 });
 
-test('waiting callers continue when it opens, and fail when the bridge stops', async (t) => {
+test('callers wait until it opens, and fail when the bridge stops', async (t) => {
   const { gate, opened } = gateOf(t);
   gate.success(1_000);
   const stopping = new AbortController();
@@ -63,7 +63,7 @@ test('waiting callers continue when it opens, and fail when the bridge stops', a
   assert.equal(opened(), 1);
 });
 
-test('trouble is news when it begins, rarely while it goes on, and when a call has worked', (t) => {
+test('trouble is reported when it begins, rarely while it lasts, and when it is over', (t) => {
   const { gate, pauses, news } = gateOf(t);
   const fails = () => {
     gate.trouble('status 401', Date.now());
@@ -72,7 +72,7 @@ test('trouble is news when it begins, rarely while it goes on, and when a call h
   for (let call = 0; call < 5; call++) fails();
   assert.deepEqual(news, ['status 401']);
   const began = Date.now();
-  // Ten minutes, and the longest pause, after which alone a call can fail.
+  // Ten minutes and the longest pause: only after a pause can a call fail.
   while (Date.now() - began < 600_000 + 72_000) fails();
   assert.deepEqual(news, ['status 401', 'status 401']);
   const underWay = Date.now();
@@ -83,14 +83,14 @@ test('trouble is news when it begins, rarely while it goes on, and when a call h
   gate.success();
   gate.success();
   assert.deepEqual(news.slice(2), ['recovered']);
-  // A call that works and asks for a pause: nothing is wrong once that is over.
+  // A call that succeeds but is asked to pause: once that's over, all is well.
   gate.success(3_000);
   assert.deepEqual(news.slice(3), ['Azure DevOps asks for a pause']);
   t.mock.timers.tick(3_000);
   assert.deepEqual(news.slice(4), ['recovered']);
 });
 
-test('no more than so many pass in any minute', () => {
+test('no more calls than the limit pass in any minute', () => {
   let now = 0;
   const pace = new Pace(2, 60_000, () => now);
   assert.deepEqual([pace.take(), pace.take(), pace.take()], [0, 0, 60_000]);

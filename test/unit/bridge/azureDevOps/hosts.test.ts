@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { feedsUrlOf } from '../../../../bridge/azureDevOps/hosts.ts';
 
-test('feeds are on a separate host of Azure DevOps, or where everything else is', () => {
+test("feeds have their own host in Azure DevOps Services, and the organization's elsewhere", () => {
   const pairs = [
     ['https://dev.azure.com/contoso/', 'https://feeds.dev.azure.com/contoso/'],
     ['https://contoso.visualstudio.com/', 'https://contoso.feeds.visualstudio.com/'],
@@ -10,7 +10,7 @@ test('feeds are on a separate host of Azure DevOps, or where everything else is'
       'https://contoso.visualstudio.com/DefaultCollection/',
       'https://contoso.feeds.visualstudio.com/DefaultCollection/',
     ],
-    // Servers of other people, and what only looks like Azure DevOps: nothing of theirs goes to another host.
+    // Other servers, including look-alikes of Azure DevOps: their feeds stay on the same host.
     ...[
       'http://127.0.0.1:4711/contoso/',
       'https://dev.azure.com:8443/contoso/',

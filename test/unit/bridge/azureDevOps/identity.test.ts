@@ -77,7 +77,7 @@ const clientSecret = (authorityHost: string, secret: { value: string }): Identit
 });
 
 describe('A client secret', () => {
-  test('gets one token for all who ask at once, for Azure DevOps', async (t) => {
+  test('gets one token for Azure DevOps, shared by all who ask at once', async (t) => {
     const { authorityHost, asked } = await startAuthority(t);
     const { identity, expiries } = identityOf(clientSecret(authorityHost, { value: 'a secret' }));
     const answers = await Promise.all([identity.authorization(), identity.authorization(), identity.authorization()]);
@@ -93,7 +93,7 @@ describe('A client secret', () => {
     assert.equal(expiries.length, 1);
   });
 
-  test('renews a token early, and nobody waits for that', async (t) => {
+  test('renews a token early, without making anyone wait', async (t) => {
     const { authorityHost } = await startAuthority(t);
     let ahead = 0;
     const { identity, expiries } = identityOf(clientSecret(authorityHost, { value: 's' }), {
@@ -106,7 +106,7 @@ describe('A client secret', () => {
     assert.equal(await identity.authorization(), 'Bearer token-2');
   });
 
-  test('gets another token when Azure DevOps does not accept the last one', async (t) => {
+  test('gets another token if Azure DevOps rejects the last one', async (t) => {
     const { authorityHost } = await startAuthority(t);
     const { identity } = identityOf(clientSecret(authorityHost, { value: 's' }));
     const first = await identity.authorization();
@@ -130,7 +130,7 @@ describe('A client secret', () => {
     );
   });
 
-  test('that is refused is Denied, in the words of the authority and without the secret', async (t) => {
+  test("that is refused is Denied, with the authority's message and without the secret", async (t) => {
     const { authorityHost } = await startAuthority(t, { refuse: true });
     const { identity } = identityOf(clientSecret(authorityHost, { value: 'identity-test-secret' }));
     await assert.rejects(identity.authorization(), (error: Error & { code: string }) => {
@@ -141,7 +141,7 @@ describe('A client secret', () => {
     });
   });
 
-  test('of an authority that is not there is Unreachable', async () => {
+  test("whose authority can't be reached is Unreachable", async () => {
     const { identity } = identityOf(clientSecret('https://localhost:1', { value: 's' }));
     await assert.rejects(identity.authorization(), { code: 'Unreachable' });
   });
@@ -173,7 +173,7 @@ describe('A managed identity', () => {
     else process.env['AZURE_POD_IDENTITY_AUTHORITY_HOST'] = before;
   });
 
-  test('asks this machine, and never a proxy', async (t) => {
+  test('asks this machine, never a proxy', async (t) => {
     const { port, got }: { port: number; got: Got[] } = await startFakeServer(t, (_, response) =>
       json(response, 200, {
         access_token: 'token-of-machine',

@@ -14,7 +14,7 @@ const ID = '22222222-2222-4222-8222-222222222222';
 const OF_ENTRA = { iss: ENTRA, tid: TENANT, ver: '2.0', oid: ID, azp: ID, sub: ID };
 
 const pair = generateKeyPairSync('rsa', { modulusLength: 2_048 });
-// As Microsoft Entra's: it doesn't say for which algorithm it is.
+// Like Microsoft Entra's, it doesn't name its algorithm.
 const find = createLocalJWKSet({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: '1' }] });
 
 const read = readPolicy(
@@ -44,7 +44,7 @@ const read = readPolicy(
 );
 const policy = 'policy' in read ? read.policy : assert.fail(read.problems.join('\n'));
 
-/** What a token gets: its first subject, or why it gets nothing. */
+/** The decision on a token with these claims. */
 async function outcomeOf(claims: Readonly<Record<string, unknown>>, { alg = 'RS256', accounts = [''] } = {}) {
   const all = { iss: AZURE_DEVOPS, aud: 'nats', sub: 'sc://contoso/shop/nats', exp: SECONDS + 60, ...claims };
   const token = await new SignJWT(all).setProtectedHeader({ alg, kid: '1' }).sign(pair.privateKey);
@@ -65,27 +65,27 @@ async function granted(claims: Readonly<Record<string, unknown>>) {
 describe('A token', () => {
   for (const [what, claims, reason] of [
     ['of an issuer that is not listed', { iss: `${AZURE_DEVOPS}/` }, /does not list the issuer/],
-    ['of an issuer in other letters', { iss: AZURE_DEVOPS.toUpperCase() }, /does not list the issuer/],
+    ['of an issuer in upper case', { iss: AZURE_DEVOPS.toUpperCase() }, /does not list the issuer/],
     ['for another audience', { aud: 'other' }, /for someone else/],
     ['that ends now', { exp: SECONDS }, /has expired/],
     ['that ended a second ago', { exp: SECONDS - 1 }, /has expired/],
     ['that begins in 31 s', { nbf: SECONDS + 31 }, /not valid yet/],
     ['of another tenant', { ...OF_ENTRA, tid: ID, roles: ['a'] }, /tid is not the tenant/],
     ['with one role of two', { ...OF_ENTRA, roles: ['b'] }, /no rule/],
-    ['with the role, and another sub', { ...OF_ENTRA, sub: TENANT, roles: ['c'] }, /no rule/],
+    ['with the role, but another sub', { ...OF_ENTRA, sub: TENANT, roles: ['c'] }, /no rule/],
     ['with one group of two', { ...OF_ENTRA, groups: ['g'] }, /no rule/],
     [
-      'that has more groups than it tells',
+      'that has more groups than it lists',
       { ...OF_ENTRA, hasgroups: true, roles: ['a'] },
       /rules\[2\] can't be decided/,
     ],
     [
-      'of a project called as the account of the callout',
+      "of a project with the name of the callout's account",
       { sub: 'sc://contoso/AUTH/own' },
       /an account that belongs to the servers$/,
     ],
     [
-      'of a project called as the account of the system',
+      'of a project with the name of the system account',
       { sub: 'sc://contoso/SYS/own' },
       /an account that belongs to the servers$/,
     ],
@@ -96,7 +96,7 @@ describe('A token', () => {
     });
 
   for (const alg of ['RS384', 'RS512'])
-    test(`that its issuer has signed with ${alg} gets nothing`, async () => {
+    test(`signed by its issuer with ${alg} gets nothing`, async () => {
       const decision = await outcomeOf({}, { alg });
       assert.match(
         decision.kind === 'refused' ? decision.refusal.message : 'granted',
@@ -113,23 +113,23 @@ describe('A token', () => {
     ['with all groups', { ...OF_ENTRA, groups: ['h', 'g'] }, 'groups'],
     ['with one role', { ...OF_ENTRA, roles: ['a'] }, 'last'],
     [
-      'that has more groups than it tells, which no rule before asks for',
+      'that has more groups than it lists, if an earlier rule without groups matches',
       { ...OF_ENTRA, hasgroups: true, roles: ['a', 'b'] },
       'both',
     ],
   ] as const)
-    test(`${what} gets what its rule says`, async () => {
+    test(`${what} gets its rule's permissions`, async () => {
       const { publish } = await granted(claims);
       if (typeof subject === 'string') assert.deepEqual(publish, [subject]);
       else assert.match(publish.join(' '), subject);
     });
 
-  test('is good for a session that ends with it, or after maxSession', async () => {
+  test('allows a session until it expires, at most maxSession', async () => {
     assert.equal((await granted({})).expiresAt, SECONDS + 60);
     assert.equal((await granted({ exp: SECONDS + 7_200 })).expiresAt, SECONDS + 3_600);
   });
 
-  test('of a project without an account gets nothing in operator mode, with the name of the missing one', async () => {
+  test('of a project without an account gets nothing in operator mode; the reason names the account', async () => {
     const decision = await outcomeOf({ sub: 'sc://contoso/mars/own' }, { accounts: ['CI', 'shop'] });
     assert.equal(
       decision.kind === 'refused' && decision.refusal.message,

@@ -6,7 +6,7 @@ import { TIMING } from '../../../../bridge/timing.ts';
 import { startTokenIssuer, type TokenIssuer } from '../../../support/identity/tokenIssuer.ts';
 import { createAuthority } from '../../../support/nats/certificates.ts';
 
-/** The keys of an issuer, on a clock that a test moves. */
+/** The keys of an issuer, with a clock that the test moves. */
 async function keysOf(issuer: TokenIssuer, ca?: string) {
   const clock = { now: Date.UTC(2026, 10, 29) };
   const changes: KeyState[] = [];
@@ -25,7 +25,7 @@ async function keysOf(issuer: TokenIssuer, ca?: string) {
   return { clock, changes, keys, find, [Symbol.asyncDispose]: () => documents.close() };
 }
 
-test('keys are found over TLS with a private authority, and not without it', async () => {
+test('keys are found over TLS with a private authority, only if it is trusted', async () => {
   const authority = await createAuthority();
   await using issuer = await startTokenIssuer({ certificate: await authority.server() });
   await using trusting = await keysOf(issuer, authority.cert);
@@ -34,14 +34,14 @@ test('keys are found over TLS with a private authority, and not without it', asy
   assert.match(await distrusting.find(), /^there are no keys for https:.*certificate/);
 });
 
-test('keys are asked for once, however many need them', async () => {
+test('keys are fetched once, however many ask for them', async () => {
   await using issuer = await startTokenIssuer();
   await using known = await keysOf(issuer);
   assert.deepEqual(await Promise.all(Array.from({ length: 20 }, () => known.find())), Array(20).fill('found'));
   assert.equal(issuer.requests.length, 2);
 });
 
-test('a key that nobody knows has them asked for again, but not more than once a minute', async () => {
+test('an unknown key makes the bridge fetch the keys again, but at most once a minute', async () => {
   await using issuer = await startTokenIssuer();
   await using known = await keysOf(issuer);
   assert.equal(await known.find(), 'found');
@@ -55,7 +55,7 @@ test('a key that nobody knows has them asked for again, but not more than once a
   assert.equal(issuer.requests.length, 6);
 });
 
-test('the last keys are used through an outage, for a day, and the outage is reported once', async () => {
+test('during an outage the last keys are good for a day, and the outage is reported once', async () => {
   await using issuer = await startTokenIssuer();
   await using known = await keysOf(issuer);
   assert.equal(await known.find(), 'found');
@@ -77,7 +77,7 @@ test('the last keys are used through an outage, for a day, and the outage is rep
   assert.equal(known.changes.at(-1)?.trouble, undefined);
 });
 
-test('an issuer that is down is not asked for each client', async () => {
+test('an issuer that is down is not asked again for each client', async () => {
   await using issuer = await startTokenIssuer();
   issuer.failing = true;
   await using known = await keysOf(issuer);
@@ -93,18 +93,18 @@ for (const [what, path, body, problem] of [
     /to another issuer/,
   ],
   [
-    'keys on an address that is none',
+    'an invalid address of its keys',
     'openid-configuration',
     '{"jwks_uri":"keys"}',
     /no place of its keys|another issuer/,
   ],
   ['no JSON', 'openid-configuration', '<html>', /something else than a JSON object/],
-  ['no list', 'keys', '{"keys":{}}', /not a list of 1 to 100 keys/],
+  ['keys that are not a list', 'keys', '{"keys":{}}', /not a list of 1 to 100 keys/],
   ['no keys', 'keys', '{"keys":[]}', /not a list of 1 to 100 keys/],
-  ['keys that are none', 'keys', '{"keys":[1,null]}', /can not be read|no key/],
+  ['invalid keys', 'keys', '{"keys":[1,null]}', /can not be read|no key/],
   ['half a megabyte', 'keys', `{"keys":["${'x'.repeat(600_000)}"]}`, /larger than 524288 bytes/],
 ] as const)
-  test(`an issuer whose documents hold ${what} has no keys`, async () => {
+  test(`an issuer whose documents contain ${what} has no keys`, async () => {
     await using issuer = await startTokenIssuer();
     await using known = await keysOf(issuer);
     issuer.intercept = (asked) => (asked.endsWith(path) ? { status: 200, body } : undefined);

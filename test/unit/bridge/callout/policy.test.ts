@@ -17,11 +17,11 @@ function withRule(changes: object): object {
   return { issuers: [{ ...entry, rules: [rule, { ...rule, ...changes }] }] };
 }
 
-test('the policy of the example is taken', () => {
+test("the example's policy is valid", () => {
   assert.deepEqual(problemsOf(readFileSync(EXAMPLE_POLICY, 'utf8'), ['CI']), []);
 });
 
-describe('a policy is refused that has', () => {
+describe('a policy is refused if it has', () => {
   for (const [what, content, problem] of [
     ['no JSON', '{', /^it is not JSON$/],
     ['a misspelt field', withRule({ publsih: [] }), /rules\[1\]: "publsih" is not a field/],
@@ -45,16 +45,20 @@ describe('a policy is refused that has', () => {
     ['an unknown placeholder', withRule({ publish: ['ci.{team}.>'] }), /publish\[0\]: must match pattern/],
     ['an empty subject', withRule({ subscribe: [''] }), /subscribe\[0\]: must match pattern/],
     ['a subject with an empty token', withRule({ publish: ['ci..built'] }), /publish\[0\]: must match pattern/],
-    ['an account of two placeholders', withRule({ account: '{project}{client}' }), /account: .* is neither/],
-    ['a lifetime of nothing', withRule({ maxLifetime: 0 }), /maxLifetime: must be >= 1/],
-    ['an issuer twice', { issuers: [entry, entry] }, /issuers\[1\]\.issuer: .* is listed twice/],
-    ['keys in clear text', { issuers: [{ ...entry, issuer: 'http://issuer.example' }] }, /issuer: must match pattern/],
+    ['an account with two placeholders', withRule({ account: '{project}{client}' }), /account: .* is neither/],
+    ['a lifetime of 0', withRule({ maxLifetime: 0 }), /maxLifetime: must be >= 1/],
+    ['the same issuer twice', { issuers: [entry, entry] }, /issuers\[1\]\.issuer: .* is listed twice/],
+    [
+      'an unencrypted issuer',
+      { issuers: [{ ...entry, issuer: 'http://issuer.example' }] },
+      /issuer: must match pattern/,
+    ],
   ] as const)
     test(what, () => {
       assert.match(problemsOf(content).join('\n'), problem);
     });
 
-  test('an account that the configuration does not have, in operator mode', () => {
+  test('an account that is not in the configuration, in operator mode', () => {
     assert.match(
       problemsOf(withRule({}), ['OTHER']).join('\n'),
       /rules\[0\]\.account: "CI" is not one of callout\.accounts/,
@@ -62,7 +66,7 @@ describe('a policy is refused that has', () => {
   });
 });
 
-test('a name becomes one token of a subject, and never that of another', () => {
+test("each name becomes one token of a subject, unlike any other name's", () => {
   assert.equal(safeToken('Shop_1-a'), 'Shop_1-a');
   const names = [
     'my shop',
@@ -81,6 +85,6 @@ test('a name becomes one token of a subject, and never that of another', () => {
   const tokens = names.map(safeToken);
   assert.equal(new Set(tokens).size, names.length);
   for (const token of tokens) assert.match(token, /^[A-Za-z0-9_~-]{1,65}$/);
-  // What one name becomes is never another name as it is.
+  // A token that is itself used as a name becomes a different one.
   assert.notEqual(safeToken(safeToken('my shop')), safeToken('my shop'));
 });

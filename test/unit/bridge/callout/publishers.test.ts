@@ -11,7 +11,7 @@ interface GivenRule {
   readonly publish: readonly string[];
 }
 
-/** Who else may publish what a route of the project Shop takes, by a policy of these rules. */
+/** Who else these rules let publish what a route of the project Shop takes. */
 function strangers(rules: readonly GivenRule[], route: Partial<RouteSettings> = {}): string[] {
   const issuer = 'https://vstoken.dev.azure.com/6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c';
   const given = rules.map((rule) => ({ account: 'APP', subscribe: [], ...rule }));
@@ -33,20 +33,20 @@ test('anyone else who may publish there is a stranger', () => {
   isFound([{ sub: 'sc://contoso/*/nats', publish: ['ci.>'] }]);
   isFound([{ sub: 'sc://contoso/Other/nats', publish: ['ci.>'] }]);
   isFound([{ roles: ['nats.publish'], publish: ['ci.Shop.done.v1'] }]);
-  // The name stands in another place of the subject, or nowhere for sure.
+  // The name is in another place of the subject, or in none for sure.
   isFound([{ sub: 'sc://contoso/*/nats', publish: ['ci.*.{project}.>'] }]);
   isFound([{ sub: 'sc://contoso/*/nats', publish: ['ci.{project}.>'] }], { subjects: ['ci.*.done.v1'] });
   isFound([{ sub: 'sc://contoso/*/nats', publish: ['ci.{connection}.>'] }]);
 });
 
-test('a project is the one whose name the subject has, however alike another one is', () => {
+test('projects with similar names are told apart by the subject', () => {
   const rules = [{ sub: 'sc://contoso/*/nats', publish: ['ci.{project}.>'] }];
   const publishers = [{ project: 'My Shop', pipeline: '*' }];
   assert.deepEqual(strangers(rules, { publishers, subjects: [`ci.${safeToken('My Shop')}.done.v1`] }), []);
   assert.equal(strangers(rules, { publishers, subjects: ['ci.My-Shop.done.v1'] }).length, 1);
 });
 
-test('a pipeline is proven by its own sub or name in the subject, not by a service connection', () => {
+test('a pipeline is proven by its own sub, or its name in the subject, but not by a service connection', () => {
   const publishers = [{ project: 'Shop', pipeline: 'web' }];
   const of = (sub: string, publish: string) => strangers([{ sub, publish: [publish] }], { publishers });
   assert.deepEqual(of('p://contoso/Shop/web', 'ci.>'), []);

@@ -11,12 +11,12 @@ function read(text: string | Buffer): ReceivedEvent {
   return new ReceivedEvent(eventInFile(Buffer.from(text), routeOf({ subjects: ['ci.image'] }), NOW));
 }
 
-test('a CloudEvent in JSON is that event, on the subject of the route', () => {
+test("a CloudEvent in JSON is that event, on the route's subject", () => {
   const event = read(JSON.stringify({ specversion: '1.0', id: 'e-1', source: '/x', type: 't', data: { a: 1 } }));
   assert.deepEqual([event.subject, event.messageId, event.data], ['ci.image', 'e-1', { a: 1 }]);
 });
 
-test('what a wait has written to a file is the event it got, whatever its envelope', () => {
+test('a file that a wait wrote is the event it got, in any envelope', () => {
   const structured = JSON.stringify({ specversion: '1.0', id: 'e-1', source: '/x', type: 't', data: { a: [1, 'ü'] } });
   for (const message of [
     messageOf('{"a":[1,"ü"]}', cloudEvent({ id: 'e-1', correlationid: 'c' })),
@@ -39,12 +39,12 @@ test('what a wait has written to a file is the event it got, whatever its envelo
   }
 });
 
-test('a header that a person has written is known in any case', () => {
+test('a header written by hand may have any case', () => {
   const event = read(JSON.stringify({ subject: 'ci.x', headers: { 'Nats-Msg-Id': 'm' }, data: 1 }));
   assert.deepEqual([event.messageId, event.data], ['m', 1]);
 });
 
-test('anything else is the data of an event without a context', () => {
+test('anything else is the data of an event without attributes', () => {
   for (const text of ['{"image":"web:1"}', 'a text', '[1]', '', '{"subject":"ci.x"}']) {
     const event = read(text);
     assert.equal(event.subject, 'ci.image', text);

@@ -22,13 +22,13 @@ const server = await authority.server({ names: ['bridge.example.com'] });
 const other = await authority.server({ names: ['other.example.com'] });
 const SEED = new TextDecoder().decode(createUser().getSeed());
 
-/** The least configuration, with another section or another line in a section. */
+/** The minimal configuration, with one more section or one more line in a section. */
 const withSection = (section: string) => `${LEAST}${section}`;
 const withNats = (line: string) => LEAST.replace('nats:\n', `nats:\n  ${line}\n`);
 const withIdentity = (identity: string) => LEAST.replace('{ kind: managedIdentity }', identity);
 const withOrganization = (url: string) => LEAST.replace('https://dev.azure.com/contoso/', url);
 
-describe('A configuration that says the least', () => {
+describe('A minimal configuration', () => {
   const { settings, warnings } = read(LEAST);
 
   test('has the documented defaults', () => {
@@ -62,7 +62,7 @@ describe('A configuration that says the least', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('names the organization with a closing slash', () => {
+  test('has the organization with a trailing slash', () => {
     for (const [url, organization, name] of [
       ['https://dev.azure.com/contoso', 'https://dev.azure.com/contoso/', 'contoso'],
       ['https://dev.azure.com/Contoso%20Ltd/', 'https://dev.azure.com/Contoso%20Ltd/', 'Contoso Ltd'],
@@ -76,7 +76,7 @@ describe('A configuration that says the least', () => {
   });
 });
 
-/** Configurations, and all that is wrong with each: its line, column and sentences. */
+/** Configurations, and every problem of each, with line and column. */
 const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readonly string[], given?: Given])[] = [
   [
     'nothing at all',
@@ -89,7 +89,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   ],
   ['a list', '- nats\n', ['1:1: the configuration: is a list, not a section with keys of its own.']],
   [
-    'what is no YAML',
+    'invalid YAML',
     'nats: [a\nazureDevOps: {\n',
     ["2:1: isn't YAML: Flow sequence in block collection must be sufficiently indented and end with a ], and 1 more."],
   ],
@@ -105,7 +105,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'values of another kind',
+    'values of the wrong type',
     'instance: 7\nnats:\n  servers: tls://nats-1\n  tlsFirst: "yes"\nazureDevOps:\nstreams:\n  replicas: 1.5\n',
     [
       '1:11: instance: is 7, not a text. Put it in quotes.',
@@ -162,7 +162,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     { files: { p: 'x' } },
   ],
   [
-    'a secret twice',
+    'a secret from two sources',
     withNats('tokenFile: token\n  tokenEnv: TOKEN'),
     ['3:13: nats.tokenEnv: is given as well as tokenFile. Remove one of the two.'],
     { files: { token: 't' }, env: { TOKEN: 't' } },
@@ -181,7 +181,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     { files: { empty: '\n', 'folder/x': '', large: 'x'.repeat(70_000) }, env: { EMPTY: '' } },
   ],
   [
-    'credentials that are none',
+    'invalid credentials',
     withNats('credentialsFile: nats.creds'),
     [
       `2:20: nats.credentialsFile: "nats.creds" can't be used: the credentials (9 characters) are neither the text of a .creds file nor an NKey user seed (SU…).`,
@@ -201,7 +201,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     { files: { 'cert.pem': server.cert, 'key.pem': other.key } },
   ],
   [
-    'an authority that is none',
+    'an invalid authority',
     withNats('caFile: ca.pem'),
     [
       '2:11: nats.caFile: "ca.pem" is not a certificate in PEM. Name a file that begins with -----BEGIN CERTIFICATE-----.',
@@ -209,14 +209,14 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     { files: { 'ca.pem': 'x' } },
   ],
   [
-    'an organization that is none',
+    'an invalid organization',
     withOrganization('https://dev.azure.com/'),
     [
       '4:17: azureDevOps.organization: "https://dev.azure.com/" is not the URL of an organization. Write it like https://dev.azure.com/contoso/.',
     ],
   ],
   [
-    'an organization in clear text',
+    'an unencrypted organization',
     withOrganization('http://dev.azure.com/contoso'),
     [
       '4:17: azureDevOps.organization: "http://dev.azure.com/contoso" is not encrypted. Use https://; only this machine itself may be http://.',
@@ -245,7 +245,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'secrets in addresses that are none, in other places, and in the place of a variable',
+    'secrets in invalid addresses, in other values, and instead of the name of a variable',
     withSection(
       'instance: nats://me:geheim@a\nhttp: { publicUrl: "https://me:ge heim@" }\nhooks: { passwordEnvs: [geheim!], me:geheim@b: 1 }\n',
     ),
@@ -257,12 +257,12 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'a required key that is misspelt, which is told once',
+    'a misspelt required key, which is reported once',
     withSection('hooks:\n  passwordFile: [secret]\n'),
     ['7:3: hooks.passwordFile: is not a key that the bridge knows. The nearest one is "passwordFiles".'],
   ],
   [
-    'keys that mean something in a path',
+    'keys with characters that are special in a path',
     withSection('contracts: { "%zz": 1, a/b: 2, "~1": 3 }\n'),
     [
       '6:21: contracts.%zz: is 1, not a text. Put it in quotes.',
@@ -270,7 +270,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
       '6:38: contracts.~1: is 3, not a text. Put it in quotes.',
     ],
   ],
-  ['a tag that nobody resolves', withSection('instance: !vault x\n'), ["6:11: isn't YAML: Unresolved tag: !vault."]],
+  ['an unknown tag', withSection('instance: !vault x\n'), ["6:11: isn't YAML: Unresolved tag: !vault."]],
   [
     'a map that never ends',
     '{a: '.repeat(90),
@@ -286,7 +286,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'a client secret without what it needs, and with what it does not',
+    'a client secret with missing keys, and with keys of other kinds',
     withIdentity('\n    kind: clientSecret\n    tenantId: t\n    patFile: pat\n    authorityHost: http://127.0.0.1/'),
     [
       '5:3: azureDevOps.identity.clientSecretFile: is required for kind clientSecret.',
@@ -296,7 +296,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'a workload identity without what its environment should give',
+    'a workload identity without its environment variables',
     withIdentity('{ kind: workloadIdentity, clientId: c }'),
     [
       '5:3: azureDevOps.identity.tenantId: is required for kind workloadIdentity. Otherwise, the environment variable AZURE_TENANT_ID gives it.',
@@ -304,7 +304,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'half of TLS, and a public URL in clear text',
+    'a certificate without its key, and an unencrypted public URL',
     withSection(
       'http:\n  certificateFile: cert.pem\n  publicUrl: http://bridge.example.com/\n  admin: 127.0.0.1:8080\n',
     ),
@@ -337,7 +337,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'a signing key that is none',
+    'an invalid signing key',
     withSection('signingKeyFile: key\n'),
     [
       `6:17: signingKeyFile: "key" can't be used. The NKey has characters other than A to Z and 2 to 7. Store the one line that begins with SU, as "nk -gen user" prints it.`,
@@ -354,7 +354,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ],
   ],
   [
-    'a takeover of what is still under way',
+    'a takeover of requests that may still be under way',
     withSection('timing:\n  scale: 0.1\n  azureDevOps: 6s\n  takeover: 6s\n'),
     [
       '9:13: timing.takeover: is 6000 ms, not more than azureDevOps with its 6000 ms. Make it longer: a replica must not take over a request that another one still waits for.',
@@ -362,7 +362,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   ],
 ];
 
-describe('The problems of a configuration are reported all at once, each with its place:', () => {
+describe('All problems of a configuration are reported at once, each with its place:', () => {
   for (const [name, yaml, problems, given] of PROBLEMS)
     test(name, () => assert.deepEqual(problemsOf(yaml, given), problems));
 });
@@ -374,20 +374,20 @@ test('a file that cannot be read is reported', () => {
   assert.match(problemsOf(`# ${'x'.repeat(1_100_000)}`).join(), /can't be read: it is larger than 1 MiB\.$/);
 });
 
-test('what may have changed is the file, and what it names', () => {
+test('the signature changes with the file and the files it names, but not with secrets', () => {
   const files = { 'a.json': '{}', token: 'x' };
   const file = configurationFile(`${withNats('tokenFile: token')}contracts: { a: a.json }\n`, files);
   const { signature, readAs } = readFile(file);
   const write = (name: string, text: string) => writeFileSync(path.join(path.dirname(file), name), text);
   assert.equal(signature(), readAs);
-  // A secret is looked at whenever it is used.
+  // A secret's file is looked at each time the secret is used.
   write('token', 'another');
   assert.equal(signature(), readAs);
   write('a.json', '{ }');
   assert.notEqual(signature(), readAs);
 });
 
-test('a contract whose format is unknown can be used, with a warning', async () => {
+test('a contract with an unknown format can be used, with a warning', async () => {
   const files = { 'a.json': '{ "properties": { "at": { "format": "datetime" } } }', token: 'x' };
   const { settings } = readFile(configurationFile(`${withNats('tokenFile: token')}contracts: { a: a.json }\n`, files));
   const { contracts, findings } = await readContracts(settings);
@@ -488,7 +488,7 @@ test('reads the hooks', () => {
   );
 });
 
-test('reads feeds, which need no secret of hooks', () => {
+test("reads feeds, which don't need a secret of hooks", () => {
   const feeds = (list: string) => read(withSection(`hooks: { feeds: [${list}] }\n`)).settings.hooks?.feeds;
   assert.deepEqual(feeds('{ project: Shop, feed: packages }, { feed: all, every: 1h30m }'), [
     { project: 'Shop', feed: 'packages', everyMs: 60_000 },
@@ -496,7 +496,7 @@ test('reads feeds, which need no secret of hooks', () => {
   ]);
 });
 
-test('an instance names the stream of its hooks, if the configuration does not', () => {
+test('the stream of hooks is named after the instance, unless the configuration names it', () => {
   const hooks = (more: string) =>
     read(withSection(`instance: blue\nhooks:\n  passwordEnvs: [P]\n${more}`), { env: { P: 'x' } }).settings.hooks;
   assert.deepEqual([hooks('')?.stream, hooks('')?.subjectPrefix], ['blue_AZDO', 'blue.azdo']);
@@ -522,7 +522,7 @@ test('every secret is masked from the moment it is read, even if the configurati
   assert.equal(knownSecrets.mask('say masked-configuration-secret'), 'say ***');
 });
 
-test('a certificate that expires soon is a warning', () => {
+test('there is a warning if a certificate expires soon', () => {
   const now = () => Date.parse(new X509Certificate(server.cert).validTo) - 86_400_000;
   const { warnings } = read(withSection('http: { certificateFile: c, privateKeyFile: k }\n'), {
     files: { c: server.cert, k: server.key },

@@ -6,7 +6,7 @@ import { LEAST, problemsOf, read } from '../../../support/bridge/configurationFi
 const KEY = createUser().getPublicKey();
 const SCHEMA_FILE = { 'image.json': '{}' };
 
-/** A configuration with one route: the least it has to say, and these lines. */
+/** A configuration with one minimal route and these lines. */
 function withRoute(...lines: readonly string[]): string {
   const least = ['name: deploy', 'subject: ci.v1', 'stream: CI', 'pipeline: { project: Shop, id: 42 }'];
   const given = lines.map((line) => line.split(':')[0]);
@@ -20,7 +20,7 @@ function routeOf(yaml: string) {
 }
 
 describe('A route', () => {
-  test('that says the least has the documented defaults', () => {
+  test('has the documented defaults', () => {
     const { route, warnings } = routeOf(withRoute());
     assert.deepEqual(warnings, []);
     assert.deepEqual(route, {
@@ -35,7 +35,7 @@ describe('A route', () => {
     assert.deepEqual(read(LEAST).settings.runs, []);
   });
 
-  test('has all that the documentation shows', () => {
+  test('has every key that the documentation shows', () => {
     const { route } = routeOf(
       withRoute(
         'mode: preview',
@@ -84,12 +84,12 @@ describe('Problems of a route are reported with their place and fix', () => {
       '11:12: runs[0].match: "data.region = \'eu\'" is not a JMESPath expression: ',
     ],
     'a subject': [['subject: ci..v1'], '10:14: runs[0].subject: "ci..v1" has an empty part'],
-    'a subject of several': [['subject: [ok.v1, a b]'], 'runs[0].subject[1]: "a b" contains white space'],
-    'a contract that is not there': [
+    'one of several subjects': [['subject: [ok.v1, a b]'], 'runs[0].subject[1]: "a b" contains white space'],
+    'an unknown contract': [
       ['contract: image'],
       '11:15: runs[0].contract: "image" is not one of contracts. There are none: add it to contracts.',
     ],
-    'an age of more than a week': [
+    'an event age above a week': [
       ['maxEventAge: 8d'],
       '11:18: runs[0].maxEventAge: "8d" is not a duration above 0 and up to 7 days.',
     ],
@@ -98,7 +98,7 @@ describe('Problems of a route are reported with their place and fix', () => {
       ['parameters: { image: "data.image[" }'],
       '11:26: runs[0].parameters.image: "data.image[" is not a JMESPath expression',
     ],
-    'a parameter of two lines': [
+    "a parameter's value in the long form": [
       ['parameters: { image: { value: "nope(", pattern: "^(" } }'],
       'runs[0].parameters.image.value: "nope(" is not a JMESPath expression',
     ],
@@ -106,21 +106,21 @@ describe('Problems of a route are reported with their place and fix', () => {
       ['parameters: { image: { value: data.image, pattern: "^(" } }'],
       'runs[0].parameters.image.pattern: "^(" is not a regular expression: ',
     ],
-    'a key of a parameter': [
+    'an unknown key of a parameter': [
       ['parameters: { image: { value: data.image, patern: x } }'],
       'runs[0].parameters.image.patern: is not a key that the bridge knows. The nearest one is "pattern".',
     ],
-    'an id of the event that is another one': [
+    "a natsEventId that isn't event.id": [
       ['parameters: { natsEventId: data.id }'],
       'runs[0].parameters.natsEventId: is not event.id, by which the bridge finds a run again. Write natsEventId: event.id.',
     ],
-    'an id of the event that is another one, in the long form': [
+    "a natsEventId that isn't event.id, in the long form": [
       ['parameters: { natsEventId: { value: data.id } }'],
       'runs[0].parameters.natsEventId.value: is not event.id',
     ],
     'a branch': [['pipeline: { project: Shop, id: 1, branch: main }'], 'is not a full name of a branch'],
     'a start': [['startFrom: 2026-13-01T00:00:00Z'], '"2026-13-01T00:00:00Z" is not a time'],
-    'too much a minute': [['maxPerMinute: 20000'], 'runs[0].maxPerMinute: is 20000, not at most 10000'],
+    'too many runs per minute': [['maxPerMinute: 20000'], 'runs[0].maxPerMinute: is 20000, not at most 10000'],
     "the bridge's own stream": [['stream: BRIDGE_AUDIT'], '"BRIDGE_AUDIT" is written by the bridge itself'],
     'a mode': [['mode: dry'], 'runs[0].mode: is "dry", not one of on, preview, off'],
     'no pipeline': [['pipeline: {}'], 'runs[0].pipeline.id: is required'],
@@ -135,7 +135,7 @@ describe('Problems of a route are reported with their place and fix', () => {
     });
   }
 
-  test('two routes of one name', () => {
+  test('two routes with the same name', () => {
     const route = '{ name: deploy, subject: a.v1, stream: A, pipeline: { project: Shop, id: 1 } }';
     assert.deepEqual(problemsOf(`${LEAST}runs:\n  - ${route}\n  - ${route}\n`), [
       '8:13: runs[1].name: is the name of runs[0], too. Give each its own name.',
@@ -149,11 +149,11 @@ describe('A warning is given for', () => {
     const text = warned("parameters: { image: { value: data.image, pattern: '[a-z]+' } }");
     assert.match(text, /pattern: "\[a-z\]\+" also fits what only holds such a text somewhere\. Anchor it/);
   });
-  test('publishers that nothing proves', () => {
+  test('publishers without proof', () => {
     assert.match(warned('publishers: [{ project: Shop }]'), /publishers: is what events say of themselves/);
     assert.equal(warned('publishers: [{ project: Shop }]', `trustedKeys: [${KEY}]`), '');
   });
-  test('a text in double quotes that may be the name of a field', () => {
+  test('a string in double quotes, which name a field', () => {
     assert.match(
       warned(`match: 'data.list[?state == "in-progress"]'`),
       /runs\[0\]\.match: "in-progress" is read as the name of a field: strings go in single quotes, as in 'in-progress'/,

@@ -7,13 +7,13 @@ import { LEAST, read } from '../../../support/bridge/configurationFile.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** A schema with what it refers to. */
+/** A schema with its reference resolved. */
 function resolved(schema: Schema): Schema {
   const name = typeof schema['$ref'] === 'string' ? schema['$ref'].replace('#/$defs/', '') : undefined;
   return name === undefined ? schema : { ...(SCHEMA.$defs as Record<string, Schema>)[name], ...schema };
 }
 
-/** What the schema calls the default of a value; undefined where it calls none. */
+/** The default in a value's schema; undefined if there's none. */
 function defaultOf(given: Schema): unknown {
   const schema = resolved(given);
   if (schema['default'] !== undefined) return schema['default'];
@@ -40,11 +40,11 @@ test('every key has a description', () => {
   assert.deepEqual(undescribed(SCHEMA, ''), []);
 });
 
-test('the defaults that the schema names are the ones that hold', () => {
+test("the schema's defaults are the real ones", () => {
   const hooks = { passwordEnvs: ['P'] };
   const waits = { organizations: ['https://dev.azure.com/contoso/'], tokenEnvs: ['P'], sealingKeyEnvs: ['K'] };
   const { callout, ...defaults } = defaultOf(SCHEMA) as Record<string, unknown>;
-  // Alone in its configuration, and tested there.
+  // It has a configuration and a test of its own.
   assert.ok(isObject(callout));
   assert.ok(isObject(defaults['hooks']) && isObject(defaults['nats']) && isObject(defaults['waits']));
   const spelledOut = {

@@ -8,7 +8,7 @@ import { knownSecrets } from '../../../../shared/text/masker.ts';
 
 const LOOK_EVERY_MS = 1_000;
 
-/** A secret in a file, a clock, and what is told about it. */
+/** A secret in a file, a clock, and the reported troubles. */
 function openSecret(text: string) {
   const file = path.join(temporaryFolder('secret-'), 'secret');
   writeFileSync(file, text);
@@ -26,7 +26,7 @@ function openSecret(text: string) {
   return { file, told, secret, pass: (ms: number) => (now += ms) };
 }
 
-test('a secret is read again once its file has changed, and not more often than that', () => {
+test('a changed secret is read again at the next look', () => {
   const { file, secret, pass, told } = openSecret('first\n');
   assert.equal(secret.value, 'first');
   writeFileSync(file, 'second, longer\n');
@@ -38,7 +38,7 @@ test('a secret is read again once its file has changed, and not more often than 
   assert.deepEqual(told, []);
 });
 
-test('a secret is read again when the link to it leads elsewhere, as in a mounted volume', () => {
+test('a secret is read again when its link points elsewhere, as in a mounted volume', () => {
   const { file, secret, pass } = openSecret('first');
   const next = path.join(path.dirname(file), 'next');
   writeFileSync(next, 'other');
@@ -70,7 +70,7 @@ test('the last good value stays while the file is gone, empty or bad, which is r
   ]);
 });
 
-test('one trailing line break is not part of a secret, but everything else is', () => {
+test('only one trailing line break is not part of a secret', () => {
   for (const [text, value] of [
     ['a', 'a'],
     ['a\n', 'a'],

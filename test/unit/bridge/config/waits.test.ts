@@ -14,14 +14,14 @@ const LEAST_WAITS: Readonly<Record<string, string>> = {
   rules: `[${RULE}]`,
 };
 
-/** A configuration with waits: the least it has to say, and these keys instead or as well. */
+/** A configuration with minimal waits, and these keys added or replaced. */
 function withWaits(given: Readonly<Record<string, string>> = {}): string {
   const lines = Object.entries({ ...LEAST_WAITS, ...given }).map(([key, value]) => `  ${key}: ${value}\n`);
   return `${LEAST}waits:\n${lines.join('')}`;
 }
 
 describe('waits', () => {
-  test('that say the least have the documented defaults', () => {
+  test('have the documented defaults', () => {
     const { settings, warnings } = read(withWaits(), { files: FILES });
     const { tokens, sealingKeys, ...others } = settings.waits!;
     assert.deepEqual(warnings, []);
@@ -47,7 +47,7 @@ describe('waits', () => {
     assert.equal(read(LEAST).settings.waits, undefined);
   });
 
-  test('take tokens and keys from the environment, too', () => {
+  test('can take tokens and keys from the environment', () => {
     const env = { TOKEN: 'secret-token', KEY };
     const yaml = withWaits({
       tokenEnvs: '[TOKEN]',
@@ -62,7 +62,7 @@ describe('waits', () => {
     assert.equal(waits!.sealingKeys.length, 2);
   });
 
-  test('read their secrets again', () => {
+  test('read changed secrets again', () => {
     let now = 0;
     const file = configurationFile(withWaits(), FILES);
     const { waits } = readFile(file, { now: () => now }).settings;
@@ -88,7 +88,7 @@ describe('Problems of waits are reported with their place and fix', () => {
       { organizations: '[https://me:pw@dev.azure.com/contoso/]' },
       '7:19: waits.organizations[0]: holds a user or password. Secrets never stand in the configuration.',
     ],
-    'a URL of no organization': [
+    'a URL without an organization': [
       { organizations: '[https://dev.azure.com/]' },
       'waits.organizations[0]: "https://dev.azure.com/" is not the URL of an organization. Write it like ',
     ],
@@ -96,7 +96,7 @@ describe('Problems of waits are reported with their place and fix', () => {
       { tokenFiles: '[two-words]' },
       '8:16: waits.tokenFiles[0]: "two-words" holds white space or other characters that no HTTP header can carry.',
     ],
-    'two tokens of one name': [
+    'two tokens with the same name': [
       { tokenFiles: '[waits-token, ./waits-token]' },
       '8:29: waits.tokenFiles[1]: has the name of tokenFiles[0], "waits-token". Give each its own name.',
     ],
@@ -104,16 +104,16 @@ describe('Problems of waits are reported with their place and fix', () => {
       { tokenFiles: '[nothing]' },
       'waits.tokenFiles[0]: "nothing" can\'t be read: it doesn\'t exist.',
     ],
-    'a key of another length': [
+    'a key of the wrong length': [
       { sealingKeyFiles: '[short]' },
       '9:21: waits.sealingKeyFiles[0]: "short" doesn\'t hold 32 bytes in base64. Make a key: openssl rand -base64 32.',
     ],
-    'a key that is no base64': [{ sealingKeyFiles: '[odd]' }, 'waits.sealingKeyFiles[0]: "odd" doesn\'t hold 32 bytes'],
-    'a longer wait than a token lives': [
+    "a key that isn't base64": [{ sealingKeyFiles: '[odd]' }, 'waits.sealingKeyFiles[0]: "odd" doesn\'t hold 32 bytes'],
+    "a wait longer than a job token's life": [
       { maxWait: '48h' },
       '11:12: waits.maxWait: "48h" is longer than 47h. Job tokens live no longer.',
     ],
-    'a token that nobody knows': [
+    'an unknown token': [
       rule('tokens: [token-1]'),
       'waits.rules[0].tokens[0]: "token-1" is not the name of a token. There are waits-token, token-2.',
     ],
@@ -126,11 +126,11 @@ describe('Problems of waits are reported with their place and fix', () => {
       'waits.rules[0].subjects: is required.',
     ],
     'a limit': [rule('maxOpen: 0'), 'waits.rules[0].maxOpen: is 0, not at least 1.'],
-    'ID tokens of nobody': [
+    'a rule that wants ID tokens without issuers': [
       rule('proof: job'),
       'waits.issuers: is required for rules[0], whose proof is job. Write https://vstoken.dev.azure.com/ and',
     ],
-    'an issuer with a closing slash': [
+    'an issuer with a trailing slash': [
       { ...rule('proof: job'), issuers: '[https://vstoken.dev.azure.com/0/]' },
       'waits.issuers[0]: "https://vstoken.dev.azure.com/0/" is not an issuer.',
     ],

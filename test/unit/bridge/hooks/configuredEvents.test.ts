@@ -4,7 +4,7 @@ import { entriesFor, isForProject } from '../../../../bridge/hooks/configuredEve
 import { readHook, type Hook } from '../../../../bridge/hooks/hook.ts';
 import { BUILD, hookBody, SHOP } from '../../../support/bridge/hookPosts.ts';
 
-/** Whether an entry of `hooks.events` with these inputs takes the hook. */
+/** Whether an entry of `hooks.events` with these inputs matches the hook. */
 function takes(eventType: string, resource: unknown, inputs: Readonly<Record<string, string>>): boolean {
   const hook = readHook(hookBody(eventType, resource)) as Hook;
   return entriesFor(hook, [{ event: eventType, project: '*', inputs }]).length === 1;
@@ -94,20 +94,20 @@ const CASES: readonly Case[] = [
     [{ releaseApprovalType: '1', releaseApprovalStatus: '2' }],
     [{ releaseApprovalType: '2' }, { releaseApprovalStatus: '4' }],
   ],
-  // What the body can't tell is taken as matching.
+  // Inputs that the body can't answer count as matching.
   ['build.complete', {}, [{ definitionName: 'web', buildStatus: 'Failed' }, { toString: 'x' }], []],
   ['ms.vss-x.some-event', {}, [{ anything: 'x' }], []],
 ];
 
 describe('An entry of hooks.events', () => {
   for (const [eventType, resource, taken, refused] of CASES) {
-    test(`takes and refuses ${eventType}`, () => {
+    test(`filters ${eventType} by its inputs`, () => {
       for (const inputs of taken) assert.equal(takes(eventType, resource, inputs), true, JSON.stringify(inputs));
       for (const inputs of refused) assert.equal(takes(eventType, resource, inputs), false, JSON.stringify(inputs));
     });
   }
 
-  test("is found by Azure DevOps' name of the event and by the bridge's", () => {
+  test('names an event as Azure DevOps does or as the bridge does', () => {
     const hook = readHook(hookBody('build.complete', BUILD)) as Hook;
     const entry = (event: string) => ({ event, project: '*', inputs: {} });
     const entries = ['build.complete', 'build.completed', 'git.push', 'build', ''].map(entry);
@@ -117,7 +117,7 @@ describe('An entry of hooks.events', () => {
     );
   });
 
-  test('is for a project by name, by id, or for all', () => {
+  test('is for one project, by name or id, or for all', () => {
     const entry = (project: string) => [{ event: 'build.complete', project, inputs: {} }];
     for (const project of ['*', 'Shop', 'shop', SHOP.id, SHOP.id.toUpperCase()])
       assert.equal(isForProject(entry(project), SHOP), true, project);

@@ -23,7 +23,7 @@ function eventOf(body: Uint8Array) {
   return hookEvent(hookOf(body), body, PROJECT, SETTINGS, undefined);
 }
 
-/** A message as it is received. */
+/** The message as a subscriber receives it. */
 function received(message: ReturnType<typeof eventOf>) {
   const headers = new Map<string, string[]>();
   for (const [name, value] of message.headers)
@@ -44,7 +44,7 @@ const PULL_REQUEST = {
 const RELEASE = { id: 12, releaseDefinition: { id: 1, name: 'web-cd' }, createdBy: { displayName: 'Ada' } };
 const OF_RELEASE = { azppipeline: 'web-cd', azprunid: '12', azprequester: 'Ada', correlationid: '12' };
 const PUSH = { repository: REPOSITORY, pushId: 7, refUpdates: [{ name: 'refs/heads/main', newObjectId: COMMIT }] };
-/** Captured by others: ids are texts, and people names. */
+/** As others captured it: ids are strings, and people are names. */
 const APPROVAL = {
   approval: { id: 'a-1', pipeline: { id: '139', name: 'web-ci', owner: { id: 20163 } } },
   approvalId: 'a-1',
@@ -172,7 +172,7 @@ const CASES: readonly Case[] = [
   ]),
   [
     'ms.vss-release.deployment-started-event',
-    // As in Azure DevOps' own sample, the release beside the environment is an empty one.
+    // As in Azure DevOps' own sample, the release next to the environment is empty.
     {
       environment: { id: 5, release: { id: 12 } },
       release: { id: 0, releaseDefinition: { name: 'web-cd' }, createdBy: null },
@@ -198,7 +198,7 @@ const CASES: readonly Case[] = [
   ['ms.vss-x.some-event', { id: 1 }, 'other.ms-vss-x-some-event', undefined],
   ['ünknown type/😀', {}, 'other.-nknown-type--', undefined],
   ['constructor', {}, 'other.constructor', undefined],
-  // A state that came after the bridge was written: still the event of a run.
+  // A state that's newer than the bridge: still an event of a run.
   [
     RUN_EVENT,
     { run: { ...RUN, state: 'paused' }, pipeline: PIPELINE },
@@ -211,7 +211,7 @@ const CASES: readonly Case[] = [
 
 describe('A service hook becomes an event', () => {
   for (const [eventType, resource, name, subject, attributes = {}] of CASES) {
-    test(`${eventType} is ${name}`, () => {
+    test(`${eventType} becomes ${name}`, () => {
       const body = hookBody(eventType, resource);
       const message = eventOf(body);
       assert.equal(message.subject, `azdo.contoso.Shop.${name}.v1`);
@@ -235,7 +235,7 @@ describe('A service hook becomes an event', () => {
     });
   }
 
-  test('names become parts of subjects', () => {
+  test('names become tokens of subjects', () => {
     assert.equal(subjectToken('My Shop 2.0'), 'My-Shop-2-0');
     assert.equal(subjectToken('東京'), '--');
     assert.equal(subjectToken('A_b-9'), 'A_b-9');
@@ -250,7 +250,7 @@ describe('A service hook becomes an event', () => {
     }
   });
 
-  test('it is signed with the key of the bridge', () => {
+  test("it is signed with the bridge's key", () => {
     const { seed, publicKey } = createNKey();
     const body = buildBody();
     const now = new Date('2026-11-28T12:00:00Z');
@@ -272,12 +272,12 @@ describe('A post that is not a service hook', () => {
     ['an empty id', hookBody('build.complete', BUILD, { id: '' }), /its id/],
     ['a long id', hookBody('build.complete', BUILD, { id: 'x'.repeat(257) }), /its id/],
     ['an id with a line break', hookBody('build.complete', BUILD, { id: 'a\r\nb' }), /its id/],
-    ['an id with a line break at its end', hookBody('build.complete', BUILD, { id: 'a\n' }), /its id/],
+    ['an id that ends with a line break', hookBody('build.complete', BUILD, { id: 'a\n' }), /its id/],
     ['an id beyond ASCII', hookBody('build.complete', BUILD, { id: 'ä' }), /its id/],
     ['no event type', hookBody('build.complete', BUILD, { eventType: undefined }), /eventType/],
     ['an object as event type', hookBody('build.complete', BUILD, { eventType: {} }), /eventType/],
     [
-      'a project id that is none',
+      'an invalid project id',
       hookBody('build.complete', BUILD, { resourceContainers: { project: { id: 'a.b' } } }),
       /its project id/,
     ],
@@ -290,14 +290,14 @@ describe('A post that is not a service hook', () => {
     });
   }
 
-  test('ids of 1 and of 256 printable characters are ids', () => {
+  test('ids may have 1 to 256 printable characters', () => {
     for (const id of ['~', ' !"#'.repeat(64)]) {
       const message = eventOf(buildBody(id));
       assert.equal(new DecodedEvent(received(message)).attributes['id'], id);
     }
   });
 
-  test('the name of another project is not that of the project', () => {
+  test('a resource of another project does not name the project', () => {
     const hook = hookOf(hookBody('build.complete', { project: { id: 'other', name: 'Payments' } }));
     assert.equal(hook.projectName(SHOP.id), undefined);
     assert.equal(hookOf(buildBody()).projectName(SHOP.id.toUpperCase()), 'Shop');

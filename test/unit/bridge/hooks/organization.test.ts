@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { organizationTest } from '../../../../bridge/hooks/organization.ts';
 
-test('an organisation is known by both of its URLs, in any case', () => {
+test('an organization is recognised by both of its URLs, in any case', () => {
   const same = [
     'https://dev.azure.com/contoso/',
     'https://dev.azure.com/contoso',
@@ -36,7 +36,7 @@ test('an organisation is known by both of its URLs, in any case', () => {
   }
 });
 
-test('a stand-in is known by its port', () => {
+test('a stand-in is recognised by its port', () => {
   const isOurs = organizationTest('http://127.0.0.1:8081/contoso/');
   assert.equal(isOurs('http://127.0.0.1:8081/contoso/'), true);
   assert.equal(isOurs('http://127.0.0.1:8082/contoso/'), false);

@@ -7,7 +7,7 @@ import { MemoryBucket, MemoryLog } from '../../../support/bridge/memoryNats.ts';
 
 const OTHER_ID = '00000000-ce1f-45d1-b94d-e6bf2464ba2c';
 
-/** Projects of one replica, over a bucket that all of them share. */
+/** The projects of one replica; all replicas share the bucket. */
 function replica(
   bucket = new MemoryBucket(),
   askName: (id: string) => Promise<string | undefined> = () => Promise.resolve(undefined),
@@ -27,7 +27,7 @@ function replica(
   return { projects, bucket, log, time, asked: () => asked };
 }
 
-describe("A project's part of the subject", () => {
+describe("A project's token in the subject", () => {
   test('is the name in the body, pinned on first sight', async () => {
     const { projects, bucket, asked } = replica();
     const shop = await projects.resolve(SHOP.id, 'My Shop');
@@ -50,7 +50,7 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await replica(bucket).projects.resolve(SHOP.id, 'Store'), renamed);
   });
 
-  test('is looked up in Azure DevOps if the body has no name, and again later', async () => {
+  test('is looked up in Azure DevOps if the body has no name; a later look finds a new name', async () => {
     let name = 'Shop';
     const { projects, time, asked } = replica(undefined, () => Promise.resolve(name));
     for (let hook = 0; hook < 5; hook++) assert.equal((await projects.resolve(SHOP.id, undefined)).name, 'Shop');
@@ -60,7 +60,7 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: 'Store', token: 'Shop' });
   });
 
-  test('is the id, and not pinned, while the name is unknown', async () => {
+  test('is the id, unpinned, while the name is unknown', async () => {
     let isThere = false;
     const ask = () => (isThere ? Promise.resolve('Shop') : Promise.reject(new Error('it is down')));
     const { projects, bucket, time, asked, log } = replica(undefined, ask);
@@ -74,21 +74,21 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: 'Shop', token: 'Shop' });
   });
 
-  test('keeps its last name while Azure DevOps is away', async () => {
+  test('stays, and keeps the last name, while Azure DevOps is down', async () => {
     const { bucket, projects } = replica();
     await projects.resolve(SHOP.id, 'Shop');
     const other = replica(bucket, () => Promise.reject(new Error('it is down')));
     assert.deepEqual(await other.projects.resolve(SHOP.id, undefined), { id: SHOP.id, name: 'Shop', token: 'Shop' });
   });
 
-  test('does not wait for an Azure DevOps that does not answer', async () => {
+  test('is not held up by an Azure DevOps that does not answer', async () => {
     const { projects } = replica(undefined, () => new Promise(() => {}));
     const begin = Date.now();
     assert.equal((await projects.resolve(SHOP.id, undefined)).token, SHOP.id);
     assert.ok(Date.now() - begin < 1_900);
   });
 
-  test('is refused to a second project with the same one, and reported', async () => {
+  test('belongs to one project; a second one is refused, and that is reported', async () => {
     const { projects, log, bucket, time } = replica();
     await projects.resolve(SHOP.id, 'My.Shop');
     const clash = { kind: 'clash', name: 'My Shop', token: 'My-Shop', owner: SHOP.id };
@@ -105,25 +105,25 @@ describe("A project's part of the subject", () => {
     assert.deepEqual(await projects.resolve(OTHER_ID, 'My Shop'), { id: OTHER_ID, name: 'My Shop', token: 'Our-Shop' });
   });
 
-  test('is taken up again after a crash between claim and pin', async () => {
+  test('survives a crash between claim and pin', async () => {
     const bucket = new MemoryBucket();
     await bucket.create('token.Shop', Buffer.from(SHOP.id));
     assert.deepEqual(await replica(bucket).projects.resolve(SHOP.id, 'Shop'), { ...SHOP, token: 'Shop' });
   });
 
-  test('is what the faster of two replicas has pinned', async () => {
+  test('is what the faster of two replicas pins', async () => {
     const bucket = new MemoryBucket();
     const results = await Promise.all(['Shop', 'Store'].map((name) => replica(bucket).projects.resolve(SHOP.id, name)));
     assert.deepEqual(new Set(results.map((result) => result.token)).size, 1);
   });
 
-  test('is looked for once by all hooks that come together', async () => {
+  test('is looked up once for all hooks that come together', async () => {
     const { projects, asked } = replica(undefined, () => Promise.resolve('Shop'));
     await Promise.all(Array.from({ length: 64 }, () => projects.resolve(SHOP.id, undefined)));
     assert.equal(asked(), 1);
   });
 
-  test('cannot be had without the bucket', async () => {
+  test('is unknown while the bucket does not answer', async () => {
     const { projects, bucket } = replica();
     bucket.failure = new TaskError('Timeout', 'It did not answer');
     await assert.rejects(projects.resolve(SHOP.id, 'Shop'), { code: 'Timeout' });

@@ -11,7 +11,7 @@ const ALL = [
 ].map((event) => ({ event, project: '*', inputs: {} }));
 
 describe('POST /hooks', () => {
-  test('answers with the place of the event, and of one that comes again', async () => {
+  test("answers with the event's place, also if it comes again", async () => {
     const receiver = new Receiver();
     const answer = { stream: 'AZDO', sequence: 1, duplicate: false };
     assert.deepEqual(await receiver.post(buildBody()), { status: 200, body: answer });
@@ -23,7 +23,7 @@ describe('POST /hooks', () => {
     assert.deepEqual(receiver.log.lines, []);
   });
 
-  test('an approval names no project: it is that of whoever has signed in', async () => {
+  test('an approval, which names no project, belongs to the one that signed in', async () => {
     const receiver = new Receiver({
       events: ALL,
       askName: (id) => Promise.resolve(id === SHOP.id ? 'Shop' : undefined),
@@ -35,7 +35,7 @@ describe('POST /hooks', () => {
     assert.equal(headersOf(receiver.publisher.stored[0])['ce-source'], `https://dev.azure.com/contoso/${SHOP.id}`);
   });
 
-  test('with the shared secret, the project is the one that the body names, or none', async () => {
+  test('with the shared secret, the body names the project, or there is none', async () => {
     const receiver = new Receiver({ events: ALL, sharedSecret: true });
     const shared = basic('hooks', SECRET);
     await receiver.post(buildBody(), shared);
@@ -52,7 +52,7 @@ describe('POST /hooks', () => {
     );
   });
 
-  test('an event that the bridge does not know is stored if it is configured', async () => {
+  test('an event unknown to the bridge is stored if it is configured', async () => {
     const receiver = new Receiver({ events: ALL });
     await receiver.post(hookBody('ms.vss-x.some-event', { project: SHOP }));
     assert.equal(receiver.publisher.stored[0]?.subject, 'azdo.contoso.Shop.other.ms-vss-x-some-event.v1');
@@ -61,7 +61,7 @@ describe('POST /hooks', () => {
 });
 
 describe('A post that does not become an event is a dead letter', () => {
-  test('with its bytes and what may be kept of its headers, and a decision', async () => {
+  test('with its bytes and harmless headers, and is noted as a decision', async () => {
     const receiver = new Receiver();
     const { headers } = await receiver.refuses('unusable', Buffer.from('{"id":"1"}\n'));
     assert.deepEqual(headers, {
@@ -83,7 +83,7 @@ describe('A post that does not become an event is a dead letter', () => {
     await new Receiver().refuses('unusable', Buffer.alloc(0));
   });
 
-  test('when it comes from another organisation, or from an invalid URL', async () => {
+  test('when it comes from another organization, or from an invalid URL', async () => {
     const receiver = new Receiver();
     for (const baseUrl of ['https://dev.azure.com/fabrikam/', 'x', 7, {}]) {
       const other = (container: string) =>
@@ -99,7 +99,7 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.equal('stream' in ((await receiver.post(hookBody('build.complete', BUILD, unnamed))).body as object), true);
   });
 
-  test('when it carries another project than it is signed in for', async () => {
+  test('when its project is not the one it signed in for', async () => {
     const receiver = new Receiver({ events: ALL });
     const { headers } = await receiver.refuses('otherProject', buildBody(), signedIn(OTHER_ID));
     assert.match(
@@ -110,7 +110,7 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.deepEqual(receiver.bucket.texts, {}, 'nothing is pinned');
   });
 
-  test('when hooks.events has nothing for its event, its inputs or its project', async () => {
+  test('when hooks.events has no entry for its event, inputs or project', async () => {
     const receiver = new Receiver({
       events: [{ event: 'build.complete', project: 'Shop', inputs: { definitionName: 'api' } }],
     });
@@ -126,7 +126,7 @@ describe('A post that does not become an event is a dead letter', () => {
     await new Receiver({ events: [] }).refuses('notConfigured', buildBody());
   });
 
-  test('when its project would share the subjects of another one', async () => {
+  test('when its project would share the subjects of another', async () => {
     const receiver = new Receiver({ events: ALL });
     await receiver.post(buildBody());
     const other = { resourceContainers: { project: { id: OTHER_ID } } };
@@ -135,7 +135,7 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.match(receiver.log.lines.join(), /Rename it/);
   });
 
-  test('when the message is too large for NATS; without its bytes if even those are too many', async () => {
+  test('when the message is too large for NATS; without its bytes if those are too large, too', async () => {
     const receiver = new Receiver();
     receiver.publisher.failure = largerThan(100);
     const answer = await receiver.post(buildBody());
@@ -148,8 +148,8 @@ describe('A post that does not become an event is a dead letter', () => {
     assert.match(receiver.log.lines.join(), /lacks its \d+ bytes/);
   });
 
-  test('but not more than 120 in a minute: further ones are answered with null', async (context: TestContext) => {
-    // Its summary would come after a minute of the machine's clock.
+  test('but only up to 120 per minute: later ones are answered with null', async (context: TestContext) => {
+    // The summary would otherwise take a real minute.
     context.mock.timers.enable({ apis: ['setTimeout'] });
     const receiver = new Receiver();
     const answers = [];
@@ -163,7 +163,7 @@ describe('A post that does not become an event is a dead letter', () => {
   });
 });
 
-describe('A post that cannot be stored is to be sent again', () => {
+describe('A post that cannot be stored has to be sent again', () => {
   const unavailable = { code: 'Unavailable', message: 'The event cannot be stored now. Send it again.' };
   for (const code of ['Timeout', 'ConnectionLost', 'NoStream', 'Denied', 'StreamRefused'] as const) {
     test(`after ${code}`, async () => {
@@ -180,7 +180,7 @@ describe('A post that cannot be stored is to be sent again', () => {
     });
   }
 
-  test('when its project cannot be looked up, and in time when nothing answers', async () => {
+  test('when its project cannot be looked up, even if nothing answers', async () => {
     const receiver = new Receiver();
     receiver.bucket.failure = new TaskError('Timeout', 'It did not answer');
     assert.equal((await receiver.post(buildBody())).status, 503);
@@ -193,7 +193,7 @@ describe('A post that cannot be stored is to be sent again', () => {
 });
 
 describe('A post that is not signed in', () => {
-  test('gets 401 and nothing else, and is reported in the log and the audit stream, within limits', async () => {
+  test('gets a bare 401, and is reported in the log and the audit stream, within limits', async () => {
     const receiver = new Receiver();
     const wrong = basic(`hooks.${SHOP.id}`, 'not the password');
     const answers = [];

@@ -17,7 +17,7 @@ function basic(user: string, password: string) {
 }
 
 describe('A post is signed in', () => {
-  test('with the password of its project, which follows from any of the secrets', () => {
+  test("with its project's password, derived from any of the secrets", () => {
     for (const secret of [NEW, OLD]) {
       const password = createHmac('sha256', secret).update(SHOP.id).digest('base64url');
       assert.equal(projectPassword(secret, SHOP.id), password);
@@ -40,10 +40,10 @@ describe('A post is signed in', () => {
     ["another user's password", basic(`other.${SHOP.id}`, password)],
     ['the plain secret for a project', basic(`hooks.${SHOP.id}`, NEW)],
     ["a project's password for all", basic('hooks', password)],
-    ['a password that is cut', basic(`hooks.${SHOP.id}`, password.slice(0, -1))],
+    ['a truncated password', basic(`hooks.${SHOP.id}`, password.slice(0, -1))],
     ['a longer password', basic(`hooks.${SHOP.id}`, `${password}x`)],
     ['no project', basic('hooks.', projectPassword(NEW, ''))],
-    ['a project that is none', basic('hooks.a.b', projectPassword(NEW, 'a.b'))],
+    ['an invalid project', basic('hooks.a.b', projectPassword(NEW, 'a.b'))],
     ['an unknown user', basic('admin', NEW)],
     ['a bearer token', { authorization: `Bearer ${NEW}` }],
   ];
@@ -53,7 +53,7 @@ describe('A post is signed in', () => {
     });
   }
 
-  test('never with a secret that is empty', () => {
+  test('never with an empty secret', () => {
     const settings = { ...SETTINGS, sharedSecret: true, passwords: [{ label: 'a secret', value: '' }] };
     assert.equal(signIn(settings, basic('hooks', '')), undefined);
     assert.equal(signIn(settings, basic(`hooks.${SHOP.id}`, projectPassword('', SHOP.id))), undefined);

@@ -5,7 +5,7 @@ import { MemoryLog } from '../../../support/bridge/memoryNats.ts';
 
 const DAY_MS = 86_400_000;
 
-test('an alarm is raised once when no hook has come for long, and ends with the next one', async () => {
+test('a long silence raises one alarm, which ends with the next hook', async () => {
   const log = new MemoryLog();
   let now = 1_000 * DAY_MS;
   let last: number | undefined = now - DAY_MS / 2;
@@ -22,7 +22,7 @@ test('an alarm is raised once when no hook has come for long, and ends with the 
   assert.equal(log.lines[1], 'info Service hooks are arriving again.');
 });
 
-test('a stream that has never held anything counts from the start of the bridge', async () => {
+test('with an empty stream, silence counts from the start of the bridge', async () => {
   const log = new MemoryLog();
   let now = 1_000 * DAY_MS;
   const alarm = new SilenceAlarm({ after: DAY_MS, lastStored: () => Promise.resolve(undefined), now: () => now, log });
@@ -34,7 +34,7 @@ test('a stream that has never held anything counts from the start of the bridge'
   assert.equal(log.lines.length, 1);
 });
 
-test('a stream that does not answer is reported, and raises no alarm', async () => {
+test('a stream that does not answer is reported, but raises no alarm', async () => {
   const log = new MemoryLog();
   const lastStored = () => Promise.reject(new Error('it is away'));
   const alarm = new SilenceAlarm({ after: 1, lastStored, now: () => 0, log });

@@ -10,7 +10,7 @@ import {
 
 const basic = (text: string) => ({ authorization: `Basic ${Buffer.from(text).toString('base64')}` });
 
-test('reads a user and a password, which may hold colons', () => {
+test('reads a user and a password, which may contain colons', () => {
   assert.deepEqual(basicCredentials(basic('hooks:a:b')), { user: 'hooks', password: 'a:b' });
   assert.deepEqual(basicCredentials(basic(':p')), { user: '', password: 'p' });
   assert.deepEqual(basicCredentials({ authorization: basic('ü:ä').authorization.replace('Basic', 'bAsIc') }), {
@@ -19,7 +19,7 @@ test('reads a user and a password, which may hold colons', () => {
   });
 });
 
-test('takes nothing else for a user and a password', () => {
+test('reads no user and password from anything else', () => {
   for (const authorization of [
     '',
     'Basic',
@@ -51,7 +51,7 @@ test('compares secrets of any length', () => {
   );
 });
 
-test('an answer to a stranger says nothing but that', () => {
+test('a 401 says only that the credentials are missing or wrong', () => {
   assert.deepEqual(unauthorized('Basic'), {
     status: 401,
     headers: { 'www-authenticate': 'Basic realm="nats-event-bridge"' },

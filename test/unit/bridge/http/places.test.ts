@@ -6,7 +6,7 @@ import { Places, type Phase } from '../../../../bridge/http/places.ts';
 
 const PATIENCE_MS = 1_000;
 
-/** Places with a clock of their own, and connections by number. */
+/** Places with a clock of their own, and connections by name. */
 function openPlaces(most: number) {
   let now = 0;
   let port = 0;
@@ -21,7 +21,7 @@ function openPlaces(most: number) {
       destroy() {
         if (ended.includes(name)) return;
         ended.push(name);
-        // As sockets do it: not before the caller goes on.
+        // Like a real socket, not before the caller continues.
         queueMicrotask(() => socket.emit('close'));
       },
     }) as unknown as Socket;
@@ -38,7 +38,7 @@ function openPlaces(most: number) {
       sockets.get(name)!.destroy();
       await Promise.resolve();
     },
-    /** Time passes, and somebody else comes. */
+    /** Lets time pass; then another connection arrives. */
     passUntil: (ms: number, name: string, address?: string) => {
       now += ms;
       arrive(name, address);
@@ -47,7 +47,7 @@ function openPlaces(most: number) {
 }
 
 describe('Places', () => {
-  test('are had at once while there are some, and then in order', async () => {
+  test('are given at once while some are free, then in order of arrival', async () => {
     const { arrive, served, leave, places } = openPlaces(2);
     for (const name of ['a', 'b', 'c', 'd']) arrive(name);
     assert.deepEqual(served, ['a', 'b']);
@@ -58,7 +58,7 @@ describe('Places', () => {
     assert.equal(places.isCrowded, false);
   });
 
-  test('are given up at once by who has an answer, the longest idle first', () => {
+  test('are taken at once from answered connections, the longest idle first', () => {
     const { arrive, served, ended, note, passUntil } = openPlaces(2);
     arrive('a');
     arrive('b');
@@ -77,7 +77,7 @@ describe('Places', () => {
     );
   });
 
-  test('are taken from slow ones once someone has waited, and not from those being handled', () => {
+  test('are taken from slow connections after a wait, but not from those being handled', () => {
     const { arrive, served, ended, note, passUntil } = openPlaces(2);
     arrive('worked');
     note('worked', 'handling');
@@ -89,7 +89,7 @@ describe('Places', () => {
     assert.deepEqual([served, ended], [['worked', 'slow', 'waits'], ['slow']]);
   });
 
-  test('go to the address that has the fewest', async () => {
+  test('go to the address with the fewest', async () => {
     const { arrive, served, leave } = openPlaces(2);
     for (const name of ['a1', 'a2', 'a3']) arrive(name, '10.0.0.1');
     arrive('b1', '10.0.0.2');
@@ -97,7 +97,7 @@ describe('Places', () => {
     assert.deepEqual(served, ['a1', 'a2', 'b1']);
   });
 
-  test('are taken from the address that has most', () => {
+  test('are taken from the address with the most', () => {
     const { arrive, ended, passUntil } = openPlaces(3);
     arrive('b1', '10.0.0.2');
     arrive('a1', '10.0.0.1');
@@ -107,7 +107,7 @@ describe('Places', () => {
     assert.deepEqual(ended, ['a1']);
   });
 
-  test('are not waited for by who has gone', async () => {
+  test('are not given to a waiting connection that has closed', async () => {
     const { arrive, served, leave } = openPlaces(1);
     for (const name of ['a', 'b', 'c']) arrive(name);
     await leave('b');
@@ -115,7 +115,7 @@ describe('Places', () => {
     assert.deepEqual(served, ['a', 'c']);
   });
 
-  test('have a limited queue: the address with the most waiting loses its first', () => {
+  test('have a limited queue: the address with the most waiting loses its oldest', () => {
     const { arrive, ended, served } = openPlaces(1);
     arrive('a0');
     arrive('b1', '10.0.0.2');
@@ -124,7 +124,7 @@ describe('Places', () => {
     assert.deepEqual(served, ['a0']);
   });
 
-  test('end with those that wait', () => {
+  test('end the waiting connections when they close', () => {
     const { arrive, ended, places } = openPlaces(1);
     for (const name of ['a', 'b', 'c']) arrive(name);
     places.close();

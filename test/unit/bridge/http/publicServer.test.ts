@@ -18,7 +18,7 @@ import { createAuthority } from '../../../support/nats/certificates.ts';
 
 const UNAUTHORIZED: HttpAnswer = { status: 401, body: { error: { code: 'Unauthorized', message: 'no' } } };
 
-/** A route that tells what it got, to whoever is no stranger. */
+/** A route that refuses strangers, who have the header `x-stranger`. */
 function route(handle: (request: HttpRequest) => Promise<HttpAnswer> | HttpAnswer): Route {
   return {
     method: 'POST',
@@ -71,7 +71,7 @@ async function codeOf(response: Response): Promise<string> {
 }
 
 describe('The public port', () => {
-  test('hands on the bytes of a body, whatever they claim to be', async (t) => {
+  test("passes on a body's bytes, whatever their content type", async (t) => {
     const { post, url } = await startServer(t);
     for (const type of ['application/json', 'text/plain; charset=x', 'a;b;c', 'application/x-www-form-urlencoded'])
       assert.deepEqual(await (await post('{ not json', { 'content-type': type })).json(), {
@@ -84,7 +84,7 @@ describe('The public port', () => {
     assert.equal(empty.headers.get('cache-control'), 'no-store');
   });
 
-  test('takes a body of the largest size, and answers 413 to a larger one, however it is sent', async (t) => {
+  test('accepts a body of the largest size, and answers 413 to a larger one, chunked or not', async (t) => {
     const { post, url } = await startServer(t);
     assert.deepEqual(
       ((await (await post(new Uint8Array(MOST_BODY_BYTES))).json()) as { bytes: number }).bytes,
@@ -105,7 +105,7 @@ describe('The public port', () => {
     assert.deepEqual([chunked.status, await codeOf(chunked)], [413, 'TooLarge']);
   });
 
-  test('lets a stranger know nothing, without waiting for the body', async (t) => {
+  test('refuses a stranger without waiting for the body', async (t) => {
     const { server, post } = await startServer(t);
     assert.equal((await post('x', { 'x-stranger': '1' })).status, 401);
     assert.equal((await post(new Uint8Array(12_000_000), { 'x-stranger': '1' })).status, 401);
@@ -144,7 +144,7 @@ describe('The public port', () => {
     }
   });
 
-  test('answers 503 when a handler fails, and says why in the log only', async (t) => {
+  test('answers 503 when a handler fails, and gives the reason only in the log', async (t) => {
     const { post, lines } = await startServer(t, {
       routes: [
         route(() => {
@@ -158,7 +158,7 @@ describe('The public port', () => {
     assert.match(lines.join(''), /"level":"error","event":"requestFailed","path":"\/hooks","reason":"broken inside"/);
   });
 
-  test('answers 503 until it has routes, and serves others from one request to the next', async (t) => {
+  test('answers 503 until it has routes, and can swap them between two requests', async (t) => {
     const { server, post } = await startServer(t, { routes: undefined });
     const other = new PublicServer({
       listen: { host: '127.0.0.1', port: 0 },
@@ -175,7 +175,7 @@ describe('The public port', () => {
     assert.equal((await post('x')).status, 202);
   });
 
-  test('gives headers and bodies their time and no more', async (t) => {
+  test('limits the time for headers and bodies', async (t) => {
     const { server: impatient } = await startServer(t, { timing: { headers: 600 } });
     const { server } = await startServer(t, { timing: { headers: 20_000, body: 400 } });
     const begin = 'POST /hooks HTTP/1.1\r\nHost: a\r\n';
@@ -192,7 +192,7 @@ describe('The public port', () => {
     }
   });
 
-  test('refuses a body that says it is too large before it comes', async (t) => {
+  test('refuses a body by its Content-Length, before it arrives', async (t) => {
     const { server } = await startServer(t);
     const head = `POST /hooks HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${MOST_BODY_BYTES + 1}\r\n\r\n`;
     const { status, ms } = await rawRequest(server.port, head);
@@ -200,7 +200,7 @@ describe('The public port', () => {
     assert.ok(ms < 5_000, `${ms} ms`);
   });
 
-  test('ends the connection of a stranger who keeps sending', async (t) => {
+  test("ends a stranger's connection that stays open", async (t) => {
     const { server } = await startServer(t, { timing: { headers: 300, body: 300 } });
     const head = 'POST /hooks HTTP/1.1\r\nHost: a\r\nX-Stranger: 1\r\nContent-Length: 1000\r\n\r\nx';
     const { text, ms } = await rawRequest(server.port, head);
@@ -208,7 +208,7 @@ describe('The public port', () => {
     assert.ok(ms < 5_000, `${ms} ms`);
   });
 
-  test('finishes requests under way when it drains, and takes nothing new', async (t) => {
+  test('finishes requests under way when it drains, and refuses new ones', async (t) => {
     const events = new EventEmitter();
     const slow = route(async () => {
       const finished = once(events, 'finish');
@@ -230,7 +230,7 @@ describe('The public port', () => {
     assert.deepEqual(await (await underWay).json(), { done: true });
   });
 
-  test('waits for requests under way only as long as it may', async (t) => {
+  test('stops waiting for requests under way when the time to drain is over', async (t) => {
     const events = new EventEmitter();
     const endless = route(() => {
       events.emit('begin');
@@ -246,7 +246,7 @@ describe('The public port', () => {
   });
 });
 
-test('1,000 connections are served at a time, and the next one once one of them has its answer', async (t) => {
+test('1,000 connections are served at a time, and the next one when one of them is answered', async (t) => {
   const answers: (() => void)[] = [];
   const held = route(async () => {
     await new Promise<void>((resolve) => answers.push(resolve));
@@ -271,7 +271,7 @@ test('1,000 connections are served at a time, and the next one once one of them 
   for (const answer of answers) answer();
 });
 
-test('whoever comes after 2,000 connections that only hold on is served within ten seconds', async (t) => {
+test('a request behind 2,000 idle connections is served within ten seconds', async (t) => {
   const { server } = await startServer(t);
   using slow = await slowConnections(server.port, 2_000, 'POST /hooks HTTP/1.1\r\nHost: a\r\nX: ', 500);
   const body = 'POST /hooks HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi';
@@ -283,7 +283,7 @@ test('whoever comes after 2,000 connections that only hold on is served within t
   }
 });
 
-test('TLS: takes a renewed certificate once it belongs to its key, also behind a full house', async (t) => {
+test('TLS: uses a renewed certificate as soon as its key matches', async (t) => {
   const authority = await createAuthority();
   const folder = temporaryFolder('tls-');
   const files = { certificateFile: path.join(folder, 'cert.pem'), privateKeyFile: path.join(folder, 'key.pem') };

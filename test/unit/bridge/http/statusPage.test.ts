@@ -28,7 +28,7 @@ const STATUS: Status = {
   subscriptions: undefined,
 };
 
-/** What a reader sees, a line per row. */
+/** The page as a reader sees it, one line per row. */
 function seen(status: Partial<Status>): string[] {
   const page = statusPage({ ...STATUS, ...status });
   return page
@@ -88,7 +88,7 @@ test('shows what the bridge does', () => {
     assert.ok(lines.includes(line), `${line}\nis not in\n${lines.join('\n')}`);
 });
 
-test('shows what there is not', () => {
+test('says what is missing or unknown', () => {
   const lines = seen({});
   for (const line of ['All is well.', 'None.', 'None has come.', 'Not yet.'])
     assert.ok(lines.includes(line), `${line}\nis not in\n${lines.join('\n')}`);
@@ -139,7 +139,7 @@ for (const [what, route, alarm] of [
   ['fails', { waiting: oldest(30, 'status 500') }, 'Route deploy fails: status 500 attempt 2, 5 s ago'],
   ['fails', { decisions: [decided('deadLetter', 'refused: no')] }, 'Route deploy fails: refused: no 1 min ago'],
   [
-    'fails, whatever came after that means nothing',
+    'fails, even if it has since skipped events',
     { decisions: [decided('notMatching'), decided('duplicate'), decided('deadLetter', 'attempts: 8')] },
     'Route deploy fails: attempts: 8 1 min ago',
   ],
@@ -158,17 +158,21 @@ for (const [what, route, alarm] of [
     { down: 'Denied <', waiting: oldest(500), decisions: [decided('deadLetter', 'invalid: no image')] },
     'Route deploy is down: Denied &lt;',
   ],
-  ['cannot be asked', { trouble: 'The consumer is gone' }, 'Route deploy can&#39;t be looked at: The consumer is gone'],
+  [
+    'cannot be looked at',
+    { trouble: 'The consumer is gone' },
+    'Route deploy can&#39;t be looked at: The consumer is gone',
+  ],
   ['is behind', { waiting: oldest(61) }, 'Route deploy is behind: Its oldest event waits, and no attempt has failed.'],
   ['works', { waiting: oldest(59), decisions: [decided('started'), decided('deadLetter', 'refused: no')] }, undefined],
   ['is off', { mode: 'off', decisions: [decided('deadLetter', 'refused: no')] }, undefined],
 ] as const)
-  test(`of a route that ${what}, the first lines say so`, () => {
+  test(`the first lines show a route that ${what}`, () => {
     const lines = seen({ routes: [{ ...ROUTE, ...route }] });
     assert.equal(lines[3], alarm ?? 'All is well.');
   });
 
-test('a route has its waiting events and its last decisions, and the worst one comes first', () => {
+test('shows the waiting events and last decisions of each route, the worst route first', () => {
   const fails: RouteStatus = { ...ROUTE, name: 'bad', waiting: oldest(65, 'status 500') };
   const decisions = [decided('started'), decided('preview', 'x', 120), decided('duplicate'), decided('started')];
   const lines = seen({ routes: [{ ...ROUTE, decisions }, fails] });
@@ -179,13 +183,13 @@ test('a route has its waiting events and its last decisions, and the worst one c
   ]);
 });
 
-test('says why the last decisions of a route are not known, which is no alarm', () => {
+test("says why a route's last decisions are unknown, without an alarm", () => {
   const lines = seen({ routes: [{ ...ROUTE, decisionsTrouble: 'may not be read <' }] });
   assert.equal(lines[3], 'All is well.');
   assert.ok(lines.includes('deployci.&gt; in CI ok nothing Unknown: may not be read &lt;'), lines.join('\n'));
 });
 
-test('errors of the self-check are at the top, each once, and so is how many more there are', () => {
+test('the first errors of the self-check are at the top, each once, with the number of the others', () => {
   const finding = (level: string, about: string) => ({ level, about, text: `${about}: no.` });
   const checkOf = (...findings: ReturnType<typeof finding>[]) => ({ at: STATUS.now, findings });
   const azureDevOps = { state: 'personal access token, see the self-check', isGood: false };
@@ -201,14 +205,14 @@ test('errors of the self-check are at the top, each once, and so is how many mor
   assert.equal(seen({ check: checkOf(finding('warning', 'stream A')) })[3], 'All is well.');
 });
 
-test('says that Azure DevOps is left alone, and for how long', () => {
+test('says that calls to Azure DevOps are paused, and for how long', () => {
   const lines = seen({ throttle: { reason: 'status 429', until: STATUS.now + 30_000 } });
   assert.equal(lines[3], 'Calls to Azure DevOps are paused, next try in 30 s: status 429');
   const over = seen({ throttle: { reason: 'status 429', until: STATUS.now + 400 } });
   assert.equal(over[3], 'Calls to Azure DevOps are paused, next try in 1 s: status 429');
 });
 
-test('whatever a text says, it is text', () => {
+test('escapes text from elsewhere', () => {
   const page = statusPage({
     ...STATUS,
     instance: HOSTILE,
@@ -235,12 +239,12 @@ test('a secret is masked', () => {
   );
 });
 
-test('the policy allows the one style of the page', () => {
+test("the content security policy allows the page's style", () => {
   const [, style = ''] = /<style>([^]*?)<\/style>/.exec(statusPage(STATUS)) ?? [];
   assert.equal(STYLE_DIGEST, `sha256-${createHash('sha256').update(style).digest('base64')}`);
 });
 
-test('shows how the hook subscriptions are, or why nobody knows', () => {
+test('shows the state of the hook subscriptions, or why it is unknown', () => {
   const states = [
     { state: 'enabled', count: 12 },
     { state: 'disabledBySystem', count: 1 },
@@ -253,7 +257,7 @@ test('shows how the hook subscriptions are, or why nobody knows', () => {
   assert.ok(!seen({}).includes(heading));
 });
 
-test('shows how many waits there are, and which of them this replica judges', () => {
+test('shows the number of waits, and which of them this replica judges', () => {
   const waits = { areKnown: true, waiting: 12, decided: 1, ended: 30, leads: ['CI', '<b>'] };
   const lines = seen({ waits });
   for (const line of [

@@ -7,7 +7,7 @@ const KEY = 'lease.x';
 const RENEW = 2_000;
 const STALE = 6_000;
 
-/** Candidates for one lease, on a clock that goes on when the test says so. */
+/** Candidates for one lease, and a clock that the test moves. */
 class Scene {
   readonly bucket = new MemoryBucket();
   readonly troubles: unknown[] = [];
@@ -23,7 +23,7 @@ class Scene {
     });
   }
 
-  /** Lets so many milliseconds pass, in steps in which everything under way ends. */
+  /** Moves the clock in steps, and lets pending work settle after each. */
   async pass(ms: number): Promise<void> {
     for (const end = this.now + ms; this.now < end;) {
       this.now = Math.min(end, this.now + 500);
@@ -47,12 +47,12 @@ class Scene {
   }
 }
 
-/** Everything that waits for promises only has ended. */
+/** Resolves when everything that waits only for promises has settled. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Work that lasts until its signal aborts, and how often it began and ended. */
+/** Work that runs until its signal aborts, and counts of its beginnings and ends. */
 function work() {
   const seen = { began: 0, ended: 0 };
   const run = async (held: AbortSignal) => {
@@ -64,7 +64,7 @@ function work() {
 }
 
 describe('A lease', () => {
-  test("is the first candidate's, and no one else's while it is renewed", async () => {
+  test('belongs to the first candidate for as long as it is renewed', async () => {
     const scene = new Scene();
     const [one, other] = [scene.candidate('one'), scene.candidate('other')];
     assert.equal(await one.acquire(), true);
@@ -78,7 +78,7 @@ describe('A lease', () => {
     assert.deepEqual(scene.bucket.texts, { [KEY]: '{"holder":"one"}' });
   });
 
-  test('is taken over once it has been seen unchanged for long enough, and not before', async () => {
+  test('is taken over by a candidate that has seen it unchanged for long enough', async () => {
     const scene = new Scene();
     const [one, other] = [scene.candidate('one'), scene.candidate('other')];
     await one.acquire();
@@ -94,7 +94,7 @@ describe('A lease', () => {
     assert.deepEqual(scene.bucket.texts, { [KEY]: '{"holder":"other"}' });
   });
 
-  test('has one holder when several find it stale at once', async () => {
+  test('has one holder even if several find it stale at once', async () => {
     const scene = new Scene();
     await scene.candidate('gone').acquire();
     const others = ['a', 'b', 'c'].map((name) => scene.candidate(name));
@@ -105,7 +105,7 @@ describe('A lease', () => {
     assert.equal(others.filter(({ isHeld }) => isHeld).length, 1);
   });
 
-  test('is not held any more when others may have it, also without an answer of the bucket', async () => {
+  test('is lost as soon as others may take it, even if the bucket is down', async () => {
     const scene = new Scene();
     const one = scene.candidate('one');
     await one.acquire();
@@ -123,7 +123,7 @@ describe('A lease', () => {
     );
   });
 
-  test('is kept when the answer to a renewal was lost', async () => {
+  test('is kept if the response to a renewal was lost', async () => {
     const scene = new Scene();
     const one = scene.candidate('one');
     await one.acquire();
@@ -134,7 +134,7 @@ describe('A lease', () => {
     assert.deepEqual(scene.troubles, []);
   });
 
-  test("is at once another's when it was handed back, and never taken from a later holder", async () => {
+  test('is free as soon as it is handed back, which never takes it from a later holder', async () => {
     const scene = new Scene();
     const [one, other] = [scene.candidate('one'), scene.candidate('other')];
     await one.acquire();
@@ -149,7 +149,7 @@ describe('A lease', () => {
     assert.deepEqual(scene.bucket.texts, { [KEY]: '{"holder":"one"}' });
   });
 
-  test('that nobody can read has to become stale first', async () => {
+  test('that is unreadable can be taken once it is stale', async () => {
     const scene = new Scene();
     await scene.bucket.create(KEY, Buffer.from('nonsense'));
     const one = scene.candidate('one');
@@ -160,11 +160,11 @@ describe('A lease', () => {
 });
 
 describe('Work under a lease', () => {
-  test('stays with one candidate, and passes to another after a silent end', async () => {
+  test('stays with one candidate, and passes to another if that one falls silent', async () => {
     const scene = new Scene();
     const stop = new AbortController();
     const cut = new MemoryBucket();
-    // The first one's way to the bucket breaks later.
+    // The first one's link to the bucket breaks later.
     const way = new Proxy(scene.bucket, {
       get: (bucket, name) => {
         const value: unknown = Reflect.get(cut.failure === undefined ? bucket : cut, name);
@@ -200,7 +200,7 @@ describe('Work under a lease', () => {
     assert.deepEqual(scene.bucket.texts, { [KEY]: '{"holder":""}' });
   });
 
-  test('learns in time that the lease is lost, even if the bucket never answers', async () => {
+  test('ends in time when the lease is lost, even if the bucket never answers', async () => {
     const scene = new Scene();
     const stop = new AbortController();
     const { seen, run } = work();
@@ -220,7 +220,7 @@ describe('Work under a lease', () => {
     await running;
   });
 
-  test('is handed to the next candidate within one look when it ends', async () => {
+  test("passes to the next candidate at that one's next look when it ends", async () => {
     const scene = new Scene();
     const [stopOne, stop] = [new AbortController(), new AbortController()];
     const [first, second] = [work(), work()];

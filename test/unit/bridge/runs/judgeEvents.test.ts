@@ -38,7 +38,7 @@ function judgeOf(route: Parameters<typeof routeOf>[0] = {}, others: Partial<Judg
   });
 }
 
-/** What is decided on one message, as `kind decision`, and why. */
+/** The decision on one message, as `kind decision`, and its reason. */
 function decide(judge: RouteJudge, message: ReceivedMessage): { decision: string; reason: string } {
   const [judged] = judge.judge([message]);
   assert.ok(judged);
@@ -63,7 +63,7 @@ function signed(data: unknown, signedAt = NOW, overrides: Partial<ReceivedMessag
 }
 
 describe('An event', () => {
-  test('that fits starts the pipeline with the parameters as texts', () => {
+  test('that matches starts the pipeline with the parameters as strings', () => {
     const parameters = [
       parameter('image', 'data.image'),
       parameter('count', 'data.count'),
@@ -82,18 +82,18 @@ describe('An event', () => {
     });
   });
 
-  test('of another correlation passes, however old', () => {
+  test('with another correlation id is passed over, however old it is', () => {
     const judge = judgeOf({ criteria: criteria({ correlationId: 'run-1' }) });
     assert.equal(decide(judge, event({}, {}, OLD)).decision, 'passes foreign');
     assert.equal(decide(judge, event({}, { correlationid: 'run-1' })).decision, 'starts');
   });
 
-  test('that is too old passes, unless it is a replay', () => {
+  test('that is too old is passed over, unless it is a replay', () => {
     assert.equal(decide(judgeOf(), event({}, {}, OLD)).decision, 'passes expired');
     assert.equal(decide(judgeOf({}, { checksAge: false }), event({}, {}, OLD)).decision, 'starts');
   });
 
-  test('is said to have been held to the contract only if it was', () => {
+  test('has a contract digest only if it was checked against the contract', () => {
     const digestOf = (judge: RouteJudge, message: ReceivedMessage) => judge.judge([message])[0]?.schemaDigest;
     const [good, bad] = [{ image: 'web:1' }, { picture: 'web:1' }];
     assert.equal(digestOf(judgeOf({}, { contract }), event(good)), contract.digest);
@@ -104,7 +104,7 @@ describe('An event', () => {
     assert.equal(digestOf(judge, event(good)), undefined);
   });
 
-  test('that breaks the contract is a dead letter, whether it matches or not', () => {
+  test('that violates the contract is a dead letter, even if it would not match', () => {
     const judge = judgeOf({ criteria: criteria({ match: named("data.region == 'eu'") }) }, { contract });
     const { decision, reason } = decide(judge, event({ region: 'us' }));
     assert.equal(decision, 'deadLetter invalid');
@@ -122,14 +122,14 @@ describe('An event', () => {
 describe('Where signatures are checked', () => {
   const trusting = criteria({ trustedKeys });
 
-  test('an event that nobody trusted has signed is a dead letter, and an old one merely passes', () => {
+  test('an event without a trusted signature is a dead letter; an old one is only passed over', () => {
     const judge = judgeOf({ criteria: trusting });
     assert.equal(decide(judge, event({})).decision, 'deadLetter untrusted');
     assert.equal(decide(judge, event({}, {}, OLD)).decision, 'passes expired');
     assert.equal(decide(judge, signed({})).decision, 'starts');
   });
 
-  test('an old signature is as old as an old event', () => {
+  test('an event with an old signature counts as old', () => {
     const judge = judgeOf({ criteria: trusting });
     assert.equal(decide(judge, signed({}, NOW - HOUR_MS - 1_000)).decision, 'passes expired');
   });
@@ -160,7 +160,7 @@ describe('A publisher', () => {
     assert.equal(from('Shop', 'web'), 'starts');
     assert.equal(from('Orders', 'any'), 'starts');
   });
-  test('not on the list makes a dead letter, whatever the event says', () => {
+  test('not on the list is a dead letter, whether the event matches or not', () => {
     assert.equal(from('Shop', 'api'), 'deadLetter untrusted');
     assert.equal(decide(judge, event({ ok: false })).decision, 'deadLetter untrusted');
   });
@@ -180,11 +180,11 @@ describe('A value outside its pattern is a dead letter that does not show it', (
     });
   }
 
-  test('a text and a line break, which $ alone would let through elsewhere', () => {
+  test('a text with a line break at its end, which $ accepts in other languages', () => {
     assert.match(outside('web\n', /^[a-z]+$/u), /^deadLetter unsafeValue/);
   });
 
-  test('but not one that the process stood still at', () => {
+  test('but not a value during which the process stood still', () => {
     const { expression } = parameter('image', 'data.image');
     const still = new Int32Array(new SharedArrayBuffer(4));
     let looks = 0;
@@ -199,28 +199,28 @@ describe('A value outside its pattern is a dead letter that does not show it', (
     assert.equal(looks, 2);
   });
 
-  test('one that its pattern takes for ever to look at', () => {
+  test('a value that its pattern takes forever to check', () => {
     const began = Date.now();
     const found = outside(`${'a'.repeat(60)}!`, new RegExp(SLOW_PATTERN, 'u'));
     assert.equal(found, 'deadLetter unsafeValue: the parameter image takes longer than 100 ms');
     assert.ok(Date.now() - began < 5_000);
   });
 
-  test('one that cannot be computed', () => {
+  test('a value that cannot be computed', () => {
     const judge = judgeOf({ parameters: [parameter('image', 'length(data.image)')] });
     const { decision, reason } = decide(judge, event({ image: 3 }));
     assert.equal(decision, 'deadLetter unsafeValue');
     assert.match(reason, /^the parameter image can't be computed: /);
   });
 
-  test('the id of the event, if the pipeline gets it', () => {
+  test("the event's id, if the pipeline gets it", () => {
     const spaced = event({}, { id: 'a%20b' });
     assert.equal(decide(judgeOf(), spaced).decision, 'deadLetter unsafeValue');
     assert.equal(decide(judgeOf({}, { passesEventId: () => false }), spaced).decision, 'starts');
   });
 });
 
-test("an event's id is its own, otherwise the message's, otherwise its place", () => {
+test("an event without an id has its message's id, otherwise its place", () => {
   const idOf = (message: ReceivedMessage) => eventIdOf(new ReceivedEvent(message));
   assert.equal(idOf(event({}, { id: 'e-9' })), 'e-9');
   assert.equal(idOf(messageOf('x', { 'nats-msg-id': 'm-9' })), 'm-9');

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Outcome } from '../../../../bridge/azureDevOps/client.ts';
 import { Pipelines } from '../../../../bridge/runs/pipelines.ts';
 
-/** Which of some builds, by their parameters, are found for what was asked. */
+/** Which of these builds are found as the run with these parameters. */
 async function found(asked: Record<string, string>, builds: readonly (Record<string, unknown> | undefined)[]) {
   const value = builds.map((templateParameters, index) => ({ id: index + 1, url: '', templateParameters }));
   const ok: Outcome = {
@@ -23,16 +23,16 @@ async function found(asked: Record<string, string>, builds: readonly (Record<str
   return outcome.runs.map(({ id }) => id);
 }
 
-test("a run that another route started for the event isn't taken for ours", async () => {
+test("a run that another route started for the same event isn't ours", async () => {
   const of = (environment: string) => ({ natsEventId: 'e-1', environment });
   assert.deepEqual(await found(of('staging'), [of('production'), of('staging')]), [2]);
 });
 
-test('a run of another event, or of none, is not ours', async () => {
+test("a run with another event's id or none is not ours", async () => {
   assert.deepEqual(await found({}, [{ natsEventId: 'e-2' }, {}, undefined, { natsEventId: 'e-1' }]), [4]);
 });
 
-test('a run is ours although Azure DevOps writes or leaves out values in its own way', async () => {
+test('a run is ours even if Azure DevOps formats or omits values its own way', async () => {
   const ways: [asked: string, given: unknown][] = [
     ...([
       ['true', 'True'],

@@ -26,12 +26,12 @@ function workOf(route: string, event: number): Work {
   };
 }
 
-/** What a world has come to, for the message of a failure. */
+/** A world's story, for the message of a failure. */
 function describeWorld(seed: number, world: RunsWorld): string {
   return `seed ${seed}\n${world.story.join('\n')}\n${world.warnings.join('\n')}`;
 }
 
-/** Plays many worlds, and tells how often Azure DevOps and replicas failed, so that a test can't pass without. */
+/** Plays many worlds. Returns what happened in them, so that a test can't pass if nothing failed. */
 async function playAll(
   weather: Weather,
   fill: (world: RunsWorld) => void,
@@ -52,7 +52,7 @@ async function playAll(
   return seen;
 }
 
-/** Two events, one of which is published twice. */
+/** Two events, one of them published twice. */
 function threeMessages(world: RunsWorld): void {
   world.add(workOf('deploy', 1));
   world.add(workOf('deploy', 2));
@@ -63,7 +63,7 @@ function runsOf(world: RunsWorld, event: number): number[] {
   return world.runs.filter(({ eventId }) => eventId === `e-${event}`).map(({ id }) => id);
 }
 
-/** What the intent says in the end. */
+/** The intent's final `done`. */
 function doneOf(world: RunsWorld, key: string): unknown {
   return parseObject(Buffer.from(world.values.get(key)?.value ?? '').toString())?.['done'];
 }
@@ -81,13 +81,13 @@ function checkOneRunEach(world: RunsWorld, message: string): void {
   }
 }
 
-describe('Exactly one run comes of one event', () => {
-  test('in fair weather, with the event published twice', async () => {
+describe('One event starts exactly one run', () => {
+  test('when nothing fails and the event is published twice', async () => {
     const seen = await playAll(FAIR, threeMessages, checkOneRunEach);
     assert.deepEqual(seen, { runs: 2 * SEEDS, buried: 0, crashes: 0 });
   });
 
-  test('while answers are lost, requests fail and are postponed', async () => {
+  test('while responses are lost and requests fail or are postponed', async () => {
     const weather = { ...FAIR, postponed: 15, failed: 15, lost: 20, listFailed: 20 };
     const { runs } = await playAll(weather, threeMessages, checkOneRunEach);
     assert.ok(runs > SEEDS);
@@ -98,7 +98,7 @@ describe('Exactly one run comes of one event', () => {
     assert.ok(crashes > SEEDS);
   });
 
-  test('while NATS loses requests and answers', async () => {
+  test('while NATS loses requests and replies', async () => {
     await playAll({ ...FAIR, natsFailure: 20 }, threeMessages, checkOneRunEach);
   });
 
@@ -108,7 +108,7 @@ describe('Exactly one run comes of one event', () => {
     assert.ok(crashes > SEEDS / 2);
   });
 
-  test('for each of two routes that pass the same event to the same pipeline', async () => {
+  test('per route, if two routes send the same event to the same pipeline', async () => {
     const both = (world: RunsWorld) => {
       world.add(workOf('one', 1));
       world.add(workOf('two', 1));
@@ -120,12 +120,12 @@ describe('Exactly one run comes of one event', () => {
   });
 });
 
-/** One replica in a time of its own, which Azure DevOps answers as a test says. */
+/** One replica with its own clock, and an Azure DevOps that the test scripts. */
 class Alone {
   readonly bucket = new MemoryBucket();
   readonly outcomes: StartOutcome[] = [];
   readonly lists: FindOutcome[] = [];
-  /** What was asked of Azure DevOps, and when, in milliseconds since the start. */
+  /** The calls to Azure DevOps, with their milliseconds since the start. */
   readonly asked: string[] = [];
   readonly letters: Failure[] = [];
   now = START;
@@ -165,7 +165,7 @@ const OPEN: StartOutcome = { kind: 'open', message: 'reset', isFree: false };
 const STARTED = { kind: 'started', run: RUN, isFound: false } as const;
 
 describe('An event', () => {
-  test('that comes again starts nothing', async () => {
+  test('that comes again does not start another run', async () => {
     const alone = new Alone();
     assert.deepEqual(await alone.run(), STARTED);
     assert.deepEqual(await alone.run(), { kind: 'duplicate', done: { run: RUN } });
@@ -182,14 +182,14 @@ describe('An event', () => {
     });
   });
 
-  test('whose answer was lost is looked for after 2, 5 and 10 seconds before it is asked for again', async () => {
+  test('whose response was lost: its run is looked for after 2, 5 and 10 seconds, then requested again', async () => {
     const alone = new Alone();
     alone.outcomes.push(OPEN);
     assert.deepEqual(await alone.run(), STARTED);
     assert.deepEqual(alone.asked, ['start 0', 'find 2000', 'find 7000', 'find 17000', 'start 17000']);
   });
 
-  test('whose run is found that way is not asked for again', async () => {
+  test('whose run is found that way is not requested again', async () => {
     const alone = new Alone();
     alone.outcomes.push(OPEN);
     alone.lists.push({ kind: 'list', runs: [] }, { kind: 'list', runs: [RUN] });
@@ -215,7 +215,7 @@ describe('An event', () => {
     assert.equal(alone.asked.at(-1), 'find 51000');
   });
 
-  test('that is postponed, however often, has not failed', async () => {
+  test('that is postponed has not failed, however often', async () => {
     const alone = new Alone();
     const postponed: StartOutcome = { kind: 'postponed', message: '429' };
     const free: StartOutcome = { kind: 'open', message: '503', isFree: true };
@@ -224,7 +224,7 @@ describe('An event', () => {
     assert.equal(JSON.parse(alone.bucket.texts['deploy.1']!).posting.attempt, 1);
   });
 
-  test('that another replica is asking a run for is left to it for 60 seconds, and looked for then', async () => {
+  test('that another replica is requesting a run for is left to it for 60 seconds; then the run is looked for', async () => {
     const [one, other] = [new Alone('one'), new Alone('other')];
     const posting = { replica: 'one', attempt: 1, time: START };
     await new Intents(other.bucket).create('deploy.1', {
@@ -239,7 +239,7 @@ describe('An event', () => {
     assert.deepEqual([...one.asked, ...other.asked], ['find 60000']);
   });
 
-  test('whose last attempt nobody knows the end of costs an attempt', async () => {
+  test('whose last attempt has no known outcome has used up that attempt', async () => {
     const alone = new Alone('other');
     const posting = { replica: 'one', attempt: 3, time: START };
     await new Intents(alone.bucket).create('deploy.1', {
@@ -251,7 +251,7 @@ describe('An event', () => {
     assert.deepEqual([result.kind, alone.asked], ['failed', ['find 60000']]);
   });
 
-  test('whose runs cannot be listed is not asked for again', async () => {
+  test('whose runs cannot be listed gets no second request', async () => {
     const alone = new Alone();
     alone.outcomes.push(OPEN);
     alone.lists.push({ kind: 'refused', message: 'no permission (status 403)' });
@@ -260,7 +260,7 @@ describe('An event', () => {
     assert.deepEqual(alone.asked, ['start 0', 'find 2000']);
   });
 
-  test('of a pipeline without the parameter natsEventId is asked for again without a look', async () => {
+  test('for a pipeline without natsEventId gets a second request without a look', async () => {
     const alone = new Alone();
     alone.isFindable = false;
     alone.outcomes.push(OPEN);
@@ -268,14 +268,14 @@ describe('An event', () => {
     assert.deepEqual(alone.asked, ['start 0', 'start 17000']);
   });
 
-  test('that a person orders again may fail and be ordered once more', async () => {
+  test('that a person replays may fail and be replayed again', async () => {
     const alone = new Alone();
     alone.outcomes.push({ kind: 'refused', message: 'no' });
     assert.equal((await alone.run({ forgetsFailures: true })).kind, 'failed');
     assert.deepEqual(await alone.run({ forgetsFailures: true }), STARTED);
   });
 
-  test('whose record was left by another run with the same id is not taken for taken', async () => {
+  test('starts its run even if a record of an older run has the same id', async () => {
     const alone = new Alone();
     const stale = { intent: 'other', route: 'other', hops: 0, time: START - 1, isFound: true };
     await new Intents(alone.bucket).createRun(RUN.id, stale);

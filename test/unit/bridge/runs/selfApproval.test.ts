@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { environmentsIn } from '../../../../bridge/runs/selfApproval.ts';
 
-test('the environments of a pipeline are those of its jobs, each once, whatever else is in it', () => {
+test("a pipeline's environments are those of its jobs, without duplicates, even in odd YAML", () => {
   const yaml = `stages:
 - stage: a
   jobs:

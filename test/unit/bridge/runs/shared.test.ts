@@ -14,7 +14,7 @@ import { cloudEvent, messageOf } from '../../../support/event.ts';
 const DAY_MS = 86_400_000;
 const EVENT_ID: ParameterDeclaration = { name: 'natsEventId', type: 'string', default: '' };
 
-test('an intent is the same for the same source and id, wherever the event stands', () => {
+test('the intent is the same for the same source and id, wherever the event is stored', () => {
   const keyOf = (attributes: Record<string, string>, sequence = 1, route = 'deploy') =>
     intentKey(
       route,
@@ -27,14 +27,14 @@ test('an intent is the same for the same source and id, wherever the event stand
   assert.equal(new Set(others).size, 4);
 });
 
-test('an intent of a message that is not a CloudEvent belongs to its place in this very stream', () => {
+test('the intent for a message that is not a CloudEvent belongs to its place in this stream', () => {
   const keyOf = (sequence: number, created: string) =>
     intentKey('deploy', new ReceivedEvent(messageOf('x', {}, { place: { stream: 'CI', sequence } })), created);
   assert.equal(new Set([keyOf(1, 'a'), keyOf(2, 'a'), keyOf(1, 'b'), keyOf(1, 'a')]).size, 3);
 });
 
 describe('The loop guard', () => {
-  test('counts one more than led to the run that published the event, and asks once', async () => {
+  test('counts one more hop than the run that published the event, and looks that up once', async () => {
     const bucket = new MemoryBucket();
     const record = { intent: 'k', route: 'deploy', hops: 2, time: 0, isFound: false };
     await new Intents(bucket).createRun(17, record);
@@ -44,14 +44,14 @@ describe('The loop guard', () => {
     assert.equal(bucket.calls, 1);
   });
 
-  test('ignores anything that is not the id of a run', async () => {
+  test('ignores what is not the id of a run', async () => {
     const guard = new LoopGuard(new Intents(new MemoryBucket()), () => 0);
     for (const azprunid of ['', '0', '-1', '1e3', '17 ', 'a.b', '9'.repeat(30)])
       assert.equal(await guard.hopsOf({ azprunid }), 0);
   });
 });
 
-test('a pause of a route outlives the week that the bucket keeps anything', async () => {
+test("a route's pause outlives the week after which the bucket drops entries", async () => {
   let now = Date.UTC(2026, 4, 31);
   const bucket = new MemoryBucket();
   const pauses = new RoutePauses(bucket, () => now);
@@ -71,8 +71,8 @@ test('a pause of a route outlives the week that the bucket keeps anything', asyn
   assert.equal(await pauses.get('deploy'), undefined);
 });
 
-describe('Whether a pipeline has natsEventId', () => {
-  /** @param takes whether a pipeline would run with parameters of these names and values */
+describe('Whether a pipeline declares natsEventId', () => {
+  /** @param takes whether the pipeline accepts parameters with these names and values */
   const support = (takes: (names: readonly string[], given: Parameters) => boolean | PreviewOutcome) =>
     eventIdSupport(routeOf({ parameters: [parameter('image', 'data.image'), parameter('other', 'data.other')] }), {
       preview: async (_: unknown, given: Parameters): Promise<PreviewOutcome> => {
@@ -82,24 +82,24 @@ describe('Whether a pipeline has natsEventId', () => {
       },
     });
 
-  test('is found out by previews', async () => {
+  test('is found by previews', async () => {
     assert.equal((await support(() => true)).kind, 'declared');
     assert.equal((await support((names) => !names.includes('natsEventId'))).kind, 'undeclared');
     assert.equal((await support((names) => names.includes('natsEventId'))).kind, 'declared');
   });
 
-  test('also where another parameter has to be given', async () => {
+  test('is found even if another parameter is required', async () => {
     assert.equal((await support((names) => names.includes('image'))).kind, 'declared');
     const without = (names: readonly string[]) => names.includes('image') && !names.includes('natsEventId');
     assert.equal((await support(without)).kind, 'undeclared');
   });
 
-  test('also where that one is a number', async () => {
+  test('is found even if the other one is a number', async () => {
     const isNumber = (_: readonly string[], { image }: Parameters) => Number.isFinite(Number(image ?? 'absent'));
     assert.equal((await support(isNumber)).kind, 'declared');
   });
 
-  /** As the stand-in for Azure DevOps judges parameters. */
+  /** Judges parameters as the stand-in for Azure DevOps does. */
   const declares = (...declared: readonly ParameterDeclaration[]) =>
     support((_, given) => {
       const problems = parameterProblems([EVENT_ID, ...declared], given);
@@ -109,12 +109,12 @@ describe('Whether a pipeline has natsEventId', () => {
   const others = (type: 'string' | 'boolean', values?: readonly string[]) =>
     declares({ name: 'image', type: 'string' }, { name: 'other', type, ...(values === undefined ? {} : { values }) });
 
-  test('also where a boolean without a default has to be given, or one of some values', async () => {
+  test('is found even if the other one is a boolean or has a list of values', async () => {
     assert.equal((await others('boolean')).kind, 'declared');
     assert.equal((await others('string', ['eu', 'us'])).kind, 'declared');
   });
 
-  test('also where Azure DevOps does not name what is missing', async () => {
+  test('is found even if Azure DevOps does not name the missing parameter', async () => {
     const outcome = await support((names, given) => {
       const problems = parameterProblems(
         [EVENT_ID, { name: 'image', type: 'string' }, { name: 'other', type: 'string', values: ['eu'] }],
@@ -127,7 +127,7 @@ describe('Whether a pipeline has natsEventId', () => {
     assert.equal(outcome.kind, 'declared');
   });
 
-  test('may depend on the values of an event, and then no pipeline is wrong', async () => {
+  test("may depend on an event's values, which is not the pipeline's fault", async () => {
     const isColour = (_: readonly string[], { image }: Parameters): boolean | PreviewOutcome =>
       image === 'red' || { kind: 'refused', status: 400, message: "The 'image' parameter is not a colour." };
     const unknown = await support(isColour);
@@ -136,7 +136,7 @@ describe('Whether a pipeline has natsEventId', () => {
     assert.equal(strange.kind === 'unknown' && strange.isOfValues, false);
   });
 
-  test('is not known where no run would be taken, nor while nothing is answered', async () => {
+  test('is unknown if every preview is refused or postponed', async () => {
     assert.deepEqual(await support(() => false), { kind: 'unknown', message: 'no', isOfValues: false });
     const later: PreviewOutcome = { kind: 'postponed', message: '429' };
     assert.deepEqual(await support(() => later), later);

@@ -20,7 +20,7 @@ const OTHER_ID = '00000000-0000-4000-8000-000000000000';
 const TAKEN = { status: 200, body: { key: STORED_KEY } };
 const ENDING = { verdict: 'matched', reason: '', outputs: {} } as unknown as WaitEnding;
 
-/** The call without what isn't kept of it. */
+/** The ended state of a wait, without what isn't kept of its call. */
 function endedFrom(state: WaitState): WaitState {
   if (state.state !== 'waiting') throw new Error('it waits no more');
   const { token, ...call } = state.call;
@@ -28,7 +28,7 @@ function endedFrom(state: WaitState): WaitState {
   return { state: 'ended', call, endedAt: 1, ending: ENDING, sent: true };
 }
 
-/** Is refused, and stores nothing. */
+/** Asserts that the call is refused, and stores nothing. */
 async function refused(
   receiver: WaitsReceiver,
   status: number,
@@ -84,7 +84,7 @@ describe('POST /v1/waits', () => {
     assert.deepEqual([decision!.name, decision!.decision, decision!.followed], ['rule-0', 'accepted', followed]);
   });
 
-  test('begins where the inputs say, in the stream that captures the subject or is named', async () => {
+  test('starts where the inputs say, in the named stream or the one that captures the subject', async () => {
     const starts: [Record<string, string>, object][] = [
       [{ startFrom: 'now' }, { stream: 'CI', after: 41 }],
       [
@@ -108,13 +108,13 @@ describe('POST /v1/waits', () => {
     }
   });
 
-  test('gives warnings in its answer', async () => {
+  test('returns warnings', async () => {
     const answer = await new WaitsReceiver().execute({ match: 'data.list[?a == "b-c"]' });
     const { key, warnings } = answer.body as { key: string; warnings: string[] };
     assert.deepEqual([answer.status, key, warnings.length], [200, STORED_KEY, 1]);
   });
 
-  test('shows the job token nowhere, whatever becomes of the call', async () => {
+  test('never shows the job token, whatever the outcome', async () => {
     const receiver = new WaitsReceiver();
     const reason = `TF400813: ${JOB_TOKEN} isn't authorized`;
     receiver.plan = () => ({ kind: 'refused', reason });
@@ -142,17 +142,17 @@ describe('POST /v1/waits', () => {
   });
 });
 
-describe('A wait that nobody knows of', () => {
+describe('A wait unknown to this replica', () => {
   const isFree = () => true;
 
-  test('is stored without a look at the bucket', async () => {
+  test('is stored without reading the bucket first', async () => {
     const receiver = new WaitsReceiver();
     receiver.counts = { ...receiver.counts, isFree };
     assert.deepEqual(await receiver.execute(), TAKEN);
     assert.equal(receiver.bucket.calls, 1);
   });
 
-  test('is the same one if another replica has just stored it, even if its rule is full now', async () => {
+  test('counts as repeated if another replica has just stored it, even if its rule is full now', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     receiver.counts = { ...receiver.counts, isFree };
@@ -171,7 +171,7 @@ describe('A wait that nobody knows of', () => {
     await refused(receiver, 400, /^timeout: /, { timeout: 'soon' });
   });
 
-  test('ends if another replica has just cancelled it', async () => {
+  test('is cancelled if another replica has just cancelled it', async () => {
     const receiver = new WaitsReceiver();
     await receiver.cancel();
     receiver.counts = { ...receiver.counts, isFree };
@@ -180,8 +180,8 @@ describe('A wait that nobody knows of', () => {
   });
 });
 
-describe('The same wait again', () => {
-  test('is the same one, with the newest token', async () => {
+describe('A repeated wait', () => {
+  test('stays one wait, with the newest token', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     const before = await receiver.state();
@@ -194,7 +194,7 @@ describe('The same wait again', () => {
     assert.equal(receiver.bucket.values.size, 1);
   });
 
-  test('keeps what has come meanwhile', async () => {
+  test('keeps its progress', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     const progress = { sequence: 44, keys: ['a'], counts: { seen: 3 } } as never;
@@ -229,7 +229,7 @@ describe('The same wait again', () => {
     assert.deepEqual([state.call.token, state.ending], ['newer', ENDING]);
   });
 
-  test('with another body or start of the run is another one: 409, also once it has ended', async () => {
+  test('with another body or run start is a conflict (409), even after its end', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     for (const isEnded of [false, true]) {
@@ -254,7 +254,7 @@ describe('The same wait again', () => {
     assert.deepEqual(receiver.counted.filter((outcome) => outcome === 'accepted').length, 1);
   });
 
-  test('of another task of the job is another one', async () => {
+  test('of another task in the job is a new wait', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     assert.equal(
@@ -266,7 +266,7 @@ describe('The same wait again', () => {
 });
 
 describe('A wait is refused', () => {
-  test('without a bearer token, of which nothing is asked or read', async () => {
+  test('without a bearer token, before anything is asked or read', async () => {
     const receiver = new WaitsReceiver();
     for (const authorization of [undefined, 'Bearer wrong', `Basic ${BEARER}`, BEARER]) {
       const answer = await receiver.call('/v1/waits', taskHeaders({ authorization }), taskBody({ subject: 'x' }));
@@ -277,7 +277,7 @@ describe('A wait is refused', () => {
     assert.deepEqual(receiver.decisions.map(({ name, decision }) => [name, decision])[0], ['sign-in', 'refused']);
   });
 
-  test('of an organization that is not on the list, which hears nothing', async () => {
+  test('for an organization that is not on the list, which is never called', async () => {
     const receiver = new WaitsReceiver();
     await refused(
       receiver,
@@ -289,7 +289,7 @@ describe('A wait is refused', () => {
     assert.deepEqual(receiver.asked, []);
   });
 
-  test('when Azure DevOps does not know the token', async () => {
+  test('when Azure DevOps does not accept the token', async () => {
     const receiver = new WaitsReceiver();
     receiver.plan = () => ({ kind: 'refused', reason: 'status 401' });
     await refused(
@@ -340,7 +340,7 @@ describe('A wait is refused', () => {
       );
   });
 
-  test('with all that is wrong with its inputs', async () => {
+  test('with all problems of its inputs', async () => {
     await refused(
       new WaitsReceiver(),
       400,
@@ -349,7 +349,7 @@ describe('A wait is refused', () => {
     );
   });
 
-  test('with all that is wrong with its body and its headers', async () => {
+  test('with all problems of its body and headers', async () => {
     const receiver = new WaitsReceiver();
     const answer = await receiver.call(
       '/v1/waits',
@@ -379,7 +379,7 @@ describe('A wait is refused', () => {
     });
   });
 
-  test('when as many are open as the rule allows', async () => {
+  test('when its rule has as many open waits as it allows', async () => {
     const receiver = new WaitsReceiver({
       rules: [
         { ...RULE, projects: ['x'] },
@@ -405,7 +405,7 @@ describe('A wait is refused', () => {
     assert.equal((await receiver.execute({ correlationId: 'r-1' })).status, 200);
   });
 
-  test('but a repeated one is not, though its rule is full', async () => {
+  test('but not if it is repeated, even if its rule is full', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute();
     receiver.counts = { ...receiver.counts, openOf: () => 200, uncorrelated: () => 1_000 };
@@ -424,14 +424,14 @@ describe('A wait is refused', () => {
   });
 });
 
-describe('A rule that wants the job to prove itself', () => {
+describe('A rule that requires proof of the job', () => {
   const rules = [{ ...RULE, proof: 'job' as const }];
 
-  test('has its waits taken with an ID token that proves it', async () => {
+  test('accepts an ID token that proves the job', async () => {
     assert.equal((await new WaitsReceiver({ rules }).execute()).status, 200);
   });
 
-  test('has them refused with one that does not, or without any', async () => {
+  test('refuses one that does not, and a job without any', async () => {
     const receiver = new WaitsReceiver({ rules });
     receiver.idProblem = 'it belongs to another project';
     await refused(receiver, 403, /requires an ID token that proves which job this is: it belongs to another project/);
@@ -443,7 +443,7 @@ describe('A rule that wants the job to prove itself', () => {
   });
 });
 
-describe('Nothing passes for stored that is not', () => {
+describe('A wait is neither accepted nor stored', () => {
   test("while NATS can't store it", async () => {
     const receiver = new WaitsReceiver();
     receiver.bucket.failure = new TaskError('Timeout', 'The key-value bucket "BRIDGE_WAITS" did not answer');
@@ -456,7 +456,7 @@ describe('Nothing passes for stored that is not', () => {
     assert.match(receiver.log.lines.at(-1)!, /warning A task's call was not answered/);
   });
 
-  test("while Azure DevOps can't prove it, or doesn't return the project's name", async () => {
+  test("while Azure DevOps can't return its plan", async () => {
     const receiver = new WaitsReceiver();
     receiver.plan = () => ({ kind: 'unavailable', reason: 'status 503' });
     await refused(receiver, 503, /Azure DevOps did not return the plan: status 503/);
@@ -464,7 +464,7 @@ describe('Nothing passes for stored that is not', () => {
     await refused(receiver, 503, /broken/);
   });
 
-  test('when it takes too long, not even later', async () => {
+  test('when it takes too long, not even afterwards', async () => {
     const receiver = new WaitsReceiver({ answerMs: 20 });
     let answerPlan = (): void => {};
     const { plan } = new WaitsReceiver();
@@ -481,7 +481,7 @@ describe('Nothing passes for stored that is not', () => {
     assert.equal(receiver.bucket.values.size, 0);
   });
 
-  test('when there is a record that no key opens', async () => {
+  test('when its existing record cannot be unsealed', async () => {
     const receiver = new WaitsReceiver();
     await receiver.bucket.create(STORED_KEY, Buffer.from('{}'));
     const answer = await receiver.execute();
@@ -492,7 +492,7 @@ describe('Nothing passes for stored that is not', () => {
   });
 });
 
-test('GET /v1/whoami shows a caller with a token what it is talking to', async () => {
+test('GET /v1/whoami names the bridge and its version to a caller with a token', async () => {
   const receiver = new WaitsReceiver();
   assert.deepEqual(await receiver.call('/v1/whoami', { authorization: `bearer ${BEARER}` }), {
     status: 200,

@@ -23,24 +23,24 @@ function problemOf(body: string | Uint8Array): string {
 }
 
 describe('The body of a task', () => {
-  test('has each value as it is, over as many lines as it has', () => {
+  test('keeps values as they are, including their lines', () => {
     const expression = 'data.a == \'x\' &&\n  "--not a marker"\n';
     const text = `--${PLAN} subject\nci.a\nci.b\n--${PLAN} match\n${expression}\n--${PLAN} end`;
     assert.deepEqual(inputsOf(text), { subject: 'ci.a\nci.b', match: expression });
   });
 
-  test('has values that are not given: empty ones, and variables that nobody has filled in', () => {
+  test('leaves out empty values, and variables that were not replaced', () => {
     const inputs = { subject: 'ci.a', match: '', count: ' \n', failWhen: '$(failWhen)', correlationId: '$(match)' };
     assert.deepEqual(inputsOf(taskBody(inputs)), { subject: 'ci.a', correlationId: '$(match)' });
     assert.deepEqual(inputsOf(`--${PLAN} match\n--${PLAN} end\r\n \t\n`), {});
   });
 
-  test('may have its lines end in CRLF, and the ID of the plan in upper case', () => {
+  test('may have CRLF line ends, and the plan ID in upper case', () => {
     const text = `--${PLAN.toUpperCase()} subject\r\nci.a\r\nci.b\r\n--${PLAN.toUpperCase()} end\r\n`;
     assert.deepEqual(inputsOf(text), { subject: 'ci.a\r\nci.b' });
   });
 
-  test('comes back whatever the values are', () => {
+  test('returns any values unchanged', () => {
     const line = fc.oneof(
       fc.string({ unit: anyCharacter }),
       fc.constantFrom(
@@ -78,23 +78,23 @@ describe('A body is refused with a reason', () => {
     'without an end': [`--${PLAN} subject\nci.a\n`, /does not end with the line "--.* end"/],
     'with an end of another plan': [`--${PLAN} subject\nci.a\n--${OTHER_PLAN} end`, /does not end with the line/],
     'that goes on after its end': [`${end}\nx`, /goes on after the line/],
-    'that has two ends': [`${end}\n${end}`, /goes on after the line/],
+    'with two ends': [`${end}\n${end}`, /goes on after the line/],
     'with an input twice': [`--${PLAN} subject\na\n--${PLAN} subject\nb\n${end}`, /gives the input subject twice/],
     'with an input twice, the first of them empty': [
       `--${PLAN} match\n--${PLAN} match\nb\n${end}`,
       /gives the input match twice/,
     ],
     'with an unknown input': [`--${PLAN} subjects\na\n${end}`, /has a line ".* subjects", which names no input/],
-    'with the name of something that objects have': [`--${PLAN} __proto__\na\n${end}`, /names no input/],
-    'with a name and white space': [`--${PLAN} subject \na\n${end}`, /names no input/],
+    "with the name of an object's built-in property": [`--${PLAN} __proto__\na\n${end}`, /names no input/],
+    'with white space after a name': [`--${PLAN} subject \na\n${end}`, /names no input/],
     'with two spaces before a name': [`--${PLAN}  subject\na\n${end}`, /names no input/],
     'with a marker without a name': [`--${PLAN}\na\n${end}`, /names no input/],
     'with a marker that has no space': [`--${PLAN}subject\na\n${end}`, /names no input/],
     'with an end that has no space': [`--${PLAN} subject\na\n--${PLAN}end`, /names no input/],
-    'with a marker that goes on': [`--${PLAN}x subject\na\n${end}`, /names no input/],
+    'with a marker that has more characters': [`--${PLAN}x subject\na\n${end}`, /names no input/],
     'with a NUL': [`--${PLAN} subject\na\0b\n${end}`, /holds a NUL/],
     'that is not UTF-8': [Buffer.from([0xff, 0xfe, 0x00]), /is not UTF-8/],
-    'that is cut within a character': [taskBody({ subject: 'ä' }).subarray(0, 48 + 1), /is not UTF-8|does not/],
+    'that ends within a character': [taskBody({ subject: 'ä' }).subarray(0, 48 + 1), /is not UTF-8|does not/],
     'that is too large': [
       `--${PLAN} subject\n${'a'.repeat(2 * 1_024 * 1_024)}\n${end}`,
       /has \d+ bytes, more than 65536/,
@@ -102,7 +102,7 @@ describe('A body is refused with a reason', () => {
   };
   for (const [what, [body, problem]] of Object.entries(cases)) test(what, () => assert.match(problemOf(body), problem));
 
-  test('and one of the most bytes is taken', () => {
+  test('but not one of the largest size', () => {
     const frame = taskBody({ subject: '' }).length;
     assert.equal(
       inputsOf(taskBody({ subject: 'a'.repeat(MOST_BODY_BYTES - frame) }))['subject']!.length,
@@ -111,7 +111,7 @@ describe('A body is refused with a reason', () => {
     assert.match(problemOf(taskBody({ subject: 'a'.repeat(MOST_BODY_BYTES - frame + 1) })), /more than/);
   });
 
-  test('or taken, whatever its bytes are, and never in long', () => {
+  test('or read, whatever its bytes, and always quickly', () => {
     const part = fc.oneof(
       fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
       fc

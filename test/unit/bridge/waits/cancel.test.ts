@@ -7,7 +7,7 @@ import { messageIn, STORED_KEY, taskHeaders, WaitsReceiver } from '../../../supp
 const DONE = { status: 200, body: { key: STORED_KEY } };
 
 describe('POST /v1/waits/cancel', () => {
-  test('ends a wait, with what it has seen and the newest token', async () => {
+  test('ends a wait, which keeps its counts and gets the newest token', async () => {
     const receiver = new WaitsReceiver();
     await receiver.execute({ distinctBy: 'data.region', expect: 'eu\nus' });
     const counts = { seen: 4, matched: 1 };
@@ -46,7 +46,7 @@ describe('POST /v1/waits/cancel', () => {
     assert.deepEqual(await receiver.state(), decided);
   });
 
-  test('that comes before its wait ends it when it comes', async () => {
+  test('that comes before its wait ends the wait when it comes', async () => {
     const receiver = new WaitsReceiver();
     assert.deepEqual(await receiver.cancel(), DONE);
     assert.deepEqual(await receiver.state(), { state: 'tombstone', at: receiver.now });
@@ -58,7 +58,7 @@ describe('POST /v1/waits/cancel', () => {
     assert.deepEqual(await receiver.execute(), DONE, 'the same again is the same');
   });
 
-  test('that came an hour before another wait is forgotten', async () => {
+  test('that comes an hour before its wait is forgotten', async () => {
     const receiver = new WaitsReceiver();
     await receiver.cancel();
     receiver.now += TOMBSTONE_MS;
@@ -66,7 +66,7 @@ describe('POST /v1/waits/cancel', () => {
     assert.equal((await receiver.state())?.state, 'waiting');
   });
 
-  test('counts from the last time', async () => {
+  test('that is repeated starts the hour again', async () => {
     const receiver = new WaitsReceiver();
     await receiver.cancel();
     receiver.now += TOMBSTONE_MS - 1;
@@ -76,10 +76,10 @@ describe('POST /v1/waits/cancel', () => {
     assert.equal((await receiver.state())?.state, 'decided');
   });
 
-  test('and its wait at the same moment end cancelled', async () => {
+  test('that comes together with its wait ends it', async () => {
     for (let round = 0; round < 20; round++) {
       const receiver = new WaitsReceiver();
-      // Each answers a different number of turns later.
+      // Each plan is returned after a different number of turns.
       receiver.plan = async () => {
         for (let turn = 0; turn < (receiver.asked.length * 7 * (round + 1)) % 11; turn++) await Promise.resolve();
         return new WaitsReceiver().plan();
@@ -90,7 +90,7 @@ describe('POST /v1/waits/cancel', () => {
     }
   });
 
-  test('needs no rule, and proves the plan all the same', async () => {
+  test('needs no rule, but does need proof of the plan', async () => {
     const receiver = new WaitsReceiver({ rules: [] });
     assert.deepEqual(await receiver.cancel(), DONE);
     receiver.plan = () => ({ kind: 'refused', reason: 'status 404' });
@@ -102,7 +102,7 @@ describe('POST /v1/waits/cancel', () => {
     assert.equal((await receiver.cancel(taskHeaders({ 'x-job-id': 'x' }))).status, 400);
   });
 
-  test('is told to come again while NATS is away', async () => {
+  test('is answered with 503 while NATS is down', async () => {
     const receiver = new WaitsReceiver();
     receiver.bucket.failure = new Error('away');
     assert.equal((await receiver.cancel()).status, 503);

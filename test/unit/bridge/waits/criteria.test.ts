@@ -47,7 +47,7 @@ describe('The inputs of an agentless wait', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('begin where they say', () => {
+  test('set where the wait starts', () => {
     assert.deepEqual(read({ startFrom: 'now' }).startFrom, { from: 'now' });
     assert.deepEqual(read({ startFrom: 'all' }).startFrom, { from: 'all' });
     assert.deepEqual(read({ startFrom: 'sequence', startSequence: '7' }).startFrom, { from: 'sequence', after: 7 });
@@ -55,7 +55,7 @@ describe('The inputs of an agentless wait', () => {
     assert.deepEqual(read({ startFrom: 'time', startTime: '2026-05-31 08:00Z' }).startFrom, { from: 'time', at });
   });
 
-  test('do not wait longer than the bridge lets them, also by default', () => {
+  test('do not wait longer than the bridge allows, even by default', () => {
     assert.equal(read({}, { maxWaitMs: 60_000 }).criteria.timeoutMs, 60_000);
     assert.throws(
       () => read({ timeout: '24h1ms' }),
@@ -63,7 +63,7 @@ describe('The inputs of an agentless wait', () => {
     );
   });
 
-  test('give warnings that are not problems', () => {
+  test('can have warnings without problems', () => {
     assert.match(read({ match: 'data.list[?a == "b-c"]' }).warnings[0]!, /match: "b-c" is read as the name of a field/);
   });
 
@@ -72,14 +72,17 @@ describe('The inputs of an agentless wait', () => {
   > = {
     'no subject': [{ subject: '' }, /subject: is required/],
     'a variable that is not set': [{ match: "data.x == '$(nobody)'" }, /match: contains "\$\(nobody\)", most likely/],
-    'a field that no event has': [
+    'an unknown field of the event': [
       { match: 'dat.ok' },
       /match: events have no field "dat", so it is always null: write data/,
     ],
     'a subject of white space': [{ subject: ' \n\t' }, /subject: is required/],
     'a bad subject': [{ subject: 'ci..v1' }, /subject: "ci\.\.v1" has an empty part/],
-    'subjects of NATS itself': [{ subject: '$KV.BRIDGE_WAITS.>' }, /begins with "\$"/],
-    'a bucket': [{ subject: '>', stream: 'KV_BRIDGE_WAITS' }, /stream: "KV_BRIDGE_WAITS" is not a stream of events/],
+    "NATS' own subjects": [{ subject: '$KV.BRIDGE_WAITS.>' }, /begins with "\$"/],
+    'a bucket as the stream': [
+      { subject: '>', stream: 'KV_BRIDGE_WAITS' },
+      /stream: "KV_BRIDGE_WAITS" is not a stream of events/,
+    ],
     'a stream of the bridge': [
       { subject: '>', stream: 'BRIDGE_AUDIT' },
       /stream: "BRIDGE_AUDIT" is not a stream of events/,
@@ -100,12 +103,12 @@ describe('The inputs of an agentless wait', () => {
       /startFrom: "lastPerSubject" is not one of runStart, now, sequence, time, all/,
     ],
     'a verdict that only the agent has': [{ onTimeout: 'warn' }, /onTimeout: "warn" is not one of fail, succeed/],
-    'a run whose start nobody knows': [
+    'an unknown start of the run': [
       {},
       /startFrom: runStart needs the header X-Run-Start.*Set startFrom to now, or to time/,
       { runStart: undefined },
     ],
-    'a start without its time': [{ startFrom: 'time' }, /startTime: is required/],
+    'a start by time without a time': [{ startFrom: 'time' }, /startTime: is required/],
     'a stray sequence': [{ startSequence: '3' }, /startSequence: goes with startFrom: sequence only/],
     'an unset variable': [{ correlationId: '$(run)' }, /correlationId: "\$\(run\)" contains "\$\("/],
     'a key': [{ trustedKeys: 'UABC' }, /trustedKeys: /],
@@ -121,7 +124,7 @@ describe('The inputs of an agentless wait', () => {
   });
 });
 
-test('a rule covers a wait whose every subject lies within one of its own', () => {
+test("a rule covers a wait if all of the wait's subjects lie within the rule's", () => {
   assert.ok(liesWithin(['ci.shop.a', 'cd.x'], ['ci.shop.>', 'cd.*']));
   assert.ok(!liesWithin(['ci.shop.a', 'ci.other.a'], ['ci.shop.>']));
   assert.ok(!liesWithin(['ci.>'], ['ci.shop.>']));

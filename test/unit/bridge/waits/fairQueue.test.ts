@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FairQueue } from '../../../../bridge/waits/fairQueue.ts';
 
-test('each owner has its turn after the other, and its own items in their order', () => {
+test("owners take turns, and each one's items stay in order", () => {
   const queue = new FairQueue<string>();
   for (const item of ['a1', 'a2', 'a3', 'b1', 'c1', 'c2']) queue.push(item.charAt(0), item);
   const taken: (string | undefined)[] = [queue.shift(), queue.shift()];

@@ -62,7 +62,7 @@ async function problemWith(made: Made): Promise<string | undefined> {
 }
 
 describe('An ID token of a job', () => {
-  test('proves its plan, with keys that are asked for once', async () => {
+  test('proves its plan, with keys that are fetched once', async () => {
     const { asked, verify } = verifier();
     assert.equal(await verify(await token(), PLAN), undefined);
     assert.equal(await verify(await token({ claims: { def_id: 42, prj_id: PROJECT.toUpperCase() } }), PLAN), undefined);
@@ -91,14 +91,14 @@ describe('An ID token of a job', () => {
     assert.match((await verifier().verify('x.y.z', PLAN)) ?? '', /its issuer "" is not one of/);
   });
 
-  test('with another kind of signature proves nothing, though the key is the same one', async () => {
+  test('with another algorithm proves nothing, even with the right key', async () => {
     const anyUse = { ...jwk, alg: undefined };
     const by = (await importJWK({ ...privateJwk, alg: 'PS256' }, 'PS256')) as CryptoKey;
     const { verify } = verifier({ [KEYS]: { keys: [anyUse] } });
     assert.match((await verify(await token({ by, alg: 'PS256' }), PLAN)) ?? '', /"alg"/);
   });
 
-  test('of another issuer proves nothing, and nobody is asked for its keys', async () => {
+  test("of another issuer proves nothing, and that issuer's keys are not fetched", async () => {
     for (const iss of ['https://evil.example', `${ISSUER}/`, ISSUER.toUpperCase(), undefined]) {
       const { asked, verify } = verifier();
       assert.match(

@@ -34,7 +34,7 @@ describe('A wait of the bridge', () => {
     assert.deepEqual([step.ending.verdict, step.ending.counts.matched, step.ending.event?.sequence], ['matched', 2, 4]);
   });
 
-  test('takes an event at its deadline, by the time of the stream, and none after it', () => {
+  test("takes events up to its deadline by the stream's time, and none after it", () => {
     const step = open({}).take(at(1, {}, STORED + 1_000));
     assert.ok(step.kind === 'ended' && step.ending.verdict === 'matched');
     const late = open({}).take(at(1, {}, STORED + 1_001));
@@ -42,7 +42,7 @@ describe('A wait of the bridge', () => {
     assert.equal(open({}, { start: { stream: 'CI', after: 0, at: STORED + 1 } }).take(at(1, {})).kind, 'passed');
   });
 
-  test('says at its deadline where it looked, and which correlation id it wanted if all had others', () => {
+  test('says at its deadline where it looked, and its correlation id if all events had others', () => {
     const nothing = open({}, { start: { stream: 'CI', after: 0, at: STORED } }).timeOut();
     assert.match(
       nothing.reason,
@@ -64,7 +64,7 @@ describe('A wait of the bridge', () => {
     assert.doesNotMatch(reason, /counted/);
   });
 
-  test('says at its deadline which field of its condition no event had, unless another leader has seen others', () => {
+  test('says at its deadline which field no event had, unless another leader saw other events', () => {
     const wait = open({ match: "data.regoin == 'eu'" });
     wait.take(at(1, { region: 'eu', image: 'web' }));
     const { progress } = wait;
@@ -77,13 +77,13 @@ describe('A wait of the bridge', () => {
     assert.doesNotMatch(other.timeOut().reason, /No event had/);
   });
 
-  test('does not claim that all counted where another leader saw what did not', () => {
+  test("does not claim that all events counted if another leader saw some that didn't", () => {
     const counts = { ...open({}).counts, seen: 1, notMatching: 1 };
     const { reason } = open({}, { progress: { sequence: 3, counts, keys: [] } }).timeOut();
     assert.match(reason, /Seen 1: 1 not matching\. Compare what the sender published/);
   });
 
-  test('ends as an error after three events that take too long, and asks others not to wait for it', () => {
+  test('ends as an error after three events that take too long, and counts as slow after the first', () => {
     const wait = open({
       match: 'length(data[?length($.data[?@ == `1` || length($.data[?@ == `2`]) > `9`]) > `9`]) > `9`',
     });
@@ -97,7 +97,7 @@ describe('A wait of the bridge', () => {
     assert.match(step.ending.reason, /take too long to judge: 3 were interrupted/);
   });
 
-  test('makes no interruptible call when there is nothing to compute', (t) => {
+  test('makes no interruptible call if there is nothing to compute', (t) => {
     const { mock } = t.mock.method(Script.prototype, 'runInThisContext');
     assert.equal(open({ correlationId: 'r-1' }, { correlationId: 'r-1' }).take(at(1, {})).kind, 'passed');
     assert.equal(open({}).take(at(1, {})).kind, 'ended');
@@ -106,7 +106,7 @@ describe('A wait of the bridge', () => {
     assert.equal(mock.callCount(), 1);
   });
 
-  test('reports outputs that must not be handed on as an error', () => {
+  test('ends as an error if an output is unsafe', () => {
     const step = open({ outputs: 'tag=data.tag' }).take(at(1, { tag: '$(secret)' }));
     assert.ok(step.kind === 'ended');
     assert.deepEqual([step.ending.verdict, step.ending.code], ['error', 'ContractViolation']);
@@ -122,7 +122,7 @@ describe('A wait of the bridge', () => {
     assert.match(step.ending.reason, /the bridge knows no contract "gone\.v1"/);
   });
 
-  test('counts what it was not shown as foreign', () => {
+  test('counts the events it was not shown as foreign', () => {
     const wait = open({ correlationId: 'c' }, { correlationId: 'c' });
     wait.unseen = () => 5;
     assert.deepEqual([wait.timeOut().counts.foreign, wait.counts.seen], [5, 5]);

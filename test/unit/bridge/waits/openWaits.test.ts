@@ -18,7 +18,7 @@ function recordOf(job: string, inputs: Inputs): WaitRecord {
   return { key: { ...WAIT_KEY, job }, planUrl: '', state };
 }
 
-/** All waits there are once the bucket holds these records. */
+/** All known waits when the bucket has these records. */
 async function known(records: readonly WaitRecord[]): Promise<Known[]> {
   const byPlace = new Map(records.map((record) => [bucketKey(record.key), record]));
   const messages: ReceivedMessage[] = [...byPlace.keys()].map((place, index) =>
@@ -45,7 +45,7 @@ async function known(records: readonly WaitRecord[]): Promise<Known[]> {
 }
 
 describe('The waits that a replica knows', () => {
-  test('share what they have in common, however many there are', async () => {
+  test('share the inputs that they have in common', async () => {
     const inputs = { subject: 'ci.a\nci.>', timeout: '2h' };
     const [one, other, third] = await known([
       recordOf(OTHER_JOBS[0]!, { ...inputs, correlationId: ' r-1 ' }),

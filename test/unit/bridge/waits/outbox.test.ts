@@ -9,12 +9,12 @@ import { MemoryBucket } from '../../../support/bridge/memoryNats.ts';
 const HOUR = 3_600_000;
 const DONE: Told = { kind: 'done' };
 
-/** An outbox over a bucket in memory, on a clock that goes on when the test says so. */
+/** An outbox over an in-memory bucket, and a clock that the test moves. */
 class Scene {
   now = 1_000_000;
   readonly bucket = new MemoryBucket();
   readonly records = new Records(this.bucket);
-  /** Whom Azure DevOps was told of, and when. */
+  /** The tasks reported to Azure DevOps, and when. */
   readonly asked: { readonly instance: string; readonly token: string; readonly at: number }[] = [];
   readonly events: string[] = [];
   answer: (decided: Decided) => Told | Promise<Told> = () => DONE;
@@ -57,7 +57,7 @@ class Scene {
     void outbox.run();
   }
 
-  /** Stores a wait, and lets the replica hear of it. */
+  /** Stores a wait, and lets the replica know. */
   async add(number: number, state: WaitState): Promise<void> {
     await this.records.add(number, state);
     this.hear(number, state);
@@ -88,7 +88,7 @@ async function settled(): Promise<void> {
 const decided = (token = 'token') => cancelled({ ...waiting({}).call, token }, undefined, 0);
 
 describe('The outbox', () => {
-  test('reports a decision once, notes it before the record is closed, and erases the token', async () => {
+  test('reports a decision once, notes it before closing the record, and erases the token', async () => {
     const scene = new Scene();
     await scene.add(1, decided());
     await settled();
@@ -97,7 +97,7 @@ describe('The outbox', () => {
     assert.deepEqual([scene.asked.length, scene.events], [1, ['told while decided']]);
   });
 
-  test('closes no record whose ending could not be noted, and tries that again', async () => {
+  test('keeps a record open until its ending could be noted', async () => {
     const scene = new Scene();
     scene.isAuditAway = true;
     await scene.add(1, decided());
@@ -109,11 +109,11 @@ describe('The outbox', () => {
     assert.equal(scene.events.at(-1), 'told while decided');
   });
 
-  test('reads no record that it has just heard of, and one again that was written since', async () => {
+  test('reads a record again only if it was written since', async () => {
     const scene = new Scene();
     await scene.add(1, decided());
     await settled();
-    // Created, closed, and looked at by the test when it was told.
+    // The test creates it, the outbox closes it, and the test reads it when it is reported.
     assert.equal(scene.bucket.calls, 3);
     scene.answer = async () => {
       scene.answer = () => DONE;
@@ -128,7 +128,7 @@ describe('The outbox', () => {
     );
   });
 
-  test('tries again after growing pauses, for as long as it takes', async () => {
+  test('tries again with growing pauses, for as long as it takes', async () => {
     const scene = new Scene();
     scene.answer = () => ({ kind: 'later', retryAfterMs: undefined, reason: 'it answers 503' });
     await scene.add(1, decided());
@@ -145,7 +145,7 @@ describe('The outbox', () => {
     assert.equal((await scene.records.state(1))?.state, 'ended');
   });
 
-  test('leaves an organization alone that asks for a pause', async () => {
+  test('pauses all reports to an organization that asks for it', async () => {
     const scene = new Scene();
     scene.answer = () => ({ kind: 'later', retryAfterMs: 30_000, reason: 'it answers 429' });
     await scene.add(1, decided());
@@ -159,7 +159,7 @@ describe('The outbox', () => {
     assert.equal((await scene.records.state(2))?.state, 'ended');
   });
 
-  test('gives up if the plan is gone, and says so', async () => {
+  test('gives up if the plan is gone, and reports that', async () => {
     const scene = new Scene();
     scene.answer = () => ({ kind: 'gone', reason: 'the plan is gone' });
     await scene.add(1, decided());
@@ -190,7 +190,7 @@ describe('The outbox', () => {
     assert.equal((await scene.records.state(1))?.state, 'ended');
   });
 
-  test('removes what has been over for a day, and a cancel of nothing after an hour', async () => {
+  test('removes ended waits after a day, and a cancel without a wait after an hour', async () => {
     const scene = new Scene();
     const { planUrl, timeline, inputs, digest, owner, planVersion } = waiting({}).call;
     const call = { planUrl, timeline, inputs, digest, owner, planVersion };

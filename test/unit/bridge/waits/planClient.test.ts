@@ -31,7 +31,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     }
   });
 
-  test('shows progress, sets outputs, writes one log, completes', async (t) => {
+  test('shows progress, sets outputs, writes one log and completes the task', async (t) => {
     const { client, agentless, task, place, azure } = await world(t);
     assert.deepEqual(await client.record(place), { kind: 'done', value: { isCompleted: false } });
     const done = { kind: 'done', value: undefined };
@@ -47,7 +47,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('cuts log lines where Azure DevOps would, and says so', async (t) => {
+  test('cuts log lines where Azure DevOps would, and marks them', async (t) => {
     const { client, agentless, place } = await world(t);
     await client.writeLog(place, [
       'a'.repeat(1_024),
@@ -62,7 +62,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     assert.ok(lines[3]!.length === 1_024 && lines[3]!.endsWith('…'));
   });
 
-  test('completes the tasks of gates by the ids that their version knows', async (t) => {
+  test("completes a gate's task by the ids that its version knows", async (t) => {
     for (const version of [8, 12, 13]) {
       const { client, agentless, place, azure } = await world(t, { hub: 'Gates', version });
       await client.complete(place, 'failed');
@@ -96,7 +96,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     assert.equal(await kindWith({}), 'unavailable');
   });
 
-  test('sends a token nowhere but to an organization of the list, and ids that are paths nowhere', async (t) => {
+  test('sends a token only to a listed organization, and never an id that is a path', async (t) => {
     const { access, call, client, azure, place } = await world(t);
     await using evil = await AzureDevOps.start();
     assert.deepEqual(PlanClient.open(access, { ...call, planUrl: evil.url }), {
@@ -125,7 +125,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
   });
 });
 
-describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
+describe("Azure DevOps' response to a job", { concurrency: 4 }, () => {
   const answered = async (t: TestContext, mood: Mood, callMs?: number) => {
     const { azure, client, place, agentless } = await world(t, {}, callMs);
     azure.feel(mood, { times: 1 });
@@ -143,7 +143,7 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
       assert.equal(answer.kind, 'gone');
     });
 
-  test('is final: a plan that has ended or that nobody knows any more', async (t) => {
+  test('is final: a plan that has ended or is unknown', async (t) => {
     const { plan, client, place } = await world(t);
     plan.fate = 'ended';
     const ended = await client.complete(place, 'succeeded');
@@ -158,8 +158,8 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
 
   const LATER: Readonly<Record<string, readonly [mood: Mood, retryAfterMs: number | undefined, reason: RegExp]>> = {
     'a limit': [throttled({ retryAfter: 1.5 }), 1_500, /TF400733/],
-    'an error within': [broken(), undefined, /TF400898/],
-    'its front door': [unavailable(503), undefined, /status 503/],
+    'an internal error': [broken(), undefined, /TF400898/],
+    'an unavailable front door': [unavailable(503), undefined, /status 503/],
     'a broken connection': [reset(), undefined, /./],
     'a page of a proxy': [htmlWithSuccess(), undefined, /status 200/],
     'another redirect': [redirected('http://127.0.0.1:1/', 307), undefined, /status 307/],
@@ -179,7 +179,7 @@ describe('What Azure DevOps answers a job', { concurrency: 4 }, () => {
       if (what !== 'no answer in time') assert.equal((await client.complete(place, 'succeeded')).kind, 'done');
     });
 
-  test('is no answer at all: anything in place of a plan', async (t) => {
+  test('is worth another call: something other than the expected JSON', async (t) => {
     const { azure, client, place } = await world(t);
     const later = (what: string): PlanAnswer => ({
       ...{ kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps's answer is not a valid ${what}` },

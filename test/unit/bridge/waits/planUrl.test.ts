@@ -19,7 +19,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['https://evil.example/dev.azure.com/contoso/', 'https://evil.example/https://dev.azure.com/contoso/'],
   ],
-  'an old host that is another': [
+  "an old host that isn't the organization's": [
     ...['https://contoso.visualstudio.com.evil.example/', 'https://x.contoso.visualstudio.com/'],
     ...['https://contoso-visualstudio.com/', 'https://evil.visualstudio.com/', 'https://visualstudio.com/contoso/'],
     ...['https://evil.visualstudio.com/contoso/', 'https://contoso.visualstudio.com/evil/'],
@@ -39,7 +39,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
     ...['http://169.254.169.254/contoso/', 'https://[fe80::1%25eth0]/contoso/'],
   ],
   'a host with a trailing dot': ['https://dev.azure.com./contoso/', 'https://contoso.visualstudio.com./'],
-  'a path that is another, or reads as two': [
+  'a path that is wrong or ambiguous': [
     ...[
       'https://dev.azure.com/contoso/evil/',
       'https://dev.azure.com/evil/../contoso/',
@@ -58,7 +58,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
       'https://dev.azure.com/contoso.evil/',
     ],
   ],
-  'more than a URL': [
+  'a URL and something else': [
     ...['https://dev.azure.com/contoso/?a=b', 'https://dev.azure.com/contoso/#a', 'https://dev.azure.com/contoso/?'],
     ...[' https://dev.azure.com/contoso/', 'https://dev.azure.com/contoso/\n', 'https://dev.azure.com/con\ttoso/'],
     ...[
@@ -71,7 +71,7 @@ const HOSTILE: Readonly<Record<string, readonly string[]>> = {
 };
 
 describe('The organization of a plan', () => {
-  test('is that of the list, however Azure DevOps writes it', () => {
+  test('is the listed one, however Azure DevOps writes it', () => {
     for (const text of [
       ...[CONTOSO, 'https://dev.azure.com/contoso', 'https://dev.azure.com/Contoso/', 'HTTPS://DEV.AZURE.COM/contoso/'],
       ...[
@@ -99,7 +99,7 @@ describe('The organization of a plan', () => {
       }
     });
 
-  test('is never anything but one that the list names, for 50,000 texts around it', () => {
+  test('is always a listed one, for 50,000 variations of its URL', () => {
     const random = new Random(20_261_129);
     const pieces = [
       ...[
@@ -146,7 +146,7 @@ describe('The organization of a plan', () => {
       if ('problem' in answer) continue;
       allowed++;
       assert.ok(LIST.includes(answer.url), text);
-      // Whoever sent a request to the text itself would end at the same place.
+      // A request to the text itself would go to the same place.
       const { origin, pathname, username, password, search, hash } = new URL(text);
       assert.equal(username + password + search + hash, '', text);
       const [, old] = /^https:\/\/([a-z]+)\.visualstudio\.com$/.exec(origin) ?? [];

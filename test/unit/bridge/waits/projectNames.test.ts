@@ -24,7 +24,7 @@ function projects(outcome: () => Outcome) {
   return { asked, clock, nameOf };
 }
 
-test('a name is asked for once in ten minutes, since projects are renamed', async () => {
+test('a name is looked up again after ten minutes, in case the project was renamed', async () => {
   let name = 'Shop';
   const { asked, clock, nameOf } = projects(() => ({ ...NAMED, body: { name } }) as Outcome);
   assert.deepEqual([await nameOf(), await nameOf()], ['Shop', 'Shop']);
@@ -36,19 +36,19 @@ test('a name is asked for once in ten minutes, since projects are renamed', asyn
   assert.equal(await nameOf(), 'Store');
 });
 
-test('nobody is asked for projects of other organizations', async () => {
+test('projects of other organizations are not looked up', async () => {
   const { asked, nameOf } = projects(() => NAMED);
   assert.equal(await nameOf('https://dev.azure.com/fabrikam'), undefined);
   assert.deepEqual(asked, []);
 });
 
-test('a project that the identity may not see has no name', async () => {
+test("a project that the identity can't see has no name", async () => {
   const refused = (status: number) => ({ kind: 'refused', status, message: 'no' }) as Outcome;
   assert.equal(await projects(() => refused(404)).nameOf(), undefined);
   assert.equal(await projects(() => ({ ...NAMED, body: { name: 7 } }) as Outcome).nameOf(), undefined);
 });
 
-test('a name that is not returned now is asked for again', async () => {
+test('a failed look-up is an error, and is tried again next time', async () => {
   let outcome = { kind: 'unreachable', message: 'ECONNREFUSED' } as Outcome;
   const { nameOf } = projects(() => outcome);
   await assert.rejects(

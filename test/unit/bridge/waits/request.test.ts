@@ -29,7 +29,7 @@ function runStart(text: string | undefined): number | undefined {
 }
 
 describe('The headers of a task', () => {
-  test('name a wait, with IDs in lower case and the hub in any', () => {
+  test('identify a wait, whatever the case of IDs and hub', () => {
     const { hub, project, plan, job, instance } = WAIT_KEY;
     const ids = { hub, project, plan, job, instance };
     for (const name of ['build', 'Build', 'BUILD']) {
@@ -41,7 +41,7 @@ describe('The headers of a task', () => {
     assert.equal(read().token, JOB_TOKEN);
   });
 
-  test('report everything wrong with them, and what to send', () => {
+  test('are reported with all their problems, and what to send', () => {
     const message = problemWith({
       'x-plan-id': undefined,
       'x-job-id': '..',
@@ -57,7 +57,7 @@ describe('The headers of a task', () => {
     assert.match(message, /\(4\) X-Job-Token: the header is required\./);
   });
 
-  test('hold only GUIDs as IDs', () => {
+  test('accept only GUIDs as IDs', () => {
     for (const name of ['x-project-id', 'x-plan-id', 'x-job-id', 'x-timeline-id', 'x-task-instance-id'])
       for (const text of [
         `${PLAN}/..`,
@@ -72,7 +72,7 @@ describe('The headers of a task', () => {
     assert.equal(read({ 'x-project-id': ` ${PROJECT} ` }).ids.project, PROJECT);
   });
 
-  test('are not filled in when Azure DevOps knows no such variable', () => {
+  test('are refused if they contain a variable that Azure DevOps did not replace', () => {
     assert.match(
       problemWith({ 'x-plan-id': '$(system.PlanId)' }),
       /"\$\(system\.PlanId\)" is a variable that Azure DevOps doesn't set here/,
@@ -94,7 +94,7 @@ describe('The headers of a task', () => {
 });
 
 describe('X-Run-Start', () => {
-  test('is a time as ISO 8601 has it, or the agent', () => {
+  test('is a time in ISO 8601 or in the form that the agent writes', () => {
     const at = Date.parse('2026-11-28T09:00:00Z');
     for (const text of [
       '2026-11-28T09:00:00Z',
@@ -106,11 +106,11 @@ describe('X-Run-Start', () => {
       assert.equal(runStart(text), at, text);
   });
 
-  test('is absent when it is not filled in', () => {
+  test('is absent if it is empty or an unset variable', () => {
     for (const text of [undefined, '', ' ', '$(system.PipelineStartTime)']) assert.equal(runStart(text), undefined);
   });
 
-  test('is nothing else', () => {
+  test('cannot be anything else', () => {
     for (const text of ['yesterday', '1764320400', '2026-11-28', '2026-11-28T09:00:00', '28.11.2026 09:00:00'])
       assert.throws(() => runStart(text), /X-Run-Start: ".*" is not a time in ISO 8601 with its offset/, text);
   });

@@ -12,7 +12,7 @@ function allows(
   return rulesFor([{ ...RULE, ...rule }], { ...CALLER, ...caller }).length === 1;
 }
 
-test('a rule knows projects by name and ID, in any case', () => {
+test('a rule names projects by name or ID, in any case', () => {
   assert.ok(
     allows({ projects: ['shop'] }) && allows({ projects: ['x', PROJECT.toUpperCase()] }) && allows({ projects: ['*'] }),
   );
@@ -21,17 +21,17 @@ test('a rule knows projects by name and ID, in any case', () => {
   assert.ok(!allows({ projects: ['undefined'] }, { project: { id: PROJECT, name: undefined } }));
 });
 
-test('a rule knows pipelines by name and ID, and anything that looks like an ID is only an ID', () => {
+test('a rule names pipelines by name or ID, and a number is always an ID', () => {
   assert.ok(allows({ pipelines: ['Web'] }) && allows({ pipelines: ['42'] }) && allows({ pipelines: ['*'] }));
   assert.ok(!allows({ pipelines: ['api', '43'] }));
   assert.ok(!allows({ pipelines: ['7'] }, { pipeline: { id: 42, name: '7' } }));
 });
 
-test('a rule wants one of its tokens', () => {
+test('a rule with tokens requires one of them', () => {
   assert.ok(allows({ tokens: ['waits-token'] }) && !allows({ tokens: ['token-2'] }));
 });
 
-test('the first rule over all subjects counts, with its place among all rules', () => {
+test('the first rule that covers all subjects counts, by its index among all rules', () => {
   const rules = rulesFor(
     [
       { ...RULE, projects: ['Other'] },

@@ -14,14 +14,14 @@ const RECORD = {
 } as unknown as WaitRecord;
 const PLACE = bucketKey(WAIT_KEY);
 
-/** A sealed record with another member. */
+/** A sealed record with one member changed. */
 function altered(member: string, value: unknown): Uint8Array {
   const record = JSON.parse(Buffer.from(seal(RECORD, [ONE])).toString()) as object;
   return Buffer.from(JSON.stringify({ ...record, [member]: value }));
 }
 
 describe('A sealed record', () => {
-  test('opens with its key, whichever place that has', () => {
+  test('opens with its key, wherever that is in the list', () => {
     const sealed = seal(RECORD, [ONE, OTHER]);
     assert.deepEqual(unseal(PLACE, sealed, [ONE]), RECORD);
     assert.deepEqual(unseal(PLACE, sealed, [OTHER, ONE]), RECORD);
@@ -29,7 +29,7 @@ describe('A sealed record', () => {
     assert.equal(unseal(PLACE, sealed, []), undefined);
   });
 
-  test('shows whose it is, and neither token nor state, and is never twice the same', () => {
+  test('shows whose it is, but neither token nor state, and is different each time', () => {
     const [text, again] = [seal(RECORD, [ONE]), seal(RECORD, [ONE])].map((bytes) => Buffer.from(bytes).toString());
     const { v, key, planUrl, kid } = JSON.parse(text!) as Record<string, unknown>;
     assert.deepEqual([v, key, planUrl, kid], [1, WAIT_KEY, RECORD.planUrl, keyIdOf(ONE)]);
@@ -37,7 +37,7 @@ describe('A sealed record', () => {
     assert.notEqual(text, again);
   });
 
-  test('does not open once anything of it has changed', () => {
+  test('does not open if any member has changed', () => {
     const { planUrl } = RECORD;
     assert.equal(unseal(PLACE, altered('planUrl', `${planUrl}x`), [ONE]), undefined);
     assert.equal(unseal(PLACE, altered('kid', keyIdOf(OTHER)), [ONE, OTHER]), undefined);
@@ -50,7 +50,7 @@ describe('A sealed record', () => {
     assert.deepEqual(unseal(PLACE, altered('planUrl', planUrl), [ONE]), RECORD, 'the same is the same');
   });
 
-  test('with any byte changed does not open', () => {
+  test('does not open if any byte has changed', () => {
     const { sealed } = JSON.parse(Buffer.from(seal(RECORD, [ONE])).toString()) as { sealed: string };
     const bytes = Buffer.from(sealed, 'base64');
     for (let index = 0; index < bytes.length; index++) {
@@ -61,7 +61,7 @@ describe('A sealed record', () => {
     assert.equal(unseal(PLACE, altered('sealed', bytes.subarray(0, 10).toString('base64')), [ONE]), undefined);
   });
 
-  test('is nothing where it is none', () => {
+  test('does not open if it is not one', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
         assert.equal(unseal(PLACE, Buffer.from(text), [ONE]), undefined);

@@ -54,7 +54,7 @@ async function world(t: TestContext, ending = MATCHED, options: PlanOptions = {}
   return { ...all, decided, told: (changed: Decided = decided) => tell(changed, access) };
 }
 
-describe('Telling a task how its wait has ended', { concurrency: 4 }, () => {
+describe('Telling a task how its wait ended', { concurrency: 4 }, () => {
   test('sets outputs, then the log, then completes it', async (t) => {
     const { azure, agentless, told } = await world(t);
     assert.deepEqual(await told(), { kind: 'done' });
@@ -73,7 +73,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('succeeds for a match, and for a timeout that is wanted', async (t) => {
+  test('succeeds for a match, and for a timeout if onTimeout is succeed', async (t) => {
     const resultOf = async (verdict: WaitEnding['verdict'], inputs: Record<string, string> = {}) => {
       const { decided, told, agentless } = await world(t, { ...TIMED_OUT, verdict });
       assert.deepEqual(await told({ ...decided, call: { ...decided.call, inputs } }), { kind: 'done' });
@@ -98,13 +98,13 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.match(other.logText, /\nMissing: 4\n/);
   });
 
-  test('calls a broken contract in the log what the output calls it', async (t) => {
+  test('names a contract violation in the log as in the output', async (t) => {
     const { agentless, told } = await world(t, { ...TIMED_OUT, verdict: 'invalid', code: 'ContractViolation' });
     await told();
     assert.match(agentless.logText, /^Verdict: contractViolation \(ContractViolation\)\n/);
   });
 
-  test('gives the task its log even if Azure DevOps has begun one of its own', async (t) => {
+  test("writes the task's log even if Azure DevOps has started one", async (t) => {
     const { azure, agentless, plan, task, told } = await world(t);
     plan.logRequest(task, 'POST https://bridge.example/v1/waits');
     assert.deepEqual(await told(), { kind: 'done' });
@@ -112,7 +112,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('is done if another has completed the task meanwhile, which Azure DevOps answers like an end', async (t) => {
+  test("is done if another replica has just completed the task, despite Azure DevOps' error", async (t) => {
     const { azure, agentless, told } = await world(t);
     const twice: Mood = async (_, answer) => {
       await answer();
@@ -124,7 +124,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.equal(azure.requests.find(completesTask)!.status, 500);
   });
 
-  test('gives up if the plan ends just before the task would be completed', async (t) => {
+  test('gives up if the plan ends just before completing the task', async (t) => {
     const { azure, told, plan, task } = await world(t);
     const ends: Mood = async (_, answer) => {
       plan.fate = 'ended';
@@ -135,7 +135,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.equal(task.state, 'inProgress');
   });
 
-  test('comes back later if it is unclear whether another has', async (t) => {
+  test('comes back later if it is unclear whether another replica completed the task', async (t) => {
     const { azure, told } = await world(t);
     const twice: Mood = async (_, answer) => {
       azure.feel(unavailable(), { times: 1 });
@@ -147,21 +147,21 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.deepEqual(await told(), { kind: 'done' });
   });
 
-  test('leaves a task alone that is completed', async (t) => {
+  test('leaves a completed task alone', async (t) => {
     const { azure, told, task } = await world(t);
     Object.assign(task, { state: 'completed', result: 'canceled' });
     assert.deepEqual(await told(), { kind: 'done' });
     assert.equal(azure.requests.length, 1);
   });
 
-  test('completes the tasks of old gates', async (t) => {
+  test("completes an old gate's task", async (t) => {
     const { azure, told, agentless } = await world(t, MATCHED, { hub: 'Gates', version: 8 });
     assert.deepEqual(await told(), { kind: 'done' });
     assert.equal(await agentless.completed, 'succeeded');
     assert.deepEqual(azure.plans.brokenRules, []);
   });
 
-  test('asks nobody once the organization is off the list', async (t) => {
+  test('makes no call once the organization is off the list', async (t) => {
     const { azure, decided, access } = await world(t);
     const told = await tell(decided, { ...access, allowPlanUrl: () => ({ problem: 'is not allowed' }) });
     assert.deepEqual(told, { kind: 'gone', reason: 'the plan URL is not allowed' });
@@ -193,7 +193,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     assert.ok(agentless.logText.endsWith(`\n${problem}\n`));
   });
 
-  test('completes a task whose log is refused; without its record or its end there is nothing to do', async (t) => {
+  test('completes a task whose log is refused, but gives up if its record or completion is refused', async (t) => {
     const refusal = async () => ({ status: 403, body: '{"message":"no"}' });
     const { azure, told, agentless } = await world(t);
     azure.feel(refusal, { when: writesLog });
@@ -206,7 +206,7 @@ Waited for: pipeline web of project Shop, allowed by waits.rules[2]
     }
   });
 
-  test('completes a task once with one log and all outputs, whatever breaks on the way, in 60 histories', async (t) => {
+  test('completes a task once, with one log and all outputs, whatever fails, in 60 histories', async (t) => {
     const moods = [
       reset(),
       reset({ done: true }),

@@ -24,24 +24,24 @@ function open(match: string, deadline = STORED + 1_000): OpenWait {
   );
 }
 
-test('what an event is to several waits is what it is to each of them', () => {
+test('several waits assessed together get the same verdicts as each alone', () => {
   const waits = [open('data.n == `7`'), open('data.n == `8`'), open('data.n == `7`', STORED - 1), open('(')];
   const { assessed, isInterrupted } = assessTogether(waits, MESSAGE, () => 0);
   assert.equal(isInterrupted, false);
   const steps = waits.map((wait, index) => wait.take(MESSAGE, assessed[index]));
   const verdicts = steps.map((step) => (step.kind === 'ended' ? step.ending.verdict : step.kind));
-  // An input that can't be read any more ends its own wait only.
+  // An input that can no longer be read ends only its own wait.
   assert.deepEqual(verdicts, ['matched', 'passed', 'timedOut', 'error']);
 });
 
-test('one that takes too long is named, and those before it keep what was found', () => {
+test('a wait that takes too long is identified, and those before it keep their results', () => {
   const waits = [open('length(data.list) > `0`'), open(QUADRATIC), open('data.n == `7`')];
-  // The clock stands still, so that the turn doesn't end before.
+  // The clock stands still, so the turn doesn't end first.
   const { assessed, isInterrupted } = assessTogether(waits, MESSAGE, () => 0);
   assert.deepEqual([assessed.map((one) => one?.decision), isInterrupted], [['matched'], true]);
 });
 
-test('a turn ends after the first one that goes beyond it', () => {
+test('a turn ends with the first wait that exceeds its time', () => {
   let now = 0;
   const waits = Array.from({ length: 100 }, () => open('data.n == `7`'));
   const { assessed } = assessTogether(waits, MESSAGE, () => (now += 0.5));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rest } from '../../../../bridge/waits/turn.ts';
 
-test('those who have much to do rest for as long as they have worked, all together', async () => {
+test('long work is followed by an equally long rest', async () => {
   let now = 0;
   const pauses: number[] = [];
   const pause = (ms: number) => {
@@ -16,7 +16,7 @@ test('those who have much to do rest for as long as they have worked, all togeth
     now += ms;
     rest.worked(ms);
   };
-  // Pieces that are too short to rest after are counted together.
+  // Pieces too short for a rest are added up.
   await work(4);
   await work(4);
   await work(4);

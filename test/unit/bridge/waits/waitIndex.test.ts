@@ -27,7 +27,7 @@ describe('The index of waits', () => {
     index.find('ci.done', () => assert.fail('it was read'));
   });
 
-  test('looks at one of 50,000 waits that correlation ids tell apart', () => {
+  test('finds one of 50,000 waits by its correlation id', () => {
     const index = new WaitIndex();
     for (let number = 0; number < 50_000; number++) index.add(wait(['ci.done'], `c-${number}`));
     assert.equal(index.find('ci.done', () => 'c-49999').size, 1);
@@ -35,7 +35,7 @@ describe('The index of waits', () => {
 });
 
 describe('The counter of events', () => {
-  test("counts the events on a wait's subjects, once, for as long as someone asks", () => {
+  test("counts each event on a wait's subjects once, for as long as someone uses the count", () => {
     const passed = new PassedEvents();
     const literal = passed.join(['ci.done']);
     const several = passed.join(['ci.*', '*.done']);
@@ -51,7 +51,7 @@ describe('The counter of events', () => {
   });
 });
 
-test('A threshold gives what it reaches, the lowest first', () => {
+test('A threshold returns what it has reached, lowest first', () => {
   const threshold = new Threshold<number>();
   const numbers = Array.from({ length: 500 }, (_, index) => (index * 7_919) % 501);
   for (const number of numbers) threshold.add(number, number);

@@ -8,7 +8,7 @@ import { WAIT_KEY } from '../../../support/bridge/waitsReceiver.ts';
 const MANY = 1_200;
 const ENDING = { verdict: 'matched', reason: '' } as unknown as WaitEnding;
 
-/** A bucket of waits whose answers come when the test lets them. */
+/** A bucket of waits that responds when the test lets it. */
 class SlowStore {
   readonly asked: string[] = [];
   readonly #answers: (() => void)[] = [];
@@ -47,7 +47,7 @@ function setUp() {
   return { slow, stop, decided, writes, end };
 }
 
-/** What has settled by the time that all work without timers is done. */
+/** Whether the work has settled once everything without timers is done. */
 async function settled(work: Promise<void>): Promise<boolean> {
   let isSettled = false;
   void work.then(() => (isSettled = true));
@@ -55,8 +55,8 @@ async function settled(work: Promise<void>): Promise<boolean> {
   return isSettled;
 }
 
-describe('What was decided', () => {
-  test('is written for 64 waits at once, whatever comes', async () => {
+describe('A decision', () => {
+  test('is written for at most 64 waits at once', async () => {
     const { slow, decided, writes, end } = setUp();
     for (let number = 1; number <= MANY; number++) end(number);
     assert.equal(slow.asked.length, 64);
@@ -64,11 +64,11 @@ describe('What was decided', () => {
     slow.open();
     assert.ok(await settled(writes.room()));
     while (!writes.isEmpty) await new Promise((resolve) => setImmediate(resolve));
-    // Each by one look and one change.
+    // Each took one read and one write.
     assert.deepEqual([slow.asked.length, decided.length, writes.lowest], [MANY, MANY, Infinity]);
   });
 
-  test('holds up the reader once a thousand are unwritten', async () => {
+  test('holds up the reader if a thousand are unwritten', async () => {
     const { slow, stop, writes, end } = setUp();
     for (let number = 1; number < 1_000; number++) end(number);
     assert.ok(await settled(writes.room()));

@@ -19,15 +19,15 @@ function ok(body: unknown): Outcome {
   return { kind: 'ok', status: 200, body, retryAfterMs: undefined, continuationToken: undefined };
 }
 
-/** One replica that reads a feed of memory, until the test ends. */
+/** One replica that reads an in-memory feed until the test ends. */
 class Scene implements AsyncDisposable {
   readonly receiver = new Receiver();
   readonly feed = new Feed('packages', undefined);
   readonly asked: string[] = [];
   readonly counts: Record<string, number> = {};
-  /** What `packagechanges` is answered with instead of the feed's changes. */
+  /** The response to `packagechanges` instead of the feed's changes. */
   answer: ((after: number, size: number) => Outcome | undefined) | undefined;
-  /** What the feed itself is answered with. */
+  /** The feed's id in the response about the feed itself. */
   feedId: string | undefined = 'feed-1';
   trouble: boolean | undefined;
   #log = '';
@@ -45,7 +45,7 @@ class Scene implements AsyncDisposable {
       .map((line) => JSON.parse(line) as Record<string, string>);
   }
 
-  /** The states that were logged. */
+  /** The logged states. */
   get states(): string[] {
     return this.lines.filter(({ event }) => event === 'feed').map(({ state }) => state!);
   }
@@ -115,7 +115,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-/** A scene whose reader has passed over what is old, with nothing in the feed. */
+/** A scene with an empty feed, whose reader is past the old changes. */
 async function reading(): Promise<Scene> {
   const scene = new Scene();
   scene.start();
@@ -150,7 +150,7 @@ describe('The reader of a feed', () => {
     );
   });
 
-  test('moves the cursor only after all of a page is stored', async () => {
+  test('moves the cursor only after storing a whole page', async () => {
     await using scene = await reading();
     const { publisher } = scene.receiver;
     publisher.failure = (message) =>
@@ -164,11 +164,11 @@ describe('The reader of a feed', () => {
     assert.deepEqual(scene.states.slice(-2), ['storing', 'reading']);
   });
 
-  test('stops if another replica has moved the cursor, and continues from there', async () => {
+  test('continues from the cursor of another replica that has moved it', async () => {
     await using scene = await reading();
     const { revision } = (await scene.bucket.get('feed.k'))!;
     const other = JSON.stringify({ feed: '', feedId: 'feed-1', token: 2, isPastOld: true });
-    // While this one stores what it has read.
+    // The other replica moves it while this one stores what it read.
     scene.receiver.publisher.failure = () => {
       void scene.bucket.update('feed.k', Buffer.from(other), revision);
       return undefined;
@@ -182,7 +182,7 @@ describe('The reader of a feed', () => {
     assert.equal(scene.stored.length, 3);
   });
 
-  test('detects a continuation token that leads nowhere', async () => {
+  test('detects a continuation token that does not advance', async () => {
     await using scene = await reading();
     const change = scene.feed.push('web', '1');
     const times: number[] = [];
@@ -196,7 +196,7 @@ describe('The reader of a feed', () => {
     assert.match(scene.lines.at(-1)!['text']!, /continuation token doesn't go on from 0$/);
   });
 
-  test('asks for fewer changes at once when an answer would be too large', async () => {
+  test('asks for fewer changes at once after too large a response', async () => {
     await using scene = await reading();
     const most = 100;
     scene.answer = (_, size) =>
@@ -208,7 +208,7 @@ describe('The reader of a feed', () => {
     assert.equal(scene.trouble, false);
   });
 
-  test('keeps a malformed or oversized change as a dead letter, and continues', async () => {
+  test('stores a malformed or oversized change as a dead letter, and continues', async () => {
     await using scene = await reading();
     scene.receiver.publisher.failure = largerThan(10_000);
     const nested = JSON.parse('['.repeat(200_000) + ']'.repeat(200_000)) as unknown;
@@ -231,7 +231,7 @@ describe('The reader of a feed', () => {
     assert.match(scene.letters[3]!.messageId!, /^package\.changed\./);
   });
 
-  test('reports each problem once, and its end', async () => {
+  test('reports when each problem begins and ends', async () => {
     await using scene = await reading();
     const troubles: readonly Refused[] = [
       { kind: 'throttled', retryAfterMs: 120, message: 'slow down' },
@@ -265,7 +265,7 @@ describe('The reader of a feed', () => {
     assert.match(refused['remedy']!, /role Feed and Upstream Reader.*scope Packaging \(Read\)/);
   });
 
-  test('leaves Azure DevOps alone for as long as it asks', async () => {
+  test('pauses for as long as Azure DevOps asks', async () => {
     await using scene = await reading();
     const times: number[] = [];
     scene.answer = () => {
@@ -276,7 +276,7 @@ describe('The reader of a feed', () => {
     assert.ok(times[1]! - times[0]! >= 195, `it waited ${times[1]! - times[0]!} ms`);
   });
 
-  test('is slow to retry after a refusal', async () => {
+  test('retries slowly after a refusal', async () => {
     await using scene = await reading();
     const times: number[] = [];
     scene.answer = () => {
@@ -287,7 +287,7 @@ describe('The reader of a feed', () => {
     assert.ok(times[3]! - times[0]! >= 590, `three pauses of 200 ms took ${times[3]! - times[0]!} ms`);
   });
 
-  test('reads a feed that has taken the place of another one from its first change on', async () => {
+  test('reads a feed that replaced another one from its first change on', async () => {
     await using scene = await reading();
     for (const version of '123') scene.feed.push('web', version);
     await until(() => scene.stored.length === 3 && Number(scene.cursor['token']) > 0, 'the first feed is read');
@@ -297,7 +297,7 @@ describe('The reader of a feed', () => {
     assert.equal(scene.lines.filter(({ event }) => event === 'feedReplaced').length, 1);
   });
 
-  test('can do without the id of the feed, and takes it up later without reading anything again', async () => {
+  test("starts without the feed's id, and takes it up later without reading anything twice", async () => {
     await using scene = new Scene();
     scene.feedId = undefined;
     scene.start();
@@ -312,7 +312,7 @@ describe('The reader of a feed', () => {
     assert.deepEqual([scene.stored.length, scene.counts['duplicate']], [2, undefined]);
   });
 
-  test('never guesses where it was', async () => {
+  test('never guesses its place', async () => {
     await using scene = new Scene();
     await scene.bucket.create('feed.k', Buffer.from('{"token":"7"}'));
     scene.feed.push('web', '1');
@@ -322,7 +322,7 @@ describe('The reader of a feed', () => {
     assert.deepEqual(scene.stored, []);
   });
 
-  test('reads a feed of the organization, whose events name no project', async () => {
+  test("reads an organization's feed, whose events name no project", async () => {
     await using scene = new Scene();
     scene.start('');
     await until(() => scene.cursor['isPastOld'] === true, 'the old is passed over');

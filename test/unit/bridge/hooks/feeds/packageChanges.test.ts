@@ -8,7 +8,7 @@ import { headersOf } from '../../../../support/bridge/memoryNats.ts';
 
 const FEED = ['https://dev.azure.com/contoso/', 'feed-1'];
 
-/** What is wrong with a page. */
+/** The problem with a page. */
 function problemIn(body: unknown, after = 0): string {
   const page = readPage(body, after);
   return typeof page === 'string' ? page : 'nothing';
@@ -17,7 +17,7 @@ function problemIn(body: unknown, after = 0): string {
 describe('A page of changes', () => {
   const change = (continuationToken: unknown) => ({ packageVersionChange: { continuationToken } });
 
-  test('continues where the answer says, or after the last of its changes', () => {
+  test("continues at the response's token, or after its last change", () => {
     const changes = [change(3), change(7)];
     assert.deepEqual(readPage({ packageChanges: changes, nextPackageContinuationToken: 9 }, 2), { changes, next: 9 });
     assert.deepEqual(readPage({ packageChanges: changes }, 2), { changes, next: 7 });
@@ -27,7 +27,7 @@ describe('A page of changes', () => {
     });
   });
 
-  test('without changes stays where it is, whatever the answer says', () => {
+  test('without changes stays in its place, whatever its token', () => {
     for (const nextPackageContinuationToken of [undefined, 0, 5, 9_000, 'x', null])
       assert.deepEqual(readPage({ count: 0, packageChanges: [], nextPackageContinuationToken }, 5), {
         changes: [],
@@ -35,7 +35,7 @@ describe('A page of changes', () => {
       });
   });
 
-  test("that doesn't go on is refused, or it would be asked for without end", () => {
+  test("that doesn't advance is refused, or reading it would never end", () => {
     for (const token of [4, 5, 0])
       assert.match(
         problemIn({ packageChanges: [change(token)], nextPackageContinuationToken: token }, 5),
@@ -44,7 +44,7 @@ describe('A page of changes', () => {
     assert.match(problemIn({ packageChanges: [change(5)] }, 5), /doesn't go on from 5$/);
   });
 
-  test('that is none is refused', () => {
+  test('that is invalid is refused', () => {
     for (const body of [undefined, null, 7, 'x', [], {}, { packageChanges: null }, { packageChanges: { 0: 1 } }])
       assert.equal(readPage(body, 0), "the answer isn't a list of package changes");
     for (const token of ['7', 1.5, -1, 2 ** 53, 1e300, {}])
@@ -52,7 +52,7 @@ describe('A page of changes', () => {
     assert.match(problemIn({ packageChanges: [1, change(2 ** 53)] }, 0), /whole number$/);
   });
 
-  test('may be as long as an answer can be', () => {
+  test('may be as long as the longest response', () => {
     const packageChanges = Array.from({ length: 1_000_000 }, () => 1);
     assert.match(problemIn({ packageChanges }, 0), /whole number$/);
   });
@@ -91,7 +91,7 @@ describe('The event of a change', () => {
     assert.equal(headersOf(messageOf(deleted))['ce-time'], deleted.packageVersionChange.packageVersion['deletedDate']);
   });
 
-  test('has the same id whenever it is read, and another one for another change, feed or organization', () => {
+  test('has the same id each time it is read, and a different one per change, feed and organization', () => {
     const id = (change: unknown, of = FEED) => packageEvent(change, of)!.id;
     const again = structuredClone(pushed) as { package: Record<string, unknown> };
     again.package['url'] = 'elsewhere';
@@ -107,7 +107,7 @@ describe('The event of a change', () => {
     assert.equal(new Set(ids).size, ids.length);
   });
 
-  test('is made of hostile names, too', () => {
+  test('is safe with hostile names', () => {
     const name = `../\r\nNats-Msg-Id: x\u202e${'a'.repeat(5_000)}`;
     const hostile = {
       package: { id: '\r\n', name },
@@ -125,7 +125,7 @@ describe('The event of a change', () => {
     assert.match(headers['ce-id']!, /^package\.changed\.1\.[0-9a-f]{32}$/);
   });
 
-  test('is not made of what has no token', () => {
+  test('does not exist without a token', () => {
     for (const change of [null, 1, 'x', [], {}, { packageVersionChange: [] }, { packageVersionChange: {} }])
       assert.equal(packageEvent(change, FEED), undefined);
   });

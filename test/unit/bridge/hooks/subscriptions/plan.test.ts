@@ -14,7 +14,7 @@ const WANTED: Wanted = { event: EVENT, resourceVersion: '2.0', project: SHOP, in
 
 type Given = Partial<Subscription>;
 
-/** A subscription as Azure DevOps answers once the wanted one has been created. */
+/** The subscription that Azure DevOps returns after the wanted one was created. */
 function stored(id: string, given: Given = {}): Subscription {
   const body = bodyOf(WANTED, TARGET, 'secret', undefined, true);
   return {
@@ -38,7 +38,7 @@ function planned(existing: readonly Subscription[], rotate = false, wanted = [WA
   return steps.map(({ action, old, reason }) => [action, old?.id, reason].filter(Boolean).join(' '));
 }
 
-test('leaves correct subscriptions alone, whatever Azure DevOps adds and masks', () => {
+test('leaves correct subscriptions alone, despite what Azure DevOps adds and masks', () => {
   assert.deepEqual(planned([stored('a')]), ['unchanged a']);
   const masked = consumer({ basicAuthUsername: '********', acceptUntrustedCerts: 'false', httpHeaders: '********' });
   assert.deepEqual(planned([stored('a', masked)]), ['unchanged a']);
@@ -53,7 +53,7 @@ test('creates what is missing', () => {
   ]);
 });
 
-test('updates what differs, and says in what', () => {
+test('updates what differs, and says how it differs', () => {
   const withoutDetail = { ...stored('').consumerInputs, detailedMessagesToSend: '' };
   for (const [given, reason] of [
     [{ resourceVersion: '1.0' }, 'resourceVersion is 1.0 instead of 2.0'],
@@ -67,7 +67,7 @@ test('updates what differs, and says in what', () => {
     assert.deepEqual(planned([stored('a', given)]), [`update a ${reason}`]);
 });
 
-test('replaces one with other filters: created before the other is removed', () => {
+test('replaces one with other filters: creates the new one before removing the old', () => {
   for (const given of [publisher({ definitionName: 'api' }), publisher({ buildStatus: 'Failed' })])
     assert.deepEqual(planned([stored('a', given)]), [
       'create there is none',
@@ -82,7 +82,7 @@ test('recreates disabled ones, whoever disabled them', () => {
   assert.match(planned([withHeaders])[0] ?? '', /httpHeaders, which are masked, have to be set again$/);
 });
 
-test('creates another one beside one on probation, which still has an event to deliver', () => {
+test('creates a second one next to one on probation, which still has an event to deliver', () => {
   const onProbation = stored('a', { status: 'onProbation' });
   const kept = 'unchanged a Azure DevOps is still trying to deliver an event through it';
   assert.deepEqual(planned([onProbation]), [
@@ -94,7 +94,7 @@ test('creates another one beside one on probation, which still has an event to d
   assert.deepEqual(rotated, ['update b it gets the newest secret', 'update a it gets the newest secret']);
 });
 
-test('keeps the best of several for the same', () => {
+test('keeps the best of several duplicates', () => {
   const old = stored('old', { resourceVersion: '1.0' });
   const double = 'there is another one for the same event';
   assert.deepEqual(planned([old, stored('good')]), ['unchanged good', `remove-superseded old ${double}`]);
@@ -106,7 +106,7 @@ test('keeps the best of several for the same', () => {
   ]);
 });
 
-test('leaves those of a project that is out of sight, and removes those of all projects', () => {
+test('leaves those of an invisible project alone, and removes those of all projects', () => {
   const elsewhere = stored('a', publisher({ projectId: '0b1c4a52-5a0e-4f6c-9a39-1f0f3a6a7b11' }));
   assert.deepEqual(planned([elsewhere], false, []), ["unchanged a the identity doesn't see its project"]);
   const ofAll = stored('a', publisher({ projectId: '' }));
@@ -120,7 +120,7 @@ test("a rotation updates all, since there's no telling which secret each has", (
   assert.deepEqual(planned([], true), ['create there is none']);
 });
 
-test('asks for a subscription that signs in for its project alone, and sends all but messages', () => {
+test('asks for a subscription that signs in for its project only, and sends everything but messages', () => {
   assert.deepEqual(bodyOf(WANTED, TARGET, 'secret', undefined, true), {
     ...{ publisherId: 'tfs', eventType: 'build.complete', resourceVersion: '2.0' },
     ...{ consumerId: 'webHooks', consumerActionId: 'httpRequest' },
@@ -133,7 +133,7 @@ test('asks for a subscription that signs in for its project alone, and sends all
   });
 });
 
-test('headers that someone has added stay, masked ones if Azure DevOps fills them in', () => {
+test('keeps headers that someone added, and masked ones if Azure DevOps fills them in', () => {
   const headers = (httpHeaders: string, isNew: boolean) =>
     bodyOf(WANTED, TARGET, 'secret', stored('a', consumer({ httpHeaders })), isNew).consumerInputs['httpHeaders'];
   assert.equal(headers('X-Key: 1', true), 'X-Key: 1');

@@ -33,7 +33,7 @@ function wantedOf(...entries: Entry[]) {
   };
 }
 
-test('asks for each event of its publisher, in the version that the bridge reads', () => {
+test('asks each publisher for its events, in the version that the bridge reads', () => {
   const versions = new Map(
     wantedOf(...[...KNOWN_EVENTS.keys()].map((event) => ({ event }))).wanted.map(([, event, version]) => [
       event,
@@ -45,12 +45,12 @@ test('asks for each event of its publisher, in the version that the bridge reads
   assert.equal(versions.size, KNOWN_EVENTS.size);
 });
 
-test('asks for an event that the bridge does not know in its newest version', () => {
+test('asks for an event unknown to the bridge in its newest version', () => {
   const event = 'ms.vss-pipelinechecks-events.check-updated-event';
   assert.deepEqual(wantedOf({ event }).wanted, [['pipelines', event, '5.1-preview.2', 'Shop', {}]]);
 });
 
-test('has a subscription per project, and each one once', () => {
+test('has one subscription per project, without duplicates', () => {
   const { wanted, problems } = wantedOf(
     { event: 'git.push', project: '*' },
     { event: 'git.push', project: 'SHOP' },
@@ -65,7 +65,7 @@ test('has a subscription per project, and each one once', () => {
   ]);
 });
 
-test('has a subscription per change of a pull request, unless the inputs name one', () => {
+test('has one subscription per kind of pull request change, unless the inputs name one', () => {
   const all = wantedOf({ event: 'git.pullrequest.updated', inputs: { branch: 'main' } }).wanted;
   assert.deepEqual(
     all.map(([, , , , inputs]) => inputs),
@@ -78,7 +78,7 @@ test('has a subscription per change of a pull request, unless the inputs name on
   assert.equal(wantedOf({ event: 'pullrequest.updated', inputs }).wanted.length, 1);
 });
 
-test("takes the bridge's own names, also of one state", () => {
+test("accepts the bridge's own names, including those of a single state", () => {
   const { wanted } = wantedOf(
     { event: 'run.completed', inputs: { pipelineId: '42' } },
     { event: 'stage.not-started' },
@@ -96,7 +96,7 @@ test("takes the bridge's own names, also of one state", () => {
   );
 });
 
-test('names what there is not, with the nearest that there is', () => {
+test('reports what does not exist, with the nearest name that does', () => {
   const { wanted, problems } = wantedOf(
     { event: 'git.puhs' },
     { event: 'git.push', project: 'Shpo' },
