@@ -41,6 +41,7 @@ export interface TaskInput {
   readonly name: string;
   readonly type: string;
   readonly defaultValue?: string | boolean;
+  readonly required?: boolean;
   readonly aliases?: readonly string[];
 }
 
