@@ -1,5 +1,5 @@
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { safeText } from '../shared/text/safeText.ts';
-import { meantBy } from './misspelt.ts';
 
 /** Outputs that are listed. */
 const MOST_LISTED = 20;
@@ -47,7 +47,7 @@ export function misspeltJobOutput({ job, variable, written, outputs }: JobOutput
   }
   // The name of the step is missing, or what stands before it.
   const all = outputs.flatMap((one) => [...one.outputs.keys()].map((name) => one.outputPrefix + name));
-  const meant = all.find((name) => name.endsWith(`.${variable}`)) ?? meantBy(variable, all);
+  const meant = all.find((name) => name.endsWith(`.${variable}`)) ?? probablyMeant(variable, all);
   return meant && `${problem} job ${job} set no such output. ${didYouMean(written(meant))}`;
 }
 
@@ -60,10 +60,10 @@ function whyUnset(variable: string, set: readonly string[], written: (name: stri
     .map((output) => output.slice(step.length + 1));
   if (others.length === 0) {
     const steps = new Set(set.map((output) => output.slice(0, output.indexOf('.'))));
-    const other = meantBy(step, [...steps]);
+    const other = probablyMeant(step, [...steps]);
     return other && `no step ${step} has set it. ${didYouMean(written(`${other}.${name}`))}`;
   }
-  const meant = meantBy(name, others);
+  const meant = probablyMeant(name, others);
   const listed = others.slice(0, MOST_LISTED).join(', ') + (others.length > MOST_LISTED ? ', …' : '');
   const remedy = meant === undefined ? safeText(`It set ${listed}.`) : didYouMean(written(`${step}.${meant}`));
   return `the step ${step} set no output ${name}. ${remedy}`;

@@ -1,6 +1,7 @@
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
 import type { Connection } from './connections.ts';
-import { didYouMean, meantBy } from './misspelt.ts';
+import { didYouMean } from './misspelt.ts';
 import { type PipelineStep, STEP_KEYS } from './pipelineSteps.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import {
@@ -81,7 +82,7 @@ function keyProblems({ source: entry }: TaskStep, definition: TaskDefinition | u
   const others = Object.keys(entry).filter((key) => !known.includes(key));
   const names = definition ? namesOf(definition) : [];
   const isInput = (key: string): boolean => {
-    const meant = meantBy(key, [...known, ...names]);
+    const meant = probablyMeant(key, [...known, ...names]);
     return definition ? meant !== undefined && names.includes(meant) : meant === undefined;
   };
   const inputs = others.filter(isInput);

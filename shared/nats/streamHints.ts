@@ -4,7 +4,7 @@ import { probablyMeant } from '../text/nearest.ts';
 import { isObject } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
 import type { JetStreamApi, ListedStream } from './jetStreamApi.ts';
-import { lettersWrong, MOST_LETTERS, nearSubjects } from './nearSubjects.ts';
+import { lettersWrong, nearSubjects } from './nearSubjects.ts';
 import { mayBeStoredAs } from './subjectTransforms.ts';
 
 /** The step has already failed: don't hold it up for long. */
@@ -29,7 +29,7 @@ export async function noStreamError(api: JetStreamApi, subject: string, use: 'wa
 
 /** Says that no stream has this name. @param names the streams there are, one of which is probably meant */
 export function noSuchStreamError(stream: string, names: readonly string[] = []): TaskError {
-  const meant = probablyMeant(stream, names, MOST_LETTERS);
+  const meant = probablyMeant(stream, names);
   return new TaskError(
     'NoStream',
     `There is no stream "${stream}" in the account of this user`,
