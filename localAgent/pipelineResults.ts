@@ -72,15 +72,15 @@ export function lookUp(
   stages: ReadonlyMap<string, FinishedStage>,
   jobs: FinishedStage['jobs'] | undefined,
 ): { readonly output: Output | undefined; readonly warning?: string | undefined } {
+  const [root, first = '', second = ''] = path;
   const name = path.at(-1) ?? '';
-  const isResult = name === 'result';
-  const asOutput = (result: Result | undefined) => ({ output: result && { value: result, secret: false } });
-  const [root, from = '', of = ''] = path;
   const isOfStage = root === 'dependencies' && jobs === undefined;
-  if (isOfStage && isResult) return asOutput(stages.get(from)?.result);
-  const among = isOfStage || root === 'stageDependencies' ? stages.get(from)?.jobs : jobs;
-  const job = isOfStage ? name.slice(0, name.indexOf('.')) : root === 'stageDependencies' ? of : from;
-  if (isResult) return asOutput(resultOfPhase(among, job));
+  const [job = ''] = isOfStage ? name.split('.') : [root === 'stageDependencies' ? second : first];
+  const among = root === 'dependencies' && jobs !== undefined ? jobs : stages.get(first)?.jobs;
+  if (name === 'result' && path.at(-2) !== 'outputs') {
+    const result = isOfStage ? stages.get(first)?.result : resultOfPhase(among, job);
+    return { output: result && { value: result, secret: false } };
+  }
   const before = isOfStage ? `${job}.` : '';
   const variable = name.slice(before.length);
   const output = outputOf(among, job, variable);
