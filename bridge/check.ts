@@ -63,27 +63,27 @@ function checkPublishers({ publisherPolicy, runs }: BridgeSettings): Finding[] {
 /**
  * Problems of a configuration and of everything it names.
  *
- * @param withNeedless see {@link NatsCheck}
+ * @param withUnneeded see {@link NatsCheck}
  */
 export async function checkAll(
   settings: BridgeSettings,
   nats: Nats,
   jetStream: JetStream,
   azureDevOps: AzureDevOps,
-  withNeedless: boolean,
+  withUnneeded: boolean,
   now: () => number,
 ): Promise<Finding[]> {
   if (settings.callout !== undefined) {
     const found = await Promise.all([
       checkFiles(settings),
-      new NatsCheck(settings, nats, jetStream).findings(withNeedless),
+      new NatsCheck(settings, nats, jetStream).findings(withUnneeded),
       checkCallout(settings.callout, settings, now),
     ]);
     return found.flat();
   }
   const [files, inNats, identity] = await Promise.all([
     checkFiles(settings),
-    new NatsCheck(settings, nats, jetStream).findings(withNeedless),
+    new NatsCheck(settings, nats, jetStream).findings(withUnneeded),
     checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
   // Without a sign-in, each feed and route would report the same.

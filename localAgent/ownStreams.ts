@@ -22,9 +22,6 @@ export interface NatsStep {
   readonly stream: string | undefined;
 }
 
-/** Letters that may be wrong in the first part of a subject. */
-const MOST_LETTERS = 2;
-
 interface Root {
   readonly names: Set<string>;
   readonly subjects: Set<string>;
@@ -68,7 +65,7 @@ export function ownStreams(steps: readonly NatsStep[]): OwnStream[] {
   const streams = new Map<string, string[]>();
   for (const [root, { names, subjects, isPublished }] of roots) {
     const isAsMeant = isPublished || names.size > 0;
-    const meant = (isAsMeant ? undefined : probablyMeant(root, published, MOST_LETTERS)) ?? root;
+    const meant = (isAsMeant ? undefined : probablyMeant(root, published)) ?? root;
     const [name = meant.toUpperCase().replace(/[^\w-]/g, '_')] = roots.get(meant)?.names ?? [];
     const all = subjects.has(root) ? [root, `${root}.>`] : [`${root}.>`];
     streams.set(name, [...(streams.get(name) ?? []), ...(requested.has(root) ? withoutCovered([...subjects]) : all)]);

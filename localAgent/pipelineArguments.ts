@@ -3,10 +3,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { subjectProblem } from '../shared/subject.ts';
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
 import { type Connection, type PipelineFileOptions, temporaryFolder } from './index.ts';
 import { readConnectionFile } from './connectionFile.ts';
-import { meantBy } from './misspelt.ts';
 import type { OwnStream } from './ownStreams.ts';
 
 const USAGE = `Usage: npm run pipeline -- FILE.yml
@@ -88,7 +88,7 @@ function refuseUnknown(args: readonly string[], known: readonly string[]): void 
   const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, allowPositionals: true });
   const unknown = tokens.find((token) => token.kind === 'option' && !known.includes(token.name));
   if (unknown?.kind !== 'option') return;
-  const meant = meantBy(unknown.name, known);
+  const meant = probablyMeant(unknown.name, known);
   const remedy = meant === undefined ? `\n${USAGE}` : ` Did you mean --${meant}?`;
   throw new Error(`There is no option ${unknown.rawName}.${remedy}`);
 }

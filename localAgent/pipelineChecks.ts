@@ -35,7 +35,8 @@ export interface Sources {
 
 /**
  * Checks what the service checks before it lets a run begin: tasks, their service connections, and whether they need the agent
- * that their job has or hasn't. Unlike the service, it also refuses inputs that a task doesn't have.
+ * that their job has or hasn't. Unlike the service, it also refuses inputs that a task doesn't have, and
+ * steps without those that it requires.
  * @returns the steps that only Azure Pipelines itself can run
  * @throws PipelineFileError that lists all that is wrong
  */

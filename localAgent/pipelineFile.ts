@@ -7,7 +7,7 @@ import type { LocalAgentOptions, StepRun } from './localAgent.ts';
 import { THIS_MACHINE } from './machine.ts';
 import { checkPipeline, OtherTasksError, sourcesOf } from './pipelineChecks.ts';
 import type { OtherTask, Sources } from './pipelineChecks.ts';
-import { outputOf, overall, resultOfPhase, resultsOf, valueOfJob, valueOfStage, worst } from './pipelineResults.ts';
+import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResults.ts';
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
@@ -62,35 +62,45 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
     options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
+  const warned = new Set<string>();
+  /** Looks up what a job or stage reads of those before it. Warns once of each name that is probably misspelt. */
+  const outputsFor =
+    (reader: string, stagesBefore: ReadonlyMap<string, FinishedStage>, jobsBefore?: FinishedStage['jobs']) =>
+    (path: readonly string[]): Output | undefined => {
+      const { output, warning } = lookUp(path, stagesBefore, jobsBefore);
+      if (warning !== undefined && !warned.has(warning)) {
+        warned.add(warning);
+        options.onLine?.({ at: Date.now(), text: `##[warning]${warning}` }, reader);
+      }
+      return output;
+    };
+
   const finished = await runGraph(stages, async (stage, stagesBefore): Promise<FinishedStage> => {
-    const { variables: ofStage } = resolve(stage.variables, ({ stage: from = '', job, variable }) =>
-      outputOf(stagesBefore.get(from)?.jobs, job, variable),
-    );
+    const outputAt = outputsFor(stage.name, stagesBefore);
+    const { variables: ofStage } = resolve(stage.variables, outputAt);
     const stageRuns = parseCondition(stage.condition, ['variables', 'dependencies'])({
       status: statusAfter(stagesBefore),
       resultOf: (name) => stagesBefore.get(name)?.result,
-      valueAt: ([root, ...path]) =>
+      valueAt: ([root = '', ...path]) =>
         root === 'variables'
           ? variableOf({ ...ofService, ...ofStage, ...options.variables }, path)
-          : valueOfStage(stagesBefore, path),
+          : outputAt([root, ...path])?.value,
     });
     if (!stageRuns) return { result: 'Skipped', jobs: new Map() };
 
     const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
       const { name, phase, outputPrefix } = job;
       const identity = { stage: stage.name, name, phase, outputPrefix };
-      const values = resolve(job.variables, ({ stage: from, job: of, variable }) =>
-        outputOf(from === undefined ? jobsBefore : stagesBefore.get(from)?.jobs, of, variable),
-      );
+      const outputOfJobAt = outputsFor(name, stagesBefore, jobsBefore);
+      const values = resolve(job.variables, outputOfJobAt);
       const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
       const jobRuns = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies'])({
         status: statusAfter(jobsBefore),
         resultOf: (phaseName) => resultOfPhase(jobsBefore, phaseName),
-        valueAt: ([root, ...path]) => {
-          if (root === 'variables') return variableOf({ ...ofService, ...variables }, path);
-          if (root === 'dependencies') return valueOfJob(jobsBefore, path);
-          return valueOfJob(stagesBefore.get(path[0] ?? '')?.jobs, path.slice(1));
-        },
+        valueAt: ([root = '', ...path]) =>
+          root === 'variables'
+            ? variableOf({ ...ofService, ...variables }, path)
+            : outputOfJobAt([root, ...path])?.value,
       });
       if (!jobRuns) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
 
@@ -218,15 +228,19 @@ function variableOf(
   return Object.entries(variables).findLast(([name]) => name.toLowerCase() === wanted)?.[1];
 }
 
+function pathOf({ stage, job, variable }: OutputReference): string[] {
+  return [...(stage === undefined ? ['dependencies'] : ['stageDependencies', stage]), job, 'outputs', variable];
+}
+
 /** Puts in the outputs of earlier jobs. One that was not set is empty; a secret one stays secret. */
 function resolve(
   values: VariableValues,
-  outputNamed: (reference: OutputReference) => Output | undefined,
+  outputAt: (path: readonly string[]) => Output | undefined,
 ): { readonly variables: Record<string, string>; readonly secrets: Record<string, string> } {
   const variables: Record<string, string> = {};
   const secrets: Record<string, string> = {};
   for (const [name, value] of Object.entries(values)) {
-    const output = typeof value === 'string' ? { value, secret: false } : outputNamed(value);
+    const output = typeof value === 'string' ? { value, secret: false } : outputAt(pathOf(value));
     (output?.secret ? secrets : variables)[name] = output?.value ?? '';
   }
   return { variables, secrets };

@@ -1,4 +1,5 @@
 import type { StepRun } from './localAgent.ts';
+import { misspeltJobOutput } from './misspeltOutputs.ts';
 import type { Result } from './step.ts';
 
 export interface JobRun {
@@ -45,7 +46,7 @@ export function overall(results: readonly Result[]): Result {
 }
 
 /** An output as other jobs name it: of a deployment its name comes first, of a job of a matrix the job's key. */
-export function outputOf(jobs: FinishedStage['jobs'] | undefined, phase: string, variable: string): Output | undefined {
+function outputOf(jobs: FinishedStage['jobs'] | undefined, phase: string, variable: string): Output | undefined {
   for (const job of jobs?.values() ?? []) {
     if (job.phase !== phase || !variable.startsWith(job.outputPrefix)) continue;
     const output = job.outputs.get(variable.slice(job.outputPrefix.length));
@@ -60,21 +61,31 @@ export function resultOfPhase(jobs: FinishedStage['jobs'] | undefined, phase: st
   return results.length > 0 ? worst(results) : undefined;
 }
 
-/** What stands behind `dependencies` in the condition of a job: `A.result` or `A.outputs['step.variable']`. */
-export function valueOfJob(
-  jobs: FinishedStage['jobs'] | undefined,
-  [phase = '', what, variable = '']: readonly string[],
-): string | undefined {
-  return what === 'result' ? resultOfPhase(jobs, phase) : outputOf(jobs, phase, variable)?.value;
-}
-
-/** What stands behind `dependencies` in the condition of a stage: `S.result` or `S.outputs['Job.step.variable']`. */
-export function valueOfStage(
+/**
+ * What `dependencies` or `stageDependencies` lead to, and a warning where a name is probably misspelt.
+ * @param path such as `dependencies`, `A`, `outputs`, `step.variable`, or `dependencies`, `A`, `result`
+ * @param stages that came before
+ * @param jobs that came before in the same stage; undefined: a stage asks, whose dependencies are stages
+ */
+export function lookUp(
+  path: readonly string[],
   stages: ReadonlyMap<string, FinishedStage>,
-  [name = '', what, variable = '']: readonly string[],
-): string | undefined {
-  const stage = stages.get(name);
-  if (what === 'result') return stage?.result;
-  const dot = variable.indexOf('.');
-  return outputOf(stage?.jobs, variable.slice(0, dot), variable.slice(dot + 1))?.value;
+  jobs: FinishedStage['jobs'] | undefined,
+): { readonly output: Output | undefined; readonly warning?: string | undefined } {
+  const [root, first = '', second = ''] = path;
+  const name = path.at(-1) ?? '';
+  const isOfStage = root === 'dependencies' && jobs === undefined;
+  const [job = ''] = isOfStage ? name.split('.') : [root === 'stageDependencies' ? second : first];
+  const among = root === 'dependencies' && jobs !== undefined ? jobs : stages.get(first)?.jobs;
+  if (name === 'result' && path.at(-2) !== 'outputs') {
+    const result = isOfStage ? stages.get(first)?.result : resultOfPhase(among, job);
+    return { output: result && { value: result, secret: false } };
+  }
+  const before = isOfStage ? `${job}.` : '';
+  const variable = name.slice(before.length);
+  const output = outputOf(among, job, variable);
+  if (output) return { output };
+  const written = (other: string): string => `${path.slice(0, -1).join('.')}['${before}${other}']`;
+  const outputs = [...(among?.values() ?? [])].filter(({ phase }) => phase === job);
+  return { output, warning: misspeltJobOutput({ job, variable, written, outputs }) };
 }

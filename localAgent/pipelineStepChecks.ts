@@ -1,6 +1,7 @@
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
 import type { Connection } from './connections.ts';
-import { didYouMean, meantBy } from './misspelt.ts';
+import { didYouMean } from './misspelt.ts';
 import { type PipelineStep, STEP_KEYS } from './pipelineSteps.ts';
 import type { YamlMap } from './pipelineYaml.ts';
 import {
@@ -49,10 +50,13 @@ export function problemsOf(
     return problem === undefined ? keyProblems(step, undefined) : [{ entry, key: 'task', problem }];
   }
   const { definition } = findTask(extension, step.task);
+  const misspelt = [...keyProblems(step, definition), ...unknownInputs(step, definition)];
   return [
     ...poolProblems(step, isServerTask(definition), isAgentless),
-    ...keyProblems(step, definition),
-    ...inputProblems(step, definition, connections),
+    ...misspelt,
+    ...connectionProblems(step, definition, connections),
+    // One that is misspelt or in the wrong place isn't missing.
+    ...(misspelt.length > 0 ? [] : missingInputs(step, definition)),
   ];
 }
 
@@ -78,7 +82,7 @@ function keyProblems({ source: entry }: TaskStep, definition: TaskDefinition | u
   const others = Object.keys(entry).filter((key) => !known.includes(key));
   const names = definition ? namesOf(definition) : [];
   const isInput = (key: string): boolean => {
-    const meant = meantBy(key, [...known, ...names]);
+    const meant = probablyMeant(key, [...known, ...names]);
     return definition ? meant !== undefined && names.includes(meant) : meant === undefined;
   };
   const inputs = others.filter(isInput);
@@ -92,20 +96,43 @@ function keyProblems({ source: entry }: TaskStep, definition: TaskDefinition | u
   return [{ entry, key, problem }, ...problems];
 }
 
-function inputProblems(
+function unknownInputs({ source, inputs = {} }: TaskStep, definition: TaskDefinition): StepProblem[] {
+  return Object.keys(inputs)
+    .filter((key) => !inputNamed(definition, key))
+    .map((key) => ({ entry: inputsIn(source), key, problem: unknownInput(definition, key) }));
+}
+
+function missingInputs({ source, task, inputs = {} }: TaskStep, definition: TaskDefinition): StepProblem[] {
+  const given = Object.entries(inputs).map(
+    ([key, value]) => [inputNamed(definition, key)?.name, value.trim()] as const,
+  );
+  const missing = (definition.inputs ?? []).filter(
+    ({ name, required, defaultValue = '' }) =>
+      required === true && (given.findLast(([known]) => known === name)?.[1] ?? defaultValue) === '',
+  );
+  if (missing.length === 0) return [];
+  const names = new Intl.ListFormat('en').format(missing.map(({ name }) => quoted(name)));
+  const problem = `${task} requires ${missing.length === 1 ? 'the input' : 'the inputs'} ${names}. Write ${missing.length === 1 ? 'it' : 'them'} below "inputs:".`;
+  return [{ entry: source, key: 'task', problem }];
+}
+
+function connectionProblems(
   { source, inputs = {} }: TaskStep,
   definition: TaskDefinition,
   connections: Connections,
 ): StepProblem[] {
-  const entry = typeof source.inputs === 'object' ? (source.inputs as YamlMap) : source;
-  return Object.entries(inputs).flatMap(([key, value]): StepProblem[] => {
+  return Object.entries(inputs).flatMap(([key, value]) => {
     const input = inputNamed(definition, key);
-    if (!input) return [{ entry, key, problem: unknownInput(definition, key) }];
+    if (!input) return [];
     return connectionNames(input, value).flatMap((name) => {
       const problem = connectionProblem(name, input.type, connections);
-      return problem === undefined ? [] : [{ entry, key, problem, isOfRun: true }];
+      return problem === undefined ? [] : [{ entry: inputsIn(source), key, problem, isOfRun: true }];
     });
   });
+}
+
+function inputsIn(source: YamlMap): YamlMap {
+  return typeof source.inputs === 'object' ? (source.inputs as YamlMap) : source;
 }
 
 /** @param type of the input, such as `connectedService:NatsBridge` */

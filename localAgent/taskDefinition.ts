@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
-import { didYouMean, meantBy } from './misspelt.ts';
+import { didYouMean } from './misspelt.ts';
 import type { HttpRequestHandler } from './serverTemplate.ts';
 
 /** The parts of a task.json that the agent acts on. */
@@ -41,6 +42,7 @@ export interface TaskInput {
   readonly name: string;
   readonly type: string;
   readonly defaultValue?: string | boolean;
+  readonly required?: boolean;
   readonly aliases?: readonly string[];
 }
 
@@ -112,7 +114,7 @@ export function misspeltTask(extension: string, reference: string): string | und
   const known = tasksOf(extension).map(({ definition }) => definition);
   const [name = '', version] = reference.split('@');
   const names = known.map((task) => task.name);
-  const meant = meantBy(name, names, name.length / 3);
+  const meant = probablyMeant(name, names, name.length / 3);
   const nearest = known.filter((task) => task.name === meant).map(referenceTo);
   if (nearest.length === 0) return undefined;
   const problem = version === undefined && name === meant ? 'has no version' : 'does not exist';

@@ -109,6 +109,12 @@ export interface Subscription {
    * Undefined when the server doesn't say. Never rejects.
    */
   lookBack?(): Promise<LookBack | undefined>;
+  /**
+   * The subjects with events in the stream that are nearest to those of this subscription; none where there are events on
+   * these, or the server doesn't say. One request, with only the permissions that reading needs; absent for core NATS. Never
+   * rejects.
+   */
+  nearSubjects?(): Promise<readonly string[]>;
   /** Ends the subscription and removes what it left on the server, within a second. Never rejects. */
   stop(): Promise<void>;
 }

@@ -42,8 +42,8 @@ export class NatsCheck {
     private readonly jetStream: JetStream,
   ) {}
 
-  /** @param withNeedless also looks for permissions that aren't needed; where that isn't allowed, the server logs it */
-  async findings(withNeedless: boolean): Promise<Finding[]> {
+  /** @param withUnneeded also looks for permissions that aren't needed; where that isn't allowed, the server logs it */
+  async findings(withUnneeded: boolean): Promise<Finding[]> {
     this.#checkSize();
     const needs = streamNeeds(this.settings);
     const answers = await Promise.all(
@@ -65,7 +65,7 @@ export class NatsCheck {
     if (withoutCallout !== undefined) this.#note(withoutCallout);
     const untold = await checkTellsPermissions(this.nats);
     if (untold !== undefined) this.#note(untold);
-    else if (withNeedless) await this.#checkNeedless();
+    else if (withUnneeded) await this.#checkUnneeded();
     return this.#findings;
   }
 
@@ -267,7 +267,7 @@ export class NatsCheck {
     }
   }
 
-  async #checkNeedless(): Promise<void> {
+  async #checkUnneeded(): Promise<void> {
     const user = await this.jetStream.userInfo();
     if (user === undefined) return;
     const { publish, subscribe, optional = [] } = grantNeeds(this.settings);

@@ -241,7 +241,7 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
         .filter((name) => !sources.includes(name))
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
         .map((subject) => ({ subject, reason: 'the command why' })),
-      { subject: '$SYS.REQ.USER.INFO', reason: 'check finds needless permissions' },
+      { subject: '$SYS.REQ.USER.INFO', reason: 'check finds unneeded permissions' },
     ],
   };
 }

@@ -1,5 +1,5 @@
 /** Letters that may be wrong in a name, and in all parts of a subject together. */
-export const MOST_LETTERS = 2;
+const MOST_LETTERS = 2;
 /** In a part as short as this, one letter says little unless another part is the same. */
 const SHORT_PART = 3;
 /** What a part more or less counts for, in letters: subjects with the same parts are nearer. */

@@ -3,8 +3,8 @@ import { covers, overlap } from '../subject.ts';
 import { probablyMeant } from '../text/nearest.ts';
 import { isObject } from '../text/json.ts';
 import { quoted } from '../text/safeText.ts';
-import type { JetStreamApi, ListedStream, StreamInfo } from './jetStreamApi.ts';
-import { lettersWrong, MOST_LETTERS, nearSubjects } from './nearSubjects.ts';
+import type { JetStreamApi, ListedStream } from './jetStreamApi.ts';
+import { lettersWrong, nearSubjects } from './nearSubjects.ts';
 import { mayBeStoredAs } from './subjectTransforms.ts';
 
 /** The step has already failed: don't hold it up for long. */
@@ -29,7 +29,7 @@ export async function noStreamError(api: JetStreamApi, subject: string, use: 'wa
 
 /** Says that no stream has this name. @param names the streams there are, one of which is probably meant */
 export function noSuchStreamError(stream: string, names: readonly string[] = []): TaskError {
-  const meant = probablyMeant(stream, names, MOST_LETTERS);
+  const meant = probablyMeant(stream, names);
   return new TaskError(
     'NoStream',
     `There is no stream "${stream}" in the account of this user`,
@@ -43,20 +43,25 @@ export async function knownNames(api: JetStreamApi): Promise<readonly string[]> 
   return answer?.kind === 'ok' ? (answer.response.streams ?? []) : [];
 }
 
-/** The subjects of events in a stream that are nearly inside the patterns, as far as the server tells in time. */
+/**
+ * The subjects of events in a stream that are nearly inside the patterns, as far as the server tells in time; none where some
+ * are inside them.
+ *
+ * @param subjectCount how many subjects the stream has, or had a while ago
+ */
 export async function nearSubjectsIn(
   api: JetStreamApi,
   stream: string,
-  { num_subjects }: StreamInfo['state'],
+  subjectCount: unknown,
   patterns: readonly string[],
 ): Promise<readonly string[]> {
-  if (typeof num_subjects !== 'number' || num_subjects > MOST_SUBJECTS) return [];
+  if (typeof subjectCount !== 'number' || subjectCount > MOST_SUBJECTS) return [];
   const answer = await api.streamSubjects(stream, '>', LOOK_MS).catch(() => undefined);
   if (answer?.kind !== 'ok') return [];
-  const others = Object.keys(answer.response.state.subjects ?? {}).filter(
-    (subject) => !patterns.some((pattern) => covers(pattern, subject)),
-  );
-  return nearSubjects(patterns, others, MOST_NAMED);
+  const subjects = Object.keys(answer.response.state.subjects ?? {});
+  if (subjects.length > MOST_SUBJECTS) return [];
+  if (subjects.some((subject) => patterns.some((pattern) => covers(pattern, subject)))) return [];
+  return nearSubjects(patterns, subjects, MOST_NAMED);
 }
 
 /** Sentences about the streams that nearly capture a subject, and about those that may hold its events all the same. */

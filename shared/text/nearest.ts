@@ -1,3 +1,8 @@
+/** Letters that may be wrong in a name. */
+const MOST_LETTERS = 2;
+/** Longer words aren't compared: that takes the time of both lengths multiplied. */
+const LONGEST = 100;
+
 /** The word that takes the fewest changes of a letter, and how many those are. */
 export function nearestOf(
   word: string,
@@ -7,10 +12,15 @@ export function nearestOf(
   return distances.sort((one, next) => one[1] - next[1])[0];
 }
 
-/** The word that was probably meant: at most so many letters are wrong, and no more than half of them. */
-export function probablyMeant(word: string, words: readonly string[], mostLetters: number): string | undefined {
-  const [nearest, letters = Infinity] = nearestOf(word, words) ?? [];
-  return letters <= Math.min(mostLetters, word.length / 2) ? nearest : undefined;
+/**
+ * The word that was probably meant: at most so many letters are wrong, and no more than half of those in either word.
+ * Undefined when none is that near.
+ */
+export function probablyMeant(word: string, words: readonly string[], mostLetters = MOST_LETTERS): string | undefined {
+  if (word.length > LONGEST) return undefined;
+  const comparable = words.filter(({ length }) => length <= LONGEST);
+  const [nearest = '', letters = Infinity] = nearestOf(word, comparable) ?? [];
+  return letters <= Math.min(mostLetters, word.length / 2, nearest.length / 2) ? nearest : undefined;
 }
 
 function distance(one: string, other: string): number {

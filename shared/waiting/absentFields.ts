@@ -12,11 +12,8 @@ const LIMIT_MS = 100;
 /** Absent fields that are told of. */
 const MOST_ABSENT = 3;
 const MOST_NAMES = 20;
-/** Names that may be the one that is meant, and how long one may be. */
+/** Names that may be the one that is meant. */
 const MOST_COMPARED = 1_000;
-const LONGEST_COMPARED = 100;
-/** Letters that may be wrong in a name. */
-const MOST_LETTERS = 2;
 
 /** Whether the data has the field, whatever it holds. */
 export function hasField(data: unknown, path: FieldPath): boolean {
@@ -65,9 +62,8 @@ function meantBy(path: FieldPath, data: unknown) {
   const parent = leadsTo(data, path);
   const name = path[parent.length];
   const value = parent.reduce<unknown>((outer, one) => (isObject(outer) ? outer[one] : undefined), data);
-  if (name === undefined || name.length > LONGEST_COMPARED || !isObject(value)) return { parent, value };
-  const comparable = Object.keys(value).filter(({ length }) => length <= LONGEST_COMPARED);
-  const meant = probablyMeant(name, comparable.slice(0, MOST_COMPARED), MOST_LETTERS);
+  if (name === undefined || !isObject(value)) return { parent, value };
+  const meant = probablyMeant(name, Object.keys(value).slice(0, MOST_COMPARED));
   if (meant === undefined) return { parent, value };
   const whole = [...parent, meant, ...path.slice(parent.length + 1)];
   return { parent, value, meant: leadsTo(data, whole) };

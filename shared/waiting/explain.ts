@@ -99,9 +99,17 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
 /** Asks for the subject that was probably meant: whole sentences with a space behind them, or nothing. */
 export function describeNear({ counts, searched }: Seen): string {
   const near = searched?.lookBack?.near ?? [];
-  if (searched === undefined || counts.seen > 0 || near.length === 0) return '';
+  return searched === undefined || counts.seen > 0 || near.length === 0 ? '' : `${askFor(near, searched.stream)} `;
+}
+
+/** A line for a wait that has seen nothing yet. @param near subjects on which the stream holds events */
+export function describeEarly(near: readonly string[], stream: string): string {
+  return `No event has come yet. ${askFor(near, stream)}`;
+}
+
+function askFor(near: readonly string[], stream: string): string {
   const meant = new Intl.ListFormat('en', { type: 'disjunction' }).format(near.map(quoted));
-  return `Did you mean ${meant}? The stream "${searched.stream}" holds events there. `;
+  return `Did you mean ${meant}? The stream "${stream}" holds events there.`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { reasonOf, TaskError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { logLine } from '../text/logLine.ts';
 import type { WaitCriteria } from './criteria.ts';
-import { describeProgress, eventLine, nameOf, type Searched, type Seen } from './explain.ts';
+import { describeEarly, describeProgress, eventLine, nameOf, type Searched, type Seen } from './explain.ts';
 import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
 import { startText } from './start.ts';
 import {
@@ -24,6 +24,8 @@ const PROGRESS_MS = 60_000;
  * later.
  */
 const LOOK_BACK_MS = 2_000;
+/** A wait that has seen nothing for so long asks once whether its subject may be misspelt. */
+const EARLY_LOOK_MS = 20_000;
 /** Most log lines about events that simply don't match. */
 const MOST_LINES_NOT_MATCHING = 20;
 /** Most log lines about invalid or refused events: anyone publishing garbage must not be able to flood the log. */
@@ -131,6 +133,7 @@ class Wait implements SubscriptionEvents {
       if (stream !== undefined) this.#searched = { stream, start: source.start, begunAt, lookBack: undefined };
       const leftMs = this.clock.deadline - begunAt;
       timers.push(setTimeout(() => void this.#lookBack(reading), leftMs - leadFor(leftMs)));
+      timers.push(setTimeout(() => void this.#lookEarly(reading), EARLY_LOOK_MS));
       if (this.criteria.idleTimeoutMs !== undefined)
         timers.push(this.#watchIdleness(this.criteria.idleTimeoutMs, reading));
       this.clock.signal.addEventListener('abort', () => this.#onAbort());
@@ -298,6 +301,16 @@ class Wait implements SubscriptionEvents {
     const searched = this.#searched;
     if (searched === undefined || this.#judge.counts.seen > 0 || this.#downSince !== undefined) return;
     this.#searched = { ...searched, lookBack: await subscription.lookBack?.() };
+  }
+
+  /** Names the subject that may be meant long before the end does. Not a warning: the event may still come. */
+  async #lookEarly(subscription: Subscription): Promise<void> {
+    const { stream } = subscription;
+    if (stream === undefined || this.#judge.counts.seen > 0 || this.#downSince !== undefined) return;
+    const near = (await subscription.nearSubjects?.()) ?? [];
+    // An event may have come meanwhile.
+    if (near.length === 0 || this.#judge.counts.seen > 0 || this.#hasEnded) return;
+    this.log.info(describeEarly(near, stream));
   }
 
   get #seen(): Seen {

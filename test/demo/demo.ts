@@ -39,7 +39,6 @@ async function demonstrate(): Promise<void> {
   const { nats, azure } = world;
   console.log(`
 A build's event starts the deployment through the Event Bridge. Then a release waits for a decision, without an agent.
-
   real        nats-server ${nats.server.version}; the Event Bridge of dist/bridge with examples/bridge.yml; the tasks of dist/*.vsix
   stand-ins   Azure DevOps, and the agent that runs build-web (examples/start-from-event-publisher.yml), deploy-web
               (examples/start-from-event.yml) and release-web (examples/approval-signal-agentless.yml)
@@ -93,6 +92,8 @@ A build's event starts the deployment through the Event Bridge. Then a release w
   const why = await world.command('why', String(deployment.id));
   assert.equal(why.status, 0, why.stderr);
   for (const line of why.stdout.trimEnd().split('\n')) console.log(wrapped(line));
+  console.log(`
+Next: npm run pipeline -- FILE.yml --nats runs your own pipeline, with a NATS server for it. See docs/README.md.`);
 }
 
 /** A release asks for a decision, and the bridge waits for it in the place of an agent. */
@@ -102,8 +103,10 @@ async function release(scene: ExamplesBridge): Promise<void> {
     signal,
     onLine: (line, job) => {
       if (/^(connected|POST|Events seen|Waited for)|Starting: (Ask|Release)/.test(line.text)) return;
-      tellLine(job === 'Decide' ? 'no agent' : 'release-web', line);
-      if (!line.text.startsWith('Answer 200')) return;
+      if (!line.text.startsWith('Answer 200')) {
+        tellLine(job === 'Decide' ? 'no agent' : 'release-web', line);
+        return;
+      }
       tell('somebody', `publishes release.shop.approval.v1 for run ${run.id}: approved`);
       const headers = natsHeaders(cloudEvent({ id: `approval-${run.id}`, correlationid: String(run.id) }));
       const decision = JSON.stringify({ decision: 'approved' });

@@ -21,5 +21,6 @@ test('the quick start leads from a fresh clone to the demo', () => {
   assert.match(said, /^Installing npm packages/m);
   assert.match(said, /^nats-server is in \/usr\/sbin\. .* PATH="\$PATH:\/usr\/sbin"$/m);
   assert.match(quickstart(), /^The npm packages are installed already\.$/m);
+  assert.match(said, /^Next: npm run pipeline -- FILE\.yml --nats /m);
   assert.match(said, /^\$ nats-event-bridge why 20164\n(.*\n){4,}.* a service hook of run 20164 of /m);
 });

@@ -86,6 +86,8 @@ export class StreamReader implements Subscription {
   #inSnapshot: boolean;
   /** The last sequence of the stream when the wait began. */
   #lastSequence = 0;
+  /** How many subjects the stream had then. */
+  #subjectCount: unknown;
   #isResumed = false;
   #streamGone = false;
   #downSince: number | undefined;
@@ -121,6 +123,8 @@ export class StreamReader implements Subscription {
     const info = await this.#access.open((text) => this.events.notice(text));
     this.#streamCreated = info.created;
     this.#lastSequence = info.state.last_seq;
+    // An empty stream doesn't say.
+    this.#subjectCount = info.state.num_subjects ?? (info.state.messages === 0 ? 0 : undefined);
     this.#nextSequence = this.#firstSequence(info);
     await this.#firstAttachment();
     this.#watchdog = setInterval(() => this.#checkSilence(), HEARTBEAT_MS);
@@ -147,7 +151,9 @@ export class StreamReader implements Subscription {
       if (info.kind !== 'ok') return undefined;
       const { state, config } = info.response;
       const near =
-        typeof last === 'object' ? [] : await nearSubjectsIn(this.links.api(link), name, state, this.source.subjects);
+        typeof last === 'object'
+          ? []
+          : await nearSubjectsIn(this.links.api(link), name, state.num_subjects, this.source.subjects);
       return {
         near,
         last: this.#asLast(last),
@@ -159,6 +165,12 @@ export class StreamReader implements Subscription {
       this.links.log.debug(`What the stream holds could not be looked at: ${reasonOf(error)}`);
       return undefined;
     }
+  }
+
+  async nearSubjects(): Promise<readonly string[]> {
+    const link = this.#attachment?.link;
+    if (link === undefined || link.isClosed) return [];
+    return nearSubjectsIn(this.links.api(link), this.#access.name, this.#subjectCount, this.source.subjects);
   }
 
   #asLast(last: StoredEvent | 'unknown' | undefined): LookBack['last'] {

@@ -126,7 +126,11 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
       `steps:\n- task: WaitForNatsEvent@1\n  inputs: { natsConnection: n, ${inputs} }\n`;
     for (const [name, text, problem] of [
       ['tag.yml', `${step('subject: ci.a')}  env: { A: !(b) }`, /^tag\.yml:4:13: YAML reads "!\(b\)" as a tag/],
-      ['input.yml', step('subject: ci.a, mach: a'), /^input\.yml:3:47: .* no input "mach"\. Did you mean match\?\n$/],
+      [
+        'input.yml',
+        `${step('subject: ci.a, mach: a')}- task: WaitForNatsEvent@1\n  inputs: { subject: ci.a }`,
+        /^input\.yml:3:47: .* no input "mach"\. Did you mean match\?\ninput\.yml:4:3: .* requires the input "natsConnection"\. .*\n$/,
+      ],
       ['root.yml', step('subject: $(any).a'), /^root\.yml:3:32: --nats can't tell which stream .* --stream 'NAME=/],
       ['none.yml', 'steps: [{ script: a }]', /^pipeline: --nats: no step needs a server/],
     ] as const) {

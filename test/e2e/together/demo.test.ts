@@ -26,7 +26,7 @@ async function runDemo(onText: (text: string, interrupt: () => void) => void = (
   return { code, stdout, stderr };
 }
 
-test('The demo shows on one screen how a build leads to a deployment, and ends with the chain', async () => {
+test('The demo shows on one screen how a build leads to a deployment, and ends with the chain and what to do next', async () => {
   const { code, stdout, stderr } = await runDemo();
   assert.deepEqual([code, stderr], [0, '']);
   const lines = stdout.trim().split('\n');
@@ -38,7 +38,10 @@ test('The demo shows on one screen how a build leads to a deployment, and ends w
   assert.match(stdout, /Deploying shop\/web:\d+ at sha256:/);
   assert.match(stdout, /dead letter, untrusted: it is not signed/);
   assert.match(stdout, /no agent +│ Verdict: matched\n.* RELEASE:2, .*\n.*release-web +│ Releasing\n/);
-  const [, run, chain = ''] = /\$ nats-event-bridge why (\d+)\n(.*)$/s.exec(stdout) ?? [];
+  const [, run, chain = ''] =
+    /\$ nats-event-bridge why (\d+)\n(.*)\n\nNext: npm run pipeline -- FILE\.yml --nats .* See docs\/README\.md\.\n$/s.exec(
+      stdout,
+    ) ?? [];
   const steps = chain
     .replaceAll(/\n +(?![ └])/g, ' ')
     .trimEnd()

@@ -362,7 +362,7 @@ describe('check', () => {
   });
 
   for (const line of ['2.9', '2.15'] as const)
-    test(`reports missing and needless permissions, and stores nothing, on nats-server ${line}`, async (t) => {
+    test(`reports missing and unneeded permissions, and stores nothing, on nats-server ${line}`, async (t) => {
       await using server = await startServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
       const yaml = configuration(server.url, await startAzureDevOps(t));
@@ -385,9 +385,9 @@ describe('check', () => {
         assert.equal(checked.status, level === 'error' ? 1 : 0);
       }
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
-      const needless = await bridge(['check'], yaml);
+      const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(
-        linesOf(needless),
+        linesOf(unneeded),
         line === '2.9'
           ? untold(server)
           : ['warning: permission to publish to payroll.*: the bridge does not need it. Take it away from the user.'],

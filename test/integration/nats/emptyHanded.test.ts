@@ -111,6 +111,18 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         assert.match(letters, /s\. Did you mean "NEAR\.other"\? .* was read /);
       });
 
+      test('names them while it goes on, as long as there are no events on its own subject', async () => {
+        const stream = await admin.stream('AHEAD');
+        await using bus = await openBus([server.url]);
+        await using reading = await bus.read({ subjects: ['AHEAD.image-readdy'], start: { from: 'now' } });
+        // An empty stream doesn't say how many subjects it has.
+        assert.deepEqual(await reading.subscription.nearSubjects?.(), []);
+        await stream.publish('image-ready', 'a1');
+        assert.deepEqual(await reading.subscription.nearSubjects?.(), ['AHEAD.image-ready']);
+        await stream.publish('image-readdy', 'a2');
+        assert.deepEqual(await reading.subscription.nearSubjects?.(), []);
+      });
+
       test('says the same when it ends because it was idle', async () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { misspeltOutputs } from '../../../localAgent/misspeltOutputs.ts';
+import { misspeltJobOutput, misspeltOutputs } from '../../../localAgent/misspeltOutputs.ts';
 
 const OUTPUTS = ['wait.event.image', 'wait.event.region', 'wait.verdict', 'other.a'];
 const isSet = (name: string) => [...OUTPUTS, 'wait.ofthejob'].includes(name.toLowerCase());
@@ -35,5 +35,32 @@ describe('a reference to an output', () => {
     );
     assert.match(warning, /output19, …\.$/);
     assert.ok(!warning.includes('\u001b'));
+  });
+});
+
+describe("a reference to another job's output", () => {
+  const outputs = (outputPrefix: string) => [{ outputPrefix, outputs: new Map(OUTPUTS.map((name) => [name, ''])) }];
+  const written = (name: string) => `dependencies.A.outputs['${name}']`;
+
+  it('that nothing has set gets the one that is meant', () => {
+    for (const [prefix, variable, warning] of [
+      ['', 'wait.event.imag', 'in job A, the step wait set no output event.imag. Did you mean wait.event.image?'],
+      ['', 'wait.nothing', 'in job A, the step wait set no output nothing. It set event.image, event.region, verdict.'],
+      ['', 'wiat.verdict', 'in job A, no step wiat has set it. Did you mean wait.verdict?'],
+      ['', 'verdict', 'job A set no such output. Did you mean wait.verdict?'],
+      ['A.', 'A.wait.verdit', 'in job A, the step wait set no output verdit. Did you mean A.wait.verdict?'],
+      ['A.', 'wait.verdict', 'job A set no such output. Did you mean A.wait.verdict?'],
+      ['eu.', 'ue.wait.verdict', 'job A set no such output. Did you mean eu.wait.verdict?'],
+    ] as const)
+      assert.equal(
+        misspeltJobOutput({ job: 'A', variable, written, outputs: outputs(prefix) }),
+        `${written(variable)} is empty: ${warning.replace(/(?<=mean ).*(?=\?)/, written)}`,
+      );
+  });
+
+  it('is left alone when the job or the step set nothing', () => {
+    assert.equal(misspeltJobOutput({ job: 'A', variable: 'wait.event.imag', written, outputs: [] }), undefined);
+    for (const variable of ['late.event.image', 'late'])
+      assert.equal(misspeltJobOutput({ job: 'A', variable, written, outputs: outputs('') }), undefined);
   });
 });

@@ -31,6 +31,41 @@ describe('a pipeline file', () => {
     assert.equal(pipeline.jobs[0]!.steps[0]!.rawStdout, 'heard hello 007/hello 007//\n');
   });
 
+  it('warns once of each misspelt output of an earlier job or stage, in variables and conditions', async () => {
+    const lines: string[] = [];
+    const onLine = ({ text }: { text: string }, job: string) => {
+      if (text.startsWith('##[warning]')) lines.push(`${job} ${text.slice('##[warning]'.length)}`);
+    };
+    const pipeline = await runPipeline(
+      `
+      stages:
+        - stage: Make
+          jobs:
+            - job: A
+              steps: [{ task: Sample@1, name: say, inputs: { text: a } }]
+            - job: B
+              dependsOn: A
+              variables: { said: "$[ dependencies.A.outputs['say.sayd'] ]", ok: "$[ dependencies.A.outputs['say.said'] ]" }
+              condition: eq(dependencies.A.outputs['say.sayd'], 'a')
+              steps: [{ script: 'true' }]
+        - stage: Use
+          dependsOn: Make
+          condition: ne(dependencies.Make.outputs['A.sai.said'], 'b')
+          jobs:
+            - job: C
+              variables: { said: "$[ stageDependencies.Make.A.outputs['said'] ]" }
+              steps: [{ script: 'true' }]
+      `,
+      { onLine },
+    );
+    assert.deepEqual(resultsOf(pipeline), ['Make.A Succeeded', 'Make.B Skipped', 'Use.C Succeeded']);
+    assert.deepEqual(lines, [
+      "B dependencies.A.outputs['say.sayd'] is empty: in job A, the step say set no output sayd. Did you mean dependencies.A.outputs['say.said']?",
+      "Use dependencies.Make.outputs['A.sai.said'] is empty: in job A, no step sai has set it. Did you mean dependencies.Make.outputs['A.say.said']?",
+      "C stageDependencies.Make.A.outputs['said'] is empty: job A set no such output. Did you mean stageDependencies.Make.A.outputs['say.said']?",
+    ]);
+  });
+
   it('runs independent jobs at the same time, each on its own agent', async () => {
     // Each job waits for the other's file, so neither can end before both have started.
     const meet = (mine: string, other: string): string =>

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { PipelineFileOptions } from '../../../localAgent/index.ts';
+import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
 /** The problems of a pipeline, without the name of its file. */
-async function problemsOf(yaml: string): Promise<string> {
+async function problemsOf(yaml: string, options: Partial<PipelineFileOptions> = {}): Promise<string> {
   let problems = '';
-  await assert.rejects(runPipeline(yaml), ({ message }: Error) => {
+  await assert.rejects(runPipeline(yaml, options), ({ message }: Error) => {
     problems = message.replaceAll('azure-pipelines.yml:', '');
     return true;
   });
@@ -56,6 +58,28 @@ describe('a step with a mistake', () => {
     assert.match(
       await problemsOf('steps:\n  - task: AzureKeyVault@2\n    KeyVaultName: a\n'),
       /^3:5: job Job: "KeyVaultName" stands beside "task:"/,
+    );
+  });
+
+  it('is told which required inputs are missing before any other step begins', async () => {
+    const inputs = ['connection', 'subject', 'delivery', 'note'].map((name) => ({
+      name,
+      type: 'string',
+      required: name !== 'note',
+      ...(name === 'delivery' && { defaultValue: 'core' }),
+    }));
+    const extension = throwawayExtension('', { inputs });
+    const yaml = `steps:
+      - script: exit 1
+      - task: Sample@1
+      - { task: Sample@1, inputs: { subject: ' ', Connection: $(later) } }
+      - { task: Sample@1, inputs: { conection: a, subject: b } }
+      - { task: Sample@1, inputs: { connection: a, subject: b } }`;
+    assert.equal(
+      await problemsOf(yaml, { extension }),
+      '3:9: job Job: Sample@1 requires the inputs "connection" and "subject". Write them below "inputs:".\n' +
+        '4:11: job Job: Sample@1 requires the input "subject". Write it below "inputs:".\n' +
+        '5:37: job Job: The task Sample has no input "conection". Did you mean connection?',
     );
   });
 

@@ -30,6 +30,8 @@ class Script implements EventSource {
   /** The messages in the stream. */
   held: LookBack | undefined;
   lookBacks = 0;
+  near: readonly string[] = [];
+  nearLooks = 0;
   readonly #controller = new AbortController();
   #messages: ReceivedMessage[] = [];
   #events: SubscriptionEvents | undefined;
@@ -60,6 +62,10 @@ class Script implements EventSource {
         this.lookBacks++;
         setImmediate(() => (this.time += 1_000));
         return this.held;
+      },
+      nearSubjects: async () => {
+        this.nearLooks++;
+        return this.near;
       },
       stop: async () => {
         this.isStopped = true;
@@ -217,6 +223,33 @@ test('a wait that saw nothing says where it looked, and what the stream holds on
     const { error } = await script.wait(criteriaOf({ idleTimeoutMs: 1_000 }));
     assert.ok(error?.message.includes(`${meant} No event came at all. ${told} Check that`), error?.message);
     assert.equal(script.lookBacks, 1);
+  }
+});
+
+test('a wait that has seen nothing for a while asks once for the subject that was meant', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const hint = 'No event has come yet. Did you mean "ci.dome"? The stream "CI" holds events there.';
+  for (const [near, arrived, looks, hints] of [
+    [['ci.dome'], [], 1, [hint]],
+    [[], [], 1, []],
+    [['ci.dome'], [message(1, { ok: false })], 0, []],
+  ] as const) {
+    const script = new Script((it) => {
+      it.near = near;
+      it.send(...arrived);
+      setImmediate(() => {
+        t.mock.timers.tick(19_000);
+        assert.equal(it.nearLooks, 0);
+        t.mock.timers.tick(30_000);
+        setImmediate(() => it.end('Timeout'));
+      });
+    });
+    await script.wait(criteriaOf());
+    assert.equal(script.nearLooks, looks);
+    assert.deepEqual(
+      script.lines.slice(1).filter((line) => line.startsWith('No event')),
+      hints,
+    );
   }
 });
 
