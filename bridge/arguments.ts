@@ -14,7 +14,8 @@ Usage: nats-event-bridge COMMAND [options] --config FILE
 
 Commands:
   run                   Serve until SIGTERM or SIGINT
-  check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
+  check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only, and
+                        a secret that isn't here is a warning
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
     --create-stream NAME=SUBJECT[,SUBJECT]
