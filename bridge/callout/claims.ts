@@ -4,7 +4,10 @@ import type { IssuerPolicy } from './policy.ts';
 import { Refusal } from './refusal.ts';
 
 /** What a placeholder of a rule can stand for. */
-export type Placeholder = 'organisation' | 'project' | 'connection' | 'pipeline' | 'projectId' | 'client' | 'object';
+export const PLACEHOLDERS = [
+  ...(['organisation', 'project', 'connection', 'pipeline', 'projectId', 'client', 'object'] as const),
+];
+export type Placeholder = (typeof PLACEHOLDERS)[number];
 
 /** The identity that a verified token gives its bearer. */
 export interface Identity {
