@@ -56,7 +56,9 @@ export async function why(
     if (trace.roots.length > 0) return 0;
     const about = safeText(id, 200);
     world.err(
-      limits.length === 0 ? `Nothing is known of ${about}.\n` : `In what could be read, there is nothing about ${about}.\n`,
+      limits.length === 0
+        ? `Nothing is known of ${about}.\n`
+        : `In what could be read, there is nothing about ${about}.\n`,
     );
     return 1;
   });
