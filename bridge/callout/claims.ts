@@ -46,7 +46,7 @@ function azureDevOps(payload: JWTPayload, sub: string): Identity['names'] {
   const parts = sub.slice(kind.length + '://'.length).split('/');
   const [organisation, project, last] = parts;
   if (parts.length !== 3 || !organisation || !project || !last)
-    throw wrong(`sub is not ${kind}://<organisation>/<project>/<${kind === 'sc' ? 'service connection' : 'pipeline'}>`);
+    throw wrong(`sub is not ${kind}://<organization>/<project>/<${kind === 'sc' ? 'service connection' : 'pipeline'}>`);
   const projectId = payload['prj_id'];
   if (projectId !== undefined && !isGuid(projectId)) throw wrong('prj_id is not a GUID');
   return {

@@ -91,7 +91,7 @@ function ruleProblems({ place, sub, roles, groups, account }: Rule, accounts: re
   const parts = (sub ?? '*').split('/');
   const isAnybodys = parts.every((part) => ['*', '', 'sc:', 'p:'].includes(part));
   if (isAnybodys && roles.length + groups.length === 0)
-    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it must name at least an organisation`);
+    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it must name at least an organization`);
   const isPlaceholder = /^\{\w+\}$/.test(account);
   if (!isPlaceholder && /[{}]/.test(account))
     problems.push(`${place}.account: ${quoted(account)} is neither a name nor one placeholder`);
