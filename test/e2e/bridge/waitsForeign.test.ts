@@ -87,7 +87,7 @@ describe('A plan URL of a task', () => {
         `http://[::ffff:7f00:1]:${evil.port}/`,
       ],
       ...[`http://[0:0:0:0:0:0:0:1]:${evil6.port}/contoso/`, `http://[::1%25lo]:${evil6.port}/contoso/`],
-      // Other organisations, and paths that lead to them.
+      // Other organizations, and paths that lead to them.
       ...[`http://${own}/`, `http://${own}/evil/`, `http://${own}/contoso2/`, `http://${own}/contoso/../evil/`],
       ...[`http://${own}/contoso/%2e%2e/evil/`, `http://${own}/contoso%2f..%2fevil/`, `http://${own}//contoso/`],
       ...[

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { organizationTest } from '../../../../bridge/hooks/organization.ts';
 
-test('an organisation is known by both of its URLs, in any case', () => {
+test('an organization is known by both of its URLs, in any case', () => {
   const same = [
     'https://dev.azure.com/contoso/',
     'https://dev.azure.com/contoso',

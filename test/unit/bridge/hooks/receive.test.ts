@@ -83,7 +83,7 @@ describe('A post that does not become an event is a dead letter', () => {
     await new Receiver().refuses('unusable', Buffer.alloc(0));
   });
 
-  test('when it comes from another organisation, or from an invalid URL', async () => {
+  test('when it comes from another organization, or from an invalid URL', async () => {
     const receiver = new Receiver();
     for (const baseUrl of ['https://dev.azure.com/fabrikam/', 'x', 7, {}]) {
       const other = (container: string) =>
