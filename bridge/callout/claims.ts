@@ -1,13 +1,8 @@
 import type { JWTPayload } from 'jose';
 import { isObject } from '../../shared/text/json.ts';
+import type { Placeholder } from './placeholders.ts';
 import type { IssuerPolicy } from './policy.ts';
 import { Refusal } from './refusal.ts';
-
-/** What a placeholder of a rule can stand for. */
-export const PLACEHOLDERS = [
-  ...(['organisation', 'project', 'connection', 'pipeline', 'projectId', 'client', 'object'] as const),
-];
-export type Placeholder = (typeof PLACEHOLDERS)[number];
 
 /** The identity that a verified token gives its bearer. */
 export interface Identity {

@@ -3,7 +3,7 @@ import { isObject } from '../../shared/text/json.ts';
 import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { shown } from '../config/shown.ts';
-import { PLACEHOLDERS } from './claims.ts';
+import { PLACEHOLDERS } from './placeholders.ts';
 import type { validate } from './validate.ts';
 
 /** What the schema finds wrong with a policy: clauses with the place in front. */
