@@ -14,7 +14,8 @@ Usage: nats-event-bridge COMMAND [options] --config FILE
 
 Commands:
   run                   Serve until SIGTERM or SIGINT
-  check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only
+  check [--offline]     Find out what is wrong, and how to fix it; --offline looks at files only, and
+                        a secret that isn't here is a warning
   setup [--apply]       Print the streams, buckets and permissions that this configuration needs;
                         --apply creates what is missing and never changes what is there
     --create-stream NAME=SUBJECT[,SUBJECT]
@@ -34,8 +35,10 @@ Commands:
                         Print what a route would decide, and the parameters; starts nothing
   routes replay NAME --from SEQ --to SEQ --reason TEXT
                         Judge stored events again, by all checks but the age, and start their runs
-  why ID [--json]       Print what led to an event or run, and what came of it: ID is an event's id, a
-                        message's id, STREAM:sequence or a run's id
+  why ID [--data] [--json]
+                        Print what led to an event or run, and what came of it: ID is an event's id, a
+                        message's id, STREAM:sequence or a run's id; --data prints the event's data as well,
+                        of a run that of the event that started it
   deadLetters list      List what could not be done
   deadLetters show N    Print a dead letter with its original bytes
   deadLetters replay N [--reason TEXT]
@@ -67,7 +70,13 @@ export type Command =
     }
   | { readonly kind: 'hooks'; readonly config: string; readonly action: HooksCommand }
   | { readonly kind: 'routes'; readonly config: string; readonly action: RoutesCommand }
-  | { readonly kind: 'why'; readonly config: string; readonly id: string; readonly json: boolean }
+  | {
+      readonly kind: 'why';
+      readonly config: string;
+      readonly id: string;
+      readonly json: boolean;
+      readonly data: boolean;
+    }
   | { readonly kind: 'deadLetters'; readonly config: string; readonly action: DeadLettersCommand }
   | { readonly kind: 'callout'; readonly config: string; readonly action: CalloutCommand };
 
@@ -84,6 +93,7 @@ const OPTIONS = {
   apply: { type: 'boolean', default: false },
   'create-stream': { type: 'string', multiple: true },
   json: { type: 'boolean', default: false },
+  data: { type: 'boolean', default: false },
   rotate: { type: 'boolean', default: false },
   route: { type: 'string' },
   reason: { type: 'string' },
@@ -99,7 +109,7 @@ const OF_COMMAND: Readonly<Record<string, readonly string[]>> = {
   check: ['offline'],
   setup: ['apply', 'create-stream'],
   hooks: ['rotate', 'reason', 'json'],
-  why: ['json'],
+  why: ['json', 'data'],
   routes: ['reason', 'event', 'from', 'to'],
   deadLetters: ['route', 'reason'],
   callout: ['token-file'],
@@ -138,7 +148,7 @@ export function readArguments(given: readonly string[], env: Readonly<Record<str
   if (calloutAction !== undefined) return { kind: 'callout', config, action: calloutAction };
   if (hooksAction !== undefined) return { kind: 'hooks', config, action: hooksAction };
   if (routesAction !== undefined) return { kind: 'routes', config, action: routesAction };
-  if (id !== undefined) return { kind: 'why', config, id, json: values.json };
+  if (id !== undefined) return { kind: 'why', config, id, json: values.json, data: values.data };
   if (name === 'check') return { kind: 'check', config, offline: values.offline };
   if (name === 'setup') return { kind: 'setup', config, apply: values.apply, streams };
   return { kind: 'run', config };

@@ -96,7 +96,7 @@ async function main(given: readonly string[]): Promise<number> {
       }
       case 'why': {
         const { why } = await import('./commands/why.ts');
-        return await why(command.id, command.json, command.config, world);
+        return await why(command.id, command, command.config, world);
       }
       case 'callout': {
         const { callout } = await import('./commands/callout.ts');

@@ -35,7 +35,7 @@ export interface DecidedEvent {
   readonly source?: string;
   readonly subject?: string;
   readonly place?: Place;
-  /** Organisation, project, pipeline, run and requester. */
+  /** Organization, project, pipeline, run and requester. */
   readonly owner?: string;
   /** The public NKey that signed it. */
   readonly signer?: string;

@@ -47,7 +47,7 @@ export class Budget {
 
 export interface HistoryOptions {
   readonly nats: Pick<Bus, 'readStream'> & { readonly lookup: StreamLookup };
-  readonly jetStream: Pick<JetStream, 'stream'>;
+  readonly jetStream: Pick<JetStream, 'stream' | 'apiPrefix'>;
   readonly stream: string;
   /** Which messages are needed whole, going by their headers; the others come without their payload. */
   readonly whole: 'all' | ((message: ReceivedMessage) => boolean);
@@ -113,7 +113,8 @@ export class StreamHistory {
   async #open(): Promise<number> {
     const info = await this.options.jetStream.stream(this.stream);
     if (info.kind !== 'ok') {
-      const why = info.kind === 'error' ? info.description : info.kind === 'denied' ? `no permission` : info.kind;
+      if (info.kind === 'denied') throw lacksPermission(info.subject);
+      const why = info.kind === 'error' ? info.description : info.kind;
       throw new TaskError('NoStream', `its state can't be had (${why})`);
     }
     const { messages, first_seq: first, last_seq: last } = info.value.state;
@@ -122,7 +123,7 @@ export class StreamHistory {
   }
 
   async #read(from: number, to: number): Promise<void> {
-    const { budget, onMessage, whole, nats } = this.options;
+    const { budget, onMessage, whole, nats, jetStream } = this.options;
     const lookUp: number[] = [];
     let oldest = Infinity;
     await readRange(this.options, from, to, (message) => {
@@ -133,6 +134,12 @@ export class StreamHistory {
       const isCut = place !== undefined && whole !== 'all' && size > 0 && size <= MOST_BYTES;
       if (isCut && whole(message)) lookUp.push(place.sequence);
       else onMessage(message);
+    }).catch(async (error: unknown) => {
+      if (!(error instanceof TaskError) || error.code !== 'Denied') throw error;
+      // What was refused names a consumer of this reading alone.
+      const api = `${await jetStream.apiPrefix()}.CONSUMER`;
+      const { stream } = this;
+      throw lacksPermission(`${api}.CREATE.${stream}.>`, `${api}.MSG.NEXT.${stream}.*`, `${api}.DELETE.${stream}.*`);
     });
     for (let index = 0; index < lookUp.length; index += WINDOW) {
       if (budget.left === 0) throw new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
@@ -142,6 +149,11 @@ export class StreamHistory {
     }
     if (oldest < this.#reachedAt) this.#reachedAt = oldest;
   }
+}
+
+function lacksPermission(...subjects: readonly string[]): TaskError {
+  const list = subjects.map((subject) => `"${subject}"`).join(', ');
+  return new TaskError('Denied', `the bridge's user needs publish permission for ${list}`);
 }
 
 /** Reads the headers of a stretch of a stream. Rejects if that takes too long. */

@@ -1,10 +1,8 @@
 import type { JWTPayload } from 'jose';
 import { isObject } from '../../shared/text/json.ts';
+import type { Placeholder } from './placeholders.ts';
 import type { IssuerPolicy } from './policy.ts';
 import { Refusal } from './refusal.ts';
-
-/** What a placeholder of a rule can stand for. */
-export type Placeholder = 'organisation' | 'project' | 'connection' | 'pipeline' | 'projectId' | 'client' | 'object';
 
 /** The identity that a verified token gives its bearer. */
 export interface Identity {
@@ -43,7 +41,7 @@ function azureDevOps(payload: JWTPayload, sub: string): Identity['names'] {
   const parts = sub.slice(kind.length + '://'.length).split('/');
   const [organisation, project, last] = parts;
   if (parts.length !== 3 || !organisation || !project || !last)
-    throw wrong(`sub is not ${kind}://<organisation>/<project>/<${kind === 'sc' ? 'service connection' : 'pipeline'}>`);
+    throw wrong(`sub is not ${kind}://<organization>/<project>/<${kind === 'sc' ? 'service connection' : 'pipeline'}>`);
   const projectId = payload['prj_id'];
   if (projectId !== undefined && !isGuid(projectId)) throw wrong('prj_id is not a GUID');
   return {

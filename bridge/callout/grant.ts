@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { safeText, shortened } from '../../shared/text/safeText.ts';
-import type { Identity, Placeholder } from './claims.ts';
+import type { Identity } from './claims.ts';
+import type { Placeholder } from './placeholders.ts';
 import type { Rule } from './policy.ts';
 import { Refusal } from './refusal.ts';
 

@@ -143,7 +143,7 @@ export class KeySets {
 
   async #read(issuer: string): Promise<KeySet | { readonly problem: string }> {
     const { documents, now } = this.#options;
-    const discovery = await documents.object(new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`));
+    const discovery = await documents.object(discoveryUrl(issuer));
     if ('problem' in discovery) return discovery;
     if (discovery.object['issuer'] !== issuer) return { problem: 'its discovery document belongs to another issuer' };
     const place = discovery.object['jwks_uri'];
@@ -170,6 +170,11 @@ export class KeySets {
     });
     await Promise.race([work, late]).finally(() => clearTimeout(timer));
   }
+}
+
+/** Where an issuer says where its keys are. */
+export function discoveryUrl(issuer: string): URL {
+  return new URL(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
 }
 
 /** Undefined where the set has no such key. */

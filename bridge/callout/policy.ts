@@ -1,5 +1,6 @@
 import { parseJson } from '../../shared/text/json.ts';
 import { quoted } from '../../shared/text/safeText.ts';
+import { schemaProblems, unknownPlaceholder } from './policyProblems.ts';
 import { validate } from './validate.ts';
 
 /** Who may sign in, and what they may do then. */
@@ -59,7 +60,8 @@ export function readPolicy(
 ): { readonly policy: Policy } | { readonly problems: readonly string[] } {
   const json = parseJson(text);
   if (json === undefined) return { problems: ['it is not JSON'] };
-  if (!validate(json.value)) return { problems: [...new Set((validate.errors ?? []).flatMap(problemOf))] };
+  if (!validate(json.value))
+    return { problems: [...new Set((validate.errors ?? []).flatMap((error) => schemaProblems(error, json.value)))] };
   const { issuers } = json.value as unknown as Content;
   const problems: string[] = [];
   const read = new Map<string, IssuerPolicy>();
@@ -89,37 +91,13 @@ function ruleProblems({ place, sub, roles, groups, account }: Rule, accounts: re
   const parts = (sub ?? '*').split('/');
   const isAnybodys = parts.every((part) => ['*', '', 'sc:', 'p:'].includes(part));
   if (isAnybodys && roles.length + groups.length === 0)
-    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it must name at least an organisation`);
+    problems.push(`${place}.sub: ${quoted(sub ?? '')} matches everybody: it must name at least an organization`);
   const isPlaceholder = /^\{\w+\}$/.test(account);
   if (!isPlaceholder && /[{}]/.test(account))
     problems.push(`${place}.account: ${quoted(account)} is neither a name nor one placeholder`);
+  const unknown = isPlaceholder ? unknownPlaceholder(account) : undefined;
+  if (unknown !== undefined) problems.push(`${place}.account: ${quoted(account)}: ${unknown}`);
   if (!isPlaceholder && accounts !== undefined && !accounts.includes(account))
     problems.push(`${place}.account: ${quoted(account)} is not one of callout.accounts`);
   return problems;
-}
-
-function problemOf({
-  keyword,
-  instancePath,
-  params,
-  message = '',
-}: NonNullable<typeof validate.errors>[number]): string[] {
-  const place = instancePath
-    .split('/')
-    .slice(1)
-    .map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`))
-    .join('')
-    .replace(/^\./, '');
-  const at = (problem: string) => [`${place || 'the policy'}: ${problem}`];
-  switch (keyword) {
-    case 'additionalProperties':
-      return at(`${quoted(String(params['additionalProperty']))} is not a field that the bridge knows`);
-    case 'anyOf':
-      return at('has none of sub, roles and groups, so it would match everybody');
-    case 'required':
-      // Problems of anyOf are reported together.
-      return ['sub', 'roles', 'groups'].includes(String(params['missingProperty'])) ? [] : at(message);
-    default:
-      return at(message);
-  }
 }

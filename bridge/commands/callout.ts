@@ -5,10 +5,11 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { PublicDocuments } from '../azureDevOps/publicDocuments.ts';
 import { decide, type SignInDecision } from '../callout/decide.ts';
-import { KeySets } from '../callout/keySets.ts';
+import { discoveryUrl, KeySets } from '../callout/keySets.ts';
 import { newSeed } from '../callout/keys.ts';
 import type { Policy } from '../callout/policy.ts';
 import { mismatch } from '../callout/rules.ts';
+import { decideUnverified } from '../callout/unverified.ts';
 import { readSecretFile } from '../config/secrets.ts';
 import type { World } from '../world.ts';
 import { configurationOf } from './session.ts';
@@ -40,15 +41,29 @@ async function tryToken(tokenFile: string, config: string, world: World): Promis
     // A person waits longer than a server does.
     const timing = { ...settings.timing, keysWait: 2 * settings.timing.keysAnswer };
     const keys = new KeySets({ documents, timing, now: () => world.now(), onChange: () => {} });
-    const decision = await decide(token.trim(), {
+    const options = {
       policy: policy.current,
-      keys,
       maxSessionMs,
       accounts: accounts && [...accounts.keys()],
       now: world.now(),
-    });
-    for (const line of [...describe(decision), ...describeRules(decision, policy.current)])
+    };
+    const decision = await decide(token.trim(), { ...options, keys });
+    const issuer = decision.claimed?.issuer ?? '';
+    const isUnreachable =
+      decision.kind === 'refused' && decision.refusal.kind === 'noKeys' && keys.state(issuer).fetchedAt === undefined;
+    const judged = isUnreachable ? await decideUnverified(token.trim(), options) : undefined;
+    for (const line of [
+      ...describe(decision),
+      ...describeRules(decision, policy.current),
+      ...(judged === undefined
+        ? []
+        : [...describe(judged), ...describeRules(judged, policy.current)].map((line) => `unverified: ${line}`)),
+    ])
       world.out(`${safeText(line)}\n`);
+    if (isUnreachable)
+      world.err(
+        `The keys of ${safeText(issuer)} are found at ${safeText(discoveryUrl(issuer).href)}: run this where that can be reached, or check callout.proxy and callout.caFile. Until then, what is unverified holds only if the token's signature is the issuer's.\n`,
+      );
     return decision.kind === 'granted' ? 0 : 1;
   } finally {
     await documents.close();

@@ -17,7 +17,7 @@ import { configurationOf, withSession } from './session.ts';
 export async function check(file: string, isOffline: boolean, world: World): Promise<number> {
   let configuration: Configuration;
   try {
-    configuration = configurationOf(file, world);
+    configuration = configurationOf(file, world, isOffline);
   } catch (thrown) {
     if (!(thrown instanceof ConfigurationError)) throw thrown;
     return tell(

@@ -17,12 +17,16 @@ export interface Session {
   readonly log: EventLog;
 }
 
-/** Reads the configuration for a short-lived command. Throws as {@link readConfiguration} does. */
-export function configurationOf(file: string, world: World): Configuration {
+/**
+ * Reads the configuration for a short-lived command. Throws as {@link readConfiguration} does.
+ *
+ * @param isOffline whether a secret that isn't here is only a warning
+ */
+export function configurationOf(file: string, world: World, isOffline = false): Configuration {
   const onFileTrouble = (label: string, trouble: Problem | undefined) => {
     if (trouble !== undefined) world.err(`${label} ${trouble.problem}.\n`);
   };
-  return readConfiguration(file, { env: world.env, now: () => world.now(), onFileTrouble });
+  return readConfiguration(file, { env: world.env, now: () => world.now(), onFileTrouble, isOffline });
 }
 
 /**

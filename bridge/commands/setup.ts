@@ -4,7 +4,7 @@ import { serverLines } from '../callout/serverLines.ts';
 import { auditOf } from '../audit/audit.ts';
 import { describeFinding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
-import type { Answer, JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
+import type { JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
 import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
 import {
   consumerNeeds,
@@ -23,8 +23,6 @@ import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
 
 const NS_PER_MS = 1_000_000;
-const OVERLAP_REMEDY =
-  '. Another stream of this account captures some of them: name that stream in the configuration, or change the subjects';
 
 /** What `setup` is asked for. */
 export interface SetupOptions {
@@ -109,30 +107,13 @@ async function applyAll(
   jetStream: JetStream,
   world: World,
 ): Promise<Applied> {
-  const stream = ({ kind, name, config }: StreamNeed, difference?: (is: StreamInfo) => string | undefined) => ({
-    kind,
-    name,
-    apply: () =>
-      apply({
-        missing: STREAM_NOT_FOUND,
-        look: () => jetStream.stream(config.name),
-        make: () => jetStream.createStream(config),
-        difference,
-      }),
-  });
   const needs = [
-    ...others.map((need) => stream(need, (is) => otherSubjects(need, is))),
-    ...streams.map((need) => stream(need)),
-    ...consumerNeeds(settings).map(({ stream, config }) => ({
+    ...others.map((need) => ({ ...need, apply: () => applyStream(need, true, settings, jetStream) })),
+    ...streams.map((need) => ({ ...need, apply: () => applyStream(need, false, settings, jetStream) })),
+    ...consumerNeeds(settings).map((need) => ({
       kind: 'consumer',
-      name: `${config.durable_name} of ${stream}`,
-      apply: () =>
-        apply({
-          missing: CONSUMER_NOT_FOUND,
-          look: () => jetStream.consumer(stream, config.durable_name),
-          make: () => jetStream.createConsumer(stream, config),
-          orphaned: createStreamOption(settings, stream),
-        }),
+      name: `${need.config.durable_name} of ${need.stream}`,
+      apply: () => applyConsumer(need, settings, jetStream),
     })),
   ];
   const created: string[] = [];
@@ -158,38 +139,77 @@ function otherSubjects(
   return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream: nats stream edit ${name} ${options}`;
 }
 
-interface Makeable<Found> {
-  /** The error when it isn't there. */
-  readonly missing: number;
-  readonly look: () => Promise<Answer<Found>>;
-  readonly make: () => Promise<Answer<Found>>;
-  /** What makes the one that is there unusable: a clause. */
-  readonly difference?: ((found: Found) => string | undefined) | undefined;
-  /** The option that creates the stream it belongs to. */
-  readonly orphaned?: string;
+/** What has become of something needed; the text is a clause. */
+interface Outcome {
+  readonly outcome: 'there' | 'created' | 'failed';
+  readonly text: string;
 }
 
-async function apply<Found>({
-  missing,
-  look,
-  make,
-  difference,
-  orphaned,
-}: Makeable<Found>): Promise<{ outcome: 'there' | 'created' | 'failed'; text: string }> {
-  const found = await look();
+const THERE: Outcome = { outcome: 'there', text: 'it is there, and left as it is' };
+const CREATED: Outcome = { outcome: 'created', text: 'created' };
+
+function failed(text: string): Outcome {
+  return { outcome: 'failed', text };
+}
+
+/** @param isOrdered whether an option asks for it, which may be a mistake */
+async function applyStream(
+  need: StreamNeed,
+  isOrdered: boolean,
+  settings: BridgeSettings,
+  jetStream: JetStream,
+): Promise<Outcome> {
+  const { config } = need;
+  const found = await jetStream.stream(config.name);
   if (found.kind === 'ok') {
-    const problem = difference?.(found.value);
-    if (problem !== undefined) return { outcome: 'failed', text: problem };
-    return { outcome: 'there', text: 'it is there, and left as it is' };
+    const problem = isOrdered ? otherSubjects(need, found.value) : undefined;
+    return problem === undefined ? THERE : failed(problem);
   }
-  if (found.kind === 'error' && found.errorCode === STREAM_NOT_FOUND && orphaned !== undefined)
-    return { outcome: 'failed', text: `its stream doesn't exist. Create both: repeat this with ${orphaned}` };
-  if (found.kind !== 'error' || found.errorCode !== missing)
-    return { outcome: 'failed', text: `it can't be looked at: ${reasonOf(found)}` };
-  const made = await make();
-  if (made.kind === 'ok') return { outcome: 'created', text: 'created' };
-  const remedy = made.kind === 'error' && made.errorCode === SUBJECTS_OVERLAP ? OVERLAP_REMEDY : '';
-  return { outcome: 'failed', text: `it can't be created: ${reasonOf(made)}${remedy}` };
+  if (!isError(found, STREAM_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
+  const made = await jetStream.createStream(config);
+  if (made.kind === 'ok') return CREATED;
+  const remedy = isError(made, SUBJECTS_OVERLAP) ? await overlapRemedy(need, isOrdered, settings, jetStream) : '';
+  return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
+}
+
+async function applyConsumer(
+  { stream, config }: ConsumerNeed,
+  settings: BridgeSettings,
+  jetStream: JetStream,
+): Promise<Outcome> {
+  const found = await jetStream.consumer(stream, config.durable_name);
+  if (found.kind === 'ok') return THERE;
+  if (isError(found, STREAM_NOT_FOUND))
+    return failed(`its stream doesn't exist. Create both: repeat this with ${createStreamOption(settings, stream)}`);
+  if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
+  const made = await jetStream.createConsumer(stream, config);
+  return made.kind === 'ok' ? CREATED : failed(`it can't be created: ${reasonOf(made)}`);
+}
+
+function isError(refusal: Refusal, code: number): boolean {
+  return refusal.kind === 'error' && refusal.errorCode === code;
+}
+
+/** Which stream has the subjects of one that can't be created, as far as the user may ask, and what to do about it. */
+async function overlapRemedy(
+  { name, config: { subjects } }: StreamNeed,
+  isOrdered: boolean,
+  { hooks }: BridgeSettings,
+  jetStream: JetStream,
+): Promise<string> {
+  const answers = await Promise.all(subjects.map((subject) => jetStream.streamNames(subject)));
+  const streams = [...new Set(answers.flatMap((answer) => (answer.kind === 'ok' ? answer.value : [])))];
+  const taken =
+    streams.length === 0
+      ? 'Another stream of this account captures some of them'
+      : `${streams.join(', ')} ${streams.length === 1 ? 'captures' : 'capture'} some of them`;
+  const other = "if that is another bridge's, give this one another instance";
+  const fix = isOrdered
+    ? 'leave them out of --create-stream, or use that stream'
+    : name === hooks?.stream
+      ? `name that stream in hooks.stream or, ${other} or hooks.subjectPrefix`
+      : `take them from that stream or, ${other}`;
+  return `. ${taken}: ${fix}`;
 }
 
 /** A person's order goes into the audit stream once there is one. */

@@ -1,6 +1,7 @@
-import type { Place } from '../../shared/bus.ts';
+import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectMatches } from '../../shared/subject.ts';
+import { exactJson } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { decisionIn, eventIn, Facts, type DecisionFact, type EventFact } from '../audit/facts.ts';
 import { Budget, StreamHistory } from '../audit/streamHistory.ts';
@@ -10,31 +11,55 @@ import { BRIDGE_AUDIT, BRIDGE_INTENTS, namesOf } from '../names.ts';
 import { Intents } from '../runs/intents.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
+import { dataFields, dataLines } from './eventData.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
 /** How many messages are read in all streams, and for how long. */
 const MOST_MESSAGES = 500_000;
 const MOST_MS = 60_000;
+/** Several events may have the same id. */
+const MOST_DATA = 10;
 
 /**
  * Prints what led to an event or run and what followed from it.
  *
  * @param id of an event, message or run, or `STREAM:sequence`
+ * @param wanted `data`: also what the event says or, of a run, the event that started it
  * @returns the exit code: 1 when nothing is known about it
  */
-export async function why(id: string, isJson: boolean, file: string, world: World): Promise<number> {
+export async function why(
+  id: string,
+  wanted: { readonly json: boolean; readonly data: boolean },
+  file: string,
+  world: World,
+): Promise<number> {
   const { settings } = configurationOf(file, world);
   return withSession(settings, world, async (session) => {
-    const { trace, limits } = await ask(id, settings, session, world);
-    if (isJson) world.out(`${JSON.stringify({ id: safeText(id), chain: chainOf(trace), limits }, undefined, 2)}\n`);
-    else for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
+    const { trace, limits: unread } = await ask(id, settings, session, world);
+    const limits = [...unread];
+    const messages = wanted.data && trace.roots.length > 0 ? await messagesOf(id, trace, session, limits) : [];
+    if (wanted.json) {
+      const chain = chainOf(trace, dataByPlace(messages, limits));
+      world.out(`${exactJson({ id: safeText(id), chain, limits }, 2)}\n`);
+    } else {
+      for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
+      for (const message of messages) {
+        world.out(`\nThe data of ${keyOf(message.place)}:\n`);
+        for (const line of dataLines(message)) world.out(`${line}\n`);
+      }
+    }
     for (const limit of limits) world.err(`${limit}.\n`);
     if (isUndecided(trace, settings))
       world.err(
         'No route has decided on it yet. See nats-event-bridge routes list, which says what a route waits for.\n',
       );
     if (trace.roots.length > 0) return 0;
-    world.err(`Nothing is known of ${safeText(id, 200)}.\n`);
+    const about = safeText(id, 200);
+    world.err(
+      limits.length === 0
+        ? `Nothing is known of ${about}.\n`
+        : `In what could be read, there is nothing about ${about}.\n`,
+    );
     return 1;
   });
 }
@@ -56,11 +81,62 @@ interface Answer {
   readonly limits: readonly string[];
 }
 
+/** Of the events that are asked about. What can't be shown goes to the limits. */
+async function messagesOf(
+  id: string,
+  { roots }: Trace,
+  { nats }: Session,
+  limits: string[],
+): Promise<readonly ReceivedMessage[]> {
+  const facts = flattened(roots);
+  const events = facts.filter((fact): fact is EventFact => fact.kind === 'event' && fact.place !== undefined);
+  const own = events.filter((event) => event.id === id || keyOf(event.place) === id);
+  const starts = facts.flatMap((fact) =>
+    fact.kind === 'decision' && fact.run?.id === id ? [keyOf(fact.event.place)] : [],
+  );
+  const asked = own.length > 0 ? own : events.filter(({ place }) => starts.includes(keyOf(place)));
+  if (asked.length === 0) limits.push('No stream has an event whose data could be shown');
+  if (asked.length > MOST_DATA) limits.push(`The data of ${asked.length - MOST_DATA} more events isn't shown`);
+  const messages: ReceivedMessage[] = [];
+  for (const { place } of asked.slice(0, MOST_DATA)) {
+    if (place === undefined) continue;
+    try {
+      const message = await nats.lookup.message(place.stream, place.sequence);
+      if (message === undefined)
+        limits.push(`${keyOf(place)} isn't in its stream any more, so its data can't be shown`);
+      else messages.push(message);
+    } catch (error) {
+      limits.push(`The data of ${keyOf(place)} can't be read: ${problemOf(error)}`);
+    }
+  }
+  return messages;
+}
+
+function dataByPlace(messages: readonly ReceivedMessage[], limits: string[]): DataByPlace {
+  return new Map(
+    messages.flatMap((message) => {
+      const fields = dataFields(message);
+      if (fields === undefined) limits.push(`The data of ${keyOf(message.place)} is too large to be shown`);
+      return fields === undefined ? [] : [[keyOf(message.place), fields] as const];
+    }),
+  );
+}
+
+type DataByPlace = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
+
+function keyOf(place: Place | undefined): string {
+  return place === undefined ? '' : `${place.stream}:${place.sequence}`;
+}
+
+function problemOf(error: unknown): string {
+  return safeText(error instanceof TaskError ? error.problem : reasonOf(error), 500);
+}
+
 async function ask(id: string, settings: BridgeSettings, session: Session, world: World): Promise<Answer> {
   const { nats, jetStream } = session;
   const now = () => world.now();
   const names = namesOf(settings.instance);
-  const audit = names.of(BRIDGE_AUDIT);
+  const [audit, intents] = [names.of(BRIDGE_AUDIT), names.of(BRIDGE_INTENTS)];
   const facts = new Facts();
   const budget = new Budget(MOST_MESSAGES, MOST_MS, now);
   const troubles = new Set<string>();
@@ -90,13 +166,14 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
     ),
   ];
   const attempt = async <Value, Otherwise>(
+    what: string,
     look: () => Promise<Value>,
     otherwise: Otherwise,
   ): Promise<Value | Otherwise> => {
     try {
       return await look();
     } catch (error) {
-      troubles.add(safeText(error instanceof TaskError ? error.problem : reasonOf(error), 500));
+      troubles.add(`${what} could not be read: ${problemOf(error)}`);
       return otherwise;
     }
   };
@@ -105,11 +182,11 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
     histories,
     budget,
     now,
-    event: (place) => attempt(() => eventAt(place, session), undefined),
+    event: (place) => attempt(keyOf(place), () => eventAt(place, session), undefined),
     start: (run) =>
       settings.runs.length === 0 || !/^[1-9]\d{0,15}$/.test(run)
         ? Promise.resolve(undefined)
-        : attempt(() => startOf(Number(run), new Intents(nats.keyValue(names.of(BRIDGE_INTENTS)))), 'unknown'),
+        : attempt(intents, () => startOf(Number(run), new Intents(nats.keyValue(intents))), 'unknown'),
   });
   const unread = trace.roots.length > 0 && !budget.isSpent ? [] : histories;
   const limits = [
@@ -158,7 +235,7 @@ async function startOf(run: number, intents: Intents): Promise<DecisionFact | un
 }
 
 /** The chain as programs read it, oldest first. */
-function chainOf({ roots }: Trace): readonly unknown[] {
+function chainOf({ roots }: Trace, data: DataByPlace): readonly unknown[] {
   return flattened(roots).map((fact) => {
     const { kind } = fact;
     const time = fact.at > 0 ? new Date(fact.at).toISOString() : null;
@@ -166,7 +243,16 @@ function chainOf({ roots }: Trace): readonly unknown[] {
       case 'event': {
         const { id, subject, place, run } = fact;
         const { stream = null, sequence = null } = place ?? {};
-        return { kind, id: safeText(id), stream, sequence, run: numberOf(run), subject: safeText(subject), time };
+        const shown = {
+          kind,
+          id: safeText(id),
+          stream,
+          sequence,
+          run: numberOf(run),
+          subject: safeText(subject),
+          time,
+        };
+        return { ...shown, ...data.get(keyOf(place)) };
       }
       case 'decision': {
         const { route, decision, reason, run, event } = fact;

@@ -82,11 +82,15 @@ export function readIdentity(section: Section): IdentitySettings | undefined {
     if (key === 'kind' || KEYS[kind].includes(key) || !section.has(key)) continue;
     if (Object.values(KEYS).flat().includes(key)) section.note(key, `does not belong to kind ${kind}`, 'Remove it.');
   }
-  const { env } = section.surroundings;
+  const { env, isOffline } = section.surroundings;
   /** A required text, from the configuration or, if a variable is named, the environment. */
   const needed = (key: string, variable?: string): string => {
     const text = section.text(key) ?? (variable === undefined ? undefined : env[variable]);
     if (text) return text;
+    if (isOffline && variable !== undefined) {
+      section.warn(key, `${variable} isn't set here, so it wasn't checked`);
+      return '';
+    }
     section.note(
       key,
       `is required for kind ${kind}`,
@@ -111,7 +115,8 @@ export function readIdentity(section: Section): IdentitySettings | undefined {
     case 'workloadIdentity': {
       const [tenantId, clientId] = [needed('tenantId', 'AZURE_TENANT_ID'), needed('clientId', 'AZURE_CLIENT_ID')];
       const tokenFile = section.file('tokenFile') ?? needed('tokenFile', 'AZURE_FEDERATED_TOKEN_FILE');
-      const token = tokenFile === '' ? '' : readSecretFile(tokenFile);
+      const isHere = tokenFile !== '' && !section.isElsewhere(['tokenFile'], tokenFile, tokenFile);
+      const token = isHere ? readSecretFile(tokenFile) : '';
       if (typeof token !== 'string') section.note('tokenFile', `${shown(tokenFile)} ${token.problem}`, token.remedy);
       return {
         kind,

@@ -9,6 +9,7 @@ import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
 import { readCallout, readPolicy } from './callout.ts';
 import { ConfigurationError } from './configurationError.ts';
+import { exposureOf } from './fileModes.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
@@ -16,6 +17,7 @@ import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
 import { signatureOf, withoutPath, type FileSurroundings } from './secrets.ts';
 import { nameOf, Section, type Surroundings } from './section.ts';
+import { shown } from './shown.ts';
 import { readWaits } from './waits.ts';
 import { readYaml, type Path, type Place, type YamlFile } from './yamlFile.ts';
 
@@ -43,6 +45,8 @@ export interface Outside {
   now(): number;
   /** Called when a file that is read again becomes unusable, and when it is good again (undefined). */
   readonly onFileTrouble: FileSurroundings['onTrouble'];
+  /** Whether a secret that isn't here is only a warning. */
+  readonly isOffline?: boolean;
 }
 
 /**
@@ -94,6 +98,7 @@ class ConfigurationReader {
   readonly #files: string[];
   /** Already rejected by the schema. */
   readonly #refused = new Set<string>();
+  readonly #secretFiles = new Set<string>();
 
   constructor(
     private readonly file: string,
@@ -146,6 +151,7 @@ class ConfigurationReader {
     return {
       folder: path.dirname(path.resolve(this.file)),
       env: this.outside.env,
+      isOffline: this.outside.isOffline ?? false,
       now: () => this.outside.now(),
       lookEveryMs: timing.secretFile,
       onTrouble: this.outside.onFileTrouble,
@@ -154,6 +160,14 @@ class ConfigurationReader {
       },
       warn: (at, problem) => this.#note(this.#warnings, at, problem),
       uses: (file) => this.#files.push(file),
+      secretFile: (at, given, file) => {
+        const exposure = this.#secretFiles.has(file) ? undefined : exposureOf(file);
+        this.#secretFiles.add(file);
+        if (exposure !== undefined) {
+          const problem = `${shown(given)} ${exposure.problem}`;
+          this.#note(this.#warnings, at, { ...exposure, problem });
+        }
+      },
     };
   }
 

@@ -33,11 +33,19 @@ function readTls(section: Section): HttpSettings['tls'] {
     return undefined;
   }
   const [certificate, privateKey] = (['certificateFile', 'privateKeyFile'] as const).map((name) => {
-    const text = readSecretFile(section.file(name) ?? '');
+    const [given, file] = [section.text(name) ?? '', section.file(name) ?? ''];
+    if (section.isElsewhere([name], given, file)) return undefined;
+    const text = readSecretFile(file);
     if (typeof text === 'string') return text;
-    section.note(name, `${shown(section.text(name) ?? '')} ${text.problem}`, text.remedy);
+    section.note(name, `${shown(given)} ${text.problem}`, text.remedy);
     return undefined;
   });
+  if (privateKey !== undefined)
+    section.surroundings.secretFile(
+      [...section.path, 'privateKeyFile'],
+      section.text('privateKeyFile') ?? '',
+      privateKeyFile,
+    );
   if (certificate === undefined || privateKey === undefined) return undefined;
   const { problems, expiresSoon } = checkClientCertificate({ certificate, privateKey }, section.surroundings.now());
   for (const { problem, remedy } of problems)

@@ -148,7 +148,7 @@ function readClientCertificate(section: Section): () => ClientCertificate | unde
     const pem = parsePem(text);
     return typeof pem === 'string' ? { value: pem } : { ...pem, problem: `can't be used: it ${pem.problem}` };
   };
-  const certificate = section.parsedSecret('certificate', asPem);
+  const certificate = section.publicFile('certificateFile', asPem);
   const privateKey = section.parsedSecret('privateKey', asPem);
   if (!section.has('certificateFile'))
     section.note('privateKeyFile', 'has no certificate', 'Add nats.certificateFile.');

@@ -7,6 +7,7 @@ import type { Section } from './section.ts';
 export function readPemFile(section: Section, key: string, isUsable: (pem: string) => boolean): string | undefined {
   const file = section.file(key);
   if (file === undefined) return undefined;
+  if (section.isElsewhere([key], section.text(key) ?? '', file)) return undefined;
   section.surroundings.uses(file);
   const text = readSecretFile(file);
   if (typeof text !== 'string') {

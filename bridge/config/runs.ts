@@ -192,7 +192,13 @@ function readPattern(section: Section): RegExp {
       );
     return pattern;
   } catch (error) {
-    section.note('pattern', `${quoted(text)} is not a regular expression: ${reasonOf(error)}`);
+    // V8 repeats the whole expression before it says what is wrong.
+    const reason = reasonOf(error).split(': ').at(-1);
+    section.note(
+      'pattern',
+      `${quoted(text)} is not a regular expression: ${reason}`,
+      'Put a backslash before a bracket or brace that stands for itself.',
+    );
     return DEFAULT_PATTERN;
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { Problem } from '../../shared/errors.ts';
 import { parseDuration } from '../../shared/text/duration.ts';
@@ -12,8 +13,12 @@ export interface Surroundings extends FileSurroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Absolute: where relative paths start. */
   readonly folder: string;
+  /** Only the files that are here are checked: what the bridge's machine alone has may be missing. */
+  readonly isOffline: boolean;
   /** Watches a file that was read for changes, with the configuration. */
   uses(file: string): void;
+  /** Warns if others can read a secret's file. */
+  secretFile(path: Path, given: string, file: string): void;
   /** Notes a problem: a clause about the value at the path. */
   note(path: Path, problem: Problem): void;
   /** Notes something that works but that people should know. */
@@ -137,12 +142,27 @@ export class Section {
       return undefined;
     }
     if (this.has(envKey)) return this.#fromEnvironment([envKey], this.text(envKey), parse);
-    return this.#fromFile([fileKey], this.text(fileKey), parse);
+    return this.#fromSecretFile([fileKey], this.text(fileKey), parse);
   }
 
   /** A secret whose key names its file, made into something else; see {@link parsedSecret}. */
   parsedFile<Value>(name: string, parse: (text: string) => Reading<Value>): Reread<Value> | undefined {
+    return this.#fromSecretFile([name], this.text(name), parse);
+  }
+
+  /** As {@link parsedFile}, of a file that anybody may read, such as a certificate. */
+  publicFile<Value>(name: string, parse: (text: string) => Reading<Value>): Reread<Value> | undefined {
     return this.#fromFile([name], this.text(name), parse);
+  }
+
+  /** Whether a file that only the bridge's machine needs to have is missing here; that becomes a warning. */
+  isElsewhere(key: Path, given: string, file: string): boolean {
+    if (!this.surroundings.isOffline || existsSync(file)) return false;
+    this.surroundings.warn([...this.path, ...key], {
+      problem: `${shown(given)} isn't here, so it wasn't checked`,
+      remedy: '',
+    });
+    return true;
   }
 
   /** Secrets of the lists `<name>Files` and `<name>Envs`. */
@@ -164,9 +184,20 @@ export class Section {
     );
     return listed.flatMap(({ given, place }) => {
       const isFile = place[0] === `${name}Files`;
-      const secret = isFile ? this.#fromFile(place, given, parse) : this.#fromEnvironment(place, given, parse);
+      const secret = isFile ? this.#fromSecretFile(place, given, parse) : this.#fromEnvironment(place, given, parse);
       return secret === undefined ? [] : [{ given, place, secret }];
     });
+  }
+
+  #fromSecretFile<Value>(
+    key: Path,
+    given: string | undefined,
+    parse: (text: string) => Reading<Value>,
+  ): Reread<Value> | undefined {
+    const secret = this.#fromFile(key, given, parse);
+    if (given !== undefined && secret !== undefined)
+      this.surroundings.secretFile([...this.path, ...key], given, path.resolve(this.surroundings.folder, given));
+    return secret;
   }
 
   #fromFile<Value>(
@@ -176,6 +207,7 @@ export class Section {
   ): Reread<Value> | undefined {
     if (given === undefined) return undefined;
     const file = path.resolve(this.surroundings.folder, given);
+    if (this.isElsewhere(key, given, file)) return undefined;
     const place = [...this.path, ...key];
     const label = `${nameOf(place)} (${file})`;
     const opened = RereadFile.open(file, label, parse, this.surroundings);
@@ -199,6 +231,10 @@ export class Section {
   ): Reread<Value> | undefined {
     if (variable === undefined) return undefined;
     const place = [...this.path, ...key];
+    if (this.surroundings.isOffline && !this.surroundings.env[variable]) {
+      this.surroundings.warn(place, { problem: `${shown(variable)} isn't set here, so it wasn't checked`, remedy: '' });
+      return undefined;
+    }
     const label = `${nameOf(place)} (${variable})`;
     const secret = environmentSecret(variable, label, this.surroundings.env);
     const reading = 'problem' in secret ? secret : parse(secret.value);

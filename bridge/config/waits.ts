@@ -19,8 +19,12 @@ export function readWaits(section: Section): WaitsSettings {
   requireOne(section, 'tokenFiles', ['tokenFiles', 'tokenEnvs'], 'nobody could sign in without a token');
   requireOne(section, 'sealingKeyFiles', ['sealingKeyFiles', 'sealingKeyEnvs'], 'waits are stored sealed only');
   const tokens = readTokens(section);
+  // Also those that can't be used, whose own problem is noted.
+  const tokenNames = ['tokenFiles', 'tokenEnvs']
+    .flatMap((key) => section.texts(key))
+    .map((given) => path.basename(given));
   const issuers = readIssuers(section);
-  const rules = section.sections('rules').map((rule) => readRule(rule, tokens));
+  const rules = section.sections('rules').map((rule) => readRule(rule, tokenNames));
   const needsIssuer = rules.findIndex(({ proof }) => proof === 'job');
   if (needsIssuer >= 0 && section.texts('issuers').length === 0)
     section.note(
@@ -100,7 +104,7 @@ function parseKey(text: string): Reading<Uint8Array> {
   };
 }
 
-function readRule(section: Section, tokens: readonly WaitToken[]): WaitRule {
+function readRule(section: Section, tokens: readonly string[]): WaitRule {
   const subjects = section.texts('subjects');
   for (const [index, subject] of subjects.entries()) {
     const problem = subjectProblem(subject, 'pattern');
@@ -108,12 +112,12 @@ function readRule(section: Section, tokens: readonly WaitToken[]): WaitRule {
   }
   const names = section.texts('tokens');
   for (const [index, name] of names.entries())
-    if (!tokens.some((token) => token.name === name))
+    if (!tokens.includes(name))
       section.noteItem(
         'tokens',
         index,
         `${quoted(name)} is not the name of a token`,
-        tokens.length === 0 ? '' : `There are ${tokens.map((token) => token.name).join(', ')}.`,
+        tokens.length === 0 ? '' : `There are ${tokens.join(', ')}.`,
       );
   return {
     projects: section.texts('projects'),

@@ -21,7 +21,7 @@ export interface Hook {
   readonly resourceProjectId: string | undefined;
   /** The name of a project in the body; its caller knows the project's id. */
   projectName(id: string): string | undefined;
-  /** URLs of the organisation; anything but a text is listed, too, and can't be right. */
+  /** URLs of the organization; anything but a text is listed, too, and can't be right. */
   readonly organizationUrls: readonly unknown[];
 }
 

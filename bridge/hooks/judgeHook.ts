@@ -13,7 +13,7 @@ export interface JudgeOptions {
   /** With closing slash. */
   readonly organization: string;
   readonly organizationName: string;
-  /** Whether a URL is one of that organisation. */
+  /** Whether a URL is one of that organization. */
   readonly isOurs: (url: unknown) => boolean;
   /** The key as it is now; undefined: events are unsigned. */
   readonly signingKey: () => SigningKey | undefined;
@@ -59,7 +59,7 @@ export async function judgeHook(options: JudgeOptions, post: HookPost, until: nu
   const foreignUrl = hook.organizationUrls.find((url) => !options.isOurs(url));
   if (foreignUrl !== undefined) {
     const named = typeof foreignUrl === 'string' ? quoted(foreignUrl) : "which isn't text";
-    return refused('otherOrganization', `It comes from the organisation ${named}, not from ${organization}`, hook);
+    return refused('otherOrganization', `It comes from the organization ${named}, not from ${organization}`, hook);
   }
   if (!mayCarry(signedInProject, hook.projectId)) {
     const detail = `It was signed in for the project ${signedInProject ?? ''} and carries ${hook.projectId ?? ''}`;

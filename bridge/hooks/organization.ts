@@ -1,5 +1,5 @@
 /**
- * A test for URLs of an organisation: equal by origin and first part of the path, ignoring case. Both of Azure DevOps'
+ * A test for URLs of an organization: equal by origin and first part of the path, ignoring case. Both of Azure DevOps'
  * forms name the same: `https://dev.azure.com/contoso/` and `https://contoso.visualstudio.com/`.
  */
 export function organizationTest(organization: string): (url: unknown) => boolean {

@@ -130,18 +130,18 @@ function isDigit(code: number): boolean {
 }
 
 /**
- * JSON of a value that may hold `bigint`s, each of which becomes its digits; on one line.
+ * JSON of a value that may hold `bigint`s, each of which becomes its digits; on one line, unless it is to be indented.
  *
  * @throws RangeError where it is nested too deeply
  */
-export function exactJson(value: unknown): string {
+export function exactJson(value: unknown, indent = 0): string {
   try {
-    return JSON.stringify(value);
+    return JSON.stringify(value, undefined, indent);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
   const mark = (_: string, member: unknown) => (typeof member === 'bigint' ? `${MARK}${member}` : member);
-  return JSON.stringify(value, mark).replace(MARKED_INTEGER, '$1');
+  return JSON.stringify(value, mark, indent).replace(MARKED_INTEGER, '$1');
 }
 
 /**

@@ -46,7 +46,7 @@ function present(values: Readonly<Record<string, string | undefined>>): Record<s
   );
 }
 
-/** `https://dev.azure.com/<organisation>/`, `https://<organisation>.visualstudio.com/`, or a server's collection. */
+/** `https://dev.azure.com/<organization>/`, `https://<organization>.visualstudio.com/`, or a server's collection. */
 function organizationOf(collection: string): string {
   if (!URL.canParse(collection)) return '';
   const { hostname, pathname } = new URL(collection);

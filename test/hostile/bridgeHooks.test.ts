@@ -49,11 +49,11 @@ const deep = fc.integer({ min: 1_000, max: 100_000 }).map((depth) => `${'['.repe
 it(`${POSTS} garbled hooks neither stop the bridge, nor leave control characters or secrets where people read`, async () => {
   await using server = await startNatsServer({ config: 'max_payload: 3MB' });
   await using azure = await AzureDevOps.start();
-  const [project] = azure.organisation.projects;
+  const [project] = azure.organization.projects;
   assert.ok(project);
   const password = passwordOf(project.id);
   const authorization = `Basic ${Buffer.from(`hooks.${project.id}:${password}`).toString('base64')}`;
-  const events = hookBodies({ organisation: azure.organisation, project }).everyEvent();
+  const events = hookBodies({ organization: azure.organization, project }).everyEvent();
   const yaml = hooksConfiguration(server.url, azure, events);
   const options = hooksFiles(azure);
   await setUp(yaml, options);

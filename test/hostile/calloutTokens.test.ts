@@ -250,8 +250,8 @@ function mostOf(
       return undefined;
   }
   if (kind === 'azureDevOps' && typeof sub === 'string') {
-    const [scheme, , organisation, project = '', last = '', ...more] = sub.split('/');
-    if (organisation === 'contoso' && more.length === 0 && project !== '' && last !== '') {
+    const [scheme, , organization, project = '', last = '', ...more] = sub.split('/');
+    if (organization === 'contoso' && more.length === 0 && project !== '' && last !== '') {
       if (scheme === 'sc:' && last === 'nats') return { publish: onlyOf(project, 'ci', '.>'), exp };
       if (scheme === 'p:' && project === 'shop') return { publish: onlyOf(last, 'p', ''), exp };
     }

@@ -80,7 +80,7 @@ const REMEDIES: readonly (readonly [codes: readonly number[], remedy: (asked: As
   [
     [700213, 7002137, 7002138],
     (asked) =>
-      `${pageOf(asked, FEDERATED)}, and set Subject identifier to ${shown(asked.subject)}, upper and lower case as here. The subject changes when the organisation, the project or the service connection is renamed. ${NEW_CREDENTIAL}`,
+      `${pageOf(asked, FEDERATED)}, and set Subject identifier to ${shown(asked.subject)}, upper and lower case as here. The subject changes when the organization, the project or the service connection is renamed. ${NEW_CREDENTIAL}`,
   ],
   [[700212], (asked) => `${pageOf(asked, FEDERATED)}, and set Audience to ${shown(asked.audience)}. ${NEW_CREDENTIAL}`],
   [[700211], (asked) => `${pageOf(asked, FEDERATED)}, and set Issuer to ${shown(asked.issuer)}. ${NEW_CREDENTIAL}`],

@@ -26,8 +26,8 @@ ${more}`,
   return folder;
 }
 
-async function tryToken(token: string) {
-  const folder = await folderWith();
+async function tryToken(token: string, policy?: object) {
+  const folder = await folderWith(policy);
   const file = path.join(folder, 'token.txt');
   writeFileSync(file, `${token}\n`);
   const run = await runBridgeOn(path.join(folder, 'bridge.yml'), ['callout', 'try', '--token-file', file]);
@@ -85,6 +85,28 @@ describe('callout try', () => {
     assert.equal(status, 1);
     assert.match(lines[0]!, /^denied: the token is for someone else/);
     assert.match((await tryToken('abc')).lines[0]!, /^denied: what the client sent is not a JWT/);
+  });
+
+  test("says what a token would get if its issuer's keys can't be fetched, marked as unverified", async () => {
+    const away = {
+      rules: policyFor(issuer).issuers[0]!.rules,
+      audience: 'api://away',
+      issuer: 'http://127.0.0.1:1/away',
+    };
+    const token = await issuer.connection('sc://my-organisation/shop/nats', { iss: away.issuer, aud: away.audience });
+    const { status, lines, stderr } = await tryToken(token, { issuers: [away] });
+    assert.equal(status, 1);
+    assert.match(lines[0]!, /^denied: there are no keys for http:\/\/127\.0\.0\.1:1\/away: .*ECONNREFUSED/);
+    const unverified = lines.filter((line) => line.startsWith('unverified: '));
+    assert.deepEqual(lines.slice(3), unverified);
+    assert.equal(unverified[0], 'unverified: allowed: by issuers[0].rules[0]');
+    assert.ok(unverified.includes('unverified: publish: ci.shop.>'), lines.join('\n'));
+    assert.match(stderr, /are found at http:\/\/127\.0\.0\.1:1\/away\/\.well-known\/openid-configuration: run this/);
+    const expired = await tryToken(
+      await issuer.connection('sc://a/b/c', { iss: away.issuer, aud: away.audience, exp: 1 }),
+      { issuers: [away] },
+    );
+    assert.ok(expired.lines.includes('unverified: denied: the token has expired'), expired.stdout);
   });
 
   test('refuses a missing token file and a missing option', async () => {

@@ -29,6 +29,29 @@ contracts: { good: good.json, bad: bad.json, gone: gone.json }
     assert.equal(stderr, '2 problems, 2 warnings.\n');
   });
 
+  test('--offline needs none of the secrets, and checks all else', async () => {
+    const yaml = `nats: { servers: [nats://127.0.0.1:1], credentialsFile: nats.creds }
+azureDevOps: { organization: "https://dev.azure.com/contoso/", identity: { kind: pat, patEnv: PAT } }
+hooks: { passwordFiles: [hook], events: [{ event: run.completed }] }
+`;
+    const offline = await runBridge(['check', '--offline'], yaml);
+    assert.deepEqual(
+      [offline.status, offline.stdout.replaceAll(/: .*bridge\.yml:[\d:]+/g, ':').split('\n')],
+      [
+        0,
+        [
+          'warning: nats.credentialsFile: "nats.creds" isn\'t here, so it wasn\'t checked.',
+          'warning: azureDevOps.identity.patEnv: "PAT" isn\'t set here, so it wasn\'t checked.',
+          'warning: hooks.passwordFiles[0]: "hook" isn\'t here, so it wasn\'t checked.',
+          '',
+        ],
+      ],
+    );
+    assert.equal(offline.stderr, 'No problems, 3 warnings.\n');
+    const online = await runBridge(['check'], yaml);
+    assert.deepEqual([online.status, online.stderr], [1, '3 problems.\n']);
+  });
+
   test('reports problems of the configuration itself', async () => {
     const { status, stdout, stderr } = await runBridge(['check'], 'nats: { servers: [nats://a] }\n');
     assert.equal(status, 1);

@@ -184,7 +184,7 @@ describe('Changes of packages', () => {
     await using scene = await FeedsScene.open(
       `[{ project: Shop, feed: packages, ${every} }, { project: "Orders & Co", feed: "Größe & Co", ${every} }, { feed: all, ${every} }]`,
     );
-    const orders = scene.azure.feeds.add('Größe & Co', scene.azure.organisation.projects[1]);
+    const orders = scene.azure.feeds.add('Größe & Co', scene.azure.organization.projects[1]);
     const all = scene.azure.feeds.add('all');
     await using bridge = await scene.startReader(3);
     for (const feed of [scene.feed, orders, all]) feed.push('web', '1.0.0');

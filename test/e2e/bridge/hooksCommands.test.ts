@@ -41,7 +41,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     assert.deepEqual([applied.status, applied.stderr], [0, '2 created.\n']);
     const [build, run] = scene.subscriptions;
     assert.deepEqual(column(applied.rows, 'SUBSCRIPTION'), [build!.id, run!.id]);
-    const [shop] = scene.azure.organisation.projects;
+    const [shop] = scene.azure.organization.projects;
     assert.deepEqual(build!.consumerInputs, {
       url: 'https://bridge.example.com/hooks',
       resourceDetailsToSend: 'all',
@@ -84,7 +84,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
   test('move to the newest secret with --rotate', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
-    const [shop] = scene.azure.organisation.projects;
+    const [shop] = scene.azure.organization.projects;
     scene.write('secret', NEW_SECRET);
     const asked = scene.azure.requests.length;
     assert.match((await scene.command('apply')).stderr, /nothing to do/);
@@ -103,7 +103,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
     const other = scene.azure.subscriptions.add({
-      publisherInputs: { projectId: scene.azure.organisation.projects[0]!.id },
+      publisherInputs: { projectId: scene.azure.organization.projects[0]!.id },
       consumerInputs: { url: 'https://other.example.com/hooks' },
     });
     const ids = scene.subscriptions.map(({ id }) => id);
@@ -141,10 +141,10 @@ describe('A running bridge', () => {
     await using sender = new HookSender();
     // As if the address pointed here.
     const inputs = { ...scene.azure.subscriptions.inputsOf(build!), url: `${bridge.publicUrl}/hooks` };
-    const [project] = scene.azure.organisation.projects;
-    const { organisation } = scene.azure;
+    const [project] = scene.azure.organization.projects;
+    const { organization } = scene.azure;
     const bodies = hookBodies({
-      organisation,
+      organization,
       project: project!,
       pipeline: { id: 1, name: 'web', folder: '\\', revision: 1 },
     });

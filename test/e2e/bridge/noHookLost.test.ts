@@ -26,9 +26,9 @@ for (const line of LINES)
     async (t) => {
       await using server = await startNatsServer({ binary: natsServerBinary(line), config: 'max_payload: 3MB' });
       await using azure = await AzureDevOps.start();
-      const [project] = azure.organisation.projects;
+      const [project] = azure.organization.projects;
       assert.ok(project);
-      const bodies = hookBodies({ organisation: azure.organisation, project });
+      const bodies = hookBodies({ organization: azure.organization, project });
       const events = Array.from({ length: Math.ceil(HOOKS / 30) }, () => bodies.everyEvent())
         .flat()
         .slice(0, HOOKS);

@@ -19,7 +19,7 @@ test("after a day's traffic, good and bad, no secret is in the log, metrics, sta
     route: ['maxPerMinute: 10000', 'pauseAfter: 1000'],
   });
   const { azure } = scene;
-  const [project] = azure.organisation.projects;
+  const [project] = azure.organization.projects;
   assert.ok(project);
   const password = createHmac('sha256', SECRET).update(project.id).digest('base64url');
   const basic = (name: string, secret: string) => Buffer.from(`${name}:${secret}`).toString('base64');

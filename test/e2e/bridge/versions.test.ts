@@ -26,9 +26,9 @@ for (const [node, line] of PAIRS)
   test(`an administrator's day with Node ${node} and nats-server ${line}`, async () => {
     await using server = await startNatsServer({ binary: natsServerBinary(line), maxPayload: 3 * 1_024 * 1_024 });
     await using azure = await AzureDevOps.start();
-    const [project] = azure.organisation.projects;
+    const [project] = azure.organization.projects;
     assert.ok(project);
-    const { buildCompleted, gitPushed } = hookBodies({ organisation: azure.organisation, project });
+    const { buildCompleted, gitPushed } = hookBodies({ organization: azure.organization, project });
     const yaml = (...names: string[]) => {
       const events = names.map((eventType) => ({ eventType }));
       return `${hooksConfiguration(server.url, azure, events)}timing: { readiness: 10ms }\n`;

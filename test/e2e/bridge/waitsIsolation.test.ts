@@ -95,7 +95,7 @@ runs:
 
   async #hook(): Promise<number> {
     const { scene, bridge } = this;
-    const project = scene.azure.organisation.projects[0]!;
+    const project = scene.azure.organization.projects[0]!;
     const signIn = Buffer.from(`hooks.${project.id}:${passwordOf(project.id)}`).toString('base64');
     return timed(async () => {
       const members = { id: `h-${++this.#hooks}`, resourceContainers: undefined };

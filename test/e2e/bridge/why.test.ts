@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { headers, type JetStreamClient } from 'nats';
 import { runBridge } from '../../support/bridge/bridgeProcess.ts';
 import { setUp } from '../../support/bridge/commandsHere.ts';
+import { usersConfig } from '../../support/nats/natsAccounts.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
 import { Admin } from '../../support/nats/testStream.ts';
 
@@ -25,6 +26,7 @@ async function publish(
   id: string,
   run: string | undefined,
   isStructured = false,
+  data: unknown = 1,
 ): Promise<number> {
   const own = {
     specversion: '1.0',
@@ -36,7 +38,7 @@ async function publish(
   const given = headers();
   if (isStructured) given.set('Content-Type', 'application/cloudevents+json');
   else for (const [name, value] of Object.entries(own)) given.set(`ce-${name}`, value);
-  const payload = isStructured ? JSON.stringify({ ...own, data: 1 }) : '1';
+  const payload = isStructured ? JSON.stringify({ ...own, data }) : '1';
   return (await stream.publish(subject, payload, { headers: given })).seq;
 }
 
@@ -59,7 +61,10 @@ test('why shows what led to an event and what came of it, for any id in the chai
   assert.match(unknown.stderr, /Nothing is known of nobody\.\n$/);
 
   for (let index = 0; index < 100; index++) await publish(stream, 'ci.noise', `noise-${index}`, undefined);
-  const image = await publish(stream, 'ci.image', 'image##vso[1]', '100', true);
+  const image = await publish(stream, 'ci.image', 'image##vso[1]', '100', true, {
+    image: 'web ##vso[x]',
+    '##vso[k]': [OPTIONS.env.HOOK],
+  });
   await decide(stream, {
     decision: 'started',
     event: { id: 'image', place: { stream: 'CI', sequence: image } },
@@ -132,9 +137,51 @@ test('why shows what led to an event and what came of it, for any id in the chai
   });
   assert.deepEqual([passed[0]?.id, passed.length], ['noise-50', 2]);
 
+  const shown = `{
+  "image": "web ##_vso[x]",
+  "##_vso[k]": [
+    "***"
+  ]
+}`;
+  const { stdout } = await runBridge(['why', '7', '--data'], yaml, OPTIONS);
+  assert.ok(stdout.endsWith(`\n\nThe data of CI:${image}:\n${shown}\n`), stdout);
+  const json = await runBridge(['why', 'hook', '--data', '--json'], yaml, OPTIONS);
+  const { chain: withData } = JSON.parse(json.stdout) as { chain: { data?: unknown }[] };
+  assert.deepEqual(
+    withData.map(({ data }) => data),
+    [undefined, undefined, undefined, 1],
+  );
+
   const { state } = await admin.manager.streams.info('CI');
   // Only setup's own consumer: the command leaves none behind.
   assert.equal(state.consumer_count, 1);
+});
+
+test('why names the permissions that it lacks, and does not say that nothing is known', async () => {
+  const permissions = {
+    publish: { allow: ['$JS.API.STREAM.INFO.*'] },
+    subscribe: { allow: ['_INBOX.>'] },
+  };
+  await using server = await startNatsServer({
+    config: usersConfig({ user: 'bridge', password: 'secret', permissions }, { user: 'admin', password: 'secret' }),
+  });
+  await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'secret' });
+  for (const name of ['CI', 'AZDO', 'BRIDGE_AUDIT']) {
+    await admin.stream(name, { subjects: [`${name}.>`] });
+    await publish(admin.connection.jetstream(), `${name}.1`, 'e-1', undefined);
+  }
+  const yaml = configuration(server.url).replace('] }', '], user: bridge, passwordEnv: PASSWORD }');
+  const { status, stdout, stderr } = await runBridge(['why', 'CI:1'], yaml, {
+    env: { ...OPTIONS.env, PASSWORD: 'secret' },
+  });
+  assert.deepEqual([status, stdout], [1, '']);
+  const needs = (stream: string) =>
+    `${stream} could not be read to its end: the bridge's user needs publish permission for "$JS.API.CONSUMER.CREATE.${stream}.>", "$JS.API.CONSUMER.MSG.NEXT.${stream}.*", "$JS.API.CONSUMER.DELETE.${stream}.*".`;
+  assert.deepEqual(stderr.trimEnd().split('\n').slice(1), [
+    'CI:1 could not be read: The NATS server does not let this user publish to "$JS.API.STREAM.MSG.GET.CI".',
+    ...['BRIDGE_AUDIT', 'AZDO', 'CI'].map(needs),
+    'In what could be read, there is nothing about CI:1.',
+  ]);
 });
 
 test('why says what it could not read, and asks for a missing id', async () => {

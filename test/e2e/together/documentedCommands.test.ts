@@ -163,7 +163,7 @@ ${commands}
     const folder = folderWith(yamlBlocks(overview).slice(0, 1));
     const [install = '', ...others] = blocksOf(overview);
     await shell(folder, [install], { './dist/bridge': BRIDGE_FOLDER, '--global': `--global --prefix ${installed}` });
-    const { id } = azure.organisation.projects.find(({ name }) => name === 'Shop')!;
+    const { id } = azure.organization.projects.find(({ name }) => name === 'Shop')!;
     const said = await shell(folder, others, { 'PROJECT_ID=…': `PROJECT_ID=${id}` });
     assert.match(said, /There are no dead letters/);
     const stored = await admin.manager.streams.getMessage('AZDO', { seq: 1 });
@@ -182,7 +182,7 @@ ${commands}
     const [commands = '', password = ''] = blocksOf(page);
     const folder = folderWith(yamlBlocks(page).slice(0, 1), { 'hook-secret': SECRET });
     await shell(folder, [commands]);
-    const said = await shell(folder, [password], { $PROJECT_ID: azure.organisation.projects[0]!.id });
+    const said = await shell(folder, [password], { $PROJECT_ID: azure.organization.projects[0]!.id });
     assert.match(said, /^[\w-]{43}\n$/);
   });
 

@@ -16,7 +16,7 @@ export function basic(pat: string): string {
   return `Basic ${Buffer.from(`:${pat}`).toString('base64')}`;
 }
 
-/** Asks for a path below the organisation, with a good token unless told otherwise; redirects aren't followed. */
+/** Asks for a path below the organization, with a good token unless told otherwise; redirects aren't followed. */
 export async function ask(azure: AzureDevOps, path: string, asking: Asking = {}) {
   const { authorization = basic(azure.pat), headers, ...init } = asking;
   const url = new URL(path, azure.url);

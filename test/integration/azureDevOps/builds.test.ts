@@ -6,7 +6,7 @@ import { ask, list, start, type Asked } from './asking.ts';
 const ID = { name: 'natsEventId', type: 'string' } as const;
 const idsOf = ({ json }: Asked): number[] => json.value.map(({ id }: { id: number }) => id);
 
-/** An organisation with one pipeline and some of its runs. */
+/** An organization with one pipeline and some of its runs. */
 async function withRuns(count: number): Promise<AzureDevOps> {
   const azure = await AzureDevOps.start();
   const pipeline = azure.pipelines.declare({ parameters: [ID] });

@@ -30,7 +30,7 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   }
 }
 
-/** An organisation with a pipeline, and a mood for the next run that is started. */
+/** An organization with a pipeline, and a mood for the next run that is started. */
 async function moody(mood: Mood) {
   const azure = await AzureDevOps.start();
   azure.feel(mood, { times: 1, when: startsRun });
@@ -177,7 +177,7 @@ describe('moods', { concurrency: 4 }, () => {
 
   test('redirect to another host, which records a caller that follows', async () => {
     await using azure = await AzureDevOps.start();
-    await using elsewhere = await AzureDevOps.start({ organisation: 'fabrikam' });
+    await using elsewhere = await AzureDevOps.start({ organization: 'fabrikam' });
     for (const status of [301, 302, 307, 308] as const) {
       azure.feel(redirected(`${elsewhere.url}_apis/projects`, status), { times: 1 });
       const answer = await list(azure);

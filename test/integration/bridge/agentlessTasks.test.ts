@@ -80,7 +80,7 @@ describe('A task without an agent', { concurrency: 2 }, () => {
     const statusWith = async (headers: Record<string, string>) =>
       (await task.execute(INPUTS, task.headers(headers))).status;
     assert.equal(await statusWith({ 'X-Job-Token': all.task().token }), 403);
-    assert.equal(await statusWith({ 'X-Project-Id': all.azure.organisation.projects[1]!.id }), 403);
+    assert.equal(await statusWith({ 'X-Project-Id': all.azure.organization.projects[1]!.id }), 403);
     assert.equal(await statusWith({ 'X-Plan-Url': evil.url }), 403);
     assert.equal(await statusWith({ 'X-Plan-Url': `${all.azure.origin}/contoso/../evil/` }), 403);
     assert.equal(await statusWith({ 'X-Plan-Id': '../..' }), 400);

@@ -160,11 +160,23 @@ describe('setup', () => {
     await using server = await startServer();
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('OTHER', { subjects: ['azdo.contoso.>'] });
-    const { status, stderr } = await bridge(['setup', '--apply'], configuration(server.url, await startAzureDevOps(t)));
+    await admin.stream('TOO', { subjects: ['bridge.decisions.>'] });
+    const { status, stderr } = await bridge(
+      ['setup', '--apply', '--create-stream', 'MINE=mine,azdo.contoso.*'],
+      configuration(server.url, await startAzureDevOps(t)),
+    );
     assert.equal(status, 1);
     assert.match(
       stderr,
-      /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\. Another stream of this account captures some of them: name that stream in the configuration, or change the subjects\.$/m,
+      /^stream AZDO: it can't be created: subjects overlap with an existing stream \(JetStream error 10065\)\. OTHER captures some of them: name that stream in hooks\.stream or, if that is another bridge's, give this one another instance or hooks\.subjectPrefix\.$/m,
+    );
+    assert.match(
+      stderr,
+      /^stream BRIDGE_AUDIT: .* TOO captures some of them: take them from that stream or, if .* another instance\.$/m,
+    );
+    assert.match(
+      stderr,
+      /^stream MINE: .*\. OTHER captures some of them: leave them out of --create-stream, or use that stream\.$/m,
     );
     assert.match(stderr, /^stream BRIDGE_DEAD: created\.$/m);
   });

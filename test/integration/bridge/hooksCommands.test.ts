@@ -31,7 +31,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
   test('are repaired only if someone changed them', async () => {
     await using scene = await HookCommandScene.open({ events: EVENTS });
     await scene.here('apply');
-    const [shop] = scene.azure.organisation.projects;
+    const [shop] = scene.azure.organization.projects;
     const projectId = shop!.id;
     const others = [
       scene.azure.subscriptions.add({
@@ -131,7 +131,7 @@ describe('The subscriptions', { concurrency: 2 }, () => {
     const [build, run] = scene.subscriptions;
     build!.publisherInputs['definitionName'] = 'api';
     run!.status = 'disabledBySystem';
-    const [shop] = scene.azure.organisation.projects;
+    const [shop] = scene.azure.organization.projects;
     const evil = `##vso[x]\u001b[31m no ${passwordOf(OLD_SECRET, shop!.id)} here`;
     const isBuild = ({ body }: RecordedRequest) => body.includes('build.complete');
     const mood = scene.azure.feel(async () => apiError(400, 'SubscriptionInputException', evil), {

@@ -9,7 +9,7 @@ import { Pipelines } from './pipelines.ts';
 import { PlanIssuer } from './planIssuer.ts';
 import { planRoutes } from './planRoutes.ts';
 import { Plans } from './plans.ts';
-import { coreRoutes, type Organisation, type Project } from './projects.ts';
+import { coreRoutes, type Organization, type Project } from './projects.ts';
 import { findRoute, versionProblem, type ApiRoute } from './routes.ts';
 import { runRoutes } from './runRoutes.ts';
 import { refused, SignIn, signInPage, type RefusalForm } from './signIn.ts';
@@ -18,8 +18,8 @@ import { StandInServer, type Answer, type RecordedRequest } from './standInServe
 import type { ValidationForm } from './templateParameters.ts';
 
 export interface AzureDevOpsOptions {
-  /** The organisation's name; default `contoso`. */
-  readonly organisation?: string;
+  /** The organization's name; default `contoso`. */
+  readonly organization?: string;
   /** Its projects; default `Shop` and `Orders & Co`. */
   readonly projects?: readonly Project[];
   /** The Entra whose tokens it accepts, besides its own personal access tokens. */
@@ -27,7 +27,7 @@ export interface AzureDevOpsOptions {
 }
 
 /**
- * A stand-in for an Azure DevOps Services organisation: the parts of the REST API that the bridge uses, as strict as
+ * A stand-in for an Azure DevOps Services organization: the parts of the REST API that the bridge uses, as strict as
  * the real ones and with their moods. It records every request.
  */
 export class AzureDevOps extends StandInServer {
@@ -60,32 +60,32 @@ export class AzureDevOps extends StandInServer {
     return azure;
   }
 
-  private constructor({ organisation = 'contoso', projects, entra }: AzureDevOpsOptions) {
+  private constructor({ organization = 'contoso', projects, entra }: AzureDevOpsOptions) {
     super();
-    this.#name = organisation;
+    this.#name = organization;
     this.#projects = projects ?? ['Shop', 'Orders & Co'].map((name) => ({ id: randomUUID(), name }));
     this.signIn = new SignIn(entra);
     this.pat = this.signIn.addPat();
     this.pipelines = new Pipelines(this.#projects);
     this.plans = new Plans(this.signIn, this.#projects);
-    this.issuer = new PlanIssuer(() => ({ origin: this.origin, organisation: this.organisation }));
-    const area = { organisation: () => this.organisation, pipelines: this.pipelines, builds: this.builds };
-    this.subscriptions = new Subscriptions(area.organisation);
-    this.add(coreRoutes(area.organisation));
+    this.issuer = new PlanIssuer(() => ({ origin: this.origin, organization: this.organization }));
+    const area = { organization: () => this.organization, pipelines: this.pipelines, builds: this.builds };
+    this.subscriptions = new Subscriptions(area.organization);
+    this.add(coreRoutes(area.organization));
     this.add(this.subscriptions.routes());
     this.add(buildRoutes(area));
-    this.add(this.feeds.routes(area.organisation));
-    this.add(this.environments.routes(area.organisation));
+    this.add(this.feeds.routes(area.organization));
+    this.add(this.environments.routes(area.organization));
     this.add(runRoutes({ ...area, validationForm: () => this.validationForm }));
     this.add(planRoutes(this.plans, this.issuer));
   }
 
-  /** The organisation's address, with closing slash. */
+  /** The organization's address, with closing slash. */
   get url(): string {
     return `${this.origin}/${encodeURIComponent(this.#name)}/`;
   }
 
-  get organisation(): Organisation {
+  get organization(): Organization {
     return {
       ...{ name: this.#name, url: this.url, projects: this.#projects },
       ...{ accountId: this.#accountId, collectionId: this.#collectionId },
@@ -100,10 +100,10 @@ export class AzureDevOps extends StandInServer {
   /** Brings a run into a state, and returns the service hook's post about it: each call is a new event. */
   runStateHook(run: StartedRun, state: RunState, result?: RunResult): HookBody {
     this.builds.move(run, state, result);
-    const { organisation } = this;
+    const { organization } = this;
     const { id, name: displayName, account: uniqueName } = run.identity;
     const { project, pipeline } = run;
-    return hookBodies({ seed: this.#nextHookSeed++, organisation, project, pipeline }).runStateChanged(state, {
+    return hookBodies({ seed: this.#nextHookSeed++, organization, project, pipeline }).runStateChanged(state, {
       ...{
         runId: run.id,
         name: run.name,

@@ -1,9 +1,9 @@
 import type { StartedRun } from './builds.ts';
 import { isoTime } from './isoTime.ts';
-import type { Organisation } from './projects.ts';
+import type { Organization } from './projects.ts';
 
 /** A run as the Build area returns it: azure-devops-node-api's BuildInterfaces and the Builds - Get page. */
-export function buildBody(run: StartedRun, { url: base }: Organisation) {
+export function buildBody(run: StartedRun, { url: base }: Organization) {
   const { id, name, project, pipeline, identity, queuedAt, finishedAt, state } = run;
   const api = `${base}${project.id}/_apis`;
   const requestedFor = {

@@ -3,18 +3,18 @@ import { buildBody } from './buildBody.ts';
 import { readBuildQuery, type BuildQuery } from './buildQuery.ts';
 import type { Builds, StartedRun } from './builds.ts';
 import type { Pipelines } from './pipelines.ts';
-import { findProject, type Organisation, type Project } from './projects.ts';
+import { findProject, type Organization, type Project } from './projects.ts';
 import type { ApiRequest, ApiRoute } from './routes.ts';
 import { json } from './standInServer.ts';
 
 export interface BuildRoutesOptions {
-  readonly organisation: () => Organisation;
+  readonly organization: () => Organization;
   readonly pipelines: Pipelines;
   readonly builds: Builds;
 }
 
 /** The Build area's routes that read runs as builds. */
-export function buildRoutes({ organisation, pipelines, builds }: BuildRoutesOptions): ApiRoute[] {
+export function buildRoutes({ organization, pipelines, builds }: BuildRoutesOptions): ApiRoute[] {
   const isVisible =
     ({ identity }: ApiRequest, project: Project) =>
     (run: StartedRun): boolean =>
@@ -24,7 +24,7 @@ export function buildRoutes({ organisation, pipelines, builds }: BuildRoutesOpti
       method: 'GET',
       path: '{project}/_apis/build/builds',
       answer: (request) => {
-        const project = findProject(request, organisation());
+        const project = findProject(request, organization());
         if ('status' in project) return project;
         const query = readBuildQuery(request.query);
         if ('status' in query) return query;
@@ -32,7 +32,7 @@ export function buildRoutes({ organisation, pipelines, builds }: BuildRoutesOpti
         const page = found.slice(0, Math.min(query.top, builds.pageSize));
         // Builds - List page: "a continuation token, returned by a previous call"; as with projects, in a header.
         const more = page.length < found.length ? { 'x-ms-continuationtoken': query.tokenAfter(page.at(-1)!) } : {};
-        const value = page.map((run) => buildBody(run, organisation()));
+        const value = page.map((run) => buildBody(run, organization()));
         return json(200, { count: value.length, value }, more);
       },
     },
@@ -40,11 +40,11 @@ export function buildRoutes({ organisation, pipelines, builds }: BuildRoutesOpti
       method: 'GET',
       path: '{project}/_apis/build/builds/{build}',
       answer: (request) => {
-        const project = findProject(request, organisation());
+        const project = findProject(request, organization());
         if ('status' in project) return project;
         const asked = request.parameters['build']!;
         const run = builds.runs.filter(isVisible(request, project)).find(({ id }) => String(id) === asked);
-        if (run !== undefined) return json(200, buildBody(run, organisation()));
+        if (run !== undefined) return json(200, buildBody(run, organization()));
         return apiError(404, 'BuildNotFoundException', `The requested build ${asked} could not be found.`, {
           ...{ space: 'Microsoft.TeamFoundation.Build.WebApi', assembly: 'Microsoft.TeamFoundation.Build2.WebApi' },
         });

@@ -8,7 +8,7 @@ export type RunResult = 'succeeded' | 'failed' | 'canceled';
 
 /** A run that someone started; in the Build area it's a build. Times are milliseconds since 1970. */
 export interface StartedRun {
-  /** Unique in the organisation, and greater than that of every older run. */
+  /** Unique in the organization, and greater than that of every older run. */
   readonly id: number;
   readonly name: string;
   readonly project: Project;
@@ -32,7 +32,7 @@ export interface StartedRun {
   finishedAt: number | undefined;
 }
 
-/** The runs of an organisation. */
+/** The runs of an organization. */
 export class Builds {
   /** The oldest first. */
   readonly runs: StartedRun[] = [];

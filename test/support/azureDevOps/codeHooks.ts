@@ -27,7 +27,7 @@ export function codeHooks(world: HookWorld) {
   const repositoryOf = () => ({
     ...world.repository,
     url: world.api(`git/repositories/${world.repository.id}`),
-    project: { ...project, url: `${world.organisation.url}_apis/projects/${project.id}`, state: 'wellFormed' },
+    project: { ...project, url: `${world.organization.url}_apis/projects/${project.id}`, state: 'wellFormed' },
     ...{ defaultBranch: 'refs/heads/main', remoteUrl: world.page(`_git/${world.repository.name}`) },
   });
 

@@ -1,5 +1,5 @@
 import { apiError } from './apiError.ts';
-import { findProject, type Organisation } from './projects.ts';
+import { findProject, type Organization } from './projects.ts';
 import type { ApiRequest, ApiRoute } from './routes.ts';
 import { json, type Answer } from './standInServer.ts';
 
@@ -10,7 +10,7 @@ interface Environment {
   readonly requesterCannotBeApprover: boolean | undefined;
 }
 
-/** The environments of an organisation's projects, and the approvals on them. */
+/** The environments of an organization's projects, and the approvals on them. */
 export class Environments {
   readonly #all: Environment[] = [];
   /** While true, no caller may see them. */
@@ -20,9 +20,9 @@ export class Environments {
     this.#all.push({ id: this.#all.length + 1, name, requesterCannotBeApprover });
   }
 
-  routes(organisation: () => Organisation): ApiRoute[] {
+  routes(organization: () => Organization): ApiRoute[] {
     const inProject = (answer: (request: ApiRequest) => Answer) => (request: ApiRequest) => {
-      const project = findProject(request, organisation());
+      const project = findProject(request, organization());
       if ('status' in project) return project;
       if (this.isHidden) return apiError(403, 'AccessDeniedException', 'TF401019: You need more permissions.');
       return answer(request);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { apiError } from './apiError.ts';
-import { findProject, type Organisation, type Project } from './projects.ts';
+import { findProject, type Organization, type Project } from './projects.ts';
 import type { ApiRequest, ApiRoute } from './routes.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
@@ -31,7 +31,7 @@ export class Feed {
 
   constructor(
     readonly name: string,
-    /** Undefined: it's the organisation's. */
+    /** Undefined: it's the organization's. */
     readonly project: Project | undefined,
   ) {}
 
@@ -79,7 +79,7 @@ export class Feed {
 export class Feeds {
   readonly #feeds: Feed[] = [];
 
-  /** @param project undefined: a feed of the organisation */
+  /** @param project undefined: a feed of the organization */
   add(name: string, project?: Project): Feed {
     const feed = new Feed(name, project);
     this.#feeds.push(feed);
@@ -90,13 +90,13 @@ export class Feeds {
     this.#feeds.splice(this.#feeds.indexOf(feed), 1);
   }
 
-  routes(organisation: () => Organisation): ApiRoute[] {
+  routes(organization: () => Organization): ApiRoute[] {
     const inScopes = (path: string, answer: (feed: Feed, request: ApiRequest) => Answer): ApiRoute[] =>
       ['', '{project}/'].map((scope) => ({
         method: 'GET',
         path: `${scope}_apis/packaging/feeds/{feed}${path}`,
         answer: (request) => {
-          const found = this.#find(request, organisation());
+          const found = this.#find(request, organization());
           return found instanceof Feed ? answer(found, request) : found;
         },
       }));
@@ -108,8 +108,8 @@ export class Feeds {
     ];
   }
 
-  #find(request: ApiRequest, organisation: Organisation): Feed | Answer {
-    const project = request.parameters['project'] === undefined ? undefined : findProject(request, organisation);
+  #find(request: ApiRequest, organization: Organization): Feed | Answer {
+    const project = request.parameters['project'] === undefined ? undefined : findProject(request, organization);
     if (project !== undefined && 'status' in project) return project;
     const asked = request.parameters['feed']!;
     const found = this.#feeds.find(

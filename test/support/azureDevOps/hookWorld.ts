@@ -1,5 +1,5 @@
 import { isoTime } from './isoTime.ts';
-import type { Organisation, Project } from './projects.ts';
+import type { Organization, Project } from './projects.ts';
 import { Random } from './random.ts';
 
 /** What Azure DevOps posts to a web hook. The sender adds `subscriptionId` and `notificationId`. */
@@ -20,9 +20,9 @@ export interface HookBody {
 export interface HookWorldOptions {
   /** Same seed, same ids. */
   readonly seed?: number;
-  /** Where it happens; default `contoso` at dev.azure.com. A stand-in's `organisation` fits. */
-  readonly organisation?: Organisation;
-  /** The project it happens in; default the organisation's first. */
+  /** Where it happens; default `contoso` at dev.azure.com. A stand-in's `organization` fits. */
+  readonly organization?: Organization;
+  /** The project it happens in; default the organization's first. */
   readonly project?: Project;
   /** Default `web-ci`. A stand-in's fits. */
   readonly pipeline?: HookPipeline;
@@ -54,10 +54,10 @@ export interface Happening {
   readonly withoutProject?: boolean;
 }
 
-/** The organisation, project, repository, pipeline and people for hook bodies, generated from a seed. */
+/** The organization, project, repository, pipeline and people for hook bodies, generated from a seed. */
 export class HookWorld {
   readonly random: Random;
-  readonly organisation: Organisation;
+  readonly organization: Organization;
   readonly project: Project;
   readonly repository: { readonly id: string; readonly name: string };
   readonly pipeline: HookPipeline;
@@ -65,14 +65,14 @@ export class HookWorld {
   readonly bob: Person;
   readonly #now: () => Date;
 
-  constructor({ seed = 1, organisation, project, pipeline, now = () => new Date() }: HookWorldOptions) {
+  constructor({ seed = 1, organization, project, pipeline, now = () => new Date() }: HookWorldOptions) {
     this.random = new Random(seed);
-    this.organisation = organisation ?? {
+    this.organization = organization ?? {
       ...{ name: 'contoso', url: 'https://dev.azure.com/contoso/' },
       ...{ accountId: this.random.guid(), collectionId: this.random.guid() },
       projects: [{ id: this.random.guid(), name: 'Shop' }],
     };
-    this.project = project ?? this.organisation.projects[0]!;
+    this.project = project ?? this.organization.projects[0]!;
     this.repository = { id: this.random.guid(), name: 'web' };
     this.pipeline = pipeline ?? { id: 139, name: 'web-ci', folder: '\\', revision: 3 };
     this.ada = this.#person('Ada Example');
@@ -87,26 +87,26 @@ export class HookWorld {
 
   /** The web address of a project's page. */
   page(path: string): string {
-    return `${this.organisation.url}${encodeURIComponent(this.project.name)}/${path}`;
+    return `${this.organization.url}${encodeURIComponent(this.project.name)}/${path}`;
   }
 
   /** The address of a REST resource of the project. */
   api(path: string): string {
-    return `${this.organisation.url}${this.project.id}/_apis/${path}`;
+    return `${this.organization.url}${this.project.id}/_apis/${path}`;
   }
 
   /** A person as most bodies spell one. */
   identity(person: Person): Record<string, unknown> {
     return {
       ...person,
-      url: `${this.organisation.url}_apis/Identities/${person.id}`,
-      imageUrl: `${this.organisation.url}_api/_common/identityImage?id=${person.id}`,
+      url: `${this.organization.url}_apis/Identities/${person.id}`,
+      imageUrl: `${this.organization.url}_api/_common/identityImage?id=${person.id}`,
       descriptor: `aad.${Buffer.from(person.id).toString('base64url')}`,
     };
   }
 
   envelope({ publisher, eventType, resourceVersion, text, resource, withoutProject = false }: Happening): HookBody {
-    const { accountId, collectionId, url: baseUrl } = this.organisation;
+    const { accountId, collectionId, url: baseUrl } = this.organization;
     const texts = { text, html: text, markdown: text };
     return {
       ...{ id: this.random.guid(), eventType, publisherId: publisher, scope: 'all', message: texts },

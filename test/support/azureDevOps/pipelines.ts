@@ -7,7 +7,7 @@ import type { Answer } from './standInServer.ts';
 /** A pipeline as a test declares it. */
 export interface PipelineDeclaration {
   readonly name?: string;
-  /** Its project's name; default: the organisation's first. */
+  /** Its project's name; default: the organization's first. */
   readonly project?: string;
   /** What its YAML declares. */
   readonly parameters?: readonly ParameterDeclaration[];
@@ -32,7 +32,7 @@ export type PipelineRight = 'view' | 'queue';
 
 const PIPELINES = 'Microsoft.Azure.Pipelines.WebApi';
 
-/** The pipelines of an organisation, and the permissions on them. */
+/** The pipelines of an organization, and the permissions on them. */
 export class Pipelines {
   readonly #projects: readonly Project[];
   readonly #all: Pipeline[] = [];
@@ -43,7 +43,7 @@ export class Pipelines {
     this.#projects = projects;
   }
 
-  /** A new pipeline, with an id that is unique in the organisation. */
+  /** A new pipeline, with an id that is unique in the organization. */
   declare({ project: projectName, ...rest }: PipelineDeclaration = {}): Pipeline {
     const project = this.#projects.find(({ name }) => projectName === undefined || name === projectName);
     if (project === undefined) throw new Error(`There is no project ${projectName}.`);

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { exportJWK, generateKeyPair, SignJWT, type GenerateKeyPairResult } from 'jose';
 import type { Plan } from './plans.ts';
-import type { Organisation } from './projects.ts';
+import type { Organization } from './projects.ts';
 import { json, type Answer, type RecordedRequest } from './standInServer.ts';
 
 /** The only audience of these tokens. */
@@ -14,12 +14,12 @@ export class PlanIssuer {
   readonly #kid = randomBytes(8).toString('hex');
   #keys: Promise<GenerateKeyPairResult> | undefined;
 
-  constructor(private readonly place: () => { readonly origin: string; readonly organisation: Organisation }) {}
+  constructor(private readonly place: () => { readonly origin: string; readonly organization: Organization }) {}
 
   /** The tokens' `iss`. */
   get url(): string {
-    const { origin, organisation } = this.place();
-    return `${origin}/_oidc/${organisation.accountId}`;
+    const { origin, organization } = this.place();
+    return `${origin}/_oidc/${organization.accountId}`;
   }
 
   /**
@@ -27,7 +27,7 @@ export class PlanIssuer {
    * @param changes claims that replace the real ones
    */
   async issue(plan: Plan, changes: Readonly<Record<string, unknown>> = {}): Promise<string> {
-    const { name, accountId } = this.place().organisation;
+    const { name, accountId } = this.place().organization;
     const now = Math.floor(Date.now() / 1_000);
     const claims = {
       ...{ jti: randomUUID(), iss: this.url, aud: AUDIENCE, iat: now, nbf: now },

@@ -94,7 +94,7 @@ export class Plan {
   }
 }
 
-/** Every plan of the organisation. */
+/** Every plan of the organization. */
 export class Plans {
   /** Calls that the real service refuses, or accepts and ignores. */
   readonly brokenRules: string[] = [];

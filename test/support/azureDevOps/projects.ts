@@ -7,8 +7,8 @@ export interface Project {
   readonly name: string;
 }
 
-/** An organisation as its API and hooks present it. */
-export interface Organisation {
+/** An organization as its API and hooks present it. */
+export interface Organization {
   readonly name: string;
   /** With closing slash. */
   readonly url: string;
@@ -23,9 +23,9 @@ const PAGE = 100;
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
 /** The area for the caller's identity and the list of projects. */
-export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
+export function coreRoutes(organization: () => Organization): ApiRoute[] {
   const referenceOf = ({ id, name }: Project) => ({
-    ...{ id, name, url: `${organisation().url}_apis/projects/${id}`, state: 'wellFormed', revision: 11 },
+    ...{ id, name, url: `${organization().url}_apis/projects/${id}`, state: 'wellFormed', revision: 11 },
     ...{ visibility: 'private', lastUpdateTime: '2026-02-02T11:47:33.5Z' },
   });
   return [
@@ -41,8 +41,8 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
           ...{ isActive: true, properties: { Account: { $type: 'System.String', $value: account } } },
         };
         return json(200, {
-          ...{ authenticatedUser: user, authorizedUser: user, instanceId: organisation().accountId },
-          ...{ deploymentId: organisation().collectionId, deploymentType: 'hosted' },
+          ...{ authenticatedUser: user, authorizedUser: user, instanceId: organization().accountId },
+          ...{ deploymentId: organization().collectionId, deploymentType: 'hosted' },
         });
       },
     },
@@ -50,7 +50,7 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
       method: 'GET',
       path: '_apis/projects',
       answer: (request) => {
-        const all = visibleTo(request, organisation());
+        const all = visibleTo(request, organization());
         const start = Number(request.query.get('continuationToken') ?? request.query.get('$skip') ?? 0);
         const end = start + Number(request.query.get('$top') ?? PAGE);
         const value = all.slice(start, end).map(referenceOf);
@@ -63,7 +63,7 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
       method: 'GET',
       path: '_apis/projects/{project}',
       answer: (request) => {
-        const found = findProject(request, organisation());
+        const found = findProject(request, organization());
         return 'status' in found ? found : json(200, { ...referenceOf(found), _links: {} });
       },
     },
@@ -74,13 +74,13 @@ export function coreRoutes(organisation: () => Organisation): ApiRoute[] {
  * The project that a request's path names, by id or by name in any case.
  * @returns an error response if there is none
  */
-export function findProject(request: ApiRequest, organisation: Organisation): Project | Answer {
+export function findProject(request: ApiRequest, organization: Organization): Project | Answer {
   const asked = request.parameters['project']!;
   const isAsked = ({ id, name }: Project) => [id, name.toLowerCase()].includes(asked.toLowerCase());
-  return visibleTo(request, organisation).find(isAsked) ?? noProject(asked);
+  return visibleTo(request, organization).find(isAsked) ?? noProject(asked);
 }
 
-function visibleTo({ identity }: ApiRequest, { projects }: Organisation): readonly Project[] {
+function visibleTo({ identity }: ApiRequest, { projects }: Organization): readonly Project[] {
   return projects.filter(({ name }) => identity.projects?.includes(name) ?? true);
 }
 

@@ -12,7 +12,7 @@ export interface ApiRequest extends RecordedRequest {
 /** One route of a REST area. A new area is a function that returns its routes, given to `AzureDevOps.add`. */
 export interface ApiRoute {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Below the organisation, case-insensitive: `{project}/_apis/pipelines/{pipeline}/runs`. */
+  /** Below the organization, case-insensitive: `{project}/_apis/pipelines/{pipeline}/runs`. */
   readonly path: string;
   /** It was never released: an api-version without `-preview` is refused. */
   readonly preview?: boolean;
@@ -32,7 +32,7 @@ const NEWEST = 7.2;
 const VERSION = /^(\d+\.\d+)(-preview(?:\.\d+)?)?$/;
 
 /**
- * The route for a path below the organisation.
+ * The route for a path below the organization.
  * @returns an error response if there is none
  */
 export function findRoute(routes: readonly ApiRoute[], method: string, path: string): FoundRoute | Answer {

@@ -1,27 +1,27 @@
 import type { Builds, StartedRun } from './builds.ts';
 import { isoTime } from './isoTime.ts';
 import type { Pipeline, Pipelines } from './pipelines.ts';
-import { findProject, type Organisation } from './projects.ts';
+import { findProject, type Organization } from './projects.ts';
 import type { ApiRoute } from './routes.ts';
 import { readRunRequest } from './runRequest.ts';
 import { json } from './standInServer.ts';
 import { invalidPipeline, parameterProblems, refuseParameters, type ValidationForm } from './templateParameters.ts';
 
 export interface RunRoutesOptions {
-  readonly organisation: () => Organisation;
+  readonly organization: () => Organization;
   readonly pipelines: Pipelines;
   readonly builds: Builds;
   readonly validationForm: () => ValidationForm;
 }
 
 /** The Pipelines area's route that starts runs. */
-export function runRoutes({ organisation, pipelines, builds, validationForm }: RunRoutesOptions): ApiRoute[] {
+export function runRoutes({ organization, pipelines, builds, validationForm }: RunRoutesOptions): ApiRoute[] {
   return [
     {
       method: 'POST',
       path: '{project}/_apis/pipelines/{pipeline}/runs',
       answer: (request) => {
-        const project = findProject(request, organisation());
+        const project = findProject(request, organization());
         if ('status' in project) return project;
         const pipeline = pipelines.find(request, project, 'queue');
         if ('status' in pipeline) return pipeline;
@@ -40,7 +40,7 @@ export function runRoutes({ organisation, pipelines, builds, validationForm }: R
         if (order.isPreview) return json(200, { finalYaml: finalYaml(pipeline, order.parameters) });
         const { identity, at: receivedAt } = request;
         const run = builds.start({ pipeline, parameters: order.parameters, ref, identity, receivedAt });
-        return json(200, runBody(run, organisation()));
+        return json(200, runBody(run, organization()));
       },
     },
   ];
@@ -65,7 +65,7 @@ function finalYaml({ name, parameters, environment }: Pipeline, given: Readonly<
 }
 
 /** Runs - Run Pipeline page, and what users print of it. */
-function runBody(run: StartedRun, { url: base }: Organisation) {
+function runBody(run: StartedRun, { url: base }: Organization) {
   const { id, name, project, pipeline, ref, commit, state, parameters } = run;
   const api = `${base}${project.id}/_apis/pipelines/${pipeline.id}`;
   const page = `${base}${project.id}/_build`;

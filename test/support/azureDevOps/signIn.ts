@@ -3,7 +3,7 @@ import { apiError } from './apiError.ts';
 import { AZURE_DEVOPS_RESOURCE, type Entra } from './entra.ts';
 import type { Answer } from './standInServer.ts';
 
-/** An identity that the organisation knows. */
+/** An identity that the organization knows. */
 export interface Identity {
   readonly id: string;
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Identity {
 
 /**
  * Why a caller is refused: missing or unknown credentials (or an expired token), a personal access token
- * that was once valid, or a valid Entra token of someone who isn't a member of the organisation.
+ * that was once valid, or a valid Entra token of someone who isn't a member of the organization.
  */
 export type Refusal = 'unknown' | 'lapsedPat' | 'stranger';
 
@@ -70,7 +70,7 @@ export class SignIn {
     this.#jobTokens.get(token)!.expiresAt = 0;
   }
 
-  /** The application is still in Entra and gets tokens, but it's no longer a member of the organisation. */
+  /** The application is still in Entra and gets tokens, but it's no longer a member of the organization. */
   removeMember(objectId: string): void {
     this.#removed.add(objectId);
   }

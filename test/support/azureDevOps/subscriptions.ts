@@ -5,7 +5,7 @@ import { apiError } from './apiError.ts';
 import type { ConsumerInputs } from './hookPost.ts';
 import { PUBLISHED_EVENTS, publishersAsListed } from './hookPublishers.ts';
 import { isoTime } from './isoTime.ts';
-import type { Organisation } from './projects.ts';
+import type { Organization } from './projects.ts';
 import type { ApiRequest, ApiRoute } from './routes.ts';
 import type { Identity } from './signIn.ts';
 import { json, type Answer } from './standInServer.ts';
@@ -50,13 +50,13 @@ const CONSUMER_INPUTS: Readonly<Record<string, readonly string[] | undefined>> =
 /** What's wrong with a request, to be answered with 400. */
 class Invalid extends Error {}
 
-/** The service hook subscriptions of an organisation. It's strict where the real one's behaviour isn't known. */
+/** The service hook subscriptions of an organization. It's strict where the real one's behaviour isn't known. */
 export class Subscriptions {
   readonly all = new Map<string, StoredSubscription>();
   /** Who may see subscriptions without being allowed to change them. */
   readonly readers = new Set<string>();
 
-  constructor(private readonly organisation: () => Organisation) {}
+  constructor(private readonly organization: () => Organization) {}
 
   /** The inputs that the sender posts with, including secrets. */
   inputsOf(subscription: StoredSubscription): ConsumerInputs {
@@ -82,7 +82,7 @@ export class Subscriptions {
       {
         method: 'GET',
         path: '_apis/hooks/publishers',
-        answer: () => listOf(publishersAsListed(this.organisation().url)),
+        answer: () => listOf(publishersAsListed(this.organization().url)),
       },
       { method: 'GET', path, answer: (request) => this.#list(request) },
       { method: 'POST', path, answer: (request) => this.#create(request) },
@@ -184,7 +184,7 @@ export class Subscriptions {
   }
 
   #isProject(id: string, identity: Identity): boolean {
-    const found = this.organisation().projects.find((one) => one.id === id);
+    const found = this.organization().projects.find((one) => one.id === id);
     return found !== undefined && (identity.projects?.includes(found.name) ?? true);
   }
 
@@ -200,7 +200,7 @@ export class Subscriptions {
     return {
       ...shown,
       consumerInputs: Object.fromEntries(masked) as Inputs,
-      url: `${this.organisation().url}_apis/hooks/subscriptions/${shown.id}`,
+      url: `${this.organization().url}_apis/hooks/subscriptions/${shown.id}`,
       createdBy: { id: createdBy },
       probationRetries: notifications.length > 0 ? '0' : undefined,
     };

@@ -17,6 +17,7 @@ export interface Given {
   readonly files?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly now?: () => number;
+  readonly isOffline?: boolean;
   readonly onFileTrouble?: (label: string, problem: { problem: string } | undefined) => void;
 }
 
@@ -33,9 +34,9 @@ export function configurationFile(yaml: string, files: Given['files'] = {}): str
 /** Reads a file as the bridge does. */
 export function readFile(
   file: string,
-  { env = {}, now = Date.now, onFileTrouble = () => {} }: Given = {},
+  { env = {}, now = Date.now, onFileTrouble = () => {}, isOffline = false }: Given = {},
 ): Configuration {
-  return readConfiguration(file, { env, now, onFileTrouble });
+  return readConfiguration(file, { env, now, onFileTrouble, isOffline });
 }
 
 /** Reads a text as the bridge reads its configuration. */

@@ -153,10 +153,10 @@ export class ExamplesBridge implements AsyncDisposable {
 
   /** Posts the end of a run to the bridge, as a service hook subscription of its project does. */
   async postEnd(run: StartedRun, result: RunResult | undefined = run.result): Promise<HookReport> {
-    const { organisation } = this.azure;
+    const { organization } = this.azure;
     const { project, pipeline } = run;
     const seed = run.id;
-    const body = hookBodies({ seed, organisation, project, pipeline }).buildCompleted({
+    const body = hookBodies({ seed, organization, project, pipeline }).buildCompleted({
       ...{ buildId: run.id, branch: run.ref, commit: run.commit, templateParameters: run.parameters },
       ...(result !== undefined && { result }),
     });

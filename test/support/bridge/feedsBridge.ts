@@ -20,7 +20,7 @@ export interface StoredEvent {
   readonly header: (name: string) => string;
 }
 
-/** A NATS server, an organisation with feeds, and the configuration of a bridge that reads them. */
+/** A NATS server, an organization with feeds, and the configuration of a bridge that reads them. */
 export class FeedsScene implements AsyncDisposable {
   private constructor(
     readonly server: NatsServer,
@@ -36,7 +36,7 @@ export class FeedsScene implements AsyncDisposable {
   static async open(feeds = '[{ project: Shop, feed: packages, every: 100ms }]'): Promise<FeedsScene> {
     const [server, azure] = await Promise.all([startNatsServer({ config: 'max_payload: 3MB' }), AzureDevOps.start()]);
     const admin = await Admin.connect([server.url]);
-    const project = azure.organisation.projects[0]!;
+    const project = azure.organization.projects[0]!;
     const scene = new FeedsScene(server, azure, admin, project, azure.feeds.add('packages', project), feeds);
     await setUp(scene.configuration, scene.options);
     return scene;

@@ -26,7 +26,7 @@ export interface SceneOptions {
 /** A row of a command's table, by heading. */
 export type Row = Readonly<Record<string, string>>;
 
-/** An organisation, a NATS server and a configuration that accepts hooks. */
+/** An organization, a NATS server and a configuration that accepts hooks. */
 export class HookCommandScene implements AsyncDisposable {
   /** The output of all commands. */
   printed = '';

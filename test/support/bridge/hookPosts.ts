@@ -1,4 +1,4 @@
-/** The project and organisation of the hooks that tests post. */
+/** The project and organization of the hooks that tests post. */
 export const SHOP = { id: '6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c', name: 'Shop' };
 export const ORGANIZATION = { organization: 'https://dev.azure.com/contoso/', organizationName: 'contoso' };
 

@@ -41,7 +41,7 @@ export interface PublishOptions {
   readonly seed?: string;
 }
 
-/** A NATS server, an organisation of Azure DevOps and the configuration of a bridge between them, with one route. */
+/** A NATS server, an organization of Azure DevOps and the configuration of a bridge between them, with one route. */
 export class RunsScene implements AsyncDisposable {
   private constructor(
     readonly server: NatsServer,

@@ -48,7 +48,7 @@ export interface EventOptions {
   readonly signedAt?: Date;
 }
 
-/** NATS, an Azure DevOps organisation and replicas of the bundle that accept waits, each as its own process. */
+/** NATS, an Azure DevOps organization and replicas of the bundle that accept waits, each as its own process. */
 export class WaitsScene implements AsyncDisposable {
   readonly #bridges: BridgeProcess[] = [];
   #events = 0;

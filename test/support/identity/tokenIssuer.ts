@@ -52,7 +52,7 @@ export async function startTokenIssuer(options: TokenIssuerOptions = {}): Promis
  */
 export class TokenIssuer implements AsyncDisposable {
   readonly tenant = randomUUID();
-  readonly organisationId = randomUUID();
+  readonly organizationId = randomUUID();
   /** The application for NATS in either version: its URI and its ID. */
   readonly audiences = { azureDevOps: AZURE_DEVOPS_AUDIENCE, entraV1: 'api://nats', entraV2: randomUUID() };
   /** The tokens' `iss`. */
@@ -80,7 +80,7 @@ export class TokenIssuer implements AsyncDisposable {
   ) {
     this.#server = server;
     this.issuers = {
-      azureDevOps: `${origin}/${this.organisationId}`,
+      azureDevOps: `${origin}/${this.organizationId}`,
       entraV1: `${origin}/${this.tenant}/`,
       entraV2: `${origin}/${this.tenant}/v2.0`,
     };

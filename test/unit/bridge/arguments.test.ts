@@ -32,8 +32,8 @@ test('reads every command', () => {
       'deadLetters replay --route web --reason fixed --config b.yml',
       { kind: 'deadLetters', config, action: { kind: 'replay', letters: { route: 'web' }, reason: 'fixed' } },
     ],
-    ['why e-1 --config b.yml', { kind: 'why', config, id: 'e-1', json: false }],
-    ['why CI:7 --json --config b.yml', { kind: 'why', config, id: 'CI:7', json: true }],
+    ['why e-1 --config b.yml', { kind: 'why', config, id: 'e-1', json: false, data: false }],
+    ['why CI:7 --json --data --config b.yml', { kind: 'why', config, id: 'CI:7', json: true, data: true }],
     ['hooks plan --config b.yml', { kind: 'hooks', config, action: { kind: 'plan', json: false } }],
     ['hooks check --json --config b.yml', { kind: 'hooks', config, action: { kind: 'check', json: true } }],
     [

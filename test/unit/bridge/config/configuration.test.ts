@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { createUser } from 'nkeys.js';
@@ -529,4 +529,61 @@ test('there is a warning if a certificate expires soon', () => {
     now,
   });
   assert.match(warnings.join('\n'), /bridge\.yml:6:26: http\.certificateFile: expires on \d{4}-.*Z\. Renew it\.$/);
+});
+
+test('offline, what only the machine of the bridge has may be missing, each with a warning', () => {
+  const yaml = `nats: { servers: [tls://nats-1], caFile: ca.pem, certificateFile: cert.pem, privateKeyEnv: KEY }
+azureDevOps: { organization: "https://dev.azure.com/contoso/", identity: { kind: workloadIdentity } }
+http: { certificateFile: /no/such/cert.pem, privateKeyFile: /no/such/key.pem }
+signingKeyFile: seed
+waits:
+  organizations: ["https://dev.azure.com/contoso/"]
+  tokenFiles: [waits-token]
+  sealingKeyFiles: [sealing-key]
+  rules: [{ projects: [Shop], pipelines: ['*'], subjects: [ci.>], tokens: [waits-token] }]
+`;
+  const { warnings } = read(yaml, { isOffline: true });
+  assert.deepEqual(
+    warnings.map((warning) => /: (\S+: .*)/.exec(warning.replace(/^.*?yml/, ''))?.[1]),
+    [
+      'nats.caFile: "ca.pem" isn\'t here, so it wasn\'t checked.',
+      'nats.certificateFile: "cert.pem" isn\'t here, so it wasn\'t checked.',
+      'nats.privateKeyEnv: "KEY" isn\'t set here, so it wasn\'t checked.',
+      "azureDevOps.identity.tenantId: AZURE_TENANT_ID isn't set here, so it wasn't checked.",
+      "azureDevOps.identity.clientId: AZURE_CLIENT_ID isn't set here, so it wasn't checked.",
+      "azureDevOps.identity.tokenFile: AZURE_FEDERATED_TOKEN_FILE isn't set here, so it wasn't checked.",
+      'http.certificateFile: "/no/such/cert.pem" isn\'t here, so it wasn\'t checked.',
+      'http.privateKeyFile: "/no/such/key.pem" isn\'t here, so it wasn\'t checked.',
+      'signingKeyFile: "seed" isn\'t here, so it wasn\'t checked.',
+      'waits.tokenFiles[0]: "waits-token" isn\'t here, so it wasn\'t checked.',
+      'waits.sealingKeyFiles[0]: "sealing-key" isn\'t here, so it wasn\'t checked.',
+    ],
+  );
+  const [problem, ...others] = problemsOf(yaml, { isOffline: true, files: { seed: 'no seed' } });
+  assert.match(problem ?? '', /signingKeyFile: "seed" can't be used/);
+  assert.deepEqual(others, [], 'what is here is checked');
+  assert.equal(problemsOf(yaml).length, 11);
+});
+
+test('a secret that every user of the machine can read is a warning, once', () => {
+  const file = configurationFile(
+    withSection(
+      'signingKeyFile: "the seed"\nhooks: { passwordFiles: [mine, theirs, theirs, ..2026_01_02_03_04_05.6/mounted] }\n',
+    ),
+    { 'the seed': SEED, mine: 'a', theirs: 'b', '..2026_01_02_03_04_05.6/mounted': 'c' },
+  );
+  const folder = path.dirname(file);
+  chmodSync(path.join(folder, 'the seed'), 0o602);
+  chmodSync(path.join(folder, 'mine'), 0o640);
+  chmodSync(path.join(folder, 'theirs'), 0o644);
+  chmodSync(folder, 0o700);
+  assert.deepEqual(readFile(file).warnings, [], 'nobody else gets into the folder');
+  chmodSync(folder, 0o755);
+  assert.deepEqual(
+    readFile(file).warnings.map((warning) => warning.replaceAll(folder, '')),
+    [
+      `/bridge.yml:6:17: signingKeyFile: "the seed" can be changed by every user of this machine. Run chmod o= '/the seed'; the bridge's user must own the file or be in its group.`,
+      `/bridge.yml:7:32: hooks.passwordFiles[1]: "theirs" can be read by every user of this machine. Run chmod o= /theirs; the bridge's user must own the file or be in its group.`,
+    ],
+  );
 });

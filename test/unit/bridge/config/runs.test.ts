@@ -104,7 +104,7 @@ describe('Problems of a route are reported with their place and fix', () => {
     ],
     'a pattern': [
       ['parameters: { image: { value: data.image, pattern: "^(" } }'],
-      'runs[0].parameters.image.pattern: "^(" is not a regular expression: ',
+      'runs[0].parameters.image.pattern: "^(" is not a regular expression: Unterminated group. Put a backslash before a bracket or brace that stands for itself.',
     ],
     'an unknown key of a parameter': [
       ['parameters: { image: { value: data.image, patern: x } }'],

@@ -27,7 +27,7 @@ interface AskOptions {
   readonly body?: string;
 }
 
-describe('the stand-in organisation', { concurrency: 4 }, () => {
+describe('the stand-in organization', { concurrency: 4 }, () => {
   test('says who has signed in, whatever the user name sent with the token', async () => {
     await using azure = await AzureDevOps.start();
     for (const user of ['', 'anybody']) {
@@ -37,7 +37,7 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
       assert.match(headers.get('content-type')!, /^application\/json/);
       const { authenticatedUser, instanceId } = JSON.parse(text);
       assert.equal(authenticatedUser.providerDisplayName, 'Ada Example');
-      assert.equal(instanceId, azure.organisation.accountId);
+      assert.equal(instanceId, azure.organization.accountId);
       assert.equal(headers.get('x-vss-userdata'), `${authenticatedUser.id}:ada.example@contoso.example`);
     }
   });
@@ -105,8 +105,8 @@ describe('the stand-in organisation', { concurrency: 4 }, () => {
     assert.match(JSON.parse(missing.text).message, /^TF200016: The following project does not exist: Nowhere\./);
   });
 
-  test('answers only for its organisation and routes', async () => {
-    await using azure = await AzureDevOps.start({ organisation: 'Contoso Ltd' });
+  test('answers only for its organization and routes', async () => {
+    await using azure = await AzureDevOps.start({ organization: 'Contoso Ltd' });
     assert.match(azure.url, /^http:\/\/127\.0\.0\.1:\d+\/Contoso%20Ltd\/$/);
     assert.equal((await ask(azure, '/contoso%20ltd/_apis/projects')).status, 200);
     assert.equal((await ask(azure, '/fabrikam/_apis/projects')).status, 404);

@@ -163,7 +163,7 @@ describe('the stand-in for Entra', { concurrency: 4 }, () => {
     assert.equal((await projectsWith(azure, token)).status, 203);
   });
 
-  test('knows applications outside the organisation: 401 with a byte order mark', async () => {
+  test('knows applications outside the organization: 401 with a byte order mark', async () => {
     await using entra = await Entra.start();
     await using azure = await AzureDevOps.start({ entra });
     const app = entra.register();

@@ -10,7 +10,7 @@ interface Page {
 
 test("the stand-in pages through a feed's changes as strictly as the real one", async () => {
   await using azure = await AzureDevOps.start();
-  const project = azure.organisation.projects[0]!;
+  const project = azure.organization.projects[0]!;
   const feed = azure.feeds.add('packages', project);
   const get = async (path: string, pat = azure.pat) => {
     const authorization = `Basic ${Buffer.from(`:${pat}`).toString('base64')}`;

@@ -60,24 +60,24 @@ describe('the bodies of hooks', () => {
     assert.notDeepEqual(bodies(7).everyEvent(), bodies(8).everyEvent());
   });
 
-  test('name the given organisation and project', () => {
+  test('name the given organization and project', () => {
     const projects = [
       { id: 'id-1', name: 'One' },
       { id: 'id-2', name: 'Two & Co' },
     ];
-    const organisation = {
+    const organization = {
       ...{ name: 'fabrikam', url: 'http://127.0.0.1:4711/fabrikam/', projects },
       ...{ accountId: 'account', collectionId: 'collection' },
     };
-    const body = hookBodies({ organisation, project: projects[1]! }).gitPushed();
+    const body = hookBodies({ organization, project: projects[1]! }).gitPushed();
     assert.deepEqual(body.resourceContainers, {
-      collection: { id: 'collection', baseUrl: organisation.url },
-      account: { id: 'account', baseUrl: organisation.url },
-      project: { id: 'id-2', baseUrl: organisation.url },
+      collection: { id: 'collection', baseUrl: organization.url },
+      account: { id: 'account', baseUrl: organization.url },
+      project: { id: 'id-2', baseUrl: organization.url },
     });
     assert.equal(resourceOf(body).repository.project.name, 'Two & Co');
-    assert.ok(resourceOf(body).repository.remoteUrl.startsWith(`${organisation.url}Two%20%26%20Co/_git/`));
-    assert.equal(hookBodies({ organisation }).buildCompleted().resourceContainers['project']!.id, 'id-1');
+    assert.ok(resourceOf(body).repository.remoteUrl.startsWith(`${organization.url}Two%20%26%20Co/_git/`));
+    assert.equal(hookBodies({ organization }).buildCompleted().resourceContainers['project']!.id, 'id-1');
   });
 
   test('say where they happened in their containers, except approvals and most releases', () => {

@@ -16,7 +16,7 @@ function wanted(azure: AzureDevOps, consumer: object = {}) {
   return {
     ...{ publisherId: 'tfs', eventType: 'build.complete', resourceVersion: '2.0' },
     ...{ consumerId: 'webHooks', consumerActionId: 'httpRequest' },
-    publisherInputs: { projectId: azure.organisation.projects[0]!.id, definitionName: 'web' },
+    publisherInputs: { projectId: azure.organization.projects[0]!.id, definitionName: 'web' },
     consumerInputs: { url: 'https://bridge.example.com/hooks', basicAuthPassword: 'geheim', ...consumer },
   };
 }

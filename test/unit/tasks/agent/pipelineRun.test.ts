@@ -26,7 +26,7 @@ function runWith(variables: Readonly<Record<string, string>>) {
   return readPipelineRun(new FakeAgent({ variables }));
 }
 
-test('an event names the organisation, project, pipeline, run, requester and commit', () => {
+test('an event names the organization, project, pipeline, run, requester and commit', () => {
   const { owner, source, step } = runWith(BUILD);
   assert.deepEqual(owner, {
     azporganization: 'contoso',
@@ -60,7 +60,7 @@ for (const [collection, organization, base] of [
   ['https://tfs.example/tfs/Our Team/', 'Our Team', 'https://tfs.example/tfs/Our%20Team/'],
   ['https://tfs.example/', 'tfs.example', 'https://tfs.example/'],
 ] as const) {
-  test(`the collection ${collection} is the organisation ${organization}`, () => {
+  test(`the collection ${collection} is the organization ${organization}`, () => {
     const { owner, source } = runWith({ ...BUILD, 'System.CollectionUri': collection });
     assert.equal(owner.azporganization, organization);
     assert.equal(source, `${base}Orders/_build?definitionId=12`);

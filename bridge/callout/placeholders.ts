@@ -1,0 +1,11 @@
+/** What a placeholder of a rule can stand for. */
+export const PLACEHOLDERS = [
+  'organisation',
+  'project',
+  'connection',
+  'pipeline',
+  'projectId',
+  'client',
+  'object',
+] as const;
+export type Placeholder = (typeof PLACEHOLDERS)[number];
