@@ -26,6 +26,8 @@ export interface StatusSources {
   readonly readiness: Readiness;
   /** Undefined before the bridge has connected. */
   readonly nats: Nats | undefined;
+  /** Why there was no link when there last was none: a clause. */
+  readonly natsTrouble: string | undefined;
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
   /** Why routes get no events at this replica, by their names. */
@@ -50,7 +52,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     instance: settings.instance,
     organization: settings.azureDevOps.organization,
     readiness: readiness.status,
-    nats: readiness.nats,
+    nats: natsOf(readiness, sources),
     azureDevOps: azureDevOpsOf(readiness, settings, sources),
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
@@ -62,6 +64,11 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     ...(await storedOf(settings, sources)),
     check: sources.check,
   });
+}
+
+/** `up`, or `down` with the reason. */
+export function natsOf({ nats }: Pick<Readiness, 'nats'>, { natsTrouble: why }: Pick<StatusSources, 'natsTrouble'>) {
+  return nats === 'up' || why === undefined ? nats : `${nats}: ${why}`;
 }
 
 /** The state of Azure DevOps: the token, and whether the last self-check could sign in with it. */

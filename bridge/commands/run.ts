@@ -87,6 +87,8 @@ class Running {
   #checkLoggedAt = 0;
   #subscriptions: SubscriptionStates | undefined;
   #nats: Nats | undefined;
+  /** Why there was no link to NATS when there last was none: a clause. */
+  #natsTrouble: string | undefined;
   #jetStream: JetStream | undefined;
   /** Aborted when a configuration is taken: what is repeated is then due. */
   #reloaded = new AbortController();
@@ -163,6 +165,7 @@ class Running {
           settings: this.#settings,
           readiness: await probe.current(),
           nats: this.#nats,
+          natsTrouble: this.#natsTrouble,
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
           routesDown: this.#functions?.routesDown?.() ?? new Map<string, string>(),
@@ -197,9 +200,16 @@ class Running {
     const closing = new AbortController();
     const abort = () => closing.abort(new TaskError('Cancelled', 'The bridge stops'));
     this.#lifecycle.stopping.addEventListener('abort', abort);
+    const log = this.log.texts('nats');
+    const onDown = ({ reason, remedy }: { readonly reason: string; readonly remedy: string }) => {
+      // Later failures of the first connection are in its error, and those of a link that broke in its log.
+      if (this.#natsTrouble === undefined && this.#nats === undefined)
+        log.warning(`Cannot connect to NATS yet: ${[`${reason}.`, remedy].filter(Boolean).join(' ')} Trying again.`);
+      this.#natsTrouble = reason;
+    };
     while (!this.#lifecycle.isStopping()) {
       try {
-        const nats = await this.world.openNats(() => settings.nats(), closing.signal, this.log.texts('nats'));
+        const nats = await this.world.openNats(() => settings.nats(), closing.signal, log, onDown);
         // From here on, work in progress still needs it when the bridge stops.
         this.#lifecycle.stopping.removeEventListener('abort', abort);
         this.#lifecycle.opened('nats', async () => {
@@ -210,7 +220,7 @@ class Running {
       } catch (error) {
         if (this.#lifecycle.isStopping()) break;
         if (!(error instanceof TaskError) || error.code !== 'Unreachable') throw error;
-        this.log.warning('nats', { text: error.message });
+        log.warning(error.message);
         await delay(CONNECT_PAUSE_MS, undefined, { signal: this.#lifecycle.stopping }).catch(() => undefined);
       }
     }

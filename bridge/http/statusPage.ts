@@ -14,6 +14,7 @@ export interface Status {
   readonly instance: string;
   readonly organization: string;
   readonly readiness: string;
+  /** `up`, or why not. */
   readonly nats: string;
   readonly azureDevOps: { readonly state: string; readonly isGood: boolean };
   readonly streams: readonly { readonly name: string; readonly state: string }[];
@@ -134,7 +135,7 @@ function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevO
   const errors = check?.findings.filter(({ level }) => level === 'error') ?? [];
   const isExplained = errors.some(({ about }) => about === AZURE_DEVOPS);
   const lines = [
-    ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
+    ...(nats === 'up' ? [] : [`NATS is ${mark(nats, 'bad')}`]),
     ...(azureDevOps.isGood || isExplained ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined
       ? []

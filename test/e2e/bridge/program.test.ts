@@ -116,6 +116,13 @@ describe('A bridge', () => {
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
     assert.equal((await bridge.ready(503))['status'], 'starting');
+    // At the first try that failed, not only when the bridge gives up on this round of them.
+    assert.match(
+      String((await bridge.logged('nats'))['text']),
+      /^Cannot connect to NATS yet: 127\.0\.0\.1:\d+ refused the connection \(ECONNREFUSED\)\. Check .* Trying again\.$/,
+    );
+    const down = /NATS is <span class="bad">down: 127\.0\.0\.1:\d+ refused the connection \(ECONNREFUSED\)</;
+    assert.match((await bridge.admin('/')).text, down);
     const refused = await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', body: '{}' });
     assert.deepEqual([refused.status, refused.headers.get('retry-after')], [503, '2']);
     await server.restart();
@@ -127,6 +134,9 @@ describe('A bridge', () => {
       const { nats } = JSON.parse(text) as { nats: string };
       return status === 503 && nats === 'down' ? true : undefined;
     });
+    await bridge.until('the reason on the page', async () =>
+      down.test((await bridge.admin('/')).text) ? true : undefined,
+    );
     await server.restart();
     await bridge.ready(200);
   });
