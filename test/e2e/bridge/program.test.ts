@@ -125,6 +125,7 @@ describe('A bridge', () => {
     assert.match((await bridge.admin('/')).text, down);
     const refused = await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', body: '{}' });
     assert.deepEqual([refused.status, refused.headers.get('retry-after')], [503, '2']);
+    assert.match(await refused.text(), /The bridge is starting, and has no connection to NATS yet\. Send it again\./);
     await server.restart();
     await bridge.ready(200);
     await server.kill();
