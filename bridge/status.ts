@@ -37,6 +37,7 @@ export interface StatusSources {
   readonly callout: CalloutStatus | undefined;
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
+  readonly unused: Status['unused'];
   /** Undefined before the first check, and when it's unclear which subscriptions belong to this bridge. */
   readonly subscriptions: SubscriptionStates | undefined;
   /** Milliseconds since the epoch; undefined without a token that expires. */
@@ -63,6 +64,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     callout: sources.callout && { ...sources.callout, signIns: await countsOf(sources.metrics) },
     ...(await storedOf(settings, sources)),
     check: sources.check,
+    unused: sources.unused,
   });
 }
 

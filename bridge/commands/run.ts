@@ -15,6 +15,7 @@ import type { FileSurroundings } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
+import { CONFIGURATION, type Unused } from '../http/statusPage.ts';
 import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
@@ -74,8 +75,8 @@ class Running {
   readonly #lifecycle: Lifecycle;
   readonly #startedAt: number;
   readonly #knownKeys: KnownKeys = new Map();
-  /** Labels of secrets whose files are bad, and the configuration where it is. */
-  readonly #troubles = new Set<string>();
+  /** What is wrong with changed files that aren't used, by the label of the secret or policy, or `configuration`. */
+  readonly #troubles = new Map<string, Unused>();
   #configuration: Configuration | undefined;
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
@@ -174,6 +175,7 @@ class Running {
           callout: this.#functions?.callout?.(),
           metrics: this.#metrics,
           check: this.#check,
+          unused: [...this.#troubles.values()],
           subscriptions: this.#subscriptions,
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
@@ -276,7 +278,7 @@ class Running {
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
-        this.#settleTrouble('configuration');
+        this.#settleTrouble(CONFIGURATION);
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
@@ -284,11 +286,11 @@ class Running {
         this.#reloaded = new AbortController();
         before.abort();
       } catch (error) {
-        this.#noteTrouble('configuration');
         const isBad = error instanceof ConfigurationError;
         // A different file may be the one to change now.
         if (isBad) [seen, signature] = [error.signature(), error.signature];
         const problems = isBad ? error.problems : [reasonOf(error)];
+        this.#noteTrouble(CONFIGURATION, problems);
         for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
       }
     }
@@ -404,15 +406,16 @@ class Running {
       if (kind === 'policy') this.log.info('policyReloaded', { policy: label });
       else this.log.info('secretReloaded', { secret: label });
     } else {
-      this.#noteTrouble(label);
+      this.#noteTrouble(label, [problem.problem]);
       const why = { reason: problem.problem, remedy: problem.remedy };
       if (kind === 'policy') this.log.error('policyReloadFailed', { policy: label, ...why });
       else this.log.error('secretReloadFailed', { secret: label, ...why });
     }
   };
 
-  #noteTrouble(what: string): void {
-    this.#troubles.add(what);
+  #noteTrouble(what: string, problems: readonly string[]): void {
+    const since = this.#troubles.get(what)?.since ?? this.world.now();
+    this.#troubles.set(what, { what, since, problems });
     this.#metrics.configReloadFailed.set(1);
   }
 

@@ -205,6 +205,8 @@ describe('A bridge whose configuration changes', () => {
     await bridge.logged('configurationReloadFailed');
     assert.equal(await bridge.metric('config_reload_failed'), 1);
     await bridge.ready(200);
+    const { text: page } = await bridge.admin('/');
+    assert.match(page, /The changed configuration is not in use<.*<br>.*:3:1: azureDevop: is not a key/);
 
     // What mends it may be another file than the configuration.
     bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
@@ -215,6 +217,7 @@ describe('A bridge whose configuration changes', () => {
     bridge.write('{ "type": "object" }', 'one.json');
     await bridge.logged('configurationReloaded', from);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
+    assert.doesNotMatch((await bridge.admin('/')).text, /The changed configuration/);
 
     // Another stream is needed from now on, so a probe tells which configuration holds.
     bridge.write(`${yaml}hooks: { passwordEnvs: [PAT] }\n`.replace('listen: 127.0.0.1:0', 'listen: 127.0.0.1:1'));
@@ -274,6 +277,10 @@ describe('A bridge whose configuration changes', () => {
     bridge.write('', 'token');
     await bridge.logged('secretReloadFailed');
     assert.equal(await bridge.metric('config_reload_failed'), 1);
+    assert.match(
+      (await bridge.admin('/')).text,
+      /nats\.tokenFile.* is empty\. Its last good content has been used for/,
+    );
     bridge.write('second token\n', 'token');
     await bridge.ready(200);
     await bridge.logged('secretReloaded');

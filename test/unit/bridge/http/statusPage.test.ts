@@ -25,6 +25,7 @@ const STATUS: Status = {
   hooks: [],
   deadLetters: [],
   check: undefined,
+  unused: [],
   subscriptions: undefined,
 };
 
@@ -199,6 +200,24 @@ test('errors of the self-check are at the top, each once, and so is how many mor
     'Self-check: 2 more, see below',
   ]);
   assert.equal(seen({ check: checkOf(finding('warning', 'stream A')) })[3], 'All is well.');
+});
+
+test('says that a changed configuration or secret is not used, since when and why', () => {
+  const since = STATUS.now - 65_000;
+  const problems = ['bridge.yml:3:1: azureDevop: is not a key', '2', '3', '4', '5'];
+  const unused = [
+    { what: 'configuration', since, problems },
+    { what: 'nats.tokenFile "<token>"', since, problems: ['is empty'] },
+  ];
+  const lines = seen({ unused });
+  assert.deepEqual(lines.slice(3, 5), [
+    'The changed configuration is not in use: its file has been bad for 1 min 5 s.bridge.yml:3:1: azureDevop: is not a key232 more, see the log',
+    'nats.tokenFile &quot;&lt;token&gt;&quot; is empty. Its last good content has been used for 1 min 5 s.',
+  ]);
+  assert.doesNotMatch(
+    statusPage({ ...STATUS, unused: [{ what: HOSTILE, since, problems: [HOSTILE] }] }),
+    /<script|\u202e/,
+  );
 });
 
 test('says that Azure DevOps is left alone, and for how long', () => {
