@@ -90,7 +90,7 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     values.length === 0 ? '' : `Arrived: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that did not count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
-    linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
+    linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count === 1 ? 'once' : `${linkBreaks.count} times`}`,
   ]
     .filter(Boolean)
     .join('. ');
