@@ -1,4 +1,4 @@
-import type { ReceivedMessage, StartPosition } from '../../shared/bus.ts';
+import type { LookBack, ReceivedMessage, StartPosition } from '../../shared/bus.ts';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { nameOf, type Seen } from '../../shared/waiting/explain.ts';
@@ -107,11 +107,15 @@ export class OpenWait {
     }
   }
 
-  /** Ends it because its time is over: all events until then have been judged. */
-  timeOut(): WaitEnding {
+  /**
+   * Ends it because its time is over: all events until then have been judged.
+   *
+   * @param lookBack what the stream holds on its subjects; undefined: nobody has looked
+   */
+  timeOut(lookBack?: LookBack): WaitEnding {
     try {
       const { request } = this.#ready;
-      return this.#end(endedByDeadline(request.criteria, this.#seen, undefined), undefined);
+      return this.#end(endedByDeadline(request.criteria, this.#seen(lookBack), undefined), undefined);
     } catch (error) {
       return this.fail(error instanceof TaskError ? error : new TaskError('Internal', reasonOf(error)));
     }
@@ -180,13 +184,13 @@ export class OpenWait {
     return PASSED;
   }
 
-  get #seen(): Seen {
+  #seen(lookBack: LookBack | undefined): Seen {
     const { judge } = this.#ready;
     const { distinctValues, missing, absentFields } = judge;
     const linkBreaks = { count: 0, totalMs: 0 };
     const { start, acceptedAt, common } = this.known;
     const from = startPosition(start, common.inputs['startFrom']);
-    const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack: undefined };
+    const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack };
     return {
       counts: this.counts,
       missing,

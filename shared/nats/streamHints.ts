@@ -43,14 +43,19 @@ export async function knownNames(api: JetStreamApi): Promise<readonly string[]> 
   return answer?.kind === 'ok' ? (answer.response.streams ?? []) : [];
 }
 
-/** The subjects of events in a stream that are nearly inside the patterns, as far as the server tells in time. */
+/**
+ * The subjects of events in a stream that are nearly inside the patterns, as far as the server tells in time.
+ *
+ * @param mostSubjects a stream with more isn't asked for them
+ */
 export async function nearSubjectsIn(
   api: JetStreamApi,
   stream: string,
   { num_subjects }: StreamInfo['state'],
   patterns: readonly string[],
+  mostSubjects = MOST_SUBJECTS,
 ): Promise<readonly string[]> {
-  if (typeof num_subjects !== 'number' || num_subjects > MOST_SUBJECTS) return [];
+  if (typeof num_subjects !== 'number' || num_subjects > mostSubjects) return [];
   const answer = await api.streamSubjects(stream, '>', LOOK_MS).catch(() => undefined);
   if (answer?.kind !== 'ok') return [];
   const others = Object.keys(answer.response.state.subjects ?? {}).filter(
