@@ -15,7 +15,7 @@ export const DECISIONS: Readonly<Record<Decision, { readonly label: string; read
   repeated: { label: 'repeated' },
   invalid: { label: 'invalid', mark: '❌' },
   negative: { label: 'negative', mark: '❌' },
-  foreign: { label: 'foreign' },
+  foreign: { label: 'with another correlation id' },
   untrusted: { label: 'untrusted' },
   expired: { label: 'expired' },
 };

@@ -60,7 +60,10 @@ describe('A wait of the bridge', () => {
     const foreign = open({}, { correlationId: 'build-7' });
     foreign.unseen = () => 2;
     const { reason } = foreign.timeOut();
-    assert.match(reason, /Seen 2: 2 foreign\. This wait is for the correlation id "build-7": compare it/);
+    assert.match(
+      reason,
+      /Seen 2: 2 with another correlation id\. This wait is for the correlation id "build-7": compare it/,
+    );
     assert.doesNotMatch(reason, /counted/);
   });
 
