@@ -150,6 +150,8 @@ ${checkOf(status)}
 function alarmsOf(status: Status): string {
   const { routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, unused, now } = status;
   const errors = check?.findings.filter(({ level }) => level === 'error') ?? [];
+  // What it found may have been fixed since.
+  const checked = `${mark('Self-check', 'bad')} <span class="dim">${age(now - (check?.at ?? now))} ago</span>`;
   const isExplained = errors.some(({ about }) => about === AZURE_DEVOPS);
   const lines = [
     ...unused.map((one) => unusedOf(one, now)),
@@ -160,10 +162,8 @@ function alarmsOf(status: Status): string {
       : [
           `Calls to Azure DevOps are paused, next try in ${age(Math.max(1_000, throttle.until - now))}: ${text(throttle.reason)}`,
         ]),
-    ...errors.slice(0, MOST_ERRORS).map((one) => `${mark('Self-check', 'bad')}: ${text(one.text)}`),
-    ...(errors.length > MOST_ERRORS
-      ? [`${mark('Self-check', 'bad')}: ${errors.length - MOST_ERRORS} more, see below`]
-      : []),
+    ...errors.slice(0, MOST_ERRORS).map((one) => `${checked}: ${text(one.text)}`),
+    ...(errors.length > MOST_ERRORS ? [`${checked}: ${errors.length - MOST_ERRORS} more, see below`] : []),
     ...routeAlarms(routes, now),
     ...feeds.filter(({ isGood }) => !isGood).map(({ feed, state }) => `Feed ${text(feed)}: ${mark(state, 'bad')}`),
     ...(callout?.issuers ?? []).flatMap(({ issuer, trouble }) =>

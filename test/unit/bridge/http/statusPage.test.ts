@@ -81,7 +81,7 @@ test('shows what the bridge does', () => {
     'Shop/packages is read here 5 s ago',
     'x there is no feed',
     'Feed x: there is no feed',
-    'Self-check: stream X: it is gone.',
+    'Self-check 1 h ago: stream X: it is gone.',
     'noId hooks 3 noId 9 s ago it has no id',
     '1 h ago',
     'error stream X: it is gone.',
@@ -188,16 +188,16 @@ test('says why the last decisions of a route are not known, which is no alarm', 
 
 test('errors of the self-check are at the top, each once, and so is how many more there are', () => {
   const finding = (level: string, about: string) => ({ level, about, text: `${about}: no.` });
-  const checkOf = (...findings: ReturnType<typeof finding>[]) => ({ at: STATUS.now, findings });
+  const checkOf = (...findings: ReturnType<typeof finding>[]) => ({ at: STATUS.now - 40_000, findings });
   const azureDevOps = { state: 'personal access token, see the self-check', isGood: false };
   assert.deepEqual(
     seen({ azureDevOps, check: checkOf(finding('warning', 'stream A'), finding('error', 'Azure DevOps')) }).slice(3, 5),
-    ['Self-check: Azure DevOps: no.', 'Dead letters'],
+    ['Self-check 40 s ago: Azure DevOps: no.', 'Dead letters'],
   );
   const errors = Array.from({ length: 7 }, (_, index) => finding('error', `stream ${index}`));
   assert.deepEqual(seen({ check: checkOf(...errors) }).slice(7, 9), [
-    'Self-check: stream 4: no.',
-    'Self-check: 2 more, see below',
+    'Self-check 40 s ago: stream 4: no.',
+    'Self-check 40 s ago: 2 more, see below',
   ]);
   assert.equal(seen({ check: checkOf(finding('warning', 'stream A')) })[3], 'All is well.');
 });
