@@ -1,13 +1,16 @@
 import type { Place } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectMatches } from '../../shared/subject.ts';
+import { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { decisionIn, eventIn, Facts, type DecisionFact, type EventFact } from '../audit/facts.ts';
 import { Budget, StreamHistory } from '../audit/streamHistory.ts';
 import { flattened, type Trace, type TraceNode } from '../audit/trace.ts';
 import { why as explain } from '../audit/why.ts';
 import { BRIDGE_AUDIT, BRIDGE_INTENTS, namesOf } from '../names.ts';
+import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import { Intents } from '../runs/intents.ts';
+import { eventIdOf, parametersOf, type ReadParameters } from '../runs/parameters.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
@@ -15,6 +18,8 @@ import { configurationOf, withSession, type Session } from './session.ts';
 /** How many messages are read in all streams, and for how long. */
 const MOST_MESSAGES = 500_000;
 const MOST_MS = 60_000;
+/** Decisions of routes in preview whose parameters are computed, each with a request. */
+const MOST_PREVIEWED = 100;
 
 /**
  * Prints what led to an event or run and what followed from it.
@@ -25,9 +30,10 @@ const MOST_MS = 60_000;
 export async function why(id: string, isJson: boolean, file: string, world: World): Promise<number> {
   const { settings } = configurationOf(file, world);
   return withSession(settings, world, async (session) => {
-    const { trace, limits } = await ask(id, settings, session, world);
-    if (isJson) world.out(`${JSON.stringify({ id: safeText(id), chain: chainOf(trace), limits }, undefined, 2)}\n`);
-    else for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
+    const { trace, limits, previewed } = await ask(id, settings, session, world);
+    const chain = () => chainOf(trace, previewed);
+    if (isJson) world.out(`${JSON.stringify({ id: safeText(id), chain: chain(), limits }, undefined, 2)}\n`);
+    else for (const line of linesOf(trace, previewed, settings.hooks?.stream)) world.out(`${line}\n`);
     for (const limit of limits) world.err(`${limit}.\n`);
     if (isUndecided(trace, settings))
       world.err(
@@ -54,7 +60,11 @@ interface Answer {
   readonly trace: Trace;
   /** What wasn't read: sentences without a full stop. */
   readonly limits: readonly string[];
+  readonly previewed: Previewed;
 }
+
+/** The parameters that the runs of a route in preview would have had. */
+type Previewed = ReadonlyMap<TraceNode['fact'], ReadParameters>;
 
 async function ask(id: string, settings: BridgeSettings, session: Session, world: World): Promise<Answer> {
   const { nats, jetStream } = session;
@@ -112,13 +122,36 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
         : attempt(() => startOf(Number(run), new Intents(nats.keyValue(names.of(BRIDGE_INTENTS)))), 'unknown'),
   });
   const unread = trace.roots.length > 0 && !budget.isSpent ? [] : histories;
+  const previewed = await attempt(() => previewedIn(trace, settings, session), new Map());
   const limits = [
     ...troubles,
     ...unread.flatMap((history) => history.unread ?? []),
     ...histories.flatMap((history) => (unread.length === 0 && history.trouble ? [history.trouble] : [])),
     ...(trace.isCut ? ['More than is shown came of it'] : []),
   ];
-  return { trace, limits };
+  return { trace, limits, previewed };
+}
+
+/** Computes them again, since nothing from an event is recorded; for events that are still stored. */
+async function previewedIn(
+  { roots }: Trace,
+  { runs }: BridgeSettings,
+  { nats }: Session,
+): Promise<Map<TraceNode['fact'], ReadParameters>> {
+  const found = new Map<TraceNode['fact'], ReadParameters>();
+  for (const fact of flattened(roots)) {
+    if (fact.kind !== 'decision' || fact.function !== 'runs' || fact.decision !== 'preview') continue;
+    const route = runs.find(({ name }) => name === fact.name);
+    const { place } = fact.event;
+    if (route === undefined || place === undefined || found.size >= MOST_PREVIEWED) continue;
+    const message = await nats.lookup.message(place.stream, place.sequence);
+    if (message === undefined) continue;
+    const event = new ReceivedEvent(message);
+    const read = parametersOf(route, event, true);
+    // Nobody asks Azure DevOps whether the pipeline has that parameter: it is taken for granted.
+    found.set(fact, 'values' in read ? { values: { ...read.values, [EVENT_ID_PARAMETER]: eventIdOf(event) } } : read);
+  }
+  return found;
 }
 
 /** The streams with events. */
@@ -158,7 +191,7 @@ async function startOf(run: number, intents: Intents): Promise<DecisionFact | un
 }
 
 /** The chain as programs read it, oldest first. */
-function chainOf({ roots }: Trace): readonly unknown[] {
+function chainOf({ roots }: Trace, previewed: Previewed): readonly unknown[] {
   return flattened(roots).map((fact) => {
     const { kind } = fact;
     const time = fact.at > 0 ? new Date(fact.at).toISOString() : null;
@@ -174,12 +207,19 @@ function chainOf({ roots }: Trace): readonly unknown[] {
         return {
           ...{ kind, route: safeText(route), decision: safeText(decision), reason: safeText(reason) },
           ...{ function: safeText(fact.function), stream, sequence, run: numberOf(run?.id), time },
+          ...parametersIn(previewed.get(fact)),
         };
       }
       case 'run':
         return { kind, id: numberOf(fact.id), url: fact.url === '' ? null : safeText(fact.url), time };
     }
   });
+}
+
+function parametersIn(read: ReadParameters | undefined): { readonly parameters?: Readonly<Record<string, string>> } {
+  if (read === undefined || 'problem' in read) return {};
+  const safe = Object.entries(read.values).map(([name, value]) => [name, safeText(value)] as const);
+  return { parameters: Object.fromEntries(safe) };
 }
 
 /** A run's id as a number if it looks like one of Azure DevOps's, otherwise as text. */
@@ -189,10 +229,12 @@ function numberOf(run: string | undefined): number | string | null {
 }
 
 /** The chain as people read it. */
-function linesOf({ roots }: Trace, hooksStream: string | undefined): readonly string[] {
+function linesOf({ roots }: Trace, previewed: Previewed, hooksStream: string | undefined): readonly string[] {
   const lines: string[] = [];
   const visit = (node: TraceNode, first: string, others: string) => {
     lines.push(first + textOf(node.fact, hooksStream));
+    const read = previewed.get(node.fact);
+    if (read !== undefined) lines.push(`${others}   ${safeText(previewText(read), 2_000)}`);
     node.children.forEach((child, index) => {
       const isLast = index === node.children.length - 1;
       visit(child, `${others}${isLast ? '└─ ' : '├─ '}`, `${others}${isLast ? '   ' : '│  '}`);
@@ -200,6 +242,12 @@ function linesOf({ roots }: Trace, hooksStream: string | undefined): readonly st
   };
   for (const root of roots) visit(root, '', '');
   return lines;
+}
+
+function previewText(read: ReadParameters): string {
+  if ('problem' in read) return `as configured now, it would start no run: ${read.problem}`;
+  const values = Object.entries(read.values).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return `would have started a run with ${values.join(', ')}`;
 }
 
 function textOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
