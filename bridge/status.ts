@@ -26,6 +26,8 @@ export interface StatusSources {
   readonly readiness: Readiness;
   /** Undefined before the bridge has connected. */
   readonly nats: Nats | undefined;
+  /** Why there was no link when there last was none: a clause. */
+  readonly natsTrouble: string | undefined;
   readonly jetStream: JetStream | undefined;
   readonly throttle: Status['throttle'];
   /** Why routes get no events at this replica, by their names. */
@@ -35,6 +37,7 @@ export interface StatusSources {
   readonly callout: CalloutStatus | undefined;
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
+  readonly unused: Status['unused'];
   /** Undefined before the first check, and when it's unclear which subscriptions belong to this bridge. */
   readonly subscriptions: SubscriptionStates | undefined;
   /** Milliseconds since the epoch; undefined without a token that expires. */
@@ -50,7 +53,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     instance: settings.instance,
     organization: settings.azureDevOps.organization,
     readiness: readiness.status,
-    nats: readiness.nats,
+    nats: natsOf(readiness, sources),
     azureDevOps: azureDevOpsOf(readiness, settings, sources),
     streams: Object.entries(readiness.streams).map(([name, state]) => ({ name, state })),
     hooks: settings.hooks === undefined ? undefined : await hooksOf(sources.metrics),
@@ -61,7 +64,13 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     callout: sources.callout && { ...sources.callout, signIns: await countsOf(sources.metrics) },
     ...(await storedOf(settings, sources)),
     check: sources.check,
+    unused: sources.unused,
   });
+}
+
+/** `up`, or `down` with the reason. */
+export function natsOf({ nats }: Pick<Readiness, 'nats'>, { natsTrouble: why }: Pick<StatusSources, 'natsTrouble'>) {
+  return nats === 'up' || why === undefined ? nats : `${nats}: ${why}`;
 }
 
 /** The state of Azure DevOps: the token, and whether the last self-check could sign in with it. */

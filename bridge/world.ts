@@ -23,6 +23,12 @@ export interface World {
    *
    * @param settings the current connection settings: asked for at each dial
    * @param signal ends everything at once
+   * @param onDown called with each reason why there's no link while connecting goes on
    */
-  openNats(settings: () => ConnectionSettings, signal: AbortSignal, log: Log): Promise<Nats>;
+  openNats(
+    settings: () => ConnectionSettings,
+    signal: AbortSignal,
+    log: Log,
+    onDown?: (trouble: { readonly reason: string; readonly remedy: string }) => void,
+  ): Promise<Nats>;
 }

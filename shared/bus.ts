@@ -83,15 +83,10 @@ export interface StoredEvent {
   readonly storedAt: number | undefined;
 }
 
-/** What a stream holds on the subjects of a subscription, wherever it began to read. */
-export interface LookBack {
+/** What a stream holds on some subjects. */
+export interface Holdings {
   /** The last event on the subjects; undefined when there is none; `unknown` when that can't be determined. */
-  readonly last:
-    | (StoredEvent & {
-        /** It was stored before the start position, so it wasn't read. */ readonly isBeforeStart: boolean;
-      })
-    | 'unknown'
-    | undefined;
+  readonly last: StoredEvent | 'unknown' | undefined;
   /** How many events were ever stored, on any subject, and how many of them are gone. */
   readonly stored: number;
   readonly removed: number;
@@ -99,6 +94,16 @@ export interface LookBack {
   readonly near: readonly string[];
   /** That what is published on these subjects is stored under others: a sentence without the last full stop. */
   readonly elsewhere: string | undefined;
+}
+
+/** What a stream holds on the subjects of a subscription, wherever it began to read. */
+export interface LookBack extends Holdings {
+  readonly last:
+    | (StoredEvent & {
+        /** It was stored before the start position, so it wasn't read. */ readonly isBeforeStart: boolean;
+      })
+    | 'unknown'
+    | undefined;
 }
 
 export interface Subscription {
@@ -201,12 +206,14 @@ export interface KeyValue {
   delete(key: string, revision?: number): Promise<void>;
 }
 
-/** Reads single messages of streams without a consumer. Every method fails with a `TaskError`. */
+/** Reads single messages of streams without a consumer. Unless it says otherwise, a method fails with a `TaskError`. */
 export interface StreamLookup {
   /** Undefined when the stream has no message with this sequence, or no longer has it. */
   message(stream: string, sequence: number): Promise<ReceivedMessage | undefined>;
   /** The first message at or after a sequence whose subject is in the pattern; undefined where there is none. */
   next(stream: string, sequence: number, pattern: string): Promise<ReceivedMessage | undefined>;
+  /** Looks up what a stream holds on some subjects, with a few requests. Undefined when the server doesn't say. Never rejects. */
+  holdings(stream: string, subjects: readonly string[]): Promise<Holdings | undefined>;
 }
 
 /** A message of a durable consumer. None of its methods fails: if the server misses one, it delivers the message again. */

@@ -15,6 +15,7 @@ import type { FileSurroundings } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
+import { CONFIGURATION, type Unused } from '../http/statusPage.ts';
 import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
@@ -74,8 +75,8 @@ class Running {
   readonly #lifecycle: Lifecycle;
   readonly #startedAt: number;
   readonly #knownKeys: KnownKeys = new Map();
-  /** Labels of secrets whose files are bad, and the configuration where it is. */
-  readonly #troubles = new Set<string>();
+  /** What is wrong with changed files that aren't used, by the label of the secret or policy, or `configuration`. */
+  readonly #troubles = new Map<string, Unused>();
   #configuration: Configuration | undefined;
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
@@ -87,6 +88,8 @@ class Running {
   #checkLoggedAt = 0;
   #subscriptions: SubscriptionStates | undefined;
   #nats: Nats | undefined;
+  /** Why there was no link to NATS when there last was none: a clause. */
+  #natsTrouble: string | undefined;
   #jetStream: JetStream | undefined;
   /** Aborted when a configuration is taken: what is repeated is then due. */
   #reloaded = new AbortController();
@@ -163,6 +166,7 @@ class Running {
           settings: this.#settings,
           readiness: await probe.current(),
           nats: this.#nats,
+          natsTrouble: this.#natsTrouble,
           jetStream: this.#jetStream,
           throttle: this.#functions?.throttle?.(),
           routesDown: this.#functions?.routesDown?.() ?? new Map<string, string>(),
@@ -171,6 +175,7 @@ class Running {
           callout: this.#functions?.callout?.(),
           metrics: this.#metrics,
           check: this.#check,
+          unused: [...this.#troubles.values()],
           subscriptions: this.#subscriptions,
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
@@ -197,9 +202,16 @@ class Running {
     const closing = new AbortController();
     const abort = () => closing.abort(new TaskError('Cancelled', 'The bridge stops'));
     this.#lifecycle.stopping.addEventListener('abort', abort);
+    const log = this.log.texts('nats');
+    const onDown = ({ reason, remedy }: { readonly reason: string; readonly remedy: string }) => {
+      // Later failures of the first connection are in its error, and those of a link that broke in its log.
+      if (this.#natsTrouble === undefined && this.#nats === undefined)
+        log.warning(`Cannot connect to NATS yet: ${[`${reason}.`, remedy].filter(Boolean).join(' ')} Trying again.`);
+      this.#natsTrouble = reason;
+    };
     while (!this.#lifecycle.isStopping()) {
       try {
-        const nats = await this.world.openNats(() => settings.nats(), closing.signal, this.log.texts('nats'));
+        const nats = await this.world.openNats(() => settings.nats(), closing.signal, log, onDown);
         // From here on, work in progress still needs it when the bridge stops.
         this.#lifecycle.stopping.removeEventListener('abort', abort);
         this.#lifecycle.opened('nats', async () => {
@@ -210,7 +222,7 @@ class Running {
       } catch (error) {
         if (this.#lifecycle.isStopping()) break;
         if (!(error instanceof TaskError) || error.code !== 'Unreachable') throw error;
-        this.log.warning('nats', { text: error.message });
+        log.warning(error.message);
         await delay(CONNECT_PAUSE_MS, undefined, { signal: this.#lifecycle.stopping }).catch(() => undefined);
       }
     }
@@ -266,7 +278,7 @@ class Running {
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
-        this.#settleTrouble('configuration');
+        this.#settleTrouble(CONFIGURATION);
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
@@ -274,11 +286,11 @@ class Running {
         this.#reloaded = new AbortController();
         before.abort();
       } catch (error) {
-        this.#noteTrouble('configuration');
         const isBad = error instanceof ConfigurationError;
         // A different file may be the one to change now.
         if (isBad) [seen, signature] = [error.signature(), error.signature];
         const problems = isBad ? error.problems : [reasonOf(error)];
+        this.#noteTrouble(CONFIGURATION, problems);
         for (const reason of problems) this.log.error('configurationReloadFailed', { reason });
       }
     }
@@ -394,15 +406,16 @@ class Running {
       if (kind === 'policy') this.log.info('policyReloaded', { policy: label });
       else this.log.info('secretReloaded', { secret: label });
     } else {
-      this.#noteTrouble(label);
+      this.#noteTrouble(label, [problem.problem]);
       const why = { reason: problem.problem, remedy: problem.remedy };
       if (kind === 'policy') this.log.error('policyReloadFailed', { policy: label, ...why });
       else this.log.error('secretReloadFailed', { secret: label, ...why });
     }
   };
 
-  #noteTrouble(what: string): void {
-    this.#troubles.add(what);
+  #noteTrouble(what: string, problems: readonly string[]): void {
+    const since = this.#troubles.get(what)?.since ?? this.world.now();
+    this.#troubles.set(what, { what, since, problems });
     this.#metrics.configReloadFailed.set(1);
   }
 

@@ -1,6 +1,7 @@
 import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectMatches } from '../../shared/subject.ts';
+import { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { exactJson } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { decisionIn, eventIn, Facts, type DecisionFact, type EventFact } from '../audit/facts.ts';
@@ -8,9 +9,12 @@ import { Budget, StreamHistory } from '../audit/streamHistory.ts';
 import { flattened, type Trace, type TraceNode } from '../audit/trace.ts';
 import { why as explain } from '../audit/why.ts';
 import { BRIDGE_AUDIT, BRIDGE_INTENTS, namesOf } from '../names.ts';
+import { EVENT_ID_PARAMETER } from '../config/runs.ts';
 import { Intents } from '../runs/intents.ts';
+import { eventIdOf, parametersOf, type ReadParameters } from '../runs/parameters.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
+import { chainOf, keyOf, linesOf, type DataByPlace, type Previewed } from './chain.ts';
 import { dataFields, dataLines } from './eventData.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
@@ -19,6 +23,8 @@ const MOST_MESSAGES = 500_000;
 const MOST_MS = 60_000;
 /** Several events may have the same id. */
 const MOST_DATA = 10;
+/** Decisions of routes in preview whose parameters are computed, each with a request. */
+const MOST_PREVIEWED = 100;
 
 /**
  * Prints what led to an event or run and what followed from it.
@@ -35,14 +41,14 @@ export async function why(
 ): Promise<number> {
   const { settings } = configurationOf(file, world);
   return withSession(settings, world, async (session) => {
-    const { trace, limits: unread } = await ask(id, settings, session, world);
+    const { trace, limits: unread, previewed } = await ask(id, settings, session, world);
     const limits = [...unread];
     const messages = wanted.data && trace.roots.length > 0 ? await messagesOf(id, trace, session, limits) : [];
     if (wanted.json) {
-      const chain = chainOf(trace, dataByPlace(messages, limits));
+      const chain = chainOf(trace, previewed, dataByPlace(messages, limits));
       world.out(`${exactJson({ id: safeText(id), chain, limits }, 2)}\n`);
     } else {
-      for (const line of linesOf(trace, settings.hooks?.stream)) world.out(`${line}\n`);
+      for (const line of linesOf(trace, previewed, settings.hooks?.stream)) world.out(`${line}\n`);
       for (const message of messages) {
         world.out(`\nThe data of ${keyOf(message.place)}:\n`);
         for (const line of dataLines(message)) world.out(`${line}\n`);
@@ -79,6 +85,7 @@ interface Answer {
   readonly trace: Trace;
   /** What wasn't read: sentences without a full stop. */
   readonly limits: readonly string[];
+  readonly previewed: Previewed;
 }
 
 /** Of the events that are asked about. What can't be shown goes to the limits. */
@@ -120,12 +127,6 @@ function dataByPlace(messages: readonly ReceivedMessage[], limits: string[]): Da
       return fields === undefined ? [] : [[keyOf(message.place), fields] as const];
     }),
   );
-}
-
-type DataByPlace = ReadonlyMap<string, Readonly<Record<string, unknown>>>;
-
-function keyOf(place: Place | undefined): string {
-  return place === undefined ? '' : `${place.stream}:${place.sequence}`;
 }
 
 function problemOf(error: unknown): string {
@@ -189,13 +190,40 @@ async function ask(id: string, settings: BridgeSettings, session: Session, world
         : attempt(intents, () => startOf(Number(run), new Intents(nats.keyValue(intents))), 'unknown'),
   });
   const unread = trace.roots.length > 0 && !budget.isSpent ? [] : histories;
+  const previewed = await attempt(
+    'What a preview would have started',
+    () => previewedIn(trace, settings, session),
+    new Map(),
+  );
   const limits = [
     ...troubles,
     ...unread.flatMap((history) => history.unread ?? []),
     ...histories.flatMap((history) => (unread.length === 0 && history.trouble ? [history.trouble] : [])),
     ...(trace.isCut ? ['More than is shown came of it'] : []),
   ];
-  return { trace, limits };
+  return { trace, limits, previewed };
+}
+
+/** Computes them again, since nothing from an event is recorded; for events that are still stored. */
+async function previewedIn(
+  { roots }: Trace,
+  { runs }: BridgeSettings,
+  { nats }: Session,
+): Promise<Map<TraceNode['fact'], ReadParameters>> {
+  const found = new Map<TraceNode['fact'], ReadParameters>();
+  for (const fact of flattened(roots)) {
+    if (fact.kind !== 'decision' || fact.function !== 'runs' || fact.decision !== 'preview') continue;
+    const route = runs.find(({ name }) => name === fact.name);
+    const { place } = fact.event;
+    if (route === undefined || place === undefined || found.size >= MOST_PREVIEWED) continue;
+    const message = await nats.lookup.message(place.stream, place.sequence);
+    if (message === undefined) continue;
+    const event = new ReceivedEvent(message);
+    const read = parametersOf(route, event, true);
+    // Nobody asks Azure DevOps whether the pipeline has that parameter: it is taken for granted.
+    found.set(fact, 'values' in read ? { values: { ...read.values, [EVENT_ID_PARAMETER]: eventIdOf(event) } } : read);
+  }
+  return found;
 }
 
 /** The streams with events. */
@@ -232,95 +260,4 @@ async function startOf(run: number, intents: Intents): Promise<DecisionFact | un
     run: { id: String(run), url },
     ...{ through: undefined, deadLetter: undefined },
   };
-}
-
-/** The chain as programs read it, oldest first. */
-function chainOf({ roots }: Trace, data: DataByPlace): readonly unknown[] {
-  return flattened(roots).map((fact) => {
-    const { kind } = fact;
-    const time = fact.at > 0 ? new Date(fact.at).toISOString() : null;
-    switch (kind) {
-      case 'event': {
-        const { id, subject, place, run } = fact;
-        const { stream = null, sequence = null } = place ?? {};
-        const shown = {
-          kind,
-          id: safeText(id),
-          stream,
-          sequence,
-          run: numberOf(run),
-          subject: safeText(subject),
-          time,
-        };
-        return { ...shown, ...data.get(keyOf(place)) };
-      }
-      case 'decision': {
-        const { route, decision, reason, run, event } = fact;
-        const { stream = null, sequence = null } = event.place ?? {};
-        return {
-          ...{ kind, route: safeText(route), decision: safeText(decision), reason: safeText(reason) },
-          ...{ function: safeText(fact.function), stream, sequence, run: numberOf(run?.id), time },
-        };
-      }
-      case 'run':
-        return { kind, id: numberOf(fact.id), url: fact.url === '' ? null : safeText(fact.url), time };
-    }
-  });
-}
-
-/** A run's id as a number if it looks like one of Azure DevOps's, otherwise as text. */
-function numberOf(run: string | undefined): number | string | null {
-  if (run === undefined) return null;
-  return /^[1-9]\d{0,14}$/.test(run) ? Number(run) : safeText(run);
-}
-
-/** The chain as people read it. */
-function linesOf({ roots }: Trace, hooksStream: string | undefined): readonly string[] {
-  const lines: string[] = [];
-  const visit = (node: TraceNode, first: string, others: string) => {
-    lines.push(first + textOf(node.fact, hooksStream));
-    node.children.forEach((child, index) => {
-      const isLast = index === node.children.length - 1;
-      visit(child, `${others}${isLast ? '└─ ' : '├─ '}`, `${others}${isLast ? '   ' : '│  '}`);
-    });
-  };
-  for (const root of roots) visit(root, '', '');
-  return lines;
-}
-
-function textOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
-  const when = fact.at > 0 ? `${new Date(fact.at).toISOString().slice(0, 19).replace('T', ' ')}Z  ` : '';
-  return when + safeText(wordsOf(fact, hooksStream), 1_000);
-}
-
-function wordsOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
-  switch (fact.kind) {
-    case 'event': {
-      const { id, subject, place, run, pipeline } = fact;
-      const where = place === undefined ? 'in no stream' : `${place.stream}:${place.sequence}`;
-      const isHook = place?.stream === hooksStream && hooksStream !== undefined;
-      const of = run === undefined ? '' : ` ${run}${pipeline === '' ? '' : ` of ${pipeline}`}`;
-      const by =
-        run === undefined
-          ? isHook
-            ? ', a service hook'
-            : ''
-          : isHook
-            ? `, a service hook of run${of}`
-            : `, published by run${of}`;
-      return `event ${[id, subject].filter(Boolean).join(' ')} (${where})${by}`;
-    }
-    case 'decision': {
-      const { name, route, decision, reason, user, deadLetter } = fact;
-      const on = route === name ? '' : ` on ${route}`;
-      const who =
-        fact.function === 'orders'
-          ? `${user} ordered ${name}${on}`
-          : `${fact.function === 'runs' ? 'route' : fact.function} ${name}`;
-      const letter = deadLetter === undefined ? '' : ` (dead letter ${deadLetter})`;
-      return `${who}: ${decision}${reason === '' ? '' : `, ${reason}`}${letter}`;
-    }
-    case 'run':
-      return `run ${fact.id}${fact.url === '' ? '' : ` ${fact.url}`}`;
-  }
 }

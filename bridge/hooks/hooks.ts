@@ -22,6 +22,7 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
     ...judging,
     ...audit,
     log,
+    isLinkUp: () => parts.nats.isLinkUp,
     metrics: {
       received: (event, outcome) => metrics.hooksReceived.inc({ event, outcome }),
       lastReceived: (event, seconds) => metrics.hookLastReceived.set({ event }, seconds),

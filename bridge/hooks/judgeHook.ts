@@ -120,7 +120,12 @@ async function inTime<Value>(work: Promise<Value>, ms: number): Promise<Value> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new TaskError('Timeout', `The project's name was not found within ${ms} ms`));
+      reject(
+        new TaskError(
+          'Timeout',
+          `NATS did not answer within ${ms} ms when asked for the project's part of the subject`,
+        ),
+      );
     }, ms);
   });
   try {

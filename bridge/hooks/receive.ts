@@ -18,6 +18,8 @@ export interface HookRouteOptions extends JudgeOptions {
   readonly decisions: Decisions;
   readonly metrics: HookMetrics;
   readonly log: Log;
+  /** Whether there is a link to NATS. */
+  readonly isLinkUp: () => boolean;
 }
 
 /** Azure DevOps is answered within 3 s, whatever NATS does. */
@@ -25,6 +27,12 @@ const ANSWER_MS = 2_500;
 /** The part of that reserved for a dead letter. */
 const LETTER_MS = 500;
 const RETRY_AFTER_S = 5;
+/** Without a link, the error only says what was waited for. Administrators see the answer in the history of the hook. */
+const NO_LINK = {
+  told: 'The event cannot be stored now: the bridge has no connection to NATS.',
+  logged: 'the bridge has no connection to NATS',
+};
+const OTHER_CAUSE = "The event cannot be stored now; the bridge's log says why.";
 /** Refused sign-ins in the audit stream per minute: anyone can try. */
 const MOST_REFUSALS = 10;
 
@@ -70,7 +78,7 @@ async function receive(
   post: HookPost,
   headers: HttpRequest['headers'],
 ): Promise<HttpAnswer> {
-  const { metrics, log, now } = options;
+  const { metrics, log, isLinkUp, now } = options;
   const receivedAt = now();
   const until = receivedAt + ANSWER_MS;
   let event = 'unknown';
@@ -87,10 +95,11 @@ async function receive(
     return { status: 200, body: { deadLetter } };
   } catch (error) {
     metrics.received(event, 'unavailable');
-    log.warning(`A service hook was not accepted, so Azure DevOps has to send it again: ${safeText(reasonOf(error))}`);
+    const { told, logged } = isLinkUp() ? { told: OTHER_CAUSE, logged: reasonOf(error) } : NO_LINK;
+    log.warning(`A service hook was not accepted, so Azure DevOps has to send it again: ${safeText(logged)}`);
     return {
       status: 503,
-      body: { error: { code: 'Unavailable', message: 'The event cannot be stored now. Send it again.' } },
+      body: { error: { code: 'Unavailable', message: `${told} Send it again.` } },
       headers: { 'retry-after': String(RETRY_AFTER_S) },
     };
   } finally {

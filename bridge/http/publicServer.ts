@@ -175,7 +175,8 @@ export class PublicServer {
   }
 
   #refusal(request: FastifyRequest): HttpAnswer | undefined {
-    if (this.#routes === undefined || this.#isRefusing) return { ...UNAVAILABLE, headers: LEAVE };
+    if (this.#isRefusing) return STOPPING;
+    if (this.#routes === undefined) return STARTING;
     const { url, method } = request;
     const query = url.indexOf('?');
     // A service connection's URL may end with a slash, to which Azure DevOps adds the path.
@@ -247,12 +248,15 @@ function failure(status: number, code: string, message: string): HttpAnswer {
   return { status, body: { error: { code, message } } };
 }
 
+function unavailable(why: string, headers: HttpAnswer['headers'] & {}): HttpAnswer {
+  return { ...failure(503, 'Unavailable', `${why} Send it again.`), headers };
+}
+
 const RETRY_LATER = { 'retry-after': RETRY_AFTER_SECONDS };
 const LEAVE = { ...RETRY_LATER, connection: 'close' };
-const UNAVAILABLE: HttpAnswer = {
-  ...failure(503, 'Unavailable', 'The bridge cannot do this now. Send it again.'),
-  headers: RETRY_LATER,
-};
+const UNAVAILABLE = unavailable('The bridge cannot do this now.', RETRY_LATER);
+const STARTING = unavailable('The bridge is starting, and has no connection to NATS yet.', LEAVE);
+const STOPPING = unavailable('The bridge is stopping.', LEAVE);
 
 const BODY_REFUSALS: Readonly<Record<BodyRefused['status'], HttpAnswer>> = {
   400: failure(400, 'BadRequest', 'The body ended before its end.'),

@@ -5,6 +5,19 @@ import type { CalloutStatus, FeedStatus, WaitsStatus } from '../functions.ts';
 import { age, mark, none, table, text } from './html.ts';
 import { routeAlarms, routesTable, type RouteStatus } from './routesTable.ts';
 
+/** The name of the configuration among changed files. */
+export const CONFIGURATION = 'configuration';
+
+/** A changed file that is bad, so that the last good one is used. */
+export interface Unused {
+  /** The label of a secret or policy, or {@link CONFIGURATION}. */
+  readonly what: string;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  /** Of the configuration, one line each; otherwise, a clause that continues the label. */
+  readonly problems: readonly string[];
+}
+
 /** What the status page shows. Texts may come from anywhere. */
 export interface Status {
   readonly version: string;
@@ -14,6 +27,7 @@ export interface Status {
   readonly instance: string;
   readonly organization: string;
   readonly readiness: string;
+  /** `up`, or why not. */
   readonly nats: string;
   readonly azureDevOps: { readonly state: string; readonly isGood: boolean };
   readonly streams: readonly { readonly name: string; readonly state: string }[];
@@ -37,6 +51,7 @@ export interface Status {
   /** Undefined where it is off. */
   readonly callout:
     (CalloutStatus & { readonly signIns: readonly { readonly outcome: string; readonly count: number }[] }) | undefined;
+  readonly unused: readonly Unused[];
   /** At the last self-check; a text: why they can't be seen. Undefined where nothing is known of them. */
   readonly subscriptions:
     | readonly {
@@ -57,6 +72,8 @@ export interface Status {
 
 /** Errors of the self-check at the top of the page; all of its findings are at its end. */
 const MOST_ERRORS = 5;
+/** Problems of a changed configuration; all of them are in the log. */
+const MOST_PROBLEMS = 3;
 
 const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --good: #0e6b0e; --bad: #b3261e; --warn: #8a5300; --dim: #6b6b6b; --box: #b3261e14; }
@@ -130,21 +147,23 @@ ${checkOf(status)}
 }
 
 /** What needs somebody to look, first of all. */
-function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, now }: Status): string {
+function alarmsOf(status: Status): string {
+  const { routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, unused, now } = status;
   const errors = check?.findings.filter(({ level }) => level === 'error') ?? [];
+  // What it found may have been fixed since.
+  const checked = `${mark('Self-check', 'bad')} <span class="dim">${age(now - (check?.at ?? now))} ago</span>`;
   const isExplained = errors.some(({ about }) => about === AZURE_DEVOPS);
   const lines = [
-    ...(nats === 'up' ? [] : [`NATS: ${mark(nats, 'bad')}`]),
+    ...unused.map((one) => unusedOf(one, now)),
+    ...(nats === 'up' ? [] : [`NATS is ${mark(nats, 'bad')}`]),
     ...(azureDevOps.isGood || isExplained ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined
       ? []
       : [
           `Calls to Azure DevOps are paused, next try in ${age(Math.max(1_000, throttle.until - now))}: ${text(throttle.reason)}`,
         ]),
-    ...errors.slice(0, MOST_ERRORS).map((one) => `${mark('Self-check', 'bad')}: ${text(one.text)}`),
-    ...(errors.length > MOST_ERRORS
-      ? [`${mark('Self-check', 'bad')}: ${errors.length - MOST_ERRORS} more, see below`]
-      : []),
+    ...errors.slice(0, MOST_ERRORS).map((one) => `${checked}: ${text(one.text)}`),
+    ...(errors.length > MOST_ERRORS ? [`${checked}: ${errors.length - MOST_ERRORS} more, see below`] : []),
     ...routeAlarms(routes, now),
     ...feeds.filter(({ isGood }) => !isGood).map(({ feed, state }) => `Feed ${text(feed)}: ${mark(state, 'bad')}`),
     ...(callout?.issuers ?? []).flatMap(({ issuer, trouble }) =>
@@ -153,6 +172,17 @@ function alarmsOf({ routes, feeds, callout, throttle, readiness, nats, azureDevO
   ];
   if (lines.length > 0) return `<ul class="alarms">\n${lines.map((line) => `<li>${line}</li>`).join('\n')}\n</ul>`;
   return readiness === 'ready' ? '<p class="good">All is well.</p>' : '';
+}
+
+/** Says that something older than its file is in use. */
+function unusedOf({ what, since, problems }: Unused, now: number): string {
+  const time = age(now - since);
+  const listed = problems.slice(0, MOST_PROBLEMS).map((problem) => text(problem));
+  const rest = problems.length > MOST_PROBLEMS ? `<br>${problems.length - MOST_PROBLEMS} more, see the log` : '';
+  if (what !== CONFIGURATION)
+    return `${mark(what, 'bad')} ${listed.join(', ')}. Its last good content has been used for ${time}.`;
+  const state = mark('The changed configuration is not in use', 'bad');
+  return `${state}: its file has been bad for ${time}.<br>${listed.join('<br>')}${rest}`;
 }
 
 function routesOf({ routes, now }: Status): string {

@@ -272,6 +272,8 @@ export class RouteRunner {
           metrics.event('preview');
           void this.#guarded(message, async () => {
             await this.#record(verdict.work.key, judgement, decisionOn(route.name, judgement, 'preview'));
+            const { eventId } = verdict.work.intent;
+            this.options.log.info('runPreviewed', { route: route.name, eventId, ...judgement.event.place });
             this.#settle(message, () => message.ack());
           });
           return;

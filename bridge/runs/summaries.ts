@@ -1,5 +1,9 @@
 import type { Place } from '../../shared/bus.ts';
+import { DECISIONS } from '../../shared/waiting/explain.ts';
 import type { Decisions } from '../audit/decisions.ts';
+
+/** Where a decision's name would say little. */
+const WORDS = new Map([['foreign', DECISIONS.foreign.label]]);
 
 interface Summary {
   count: number;
@@ -44,7 +48,7 @@ export class Summaries {
       function: 'runs',
       name: this.route,
       decision: 'notMatching',
-      reason: [...decisions].map(([decision, number]) => `${number} ${decision}`).join(', '),
+      reason: [...decisions].map(([decision, number]) => `${number} ${WORDS.get(decision) ?? decision}`).join(', '),
       followed: {
         count,
         stream: first?.stream ?? '',

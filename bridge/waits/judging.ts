@@ -9,6 +9,7 @@ import type { Parts, WaitsStatus } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { Lease } from '../jetStream/lease.ts';
 import { BRIDGE_WAITS, namesOf } from '../names.ts';
+import { liesWithin } from './criteria.ts';
 import { OpenWaits } from './openWaits.ts';
 import { Outbox, type Decided, type Tells } from './outbox.ts';
 import { bucketKey } from './record.ts';
@@ -80,6 +81,8 @@ export function startJudging(parts: Parts, { bucket, store, tells, jetStream, au
     ...{ ...common, nats, jetStream, bucket, waits, contracts, holder, idleMs: timing.idleStream },
     ...{ checkpointMs: timing.checkpoint, renewMs: timing.leaseRenewal, staleMs: timing.leaseStale },
     warn: (text) => log.warning('waits', { text }),
+    mayRead: ({ rule, common }, subject) =>
+      liesWithin([...common.subjects, subject], settings.waits?.rules[rule]?.subjects ?? []),
     onDecided: ({ known }, ending, storedAt) => {
       if (storedAt !== undefined) metrics.waitDecisionLag.observe(Math.max(0, now() - storedAt) / 1_000);
       log.info('waitDecided', { key: known.place, verdict: ending.verdict });

@@ -1,9 +1,9 @@
-import type { ReceivedMessage, StartPosition } from '../../shared/bus.ts';
+import type { LookBack, ReceivedMessage, StartPosition } from '../../shared/bus.ts';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { nameOf, type Seen } from '../../shared/waiting/explain.ts';
 import { Judge, type Counts, type JudgedEvent, type JudgeLimits } from '../../shared/waiting/judge.ts';
-import { askedOutputs, foreignOutputs, placeOutputs } from '../../shared/waiting/outputs.ts';
+import { askedOutputs, emptyOutputs, foreignOutputs, placeOutputs } from '../../shared/waiting/outputs.ts';
 import { endedBy, endedByDeadline, endedByFailure, MATCHED, type Ending } from '../../shared/waiting/verdict.ts';
 import { readWaitRequest, type WaitRequest } from './criteria.ts';
 import type { KnownWait } from './openWaits.ts';
@@ -14,6 +14,8 @@ export const EVENT_MS = 100;
 export const WAIT_LIMITS: JudgeLimits = { eventMs: EVENT_MS, calls: 2, interruptions: 3, slowMs: 10_000 };
 /** For reading the outputs from the event that decides. */
 const OUTPUTS_MS = 200;
+/** Outputs without a value that the task's log names: the record has to hold them. */
+const MOST_EMPTY = 10;
 
 export interface OpenWaitOptions {
   readonly contracts: Readonly<Record<string, Contract>>;
@@ -105,11 +107,15 @@ export class OpenWait {
     }
   }
 
-  /** Ends it because its time is over: all events until then have been judged. */
-  timeOut(): WaitEnding {
+  /**
+   * Ends it because its time is over: all events until then have been judged.
+   *
+   * @param lookBack what the stream holds on its subjects; undefined: nobody has looked
+   */
+  timeOut(lookBack?: LookBack): WaitEnding {
     try {
       const { request } = this.#ready;
-      return this.#end(endedByDeadline(request.criteria, this.#seen, undefined), undefined);
+      return this.#end(endedByDeadline(request.criteria, this.#seen(lookBack), undefined), undefined);
     } catch (error) {
       return this.fail(error instanceof TaskError ? error : new TaskError('Internal', reasonOf(error)));
     }
@@ -178,13 +184,13 @@ export class OpenWait {
     return PASSED;
   }
 
-  get #seen(): Seen {
+  #seen(lookBack: LookBack | undefined): Seen {
     const { judge } = this.#ready;
     const { distinctValues, missing, absentFields } = judge;
     const linkBreaks = { count: 0, totalMs: 0 };
     const { start, acceptedAt, common } = this.known;
     const from = startPosition(start, common.inputs['startFrom']);
-    const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack: undefined };
+    const searched = { stream: start.stream, start: from, begunAt: acceptedAt, lookBack };
     return {
       counts: this.counts,
       missing,
@@ -218,6 +224,9 @@ export class OpenWait {
       const outputs = { ...failed.outputs, ...placeOutputs(event), ...foreignOutputs(event, missing) };
       return { ...failed, ...eventOf(judged), outputs };
     }
+    const values = 'values' in asked ? asked.values : {};
+    const empty = event === undefined ? [] : emptyOutputs(request.criteria.outputs, values, event);
+    const notes = empty.slice(0, MOST_EMPTY).map(({ text }) => text);
     return {
       verdict: verdict === 'contractViolation' ? 'invalid' : isTold(verdict) ? verdict : 'error',
       reason: error === undefined ? '' : sentences(error),
@@ -226,9 +235,10 @@ export class OpenWait {
       outputs: {
         ...{ verdict, count: String(counts.matched) },
         ...placeOutputs(event),
-        ...('values' in asked ? asked.values : {}),
+        ...values,
         ...foreignOutputs(event, missing),
       },
+      ...(notes.length === 0 ? {} : { notes }),
       ...(error === undefined ? {} : { code: error.code }),
     };
   }

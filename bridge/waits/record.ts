@@ -60,6 +60,8 @@ export interface WaitEnding {
     readonly storedAt: number;
   };
   readonly outputs: Readonly<Record<string, string>>;
+  /** What its author should know besides: sentences. */
+  readonly notes?: readonly string[];
   /** Of a `TaskError`. */
   readonly code?: string;
 }

@@ -6,6 +6,7 @@ import { CatchUp, type CatchUpOptions } from './catchUp.ts';
 import { Checkpoint, type Judged } from './checkpoint.ts';
 import { Deadlines } from './deadlines.ts';
 import { OpenWait, type OpenWaitOptions, type Step } from './openWait.ts';
+import { lookBacks, type LookBacksOptions } from './lookBacks.ts';
 import type { Known, KnownWait, OpenWaits } from './openWaits.ts';
 import { Readers, type ReadersOptions } from './readers.ts';
 import type { WaitEnding } from './record.ts';
@@ -20,7 +21,12 @@ const MOST_AGAIN = 200_000;
 type OwnOptions = 'onJudged' | 'onPassed' | 'onFailure' | 'rest' | 'isCatchingUp';
 
 export interface StreamTermOptions
-  extends OpenWaitOptions, Omit<ReadersOptions, OwnOptions>, Pick<CatchUpOptions, 'onTrouble'> {
+  extends
+    OpenWaitOptions,
+    Omit<ReadersOptions, OwnOptions | 'nats'>,
+    Pick<CatchUpOptions, 'onTrouble'>,
+    Pick<LookBacksOptions, 'mayRead'> {
+  readonly nats: ReadersOptions['nats'] & LookBacksOptions['nats'];
   readonly jetStream: Pick<JetStream, 'stream'>;
   readonly bucket: KeyValue;
   readonly waits: OpenWaits;
@@ -233,8 +239,15 @@ export class StreamTerm {
   async #expire(now: number, last: number): Promise<void> {
     this.#deadlines.pass(now, last);
     for (const reader of this.#readers.all) await reader.passDeleted(last);
-    for (const seat of this.#deadlines.over((one) => this.#positionOf(one)))
-      this.#end(seat, seat.wait.timeOut(), Infinity);
+    const over = this.#deadlines.over((one) => this.#positionOf(one));
+    if (over.length === 0) return;
+    const lookBackOf = await lookBacks(
+      over.map(({ wait }) => wait),
+      this.options,
+    );
+    if (this.#isOver()) return;
+    // A task may have been cancelled meanwhile.
+    for (const seat of over) if (!seat.wait.isOver) this.#end(seat, seat.wait.timeOut(lookBackOf(seat.wait)), Infinity);
   }
 
   #positionOf(seat: Seat): number {

@@ -89,6 +89,7 @@ function describe({ call, ending }: Decided): string[] {
     typeof missing === 'number' && missing > 0 && `Missing: ${missing}`,
     values.length > 0 &&
       `Missing: ${values.slice(0, MOST_MISSING).join(', ')}${values.length > MOST_MISSING ? ', …' : ''}`,
+    ...(ending.notes ?? []).map((note) => `Note: ${note}`),
     `Waited for: pipeline ${pipeline} of project ${project}, allowed by waits.rules[${rule}]`,
   ].filter((one): one is string => typeof one === 'string' && one !== '');
 }

@@ -97,6 +97,13 @@ export interface StoredMessage {
   readonly data?: string;
 }
 
+export interface StoredMessageResponse {
+  readonly message: StoredMessage;
+}
+
+/** Which message of a stream (nats-server, `JSApiMsgGetRequest`). */
+export type MessageQuery = { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string };
+
 /** An error as the API reports it. */
 export interface ApiError {
   readonly code: number;
@@ -171,18 +178,14 @@ export class JetStreamApi {
     );
   }
 
-  /** @param nextBySubject not just this one, but the first one from there on whose subject is in the pattern */
-  message(
-    stream: string,
-    sequence: number,
-    nextBySubject?: string,
-  ): Promise<ApiAnswer<{ readonly message: StoredMessage }>> {
-    const query = { seq: sequence, ...(nextBySubject === undefined ? {} : { next_by_subj: nextBySubject }) };
-    return this.#call(`STREAM.MSG.GET.${stream}`, query, ({ message }) => {
+  /** A message by its sequence, the first one from there on whose subject is in a pattern, or the last one in a pattern. */
+  message(stream: string, query: MessageQuery, timeoutMs?: number): Promise<ApiAnswer<StoredMessageResponse>> {
+    const isResponse = ({ message }: JsonObject) => {
       if (!isObject(message)) return false;
       const { subject, seq, time, hdrs = '', data = '' } = message;
       return isCount(seq) && [subject, time, hdrs, data].every((text) => typeof text === 'string');
-    });
+    };
+    return this.#call(`STREAM.MSG.GET.${stream}`, query, isResponse, timeoutMs);
   }
 
   /** The consumer's name and its one filter are part of the request's subject, so that permissions can limit them. */

@@ -11,7 +11,7 @@ import type {
 import type { ConnectionSettings } from '../connection/settings.ts';
 import type { Log } from '../log.ts';
 import { Bucket } from './kv.ts';
-import { Links } from './link/links.ts';
+import { Links, type OnLinkDown } from './link/links.ts';
 import { NatsBus } from './natsBus.ts';
 import { AcknowledgedPublisher } from './publishing/acknowledgedPublisher.ts';
 import { DurableQueue } from './reading/durableQueue.ts';
@@ -27,14 +27,16 @@ const LINK_MS = 5_000;
  *
  * @param settings how to connect now: asked before each dial, since secrets may have changed by then
  * @param signal ends everything at once
+ * @param onDown called with each reason why there's no link while connecting goes on
  */
 export async function openServiceBus(
   settings: () => ConnectionSettings,
   signal: AbortSignal,
   log: Log,
+  onDown?: OnLinkDown,
 ): Promise<ServiceBus> {
   const clock = { signal, startedAt: Date.now(), deadline: Infinity, now: Date.now };
-  const links = await Links.open(settings, clock, log);
+  const links = await Links.open(settings, clock, log, onDown);
   void links.keepAlive();
   return new ServiceBus(links);
 }

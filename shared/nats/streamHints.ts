@@ -48,18 +48,20 @@ export async function knownNames(api: JetStreamApi): Promise<readonly string[]> 
  * are inside them.
  *
  * @param subjectCount how many subjects the stream has, or had a while ago
+ * @param mostSubjects a stream with more isn't asked for them
  */
 export async function nearSubjectsIn(
   api: JetStreamApi,
   stream: string,
   subjectCount: unknown,
   patterns: readonly string[],
+  mostSubjects = MOST_SUBJECTS,
 ): Promise<readonly string[]> {
-  if (typeof subjectCount !== 'number' || subjectCount > MOST_SUBJECTS) return [];
+  if (typeof subjectCount !== 'number' || subjectCount > mostSubjects) return [];
   const answer = await api.streamSubjects(stream, '>', LOOK_MS).catch(() => undefined);
   if (answer?.kind !== 'ok') return [];
   const subjects = Object.keys(answer.response.state.subjects ?? {});
-  if (subjects.length > MOST_SUBJECTS) return [];
+  if (subjects.length > mostSubjects) return [];
   if (subjects.some((subject) => patterns.some((pattern) => covers(pattern, subject)))) return [];
   return nearSubjects(patterns, subjects, MOST_NAMED);
 }

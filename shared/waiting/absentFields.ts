@@ -36,25 +36,17 @@ export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEven
 
 /**
  * The first of the fields that an event doesn't have although it has one of nearly the same name. Both are as an expression has
- * them, such as `data.image`. Undefined when there is none, or when that takes too long to find out.
+ * them, such as `data.image`. Undefined when there is none. Has no limit of its own.
  */
 export function misspeltField(
   fields: readonly FieldPath[],
   event: ReceivedEvent,
 ): { readonly absent: string; readonly meant: string } | undefined {
-  const find = () => {
-    for (const path of fields) {
-      const { meant } = meantBy(path, event.data);
-      if (meant !== undefined) return { absent: shown(path), meant: shown(meant) };
-    }
-    return undefined;
-  };
-  try {
-    return interruptible(find, LIMIT_MS);
-  } catch (error) {
-    if (!isInterruption(error)) throw error;
-    return undefined;
+  for (const path of fields) {
+    const { meant } = meantBy(path, event.data);
+    if (meant !== undefined) return { absent: shown(path), meant: shown(meant) };
   }
+  return undefined;
 }
 
 /** How far a path leads, what is there, and the path that is probably meant, as far as there is one. */

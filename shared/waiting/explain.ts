@@ -15,7 +15,7 @@ export const DECISIONS: Readonly<Record<Decision, { readonly label: string; read
   repeated: { label: 'repeated' },
   invalid: { label: 'invalid', mark: '❌' },
   negative: { label: 'negative', mark: '❌' },
-  foreign: { label: 'foreign' },
+  foreign: { label: 'with another correlation id' },
   untrusted: { label: 'untrusted' },
   expired: { label: 'expired' },
 };
@@ -90,7 +90,7 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     values.length === 0 ? '' : `Arrived: ${listed}${values.length > MOST_VALUES ? ', …' : ''}`,
     typeof missing === 'number' ? (count > 1 ? `Missing: ${missing}` : '') : `Missing: ${missing.join(', ')}`,
     lastMiss && `The last one that didn't count (${nameOf(lastMiss.event)}): ${lastMiss.reason}`,
-    linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count} times`,
+    linkBreaks.count === 0 ? '' : `The link broke ${linkBreaks.count === 1 ? 'once' : `${linkBreaks.count} times`}`,
   ]
     .filter(Boolean)
     .join('. ');

@@ -3,6 +3,7 @@ import type { ReceivedEvent } from '../event/receivedEvent.ts';
 import { isoTime } from '../text/duration.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import { exactJson } from '../text/json.ts';
+import { misspeltField } from './absentFields.ts';
 import type { WaitCriteria } from './criteria.ts';
 
 /**
@@ -33,6 +34,9 @@ const OWN_OUTPUTS_BYTES = 4 * 1_024;
 
 /** How long computing all of `outputs` from an event may take, in milliseconds. */
 const OUTPUTS_MS = 1_000;
+
+/** How long looking for misspelt fields may take, in milliseconds: reading the event again, and comparing its names. */
+const MISSPELT_MS = 100;
 
 /** Values that can't be passed on safely. */
 export interface RefusedOutputs {
@@ -89,6 +93,40 @@ export function askedOutputs(
   const most = `all outputs of a step take at most ${MAX_OUTPUTS_BYTES} together`;
   const problem = `the values have ${bytes} bytes with their names, and ${most}`;
   return { code: 'TooLarge', problem, advice: 'Ask for fewer, and read the others from' };
+}
+
+/** An output without a value. */
+export interface EmptyOutput {
+  /** A sentence. */
+  readonly text: string;
+  /** Whether the event has a field of nearly the same name. */
+  readonly isMisspelt: boolean;
+}
+
+/** Says which of the outputs are empty, and why. Optional fields are nothing to warn of; names that are misspelt are. */
+export function emptyOutputs(
+  outputs: WaitCriteria['outputs'],
+  values: Readonly<Record<string, string>>,
+  event: ReceivedEvent,
+): readonly EmptyOutput[] {
+  const empty = outputs.filter(({ name }) => values[`event.${name}`] === '');
+  if (empty.length === 0) return [];
+  const found: ReturnType<typeof misspeltField>[] = [];
+  try {
+    interruptible(() => {
+      for (const { expression } of empty) found.push(misspeltField(expression.dataFields, event));
+    }, MISSPELT_MS);
+  } catch (error) {
+    if (!isInterruption(error)) throw error;
+  }
+  return empty.map(({ name }, index) => {
+    const misspelt = found[index];
+    const why =
+      misspelt === undefined
+        ? 'is empty, since the event has nothing there.'
+        : `is empty: the event has no ${misspelt.absent}. Did you mean ${misspelt.meant}?`;
+    return { text: `outputs: event.${name} ${why}`, isMisspelt: misspelt !== undefined };
+  });
 }
 
 /** Where and when the event was, as outputs: never long. */

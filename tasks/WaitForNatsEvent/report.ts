@@ -1,6 +1,6 @@
 import type { Agent } from '../agent/agent.ts';
 import { TaskError } from '../../shared/errors.ts';
-import { type ReceivedEvent, VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
+import { VIEW_FIELDS } from '../../shared/event/receivedEvent.ts';
 import { exactJson } from '../../shared/text/json.ts';
 import { isoTime } from '../../shared/text/duration.ts';
 import { setOutputs, writeFile } from '../agent/outputs.ts';
@@ -10,10 +10,15 @@ import type { StepEnd } from '../agent/run.ts';
 import { attachSummary } from '../agent/summary/attach.ts';
 import type { WaitStep } from './inputs.ts';
 import type { JudgedEvent } from '../../shared/waiting/judge.ts';
-import { misspeltField } from '../../shared/waiting/absentFields.ts';
 import { decidingEvents, waitSummary } from './summary.ts';
 import { describePlace } from '../../shared/waiting/explain.ts';
-import { askedOutputs, foreignOutputs, placeOutputs, type RefusedOutputs } from '../../shared/waiting/outputs.ts';
+import {
+  askedOutputs,
+  emptyOutputs,
+  foreignOutputs,
+  placeOutputs,
+  type RefusedOutputs,
+} from '../../shared/waiting/outputs.ts';
 import type { Verdict } from '../../shared/waiting/verdict.ts';
 import type { WaitOutcome } from '../../shared/waiting/wait.ts';
 import { writeReceipt, type ReceiptParts } from '../agent/receipt.ts';
@@ -44,30 +49,16 @@ export async function reportOutcome(
   const asked = 'values' in values ? values.values : {};
   // If there isn't room for all, the requested ones go before those whose length an event decides.
   setOutputs(agent, { ...own, ...placeOutputs(event), ...asked, ...foreignOutputs(event, missing) });
-  if (event !== undefined) reportEmpty(agent, step, asked, event);
+  const empty = event === undefined ? [] : emptyOutputs(step.request.outputs, asked, event);
+  for (const { text, isMisspelt } of empty) {
+    if (isMisspelt) agent.warning(text);
+    else agent.info(text);
+  }
   const counts = Object.entries(outcome.counts).filter(([name, number]) => name === 'seen' || number > 0);
   const linkBreaks = outcome.linkBreaks.count || undefined;
   agent.info(logLine('verdict', { verdict, ...Object.fromEntries(counts), linkBreaks }));
   await attachSummary(agent, clock.signal, () => waitSummary(step, told, clock));
   return endOf(agent, step, told);
-}
-
-/** Optional fields are nothing to warn of; names that are misspelt are. */
-function reportEmpty(
-  agent: Agent,
-  step: WaitStep,
-  values: Readonly<Record<string, string>>,
-  event: ReceivedEvent,
-): void {
-  for (const { name, expression } of step.request.outputs) {
-    if (values[`event.${name}`] !== '') continue;
-    const misspelt = misspeltField(expression.dataFields, event);
-    if (misspelt === undefined) agent.info(`outputs: event.${name} is empty, since the event has nothing there.`);
-    else {
-      const { absent, meant } = misspelt;
-      agent.warning(`outputs: event.${name} is empty: the event has no ${absent}. Did you mean ${meant}?`);
-    }
-  }
 }
 
 function endOf(agent: Agent, step: WaitStep, { verdict, error, deciding }: WaitOutcome): StepEnd {

@@ -20,6 +20,9 @@ const KEEP_PAUSE_MS = 1_000;
 /** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
 const MAX_ANNOUNCED = 32;
 
+/** What is told of a link that isn't there. */
+export type OnLinkDown = (trouble: Pick<DialFailure, 'reason' | 'remedy'>) => void;
+
 /** Keeps one link to the servers of a service connection: dials it, and dials again whenever it breaks. */
 export class Links {
   #link: Link | undefined;
@@ -44,9 +47,15 @@ export class Links {
    * Connects to the first server that accepts; see {@link connect}.
    *
    * @param settings how to connect now: asked before each dial, since secrets may have changed by then
+   * @param onDown called with each reason why there's no link while connecting goes on
    */
-  static async open(settings: () => ConnectionSettings, clock: Clock, log: Log): Promise<Links> {
-    const links = new Links(settings, clock, log);
+  static async open(
+    settings: () => ConnectionSettings,
+    clock: Clock,
+    log: Log,
+    onDown: OnLinkDown = () => {},
+  ): Promise<Links> {
+    const links = new Links(settings, clock, log, onDown);
     try {
       await links.connect();
     } catch (error) {
@@ -60,6 +69,7 @@ export class Links {
     private readonly settings: () => ConnectionSettings,
     private readonly clock: Clock,
     readonly log: Log,
+    private readonly onDown: OnLinkDown,
   ) {
     this.#settings = settings();
     this.#mustEncrypt = this.#settings.servers.some(({ tls }) => tls);
@@ -128,6 +138,7 @@ export class Links {
       });
       if (Date.now() + RETRY_PAUSE_MS >= until || failures.some((failure) => !failure.transient))
         throw connectError(failures);
+      this.onDown(summary(failures));
       await pause(RETRY_PAUSE_MS, this.#signal).catch((reason: unknown) => {
         throw isTimeout(reason) ? connectError(failures) : reason;
       });
@@ -170,7 +181,9 @@ export class Links {
         if (brokeAt !== undefined) this.log.info(`connected    server=${link.server} downMs=${Date.now() - brokeAt}`);
         const reason = await link.closed;
         brokeAt = Date.now();
-        if (!this.#signal.aborted) this.log.warning(`The link to ${link.server} broke: ${reason}. Connecting again.`);
+        if (this.#isOver()) return;
+        this.onDown({ reason: `the link to ${link.server} broke: ${reason}`, remedy: '' });
+        this.log.warning(`The link to ${link.server} broke: ${reason}. Connecting again.`);
       } catch (error) {
         if (!this.#isOver()) this.log.warning(reasonOf(error));
         await pause(KEEP_PAUSE_MS, this.#signal).catch(() => undefined);
@@ -194,6 +207,7 @@ export class Links {
           refused.remedy,
         );
       }
+      this.onDown(summary(failures));
       for (const { reason } of failures) this.log.debug(`Connecting again: ${reason}`);
       await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#signal);
     }
@@ -321,7 +335,12 @@ function signInFailure({ code, problem, remedy }: TaskError, transient: boolean)
 }
 
 function connectError(failures: readonly DialFailure[]): TaskError {
+  const { code, reason, remedy } = summary(failures);
+  return new TaskError(code, `Cannot connect to NATS: ${reason}`, remedy);
+}
+
+/** Every server's own reason, and what to do about the worst. */
+function summary(failures: readonly DialFailure[]): DialFailure {
   const worst = failures.reduce((one, next) => (one.transient && !next.transient ? next : one));
-  const reasons = failures.map(({ reason }) => reason).join('; ');
-  return new TaskError(worst.code, `Cannot connect to NATS: ${reasons}`, worst.remedy);
+  return { ...worst, reason: failures.map(({ reason }) => reason).join('; ') };
 }

@@ -116,8 +116,16 @@ describe('A bridge', () => {
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
     assert.equal((await bridge.ready(503))['status'], 'starting');
+    // At the first try that failed, not only when the bridge gives up on this round of them.
+    assert.match(
+      String((await bridge.logged('nats'))['text']),
+      /^Cannot connect to NATS yet: 127\.0\.0\.1:\d+ refused the connection \(ECONNREFUSED\)\. Check .* Trying again\.$/,
+    );
+    const down = /NATS is <span class="bad">down: 127\.0\.0\.1:\d+ refused the connection \(ECONNREFUSED\)</;
+    assert.match((await bridge.admin('/')).text, down);
     const refused = await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', body: '{}' });
     assert.deepEqual([refused.status, refused.headers.get('retry-after')], [503, '2']);
+    assert.match(await refused.text(), /The bridge is starting, and has no connection to NATS yet\. Send it again\./);
     await server.restart();
     await bridge.ready(200);
     await server.kill();
@@ -127,6 +135,9 @@ describe('A bridge', () => {
       const { nats } = JSON.parse(text) as { nats: string };
       return status === 503 && nats === 'down' ? true : undefined;
     });
+    await bridge.until('the reason on the page', async () =>
+      down.test((await bridge.admin('/')).text) ? true : undefined,
+    );
     await server.restart();
     await bridge.ready(200);
   });
@@ -194,6 +205,8 @@ describe('A bridge with a changed configuration', () => {
     await bridge.logged('configurationReloadFailed');
     assert.equal(await bridge.metric('config_reload_failed'), 1);
     await bridge.ready(200);
+    const { text: page } = await bridge.admin('/');
+    assert.match(page, /The changed configuration is not in use<.*<br>.*:3:1: azureDevop: is not a key/);
 
     // The fix may be in another file than the configuration.
     bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
@@ -204,6 +217,7 @@ describe('A bridge with a changed configuration', () => {
     bridge.write('{ "type": "object" }', 'one.json');
     await bridge.logged('configurationReloaded', from);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
+    assert.doesNotMatch((await bridge.admin('/')).text, /The changed configuration/);
 
     // The new configuration needs another stream, so /readyz shows which one is in use.
     bridge.write(`${yaml}hooks: { passwordEnvs: [PAT] }\n`.replace('listen: 127.0.0.1:0', 'listen: 127.0.0.1:1'));
@@ -263,6 +277,10 @@ describe('A bridge with a changed configuration', () => {
     bridge.write('', 'token');
     await bridge.logged('secretReloadFailed');
     assert.equal(await bridge.metric('config_reload_failed'), 1);
+    assert.match(
+      (await bridge.admin('/')).text,
+      /nats\.tokenFile.* is empty\. Its last good content has been used for/,
+    );
     bridge.write('second token\n', 'token');
     await bridge.ready(200);
     await bridge.logged('secretReloaded');

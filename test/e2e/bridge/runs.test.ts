@@ -28,7 +28,7 @@ describe('An event', () => {
       route('unavailable', 'maxDeliver: 2'),
       route('circle'),
       route('preview', 'mode: preview'),
-      route('other', "match: data.image == 'api:1'"),
+      route('other', "match: data.image == 'api:1'", 'correlationId: c-1'),
     ];
     await scene.setUp(...routes);
     bridge = await scene.start(...routes);
@@ -199,17 +199,34 @@ describe('An event', () => {
     await scene.until('a decision', async () => (await scene.decisions('preview')).length === 1);
     assert.equal((await scene.decisions('preview'))[0]?.decision, 'preview');
     assert.equal(startsOf('preview').length, 0);
+    const { eventId, stream, sequence } = await logged('runPreviewed', 'preview');
+    assert.deepEqual([eventId, stream], ['preview-1', 'ci']);
+    const [text, json] = await Promise.all([
+      scene.command(['why', 'preview-1'], ...routes),
+      scene.command(['why', `ci:${String(sequence)}`, '--json'], ...routes),
+    ]);
+    assert.match(
+      text.stdout,
+      /route preview: preview\n +would have started a run with image="web:1", natsEventId="preview-1"\n/,
+    );
+    const { chain } = JSON.parse(json.stdout) as { chain: { kind: string; parameters?: unknown }[] };
+    assert.deepEqual(chain.find(({ kind }) => kind === 'decision')?.parameters, {
+      ...{ image: 'web:1', natsEventId: 'preview-1' },
+    });
   });
 
   test('that does not match is counted, and summarised when the bridge stops', async () => {
-    const sequences = [];
-    for (const id of ['a', 'b', 'c']) sequences.push(await publish('other', id));
+    // At once, so that no summary comes in between.
+    const sequences = await Promise.all(
+      ['c-1', 'c-1', 'c-2'].map((correlationid, index) => publish('other', String(index), 'web:1', { correlationid })),
+    );
     await scene.settled('other');
     bridge.signal('SIGTERM');
     assert.equal(await bridge.ended, 0);
     const [summary, ...others] = await scene.decisions('other');
     const [firstSequence, , lastSequence] = sequences;
-    assert.deepEqual([summary?.followed, others], [{ count: 3, stream: 'ci', firstSequence, lastSequence }, []]);
+    assert.equal(summary?.reason, '2 notMatching, 1 with another correlation id');
+    assert.deepEqual([summary.followed, others], [{ count: 3, stream: 'ci', firstSequence, lastSequence }, []]);
     assert.equal(startsOf('other').length, 0);
   });
 });

@@ -161,7 +161,7 @@ describe('docs/troubleshooting.md', { concurrency: 4 }, () => {
         },
       ],
       [
-        ['Timeout: … foreign'],
+        ['Timeout: … with another correlation id'],
         async () => {
           await put('ci.other-run.v1', {}, { 'Correlation-Id': '41' });
           return wait(agent(), { subject: 'ci.other-run.v1', startFrom: 'all', correlationId: '42', ...brief });

@@ -64,6 +64,7 @@ for (const line of ['2.9', '2.10', '2.15'] as const) {
       await until(() => !bridge.isLinkUp, 'the link is down');
       const away = await bridge.post(buildBody('3'));
       assert.equal(away.status, 503);
+      assert.match(JSON.stringify(away.body), /the bridge has no connection to NATS/);
       await server.restart();
       await until(() => bridge.isLinkUp, 'the link is back');
       for (const id of ['1', '2', '3']) {

@@ -317,12 +317,25 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     await scene.records.add(1, waiting(MATCH, { acceptedAt: storedAt - 500, deadline: storedAt }));
     await scene.records.add(2, waiting(MATCH, { acceptedAt: storedAt - 500, deadline: storedAt - 60_000 }));
     await scene.records.add(3, waiting({ subject: 'CI.nothing' }, { deadline: Date.now() + 300 }));
+    await scene.records.add(4, waiting({ subject: 'CI.doen' }, { deadline: Date.now() + 300 }));
+    // Nobody learns of subjects that the rule doesn't let them read.
+    await scene.events.publish('secret', NO);
+    await scene.records.add(5, waiting({ subject: 'CI.secert' }, { deadline: Date.now() + 300 }));
+    const start = { stream: 'CI', after: 4 };
+    await scene.records.add(6, waiting({ ...MATCH, startFrom: 'now' }, { start, deadline: Date.now() + 300 }));
     await scene.replica();
     const [exact, late, silent] = [await scene.ending(1), await scene.ending(2), await scene.ending(3)];
     assert.deepEqual([exact.verdict, exact.event?.sequence], ['matched', 2]);
     assert.deepEqual([late.verdict, late.code, late.outputs['verdict']], ['timedOut', 'Timeout', 'timedOut']);
     assert.deepEqual([silent.verdict, silent.counts.seen], ['timedOut', 0]);
-    assert.match(silent.reason, /No matching event came on CI\.nothing within .*No event came at all/);
+    assert.match(silent.reason, /No matching event came on CI\.nothing within .*No event came at all.*only on others/);
+    const [misspelt, secret, passed] = [await scene.ending(4), await scene.ending(5), await scene.ending(6)];
+    assert.match(misspelt.reason, /\. Did you mean "CI\.done"\? The stream "CI" holds events there\. No event came/);
+    assert.doesNotMatch(secret.reason, /Did you mean|CI\.secret/);
+    assert.match(
+      passed.reason,
+      /The last event there is CI 3 of .* on "CI\.done", before this wait's start: see startFrom/,
+    );
   });
 
   test('reaches the end of a stream whose last events were deleted', async () => {

@@ -33,6 +33,7 @@ export class Receiver {
   /** The dependencies that judge hooks. */
   readonly judging: JudgeOptions;
   readonly route;
+  isLinkUp = true;
   now = Date.UTC(2026, 10, 28, 12);
 
   constructor({ events = BUILDS, sharedSecret = false, askName = () => Promise.resolve(undefined) }: Given = {}) {
@@ -59,6 +60,7 @@ export class Receiver {
     this.route = hookRoute({
       ...this.judging,
       log,
+      isLinkUp: () => this.isLinkUp,
       decisions: this.decisions,
       deadLetters: new DeadLetters({
         ...common,

@@ -55,13 +55,14 @@ export class JudgeReplica implements AsyncDisposable {
       now: () => Date.now(),
       onUnreadable: () => this.unreadable++,
     });
-    const lookup: Pick<StreamLookup, 'next'> = {
+    const lookup: Pick<StreamLookup, 'next' | 'holdings'> = {
       next: async (stream, from, pattern) => {
         if (stream === 'CI') await hooks.beforeLookup?.(from);
         const found = await nats.lookup.next(stream, from, pattern);
         if (stream === 'CI') await hooks.afterLookup?.(from);
         return found;
       },
+      holdings: (...of) => nats.lookup.holdings(...of),
     };
     this.#judges = new StreamJudges({
       ...{ ...PAUSES, jetStream, bucket, store: this.store, waits: this.waits, holder, pause, onTrouble, contracts },
@@ -69,6 +70,7 @@ export class JudgeReplica implements AsyncDisposable {
       ...(hooks.now === undefined ? {} : { staleMs: 60_000 }),
       now: hooks.now ?? (() => Date.now()),
       warn: () => {},
+      mayRead: (_, subject) => !subject.startsWith('CI.secret'),
       onDecided: () => {},
       onApart: (_, project, isApart) => {
         if (isApart) this.apart.add(project);

@@ -88,7 +88,7 @@ describe('The summary of a wait', () => {
   test('all events are counted by decision', () => {
     const events = [event({ correlationid: 'other' }), event({ correlationid: 'c' }), event({ correlationid: 'c' })];
     const summary = summaryOf({ correlationId: 'c', count: '3' }, events, { verdict: 'timedOut' });
-    assert.match(summary, /^\| Events seen \| Matched \| Repeated \| Foreign \|$/m);
+    assert.match(summary, /^\| Events seen \| Matched \| Repeated \| With another correlation id \|$/m);
     assert.match(summary, /^\| 3 \| 1 \| 1 \| 1 \|$/m);
     assert.match(summary, /^\*\*Missing:\*\* 2 of 3 events$/m);
   });

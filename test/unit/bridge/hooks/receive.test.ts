@@ -164,7 +164,10 @@ describe('A post that does not become an event is a dead letter', () => {
 });
 
 describe('A post that cannot be stored has to be sent again', () => {
-  const unavailable = { code: 'Unavailable', message: 'The event cannot be stored now. Send it again.' };
+  const unavailable = {
+    code: 'Unavailable',
+    message: "The event cannot be stored now; the bridge's log says why. Send it again.",
+  };
   for (const code of ['Timeout', 'ConnectionLost', 'NoStream', 'Denied', 'StreamRefused'] as const) {
     test(`after ${code}`, async () => {
       const receiver = new Receiver();
@@ -189,6 +192,20 @@ describe('A post that cannot be stored has to be sent again', () => {
     const begin = Date.now();
     assert.equal((await receiver.post(buildBody())).status, 503);
     assert.ok(Date.now() - begin < 2_900);
+    assert.match(
+      receiver.log.lines.at(-1)!,
+      /send it again: Timeout: NATS did not answer within \d+ ms when asked for/,
+    );
+  });
+
+  test('and without a connection to NATS, that is the reason, whatever the error says', async () => {
+    const receiver = new Receiver();
+    receiver.isLinkUp = false;
+    receiver.bucket.failure = new TaskError('Timeout', 'It did not answer');
+    const message = 'The event cannot be stored now: the bridge has no connection to NATS. Send it again.';
+    const { status, body } = await receiver.post(buildBody());
+    assert.deepEqual([status, body], [503, { error: { code: 'Unavailable', message } }]);
+    assert.match(receiver.log.lines.at(-1)!, /send it again: the bridge has no connection to NATS$/);
   });
 });
 

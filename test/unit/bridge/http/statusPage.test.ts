@@ -25,6 +25,7 @@ const STATUS: Status = {
   hooks: [],
   deadLetters: [],
   check: undefined,
+  unused: [],
   subscriptions: undefined,
 };
 
@@ -80,7 +81,7 @@ test('shows what the bridge does', () => {
     'Shop/packages is read here 5 s ago',
     'x there is no feed',
     'Feed x: there is no feed',
-    'Self-check: stream X: it is gone.',
+    'Self-check 1 h ago: stream X: it is gone.',
     'noId hooks 3 noId 9 s ago it has no id',
     '1 h ago',
     'error stream X: it is gone.',
@@ -191,18 +192,36 @@ test("says why a route's last decisions are unknown, without an alarm", () => {
 
 test('the first errors of the self-check are at the top, each once, with the number of the others', () => {
   const finding = (level: string, about: string) => ({ level, about, text: `${about}: no.` });
-  const checkOf = (...findings: ReturnType<typeof finding>[]) => ({ at: STATUS.now, findings });
+  const checkOf = (...findings: ReturnType<typeof finding>[]) => ({ at: STATUS.now - 40_000, findings });
   const azureDevOps = { state: 'personal access token, see the self-check', isGood: false };
   assert.deepEqual(
     seen({ azureDevOps, check: checkOf(finding('warning', 'stream A'), finding('error', 'Azure DevOps')) }).slice(3, 5),
-    ['Self-check: Azure DevOps: no.', 'Dead letters'],
+    ['Self-check 40 s ago: Azure DevOps: no.', 'Dead letters'],
   );
   const errors = Array.from({ length: 7 }, (_, index) => finding('error', `stream ${index}`));
   assert.deepEqual(seen({ check: checkOf(...errors) }).slice(7, 9), [
-    'Self-check: stream 4: no.',
-    'Self-check: 2 more, see below',
+    'Self-check 40 s ago: stream 4: no.',
+    'Self-check 40 s ago: 2 more, see below',
   ]);
   assert.equal(seen({ check: checkOf(finding('warning', 'stream A')) })[3], 'All is well.');
+});
+
+test('says that a changed configuration or secret is not used, since when and why', () => {
+  const since = STATUS.now - 65_000;
+  const problems = ['bridge.yml:3:1: azureDevop: is not a key', '2', '3', '4', '5'];
+  const unused = [
+    { what: 'configuration', since, problems },
+    { what: 'nats.tokenFile "<token>"', since, problems: ['is empty'] },
+  ];
+  const lines = seen({ unused });
+  assert.deepEqual(lines.slice(3, 5), [
+    'The changed configuration is not in use: its file has been bad for 1 min 5 s.bridge.yml:3:1: azureDevop: is not a key232 more, see the log',
+    'nats.tokenFile &quot;&lt;token&gt;&quot; is empty. Its last good content has been used for 1 min 5 s.',
+  ]);
+  assert.doesNotMatch(
+    statusPage({ ...STATUS, unused: [{ what: HOSTILE, since, problems: [HOSTILE] }] }),
+    /<script|\u202e/,
+  );
 });
 
 test('says that calls to Azure DevOps are paused, and for how long', () => {

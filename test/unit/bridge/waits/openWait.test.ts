@@ -60,7 +60,10 @@ describe('A wait of the bridge', () => {
     const foreign = open({}, { correlationId: 'build-7' });
     foreign.unseen = () => 2;
     const { reason } = foreign.timeOut();
-    assert.match(reason, /Seen 2: 2 foreign\. This wait is for the correlation id "build-7": compare it/);
+    assert.match(
+      reason,
+      /Seen 2: 2 with another correlation id\. This wait is for the correlation id "build-7": compare it/,
+    );
     assert.doesNotMatch(reason, /counted/);
   });
 
@@ -102,7 +105,7 @@ describe('A wait of the bridge', () => {
     assert.equal(open({ correlationId: 'r-1' }, { correlationId: 'r-1' }).take(at(1, {})).kind, 'passed');
     assert.equal(open({}).take(at(1, {})).kind, 'ended');
     assert.equal(mock.callCount(), 0);
-    assert.equal(open({ outputs: 'tag=data.tag' }).take(at(1, {})).kind, 'ended');
+    assert.equal(open({ outputs: 'tag=data.tag' }).take(at(1, { tag: 'v1' })).kind, 'ended');
     assert.equal(mock.callCount(), 1);
   });
 
@@ -113,6 +116,22 @@ describe('A wait of the bridge', () => {
     assert.ok(!JSON.stringify(step.ending).includes('$(secret)'));
     const good = open({ outputs: 'tag=data.tag' }).take(at(1, { tag: 'v1' }));
     assert.equal(good.kind === 'ended' && good.ending.outputs['event.tag'], 'v1');
+  });
+
+  test('names the outputs that are empty, with the field that was probably meant', () => {
+    const names = Array.from({ length: 10 }, (_, index) => `n${index}=data.n${index}`);
+    const outputs = ['tag=data.tag', 'image=data.imag', 'owner=data.owner', ...names].join('\n');
+    const step = open({ outputs }).take(at(1, { tag: 'v1', image: 'web' }));
+    assert.ok(step.kind === 'ended');
+    assert.equal(step.ending.verdict, 'matched');
+    const { notes = [] } = step.ending;
+    assert.deepEqual(notes.slice(0, 2), [
+      'outputs: event.image is empty: the event has no data.imag. Did you mean data.image?',
+      'outputs: event.owner is empty, since the event has nothing there.',
+    ]);
+    assert.equal(notes.length, 10);
+    const nothing = open({ outputs: 'image=data.image' }).take(at(1, { image: 'web' }));
+    assert.ok(nothing.kind === 'ended' && nothing.ending.notes === undefined);
   });
 
   test('ends as an error if its contract was removed', () => {

@@ -56,7 +56,7 @@ async function world(t: TestContext, ending = MATCHED, options: PlanOptions = {}
 
 describe('Telling a task how its wait ended', { concurrency: 4 }, () => {
   test('sets outputs, then the log, then completes it', async (t) => {
-    const { azure, agentless, told } = await world(t);
+    const { azure, agentless, told } = await world(t, { ...MATCHED, notes: ['outputs: event.x is empty.'] });
     assert.deepEqual(await told(), { kind: 'done' });
     assert.equal(await agentless.completed, 'succeeded');
     assert.deepEqual(agentless.outputs, { verdict: 'matched', 'event.tag': '1.2' });
@@ -65,6 +65,7 @@ describe('Telling a task how its wait ended', { concurrency: 4 }, () => {
       `Verdict: matched
 Event: ci.shop.done.v1, CI:42, id e-1\\n##_vso[x], source https://ci/, signed by release, stored 2026-11-28T10:00:00.000Z
 Events seen: 3 (1 matched, 2 not matching)
+Note: outputs: event.x is empty.
 Waited for: pipeline web of project Shop, allowed by waits.rules[2]
 `,
     );
