@@ -167,6 +167,14 @@ describe('docs/troubleshooting.md', { concurrency: 4 }, () => {
           return wait(agent(), { subject: 'ci.other-run.v1', startFrom: 'all', correlationId: '42', ...brief });
         },
       ],
+      [
+        ['Timeout: Not all of'],
+        async () => {
+          await put('ci.one-region.v1', { region: 'eu' });
+          const regions = { distinctBy: 'data.region', expect: 'eu\nus' };
+          return wait(agent(), { subject: 'ci.one-region.v1', startFrom: 'all', ...regions, ...brief });
+        },
+      ],
       [['Timeout: The wait was idle'], () => wait(agent(), { subject: 'ci.silent.v1', idleTimeout: '300ms' })],
       [['Timeout: No acknowledgement came'], () => publish(agent(), { ...event, subject: 'mute.v1' })],
       [
