@@ -164,7 +164,7 @@ export class JetStreamApi {
     );
   }
 
-  /** On how many messages each subject of a stream has, of those inside the pattern; 100,000 subjects at most. */
+  /** How many messages each subject inside the pattern has; 100,000 subjects at most. */
   streamSubjects(
     stream: string,
     pattern: string,
