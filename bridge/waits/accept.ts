@@ -228,7 +228,7 @@ class Acceptance {
       if (this.options.counts.uncorrelated(stream, subject) >= MOST_UNCORRELATED)
         throw new Refusal(
           400,
-          `subject: ${MOST_UNCORRELATED} open waits on ${quoted(subject)} already differ only by an expression`,
+          `subject: ${MOST_UNCORRELATED} waits without a correlationId are already open on ${quoted(subject)}, which is the most`,
           'Set correlationId, which the bridge finds waits by, or wait on a more specific subject.',
         );
   }

@@ -284,7 +284,7 @@ export function apiErrorText(error: ApiError): string {
 export function capturesApiError(stream: string): TaskError {
   return new TaskError(
     'Unsupported',
-    `The stream "${stream}" captures the requests to JetStream itself and answers in its place, as one of ">" does on servers before 2.10`,
+    `The stream "${stream}" captures the requests to JetStream itself and answers in its place, as a stream with the subject ">" does on servers before 2.10`,
     'Give it the subjects of events only, such as "ci.>".',
   );
 }
