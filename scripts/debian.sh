@@ -4,12 +4,15 @@
 # Writes this machine's own Debian sources, turned to another suite, into a private apt folder.
 # Mirror, components and signing keys stay as they are; update and security suites are left out.
 derive_sources() { # suite, folder
-  local own="$VERSION_CODENAME" file found=0
+  local own="$VERSION_CODENAME" file name found=0
   shopt -s nullglob
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
     [ -f "$file" ] || continue
+    # First, as apt reads it: the same source without Signed-By, read after one that has it, is a conflict.
+    name="$(basename "$file")"
+    [ "$file" != /etc/apt/sources.list ] || name=00sources.list
     sed -nE "s/^(deb[[:space:]]+(\[[^]]*\][[:space:]]+)?[^[:space:]]+[[:space:]]+)$own([[:space:]].*)/\1$1\3/p" "$file" \
-      >"$2/sources.list.d/$(basename "$file" .list).list"
+      >"$2/sources.list.d/$name"
   done
   for file in /etc/apt/sources.list.d/*.sources; do
     awk -v own="$own" -v suite="$1" '

@@ -258,7 +258,7 @@ function withoutToken(text: string, token: string): string {
   return masked;
 }
 
-/** Azure DevOps's message about a failure, as a clause: most of its messages end with a full stop. */
+/** Azure DevOps' message about a failure, as a clause: most of its messages end with a full stop. */
 function messageOf(answer: unknown, status: number): string {
   const message = isObject(answer) ? answer['message'] : undefined;
   return typeof message === 'string' && message !== ''

@@ -55,7 +55,7 @@ function parametersIn(read: ReadParameters | undefined): { readonly parameters?:
   return { parameters: Object.fromEntries(safe) };
 }
 
-/** A run's id as a number if it looks like one of Azure DevOps's, otherwise as text. */
+/** A run's id as a number if it looks like one of Azure DevOps', otherwise as text. */
 function numberOf(run: string | undefined): number | string | null {
   if (run === undefined) return null;
   return /^[1-9]\d{0,14}$/.test(run) ? Number(run) : safeText(run);

@@ -33,7 +33,11 @@ export async function checkPipelines(
         if (support.isOfValues) {
           const problem = `whether Azure DevOps would run the pipeline ${id} of ${project} depends on the values of an event: ${support.message}`;
           findings.push(
-            warning(about, problem, 'Check that what the route passes is of the type and among the values.'),
+            warning(
+              about,
+              problem,
+              "Check that what the route passes has each parameter's type and is one of its allowed values.",
+            ),
           );
           break;
         }

@@ -15,7 +15,10 @@ export type EventIdSupport =
   /** It can't be asked now. */
   | { readonly kind: 'postponed'; readonly message: string };
 
-/** What a parameter is tried with, in turn: a text or number, a boolean, and none, of which Azure DevOps takes its first value. */
+/**
+ * What a parameter is tried with: first nothing, then a text or number, then a boolean, then nothing again: Azure
+ * DevOps then takes its first value.
+ */
 const SAMPLES = [undefined, '1', 'true', undefined];
 const [, SAMPLE = ''] = SAMPLES;
 /** Rounds of two previews. */

@@ -66,7 +66,7 @@ export function intentKey(route: string, { attributes, place }: ReceivedEvent, s
   return `${route}.${createHash('sha256').update(JSON.stringify(identity)).digest('hex')}`;
 }
 
-/** The bucket `BRIDGE_INTENTS`. Every method fails as the bucket does, and knows nothing of trying again. */
+/** The bucket `BRIDGE_INTENTS`. Every method fails as the bucket does, and doesn't retry. */
 export class Intents {
   constructor(private readonly bucket: KeyValue) {}
 

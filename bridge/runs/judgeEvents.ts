@@ -119,7 +119,7 @@ export class RouteJudge {
     );
     if (publishers.length === 0 || isKnown) return undefined;
     if (azpproject === undefined) return 'it does not say which pipeline published it';
-    return `it was published by ${quoted(`${azpproject}/${azppipeline ?? ''}`)}, which is not one of publishers`;
+    return `it was published by ${quoted(`${azpproject}/${azppipeline ?? ''}`)}, which the route's publishers don't list`;
   }
 }
 

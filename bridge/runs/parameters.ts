@@ -7,7 +7,7 @@ import type { ParameterSettings, RouteSettings } from '../settings.ts';
 
 /** For all parameters of one event: anyone who may publish chooses the input of expressions and patterns. */
 const LIMIT_MS = 100;
-/** A route judges an event only once, so a single call during which the machine was suspended must not decide. */
+/** A route judges an event only once, so one interrupted call isn't enough to refuse it. */
 export const CALLS = 2;
 
 /** A pipeline's parameters for one event, or why there are none: a clause that doesn't show the values. */

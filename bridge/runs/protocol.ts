@@ -13,7 +13,7 @@ export type StartOutcome =
   | {
       readonly kind: 'open';
       readonly message: string;
-      /** It asked for a pause, so it's no attempt. */ readonly isFree: boolean;
+      /** It asked for a pause, so it doesn't count as an attempt. */ readonly isFree: boolean;
     };
 
 /** How a look at the list of runs ended. */
@@ -90,13 +90,13 @@ export type Result =
 const MOST_NATS_PAUSES = 5;
 /** Characters of a message that are kept in an intent. */
 const MOST_MESSAGE = 500;
-/** The part of the time until a takeover that may pass before a request is sent. */
+/** A request is sent within this fraction (1/6) of the time until a takeover. */
 const MOST_DELAY = 6;
 
 /**
- * Starts one run for one event, no matter how often and to how many replicas the event is delivered, or where one of them dies: what is
- * about to be requested from Azure DevOps is stored in the bucket first, and a replica that finds it there without an outcome looks for
- * the run before asking again.
+ * Starts one run for one event, no matter how often and to how many replicas the event is delivered, or where one of
+ * them dies. What is about to be requested from Azure DevOps is stored in the bucket first. A replica that finds it
+ * there without an outcome looks for the run before asking again.
  */
 export class Protocol {
   constructor(

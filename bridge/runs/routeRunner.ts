@@ -50,7 +50,7 @@ export interface RunnerOptions {
   /** Why there is no durable consumer: sentences. Undefined where there is one. */
   readonly consumerProblem: () => Promise<string | undefined>;
   readonly openQueue: (events: WorkQueueEvents) => WorkQueue;
-  /** Called when the stream may be another one than before. */
+  /** Called when the stream may have been replaced. */
   readonly onQueueLost: () => void;
   /** Milliseconds since the epoch. */
   readonly now: () => number;

@@ -21,7 +21,7 @@ import type { StoredWait, WaitStore } from './waitStore.ts';
 export interface WaitCounts {
   /** Open waits of a rule, by its place in the configuration. */
   openOf(rule: number): number;
-  /** Open waits on a subject or pattern of a stream that no correlation id tells apart. */
+  /** Open waits on a subject or pattern of a stream, without a correlation id. */
   uncorrelated(stream: string, subject: string): number;
   /** Whether nothing is stored in this place of the bucket; another replica may just be about to change that. */
   isFree(place: string): boolean;
@@ -84,7 +84,7 @@ function readGiven(headers: HttpRequest['headers'], body: Uint8Array, plan: stri
   });
 }
 
-/** One call of Execute, whose plan is proven. */
+/** One call of Execute, by which Azure DevOps begins the task's wait. Its plan is proven. */
 class Acceptance {
   constructor(
     private readonly options: AcceptOptions,
@@ -100,7 +100,7 @@ class Acceptance {
     return (await this.#acceptAtOnce(rules)) ?? this.#acceptOrRepeat(rules);
   }
 
-  /** Hardly any wait comes twice, and creating its record shows whether it did: look it up only if nothing was created. */
+  /** A wait rarely comes twice: create first, look it up only if that fails. */
   async #acceptAtOnce(rules: readonly PlacedRule[]): Promise<Done | undefined> {
     if (!this.options.counts.isFree(bucketKey(this.proven.key))) return undefined;
     try {
@@ -228,7 +228,7 @@ class Acceptance {
       if (this.options.counts.uncorrelated(stream, subject) >= MOST_UNCORRELATED)
         throw new Refusal(
           400,
-          `subject: ${MOST_UNCORRELATED} open waits on ${quoted(subject)} already differ only by an expression`,
+          `subject: ${MOST_UNCORRELATED} waits without a correlationId are already open on ${quoted(subject)}, which is the most`,
           'Set correlationId, which the bridge finds waits by, or wait on a more specific subject.',
         );
   }

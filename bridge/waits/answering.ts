@@ -49,8 +49,8 @@ export class Answering {
 
   /**
    * @param token the name of the bearer token
-   * @param work is given a signal that aborts when the time is over; says whose call it is as soon as it knows, and whom it waits
-   *   for
+   * @param work gets a signal that aborts when the time is over. It says whose call it is as soon as it knows, and
+   *   what it is waiting for.
    */
   async answer(
     token: string,

@@ -15,7 +15,7 @@ const END = 'end';
  *
  * @param plan the plan's ID
  * @param names all known inputs
- * @returns the inputs that are given: a blank value isn't, nor is the variable that an input without a value leaves
+ * @returns the inputs that are given: a blank value isn't, nor is an unexpanded `$(name)`
  */
 export function readBody(
   body: Uint8Array,

@@ -20,7 +20,7 @@ export interface ProvenPlan {
   readonly version: number;
 }
 
-/** Azure DevOps's answer to a job's token. Reasons are clauses without the last full stop, made safe. */
+/** Azure DevOps' answer to a job's token. Reasons are clauses without the last full stop, made safe. */
 export type Asked<Value> =
   | { readonly kind: 'ok'; readonly value: Value }
   | { readonly kind: 'refused'; readonly reason: string }

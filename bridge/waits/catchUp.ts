@@ -8,7 +8,7 @@ import { Turn, type Rest, type RestOptions } from './turn.ts';
 
 /** How many waits catch up side by side. */
 const MOST_AT_ONCE = 16;
-/** Then it's another's turn. */
+/** After this many lookups for one wait, it's another wait's turn. */
 const MOST_LOOKS = 32;
 /** Between two checks of a slow wait. */
 const SLOW_LOOK_MS = 250;

@@ -3,7 +3,7 @@ import { parseObject } from '../../shared/text/json.ts';
 
 /** How far a stream is judged. */
 export interface Judged {
-  /** Waits whose record isn't newer than {@link revision} need nothing up to it judged again. */
+  /** Waits whose record is no newer than {@link revision} are judged up to this sequence. */
   readonly sequence: number;
   /** Of the bucket. */
   readonly revision: number;

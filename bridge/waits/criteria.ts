@@ -18,7 +18,7 @@ const START_POSITIONS = ['runStart', 'now', 'sequence', 'time', 'all'] as const;
 /** What has matched is kept in the wait's record. */
 const MOST_EVENTS = 1_000;
 const DEFAULT_TIMEOUT_MS = 30 * 60_000;
-/** The bridge's own streams: they hold no events to wait for. */
+/** Streams of key-value buckets and object stores: they hold no events to wait for. */
 const STORES = /^(KV|OBJ)_/;
 
 /** Where a wait begins, before the stream is known. */

@@ -21,7 +21,10 @@ export class Deadlines {
     for (const seat of this.#due) seat.lastSequence ??= last;
   }
 
-  /** @param positionOf up to where a wait's events are judged @returns those by which all events until their deadlines are */
+  /**
+   * @param positionOf up to where a wait's events are judged
+   * @returns the waits that have had all events up to their deadlines judged
+   */
   over(positionOf: (seat: Seat) => number): readonly Seat[] {
     return [...this.#due].filter((seat) => !seat.wait.isOver && positionOf(seat) >= (seat.lastSequence ?? Infinity));
   }

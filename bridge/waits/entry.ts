@@ -6,7 +6,7 @@ import { bucketKey, type WaitKey } from './record.ts';
 import { Refusal, Unavailable, orBadRequest } from './refusal.ts';
 import { readTaskRequest, type TaskRequest } from './request.ts';
 
-/** Whom a call waits for that reads or writes a wait. */
+/** What a call that reads or writes a wait waits for. */
 export const BUCKET = 'NATS (the bucket BRIDGE_WAITS)';
 
 /** A call of a task, as its headers say. */

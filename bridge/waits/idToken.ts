@@ -5,11 +5,11 @@ import { quoted, safeText } from '../../shared/text/safeText.ts';
 import type { ProvenPlan } from './caller.ts';
 import { Unavailable } from './refusal.ts';
 
-/** The only one in Azure DevOps' tokens. */
+/** The only audience in the ID tokens of Azure DevOps. */
 const AUDIENCE = 'api://AzureADTokenExchange';
 /** How far the clocks of the bridge and Azure DevOps may be apart. */
 const CLOCK_TOLERANCE_S = 60;
-/** Of the two documents that lead to an issuer's keys. */
+/** How long fetching an issuer's keys may take: its discovery document, and the keys it points to. */
 const KEYS_MS = 2_000;
 
 /**

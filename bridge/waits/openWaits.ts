@@ -115,7 +115,7 @@ export class OpenWaits implements WaitCounts {
     return this.#states.get(state) ?? 0;
   }
 
-  /** @returns ends it */
+  /** @returns a function that stops listening */
   listen(listener: WaitListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);

@@ -54,11 +54,11 @@ export interface OutboxOptions {
 const MOST_AT_ONCE = 32;
 /** How many records are kept until it's their tasks' turn. */
 const MOST_HEARD = 1_000;
-/** Azure DevOps may ask for more than it could mean. */
+/** The longest pause honoured; Azure DevOps may ask for an absurd one. */
 const MOST_ASKED_MS = 3_600_000;
 /** So that tasks aren't notified in lockstep. */
 const JITTER = 0.2;
-/** How long Execute may be repeated. */
+/** How long Azure DevOps may repeat Execute, the call that begins a wait. */
 const ENDED_MS = 24 * 3_600_000;
 
 /** Reports decisions to Azure DevOps and removes finished records, until its signal aborts. */

@@ -12,7 +12,7 @@ const NOT_FOUND = 'OrchestrationSessionNotFoundException';
 const MOST_LINE = 1_024;
 const GUID = /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i;
 const NO_TASK = '00000000-0000-0000-0000-000000000000';
-/** From here on, gates use different IDs for tasks. */
+/** From this version of the plan on, gates use different IDs for tasks. */
 const FIRST_NEW_GATES = 13;
 
 /** The outcome of a call. Reasons are clauses without the last full stop, made safe. */
@@ -181,7 +181,7 @@ function answerOf(outcome: Outcome): PlanAnswer<unknown> {
   const { message: reason } = outcome;
   switch (outcome.kind) {
     case 'signIn':
-      // How it answers to a token that has expired. A page with 200 is a proxy's, and other redirects are nobody's answer.
+      // How Azure DevOps answers an expired token. A page with 200 and other redirects come from something else.
       return [401, 203, 302].includes(outcome.status ?? 0)
         ? { kind: 'gone', reason }
         : { kind: 'later', retryAfterMs: undefined, reason };
@@ -207,7 +207,7 @@ function readValue<Value>(
   if (answer.kind !== 'done') return answer;
   const value = isObject(answer.value) ? read(answer.value) : undefined;
   if (value !== undefined) return { kind: 'done', value };
-  return { kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps's answer is not a valid ${what}` };
+  return { kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps' answer is not a valid ${what}` };
 }
 
 function told(answer: PlanAnswer<unknown>): PlanAnswer {

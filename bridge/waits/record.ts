@@ -18,7 +18,7 @@ export interface WaitKey {
   readonly instance: string;
 }
 
-/** What Execute sent, verified. */
+/** What Execute sent, the call that begins a wait; verified. */
 export interface WaitCall {
   readonly planUrl: string;
   readonly timeline: string;
@@ -60,7 +60,7 @@ export interface WaitEnding {
     readonly storedAt: number;
   };
   readonly outputs: Readonly<Record<string, string>>;
-  /** What its author should know besides: sentences. */
+  /** Sentences that tell the pipeline's author what else to know. */
   readonly notes?: readonly string[];
   /** Of a `TaskError`. */
   readonly code?: string;

@@ -32,7 +32,7 @@ export function rulesFor(rules: readonly WaitRule[], { project, pipeline, token 
     );
 }
 
-/** The first of these rules that lets wait on all of the subjects. */
+/** The first of these rules that allows waiting on all the subjects. */
 export function ruleOver(rules: readonly PlacedRule[], subjects: readonly string[]): PlacedRule | undefined {
   return rules.find((rule) => liesWithin(subjects, rule.subjects));
 }

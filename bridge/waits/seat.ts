@@ -42,7 +42,7 @@ export class Seat {
     if ((this.buffer?.length ?? 0) > MOST_BUFFERED) this.buffer = undefined;
   }
 
-  /** From here on events pass by it. */
+  /** From here on, it sees events as they pass. */
   goLive(baseline = this.#baseline): void {
     this.isLive = true;
     this.#baseline = baseline;
@@ -57,7 +57,7 @@ export class Seat {
     this.goLive(this.passed.count);
   }
 
-  /** Events don't pass by it any more. */
+  /** It no longer sees events as they pass. */
   leaveLive(): void {
     const unseen = this.wait.unseen();
     this.wait.unseen = () => unseen;

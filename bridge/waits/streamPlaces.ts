@@ -27,7 +27,7 @@ export class StreamPlaces {
     if (this.#samples.length > MOST_SAMPLES) this.#samples.shift();
   }
 
-  /** Waits that begin at a time, of a stream that ends with this sequence: where the first of these times is. */
+  /** Moves the waits that begin at a time to the earliest of those times. @param last the stream's last sequence */
   async place(waits: readonly OpenWait[], last: number): Promise<void> {
     const timed = waits.filter(({ known }) => known.start.at !== undefined && known.progress === undefined);
     if (timed.length === 0) return;

@@ -186,7 +186,7 @@ export class StreamReader {
     this.options.onPassed(sequence, this.#time);
   }
 
-  /** Those by whom it passes, by tenant; the others hear of it at once. */
+  /** The waits that see it as it passes, by tenant. Those still catching up put it into their buffers. */
   #concerned(message: ReceivedMessage): Map<string, Seat[]> {
     let id: string | undefined | null = null;
     const correlationIdOf = () => (id === null ? (id = new DecodedEvent(message).correlationId) : id);

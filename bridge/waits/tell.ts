@@ -32,7 +32,7 @@ export async function tell(decided: Decided, access: PlanAccess, signal?: AbortS
   }
   // A step that reads missing outputs would take their absence for an answer.
   const result = problems.length === 0 ? resultOf(decided) : 'failed';
-  // Even if there is one: it may be Azure DevOps's own log of its request.
+  // Even if there is one: it may be Azure DevOps' own log of its request.
   const logged = await client.writeLog(task, [...describe(decided), ...problems]);
   if (isOver(logged)) return logged;
   problems.push(...refusalOf('log', logged));
@@ -56,7 +56,7 @@ function refusalOf(what: string, answer: PlanAnswer): string[] {
   return answer.kind === 'refused' ? [`Azure DevOps does not accept the ${what}: ${answer.reason}`] : [];
 }
 
-/** Without its record or its end, a task can't be notified at all. */
+/** Without its timeline record, or if completing fails, a task can't be notified at all. */
 function given(answer: Exclude<PlanAnswer<unknown>, { kind: 'done' }>): Told {
   return answer.kind === 'refused' ? { kind: 'gone', reason: answer.reason } : answer;
 }

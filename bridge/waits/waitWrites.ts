@@ -119,7 +119,7 @@ export class WaitWrites {
     }
   }
 
-  /** Whatever is left to write then is known by {@link #unsaved}: a change may come as soon as this has ended. */
+  /** What remains after this call is in {@link #unsaved}: a change may come as soon as it has ended. */
   async #writeOnce(unsaved: Unsaved): Promise<void> {
     const { store, now, onDecided } = this.options;
     const { wait } = unsaved;

@@ -164,7 +164,7 @@ export class JetStreamApi {
     );
   }
 
-  /** On how many messages each subject of a stream has, of those inside the pattern; 100,000 subjects at most. */
+  /** How many messages each subject inside the pattern has; 100,000 subjects at most. */
   streamSubjects(
     stream: string,
     pattern: string,
@@ -284,7 +284,7 @@ export function apiErrorText(error: ApiError): string {
 export function capturesApiError(stream: string): TaskError {
   return new TaskError(
     'Unsupported',
-    `The stream "${stream}" captures the requests to JetStream itself and answers in its place, as one of ">" does on servers before 2.10`,
+    `The stream "${stream}" captures the requests to JetStream itself and answers in its place, as a stream with the subject ">" does on servers before 2.10`,
     'Give it the subjects of events only, such as "ci.>".',
   );
 }

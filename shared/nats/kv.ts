@@ -33,16 +33,16 @@ export class Bucket implements KeyValue {
   }
 
   create(key: string, value: Uint8Array): Promise<number | undefined> {
-    return this.#call((kv) => unlessStored(kv.create(key, value)));
+    return this.#call((kv) => unlessChanged(kv.create(key, value)));
   }
 
   update(key: string, value: Uint8Array, revision: number): Promise<number | undefined> {
-    return this.#call((kv) => unlessStored(kv.update(key, value, revision)));
+    return this.#call((kv) => unlessChanged(kv.update(key, value, revision)));
   }
 
   async delete(key: string, revision?: number): Promise<void> {
     const options = revision === undefined ? {} : { previousSeq: revision };
-    await this.#call((kv) => unlessStored(kv.delete(key, options)));
+    await this.#call((kv) => unlessChanged(kv.delete(key, options)));
   }
 
   /** The library mistakes a deleted bucket for one without the key. */
@@ -123,7 +123,7 @@ export class Bucket implements KeyValue {
 const LOST = Symbol('the link broke');
 
 /** The revision; undefined when the last revision isn't the expected one. */
-async function unlessStored<Value>(revision: Promise<Value>): Promise<Value | undefined> {
+async function unlessChanged<Value>(revision: Promise<Value>): Promise<Value | undefined> {
   try {
     return await revision;
   } catch (error) {

@@ -1,8 +1,8 @@
 /** Letters that may be wrong in a name, and in all parts of a subject together. */
 const MOST_LETTERS = 2;
-/** In a part as short as this, one letter says little unless another part is the same. */
+/** In a part shorter than this, one letter says little unless another part is the same. */
 const SHORT_PART = 3;
-/** What a part more or less counts for, in letters: subjects with the same parts are nearer. */
+/** One part more or less counts as this many letters: subjects with as many parts are nearer. */
 const PART = MOST_LETTERS + 1;
 
 /** The subjects that were most probably meant by one of the patterns, the nearest first. None of them is inside a pattern. */

@@ -17,10 +17,7 @@ export function corePublishGrants(subject: string): Grants {
   return { publish: [subject], subscribe: [] };
 }
 
-/**
- * The inboxes of a step and no more: each subscribes to one name after the prefix and one token after that, including the library's for
- * answers to requests.
- */
+/** The inboxes of a step and no more. Every inbox, the library's own too, is PREFIX.name.token. */
 function inboxes(prefix: string): string {
   return `${prefix}.*.*`;
 }

@@ -64,6 +64,7 @@ export class ServiceBus extends NatsBus {
   keyValue(bucket: string): KeyValue {
     return new Bucket(this.links, bucket);
   }
+
   /** Takes messages of a durable consumer, which may come into being later. */
   workQueue(stream: string, consumer: string, events: WorkQueueEvents): WorkQueue {
     return new DurableQueue(this.links, stream, consumer, events);

@@ -109,7 +109,7 @@ function nearMiss({ config: { name, subjects = [] } }: ListedStream, subject: st
 function isOfOtherLength(pattern: string, subject: string): boolean {
   const own = pattern.split('.');
   const parts = subject.split('.');
-  // An open-ended pattern has any number of parts, starting with this one.
+  // An open-ended pattern has at least this many parts.
   const isTooShort = parts.length < own.length && !subject.endsWith('>');
   const isTooLong = parts.length > own.length && !pattern.endsWith('>');
   if ((!isTooShort && !isTooLong) || isWildcard(own[0]) || own[0] !== parts[0]) return false;

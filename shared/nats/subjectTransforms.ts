@@ -10,8 +10,8 @@ interface Transform {
 }
 
 /**
- * Says that a stream stores what comes on these subjects under others, where readers of these don't see it: a sentence
- * without the last full stop; undefined when it doesn't.
+ * Says that a stream stores what comes on these subjects under others, where a reader of the original subjects doesn't
+ * see it: a sentence without the last full stop; undefined when it doesn't.
  */
 export function storedElsewhere(stream: string, config: StreamConfig, subjects: readonly string[]): string | undefined {
   for (const { source, destination } of transformsOf(config)) {

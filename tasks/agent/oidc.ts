@@ -143,7 +143,7 @@ function refused(status: number, url: URL, reason: string): TaskError {
   return noToken('Unsupported', what, 'Check that System.OidcRequestUri is as the agent set it.');
 }
 
-/** Azure DevOps's message, made harmless; nothing else of its answer is shown. */
+/** Azure DevOps' message, made harmless; nothing else of its answer is shown. */
 function reasonIn(body: Readonly<Record<string, unknown>> | undefined, jobToken: string): string {
   const message = body?.['message'];
   if (typeof message !== 'string') return '';

@@ -108,7 +108,7 @@ export function bodyOf(
 
 /** What to post: an event is useless without its resource, and nobody reads the messages. */
 const CONTENT = { resourceDetailsToSend: 'all', messagesToSend: 'none', detailedMessagesToSend: 'none' };
-/** Azure DevOps's default. */
+/** Azure DevOps' default. */
 const DEFAULT = 'all';
 /** What Azure DevOps returns in place of a secret. */
 const MASKED = /^\*+$/;

@@ -292,12 +292,16 @@ ${commands}
     cpSync(path.join(ROOT, 'examples'), path.join(clone, 'examples'), { recursive: true });
     // Another test runs the blocks about agentless waits: test/e2e/together/localRun.test.ts.
     const page = blocksOf(readMarkdown(ROOT, 'docs/local-run.md')).slice(0, 2);
-    const [, ownServer = '', keptServer = ''] = blocksOf(readMarkdown(ROOT, 'CONTRIBUTING.md'));
+    const contributing = readMarkdown(ROOT, 'CONTRIBUTING.md');
+    const [, ownServer = '', keptServer = '', look = ''] = blocksOf(contributing);
+    mkdirSync(path.join(clone, '../look'));
+    writeFileSync(path.join(clone, '../look/look.yml'), yamlBlocks(contributing)[0] ?? '');
     const [, withStream = ''] = keptServer.split(/^nats-server .* &\n/m);
     await admin.manager.streams.delete('CI');
-    const said = await shell(clone, [ownServer, withStream, ...page], { 'nats://localhost:4222': nats.url });
+    const said = await shell(clone, [ownServer, withStream, look, ...page], { 'nats://localhost:4222': nats.url });
     assert.match(said, /^Created the stream CI \(ci\.>\) for nats-ci\.$/m);
-    assert.equal(said.match(/^The run: Succeeded$/gm)?.length, 5);
+    assert.match(said, /\[\{"subject":"ci\.shop\.image-ready\.v1","data":\{"image":/);
+    assert.equal(said.match(/^The run: Succeeded$/gm)?.length, 6);
   });
 
   test('the servers of the pages start', async () => {

@@ -28,7 +28,8 @@ for (const [subject, problem] of [
   ['_INBOX_other.abc', /begins with "_INBOX"/],
   ['ü'.repeat(513), /longer than 1024 bytes/],
 ] as const) {
-  test(`neither a sender nor a waiter may use the subject ${JSON.stringify(subject.slice(0, 30))}`, () => {
+  const shown = JSON.stringify(subject.slice(0, 30)).replace(/[\p{Cc}\p{Zl}]/gu, escaped);
+  test(`neither a sender nor a waiter may use the subject ${shown}`, () => {
     assert.match(subjectProblem(subject, 'subject') ?? '', problem);
     assert.match(subjectProblem(subject, 'pattern') ?? '', problem);
   });
@@ -94,3 +95,8 @@ test('a version part is v and a number from 1', () => {
   for (const subject of ['ci', 'ci.v0', 'ci.v01', 'ci.V1', 'ci.v1a', 'ci.v', 'civ1'])
     assert.equal(hasVersionToken(subject), false, subject);
 });
+
+/** Characters that JSON leaves as they are, though nobody sees them. */
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}

@@ -392,14 +392,14 @@ describe('A wait is refused', () => {
     assert.equal((await receiver.execute()).status, 200);
   });
 
-  test('when too many differ only by an expression', async () => {
+  test('when too many without a correlation id are open on a subject', async () => {
     const receiver = new WaitsReceiver();
     const asked: string[] = [];
     receiver.counts = { ...receiver.counts, uncorrelated: (...of) => (asked.push(of.join(' ')), 1_000) };
     await refused(
       receiver,
       400,
-      /^subject: 1000 open waits on "ci\.shop\.done\.v1" already differ only by an expression\. Set correlationId/,
+      /^subject: 1000 waits without a correlationId are already open on "ci\.shop\.done\.v1", which is the most\. Set correlationId/,
     );
     assert.deepEqual(asked, ['CI ci.shop.done.v1']);
     assert.equal((await receiver.execute({ correlationId: 'r-1' })).status, 200);

@@ -182,7 +182,7 @@ describe("Azure DevOps' response to a job", { concurrency: 4 }, () => {
   test('is worth another call: something other than the expected JSON', async (t) => {
     const { azure, client, place } = await world(t);
     const later = (what: string): PlanAnswer => ({
-      ...{ kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps's answer is not a valid ${what}` },
+      ...{ kind: 'later', retryAfterMs: undefined, reason: `Azure DevOps' answer is not a valid ${what}` },
     });
     for (const body of ['{}', '[]', '', '{"scopeIdentifier":"../x","version":1,"definition":{"id":1,"name":""}}']) {
       azure.feel(async () => ({ status: 200, body }), { times: 1, when: readsPlan });
