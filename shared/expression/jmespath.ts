@@ -169,3 +169,27 @@ export function childrenOf(node: Node): { readonly same: readonly Node[]; readon
       return { same: [], other: [] };
   }
 }
+
+/** A path of names and indexes as an expression has it, such as `data.items[0]`; undefined for anything else. */
+export function pathOf(node: Node): string | undefined {
+  switch (node.type) {
+    case 'Field':
+      return /^[A-Za-z_]\w*$/.test(node.name) ? node.name : JSON.stringify(node.name);
+    case 'Index':
+      return `[${node.value}]`;
+    case 'Current':
+      return '@';
+    case 'Root':
+      return '$';
+    case 'Identity':
+      return '';
+    case 'Subexpression':
+    case 'IndexExpression': {
+      const [left, right] = [pathOf(node.left), pathOf(node.right)];
+      if (left === undefined || right === undefined) return undefined;
+      return node.type === 'Subexpression' ? `${left}.${right}` : `${left}${right}`;
+    }
+    default:
+      return undefined;
+  }
+}
