@@ -247,9 +247,9 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
       test('names the stream that was probably meant', async () => {
         assert.match(
           await remedyOf({ subject: 'CI.a', stream: 'ci' }),
-          /user\. Is "CI" meant\? Correct the input "stream"/,
+          /user\. Did you mean "CI"\? Correct the input "stream"/,
         );
-        assert.doesNotMatch(await remedyOf({ subject: 'CI.a', stream: 'BUILDS' }), /meant/);
+        assert.doesNotMatch(await remedyOf({ subject: 'CI.a', stream: 'BUILDS' }), /mean/);
       });
 
       test("says the same without permission to look further, and doesn't mention permissions", async () => {
@@ -269,7 +269,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           await restricted.stop();
           assert.equal(error?.code, 'NoStream');
           assert.ok(error.message.includes(told), error.message);
-          assert.doesNotMatch([error.message, ...step.lines].join('\n'), /permission|Denied|meant/i);
+          assert.doesNotMatch([error.message, ...step.lines].join('\n'), /permission|Denied|did you mean/i);
         }
       });
     });
