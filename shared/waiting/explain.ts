@@ -65,8 +65,12 @@ export function nameOf({ subject, place }: Pick<ReceivedEvent, 'subject' | 'plac
   return place === undefined ? `on "${subject}"` : `${describePlace(place)} on "${subject}"`;
 }
 
-/** One structured line: what was decided on which event, with its latency from publication to receipt. */
-export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): string {
+/**
+ * One structured line: what was decided on which event, with its latency from publication to receipt.
+ *
+ * @param question what its author may have meant: a clause, or empty
+ */
+export function eventLine({ event, decision, signedBy, reason }: JudgedEvent, question = ''): string {
   return logLine(decision, {
     subject: event.subject,
     messageId: event.messageId,
@@ -76,7 +80,7 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
     correlationId: event.correlationId,
     source: event.attributes.source,
     signedBy,
-    reason: reason || undefined,
+    reason: [reason, question].filter(Boolean).join(': ') || undefined,
   });
 }
 
