@@ -200,14 +200,13 @@ test('a wait that saw nothing says where it looked, and what the stream holds on
   const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
   const nothing = { last: undefined, stored: 9, removed: 0, near: [], elsewhere: undefined };
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
-  for (const [held, told, meant = '(idleTimeout).'] of [
+  for (const [held, told] of [
     [undefined, read],
     [{ ...nothing, stored: 0 }, `${read} Nothing has ever been stored in it.`],
     [nothing, `${read} It holds no event on these subjects, only on others.`],
     [
       { ...nothing, near: ['ci.dome', 'CI.done'] },
-      read,
-      '(idleTimeout). Did you mean "ci.dome" or "CI.done"? The stream "CI" holds events there.',
+      `Did you mean "ci.dome" or "CI.done"? The stream "CI" holds events there. ${read}`,
     ],
     [{ ...nothing, last: 'unknown' }, read],
     [{ ...nothing, last: 'unknown', elsewhere: 'It moves them' }, `${read} It moves them.`],
@@ -221,7 +220,7 @@ test('a wait that saw nothing says where it looked, and what the stream holds on
       it.time += 800;
     });
     const { error } = await script.wait(criteriaOf({ idleTimeoutMs: 1_000 }));
-    assert.ok(error?.message.includes(`${meant} No event came at all. ${told} Check that`), error?.message);
+    assert.ok(error?.message.includes(`(idleTimeout). No event came at all. ${told} Check that`), error?.message);
     assert.equal(script.lookBacks, 1);
   }
 });
