@@ -114,10 +114,14 @@ function hintOf(text: string, token: string, type: string): string {
   );
 }
 
+/** The text with spaces in the place of literals and quoted names. */
+export function withoutQuoted(text: string): string {
+  return text.replace(QUOTED, (it) => ' '.repeat(it.length));
+}
+
 /** How to write the name with hyphens that a text has without quotes and that contains this part; undefined when there is none. */
 export function hyphenatedName(text: string, part: string): string | undefined {
-  const bare = text.replace(QUOTED, (it) => ' '.repeat(it.length));
-  for (const [, path = '', name = ''] of bare.matchAll(HYPHENATED))
+  for (const [, path = '', name = ''] of withoutQuoted(text).matchAll(HYPHENATED))
     if (name.split('-').slice(1).includes(part)) return `${path}"${name}"`;
   return undefined;
 }
