@@ -15,6 +15,8 @@ import { linkSchemas, type Dialect, type Linked } from './references.ts';
 const DRAFTS = Object.keys(META_SCHEMAS) as Draft[];
 
 const MAX_PROBLEMS = 100;
+/** Errors of a meta-schema that are read, of which few are shown. */
+const MOST_ERRORS = 300;
 
 /** See `loadContract` in load.ts, the one caller. */
 export async function compileContract(schemaFile: string, checkLimitMs: number): Promise<Contract> {
@@ -84,10 +86,28 @@ function dialectOf(draft: Draft, ajv: AnyAjv): Dialect {
       if (isSurely(schema)) return undefined;
       metaSchema ??= metaSchemaOf(draft);
       if (metaSchema(schema)) return undefined;
-      const problems = problemsOf(metaSchema.errors ?? []);
+      const problems = problemsOf(withoutAlternatives((metaSchema.errors ?? []).slice(0, MOST_ERRORS)));
       return describeProblems(problems.map((it) => ({ ...it, pointer: pointer + it.pointer })));
     },
   };
+}
+
+/**
+ * A meta-schema's errors with one for each `anyOf`: what the others say is only that the value isn't of another alternative,
+ * such as that a misspelt `type` isn't a list either.
+ */
+function withoutAlternatives(errors: readonly ErrorObject[]): readonly ErrorObject[] {
+  const places = errors.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
+  return places.reduce((left, place) => {
+    const others = left.filter(({ instancePath }) => instancePath !== place);
+    // What is wrong within the value says more.
+    if (others.some(({ instancePath }) => instancePath.startsWith(`${place}/`))) return others;
+    const here = left.filter(({ instancePath, keyword }) => instancePath === place && keyword !== 'anyOf');
+    const ofItsKind = here.filter(({ keyword }) => keyword !== 'type');
+    // If it is of the last alternative's kind, the others' errors are noise.
+    const best = ofItsKind.length < here.length ? (ofItsKind[0] ?? here[0]) : here.at(-1);
+    return best === undefined ? left : left.filter((error) => error.instancePath !== place || error === best);
+  }, errors);
 }
 
 function digestOf(files: readonly SchemaFile[]): string {

@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { TaskError, reasonOf, type ErrorCode } from '../errors.ts';
 import { irregularity, readRegularFile } from '../regularFile.ts';
 import { isObject } from '../text/json.ts';
-import { jsonSyntaxError } from '../text/jsonSyntax.ts';
+import { jsonSyntaxProblem } from '../text/jsonSyntax.ts';
 
 /** A JSON object of a schema file: a schema, or any other object in it. */
 export type JsonObject = Record<string, unknown>;
@@ -241,8 +241,7 @@ function readJson(file: string, unreadable: ErrorCode): { readonly text: string;
   try {
     return { text, value: JSON.parse(text) as unknown };
   } catch (error) {
-    const { line, column } = jsonSyntaxError(text);
-    const problem = `The schema file "${file}" is not JSON: error at ${line}:${column} (line:column)`;
+    const problem = `The schema file "${file}" is not JSON: ${jsonSyntaxProblem(text)}`;
     throw new TaskError('InvalidSchema', problem, '', { cause: error });
   }
 }

@@ -2,8 +2,9 @@ import { reasonOf } from '../errors.ts';
 import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
 import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './interpreter.ts';
-import { childrenOf, parse, splitAtAnd, type Node } from './jmespath.ts';
-import { mistakesIn, pathsFromEvent, type Mistakes } from './mistakes.ts';
+import { isNumeric } from './functions.ts';
+import { childrenOf, parse, pathOf, splitAtAnd, type Node } from './jmespath.ts';
+import { mistakesIn, ORDER, pathsFromEvent, type Mistakes } from './mistakes.ts';
 import { nearestOf } from '../text/nearest.ts';
 import { quoted, shortened } from '../text/safeText.ts';
 
@@ -200,29 +201,6 @@ function* plainPaths(node: Node): Generator<readonly [path: string, node: Node]>
   else for (const child of childrenOf(node).same) yield* plainPaths(child);
 }
 
-function pathOf(node: Node): string | undefined {
-  switch (node.type) {
-    case 'Field':
-      return /^[A-Za-z_]\w*$/.test(node.name) ? node.name : JSON.stringify(node.name);
-    case 'Index':
-      return `[${node.value}]`;
-    case 'Current':
-      return '@';
-    case 'Root':
-      return '$';
-    case 'Identity':
-      return '';
-    case 'Subexpression':
-    case 'IndexExpression': {
-      const [left, right] = [pathOf(node.left), pathOf(node.right)];
-      if (left === undefined || right === undefined) return undefined;
-      return node.type === 'Subexpression' ? `${left}.${right}` : `${left}${right}`;
-    }
-    default:
-      return undefined;
-  }
-}
-
 function verdictOf(node: Node, view: EventView): string | undefined {
   try {
     return isTruthy(search(node, view, view.hasLargeIntegers ? comparedIn(node) : undefined)) ? undefined : 'was false';
@@ -231,20 +209,35 @@ function verdictOf(node: Node, view: EventView): string | undefined {
   }
 }
 
-/** Says so if a number and a text are compared, which are never equal and in no order: `data.n > '100'`. */
+/** Says so if a number and a text are compared, which are never equal and in no order: `data.n == '100'`. */
 function kindsHint(node: Node, view: EventView): string {
   if (node.type !== 'Comparator' || node.name === 'NE') return '';
   const sides = [node.left, node.right];
+  const order = ORDER[node.name];
+  if (order !== undefined) return orderHint(order, sides, view);
   const literal = sides.find((side) => side.type === 'Literal');
   const other = sides.find((side) => side.type !== 'Literal');
   if (literal?.type !== 'Literal' || other === undefined || pathOf(other) === undefined) return '';
   const { value } = literal;
   const [wanted, found] = [kindOf(value), kindOf(search(other, view))];
-  if (typeof value === 'string' && found === 'number' && Number.isFinite(Number(value)))
+  if (typeof value === 'string' && found === 'number' && isNumeric(value))
     return `: ${quoted(value)} is text, and a number is written in backticks`;
   return wanted === 'number' && found === 'text'
     ? ': the event has text there, and text is written in single quotes'
     : '';
+}
+
+/** Says so if a field that has to be a number is text, and how to read it as a number where it is one. */
+function orderHint(operator: string, sides: readonly Node[], view: EventView): string {
+  const texts = sides.flatMap((side) => {
+    const path = pathOf(side);
+    const value = path === undefined ? undefined : search(side, view);
+    return path !== undefined && typeof value === 'string' ? [{ path, value }] : [];
+  });
+  if (texts.length === 0) return '';
+  const numbers = texts.filter(({ value }) => isNumeric(value)).map(({ path }) => `to_number(${path})`);
+  const remedy = numbers.length === 0 ? '' : `, so write ${numbers.join(' and ')}`;
+  return `: ${operator} compares only numbers, and the event has text there${remedy}`;
 }
 
 function kindOf(value: unknown): 'number' | 'text' | undefined {

@@ -134,9 +134,14 @@ function typeOf(value: unknown): string {
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** A number, or the number that a string spells; otherwise null. */
+/** Whether a text is a number to `to_number`. */
+export function isNumeric(text: string): boolean {
+  return NUMBER.test(text);
+}
+
 function toNumber(value: JSONValue): JSONValue {
   if (typeof value === 'number') return value;
-  if (typeof value !== 'string' || !NUMBER.test(value)) return null;
+  if (typeof value !== 'string' || !isNumeric(value)) return null;
   if (Math.abs(Number(value)) > Number.MAX_SAFE_INTEGER)
     throw new UndecidableError(`${shortened(value, MOST_SHOWN)} ${IS_INEXACT}: compare it as a string`);
   return Number(value);

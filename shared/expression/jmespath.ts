@@ -114,10 +114,14 @@ function hintOf(text: string, token: string, type: string): string {
   );
 }
 
+/** The text with spaces in the place of literals and quoted names. */
+export function withoutQuoted(text: string): string {
+  return text.replace(QUOTED, (it) => ' '.repeat(it.length));
+}
+
 /** How to write the name with hyphens that a text has without quotes and that contains this part; undefined when there is none. */
 export function hyphenatedName(text: string, part: string): string | undefined {
-  const bare = text.replace(QUOTED, (it) => ' '.repeat(it.length));
-  for (const [, path = '', name = ''] of bare.matchAll(HYPHENATED))
+  for (const [, path = '', name = ''] of withoutQuoted(text).matchAll(HYPHENATED))
     if (name.split('-').slice(1).includes(part)) return `${path}"${name}"`;
   return undefined;
 }
@@ -167,5 +171,29 @@ export function childrenOf(node: Node): { readonly same: readonly Node[]; readon
       return { same: [], other: [node.child] };
     default:
       return { same: [], other: [] };
+  }
+}
+
+/** A path of names and indexes as an expression has it, such as `data.items[0]`; undefined for anything else. */
+export function pathOf(node: Node): string | undefined {
+  switch (node.type) {
+    case 'Field':
+      return /^[A-Za-z_]\w*$/.test(node.name) ? node.name : JSON.stringify(node.name);
+    case 'Index':
+      return `[${node.value}]`;
+    case 'Current':
+      return '@';
+    case 'Root':
+      return '$';
+    case 'Identity':
+      return '';
+    case 'Subexpression':
+    case 'IndexExpression': {
+      const [left, right] = [pathOf(node.left), pathOf(node.right)];
+      if (left === undefined || right === undefined) return undefined;
+      return node.type === 'Subexpression' ? `${left}.${right}` : `${left}${right}`;
+    }
+    default:
+      return undefined;
   }
 }

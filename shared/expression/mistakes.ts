@@ -1,6 +1,7 @@
 import { nearestOf } from '../text/nearest.ts';
 import { quoted } from '../text/safeText.ts';
-import { childrenOf, hyphenatedName, readTokens, type Node } from './jmespath.ts';
+import { isNumeric } from './functions.ts';
+import { childrenOf, hyphenatedName, pathOf, readTokens, type Node } from './jmespath.ts';
 
 /** What the author can't have meant, as far as the expression alone shows. Clauses without the last full stop. */
 export interface Mistakes {
@@ -12,6 +13,10 @@ export interface Mistakes {
 
 const KEYWORDS = ['true', 'false', 'null'];
 const COMPARISON = /^(?:EQ|NE|GT|GTE|LT|LTE)$/;
+/** Comparisons that only numbers can meet. */
+export const ORDER: Readonly<Record<string, string>> = { GT: '>', GTE: '>=', LT: '<', LTE: '<=' };
+/** What is text in the view of every event, and no number's. */
+const TEXTS = /^(?:subject|stream|time)$/;
 const PLAIN_NAME = /^[A-Za-z_]\w*$/;
 /** How many letters off a root may be and still be the one meant, such as `header`. */
 const MOST_LETTERS = 2;
@@ -36,10 +41,10 @@ export function mistakesIn(text: string, root: Node, roots: readonly string[]): 
   };
   search(root, true);
   const likely: string[] = [];
-  for (const { name } of quotedSides.filter(({ inFilter }) => inFilter)) {
-    if (PLAIN_NAME.test(name))
-      certain.add(`"${name}" is the name of a field: strings go in single quotes, as in '${name}'`);
-    else likely.push(`${quoted(name)} is read as the name of a field: strings go in single quotes, as in '${name}'`);
+  for (const side of quotedSides.filter(({ inFilter }) => inFilter)) {
+    const { name } = side;
+    if (PLAIN_NAME.test(name)) certain.add(`"${name}" is the name of a field: ${literalFor(side)}`);
+    else likely.push(`${quoted(name)} is read as the name of a field: ${literalFor(side)}`);
   }
   return { certain: [...certain], likely };
 }
@@ -107,7 +112,8 @@ function unknownRoot(name: string, roots: readonly string[], text: string, sides
   if (KEYWORDS.includes(name)) return `${problem}: write \`${name}\` between backticks`;
   const hyphenated = hyphenatedName(text, name);
   if (hyphenated !== undefined) return `${problem}: a name with hyphens is quoted, as in ${hyphenated}`;
-  if (sides.some((side) => side.name === name)) return `${problem}: strings go in single quotes, as in '${name}'`;
+  const side = sides.find((one) => one.name === name);
+  if (side !== undefined) return `${problem}: ${literalFor(side)}`;
   const [nearest = '', letters = Infinity] = nearestOf(name, roots) ?? [];
   const isNear = letters <= Math.min(MOST_LETTERS, name.length - 2);
   return `${problem}: write ${isNear ? nearest : `data.${shown(name)}, or the text '${name}'`}`;
@@ -119,6 +125,7 @@ function* comparisonProblems(node: Node, isEvent: boolean): Generator<string> {
     [left, right],
     [right, left],
   ] as const) {
+    if (node.type === 'Comparator') yield* orderProblems(node.name, side, other);
     if (!isEvent && side.type === 'Field' && KEYWORDS.includes(side.name))
       yield `${side.name} is the name of a field here: write \`${side.name}\` between backticks`;
     if (!isEvent || other.type !== 'Literal' || typeof other.value === 'object' || side.type !== 'Subexpression')
@@ -126,6 +133,26 @@ function* comparisonProblems(node: Node, isEvent: boolean): Generator<string> {
     const [root, name, ...more] = namesOf(side);
     if (root === 'headers' && name !== undefined && more.length === 0 && sidesOf(side)[1].type === 'Field')
       yield `headers.${shown(name)} is a list, which is never equal to one value: write headers.${shown(name)}[0]`;
+  }
+}
+
+function isScalar(value: unknown): boolean {
+  return typeof value !== 'object' || value === null;
+}
+
+/** With a literal that isn't a number, such a comparison is null. */
+function* orderProblems(comparator: string, side: Node, other: Node): Generator<string> {
+  const operator = ORDER[comparator];
+  if (operator === undefined || side.type !== 'Literal' || typeof side.value === 'number') return;
+  const { value } = side;
+  const isText = typeof value === 'string';
+  const found = isText ? `${quoted(value)} is text` : `${isScalar(value) ? value : 'this literal'} isn't one`;
+  const problem = `${operator} compares only numbers, and ${found}, so it is never true`;
+  const path = pathOf(other);
+  if (!isText || !isNumeric(value) || TEXTS.test(path ?? '')) yield problem;
+  else {
+    const isRead = path === undefined || path === 'sequence';
+    yield `${problem}: write \`${value}\`${isRead ? '' : `, and to_number(${path}) if the event has text there`}`;
   }
 }
 
@@ -137,6 +164,15 @@ function shown(name: string): string {
 interface QuotedSide {
   readonly name: string;
   readonly inFilter: boolean;
+  /** Whether the comparison is one that only numbers can meet. */
+  readonly isOrder: boolean;
+}
+
+/** What was probably meant by a name in double quotes. */
+function literalFor({ name, isOrder }: QuotedSide): string {
+  return isOrder && isNumeric(name)
+    ? `numbers go in backticks, as in \`${name}\``
+    : `strings go in single quotes, as in '${name}'`;
 }
 
 /** Names in double quotes that are all of one side of a comparison whose other side is no literal. */
@@ -152,7 +188,8 @@ function quotedSidesIn(text: string): readonly QuotedSide[] {
     const isRight = COMPARISON.test(before) && !/^(?:Dot|Lbracket|Filter|Flatten)$/.test(after);
     const isLeft = COMPARISON.test(after) && before !== 'Dot' && tokens[index + 2]?.type !== 'Literal';
     const isAlone = isRight ? tokens[index - 2]?.type !== 'Literal' : isLeft;
-    if (isAlone) quotedSides.push({ name: String(value), inFilter: open.includes('Filter') });
+    const isOrder = Object.hasOwn(ORDER, isRight ? before : after);
+    if (isAlone) quotedSides.push({ name: String(value), inFilter: open.includes('Filter'), isOrder });
   }
   return quotedSides;
 }

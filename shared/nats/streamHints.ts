@@ -33,7 +33,7 @@ export function noSuchStreamError(stream: string, names: readonly string[] = [])
   return new TaskError(
     'NoStream',
     `There is no stream "${stream}" in the account of this user`,
-    `${meant === undefined ? '' : `Is "${meant}" meant? `}Correct the input "stream", or leave it empty to find the stream from the subject.`,
+    `${meant === undefined ? '' : `Did you mean "${meant}"? `}Correct the input "stream", or leave it empty to find the stream from the subject.`,
   );
 }
 

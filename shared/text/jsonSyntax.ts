@@ -21,15 +21,11 @@ const OTHER_VALUE = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|n
  * @returns a clause that shows nothing of the text: `line 1, column 8: expected a name in double quotes`
  */
 export function jsonSyntaxProblem(text: string): string {
-  const { line, column, problem } = jsonSyntaxError(text);
-  return `line ${line}, column ${column}: ${problem}`;
-}
-
-/** As {@link jsonSyntaxProblem}, with line and column apart; both count from 1. */
-export function jsonSyntaxError(text: string): { line: number; column: number; problem: string } {
   const open: ('{' | '[')[] = [];
   let expected: Expected = 'a value';
   let at = 0;
+  /** Where the last comma was. */
+  let comma = -1;
   const end = (pattern: RegExp): number | undefined => {
     pattern.lastIndex = at;
     return pattern.test(text) ? pattern.lastIndex : undefined;
@@ -60,16 +56,26 @@ export function jsonSyntaxError(text: string): { line: number; column: number; p
       expected = 'a value';
     } else if (expected.startsWith('a comma') && character === ',') {
       expected = open.at(-1) === '{' ? 'a name in double quotes' : 'a value';
+      comma = at;
     } else {
-      const lines = text.slice(0, at).split(/\r\n|\n|\r/);
-      const column = (lines.at(-1) ?? '').length + 1;
-      return { line: lines.length, column, problem: wordsOf(expected, character, name || value) };
+      const { line, column } = placeOf(text, at);
+      const isAfterComma = comma !== -1 && /^[ \t\r\n]*$/.test(text.slice(comma + 1, at));
+      const commaLine = isAfterComma ? placeOf(text, comma).line : line;
+      const inLine = commaLine === line ? '' : ` in line ${commaLine}`;
+      const wanted = isAfterComma ? `${expected} after the comma${inLine}` : expected;
+      return `line ${line}, column ${column}: ${wordsOf(wanted, character, name || value)}`;
     }
     at++;
   }
 }
 
-function wordsOf(expected: Expected, character: string | undefined, mayBeText: boolean): string {
+/** Line and column of a place in a text, counted from 1. */
+function placeOf(text: string, at: number): { line: number; column: number } {
+  const lines = text.slice(0, at).split(/\r\n|\n|\r/);
+  return { line: lines.length, column: (lines.at(-1) ?? '').length + 1 };
+}
+
+function wordsOf(expected: string, character: string | undefined, mayBeText: boolean): string {
   if (character === undefined) return `it ends where ${expected} is expected`;
   if (character === '"' && mayBeText) return 'a text has no closing quote, a line break in it, or a wrong escape';
   return expected === 'nothing' ? 'more follows after its end' : `expected ${expected}`;

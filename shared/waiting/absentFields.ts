@@ -49,6 +49,18 @@ export function misspeltField(
   return undefined;
 }
 
+/** Asks for the field that {@link misspeltField} finds, as a clause; empty when there is none, or finding it takes too long. */
+export function askForField(fields: readonly FieldPath[], event: ReceivedEvent): string {
+  if (fields.length === 0) return '';
+  try {
+    const misspelt = interruptible(() => misspeltField(fields, event), LIMIT_MS);
+    return misspelt === undefined ? '' : `did you mean ${misspelt.meant}?`;
+  } catch (error) {
+    if (!isInterruption(error)) throw error;
+    return '';
+  }
+}
+
 /** How far a path leads, what is there, and the path that is probably meant, as far as there is one. */
 function meantBy(path: FieldPath, data: unknown) {
   const parent = leadsTo(data, path);
@@ -69,7 +81,7 @@ function sentencesOn(path: FieldPath, data: unknown): string[] {
   const listed = names.slice(0, MOST_NAMES).map(shownName);
   const has = listed.length === 0 ? 'nothing' : `${listed.join(', ')}${names.length > MOST_NAMES ? ', …' : ''}`;
   return [
-    `${asked}${meant === undefined ? '' : ` (is ${shown(meant)} meant?)`}`,
+    `${asked}${meant === undefined ? '' : ` (did you mean ${shown(meant)}?)`}`,
     `In the last one, ${shown(parent)} has ${has}`,
   ];
 }

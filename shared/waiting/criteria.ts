@@ -1,6 +1,7 @@
 import type { Fields } from '../inputs/fields.ts';
 import { reasonOf } from '../errors.ts';
 import { compileExpression, type Expression } from '../expression/expression.ts';
+import { withoutQuoted } from '../expression/jmespath.ts';
 import { parseTrustedKeys, type TrustedKey } from '../signing/signature.ts';
 import { knownSecrets } from '../text/masker.ts';
 import { quoted, shortened } from '../text/safeText.ts';
@@ -105,6 +106,9 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
   return keys;
 }
 
+/** The beginning of another output in the same line. Only variables of `let`, which have a `$`, are set with `=`. */
+const ANOTHER_OUTPUT = /[,;]\s*[A-Za-z_][\w.-]*\s*=(?!=)/;
+
 /** Reads what is taken from the event that decides: `name=JMESPath` lines of the input `outputs`. */
 export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   const names = new Set<string>();
@@ -112,6 +116,13 @@ export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
     const [, name = '', text = ''] = /^([^=\s'"`]+)\s*=(.*)$/.exec(line) ?? [];
     if (name === '' || text.trim() === '') {
       fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
+      return [];
+    }
+    if (ANOTHER_OUTPUT.test(withoutQuoted(text))) {
+      fields.problem(
+        `outputs: ${quoted(line)} holds several outputs in one line`,
+        'Write one name=expression per line.',
+      );
       return [];
     }
     if (!/^[A-Za-z_]\w*$/.test(name)) {

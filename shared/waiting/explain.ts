@@ -65,8 +65,12 @@ export function nameOf({ subject, place }: Pick<ReceivedEvent, 'subject' | 'plac
   return place === undefined ? `on "${subject}"` : `${describePlace(place)} on "${subject}"`;
 }
 
-/** One structured line: what was decided on which event, with its latency from publication to receipt. */
-export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): string {
+/**
+ * One structured line: what was decided on which event, with its latency from publication to receipt.
+ *
+ * @param question what its author may have meant: a clause, or empty
+ */
+export function eventLine({ event, decision, signedBy, reason }: JudgedEvent, question = ''): string {
   return logLine(decision, {
     subject: event.subject,
     messageId: event.messageId,
@@ -76,7 +80,7 @@ export function eventLine({ event, decision, signedBy, reason }: JudgedEvent): s
     correlationId: event.correlationId,
     source: event.attributes.source,
     signedBy,
-    reason: reason || undefined,
+    reason: [reason, question].filter(Boolean).join(': ') || undefined,
   });
 }
 
@@ -96,25 +100,20 @@ export function describeSeen({ count }: WaitCriteria, seen: Seen): string {
     .join('. ');
 }
 
-/** Asks for the subject that was probably meant: whole sentences with a space behind them, or nothing. */
-export function describeNear({ counts, searched }: Seen): string {
-  const near = searched?.lookBack?.near ?? [];
-  return searched === undefined || counts.seen > 0 || near.length === 0 ? '' : `${askFor(near, searched.stream)} `;
-}
-
 /** A line for a wait that has seen nothing yet. @param near subjects on which the stream holds events */
 export function describeEarly(near: readonly string[], stream: string): string {
-  return `No event has come yet. ${askFor(near, stream)}`;
+  return `No event has come yet. ${askFor(near, stream)}.`;
 }
 
+/** Asks for the subject that was probably meant: sentences without the last full stop. */
 function askFor(near: readonly string[], stream: string): string {
   const meant = new Intl.ListFormat('en', { type: 'disjunction' }).format(near.map(quoted));
-  return `Did you mean ${meant}? The stream "${stream}" holds events there.`;
+  return `Did you mean ${meant}? The stream "${stream}" holds events there`;
 }
 
 /**
- * Where a wait looked that saw nothing, and what that place holds; or which field of its condition no event had: further
- * sentences, each behind a full stop.
+ * Which subject was probably meant by a wait that saw nothing, where it looked, and what that place holds; or which field of
+ * its condition no event had: further sentences, each behind a full stop.
  */
 export function describeSearch({ counts, searched, absentFields, lastMiss }: Seen): string {
   if (counts.seen > 0) {
@@ -123,7 +122,9 @@ export function describeSearch({ counts, searched, absentFields, lastMiss }: See
   }
   if (searched === undefined) return '';
   const { stream, start, begunAt, lookBack } = searched;
-  const sentences = [`The stream "${stream}" was read ${describeStart(start, begunAt)}`];
+  const near = lookBack?.near ?? [];
+  const sentences = near.length === 0 ? [] : [askFor(near, stream)];
+  sentences.push(`The stream "${stream}" was read ${describeStart(start, begunAt)}`);
   if (lookBack !== undefined) sentences.push(...describeHeld(lookBack));
   return further(sentences);
 }

@@ -9,7 +9,7 @@ import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
 import { quoted } from '../text/safeText.ts';
 import { verifySignature } from '../signing/signature.ts';
-import { hasField, type FieldPath } from './absentFields.ts';
+import { askForField, hasField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
 /** How an event was judged. A wait ends with `negative`, `invalid` if `onInvalid` is `fail`, and `matched`, once enough have come. */
@@ -315,7 +315,7 @@ export class Judge {
     }
     if (distinctBy === undefined) return is('matched', '', identityOf(event));
     const key = textOf(this.#evaluate('distinctBy', distinctBy, event.view));
-    if (key === undefined) return is('notMatching', `it has no value for distinctBy (${distinctBy.text})`);
+    if (key === undefined) return is('notMatching', () => noValue(distinctBy, event));
     if (key.length > MOST_KEY) return is('notMatching', `distinctBy is longer than ${MOST_KEY} characters`);
     if (expect !== undefined && !expect.includes(key))
       return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
@@ -387,6 +387,11 @@ function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined,
   if (age > maxAgeMs) return `it is ${age} ms old`;
   if (age < -FUTURE_TOLERANCE_MS) return `its time is ${-age} ms in the future`;
   return undefined;
+}
+
+function noValue({ text, dataFields }: NamedExpression, event: ReceivedEvent): string {
+  const question = askForField(dataFields, event);
+  return `it has no value for distinctBy (${text}${question === '' ? '' : `; ${question}`})`;
 }
 
 function nearMiss(match: NamedExpression, view: EventView): string {

@@ -1,15 +1,7 @@
 import { TaskError } from '../errors.ts';
 import { describeMs } from '../text/duration.ts';
 import type { WaitCriteria } from './criteria.ts';
-import {
-  adviceFor,
-  describeAbsence,
-  describeNear,
-  describeSearch,
-  describeSeen,
-  nameOf,
-  type Seen,
-} from './explain.ts';
+import { adviceFor, describeAbsence, describeSearch, describeSeen, nameOf, type Seen } from './explain.ts';
 import type { JudgedEvent } from './judge.ts';
 
 /** How a wait ended, as the output `verdict` says it. */
@@ -61,14 +53,14 @@ export function endedByDeadline(criteria: WaitCriteria, seen: Seen, downReason: 
     );
     return { verdict: 'connectionLost', error };
   }
-  const problem = `${describeAbsence(criteria)} within ${describeMs(criteria.timeoutMs)}. ${describeNear(seen)}${told}${describeSearch(seen)}`;
+  const problem = `${describeAbsence(criteria)} within ${describeMs(criteria.timeoutMs)}. ${told}${describeSearch(seen)}`;
   return { verdict: 'timedOut', error: new TaskError('Timeout', problem, adviceFor(criteria, seen)) };
 }
 
 /** @param idleTimeoutMs how long no event at all came */
 export function endedByIdleness(criteria: WaitCriteria, seen: Seen, idleTimeoutMs: number): Ending {
   const idle = `The wait was idle: no event at all came for ${describeMs(idleTimeoutMs)} (idleTimeout)`;
-  const told = `${describeNear(seen)}${describeSeen(criteria, seen)}${describeSearch(seen)}`;
+  const told = `${describeSeen(criteria, seen)}${describeSearch(seen)}`;
   const error = new TaskError('Timeout', `${idle}. ${told}`, 'Check that the sender is running.');
   return { verdict: 'timedOut', error };
 }

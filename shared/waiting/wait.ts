@@ -4,6 +4,7 @@ import type { Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { logLine } from '../text/logLine.ts';
+import { askForField } from './absentFields.ts';
 import type { WaitCriteria } from './criteria.ts';
 import { describeEarly, describeProgress, eventLine, nameOf, type Searched, type Seen } from './explain.ts';
 import { Judge, SLICE_MS, type JudgedEvent } from './judge.ts';
@@ -79,6 +80,8 @@ class Wait implements SubscriptionEvents {
   #seenWhenIdle = 0;
   #lastMiss: JudgedEvent | undefined;
   #hasEnded = false;
+  /** Whether a line has asked for the field that was probably meant. */
+  #hasAsked = false;
   /** Messages are judged only once the log says that the step is waiting. */
   #hasBegun = false;
   #isScheduled = false;
@@ -243,10 +246,18 @@ class Wait implements SubscriptionEvents {
     const most = mere ? MOST_LINES_NOT_MATCHING : MOST_LINES_REFUSED;
     const decides = decision === 'matched' || decision === 'negative';
     if (!decides && number > most) return;
-    const line = eventLine(judged);
+    const line = eventLine(judged, this.#questionOn(judged));
     if (decision === 'invalid' && this.criteria.onInvalid === 'skip') this.log.warning(line);
     else this.log.info(line);
     if (!decides && number === most) this.log.info(`Further events of this kind are counted, not listed.`);
+  }
+
+  /** Asks once, long before the end, for the field that `match` probably means. */
+  #questionOn({ decision, event }: JudgedEvent): string {
+    if (decision !== 'notMatching' || this.#hasAsked) return '';
+    const question = askForField(this.#judge.absentFields, event);
+    this.#hasAsked = question !== '';
+    return question;
   }
 
   linkDown(reason: string): void {

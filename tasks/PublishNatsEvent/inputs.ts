@@ -108,14 +108,21 @@ function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): 
     fields.unused('payload', `payloadFrom is ${from}`);
     const file = fields.file('payloadFile');
     if (file === undefined)
-      fields.problem(`payloadFile: is required with payloadFrom: ${from}, and must not be a directory`);
+      fields.problem(
+        `payloadFile: is required with payloadFrom: ${from}, and must not be a directory`,
+        fields.text('payload') === undefined ? '' : 'payload is given: did you mean payloadFrom: inline?',
+      );
     if (from === 'lines' && delivery === 'request')
       fields.problem('payloadFrom: lines does not go with delivery: request, which sends one event');
     return { from, file: file ?? '' };
   }
-  fields.unusedFile('payloadFile', 'payloadFrom is inline');
+  const isFileGiven = fields.unusedFile('payloadFile', 'payloadFrom is inline');
   const text = fields.text('payload');
-  if (text === undefined) fields.problem('payload: is required with payloadFrom: inline');
+  if (text === undefined)
+    fields.problem(
+      'payload: is required with payloadFrom: inline',
+      isFileGiven ? 'payloadFile is given: did you mean payloadFrom: file?' : '',
+    );
   const isLong = (text?.length ?? 0) > MAX_INLINE_LENGTH;
   const tooLong = `payload: has more than ${MAX_INLINE_LENGTH} characters. Write it to a file and use payloadFrom: file`;
   if (isLong) fields.problem(tooLong);

@@ -93,10 +93,16 @@ export class StepFields extends Fields {
     return secret;
   }
 
-  /** Like {@link unused}, for a file: whether it still exists doesn't matter, and the sources folder means "not given". */
-  unusedFile(name: string, because: string): void {
+  /**
+   * Like {@link unused}, for a file: whether it still exists doesn't matter, and the sources folder means "not given".
+   *
+   * @returns whether it is given
+   */
+  unusedFile(name: string, because: string): boolean {
     const text = this.text(name);
-    if (text !== undefined && !this.#isSourcesFolder(this.#absolute(text))) this.unused(name, because);
+    const isGiven = text !== undefined && !this.#isSourcesFolder(this.#absolute(text));
+    if (isGiven) this.unused(name, because);
+    return isGiven;
   }
 }
 

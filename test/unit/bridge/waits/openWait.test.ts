@@ -73,7 +73,7 @@ describe('A wait of the bridge', () => {
     const { progress } = wait;
     assert.match(
       wait.timeOut().reason,
-      /No event had data\.regoin \(is data\.region meant\?\)\. In the last one, data has region, image\. Compare/,
+      /No event had data\.regoin \(did you mean data\.region\?\)\. In the last one, data has region, image\. Compare/,
     );
     const other = open({ match: "data.regoin == 'eu'" }, { progress });
     other.take(at(2, { region: 'eu' }));

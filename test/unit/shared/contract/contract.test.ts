@@ -143,7 +143,27 @@ describe('a schema file', () => {
 
   test("that isn't JSON is refused with line and column", async () => {
     const text = '{\n  "type": "string",\n}';
-    await assertRefused(contractOf({ 'root.json': text }), 'InvalidSchema', 'root.json', ' 3:1 (line:column)');
+    await assertRefused(
+      contractOf({ 'root.json': text }),
+      'InvalidSchema',
+      'root.json',
+      'line 3, column 1: expected a name in double quotes after the comma in line 2',
+    );
+  });
+
+  test('gets one problem for each mistake, the one that says most of what may be there', async () => {
+    const types = '"array", "boolean", "integer", "null", "number", "object", "string"';
+    for (const [schema, told] of [
+      [{ properties: { amount: { type: 'decimal' } } }, `/properties/amount/type: must be one of ${types}`],
+      [{ type: ['strin'] }, `/type/0: must be one of ${types}`],
+      [{ type: [] }, '/type: must NOT have fewer than 1 items'],
+      [{ $schema: DRAFT_07, items: [{ type: 'strin' }] }, `/items/0/type: must be one of ${types}`],
+      [{ $schema: DRAFT_07, items: 5 }, '/items: must be object or boolean'],
+    ] as const)
+      await assert.rejects(contractOf({ 'root.json': schema }), ({ message }: Error) => {
+        assert.equal(message.replace(/^.* schema: /, ''), `${told}.`);
+        return true;
+      });
   });
 
   test('that is not UTF-8 is refused', async () => {

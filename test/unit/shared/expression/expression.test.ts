@@ -227,7 +227,14 @@ test("the size of a function's result is limited before it's computed", () => {
 });
 
 test("a near miss names the false part and its fields' values", () => {
-  const event = viewOf({ region: 'us', n: 3, 'my key': null, list: [{ id: 1 }], text: 'x'.repeat(200) });
+  const event = viewOf({
+    region: 'us',
+    n: 3,
+    amount: '129.5',
+    'my key': null,
+    list: [{ id: 1 }],
+    text: 'x'.repeat(200),
+  });
   for (const [expression, miss] of [
     ["data.region == 'eu'", `data.region == 'eu' was false (data.region = "us")`],
     ["data.n == `3` && data.region == 'eu' && data.x", `data.region == 'eu' was false (data.region = "us")`],
@@ -248,12 +255,25 @@ test("a near miss names the false part and its fields' values", () => {
     ['data.a || data.b', 'data.a || data.b was false (data.a = null, data.b = null)'],
     ['data.a == data.n && data.a', 'data.a == data.n was false (data.a = null, data.n = 3)'],
     ['`false`', '`false` was false'],
-    ["data.n > '2'", `data.n > '2' was false (data.n = 3): "2" is text, and a number is written in backticks`],
+    ["data.n == '2'", `data.n == '2' was false (data.n = 3): "2" is text, and a number is written in backticks`],
     ["data.n == 'web'", `data.n == 'web' was false (data.n = 3)`],
     [
       'data.region == `1`',
       'data.region == `1` was false (data.region = "us"): the event has text there, and text is written in single quotes',
     ],
+    [
+      'data.amount > `100`',
+      'data.amount > `100` was false (data.amount = "129.5"): > compares only numbers, and the event has text there, so write to_number(data.amount)',
+    ],
+    [
+      'data.n <= data.amount',
+      'data.n <= data.amount was false (data.n = 3, data.amount = "129.5"): <= compares only numbers, and the event has text there, so write to_number(data.amount)',
+    ],
+    [
+      'data.region > `1`',
+      'data.region > `1` was false (data.region = "us"): > compares only numbers, and the event has text there',
+    ],
+    ['data.n > `100`', 'data.n > `100` was false (data.n = 3)'],
     ['  data.n != `3`\n  && data.x', 'data.n != `3` was false (data.n = 3)'],
   ] as const) {
     assert.equal(compileExpression(expression).nearMiss(event), miss);

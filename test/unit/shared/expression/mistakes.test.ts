@@ -31,6 +31,20 @@ const MISTAKES: readonly (readonly [expression: string, advice: string])[] = [
   ['data.machines[?"running" != state]', "strings go in single quotes, as in 'running'"],
   ['data.machines[?a.state == "running" && b]', "strings go in single quotes, as in 'running'"],
   ['status == passed', 'write data.status'],
+  [
+    "data.amount > '100'",
+    '> compares only numbers, and "100" is text, so it is never true: write `100`, and to_number(data.amount) if the event has text there',
+  ],
+  ["'100' <= data.items[0].amount", 'write `100`, and to_number(data.items[0].amount) if'],
+  ["data.ok && data.list[?amount < '1.5']", 'write `1.5`, and to_number(amount) if'],
+  ["headers.retries[0] >= '3'", 'write `3`, and to_number(headers.retries[0]) if'],
+  ["length(data.list) > '3'", 'write `3`'],
+  ["sequence > '3'", 'write `3`'],
+  ["data.version > 'v2'", '> compares only numbers, and "v2" is text, so it is never true'],
+  ["time > '2026'", '> compares only numbers, and "2026" is text, so it is never true'],
+  ['data.n < `true`', "< compares only numbers, and true isn't one, so it is never true"],
+  ['data.n < `null`', "< compares only numbers, and null isn't one, so it is never true"],
+  ['data.amount > "100"', 'numbers go in backticks, as in `100`'],
 ];
 
 describe('An expression that is never true is refused, with what was probably meant', () => {
@@ -80,7 +94,8 @@ test('an expression that some event can meet has no mistake', () => {
     'keys(@)',
     'data | region',
     'data.true == `1`',
-    "time > '2026'",
+    "to_number(data.amount) > `100` && data.amount == '100'",
+    'data.amount > data.limit',
     'event.dataschema',
     "starts_with(data.text, 'data.image-tag') && data.tag",
   ]) {

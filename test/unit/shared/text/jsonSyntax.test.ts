@@ -5,7 +5,7 @@ import { jsonSyntaxProblem } from '../../../../shared/text/jsonSyntax.ts';
 
 for (const [text, problem] of [
   ['', 'line 1, column 1: it ends where a value is expected'],
-  ['{"a":1,}', 'line 1, column 8: expected a name in double quotes'],
+  ['{"a":1,}', 'line 1, column 8: expected a name in double quotes after the comma'],
   ["{ 'a': 1 }", 'line 1, column 3: expected a name in double quotes or }'],
   ['{ a: 1 }', 'line 1, column 3: expected a name in double quotes or }'],
   ['{"a" 1}', 'line 1, column 6: expected a colon'],
@@ -13,7 +13,10 @@ for (const [text, problem] of [
   ['{"a": 01}', 'line 1, column 7: expected a value'],
   ['{"a": True}', 'line 1, column 7: expected a value'],
   ['{"a": 1 "b": 2}', 'line 1, column 9: expected a comma or }'],
-  ['[1, 2,]', 'line 1, column 7: expected a value'],
+  ['[1, 2,]', 'line 1, column 7: expected a value after the comma'],
+  ['{\n  "a": 1, \n\n}', 'line 4, column 1: expected a name in double quotes after the comma in line 2'],
+  ['[1,', 'line 1, column 4: it ends where a value after the comma is expected'],
+  ['{"a": 1, "b}', 'line 1, column 10: a text has no closing quote, a line break in it, or a wrong escape'],
   ['[1 2]', 'line 1, column 4: expected a comma or ]'],
   ['[1}', 'line 1, column 3: expected a comma or ]'],
   ['[,]', 'line 1, column 2: expected a value or ]'],

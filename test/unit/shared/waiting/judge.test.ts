@@ -319,6 +319,10 @@ test('distinctBy compares values as text; an event without a value does not matc
     'notMatching',
   ]);
   assert.equal(judge.judge(event({})).reason, 'it has no value for distinctBy (data.key)');
+  assert.equal(
+    judge.judge(event({ Keys: 1 })).reason,
+    'it has no value for distinctBy (data.key; did you mean data.Keys?)',
+  );
 });
 
 test("all expected values must arrive; others don't count", () => {

@@ -200,14 +200,13 @@ test('a wait that saw nothing says where it looked, and what the stream holds on
   const last = { subject: 'ci.\u202edone', place: { stream: 'CI', sequence: 7 }, storedAt: 0 };
   const nothing = { last: undefined, stored: 9, removed: 0, near: [], elsewhere: undefined };
   const read = 'The stream "CI" was read from its first event on (startFrom: all).';
-  for (const [held, told, meant = '(idleTimeout).'] of [
+  for (const [held, told] of [
     [undefined, read],
     [{ ...nothing, stored: 0 }, `${read} Nothing has ever been stored in it.`],
     [nothing, `${read} It holds no event on these subjects, only on others.`],
     [
       { ...nothing, near: ['ci.dome', 'CI.done'] },
-      read,
-      '(idleTimeout). Did you mean "ci.dome" or "CI.done"? The stream "CI" holds events there.',
+      `Did you mean "ci.dome" or "CI.done"? The stream "CI" holds events there. ${read}`,
     ],
     [{ ...nothing, last: 'unknown' }, read],
     [{ ...nothing, last: 'unknown', elsewhere: 'It moves them' }, `${read} It moves them.`],
@@ -221,7 +220,7 @@ test('a wait that saw nothing says where it looked, and what the stream holds on
       it.time += 800;
     });
     const { error } = await script.wait(criteriaOf({ idleTimeoutMs: 1_000 }));
-    assert.ok(error?.message.includes(`${meant} No event came at all. ${told} Check that`), error?.message);
+    assert.ok(error?.message.includes(`(idleTimeout). No event came at all. ${told} Check that`), error?.message);
     assert.equal(script.lookBacks, 1);
   }
 });
@@ -270,14 +269,14 @@ test('a wait that matched nothing says which field no event had, and which ones 
     [
       "data.regoin == 'eu'",
       [{ region: 'us' }, { region: 'secret-value', 'a b': 1, '\u202e##vso[x]': 2 }],
-      'No event had data.regoin (is data.region meant?). In the last one, data has region, "a b", "\u202e##vso[x]". Compare',
+      'No event had data.regoin (did you mean data.region?). In the last one, data has region, "a b", "\u202e##vso[x]". Compare',
     ],
     ["data.region == 'eu'", [{}, { region: null }], undefined],
     ["data.region == 'eu'", [{ region: 'us' }, {}], undefined],
     [
       "data.image.tags == 'x'",
       [{ image: { tag: 'y' } }],
-      '(is data.image.tag meant?). In the last one, data.image has tag.',
+      '(did you mean data.image.tag?). In the last one, data.image has tag.',
     ],
     [
       'data.image.tag',
@@ -287,7 +286,7 @@ test('a wait that matched nothing says which field no event had, and which ones 
     [
       'data.image.tag',
       [{ Image: {} }],
-      'No event had data.image.tag (is data.Image meant?). In the last one, data has Image.',
+      'No event had data.image.tag (did you mean data.Image?). In the last one, data has Image.',
     ],
     ['data.other', [many], 'data.other. In the last one, data has f0, f1, f2,'],
     ['data.items[0].tag', [{ items: [] }], undefined],
@@ -307,6 +306,17 @@ test('a wait that matched nothing says which field no event had, and which ones 
     assert.ok(!said.includes('f20'), said);
     assert.ok(!/In the last one.*secret-value/.test(said), said);
   }
+});
+
+test('the first line on an event that lacks a field but has a similar one asks for that, and no other line does', async () => {
+  const script = new Script((it) => {
+    it.send(...[{}, { currency: 'USD' }, { currency: 'GBP' }].map((data, index) => message(index + 1, data)));
+    setImmediate(() => setImmediate(() => it.end('Timeout')));
+  });
+  await script.wait(criteriaOf({ match: named("data.curency == 'EUR'"), failWhen: undefined }));
+  const reasons = script.lines.flatMap((line) => /^notMatching .*reason="(.*)"$/.exec(line)?.[1] ?? []);
+  const plain = "data.curency == 'EUR' was false (data.curency = null)";
+  assert.deepEqual(reasons, [plain, `${plain}: did you mean data.currency?`, plain]);
 });
 
 test('a judge continues where another stopped: nothing is counted twice or lost', () => {

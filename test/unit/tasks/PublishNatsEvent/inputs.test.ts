@@ -48,6 +48,21 @@ test('in a payload of several lines, the place is that of the mistake', () => {
   );
 });
 
+test('a payload given the other way than payloadFrom says is asked about', () => {
+  for (const [inputs, problem] of [
+    [
+      { payload: '', payloadFile: 'event.json' },
+      'payload: is required with payloadFrom: inline. payloadFile is given: did you mean payloadFrom: file?',
+    ],
+    [
+      { payload: '{}', payloadFrom: 'lines' },
+      'payloadFile: is required with payloadFrom: lines, and must not be a directory. payload is given: did you mean payloadFrom: inline?',
+    ],
+    [{ payload: '' }, 'payload: is required with payloadFrom: inline.'],
+  ] as const)
+    assert.equal(problemsOf(inputs, {}), `InvalidInput: ${problem}`);
+});
+
 test('an unset variable in a payload is reported, with the way to send that text literally', () => {
   assert.equal(
     problemsOf({ payload: '{"image":"$(image)"}' }, {}),

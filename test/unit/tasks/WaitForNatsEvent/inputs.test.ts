@@ -110,6 +110,16 @@ test('an invalid output name is reported with the nearest valid one', () => {
     });
   for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
     assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);
+  for (const line of ['order=data.orderId, by=data.approvedBy', "a='x'; b = data.b"])
+    assert.throws(() => readWait(agentWith({ outputs: line })), {
+      message: `InvalidInput: outputs: ${JSON.stringify(line)} holds several outputs in one line. Write one name=expression per line.`,
+    });
+  for (const line of [
+    "a=contains(data.text, ', b=c')",
+    'a=[data.a, data.b == `1`]',
+    'a=let $a = data.a, $b = data.b in $b',
+  ])
+    assert.equal(readWait(agentWith({ outputs: line })).request.outputs.length, 1, line);
 });
 
 test('startTime is a time in ISO 8601 with its offset', () => {
