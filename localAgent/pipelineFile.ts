@@ -16,6 +16,7 @@ import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
 import type { LogLine, Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
+import { whyNoStepSetsIt } from './unsetOutputs.ts';
 import { extensionFolder } from './vsix.ts';
 
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
@@ -90,7 +91,8 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
 
     const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
       const { name, phase, outputPrefix } = job;
-      const identity = { stage: stage.name, name, phase, outputPrefix };
+      const named = job.steps.flatMap((step) => ('name' in step ? (step.name ?? []) : []));
+      const identity = { stage: stage.name, name, phase, outputPrefix, stepNames: named };
       const outputOfJobAt = outputsFor(name, stagesBefore, jobsBefore);
       const values = resolve(job.variables, outputOfJobAt);
       const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
@@ -114,9 +116,11 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         signal: AbortSignal.any(signals),
         variables,
         secrets: { ...values.secrets, ...options.secrets },
+        whyUnset: (variable) => whyNoStepSetsIt(variable, { stages, stage, job, extension }),
       });
       const steps = await runSteps(job, agent, extension, started.services, options.onLine);
-      return { ...identity, steps, result: agent.jobStatus, outputs: agent.outputs };
+      const stepNames = [...named, ...steps.map((step) => step.name)];
+      return { ...identity, stepNames, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
     return { result: overall(resultsOf(jobs)), jobs };
   });
