@@ -11,6 +11,7 @@ import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResu
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
+import { pipelineWarnings } from './pipelineWarnings.ts';
 import { startPlanServices } from './planService.ts';
 import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
@@ -53,6 +54,8 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
   others.forEach((step) => options.onSkip?.(step));
+  for (const { job, text } of pipelineWarnings(pipeline, extension))
+    options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job);
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
