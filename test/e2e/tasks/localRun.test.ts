@@ -45,7 +45,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
   let server: NatsServer;
   before(async () => {
     server = await startNatsServer({
-      config: `authorization: { users: [{ user: ci, password: ${PASSWORD} }, { user: open }] }, no_auth_user: open`,
+      config: `authorization: { users: [{ user: ci, password: ${PASSWORD} }, { user: open }, { user: some, password: some, permissions: { publish: "ci.>" } }] }, no_auth_user: open`,
     });
     const client = await connect({ servers: server.url, user: 'ci', pass: PASSWORD });
     await (await client.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
@@ -106,6 +106,16 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
       /^Left the stream CI \(ci\.>\) of n as it is\.\nCreated the stream SHOP \(shop\.>\) for n\.\n/,
     );
     assert.match(stdout, /^ {2}stream +SHOP$/m);
+
+    // A user that may only publish can't create one.
+    const some = { ...n, parameters: { username: 'some', password: 'some' } };
+    writeFileSync(path.join(folder, 'some.json'), JSON.stringify({ n: some }));
+    const denied = await localRun(folder, ['a.yml', '--connection-file', 'some.json', '--stream', 'SHOP=shop.>']);
+    assert.deepEqual([denied.exitCode, denied.stdout], [2, '']);
+    assert.match(
+      denied.stderr,
+      /Permissions Violation for Publish .* may not create streams\. Create the stream as an/,
+    );
 
     // A mistake in the file is found before anything is created.
     writeFileSync(path.join(folder, 'none.yml'), 'steps: [{ script: a }]');
