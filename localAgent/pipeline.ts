@@ -9,7 +9,7 @@ import { OtherTasksError } from './pipelineChecks.ts';
 import { checkPipelineFile, runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
 import { PipelineFileError } from './pipelineYaml.ts';
-import { cancelOnInterrupt, printOutputs, RunWarnings } from './runReport.ts';
+import { cancelOnInterrupt, printOutputs, RunWarnings, withRelativePaths } from './runReport.ts';
 import { createMissingStreams } from './streams.ts';
 import { builtReadable } from './vsix.ts';
 
@@ -44,8 +44,9 @@ try {
     onSkip: ({ job, task, title }) =>
       console.log(`${job} │ left out: ${task}${title === undefined ? '' : ` "${title}"`}`),
     onLine: ({ text }, job) => {
-      console.log(`${job} │ ${text}`);
-      warnings.note(text, job);
+      const line = withRelativePaths(text, options.sources);
+      console.log(`${job} │ ${line}`);
+      warnings.note(line, job);
     },
   });
 } catch (error) {

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { safeText, shortened } from '../shared/text/safeText.ts';
 import type { StepRun } from './index.ts';
 
@@ -12,6 +13,11 @@ export function cancelOnInterrupt(): AbortSignal {
 const MOST_WARNINGS = 10;
 const LONGEST_WARNING = 500;
 const MARKER = '##[warning]';
+
+/** A line of the log, with an error's or warning's paths into the copy of the sources as the author knows them: relative. */
+export function withRelativePaths(text: string, sources: string): string {
+  return /^##\[(error|warning)\]/.test(text) ? text.replaceAll(`${sources}${path.sep}`, '') : text;
+}
 
 /** The warnings of a run, which are far up in the log when it ends. */
 export class RunWarnings {

@@ -96,18 +96,20 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     const folder = temporaryFolder('project-');
     const step = (connection: string): string =>
       `- { task: PublishNatsEvent@1, condition: failed(), inputs: { natsConnection: ${connection}, subject: ci.a.v1 } }\n`;
-    const script = `- script: echo '$(approval.event.order)'; for i in 1 1 2 3 4 5 6 7 8 9; do echo "##vso[task.logissue type=warning]$i"; done\n`;
+    const script = `- script: echo '$(approval.event.order)'; echo "in $PWD/a"; for i in $PWD/b/a.json 1 1 2 3 4 5 6 7 8; do echo "##vso[task.logissue type=warning]$i"; done\n`;
     const steps = ['nats-ci', 'nats-cj', 'nats-ci2'].map(step).join('');
     writeFileSync(path.join(folder, 'a.yml'), `steps:\n${steps}${script}`);
     const { exitCode, stdout, stderr } = await localRun(folder, ['a.yml', '--nats']);
     assert.deepEqual([exitCode, stderr], [0, ''], stdout);
     assert.match(stdout, /for the service connections nats-ci, nats-cj, and nats-ci2\. /);
+    assert.match(stdout, /^Job │ in \/.+\/project-[^/]+\/a$/m);
     const [, end = ''] = /\n\n(12 warnings:\n.*)$/s.exec(stdout) ?? assert.fail(stdout);
     assert.deepEqual(end.split('\n'), [
       '12 warnings:',
       "  a.yml:3:62: The service connections nats-ci and nats-cj differ by one letter, and --nats stands in for any name. In Azure DevOps, a pipeline with a connection that isn't there fails. If one is misspelt, fix it.",
       '  Job: The text keeps $(approval.event.order) as it is: no step is named approval. Give the step that sets it `name: approval`.',
-      ...Array.from({ length: 8 }, (_, index) => `  Job: ${index + 1}`),
+      '  Job: b/a.json',
+      ...Array.from({ length: 7 }, (_, index) => `  Job: ${index + 1}`),
       '  … The others are in the log above.',
       '',
       'The run: Succeeded',
