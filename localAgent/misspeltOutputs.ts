@@ -1,6 +1,6 @@
 import { probablyMeant } from '../shared/text/nearest.ts';
 import { safeText } from '../shared/text/safeText.ts';
-import { noStepNamed } from './unsetOutputs.ts';
+import { noStepNamed } from './misspelt.ts';
 
 /** Outputs that are listed. */
 const MOST_LISTED = 20;

@@ -1,4 +1,5 @@
 import { probablyMeant } from '../shared/text/nearest.ts';
+import { noStepNamed } from './misspelt.ts';
 import type { Job, Stage } from './pipelineSyntax.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
 import { findTask, hasTask } from './taskDefinition.ts';
@@ -32,11 +33,6 @@ export function whyNoStepSetsIt(variable: string, reading: ReadingJob): string |
   const isUnnamed = (own: PipelineStep): boolean => !('name' in own) && declares(own, output, extension);
   if (!output.startsWith('event.') && !job.steps.some(isUnnamed)) return undefined;
   return noStepNamed(step);
-}
-
-/** The remedy for outputs of a step that has no name. */
-export function noStepNamed(step: string): string {
-  return `no step is named ${step}. Give the step that sets it \`name: ${step}\`.`;
 }
 
 function ofOtherJob(variable: string, output: string, stage: Stage, other: Job, reading: ReadingJob): string {
