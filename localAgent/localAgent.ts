@@ -47,6 +47,8 @@ export interface LocalAgentOptions {
   readonly waits?: Partial<Waits>;
   /** The task steps of this name or display name wait for a debugger on this port of 127.0.0.1, 0 being a free one. */
   readonly inspect?: { readonly step: string; readonly port: number };
+  /** Says why a `$(variable)` in a step has no value, from what the file tells. */
+  readonly whyUnset?: (variable: string) => string | undefined;
 }
 
 interface StepRequest {
@@ -310,8 +312,7 @@ export class LocalAgent {
         signal?.addEventListener('abort', onJobCancel);
         if (request.timeoutInMinutes) timeout = setTimeout(() => cancel.abort(), request.timeoutInMinutes * 60_000);
         step.write(`##[section]Starting: ${displayName}`);
-        const isSet = (variable: string): boolean => this.#variables.get(variable) !== undefined;
-        for (const warning of misspeltOutputs(textsOf(request), this.outputs.keys(), isSet)) step.warn(warning);
+        for (const warning of this.#misspeltOutputs(request)) step.warn(warning);
         ended = await work(cancel.signal);
         if (cancel.signal.aborted) {
           step.error(signal?.aborted ? 'The operation was canceled.' : 'The task has timed out.');
@@ -527,6 +528,16 @@ export class LocalAgent {
   #expand(text: string): string {
     const own = inheritedEnvironment();
     return expandMacros(this.#variables.expand(text), (name) => own[name]);
+  }
+
+  /** Warnings of outputs that a step's texts, or the variables in them, name in vain. */
+  #misspeltOutputs(request: TaskRequest | ScriptRequest): string[] {
+    const valueOf = (variable: string): string | undefined => this.#variables.get(variable)?.value;
+    const texts = textsOf(request);
+    const used = texts.flatMap((text) => [...text.matchAll(/\$\(([^()]+)\)/g)].map(([, name = '']) => name));
+    const values = [...new Set(used)].flatMap((name) => valueOf(name) ?? []);
+    const isSet = (variable: string): boolean => valueOf(variable) !== undefined;
+    return misspeltOutputs([...texts, ...values], this.outputs.keys(), isSet, this.#options.whyUnset);
   }
 
   #workingDirectory(): string {

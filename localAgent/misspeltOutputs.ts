@@ -1,8 +1,12 @@
 import { probablyMeant } from '../shared/text/nearest.ts';
 import { safeText } from '../shared/text/safeText.ts';
+import { noStepNamed } from './misspelt.ts';
 
 /** Outputs that are listed. */
 const MOST_LISTED = 20;
+
+/** An output of another job that stands in a text, where only variables and conditions may have one. */
+const IN_TEXT = /\$(?:\(|\[)\s*((?:dependencies|stageDependencies)(?:\.\w+)+\.outputs\['[^']*'\])\s*[)\]]/g;
 
 /** Another job's output that has no value. */
 export interface JobOutput {
@@ -13,27 +17,43 @@ export interface JobOutput {
   /** The reference, such as `dependencies.Build.outputs['step.name']`, with another name in the variable's place. */
   readonly written: (variable: string) => string;
   /** What the job has set, several times for a matrix: by `step.name`, before which references put a prefix. */
-  readonly outputs: readonly { readonly outputPrefix: string; readonly outputs: ReadonlyMap<string, unknown> }[];
+  readonly outputs: readonly {
+    readonly outputPrefix: string;
+    readonly outputs: ReadonlyMap<string, unknown>;
+    /** The names of its steps; undefined: they aren't known. */
+    readonly stepNames?: readonly string[];
+  }[];
 }
 
 /**
- * Warns of each `$(step.name)` that names no output although the step, or one of nearly the same name, has set others: a real
- * agent leaves it in the text, too, and says nothing.
+ * Warns of each `$(step.name)` that names no output although the step, or one of nearly the same name, has set others, and of
+ * each output of another job written into a text: a real agent leaves it in the text, too, and says nothing.
  * @param texts as the author of the pipeline wrote them
  * @param outputs as `step.name`
  * @param isSet of any variable
+ * @param whyInFile says what the file tells of a variable that isn't set
  */
 export function misspeltOutputs(
   texts: readonly string[],
   outputs: Iterable<string>,
   isSet: (variable: string) => boolean,
+  whyInFile: (variable: string) => string | undefined = () => undefined,
 ): string[] {
   const set = [...outputs];
   const macros = texts.flatMap((text) => [...text.matchAll(/\$\((\w+\.[\w.-]+)\)/g)].map(([, name = '']) => name));
-  return [...new Set(macros)].flatMap((macro) => {
-    const why = isSet(macro) ? undefined : whyUnset(macro, set, (name) => `$(${name})`);
+  const references = texts.flatMap((text) => [...text.matchAll(IN_TEXT)]);
+  const misplaced = references.map(([written, reference = '']) => {
+    const name = /(\w+)'\]$/.exec(reference)?.[1] ?? 'NAME';
+    return safeText(
+      `The text keeps ${written} as it is: an output of another job comes through a variable. Add ${name}: $[ ${reference} ] to the variables of the job, and write $(${name}).`,
+    );
+  });
+  const unset = [...new Set(macros)].flatMap((macro) => {
+    if (isSet(macro)) return [];
+    const why = whyInFile(macro) ?? whyUnset(macro, set, (name) => `$(${name})`);
     return why === undefined ? [] : [`The text keeps $(${macro}) as it is: ${why}`];
   });
+  return [...new Set(misplaced), ...unset];
 }
 
 /** The same for an output of another job, which Azure Pipelines takes for empty. Undefined: it set nothing like that. */
@@ -43,7 +63,15 @@ export function misspeltJobOutput({ job, variable, written, outputs }: JobOutput
   if (own !== undefined && variable.includes('.', own.outputPrefix.length)) {
     const { outputPrefix: prefix } = own;
     const why = whyUnset(variable.slice(prefix.length), [...own.outputs.keys()], (name) => written(prefix + name));
-    return why && `${problem} in job ${job}, ${why}`;
+    if (why !== undefined) return `${problem} in job ${job}, ${why}`;
+    const [step = ''] = variable.slice(prefix.length).split('.');
+    const isStep = (own.stepNames ?? [step]).some((name) => name.toLowerCase() === step.toLowerCase());
+    const withStep = [...own.outputs.keys()].find((name) => name.endsWith(`.${variable.slice(prefix.length)}`));
+    if (withStep !== undefined)
+      return `${problem} it lacks the name of the step. ${didYouMean(written(prefix + withStep))}`;
+    if (step === 'event')
+      return `${problem} it lacks the name of the step: ${written(`${prefix}STEP.${variable.slice(prefix.length)}`)}.`;
+    return isStep ? undefined : `${problem} in job ${job}, ${noStepNamed(step)}`;
   }
   // The name of the step is missing, or what stands before it.
   const all = outputs.flatMap((one) => [...one.outputs.keys()].map((name) => one.outputPrefix + name));

@@ -4,8 +4,9 @@ import { type NatsServer, startNatsServer } from './natsServer.ts';
 import { type NatsStep, type OwnStream, ownStreams } from './ownStreams.ts';
 import { checkPipelineFile, type PipelineFileOptions, readPipelineFile } from './pipelineFile.ts';
 import type { Job, Pipeline } from './pipelineSyntax.ts';
-import type { YamlMap } from './pipelineYaml.ts';
+import { problemAt, type YamlMap } from './pipelineYaml.ts';
 import { predefinedVariables } from './predefinedVariables.ts';
+import { probablyMeant } from '../shared/text/nearest.ts';
 import { quoted } from '../shared/text/safeText.ts';
 import { SecretMasker } from './secretMasker.ts';
 import { createStreams } from './streams.ts';
@@ -18,16 +19,20 @@ export class OwnServer implements AsyncDisposable {
   readonly connections: Readonly<Record<string, Connection>>;
   /** What it is, for the log: sentences. */
   readonly description: string;
+  /** Of names that look like one connection, misspelt. */
+  readonly warnings: readonly string[];
 
   private constructor(
     private readonly server: NatsServer,
     names: readonly string[],
     streams: readonly OwnStream[],
+    warnings: readonly string[],
   ) {
+    this.warnings = warnings;
     this.connections = connectionsTo(server.url, names);
     const list = streams.map(({ name, subjects }) => `the stream ${name} (${subjects.join(', ')})`);
     const made = list.length === 0 ? 'no stream' : inWords(list);
-    this.description = `Started nats-server ${server.version} at ${server.url} with ${made}, for the service connection ${inWords(names)}. It ends with the run, and keeps nothing.`;
+    this.description = `Started nats-server ${server.version} at ${server.url} with ${made}, for the service ${names.length === 1 ? 'connection' : 'connections'} ${inWords(names)}. It ends with the run, and keeps nothing.`;
   }
 
   /**
@@ -68,12 +73,30 @@ export class OwnServer implements AsyncDisposable {
       await server.stop();
       throw error;
     }
-    return new OwnServer(server, names, made);
+    const givenNames = Object.keys(options.connections ?? {});
+    const warnings = names.flatMap((name, index) => {
+      const meant = nearlySame(name, [...givenNames, ...names.slice(0, index)]);
+      const use = uses.find(({ connection }) => connection === name);
+      if (meant === undefined || use === undefined) return [];
+      const problem = `The service connections ${meant} and ${name} differ by one letter, and --nats stands in for any name. In Azure DevOps, a pipeline with a connection that isn't there fails. If one is misspelt, fix it.`;
+      return [problemAt(use.step.entry, problem, 'natsConnection').message];
+    });
+    return new OwnServer(server, names, made, warnings);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.server.stop();
   }
+}
+
+/** The name that differs from another by one letter; those that differ only by a number are meant. */
+function nearlySame(name: string, others: readonly string[]): string | undefined {
+  const letters = (text: string): string => text.toLowerCase().replace(/\d+/g, '');
+  return probablyMeant(
+    name,
+    others.filter((other) => letters(other) !== letters(name)),
+    1,
+  );
 }
 
 function connectionsTo(url: string, names: readonly string[]): Record<string, Connection> {

@@ -9,21 +9,26 @@ import { OtherTasksError } from './pipelineChecks.ts';
 import { checkPipelineFile, runPipelineFile, type PipelineRun } from './pipelineFile.ts';
 import { readArguments } from './pipelineArguments.ts';
 import { PipelineFileError } from './pipelineYaml.ts';
-import { cancelOnInterrupt, printOutputs } from './runReport.ts';
+import { cancelOnInterrupt, printOutputs, RunWarnings, withRelativePaths } from './runReport.ts';
 import { createMissingStreams } from './streams.ts';
 import { builtReadable } from './vsix.ts';
 
 /** The port that debuggers use by default. */
 const DEBUGGER_PORT = 9229;
 
+const warnings = new RunWarnings();
 let run: PipelineRun;
 try {
   // Paths start where the user called npm.
   const from = process.env['INIT_CWD'] ?? process.cwd();
   const { file, inspect, nats, streams, options } = readArguments(process.argv.slice(2), from);
   await using server = nats ? await OwnServer.start(file, options, streams) : undefined;
-  if (server) console.log(server.description);
-  else if (streams.length > 0) {
+  if (server) {
+    for (const line of [server.description, ...server.warnings.map((warning) => `##[warning]${warning}`)]) {
+      console.log(line);
+      warnings.note(line);
+    }
+  } else if (streams.length > 0) {
     // A mistake in the file is found before anything is created.
     checkPipelineFile(file, options);
     for (const said of await createMissingStreams(options.connections ?? {}, streams)) console.log(said);
@@ -38,7 +43,11 @@ try {
     signal: cancelOnInterrupt(),
     onSkip: ({ job, task, title }) =>
       console.log(`${job} │ left out: ${task}${title === undefined ? '' : ` "${title}"`}`),
-    onLine: ({ text }, job) => console.log(`${job} │ ${text}`),
+    onLine: ({ text }, job) => {
+      const line = withRelativePaths(text, options.sources);
+      console.log(`${job} │ ${line}`);
+      warnings.note(line, job);
+    },
   });
 } catch (error) {
   const hint = error instanceof OtherTasksError ? '\nWith --skip-other-tasks they are left out.' : '';
@@ -53,5 +62,6 @@ for (const { stage, name, result, steps } of run.jobs) {
     printOutputs(step);
   }
 }
+warnings.print();
 console.log(`\nThe run: ${run.result}`);
 process.exitCode = ['Succeeded', 'SucceededWithIssues'].includes(run.result) ? 0 : 1;

@@ -11,11 +11,13 @@ import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResu
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
+import { pipelineWarnings } from './pipelineWarnings.ts';
 import { startPlanServices } from './planService.ts';
 import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
 import type { LogLine, Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
+import { whyNoStepSetsIt } from './unsetOutputs.ts';
 import { extensionFolder } from './vsix.ts';
 
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
@@ -52,6 +54,8 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
   others.forEach((step) => options.onSkip?.(step));
+  for (const { job, text } of pipelineWarnings(pipeline, extension))
+    options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job);
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
@@ -90,7 +94,8 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
 
     const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
       const { name, phase, outputPrefix } = job;
-      const identity = { stage: stage.name, name, phase, outputPrefix };
+      const named = job.steps.flatMap((step) => ('name' in step ? (step.name ?? []) : []));
+      const identity = { stage: stage.name, name, phase, outputPrefix, stepNames: named };
       const outputOfJobAt = outputsFor(name, stagesBefore, jobsBefore);
       const values = resolve(job.variables, outputOfJobAt);
       const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
@@ -114,9 +119,11 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         signal: AbortSignal.any(signals),
         variables,
         secrets: { ...values.secrets, ...options.secrets },
+        whyUnset: (variable) => whyNoStepSetsIt(variable, { stages, stage, job, extension }),
       });
       const steps = await runSteps(job, agent, extension, started.services, options.onLine);
-      return { ...identity, steps, result: agent.jobStatus, outputs: agent.outputs };
+      const stepNames = [...named, ...steps.map((step) => step.name)];
+      return { ...identity, stepNames, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
     return { result: overall(resultsOf(jobs)), jobs };
   });

@@ -1,4 +1,5 @@
 import type { StepRun } from './localAgent.ts';
+import { didYouMean } from './misspelt.ts';
 import { misspeltJobOutput } from './misspeltOutputs.ts';
 import type { Result } from './step.ts';
 
@@ -20,6 +21,8 @@ export interface FinishedJob extends JobRun {
   /** See `Job` in pipelineSyntax.ts. */
   readonly phase: string;
   readonly outputPrefix: string;
+  /** Those of the file, and those that steps got in the run. */
+  readonly stepNames: readonly string[];
   /** By `step.variable`. */
   readonly outputs: ReadonlyMap<string, Output>;
 }
@@ -79,7 +82,8 @@ export function lookUp(
   const among = root === 'dependencies' && jobs !== undefined ? jobs : stages.get(first)?.jobs;
   if (name === 'result' && path.at(-2) !== 'outputs') {
     const result = isOfStage ? stages.get(first)?.result : resultOfPhase(among, job);
-    return { output: result && { value: result, secret: false } };
+    const warning = result === undefined && !isOfStage ? noSuchJob(path.join('.'), job, among) : undefined;
+    return { output: result && { value: result, secret: false }, warning };
   }
   const before = isOfStage ? `${job}.` : '';
   const variable = name.slice(before.length);
@@ -87,5 +91,13 @@ export function lookUp(
   if (output) return { output };
   const written = (other: string): string => `${path.slice(0, -1).join('.')}['${before}${other}']`;
   const outputs = [...(among?.values() ?? [])].filter(({ phase }) => phase === job);
+  if (outputs.length === 0) return { output, warning: noSuchJob(written(variable), job, among) };
   return { output, warning: misspeltJobOutput({ job, variable, written, outputs }) };
+}
+
+/** Undefined where no job ran: the stage was skipped, or there's nothing to depend on. */
+function noSuchJob(written: string, job: string, among: FinishedStage['jobs'] | undefined): string | undefined {
+  const phases = [...(among?.values() ?? [])].map(({ phase }) => phase);
+  if (phases.length === 0 || phases.includes(job)) return undefined;
+  return `${written} is empty: no job ${job} came before.${didYouMean(job, phases)}`;
 }

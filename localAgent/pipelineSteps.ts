@@ -7,6 +7,7 @@ import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported, type Yam
 export interface OtherStep {
   /** The task, such as `AzureKeyVault@2`, or the key of a step that stands for one, such as `publish`. */
   readonly other: string;
+  readonly name?: string;
   readonly displayName?: string;
 }
 
@@ -49,7 +50,12 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
   const other = OTHERS.find((key) => key in entry);
   if (other !== undefined) {
     if (entry[other] === 'none' || !readFlag(entry, 'enabled', true, where)) return undefined;
-    return { other, source: entry, ...(displayName !== undefined && { displayName }) };
+    return {
+      other,
+      source: entry,
+      ...(name !== undefined && { name }),
+      ...(displayName !== undefined && { displayName }),
+    };
   }
   const scriptKey = SCRIPTS.find((key) => key in entry);
   if (!scriptKey && !('task' in entry)) {

@@ -1,3 +1,4 @@
+import { didYouMean } from './misspelt.ts';
 import { withParameters } from './pipelineParameters.ts';
 import { checkoutOf, readCondition, readStep } from './pipelineSteps.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
@@ -22,6 +23,9 @@ export interface OutputReference {
   readonly job: string;
   readonly variable: string;
 }
+
+/** The jobs or stages, whichever the reference names, whose outputs can be read; undefined: none ever can. */
+type Visible = (reference: OutputReference) => readonly string[] | undefined;
 
 export type VariableValues = Readonly<Record<string, string | OutputReference>>;
 
@@ -89,7 +93,7 @@ export function readPipeline(
   if (shape.length > 1) throw new Error('The file must have only one of stages, jobs, steps.');
   checkKeys(root, ['variables', 'resources', ...WITHOUT_EFFECT, ...(shape.length > 0 ? shape : SHAPES)], 'the file');
   if (shape.length === 0) throw new Error('The file must have one of stages, jobs, steps.');
-  const variables = readVariables(root.variables, 'the file', () => false);
+  const variables = readVariables(root.variables, 'the file', () => undefined);
   const repositories = readRepositories(root.resources ?? {});
   const stages = readStages(root, { variables, isAgentless: isServerPool(root.pool) });
   for (const repository of stages.flatMap(({ jobs }) => jobs.flatMap(({ checkouts }) => checkouts))) {
@@ -136,9 +140,8 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Inher
   const where = `stage ${name}`;
   checkKeys(entry, ['stage', 'jobs', ...NODE_KEYS], where);
   const dependsOn = 'dependsOn' in entry ? readNames(entry.dependsOn, where) : previous;
-  const isVisible = (reference: OutputReference): boolean =>
-    reference.stage !== undefined && dependsOn.includes(reference.stage);
-  const variables = { ...inherited.variables, ...readVariables(entry.variables, where, isVisible) };
+  const visible: Visible = ({ stage }) => (stage === undefined ? undefined : dependsOn);
+  const variables = { ...inherited.variables, ...readVariables(entry.variables, where, visible) };
   const isAgentless = 'pool' in entry ? isServerPool(entry.pool) : inherited.isAgentless;
   return {
     ...readNode(entry, name, where, ['variables', 'dependencies']),
@@ -166,8 +169,7 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inh
   const where = `job ${phase}`;
   checkKeys(entry, [kind, 'timeoutInMinutes', 'strategy', isDeployment ? 'environment' : 'steps', ...NODE_KEYS], where);
   const dependsOn = readNames(entry.dependsOn ?? [], where);
-  const isVisible = ({ stage, job }: OutputReference): boolean =>
-    stage === undefined ? dependsOn.includes(job) : stagesBefore.includes(stage);
+  const visible: Visible = ({ stage }) => (stage === undefined ? dependsOn : stagesBefore);
 
   const strategy = asMap(entry.strategy ?? {}, where);
   const steps = readEach(
@@ -191,7 +193,7 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inh
     phase,
     outputPrefix: isDeployment ? `${phase}.` : '',
     dependsOn,
-    variables: { ...inherited.variables, ...readVariables(entry.variables, where, isVisible) },
+    variables: { ...inherited.variables, ...readVariables(entry.variables, where, visible) },
     isAgentless,
     timeoutInMinutes: minutes === 0 && isAgentless ? AGENTLESS_MINUTES : minutes,
     // A deployment checks out nothing on its own.
@@ -237,11 +239,7 @@ function readNode(
 }
 
 /** The variables of a group come with the run: what it holds is not part of the file. */
-function readVariables(
-  entry: Yaml | undefined,
-  where: string,
-  isVisible: (reference: OutputReference) => boolean,
-): VariableValues {
+function readVariables(entry: Yaml | undefined, where: string, visible: Visible): VariableValues {
   const pairs = Array.isArray(entry)
     ? (entry as readonly Yaml[]).flatMap((item) => {
         const variable = asTexts(item, where);
@@ -253,23 +251,24 @@ function readVariables(
         return 'group' in variable ? [] : [[variable.name ?? '', variable.value ?? ''] as const];
       })
     : Object.entries(asTexts(entry ?? {}, where));
-  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, isVisible)]));
+  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible)]));
 }
 
-function readValue(
-  value: string,
-  where: string,
-  isVisible: (reference: OutputReference) => boolean,
-): string | OutputReference {
+function readValue(value: string, where: string, visible: Visible): string | OutputReference {
   if (!value.includes('$[')) return value;
   const sameStage = /^\$\[\s*dependencies\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
   const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
   const found = (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
   if (!found) throw unsupported(value, `the variables of ${where}`);
   const reference = { stage: found.stage, job: found.job ?? '', variable: found.variable ?? '' };
-  if (!isVisible(reference))
-    throw new Error(`In the variables of ${where}, ${value} names what ${where} does not depend on.`);
-  return reference;
+  const names = visible(reference);
+  const needed = reference.stage ?? reference.job;
+  if (names?.includes(needed)) return reference;
+  const kind = reference.stage === undefined ? 'job' : 'stage';
+  const problem = `In the variables of ${where}, ${value} has no value: `;
+  if (names === undefined) throw new Error(`${problem}put it into the variables of the job that uses it.`);
+  const remedy = didYouMean(needed, names) || ` Add ${needed} to the ${kind}'s dependsOn.`;
+  throw new Error(`${problem}${where} doesn't depend on a ${kind} ${needed}.${remedy}`);
 }
 
 function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): void {

@@ -66,7 +66,11 @@ async function withStreams<T>(
       await client.close();
     }
   } catch (error) {
-    throw new Error(`${who} can't be used: ${safeText(reasonOf(error))}.`, { cause: error });
+    const reason = safeText(reasonOf(error));
+    const remedy = /permissions violation/i.test(reason)
+      ? ' This user may not create streams. Create the stream as an administrator, and leave out --stream.'
+      : '';
+    throw new Error(`${who} can't be used: ${reason}.${remedy}`, { cause: error });
   }
 }
 

@@ -81,7 +81,8 @@ if (values.release !== undefined) refuseUnfinished(values.release);
 const vsix = createVsix(`${publisher}.${id}-${project.version}.vsix`);
 checkVsix(vsix);
 writeFileSync(vsix.replace(/vsix$/, 'cdx.json'), sbomOf({ ...project, id }, contentsOf(bundledFolders)));
-if (auditing) console.log(audited(audit));
+const auditLine = audited(audit);
+if (auditLine !== undefined) console.log(auditLine);
 
 /** Fills dist/stage with what the extension is made of; returns its manifest. */
 function stage(bundledPackages: string[]): ExtensionManifest {

@@ -41,10 +41,12 @@ function readAudit(report: string, failure = ''): Audit {
   return packages.length > 0 ? { result: 'vulnerable', packages } : { result: 'clean' };
 }
 
-/** The line of whoever packs to try it, who often has a registry without audits; a release is refused in other words. */
-export function audited(audit: Audit): string {
-  if (audit.result === 'unknown')
-    return 'npm audit: skipped, since the registry gave no answer; only a release needs one';
+/**
+ * The line for whoever packs. Undefined where the registry gave no answer: only a release needs one, and is refused in other
+ * words without it.
+ */
+export function audited(audit: Audit): string | undefined {
+  if (audit.result === 'unknown') return undefined;
   return describeAudit(audit) + (audit.result === 'clean' ? '' : '. It cannot be released like this.');
 }
 

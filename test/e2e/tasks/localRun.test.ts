@@ -45,7 +45,7 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
   let server: NatsServer;
   before(async () => {
     server = await startNatsServer({
-      config: `authorization: { users: [{ user: ci, password: ${PASSWORD} }, { user: open }] }, no_auth_user: open`,
+      config: `authorization: { users: [{ user: ci, password: ${PASSWORD} }, { user: open }, { user: some, password: some, permissions: { publish: "ci.>" } }] }, no_auth_user: open`,
     });
     const client = await connect({ servers: server.url, user: 'ci', pass: PASSWORD });
     await (await client.jetstreamManager()).streams.add({ name: 'CI', subjects: ['ci.>'] });
@@ -92,6 +92,31 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     );
   });
 
+  it('repeats its warnings at the end, each once', async () => {
+    const folder = temporaryFolder('project-');
+    const step = (connection: string): string =>
+      `- { task: PublishNatsEvent@1, condition: failed(), inputs: { natsConnection: ${connection}, subject: ci.a.v1 } }\n`;
+    const script = `- script: echo '$(approval.event.order)'; echo "in $PWD/a"; for i in $PWD/b/a.json 1 1 2 3 4 5 6 7 8; do echo "##vso[task.logissue type=warning]$i"; done\n`;
+    const steps = ['nats-ci', 'nats-cj', 'nats-ci2'].map(step).join('');
+    writeFileSync(path.join(folder, 'a.yml'), `steps:\n${steps}${script}`);
+    const { exitCode, stdout, stderr } = await localRun(folder, ['a.yml', '--nats']);
+    assert.deepEqual([exitCode, stderr], [0, ''], stdout);
+    assert.match(stdout, /for the service connections nats-ci, nats-cj, and nats-ci2\. /);
+    assert.match(stdout, /^Job │ in \/.+\/project-[^/]+\/a$/m);
+    const [, end = ''] = /\n\n(12 warnings:\n.*)$/s.exec(stdout) ?? assert.fail(stdout);
+    assert.deepEqual(end.split('\n'), [
+      '12 warnings:',
+      "  a.yml:3:62: The service connections nats-ci and nats-cj differ by one letter, and --nats stands in for any name. In Azure DevOps, a pipeline with a connection that isn't there fails. If one is misspelt, fix it.",
+      '  Job: The text keeps $(approval.event.order) as it is: no step is named approval. Give the step that sets it `name: approval`.',
+      '  Job: b/a.json',
+      ...Array.from({ length: 7 }, (_, index) => `  Job: ${index + 1}`),
+      '  … The others are in the log above.',
+      '',
+      'The run: Succeeded',
+      '',
+    ]);
+  });
+
   it("creates a stream that the author's server lacks, and leaves an existing one alone", async () => {
     const folder = temporaryFolder('project-');
     const publish = `{ task: PublishNatsEvent@1, inputs: { natsConnection: n, subject: shop.a.v1, payload: '1' } }`;
@@ -106,6 +131,16 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
       /^Left the stream CI \(ci\.>\) of n as it is\.\nCreated the stream SHOP \(shop\.>\) for n\.\n/,
     );
     assert.match(stdout, /^ {2}stream +SHOP$/m);
+
+    // A user that may only publish can't create one.
+    const some = { ...n, parameters: { username: 'some', password: 'some' } };
+    writeFileSync(path.join(folder, 'some.json'), JSON.stringify({ n: some }));
+    const denied = await localRun(folder, ['a.yml', '--connection-file', 'some.json', '--stream', 'SHOP=shop.>']);
+    assert.deepEqual([denied.exitCode, denied.stdout], [2, '']);
+    assert.match(
+      denied.stderr,
+      /Permissions Violation for Publish .* may not create streams\. Create the stream as an/,
+    );
 
     // A mistake in the file is found before anything is created.
     writeFileSync(path.join(folder, 'none.yml'), 'steps: [{ script: a }]');
@@ -220,7 +255,10 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     assert.match(stdout, /^Job │ ##\[debug\]/m);
     assert.match(stdout, /^ {2}correlationId +\*\*\*$/m);
     assert.match(stdout, /^ {2}sequence +\d+$/m);
-    assert.match(stdout, /\nFailed +CmdLine \(CmdLine\), \d+ ms\n\nThe run: Failed\n$/);
+    assert.match(
+      stdout,
+      /\nFailed +CmdLine \(CmdLine\), \d+ ms\n\n1 warning:\n {2}Job: The password .*\n\nThe run: Failed\n$/,
+    );
     assert.ok(!stdout.includes('hunter2') && !stdout.includes(PASSWORD));
   });
 

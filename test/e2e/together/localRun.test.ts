@@ -98,7 +98,7 @@ describe('The page about local runs', () => {
       assert.ok(!stdout.includes(files['waits-token']!.trim()), 'the token is shown');
       said.push(
         ...[...stdout.matchAll(/^Decide │ ((?:Verdict|Reason): .*)$/gm)].map(([, line]) =>
-          line!.replace(/ since \S+Z /, ' since … '),
+          line!.replace(/ (since|of) [\d:.TZ-]+Z /g, ' $1 … '),
         ),
       );
       assert.equal(/^Release │ Releasing, approved by Grace$/m.test(stdout), code === 0);

@@ -48,6 +48,7 @@ describe("a reference to another job's output", () => {
       ['', 'wait.nothing', 'in job A, the step wait set no output nothing. It set event.image, event.region, verdict.'],
       ['', 'wiat.verdict', 'in job A, no step wiat has set it. Did you mean wait.verdict?'],
       ['', 'verdict', 'job A set no such output. Did you mean wait.verdict?'],
+      ['', 'event.image', 'it lacks the name of the step. Did you mean wait.event.image?'],
       ['A.', 'A.wait.verdit', 'in job A, the step wait set no output verdit. Did you mean A.wait.verdict?'],
       ['A.', 'wait.verdict', 'job A set no such output. Did you mean A.wait.verdict?'],
       ['eu.', 'ue.wait.verdict', 'job A set no such output. Did you mean eu.wait.verdict?'],

@@ -66,6 +66,47 @@ describe('a pipeline file', () => {
     ]);
   });
 
+  it('warns of an output whose step is in another job, has no name, or is read in the wrong place', async () => {
+    const lines: string[] = [];
+    const onLine = ({ text }: { text: string }, job: string) => {
+      if (text.startsWith('##[warning]')) lines.push(`${job} ${text.slice('##[warning]'.length)}`);
+    };
+    const say = (name: string) => `{ task: Sample@1, ${name} inputs: { text: a } }`;
+    const pipeline = await runPipeline(
+      `
+      variables: { by: "$(dependencies.Ship.outputs['say.said'])" }
+      jobs:
+        - job: Ship
+          steps: [${say('name: say,')}, ${say('')}]
+        - job: Bill
+          dependsOn: Ship
+          variables:
+            a: $[ dependencies.Ship.outputs['said'] ]
+            b: $[ dependencies.Ship.outputs['approval.said'] ]
+            c: $[ dependencies.Ship.outputs['event.by'] ]
+          condition: ne(dependencies.Shp.outputs['say.said'], 'b')
+          steps:
+            - ${say('')}
+            - script: echo "##vso[task.setvariable variable=own.event.by]b"
+            - script: echo '$(approval.event.by) $(order.said) $(Sample.said) $(unset.thing) $(Build.event) $(set.event.by) $(own.event.by) $(late.event.by)'
+            - script: echo '$(say.said) $(by)'
+            - { script: ':', name: late }
+      `,
+      { onLine, variables: { 'set.event.by': 'a' } },
+    );
+    assert.equal(pipeline.result, 'Succeeded');
+    assert.deepEqual(lines, [
+      "Bill dependencies.Ship.outputs['said'] is empty: job Ship set no such output. Did you mean dependencies.Ship.outputs['say.said']?",
+      "Bill dependencies.Ship.outputs['approval.said'] is empty: in job Ship, no step is named approval. Give the step that sets it `name: approval`.",
+      "Bill dependencies.Ship.outputs['event.by'] is empty: it lacks the name of the step: dependencies.Ship.outputs['STEP.event.by'].",
+      "Bill dependencies.Shp.outputs['say.said'] is empty: no job Shp came before. Did you mean Ship?",
+      'Bill The text keeps $(approval.event.by) as it is: no step is named approval. Give the step that sets it `name: approval`.',
+      'Bill The text keeps $(order.said) as it is: no step is named order. Give the step that sets it `name: order`.',
+      "Bill The text keeps $(dependencies.Ship.outputs['say.said']) as it is: an output of another job comes through a variable. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of the job, and write $(said).",
+      "Bill The text keeps $(say.said) as it is: it's an output of a step of job Ship. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of job Bill, and write $(said).",
+    ]);
+  });
+
   it('runs independent jobs at the same time, each on its own agent', async () => {
     // Each job waits for the other's file, so neither can end before both have started.
     const meet = (mine: string, other: string): string =>

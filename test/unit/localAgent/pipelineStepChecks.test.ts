@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { PipelineFileOptions } from '../../../localAgent/index.ts';
+import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
+import { pipelineWarnings } from '../../../localAgent/pipelineWarnings.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
@@ -94,5 +98,55 @@ describe('a step with a mistake', () => {
     await assert.rejects(runPipeline(yaml), {
       message: `${problem} Give --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
     });
+  });
+});
+
+describe('a wait for an event that only later steps publish', () => {
+  const ROOT = path.join(import.meta.dirname, '../../..');
+  /** The tasks have no version before they're packed. */
+  const warnings = (yaml: string): string[] =>
+    pipelineWarnings(readPipeline(yaml.replaceAll('Event@1', 'Event@0'), {}, 'a.yml'), path.join(ROOT, 'tasks')).map(
+      ({ job, text }) => `${job} ${text}`,
+    );
+  const wait = (more = '', subject = 'ci.a.v1', step = ''): string =>
+    `{ task: WaitForNatsEvent@1, ${step} inputs: { natsConnection: n, subject: ${subject}, ${more} } }`;
+  const publish = (subject = 'ci.a.v1'): string =>
+    `{ task: PublishNatsEvent@1, inputs: { natsConnection: n, subject: ${subject}, payload: '1' } }`;
+  const job = (name: string, dependsOn: string, ...steps: string[]): string =>
+    `- { job: ${name}, dependsOn: [${dependsOn}], steps: [${steps.join(', ')}] }\n`;
+
+  it('is named with the step that publishes, and what to change', () => {
+    assert.deepEqual(warnings(`steps:\n- ${wait('timeout: 2m')}\n- ${publish()}\n`), [
+      'Job a.yml:2:5: This wait for "ci.a.v1" takes its whole timeout of 2m unless the event comes from elsewhere: in this file, only job Job publishes it (a.yml:3:5), after the wait. Let a job that runs beside the wait publish it. If an event from before this run will do, set startFrom.',
+    ]);
+    for (const yaml of [
+      `jobs:\n${job('A', '', wait())}${job('B', 'A')}${job('C', 'B', publish())}`,
+      `stages:\n- { stage: S, jobs: [{ job: A, steps: [${wait()}] }] }\n- { stage: T, jobs: [{ job: A, steps: [${publish()}] }] }`,
+      `jobs: [{ job: A, strategy: { matrix: { a: { x: 1 }, b: { x: 2 } } }, steps: [${wait()}, ${publish()}] }]`,
+    ])
+      assert.match(
+        warnings(yaml).join('\n'),
+        /^A a\.yml:\d+:\d+: This wait .* its whole timeout of 30m .*startFrom\.$/,
+      );
+  });
+
+  it("isn't suspected where the event may come in time, or none is needed", () => {
+    const matrix = 'strategy: { matrix: { a: { x: 1 }, b: { x: 2 } } }';
+    const some = `condition: "eq(variables['x'], 1)",`;
+    for (const yaml of [
+      `steps: [${publish()}, ${wait()}, ${publish()}]`,
+      `jobs:\n${job('A', '', wait(), publish())}${job('B', '', publish())}`,
+      `jobs:\n${job('A', '', wait())}${job('B', '', publish('ci.$(x).v1'))}${job('C', 'A', publish())}`,
+      `steps: [{ script: nats pub ci.a.v1 }, ${wait()}, ${publish()}]`,
+      `steps: [${wait()}, ${publish('ci.b.v1')}]`,
+      ...['startFrom: all', 'onTimeout: succeed'].map((more) => `steps: [${wait(more)}, ${publish()}]`),
+      ...['ci.*.v1', 'ci.$(x).v1'].map((subject) => `steps: [${wait('', subject)}, ${publish(subject)}]`),
+      `jobs: [{ job: A, ${matrix}, steps: [${wait('', 'ci.a.v1', some)}, ${publish()}] }]`,
+    ])
+      assert.deepEqual(warnings(yaml), [], yaml);
+    const files = readdirSync(path.join(ROOT, 'examples')).filter((file) => /(?<!bridge)\.yml$/.test(file));
+    const examples = files.map((name) => readFileSync(path.join(ROOT, 'examples', name), 'utf8'));
+    // Some parameters have no default.
+    for (const yaml of examples.filter((text) => !/^parameters:/m.test(text))) assert.deepEqual(warnings(yaml), []);
   });
 });

@@ -198,7 +198,17 @@ describe('a pipeline file', () => {
     [
       'an output of a job it does not depend on',
       `jobs: [{ job: A, steps: [] }, { job: B, variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }, steps: [] }]`,
-      /job B does not depend on/,
+      /job B doesn't depend on a job A\. Add A to the job's dependsOn\.$/,
+    ],
+    [
+      'an output of a misspelt job',
+      `jobs: [{ job: Ship, steps: [] }, { job: B, dependsOn: Ship, variables: { a: "$[ dependencies.Shp.outputs['s.v'] ]" }, steps: [] }]`,
+      /job B doesn't depend on a job Shp\. Did you mean Ship\?$/,
+    ],
+    [
+      'an output among the variables of the file',
+      `variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }\njobs: [{ job: A, steps: [] }]`,
+      /put it into the variables of the job that uses it\.$/,
     ],
     ['an unknown dependency', 'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]', /A depends on/],
     ['a circle', 'jobs: [{ job: A, dependsOn: B, steps: [] }, { job: B, dependsOn: A, steps: [] }]', /A depends on/],
