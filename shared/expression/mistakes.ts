@@ -136,17 +136,14 @@ function* comparisonProblems(node: Node, isEvent: boolean): Generator<string> {
   }
 }
 
-function isScalar(value: unknown): boolean {
-  return typeof value !== 'object' || value === null;
-}
-
 /** With a literal that isn't a number, such a comparison is null. */
 function* orderProblems(comparator: string, side: Node, other: Node): Generator<string> {
   const operator = ORDER[comparator];
   if (operator === undefined || side.type !== 'Literal' || typeof side.value === 'number') return;
   const { value } = side;
   const isText = typeof value === 'string';
-  const found = isText ? `${quoted(value)} is text` : `${isScalar(value) ? value : 'this literal'} isn't one`;
+  const shownValue = typeof value === 'boolean' || value === null ? String(value) : 'this literal';
+  const found = isText ? `${quoted(value)} is text` : `${shownValue} isn't one`;
   const problem = `${operator} compares only numbers, and ${found}, so it is never true`;
   const path = pathOf(other);
   if (!isText || !isNumeric(value) || TEXTS.test(path ?? '')) yield problem;
