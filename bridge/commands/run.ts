@@ -19,6 +19,8 @@ import { CONFIGURATION, type Unused } from '../http/statusPage.ts';
 import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
+import { NatsCheck } from '../jetStream/check.ts';
+import { NatsFindings } from '../jetStream/natsFindings.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
 import { describeFinding, type Finding } from '../finding.ts';
 import { Lifecycle } from '../lifecycle.ts';
@@ -82,6 +84,7 @@ class Running {
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
   #findings: readonly Finding[] = [];
+  #natsFindings: NatsFindings | undefined;
   /** How many self-checks in a row have found errors. */
   #checksWithErrors = 0;
   /** When all findings were last logged, in milliseconds since the epoch. */
@@ -90,6 +93,7 @@ class Running {
   #nats: Nats | undefined;
   /** Why there was no link to NATS when there last was none: a clause. */
   #natsTrouble: string | undefined;
+  #natsTroubles = 0;
   #jetStream: JetStream | undefined;
   /** Aborted when a configuration is taken: what is repeated is then due. */
   #reloaded = new AbortController();
@@ -125,6 +129,7 @@ class Running {
     const nats = await this.#openNats(settings);
     if (nats === undefined) return;
     this.#nats = nats;
+    this.#natsFindings = new NatsFindings(nats, () => this.#natsTroubles);
     this.#jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
     await this.#startFunctions(configuration, contracts, nats, publicServer);
     this.#lifecycle.opened('functions', async (drained) => {
@@ -135,11 +140,11 @@ class Running {
     log.info('serving');
     if (settings.callout === undefined)
       this.#repeat(
-        () => settings.timing.signIn,
+        (due) => delay(settings.timing.signIn, undefined, { signal: due }),
         () => this.#azureDevOps?.signIn(),
       );
     this.#repeat(
-      () => this.#untilCheck(),
+      (due) => this.#untilCheck(due),
       () => this.#checkItself(),
     );
     await this.#watchConfiguration(nats, publicServer);
@@ -208,6 +213,7 @@ class Running {
       if (this.#natsTrouble === undefined && this.#nats === undefined)
         log.warning(`Cannot connect to NATS yet: ${[`${reason}.`, remedy].filter(Boolean).join(' ')} Trying again.`);
       this.#natsTrouble = reason;
+      this.#natsTroubles++;
     };
     while (!this.#lifecycle.isStopping()) {
       try {
@@ -296,21 +302,31 @@ class Running {
     }
   }
 
-  /** Does something now, again and again, and whenever the configuration has changed, until the bridge stops. */
-  #repeat(pauseMs: () => number, work: () => Promise<void> | undefined): void {
+  /** Does something now, again after each pause, and whenever the configuration has changed, until the bridge stops. */
+  #repeat(pause: (due: AbortSignal) => Promise<void>, work: () => Promise<void> | undefined): void {
     const { stopping } = this.#lifecycle;
     const repeat = async () => {
       while (!stopping.aborted) {
         const due = AbortSignal.any([stopping, this.#reloaded.signal]);
         await work()?.catch((error: unknown) => this.log.error('failed', { reason: reasonOf(error) }));
-        await delay(pauseMs(), undefined, { signal: due }).catch(() => undefined);
+        await pause(due).catch(() => undefined);
       }
     };
     void repeat();
   }
 
+  /** Until the next self-check: after one without NATS, soon after NATS is back. */
+  async #untilCheck(due: AbortSignal): Promise<void> {
+    const { natsRetry, natsBack } = this.#settings.timing;
+    let left = this.#checkPause();
+    if (this.#natsFindings?.isAway !== true) return delay(left, undefined, { signal: due });
+    for (; left > 0 && this.#nats?.isLinkUp !== true; left -= natsRetry)
+      await delay(Math.min(left, natsRetry), undefined, { signal: due });
+    if (left > 0) await delay(natsBack, undefined, { signal: due });
+  }
+
   /** Short while there are errors, so that a fix shows soon; each check calls Azure DevOps, too. */
-  #untilCheck(): number {
+  #checkPause(): number {
     const { selfCheck, selfCheckRetry } = this.#settings.timing;
     if (this.#checksWithErrors === 0) return selfCheck;
     return Math.min(selfCheck, selfCheckRetry * 2 ** Math.min(this.#checksWithErrors - 1, 3));
@@ -318,11 +334,13 @@ class Running {
 
   async #checkItself(): Promise<void> {
     const [nats, jetStream, azureDevOps] = [this.#nats, this.#jetStream, this.#azureDevOps];
-    if (nats === undefined || jetStream === undefined || azureDevOps === undefined) return;
+    const natsFindings = this.#natsFindings;
+    if (!nats || !jetStream || !azureDevOps || !natsFindings) return;
     const now = () => this.world.now();
+    const settings = this.#settings;
     const [found, subscriptions] = await Promise.all([
-      checkAll(this.#settings, nats, jetStream, azureDevOps, false, now),
-      lookAtSubscriptions(this.#settings, { metrics: this.#metrics, version: this.world.version, now }),
+      checkAll(settings, () => natsFindings.look(new NatsCheck(settings, nats, jetStream)), azureDevOps, now),
+      lookAtSubscriptions(settings, { metrics: this.#metrics, version: this.world.version, now }),
     ]);
     this.#noteSubscriptions(subscriptions);
     const findings = [...found, ...(subscriptions?.kind === 'seen' ? subscriptions.findings : [])];

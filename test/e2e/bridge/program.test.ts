@@ -110,8 +110,9 @@ describe('A bridge', () => {
   });
 
   test('waits for NATS, and is ready when it comes and when it comes back', async () => {
-    await using server = await startNatsServer();
-    const yaml = configuration(server.url);
+    await using server = await startNatsServer({ maxPayload: 1_024 * 1_024 });
+    const often = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h, selfCheckRetry: 100ms');
+    const yaml = `${often}hooks: { passwordEnvs: [PAT] }\n`;
     await setUp(yaml, { env });
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
@@ -128,6 +129,13 @@ describe('A bridge', () => {
     assert.match(await refused.text(), /The bridge is starting, and has no connection to NATS yet\. Send it again\./);
     await server.restart();
     await bridge.ready(200);
+    const checks = (from: number) =>
+      bridge.lines
+        .slice(from)
+        .filter(({ event }) => event.startsWith('check'))
+        .map(({ event, about }) => `${event} ${String(about)}`);
+    await bridge.until('a self-check', () => (checks(0).includes('check max_payload') ? true : undefined));
+    const from = bridge.lines.length;
     await server.kill();
     // The loss of a stream may be noticed before that of the link.
     await bridge.until('/readyz without NATS', async () => {
@@ -138,8 +146,14 @@ describe('A bridge', () => {
     await bridge.until('the reason on the page', async () =>
       down.test((await bridge.admin('/')).text) ? true : undefined,
     );
+    // It can't know whether anything about NATS has changed.
+    await bridge.until('a self-check without NATS', () => (checks(from).length > 0 ? true : undefined));
+    assert.match((await bridge.admin('/')).text, /NATS: it can&#39;t be reached, [^]*max_payload: the server takes no/);
+    assert.equal(await bridge.metric('check_problems'), 3);
     await server.restart();
     await bridge.ready(200);
+    await bridge.until('a self-check', () => (checks(from).length > 1 ? true : undefined));
+    assert.deepEqual(checks(from), ['check NATS', 'checkFixed NATS']);
   });
 
   test('can be stopped while it waits for NATS', async () => {
