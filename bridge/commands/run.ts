@@ -11,7 +11,7 @@ import { checkAll } from '../check.ts';
 import { readConfiguration, type Configuration } from '../config/configuration.ts';
 import { ConfigurationError } from '../config/configurationError.ts';
 import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
-import type { FileSurroundings } from '../config/secrets.ts';
+import type { FileSurroundings, WatchedFile } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -33,6 +33,8 @@ import { startFunctions } from '../startFunctions.ts';
 import { currentStatus, type CheckResult } from '../status.ts';
 import type { World } from '../world.ts';
 
+/** What a running bridge keeps as it was. */
+const RESTART_SECTIONS = ['instance', 'nats', 'http'];
 /** Pause between two attempts to reach NATS. */
 const CONNECT_PAUSE_MS = 1_000;
 
@@ -79,7 +81,11 @@ class Running {
   readonly #knownKeys: KnownKeys = new Map();
   /** What is wrong with changed files that aren't used, by the label of the secret or policy, or `configuration`. */
   readonly #troubles = new Map<string, Unused>();
+  /** The files of the ports' certificates. */
+  readonly #ownFiles: WatchedFile[] = [];
   #configuration: Configuration | undefined;
+  /** What the file said at the start. */
+  #startedWith: Configuration['given'] = {};
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
@@ -120,6 +126,7 @@ class Running {
   async serve(configuration: Configuration, contracts: Contracts): Promise<void> {
     const { world, log } = this;
     this.#configuration = configuration;
+    this.#startedWith = configuration.given;
     const { settings, warnings } = configuration;
     world.onStop((why) => this.#lifecycle.stop(why));
     log.info('starting', { version: world.version, configuration: this.file });
@@ -192,7 +199,12 @@ class Running {
       log.info('listening', { admin: adminAddress });
       return undefined;
     }
-    const look = { now, lookEveryMs: timing.secretFile, onTrouble: this.#onFileTrouble };
+    const look = {
+      now,
+      lookEveryMs: timing.secretFile,
+      onTrouble: this.#onFileTrouble,
+      watch: (file: WatchedFile) => this.#ownFiles.push(file),
+    };
     const tls = http.tls && new TlsFiles(http.tls, look);
     const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
     await listenOn('http.listen', publicServer);
@@ -277,6 +289,8 @@ class Running {
     while (!this.#lifecycle.isStopping()) {
       const pause = { signal: this.#lifecycle.stopping };
       await delay(this.#settings.timing.configuration, undefined, pause).catch(() => undefined);
+      // A secret may be used rarely, and whoever writes it wants to know whether it's good.
+      for (const file of [...(this.#configuration?.watched ?? []), ...this.#ownFiles]) file.look();
       const found = signature();
       if (this.#lifecycle.isStopping() || found === seen) continue;
       seen = found;
@@ -284,7 +298,7 @@ class Running {
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
-        this.#settleTrouble(CONFIGURATION);
+        this.#settleTroubles();
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
@@ -342,6 +356,8 @@ class Running {
       checkAll(settings, () => natsFindings.look(new NatsCheck(settings, nats, jetStream)), azureDevOps, now),
       lookAtSubscriptions(settings, { metrics: this.#metrics, version: this.world.version, now }),
     ]);
+    // The end of the bridge may have cut it short.
+    if (this.#lifecycle.isStopping()) return;
     this.#noteSubscriptions(subscriptions);
     const findings = [...found, ...(subscriptions?.kind === 'seen' ? subscriptions.findings : [])];
     this.#check = {
@@ -390,10 +406,19 @@ class Running {
   #withoutRestart(next: Configuration): Configuration {
     const last = this.#configuration;
     if (last === undefined) return next;
-    for (const section of ['instance', 'nats', 'http'])
-      if (!isDeepStrictEqual(last.given[section], next.given[section])) this.log.warning('restartNeeded', { section });
+    for (const section of RESTART_SECTIONS)
+      if (
+        !isDeepStrictEqual(last.given[section], next.given[section]) &&
+        !isDeepStrictEqual(this.#startedWith[section], next.given[section])
+      )
+        this.log.warning('restartNeeded', { section });
     const { instance, http } = last.settings;
-    return { ...next, settings: { ...next.settings, instance, nats: () => last.settings.nats(), http } };
+    const settings = { ...next.settings, instance, nats: () => last.settings.nats(), http };
+    const watched = [
+      ...last.watched.filter(({ label }) => needsRestart(label)),
+      ...next.watched.filter(({ label }) => !needsRestart(label)),
+    ];
+    return { ...next, settings, watched };
   }
 
   get #settings(): BridgeSettings {
@@ -437,10 +462,20 @@ class Running {
     this.#metrics.configReloadFailed.set(1);
   }
 
+  /** Settles what a configuration that is taken has just read well. */
+  #settleTroubles(): void {
+    for (const what of this.#troubles.keys()) if (!needsRestart(what)) this.#settleTrouble(what);
+  }
+
   #settleTrouble(what: string): void {
     this.#troubles.delete(what);
     this.#metrics.configReloadFailed.set(this.#troubles.size > 0 ? 1 : 0);
   }
+}
+
+/** Whether a secret stays as the first configuration had it: its label begins with its place, as in `nats.tokenFile`. */
+function needsRestart(label: string): boolean {
+  return RESTART_SECTIONS.some((section) => label.startsWith(`${section}.`));
 }
 
 /** Opens a port. If something else has it, the error names the setting to change. */

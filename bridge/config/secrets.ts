@@ -20,10 +20,19 @@ export interface FileSurroundings {
   readonly lookEveryMs: number;
   /** Called when a file that was good isn't any more, and when it is again (undefined). */
   onTrouble(label: string, problem: Problem | undefined, kind: FileKind): void;
+  /** Is told of each file, to look at it from time to time: nobody may use it for long. */
+  watch(file: WatchedFile): void;
+}
+
+/** A file that is read again when it changes. */
+export interface WatchedFile {
+  readonly label: string;
+  /** Reads it again if it has changed. Never throws. */
+  look(): void;
 }
 
 /** A file that is read again when it changes. What it held before stays in use while it can't be used. */
-export class RereadFile<Value> {
+export class RereadFile<Value> implements WatchedFile {
   #value: Value;
   #lookedAt: number;
   #signature: string | undefined;
@@ -31,7 +40,7 @@ export class RereadFile<Value> {
 
   private constructor(
     private readonly file: string,
-    private readonly label: string,
+    readonly label: string,
     private readonly parse: (text: string) => Reading<Value>,
     private readonly surroundings: FileSurroundings,
     value: Value,
@@ -56,18 +65,25 @@ export class RereadFile<Value> {
   ): RereadFile<Value> | Problem {
     const signature = signatureOf(file);
     const reading = read(file, label, parse);
-    return 'problem' in reading ? reading : new RereadFile(file, label, parse, surroundings, reading.value, signature);
+    if ('problem' in reading) return reading;
+    const opened = new RereadFile(file, label, parse, surroundings, reading.value, signature);
+    surroundings.watch(opened);
+    return opened;
   }
 
   /** The newest good value. */
   get value(): Value {
+    this.look();
+    return this.#value;
+  }
+
+  look(): void {
     const now = this.surroundings.now();
     if (Math.abs(now - this.#lookedAt) >= this.surroundings.lookEveryMs) {
       this.#lookedAt = now;
       const signature = signatureOf(this.file);
       if (signature !== this.#signature) this.#readAgain(signature);
     }
-    return this.#value;
   }
 
   #readAgain(signature: string | undefined): void {

@@ -256,6 +256,23 @@ describe('A bridge with a changed configuration', () => {
       ['http'],
     );
     assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
+
+    // With what it runs with, nothing needs a restart.
+    const before = bridge.lines.length;
+    bridge.write(`${yaml}hooks: { passwordFiles: [hook-secret] }\n`);
+    bridge.write('a secret of some length', 'hook-secret');
+    await bridge.logged('configurationReloaded', before);
+    assert.ok(bridge.lines.slice(before).every(({ event }) => event !== 'restartNeeded'));
+    // No hook comes that would use the secret.
+    bridge.write('', 'hook-secret');
+    const failed = await bridge.logged('secretReloadFailed', before);
+    assert.match(String(failed['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);
+    assert.equal(await bridge.metric('config_reload_failed'), 1);
+    // A configuration without it leaves nothing to fix.
+    const gone = bridge.lines.length;
+    bridge.write(yaml);
+    await bridge.logged('configurationReloaded', gone);
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
   });
 
   test('keeps working after an update removed its files, even at what it does for the first time', async () => {
@@ -300,5 +317,14 @@ describe('A bridge with a changed configuration', () => {
     await bridge.logged('secretReloaded');
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     assert.doesNotMatch(bridge.text, /(first|second) token/);
+
+    // Nobody uses the token while the link holds.
+    const from = bridge.lines.length;
+    bridge.write('', 'token');
+    const { reason } = await bridge.logged('secretReloadFailed', from);
+    assert.equal(reason, 'is empty');
+    bridge.write('second token\n', 'token');
+    await bridge.logged('secretReloaded', from);
+    assert.equal(bridge.lines.slice(from).filter(({ event }) => event === 'secretReloadFailed').length, 1);
   });
 });
