@@ -431,6 +431,7 @@ class Running {
       jetStream: this.#jetStream,
       isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
+      hooksTrouble: async () => this.#functions?.hooksTrouble?.(),
       azureDevOpsTrouble: this.#azureDevOpsTrouble(),
       areWaitsKnown: this.#functions?.waits?.()?.areKnown,
       isStopping: this.#lifecycle.isStopping(),
