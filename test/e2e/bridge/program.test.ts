@@ -8,10 +8,12 @@ import { NOT_ASKED } from '../../../bridge/azureDevOps/client.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { setUp } from '../../support/bridge/commandsHere.ts';
+import { BUILD, hookBody, SHOP } from '../../support/bridge/hookPosts.ts';
+import { basic, SECRET, signedIn } from '../../support/bridge/hookReceiver.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { BRIDGE_FOLDER, readJson } from '../../../scripts/build/manifest.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
-import { tokenConfig } from '../../support/nats/natsAccounts.ts';
+import { tokenConfig, usersConfig } from '../../support/nats/natsAccounts.ts';
 
 const USER = { authenticatedUser: { id: '11111111-2222-3333-4444-555555555555' } };
 
@@ -181,6 +183,38 @@ describe('A bridge', () => {
       /^listen EADDRINUSE: .+:\d+\. Stop the program that uses this address, or change http\.admin\.$/,
     );
     holder.close();
+  });
+
+  test('is not ready while NATS takes none of its hooks, and says who may not post any', async () => {
+    const config = (...deny: string[]) =>
+      usersConfig({ user: 'bridge', password: 'pw', permissions: { publish: { deny } } });
+    await using server = await startNatsServer({ config: config() });
+    const secrets = { ...env, NATS: 'pw', SECRET };
+    const yaml = `${configuration(server.url).replace('azureDevOps:', '  user: bridge\n  passwordEnv: NATS\nazureDevOps:')}
+hooks: { passwordEnvs: [SECRET], events: [{ event: build.complete }] }
+`;
+    await setUp(yaml, { env: secrets });
+    await using bridge = await BridgeProcess.start(yaml, { env: secrets });
+    await bridge.ready(200);
+    const body = hookBody('build.complete', BUILD, { resourceContainers: { project: { id: SHOP.id } } });
+    const post = async (headers: Record<string, string>) =>
+      (await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', headers, body })).status;
+    assert.equal(await post(signedIn(SHOP.id)), 200);
+    await server.reload(config('azdo.>'));
+    await bridge.until('a refused hook', async () => ((await post(signedIn(SHOP.id))) === 503 ? true : undefined));
+    const { status, streams } = (await bridge.ready(503)) as { status: string; streams: Record<string, string> };
+    const denied = 'no permission to publish to azdo.contoso.Shop.build.completed.v1';
+    assert.deepEqual([status, streams['AZDO']], ['unavailable', denied]);
+    assert.ok((await bridge.admin('/')).text.includes(denied));
+    const { text } = await bridge.admin('/metrics');
+    assert.match(text, /hooks_received_total\{event="build.completed",outcome="unavailable"\} [1-9]/);
+    await server.reload(config());
+    await bridge.ready(200);
+
+    assert.equal(await post(basic('nobody', 'x')), 401);
+    await bridge.until('the address of the caller', () =>
+      bridge.text.includes('The sign-in of an unknown caller to /hooks from 127.0.0.1 was refused.') ? true : undefined,
+    );
   });
 
   test('is degraded but ready while Azure DevOps refuses its sign-in', async (t) => {
