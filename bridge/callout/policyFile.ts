@@ -41,7 +41,7 @@ export function openPolicy(
     if (isTroubled) surroundings.onTrouble(label, undefined, 'policy');
     isTroubled = false;
   };
-  surroundings.watch({ label, look: lookAgain });
+  surroundings.watch({ label, file, look: lookAgain });
   return {
     get current() {
       lookAgain();

@@ -11,7 +11,7 @@ import { checkAll } from '../check.ts';
 import { readConfiguration, type Configuration } from '../config/configuration.ts';
 import { ConfigurationError } from '../config/configurationError.ts';
 import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
-import type { FileSurroundings, WatchedFile } from '../config/secrets.ts';
+import { FileWatch, type FileSurroundings, type WatchedFile } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -286,11 +286,12 @@ class Running {
   async #watchConfiguration(nats: Nats, publicServer: PublicServer | undefined): Promise<void> {
     let signature = () => this.#configuration?.signature();
     let seen = this.#configuration?.readAs;
+    const watch = new FileWatch();
     while (!this.#lifecycle.isStopping()) {
       const pause = { signal: this.#lifecycle.stopping };
       await delay(this.#settings.timing.configuration, undefined, pause).catch(() => undefined);
       // A secret may be used rarely, and whoever writes it wants to know whether it's good.
-      for (const file of [...(this.#configuration?.watched ?? []), ...this.#ownFiles]) file.look();
+      watch.look([...(this.#configuration?.watched ?? []), ...this.#ownFiles]);
       const found = signature();
       if (this.#lifecycle.isStopping() || found === seen) continue;
       seen = found;

@@ -27,8 +27,23 @@ export interface FileSurroundings {
 /** A file that is read again when it changes. */
 export interface WatchedFile {
   readonly label: string;
+  /** Its path. */
+  readonly file: string;
   /** Reads it again if it has changed. Never throws. */
   look(): void;
+}
+
+/** Looks at files from time to time. One that is just being written is left alone until the next look. */
+export class FileWatch {
+  readonly #seen = new WeakMap<WatchedFile, string>();
+
+  look(files: readonly WatchedFile[]): void {
+    for (const one of files) {
+      const signature = signatureOf(one.file) ?? 'none';
+      if (this.#seen.get(one) === signature) one.look();
+      else this.#seen.set(one, signature);
+    }
+  }
 }
 
 /** A file that is read again when it changes. What it held before stays in use while it can't be used. */
@@ -39,7 +54,7 @@ export class RereadFile<Value> implements WatchedFile {
   #isTroubled = false;
 
   private constructor(
-    private readonly file: string,
+    readonly file: string,
     readonly label: string,
     private readonly parse: (text: string) => Reading<Value>,
     private readonly surroundings: FileSurroundings,
