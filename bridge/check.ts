@@ -6,9 +6,6 @@ import { readContracts, warningsOf } from './config/contracts.ts';
 import { error, warning, type Finding } from './finding.ts';
 import { KNOWN_EVENTS } from './hooks/families.ts';
 import { checkFeeds } from './hooks/feeds/check.ts';
-import type { JetStream } from './jetStream/api.ts';
-import { NatsCheck } from './jetStream/check.ts';
-import type { Nats } from './nats.ts';
 import { checkPipelines } from './runs/check.ts';
 import type { BridgeSettings } from './settings.ts';
 
@@ -63,27 +60,21 @@ function checkPublishers({ publisherPolicy, runs }: BridgeSettings): Finding[] {
 /**
  * Problems of a configuration and of everything it names.
  *
- * @param withUnneeded see {@link NatsCheck}
+ * @param checkNats what is found about NATS
  */
 export async function checkAll(
   settings: BridgeSettings,
-  nats: Nats,
-  jetStream: JetStream,
+  checkNats: () => Promise<readonly Finding[]>,
   azureDevOps: AzureDevOps,
-  withUnneeded: boolean,
   now: () => number,
 ): Promise<Finding[]> {
   if (settings.callout !== undefined) {
-    const found = await Promise.all([
-      checkFiles(settings),
-      new NatsCheck(settings, nats, jetStream).findings(withUnneeded),
-      checkCallout(settings.callout, settings, now),
-    ]);
+    const found = await Promise.all([checkFiles(settings), checkNats(), checkCallout(settings.callout, settings, now)]);
     return found.flat();
   }
   const [files, inNats, identity] = await Promise.all([
     checkFiles(settings),
-    new NatsCheck(settings, nats, jetStream).findings(withUnneeded),
+    checkNats(),
     checkAzureDevOps(azureDevOps, settings.hooks?.events ?? []),
   ]);
   // Without a sign-in, each feed and route would report the same.

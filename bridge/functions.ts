@@ -55,6 +55,8 @@ export interface Functions {
   readonly throttle?: () => { readonly reason: string; readonly until: number } | undefined;
   /** Why routes get no events at this replica, by their names: foreign text. */
   readonly routesDown?: () => ReadonlyMap<string, string>;
+  /** Why NATS takes no hooks, as a clause; undefined as far as it does. */
+  readonly hooksTrouble?: () => Promise<{ readonly stream: string; readonly problem: string } | undefined>;
   /** The state of Azure Artifacts feeds; empty when there are none. */
   readonly feeds?: () => readonly FeedStatus[];
   /** The state of waits; absent when none are taken. */

@@ -22,6 +22,8 @@ export interface ReadinessSources {
   readonly isLinkUp: boolean;
   /** Names of the streams and buckets' streams that must be there. */
   readonly streams: readonly string[];
+  /** Why NATS takes no hooks, by what came of the last one; undefined as far as it does. */
+  readonly hooksTrouble: () => Promise<{ readonly stream: string; readonly problem: string } | undefined>;
   /** Why Azure DevOps can't be called, or `not asked yet`; undefined when it can. */
   readonly azureDevOpsTrouble: string | undefined;
   /** Undefined where no waits are taken. */
@@ -66,7 +68,7 @@ export class ReadinessProbe {
   }
 
   async #look(): Promise<Pick<Readiness, 'nats' | 'streams'>> {
-    const { jetStream, streams, isLinkUp } = this.sources();
+    const { jetStream, streams, isLinkUp, hooksTrouble } = this.sources();
     const states = await Promise.all(
       streams.map(async (name): Promise<readonly [name: string, state: string]> => {
         if (jetStream === undefined || !isLinkUp) return [name, 'unknown'];
@@ -85,10 +87,13 @@ export class ReadinessProbe {
         }
       }),
     );
+    const trouble = isLinkUp ? await hooksTrouble() : undefined;
+    const found = Object.fromEntries(states);
+    if (trouble !== undefined && found[trouble.stream] === 'ok') found[trouble.stream] = trouble.problem;
     // The link may have gone meanwhile, which is why there was no answer.
     const isUp = this.sources().isLinkUp;
     this.metrics.natsUp.set(isUp ? 1 : 0);
-    this.#found = { nats: isUp ? 'up' : 'down', streams: Object.fromEntries(states) };
+    this.#found = { nats: isUp ? 'up' : 'down', streams: found };
     return this.#found;
   }
 }

@@ -28,6 +28,7 @@ export function startFunctions(parts: Parts, version: string, knownKeys: KnownKe
     routes: started.flatMap(({ routes }) => routes),
     throttle: () => started.map(({ throttle }) => throttle?.()).find((pause) => pause !== undefined),
     routesDown: () => new Map(started.flatMap(({ routesDown }) => [...(routesDown?.() ?? [])])),
+    hooksTrouble: async () => started.find((one) => one.hooksTrouble !== undefined)?.hooksTrouble?.(),
     feeds: () => started.flatMap(({ feeds }) => feeds?.() ?? []),
     waits: () => started.map((one) => one.waits?.()).find((status) => status !== undefined),
     callout: () => started.map(({ callout }) => callout?.()).find((status) => status !== undefined),

@@ -12,6 +12,8 @@ export const TIMING = {
   selfCheck: 3_600_000,
   /** After a self-check that found errors; twice as long after each further one, up to eight times as long. */
   selfCheckRetry: 60_000,
+  /** From the return of NATS to a self-check that looks at it again: the servers may need a moment. */
+  natsBack: 3_000,
   /** Between two looks at a file that holds a secret. */
   secretFile: 1_000,
   /** Between two looks at the configuration. */

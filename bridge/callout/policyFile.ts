@@ -41,6 +41,7 @@ export function openPolicy(
     if (isTroubled) surroundings.onTrouble(label, undefined, 'policy');
     isTroubled = false;
   };
+  surroundings.watch({ label, file, look: lookAgain });
   return {
     get current() {
       lookAgain();

@@ -88,6 +88,12 @@ function textOf(fact: TraceNode['fact'], hooksStream: string | undefined): strin
   return when + safeText(wordsOf(fact, hooksStream), 1_000);
 }
 
+/** Whose decision it is. A rule of waits is named as in the log of its task. */
+function deciderOf(of: string, name: string): string {
+  const rule = of === 'waits' ? /^rule-(\d+)$/.exec(name)?.[1] : undefined;
+  return rule === undefined ? `${of === 'runs' ? 'route' : of} ${name}` : `waits.rules[${rule}]`;
+}
+
 function wordsOf(fact: TraceNode['fact'], hooksStream: string | undefined): string {
   switch (fact.kind) {
     case 'event': {
@@ -108,10 +114,7 @@ function wordsOf(fact: TraceNode['fact'], hooksStream: string | undefined): stri
     case 'decision': {
       const { name, route, decision, reason, user, deadLetter } = fact;
       const on = route === name ? '' : ` on ${route}`;
-      const who =
-        fact.function === 'orders'
-          ? `${user} ordered ${name}${on}`
-          : `${fact.function === 'runs' ? 'route' : fact.function} ${name}`;
+      const who = fact.function === 'orders' ? `${user} ordered ${name}${on}` : deciderOf(fact.function, name);
       const letter = deadLetter === undefined ? '' : ` (dead letter ${deadLetter})`;
       return `${who}: ${decision}${reason === '' ? '' : `, ${reason}`}${letter}`;
     }

@@ -5,6 +5,7 @@ import { checkAll, checkFiles } from '../check.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { ConfigurationError } from '../config/configurationError.ts';
 import { describeFinding, error, type Finding } from '../finding.ts';
+import { NatsCheck } from '../jetStream/check.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
@@ -38,7 +39,12 @@ export async function check(file: string, isOffline: boolean, world: World): Pro
 async function checkOnline(settings: BridgeSettings, world: World): Promise<Finding[]> {
   try {
     return await withSession(settings, world, ({ nats, jetStream, azureDevOps }) =>
-      checkAll(settings, nats, jetStream, azureDevOps, true, () => world.now()),
+      checkAll(
+        settings,
+        () => new NatsCheck(settings, nats, jetStream).findings(true),
+        azureDevOps,
+        () => world.now(),
+      ),
     );
   } catch (thrown) {
     if (!(thrown instanceof TaskError)) throw thrown;

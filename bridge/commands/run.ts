@@ -11,7 +11,7 @@ import { checkAll } from '../check.ts';
 import { readConfiguration, type Configuration } from '../config/configuration.ts';
 import { ConfigurationError } from '../config/configurationError.ts';
 import { loadContracts, warningsOf, type Contracts } from '../config/contracts.ts';
-import type { FileSurroundings } from '../config/secrets.ts';
+import { FileWatch, type FileSurroundings, type WatchedFile } from '../config/secrets.ts';
 import type { Functions } from '../functions.ts';
 import { lookAtSubscriptions, type SubscriptionStates } from '../hooks/subscriptions/watch.ts';
 import { AdminServer } from '../http/adminServer.ts';
@@ -19,6 +19,8 @@ import { CONFIGURATION, type Unused } from '../http/statusPage.ts';
 import { PublicServer } from '../http/publicServer.ts';
 import { TlsFiles } from '../http/tlsFiles.ts';
 import { JetStream } from '../jetStream/api.ts';
+import { NatsCheck } from '../jetStream/check.ts';
+import { NatsFindings } from '../jetStream/natsFindings.ts';
 import { streamNeeds } from '../jetStream/needs.ts';
 import { describeFinding, type Finding } from '../finding.ts';
 import { Lifecycle } from '../lifecycle.ts';
@@ -31,6 +33,8 @@ import { startFunctions } from '../startFunctions.ts';
 import { currentStatus, type CheckResult } from '../status.ts';
 import type { World } from '../world.ts';
 
+/** What a running bridge keeps as it was. */
+const RESTART_SECTIONS = ['instance', 'nats', 'http'];
 /** Pause between two attempts to reach NATS. */
 const CONNECT_PAUSE_MS = 1_000;
 
@@ -77,11 +81,16 @@ class Running {
   readonly #knownKeys: KnownKeys = new Map();
   /** What is wrong with changed files that aren't used, by the label of the secret or policy, or `configuration`. */
   readonly #troubles = new Map<string, Unused>();
+  /** The files of the ports' certificates. */
+  readonly #ownFiles: WatchedFile[] = [];
   #configuration: Configuration | undefined;
+  /** What the file said at the start. */
+  #startedWith: Configuration['given'] = {};
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
   #findings: readonly Finding[] = [];
+  #natsFindings: NatsFindings | undefined;
   /** How many self-checks in a row have found errors. */
   #checksWithErrors = 0;
   /** When all findings were last logged, in milliseconds since the epoch. */
@@ -90,6 +99,7 @@ class Running {
   #nats: Nats | undefined;
   /** Why there was no link to NATS when there last was none: a clause. */
   #natsTrouble: string | undefined;
+  #natsTroubles = 0;
   #jetStream: JetStream | undefined;
   /** Aborted when a configuration is taken: what is repeated is then due. */
   #reloaded = new AbortController();
@@ -116,6 +126,7 @@ class Running {
   async serve(configuration: Configuration, contracts: Contracts): Promise<void> {
     const { world, log } = this;
     this.#configuration = configuration;
+    this.#startedWith = configuration.given;
     const { settings, warnings } = configuration;
     world.onStop((why) => this.#lifecycle.stop(why));
     log.info('starting', { version: world.version, configuration: this.file });
@@ -125,6 +136,7 @@ class Running {
     const nats = await this.#openNats(settings);
     if (nats === undefined) return;
     this.#nats = nats;
+    this.#natsFindings = new NatsFindings(nats, () => this.#natsTroubles);
     this.#jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
     await this.#startFunctions(configuration, contracts, nats, publicServer);
     this.#lifecycle.opened('functions', async (drained) => {
@@ -135,11 +147,11 @@ class Running {
     log.info('serving');
     if (settings.callout === undefined)
       this.#repeat(
-        () => settings.timing.signIn,
+        (due) => delay(settings.timing.signIn, undefined, { signal: due }),
         () => this.#azureDevOps?.signIn(),
       );
     this.#repeat(
-      () => this.#untilCheck(),
+      (due) => this.#untilCheck(due),
       () => this.#checkItself(),
     );
     await this.#watchConfiguration(nats, publicServer);
@@ -187,7 +199,12 @@ class Running {
       log.info('listening', { admin: adminAddress });
       return undefined;
     }
-    const look = { now, lookEveryMs: timing.secretFile, onTrouble: this.#onFileTrouble };
+    const look = {
+      now,
+      lookEveryMs: timing.secretFile,
+      onTrouble: this.#onFileTrouble,
+      watch: (file: WatchedFile) => this.#ownFiles.push(file),
+    };
     const tls = http.tls && new TlsFiles(http.tls, look);
     const publicServer = new PublicServer({ listen: http.listen, tls, timing, log, now });
     await listenOn('http.listen', publicServer);
@@ -208,6 +225,7 @@ class Running {
       if (this.#natsTrouble === undefined && this.#nats === undefined)
         log.warning(`Cannot connect to NATS yet: ${[`${reason}.`, remedy].filter(Boolean).join(' ')} Trying again.`);
       this.#natsTrouble = reason;
+      this.#natsTroubles++;
     };
     while (!this.#lifecycle.isStopping()) {
       try {
@@ -268,9 +286,12 @@ class Running {
   async #watchConfiguration(nats: Nats, publicServer: PublicServer | undefined): Promise<void> {
     let signature = () => this.#configuration?.signature();
     let seen = this.#configuration?.readAs;
+    const watch = new FileWatch();
     while (!this.#lifecycle.isStopping()) {
       const pause = { signal: this.#lifecycle.stopping };
       await delay(this.#settings.timing.configuration, undefined, pause).catch(() => undefined);
+      // A secret may be used rarely, and whoever writes it wants to know whether it's good.
+      watch.look([...(this.#configuration?.watched ?? []), ...this.#ownFiles]);
       const found = signature();
       if (this.#lifecycle.isStopping() || found === seen) continue;
       seen = found;
@@ -278,7 +299,7 @@ class Running {
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
-        this.#settleTrouble(CONFIGURATION);
+        this.#settleTroubles();
         this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
@@ -296,21 +317,31 @@ class Running {
     }
   }
 
-  /** Does something now, again and again, and whenever the configuration has changed, until the bridge stops. */
-  #repeat(pauseMs: () => number, work: () => Promise<void> | undefined): void {
+  /** Does something now, again after each pause, and whenever the configuration has changed, until the bridge stops. */
+  #repeat(pause: (due: AbortSignal) => Promise<void>, work: () => Promise<void> | undefined): void {
     const { stopping } = this.#lifecycle;
     const repeat = async () => {
       while (!stopping.aborted) {
         const due = AbortSignal.any([stopping, this.#reloaded.signal]);
         await work()?.catch((error: unknown) => this.log.error('failed', { reason: reasonOf(error) }));
-        await delay(pauseMs(), undefined, { signal: due }).catch(() => undefined);
+        await pause(due).catch(() => undefined);
       }
     };
     void repeat();
   }
 
+  /** Until the next self-check: after one without NATS, soon after NATS is back. */
+  async #untilCheck(due: AbortSignal): Promise<void> {
+    const { natsRetry, natsBack } = this.#settings.timing;
+    let left = this.#checkPause();
+    if (this.#natsFindings?.isAway !== true) return delay(left, undefined, { signal: due });
+    for (; left > 0 && this.#nats?.isLinkUp !== true; left -= natsRetry)
+      await delay(Math.min(left, natsRetry), undefined, { signal: due });
+    if (left > 0) await delay(natsBack, undefined, { signal: due });
+  }
+
   /** Short while there are errors, so that a fix shows soon; each check calls Azure DevOps, too. */
-  #untilCheck(): number {
+  #checkPause(): number {
     const { selfCheck, selfCheckRetry } = this.#settings.timing;
     if (this.#checksWithErrors === 0) return selfCheck;
     return Math.min(selfCheck, selfCheckRetry * 2 ** Math.min(this.#checksWithErrors - 1, 3));
@@ -318,12 +349,16 @@ class Running {
 
   async #checkItself(): Promise<void> {
     const [nats, jetStream, azureDevOps] = [this.#nats, this.#jetStream, this.#azureDevOps];
-    if (nats === undefined || jetStream === undefined || azureDevOps === undefined) return;
+    const natsFindings = this.#natsFindings;
+    if (!nats || !jetStream || !azureDevOps || !natsFindings) return;
     const now = () => this.world.now();
+    const settings = this.#settings;
     const [found, subscriptions] = await Promise.all([
-      checkAll(this.#settings, nats, jetStream, azureDevOps, false, now),
-      lookAtSubscriptions(this.#settings, { metrics: this.#metrics, version: this.world.version, now }),
+      checkAll(settings, () => natsFindings.look(new NatsCheck(settings, nats, jetStream)), azureDevOps, now),
+      lookAtSubscriptions(settings, { metrics: this.#metrics, version: this.world.version, now }),
     ]);
+    // The end of the bridge may have cut it short.
+    if (this.#lifecycle.isStopping()) return;
     this.#noteSubscriptions(subscriptions);
     const findings = [...found, ...(subscriptions?.kind === 'seen' ? subscriptions.findings : [])];
     this.#check = {
@@ -372,10 +407,19 @@ class Running {
   #withoutRestart(next: Configuration): Configuration {
     const last = this.#configuration;
     if (last === undefined) return next;
-    for (const section of ['instance', 'nats', 'http'])
-      if (!isDeepStrictEqual(last.given[section], next.given[section])) this.log.warning('restartNeeded', { section });
+    for (const section of RESTART_SECTIONS)
+      if (
+        !isDeepStrictEqual(last.given[section], next.given[section]) &&
+        !isDeepStrictEqual(this.#startedWith[section], next.given[section])
+      )
+        this.log.warning('restartNeeded', { section });
     const { instance, http } = last.settings;
-    return { ...next, settings: { ...next.settings, instance, nats: () => last.settings.nats(), http } };
+    const settings = { ...next.settings, instance, nats: () => last.settings.nats(), http };
+    const watched = [
+      ...last.watched.filter(({ label }) => needsRestart(label)),
+      ...next.watched.filter(({ label }) => !needsRestart(label)),
+    ];
+    return { ...next, settings, watched };
   }
 
   get #settings(): BridgeSettings {
@@ -388,6 +432,7 @@ class Running {
       jetStream: this.#jetStream,
       isLinkUp: this.#nats?.isLinkUp === true,
       streams: streamNeeds(this.#settings).map(({ config }) => config.name),
+      hooksTrouble: async () => this.#functions?.hooksTrouble?.(),
       azureDevOpsTrouble: this.#azureDevOpsTrouble(),
       areWaitsKnown: this.#functions?.waits?.()?.areKnown,
       isStopping: this.#lifecycle.isStopping(),
@@ -419,10 +464,20 @@ class Running {
     this.#metrics.configReloadFailed.set(1);
   }
 
+  /** Settles what a configuration that is taken has just read well. */
+  #settleTroubles(): void {
+    for (const what of this.#troubles.keys()) if (!needsRestart(what)) this.#settleTrouble(what);
+  }
+
   #settleTrouble(what: string): void {
     this.#troubles.delete(what);
     this.#metrics.configReloadFailed.set(this.#troubles.size > 0 ? 1 : 0);
   }
+}
+
+/** Whether a secret stays as the first configuration had it: its label begins with its place, as in `nats.tokenFile`. */
+function needsRestart(label: string): boolean {
+  return RESTART_SECTIONS.some((section) => label.startsWith(`${section}.`));
 }
 
 /** Opens a port. If something else has it, the error names the setting to change. */

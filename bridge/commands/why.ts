@@ -55,10 +55,8 @@ export async function why(
       }
     }
     for (const limit of limits) world.err(`${limit}.\n`);
-    if (isUndecided(trace, settings))
-      world.err(
-        'No route has decided on it yet. See nats-event-bridge routes list, which says what a route waits for.\n',
-      );
+    const undecided = undecidedBy(trace, settings);
+    if (undecided !== undefined) world.err(`${undecidedText(undecided)}\n`);
     if (trace.roots.length > 0) return 0;
     const about = safeText(id, 200);
     world.err(
@@ -70,15 +68,31 @@ export async function why(
   });
 }
 
-/** Whether an event that a route takes is all there is to show. */
-function isUndecided({ roots }: Trace, { runs }: BridgeSettings): boolean {
+interface Undecided {
+  readonly place: Place;
+  /** Names of the routes that take it, at least one. */
+  readonly routes: readonly [string, ...string[]];
+}
+
+/** Where an event is and which routes take it, if it's all there is to show. */
+function undecidedBy({ roots }: Trace, { runs }: BridgeSettings): Undecided | undefined {
   const [root, ...others] = roots;
-  if (root === undefined || others.length > 0 || root.children.length > 0 || root.fact.kind !== 'event') return false;
+  if (root === undefined || others.length > 0 || root.children.length > 0 || root.fact.kind !== 'event')
+    return undefined;
   const { place, subject } = root.fact;
-  return runs.some(
-    ({ mode, stream, subjects }) =>
-      mode !== 'off' && stream === place?.stream && subjects.some((pattern) => subjectMatches(pattern, subject)),
-  );
+  const [first, ...more] = runs
+    .filter(
+      ({ mode, stream, subjects }) =>
+        mode !== 'off' && stream === place?.stream && subjects.some((pattern) => subjectMatches(pattern, subject)),
+    )
+    .map(({ name }) => name);
+  return place === undefined || first === undefined ? undefined : { place, routes: [first, ...more] };
+}
+
+function undecidedText({ place, routes: [route, ...others] }: Undecided): string {
+  const tryIt = `nats-event-bridge routes try ${route} --event ${keyOf(place)} says why`;
+  const likewise = others.length === 0 ? '' : `, and likewise for ${others.join(', ')}`;
+  return `No route has decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}. nats-event-bridge routes list says what a route waits for.`;
 }
 
 interface Answer {

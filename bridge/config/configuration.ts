@@ -15,7 +15,7 @@ import { readHttp } from './http.ts';
 import { readNats } from './nats.ts';
 import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
-import { signatureOf, withoutPath, type FileSurroundings } from './secrets.ts';
+import { signatureOf, withoutPath, type FileSurroundings, type WatchedFile } from './secrets.ts';
 import { nameOf, Section, type Surroundings } from './section.ts';
 import { shown } from './shown.ts';
 import { readWaits } from './waits.ts';
@@ -37,6 +37,8 @@ export interface Configuration {
   readonly signature: () => string;
   /** The signature of what was read. */
   readonly readAs: string;
+  /** The files that are read again when they change. */
+  readonly watched: readonly WatchedFile[];
 }
 
 /** What a configuration is read with. */
@@ -99,6 +101,7 @@ class ConfigurationReader {
   /** Already rejected by the schema. */
   readonly #refused = new Set<string>();
   readonly #secretFiles = new Set<string>();
+  readonly #watched: WatchedFile[] = [];
 
   constructor(
     private readonly file: string,
@@ -144,6 +147,7 @@ class ConfigurationReader {
       warnings: inOrder(this.#warnings),
       signature,
       readAs: signature(),
+      watched: this.#watched,
     };
   }
 
@@ -155,6 +159,7 @@ class ConfigurationReader {
       now: () => this.outside.now(),
       lookEveryMs: timing.secretFile,
       onTrouble: this.outside.onFileTrouble,
+      watch: (file) => this.#watched.push(file),
       note: (at, problem) => {
         if (!this.#refused.has(nameOf(at))) this.#note(this.#problems, at, problem);
       },

@@ -20,18 +20,42 @@ export interface FileSurroundings {
   readonly lookEveryMs: number;
   /** Called when a file that was good isn't any more, and when it is again (undefined). */
   onTrouble(label: string, problem: Problem | undefined, kind: FileKind): void;
+  /** Is told of each file, to look at it from time to time: nobody may use it for long. */
+  watch(file: WatchedFile): void;
+}
+
+/** A file that is read again when it changes. */
+export interface WatchedFile {
+  readonly label: string;
+  /** Its path. */
+  readonly file: string;
+  /** Reads it again if it has changed. Never throws. */
+  look(): void;
+}
+
+/** Looks at files from time to time. One that is just being written is left alone until the next look. */
+export class FileWatch {
+  readonly #seen = new WeakMap<WatchedFile, string>();
+
+  look(files: readonly WatchedFile[]): void {
+    for (const one of files) {
+      const signature = signatureOf(one.file) ?? 'none';
+      if (this.#seen.get(one) === signature) one.look();
+      else this.#seen.set(one, signature);
+    }
+  }
 }
 
 /** A file that is read again when it changes. What it held before stays in use while it can't be used. */
-export class RereadFile<Value> {
+export class RereadFile<Value> implements WatchedFile {
   #value: Value;
   #lookedAt: number;
   #signature: string | undefined;
   #isTroubled = false;
 
   private constructor(
-    private readonly file: string,
-    private readonly label: string,
+    readonly file: string,
+    readonly label: string,
     private readonly parse: (text: string) => Reading<Value>,
     private readonly surroundings: FileSurroundings,
     value: Value,
@@ -56,18 +80,25 @@ export class RereadFile<Value> {
   ): RereadFile<Value> | Problem {
     const signature = signatureOf(file);
     const reading = read(file, label, parse);
-    return 'problem' in reading ? reading : new RereadFile(file, label, parse, surroundings, reading.value, signature);
+    if ('problem' in reading) return reading;
+    const opened = new RereadFile(file, label, parse, surroundings, reading.value, signature);
+    surroundings.watch(opened);
+    return opened;
   }
 
   /** The newest good value. */
   get value(): Value {
+    this.look();
+    return this.#value;
+  }
+
+  look(): void {
     const now = this.surroundings.now();
     if (Math.abs(now - this.#lookedAt) >= this.surroundings.lookEveryMs) {
       this.#lookedAt = now;
       const signature = signatureOf(this.file);
       if (signature !== this.#signature) this.#readAgain(signature);
     }
-    return this.#value;
   }
 
   #readAgain(signature: string | undefined): void {

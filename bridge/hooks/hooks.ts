@@ -11,13 +11,24 @@ import { organizationTest } from './organization.ts';
 import { Projects } from './projects.ts';
 import { hookRoute } from './receive.ts';
 import { SilenceAlarm } from './silence.ts';
+import { Storing } from './storing.ts';
+
+/** While hooks may not be stored, one look at readiness in so many asks NATS for that permission. */
+const MOST_ASKED = 5;
 
 /** Takes service hooks until it is stopped. */
 export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jetStream: JetStream): Functions {
   const { metrics } = parts;
   const now = () => parts.now();
   const log = parts.log.texts('hooks');
-  const judging = judgeOptions(hooks, parts);
+  const storing = new Storing({
+    publisher: parts.nats.publisher,
+    jetStream,
+    askEveryMs: MOST_ASKED * parts.settings.timing.readiness,
+    refusedMs: parts.settings.timing.minute,
+    now,
+  });
+  const judging = { ...judgeOptions(hooks, parts), publisher: storing };
   const route = hookRoute({
     ...judging,
     ...audit,
@@ -40,6 +51,10 @@ export function startHooks(hooks: HooksSettings, parts: Parts, audit: Audit, jet
   return {
     routes: [route],
     feeds: () => feeds.status(),
+    hooksTrouble: async () => {
+      const problem = await storing.trouble();
+      return problem === undefined ? undefined : { stream: hooks.stream, problem };
+    },
     stop: async (drained) => {
       silence();
       await feeds.stop(drained);

@@ -4,7 +4,7 @@ import type { SigningKey } from '../../shared/nkey.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { HooksSettings } from '../settings.ts';
 import { entriesFor, isForProject, isNamed } from './configuredEvents.ts';
-import { readHook, type Hook } from './hook.ts';
+import { readHook, type Hook, type Unusable } from './hook.ts';
 import { hookEvent, type EventProject } from './hookEvent.ts';
 import type { Clash, Projects } from './projects.ts';
 
@@ -48,12 +48,17 @@ export type Judged =
  * Turns a post into an event and stores it, or says why not.
  *
  * @param until when it must be done, in milliseconds since the epoch
+ * @param hook what is read from the post
  * @throws TaskError when NATS can't store the event now, so that it has to be sent again
  */
-export async function judgeHook(options: JudgeOptions, post: HookPost, until: number): Promise<Judged> {
+export async function judgeHook(
+  options: JudgeOptions,
+  post: HookPost,
+  until: number,
+  hook: Hook | Unusable = readHook(post.body),
+): Promise<Judged> {
   const { hooks, organization, organizationName, publisher, projects, now } = options;
   const { body, signedInProject } = post;
-  const hook = readHook(body);
   if (hook.kind === 'unusable') return refused('unusable', `The post isn't a service hook: ${hook.problem}`);
 
   const foreignUrl = hook.organizationUrls.find((url) => !options.isOurs(url));

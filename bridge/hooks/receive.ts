@@ -7,7 +7,8 @@ import type { Decisions } from '../audit/decisions.ts';
 import { FloodLimit } from '../audit/floodLimit.ts';
 import type { Replay } from '../audit/storedLetters.ts';
 import { basicCredentials, unauthorized } from '../http/authenticate.ts';
-import type { HttpAnswer, HttpRequest, Route } from '../http/route.ts';
+import { fromPeer, type HttpAnswer, type HttpRequest, type Route } from '../http/route.ts';
+import { readHook } from './hook.ts';
 import { eventName } from './hookEvent.ts';
 import { judgeHook, type HookPost, type Judged, type JudgeOptions } from './judgeHook.ts';
 import type { HookMetrics } from './metrics.ts';
@@ -44,13 +45,13 @@ export function hookRoute(options: HookRouteOptions): Route {
   return {
     method: 'POST',
     path: '/hooks',
-    authenticate(headers) {
+    authenticate(headers, peer) {
       const sender = signIn(options.hooks, headers);
       if (sender !== undefined) {
         signedIn.set(headers, sender);
         return undefined;
       }
-      refusals.note(headers);
+      refusals.note(headers, peer);
       options.metrics.received('unknown', 'unauthorized');
       return unauthorized('Basic');
     },
@@ -81,10 +82,10 @@ async function receive(
   const { metrics, log, isLinkUp, now } = options;
   const receivedAt = now();
   const until = receivedAt + ANSWER_MS;
-  let event = 'unknown';
+  const hook = readHook(post.body);
+  const event = hook.kind === 'unusable' ? 'unknown' : (hook.name ?? 'other');
   try {
-    const judged = await judgeHook(options, post, until - LETTER_MS);
-    if (judged.hook !== undefined) event = judged.hook.name ?? 'other';
+    const judged = await judgeHook(options, post, until - LETTER_MS, hook);
     if (judged.kind === 'stored') {
       const { stream, sequence, duplicate } = judged.ack;
       metrics.received(event, duplicate ? 'duplicate' : 'stored');
@@ -177,8 +178,11 @@ class RefusedSignIns {
     this.#limit = new FloodLimit(MOST_REFUSALS, options.now);
   }
 
-  /** @param headers the credentials in them may be nearly right, so only the project's id is reported */
-  note(headers: HttpRequest['headers']): void {
+  /**
+   * @param headers the credentials in them may be nearly right, so only the project's id is reported
+   * @param peer the address that it came from
+   */
+  note(headers: HttpRequest['headers'], peer: string | undefined): void {
     if (this.#limit.take('all') === undefined) {
       this.#untold++;
       return;
@@ -189,7 +193,7 @@ class RefusedSignIns {
     const who = projectId === undefined ? 'an unknown caller' : `the project ${projectId}`;
     const others = this.#untold === 0 ? '' : `, and ${this.#untold} more since the last one that was logged`;
     this.#untold = 0;
-    const reason = `The sign-in of ${who} to /hooks was refused${others}`;
+    const reason = `The sign-in of ${who} to /hooks${fromPeer(peer)} was refused${others}`;
     log.warning(`${reason}.`);
     void decisions.note({ function: 'hooks', name: 'sign-in', decision: 'refused', reason, receivedAt: now() });
   }

@@ -183,8 +183,8 @@ export class PublicServer {
     const path = (query < 0 ? url : url.slice(0, query)).replace(/^\/+/, '/');
     const route = this.#routes.find((one) => one.path === path && one.method === method);
     if (route === undefined) return this.#noRoute(path);
-    const { headers } = request.raw;
-    const refusal = route.authenticate(headers);
+    const { headers, socket } = request.raw;
+    const refusal = route.authenticate(headers, socket.remoteAddress);
     if (refusal !== undefined) return refusal;
     this.#work.set(request, { route, contentType: headers['content-type'] });
     // A body is read as bytes, whatever its declared type.

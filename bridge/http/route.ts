@@ -1,3 +1,5 @@
+import { safeText } from '../../shared/text/safeText.ts';
+
 /** A request as the functions of the bridge see it: read whole, within the limits of size and time. */
 export interface HttpRequest {
   /** Lower-case names. Foreign text. */
@@ -18,7 +20,17 @@ export interface HttpAnswer {
 export interface Route {
   readonly method: 'GET' | 'POST';
   readonly path: string;
-  /** Refuses before the body is read: an answer (401), or undefined. */
-  authenticate(headers: HttpRequest['headers']): HttpAnswer | undefined;
+  /**
+   * Refuses before the body is read: an answer (401), or undefined.
+   *
+   * @param peer the address at the other end of the socket: that of a proxy, if there is one in front
+   */
+  authenticate(headers: HttpRequest['headers'], peer?: string): HttpAnswer | undefined;
   handle(request: HttpRequest): Promise<HttpAnswer>;
+}
+
+/** Where a request came from, to be put after the path in a sentence; nothing where that isn't known. */
+export function fromPeer(peer: string | undefined): string {
+  // A socket for both families shows an IPv4 address as an IPv6 one.
+  return peer === undefined ? '' : ` from ${safeText(peer.replace(/^::ffff:(?=\d+\.)/, ''), 64)}`;
 }

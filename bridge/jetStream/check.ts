@@ -35,12 +35,18 @@ const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup print
 export class NatsCheck {
   readonly #findings: Finding[] = [];
   readonly #missing = new Set<string>();
+  #isUnanswered = false;
 
   constructor(
     private readonly settings: BridgeSettings,
     private readonly nats: Nats,
     private readonly jetStream: JetStream,
   ) {}
+
+  /** Whether JetStream left every question unanswered, so that there was nothing to look at. */
+  get isUnanswered(): boolean {
+    return this.#isUnanswered;
+  }
 
   /** @param withUnneeded also looks for permissions that aren't needed; where that isn't allowed, the server logs it */
   async findings(withUnneeded: boolean): Promise<Finding[]> {
@@ -58,6 +64,8 @@ export class NatsCheck {
       existing.push(need);
       this.#compare(need, answer.value.config);
     }
+    this.#isUnanswered = answers.every(([, { kind }]) => kind === 'silent');
+    if (this.#isUnanswered) return this.#findings;
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
     await this.#checkPermissions(existing);

@@ -52,9 +52,10 @@ export const TOMBSTONE_MS = 3_600_000;
 
 /** `POST /v1/waits`: answers 200 once the wait is stored. */
 export function acceptRoute(options: AcceptOptions): Route {
-  return taskRoute('/v1/waits', options, async ({ claim, bearer, waitsFor, headers, body }, signal) => {
+  return taskRoute('/v1/waits', options, async ({ claim, bearer, waitsFor, isProven, headers, body }, signal) => {
     const given = readGiven(headers, body, claim.key.plan, claim.call.token);
     const proven = await prove(claim, options.caller, signal, waitsFor);
+    isProven(proven);
     return new Acceptance(options, proven, given, bearer, signal, waitsFor).done();
   });
 }

@@ -3,9 +3,9 @@ import type { Log } from '../../shared/log.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { Decisions } from '../audit/decisions.ts';
 import { FloodLimit } from '../audit/floodLimit.ts';
-import type { HttpAnswer } from '../http/route.ts';
+import { fromPeer, type HttpAnswer } from '../http/route.ts';
 import type { WaitsFor } from './caller.ts';
-import { tracesOf, type ClaimedCall } from './entry.ts';
+import { callerText, tracesOf, type ClaimedCall, type ProvenCall } from './entry.ts';
 import { Refusal, Unavailable, unavailableAnswer } from './refusal.ts';
 import { UnreadableWait } from './waitStore.ts';
 
@@ -54,11 +54,11 @@ export class Answering {
    */
   async answer(
     token: string,
-    work: (signal: AbortSignal, isOf: (claim: ClaimedCall) => void, waitsFor: WaitsFor) => Promise<Done>,
+    work: (signal: AbortSignal, isOf: (claim: ClaimedCall | ProvenCall) => void, waitsFor: WaitsFor) => Promise<Done>,
   ): Promise<HttpAnswer> {
     const { now, count, log } = this.options;
     const receivedAt = now();
-    let claim: ClaimedCall | undefined;
+    let claim: ClaimedCall | ProvenCall | undefined;
     try {
       const { answer, outcome, name, reason } = await this.#inTime((signal, waitsFor) =>
         work(signal, (of) => (claim = of), waitsFor),
@@ -82,10 +82,14 @@ export class Answering {
     }
   }
 
-  /** Notes a caller without a valid token. */
-  refusedSignIn(path: string): void {
+  /**
+   * Notes a caller without a valid token.
+   *
+   * @param peer the address that it came from
+   */
+  refusedSignIn(path: string, peer?: string): void {
     this.options.count('unauthorized');
-    this.#refused('signIn', '', `A sign-in to ${path} was refused`, undefined, this.options.now());
+    this.#refused('signIn', '', `A sign-in to ${path}${fromPeer(peer)} was refused`, undefined, this.options.now());
   }
 
   async #inTime<Value>(work: (signal: AbortSignal, waitsFor: WaitsFor) => Promise<Value>): Promise<Value> {
@@ -112,7 +116,7 @@ export class Answering {
     kind: 'call' | 'signIn',
     source: string,
     reason: string,
-    claim: ClaimedCall | undefined,
+    claim: ClaimedCall | ProvenCall | undefined,
     receivedAt: number,
   ): void {
     if (this.#limits[kind].take(source) === undefined) {
@@ -121,7 +125,8 @@ export class Answering {
     }
     const others = this.#untold === 0 ? '' : ` (and ${this.#untold} more since the last one that was logged)`;
     this.#untold = 0;
-    this.options.log.warning(`Refused: ${reason}${others}`);
+    const caller = claim === undefined ? '' : ` ${callerText(claim)}`;
+    this.options.log.warning(`Refused: ${reason}${caller}${others}`);
     this.#note('refused', kind === 'signIn' ? 'sign-in' : 'none', claim, receivedAt, `${reason}${others}`);
   }
 

@@ -18,6 +18,8 @@ export interface ProvenPlan {
   readonly project: string;
   readonly pipeline: { readonly id: number; readonly name: string };
   readonly version: number;
+  /** The id of its run, or of the release; undefined where Azure DevOps doesn't name it. */
+  readonly run?: number;
 }
 
 /** Azure DevOps' answer to a job's token. Reasons are clauses without the last full stop, made safe. */

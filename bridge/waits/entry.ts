@@ -1,4 +1,5 @@
 import { Problems } from '../../shared/inputs/problems.ts';
+import { quoted } from '../../shared/text/safeText.ts';
 import type { HttpRequest } from '../http/route.ts';
 import { organizationKey } from '../hooks/organization.ts';
 import type { AllowPlanUrl, PlanCall, ProvenPlan, ProvesCaller, WaitsFor } from './caller.ts';
@@ -72,6 +73,15 @@ export async function prove(
       'Send $(system.TeamProjectId).',
     );
   return { ...claim, plan: asked.value };
+}
+
+/** Who calls, as a sentence: what Azure DevOps says once it was asked, otherwise what the call's headers claim. */
+export function callerText(call: ClaimedCall | ProvenCall): string {
+  const { project, plan: planId } = call.key;
+  if (!('plan' in call)) return `The caller claims to be the plan ${planId} of the project ${project}.`;
+  const { pipeline, run } = call.plan;
+  const of = run === undefined ? '' : `run ${run} of `;
+  return `Called by ${of}the pipeline ${quoted(pipeline.name)} (${pipeline.id}) of the project ${project}.`;
 }
 
 /** What is noted about a call besides the decision. */

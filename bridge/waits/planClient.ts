@@ -80,11 +80,12 @@ export class PlanClient {
   /** The plan, which proves that the job's token belongs to it. */
   async plan(): Promise<PlanAnswer<ProvenPlan>> {
     return readValue(await this.#send('GET', ''), 'plan', (body) => {
-      const { scopeIdentifier: project, definition, version } = body;
+      const { scopeIdentifier: project, definition, version, owner } = body;
       if (typeof project !== 'string' || !GUID.test(project) || !isObject(definition)) return undefined;
       const { id, name } = definition;
       if (typeof id !== 'number' || typeof name !== 'string' || typeof version !== 'number') return undefined;
-      return { project: project.toLowerCase(), pipeline: { id, name }, version };
+      const run = isObject(owner) && Number.isSafeInteger(owner['id']) ? { run: Number(owner['id']) } : {};
+      return { project: project.toLowerCase(), pipeline: { id, name }, version, ...run };
     });
   }
 

@@ -3,7 +3,7 @@ import type { HttpRequest, Route } from '../http/route.ts';
 import type { WaitsSettings, WaitToken } from '../settings.ts';
 import type { Answering, Done } from './answering.ts';
 import type { AllowPlanUrl, WaitsFor } from './caller.ts';
-import { readClaim, type ClaimedCall } from './entry.ts';
+import { readClaim, type ClaimedCall, type ProvenCall } from './entry.ts';
 
 export interface TaskRouteOptions {
   readonly settings: WaitsSettings;
@@ -17,6 +17,8 @@ export interface TaskCall extends Pick<HttpRequest, 'headers' | 'body'> {
   /** The name of the bearer token. */
   readonly bearer: string;
   readonly waitsFor: WaitsFor;
+  /** Says that the caller's plan is proven. */
+  readonly isProven: (call: ProvenCall) => void;
 }
 
 /** A route that tasks call with their headers. */
@@ -35,7 +37,7 @@ export function taskRoute(
       return answering.answer(token.name, (signal, isOf, waitsFor) => {
         const claim = readClaim(headers, allowPlanUrl);
         isOf(claim);
-        return handle({ claim, bearer: token.name, waitsFor, headers, body }, signal);
+        return handle({ claim, bearer: token.name, waitsFor, isProven: isOf, headers, body }, signal);
       });
     },
   };
@@ -47,9 +49,9 @@ export function bearersOnly(
   settings: WaitsSettings,
   answering: Pick<Answering, 'refusedSignIn'>,
 ): Route['authenticate'] {
-  return (headers) => {
+  return (headers, peer) => {
     if (tokenOf(settings, headers) !== undefined) return undefined;
-    answering.refusedSignIn(path);
+    answering.refusedSignIn(path, peer);
     return unauthorized('Bearer');
   };
 }

@@ -8,10 +8,12 @@ import { NOT_ASKED } from '../../../bridge/azureDevOps/client.ts';
 import { temporaryFolder } from '../../../localAgent/index.ts';
 import { BridgeProcess, NODE_VERSIONS, runBridge, runBundle } from '../../support/bridge/bridgeProcess.ts';
 import { setUp } from '../../support/bridge/commandsHere.ts';
+import { BUILD, hookBody, SHOP } from '../../support/bridge/hookPosts.ts';
+import { basic, SECRET, signedIn } from '../../support/bridge/hookReceiver.ts';
 import { json, startFakeServer } from '../../support/bridge/fakeServer.ts';
 import { BRIDGE_FOLDER, readJson } from '../../../scripts/build/manifest.ts';
 import { startNatsServer } from '../../support/nats/natsServer.ts';
-import { tokenConfig } from '../../support/nats/natsAccounts.ts';
+import { tokenConfig, usersConfig } from '../../support/nats/natsAccounts.ts';
 
 const USER = { authenticatedUser: { id: '11111111-2222-3333-4444-555555555555' } };
 
@@ -110,8 +112,9 @@ describe('A bridge', () => {
   });
 
   test('waits for NATS, and is ready when it comes and when it comes back', async () => {
-    await using server = await startNatsServer();
-    const yaml = configuration(server.url);
+    await using server = await startNatsServer({ maxPayload: 1_024 * 1_024 });
+    const often = configuration(server.url).replace('selfCheck: 300ms', 'selfCheck: 1h, selfCheckRetry: 100ms');
+    const yaml = `${often}hooks: { passwordEnvs: [PAT] }\n`;
     await setUp(yaml, { env });
     await server.kill();
     await using bridge = await BridgeProcess.start(yaml, { env });
@@ -128,6 +131,13 @@ describe('A bridge', () => {
     assert.match(await refused.text(), /The bridge is starting, and has no connection to NATS yet\. Send it again\./);
     await server.restart();
     await bridge.ready(200);
+    const checks = (from: number) =>
+      bridge.lines
+        .slice(from)
+        .filter(({ event }) => event.startsWith('check'))
+        .map(({ event, about }) => `${event} ${String(about)}`);
+    await bridge.until('a self-check', () => (checks(0).includes('check max_payload') ? true : undefined));
+    const from = bridge.lines.length;
     await server.kill();
     // The loss of a stream may be noticed before that of the link.
     await bridge.until('/readyz without NATS', async () => {
@@ -138,8 +148,14 @@ describe('A bridge', () => {
     await bridge.until('the reason on the page', async () =>
       down.test((await bridge.admin('/')).text) ? true : undefined,
     );
+    // It can't know whether anything about NATS has changed.
+    await bridge.until('a self-check without NATS', () => (checks(from).length > 0 ? true : undefined));
+    assert.match((await bridge.admin('/')).text, /NATS: it can&#39;t be reached, [^]*max_payload: the server takes no/);
+    assert.equal(await bridge.metric('check_problems'), 3);
     await server.restart();
     await bridge.ready(200);
+    await bridge.until('a self-check', () => (checks(from).length > 1 ? true : undefined));
+    assert.deepEqual(checks(from), ['check NATS', 'checkFixed NATS']);
   });
 
   test('can be stopped while it waits for NATS', async () => {
@@ -167,6 +183,38 @@ describe('A bridge', () => {
       /^listen EADDRINUSE: .+:\d+\. Stop the program that uses this address, or change http\.admin\.$/,
     );
     holder.close();
+  });
+
+  test('is not ready while NATS takes none of its hooks, and says who may not post any', async () => {
+    const config = (...deny: string[]) =>
+      usersConfig({ user: 'bridge', password: 'pw', permissions: { publish: { deny } } });
+    await using server = await startNatsServer({ config: config() });
+    const secrets = { ...env, NATS: 'pw', SECRET };
+    const yaml = `${configuration(server.url).replace('azureDevOps:', '  user: bridge\n  passwordEnv: NATS\nazureDevOps:')}
+hooks: { passwordEnvs: [SECRET], events: [{ event: build.complete }] }
+`;
+    await setUp(yaml, { env: secrets });
+    await using bridge = await BridgeProcess.start(yaml, { env: secrets });
+    await bridge.ready(200);
+    const body = hookBody('build.complete', BUILD, { resourceContainers: { project: { id: SHOP.id } } });
+    const post = async (headers: Record<string, string>) =>
+      (await fetch(`${bridge.publicUrl}/hooks`, { method: 'POST', headers, body })).status;
+    assert.equal(await post(signedIn(SHOP.id)), 200);
+    await server.reload(config('azdo.>'));
+    await bridge.until('a refused hook', async () => ((await post(signedIn(SHOP.id))) === 503 ? true : undefined));
+    const { status, streams } = (await bridge.ready(503)) as { status: string; streams: Record<string, string> };
+    const denied = 'no permission to publish to azdo.contoso.Shop.build.completed.v1';
+    assert.deepEqual([status, streams['AZDO']], ['unavailable', denied]);
+    assert.ok((await bridge.admin('/')).text.includes(denied));
+    const { text } = await bridge.admin('/metrics');
+    assert.match(text, /hooks_received_total\{event="build.completed",outcome="unavailable"\} [1-9]/);
+    await server.reload(config());
+    await bridge.ready(200);
+
+    assert.equal(await post(basic('nobody', 'x')), 401);
+    await bridge.until('the address of the caller', () =>
+      bridge.text.includes('The sign-in of an unknown caller to /hooks from 127.0.0.1 was refused.') ? true : undefined,
+    );
   });
 
   test('is degraded but ready while Azure DevOps refuses its sign-in', async (t) => {
@@ -242,6 +290,23 @@ describe('A bridge with a changed configuration', () => {
       ['http'],
     );
     assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
+
+    // With what it runs with, nothing needs a restart.
+    const before = bridge.lines.length;
+    bridge.write(`${yaml}hooks: { passwordFiles: [hook-secret] }\n`);
+    bridge.write('a secret of some length', 'hook-secret');
+    await bridge.logged('configurationReloaded', before);
+    assert.ok(bridge.lines.slice(before).every(({ event }) => event !== 'restartNeeded'));
+    // No hook comes that would use the secret.
+    bridge.write('', 'hook-secret');
+    const failed = await bridge.logged('secretReloadFailed', before);
+    assert.match(String(failed['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);
+    assert.equal(await bridge.metric('config_reload_failed'), 1);
+    // A configuration without it leaves nothing to fix.
+    const gone = bridge.lines.length;
+    bridge.write(yaml);
+    await bridge.logged('configurationReloaded', gone);
+    assert.equal(await bridge.metric('config_reload_failed'), 0);
   });
 
   test('keeps working after an update removed its files, even at what it does for the first time', async () => {
@@ -286,5 +351,14 @@ describe('A bridge with a changed configuration', () => {
     await bridge.logged('secretReloaded');
     assert.equal(await bridge.metric('config_reload_failed'), 0);
     assert.doesNotMatch(bridge.text, /(first|second) token/);
+
+    // Nobody uses the token while the link holds.
+    const from = bridge.lines.length;
+    bridge.write('', 'token');
+    const { reason } = await bridge.logged('secretReloadFailed', from);
+    assert.equal(reason, 'is empty');
+    bridge.write('second token\n', 'token');
+    await bridge.logged('secretReloaded', from);
+    assert.equal(bridge.lines.slice(from).filter(({ event }) => event === 'secretReloadFailed').length, 1);
   });
 });

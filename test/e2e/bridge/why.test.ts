@@ -77,6 +77,10 @@ test('why shows what led to an event and what came of it, for any id in the chai
     event: { id: 'deployed', place: { stream: 'CI', sequence: deployed } },
     followed: { deadLetter: 4 },
   });
+  await decide(stream, {
+    ...{ function: 'waits', name: 'rule-0', decision: 'satisfied' },
+    event: { id: 'deployed', place: { stream: 'CI', sequence: deployed } },
+  });
   // Events stored in two streams in the same millisecond have no order.
   await delay(5);
   const hook = await publish(stream, 'azdo.contoso.Shop.build.completed.v1', 'hook', '7');
@@ -93,7 +97,8 @@ test('why shows what led to an event and what came of it, for any id in the chai
     '└─ route deploy-web: started',
     '   └─ run 7 https://dev.azure.com/contoso/7',
     `      └─ event deployed ci.deployed (CI:${deployed}), published by run 7`,
-    '         └─ route deploy-web: invalid, data.image is missing ##_vso[task.complete] (dead letter 4)',
+    '         ├─ route deploy-web: invalid, data.image is missing ##_vso[task.complete] (dead letter 4)',
+    '         └─ waits.rules[0]: satisfied',
     '',
   ]);
 
@@ -121,6 +126,7 @@ test('why shows what led to an event and what came of it, for any id in the chai
       decision: 'invalid',
       reason: 'data.image is missing ##_vso[task.complete]',
     },
+    { kind: 'decision', route: 'rule-0', decision: 'satisfied', reason: '' },
     { kind: 'event', id: 'hook', stream: 'AZDO', sequence: hook, run: 7 },
   ];
   for (const id of [`CI:${image}`, '7', 'image##vso[1]']) assert.deepEqual(await chain(id), whole, id);

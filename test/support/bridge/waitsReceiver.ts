@@ -68,7 +68,7 @@ export class WaitsReceiver {
   readonly asked: PlanCall[] = [];
   plan: () => Asked<ProvenPlan> | Promise<Asked<ProvenPlan>> = () => ({
     kind: 'ok',
-    value: { project: PROJECT, pipeline: { id: 42, name: 'web' }, version: 13 },
+    value: { project: PROJECT, pipeline: { id: 42, name: 'web' }, version: 13, run: 4242 },
   });
   idToken: () => Asked<string> = () => ({ kind: 'ok', value: 'id-token' });
   /** Why the ID token proves nothing; undefined: it does. */

@@ -19,6 +19,7 @@ function openSecret(text: string) {
     lookEveryMs: LOOK_EVERY_MS,
     onTrouble: (label: string, trouble: { problem: string } | undefined) =>
       told.push(trouble && `${label} ${trouble.problem}`),
+    watch: () => {},
   };
   const parse = (value: string) => (value === 'bad' ? { problem: 'is bad' } : { value });
   const secret = RereadFile.open<string>(file, 'the secret', parse, surroundings);

@@ -178,7 +178,7 @@ describe('A post that cannot be stored has to be sent again', () => {
         assert.deepEqual(answer.body, { error: unavailable });
         assert.match(answer.headers?.['retry-after'] ?? '', /^\d+$/);
       }
-      assert.deepEqual(receiver.counted, ['unknown unavailable', 'unknown unavailable']);
+      assert.deepEqual(receiver.counted, ['build.completed unavailable', 'unknown unavailable']);
       assert.match(receiver.log.lines.join(), new RegExp(`has to send it again: ${code}: It did not work`));
     });
   }

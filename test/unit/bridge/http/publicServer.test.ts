@@ -293,7 +293,7 @@ test('TLS: uses a renewed certificate as soon as its key matches', async (t) => 
   ]);
   writeFileSync(files.certificateFile, first.cert);
   writeFileSync(files.privateKeyFile, first.key);
-  const tls = new TlsFiles(files, { now: Date.now, lookEveryMs: 0, onTrouble: () => {} });
+  const tls = new TlsFiles(files, { now: Date.now, lookEveryMs: 0, onTrouble: () => {}, watch: () => {} });
   const { server } = await startServer(t, { tls });
   const nameOf = () =>
     new Promise<string | undefined>((resolve, reject) => {

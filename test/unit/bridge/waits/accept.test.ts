@@ -169,6 +169,10 @@ describe('A wait unknown to this replica', () => {
     const receiver = new WaitsReceiver();
     receiver.counts = { ...receiver.counts, isFree };
     await refused(receiver, 400, /^timeout: /, { timeout: 'soon' });
+    assert.match(
+      receiver.log.lines.at(-1)!,
+      /Refused: timeout: .*\. Called by run 4242 of the pipeline "web" \(42\) of the project 6ce954b1-\S+\.$/,
+    );
   });
 
   test('is cancelled if another replica has just cancelled it', async () => {
@@ -287,6 +291,7 @@ describe('A wait is refused', () => {
       taskHeaders({ 'x-plan-url': 'https://dev.azure.com/evil/' }),
     );
     assert.deepEqual(receiver.asked, []);
+    assert.doesNotMatch(receiver.log.lines.at(-1)!, /Called by/);
   });
 
   test('when Azure DevOps does not accept the token', async () => {
@@ -304,6 +309,10 @@ describe('A wait is refused', () => {
     const pipeline = { id: 42, name: 'web' };
     receiver.plan = () => ({ kind: 'ok', value: { project: OTHER_ID, pipeline, version: 13 } });
     await refused(receiver, 403, /^X-Project-Id: is 6ce954b1-.*, and the plan belongs to the project 00000000-/);
+    assert.match(
+      receiver.log.lines.at(-1)!,
+      / The caller claims to be the plan 0d6b5d2c-\S+ of the project 6ce954b1-\S+\.$/,
+    );
   });
 
   test('without a rule, whatever the headers claim', async () => {

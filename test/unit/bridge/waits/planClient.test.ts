@@ -25,7 +25,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
       const { client, plan, azure } = await world(t, { hub, version: 8, pipeline: { id: 7, name: 'deploy' } });
       assert.deepEqual(await client.plan(), {
         kind: 'done',
-        value: { project: plan.project.id, pipeline: { id: 7, name: 'deploy' }, version: 8 },
+        value: { project: plan.project.id, pipeline: { id: 7, name: 'deploy' }, version: 8, run: plan.owner.id },
       });
       assert.deepEqual(azure.plans.brokenRules, []);
     }
@@ -78,7 +78,7 @@ describe('The client of plans', { concurrency: 4 }, () => {
     const { azure, access, call, plan } = await world(t);
     const caller = planCaller(access);
     const { signal } = new AbortController();
-    const proven = { project: plan.project.id, pipeline: { id: 42, name: 'web' }, version: 13 };
+    const proven = { project: plan.project.id, pipeline: { id: 42, name: 'web' }, version: 13, run: plan.owner.id };
     assert.deepEqual(await caller.plan(call, signal), { kind: 'ok', value: proven });
     const token = await caller.idToken(call, signal);
     assert.ok(token.kind === 'ok' && token.value.split('.').length === 3);
