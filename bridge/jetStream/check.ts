@@ -27,6 +27,7 @@ import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './se
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
+const MEBIBYTE = 1_024 * 1_024;
 const NS_PER_MS = 1_000_000;
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
 const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
@@ -161,6 +162,34 @@ export class NatsCheck {
     if (need.kind === 'stream' && this.settings.hooks !== undefined && largest > 0 && largest < LARGEST_MESSAGE)
       this.#note(error(about, 'it takes no messages of 2.5 MiB', edit('--max-msg-size -1')));
     if (need.kind === 'stream') this.#compareLimits(need, is, edit);
+    else this.#compareBucket(need, is, edit);
+  }
+
+  /** A bucket holds what the bridge relies on until it is too old: it must neither lose it before nor fill up with it. */
+  #compareBucket(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
+    const about = aboutOf(need);
+    const [wanted, age] = [need.config.max_age ?? 0, is.max_age ?? 0];
+    const untilAge = edit(`--max-age ${wanted === 0 ? '0s' : timeOf(wanted)}`);
+    if (age > 0 && (wanted === 0 || age < wanted)) {
+      const needed = wanted === 0 ? 'for good' : `for ${timeOf(wanted)}`;
+      this.#note(
+        error(about, `it forgets what is older than ${timeOf(age)}, which the bridge needs ${needed}`, untilAge),
+      );
+    }
+    if (age === 0 && wanted > 0)
+      this.#note(warning(about, 'it never forgets, so it fills up and then takes nothing more', untilAge));
+    const [bytes, size] = [need.config.max_bytes ?? -1, is.max_bytes ?? -1];
+    if (size > 0 && size < bytes) {
+      const problem = `it is full at ${mebibytes(size)}, not at ${mebibytes(bytes)}, and then takes nothing more`;
+      this.#note(warning(about, problem, edit(`--max-bytes ${bytes}`)));
+    }
+    const most = is.max_msgs ?? -1;
+    if (most > 0)
+      this.#note(warning(about, `it is full with ${most} keys, and then takes nothing more`, edit('--max-msgs -1')));
+    if (is.discard === 'old')
+      this.#note(
+        error(about, 'it drops the oldest once it is full, which the bridge still needs', edit('--discard new')),
+      );
   }
 
   #compareLimits(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
@@ -291,6 +320,10 @@ export class NatsCheck {
 
 function aboutOf({ kind, name }: StreamNeed): string {
   return `${kind} ${name}`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round((bytes / MEBIBYTE) * 10) / 10} MiB`;
 }
 
 function timeOf(ns: number | undefined): string {
