@@ -176,10 +176,15 @@ async function applyStream(
     const problem = isOrdered ? otherSubjects(need, found.value) : undefined;
     return problem === undefined ? THERE : failed(problem);
   }
-  if (!isError(found, STREAM_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
+  const grant = (refusal: Refusal) =>
+    refusal.kind === 'denied' && isOrdered ? grantRemedy(config.name, jetStream) : Promise.resolve('');
+  if (!isError(found, STREAM_NOT_FOUND))
+    return failed(`it can't be looked at: ${reasonOf(found)}${await grant(found)}`);
   const made = await jetStream.createStream(config);
   if (made.kind === 'ok') return CREATED;
-  const remedy = isError(made, SUBJECTS_OVERLAP) ? await overlapRemedy(need, isOrdered, settings, jetStream) : '';
+  const remedy = isError(made, SUBJECTS_OVERLAP)
+    ? await overlapRemedy(need, isOrdered, settings, jetStream)
+    : await grant(made);
   return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
 }
 
@@ -199,6 +204,12 @@ async function applyConsumer(
 
 function isError(refusal: Refusal, code: number): boolean {
   return refusal.kind === 'error' && refusal.errorCode === code;
+}
+
+/** What `--create-stream` needs beyond the permissions that `setup` prints without it. */
+async function grantRemedy(stream: string, jetStream: JetStream): Promise<string> {
+  const api = `${await jetStream.apiPrefix()}.STREAM`;
+  return `. Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream`;
 }
 
 /** Which stream has the subjects of one that can't be created, as far as the user may ask, and what to do about it. */

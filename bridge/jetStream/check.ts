@@ -20,6 +20,7 @@ import {
   createStreamOption,
   grantNeeds,
   streamNeeds,
+  subjectsOf,
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
@@ -223,9 +224,9 @@ export class NatsCheck {
         // The bridge's own has been reported.
         if (own.has(stream)) continue;
         if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND) {
-          const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, stream)}`;
-          const remedy = `Correct the stream of route ${route.name}, or create it: ${create}.`;
-          this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", remedy));
+          this.#noteOnce(
+            error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
+          );
         } else if (source.kind === 'denied')
           this.#noteDenied(source.subject, `${GRANT} Or correct the stream of route ${route.name}.`);
         else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
@@ -258,6 +259,23 @@ export class NatsCheck {
       this.#note(error(about, `it drops an event after ${is.max_deliver ?? 0} deliveries without a word`, anew));
     if (is.ack_wait !== undefined && is.ack_wait < config.ack_wait)
       this.#note(warning(about, `its ack wait is ${timeOf(is.ack_wait)}, not ${timeOf(config.ack_wait)}`, anew));
+  }
+
+  /** A stream that has the subjects already is the one that was meant; another one couldn't take them. */
+  async #missingStreamRemedy(name: string, route: string): Promise<string> {
+    const taken = new Map<string, string[]>();
+    for (const subject of subjectsOf(this.settings, name)) {
+      const answer = await this.jetStream.streamNames(subject);
+      for (const stream of answer.kind === 'ok' ? answer.value : [])
+        taken.set(stream, [...(taken.get(stream) ?? []), `"${subject}"`]);
+    }
+    const [[stream, subjects = []] = [], ...others] = taken;
+    if (stream !== undefined && others.length === 0)
+      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct the stream of route ${route}.`;
+    if (stream !== undefined)
+      return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct the stream of route ${route}.`;
+    const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
+    return `Correct the stream of route ${route}, or create it: ${create}.`;
   }
 
   /** Checks each permission that nothing else has tested. */

@@ -190,6 +190,13 @@ describe('setup', () => {
       /^nats stream add CI --subjects 'ci\.>' --subjects 'done\.\*' --storage file --replicas 1 /m,
     );
     await assert.rejects(admin.manager.streams.info('CI'), /stream not found/);
+    await server.reload(serverConfig(permissionsIn(await bridge(['setup'], yaml))));
+    const refused = await bridge(['setup', '--apply', ...asked('CI=ci.>')], yaml);
+    assert.equal(refused.status, 1);
+    assert.match(
+      refused.stderr,
+      /^stream CI: it can't be looked at: the user may not publish to \$JS\.API\.STREAM\.INFO\.CI\. Creating it takes permission to publish to "\$JS\.API\.STREAM\.INFO\.CI" and "\$JS\.API\.STREAM\.CREATE\.CI": setup prints both when it is given this --create-stream\.$/m,
+    );
     // With no more permissions than it prints.
     await server.reload(serverConfig(permissionsIn(printed)));
     const applied = await bridge(['setup', '--apply', ...options], yaml);
@@ -266,6 +273,15 @@ waits:
       'error: bucket BRIDGE_INTENTS: it drops the oldest once it is full, which the bridge still needs. Change it: nats stream edit KV_BRIDGE_INTENTS --discard new.',
     ]);
     assert.deepEqual(await mistaken({}), []);
+
+    // The stream is the mistake: another one couldn't take what this one has.
+    const elsewhere = await bridge(['check'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
+    assert.deepEqual(
+      linesOf(elsewhere).filter((line) => line.includes(' stream CJ')),
+      [
+        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of route one.`,
+      ],
+    );
   });
 
   test("says what it couldn't create, and exits with 1", async (t) => {
