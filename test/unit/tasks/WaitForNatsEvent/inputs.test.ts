@@ -110,6 +110,10 @@ test('an invalid output name is reported with the nearest valid one', () => {
     });
   for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
     assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);
+  assert.throws(
+    () => readWait(agentWith({ outputs: 'by: data.by' })),
+    /outputs: "by: data\.by" is not of the form name=JMESPath\. Write by=data\.by\.$/,
+  );
 });
 
 test('startTime is a time in ISO 8601 with its offset', () => {
