@@ -53,12 +53,10 @@ export class NatsCheck {
     );
     const existing: StreamNeed[] = [];
     for (const [need, answer] of answers) {
-      if (answer.kind !== 'ok') {
-        this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
-        continue;
-      }
-      existing.push(need);
-      this.#compare(need, answer.value.config);
+      // One that may not be looked at may be there, and lack other permissions as well.
+      if (answer.kind === 'ok' || answer.kind === 'denied') existing.push(need);
+      if (answer.kind === 'ok') this.#compare(need, answer.value.config);
+      else this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
     }
     this.#findings.push(...(await this.#checkServerVersion(answers)));
     await this.#checkConsumers();
@@ -218,30 +216,37 @@ export class NatsCheck {
       [...new Set(needs.map(({ stream }) => stream))].map((name) => [name, this.jetStream.stream(name)]),
     );
     for (const need of needs) {
-      const { stream, config, route } = need;
+      const { stream, config } = need;
       const source = await sources.get(stream);
       if (source !== undefined && source.kind !== 'ok') {
         // The bridge's own has been reported.
-        if (own.has(stream)) continue;
-        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND) {
-          this.#noteOnce(
-            error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
-          );
-        } else if (source.kind === 'denied')
-          this.#noteDenied(source.subject, `${GRANT} Or correct the stream of route ${route.name}.`);
-        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
-        continue;
+        if (!own.has(stream)) await this.#noteSource(need, source);
+        if (source.kind !== 'denied') continue;
       }
       const about = `consumer ${config.durable_name} of ${stream}`;
       const answer = await this.jetStream.consumer(stream, config.durable_name);
-      if (answer.kind === 'ok') {
-        this.#compareConsumer(about, need, answer.value);
-        if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
-          this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`);
-        if (!(await this.jetStream.mayFetch(stream, config.durable_name)))
-          this.#noteDenied(`${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`);
-      } else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      // With none of its permissions, the stream itself may be the mistake.
+      const remedy = source?.kind === 'denied' && !own.has(stream) ? grantOrCorrect(need) : GRANT;
+      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
+      else if (answer.kind === 'denied') this.#noteDenied(answer.subject, remedy);
+      else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      if (answer.kind !== 'ok' && answer.kind !== 'denied') continue;
+      const fetching = `${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`;
+      if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
+        this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`, remedy);
+      if (!(await this.jetStream.mayFetch(stream, config.durable_name))) this.#noteDenied(fetching, remedy);
     }
+  }
+
+  /** @param refusal when the stream that a route reads was looked at */
+  async #noteSource(need: ConsumerNeed, refusal: Refusal): Promise<void> {
+    const { stream, route } = need;
+    if (refusal.kind === 'error' && refusal.errorCode === STREAM_NOT_FOUND)
+      this.#noteOnce(
+        error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
+      );
+    else if (refusal.kind === 'denied') this.#noteDenied(refusal.subject, grantOrCorrect(need));
+    else this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
   #compareConsumer(about: string, { config, route, stream }: ConsumerNeed, { config: is }: ConsumerInfo): void {
@@ -334,6 +339,10 @@ export class NatsCheck {
           this.#note(warning(`${about} to ${pattern}`, 'the bridge does not need it', 'Take it away from the user.'));
     }
   }
+}
+
+function grantOrCorrect({ route }: ConsumerNeed): string {
+  return `${GRANT} Or correct the stream of route ${route.name}.`;
 }
 
 function aboutOf({ kind, name }: StreamNeed): string {

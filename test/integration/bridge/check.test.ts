@@ -523,6 +523,20 @@ describe('check', () => {
         ]);
         assert.equal(checked.status, level === 'error' ? 1 : 0);
       }
+      const ofBucket = [
+        '$JS.API.STREAM.INFO.KV_BRIDGE_PROJECTS',
+        '$KV.BRIDGE_PROJECTS.>',
+        '$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS',
+      ];
+      const without = ofBucket.reduce((block, subject) => block.replace(`${JSON.stringify(subject)}\n`, '\n'), all);
+      await server.reload(serverConfig(without));
+      assert.deepEqual(
+        linesOf(await bridge(['check'], yaml)).filter((one) => one.startsWith('error')),
+        ofBucket.map(
+          (about) =>
+            `error: permission to publish to ${about}: it is missing. Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.`,
+        ),
+      );
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
       const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(
