@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
 import { reasonOf } from '../shared/errors.ts';
 import { overlap, subjectProblem } from '../shared/subject.ts';
-import { quoted } from '../shared/text/safeText.ts';
+import { probablyMeant } from '../shared/text/nearest.ts';
+import { quoted, safeText } from '../shared/text/safeText.ts';
 import type { CalloutCommand } from './commands/callout.ts';
 import type { DeadLettersCommand } from './commands/deadLetters.ts';
 import type { HooksCommand } from './commands/hooks.ts';
@@ -249,6 +250,20 @@ function sequenceIn(text: string | undefined): number | undefined {
 }
 
 function parse(given: readonly string[]) {
+  const { tokens } = parseArgs({
+    args: [...given],
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: OPTIONS,
+  });
+  const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name));
+  if (unknown?.kind === 'option') {
+    const meant = probablyMeant(unknown.name, Object.keys(OPTIONS));
+    throw new UsageError(
+      `There is no option ${safeText(unknown.rawName)}.${meant === undefined ? '' : ` Did you mean --${meant}?`}`,
+    );
+  }
   try {
     return parseArgs({ args: [...given], allowPositionals: true, options: OPTIONS });
   } catch (error) {

@@ -129,7 +129,9 @@ function quotesRemedy(text: string, offset: number): string | undefined {
   const [, before = '', key = '', value = ''] =
     /^(\s*(?:- +)*)([\w.-]+): +([^\s|>[{].*?)(?:\s+#.*)?\s*$/.exec(line) ?? [];
   if (key === '') return undefined;
-  const written = `${key}: ${inQuotes(value)}`;
+  // What outputs takes isn't YAML.
+  const [, output, expression = ''] = (key === 'outputs' && /^([A-Za-z_]\w*):\s+(.+)$/.exec(value)) || [];
+  const written = `${key}: ${output === undefined ? inQuotes(value) : `${output}=${expression}`}`;
   const { document } = parsed(text.slice(0, start) + before + written + text.slice(start + line.length));
   const end = start + before.length + written.length;
   const isRight = [...document.errors, ...document.warnings].every(({ pos }) => pos[0] > end || pos[0] < start);

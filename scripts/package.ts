@@ -189,7 +189,7 @@ function createVsix(name: string): string {
   if (tfx.status !== 0 || /^(warning|error): /m.test(output) || !existsSync(vsix)) {
     rmSync(vsix, { force: true });
     const remedy = /\bfile: (command )?not found/.test(output)
-      ? "Install the system's package file, then run this again. "
+      ? 'Install it (apt-get install file), then run this again. '
       : '';
     throw new Error(`tfx could not pack the extension. ${remedy}It said:\n${output}`);
   }

@@ -1,6 +1,8 @@
 import { parseJson } from '../../shared/text/json.ts';
 import { quoted } from '../../shared/text/safeText.ts';
-import { schemaProblems, unknownPlaceholder } from './policyProblems.ts';
+import { jsonSyntaxProblem } from '../../shared/text/jsonSyntax.ts';
+import { placeholdersFor } from './placeholders.ts';
+import { schemaProblems, unfilledPlaceholder, unknownPlaceholder } from './policyProblems.ts';
 import { validate } from './validate.ts';
 
 /** Who may sign in, and what they may do then. */
@@ -59,9 +61,8 @@ export function readPolicy(
   accounts: readonly string[] | undefined,
 ): { readonly policy: Policy } | { readonly problems: readonly string[] } {
   const json = parseJson(text);
-  if (json === undefined) return { problems: ['it is not JSON'] };
-  if (!validate(json.value))
-    return { problems: [...new Set((validate.errors ?? []).flatMap((error) => schemaProblems(error, json.value)))] };
+  if (json === undefined) return { problems: [`it is not JSON: ${jsonSyntaxProblem(text)}`] };
+  if (!validate(json.value)) return { problems: schemaProblems(validate.errors ?? [], json.value) };
   const { issuers } = json.value as unknown as Content;
   const problems: string[] = [];
   const read = new Map<string, IssuerPolicy>();
@@ -69,8 +70,14 @@ export function readPolicy(
     const place = `issuers[${index}]`;
     if (read.has(issuer)) problems.push(`${place}.issuer: ${quoted(issuer)} is listed twice`);
     const rules = given.map((rule, number) => ruleOf(rule, `${place}.rules[${number}]`));
-    problems.push(...rules.flatMap((rule) => ruleProblems(rule, accounts)));
-    read.set(issuer, { issuer, audience, tenant: tenantOf(issuer), rules });
+    const tenant = tenantOf(issuer);
+    problems.push(
+      ...rules.flatMap((rule) => [
+        ...ruleProblems(rule, accounts),
+        ...unfilledPlaceholders(rule, tenant !== undefined),
+      ]),
+    );
+    read.set(issuer, { issuer, audience, tenant, rules });
   }
   return problems.length > 0 ? { problems } : { policy: { issuers: read } };
 }
@@ -100,4 +107,18 @@ function ruleProblems({ place, sub, roles, groups, account }: Rule, accounts: re
   if (!isPlaceholder && accounts !== undefined && !accounts.includes(account))
     problems.push(`${place}.account: ${quoted(account)} is not one of callout.accounts`);
   return problems;
+}
+
+/** A placeholder that no matching token has a value for would refuse every sign-in that the rule is for. */
+function unfilledPlaceholders({ place, sub, account, publish, subscribe }: Rule, isTenant: boolean): string[] {
+  const source = placeholdersFor(isTenant, sub);
+  const texts = [
+    ['account', account] as const,
+    ...publish.map((subject, index) => [`publish[${index}]`, subject] as const),
+    ...subscribe.map((subject, index) => [`subscribe[${index}]`, subject] as const),
+  ];
+  return texts.flatMap(([field, text]) => {
+    const problem = unfilledPlaceholder(text, source);
+    return problem === undefined ? [] : [`${place}.${field}: ${quoted(text)}: ${problem}`];
+  });
 }

@@ -3,40 +3,106 @@ import { isObject } from '../../shared/text/json.ts';
 import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { shown } from '../config/shown.ts';
-import { PLACEHOLDERS } from './placeholders.ts';
+import { PLACEHOLDERS, type PlaceholderSource } from './placeholders.ts';
+import SCHEMA from './policy.schema.json' with { type: 'json' };
 import type { validate } from './validate.ts';
 
-/** What the schema finds wrong with a policy: clauses with the place in front. */
-export function schemaProblems(
-  { keyword, instancePath, params, message = '' }: NonNullable<typeof validate.errors>[number],
-  policy: unknown,
-): string[] {
-  const steps = instancePath.split('/').slice(1);
-  const place = steps
-    .map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`))
-    .join('')
-    .replace(/^\./, '');
-  const at = (problem: string) => [`${place || 'the policy'}: ${problem}`];
+type SchemaError = NonNullable<typeof validate.errors>[number];
+type Schema = Readonly<Record<string, unknown>>;
+
+/** The conditions of a rule, of which it has at least one. */
+const CONDITIONS = ['sub', 'roles', 'groups'];
+const TYPES: Readonly<Record<string, string>> = {
+  object: 'a JSON object',
+  array: 'a list',
+  string: 'a text',
+  integer: 'a whole number',
+};
+
+/** What the schema finds wrong with a policy: clauses with the place in front. A misspelt field isn't also reported as missing. */
+export function schemaProblems(errors: readonly SchemaError[], policy: unknown): string[] {
+  const meant = new Set(
+    errors.flatMap((error) => {
+      const field = meantField(error, policy);
+      return field === undefined ? [] : [`${error.instancePath}/${field}`];
+    }),
+  );
+  const isMeant = ({ instancePath }: SchemaError, fields: readonly string[]) =>
+    fields.some((field) => meant.has(`${instancePath}/${field}`));
+  return [
+    ...new Set(
+      errors
+        .filter((error) => error.keyword !== 'anyOf' || !isMeant(error, CONDITIONS))
+        .filter((error) => error.keyword !== 'required' || !isMeant(error, [String(error.params['missingProperty'])]))
+        .flatMap((error) => problemsOf(error, policy)),
+    ),
+  ];
+}
+
+function problemsOf(error: SchemaError, policy: unknown): string[] {
+  const { keyword, params, message = '' } = error;
+  const steps = stepsOf(error);
+  const given = steps.reduce(memberOf, policy);
+  const placeOf = (path: readonly string[]) =>
+    path
+      .map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`))
+      .join('')
+      .replace(/^\./, '');
+  const at = (problem: string) => [`${placeOf(steps) || 'the policy'}: ${problem}`];
   switch (keyword) {
-    case 'additionalProperties':
-      return at(`${quoted(String(params['additionalProperty']))} is not a field that the bridge knows`);
+    case 'additionalProperties': {
+      const [name, field] = [String(params['additionalProperty']), meantField(error, policy)];
+      const instead = field === undefined ? `there are ${fieldsAt(steps).join(', ')}` : `did you mean "${field}"?`;
+      return at(`${quoted(name)} is not a field that the bridge knows; ${instead}`);
+    }
     case 'anyOf':
       return at('has none of sub, roles and groups, so it would match everybody');
-    case 'required':
+    case 'required': {
+      const missing = String(params['missingProperty']);
       // Problems of anyOf are reported together.
-      return ['sub', 'roles', 'groups'].includes(String(params['missingProperty'])) ? [] : at(message);
+      return CONDITIONS.includes(missing) ? [] : [`${placeOf([...steps, missing])}: is required`];
+    }
+    case 'type':
+      return at(`is not ${TYPES[String(params['type'])] ?? String(params['type'])}`);
+    case 'minItems':
+    case 'minLength':
+      return at('is empty');
+    case 'minimum':
+      return at(`is ${String(given)}, not at least ${String(params['limit'])}`);
     case 'pattern':
-      return at(patternProblem(String(steps.reduce(memberOf, policy)), steps.at(-1)));
+      return at(patternProblem(String(given), steps.at(-1)));
     default:
       return at(message);
   }
 }
 
-function memberOf(value: unknown, step: string): unknown {
-  return isObject(value) || Array.isArray(value) ? (value as Record<string, unknown>)[step] : undefined;
+/** The field that is missing where an unknown one is, and is nearly called that. */
+function meantField(error: SchemaError, policy: unknown): string | undefined {
+  if (error.keyword !== 'additionalProperties') return undefined;
+  const steps = stepsOf(error);
+  const given = steps.reduce(memberOf, policy);
+  const missing = fieldsAt(steps).filter((field) => memberOf(given, field) === undefined);
+  return probablyMeant(String(error.params['additionalProperty']), missing);
 }
 
-/** What is wrong with a text that doesn't fit its pattern, which says little to people. */
+/** The fields of the schema's objects: of the policy, of an issuer or of a rule. */
+function fieldsAt(steps: readonly string[]): string[] {
+  const schema = steps.reduce<Schema>(
+    (at, step) => (/^\d+$/.test(step) ? at['items'] : (at['properties'] as Schema | undefined)?.[step]) as Schema,
+    SCHEMA,
+  );
+  return Object.keys(schema['properties'] ?? {}).filter((field) => field !== '$schema');
+}
+
+function stepsOf({ instancePath }: SchemaError): string[] {
+  return instancePath.split('/').slice(1);
+}
+
+function memberOf(value: unknown, step: string): unknown {
+  if (!isObject(value) && !Array.isArray(value)) return undefined;
+  return Object.hasOwn(value, step) ? (value as Record<string, unknown>)[step] : undefined;
+}
+
 function patternProblem(text: string, field: string | undefined): string {
   switch (field) {
     case 'issuer':
@@ -58,11 +124,27 @@ function patternProblem(text: string, field: string | undefined): string {
 
 /** The first placeholder in a text that stands for nothing: a clause with what to write instead. */
 export function unknownPlaceholder(text: string): string | undefined {
-  const names = [...text.matchAll(/\{([^{}]*)\}/g)].map(([, name = '']) => name);
-  const unknown = names.find((name) => !PLACEHOLDERS.some((known) => known === name));
+  const unknown = placeholdersIn(text).find((name) => !PLACEHOLDERS.some((known) => known === name));
   if (unknown === undefined) return undefined;
   const meant = probablyMeant(unknown, PLACEHOLDERS, 3);
-  const instead =
-    meant === undefined ? `there are ${PLACEHOLDERS.map((name) => `{${name}}`).join(', ')}` : `write {${meant}}`;
+  const instead = meant === undefined ? `there are ${listed(PLACEHOLDERS)}` : `write {${meant}}`;
   return `{${unknown}} is not a placeholder; ${instead}`;
+}
+
+/** The first placeholder in a text that the tokens of a rule never have a value for: a clause with those that they can have. */
+export function unfilledPlaceholder(text: string, { of, placeholders }: PlaceholderSource): string | undefined {
+  const unfilled = placeholdersIn(text)
+    .filter((name) => PLACEHOLDERS.some((known) => known === name))
+    .find((name) => !placeholders.some((known) => known === name));
+  if (unfilled === undefined) return undefined;
+  const instead = placeholders.length === 0 ? 'they have none' : `they have ${listed(placeholders)}`;
+  return `tokens ${of} have no value for {${unfilled}}; ${instead}`;
+}
+
+function placeholdersIn(text: string): string[] {
+  return [...text.matchAll(/\{([^{}]*)\}/g)].map(([, name = '']) => name);
+}
+
+function listed(names: readonly string[]): string {
+  return names.map((name) => `{${name}}`).join(', ');
 }

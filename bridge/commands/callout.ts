@@ -100,11 +100,19 @@ function listOf(verb: string, subjects: readonly string[]): string[] {
 }
 
 /** Why each rule of the token's issuer matches or doesn't; none before the token is verified. */
-function describeRules({ claimed, identity }: SignInDecision, { issuers }: Policy): string[] {
+function describeRules(decision: SignInDecision, { issuers }: Policy): string[] {
+  const { claimed, identity } = decision;
   if (claimed === undefined || identity === undefined) return [];
-  return (issuers.get(claimed.issuer)?.rules ?? []).map(
-    (rule) => `${rule.place}: ${mismatch(rule, identity) ?? 'matches'}`,
-  );
+  const judged = (issuers.get(claimed.issuer)?.rules ?? []).map((rule) => ({
+    place: rule.place,
+    mismatch: mismatch(rule, identity),
+  }));
+  const first = judged.find((rule) => rule.mismatch === undefined);
+  const outcome = decision.kind === 'refused' ? `matches, but grants nothing: ${decision.refusal.message}` : 'matches';
+  return judged.map((rule) => {
+    const match = rule === first ? outcome : `matches, but ${first?.place ?? ''} comes first`;
+    return `${rule.place}: ${rule.mismatch ?? match}`;
+  });
 }
 
 /** Never replaces a key: it may be in use. */

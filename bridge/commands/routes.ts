@@ -86,6 +86,10 @@ function partsOf({ configuration, session, world }: Work) {
 async function list(work: Work): Promise<number> {
   const { world } = work;
   const states = await routeStates(partsOf(work));
+  if (states.length === 0) {
+    world.err('The configuration has no routes.\n');
+    return 0;
+  }
   world.out(lineOf(['ROUTE', 'MODE', 'PAUSED', 'PENDING', 'OLDEST PENDING', 'LAST DECISION', 'REASON']));
   for (const state of states) world.out(lineOf(cellsOf(state)));
   const troubles = [

@@ -23,6 +23,7 @@ import type { World } from '../world.ts';
 import { configurationOf, withSession } from './session.ts';
 
 const NS_PER_MS = 1_000_000;
+const MS_PER_S = 1_000;
 
 /** What `setup` is asked for. */
 export interface SetupOptions {
@@ -45,7 +46,7 @@ export async function setup(file: string, options: SetupOptions, world: World): 
     world.err(`--create-stream ${quoted(name)}: setup creates this stream without it. Leave the option out.\n`);
   if (own.length > 0) return 2;
   const others = options.streams.map((order) => streamToCreate(order, settings));
-  world.out(describe(settings, needs, others));
+  world.out(describe(settings, needs, others, world.now()));
   if (!options.apply) return 0;
   return withSession(settings, world, async (session) => {
     const findings = await checkServerVersion(settings, session.nats, needs);
@@ -57,11 +58,16 @@ export async function setup(file: string, options: SetupOptions, world: World): 
   });
 }
 
-function describe(settings: BridgeSettings, needs: readonly StreamNeed[], others: readonly StreamNeed[]): string {
+function describe(
+  settings: BridgeSettings,
+  needs: readonly StreamNeed[],
+  others: readonly StreamNeed[],
+  now: number,
+): string {
   return [
     '# Streams, buckets and consumers, as commands of the NATS CLI:',
     ...[...others, ...needs].map(commandFor),
-    ...consumerNeeds(settings).map(consumerCommand),
+    ...consumerNeeds(settings).map((need) => consumerCommand(need, now)),
     '',
     "# Permissions of the bridge's user, for the configuration of nats-server:",
     ...permissionLines(grantNeeds(settings, others)),
@@ -73,18 +79,23 @@ function describe(settings: BridgeSettings, needs: readonly StreamNeed[], others
 /** The NATS CLI command that creates it. */
 function commandFor({ kind, name, config }: StreamNeed): string {
   const replicas = `--replicas ${config.num_replicas ?? 1}`;
-  if (kind === 'bucket')
-    return `nats kv add ${name} --history 1 --storage file ${replicas} --max-bucket-size ${config.max_bytes ?? -1}`;
+  if (kind === 'bucket') {
+    const ttl = !config.max_age ? '' : ` --ttl ${timeOf(config.max_age)}`;
+    return `nats kv add ${name} --history 1${ttl} --storage file ${replicas} --max-bucket-size ${config.max_bytes ?? -1}`;
+  }
   const subjects = config.subjects.map((subject) => `--subjects '${subject}'`).join(' ');
   const window = config.duplicate_window === undefined ? '' : ` --dupe-window ${timeOf(config.duplicate_window)}`;
   const age = !config.max_age ? '' : ` --max-age ${timeOf(config.max_age)}`;
   return `nats stream add ${name} ${subjects} --storage file ${replicas} --retention limits --discard old${age}${window} --allow-direct --defaults`;
 }
 
-function consumerCommand({ stream, config }: ConsumerNeed): string {
+function consumerCommand({ stream, config }: ConsumerNeed, now: number): string {
   const subjects = [config.filter_subjects ?? config.filter_subject ?? []].flat();
   const filters = subjects.map((subject) => ` --filter '${subject}'`).join('');
-  const start = config.opt_start_time ?? config.deliver_policy;
+  const { opt_start_time: time } = config;
+  // The NATS CLI takes no time, only how long ago it was.
+  const start =
+    time === undefined ? config.deliver_policy : `${Math.max(0, Math.ceil((now - Date.parse(time)) / MS_PER_S))}s`;
   const limits = `--wait ${timeOf(config.ack_wait)} --max-pending ${config.max_ack_pending} --max-deliver ${config.max_deliver}`;
   return `nats consumer add ${stream} ${config.durable_name} --pull${filters} --deliver ${start} --ack explicit ${limits} --defaults`;
 }
@@ -165,10 +176,15 @@ async function applyStream(
     const problem = isOrdered ? otherSubjects(need, found.value) : undefined;
     return problem === undefined ? THERE : failed(problem);
   }
-  if (!isError(found, STREAM_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
+  const grant = (refusal: Refusal) =>
+    refusal.kind === 'denied' && isOrdered ? grantRemedy(config.name, jetStream) : Promise.resolve('');
+  if (!isError(found, STREAM_NOT_FOUND))
+    return failed(`it can't be looked at: ${reasonOf(found)}${await grant(found)}`);
   const made = await jetStream.createStream(config);
   if (made.kind === 'ok') return CREATED;
-  const remedy = isError(made, SUBJECTS_OVERLAP) ? await overlapRemedy(need, isOrdered, settings, jetStream) : '';
+  const remedy = isError(made, SUBJECTS_OVERLAP)
+    ? await overlapRemedy(need, isOrdered, settings, jetStream)
+    : await grant(made);
   return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
 }
 
@@ -188,6 +204,12 @@ async function applyConsumer(
 
 function isError(refusal: Refusal, code: number): boolean {
   return refusal.kind === 'error' && refusal.errorCode === code;
+}
+
+/** What `--create-stream` needs beyond the permissions that `setup` prints without it. */
+async function grantRemedy(stream: string, jetStream: JetStream): Promise<string> {
+  const api = `${await jetStream.apiPrefix()}.STREAM`;
+  return `. Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream`;
 }
 
 /** Which stream has the subjects of one that can't be created, as far as the user may ask, and what to do about it. */

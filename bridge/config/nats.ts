@@ -86,11 +86,18 @@ function signInRemedy(section: Section): string {
 function readServers(section: Section): ServerAddress[] {
   const [first, ...others] = section.texts('servers');
   if (first === undefined) return [];
-  const servers = parseServers([first, ...others]).flatMap((server, index) => {
-    if (!('problem' in server)) return [server];
-    const { problem, remedy = REMEDIES.get(server) ?? '' } = server;
+  const note = (index: number, problem: string, remedy: string) =>
     section.surroundings.note([...section.path, 'servers', index], { problem: `can't be used: it ${problem}`, remedy });
-    return [];
+  const servers = parseServers([first, ...others]).flatMap((server, index) => {
+    if ('problem' in server) {
+      note(index, server.problem, server.remedy ?? REMEDIES.get(server) ?? '');
+      return [];
+    }
+    // Only forms of Azure DevOps insist on these.
+    const web = /^https?(?=:\/\/)/i.exec([first, ...others][index] ?? '')?.[0].toLowerCase();
+    if (web !== undefined)
+      note(index, `begins with ${web}://`, `Use ${server.tls ? 'tls' : 'nats'}:// for a server of NATS.`);
+    return [server];
   });
   const mixed = schemesProblem(servers);
   if (mixed !== undefined) section.note('servers', `can't be used together: they ${mixed.problem}`, mixed.remedy);

@@ -20,6 +20,7 @@ import {
   createStreamOption,
   grantNeeds,
   streamNeeds,
+  subjectsOf,
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
@@ -27,6 +28,7 @@ import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './se
 
 /** A hook of 2 MiB plus its headers and those of a dead letter. */
 const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
+const MEBIBYTE = 1_024 * 1_024;
 const NS_PER_MS = 1_000_000;
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
 const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
@@ -57,12 +59,10 @@ export class NatsCheck {
     );
     const existing: StreamNeed[] = [];
     for (const [need, answer] of answers) {
-      if (answer.kind !== 'ok') {
-        this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
-        continue;
-      }
-      existing.push(need);
-      this.#compare(need, answer.value.config);
+      // One that may not be looked at may be there, and lack other permissions as well.
+      if (answer.kind === 'ok' || answer.kind === 'denied') existing.push(need);
+      if (answer.kind === 'ok') this.#compare(need, answer.value.config);
+      else this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
     }
     this.#isUnanswered = answers.every(([, { kind }]) => kind === 'silent');
     if (this.#isUnanswered) return this.#findings;
@@ -169,6 +169,34 @@ export class NatsCheck {
     if (need.kind === 'stream' && this.settings.hooks !== undefined && largest > 0 && largest < LARGEST_MESSAGE)
       this.#note(error(about, 'it takes no messages of 2.5 MiB', edit('--max-msg-size -1')));
     if (need.kind === 'stream') this.#compareLimits(need, is, edit);
+    else this.#compareBucket(need, is, edit);
+  }
+
+  /** A bucket holds what the bridge relies on until it is too old: it must neither lose it before nor fill up with it. */
+  #compareBucket(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
+    const about = aboutOf(need);
+    const [wanted, age] = [need.config.max_age ?? 0, is.max_age ?? 0];
+    const untilAge = edit(`--max-age ${wanted === 0 ? '0s' : timeOf(wanted)}`);
+    if (age > 0 && (wanted === 0 || age < wanted)) {
+      const needed = wanted === 0 ? 'for good' : `for ${timeOf(wanted)}`;
+      this.#note(
+        error(about, `it forgets what is older than ${timeOf(age)}, which the bridge needs ${needed}`, untilAge),
+      );
+    }
+    if (age === 0 && wanted > 0)
+      this.#note(warning(about, 'it never forgets, so it fills up and then takes nothing more', untilAge));
+    const [bytes, size] = [need.config.max_bytes ?? -1, is.max_bytes ?? -1];
+    if (size > 0 && size < bytes) {
+      const problem = `it is full at ${mebibytes(size)}, not at ${mebibytes(bytes)}, and then takes nothing more`;
+      this.#note(warning(about, problem, edit(`--max-bytes ${bytes}`)));
+    }
+    const most = is.max_msgs ?? -1;
+    if (most > 0)
+      this.#note(warning(about, `it is full with ${most} keys, and then takes nothing more`, edit('--max-msgs -1')));
+    if (is.discard === 'old')
+      this.#note(
+        error(about, 'it drops the oldest once it is full, which the bridge still needs', edit('--discard new')),
+      );
   }
 
   #compareLimits(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
@@ -196,30 +224,37 @@ export class NatsCheck {
       [...new Set(needs.map(({ stream }) => stream))].map((name) => [name, this.jetStream.stream(name)]),
     );
     for (const need of needs) {
-      const { stream, config, route } = need;
+      const { stream, config } = need;
       const source = await sources.get(stream);
       if (source !== undefined && source.kind !== 'ok') {
         // The bridge's own has been reported.
-        if (own.has(stream)) continue;
-        if (source.kind === 'error' && source.errorCode === STREAM_NOT_FOUND) {
-          const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, stream)}`;
-          const remedy = `Correct the stream of route ${route.name}, or create it: ${create}.`;
-          this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", remedy));
-        } else if (source.kind === 'denied')
-          this.#noteDenied(source.subject, `${GRANT} Or correct the stream of route ${route.name}.`);
-        else this.#noteRefusal(`stream ${stream}`, source, STREAM_NOT_FOUND);
-        continue;
+        if (!own.has(stream)) await this.#noteSource(need, source);
+        if (source.kind !== 'denied') continue;
       }
       const about = `consumer ${config.durable_name} of ${stream}`;
       const answer = await this.jetStream.consumer(stream, config.durable_name);
-      if (answer.kind === 'ok') {
-        this.#compareConsumer(about, need, answer.value);
-        if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
-          this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`);
-        if (!(await this.jetStream.mayFetch(stream, config.durable_name)))
-          this.#noteDenied(`${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`);
-      } else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      // With none of its permissions, the stream itself may be the mistake.
+      const remedy = source?.kind === 'denied' && !own.has(stream) ? grantOrCorrect(need) : GRANT;
+      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
+      else if (answer.kind === 'denied') this.#noteDenied(answer.subject, remedy);
+      else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
+      if (answer.kind !== 'ok' && answer.kind !== 'denied') continue;
+      const fetching = `${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`;
+      if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
+        this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`, remedy);
+      if (!(await this.jetStream.mayFetch(stream, config.durable_name))) this.#noteDenied(fetching, remedy);
     }
+  }
+
+  /** @param refusal when the stream that a route reads was looked at */
+  async #noteSource(need: ConsumerNeed, refusal: Refusal): Promise<void> {
+    const { stream, route } = need;
+    if (refusal.kind === 'error' && refusal.errorCode === STREAM_NOT_FOUND)
+      this.#noteOnce(
+        error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
+      );
+    else if (refusal.kind === 'denied') this.#noteDenied(refusal.subject, grantOrCorrect(need));
+    else this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
   #compareConsumer(about: string, { config, route, stream }: ConsumerNeed, { config: is }: ConsumerInfo): void {
@@ -237,6 +272,23 @@ export class NatsCheck {
       this.#note(error(about, `it drops an event after ${is.max_deliver ?? 0} deliveries without a word`, anew));
     if (is.ack_wait !== undefined && is.ack_wait < config.ack_wait)
       this.#note(warning(about, `its ack wait is ${timeOf(is.ack_wait)}, not ${timeOf(config.ack_wait)}`, anew));
+  }
+
+  /** A stream that has the subjects already is the one that was meant; another one couldn't take them. */
+  async #missingStreamRemedy(name: string, route: string): Promise<string> {
+    const taken = new Map<string, string[]>();
+    for (const subject of subjectsOf(this.settings, name)) {
+      const answer = await this.jetStream.streamNames(subject);
+      for (const stream of answer.kind === 'ok' ? answer.value : [])
+        taken.set(stream, [...(taken.get(stream) ?? []), `"${subject}"`]);
+    }
+    const [[stream, subjects = []] = [], ...others] = taken;
+    if (stream !== undefined && others.length === 0)
+      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct the stream of route ${route}.`;
+    if (stream !== undefined)
+      return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct the stream of route ${route}.`;
+    const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
+    return `Correct the stream of route ${route}, or create it: ${create}.`;
   }
 
   /** Checks each permission that nothing else has tested. */
@@ -297,8 +349,16 @@ export class NatsCheck {
   }
 }
 
+function grantOrCorrect({ route }: ConsumerNeed): string {
+  return `${GRANT} Or correct the stream of route ${route.name}.`;
+}
+
 function aboutOf({ kind, name }: StreamNeed): string {
   return `${kind} ${name}`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round((bytes / MEBIBYTE) * 10) / 10} MiB`;
 }
 
 function timeOf(ns: number | undefined): string {

@@ -60,12 +60,16 @@ export function streamToCreate({ name, subjects }: StreamOrder, { streams }: Bri
   return { kind: 'stream', name, config: { ...config, subjects } };
 }
 
+/** What the routes of a stream read of it; nothing twice. */
+export function subjectsOf({ runs }: Pick<BridgeSettings, 'runs'>, name: string): string[] {
+  return withoutCovered(
+    runs.filter(({ mode, stream }) => mode !== 'off' && stream === name).flatMap((route) => route.subjects),
+  );
+}
+
 /** The option of `setup` that creates the stream of some routes. */
-export function createStreamOption({ runs }: Pick<BridgeSettings, 'runs'>, name: string): string {
-  const subjects = runs
-    .filter(({ mode, stream }) => mode !== 'off' && stream === name)
-    .flatMap((route) => route.subjects);
-  return `--create-stream '${name}=${withoutCovered(subjects).join(',')}'`;
+export function createStreamOption(settings: Pick<BridgeSettings, 'runs'>, name: string): string {
+  return `--create-stream '${name}=${subjectsOf(settings, name).join(',')}'`;
 }
 
 function stream(name: string, subject: string, replicas: number, maxAgeMs: number, windowMs?: number): StreamNeed {
@@ -241,6 +245,10 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
         .filter((name) => !sources.includes(name))
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
         .map((subject) => ({ subject, reason: 'the command why' })),
+      ...(sources.length === 0 || settings.waits !== undefined ? [] : api('STREAM.NAMES')).map((subject) => ({
+        subject,
+        reason: "check names the stream that has a route's subject",
+      })),
       { subject: '$SYS.REQ.USER.INFO', reason: 'check finds unneeded permissions' },
     ],
   };

@@ -87,7 +87,7 @@ export function liesWithin(subjects: readonly string[], ruled: readonly string[]
 
 function readTimeout(fields: Fields, maxWaitMs: number): number {
   if (fields.text('timeout') === undefined) return Math.min(DEFAULT_TIMEOUT_MS, maxWaitMs);
-  const ms = fields.duration('timeout') ?? maxWaitMs;
+  const ms = fields.duration('timeout', undefined, describeMs(maxWaitMs)) ?? maxWaitMs;
   if (ms > maxWaitMs)
     fields.problem(
       `timeout: ${quoted(fields.text('timeout') ?? '')} is longer than the bridge's limit of ${describeMs(maxWaitMs)}`,

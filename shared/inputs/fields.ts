@@ -93,16 +93,20 @@ export class Fields {
     return option ?? options[0];
   }
 
-  /** A duration in milliseconds. */
+  /**
+   * A duration in milliseconds.
+   *
+   * @param upTo the longest one, where the caller refuses what a timer could hold
+   */
   duration(name: string, otherwise: string): number;
-  duration(name: string): number | undefined;
-  duration(name: string, otherwise?: string): number | undefined {
+  duration(name: string, otherwise?: undefined, upTo?: string): number | undefined;
+  duration(name: string, otherwise?: string, upTo = '20 days'): number | undefined {
     const text = this.expanded(name) ?? otherwise;
     if (text === undefined) return undefined;
     const ms = parseDuration(text);
     if (ms === undefined) {
       this.problem(
-        `${name}: ${quoted(text)} is not a duration above 0 and up to 20 days, such as 500ms, 90s, 30m, 1h30m or 1d`,
+        `${name}: ${quoted(text)} is not a duration above 0 and up to ${upTo}, such as 500ms, 90s, 30m, 1h30m or 1d`,
         durationHint(text),
       );
     }

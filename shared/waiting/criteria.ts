@@ -115,7 +115,9 @@ export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   return fields.lines('outputs').flatMap((line) => {
     const [, name = '', text = ''] = /^([^=\s'"`]+)\s*=(.*)$/.exec(line) ?? [];
     if (name === '' || text.trim() === '') {
-      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`);
+      const [, key, value = ''] = /^([A-Za-z_]\w*)\s*:\s*(\S.*)$/.exec(line) ?? [];
+      const remedy = key === undefined ? undefined : `Write ${key}=${shortened(value, 80)}.`;
+      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`, remedy);
       return [];
     }
     if (ANOTHER_OUTPUT.test(withoutQuoted(text))) {

@@ -44,14 +44,20 @@ const keys = {
     }),
 };
 
-const RULES = [
+const OF_SUBJECTS = [
   { sub: 'sc://contoso/*/nats', account: 'CI', publish: ['ci.{project}.>'], subscribe: ['_INBOX.{project}.>'] },
   { sub: 'p://contoso/shop/*', account: 'CI', publish: ['p.{pipeline}'], subscribe: [] },
-  { roles: ['nats.publish.ci'], account: 'CI', publish: ['ci.>'], subscribe: ['_INBOX.{client}.>'] },
+];
+const ofRoles = (inbox: string) => [
+  { roles: ['nats.publish.ci'], account: 'CI', publish: ['ci.>'], subscribe: [`_INBOX.${inbox}.>`] },
   { groups: ['deployers'], roles: ['nats.deploy'], account: 'CI', publish: ['deploy.>'], subscribe: [] },
 ];
 const POLICY = policyOf({
-  issuers: Object.values(ISSUERS).map((issuer) => ({ issuer, audience: AUDIENCE, rules: RULES })),
+  issuers: KINDS.map((kind) => ({
+    issuer: ISSUERS[kind],
+    audience: AUDIENCE,
+    rules: kind === 'azureDevOps' ? [...OF_SUBJECTS, ...ofRoles('app')] : ofRoles('{client}'),
+  })),
 });
 
 function policyOf(content: object): Policy {
@@ -356,7 +362,7 @@ const policy = fc.record(
           groups: mostly([['deployers']], fc.array(text, { maxLength: 3 }), anything),
           account: mostly(['CI', '{project}'], text, anything),
           publish: list(['ci.{project}.>', '$JS.API.STREAM.INFO.CI_{project}']),
-          subscribe: list(['_INBOX.{client}.>']),
+          subscribe: list(['_INBOX.app.>', '_INBOX.{client}.>']),
           maxLifetime: mostly([1, 3_600], anything),
         },
         { requiredKeys: ['account', 'publish', 'subscribe'] },

@@ -37,6 +37,9 @@ const ABSENT_CODES = new Set([
   'EPIPE',
 ]);
 
+/** Where the host's name leads to no address. */
+const NAME_CODES = new Set(['ENOTFOUND', 'EAI_AGAIN']);
+
 /** Ports of a NATS server that are often taken for the one for clients. */
 const OTHER_PORTS: ReadonlyMap<number, string> = new Map([
   [8222, 'monitoring over HTTP'],
@@ -114,7 +117,9 @@ async function meaningOf(
     const remedy = `Check the host, the port, and that ${words.machine} may reach it.`;
     if (reasonOf(cause).includes('undefined error'))
       return { ...failure('Unreachable', 'closed the connection at once', remedy, true), nature: 'closed' };
-    const reason = `refused the connection (${codeOf(cause) || reasonOf(cause)})`;
+    const causeCode = codeOf(cause);
+    const happened = NAME_CODES.has(causeCode) ? 'could not be found' : 'refused the connection';
+    const reason = `${happened} (${causeCode || reasonOf(cause)})`;
     return failure('Unreachable', reason, remedy, true);
   }
   if (code === 'TIMEOUT') return explainSilence(settings, await askInfo());

@@ -80,6 +80,23 @@ describe('callout try', () => {
     ]);
   });
 
+  test('says what keeps a rule that matches from granting anything', async () => {
+    const policy = policyFor(issuer, {
+      azureDevOps: [{ sub: 'sc://my-organisation/*/nats', account: '{projectId}', publish: [], subscribe: [] }],
+    });
+    const { status, lines } = await tryToken(await issuer.connection('sc://my-organisation/shop/nats'), policy);
+    const reason = 'the token has no value for {projectId} of issuers[0].rules[0]';
+    assert.deepEqual(
+      [status, lines[0], ...lines.slice(-2)],
+      [
+        1,
+        `denied: ${reason}`,
+        `issuers[0].rules[0]: matches, but grants nothing: ${reason}`,
+        'issuers[0].rules[1]: matches, but issuers[0].rules[0] comes first',
+      ],
+    );
+  });
+
   test('says why a token is refused', async () => {
     const { status, lines } = await tryToken(await issuer.connection('sc://a/b/c', { aud: 'another' }));
     assert.equal(status, 1);

@@ -32,6 +32,8 @@ test('dead letters are listed and shown, with their original bytes', async () =>
   await setUp(yaml, OPTIONS);
   const empty = await runBridge(['deadLetters', 'list'], yaml, OPTIONS);
   assert.deepEqual([empty.status, empty.stdout, empty.stderr], [0, '', 'There are no dead letters.\n']);
+  const routes = await runBridge(['routes', 'list'], yaml, OPTIONS);
+  assert.deepEqual([routes.status, routes.stdout, routes.stderr], [0, '', 'The configuration has no routes.\n']);
 
   await using admin = await Admin.connect([server.url]);
   const given = headers();

@@ -163,9 +163,9 @@ test('why shows what led to an event and what came of it, for any id in the chai
   assert.equal(state.consumer_count, 1);
 });
 
-test('why names the permissions that it lacks, and does not say that nothing is known', async () => {
+test('why and deadLetters name the permissions that they lack, and do not say that nothing is known', async () => {
   const permissions = {
-    publish: { allow: ['$JS.API.STREAM.INFO.*'] },
+    publish: { allow: ['$JS.API.STREAM.INFO.*'], deny: ['$JS.API.STREAM.INFO.BRIDGE_DEAD'] },
     subscribe: { allow: ['_INBOX.>'] },
   };
   await using server = await startNatsServer({
@@ -188,6 +188,12 @@ test('why names the permissions that it lacks, and does not say that nothing is 
     ...['BRIDGE_AUDIT', 'AZDO', 'CI'].map(needs),
     'In what could be read, there is nothing about CI:1.',
   ]);
+  const letters = await runBridge(['deadLetters', 'list'], yaml, { env: { ...OPTIONS.env, PASSWORD: 'secret' } });
+  assert.deepEqual([letters.status, letters.stdout], [1, '']);
+  assert.match(
+    letters.stderr,
+    /Denied: The NATS server does not let this user publish to "(\$JS\.API\.STREAM\.INFO\.BRIDGE_DEAD)"\. Grant it publish permission for "\1"; nats-event-bridge setup prints all that it needs\.$/m,
+  );
 });
 
 test('why says what it could not read, and asks for a missing id', async () => {

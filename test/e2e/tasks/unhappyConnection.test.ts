@@ -83,7 +83,7 @@ describe('A step that cannot connect', { concurrency: 2 }, () => {
         'Unreachable',
         `127.0.0.1:${one} refused the connection (ECONNREFUSED)`,
         `127.0.0.1:${two} refused the connection (ECONNREFUSED)`,
-        'no-such-host.invalid:4222 refused the connection (E',
+        'no-such-host.invalid:4222 could not be found (E',
         'Check the host, the port, and that this agent may reach it.',
       );
       assert.ok(step.durationMs > 1_000 && step.durationMs < 4_500, `${step.durationMs} ms`);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from 'nats';
 import { temporaryFolder } from '../../../localAgent/index.ts';
+import { parseDuration } from '../../../shared/text/duration.ts';
 import type { CommandRun } from '../../support/bridge/bridgeProcess.ts';
 import { runHere } from '../../support/bridge/commandsHere.ts';
 import { configurationFile } from '../../support/bridge/configurationFile.ts';
@@ -16,6 +17,7 @@ import {
 import { Admin } from '../../support/nats/testStream.ts';
 
 const MIB = 1_024 * 1_024;
+const WAITS_ENV = { TOKEN: 'a-token-of-some-length', KEY: Buffer.alloc(32, 7).toString('base64') };
 const env = { PAT: 'check-test-pat', HOOK: 'a hook secret of some length' };
 
 /** An Azure DevOps that knows the bridge; returns the URL of its organization. */
@@ -64,6 +66,64 @@ function linesOf({ stdout }: CommandRun): string[] {
 /** The block that `setup` prints for the configuration of a server. */
 function permissionsIn({ stdout }: CommandRun): string {
   return stdout.slice(stdout.indexOf('permissions: {'));
+}
+
+interface Made {
+  readonly stream: string;
+  readonly consumer?: string;
+  readonly config: Readonly<Record<string, unknown>> & { readonly opt_start_time?: number };
+}
+
+/** What a command of the NATS CLI creates: as it is told, otherwise by its defaults. */
+function madeBy(command: string): Made {
+  const [words = '', ...options] = command.split(' --');
+  const values = new Map<string, string[]>();
+  for (const option of options) {
+    const [name = '', value = ''] = option.split(' ');
+    values.set(name, [...(values.get(name) ?? []), value.replaceAll("'", '')]);
+  }
+  const given = (name: string) => values.get(name)?.[0];
+  const nanoseconds = (text: string | undefined) => (parseDuration(text ?? '', Infinity) ?? 0) * 1_000_000;
+  const [, kind, , name = '', durable = ''] = words.split(' ');
+  if (kind === 'consumer') {
+    const filters = values.get('filter') ?? [];
+    const start = given('deliver') ?? '';
+    const ago = parseDuration(start);
+    return {
+      stream: name,
+      consumer: durable,
+      config: {
+        deliver_policy: ago === undefined ? start : 'by_start_time',
+        ...(ago !== undefined && { opt_start_time: Date.now() - ago }),
+        ack_policy: given('ack'),
+        ack_wait: nanoseconds(given('wait')),
+        max_ack_pending: Number(given('max-pending')),
+        max_deliver: Number(given('max-deliver')),
+        filter_subject: filters.length === 1 ? filters[0] : undefined,
+        filter_subjects: filters.length > 1 ? filters : undefined,
+      },
+    };
+  }
+  const isBucket = kind === 'kv';
+  return {
+    stream: isBucket ? `KV_${name}` : name,
+    config: {
+      subjects: isBucket ? [`$KV.${name}.>`] : values.get('subjects'),
+      retention: given('retention') ?? 'limits',
+      storage: given('storage'),
+      discard: given('discard') ?? 'new',
+      max_age: nanoseconds(given(isBucket ? 'ttl' : 'max-age')),
+      max_bytes: Number(given('max-bucket-size') ?? -1),
+      max_msgs: -1,
+      max_msg_size: -1,
+      max_msgs_per_subject: Number(given('history') ?? -1),
+      num_replicas: Number(given('replicas')),
+      duplicate_window: nanoseconds(given('dupe-window') ?? '2m'),
+      allow_direct: isBucket || values.has('allow-direct'),
+      allow_rollup_hdrs: isBucket,
+      deny_delete: isBucket,
+    },
+  };
 }
 
 describe('setup', () => {
@@ -130,6 +190,13 @@ describe('setup', () => {
       /^nats stream add CI --subjects 'ci\.>' --subjects 'done\.\*' --storage file --replicas 1 /m,
     );
     await assert.rejects(admin.manager.streams.info('CI'), /stream not found/);
+    await server.reload(serverConfig(permissionsIn(await bridge(['setup'], yaml))));
+    const refused = await bridge(['setup', '--apply', ...asked('CI=ci.>')], yaml);
+    assert.equal(refused.status, 1);
+    assert.match(
+      refused.stderr,
+      /^stream CI: it can't be looked at: the user may not publish to \$JS\.API\.STREAM\.INFO\.CI\. Creating it takes permission to publish to "\$JS\.API\.STREAM\.INFO\.CI" and "\$JS\.API\.STREAM\.CREATE\.CI": setup prints both when it is given this --create-stream\.$/m,
+    );
     // With no more permissions than it prints.
     await server.reload(serverConfig(permissionsIn(printed)));
     const applied = await bridge(['setup', '--apply', ...options], yaml);
@@ -153,6 +220,67 @@ describe('setup', () => {
     assert.deepEqual(
       [own.status, own.stderr],
       [2, '--create-stream "AZDO": setup creates this stream without it. Leave the option out.\n'],
+    );
+  });
+
+  test('prints commands that create what --apply creates, and check says what breaks a promise', async (t) => {
+    // Servers before 2.10 know no list of filters.
+    await using server = await startServer({ binary: natsServerBinary('2.15') });
+    await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
+    const organization = await startAzureDevOps(t);
+    const start = Date.now() - 3_600_000;
+    const route = 'stream: CI, pipeline: { project: Shop, id: 7 }, parameters: { natsEventId: event.id }';
+    const yaml = `${configuration(server.url, organization)}streams: { AZDO: { maxAge: 2d } }
+runs:
+  - { name: one, subject: ci.done, ${route} }
+  - { name: all, subject: [ci.a, ci.b], startFrom: all, ${route} }
+  - { name: since, subject: ['ci.>', ci.a], startFrom: '${new Date(start).toISOString()}', ${route} }
+waits:
+  organizations: ["${organization}/"]
+  tokenEnvs: [TOKEN]
+  sealingKeyEnvs: [KEY]
+  rules: [{ projects: [Shop], pipelines: ['*'], subjects: [ci.>] }]
+`;
+    const run = (...args: readonly string[]) => bridge(args, yaml, WAITS_ENV);
+    const applied = await run('setup', '--apply', '--create-stream', 'CI=ci.>');
+    assert.equal(applied.status, 0, applied.stderr);
+    const commands = applied.stdout.split('\n').filter((line) => line.startsWith('nats '));
+    assert.equal(commands.length, 10);
+    for (const command of commands) {
+      const { stream, consumer, config } = madeBy(command);
+      const { config: is } =
+        consumer === undefined
+          ? await admin.manager.streams.info(stream)
+          : await admin.manager.consumers.info(stream, consumer);
+      // The command line knows how long ago a time was, to the second.
+      const { opt_start_time: at, ...made } = config;
+      if (at !== undefined) assert.ok(Math.abs(at - start) < 30_000, command);
+      assert.deepEqual(Object.fromEntries(Object.keys(made).map((key) => [key, is[key as keyof typeof is]])), made);
+    }
+
+    const { config } = await admin.manager.streams.info('KV_BRIDGE_INTENTS');
+    const mistaken = async (mistake: Partial<StreamConfig>) => {
+      await admin.manager.streams.update('KV_BRIDGE_INTENTS', { ...config, ...mistake });
+      return linesOf(await run('check')).filter((line) => line.includes(' bucket '));
+    };
+    assert.deepEqual(await mistaken({ max_age: 0, max_bytes: 10 * MIB }), [
+      'warning: bucket BRIDGE_INTENTS: it never forgets, so it fills up and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
+      'warning: bucket BRIDGE_INTENTS: it is full at 10 MiB, not at 512 MiB, and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-bytes 536870912.',
+    ]);
+    assert.deepEqual(await mistaken({ max_age: 3_600_000_000_000, max_msgs: 7, discard: DiscardPolicy.Old }), [
+      'error: bucket BRIDGE_INTENTS: it forgets what is older than 1h, which the bridge needs for 168h. Change it: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
+      'warning: bucket BRIDGE_INTENTS: it is full with 7 keys, and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-msgs -1.',
+      'error: bucket BRIDGE_INTENTS: it drops the oldest once it is full, which the bridge still needs. Change it: nats stream edit KV_BRIDGE_INTENTS --discard new.',
+    ]);
+    assert.deepEqual(await mistaken({}), []);
+
+    // The stream is the mistake: another one couldn't take what this one has.
+    const elsewhere = await bridge(['check'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
+    assert.deepEqual(
+      linesOf(elsewhere).filter((line) => line.includes(' stream CJ')),
+      [
+        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of route one.`,
+      ],
     );
   });
 
@@ -233,8 +361,7 @@ waits:
   sealingKeyEnvs: [KEY]
   rules: [{ projects: [Shop], pipelines: ['*'], subjects: [ci.>] }]
 `;
-  const waitsEnv = { TOKEN: 'a-token-of-some-length', KEY: Buffer.alloc(32, 7).toString('base64') };
-  const command = (args: readonly string[], text: string) => bridge(args, text, waitsEnv);
+  const command = (args: readonly string[], text: string) => bridge(args, text, WAITS_ENV);
   const bucketLines = ({ stdout, stderr }: CommandRun) =>
     `${stdout}${stderr}`.split('\n').filter((line) => /^error: bucket .* replicas on nats-server/.test(line));
   const refusal = (bucket: string) =>
@@ -396,6 +523,20 @@ describe('check', () => {
         ]);
         assert.equal(checked.status, level === 'error' ? 1 : 0);
       }
+      const ofBucket = [
+        '$JS.API.STREAM.INFO.KV_BRIDGE_PROJECTS',
+        '$KV.BRIDGE_PROJECTS.>',
+        '$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS',
+      ];
+      const without = ofBucket.reduce((block, subject) => block.replace(`${JSON.stringify(subject)}\n`, '\n'), all);
+      await server.reload(serverConfig(without));
+      assert.deepEqual(
+        linesOf(await bridge(['check'], yaml)).filter((one) => one.startsWith('error')),
+        ofBucket.map(
+          (about) =>
+            `error: permission to publish to ${about}: it is missing. Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.`,
+        ),
+      );
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
       const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(

@@ -96,6 +96,10 @@ timing: { connect: 1s }
       replace: [[server.url, 'nats://127.0.0.1:1']],
       told: 'error: NATS: Cannot connect to NATS: 127.0.0.1:1 refused the connection (ECONNREFUSED). Check the host, the port, and that this machine may reach it.',
     }),
+    'a server with the scheme of a web server': () => ({
+      replace: [[server.url, `http://127.0.0.1:${server.port}`]],
+      told: "error: bridge.yml:1:19: nats.servers[0]: can't be used: it begins with http://. Use nats:// for a server of NATS.",
+    }),
     'no authority for the certificate of the server': () => ({
       replace: [[server.url, `tls://127.0.0.1:${encrypted.port}`]],
       told: /^error: NATS: Cannot connect to NATS: 127\.0\.0\.1:\d+ failed the TLS handshake \(unable to verify the first certificate.*\)\. Put the PEM text of the authority that signed the server's certificate into the file of nats\.caFile\.$/,

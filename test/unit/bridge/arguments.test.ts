@@ -77,6 +77,9 @@ test('refuses a bad command line, and says why', () => {
   for (const [line, message] of [
     ['', /^There is no command\.$/],
     ['fly --config x', /^There is no command "fly"\.$/],
+    ['check --ofline --config x', /^There is no option --ofline\. Did you mean --offline\?$/],
+    ['check --quickly=yes -c x', /^There is no option --quickly\.$/],
+    ['check -c x', /^There is no option -c\.$/],
     ['constructor --config x', /^There is no command "constructor"\.$/],
     ['run', /^There is no configuration: give --config FILE, or set BRIDGE_CONFIG\.$/],
     ['run fast --config x', /^run takes no argument "fast"\.$/],
@@ -100,7 +103,7 @@ test('refuses a bad command line, and says why', () => {
       /: the subjects "ci\.>" and "ci\.\*\.x" overlap; leave one out\.$/,
     ],
     ['setup --create-stream CI=a --create-stream CI=b --config x', /^--create-stream CI: it is given twice\./],
-    ['run --conf x', /Unknown option '--conf'/],
+    ['run --conf x', /^There is no option --conf\. Did you mean --config\?$/],
     ['deadLetters --config x', /^Write deadLetters list/],
     ['deadLetters show --config x', /^Write deadLetters list/],
     ['deadLetters show 0 --config x', /^Write deadLetters list/],

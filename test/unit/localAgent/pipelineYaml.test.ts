@@ -15,6 +15,7 @@ describe('the text of a pipeline file', () => {
     ['match: !draft && ok', `:4:16: YAML reads "!draft" as a tag, .* Write match: '!draft && ok'$`],
     ["match: !contains(tags, 'x')", `:4:16: YAML reads "!contains.* Write match: '!contains\\(tags, ''x''\\)'$`],
     ['match: &draft', `:4:16: YAML reads "&draft" as an anchor, .* Write match: '&draft'$`],
+    ['outputs: by: data.by', `:4:\\d+: .* Write outputs: by=data\\.by$`],
     ['match: *', `:4:16: .* Write match: '\\*'$`],
     ['match: *draft', `:4:16: YAML reads "\\*draft" as an alias, .* Write match: '\\*draft'$`],
     ['match: [a, !(b)]', `:4:20: YAML reads "!\\(b\\)\\]" as a tag, .* put it in quotes\\.$`],

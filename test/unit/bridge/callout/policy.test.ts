@@ -23,18 +23,33 @@ test("the example's policy is valid", () => {
 
 describe('a policy is refused if it has', () => {
   for (const [what, content, problem] of [
-    ['no JSON', '{', /^it is not JSON$/],
-    ['a misspelt field', withRule({ publsih: [] }), /rules\[1\]: "publsih" is not a field/],
+    ['no JSON', '{\n  "issuers": [],\n}', /^it is not JSON: line 3, column 1: expected a name in double quotes$/],
+    [
+      'a misspelt field',
+      withRule({ publsih: [], publish: undefined }),
+      /^issuers\[0\]\.rules\[1\]: "publsih" is not a field that the bridge knows; did you mean "publish"\?$/,
+    ],
+    [
+      'a misspelt condition',
+      withRule({ sub: undefined, role: ['a'] }),
+      /^issuers\[0\]\.rules\[1\]: "role" is not a field that the bridge knows; did you mean "roles"\?$/,
+    ],
+    [
+      'an unknown field',
+      { issuers: [{ ...entry, keys: [] }] },
+      /^issuers\[0\]: "keys" is not a field that the bridge knows; there are issuer, audience, rules$/,
+    ],
+    ['no list of subjects', withRule({ publish: 'ci.>' }), /^issuers\[0\]\.rules\[1\]\.publish: is not a list$/],
     [
       'a rule without subscribe',
       withRule({ subscribe: undefined }),
-      /rules\[1\]: must have required property 'subscribe'/,
+      /^issuers\[0\]\.rules\[1\]\.subscribe: is required$/,
     ],
     ['a rule without a condition', withRule({ sub: undefined }), /rules\[1\]: has none of sub, roles and groups/],
     ['a rule for everybody', withRule({ sub: 'sc://*/*/*' }), /rules\[1\]\.sub: .* matches everybody/],
     ['a rule for any sub', withRule({ sub: '*' }), /rules\[1\]\.sub: "\*": its first part can't be \*/],
-    ['no roles in the list', withRule({ roles: [] }), /rules\[1\]\.roles: must NOT have fewer than 1 items/],
-    ['an empty group', withRule({ groups: [''] }), /rules\[1\]\.groups\[0\]: must NOT have fewer than 1 characters/],
+    ['no roles in the list', withRule({ roles: [] }), /rules\[1\]\.roles: is empty/],
+    ['an empty group', withRule({ groups: [''] }), /rules\[1\]\.groups\[0\]: is empty/],
     [
       'a * inside a part of the sub',
       withRule({ sub: 'sc://a/shop-*/c' }),
@@ -65,6 +80,34 @@ describe('a policy is refused if it has', () => {
       withRule({ account: '{clint}' }),
       /account: "\{clint\}": .*; write \{client\}$/,
     ],
+    [
+      "a placeholder that only another issuer's tokens have",
+      withRule({ account: '{object}', subscribe: ['a', 'b.{client}'] }),
+      /^(issuers\[0\]\.rules\[1\]\.(account|subscribe\[1\]): "\S+": tokens of service connections \(sc:\/\/\) have no value for \{(object|client)\}; they have \{organisation\}, \{project\}, \{connection\}, \{projectId\}\n?){2}$/,
+    ],
+    [
+      'a placeholder that only connections have',
+      withRule({ sub: 'p://a/*/*', publish: ['ci.{connection}'] }),
+      /tokens of pipelines \(p:\/\/\) have no value for \{connection\}; they have .*\{pipeline\}, /,
+    ],
+    [
+      'a placeholder of Azure DevOps for a tenant of Entra',
+      {
+        issuers: [
+          {
+            issuer: 'https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0',
+            audience: 'nats',
+            rules: [{ ...rule, sub: undefined, roles: ['a'], publish: ['ci.{object}', 'ci.{project}.>'] }],
+          },
+        ],
+      },
+      /^issuers\[0\]\.rules\[0\]\.publish\[1\]: "ci\.\{project\}\.>": tokens of Microsoft Entra have no value for \{project\}; they have \{client\}, \{object\}$/,
+    ],
+    [
+      'a placeholder where the sub has no parts for it',
+      withRule({ sub: 'repo:a', publish: ['ci.{project}'] }),
+      /tokens with a sub like "repo:a" have no value for \{project\}; they have none$/,
+    ],
     ['a subject with a * inside a part', withRule({ publish: ['ci.b*'] }), /publish\[0\]: "ci\.b\*" has a \* or >/],
     ['an empty subject', withRule({ subscribe: [''] }), /subscribe\[0\]: "" is empty/],
     [
@@ -73,7 +116,7 @@ describe('a policy is refused if it has', () => {
       /publish\[0\]: "ci\.\.built" has an empty part/,
     ],
     ['an account with two placeholders', withRule({ account: '{project}{client}' }), /account: .* is neither/],
-    ['a lifetime of 0', withRule({ maxLifetime: 0 }), /maxLifetime: must be >= 1/],
+    ['a lifetime of 0', withRule({ maxLifetime: 0 }), /maxLifetime: is 0, not at least 1/],
     ['the same issuer twice', { issuers: [entry, entry] }, /issuers\[1\]\.issuer: .* is listed twice/],
     [
       'an unencrypted issuer',

@@ -88,6 +88,10 @@ describe('The inputs of an agentless wait', () => {
       /stream: "BRIDGE_AUDIT" is not a stream of events/,
     ],
     'an expression': [{ match: 'data.x = 1' }, /match: "data\.x = 1" is not a JMESPath expression/],
+    'a timeout without a unit': [
+      { timeout: '10' },
+      /timeout: "10" is not a duration above 0 and up to 24h, such as .* write 10s for seconds, or 10m for minutes\./,
+    ],
     'an unknown contract': [
       { contract: 'other.v1' },
       /contract: the bridge knows no contract "other\.v1"\. It knows image-ready\.v1\./,

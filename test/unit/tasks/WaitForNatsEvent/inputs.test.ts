@@ -120,6 +120,10 @@ test('an invalid output name is reported with the nearest valid one', () => {
     'a=let $a = data.a, $b = data.b in $b',
   ])
     assert.equal(readWait(agentWith({ outputs: line })).request.outputs.length, 1, line);
+  assert.throws(
+    () => readWait(agentWith({ outputs: 'by: data.by' })),
+    /outputs: "by: data\.by" is not of the form name=JMESPath\. Write by=data\.by\.$/,
+  );
 });
 
 test('startTime is a time in ISO 8601 with its offset', () => {
