@@ -130,7 +130,7 @@ function quotesRemedy(text: string, offset: number): string | undefined {
     /^(\s*(?:- +)*)([\w.-]+): +([^\s|>[{].*?)(?:\s+#.*)?\s*$/.exec(line) ?? [];
   if (key === '') return undefined;
   // What outputs takes isn't YAML.
-  const [, output, expression = ''] = (key === 'outputs' && /^([A-Za-z_]\w*):\s+(.+)$/.exec(value)) || [];
+  const [, output, expression = ''] = /^([A-Za-z_]\w*):\s+(.+)$/.exec(key === 'outputs' ? value : '') ?? [];
   const written = `${key}: ${output === undefined ? inQuotes(value) : `${output}=${expression}`}`;
   const { document } = parsed(text.slice(0, start) + before + written + text.slice(start + line.length));
   const end = start + before.length + written.length;
