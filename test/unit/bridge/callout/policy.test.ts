@@ -23,7 +23,11 @@ test("the example's policy is valid", () => {
 
 describe('a policy is refused if it has', () => {
   for (const [what, content, problem] of [
-    ['no JSON', '{\n  "issuers": [],\n}', /^it is not JSON: line 3, column 1: expected a name in double quotes$/],
+    [
+      'no JSON',
+      '{\n  "issuers": [],\n}',
+      /^it is not JSON: line 3, column 1: expected a name in double quotes after the comma in line 2$/,
+    ],
     [
       'a misspelt field',
       withRule({ publsih: [], publish: undefined }),
