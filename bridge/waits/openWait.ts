@@ -14,14 +14,14 @@ export const EVENT_MS = 100;
 export const WAIT_LIMITS: JudgeLimits = { eventMs: EVENT_MS, calls: 2, interruptions: 3, slowMs: 10_000 };
 /** For reading the outputs from the event that decides. */
 const OUTPUTS_MS = 200;
-/** Outputs without a value that the task's log names: the record has to hold them. */
-const MOST_EMPTY = 10;
+/** Notes on misspelt fields and outputs without a value in the task's log: the record has to hold them. */
+const MOST_NOTES = 10;
 
 export interface OpenWaitOptions {
   readonly contracts: Readonly<Record<string, Contract>>;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Called once for each expression that errors on an event. */
+  /** Called once for each expression that errors on an event, and once for a field that `failWhen` misspells. */
   readonly warn: (text: string) => void;
 }
 
@@ -226,7 +226,8 @@ export class OpenWait {
     }
     const values = 'values' in asked ? asked.values : {};
     const empty = event === undefined ? [] : emptyOutputs(request.criteria.outputs, values, event);
-    const notes = empty.slice(0, MOST_EMPTY).map(({ text }) => text);
+    const { misspelling = [] } = judge;
+    const notes = [misspelling, empty.map(({ text }) => text)].flat().slice(0, MOST_NOTES);
     return {
       verdict: verdict === 'contractViolation' ? 'invalid' : isTold(verdict) ? verdict : 'error',
       reason: error === undefined ? '' : sentences(error),

@@ -37,14 +37,18 @@ export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEven
 /**
  * The first of the fields that an event doesn't have although it has one of nearly the same name. Both are as an expression has
  * them, such as `data.image`. Undefined when there is none. Has no limit of its own.
+ *
+ * @param named fields that aren't meant, since the expression names them as well
  */
 export function misspeltField(
   fields: readonly FieldPath[],
   event: ReceivedEvent,
+  named: readonly FieldPath[] = [],
 ): { readonly absent: string; readonly meant: string } | undefined {
   for (const path of fields) {
     const { meant } = meantBy(path, event.data);
-    if (meant !== undefined) return { absent: shown(path), meant: shown(meant) };
+    if (meant === undefined || named.some((one) => meant.every((name, index) => one[index] === name))) continue;
+    return { absent: shown(path), meant: shown(meant) };
   }
   return undefined;
 }

@@ -9,7 +9,7 @@ import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
 import { quoted } from '../text/safeText.ts';
 import { verifySignature } from '../signing/signature.ts';
-import { askForField, hasField, type FieldPath } from './absentFields.ts';
+import { askForField, hasField, misspeltField, type FieldPath } from './absentFields.ts';
 import type { NamedExpression, WaitCriteria } from './criteria.ts';
 
 /** How an event was judged. A wait ends with `negative`, `invalid` if `onInvalid` is `fail`, and `matched`, once enough have come. */
@@ -38,6 +38,8 @@ const CALL_MS = 2 * SLICE_MS;
 const MOST_KEY = 1_000;
 /** For saying why an event did not match. */
 const REASON_MS = 100;
+/** For finding a misspelt field of `failWhen`, in all events of a wait together. */
+const MISSPELT_MS = 100;
 
 /** An event and the decision on it. */
 export class JudgedEvent {
@@ -106,6 +108,10 @@ export class Judge {
   readonly #warnings: string[] = [];
   /** Fields of `match` that no event has had. */
   #absent: readonly FieldPath[];
+  /** Fields of `failWhen` that no event has had; none once one was asked for. */
+  #absentInFailWhen: readonly FieldPath[];
+  #misspeltMs = MISSPELT_MS;
+  #misspelling: string | undefined;
   /**
    * Whether judging an event can take longer than reading it. If not, it isn't made interruptible, which would cost a tenth of
    * a backlog's rate.
@@ -117,7 +123,7 @@ export class Judge {
   #slowMs = 0;
   #exhaustion: TaskError | undefined;
 
-  /** @param warn called once for each expression that errors on an event */
+  /** @param warn called once for each expression that errors on an event, and once for a field that `failWhen` misspells */
   constructor(
     private readonly criteria: WaitCriteria,
     private readonly contract: Contract | undefined,
@@ -128,6 +134,7 @@ export class Judge {
     const { match, failWhen, distinctBy } = criteria;
     this.#canBeSlow = contract !== undefined || [match, failWhen, distinctBy].some((it) => it?.isPlain === false);
     this.#absent = match?.dataFields ?? [];
+    this.#absentInFailWhen = failWhen?.dataFields ?? [];
     this.batch = this.#canBeSlow ? 1_024 : 128;
   }
 
@@ -144,7 +151,7 @@ export class Judge {
   resume({ counts, keys }: Progress): void {
     Object.assign(this.#counts, counts);
     // The other one may have seen events that had them.
-    if (counts.seen > 0) this.#absent = [];
+    if (counts.seen > 0) this.#absent = this.#absentInFailWhen = [];
     for (const key of keys) this.#keys.add(key);
   }
 
@@ -162,6 +169,11 @@ export class Judge {
   /** The fields below `data` that `match` reads and none of the events it was tried on has had. */
   get absentFields(): readonly FieldPath[] {
     return this.#absent;
+  }
+
+  /** A sentence on the field that `failWhen` probably misspells, once an event has shown it. */
+  get misspelling(): string | undefined {
+    return this.#misspelling;
   }
 
   /** The values of `distinctBy` that have come; none without it. */
@@ -259,10 +271,32 @@ export class Judge {
     const judged = assessed.decision === 'matched' ? this.#distinguish(assessed) : assessed;
     this.#counts.seen++;
     this.#counts[judged.decision]++;
+    if (AFTER_FAIL_WHEN.has(judged.decision)) this.#checkFailWhen(judged.event);
     if (judged.decision === 'matched') this.matched.push(judged);
     // It may be kept for long, with many others.
     judged.event.forget();
     return judged;
+  }
+
+  /** A condition on a misspelt field never holds, so an event that had to fail the step would pass unnoticed. */
+  #checkFailWhen(event: ReceivedEvent): void {
+    const fields = this.#absentInFailWhen;
+    if (fields.length === 0) return;
+    const began = this.clock.now();
+    try {
+      const named = this.criteria.failWhen?.dataFields;
+      const misspelt = interruptible(() => misspeltField(fields, event, named), this.#misspeltMs);
+      if (misspelt !== undefined) {
+        this.#misspelling = `failWhen: the event has no ${misspelt.absent}. Did you mean ${misspelt.meant}?`;
+      }
+    } catch (error) {
+      if (!isInterruption(error)) throw error;
+      this.#misspeltMs = 0;
+    }
+    this.#misspeltMs -= this.clock.now() - began;
+    if (this.#misspelling === undefined && this.#misspeltMs > 0) return;
+    this.#absentInFailWhen = [];
+    if (this.#misspelling !== undefined) this.warn(this.#misspelling);
   }
 
   #distinguish(judged: JudgedEvent): JudgedEvent {
@@ -308,6 +342,9 @@ export class Judge {
         if (!(error instanceof UndecidableError)) throw error;
         return is('invalid', `failWhen cannot be decided: ${error.message}`);
       }
+    }
+    if (this.#absentInFailWhen.length > 0) {
+      this.#absentInFailWhen = this.#absentInFailWhen.filter((path) => !hasField(event.data, path));
     }
     if (this.#absent.length > 0) this.#absent = this.#absent.filter((path) => !hasField(event.data, path));
     if (match !== undefined && !this.#holds('match', match, event.view)) {
@@ -358,6 +395,8 @@ export class Judge {
 }
 
 const CHECK_OF_DATA = 'the check of its data';
+/** Events that `failWhen` was tried on. */
+const AFTER_FAIL_WHEN: ReadonlySet<Decision> = new Set(['negative', 'notMatching', 'repeated', 'matched']);
 
 /** What makes two deliveries the same event: `source` and `id`, otherwise `Nats-Msg-Id`, otherwise the place in the stream. */
 function identityOf({ message, attributes, place }: ReceivedEvent): string | undefined {

@@ -134,6 +134,13 @@ describe('A wait of the bridge', () => {
     assert.ok(nothing.kind === 'ended' && nothing.ending.notes === undefined);
   });
 
+  test('notes the field that failWhen probably means, even if the event matched', () => {
+    const step = open({ failWhen: "data.staus == 'rejected'" }).take(at(1, { status: 'rejected' }));
+    assert.ok(step.kind === 'ended');
+    assert.equal(step.ending.verdict, 'matched');
+    assert.deepEqual(step.ending.notes, ['failWhen: the event has no data.staus. Did you mean data.status?']);
+  });
+
   test('ends as an error if its contract was removed', () => {
     const step = open({ contract: 'gone.v1' }).take(at(1, {}));
     assert.ok(step.kind === 'ended');

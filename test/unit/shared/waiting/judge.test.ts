@@ -309,6 +309,48 @@ test("an id of one kind can't pass for one of another kind", () => {
     assert.equal(judge.judge(message).decision, 'matched');
 });
 
+test('a field that failWhen misspells is one warning, at the first event that has a similar one', () => {
+  const question = 'failWhen: the event has no data.staus. Did you mean data.status?';
+  const failWhen = expression("data.staus == 'rejected'");
+  const { judge, warnings } = judgeOf({ failWhen, match: expression('data.order'), count: 9 });
+  assert.equal(judge.judge(event({ order: 'A' })).decision, 'matched');
+  assert.deepEqual([warnings, judge.misspelling], [[], undefined]);
+  assert.equal(judge.judge(event({ order: 'A', status: 'rejected' })).decision, 'matched');
+  judge.judge(event({ order: 'B', status: 'rejected' }));
+  assert.deepEqual([warnings, judge.misspelling], [[question], question]);
+
+  const told = (condition: string, events: readonly ReceivedMessage[], others: Partial<WaitCriteria> = {}) => {
+    const one = judgeOf({ failWhen: expression(condition), count: 9, ...others });
+    for (const message of events) one.judge.judge(message);
+    return one.warnings;
+  };
+  const status = { status: 'rejected' };
+  assert.deepEqual(told('!(data.staus)', [event(status)]), [question]);
+  assert.deepEqual(told("data.staus == 'x'", [event(status)], { match: expression('data.order') }), [question]);
+  assert.deepEqual(told("data.status == 'x'", [event({ status: null }), event({ statue: 1 })]), []);
+  assert.deepEqual(told("data.staus == 'x' || data.status == 'x'", [event(status)]), []);
+  assert.deepEqual(told("data.staus == 'x'", [event(status)], { correlationId: 'ours' }), []);
+  assert.deepEqual(told("data.staus == 'x'", [plain('no JSON'), event([]), event(null)]), []);
+});
+
+test('looking for a field that failWhen misspells takes limited time in all events together', () => {
+  const names = (letter: string) => Array.from({ length: 1_000 }, (_, index) => letter.repeat(95) + String(index));
+  const data = Object.fromEntries(names('x').map((name) => [name, 1]));
+  const failWhen = expression(
+    names('y')
+      .slice(0, 50)
+      .map((name) => `data.${name}`)
+      .join(' || '),
+  );
+  const { judge, warnings } = judgeOf({ failWhen, count: 99 });
+  const began = Date.now();
+  for (let index = 0; index < 20; index++) judge.judge(event(data));
+  assert.ok(Date.now() - began < 2_000);
+  assert.equal(judge.counts.matched, 20);
+  judge.judge(event({ ['y'.repeat(96)]: 1 }));
+  assert.deepEqual(warnings, []);
+});
+
 test('distinctBy compares values as text; an event without a value does not match', () => {
   const { judge } = judgeOf({ distinctBy: expression('data.key'), count: 9 });
   const decisions = [1, '1', 1.5, { a: 1 }, { a: 1 }, true, 'true', '', null].map(
