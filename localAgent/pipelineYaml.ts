@@ -1,6 +1,5 @@
 import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { reasonOf } from '../shared/errors.ts';
-import { parse } from '../shared/expression/jmespath.ts';
 import { parseJson } from '../shared/text/json.ts';
 import { quoted, safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';
@@ -154,7 +153,7 @@ function withoutOuterQuotes(value: string): string | undefined {
   if (inner?.includes("''")) return undefined;
   if (/^.\s*[{[]/.test(value)) return inner !== undefined && isJson(inner) ? inner : undefined;
   if (inner === undefined) return value;
-  const [meant, ...others] = [value, inner].filter(isExpression);
+  const [meant, ...others] = [value, inner].filter(isWellQuoted);
   return others.length === 0 ? meant : undefined;
 }
 
@@ -163,13 +162,9 @@ function isJson(text: string): boolean {
   return parseJson(text.replace(/\$\([\w.-]+\)/g, '0')) !== undefined;
 }
 
-function isExpression(text: string): boolean {
-  try {
-    parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+/** Whether each quote has a partner, and neither touches a word from outside or another quote. */
+function isWellQuoted(text: string): boolean {
+  return /^(?:[^"']|(?<![\w"'])(?:'[^']*'|"[^"]*")(?![\w"']))*$/.test(text);
 }
 
 /** A node as texts, lists and mappings, with the places of the latter noted. */
