@@ -50,6 +50,7 @@ export function readArguments(args: string[], from: string): PipelineArguments {
     ...{ repository: texts, stream: texts, sources: text, inspect: text },
     ...{ 'skip-other-tasks': flag, nats: flag, debug: flag, help: flag },
   };
+  refuseTaken(args, Object.keys(known));
   refuseUnknown(args, Object.keys(known));
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: known });
   const existing = (place: string, what: string, kind: 'isFile' | 'isDirectory'): string => {
@@ -81,6 +82,16 @@ export function readArguments(args: string[], from: string): PipelineArguments {
   };
   const { inspect, nats } = values;
   return { file, inspect, nats, streams: streamsOf(values.stream), options };
+}
+
+/** Without `--`, npm takes the options for its own and passes them on as variables of the environment. */
+function refuseTaken(args: readonly string[], known: readonly string[]): void {
+  const taken = known.filter((name) => process.env[`npm_config_${name.replaceAll('-', '_')}`] !== undefined);
+  const missing = taken.map((name) => `--${name}`).filter((name) => !args.some((arg) => arg.split('=')[0] === name));
+  if (missing.length > 0)
+    throw new Error(
+      `npm took ${missing.join(', ')} for its own. npm needs -- before the file: npm run pipeline -- FILE.yml ${missing.join(' ')}`,
+    );
 }
 
 /** For an unknown option, shows only its name: anything typed may be a secret. */

@@ -27,6 +27,9 @@ export interface OutputReference {
 /** The jobs or stages, whichever the reference names, whose outputs can be read; undefined: none ever can. */
 type Visible = (reference: OutputReference) => readonly string[] | undefined;
 
+/** Says where the outputs of what isn't a job of the same stage are, and how to write the reference; undefined: nowhere. */
+type Elsewhere = (reference: OutputReference) => string | undefined;
+
 export type VariableValues = Readonly<Record<string, string | OutputReference>>;
 
 interface Node {
@@ -76,6 +79,14 @@ interface Inherited {
   readonly variables: VariableValues;
   /** Whether the pool is `server`. */
   readonly isAgentless: boolean;
+  /** The names of the jobs of all stages, in the file's order. */
+  readonly jobsOf: ReadonlyMap<string, readonly string[]>;
+}
+
+/** What a job knows of its stage. */
+interface OwnStage {
+  readonly name: string;
+  readonly dependsOn: readonly string[];
 }
 
 /**
@@ -95,7 +106,7 @@ export function readPipeline(
   if (shape.length === 0) throw new Error('The file must have one of stages, jobs, steps.');
   const variables = readVariables(root.variables, 'the file', () => undefined);
   const repositories = readRepositories(root.resources ?? {});
-  const stages = readStages(root, { variables, isAgentless: isServerPool(root.pool) });
+  const stages = readStages(root, { variables, isAgentless: isServerPool(root.pool), jobsOf: jobsOfStages(root) });
   for (const repository of stages.flatMap(({ jobs }) => jobs.flatMap(({ checkouts }) => checkouts))) {
     if (repository !== 'self' && !repositories.has(repository))
       throw new Error(`checkout: ${repository}, but the file declares no such repository in its resources.`);
@@ -105,6 +116,24 @@ export function readPipeline(
 
 function isServerPool(pool: Yaml | undefined): boolean {
   return pool === 'server';
+}
+
+/** Read before the stages are: what is wrong in them is reported then. */
+function jobsOfStages({ stages }: YamlMap): Map<string, readonly string[]> {
+  const maps = (list: Yaml | undefined): YamlMap[] =>
+    Array.isArray(list) ? (list as readonly Yaml[]).filter(isMapping) : [];
+  const names = (entry: YamlMap, ...keys: string[]): string[] =>
+    keys.map((key) => entry[key]).filter((name) => typeof name === 'string');
+  return new Map(
+    maps(stages).flatMap((stage) => {
+      const jobs = maps(stage.jobs).flatMap((job) => names(job, 'job', 'deployment'));
+      return names(stage, 'stage').map((name) => [name, jobs] as const);
+    }),
+  );
+}
+
+function isMapping(value: Yaml): value is YamlMap {
+  return typeof value === 'object' && !Array.isArray(value);
 }
 
 function readStages(root: YamlMap, inherited: Inherited): Stage[] {
@@ -120,7 +149,7 @@ function readStages(root: YamlMap, inherited: Inherited): Stage[] {
   }
   const jobs = root.jobs ?? [{ job: 'Job', steps: root.steps ?? [] }];
   const only = { name: '__default', displayName: '__default', dependsOn: [], condition: 'succeeded()' };
-  return [{ ...only, variables: inherited.variables, jobs: readJobs(jobs, [], inherited) }];
+  return [{ ...only, variables: inherited.variables, jobs: readJobs(jobs, only, inherited) }];
 }
 
 function readRepositories(resources: Yaml): Map<string, string> {
@@ -147,12 +176,12 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Inher
     ...readNode(entry, name, where, ['variables', 'dependencies']),
     dependsOn,
     variables,
-    jobs: readJobs(entry.jobs ?? [], dependsOn, { variables, isAgentless }),
+    jobs: readJobs(entry.jobs ?? [], { name, dependsOn }, { ...inherited, variables, isAgentless }),
   };
 }
 
-function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: Inherited): Job[] {
-  const phases = readEach(list, 'jobs', (entry) => readJob(entry, stagesBefore, inherited));
+function readJobs(list: Yaml, stage: OwnStage, inherited: Inherited): Job[] {
+  const phases = readEach(list, 'jobs', (entry) => readJob(entry, stage, inherited));
   checkDependencies(phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])));
   const jobs = phases.flat();
   return jobs.map((job) => ({
@@ -162,14 +191,15 @@ function readJobs(list: Yaml, stagesBefore: readonly string[], inherited: Inheri
 }
 
 /** @returns the job, or those of its matrix; they depend on phases */
-function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inherited): Job[] {
+function readJob(entry: YamlMap, own: OwnStage, inherited: Inherited): Job[] {
   const isDeployment = 'deployment' in entry;
   const kind = isDeployment ? 'deployment' : 'job';
   const phase = nameOf(entry, kind);
   const where = `job ${phase}`;
   checkKeys(entry, [kind, 'timeoutInMinutes', 'strategy', isDeployment ? 'environment' : 'steps', ...NODE_KEYS], where);
   const dependsOn = readNames(entry.dependsOn ?? [], where);
-  const visible: Visible = ({ stage }) => (stage === undefined ? dependsOn : stagesBefore);
+  const visible: Visible = ({ stage }) => (stage === undefined ? dependsOn : own.dependsOn);
+  const elsewhere: Elsewhere = (reference) => inOtherStage(reference, own, inherited.jobsOf);
 
   const strategy = asMap(entry.strategy ?? {}, where);
   const steps = readEach(
@@ -193,7 +223,7 @@ function readJob(entry: YamlMap, stagesBefore: readonly string[], inherited: Inh
     phase,
     outputPrefix: isDeployment ? `${phase}.` : '',
     dependsOn,
-    variables: { ...inherited.variables, ...readVariables(entry.variables, where, visible) },
+    variables: { ...inherited.variables, ...readVariables(entry.variables, where, visible, elsewhere) },
     isAgentless,
     timeoutInMinutes: minutes === 0 && isAgentless ? AGENTLESS_MINUTES : minutes,
     // A deployment checks out nothing on its own.
@@ -239,7 +269,12 @@ function readNode(
 }
 
 /** The variables of a group come with the run: what it holds is not part of the file. */
-function readVariables(entry: Yaml | undefined, where: string, visible: Visible): VariableValues {
+function readVariables(
+  entry: Yaml | undefined,
+  where: string,
+  visible: Visible,
+  elsewhere: Elsewhere = () => undefined,
+): VariableValues {
   const pairs = Array.isArray(entry)
     ? (entry as readonly Yaml[]).flatMap((item) => {
         const variable = asTexts(item, where);
@@ -251,10 +286,10 @@ function readVariables(entry: Yaml | undefined, where: string, visible: Visible)
         return 'group' in variable ? [] : [[variable.name ?? '', variable.value ?? ''] as const];
       })
     : Object.entries(asTexts(entry ?? {}, where));
-  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible)]));
+  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible, elsewhere)]));
 }
 
-function readValue(value: string, where: string, visible: Visible): string | OutputReference {
+function readValue(value: string, where: string, visible: Visible, elsewhere: Elsewhere): string | OutputReference {
   if (!value.includes('$[')) return value;
   const sameStage = /^\$\[\s*dependencies\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
   const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
@@ -267,8 +302,38 @@ function readValue(value: string, where: string, visible: Visible): string | Out
   const kind = reference.stage === undefined ? 'job' : 'stage';
   const problem = `In the variables of ${where}, ${value} has no value: `;
   if (names === undefined) throw new Error(`${problem}put it into the variables of the job that uses it.`);
+  const place = elsewhere(reference);
+  if (place !== undefined) throw new Error(`${problem}${place}`);
   const remedy = didYouMean(needed, names) || ` Add ${needed} to the ${kind}'s dependsOn.`;
   throw new Error(`${problem}${where} doesn't depend on a ${kind} ${needed}.${remedy}`);
+}
+
+/** For `dependencies.X.outputs`, X being a job of another stage, or a stage. */
+function inOtherStage(
+  { stage, job: name, variable }: OutputReference,
+  own: OwnStage,
+  jobsOf: ReadonlyMap<string, readonly string[]>,
+): string | undefined {
+  if (stage !== undefined || jobsOf.get(own.name)?.includes(name)) return undefined;
+  const stages = [...jobsOf.keys()];
+  const having = stages.filter((other) => jobsOf.get(other)?.includes(name));
+  const home = having.find((other) => own.dependsOn.includes(other)) ?? having[0] ?? name;
+  const jobs = jobsOf.get(home);
+  if (jobs === undefined || home === own.name) return undefined;
+  const [first = ''] = variable.split('.');
+  // A stage's condition has the job in front of the step.
+  const [job, output] =
+    having.length > 0
+      ? [name, variable]
+      : jobs.includes(first)
+        ? [first, variable.slice(first.length + 1)]
+        : [jobs.length === 1 ? jobs.join() : 'JOB', variable];
+  const problem = having.length > 0 ? `${name} is in stage ${home}.` : `${name} is a stage.`;
+  const isBefore = own.dependsOn.includes(home);
+  if (!isBefore && stages.indexOf(home) > stages.indexOf(own.name))
+    return `${problem} It comes after stage ${own.name}, so this can't read its outputs.`;
+  const addition = isBefore ? '' : ` Add ${home} to the dependsOn of stage ${own.name}.`;
+  return `${problem} Write $[ stageDependencies.${home}.${job}.outputs['${output}'] ].${addition}`;
 }
 
 function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): void {

@@ -1,5 +1,6 @@
 import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { reasonOf } from '../shared/errors.ts';
+import { parseJson } from '../shared/text/json.ts';
 import { quoted, safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';
 
@@ -131,11 +132,39 @@ function quotesRemedy(text: string, offset: number): string | undefined {
   if (key === '') return undefined;
   // What outputs takes isn't YAML.
   const [, output, expression = ''] = /^([A-Za-z_]\w*):\s+(.+)$/.exec(key === 'outputs' ? value : '') ?? [];
-  const written = `${key}: ${output === undefined ? inQuotes(value) : `${output}=${expression}`}`;
+  const meant = withoutOuterQuotes(value);
+  if (meant === undefined) return undefined;
+  const written = `${key}: ${output === undefined ? inQuotes(meant) : `${output}=${expression}`}`;
   const { document } = parsed(text.slice(0, start) + before + written + text.slice(start + line.length));
   const end = start + before.length + written.length;
   const isRight = [...document.errors, ...document.warnings].every(({ pos }) => pos[0] > end || pos[0] < start);
   return isRight ? `Write ${written}` : undefined;
+}
+
+/**
+ * The text that a value is meant to be whose quotes may already be the outer ones, as in `'a == 'b''`, or part of the text, as in
+ * `'a' == b`. Undefined: it could be either, or neither.
+ */
+function withoutOuterQuotes(value: string): string | undefined {
+  const quote = /^["']/.exec(value)?.[0];
+  if (quote === undefined) return value;
+  const inner = value.length > 1 && value.endsWith(quote) ? value.slice(1, -1) : undefined;
+  // Some of its quotes are doubled as YAML wants it, others aren't.
+  if (inner?.includes("''")) return undefined;
+  if (/^.\s*[{[]/.test(value)) return inner !== undefined && isJson(inner) ? inner : undefined;
+  if (inner === undefined) return value;
+  const [meant, ...others] = [value, inner].filter(isWellQuoted);
+  return others.length === 0 ? meant : undefined;
+}
+
+/** Whether a text is JSON once its macros, such as `$(tag)`, are expanded. */
+function isJson(text: string): boolean {
+  return parseJson(text.replace(/\$\([\w.-]+\)/g, '0')) !== undefined;
+}
+
+/** Whether each quote has a partner, and neither touches a word from outside or another quote. */
+function isWellQuoted(text: string): boolean {
+  return /^(?:[^"']|(?<![\w"'])(?:'[^']*'|"[^"]*")(?![\w"']))*$/.test(text);
 }
 
 /** A node as texts, lists and mappings, with the places of the latter noted. */
@@ -152,7 +181,9 @@ function plain(node: unknown, text: string, place: (offset: number) => string): 
   if (isMap(node)) {
     const keys = new Map<string, string>();
     const entries = node.items.map(({ key, value }) => {
-      const name = plain(key, text, place) as string;
+      const named = plain(key, text, place);
+      // A key may be a mapping, as in {{ "a": 1 }}.
+      const name = typeof named === 'string' ? named : (places.get(named)?.text.trim() ?? '');
       if (isNode(key)) keys.set(name, place(key.range?.[0] ?? 0));
       return [name, plain(value, text, place)] as const;
     });
@@ -207,8 +238,9 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
 export function asText(value: Yaml | undefined, where: string): string {
   if (typeof value === 'string') return value;
   const text = (value && places.get(value)?.text) ?? '';
+  const isRight = isJson(text) || !(text.startsWith('{') || /^payload of/i.test(where));
   const hint = /^[[{].*$/.test(text)
-    ? ` Text that begins with ${text[0]} needs quotes around it: ${inQuotes(text)}`
+    ? ` Text that begins with ${text[0]} needs quotes around it${isRight ? `: ${inQuotes(text)}` : '.'}`
     : '';
   throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
 }

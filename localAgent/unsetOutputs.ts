@@ -27,12 +27,20 @@ export function whyNoStepSetsIt(variable: string, reading: ReadingJob): string |
     for (const other of stage.jobs)
       if (other.steps.some((one) => isNamed(one, step) && maySet(one, output, extension)))
         return ofOtherJob(variable, output, stage, other, reading);
+  if (step === 'event' && output !== '') return withoutStep(variable, job, extension);
   const names = job.steps.flatMap((own) => ('name' in own ? (own.name ?? []) : []));
   const meant = probablyMeant(step, names);
   if (meant !== undefined) return `no step is named ${step}. Did you mean $(${meant}.${output})?`;
   const isUnnamed = (own: PipelineStep): boolean => !('name' in own) && declares(own, output, extension);
   if (!output.startsWith('event.') && !job.steps.some(isUnnamed)) return undefined;
   return noStepNamed(step);
+}
+
+/** The remedy for an output such as `event.by`, whose step is missing. */
+function withoutStep(variable: string, { steps }: Job, extension: string): string {
+  const [only, ...others] = steps.filter((own) => declares(own, variable, extension));
+  const name = only && others.length === 0 && 'name' in only ? only.name : undefined;
+  return `it lacks the name of the step. ${name === undefined ? `Give the step that sets it a name, and write $(NAME.${variable}).` : `Did you mean $(${name}.${variable})?`}`;
 }
 
 function ofOtherJob(variable: string, output: string, stage: Stage, other: Job, reading: ReadingJob): string {

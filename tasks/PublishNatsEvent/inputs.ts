@@ -137,7 +137,7 @@ function readPayload(fields: StepFields, delivery: PublishRequest['delivery']): 
 
 /** Most likely YAML stripped the quotes; a type that isn't JSON shows that it's intended. */
 function checkJson(fields: StepFields, text: string): void {
-  const looksLikeJson = /^(\{|\[.*\]$|\[\s*["{[])/s.test(text);
+  const looksLikeJson = /^(\{|\[.*\]$|\[\s*["{[])/s.test(text) || isJsonInQuotes(text);
   if (!looksLikeJson || parseJson(text) !== undefined) return;
   const [, header] = /^content-type:(.*)$/im.exec(fields.text('headers') ?? '') ?? [];
   const type = (fields.text('contentType') ?? header)?.trim();
@@ -147,6 +147,11 @@ function checkJson(fields: StepFields, text: string): void {
     `payload: looks like JSON but doesn't parse: ${jsonSyntaxProblem(text)}`,
     `Check its quotes and commas, including what YAML and variables made of it.${otherwise}`,
   );
+}
+
+/** Such as `'{ … }'`: quotes that are there twice, or that YAML took for part of the text. */
+function isJsonInQuotes(text: string): boolean {
+  return /^["']\s*(\{\s*"|\[\s*["{[])/.test(text) || /^(["'])\s*(\{.*\}|\[.*\])\s*\1$/s.test(text);
 }
 
 function readReplySchemaFile(fields: StepFields, delivery: PublishRequest['delivery']): string | undefined {

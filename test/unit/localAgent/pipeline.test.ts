@@ -88,7 +88,7 @@ describe('a pipeline file', () => {
           steps:
             - ${say('')}
             - script: echo "##vso[task.setvariable variable=own.event.by]b"
-            - script: echo '$(approval.event.by) $(order.said) $(Sample.said) $(unset.thing) $(Build.event) $(set.event.by) $(own.event.by) $(late.event.by)'
+            - script: echo '$(approval.event.by) $(order.said) $(Sample.said) $(unset.thing) $(Build.event) $(set.event.by) $(own.event.by) $(late.event.by) $(event.by)'
             - script: echo '$(say.said) $(by)'
             - { script: ':', name: late }
       `,
@@ -102,6 +102,7 @@ describe('a pipeline file', () => {
       "Bill dependencies.Shp.outputs['say.said'] is empty: no job Shp came before. Did you mean Ship?",
       'Bill The text keeps $(approval.event.by) as it is: no step is named approval. Give the step that sets it `name: approval`.',
       'Bill The text keeps $(order.said) as it is: no step is named order. Give the step that sets it `name: order`.',
+      'Bill The text keeps $(event.by) as it is: it lacks the name of the step. Give the step that sets it a name, and write $(NAME.event.by).',
       "Bill The text keeps $(dependencies.Ship.outputs['say.said']) as it is: an output of another job comes through a variable. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of the job, and write $(said).",
       "Bill The text keeps $(say.said) as it is: it's an output of a step of job Ship. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of job Bill, and write $(said).",
     ]);

@@ -59,6 +59,19 @@ describe('the command line of a local run', () => {
     assert.deepEqual(serverOf('--stream', 'CI=ci.>, a.*', '--stream', 'B=b'), { nats: false, streams });
   });
 
+  it('is refused if npm took the options, which its own -- prevents', () => {
+    process.env['npm_config_skip_other_tasks'] = process.env['npm_config_nats'] = 'true';
+    try {
+      const message =
+        'npm took --skip-other-tasks, --nats for its own. npm needs -- before the file: npm run pipeline -- FILE.yml --skip-other-tasks --nats';
+      assert.throws(() => readArguments(['azure-pipelines.yml'], folder), { message });
+      assert.ok(readArguments(['azure-pipelines.yml', '--nats', '--skip-other-tasks'], folder).nats);
+    } finally {
+      delete process.env['npm_config_skip_other_tasks'];
+      delete process.env['npm_config_nats'];
+    }
+  });
+
   for (const [what, args, problem] of [
     ['no file', [], /One pipeline file is needed\.\nUsage: npm run pipeline/],
     ['two files', ['azure-pipelines.yml', 'x.yml'], /One pipeline file is needed/],

@@ -205,6 +205,44 @@ describe('a pipeline file', () => {
       `jobs: [{ job: Ship, steps: [] }, { job: B, dependsOn: Ship, variables: { a: "$[ dependencies.Shp.outputs['s.v'] ]" }, steps: [] }]`,
       /job B doesn't depend on a job Shp\. Did you mean Ship\?$/,
     ],
+    ...(
+      [
+        [
+          'a job of another stage',
+          "dependencies.P.outputs['s.v']",
+          '',
+          "P is in stage A. Write $[ stageDependencies.A.P.outputs['s.v'] ].",
+        ],
+        [
+          'a stage',
+          "dependencies.A.outputs['P.s.v']",
+          '',
+          "A is a stage. Write $[ stageDependencies.A.P.outputs['s.v'] ].",
+        ],
+        [
+          'a job of a stage it does not depend on',
+          "dependencies.P.outputs['s.v']",
+          'dependsOn: [], ',
+          "P is in stage A. Write $[ stageDependencies.A.P.outputs['s.v'] ]. Add A to the dependsOn of stage B.",
+        ],
+        [
+          'a job of a later stage',
+          "dependencies.R.outputs['s.v']",
+          '',
+          "R is in stage C. It comes after stage B, so this can't read its outputs.",
+        ],
+      ] as const
+    ).map(
+      ([what, reference, dependsOn, remedy]) =>
+        [
+          `an output of ${what} as if it were in the same one`,
+          `stages:
+  - { stage: A, jobs: [{ job: P, steps: [] }] }
+  - { stage: B, ${dependsOn}jobs: [{ job: Q, variables: { a: "$[ ${reference} ]" }, steps: [] }] }
+  - { stage: C, jobs: [{ job: R, steps: [] }] }`,
+          ({ message }: Error) => message.endsWith(`has no value: ${remedy}`) || assert.fail(message),
+        ] as const,
+    ),
     [
       'an output among the variables of the file',
       `variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }\njobs: [{ job: A, steps: [] }]`,

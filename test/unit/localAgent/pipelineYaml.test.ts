@@ -23,6 +23,12 @@ describe('the text of a pipeline file', () => {
     ['match: @', `:4:16: This isn't YAML: .* Write match: '@'$`],
     ['match: `true` == ok', ":4:16: This isn't YAML: .* Write match: '`true` == ok'$"],
     ["match: 'eu' == data.region", `:4:21: This isn't YAML: .* Write match: '''eu'' == data.region'$`],
+    ['payload: "{ "order": "A" }"', `:4:18: .* Write payload: '\\{ "order": "A" \\}'$`],
+    [`payload: '{ "msg": "it's ok" }'`, `:4:32: .* Write payload: '\\{ "msg": "it''s ok" \\}'$`],
+    [`payload: "{ "order": A }"`, `:4:\\d+: This isn't YAML: [^.]*\\.$`],
+    [`payload: 'it''s 'x''`, `:4:\\d+: This isn't YAML: [^.]*\\.$`],
+    ["match: 'data.by == 'Grace''", `:4:29: .* Write match: 'data\\.by == ''Grace'''$`],
+    ["match: 'a' && b == 'c'", `:4:20: .* Write match: '''a'' && b == ''c'''$`],
     ['payload: a: b', `:4:18: This isn't YAML: .* Write payload: 'a: b'$`],
     ['text: x', ":5:9: This isn't YAML: Map keys must be unique\\.$"],
   ] as const) {
@@ -84,6 +90,13 @@ describe('a mistake in a pipeline file', () => {
       'steps:\n  - task: Sample@1\n    inputs:\n      text: { "a": 1 }\n',
       [
         '4:7: In text of a step of job Job, text was expected instead of {"a":"1"}. Text that begins with { needs quotes around it: \'{ "a": 1 }\'',
+      ],
+    ],
+    [
+      'text that no quotes make JSON',
+      'steps:\n  - task: Sample@1\n    inputs:\n      payload: {{ "order": "A" }}\n',
+      [
+        '4:7: In payload of a step of job Job, text was expected instead of {"{ \\"order\\": \\"A\\" }":""}. Text that begins with { needs quotes around it.',
       ],
     ],
     [

@@ -17,6 +17,9 @@ for (const payload of [
   '{ image: shop }',
   '{ "image": "shop"',
   '[1, 2,]',
+  `'{ "image": "shop" }'`,
+  '"{ "image": "shop" }"',
+  `'["shop"]'`,
 ]) {
   test(`a payload that looks like JSON but doesn't parse is refused with line and column: ${payload}`, () => {
     for (const inputs of [
@@ -35,7 +38,17 @@ for (const payload of [
   });
 }
 
-for (const payload of ['{}', '{ "image": "shop" }', '[1, 2]', 'text', '[INFO] done', '42', 'echo $(date +%s) $HOME']) {
+for (const payload of [
+  '{}',
+  '{ "image": "shop" }',
+  '[1, 2]',
+  'text',
+  '[INFO] done',
+  '42',
+  '"{ a }"',
+  "'{name}' is done",
+  'echo $(date +%s) $HOME',
+]) {
   test(`nothing is wrong with the payload ${payload}`, () => {
     assert.deepEqual(warningsOf({ payload }), []);
   });
