@@ -34,7 +34,7 @@ export interface Trace {
 export function traceOf(asked: readonly Asked[], facts: Facts, eventOf: (decision: DecisionFact) => EventFact): Trace {
   const tracer = new Tracer(facts, eventOf);
   const roots = asked.flatMap((one) => tracer.rootOf(one) ?? []);
-  return { roots, isCut: tracer.isCut };
+  return { roots: roots.sort((one, next) => one.fact.at - next.fact.at), isCut: tracer.isCut };
 }
 
 class Tracer {

@@ -1,3 +1,4 @@
+import { covers, overlap } from '../../shared/subject.ts';
 import { describeMs } from '../../shared/text/duration.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { serverLines } from '../callout/serverLines.ts';
@@ -5,14 +6,16 @@ import { auditOf } from '../audit/audit.ts';
 import { describeFinding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
 import type { JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
-import { CONSUMER_NOT_FOUND, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
+import { CONSUMER_NOT_FOUND, FILTER_NOT_SUBSET, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
 import {
   consumerNeeds,
+  correctSubject,
   createStreamOption,
   grantNeeds,
   permissionLines,
   streamNeeds,
   streamToCreate,
+  subjectMistake,
   type ConsumerNeed,
   type StreamNeed,
   type StreamOrder,
@@ -188,18 +191,26 @@ async function applyStream(
   return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
 }
 
-async function applyConsumer(
-  { stream, config }: ConsumerNeed,
-  settings: BridgeSettings,
-  jetStream: JetStream,
-): Promise<Outcome> {
+async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetStream: JetStream): Promise<Outcome> {
+  const { stream, config, route } = need;
   const found = await jetStream.consumer(stream, config.durable_name);
   if (found.kind === 'ok') return THERE;
   if (isError(found, STREAM_NOT_FOUND))
     return failed(`its stream doesn't exist. Create both: repeat this with ${createStreamOption(settings, stream)}`);
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
+  const source = await jetStream.stream(stream);
+  const mistakeBy = (fits: typeof covers) =>
+    source.kind === 'ok' ? subjectMistake(need, source.value.config, fits) : undefined;
+  // The caller adds the last full stop.
+  const mistaken = ({ problem, remedy }: { readonly problem: string; readonly remedy: string }) =>
+    failed(`it can't be created: ${problem}. ${remedy.slice(0, -1)}`);
+  // Some servers create a consumer that never delivers anything.
+  const mistake = mistakeBy(overlap);
+  if (mistake !== undefined) return mistaken(mistake);
   const made = await jetStream.createConsumer(stream, config);
-  return made.kind === 'ok' ? CREATED : failed(`it can't be created: ${reasonOf(made)}`);
+  if (made.kind === 'ok') return CREATED;
+  if (!isError(made, FILTER_NOT_SUBSET)) return failed(`it can't be created: ${reasonOf(made)}`);
+  return mistaken(mistakeBy(covers) ?? { problem: reasonOf(made), remedy: correctSubject(route) });
 }
 
 function isError(refusal: Refusal, code: number): boolean {

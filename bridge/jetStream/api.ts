@@ -37,6 +37,8 @@ export interface StreamConfig {
   readonly sealed?: boolean;
   /** Other streams whose messages it holds as well. */
   readonly sources?: readonly unknown[];
+  /** The stream that it copies, in place of subjects of its own. */
+  readonly mirror?: unknown;
   /** Renames what it takes. */
   readonly subject_transform?: unknown;
 }
@@ -96,6 +98,8 @@ export const STREAM_NOT_FOUND = 10059;
 export const CONSUMER_NOT_FOUND = 10014;
 /** Where another stream of the account captures some of a new stream's subjects. */
 export const SUBJECTS_OVERLAP = 10065;
+/** Where a new consumer's filter isn't within its stream's subjects. */
+export const FILTER_NOT_SUBSET = 10093;
 
 /** JetStream's API, over any bus. */
 export class JetStream {

@@ -20,6 +20,7 @@ import {
   createStreamOption,
   grantNeeds,
   streamNeeds,
+  subjectMistake,
   subjectsOf,
   type ConsumerNeed,
   type StreamNeed,
@@ -235,7 +236,11 @@ export class NatsCheck {
       const answer = await this.jetStream.consumer(stream, config.durable_name);
       // With none of its permissions, the stream itself may be the mistake.
       const remedy = source?.kind === 'denied' && !own.has(stream) ? grantOrCorrect(need) : GRANT;
-      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value);
+      const taken = source?.kind === 'ok' ? source.value.config : undefined;
+      const mistake = taken && subjectMistake(need, taken, overlap);
+      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value, taken);
+      else if (answer.kind === 'error' && answer.errorCode === CONSUMER_NOT_FOUND && mistake !== undefined)
+        this.#note(error(about, mistake.problem, mistake.remedy));
       else if (answer.kind === 'denied') this.#noteDenied(answer.subject, remedy);
       else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
       if (answer.kind !== 'ok' && answer.kind !== 'denied') continue;
@@ -257,7 +262,9 @@ export class NatsCheck {
     else this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
-  #compareConsumer(about: string, { config, route, stream }: ConsumerNeed, { config: is }: ConsumerInfo): void {
+  /** @param taken the configuration of its stream; undefined when it can't be read */
+  #compareConsumer(about: string, need: ConsumerNeed, { config: is }: ConsumerInfo, taken?: StreamConfig): void {
+    const { config, route, stream } = need;
     const anew = `Remove it (nats consumer rm ${stream} ${config.durable_name}) and create it anew: nats-event-bridge setup --apply.`;
     if (is.deliver_subject !== undefined) this.#note(error(about, 'it is a push consumer', anew));
     if (is.ack_policy !== 'explicit')
@@ -266,7 +273,9 @@ export class NatsCheck {
     // None at all delivers every subject; the bridge leaves out what isn't the route's.
     const uncovered =
       filters.length === 0 ? [] : route.subjects.filter((one) => !filters.some((own) => covers(own, one)));
-    if (uncovered.length > 0)
+    const mistake = taken && subjectMistake(need, taken, overlap);
+    if (mistake !== undefined) this.#note(error(about, mistake.problem, mistake.remedy));
+    else if (uncovered.length > 0)
       this.#note(error(about, `it delivers ${filters.join(', ')}, not ${uncovered.join(', ')}`, anew));
     if ((is.max_deliver ?? -1) > 0)
       this.#note(error(about, `it drops an event after ${is.max_deliver ?? 0} deliveries without a word`, anew));

@@ -161,6 +161,28 @@ function filterOf(subjects: readonly string[]): Pick<ConsumerConfig, 'filter_sub
 }
 
 /**
+ * Subjects of a route that its stream doesn't take; undefined when there are none, or the stream may hold others than it takes.
+ *
+ * @param fits whether a subject of the stream is enough for one of the route
+ */
+export function subjectMistake(
+  { route, stream }: ConsumerNeed,
+  { subjects: taken = [], mirror, sources = [], subject_transform: transform }: StreamConfig,
+  fits: (taken: string, subject: string) => boolean,
+): { readonly problem: string; readonly remedy: string } | undefined {
+  if ((mirror ?? transform) !== undefined || sources.length > 0) return undefined;
+  const others = route.subjects.filter((subject) => !taken.some((one) => fits(one, subject)));
+  if (others.length === 0) return undefined;
+  const problem = `${stream} takes ${taken.join(', ') || 'no subject'}, not ${others.join(', ')}`;
+  return { problem, remedy: correctSubject(route) };
+}
+
+/** What to do where a stream doesn't take a route's subjects. */
+export function correctSubject({ name }: RouteSettings): string {
+  return `Correct the subject of route ${name}, or the stream's subjects.`;
+}
+
+/**
  * Waits name the streams they read, or their subjects do: which ones there are isn't known beforehand. Readers make
  * consumers of their own, on the bucket of waits as well.
  */

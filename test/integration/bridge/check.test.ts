@@ -274,6 +274,26 @@ waits:
     ]);
     assert.deepEqual(await mistaken({}), []);
 
+    // A misspelt subject, in a new route and in one that has its consumer: making that anew would fail.
+    const misspelt = yaml
+      .replace('subject: ci.done', 'subject: cii.done')
+      .replace('waits:', `  - { name: typo, subject: cii.a, ${route} }\nwaits:`);
+    const takes = (name: string, subject: string) =>
+      `CI takes ci.>, not ${subject}. Correct the subject of route ${name}, or the stream's subjects.`;
+    assert.deepEqual(
+      linesOf(await bridge(['check'], misspelt, WAITS_ENV)).filter((line) => line.includes(' consumer ')),
+      [
+        `error: consumer bridge-one of CI: ${takes('one', 'cii.done')}`,
+        `error: consumer bridge-typo of CI: ${takes('typo', 'cii.a')}`,
+      ],
+    );
+    const refused = await bridge(['setup', '--apply'], misspelt, WAITS_ENV);
+    assert.equal(refused.status, 1);
+    assert.ok(
+      refused.stderr.includes(`\nconsumer bridge-typo of CI: it can't be created: ${takes('typo', 'cii.a')}\n`),
+      refused.stderr,
+    );
+
     // The stream is the mistake: another one couldn't take what this one has.
     const elsewhere = await bridge(['check'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
     assert.deepEqual(

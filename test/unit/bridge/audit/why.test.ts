@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Facts, type DecisionFact, type EventFact } from '../../../../bridge/audit/facts.ts';
-import { flattened, type Trace } from '../../../../bridge/audit/trace.ts';
+import { flattened, traceOf, type Trace } from '../../../../bridge/audit/trace.ts';
 import { why, type History } from '../../../../bridge/audit/why.ts';
 
 const NOW = Date.UTC(2026, 10, 29);
@@ -103,6 +103,15 @@ for (const [what, id] of [
   test(`the whole chain is found from ${what}, oldest first`, async () => {
     assert.deepEqual((await ask(id, EVENTS, DECISIONS)).chain, ALL);
   });
+
+test('several events with the same id are shown oldest first, whatever was found first', () => {
+  const asked = [THIRD, FIRST].map((one) => ({ kind: 'event', event: one }) as const);
+  const { roots } = traceOf(asked, new Facts(), () => FIRST);
+  assert.deepEqual(
+    roots.map(({ fact }) => fact),
+    [FIRST, THIRD],
+  );
+});
 
 test('an unknown id finds nothing, after the whole history is read', async () => {
   const { trace, unread } = await ask('event-9', EVENTS, DECISIONS);
