@@ -5,16 +5,10 @@ const OF_PIPELINE = ['organisation', 'project', 'pipeline', 'projectId'] as cons
 const OF_ENTRA = ['client', 'object'] as const;
 
 /** What a placeholder of a rule can stand for. */
-export const PLACEHOLDERS = [
-  'organisation',
-  'project',
-  'connection',
-  'pipeline',
-  'projectId',
-  'client',
-  'object',
-] as const;
-export type Placeholder = (typeof PLACEHOLDERS)[number];
+export type Placeholder = (typeof OF_CONNECTION)[number] | (typeof OF_PIPELINE)[number] | (typeof OF_ENTRA)[number];
+const OF_AZURE_DEVOPS: readonly Placeholder[] = [...new Set([...OF_CONNECTION, ...OF_PIPELINE])];
+/** All of them. */
+export const PLACEHOLDERS: readonly Placeholder[] = [...OF_AZURE_DEVOPS, ...OF_ENTRA];
 
 /** The tokens that a rule is for, and the placeholders that they can have a value for. */
 export interface PlaceholderSource {
@@ -27,12 +21,11 @@ export interface PlaceholderSource {
  * What the tokens of an issuer that match a rule's `sub` can have values for.
  *
  * @param isTenant whether the issuer is a tenant of Microsoft Entra
- * @param sub undefined where the rule leaves it out
+ * @param sub undefined if the rule leaves it out
  */
 export function placeholdersFor(isTenant: boolean, sub: string | undefined): PlaceholderSource {
   if (isTenant) return { of: 'of Microsoft Entra', placeholders: OF_ENTRA };
-  if (sub === undefined)
-    return { of: 'of Azure DevOps', placeholders: [...new Set<Placeholder>([...OF_CONNECTION, ...OF_PIPELINE])] };
+  if (sub === undefined) return { of: 'of Azure DevOps', placeholders: OF_AZURE_DEVOPS };
   if (sub.startsWith('sc://')) return { of: 'of service connections (sc://)', placeholders: OF_CONNECTION };
   if (sub.startsWith('p://')) return { of: 'of pipelines (p://)', placeholders: OF_PIPELINE };
   return { of: `with a sub like ${JSON.stringify(sub)}`, placeholders: [] };

@@ -20,7 +20,7 @@ export interface FileSurroundings {
   readonly lookEveryMs: number;
   /** Called when a file that was good isn't any more, and when it is again (undefined). */
   onTrouble(label: string, problem: Problem | undefined, kind: FileKind): void;
-  /** Is told of each file, to look at it from time to time: nobody may use it for long. */
+  /** Registers a file to look at from time to time, since a secret may go unused for long. */
   watch(file: WatchedFile): void;
 }
 

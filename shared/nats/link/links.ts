@@ -20,7 +20,7 @@ const KEEP_PAUSE_MS = 1_000;
 /** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
 const MAX_ANNOUNCED = 32;
 
-/** What is told of a link that isn't there. */
+/** Called with the reason why there's no link, and what to do about it. */
 export type OnLinkDown = (trouble: Pick<DialFailure, 'reason' | 'remedy'>) => void;
 
 /** Keeps one link to the servers of a service connection: dials it, and dials again whenever it breaks. */

@@ -74,7 +74,7 @@ interface Made {
   readonly config: Readonly<Record<string, unknown>> & { readonly opt_start_time?: number };
 }
 
-/** What a command of the NATS CLI creates: as it is told, otherwise by its defaults. */
+/** What a command of the NATS CLI creates, with its defaults for options that aren't given. */
 function madeBy(command: string): Made {
   const [words = '', ...options] = command.split(' --');
   const values = new Map<string, string[]>();

@@ -36,7 +36,7 @@ test('the bridge stops once, and says why', async () => {
   );
 });
 
-test('work under way is told when its time is over', async () => {
+test('work in progress gets a signal when its time is over', async () => {
   const { lifecycle } = newLifecycle();
   let heard = false;
   lifecycle.opened('work', async (drained) => {

@@ -50,7 +50,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('is told where its inputs belong if they are not indented', async () => {
+  it('gets advice on where its inputs belong if they are not indented', async () => {
     const yaml =
       'steps:\n  - task: Sample@1\n    inputs:\n    text: a\n    conection: b\n    conditon: c\n    whatever: d\n';
     assert.equal(
@@ -65,7 +65,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('is told which required inputs are missing before any other step begins', async () => {
+  it('gets a list of its missing required inputs before any other step begins', async () => {
     const inputs = ['connection', 'subject', 'delivery', 'note'].map((name) => ({
       name,
       type: 'string',
@@ -87,7 +87,7 @@ describe('a step with a mistake', () => {
     );
   });
 
-  it('is told the nearest connection, or how to give one, once for all steps', async () => {
+  it('gets the name of the nearest connection, or how to give one, once for all steps', async () => {
     const step = '  - task: Sample@1\n    inputs:\n      connection: nats-ci\n';
     const yaml = `steps:\n${step}${step}`;
     const problem =
