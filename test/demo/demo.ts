@@ -50,10 +50,10 @@ A build's event starts the deployment through the Event Bridge. Then a release w
   const build = world.queue('build-web');
   tell('Azure DevOps', `run ${build.id} of build-web begins, by ${build.identity.name}`);
   const built = await world.carryOut(build, { signal, onLine: (line) => tellLine('build-web', line) });
-  assert.equal(built.result, 'Succeeded', 'the build has failed');
+  assert.equal(built.result, 'Succeeded', 'the build failed');
 
   const { decision, event, schemaDigest } = await world.decisionOn('deploy-web', 'CI', 1);
-  assert.equal(decision, 'started', 'the bridge has started nothing');
+  assert.equal(decision, 'started', 'the bridge started no run');
   tell('Event Bridge', `event CI:1 is signed by the trusted key ${event?.signer}`);
   tell(
     'Event Bridge',
@@ -68,10 +68,10 @@ A build's event starts the deployment through the Event Bridge. Then a release w
       .join(' '),
   );
   const deployed = await world.carryOut(deployment, { signal, onLine: (line) => tellLine('deploy-web', line) });
-  assert.equal(deployed.result, 'Succeeded', 'the deployment has failed');
+  assert.equal(deployed.result, 'Succeeded', 'the deployment failed');
   tell('Azure DevOps', `run ${deployment.id} has ${deployment.result}; service hook build.complete to the bridge`);
   const { answer } = await world.postEnd(deployment);
-  assert.equal(answer?.status, 200, `the bridge has refused the service hook: ${answer?.text}`);
+  assert.equal(answer?.status, 200, `the bridge refused the service hook: ${answer?.text}`);
   const { streams } = await nats.client.jetstreamManager();
   const { subject, seq } = await streams.getMessage('AZDO', { seq: 1 });
   tell('Event Bridge', `event AZDO:${seq} is ${subject}`);
@@ -80,9 +80,9 @@ A build's event starts the deployment through the Event Bridge. Then a release w
   const unsigned = await nats.client.jetstream().publish('ci.shop.image-ready.v1', forged);
   tell('somebody', `published ci.shop.image-ready.v1 of evil/web:1, CI:${unsigned.seq}`);
   const refused = await world.decisionOn('deploy-web', 'CI', unsigned.seq);
-  assert.equal(refused.decision, 'deadLetter', 'the bridge has trusted an unsigned event');
+  assert.equal(refused.decision, 'deadLetter', 'the bridge trusted an unsigned event');
   tell('Event Bridge', `event CI:${unsigned.seq} is a dead letter, ${refused.reason}`);
-  assert.equal(azure.runs.length, 2, 'there are other runs than the two');
+  assert.equal(azure.runs.length, 2, 'the bridge started more or fewer than two runs');
 
   await release(world);
 
@@ -113,7 +113,7 @@ async function release(scene: ExamplesBridge): Promise<void> {
       void scene.nats.client.jetstream().publish('release.shop.approval.v1', decision, { headers });
     },
   });
-  assert.equal(released.result, 'Succeeded', 'the release has failed');
+  assert.equal(released.result, 'Succeeded', 'the release failed');
 }
 
 /** Prints a line of a step's log; the preamble of each task (its name, version and author) only takes space here. */

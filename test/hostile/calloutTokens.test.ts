@@ -295,7 +295,7 @@ describe('A client', () => {
         }
         counts.granted++;
         const most = mostOf(head, json, by, isWhole);
-        assert.ok(most, 'granted, and worth nothing');
+        assert.ok(most, 'a token was granted that deserves nothing');
         const { publish, subscribe, expiresAt, user } = decision.grant;
         assert.ok(
           publish.every((subject) => most.publish.test(subject)),

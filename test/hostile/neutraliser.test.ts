@@ -31,10 +31,10 @@ describe('The neutraliser', () => {
         const bytes = Buffer.from(`${shown}\n`);
         const lines = linesOf(bytes, place % bytes.length);
         assert.equal(lines.length, 1);
-        assert.equal(lines[0], shown, 'a character the encoding cannot hold');
+        assert.equal(lines[0], shown, 'the text holds a character that UTF-8 cannot encode');
         assert.equal(parseLoggingCommand(shown), undefined);
         assertPlain(shown, 'shown');
-        assert.equal(safeText(shown, Infinity), shown, 'what is neutral already is changed again');
+        assert.equal(safeText(shown, Infinity), shown, 'neutral text was changed again');
       }),
       parameters(RUNS),
     );

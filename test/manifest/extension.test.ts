@@ -33,7 +33,7 @@ test("the extension has its public identity, asks for no scope and keeps the Mar
   assert.deepEqual(extension.categories, ['Azure Pipelines']);
   assert.equal(extension.scopes, undefined);
   assert.ok(extension.description.length <= 200);
-  assert.equal(extension.version, '0.0.0', 'only package.json carries the version');
+  assert.equal(extension.version, '0.0.0', 'the manifest has a version of its own; only package.json may');
 });
 
 test('each task is contributed from its own folder, and each contribution has its own id', () => {

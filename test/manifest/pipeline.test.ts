@@ -84,7 +84,7 @@ test('each channel is packed once, in one job, and published unchanged; prod nee
   const [sums, first] = [/checksums\.sh write/, /^PublishPipelineArtifact@/].map((what) =>
     commands.findIndex((command) => what.test(command)),
   );
-  assert.equal(sums, first! - 1, 'the checksums are written when everything is packed');
+  assert.equal(sums, first! - 1, 'the checksums are written before everything is packed');
   for (const folder of ['bridge', 'dev', 'prod']) assert.match(commands[sums]!, new RegExp(`for .* ?\\b${folder}\\b`));
   const packed = commands.join('\n');
   for (const file of [
@@ -99,7 +99,10 @@ test('each channel is packed once, in one job, and published unchanged; prod nee
   assert.deepEqual(
     publishing.map((job) => {
       const own = stepsOf(job);
-      assert.ok(!own.some(({ bash = '', script = '' }) => (bash + script).includes('package')), 'it packs nothing');
+      assert.ok(
+        !own.some(({ bash = '', script = '' }) => (bash + script).includes('package')),
+        'the stage packs something',
+      );
       return [
         job.environment,
         own.flatMap(({ download, artifact }) => (download === 'current' ? [artifact] : [])),
@@ -153,14 +156,14 @@ test("a job that can sign in runs no package's code except the publishing tool: 
     const first = own.findIndex(canSignIn);
     assert.ok(
       own.slice(first).every(({ bash, script }) => !/\bnpm\b/.test(bash ?? script ?? '')),
-      'what is installed is installed before',
+      'a step installs packages too late',
     );
   }
   const withToken = signingIn.find(({ job }) => job === 'Installed');
   assert.doesNotMatch(
     JSON.stringify(withToken),
     /\bnpm\b|\bnpx\b/,
-    'the script with the token of the job needs no package',
+    'the step that holds the token of the job uses packages',
   );
 });
 
@@ -252,7 +255,7 @@ test("the installed tasks run with the dev channel's ids, in a pipeline that not
       readJson(schemaFile) as object,
       JSON.parse(payload.replace(/\$\([^)]*\)/g, '42')),
     ),
-    'the event keeps its contract',
+    'the event breaks its contract',
   );
 });
 

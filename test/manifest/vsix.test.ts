@@ -95,7 +95,7 @@ test('the listing is the README with links from package.json, and without dead o
   const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
   assert.equal(overview, listingOf(readme, repositoryPage(project), Object.keys(contents)));
   assert.deepEqual(brokenLinks(readMarkdown(unpackVsix(), 'overview.md')), []);
-  assert.doesNotMatch(overview, /\]\(http:|\.svg\)/, 'the Marketplace takes neither');
+  assert.doesNotMatch(overview, /\]\(http:|\.svg\)/, 'the Marketplace takes neither http: nor SVG');
 });
 
 /** The libraries that the bridge has and no task. */
@@ -122,7 +122,7 @@ test("the packed code imports only Node's built-in modules", () => {
       outputs: Record<string, { imports: { path: string; external?: boolean }[] }>;
     };
     const imports = Object.values(outputs).flatMap((output) => output.imports.map((imported) => imported.path));
-    assert.ok(imports.includes('net'), 'the report is the one of the bundle');
+    assert.ok(imports.includes('net'), 'this is not the report of the bundle');
     const builtins = new Set(builtinModules);
     for (const name of imports) assert.ok(builtins.has(name.replace(/^node:/, '')), `${task} imports ${name}`);
   }

@@ -237,7 +237,7 @@ callout: { accountKeyFile: issuer.nk, xkeySeedFile: xkey.nk, policyFile: policy.
   const good = await request();
   const opened = xkey.open(await ask(seal(good)), responderXkey);
   const answer = decode<{ jwt?: string }>(Buffer.from(opened!).toString());
-  assert.ok(answer.nats.jwt, 'a good request gets a user');
+  assert.ok(answer.nats.jwt, 'a valid request got no user JWT');
   assert.equal(decode<object>(answer.nats.jwt).sub, content.user_nkey);
 
   const malformed: Record<string, string | Uint8Array> = {

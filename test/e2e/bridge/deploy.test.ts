@@ -52,7 +52,7 @@ test('the configuration in kubernetes.yaml is valid with only the mounted secret
   const lacking = Object.fromEntries(others.map((file) => [file, SECRETS[file] ?? '']));
   const { status, stdout } = await runBridge(['check', '--offline'], configuration, { files: lacking, env: AZURE });
   assert.equal(status, 0);
-  assert.match(stdout, new RegExp(`^warning: .*${name}.* isn't here`), 'and it notices one that is not');
+  assert.match(stdout, new RegExp(`^warning: .*${name}.* isn't here`), `check did not notice that ${name} is missing`);
 });
 
 test('kubernetes.yaml mounts each secret that it says to create next to bridge.yml, and uses each', () => {
@@ -73,7 +73,7 @@ test('kubernetes.yaml mounts each secret that it says to create next to bridge.y
   assert.deepEqual([nats.credentialsFile, ...hooks.passwordFiles], mounted);
   const env = Object.fromEntries(container.env.map((one: { name: string; value: string }) => [one.name, one.value]));
   assert.deepEqual(env, { BRIDGE_CONFIG: `${mountPath}/bridge.yml` });
-  assert.equal(pod.volumes[0].projected.defaultMode, 0o440, 'which the group of fsGroup may read, and nobody else');
+  assert.equal(pod.volumes[0].projected.defaultMode, 0o440, 'only the group of fsGroup may read the secrets');
   assert.equal(pod.securityContext.fsGroup, pod.securityContext.runAsGroup);
 });
 
@@ -84,7 +84,7 @@ test("the ports and paths in kubernetes.yaml are the program's", async () => {
   assert.deepEqual(
     [http.listen, http.admin],
     [`0.0.0.0:${ports.public}`, `0.0.0.0:${ports.admin}`],
-    'where the program listens',
+    'the addresses differ from those the program listens on',
   );
   const { ports: service, selector } = manifest('Service').spec;
   assert.deepEqual(
@@ -117,7 +117,7 @@ http: { listen: 127.0.0.1:0, admin: 127.0.0.1:0 }
     assert.equal(port, 'admin', place);
     assert.notEqual((await bridge.admin(place)).status, 404, place);
   }
-  assert.equal((await bridge.admin('/health')).status, 404, 'which other paths are');
+  assert.equal((await bridge.admin('/health')).status, 404, 'the private server answers on a path that does not exist');
   assert.deepEqual(
     routing.paths.map((one: { path: string }) => one.path),
     ['/hooks'],

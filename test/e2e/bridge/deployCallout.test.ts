@@ -142,7 +142,10 @@ test("the unit's configuration is valid with only a policy and the credentials t
   const page = readMarkdown(ROOT, 'docs/bridge/operating.md');
   for (const [name, from] of loaded) {
     assert.equal(path.posix.basename(from), name);
-    assert.ok(page.text.includes(` callout keys ${path.posix.dirname(from)}\n`), 'the folder that the page makes');
+    assert.ok(
+      page.text.includes(` callout keys ${path.posix.dirname(from)}\n`),
+      'the page makes the keys in another folder',
+    );
     writeFileSync(path.join(folder, name), KEYS[name]!);
   }
   const [, own = ''] = /^ExecStart=.* --config (\S+)\/bridge\.yml$/m.exec(deployFile(UNIT)) ?? [];
@@ -160,5 +163,5 @@ test("the unit's configuration is valid with only a policy and the credentials t
   const ports = yamlBlocks(page).map(
     (block) => (parse(block) as { http?: { admin?: string } } | undefined)?.http?.admin,
   );
-  assert.ok(ports.includes('127.0.0.1:9091'), 'a private port that the bridge does not use by default');
+  assert.ok(ports.includes('127.0.0.1:9091'), 'the private port is not the default one');
 });

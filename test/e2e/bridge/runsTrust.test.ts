@@ -108,7 +108,7 @@ test('A route with a contract stores an event that violates it as a dead letter 
   assert.deepEqual([long?.slice(0, 2), none?.slice(0, 2), others], [['long', 'invalid'], ['none', 'invalid'], []]);
   assert.match(long![2]!, /image.*10 characters/);
   assert.match(none![2]!, /image/);
-  assert.ok(!bridge.text.includes('a-very-long-image'), 'a value is in the log');
+  assert.ok(!bridge.text.includes('a-very-long-image'), 'the log shows a value');
   const [first] = await scene.letters();
   assert.equal(first?.data, '{"image":"a-very-long-image"}');
   const digests = new Set((await scene.decisions()).map(({ schemaDigest }) => schemaDigest));

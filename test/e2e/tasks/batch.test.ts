@@ -388,7 +388,7 @@ describe('A batch that is half sent when', { concurrency: 2 }, () => {
     assert.equal(await stream.lastSequence(), ALL);
     assertOutputs(step, { count: String(ALL), duplicateCount: '0' });
     const progress = step.commands.filter(({ event }) => event === 'setprogress');
-    assert.ok(progress.length > 0, 'no progress was shown');
+    assert.ok(progress.length > 0, 'the step showed no progress');
     for (const { properties, data } of progress) {
       const [, confirmed, all] = /^(\d+) of (\d+) lines confirmed$/.exec(data) ?? [];
       assert.equal(all, String(ALL));

@@ -28,7 +28,7 @@ class Job {
     const step = await running;
     const tookMs = Date.now() - from;
     assert.ok(tookMs < GONE_WITHIN_MS, `It took ${tookMs} ms.\n${step.logText}`);
-    assert.equal(step.exitCode, 0, 'it was killed');
+    assert.equal(step.exitCode, 0, 'the step was killed');
     const ends = step.commands.filter(({ event }) => event === 'complete');
     assert.deepEqual(
       ends.map(({ properties, outcome }) => [properties.get('result'), outcome]),

@@ -35,7 +35,7 @@ function visibleIn(agent: LocalAgent, step: StepRun): string {
 /** No part of any token that went through this world is seen anywhere. */
 function assertNoToken(world: SignInWorld, agent: LocalAgent, step: StepRun): void {
   const idTokens = world.entra.requests.flatMap(({ body }) => new URLSearchParams(body).get('client_assertion') ?? []);
-  assert.ok(idTokens.length > 0, 'an ID token was exchanged');
+  assert.ok(idTokens.length > 0, 'no ID token was exchanged');
   const visible = `${visibleIn(agent, step)}\n${world.nats.callout.responder.text}`;
   for (const secret of [...idTokens, ...world.entra.accessTokens, world.azure.accessToken])
     for (const part of secret.split('.'))
@@ -161,7 +161,7 @@ for (const { mode, line } of calloutServers('straight')) {
       assert.deepEqual(
         world.signIns.map(({ outcome, until }) => [outcome, until]),
         world.tokenEnds.map((end) => ['granted', end]),
-        'no token signs in twice',
+        'a token signed in twice',
       );
       const kids = accessTokens.map((token) => decodeProtectedHeader(token).kid);
       assert.notEqual(kids[0], kids[1]);
@@ -206,7 +206,7 @@ if (isLong)
       const agent = world.agent();
       const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });
       assertFailed(step, 'Denied', 'rejected the credentials');
-      assert.deepEqual(world.signIns, [], 'the bridge is not asked');
+      assert.deepEqual(world.signIns, [], 'the bridge was asked');
       assertNoToken(world, agent, step);
     });
   });
@@ -287,7 +287,7 @@ describe('A step that signs in as a service principal', { concurrency: 3 }, () =
       const agent = world.agent(fields);
       const step = await publish(agent, { subject: 'ci.shop.built.v1', payload: '{}' });
       assertFailed(step, 'Denied', 'Microsoft Entra gave this step no access token: 127.0.0.1:', ...says);
-      assert.equal(exchanges(world).length, 1, 'it is not asked again');
+      assert.equal(exchanges(world).length, 1, 'Microsoft Entra was asked again');
       assert.deepEqual(world.signIns, []);
       assertNoToken(world, agent, step);
     });

@@ -21,7 +21,7 @@ describe('The schema of a receipt', { concurrency: 2 }, () => {
       });
       const receipt = jsonFile(step, 'receiptFile');
       const objects = objectsIn(receipt);
-      assert.ok(objects.length >= 6, 'the receipt itself and its parts');
+      assert.ok(objects.length >= 6, 'too few objects: expected the receipt and its parts');
       for (const object of objects) {
         object['payload'] = 'x';
         assert.notEqual(problemsOfReceipt(receipt, task), null, JSON.stringify(object));

@@ -201,7 +201,11 @@ underEachNode('The summary of a step in its run', (scene, it) => {
     const cancelled = await ended;
     assert.equal(cancelled.result, 'Canceled');
     assert.ok(Date.now() - began < 2_000, `${Date.now() - began} ms`);
-    assert.match(cancelled.logText, /The summary is not attached to the run: it took too long/, 'it was tried');
+    assert.match(
+      cancelled.logText,
+      /The summary is not attached to the run: it took too long/,
+      'attaching the summary was not tried',
+    );
 
     await stream.put('built');
     const late = new AbortController();

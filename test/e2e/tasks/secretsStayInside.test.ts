@@ -36,7 +36,7 @@ describe('A secret of the run', { concurrency: 4 }, () => {
 
   /** Not even a part of it: in what was printed before the agent masks it, the summaries and the receipt. */
   function assertHidden(step: StepRun, service: RunService): void {
-    assert.equal(service.requests.length, 1, 'there is a summary');
+    assert.equal(service.requests.length, 1, 'no summary was attached');
     const receipt = readFileSync(step.outputs.get('receiptFile') ?? '', 'utf8');
     const shown = [
       step.rawStdout,

@@ -58,7 +58,7 @@ describe('Events that take long to judge', { concurrency: 3 }, () => {
       },
     );
     assert.equal(step.result, 'Canceled', step.logText);
-    assert.equal(step.exitCode, 0, 'it was killed');
+    assert.equal(step.exitCode, 0, 'the step was killed');
     assertOutputs(step, { verdict: 'cancelled' });
   });
 

@@ -31,7 +31,7 @@ underEachNode('A trace', (scene, it) => {
       const step = await publish(agent, { subject: stream.subject('done'), payload: '{}' }, { env });
       const { traceId, spanId } = spanOf(step);
       assert.equal(traceId, TRACE);
-      assert.notEqual(spanId, parseTraceparent(PARENT)?.spanId, 'each event is a span of its own');
+      assert.notEqual(spanId, parseTraceparent(PARENT)?.spanId, 'the event shares its span with the step');
       const { header } = await stream.stored(1);
       assert.equal(header.get('traceparent'), step.outputs.get('traceparent'));
       assert.equal(header.get('ce-traceparent'), step.outputs.get('traceparent'));

@@ -22,7 +22,7 @@ describe('What a step refuses before it connects', { concurrency: 4 }, () => {
   });
   after(async () => {
     trap.close();
-    assert.equal(connections, 0, 'something was connected');
+    assert.equal(connections, 0, 'the step connected to NATS');
   });
 
   function agent(connection: Partial<Connection> = {}, options: LocalAgentOptions = {}): LocalAgent {

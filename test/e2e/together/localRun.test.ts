@@ -95,7 +95,7 @@ describe('The page about local runs', () => {
       const { code, stdout, stderr } = await pipeline(run);
       assert.equal(stderr, '', stdout);
       codes.push(code);
-      assert.ok(!stdout.includes(files['waits-token']!.trim()), 'the token is shown');
+      assert.ok(!stdout.includes(files['waits-token']!.trim()), 'the log shows the token');
       said.push(
         ...[...stdout.matchAll(/^Decide │ ((?:Verdict|Reason): .*)$/gm)].map(([, line]) =>
           line!.replace(/ (since|of) [\d:.TZ-]+Z /g, ' $1 … '),

@@ -400,7 +400,7 @@ waits:
     const applied = await command(['setup', '--apply'], three);
     assert.deepEqual([applied.status, bucketLines(applied).length], [1, 2]);
     await using admin = await Admin.connect(cluster.urls);
-    assert.deepEqual(await admin.manager.streams.list().next(), [], 'nothing is created');
+    assert.deepEqual(await admin.manager.streams.list().next(), [], 'check created a stream');
 
     // One replica is one server that decides.
     const one = yaml(cluster.urls, organization, 1);

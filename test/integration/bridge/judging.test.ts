@@ -259,7 +259,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     await add(26, { match: 'data.n == `12`', count: '2' });
     await scene.events.publish('others', '{}');
     assert.equal((await scene.ending(OTHERS)).event?.sequence, 26);
-    assert.equal((await scene.records.state(23))?.state, 'waiting', 'others had to wait for them');
+    assert.equal((await scene.records.state(23))?.state, 'waiting', 'the wait for the other subject came last');
     clock.isSlow = false;
     const endings = await Promise.all(numbers.map((number) => scene.ending(number)));
     assert.deepEqual(
@@ -300,7 +300,11 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
       return sequence === 41;
     }, 'the checkpoint is where the others are');
     await replica.kill();
-    assert.equal((await scene.records.state(40))?.state, 'waiting', 'it had fallen behind');
+    assert.equal(
+      (await scene.records.state(40))?.state,
+      'waiting',
+      'the judge did not fall behind, so the test proved nothing',
+    );
     await scene.replica('two');
     const endings = await Promise.all(numbers.map((number) => scene.ending(number)));
     assert.deepEqual(

@@ -37,7 +37,7 @@ function historyOf(nats: ServiceBus, others: Partial<HistoryOptions> = {}): { hi
 async function toItsEnd(history: StreamHistory): Promise<number> {
   for (let steps = 0; ; steps++) {
     if (history.reachedAt === -Infinity) return steps;
-    assert.ok(steps < 100, 'it never ends');
+    assert.ok(steps < 100, 'reading the stream does not end');
     await history.stepBack();
   }
 }

@@ -189,7 +189,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           assert.ok(error!.problem.includes(moved), error!.problem);
           const seen = new WaitStep([server.url], { inputs: { subject: 'new.a', stream: 'MOVED', startFrom: 'all' } });
           assert.equal((await seen.outcome).verdict, 'matched');
-          assert.ok(!seen.lines.includes(moved), 'a wait on the new subject is warned, too');
+          assert.ok(!seen.lines.includes(moved), 'a wait on the new subject was warned, too');
         });
     });
 

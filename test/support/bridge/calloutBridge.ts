@@ -313,7 +313,7 @@ export class Callout implements AsyncDisposable {
         .find((one) => one.event === 'signIn' && one['outcome'] !== 'granted' && reason.test(String(one['reason']))),
     );
     for (const part of token?.split('.').filter((one) => one.length > 8) ?? [])
-      assert.ok(!this.responder.text.includes(part), 'the log holds a part of the token');
+      assert.ok(!this.responder.text.includes(part), 'the log shows a part of the token');
     return line;
   }
 

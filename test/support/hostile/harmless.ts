@@ -39,7 +39,7 @@ export function assertHarmless(step: StepRun, { eventOutputs = [] }: { eventOutp
   assert.doesNotMatch(step.errors.join('\n'), /\bInternal: /);
   const lines = step.rawStdout.split(/\r\n|\n|\r/);
   const own = lines.filter((line) => OWN_COMMAND.test(line));
-  assert.equal(own.length, step.commands.length, 'a command the task does not mean');
+  assert.equal(own.length, step.commands.length, 'the log holds a command that the task did not write');
   for (const line of lines) if (!OWN_COMMAND.test(line)) assertPlain(line, `${step.name} printed`);
 }
 

@@ -197,8 +197,8 @@ class Run {
     const outcome = await step.outcome;
     if (expected.verdict === undefined && endsDown) await first.restart();
 
-    assert.deepEqual(await this.#stored(), this.#published.map(textOf), 'what the stream holds');
-    assert.deepEqual(decisionsIn(step.lines), expected.decisions, 'the events that the wait reports');
+    assert.deepEqual(await this.#stored(), this.#published.map(textOf), 'the stream holds other events');
+    assert.deepEqual(decisionsIn(step.lines), expected.decisions, 'the wait reports other events');
     assert.equal(outcome.verdict, expected.verdict ?? (endsDown ? 'connectionLost' : 'timedOut'));
     assert.deepEqual(countsOf(outcome), tally(expected.decisions));
     if (expected.verdict !== undefined)

@@ -65,7 +65,10 @@ describe('The summary of a wait', () => {
       '| Signature | none |',
     ])
       assert.ok(summary.includes(`${row}\n`), `${row} is not in:\n${summary}`);
-    assert.ok(summary.includes(`\`summary.test.ts\` (\`${DIGEST}\`)`), 'the file and its whole digest are told once');
+    assert.ok(
+      summary.includes(`\`summary.test.ts\` (\`${DIGEST}\`)`),
+      'the summary lacks the file and its whole digest',
+    );
   });
 
   test('an event published before the step is marked, and the timeline counts back to it', () => {

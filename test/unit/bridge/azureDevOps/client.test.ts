@@ -60,7 +60,7 @@ describe('A call of Azure DevOps', () => {
       retryAfterMs: 3_000,
       continuationToken: 'more',
     });
-    const [{ method, url, headers, body } = assert.fail('nothing came')] = got;
+    const [{ method, url, headers, body } = assert.fail('the call neither returned nor threw')] = got;
     assert.deepEqual([method, url, body], ['POST', '/contoso/_apis/things?api-version=7.1', '{"a":1}']);
     assert.deepEqual(
       [headers.authorization, headers['content-type'], headers['user-agent'], headers['x-tfs-fedauthredirect']],
@@ -152,7 +152,7 @@ describe('A call of Azure DevOps', () => {
       message: 'Azure DevOps does not accept the sign-in (status 203)',
     });
     assert.equal(azureDevOps.trouble, NOT_ASKED);
-    const [{ url, headers, body } = assert.fail('nothing came')] = got;
+    const [{ url, headers, body } = assert.fail('the call neither returned nor threw')] = got;
     assert.deepEqual([url, body], ['/theirs/_apis/things?api-version=7.1', '{"a":1}']);
     assert.deepEqual(
       [headers.authorization, headers['content-type']],

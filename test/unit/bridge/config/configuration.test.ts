@@ -561,7 +561,7 @@ waits:
   );
   const [problem, ...others] = problemsOf(yaml, { isOffline: true, files: { seed: 'no seed' } });
   assert.match(problem ?? '', /signingKeyFile: "seed" can't be used/);
-  assert.deepEqual(others, [], 'what is here is checked');
+  assert.deepEqual(others, [], 'a missing file hides these problems');
   assert.equal(problemsOf(yaml).length, 11);
 });
 
@@ -577,7 +577,7 @@ test('a secret that every user of the machine can read is a warning, once', () =
   chmodSync(path.join(folder, 'mine'), 0o640);
   chmodSync(path.join(folder, 'theirs'), 0o644);
   chmodSync(folder, 0o700);
-  assert.deepEqual(readFile(file).warnings, [], 'nobody else gets into the folder');
+  assert.deepEqual(readFile(file).warnings, [], 'a file in a private folder was warned of');
   chmodSync(folder, 0o755);
   assert.deepEqual(
     readFile(file).warnings.map((warning) => warning.replaceAll(folder, '')),

@@ -39,7 +39,7 @@ describe("A project's token in the subject", () => {
     assert.equal(asked(), 0);
     const { calls } = bucket;
     assert.deepEqual(await projects.resolve(SHOP.id.toUpperCase(), undefined), shop);
-    assert.equal(bucket.calls, calls, 'it is remembered');
+    assert.equal(bucket.calls, calls, 'the project was looked up again');
   });
 
   test('stays when the project is renamed, in all replicas', async () => {

@@ -107,7 +107,7 @@ describe('A post that does not become an event is a dead letter', () => {
       new RegExp(`signed in for the project ${OTHER_ID} and carries ${SHOP.id}`),
     );
     assert.equal(headers['Bridge-Event-Id'], '27646e0e-b520-4d2b-9411-bba7524947cd');
-    assert.deepEqual(receiver.bucket.texts, {}, 'nothing is pinned');
+    assert.deepEqual(receiver.bucket.texts, {}, 'the bucket holds something');
   });
 
   test('when hooks.events has no entry for its event, inputs or project', async () => {

@@ -83,7 +83,7 @@ describe('A lease', () => {
     const [one, other] = [scene.candidate('one'), scene.candidate('other')];
     await one.acquire();
     scene.now += 4 * STALE;
-    assert.equal(await other.acquire(), false, 'it was seen for the first time just now');
+    assert.equal(await other.acquire(), false, 'a lease seen for the first time was taken');
     scene.now += STALE - 1;
     assert.equal(await other.acquire(), false);
     scene.now += 1;
@@ -116,7 +116,7 @@ describe('A lease', () => {
     assert.equal(one.isHeld, false);
     assert.equal(await one.renew(), false);
     scene.bucket.failure = undefined;
-    assert.equal(await one.renew(), true, 'nobody has taken it');
+    assert.equal(await one.renew(), true, 'the lease was lost although nobody took it');
     assert.deepEqual(
       scene.troubles.map((error) => (error as Error | undefined)?.message),
       ['away', 'away', undefined],
@@ -187,7 +187,7 @@ describe('Work under a lease', () => {
 
     cut.failure = new Error('away');
     await scene.pass(STALE);
-    assert.deepEqual(first.seen, { began: 1, ended: 1 }, 'it has heard of it by then');
+    assert.deepEqual(first.seen, { began: 1, ended: 1 }, 'the watcher was not told in time');
     await scene.pass(2 * RENEW);
     assert.deepEqual(second.seen, { began: 1, ended: 0 });
 

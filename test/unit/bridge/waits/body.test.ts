@@ -19,7 +19,7 @@ function inputsOf(body: string | Uint8Array) {
 
 function problemOf(body: string | Uint8Array): string {
   const result = read(body);
-  return 'problem' in result ? result.problem : assert.fail('it is taken');
+  return 'problem' in result ? result.problem : assert.fail('the body was accepted');
 }
 
 describe('The body of a task', () => {

@@ -55,7 +55,7 @@ describe('POST /v1/waits/cancel', () => {
     const state = await receiver.state();
     assert.equal(state?.state === 'decided' && state.ending.verdict, 'cancelled');
     assert.deepEqual(receiver.counted, ['tombstone', 'cancelled']);
-    assert.deepEqual(await receiver.execute(), DONE, 'the same again is the same');
+    assert.deepEqual(await receiver.execute(), DONE, 'the second cancel had another result');
   });
 
   test('that comes an hour before its wait is forgotten', async () => {

@@ -18,7 +18,7 @@ function problemWith(others: Readonly<Record<string, string | undefined>>): stri
   } catch (error) {
     return (error as TaskError).message;
   }
-  return assert.fail('it is taken');
+  return assert.fail('the request was accepted');
 }
 
 function runStart(text: string | undefined): number | undefined {

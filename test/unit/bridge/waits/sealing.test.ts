@@ -44,10 +44,14 @@ describe('A sealed record', () => {
     assert.equal(unseal(PLACE, altered('v', 2), [ONE]), undefined);
     assert.equal(unseal(PLACE, altered('iv', Buffer.alloc(12).toString('base64')), [ONE]), undefined);
     const moved = { ...WAIT_KEY, job: WAIT_KEY.plan };
-    assert.equal(unseal(PLACE, altered('key', moved), [ONE]), undefined, 'it is not of this place');
-    assert.equal(unseal(bucketKey(moved), altered('key', moved), [ONE]), undefined, 'it is sealed for another place');
-    assert.equal(unseal(bucketKey(moved), seal(RECORD, [ONE]), [ONE]), undefined, 'it is a copy');
-    assert.deepEqual(unseal(PLACE, altered('planUrl', planUrl), [ONE]), RECORD, 'the same is the same');
+    assert.equal(unseal(PLACE, altered('key', moved), [ONE]), undefined, 'a record was opened at another place');
+    assert.equal(
+      unseal(bucketKey(moved), altered('key', moved), [ONE]),
+      undefined,
+      'a record sealed for another place was opened',
+    );
+    assert.equal(unseal(bucketKey(moved), seal(RECORD, [ONE]), [ONE]), undefined, 'a copied record was opened');
+    assert.deepEqual(unseal(PLACE, altered('planUrl', planUrl), [ONE]), RECORD, 'the record did not survive sealing');
   });
 
   test('does not open if any byte has changed', () => {

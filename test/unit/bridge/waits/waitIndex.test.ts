@@ -24,7 +24,7 @@ describe('The index of waits', () => {
     const index = new WaitIndex();
     index.add(wait(['ci.done']));
     index.add(wait(['ci.other'], 'c'));
-    index.find('ci.done', () => assert.fail('it was read'));
+    index.find('ci.done', () => assert.fail('the index was read'));
   });
 
   test('finds one of 50,000 waits by its correlation id', () => {

@@ -56,7 +56,7 @@ test("a package is stale if any of its sources is newer; tests and other scripts
     utimesSync(at(part), BEFORE, BEFORE);
   }
   rmSync(at('shared/text/json.ts'));
-  assert.equal(isStale(at('')), true, 'a file that is gone');
+  assert.equal(isStale(at('')), true, 'a missing file is not stale');
 });
 
 test('no package, several, one of the dev channel or one without the bridge is stale', () => {

@@ -358,7 +358,7 @@ test('a condition decides the same with rounded and with exact numbers', () => {
         decided.add(outcome(exact, view));
       }
   for (const verdict of [true, false]) assert.ok(decided.has(verdict));
-  assert.ok(decided.size > 2, 'none was undecidable');
+  assert.ok(decided.size > 2, 'no outcome was undecidable');
 });
 
 test("an oversized integer elsewhere in the event doesn't affect a condition", () => {

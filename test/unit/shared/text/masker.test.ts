@@ -114,7 +114,7 @@ test('secrets below 8 characters and the public parts of a key are not detected'
   const masker = maskerOf('1234567', `-----BEGIN PRIVATE KEY-----\n${body}\n-----END PRIVATE KEY-----\n`);
   for (const text of ['1234567', '-----BEGIN PRIVATE KEY-----', 'PRIVATE', ''])
     assert.equal(masker.secretIn(text), undefined);
-  assert.equal(masker.secretIn(`{"key":"${body}"}`), 'secret 1', 'the body is the key');
+  assert.equal(masker.secretIn(`{"key":"${body}"}`), 'secret 1', 'the body of the key is not masked');
 });
 
 test('every function that cuts, escapes or neutralises text masks it first', () => {

@@ -105,7 +105,7 @@ test('the first matching event ends the wait, and its subscription is cleaned up
   assert.deepEqual(outcome.deciding?.event.place, { stream: 'CI', sequence: 2 });
   assert.deepEqual([outcome.counts.seen, outcome.counts.matched, outcome.counts.notMatching], [2, 1, 1]);
   assert.deepEqual([script.isStopped, script.isClosed], [true, true]);
-  assert.equal(JSON.parse(JSON.stringify(outcome)).verdict, 'matched', 'the outcome is data');
+  assert.equal(JSON.parse(JSON.stringify(outcome)).verdict, 'matched', 'the outcome cannot be written as JSON');
 });
 
 test('failWhen decides before a later match, in the order of the stream', async () => {

@@ -31,7 +31,7 @@ test("the stand-in pages through a feed's changes as strictly as the real one", 
   assert.deepEqual(await page('&batchSize=3&continuationToken=7'), { tokens: [8], next: 8 });
   assert.deepEqual(await page('&continuationToken=8'), { tokens: [], next: 8 });
   feed.delete(changes[0]!);
-  assert.deepEqual((await page('')).tokens, [2, 7, 8, 13], 'of each version, the newest change');
+  assert.deepEqual((await page('')).tokens, [2, 7, 8, 13], 'the page does not hold the newest change of each version');
 
   assert.equal((JSON.parse((await get(`${base}?api-version=7.1`)).text) as { id: string }).id, feed.id);
   const statuses = [

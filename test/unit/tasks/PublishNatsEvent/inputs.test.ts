@@ -32,9 +32,9 @@ for (const payload of [
         problemsOf(inputs, {}),
         /^InvalidInput: payload: looks like JSON but doesn't parse: line 1, column \d+: .*Check its quotes and commas/,
       );
-    assert.deepEqual(warningsOf({ payload, contentType: 'text/plain' }), [], 'it is meant');
+    assert.deepEqual(warningsOf({ payload, contentType: 'text/plain' }), [], 'a deliberate choice was warned of');
     const headers = 'Tenant: shop\ncontent-type: text/x-template';
-    assert.deepEqual(warningsOf({ payload, envelope: 'none', headers }), [], 'it is meant');
+    assert.deepEqual(warningsOf({ payload, envelope: 'none', headers }), [], 'a deliberate choice was warned of');
   });
 }
 

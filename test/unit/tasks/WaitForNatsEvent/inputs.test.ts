@@ -35,7 +35,11 @@ test("a secret condition is never shown in parts, since those wouldn't be masked
 
 test("a timeout that ends after the job's own time limit is a warning", () => {
   assert.match(warningsOf('2h', '60').join(), /^timeout: 2h is never reached, .* 60 minutes.*timeoutInMinutes/);
-  assert.match(warningsOf('60m', '60').join(), /^timeout: 60m is never reached/, 'the job began before the step');
+  assert.match(
+    warningsOf('60m', '60').join(),
+    /^timeout: 60m is never reached/,
+    'the job began before the step, so its time ends first',
+  );
   assert.match(warningsOf(undefined, '15').join(), /^timeout: 30m is never reached/);
 });
 

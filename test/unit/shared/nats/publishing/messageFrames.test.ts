@@ -57,7 +57,7 @@ test('messages follow the protocol, whatever headers the previous ones had', () 
 test('a message is sent again unchanged, over another link and with another inbox', () => {
   const [first, second] = [new RecordingLink(), new RecordingLink()];
   const composed = first.frames().send('a.b', 'old.1', COMMON, Buffer.from('payload'));
-  assert.equal(first.text, '', 'nothing is written before the flush');
+  assert.equal(first.text, '', 'something was written before the flush');
   const frames = second.frames();
   frames.sendAgain(composed, 'newer.17');
   frames.sendAgain(composed, undefined);

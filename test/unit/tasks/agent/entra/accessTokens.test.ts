@@ -100,7 +100,7 @@ test('an ID token is exchanged for an access token, which is masked with its par
   assert.equal(request!.method, 'POST');
   assert.equal(request!.url, `/${TENANT}/oauth2/v2.0/token`);
   assert.equal(request!.headers['content-type'], 'application/x-www-form-urlencoded');
-  assert.equal(request!.headers.authorization, undefined, 'the token of the job is none of its business');
+  assert.equal(request!.headers.authorization, undefined, 'the token of the job was sent to Microsoft Entra');
   assert.deepEqual(Object.fromEntries(new URLSearchParams(request!.body)), {
     grant_type: 'client_credentials',
     client_id: CLIENT,
@@ -188,7 +188,7 @@ describe('a step recovers from a fault of Microsoft Entra', { concurrency: 4 }, 
       issuers.answer = (number) => (number === 1 ? answer : undefined);
       const agent = issuers.agent();
       assert.equal(await tokenOf(agent), issuers.issued[0]);
-      assert.equal(issuers.azure.requests.length, 1, 'one ID token is enough');
+      assert.equal(issuers.azure.requests.length, 1, 'more than one ID token was asked for');
       const [said] = agent.debugs.filter((line) => line.startsWith('Asking for the access token again: '));
       assert.match(said ?? '', fault);
     });
