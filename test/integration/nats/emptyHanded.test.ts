@@ -128,7 +128,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
       test('says the same when it ends because it was idle', async () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');
-        const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '2s' });
+        const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '4s' });
         assert.match(told, /^The wait was idle: .*The last event there is IDLE 1 of .*: see startFrom$/);
       });
 
@@ -141,7 +141,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           const stream = await other.stream('CI');
           await stream.publish('a', 'a1');
           const step = new WaitStep([restricted.url], {
-            inputs: { subject: subjects.join('\n'), stream: 'CI', startFrom: 'now', timeout: '2s' },
+            inputs: { subject: subjects.join('\n'), stream: 'CI', startFrom: 'now', timeout: '4s' },
             keepsTime: true,
           });
           const { verdict, error } = await step.outcome;
@@ -179,7 +179,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
           await admin.stream('MOVED', { subjects: ['old.>'], subject_transform });
           await admin.connection.jetstream().publish('old.a', 'a1');
           const step = new WaitStep([server.url], {
-            inputs: { subject: 'old.a', startFrom: 'all', timeout: '2s' },
+            inputs: { subject: 'old.a', startFrom: 'all', timeout: '4s' },
             keepsTime: true,
           });
           const { error } = await step.outcome;

@@ -10,7 +10,7 @@ import { createAuthority } from '../../../support/nats/certificates.ts';
 async function keysOf(issuer: TokenIssuer, ca?: string) {
   const clock = { now: Date.UTC(2026, 10, 29) };
   const changes: KeyState[] = [];
-  const documents = new PublicDocuments({ proxy: '', ca }, 2_000);
+  const documents = new PublicDocuments({ proxy: '', ca }, 20_000);
   const keys = new KeySets({
     documents,
     timing: TIMING,

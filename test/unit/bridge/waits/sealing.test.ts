@@ -65,7 +65,7 @@ describe('A sealed record', () => {
     assert.equal(unseal(PLACE, altered('sealed', bytes.subarray(0, 10).toString('base64')), [ONE]), undefined);
   });
 
-  test('does not open if it is not one', () => {
+  test('refuses a text that is no sealed record', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
         assert.equal(unseal(PLACE, Buffer.from(text), [ONE]), undefined);
