@@ -2,6 +2,7 @@ import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, pa
 import { reasonOf } from '../shared/errors.ts';
 import { parseJson } from '../shared/text/json.ts';
 import { quoted, safeText } from '../shared/text/safeText.ts';
+import { TAB_INDENT, tabIndentAt } from '../shared/text/tabIndent.ts';
 import { didYouMean } from './misspelt.ts';
 
 /** Every scalar is text, as the file spells it. */
@@ -78,6 +79,8 @@ export function parseYaml(text: string, file: string): YamlMap {
   };
   // One mistake causes others after it: report only the first in a line.
   const lines = new Map(marksIn(document, text).map((mark) => [counter.linePos(mark.offset).line, mark]));
+  const tab = tabIndentAt(text, document.errors);
+  if (tab !== undefined) throw new PipelineFileError(`${place(tab)}: This isn't YAML: ${TAB_INDENT}.`);
   const [error] = document.errors;
   const marks = [...lines.values()].reverse();
   if (error && marks.length === 0) {

@@ -40,6 +40,18 @@ describe('the text of a pipeline file', () => {
     });
   }
 
+  it('says once that lines are indented with tabs', () => {
+    const problem = "This isn't YAML: this line is indented with a tab. Indent all lines with spaces.";
+    for (const [text, place] of [
+      ['steps:\n\t- script: a\n\t  env: {}\n\t- script: b\n', '2:1'],
+      ['steps:\n  - task: A@1\n    inputs:\n  \tsubject: a\n\tpayload: !b\n', '4:3'],
+      ['steps:\n  - script: |\n\techo\n\techo\n', '3:1'],
+      ['steps: [\n\t{ script: a }]\n', '2:2'],
+    ])
+      assert.throws(() => parseYaml(text!, 'a.yml'), { message: `a.yml:${place}: ${problem}` });
+    assert.deepEqual(parseYaml('a: |\n  b\n  \tc\n', 'a.yml'), { a: 'b\n\tc\n' });
+  });
+
   it('reports all tags, one per line', () => {
     const text = 'steps:\n  - script: !a b\n  - script: !c d\n';
     assert.throws(
