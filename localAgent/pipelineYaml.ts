@@ -238,14 +238,20 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
   );
 }
 
-export function asText(value: Yaml | undefined, where: string): string {
+/** @param adviceOn says how to write what isn't a text, given as the file has it; without its advice, it may be put in quotes */
+export function asText(
+  value: Yaml | undefined,
+  where: string,
+  adviceOn: (text: string) => string | undefined = () => undefined,
+): string {
   if (typeof value === 'string') return value;
   const text = (value && places.get(value)?.text) ?? '';
   const isRight = isJson(text) || !(text.startsWith('{') || /^payload of/i.test(where));
-  const hint = /^[[{].*$/.test(text)
+  const quotes = /^[[{].*$/.test(text)
     ? ` Text that begins with ${text[0]} needs quotes around it${isRight ? `: ${inQuotes(text)}` : '.'}`
     : '';
-  throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
+  const advice = adviceOn(text) ?? quotes;
+  throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${advice}`);
 }
 
 function inQuotes(text: string): string {
