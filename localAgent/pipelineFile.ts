@@ -147,7 +147,7 @@ export function readPipelineFile(file: string, { parameters, shownFile, extensio
  */
 export function checkPipelineFile(file: string, options: PipelineFileOptions) {
   const { pipeline, extension } = readPipelineFile(file, options);
-  const others = checkPipeline(pipeline, extension, options.connections ?? {});
+  const others = checkPipeline(pipeline, extension, options);
   if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
   checkInspected(pipeline.stages, options.inspect?.step);
   return { pipeline, extension, others };

@@ -28,6 +28,26 @@ describe('a step with a mistake', () => {
     );
   });
 
+  it('gets the inputs that have the same words as an unknown one', async () => {
+    const inputs = ['natsConnection', 'schemaFile', 'replySchemaFile', 'timeout'].map((name) => ({
+      name,
+      type: 'string',
+    }));
+    const extension = throwawayExtension('', { inputs });
+    const given = ['schema', 'timeoutInMinutes', 'natsServiceConnection', 'connection', 'match'];
+    const yaml = `steps:\n${given.map((name) => `- { task: Sample@1, inputs: { ${name}: a } }\n`).join('')}`;
+    assert.deepEqual(
+      (await problemsOf(yaml, { extension })).split('\n').map((line) => line.replace(/^.* has no input /, '')),
+      [
+        '"schema". Did you mean schemaFile or replySchemaFile?',
+        '"timeoutInMinutes". Did you mean timeout?',
+        '"natsServiceConnection". Did you mean natsConnection?',
+        '"connection". Did you mean natsConnection?',
+        '"match". Its inputs are natsConnection, schemaFile, replySchemaFile, timeout.',
+      ],
+    );
+  });
+
   it('gets the name of the nearest task, even if other tasks are skipped', async () => {
     for (const [task, problem] of [
       ['Sampel@1', '"Sampel@1" does not exist'],
@@ -98,6 +118,24 @@ describe('a step with a mistake', () => {
     await assert.rejects(runPipeline(yaml), {
       message: `${problem} Give --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
     });
+  });
+
+  it('is told that its connection must be known before the run', async () => {
+    const step = (connection: string): string => `- { task: Sample@1, inputs: { connection: ${connection} } }\n`;
+    const yaml = `jobs:
+- { job: A, steps: [{ script: 'true', name: s }] }
+- job: B
+  dependsOn: A
+  variables: { fixed: nats-ci, later: "$[ dependencies.A.outputs['s.v'] ]" }
+  steps:
+${['$(fixed)', '$(later)', 'nats-$(env)', '$(queued)'].map((name) => `  ${step(name)}`).join('')}`;
+    const problem = (macro: string, variable: string): string =>
+      `job B: Azure Pipelines looks up service connections before the run, when ${macro} has no value. Write the connection's name, or set ${variable} among the file's variables. If it is set when the run is queued, give --variable ${variable}=NAME.`;
+    const connections = { 'nats-ci': { url: 'nats://h', scheme: 'None' } };
+    assert.equal(
+      await problemsOf(yaml, { connections, variables: { queued: 'nats-ci' } }),
+      `8:33: ${problem('$(later)', 'later')}\n9:33: ${problem('$(env)', 'env')}`,
+    );
   });
 });
 
