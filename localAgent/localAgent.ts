@@ -61,6 +61,8 @@ interface StepRequest {
   readonly retryCountOnTaskFailure?: number;
   readonly timeoutInMinutes?: number;
   readonly continueOnError?: boolean;
+  /** Called once if the step isn't skipped. */
+  readonly onStart?: () => void;
   /** Called for each line the moment it is logged. */
   readonly onLine?: (line: LogLine) => void;
 }
@@ -312,6 +314,7 @@ export class LocalAgent {
         signal?.addEventListener('abort', onJobCancel);
         if (request.timeoutInMinutes) timeout = setTimeout(() => cancel.abort(), request.timeoutInMinutes * 60_000);
         step.write(`##[section]Starting: ${displayName}`);
+        request.onStart?.();
         for (const warning of this.#misspeltOutputs(request)) step.warn(warning);
         ended = await work(cancel.signal);
         if (cancel.signal.aborted) {

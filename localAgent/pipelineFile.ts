@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseCondition } from './conditions.ts';
+import { type End, LostSenders } from './lostSenders.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
 import { THIS_MACHINE } from './machine.ts';
@@ -11,6 +12,7 @@ import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResu
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
+import { usesOf } from './pipelineUses.ts';
 import { pipelineWarnings } from './pipelineWarnings.ts';
 import { startPlanServices } from './planService.ts';
 import type { LocalPlan, PlanService } from './planService.ts';
@@ -54,8 +56,11 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
   others.forEach((step) => options.onSkip?.(step));
-  for (const { job, text } of pipelineWarnings(pipeline, extension))
+  const warn = (job: string, text: string): void =>
     options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job);
+  const uses = usesOf(stages, extension, options.variables);
+  for (const { job, text } of pipelineWarnings(pipeline, uses)) warn(job, text);
+  const senders = new LostSenders(stages, uses, warn);
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
@@ -74,7 +79,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
       const { output, warning } = lookUp(path, stagesBefore, jobsBefore);
       if (warning !== undefined && !warned.has(warning)) {
         warned.add(warning);
-        options.onLine?.({ at: Date.now(), text: `##[warning]${warning}` }, reader);
+        warn(reader, warning);
       }
       return output;
     };
@@ -90,7 +95,10 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
           ? variableOf({ ...ofService, ...ofStage, ...options.variables }, path)
           : outputAt([root, ...path])?.value,
     });
-    if (!stageRuns) return { result: 'Skipped', jobs: new Map() };
+    if (!stageRuns) {
+      stage.jobs.forEach((job) => senders.skip(job));
+      return { result: 'Skipped', jobs: new Map() };
+    }
 
     const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
       const { name, phase, outputPrefix } = job;
@@ -107,7 +115,10 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
             ? variableOf({ ...ofService, ...variables }, path)
             : outputOfJobAt([root, ...path])?.value,
       });
-      if (!jobRuns) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+      if (!jobRuns) {
+        senders.skip(job);
+        return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+      }
 
       // A job that runs in spite of an earlier cancel isn't cancelled again.
       const signals = options.signal && !options.signal.aborted ? [options.signal] : [];
@@ -121,7 +132,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         secrets: { ...values.secrets, ...options.secrets },
         whyUnset: (variable) => whyNoStepSetsIt(variable, { stages, stage, job, extension }),
       });
-      const steps = await runSteps(job, agent, extension, started.services, options.onLine);
+      const steps = await runSteps(job, agent, extension, started.services, senders, options.onLine);
       const stepNames = [...named, ...steps.map((step) => step.name)];
       return { ...identity, stepNames, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
@@ -179,17 +190,28 @@ async function runSteps(
   agent: LocalAgent,
   extension: string,
   services: ReadonlyMap<string, PlanService>,
+  senders: LostSenders,
   onLine: PipelineFileOptions['onLine'],
 ): Promise<StepRun[]> {
   const runs: StepRun[] = [];
   const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name) } : {};
   for (const step of job.steps) {
     if ('other' in step || ('task' in step && !hasTask(extension, step.task))) continue;
-    const request = { ...step, ...watched };
-    if (!('task' in request)) runs.push(await agent.runScript(request));
-    else runs.push(await (job.isAgentless ? agent.runServerTask(request, services) : agent.runTask(request)));
+    const request = { ...step, ...watched, onStart: () => senders.begin(job, step) };
+    const run = !('task' in request)
+      ? await agent.runScript(request)
+      : await (job.isAgentless ? agent.runServerTask(request, services) : agent.runTask(request));
+    senders.end(job, step, endOf(run));
+    runs.push(run);
   }
   return runs;
+}
+
+/** A step that may fail has issues then. */
+function endOf({ result, errors }: StepRun): End {
+  if (result === 'Skipped') return 'skipped';
+  const hasFailed = ['Failed', 'Canceled'].includes(result) || (result === 'SucceededWithIssues' && errors.length > 0);
+  return hasFailed ? 'failed' : 'done';
 }
 
 /** Runs each node once those it depends on have ended; it sees all that came before it. The result has the order of the nodes. */
