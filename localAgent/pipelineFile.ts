@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseCondition } from './conditions.ts';
+import { type Condition, parseCondition } from './conditions.ts';
 import { type End, LostSenders } from './lostSenders.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
 import { THIS_MACHINE } from './machine.ts';
+import { unsetInCondition } from './misspeltOutputs.ts';
+import { inOtherStage } from './otherStage.ts';
 import { checkPipeline, OtherTasksError, sourcesOf } from './pipelineChecks.ts';
 import type { OtherTask, Sources } from './pipelineChecks.ts';
 import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResults.ts';
@@ -17,9 +19,9 @@ import { pipelineWarnings } from './pipelineWarnings.ts';
 import { startPlanServices } from './planService.ts';
 import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
-import type { LogLine, Result } from './step.ts';
+import { isGood, type LogLine, type Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
-import { whyNoStepSetsIt } from './unsetOutputs.ts';
+import { scriptMaySet, whyNoStepSetsIt } from './unsetOutputs.ts';
 import { extensionFolder } from './vsix.ts';
 
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
@@ -71,12 +73,22 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
     options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
+  const jobsOf = new Map(stages.map(({ name, jobs }) => [name, jobs.map(({ phase }) => phase)]));
   const warned = new Set<string>();
   /** Looks up what a job or stage reads of those before it. Warns once of each name that is probably misspelt. */
   const outputsFor =
-    (reader: string, stagesBefore: ReadonlyMap<string, FinishedStage>, jobsBefore?: FinishedStage['jobs']) =>
+    (
+      reader: string,
+      stage: Stage,
+      stagesBefore: ReadonlyMap<string, FinishedStage>,
+      jobsBefore?: FinishedStage['jobs'],
+    ) =>
     (path: readonly string[]): Output | undefined => {
-      const { output, warning } = lookUp(path, stagesBefore, jobsBefore);
+      const { output, warning } = lookUp(path, stagesBefore, jobsBefore, (reference) =>
+        jobsOf.get(stage.name)?.includes(reference.job)
+          ? `the job doesn't depend on ${reference.job}. Add ${reference.job} to its dependsOn.`
+          : inOtherStage(reference, stage, jobsOf, (other) => other),
+      );
       if (warning !== undefined && !warned.has(warning)) {
         warned.add(warning);
         warn(reader, warning);
@@ -84,16 +96,30 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
       return output;
     };
 
+  /** Whether the condition of a job or stage holds. Warns of variables in it that nothing has set. */
+  const holds = (reader: string, condition: Condition, read: Readable): boolean => {
+    const unset = new Set<string>();
+    const valueAt = ([root = '', ...path]: readonly string[]): string | undefined => {
+      if (root !== 'variables') return read.outputAt([root, ...path])?.value;
+      const value = variableOf(read.variables, path);
+      if (value === undefined) unset.add(path.join('.'));
+      return value;
+    };
+    const result = condition({ status: read.status, resultOf: read.resultOf, valueAt });
+    const known = [read.variables, read.secrets, options.secrets].flatMap((values) => Object.keys(values ?? {}));
+    const isDecisive = !result && isGood(read.status);
+    for (const warning of unsetInCondition({ unset, known, isDecisive })) warn(reader, warning);
+    return result;
+  };
+
   const finished = await runGraph(stages, async (stage, stagesBefore): Promise<FinishedStage> => {
-    const outputAt = outputsFor(stage.name, stagesBefore);
+    const outputAt = outputsFor(stage.name, stage, stagesBefore);
     const { variables: ofStage } = resolve(stage.variables, outputAt);
-    const stageRuns = parseCondition(stage.condition, ['variables', 'dependencies'])({
+    const stageRuns = holds(stage.name, parseCondition(stage.condition, ['variables', 'dependencies']), {
       status: statusAfter(stagesBefore),
+      variables: { ...ofService, ...ofStage, ...options.variables },
       resultOf: (name) => stagesBefore.get(name)?.result,
-      valueAt: ([root = '', ...path]) =>
-        root === 'variables'
-          ? variableOf({ ...ofService, ...ofStage, ...options.variables }, path)
-          : outputAt([root, ...path])?.value,
+      outputAt,
     });
     if (!stageRuns) {
       stage.jobs.forEach((job) => senders.skip(job));
@@ -104,16 +130,16 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
       const { name, phase, outputPrefix } = job;
       const named = job.steps.flatMap((step) => ('name' in step ? (step.name ?? []) : []));
       const identity = { stage: stage.name, name, phase, outputPrefix, stepNames: named };
-      const outputOfJobAt = outputsFor(name, stagesBefore, jobsBefore);
+      const outputOfJobAt = outputsFor(name, stage, stagesBefore, jobsBefore);
       const values = resolve(job.variables, outputOfJobAt);
       const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
-      const jobRuns = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies'])({
+      const jobCondition = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies']);
+      const jobRuns = holds(name, jobCondition, {
         status: statusAfter(jobsBefore),
+        variables: { ...ofService, ...variables },
+        secrets: values.secrets,
         resultOf: (phaseName) => resultOfPhase(jobsBefore, phaseName),
-        valueAt: ([root = '', ...path]) =>
-          root === 'variables'
-            ? variableOf({ ...ofService, ...variables }, path)
-            : outputOfJobAt([root, ...path])?.value,
+        outputAt: outputOfJobAt,
       });
       if (!jobRuns) {
         senders.skip(job);
@@ -130,7 +156,8 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         signal: AbortSignal.any(signals),
         variables,
         secrets: { ...values.secrets, ...options.secrets },
-        whyUnset: (variable) => whyNoStepSetsIt(variable, { stages, stage, job, extension }),
+        whyUnset: (variable, written) => whyNoStepSetsIt(variable, { stages, stage, job, extension }, written),
+        maySet: (variable) => scriptMaySet(variable, { stages, stage, job, extension }),
       });
       const steps = await runSteps(job, agent, extension, started.services, senders, options.onLine);
       const stepNames = [...named, ...steps.map((step) => step.name)];
@@ -144,6 +171,16 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     result: overall(jobs.map(({ result }) => result)),
     jobs: jobs.map(({ stage, name, result, steps }) => ({ stage, name, result, steps })),
   };
+}
+
+/** What the condition of a job or stage can read. */
+interface Readable {
+  readonly status: Result;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Which a condition can't read. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly resultOf: (name: string) => Result | undefined;
+  readonly outputAt: (path: readonly string[]) => Output | undefined;
 }
 
 /** Reads a pipeline file, and unpacks the extension that its tasks are from. Throws an Error as {@link readPipeline} does. */
