@@ -1,4 +1,4 @@
-import type { Result } from './step.ts';
+import { isGood, type Result } from './step.ts';
 
 type Value = string | number | boolean | null;
 
@@ -28,7 +28,7 @@ const STATUS = new Map<string, (status: Result) => boolean>(
     always: () => true,
     canceled: (status) => status === 'Canceled',
     failed: (status) => status === 'Failed',
-    succeeded: (status) => status === 'Succeeded' || status === 'SucceededWithIssues',
+    succeeded: isGood,
     succeededorfailed: (status) => ['Succeeded', 'SucceededWithIssues', 'Failed'].includes(status),
   }),
 );

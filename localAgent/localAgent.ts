@@ -12,13 +12,13 @@ import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
 import { THIS_MACHINE } from './machine.ts';
 import type { Machine } from './machine.ts';
-import { misspeltOutputs } from './misspeltOutputs.ts';
+import { misspeltOutputs, unsetInCondition, type WhyUnset } from './misspeltOutputs.ts';
 import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
 import type { JobFolders } from './predefinedVariables.ts';
 import { SecretMasker } from './secretMasker.ts';
 import { runServerTask } from './serverTask.ts';
-import { mergeResults, Step } from './step.ts';
+import { isGood, mergeResults, Step } from './step.ts';
 import type { CommandRecord, JobState, LogLine, Result } from './step.ts';
 import { chooseHandler, compareVersions, describe, findTask, inputsOf } from './taskDefinition.ts';
 import type { Handler, InstalledTask, TaskDefinition } from './taskDefinition.ts';
@@ -47,8 +47,10 @@ export interface LocalAgentOptions {
   readonly waits?: Partial<Waits>;
   /** The task steps of this name or display name wait for a debugger on this port of 127.0.0.1, 0 being a free one. */
   readonly inspect?: { readonly step: string; readonly port: number };
-  /** Says why a `$(variable)` in a step has no value, from what the file tells. */
-  readonly whyUnset?: (variable: string) => string | undefined;
+  /** Says why a variable in a step has no value, from what the file tells. */
+  readonly whyUnset?: WhyUnset;
+  /** Whether a script of the file may set a variable. */
+  readonly maySet?: (variable: string) => boolean;
 }
 
 interface StepRequest {
@@ -61,6 +63,8 @@ interface StepRequest {
   readonly retryCountOnTaskFailure?: number;
   readonly timeoutInMinutes?: number;
   readonly continueOnError?: boolean;
+  /** Called once if the step isn't skipped. */
+  readonly onStart?: () => void;
   /** Called for each line the moment it is logged. */
   readonly onLine?: (line: LogLine) => void;
 }
@@ -286,7 +290,12 @@ export class LocalAgent {
     let ended = NOT_STARTED;
 
     const condition = request.condition === undefined ? undefined : parseCondition(request.condition);
-    const valueAt = ([, ...path]: readonly string[]): string | undefined => this.#variables.get(path.join('.'))?.value;
+    const unset = new Set<string>();
+    const valueAt = ([, ...path]: readonly string[]): string | undefined => {
+      const value = this.#variables.get(path.join('.'))?.value;
+      if (value === undefined) unset.add(path.join('.'));
+      return value;
+    };
     const conditionFails = (): boolean =>
       condition ? !condition({ status: this.jobStatus, valueAt }) : this.jobStatus === 'Canceled';
     const cancel = new AbortController();
@@ -306,12 +315,15 @@ export class LocalAgent {
         'System.TaskInstanceName': name,
         'Task.DisplayName': displayName,
       });
-      if (conditionFails()) {
+      const isSkipped = conditionFails();
+      for (const warning of this.#unsetInCondition(unset, isSkipped)) step.warn(warning);
+      if (isSkipped) {
         step.result = 'Skipped';
       } else {
         signal?.addEventListener('abort', onJobCancel);
         if (request.timeoutInMinutes) timeout = setTimeout(() => cancel.abort(), request.timeoutInMinutes * 60_000);
         step.write(`##[section]Starting: ${displayName}`);
+        request.onStart?.();
         for (const warning of this.#misspeltOutputs(request)) step.warn(warning);
         ended = await work(cancel.signal);
         if (cancel.signal.aborted) {
@@ -538,6 +550,14 @@ export class LocalAgent {
     const values = [...new Set(used)].flatMap((name) => valueOf(name) ?? []);
     const isSet = (variable: string): boolean => valueOf(variable) !== undefined;
     return misspeltOutputs([...texts, ...values], this.outputs.keys(), isSet, this.#options.whyUnset);
+  }
+
+  #unsetInCondition(unset: ReadonlySet<string>, isSkipped: boolean): string[] {
+    const { whyUnset: whyInFile, maySet } = this.#options;
+    return unsetInCondition({
+      ...{ unset, known: this.#variables.names(), outputs: this.outputs.keys(), whyInFile, maySet },
+      isDecisive: isSkipped && isGood(this.jobStatus),
+    });
   }
 
   #workingDirectory(): string {

@@ -8,6 +8,27 @@ const MOST_LISTED = 20;
 /** An output of another job that stands in a text, where only variables and conditions may have one. */
 const IN_TEXT = /\$(?:\(|\[)\s*((?:dependencies|stageDependencies)(?:\.\w+)+\.outputs\['[^']*'\])\s*[)\]]/g;
 
+/**
+ * Says what the file tells of a variable that isn't set.
+ * @param written how a reference to a variable is written
+ */
+export type WhyUnset = (variable: string, written: (name: string) => string) => string | undefined;
+
+/** A condition that has been evaluated. */
+export interface ReadVariables {
+  /** What it read that isn't set. */
+  readonly unset: ReadonlySet<string>;
+  /** The names of all variables that are set. */
+  readonly known: readonly string[];
+  /** The outputs among them, as `step.name`. */
+  readonly outputs?: Iterable<string>;
+  /** Whether it's false although all before it went well. */
+  readonly isDecisive: boolean;
+  /** Whether a script may set the variable. */
+  readonly maySet?: ((variable: string) => boolean) | undefined;
+  readonly whyInFile?: WhyUnset | undefined;
+}
+
 /** Another job's output that has no value. */
 export interface JobOutput {
   /** The job it is looked for in. */
@@ -37,7 +58,7 @@ export function misspeltOutputs(
   texts: readonly string[],
   outputs: Iterable<string>,
   isSet: (variable: string) => boolean,
-  whyInFile: (variable: string) => string | undefined = () => undefined,
+  whyInFile: WhyUnset = () => undefined,
 ): string[] {
   const set = [...outputs];
   const macros = texts.flatMap((text) => [...text.matchAll(/\$\((\w+\.[\w.-]+)\)/g)].map(([, name = '']) => name));
@@ -50,10 +71,31 @@ export function misspeltOutputs(
   });
   const unset = [...new Set(macros)].flatMap((macro) => {
     if (isSet(macro)) return [];
-    const why = whyInFile(macro) ?? whyUnset(macro, set, (name) => `$(${name})`);
+    const written = (name: string): string => `$(${name})`;
+    const why = whyInFile(macro, written) ?? whyUnset(macro, set, written);
     return why === undefined ? [] : [`The text keeps $(${macro}) as it is: ${why}`];
   });
   return [...new Set(misplaced), ...unset];
+}
+
+/**
+ * The same for the variables of a condition, which are empty there. One of which nothing is known is reported only where the
+ * condition is false, since many are set only sometimes.
+ */
+export function unsetInCondition({ unset, known, outputs = [], ...read }: ReadVariables): string[] {
+  const written = (name: string): string => (/^\w+$/.test(name) ? `variables.${name}` : `variables['${name}']`);
+  const set = [...outputs];
+  return [...unset].flatMap((name) => {
+    // A secret that this condition can't read.
+    if (known.some((other) => other.toLowerCase() === name.toLowerCase())) return [];
+    const problem = `The condition reads ${written(name)}, which is empty:`;
+    const why = name.includes('.') ? (read.whyInFile?.(name, written) ?? whyUnset(name, set, written)) : undefined;
+    if (why !== undefined) return [safeText(`${problem} ${why}`)];
+    const meant = probablyMeant(name, known);
+    if (meant !== undefined) return [safeText(`${problem} nothing has set it. Did you mean ${written(meant)}?`)];
+    if (!read.isDecisive || read.maySet?.(name) === true) return [];
+    return [safeText(`${problem} nothing has set it. If it comes with the run, give --variable ${name}=VALUE.`)];
+  });
 }
 
 /** The same for an output of another job, which Azure Pipelines takes for empty. Undefined: it set nothing like that. */

@@ -1,17 +1,13 @@
 import type { Connection } from './connections.ts';
-import { THIS_MACHINE } from './machine.ts';
+import { knownVariables } from './knownVariables.ts';
 import { type NatsServer, startNatsServer } from './natsServer.ts';
 import { type NatsStep, type OwnStream, ownStreams } from './ownStreams.ts';
 import { checkPipelineFile, type PipelineFileOptions, readPipelineFile } from './pipelineFile.ts';
-import type { Job, Pipeline } from './pipelineSyntax.ts';
+import type { Pipeline } from './pipelineSyntax.ts';
 import { problemAt, type YamlMap } from './pipelineYaml.ts';
-import { predefinedVariables } from './predefinedVariables.ts';
 import { probablyMeant } from '../shared/text/nearest.ts';
-import { quoted } from '../shared/text/safeText.ts';
-import { SecretMasker } from './secretMasker.ts';
 import { createStreams } from './streams.ts';
 import { connectionNames, findTask, hasTask, inputNamed, inputsOf } from './taskDefinition.ts';
-import { Variables } from './variables.ts';
 
 /** A nats-server for one run, on a free port of 127.0.0.1, with an empty store that goes with it. */
 export class OwnServer implements AsyncDisposable {
@@ -56,14 +52,8 @@ export class OwnServer implements AsyncDisposable {
       throw new Error(
         '--nats: a job with pool: server waits at a bridge, which reads a server of its own. Start one for both, and give it with --connection.',
       );
-    if (names.length === 0) {
-      const unknown = uses.find(({ connection }) => connection.includes('$('));
-      const why =
-        unknown === undefined
-          ? 'each names a service connection that is given, or none'
-          : `nobody knows which connection ${quoted(unknown.connection)} is. Write its name, or give it with --variable or --connection`;
-      throw new Error(`--nats: no step needs a server: ${why}.`);
-    }
+    if (names.length === 0)
+      throw new Error('--nats: no step needs a server: each names a service connection that is given, or none.');
     const own = uses.filter(({ connection }) => names.includes(connection)).map(({ step }) => step);
     const made = streams.length > 0 ? streams : ownStreams(own);
     const server = await startNatsServer();
@@ -108,7 +98,7 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
   return stages
     .flatMap(({ jobs }) => jobs)
     .flatMap((job) => {
-      const variables = knownVariables(job, options);
+      const variables = knownVariables(job, options.variables);
       return job.steps.flatMap((step) => {
         if (!('task' in step) || !hasTask(extension, step.task)) return [];
         const { definition } = findTask(extension, step.task);
@@ -132,19 +122,6 @@ function usesOf({ stages }: Pipeline, extension: string, options: PipelineFileOp
         }));
       });
     });
-}
-
-/** The variables of a job that are known before it runs. */
-function knownVariables(job: Job, options: PipelineFileOptions): Variables {
-  const variables = new Variables(new SecretMasker());
-  const all = {
-    ...predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE),
-    ...job.variables,
-    ...options.variables,
-  };
-  for (const [name, value] of Object.entries(all)) if (typeof value === 'string') variables.set(name, value);
-  variables.expandAll();
-  return variables;
 }
 
 function inWords(list: readonly string[]): string {

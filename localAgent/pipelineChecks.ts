@@ -1,6 +1,7 @@
 import { cpSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from './connections.ts';
+import { knownVariables } from './knownVariables.ts';
 import { otherTaskOf, problemsOf } from './pipelineStepChecks.ts';
 import type { Job, Pipeline } from './pipelineSyntax.ts';
 import { PipelineFileError, problemAt } from './pipelineYaml.ts';
@@ -25,6 +26,12 @@ export class OtherTasksError extends Error {
   }
 }
 
+/** What a run comes with. */
+export interface Given {
+  readonly connections?: Readonly<Record<string, Connection>>;
+  readonly variables?: Readonly<Record<string, string | undefined>>;
+}
+
 /** Where checkout steps take their files from. */
 export interface Sources {
   /** The folder of `self`. It is the `System.DefaultWorkingDirectory` of a job that checks out nothing else. */
@@ -43,16 +50,18 @@ export interface Sources {
 export function checkPipeline(
   { stages }: Pipeline,
   extension: string,
-  connections: Readonly<Record<string, Connection>>,
+  { connections = {}, variables }: Given,
 ): OtherTask[] {
   const others: OtherTask[] = [];
   const problems = new Map<string, string>();
   // The jobs of a matrix share their steps: report each problem once.
-  for (const { phase: job, isAgentless, steps } of stages.flatMap(({ jobs }) => jobs)) {
-    for (const step of steps) {
+  for (const one of stages.flatMap(({ jobs }) => jobs)) {
+    const { phase: job, isAgentless } = one;
+    const known = knownVariables(one, variables);
+    for (const step of one.steps) {
       const other = otherTaskOf(step, extension);
       if (other !== undefined) others.push({ job, task: other, title: step.displayName });
-      for (const { entry, key, problem, isOfRun } of problemsOf(step, isAgentless, extension, connections)) {
+      for (const { entry, key, problem, isOfRun } of problemsOf(step, { isAgentless, extension, connections, known })) {
         const text = problemAt(entry, `job ${job}: ${problem}`, key).message;
         if (isOfRun !== true) problems.set(text, text);
         else if (!problems.has(problem)) problems.set(problem, text);

@@ -1,23 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { parseCondition } from './conditions.ts';
+import { type Condition, parseCondition } from './conditions.ts';
+import { type End, LostSenders } from './lostSenders.ts';
 import { LocalAgent } from './localAgent.ts';
 import type { LocalAgentOptions, StepRun } from './localAgent.ts';
 import { THIS_MACHINE } from './machine.ts';
+import { unsetInCondition } from './misspeltOutputs.ts';
+import { inOtherStage } from './otherStage.ts';
 import { checkPipeline, OtherTasksError, sourcesOf } from './pipelineChecks.ts';
 import type { OtherTask, Sources } from './pipelineChecks.ts';
 import { lookUp, overall, resultOfPhase, resultsOf, worst } from './pipelineResults.ts';
 import type { FinishedJob, FinishedStage, JobRun, Output } from './pipelineResults.ts';
 import { readPipeline } from './pipelineSyntax.ts';
 import type { Job, OutputReference, Stage, VariableValues } from './pipelineSyntax.ts';
+import { usesOf } from './pipelineUses.ts';
 import { pipelineWarnings } from './pipelineWarnings.ts';
 import { startPlanServices } from './planService.ts';
 import type { LocalPlan, PlanService } from './planService.ts';
 import { pipelineTime, predefinedVariables } from './predefinedVariables.ts';
-import type { LogLine, Result } from './step.ts';
+import { isGood, type LogLine, type Result } from './step.ts';
 import { hasTask } from './taskDefinition.ts';
-import { whyNoStepSetsIt } from './unsetOutputs.ts';
+import { scriptMaySet, whyNoStepSetsIt } from './unsetOutputs.ts';
 import { extensionFolder } from './vsix.ts';
 
 export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>, Sources {
@@ -54,8 +58,11 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     stages.flatMap(({ jobs }) => jobs.map((job) => [job, sourcesOf(job, repositories, options)] as const)),
   );
   others.forEach((step) => options.onSkip?.(step));
-  for (const { job, text } of pipelineWarnings(pipeline, extension))
+  const warn = (job: string, text: string): void =>
     options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job);
+  const uses = usesOf(stages, extension, options.variables);
+  for (const { job, text } of pipelineWarnings(pipeline, uses)) warn(job, text);
+  const senders = new LostSenders(stages, uses, warn);
 
   const run = { 'System.PlanId': randomUUID(), 'System.PipelineStartTime': pipelineTime(new Date()) };
   const ofService = predefinedVariables({ work: '', sources: '', temp: '', tools: '' }, '', THIS_MACHINE);
@@ -66,48 +73,78 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   const statusAfter = (before: ReadonlyMap<string, { readonly result: Result }>): Result =>
     options.signal?.aborted ? 'Canceled' : worst(resultsOf(before));
 
+  const jobsOf = new Map(stages.map(({ name, jobs }) => [name, jobs.map(({ phase }) => phase)]));
   const warned = new Set<string>();
   /** Looks up what a job or stage reads of those before it. Warns once of each name that is probably misspelt. */
   const outputsFor =
-    (reader: string, stagesBefore: ReadonlyMap<string, FinishedStage>, jobsBefore?: FinishedStage['jobs']) =>
+    (
+      reader: string,
+      stage: Stage,
+      stagesBefore: ReadonlyMap<string, FinishedStage>,
+      jobsBefore?: FinishedStage['jobs'],
+    ) =>
     (path: readonly string[]): Output | undefined => {
-      const { output, warning } = lookUp(path, stagesBefore, jobsBefore);
+      const { output, warning } = lookUp(path, stagesBefore, jobsBefore, (reference) =>
+        jobsOf.get(stage.name)?.includes(reference.job)
+          ? `the job doesn't depend on ${reference.job}. Add ${reference.job} to its dependsOn.`
+          : inOtherStage(reference, stage, jobsOf, (other) => other),
+      );
       if (warning !== undefined && !warned.has(warning)) {
         warned.add(warning);
-        options.onLine?.({ at: Date.now(), text: `##[warning]${warning}` }, reader);
+        warn(reader, warning);
       }
       return output;
     };
 
+  /** Whether the condition of a job or stage holds. Warns of variables in it that nothing has set. */
+  const holds = (reader: string, condition: Condition, read: Readable): boolean => {
+    const unset = new Set<string>();
+    const valueAt = ([root = '', ...path]: readonly string[]): string | undefined => {
+      if (root !== 'variables') return read.outputAt([root, ...path])?.value;
+      const value = variableOf(read.variables, path);
+      if (value === undefined) unset.add(path.join('.'));
+      return value;
+    };
+    const result = condition({ status: read.status, resultOf: read.resultOf, valueAt });
+    const known = [read.variables, read.secrets, options.secrets].flatMap((values) => Object.keys(values ?? {}));
+    const isDecisive = !result && isGood(read.status);
+    for (const warning of unsetInCondition({ unset, known, isDecisive })) warn(reader, warning);
+    return result;
+  };
+
   const finished = await runGraph(stages, async (stage, stagesBefore): Promise<FinishedStage> => {
-    const outputAt = outputsFor(stage.name, stagesBefore);
+    const outputAt = outputsFor(stage.name, stage, stagesBefore);
     const { variables: ofStage } = resolve(stage.variables, outputAt);
-    const stageRuns = parseCondition(stage.condition, ['variables', 'dependencies'])({
+    const stageRuns = holds(stage.name, parseCondition(stage.condition, ['variables', 'dependencies']), {
       status: statusAfter(stagesBefore),
+      variables: { ...ofService, ...ofStage, ...options.variables },
       resultOf: (name) => stagesBefore.get(name)?.result,
-      valueAt: ([root = '', ...path]) =>
-        root === 'variables'
-          ? variableOf({ ...ofService, ...ofStage, ...options.variables }, path)
-          : outputAt([root, ...path])?.value,
+      outputAt,
     });
-    if (!stageRuns) return { result: 'Skipped', jobs: new Map() };
+    if (!stageRuns) {
+      stage.jobs.forEach((job) => senders.skip(job));
+      return { result: 'Skipped', jobs: new Map() };
+    }
 
     const jobs = await runGraph(stage.jobs, async (job, jobsBefore): Promise<FinishedJob> => {
       const { name, phase, outputPrefix } = job;
       const named = job.steps.flatMap((step) => ('name' in step ? (step.name ?? []) : []));
       const identity = { stage: stage.name, name, phase, outputPrefix, stepNames: named };
-      const outputOfJobAt = outputsFor(name, stagesBefore, jobsBefore);
+      const outputOfJobAt = outputsFor(name, stage, stagesBefore, jobsBefore);
       const values = resolve(job.variables, outputOfJobAt);
       const variables = { ...run, ...jobIdentity(stage, job), ...values.variables, ...options.variables };
-      const jobRuns = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies'])({
+      const jobCondition = parseCondition(job.condition, ['variables', 'dependencies', 'stageDependencies']);
+      const jobRuns = holds(name, jobCondition, {
         status: statusAfter(jobsBefore),
+        variables: { ...ofService, ...variables },
+        secrets: values.secrets,
         resultOf: (phaseName) => resultOfPhase(jobsBefore, phaseName),
-        valueAt: ([root = '', ...path]) =>
-          root === 'variables'
-            ? variableOf({ ...ofService, ...variables }, path)
-            : outputOfJobAt([root, ...path])?.value,
+        outputAt: outputOfJobAt,
       });
-      if (!jobRuns) return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+      if (!jobRuns) {
+        senders.skip(job);
+        return { ...identity, result: 'Skipped', steps: [], outputs: new Map() };
+      }
 
       // A job that runs in spite of an earlier cancel isn't cancelled again.
       const signals = options.signal && !options.signal.aborted ? [options.signal] : [];
@@ -119,9 +156,10 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
         signal: AbortSignal.any(signals),
         variables,
         secrets: { ...values.secrets, ...options.secrets },
-        whyUnset: (variable) => whyNoStepSetsIt(variable, { stages, stage, job, extension }),
+        whyUnset: (variable, written) => whyNoStepSetsIt(variable, { stages, stage, job, extension }, written),
+        maySet: (variable) => scriptMaySet(variable, { stages, stage, job, extension }),
       });
-      const steps = await runSteps(job, agent, extension, started.services, options.onLine);
+      const steps = await runSteps(job, agent, extension, started.services, senders, options.onLine);
       const stepNames = [...named, ...steps.map((step) => step.name)];
       return { ...identity, stepNames, steps, result: agent.jobStatus, outputs: agent.outputs };
     });
@@ -133,6 +171,16 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
     result: overall(jobs.map(({ result }) => result)),
     jobs: jobs.map(({ stage, name, result, steps }) => ({ stage, name, result, steps })),
   };
+}
+
+/** What the condition of a job or stage can read. */
+interface Readable {
+  readonly status: Result;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Which a condition can't read. */
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly resultOf: (name: string) => Result | undefined;
+  readonly outputAt: (path: readonly string[]) => Output | undefined;
 }
 
 /** Reads a pipeline file, and unpacks the extension that its tasks are from. Throws an Error as {@link readPipeline} does. */
@@ -147,7 +195,7 @@ export function readPipelineFile(file: string, { parameters, shownFile, extensio
  */
 export function checkPipelineFile(file: string, options: PipelineFileOptions) {
   const { pipeline, extension } = readPipelineFile(file, options);
-  const others = checkPipeline(pipeline, extension, options.connections ?? {});
+  const others = checkPipeline(pipeline, extension, options);
   if (others.length > 0 && !options.skipOtherTasks) throw new OtherTasksError(others);
   checkInspected(pipeline.stages, options.inspect?.step);
   return { pipeline, extension, others };
@@ -179,17 +227,28 @@ async function runSteps(
   agent: LocalAgent,
   extension: string,
   services: ReadonlyMap<string, PlanService>,
+  senders: LostSenders,
   onLine: PipelineFileOptions['onLine'],
 ): Promise<StepRun[]> {
   const runs: StepRun[] = [];
   const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name) } : {};
   for (const step of job.steps) {
     if ('other' in step || ('task' in step && !hasTask(extension, step.task))) continue;
-    const request = { ...step, ...watched };
-    if (!('task' in request)) runs.push(await agent.runScript(request));
-    else runs.push(await (job.isAgentless ? agent.runServerTask(request, services) : agent.runTask(request)));
+    const request = { ...step, ...watched, onStart: () => senders.begin(job, step) };
+    const run = !('task' in request)
+      ? await agent.runScript(request)
+      : await (job.isAgentless ? agent.runServerTask(request, services) : agent.runTask(request));
+    senders.end(job, step, endOf(run));
+    runs.push(run);
   }
   return runs;
+}
+
+/** A step that may fail has issues then. */
+function endOf({ result, errors }: StepRun): End {
+  if (result === 'Skipped') return 'skipped';
+  const hasFailed = ['Failed', 'Canceled'].includes(result) || (result === 'SucceededWithIssues' && errors.length > 0);
+  return hasFailed ? 'failed' : 'done';
 }
 
 /** Runs each node once those it depends on have ended; it sees all that came before it. The result has the order of the nodes. */

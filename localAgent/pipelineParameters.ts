@@ -1,3 +1,4 @@
+import { safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';
 import { asText, checkKeys, inPlaceOf, problemAt, readAt, readEach, readNames, unsupported } from './pipelineYaml.ts';
 import type { Yaml, YamlMap } from './pipelineYaml.ts';
@@ -39,7 +40,7 @@ function expand(node: Yaml, values: ReadonlyMap<string, string>): Yaml {
   if (typeof node === 'string') {
     return node.replace(/\$\{\{(.*?)\}\}/gs, (all, inner: string) => {
       const value = values.get(/^\s*parameters\.(\w+)\s*$/.exec(inner)?.[1] ?? '');
-      if (value === undefined) throw unsupported(`a template expression: ${all}`, 'the file');
+      if (value === undefined) throw notEvaluated(all, inner.trim(), values);
       return value;
     });
   }
@@ -51,9 +52,24 @@ function expand(node: Yaml, values: ReadonlyMap<string, string>): Yaml {
   const map = node as YamlMap;
   const entries = Object.entries(map).map(([key, value = '']) => {
     const text = readAt(map, () => expand(value, values), key);
-    if (key.includes('${{'))
-      throw problemAt(map, unsupported(`a template expression: ${key}`, 'the file').message, key);
+    if (key.includes('${{')) {
+      const [, inner = ''] = /\$\{\{(.*?)\}\}/s.exec(key) ?? [];
+      throw problemAt(map, notEvaluated(key, inner.trim(), values).message, key);
+    }
     return [key, text];
   });
   return inPlaceOf(node, Object.fromEntries(entries) as YamlMap);
+}
+
+/** @param inner what stands between the braces of the template expression */
+function notEvaluated(expression: string, inner: string, values: ReadonlyMap<string, string>): Error {
+  const problem = unsupported(`a template expression: ${safeText(expression)}`, 'the file').message;
+  const [, parameter] = /^parameters\.(\w+)$/.exec(inner) ?? [];
+  if (parameter !== undefined && !values.has(parameter))
+    return new Error(
+      `${problem}. The file declares no parameter ${parameter}.${didYouMean(parameter, [...values.keys()])}`,
+    );
+  const [, dotted, indexed = dotted] = /^variables(?:\.(\w+)|\['([\w.-]+)'\])$/.exec(inner) ?? [];
+  const remedy = indexed === undefined ? '' : ` Write $(${indexed}).`;
+  return new Error(`${problem}. A local run evaluates only \${{ parameters.NAME }}.${remedy}`);
 }

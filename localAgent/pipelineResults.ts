@@ -1,6 +1,7 @@
 import type { StepRun } from './localAgent.ts';
 import { didYouMean } from './misspelt.ts';
 import { misspeltJobOutput } from './misspeltOutputs.ts';
+import type { JobReference } from './otherStage.ts';
 import type { Result } from './step.ts';
 
 export interface JobRun {
@@ -69,20 +70,27 @@ export function resultOfPhase(jobs: FinishedStage['jobs'] | undefined, phase: st
  * @param path such as `dependencies`, `A`, `outputs`, `step.variable`, or `dependencies`, `A`, `result`
  * @param stages that came before
  * @param jobs that came before in the same stage; undefined: a stage asks, whose dependencies are stages
+ * @param elsewhere says in sentences where the job of a reference is that begins with `dependencies` and didn't come before
  */
 export function lookUp(
   path: readonly string[],
   stages: ReadonlyMap<string, FinishedStage>,
   jobs: FinishedStage['jobs'] | undefined,
+  elsewhere: (reference: JobReference) => string | undefined = () => undefined,
 ): { readonly output: Output | undefined; readonly warning?: string | undefined } {
   const [root, first = '', second = ''] = path;
   const name = path.at(-1) ?? '';
   const isOfStage = root === 'dependencies' && jobs === undefined;
   const [job = ''] = isOfStage ? name.split('.') : [root === 'stageDependencies' ? second : first];
   const among = root === 'dependencies' && jobs !== undefined ? jobs : stages.get(first)?.jobs;
+  const placeOf = (variable: string | undefined): string | undefined =>
+    root === 'dependencies' && jobs !== undefined && resultOfPhase(jobs, job) === undefined
+      ? elsewhere({ job, variable })
+      : undefined;
   if (name === 'result' && path.at(-2) !== 'outputs') {
     const result = isOfStage ? stages.get(first)?.result : resultOfPhase(among, job);
-    const warning = result === undefined && !isOfStage ? noSuchJob(path.join('.'), job, among) : undefined;
+    const isMissing = result === undefined && !isOfStage;
+    const warning = isMissing ? noSuchJob(path.join('.'), job, among, placeOf(undefined)) : undefined;
     return { output: result && { value: result, secret: false }, warning };
   }
   const before = isOfStage ? `${job}.` : '';
@@ -91,12 +99,21 @@ export function lookUp(
   if (output) return { output };
   const written = (other: string): string => `${path.slice(0, -1).join('.')}['${before}${other}']`;
   const outputs = [...(among?.values() ?? [])].filter(({ phase }) => phase === job);
-  if (outputs.length === 0) return { output, warning: noSuchJob(written(variable), job, among) };
+  if (outputs.length === 0) return { output, warning: noSuchJob(written(variable), job, among, placeOf(variable)) };
   return { output, warning: misspeltJobOutput({ job, variable, written, outputs }) };
 }
 
-/** Undefined where no job ran: the stage was skipped, or there's nothing to depend on. */
-function noSuchJob(written: string, job: string, among: FinishedStage['jobs'] | undefined): string | undefined {
+/**
+ * Undefined where no job ran: the stage was skipped, or there's nothing to depend on.
+ * @param place where the job is
+ */
+function noSuchJob(
+  written: string,
+  job: string,
+  among: FinishedStage['jobs'] | undefined,
+  place: string | undefined,
+): string | undefined {
+  if (place !== undefined) return `${written} is empty: ${place}`;
   const phases = [...(among?.values() ?? [])].map(({ phase }) => phase);
   if (phases.length === 0 || phases.includes(job)) return undefined;
   return `${written} is empty: no job ${job} came before.${didYouMean(job, phases)}`;

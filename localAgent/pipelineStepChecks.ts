@@ -1,5 +1,5 @@
 import { probablyMeant } from '../shared/text/nearest.ts';
-import { quoted } from '../shared/text/safeText.ts';
+import { quoted, safeText } from '../shared/text/safeText.ts';
 import type { Connection } from './connections.ts';
 import { didYouMean } from './misspelt.ts';
 import { type PipelineStep, STEP_KEYS } from './pipelineSteps.ts';
@@ -14,6 +14,7 @@ import {
   type TaskDefinition,
   unknownInput,
 } from './taskDefinition.ts';
+import type { Variables } from './variables.ts';
 
 type Connections = Readonly<Record<string, Connection>>;
 type TaskStep = Extract<PipelineStep, { readonly task: string }>;
@@ -28,6 +29,15 @@ export interface StepProblem {
   readonly isOfRun?: boolean;
 }
 
+/** What a step is checked against. */
+interface Surroundings {
+  readonly isAgentless: boolean;
+  readonly extension: string;
+  readonly connections: Connections;
+  /** The variables that have a value before the run. */
+  readonly known: Variables;
+}
+
 /** What only Azure Pipelines itself can run, such as `AzureKeyVault@2`; undefined for any other step. */
 export function otherTaskOf(step: PipelineStep, extension: string): string | undefined {
   if ('other' in step) return step.other;
@@ -37,9 +47,7 @@ export function otherTaskOf(step: PipelineStep, extension: string): string | und
 /** A step's problems, in sentences. */
 export function problemsOf(
   step: PipelineStep,
-  isAgentless: boolean,
-  extension: string,
-  connections: Connections,
+  { isAgentless, extension, connections, known }: Surroundings,
 ): StepProblem[] {
   const { source: entry } = step;
   if ('other' in step) return [];
@@ -54,7 +62,7 @@ export function problemsOf(
   return [
     ...poolProblems(step, isServerTask(definition), isAgentless),
     ...misspelt,
-    ...connectionProblems(step, definition, connections),
+    ...connectionProblems(step, definition, connections, known),
     // One that is misspelt or in the wrong place isn't missing.
     ...(misspelt.length > 0 ? [] : missingInputs(step, definition)),
   ];
@@ -120,11 +128,12 @@ function connectionProblems(
   { source, inputs = {} }: TaskStep,
   definition: TaskDefinition,
   connections: Connections,
+  known: Variables,
 ): StepProblem[] {
   return Object.entries(inputs).flatMap(([key, value]) => {
     const input = inputNamed(definition, key);
     if (!input) return [];
-    return connectionNames(input, value).flatMap((name) => {
+    return connectionNames(input, known.expand(value)).flatMap((name) => {
       const problem = connectionProblem(name, input.type, connections);
       return problem === undefined ? [] : [{ entry: inputsIn(source), key, problem, isOfRun: true }];
     });
@@ -137,7 +146,13 @@ function inputsIn(source: YamlMap): YamlMap {
 
 /** @param type of the input, such as `connectedService:NatsBridge` */
 function connectionProblem(name: string, type: string, connections: Connections): string | undefined {
-  if (name.includes('$(')) return undefined;
+  const [macro, variable = ''] = /\$\(([^()]*)\)/.exec(name) ?? [];
+  if (macro !== undefined) {
+    const problem = `Azure Pipelines looks up service connections before the run, when ${macro} has no value.`;
+    return safeText(
+      `${problem} Write the connection's name, or set ${variable} among the file's variables. If it is set when the run is queued, give --variable ${variable}=NAME.`,
+    );
+  }
   const key = name.toLowerCase();
   const found = Object.entries(connections).find(([known, { id }]) =>
     [known, id].some((one) => one?.toLowerCase() === key),

@@ -1,7 +1,9 @@
+import { quoted } from '../shared/text/safeText.ts';
 import { parseCondition } from './conditions.ts';
 import { didYouMean } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
-import { asText, asTexts, checkKeys, readFlag, readNumber, unsupported, type YamlMap } from './pipelineYaml.ts';
+import { asMap, asText, asTexts, checkKeys, readAt, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
+import type { Yaml, YamlMap } from './pipelineYaml.ts';
 
 /** A step that only Azure Pipelines itself can run. */
 export interface OtherStep {
@@ -27,6 +29,8 @@ export const STEP_KEYS: readonly string[] = [
   'timeoutInMinutes',
   'retryCountOnTaskFailure',
 ];
+/** Inputs that take several lines, and what is between a name and its value in one of them. */
+const LINES = new Map(Object.entries({ subject: '', expect: '', trustedkeys: '', outputs: '=', headers: ': ' }));
 const SCRIPTS = ['script', 'bash'] as const;
 /** Keys of steps that stand for tasks this machine does not have. */
 const OTHERS = ['download', 'publish', 'powershell', 'pwsh', 'getPackage'];
@@ -77,12 +81,40 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
     retryCountOnTaskFailure: readNumber(entry, 'retryCountOnTaskFailure', where),
   };
   if (!readFlag(entry, 'enabled', true, where)) return undefined;
-  if (!scriptKey) return { ...common, task: asText(entry.task, where), inputs: asTexts(entry.inputs || {}, where) };
+  if (!scriptKey) return { ...common, task: asText(entry.task, where), inputs: readInputs(entry.inputs || {}, where) };
   return {
     ...common,
     script: asText(entry[scriptKey], where),
     ...(workingDirectory !== undefined && { workingDirectory }),
   };
+}
+
+function readInputs(value: Yaml, where: string): Record<string, string> {
+  const inputs = asMap(value, where);
+  return Object.fromEntries(
+    Object.entries(inputs).map(([key, input = '']) => {
+      const read = (): string => asText(input, `${key} of ${where}`, (text) => adviceOnInput(key, input, text));
+      return [key, readAt(inputs, read, key)];
+    }),
+  );
+}
+
+/** How to write a list or mapping that is given to an input: a task's inputs are texts. Undefined: nobody knows. */
+function adviceOnInput(key: string, value: Yaml, text: string): string | undefined {
+  const between = LINES.get(key.toLowerCase());
+  const [line] = between === undefined ? [] : linesOf(value, between);
+  const below = ` Write "${key}: |" and below it, indented further,`;
+  if (line !== undefined) return `${below} a line for each, such as ${quoted(line)}.`;
+  return key.toLowerCase() === 'payload' && !/^[[{]/.test(text) ? `${below} the JSON.` : undefined;
+}
+
+/** The lines that a list or mapping is meant to be. */
+function linesOf(value: Yaml, between: string): string[] {
+  if (typeof value === 'string') return [value];
+  if (Array.isArray(value)) return (value as readonly Yaml[]).flatMap((item) => linesOf(item, between));
+  return Object.entries(value).flatMap(([name, one]) =>
+    between !== '' && typeof one === 'string' ? [`${name}${between}${one}`] : [],
+  );
 }
 
 /** The text of a valid condition; `roots` are what its values may begin with. */

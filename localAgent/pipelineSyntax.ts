@@ -1,4 +1,5 @@
 import { didYouMean } from './misspelt.ts';
+import { inOtherStage, type JobsOfStages, type OwnStage } from './otherStage.ts';
 import { withParameters } from './pipelineParameters.ts';
 import { checkoutOf, readCondition, readStep } from './pipelineSteps.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
@@ -79,14 +80,7 @@ interface Inherited {
   readonly variables: VariableValues;
   /** Whether the pool is `server`. */
   readonly isAgentless: boolean;
-  /** The names of the jobs of all stages, in the file's order. */
-  readonly jobsOf: ReadonlyMap<string, readonly string[]>;
-}
-
-/** What a job knows of its stage. */
-interface OwnStage {
-  readonly name: string;
-  readonly dependsOn: readonly string[];
+  readonly jobsOf: JobsOfStages;
 }
 
 /**
@@ -199,7 +193,10 @@ function readJob(entry: YamlMap, own: OwnStage, inherited: Inherited): Job[] {
   checkKeys(entry, [kind, 'timeoutInMinutes', 'strategy', isDeployment ? 'environment' : 'steps', ...NODE_KEYS], where);
   const dependsOn = readNames(entry.dependsOn ?? [], where);
   const visible: Visible = ({ stage }) => (stage === undefined ? dependsOn : own.dependsOn);
-  const elsewhere: Elsewhere = (reference) => inOtherStage(reference, own, inherited.jobsOf);
+  const elsewhere: Elsewhere = (reference) =>
+    reference.stage === undefined
+      ? inOtherStage(reference, own, inherited.jobsOf, (other) => `$[ ${other} ]`)
+      : undefined;
 
   const strategy = asMap(entry.strategy ?? {}, where);
   const steps = readEach(
@@ -306,34 +303,6 @@ function readValue(value: string, where: string, visible: Visible, elsewhere: El
   if (place !== undefined) throw new Error(`${problem}${place}`);
   const remedy = didYouMean(needed, names) || ` Add ${needed} to the ${kind}'s dependsOn.`;
   throw new Error(`${problem}${where} doesn't depend on a ${kind} ${needed}.${remedy}`);
-}
-
-/** For `dependencies.X.outputs`, X being a job of another stage, or a stage. */
-function inOtherStage(
-  { stage, job: name, variable }: OutputReference,
-  own: OwnStage,
-  jobsOf: ReadonlyMap<string, readonly string[]>,
-): string | undefined {
-  if (stage !== undefined || jobsOf.get(own.name)?.includes(name)) return undefined;
-  const stages = [...jobsOf.keys()];
-  const having = stages.filter((other) => jobsOf.get(other)?.includes(name));
-  const home = having.find((other) => own.dependsOn.includes(other)) ?? having[0] ?? name;
-  const jobs = jobsOf.get(home);
-  if (jobs === undefined || home === own.name) return undefined;
-  const [first = ''] = variable.split('.');
-  // A stage's condition has the job in front of the step.
-  const [job, output] =
-    having.length > 0
-      ? [name, variable]
-      : jobs.includes(first)
-        ? [first, variable.slice(first.length + 1)]
-        : [jobs.length === 1 ? jobs.join() : 'JOB', variable];
-  const problem = having.length > 0 ? `${name} is in stage ${home}.` : `${name} is a stage.`;
-  const isBefore = own.dependsOn.includes(home);
-  if (!isBefore && stages.indexOf(home) > stages.indexOf(own.name))
-    return `${problem} It comes after stage ${own.name}, so this can't read its outputs.`;
-  const addition = isBefore ? '' : ` Add ${home} to the dependsOn of stage ${own.name}.`;
-  return `${problem} Write $[ stageDependencies.${home}.${job}.outputs['${output}'] ].${addition}`;
 }
 
 function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): void {

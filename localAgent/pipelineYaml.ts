@@ -2,6 +2,7 @@ import { type Document, isAlias, isMap, isNode, isScalar, isSeq, LineCounter, pa
 import { reasonOf } from '../shared/errors.ts';
 import { parseJson } from '../shared/text/json.ts';
 import { quoted, safeText } from '../shared/text/safeText.ts';
+import { TAB_INDENT, tabIndentAt } from '../shared/text/tabIndent.ts';
 import { didYouMean } from './misspelt.ts';
 
 /** Every scalar is text, as the file spells it. */
@@ -78,6 +79,8 @@ export function parseYaml(text: string, file: string): YamlMap {
   };
   // One mistake causes others after it: report only the first in a line.
   const lines = new Map(marksIn(document, text).map((mark) => [counter.linePos(mark.offset).line, mark]));
+  const tab = tabIndentAt(text, document.errors);
+  if (tab !== undefined) throw new PipelineFileError(`${place(tab)}: This isn't YAML: ${TAB_INDENT}.`);
   const [error] = document.errors;
   const marks = [...lines.values()].reverse();
   if (error && marks.length === 0) {
@@ -235,14 +238,20 @@ export function readNumber(entry: YamlMap, key: string, where: string): number {
   );
 }
 
-export function asText(value: Yaml | undefined, where: string): string {
+/** @param adviceOn says how to write what isn't a text, given as the file has it; without its advice, it may be put in quotes */
+export function asText(
+  value: Yaml | undefined,
+  where: string,
+  adviceOn: (text: string) => string | undefined = () => undefined,
+): string {
   if (typeof value === 'string') return value;
   const text = (value && places.get(value)?.text) ?? '';
   const isRight = isJson(text) || !(text.startsWith('{') || /^payload of/i.test(where));
-  const hint = /^[[{].*$/.test(text)
+  const quotes = /^[[{].*$/.test(text)
     ? ` Text that begins with ${text[0]} needs quotes around it${isRight ? `: ${inQuotes(text)}` : '.'}`
     : '';
-  throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${hint}`);
+  const advice = adviceOn(text) ?? quotes;
+  throw new Error(`In ${where}, text was expected instead of ${JSON.stringify(value)}.${advice}`);
 }
 
 function inQuotes(text: string): string {

@@ -8,6 +8,11 @@ import type { Variables } from './variables.ts';
 export const RESULTS = ['Succeeded', 'SucceededWithIssues', 'Failed', 'Canceled', 'Skipped', 'Abandoned'] as const;
 export type Result = (typeof RESULTS)[number];
 
+/** Whether the default condition, `succeeded()`, holds after it. */
+export function isGood(result: Result): boolean {
+  return result === 'Succeeded' || result === 'SucceededWithIssues';
+}
+
 /** The worse of two results; Canceled, Skipped and Abandoned stay (the agent's `TaskResultUtil.MergeTaskResults`). */
 export function mergeResults(current: Result | undefined, coming: Result): Result {
   if (!current || RESULTS.indexOf(current) > RESULTS.indexOf('Failed')) return current ?? coming;

@@ -193,8 +193,19 @@ export function inputNamed({ inputs = [] }: TaskDefinition, key: string): TaskIn
 /** What is wrong with an input that a task doesn't have. */
 export function unknownInput({ name: task, inputs = [] }: TaskDefinition, key: string): string {
   const names = inputs.map(({ name }) => name);
-  const remedy = didYouMean(key, names) || ` Its inputs are ${names.join(', ')}.`;
+  const near = names.filter((name) => haveSameWords(key, name));
+  const remedy =
+    didYouMean(key, names) ||
+    (near.length > 0 ? ` Did you mean ${near.join(' or ')}?` : ` Its inputs are ${names.join(', ')}.`);
   return `The task ${task} has no input ${quoted(key)}.${remedy}`;
+}
+
+/** Whether one name has all words of the other, as `schema` and `schemaFile`. */
+function haveSameWords(one: string, other: string): boolean {
+  const wordsOf = (name: string): Set<string> =>
+    new Set(name.split(/(?=[A-Z])|[^a-zA-Z]/).map((word) => word.toLowerCase()));
+  const [words, others] = [wordsOf(one), wordsOf(other)];
+  return [...words].every((word) => others.has(word)) || [...others].every((word) => words.has(word));
 }
 
 /**

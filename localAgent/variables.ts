@@ -63,6 +63,10 @@ export class Variables {
     return this.#expanded.get(name.toLowerCase());
   }
 
+  names(): string[] {
+    return [...this.#expanded.values()].map(({ name }) => name);
+  }
+
   expand(text: string): string {
     return expandMacros(text, (name) => this.get(name)?.value);
   }

@@ -1,4 +1,5 @@
 import { isMap, isScalar, isSeq, LineCounter, parse, parseDocument, Parser, type CST, type Pair } from 'yaml';
+import { TAB_INDENT, tabIndentAt } from '../../shared/text/tabIndent.ts';
 
 /** Names and list positions that lead to a value. */
 export type Path = readonly (string | number)[];
@@ -38,6 +39,8 @@ export function readYaml(text: string): YamlFile {
     const { line, col } = lines.linePos(Math.min(offset, text.length));
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
+  const tab = tabIndentAt(text, document.errors);
+  if (tab !== undefined) return unreadable(`isn't YAML: ${TAB_INDENT}`, placeAt(tab));
   // A warning is about a tag that nobody resolves, such as `!vault`.
   const problems = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
     ...placeAt(pos[0]),
@@ -79,9 +82,8 @@ export function readYaml(text: string): YamlFile {
 }
 
 /** A file about which all we know is that it can't be used. */
-function unreadable(problem: string): YamlFile {
-  const start = { line: 1, column: 1 };
-  return { value: null, problems: [{ ...start, problem }], placeOf: () => start, placeOfKey: () => start };
+function unreadable(problem: string, place: Place = { line: 1, column: 1 }): YamlFile {
+  return { value: null, problems: [{ ...place, problem }], placeOf: () => place, placeOfKey: () => place };
 }
 
 /** How many lists and maps stand within each other, found without recursion. */

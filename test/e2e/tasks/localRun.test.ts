@@ -117,6 +117,29 @@ describe('npm run pipeline', { concurrency: 2 }, () => {
     ]);
   });
 
+  it('says at once that a wait is in vain since the only sender has failed', async () => {
+    const folder = temporaryFolder('project-');
+    const nats = 'natsConnection: nats-ci, subject: ci.a.v1';
+    const yaml = `jobs:
+- job: Build
+  steps:
+  - { task: PublishNatsEvent@1, inputs: { ${nats}, payload: '{ "a" }' } }
+- job: Deploy
+  steps:
+  - { task: WaitForNatsEvent@1, inputs: { ${nats}, timeout: 2s } }
+`;
+    writeFileSync(path.join(folder, 'a.yml'), yaml);
+    const { exitCode, stdout } = await localRun(folder, ['a.yml', '--nats']);
+    assert.equal(exitCode, 1);
+    const warning =
+      'a.yml:7:7: This wait for "ci.a.v1" takes its whole timeout of 2s unless the event comes from elsewhere: nothing in this file publishes it any more: the step of job Build failed (a.yml:4:7). Ctrl+C ends the run.';
+    const [told, timedOut] = [`\nDeploy │ ##[warning]${warning}\n`, '##[error]Timeout: '].map((part) =>
+      stdout.indexOf(part),
+    );
+    assert.ok(told! >= 0 && timedOut! > told!, stdout);
+    assert.ok(stdout.endsWith(`\n1 warning:\n  Deploy: ${warning}\n\nThe run: Failed\n`), stdout);
+  });
+
   it("creates a stream that the author's server lacks, and leaves an existing one alone", async () => {
     const folder = temporaryFolder('project-');
     const publish = `{ task: PublishNatsEvent@1, inputs: { natsConnection: n, subject: shop.a.v1, payload: '1' } }`;

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { describe, it } from 'node:test';
 import { misspeltJobOutput, misspeltOutputs } from '../../../localAgent/misspeltOutputs.ts';
+import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
+import { whyNoStepSetsIt } from '../../../localAgent/unsetOutputs.ts';
 
 const OUTPUTS = ['wait.event.image', 'wait.event.region', 'wait.verdict', 'other.a'];
 const isSet = (name: string) => [...OUTPUTS, 'wait.ofthejob'].includes(name.toLowerCase());
@@ -35,6 +38,30 @@ describe('a reference to an output', () => {
     );
     assert.match(warning, /output19, …\.$/);
     assert.ok(!warning.includes('\u001b'));
+  });
+});
+
+describe('a reference to a value of the event', () => {
+  it('that the step has no line for gets that line', () => {
+    const whyUnset = (inputs: string, output: string): string | undefined => {
+      const yaml = `steps: [{ task: WaitForNatsEvent@0, name: w, inputs: { subject: ci.a${inputs} } }]`;
+      const { stages } = readPipeline(yaml);
+      const [stage] = stages;
+      const extension = path.join(import.meta.dirname, '../../../tasks');
+      const reading = { stages, stage: stage!, job: stage!.jobs[0]!, extension };
+      return whyNoStepSetsIt(`w.${output}`, reading, (name) => `$(${name})`);
+    };
+    const advice = 'the step w has no line for it in its outputs. Add one, such as by=data.by.';
+    for (const inputs of ['', ', outputs: image=data.image', ', Outputs: "a=data.a\\nb=data.b"'])
+      assert.equal(whyUnset(inputs, 'event.by'), advice);
+    for (const [inputs, output] of [
+      [', outputs: "By = data.by"', 'event.by'],
+      [', outputs: image=data.image', 'event.imag'],
+      [', outputs: $(all)', 'event.by'],
+      ['', 'verdict'],
+      ['', 'verdit'],
+    ] as const)
+      assert.equal(whyUnset(inputs, output), undefined);
   });
 });
 

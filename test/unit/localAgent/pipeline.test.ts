@@ -55,15 +55,31 @@ describe('a pipeline file', () => {
             - job: C
               variables: { said: "$[ stageDependencies.Make.A.outputs['said'] ]" }
               steps: [{ script: 'true' }]
+            - { job: D, condition: "eq(dependencies.A.outputs['say.said'], 'a')", steps: [] }
+            - { job: E, condition: "eq(dependencies.B.result, 'Failed')", steps: [] }
+            - { job: F, condition: "eq(dependencies.Make.result, 'Failed')", steps: [] }
+            - { job: G, condition: "eq(dependencies.C.result, 'Failed')", steps: [] }
       `,
       { onLine },
     );
-    assert.deepEqual(resultsOf(pipeline), ['Make.A Succeeded', 'Make.B Skipped', 'Use.C Succeeded']);
-    assert.deepEqual(lines, [
-      "B dependencies.A.outputs['say.sayd'] is empty: in job A, the step say set no output sayd. Did you mean dependencies.A.outputs['say.said']?",
-      "Use dependencies.Make.outputs['A.sai.said'] is empty: in job A, no step sai has set it. Did you mean dependencies.Make.outputs['A.say.said']?",
-      "C stageDependencies.Make.A.outputs['said'] is empty: job A set no such output. Did you mean stageDependencies.Make.A.outputs['say.said']?",
+    assert.deepEqual(resultsOf(pipeline), [
+      'Make.A Succeeded',
+      'Make.B Skipped',
+      'Use.C Succeeded',
+      ...'DEFG'.split('').map((job) => `Use.${job} Skipped`),
     ]);
+    assert.deepEqual(
+      lines.sort((one, other) => one.slice(0, 1).localeCompare(other.slice(0, 1))),
+      [
+        "B dependencies.A.outputs['say.sayd'] is empty: in job A, the step say set no output sayd. Did you mean dependencies.A.outputs['say.said']?",
+        "C stageDependencies.Make.A.outputs['said'] is empty: job A set no such output. Did you mean stageDependencies.Make.A.outputs['say.said']?",
+        "D dependencies.A.outputs['say.said'] is empty: A is in stage Make. Write stageDependencies.Make.A.outputs['say.said'].",
+        'E dependencies.B.result is empty: B is in stage Make. Write stageDependencies.Make.B.result.',
+        'F dependencies.Make.result is empty: Make is a stage. Write stageDependencies.Make.JOB.result.',
+        "G dependencies.C.result is empty: the job doesn't depend on C. Add C to its dependsOn.",
+        "Use dependencies.Make.outputs['A.sai.said'] is empty: in job A, no step sai has set it. Did you mean dependencies.Make.outputs['A.say.said']?",
+      ],
+    );
   });
 
   it('warns of an output whose step is in another job, has no name, or is read in the wrong place', async () => {
@@ -106,6 +122,47 @@ describe('a pipeline file', () => {
       "Bill The text keeps $(dependencies.Ship.outputs['say.said']) as it is: an output of another job comes through a variable. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of the job, and write $(said).",
       "Bill The text keeps $(say.said) as it is: it's an output of a step of job Ship. Add said: $[ dependencies.Ship.outputs['say.said'] ] to the variables of job Bill, and write $(said).",
     ]);
+  });
+
+  it('warns of variables in conditions that nothing has set', async () => {
+    const lines: string[] = [];
+    const onLine = ({ text }: { text: string }, job: string) => {
+      if (text.startsWith('##[warning]')) lines.push(`${job} ${text.slice('##[warning]'.length)}`);
+    };
+    const say = '{ task: Sample@1, name: say, inputs: { text: a } }';
+    const pipeline = await runPipeline(
+      `
+      variables: { region: eu }
+      jobs:
+        - job: A
+          steps:
+            - ${say}
+            - { script: ':', condition: "ne(variables['say.sayd'], 'a')" }
+            - { script: ':', condition: "eq(variables.regoin, 'eu')" }
+            - { script: ':', condition: "eq(variables['event.by'], 'eu')" }
+            - { script: ':', condition: "eq(variables.unset, 'eu')" }
+            - { script: ':', condition: "or(true, eq(variables.other, 'eu'))" }
+            - { script: ': changed', condition: "eq(variables.changed, 'eu')" }
+            - { script: exit 1 }
+            - { script: ':', condition: "and(succeeded(), eq(variables.late, 'eu'))" }
+        - { job: B, condition: "eq(variables.regoin, 'eu')", steps: [] }
+        - { job: C, condition: "eq(variables.unset, variables.token)", steps: [] }
+        - { job: D, condition: "ne(variables.unset, 'eu')", steps: [] }
+      `,
+      { onLine, secrets: { token: 'abc-secret' } },
+    );
+    assert.equal(pipeline.result, 'Failed');
+    const of = (job: string): string[] => lines.filter((line) => line.startsWith(job)).map((line) => line.slice(2));
+    assert.deepEqual(of('A'), [
+      "The condition reads variables['say.sayd'], which is empty: the step say set no output sayd. Did you mean variables['say.said']?",
+      'The condition reads variables.regoin, which is empty: nothing has set it. Did you mean variables.region?',
+      "The condition reads variables['event.by'], which is empty: it lacks the name of the step. Give the step that sets it a name, and write variables['NAME.event.by'].",
+      'The condition reads variables.unset, which is empty: nothing has set it. If it comes with the run, give --variable unset=VALUE.',
+    ]);
+    assert.deepEqual(of('B'), [
+      'The condition reads variables.regoin, which is empty: nothing has set it. Did you mean variables.region?',
+    ]);
+    assert.deepEqual([of('C'), of('D')], [[], []]);
   });
 
   it('runs independent jobs at the same time, each on its own agent', async () => {

@@ -3,7 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import type { PipelineFileOptions } from '../../../localAgent/index.ts';
+import { type End, LostSenders } from '../../../localAgent/lostSenders.ts';
 import { readPipeline } from '../../../localAgent/pipelineSyntax.ts';
+import { usesOf } from '../../../localAgent/pipelineUses.ts';
 import { pipelineWarnings } from '../../../localAgent/pipelineWarnings.ts';
 import { throwawayExtension } from '../../support/agent/throwawayExtension.ts';
 import { runPipeline } from '../../support/agent/throwawayPipeline.ts';
@@ -25,6 +27,26 @@ describe('a step with a mistake', () => {
       await problemsOf(yaml),
       '2:31: job Job: The task Sample has no input "txt". Did you mean text?\n' +
         '3:31: job Job: The task Sample has no input "zz". Its inputs are text, connection.',
+    );
+  });
+
+  it('gets the inputs that have the same words as an unknown one', async () => {
+    const inputs = ['natsConnection', 'schemaFile', 'replySchemaFile', 'timeout'].map((name) => ({
+      name,
+      type: 'string',
+    }));
+    const extension = throwawayExtension('', { inputs });
+    const given = ['schema', 'timeoutInMinutes', 'natsServiceConnection', 'connection', 'match'];
+    const yaml = `steps:\n${given.map((name) => `- { task: Sample@1, inputs: { ${name}: a } }\n`).join('')}`;
+    assert.deepEqual(
+      (await problemsOf(yaml, { extension })).split('\n').map((line) => line.replace(/^.* has no input /, '')),
+      [
+        '"schema". Did you mean schemaFile or replySchemaFile?',
+        '"timeoutInMinutes". Did you mean timeout?',
+        '"natsServiceConnection". Did you mean natsConnection?',
+        '"connection". Did you mean natsConnection?',
+        '"match". Its inputs are natsConnection, schemaFile, replySchemaFile, timeout.',
+      ],
     );
   });
 
@@ -99,15 +121,34 @@ describe('a step with a mistake', () => {
       message: `${problem} Give --connection nats-ci=nats://HOST:4222, or let --nats start a server for it.`,
     });
   });
+
+  it('is told that its connection must be known before the run', async () => {
+    const step = (connection: string): string => `- { task: Sample@1, inputs: { connection: ${connection} } }\n`;
+    const yaml = `jobs:
+- { job: A, steps: [{ script: 'true', name: s }] }
+- job: B
+  dependsOn: A
+  variables: { fixed: nats-ci, later: "$[ dependencies.A.outputs['s.v'] ]" }
+  steps:
+${['$(fixed)', '$(later)', 'nats-$(env)', '$(queued)'].map((name) => `  ${step(name)}`).join('')}`;
+    const problem = (macro: string, variable: string): string =>
+      `job B: Azure Pipelines looks up service connections before the run, when ${macro} has no value. Write the connection's name, or set ${variable} among the file's variables. If it is set when the run is queued, give --variable ${variable}=NAME.`;
+    const connections = { 'nats-ci': { url: 'nats://h', scheme: 'None' } };
+    assert.equal(
+      await problemsOf(yaml, { connections, variables: { queued: 'nats-ci' } }),
+      `8:33: ${problem('$(later)', 'later')}\n9:33: ${problem('$(env)', 'env')}`,
+    );
+  });
 });
 
-describe('a wait for an event that only later steps publish', () => {
+describe('a wait for an event that no step publishes in time', () => {
   const ROOT = path.join(import.meta.dirname, '../../..');
   /** The tasks have no version before they're packed. */
-  const warnings = (yaml: string): string[] =>
-    pipelineWarnings(readPipeline(yaml.replaceAll('Event@1', 'Event@0'), {}, 'a.yml'), path.join(ROOT, 'tasks')).map(
-      ({ job, text }) => `${job} ${text}`,
-    );
+  const warnings = (yaml: string): string[] => {
+    const pipeline = readPipeline(yaml.replaceAll('Event@1', 'Event@0'), {}, 'a.yml');
+    const uses = usesOf(pipeline.stages, path.join(ROOT, 'tasks'));
+    return pipelineWarnings(pipeline, uses).map(({ job, text }) => `${job} ${text}`);
+  };
   const wait = (more = '', subject = 'ci.a.v1', step = ''): string =>
     `{ task: WaitForNatsEvent@1, ${step} inputs: { natsConnection: n, subject: ${subject}, ${more} } }`;
   const publish = (subject = 'ci.a.v1'): string =>
@@ -128,6 +169,116 @@ describe('a wait for an event that only later steps publish', () => {
         warnings(yaml).join('\n'),
         /^A a\.yml:\d+:\d+: This wait .* its whole timeout of 30m .*startFrom\.$/,
       );
+  });
+
+  /** What is said while the steps of these jobs end so, a wait beginning with `begin`. */
+  const saidOf = (
+    yaml: string,
+    ends: readonly (readonly [job: string, index: number, end: End | 'begin'])[],
+  ): string[] => {
+    const { stages } = readPipeline(yaml.replaceAll('Event@1', 'Event@0'), {}, 'a.yml');
+    const said: string[] = [];
+    const warn = (job: string, text: string): unknown => said.push(`${job} ${text}`);
+    const senders = new LostSenders(stages, usesOf(stages, path.join(ROOT, 'tasks')), warn);
+    for (const [name, index, end] of ends) {
+      const found = stages.flatMap(({ jobs }) => jobs).find((one) => one.name === name)!;
+      if (end === 'begin') senders.begin(found, found.steps[index]!);
+      else senders.end(found, found.steps[index]!, end);
+    }
+    return said;
+  };
+  const beside = (...others: string[]): string =>
+    `variables: { x: a }\njobs:\n${job('A', '', publish('ci.$(x).v1'), ...others)}${job('B', '', wait())}`;
+
+  it('is named once none of the steps that publish it has worked', () => {
+    const problem =
+      'B a.yml:4:38: This wait for "ci.a.v1" takes its whole timeout of 30m unless the event comes from elsewhere: nothing in this file publishes it any more: the step of job A';
+    for (const [ends, end] of [
+      [
+        [
+          ['A', 0, 'failed'],
+          ['B', 0, 'begin'],
+        ],
+        'failed (a.yml:3:38)',
+      ],
+      [
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'skipped'],
+          ['A', 0, 'skipped'],
+        ],
+        'was skipped (a.yml:3:38)',
+      ],
+    ] as const)
+      assert.deepEqual(saidOf(beside(), ends), [`${problem} ${end}. Ctrl+C ends the run.`]);
+    const named = publish().replace('Event@1,', 'Event@1, displayName: Announce,');
+    assert.match(
+      saidOf(beside(named, '{ script: a }'), [
+        ['B', 0, 'begin'],
+        ['A', 0, 'failed'],
+        ['A', 1, 'skipped'],
+        ['A', 2, 'done'],
+      ]).join('\n'),
+      /: the step of job A failed \(.*\) and the step "Announce" of job A was skipped \(a\.yml:3:\d+\)\. Ctrl/,
+    );
+  });
+
+  it("isn't given up while a step may still send the event, or may have sent it", () => {
+    for (const [yaml, ends] of [
+      [
+        beside(),
+        [
+          ['A', 0, 'done'],
+          ['B', 0, 'begin'],
+        ],
+      ],
+      [beside(), [['A', 0, 'failed']]],
+      [
+        beside(),
+        [
+          ['B', 0, 'begin'],
+          ['B', 0, 'done'],
+          ['A', 0, 'failed'],
+        ],
+      ],
+      [
+        beside(publish()),
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'failed'],
+        ],
+      ],
+      [
+        beside(publish('ci.$(y).v1')),
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'failed'],
+        ],
+      ],
+      [
+        beside('{ script: a }'),
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'failed'],
+        ],
+      ],
+      [
+        beside('{ script: nats pub ci.a.v1 }'),
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'failed'],
+          ['A', 1, 'failed'],
+        ],
+      ],
+      [
+        `jobs:\n${job('A', '', publish('ci.b.v1'))}${job('B', '', wait())}`,
+        [
+          ['B', 0, 'begin'],
+          ['A', 0, 'failed'],
+        ],
+      ],
+    ] as const)
+      assert.deepEqual(saidOf(yaml, ends), [], yaml);
   });
 
   it("isn't suspected where the event may come in time, or none is needed", () => {

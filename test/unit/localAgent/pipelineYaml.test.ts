@@ -40,6 +40,18 @@ describe('the text of a pipeline file', () => {
     });
   }
 
+  it('says once that lines are indented with tabs', () => {
+    const problem = "This isn't YAML: this line is indented with a tab. Indent all lines with spaces.";
+    for (const [text, place] of [
+      ['steps:\n\t- script: a\n\t  env: {}\n\t- script: b\n', '2:1'],
+      ['steps:\n  - task: A@1\n    inputs:\n  \tsubject: a\n\tpayload: !b\n', '4:3'],
+      ['steps:\n  - script: |\n\techo\n\techo\n', '3:1'],
+      ['steps: [\n\t{ script: a }]\n', '2:2'],
+    ])
+      assert.throws(() => parseYaml(text!, 'a.yml'), { message: `a.yml:${place}: ${problem}` });
+    assert.deepEqual(parseYaml('a: |\n  b\n  \tc\n', 'a.yml'), { a: 'b\n\tc\n' });
+  });
+
   it('reports all tags, one per line', () => {
     const text = 'steps:\n  - script: !a b\n  - script: !c d\n';
     assert.throws(
@@ -100,9 +112,52 @@ describe('a mistake in a pipeline file', () => {
       ],
     ],
     [
+      'inputs that are lists or mappings',
+      `steps:
+${[
+  'outputs: { by: data.by }',
+  'outputs: [by=data.by]',
+  'outputs: [{ by: data.by }]',
+  'subject: [ci.a.v1, ci.b.v1]',
+  'headers: { Tenant: shop }',
+  'match: [a]',
+]
+  .map((input) => `  - { task: Sample@1, inputs: { ${input} } }\n`)
+  .join('')}  - task: Sample@1
+    inputs:
+      payload:
+        order: A
+`,
+      [
+        '2:33: In outputs of a step of job Job, text was expected instead of {"by":"data.by"}. Write "outputs: |" and below it, indented further, a line for each, such as "by=data.by".',
+        '3:33: In outputs of a step of job Job, text was expected instead of ["by=data.by"]. Write "outputs: |" and below it, indented further, a line for each, such as "by=data.by".',
+        '4:33: In outputs of a step of job Job, text was expected instead of [{"by":"data.by"}]. Write "outputs: |" and below it, indented further, a line for each, such as "by=data.by".',
+        '5:33: In subject of a step of job Job, text was expected instead of ["ci.a.v1","ci.b.v1"]. Write "subject: |" and below it, indented further, a line for each, such as "ci.a.v1".',
+        '6:33: In headers of a step of job Job, text was expected instead of {"Tenant":"shop"}. Write "headers: |" and below it, indented further, a line for each, such as "Tenant: shop".',
+        '7:33: In match of a step of job Job, text was expected instead of ["a"]. Text that begins with [ needs quotes around it: \'[a]\'',
+        '10:7: In payload of a step of job Job, text was expected instead of {"order":"A"}. Write "payload: |" and below it, indented further, the JSON.',
+      ],
+    ],
+    [
       'a template',
       'steps:\n  - script: ${{ if a }}',
-      ['2:5: Not supported in the file: a template expression: ${{ if a }}'],
+      [
+        '2:5: Not supported in the file: a template expression: ${{ if a }}. A local run evaluates only ${{ parameters.NAME }}.',
+      ],
+    ],
+    [
+      'a template expression in an input',
+      'parameters: [{ name: region, default: eu }]\nsteps:\n  - task: Sample@1\n    inputs:\n      match: data.by == ${{ variables.by }}\n',
+      [
+        '5:7: Not supported in the file: a template expression: ${{ variables.by }}. A local run evaluates only ${{ parameters.NAME }}. Write $(by).',
+      ],
+    ],
+    [
+      'a parameter that is misspelt',
+      'parameters: [{ name: region, default: eu }]\nsteps:\n  - task: Sample@1\n    inputs:\n      match: ${{ parameters.regoin }}\n',
+      [
+        '5:7: Not supported in the file: a template expression: ${{ parameters.regoin }}. The file declares no parameter regoin. Did you mean region?',
+      ],
     ],
   ] as const) {
     it(`is reported with its place: ${what}`, () => {

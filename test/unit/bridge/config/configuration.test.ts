@@ -93,6 +93,11 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     'nats: [a\nazureDevOps: {\n',
     ["2:1: isn't YAML: Flow sequence in block collection must be sufficiently indented and end with a ], and 1 more."],
   ],
+  [
+    'tabs',
+    'nats:\n\tservers: [a]\n\ttlsFirst: yes\nwaits:\n\trules: []\n',
+    ["2:1: isn't YAML: this line is indented with a tab. Indent all lines with spaces."],
+  ],
   ['a key twice', `${LEAST}nats: {}\n`, ["6:1: isn't YAML: Map keys must be unique."]],
   [
     'unknown keys, at any depth',
