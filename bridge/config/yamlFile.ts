@@ -27,6 +27,12 @@ const MAX_ALIASES = 100;
 /** Deeper nesting would exhaust the stack and end the process. */
 const MAX_DEPTH = 100;
 
+/** What to do about errors of the library that don't say it. */
+const YAML_HINTS: Readonly<Record<string, string>> = {
+  TAB_AS_INDENT: ': use spaces',
+  MULTILINE_IMPLICIT_KEY: '; a colon may be missing after a key',
+};
+
 export function readYaml(text: string): YamlFile {
   if (depthOf(text) > MAX_DEPTH) return unreadable(`is nested deeper than ${MAX_DEPTH} levels`);
   const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
@@ -39,10 +45,13 @@ export function readYaml(text: string): YamlFile {
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   // A warning is about a tag that nobody resolves, such as `!vault`.
-  const problems = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
+  const tab = document.errors.find(({ code }) => code === 'TAB_AS_INDENT');
+  // What else can't be read follows from the tab.
+  const complaints = tab === undefined ? [...document.errors, ...document.warnings] : [tab];
+  const problems = complaints.map(({ message, code, pos }) => ({
     ...placeAt(pos[0]),
     // The library shows what it can't read, which may be an address with a password.
-    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}`,
+    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}${YAML_HINTS[code] ?? ''}`,
   }));
   let value: unknown = null;
   try {

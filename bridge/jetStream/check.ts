@@ -272,7 +272,9 @@ export class NatsCheck {
       .map(([subject]) => [subject, subject.replace(/[*>]/g, 'none')] as const);
     const denied = await this.#deniedOf(grants);
     if (denied.length === 0) return;
-    const all = listed(denied.map((subject) => `${subject} (${reasons.get(subject) ?? ''})`));
+    const all = [...new Set(denied.map((subject) => reasons.get(subject) ?? ''))]
+      .map((reason) => `${listed(denied.filter((subject) => reasons.get(subject) === reason))} (${reason})`)
+      .join('; ');
     const remedy = `${grantRemedy(denied.length)} Or do without.`;
     this.#note(warning('optional permissions to publish', `${denied.length} missing: ${all}`, remedy));
   }

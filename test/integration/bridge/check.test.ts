@@ -597,7 +597,11 @@ describe('check', () => {
       const optional = all.split('\n').filter((one) => one.includes('# optional'));
       const missing = optional
         .filter((one) => !one.includes('setup --apply') && !(line === '2.9' && one.includes('.MSG.NEXT.')))
-        .map((one) => one.replace(/^ *"(.*)" {2}# optional: (.*)$/, '$1 ($2)'));
+        .map((one) => /^ *"(.*)" {2}# optional: (.*)$/.exec(one) ?? []);
+      const grouped = new Map<string, string[]>();
+      for (const [, subject = '', reason = ''] of missing)
+        grouped.set(reason, [...(grouped.get(reason) ?? []), subject]);
+      const reasons = [...grouped].map(([reason, subjects]) => `${subjects.join(', ')} (${reason})`);
       const least = [...some, looking].reduce(
         (block, subject) => block.replace(`${JSON.stringify(subject)}\n`, '\n'),
         all,
@@ -605,7 +609,7 @@ describe('check', () => {
       await server.reload(serverConfig(least.replace(/.*# optional.*/g, '')));
       assert.deepEqual(linesOf(await bridge(['check'], yaml)).sort(), [
         `error: permissions to publish: 4 missing: ${[looking, ...some].join(', ')}. ${GRANT_THEM}`,
-        `warning: optional permissions to publish: ${missing.length} missing: ${missing.join(', ')}. ${GRANT_THEM} Or do without.`,
+        `warning: optional permissions to publish: ${missing.length} missing: ${reasons.join('; ')}. ${GRANT_THEM} Or do without.`,
         ...untold(server),
       ]);
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
@@ -647,7 +651,7 @@ describe('check', () => {
     assert.deepEqual(
       linesOf(stranger).filter((line) => line.startsWith('error')),
       [
-        'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 401). Check azureDevOps.identity, and that it is a user of the organization.',
+        'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 401). Check azureDevOps.identity, and that it is a user of the organization. Its credentials may have expired.',
       ],
     );
   });
