@@ -1,3 +1,6 @@
+/** As many names as one finding lists. */
+const MOST_NAMED = 30;
+
 /** What a check finds. */
 export interface Finding {
   readonly level: 'error' | 'warning';
@@ -20,4 +23,10 @@ export function warning(about: string, problem: string, remedy = ''): Finding {
 /** A finding as a line: `stream AZDO: it doesn't exist. Create it: …`. */
 export function describeFinding({ about, problem, remedy }: Finding): string {
   return [`${about}: ${problem}.`, remedy].filter(Boolean).join(' ');
+}
+
+/** Names in a row, and how many more there are. */
+export function listed(names: readonly string[]): string {
+  const more = names.length - MOST_NAMED;
+  return `${names.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

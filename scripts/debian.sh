@@ -67,7 +67,11 @@ CONF
     esac
     fail "the package lists of Debian $suite could not be read: $(grep -m 1 '^E:' <<<"$said" || echo 'apt-get update failed')"
   fi
-  (cd "$apt" && apt-get -c apt.conf -qq download "$@")
+  # Where this machine lists Debian twice, apt warns of each package list. Only a failure is worth showing.
+  if ! said="$(cd "$apt" && LC_ALL=C apt-get -c apt.conf -qq download "$@" 2>&1)"; then
+    echo "$said" >&2
+    fail "the packages $* of Debian $suite could not be fetched: $(grep -m 1 '^E:' <<<"$said" || echo 'apt-get download failed')"
+  fi
   for package in "$apt"/*.deb; do dpkg -x "$package" "$folder"; done
   rm -rf "$apt"
 }

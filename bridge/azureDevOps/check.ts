@@ -28,13 +28,15 @@ async function checkSignIn(azureDevOps: AzureDevOps): Promise<Finding[]> {
       return [error(AZURE_DEVOPS, 'it answers, but as to somebody who has not signed in', IDENTITY)];
     }
     case 'signIn':
-      return [error(AZURE_DEVOPS, outcome.message, IDENTITY)];
+      return [error(AZURE_DEVOPS, outcome.message, `${IDENTITY} Its credentials may have expired.`)];
     case 'refused':
       azureDevOps.noteTrouble(`Azure DevOps answers with status ${outcome.status}: ${outcome.message}`);
       return [
         error(
           AZURE_DEVOPS,
-          `status ${outcome.status}: ${outcome.message}`,
+          outcome.message.includes(`${outcome.status}`)
+            ? outcome.message
+            : `status ${outcome.status}: ${outcome.message}`,
           `Check azureDevOps.organization. ${IDENTITY}`,
         ),
       ];

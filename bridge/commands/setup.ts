@@ -3,10 +3,11 @@ import { describeMs } from '../../shared/text/duration.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { serverLines } from '../callout/serverLines.ts';
 import { auditOf } from '../audit/audit.ts';
-import { describeFinding } from '../finding.ts';
+import { describeFinding, listed, type Finding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
 import type { JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
 import { CONSUMER_NOT_FOUND, FILTER_NOT_SUBSET, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
+import { aboutConsumer, aboutOf, consumerDifferences, streamDifferences } from '../jetStream/differences.ts';
 import {
   consumerNeeds,
   correctSubject,
@@ -37,7 +38,8 @@ export interface SetupOptions {
 }
 
 /**
- * Prints the streams, buckets and permissions that a configuration needs, and creates what is missing when asked to.
+ * Prints the streams, buckets and permissions that a configuration needs. Asked to apply them, it creates what is missing,
+ * prints only that, and names what is there already.
  *
  * @returns the exit code
  */
@@ -49,28 +51,36 @@ export async function setup(file: string, options: SetupOptions, world: World): 
     world.err(`--create-stream ${quoted(name)}: setup creates this stream without it. Leave the option out.\n`);
   if (own.length > 0) return 2;
   const others = options.streams.map((order) => streamToCreate(order, settings));
-  world.out(describe(settings, needs, others, world.now()));
-  if (!options.apply) return 0;
+  const all = { others, streams: needs, consumers: consumerNeeds(settings) };
+  if (!options.apply) {
+    world.out(describe(settings, all, world.now()));
+    return 0;
+  }
   return withSession(settings, world, async (session) => {
     const findings = await checkServerVersion(settings, session.nats, needs);
     for (const finding of findings) world.err(`error: ${describeFinding(finding)}\n`);
     if (findings.length > 0) return 1;
-    const { created, areThere } = await applyAll(needs, others, settings, session.jetStream, world);
+    const { created, missing, areThere } = await applyAll(all, settings, session.jetStream, world);
+    const { others: orders, streams, consumers } = missing;
+    if (orders.length + streams.length + consumers.length > 0) world.out(describe(settings, missing, world.now()));
     if (created.length > 0) await note(created, { ...session, settings, now: () => world.now() }, world);
     return areThere ? 0 : 1;
   });
 }
 
-function describe(
-  settings: BridgeSettings,
-  needs: readonly StreamNeed[],
-  others: readonly StreamNeed[],
-  now: number,
-): string {
+/** What `setup` may create. */
+interface Needs {
+  /** Streams besides the bridge's own. */
+  readonly others: readonly StreamNeed[];
+  readonly streams: readonly StreamNeed[];
+  readonly consumers: readonly ConsumerNeed[];
+}
+
+function describe(settings: BridgeSettings, { others, streams, consumers }: Needs, now: number): string {
   return [
     '# Streams, buckets and consumers, as commands of the NATS CLI:',
-    ...[...others, ...needs].map(commandFor),
-    ...consumerNeeds(settings).map((need) => consumerCommand(need, now)),
+    ...[...others, ...streams].map(commandFor),
+    ...consumers.map((need) => consumerCommand(need, now)),
     '',
     "# Permissions of the bridge's user, for the configuration of nats-server:",
     ...permissionLines(grantNeeds(settings, others)),
@@ -110,35 +120,45 @@ function timeOf(ns: number): string {
 interface Applied {
   /** Names of what was created. */
   readonly created: readonly string[];
+  /** What wasn't there. */
+  readonly missing: Needs;
   /** Whether all of it is there now. */
   readonly areThere: boolean;
 }
 
 async function applyAll(
-  streams: readonly StreamNeed[],
-  others: readonly StreamNeed[],
+  { others, streams, consumers }: Needs,
   settings: BridgeSettings,
   jetStream: JetStream,
   world: World,
 ): Promise<Applied> {
-  const needs = [
-    ...others.map((need) => ({ ...need, apply: () => applyStream(need, true, settings, jetStream) })),
-    ...streams.map((need) => ({ ...need, apply: () => applyStream(need, false, settings, jetStream) })),
-    ...consumerNeeds(settings).map((need) => ({
-      kind: 'consumer',
-      name: `${need.config.durable_name} of ${need.stream}`,
-      apply: () => applyConsumer(need, settings, jetStream),
-    })),
-  ];
   const created: string[] = [];
+  const there: string[] = [];
   let areThere = true;
-  for (const need of needs) {
-    const { outcome, text } = await need.apply();
-    if (outcome === 'created') created.push(need.name);
-    areThere &&= outcome !== 'failed';
-    world.err(`${need.kind} ${need.name}: ${safeText(text)}.\n`);
-  }
-  return { created, areThere };
+  /** @returns the needs that weren't met */
+  const applyEach = async <Need>(
+    needs: readonly Need[],
+    about: (need: Need) => string,
+    apply: (need: Need) => Promise<Outcome>,
+  ): Promise<Need[]> => {
+    const missing: Need[] = [];
+    for (const need of needs) {
+      const { outcome, texts } = await apply(need);
+      if (outcome !== 'there') missing.push(need);
+      if (outcome === 'created') created.push(about(need).replace(/^\w+ /, ''));
+      areThere &&= outcome !== 'failed';
+      for (const text of texts) world.err(`${about(need)}: ${safeText(text)}.\n`);
+      if (texts.length === 0) there.push(about(need));
+    }
+    return missing;
+  };
+  const missing = {
+    others: await applyEach(others, aboutOf, (need) => applyStream(need, true, settings, jetStream)),
+    streams: await applyEach(streams, aboutOf, (need) => applyStream(need, false, settings, jetStream)),
+    consumers: await applyEach(consumers, aboutConsumer, (need) => applyConsumer(need, settings, jetStream)),
+  };
+  if (there.length > 0) world.err(`There already, and left as they are: ${safeText(listed(there))}.\n`);
+  return { created, missing, areThere };
 }
 
 /** What is different about a stream that `--create-stream` names, and is there: a clause. The option may be a mistake. */
@@ -150,20 +170,32 @@ function otherSubjects(
   if (has.length === asked.length && asked.every((subject) => has.includes(subject))) return undefined;
   const list = (subjects: readonly string[]) => subjects.map((subject) => `"${subject}"`).join(', ') || 'no subject';
   const options = asked.map((subject) => `--subjects '${subject}'`).join(' ');
-  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream: nats stream edit ${name} ${options}`;
+  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream with the NATS CLI: nats stream edit ${name} ${options}`;
 }
 
-/** What has become of something needed; the text is a clause. */
+/** What has become of something needed, and what to say about it: clauses. */
 interface Outcome {
   readonly outcome: 'there' | 'created' | 'failed';
-  readonly text: string;
+  readonly texts: readonly string[];
 }
 
-const THERE: Outcome = { outcome: 'there', text: 'it is there, and left as it is' };
-const CREATED: Outcome = { outcome: 'created', text: 'created' };
+const CREATED: Outcome = { outcome: 'created', texts: ['created'] };
 
 function failed(text: string): Outcome {
-  return { outcome: 'failed', text };
+  return { outcome: 'failed', texts: [text] };
+}
+
+/** What is there isn't changed, however it differs. */
+function there(differences: readonly Finding[]): Outcome {
+  const texts = differences.map(
+    ({ problem, remedy }) => `it is there, and left as it is, but ${problem}. ${withoutStop(remedy)}`,
+  );
+  return { outcome: 'there', texts };
+}
+
+/** The caller adds the last full stop. */
+function withoutStop(remedy: string): string {
+  return remedy.slice(0, -1);
 }
 
 /** @param isOrdered whether an option asks for it, which may be a mistake */
@@ -176,8 +208,9 @@ async function applyStream(
   const { config } = need;
   const found = await jetStream.stream(config.name);
   if (found.kind === 'ok') {
-    const problem = isOrdered ? otherSubjects(need, found.value) : undefined;
-    return problem === undefined ? THERE : failed(problem);
+    if (!isOrdered) return there(streamDifferences(need, found.value.config, settings));
+    const problem = otherSubjects(need, found.value);
+    return problem === undefined ? there([]) : failed(problem);
   }
   const grant = (refusal: Refusal) =>
     refusal.kind === 'denied' && isOrdered ? grantRemedy(config.name, jetStream) : Promise.resolve('');
@@ -194,16 +227,19 @@ async function applyStream(
 async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetStream: JetStream): Promise<Outcome> {
   const { stream, config, route } = need;
   const found = await jetStream.consumer(stream, config.durable_name);
-  if (found.kind === 'ok') return THERE;
+  if (found.kind === 'ok') {
+    const source = await jetStream.stream(stream);
+    const taken = source.kind === 'ok' ? source.value.config : undefined;
+    return there(consumerDifferences(need, found.value, taken));
+  }
   if (isError(found, STREAM_NOT_FOUND))
     return failed(`its stream doesn't exist. Create both: repeat this with ${createStreamOption(settings, stream)}`);
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
   const source = await jetStream.stream(stream);
   const mistakeBy = (fits: typeof covers) =>
     source.kind === 'ok' ? subjectMistake(need, source.value.config, fits) : undefined;
-  // The caller adds the last full stop.
   const mistaken = ({ problem, remedy }: { readonly problem: string; readonly remedy: string }) =>
-    failed(`it can't be created: ${problem}. ${remedy.slice(0, -1)}`);
+    failed(`it can't be created: ${problem}. ${withoutStop(remedy)}`);
   // Some servers create a consumer that never delivers anything.
   const mistake = mistakeBy(overlap);
   if (mistake !== undefined) return mistaken(mistake);

@@ -28,6 +28,11 @@ const MAX_ALIASES = 100;
 /** Deeper nesting would exhaust the stack and end the process. */
 const MAX_DEPTH = 100;
 
+/** What to do about errors of the library that don't say it. */
+const YAML_HINTS: Readonly<Record<string, string>> = {
+  MULTILINE_IMPLICIT_KEY: '; a colon may be missing after a key',
+};
+
 export function readYaml(text: string): YamlFile {
   if (depthOf(text) > MAX_DEPTH) return unreadable(`is nested deeper than ${MAX_DEPTH} levels`);
   const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' });
@@ -42,10 +47,10 @@ export function readYaml(text: string): YamlFile {
   const tab = tabIndentAt(text, document.errors);
   if (tab !== undefined) return unreadable(`isn't YAML: ${TAB_INDENT}`, placeAt(tab));
   // A warning is about a tag that nobody resolves, such as `!vault`.
-  const problems = [...document.errors, ...document.warnings].map(({ message, pos }) => ({
+  const problems = [...document.errors, ...document.warnings].map(({ message, code, pos }) => ({
     ...placeAt(pos[0]),
     // The library shows what it can't read, which may be an address with a password.
-    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}`,
+    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}${YAML_HINTS[code] ?? ''}`,
   }));
   let value: unknown = null;
   try {

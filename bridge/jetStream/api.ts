@@ -196,9 +196,8 @@ export class JetStream {
     return answer.kind !== 'denied';
   }
 
-  /** Whether the user may fetch a consumer's messages. Fetches none: servers refuse a request that isn't whole. */
-  async mayFetch(stream: string, consumer: string): Promise<boolean> {
-    const subject = `${await this.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+  /** Whether the user may ask JetStream for something. Asks for nothing: servers refuse a request that isn't whole. */
+  async mayAsk(subject: string): Promise<boolean> {
     const answer = await this.#request({ subject, headers: [], payload: Buffer.from('{') }, () => false);
     return answer.kind !== 'denied';
   }

@@ -1,44 +1,46 @@
 import { TaskError } from '../../shared/errors.ts';
-import { covers, overlap } from '../../shared/subject.ts';
-import { describeMs } from '../../shared/text/duration.ts';
-import { error, warning, type Finding } from '../finding.ts';
+import { overlap } from '../../shared/subject.ts';
+import { error, listed, warning, type Finding } from '../finding.ts';
 import type { Nats } from '../nats.ts';
-import { BRIDGE_DEAD, namesOf } from '../names.ts';
 import type { BridgeSettings } from '../settings.ts';
 import {
   CONSUMER_NOT_FOUND,
   STREAM_NOT_FOUND,
-  type ConsumerInfo,
   type Answer,
   type JetStream,
   type Refusal,
-  type StreamConfig,
   type StreamInfo,
 } from './api.ts';
+import { aboutConsumer, aboutOf, consumerDifferences, LARGEST_MESSAGE, streamDifferences } from './differences.ts';
 import {
+  APPLY_REASON,
   consumerNeeds,
   createStreamOption,
   grantNeeds,
   streamNeeds,
   subjectMistake,
   subjectsOf,
+  waitProbes,
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
 import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
-/** A hook of 2 MiB plus its headers and those of a dead letter. */
-const LARGEST_MESSAGE = 2.5 * 1_024 * 1_024;
-const MEBIBYTE = 1_024 * 1_024;
-const NS_PER_MS = 1_000_000;
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
-const GRANT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
 
 /** Whether NATS has what a configuration needs and lets the bridge use it. Stores and changes nothing. */
 export class NatsCheck {
   readonly #findings: Finding[] = [];
-  readonly #missing = new Set<string>();
+  readonly #noted = new Set<string>();
+  /** Subjects that the user may not publish to, although the bridge needs them. */
+  readonly #denied = new Set<string>();
+  /** The same of streams that routes read, where the stream itself may be the mistake. */
+  readonly #deniedSources = new Map<string, Set<string>>();
+  /** Streams of routes that may be mistakes: which permissions they take doesn't matter yet. */
+  readonly #doubted = new Set<string>();
   #isUnanswered = false;
+  /** Servers before 2.10 leave a request unanswered if it's for messages of a consumer that isn't there. */
+  #answersAll = true;
 
   constructor(
     private readonly settings: BridgeSettings,
@@ -51,30 +53,33 @@ export class NatsCheck {
     return this.#isUnanswered;
   }
 
-  /** @param withUnneeded also looks for permissions that aren't needed; where that isn't allowed, the server logs it */
-  async findings(withUnneeded: boolean): Promise<Finding[]> {
+  /** @param isThorough also looks for optional and unneeded permissions: where one is missing, the server logs it */
+  async findings(isThorough: boolean): Promise<Finding[]> {
     this.#checkSize();
     const needs = streamNeeds(this.settings);
     const answers = await Promise.all(
       needs.map(async (need) => [need, await this.jetStream.stream(need.config.name)] as const),
     );
-    const existing: StreamNeed[] = [];
+    const asked: StreamNeed[] = [];
     for (const [need, answer] of answers) {
-      // One that may not be looked at may be there, and lack other permissions as well.
-      if (answer.kind === 'ok' || answer.kind === 'denied') existing.push(need);
-      if (answer.kind === 'ok') this.#compare(need, answer.value.config);
+      // One that may not be looked at, or isn't there yet, may lack other permissions as well.
+      if (answer.kind === 'ok' || answer.kind === 'denied' || answer.kind === 'error') asked.push(need);
+      if (answer.kind === 'ok') this.#findings.push(...streamDifferences(need, answer.value.config, this.settings));
       else this.#noteRefusal(aboutOf(need), answer, STREAM_NOT_FOUND);
     }
     this.#isUnanswered = answers.every(([, { kind }]) => kind === 'silent');
     if (this.#isUnanswered) return this.#findings;
     this.#findings.push(...(await this.#checkServerVersion(answers)));
+    const untold = await checkTellsPermissions(this.nats);
+    this.#answersAll = untold === undefined;
     await this.#checkConsumers();
-    await this.#checkPermissions(existing);
+    await this.#checkPermissions(asked);
+    await this.#noteMissing();
     const withoutCallout = this.settings.callout && (await checkHasCallout(this.nats));
     if (withoutCallout !== undefined) this.#note(withoutCallout);
-    const untold = await checkTellsPermissions(this.nats);
     if (untold !== undefined) this.#note(untold);
-    else if (withUnneeded) await this.#checkUnneeded();
+    else if (isThorough && this.#doubted.size === 0) await this.#checkUnneeded();
+    if (isThorough) await this.#checkOptional();
     return this.#findings;
   }
 
@@ -116,7 +121,7 @@ export class NatsCheck {
         else this.#note(error(about, `JetStream answers "${refusal.description}" (error ${refusal.errorCode})`));
         return;
       case 'denied':
-        this.#noteDenied(refusal.subject);
+        this.#denied.add(refusal.subject);
         return;
       case 'off':
         this.#noteOnce(error('JetStream', "it isn't there", 'Enable it for the server and the account of this user.'));
@@ -126,96 +131,10 @@ export class NatsCheck {
     }
   }
 
-  #noteDenied(subject: string, remedy = GRANT): void {
-    this.#noteOnce(error(`permission to publish to ${subject}`, 'it is missing', remedy));
-  }
-
   #noteOnce(finding: Finding): void {
     const key = `${finding.about} ${finding.problem}`;
-    if (!this.#missing.has(key)) this.#note(finding);
-    this.#missing.add(key);
-  }
-
-  #compare(need: StreamNeed, is: StreamConfig): void {
-    const { config } = need;
-    const about = aboutOf(need);
-    if (is.sealed === true) {
-      this.#note(error(about, 'it is sealed: nothing can be stored', 'Give the bridge another one.'));
-      return;
-    }
-    const edit = (options: string) => `Change it: nats stream edit ${config.name} ${options}.`;
-    for (const subject of config.subjects) {
-      if (is.subjects?.some((taken) => covers(taken, subject)) === true) continue;
-      const takes = is.subjects?.map((taken) => `"${taken}"`).join(', ') ?? 'no subject';
-      this.#note(error(about, `it takes ${takes}, not "${subject}"`, edit(`--subjects '${subject}'`)));
-    }
-    const window = config.duplicate_window ?? 0;
-    if ((is.duplicate_window ?? 0) < window) {
-      const problem = `its duplicate window is ${timeOf(is.duplicate_window)}, so an event that comes again after it is stored twice`;
-      this.#note(error(about, problem, edit(`--dupe-window ${timeOf(window)}`)));
-    }
-    if (is.retention !== 'limits') {
-      const problem = `its retention is ${is.retention ?? 'unknown'}, so messages go once they are read`;
-      this.#note(error(about, problem, 'Create it anew with retention limits.'));
-    }
-    if (is.storage === 'memory') {
-      const problem = 'it keeps its messages in memory: a restart of the server loses them';
-      this.#note(error(about, problem, 'Create it anew with file storage.'));
-    }
-    if ((is.num_replicas ?? 1) < (config.num_replicas ?? 1)) {
-      const problem = `it has ${is.num_replicas ?? 1} replicas, not ${config.num_replicas ?? 1}`;
-      this.#note(warning(about, problem, edit(`--replicas ${config.num_replicas ?? 1}`)));
-    }
-    const largest = is.max_msg_size ?? -1;
-    if (need.kind === 'stream' && this.settings.hooks !== undefined && largest > 0 && largest < LARGEST_MESSAGE)
-      this.#note(error(about, 'it takes no messages of 2.5 MiB', edit('--max-msg-size -1')));
-    if (need.kind === 'stream') this.#compareLimits(need, is, edit);
-    else this.#compareBucket(need, is, edit);
-  }
-
-  /** A bucket holds what the bridge relies on until it is too old: it must neither lose it before nor fill up with it. */
-  #compareBucket(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
-    const about = aboutOf(need);
-    const [wanted, age] = [need.config.max_age ?? 0, is.max_age ?? 0];
-    const untilAge = edit(`--max-age ${wanted === 0 ? '0s' : timeOf(wanted)}`);
-    if (age > 0 && (wanted === 0 || age < wanted)) {
-      const needed = wanted === 0 ? 'for good' : `for ${timeOf(wanted)}`;
-      this.#note(
-        error(about, `it forgets what is older than ${timeOf(age)}, which the bridge needs ${needed}`, untilAge),
-      );
-    }
-    if (age === 0 && wanted > 0)
-      this.#note(warning(about, 'it never forgets, so it fills up and then takes nothing more', untilAge));
-    const [bytes, size] = [need.config.max_bytes ?? -1, is.max_bytes ?? -1];
-    if (size > 0 && size < bytes) {
-      const problem = `it is full at ${mebibytes(size)}, not at ${mebibytes(bytes)}, and then takes nothing more`;
-      this.#note(warning(about, problem, edit(`--max-bytes ${bytes}`)));
-    }
-    const most = is.max_msgs ?? -1;
-    if (most > 0)
-      this.#note(warning(about, `it is full with ${most} keys, and then takes nothing more`, edit('--max-msgs -1')));
-    if (is.discard === 'old')
-      this.#note(
-        error(about, 'it drops the oldest once it is full, which the bridge still needs', edit('--discard new')),
-      );
-  }
-
-  #compareLimits(need: StreamNeed, is: StreamConfig, edit: (options: string) => string): void {
-    const wanted = need.config.max_age ?? 0;
-    const about = aboutOf(need);
-    const hasLimit = [is.max_age, is.max_bytes, is.max_msgs].some((limit) => (limit ?? 0) > 0);
-    if (!hasLimit) {
-      this.#note(
-        warning(about, 'it has no limit, so it grows until the disk is full', edit(`--max-age ${timeOf(wanted)}`)),
-      );
-    } else if ((is.max_age ?? 0) > 0 && is.max_age !== wanted) {
-      const problem = `it keeps messages for ${timeOf(is.max_age)}, not ${timeOf(wanted)} as the configuration says`;
-      this.#note(warning(about, problem, edit(`--max-age ${timeOf(wanted)}`)));
-    }
-    if (is.discard === 'new')
-      this.#note(
-        warning(about, 'it takes nothing more once it is full, instead of dropping the oldest', edit('--discard old')),
-      );
+    if (!this.#noted.has(key)) this.#note(finding);
+    this.#noted.add(key);
   }
 
   async #checkConsumers(): Promise<void> {
@@ -232,108 +151,138 @@ export class NatsCheck {
         if (!own.has(stream)) await this.#noteSource(need, source);
         if (source.kind !== 'denied') continue;
       }
-      const about = `consumer ${config.durable_name} of ${stream}`;
+      const about = aboutConsumer(need);
       const answer = await this.jetStream.consumer(stream, config.durable_name);
-      // With none of its permissions, the stream itself may be the mistake.
-      const remedy = source?.kind === 'denied' && !own.has(stream) ? grantOrCorrect(need) : GRANT;
       const taken = source?.kind === 'ok' ? source.value.config : undefined;
       const mistake = taken && subjectMistake(need, taken, overlap);
-      if (answer.kind === 'ok') this.#compareConsumer(about, need, answer.value, taken);
+      const denied = this.#deniedSources.get(stream) ?? this.#denied;
+      if (answer.kind === 'ok') this.#findings.push(...consumerDifferences(need, answer.value, taken));
       else if (answer.kind === 'error' && answer.errorCode === CONSUMER_NOT_FOUND && mistake !== undefined)
         this.#note(error(about, mistake.problem, mistake.remedy));
-      else if (answer.kind === 'denied') this.#noteDenied(answer.subject, remedy);
+      else if (answer.kind === 'denied') denied.add(answer.subject);
       else this.#noteRefusal(about, answer, CONSUMER_NOT_FOUND);
-      if (answer.kind !== 'ok' && answer.kind !== 'denied') continue;
+      if (answer.kind === 'off' || answer.kind === 'silent') continue;
       const fetching = `${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`;
       if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
-        this.#noteDenied(`$JS.ACK.${stream}.${config.durable_name}.>`, remedy);
-      if (!(await this.jetStream.mayFetch(stream, config.durable_name))) this.#noteDenied(fetching, remedy);
+        denied.add(`$JS.ACK.${stream}.${config.durable_name}.>`);
+      if ((answer.kind !== 'error' || this.#answersAll) && !(await this.jetStream.mayAsk(fetching)))
+        denied.add(fetching);
     }
   }
 
   /** @param refusal when the stream that a route reads was looked at */
   async #noteSource(need: ConsumerNeed, refusal: Refusal): Promise<void> {
     const { stream, route } = need;
+    this.#doubted.add(stream);
     if (refusal.kind === 'error' && refusal.errorCode === STREAM_NOT_FOUND)
       this.#noteOnce(
         error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
       );
-    else if (refusal.kind === 'denied') this.#noteDenied(refusal.subject, grantOrCorrect(need));
-    else this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
+    else if (refusal.kind === 'denied' && !this.#deniedSources.has(stream))
+      this.#deniedSources.set(stream, new Set([refusal.subject]));
+    else if (refusal.kind !== 'denied') this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
-  /** @param taken the configuration of its stream; undefined when it can't be read */
-  #compareConsumer(about: string, need: ConsumerNeed, { config: is }: ConsumerInfo, taken?: StreamConfig): void {
-    const { config, route, stream } = need;
-    const anew = `Remove it (nats consumer rm ${stream} ${config.durable_name}) and create it anew: nats-event-bridge setup --apply.`;
-    if (is.deliver_subject !== undefined) this.#note(error(about, 'it is a push consumer', anew));
-    if (is.ack_policy !== 'explicit')
-      this.#note(error(about, `its ack policy is ${is.ack_policy ?? 'unknown'}, so events get lost`, anew));
-    const filters = [is.filter_subjects ?? is.filter_subject ?? []].flat();
-    // None at all delivers every subject; the bridge leaves out what isn't the route's.
-    const uncovered =
-      filters.length === 0 ? [] : route.subjects.filter((one) => !filters.some((own) => covers(own, one)));
-    const mistake = taken && subjectMistake(need, taken, overlap);
-    if (mistake !== undefined) this.#note(error(about, mistake.problem, mistake.remedy));
-    else if (uncovered.length > 0)
-      this.#note(error(about, `it delivers ${filters.join(', ')}, not ${uncovered.join(', ')}`, anew));
-    if ((is.max_deliver ?? -1) > 0)
-      this.#note(error(about, `it drops an event after ${is.max_deliver ?? 0} deliveries without a word`, anew));
-    if (is.ack_wait !== undefined && is.ack_wait < config.ack_wait)
-      this.#note(warning(about, `its ack wait is ${timeOf(is.ack_wait)}, not ${timeOf(config.ack_wait)}`, anew));
+  async #missingStreamRemedy(name: string, route: string): Promise<string> {
+    const meant = await this.#meantStream(name, `the stream of route ${route}`);
+    if (meant !== undefined) return meant;
+    const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
+    return `Correct the stream of route ${route}, or create it: ${create}.`;
   }
 
   /** A stream that has the subjects already is the one that was meant; another one couldn't take them. */
-  async #missingStreamRemedy(name: string, route: string): Promise<string> {
+  async #meantStream(name: string, mistake: string): Promise<string | undefined> {
     const taken = new Map<string, string[]>();
     for (const subject of subjectsOf(this.settings, name)) {
       const answer = await this.jetStream.streamNames(subject);
       for (const stream of answer.kind === 'ok' ? answer.value : [])
         taken.set(stream, [...(taken.get(stream) ?? []), `"${subject}"`]);
     }
+    // It's the right one, and the user may not look at it.
+    if (taken.has(name)) return undefined;
     const [[stream, subjects = []] = [], ...others] = taken;
-    if (stream !== undefined && others.length === 0)
-      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct the stream of route ${route}.`;
-    if (stream !== undefined)
-      return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct the stream of route ${route}.`;
-    const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
-    return `Correct the stream of route ${route}, or create it: ${create}.`;
+    if (stream === undefined) return undefined;
+    if (others.length === 0)
+      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct ${mistake}.`;
+    return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct ${mistake}.`;
   }
 
-  /** Checks each permission that nothing else has tested. */
-  async #checkPermissions(existing: readonly StreamNeed[]): Promise<void> {
-    for (const { config } of existing)
-      for (const subject of config.subjects) {
-        const refusal = await this.jetStream.mayPublish(subject.replace(/>$/, this.#probeToken()));
-        if (refusal?.kind === 'denied') this.#noteDenied(subject);
-      }
-    const deadLetters = namesOf(this.settings.instance).of(BRIDGE_DEAD);
-    for (const { kind, config } of existing) {
-      if (kind === 'stream' && config.name !== deadLetters) continue;
-      const subject = `${await this.jetStream.apiPrefix()}.STREAM.MSG.GET.${config.name}`;
-      if (await this.#mayLookUp(config.name)) continue;
-      if (kind === 'bucket') this.#noteDenied(subject);
-      else
-        this.#note(
-          warning(`permission to publish to ${subject}`, 'it is missing; the command deadLetters needs it', GRANT),
-        );
+  /** Checks each needed permission that nothing else has tested. */
+  async #checkPermissions(needs: readonly StreamNeed[]): Promise<void> {
+    const refusals = await Promise.all(
+      needs
+        .flatMap(({ config }) => config.subjects)
+        .map(
+          async (subject) =>
+            [subject, await this.jetStream.mayPublish(subject.replace(/>$/, this.#probeToken()))] as const,
+        ),
+    );
+    for (const [subject, refusal] of refusals) if (refusal?.kind === 'denied') this.#denied.add(subject);
+    const api = await this.jetStream.apiPrefix();
+    const buckets = needs.filter(({ kind }) => kind === 'bucket');
+    const lookUps = buckets.map(({ config }) => `${api}.STREAM.MSG.GET.${config.name}`);
+    const ofWaits = waitProbes(this.settings).map(
+      ({ grant, probe }) => [`${api}.${grant}`, `${api}.${probe}`] as const,
+    );
+    for (const subject of await this.#deniedOf([...lookUps.map((one) => [one, one] as const), ...ofWaits]))
+      this.#denied.add(subject);
+  }
+
+  /** @returns the grants that the user doesn't have, going by a subject that each one covers */
+  async #deniedOf(grants: readonly (readonly [grant: string, probe: string])[]): Promise<string[]> {
+    const asked = grants.filter(([, probe]) => this.#answersAll || !probe.includes('.CONSUMER.MSG.NEXT.'));
+    const may = await Promise.all(asked.map(([, probe]) => this.jetStream.mayAsk(probe)));
+    return asked.filter((_, index) => may[index] === false).map(([grant]) => grant);
+  }
+
+  /** One finding for all, so that one edit of the server's configuration is enough; and one for each stream that may be a mistake. */
+  async #noteMissing(): Promise<void> {
+    for (const [stream, denied] of this.#deniedSources) {
+      const routes = consumerNeeds(this.settings).filter((need) => need.stream === stream);
+      const names = listed(routes.map(({ route }) => route.name));
+      const mistake = `the stream of ${routes.length === 1 ? 'route' : 'routes'} ${names}`;
+      const meant = await this.#meantStream(stream, mistake);
+      const remedy =
+        meant === undefined
+          ? `${grantRemedy(denied.size)} Or correct ${mistake}.`
+          : `${meant} Otherwise, ${grantRemedy(denied.size, 'grant')}`;
+      this.#note(error(`stream ${stream}`, `the user may not publish to ${listed([...denied])}`, remedy));
     }
+    const [first, ...others] = this.#denied;
+    if (first === undefined) return;
+    const all = listed([...this.#denied]);
+    this.#note(
+      others.length === 0
+        ? error(`permission to publish to ${first}`, 'it is missing', grantRemedy(1))
+        : error('permissions to publish', `${this.#denied.size} missing: ${all}`, grantRemedy(this.#denied.size)),
+    );
+  }
+
+  /** Permissions that only some commands and the status page use; those of `setup --apply` are better taken away. */
+  async #checkOptional(): Promise<void> {
+    const api = await this.jetStream.apiPrefix();
+    const reasons = new Map(
+      (grantNeeds(this.settings).optional ?? [])
+        .filter(({ subject }) => subject.startsWith(`${api}.`) || subject.startsWith('$SYS.'))
+        .map(({ subject, reason }) => [subject, reason]),
+    );
+    const grants = [...reasons]
+      .filter(([, reason]) => !reason.startsWith(APPLY_REASON))
+      .filter(([subject]) => !subject.split('.').some((token) => this.#doubted.has(token)))
+      .map(([subject]) => [subject, subject.replace(/[*>]/g, 'none')] as const);
+    const denied = await this.#deniedOf(grants);
+    if (denied.length === 0) return;
+    const all = [...new Set(denied.map((subject) => reasons.get(subject) ?? ''))]
+      .map((reason) => `${listed(denied.filter((subject) => reasons.get(subject) === reason))} (${reason})`)
+      .join('; ');
+    const remedy = `${grantRemedy(denied.length)} Or do without.`;
+    this.#note(warning('optional permissions to publish', `${denied.length} missing: ${all}`, remedy));
   }
 
   /** A subject below a pattern: permissions may be limited to this organization. */
   #probeToken(): string {
     const organization = this.settings.azureDevOps.organizationName.replace(/[^A-Za-z0-9_-]/g, '-');
     return `${organization || 'none'}.check`;
-  }
-
-  async #mayLookUp(stream: string): Promise<boolean> {
-    try {
-      await this.nats.lookup.message(stream, 1);
-      return true;
-    } catch (thrown) {
-      if (!(thrown instanceof TaskError)) throw thrown;
-      return thrown.code !== 'Denied';
-    }
   }
 
   async #checkUnneeded(): Promise<void> {
@@ -358,18 +307,6 @@ export class NatsCheck {
   }
 }
 
-function grantOrCorrect({ route }: ConsumerNeed): string {
-  return `${GRANT} Or correct the stream of route ${route.name}.`;
-}
-
-function aboutOf({ kind, name }: StreamNeed): string {
-  return `${kind} ${name}`;
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.round((bytes / MEBIBYTE) * 10) / 10} MiB`;
-}
-
-function timeOf(ns: number | undefined): string {
-  return describeMs((ns ?? 0) / NS_PER_MS);
+function grantRemedy(count: number, verb = 'Grant'): string {
+  return `${verb} ${count === 1 ? 'it' : 'them'} to the user of the bridge; nats-event-bridge setup prints all that it needs.`;
 }

@@ -195,6 +195,16 @@ const WAIT_OPERATIONS = [
   'CONSUMER.DELETE.*.*',
 ];
 
+/** Grants of {@link WAIT_OPERATIONS}, each with one that waits can't do without: readers' consumers on the bucket of waits. */
+export function waitProbes({ waits, instance }: BridgeSettings): { readonly grant: string; readonly probe: string }[] {
+  if (waits === undefined) return [];
+  const bucket = `KV_${namesOf(instance).of(BRIDGE_WAITS)}`;
+  return WAIT_OPERATIONS.map((grant) => ({ grant, probe: grant.replace('*', bucket).replace(/[*>]/g, 'none') }));
+}
+
+/** What the reasons for permissions begin with that are only used to set up. */
+export const APPLY_REASON = 'setup --apply';
+
 /**
  * The permissions that the bridge's user needs, and no more.
  *
@@ -242,17 +252,21 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
       ...api(`STREAM.MSG.GET.${deadLetters}`).map((subject) => ({ subject, reason: 'the command deadLetters' })),
       ...needs
         .flatMap(({ config }) => api(`STREAM.CREATE.${config.name}`))
-        .map((subject) => ({ subject, reason: 'setup --apply' })),
+        .map((subject) => ({ subject, reason: APPLY_REASON })),
       ...others
-        .flatMap(({ name }) => [...api(`STREAM.INFO.${name}`), ...api(`STREAM.CREATE.${name}`)])
-        .map((subject) => ({ subject, reason: 'setup --apply --create-stream' })),
+        .flatMap(({ name }) => [
+          // A route that reads it needs the first one anyway.
+          ...(sources.includes(name) ? [] : api(`STREAM.INFO.${name}`)),
+          ...api(`STREAM.CREATE.${name}`),
+        ])
+        .map((subject) => ({ subject, reason: `${APPLY_REASON} --create-stream` })),
       ...consumers
         .flatMap(({ stream, name, config }) =>
           api(
             `CONSUMER.CREATE.${stream}.${name}${config.filter_subject === undefined ? '' : `.${config.filter_subject}`}`,
           ),
         )
-        .map((subject) => ({ subject, reason: 'setup --apply' })),
+        .map((subject) => ({ subject, reason: APPLY_REASON })),
       ...sources
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
         .map((subject) => ({ subject, reason: 'the age of the oldest pending event' })),

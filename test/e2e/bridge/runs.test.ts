@@ -313,7 +313,7 @@ describe('A route', () => {
     await scene.server.reload(users(block.replace('"$JS.API.STREAM.INFO.ci"', '')));
     assert.match(
       (await scene.command(['check'])).stdout,
-      /^error: permission to publish to \$JS\.API\.STREAM\.INFO\.ci: it is missing\. Grant it .+\. Or correct the stream of route deploy\.$/m,
+      /^error: stream ci: the user may not publish to \$JS\.API\.STREAM\.INFO\.ci\. Grant it .+\. Or correct the stream of route deploy\.$/m,
     );
     await scene.server.reload(users(block));
     const checked = await scene.command(['check']);

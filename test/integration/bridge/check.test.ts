@@ -68,6 +68,9 @@ function permissionsIn({ stdout }: CommandRun): string {
   return stdout.slice(stdout.indexOf('permissions: {'));
 }
 
+const GRANT_IT = 'Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.';
+const GRANT_THEM = GRANT_IT.replace('it', 'them');
+
 interface Made {
   readonly stream: string;
   readonly consumer?: string;
@@ -169,9 +172,25 @@ describe('setup', () => {
     await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'admin' });
     await admin.stream('AZDO', { subjects: ['mine.>'], max_msgs: 7 });
     const yaml = configuration(server.url, await startAzureDevOps(t));
-    const { status, stderr } = await bridge(['setup', '--apply'], yaml);
+    const { status, stdout, stderr } = await bridge(['setup', '--apply'], yaml);
     assert.equal(status, 0);
-    assert.match(stderr, /^stream AZDO: it is there, and left as it is\.\nbucket BRIDGE_PROJECTS: created\.$/m);
+    assert.match(
+      stderr,
+      /^stream AZDO: it is there, and left as it is, but it takes "mine\.>", not "azdo\.>"\. Change it with the NATS CLI: nats stream edit AZDO --subjects 'azdo\.>'\.$/m,
+    );
+    assert.match(stderr, /^bucket BRIDGE_PROJECTS: created\.$/m);
+    // It prints what was missing, and a second time nothing.
+    const commands = stdout.split('\n').filter((line) => line.startsWith('nats '));
+    assert.deepEqual(
+      commands.map((line) => line.split(' ')[3]),
+      ['BRIDGE_PROJECTS', 'BRIDGE_AUDIT', 'BRIDGE_DEAD'],
+    );
+    const again = await bridge(['setup', '--apply'], yaml);
+    assert.deepEqual([again.status, again.stdout], [0, '']);
+    assert.match(
+      again.stderr,
+      /^There already, and left as they are: bucket BRIDGE_PROJECTS, stream BRIDGE_AUDIT, stream BRIDGE_DEAD\.$/m,
+    );
     const { config } = await admin.manager.streams.info('AZDO');
     assert.deepEqual([config.subjects, config.max_msgs], [['mine.>'], 7]);
   });
@@ -201,7 +220,8 @@ describe('setup', () => {
     await server.reload(serverConfig(permissionsIn(printed)));
     const applied = await bridge(['setup', '--apply', ...options], yaml);
     assert.equal(applied.status, 0, applied.stderr);
-    assert.match(applied.stderr, /^stream CI: created\.\nstream OURS: it is there, and left as it is\.$/m);
+    assert.match(applied.stderr, /^stream CI: created\.$/m);
+    assert.match(applied.stderr, /^There already, and left as they are: stream OURS, stream AZDO, /m);
     const { config } = await admin.manager.streams.info('CI');
     assert.deepEqual(
       [config.subjects, config.storage, config.retention, config.discard, config.max_age, config.num_replicas],
@@ -213,7 +233,7 @@ describe('setup', () => {
     assert.equal(differs.status, 1);
     assert.match(
       differs.stderr,
-      /^stream OURS: it is there, and left as it is, but takes "ours\.>", "also", not "ours\.>"\. Leave out its --create-stream, or change the stream: nats stream edit OURS --subjects 'ours\.>'\.$/m,
+      /^stream OURS: it is there, and left as it is, but takes "ours\.>", "also", not "ours\.>"\. Leave out its --create-stream, or change the stream with the NATS CLI: nats stream edit OURS --subjects 'ours\.>'\.$/m,
     );
     assert.deepEqual((await admin.manager.streams.info('OURS')).config.subjects, ['ours.>', 'also']);
     const own = await bridge(['setup', '--apply', ...asked('AZDO=azdo.>')], yaml);
@@ -264,13 +284,13 @@ waits:
       return linesOf(await run('check')).filter((line) => line.includes(' bucket '));
     };
     assert.deepEqual(await mistaken({ max_age: 0, max_bytes: 10 * MIB }), [
-      'warning: bucket BRIDGE_INTENTS: it never forgets, so it fills up and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
-      'warning: bucket BRIDGE_INTENTS: it is full at 10 MiB, not at 512 MiB, and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-bytes 536870912.',
+      'warning: bucket BRIDGE_INTENTS: it never forgets, so it fills up and then takes nothing more. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
+      'warning: bucket BRIDGE_INTENTS: it is full at 10 MiB, not at 512 MiB, and then takes nothing more. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-bytes 536870912.',
     ]);
     assert.deepEqual(await mistaken({ max_age: 3_600_000_000_000, max_msgs: 7, discard: DiscardPolicy.Old }), [
-      'error: bucket BRIDGE_INTENTS: it forgets what is older than 1h, which the bridge needs for 168h. Change it: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
-      'warning: bucket BRIDGE_INTENTS: it is full with 7 keys, and then takes nothing more. Change it: nats stream edit KV_BRIDGE_INTENTS --max-msgs -1.',
-      'error: bucket BRIDGE_INTENTS: it drops the oldest once it is full, which the bridge still needs. Change it: nats stream edit KV_BRIDGE_INTENTS --discard new.',
+      'error: bucket BRIDGE_INTENTS: it forgets what is older than 1h, which the bridge needs for 168h. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
+      'warning: bucket BRIDGE_INTENTS: it is full with 7 keys, and then takes nothing more. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-msgs -1.',
+      'error: bucket BRIDGE_INTENTS: it drops the oldest once it is full, which the bridge still needs. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --discard new.',
     ]);
     assert.deepEqual(await mistaken({}), []);
 
@@ -294,12 +314,40 @@ waits:
       refused.stderr,
     );
 
+    assert.ok(
+      refused.stderr.includes(
+        `\nconsumer bridge-one of CI: it is there, and left as it is, but ${takes('one', 'cii.done')}\n`,
+      ),
+      refused.stderr,
+    );
+    const moved = await bridge(['setup', '--apply'], yaml.replace('ci.done', 'ci.new'), WAITS_ENV);
+    assert.deepEqual(
+      moved.stderr.split('\n').filter((line) => line.startsWith('consumer ')),
+      [
+        "consumer bridge-one of CI: it is there, and left as it is, but it delivers ci.done, not ci.new. Remove it with the NATS CLI (nats consumer rm CI bridge-one), or rename the route; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.",
+      ],
+    );
+
     // The stream is the mistake: another one couldn't take what this one has.
     const elsewhere = await bridge(['check'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
     assert.deepEqual(
       linesOf(elsewhere).filter((line) => line.includes(' stream CJ')),
       [
         `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of route one.`,
+      ],
+    );
+
+    // The same for a user who may do nothing with it.
+    const least = yaml.slice(0, yaml.indexOf('waits:'));
+    const printed = permissionsIn(await bridge(['setup', '--create-stream', 'CI=ci.>'], least));
+    assert.equal(printed.match(/STREAM\.INFO\.CI"/g)?.length, 1, printed);
+    await server.reload(serverConfig(printed));
+    const limited = await bridge(['check'], least.replace('ci.done, stream: CI', 'ci.done, stream: CJ'));
+    const denied = ['$JS.API.STREAM.INFO.CJ', '$JS.API.CONSUMER.INFO.CJ.bridge-one', '$JS.ACK.CJ.bridge-one.>'];
+    assert.deepEqual(
+      linesOf(limited).filter((line) => !line.includes(' route ') || line.includes(' CJ')),
+      [
+        `error: stream CJ: the user may not publish to ${denied.join(', ')}, $JS.API.CONSUMER.MSG.NEXT.CJ.bridge-one. The stream CI captures "ci.done". Did you mean it? Correct the stream of route one. Otherwise, ${GRANT_THEM.replace('G', 'g')}`,
       ],
     );
   });
@@ -439,8 +487,8 @@ const STREAM_MISTAKES: readonly (readonly [
     'AZDO',
     { subjects: ['azdo.contoso.>', 'hooks.>'], duplicate_window: 120_000_000_000 },
     [
-      `error: stream AZDO: it takes "azdo.contoso.>", "hooks.>", not "azdo.>". Change it: nats stream edit AZDO --subjects 'azdo.>'.`,
-      'error: stream AZDO: its duplicate window is 2m, so an event that comes again after it is stored twice. Change it: nats stream edit AZDO --dupe-window 1h.',
+      `error: stream AZDO: it takes "azdo.contoso.>", "hooks.>", not "azdo.>". Change it with the NATS CLI: nats stream edit AZDO --subjects 'azdo.>'.`,
+      'error: stream AZDO: its duplicate window is 2m, so an event that comes again after it is stored twice. Change it with the NATS CLI: nats stream edit AZDO --dupe-window 1h.',
     ],
   ],
   [
@@ -457,8 +505,8 @@ const STREAM_MISTAKES: readonly (readonly [
     'BRIDGE_DEAD',
     { max_msg_size: 1_000_000, max_age: 3_600_000_000_000 },
     [
-      'error: stream BRIDGE_DEAD: it takes no messages of 2.5 MiB. Change it: nats stream edit BRIDGE_DEAD --max-msg-size -1.',
-      'warning: stream BRIDGE_DEAD: it keeps messages for 1h, not 720h as the configuration says. Change it: nats stream edit BRIDGE_DEAD --max-age 720h.',
+      'error: stream BRIDGE_DEAD: it takes no messages of 2.5 MiB. Change it with the NATS CLI: nats stream edit BRIDGE_DEAD --max-msg-size -1.',
+      'warning: stream BRIDGE_DEAD: it keeps messages for 1h, not 720h as the configuration says. Change it with the NATS CLI: nats stream edit BRIDGE_DEAD --max-age 720h. Or set streams.BRIDGE_DEAD.maxAge: 1h.',
     ],
   ],
   [
@@ -466,7 +514,7 @@ const STREAM_MISTAKES: readonly (readonly [
     'BRIDGE_AUDIT',
     { max_age: 0 },
     [
-      'warning: stream BRIDGE_AUDIT: it has no limit, so it grows until the disk is full. Change it: nats stream edit BRIDGE_AUDIT --max-age 9600h.',
+      'warning: stream BRIDGE_AUDIT: it has no limit, so it grows until the disk is full. Change it with the NATS CLI: nats stream edit BRIDGE_AUDIT --max-age 9600h.',
     ],
   ],
   [
@@ -474,7 +522,7 @@ const STREAM_MISTAKES: readonly (readonly [
     'AZDO',
     { discard: DiscardPolicy.New },
     [
-      'warning: stream AZDO: it takes nothing more once it is full, instead of dropping the oldest. Change it: nats stream edit AZDO --discard old.',
+      'warning: stream AZDO: it takes nothing more once it is full, instead of dropping the oldest. Change it with the NATS CLI: nats stream edit AZDO --discard old.',
     ],
   ],
   [
@@ -536,27 +584,34 @@ describe('check', () => {
           ),
         );
         const checked = await bridge(['check'], yaml);
-        const needs = level === 'warning' ? '; the command deadLetters needs it' : '';
-        assert.deepEqual(linesOf(checked), [
-          `${level}: permission to publish to ${about}: it is missing${needs}. Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.`,
-          ...untold(server),
-        ]);
+        const told =
+          level === 'error'
+            ? `error: permission to publish to ${about}: it is missing. ${GRANT_IT}`
+            : `warning: optional permissions to publish: 1 missing: ${about} (the command deadLetters). ${GRANT_IT} Or do without.`;
+        assert.deepEqual(linesOf(checked).sort(), [told, ...untold(server)].sort());
         assert.equal(checked.status, level === 'error' ? 1 : 0);
       }
-      const ofBucket = [
-        '$JS.API.STREAM.INFO.KV_BRIDGE_PROJECTS',
-        '$KV.BRIDGE_PROJECTS.>',
-        '$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS',
-      ];
-      const without = ofBucket.reduce((block, subject) => block.replace(`${JSON.stringify(subject)}\n`, '\n'), all);
-      await server.reload(serverConfig(without));
-      assert.deepEqual(
-        linesOf(await bridge(['check'], yaml)).filter((one) => one.startsWith('error')),
-        ofBucket.map(
-          (about) =>
-            `error: permission to publish to ${about}: it is missing. Grant it to the user of the bridge; nats-event-bridge setup prints all that it needs.`,
-        ),
+      // Together, so that one edit of the server's configuration is enough.
+      const some = ['azdo.>', '$KV.BRIDGE_PROJECTS.>', '$JS.API.STREAM.MSG.GET.KV_BRIDGE_PROJECTS'];
+      const looking = '$JS.API.STREAM.INFO.KV_BRIDGE_PROJECTS';
+      const optional = all.split('\n').filter((one) => one.includes('# optional'));
+      const missing = optional
+        .filter((one) => !one.includes('setup --apply') && !(line === '2.9' && one.includes('.MSG.NEXT.')))
+        .map((one) => /^ *"(.*)" {2}# optional: (.*)$/.exec(one) ?? []);
+      const grouped = new Map<string, string[]>();
+      for (const [, subject = '', reason = ''] of missing)
+        grouped.set(reason, [...(grouped.get(reason) ?? []), subject]);
+      const reasons = [...grouped].map(([reason, subjects]) => `${subjects.join(', ')} (${reason})`);
+      const least = [...some, looking].reduce(
+        (block, subject) => block.replace(`${JSON.stringify(subject)}\n`, '\n'),
+        all,
       );
+      await server.reload(serverConfig(least.replace(/.*# optional.*/g, '')));
+      assert.deepEqual(linesOf(await bridge(['check'], yaml)).sort(), [
+        `error: permissions to publish: 4 missing: ${[looking, ...some].join(', ')}. ${GRANT_THEM}`,
+        `warning: optional permissions to publish: ${missing.length} missing: ${reasons.join('; ')}. ${GRANT_THEM} Or do without.`,
+        ...untold(server),
+      ]);
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
       const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(
@@ -596,7 +651,7 @@ describe('check', () => {
     assert.deepEqual(
       linesOf(stranger).filter((line) => line.startsWith('error')),
       [
-        'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 401). Check azureDevOps.identity, and that it is a user of the organization.',
+        'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 401). Check azureDevOps.identity, and that it is a user of the organization. Its credentials may have expired.',
       ],
     );
   });

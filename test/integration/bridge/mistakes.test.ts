@@ -136,17 +136,25 @@ timing: { connect: 1s }
       replace: [['passwordFiles:', 'passwordFile:']],
       told: 'error: bridge.yml:6:3: hooks.passwordFile: is not a key that the bridge knows. The nearest one is "passwordFiles".',
     }),
+    'a tab as indentation': () => ({
+      replace: [['  passwordFiles', '\tpasswordFiles']],
+      told: "error: bridge.yml:6:1: isn't YAML: this line is indented with a tab. Indent all lines with spaces.",
+    }),
+    'a key without its colon': () => ({
+      replace: [['  passwordFiles: [hook]', '  passwordFiles [hook]']],
+      told: "error: bridge.yml:6:3: isn't YAML: Implicit keys need to be on a single line; a colon may be missing after a key.",
+    }),
     'an organization without TLS': () => ({
       replace: [[azure.url, 'http://devops.example.com/contoso']],
       told: 'error: bridge.yml:3:17: azureDevOps.organization: "http://devops.example.com/contoso" is not encrypted. Use https://; only this machine itself may be http://.',
     }),
     'another organization': () => ({
       replace: [['contoso', 'contosso']],
-      told: 'error: Azure DevOps: status 404: Azure DevOps answers with status 404. Check azureDevOps.organization. Check azureDevOps.identity, and that it is a user of the organization.',
+      told: 'error: Azure DevOps: Azure DevOps answers with status 404. Check azureDevOps.organization. Check azureDevOps.identity, and that it is a user of the organization.',
     }),
     'a personal access token that is none': () => ({
       files: { pat: 'an expired token' },
-      told: 'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 302). Check azureDevOps.identity, and that it is a user of the organization.',
+      told: 'error: Azure DevOps: Azure DevOps does not accept the sign-in (status 302). Check azureDevOps.identity, and that it is a user of the organization. Its credentials may have expired.',
     }),
     'a client secret that is none': () => ({
       replace: [
@@ -156,7 +164,7 @@ timing: { connect: 1s }
         ],
       ],
       files: { 'ca.pem': readFileSync(entra.caFile, 'utf8') },
-      told: /^error: Azure DevOps: There is no token for Azure DevOps \(clientSecret\): .*AADSTS7000215.* Check azureDevOps\.identity, and that it is a user of the organization\.$/,
+      told: /^error: Azure DevOps: There is no token for Azure DevOps \(clientSecret\): .*AADSTS7000215.* Check azureDevOps\.identity, and that it is a user of the organization\. Its credentials may have expired\.$/,
     }),
     'a project that is not there': () => ({
       replace: [['project: Shop', 'project: Shops']],
