@@ -1,3 +1,4 @@
+import type { Problem } from '../../shared/errors.ts';
 import { covers, overlap } from '../../shared/subject.ts';
 import { describeMs } from '../../shared/text/duration.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
@@ -133,37 +134,39 @@ async function applyAll(
   const created: string[] = [];
   let areThere = true;
   for (const need of needs) {
-    const { outcome, text } = await need.apply();
+    const { outcome, problem, remedy = '' } = await need.apply();
     if (outcome === 'created') created.push(need.name);
     areThere &&= outcome !== 'failed';
-    world.err(`${need.kind} ${need.name}: ${safeText(text)}.\n`);
+    world.err(`${need.kind} ${need.name}: ${safeText([`${problem}.`, remedy].filter(Boolean).join(' '))}\n`);
   }
   return { created, areThere };
 }
 
-/** What is different about a stream that `--create-stream` names, and is there: a clause. The option may be a mistake. */
+/** What is different about a stream that `--create-stream` names, and is there. The option may be a mistake. */
 function otherSubjects(
   { name, config }: StreamNeed,
   { config: { subjects: has = [] } }: StreamInfo,
-): string | undefined {
+): Problem | undefined {
   const asked = config.subjects;
   if (has.length === asked.length && asked.every((subject) => has.includes(subject))) return undefined;
   const list = (subjects: readonly string[]) => subjects.map((subject) => `"${subject}"`).join(', ') || 'no subject';
   const options = asked.map((subject) => `--subjects '${subject}'`).join(' ');
-  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream: nats stream edit ${name} ${options}`;
+  return {
+    problem: `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}`,
+    remedy: `Leave out its --create-stream, or change the stream: nats stream edit ${name} ${options}.`,
+  };
 }
 
-/** What has become of something needed; the text is a clause. */
-interface Outcome {
+/** What has become of something needed. The problem is a clause even where all is well. */
+interface Outcome extends Problem {
   readonly outcome: 'there' | 'created' | 'failed';
-  readonly text: string;
 }
 
-const THERE: Outcome = { outcome: 'there', text: 'it is there, and left as it is' };
-const CREATED: Outcome = { outcome: 'created', text: 'created' };
+const THERE: Outcome = { outcome: 'there', problem: 'it is there, and left as it is' };
+const CREATED: Outcome = { outcome: 'created', problem: 'created' };
 
-function failed(text: string): Outcome {
-  return { outcome: 'failed', text };
+function failed(problem: string, remedy = ''): Outcome {
+  return { outcome: 'failed', problem, remedy };
 }
 
 /** @param isOrdered whether an option asks for it, which may be a mistake */
@@ -177,18 +180,17 @@ async function applyStream(
   const found = await jetStream.stream(config.name);
   if (found.kind === 'ok') {
     const problem = isOrdered ? otherSubjects(need, found.value) : undefined;
-    return problem === undefined ? THERE : failed(problem);
+    return problem === undefined ? THERE : failed(problem.problem, problem.remedy);
   }
   const grant = (refusal: Refusal) =>
     refusal.kind === 'denied' && isOrdered ? grantRemedy(config.name, jetStream) : Promise.resolve('');
-  if (!isError(found, STREAM_NOT_FOUND))
-    return failed(`it can't be looked at: ${reasonOf(found)}${await grant(found)}`);
+  if (!isError(found, STREAM_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`, await grant(found));
   const made = await jetStream.createStream(config);
   if (made.kind === 'ok') return CREATED;
   const remedy = isError(made, SUBJECTS_OVERLAP)
     ? await overlapRemedy(need, isOrdered, settings, jetStream)
     : await grant(made);
-  return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
+  return failed(`it can't be created: ${reasonOf(made)}`, remedy);
 }
 
 async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetStream: JetStream): Promise<Outcome> {
@@ -196,14 +198,12 @@ async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetSt
   const found = await jetStream.consumer(stream, config.durable_name);
   if (found.kind === 'ok') return THERE;
   if (isError(found, STREAM_NOT_FOUND))
-    return failed(`its stream doesn't exist. Create both: repeat this with ${createStreamOption(settings, stream)}`);
+    return failed("its stream doesn't exist", `Create both: repeat this with ${createStreamOption(settings, stream)}.`);
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
   const source = await jetStream.stream(stream);
   const mistakeBy = (fits: typeof covers) =>
     source.kind === 'ok' ? subjectMistake(need, source.value.config, fits) : undefined;
-  // The caller adds the last full stop.
-  const mistaken = ({ problem, remedy }: { readonly problem: string; readonly remedy: string }) =>
-    failed(`it can't be created: ${problem}. ${remedy.slice(0, -1)}`);
+  const mistaken = ({ problem, remedy }: Problem) => failed(`it can't be created: ${problem}`, remedy);
   // Some servers create a consumer that never delivers anything.
   const mistake = mistakeBy(overlap);
   if (mistake !== undefined) return mistaken(mistake);
@@ -220,7 +220,7 @@ function isError(refusal: Refusal, code: number): boolean {
 /** What `--create-stream` needs beyond the permissions that `setup` prints without it. */
 async function grantRemedy(stream: string, jetStream: JetStream): Promise<string> {
   const api = `${await jetStream.apiPrefix()}.STREAM`;
-  return `. Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream`;
+  return `Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream.`;
 }
 
 /** Which stream has the subjects of one that can't be created, as far as the user may ask, and what to do about it. */
@@ -242,7 +242,7 @@ async function overlapRemedy(
     : name === hooks?.stream
       ? `name that stream in hooks.stream or, ${other} or hooks.subjectPrefix`
       : `take them from that stream or, ${other}`;
-  return `. ${taken}: ${fix}`;
+  return `${taken}: ${fix}.`;
 }
 
 /** A person's order goes into the audit stream once there is one. */
