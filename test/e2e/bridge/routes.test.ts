@@ -124,6 +124,11 @@ describe('A route', () => {
       /^The oldest event of deploy waits, and nothing stored says why\. If Azure DevOps is paused, /,
     );
     assert.match(String((await tried('ci:99'))[1]), /The stream ci has no message 99/);
+    assert.match(
+      String((await tried('cx:1'))[1]),
+      /^InvalidInput: --event cx:1: this account has no stream "cx"\. Did you mean ci:1\?$/m,
+    );
+    assert.match(String((await tried('other:1'))[1]), /no stream "other"\. The events of route deploy are in ci\.$/m);
     assert.match(String((await tried('/nowhere'))[1]), /--event "\/nowhere" can't be read/);
     assert.deepEqual(scene.azure.requests, []);
     assert.deepEqual(await scene.decisions(), []);
