@@ -124,6 +124,12 @@ describe('A post that does not become an event is a dead letter', () => {
       buildBody(),
     );
     await new Receiver({ events: [] }).refuses('notConfigured', buildBody());
+    const misspelt = new Receiver({ events: [{ event: 'build.complet', project: '*', inputs: {} }] });
+    const { headers } = await misspelt.refuses('notConfigured', buildBody());
+    assert.equal(
+      headers['Bridge-Detail'],
+      'hooks.events has no entry for "build.complete"; is its entry "build.complet" misspelt?',
+    );
   });
 
   test('when its project would share the subjects of another', async () => {
