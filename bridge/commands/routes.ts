@@ -7,6 +7,7 @@ import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { auditOf } from '../audit/audit.ts';
 import { parsePlace } from '../audit/facts.ts';
+import { describeReplay, earlierReplays, replayKey } from '../audit/replays.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { RouteStatus } from '../http/routesTable.ts';
@@ -276,6 +277,9 @@ async function replay(
   await audit.decisions.order({ ...order, decision: 'ordered', followed: { route: route.name, from, to } });
   // Each order has its own intents: its events have usually been handled before.
   const id = `order-${randomBytes(9).toString('hex')}`;
+  const earlier = await earlierReplays('routes-replay', partsOf(work), route.name);
+  if (earlier.trouble !== undefined)
+    world.err(`Which events were replayed before isn't known: ${safeText(earlier.trouble)}.\n`);
   const counts = new Map<string, number>();
   let failures = 0;
   for await (const message of eventsBetween(route, from, to, work)) {
@@ -290,7 +294,9 @@ async function replay(
       const details = result.done
         ? Object.entries(result.followed).map(([name, value]) => `${name}=${value}`)
         : [result.detail];
-      world.out(lineOf([sequence, outcome, ...details]));
+      const before = place && earlier.byKey.get(replayKey(place));
+      const again = result.done && before?.isDone === true ? [`replayed before ${describeReplay(before)}`] : [];
+      world.out(lineOf([sequence, outcome, ...details, ...again]));
       if (passes) continue;
       await audit.decisions.order({
         ...order,

@@ -166,6 +166,10 @@ describe('A route', () => {
     );
     const why = await scene.command(['why', 'e-1']);
     assert.match(why.stdout, /route deploy: started\n.*run \d+ http[^]*ordered routes-replay on deploy: replayed/);
+    const again = await scene.command(['routes', 'replay', 'deploy', '--from', '1', '--to', '1', '--reason', 'again']);
+    assert.equal(again.status, 0, again.stderr);
+    const before = `replayed before at \\d{4}-\\S+Z by .+: run ${id}\n$`;
+    assert.match(again.stdout, new RegExp(`^1\\tstarted\\trun=${scene.azure.runs[2]?.id}\\turl=\\S+\\t${before}`));
   });
 
   test('that fails is on the status page with the reason, and so are its dead letters', async () => {
