@@ -19,6 +19,8 @@ import { replayRun } from '../runs/replay.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
 
+const LINE_FEED = 10;
+
 export type DeadLettersCommand =
   | { readonly kind: 'list' }
   | { readonly kind: 'show'; readonly sequence: number }
@@ -74,6 +76,8 @@ async function show(sequence: number, source: LetterSource, earlier: EarlierRepl
   world.out('\n');
   // Foreign bytes could control the terminal.
   world.out(world.isTerminal ? linesOf(letter.payload) : letter.payload);
+  // A line break of ours isn't among the bytes of the original.
+  if (!world.isTerminal && letter.payload.at(-1) !== LINE_FEED) world.err('\n');
   return 0;
 }
 

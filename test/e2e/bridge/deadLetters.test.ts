@@ -58,6 +58,7 @@ test('dead letters are listed and shown, with their original bytes', async () =>
   assert.match(shown.stdout, /^N: 1\nTime: \S+Z\nFunction: hooks\nRoute or reason: unusable\n/);
   assert.match(shown.stdout, /\nbridge-detail: no id \\u\{1b\}\[31m\ncontent-type: application\/json\n\n\{/);
   assert.ok(shown.stdout.endsWith(`\n\n${body.toString()}`));
+  assert.equal(shown.stderr, '\n');
   const none = await runBridge(['deadLetters', 'show', '2'], yaml, OPTIONS);
   assert.deepEqual([none.status, none.stdout], [1, '']);
   assert.match(none.stderr, /There is no dead letter 2\./);
