@@ -160,6 +160,7 @@ class ConfigurationReader {
       lookEveryMs: timing.secretFile,
       onTrouble: this.outside.onFileTrouble,
       watch: (file) => this.#watched.push(file),
+      lineOf: (at) => this.yaml.placeOf(at).line,
       note: (at, problem) => {
         if (!this.#refused.has(nameOf(at))) this.#note(this.#problems, at, problem);
       },

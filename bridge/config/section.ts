@@ -19,6 +19,8 @@ export interface Surroundings extends FileSurroundings {
   uses(file: string): void;
   /** Warns if others can read a secret's file. */
   secretFile(path: Path, given: string, file: string): void;
+  /** The line of a value, from 1. */
+  lineOf(path: Path): number;
   /** Notes a problem: a clause about the value at the path. */
   note(path: Path, problem: Problem): void;
   /** Notes something that works but that people should know. */

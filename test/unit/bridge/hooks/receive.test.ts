@@ -138,7 +138,7 @@ describe('A post that does not become an event is a dead letter', () => {
     const other = { resourceContainers: { project: { id: OTHER_ID } } };
     const body = hookBody('build.complete', { project: { id: OTHER_ID, name: 'Shop' } }, { id: '2', ...other });
     await receiver.refuses('projectClash', body, signedIn(OTHER_ID));
-    assert.match(receiver.log.lines.join(), /Rename it/);
+    assert.match(receiver.log.lines.join(), /Rename the project /);
   });
 
   test('when the message is too large for NATS; without its bytes if those are too large, too', async () => {
