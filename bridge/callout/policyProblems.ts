@@ -2,7 +2,7 @@ import { subjectProblem } from '../../shared/subject.ts';
 import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import { pathOf, valueAt } from '../config/schema.ts';
-import { nameOf } from '../config/section.ts';
+import { nameOf } from '../config/nameOf.ts';
 import { shown } from '../config/shown.ts';
 import type { Path } from '../config/yamlFile.ts';
 import { PLACEHOLDERS, type PlaceholderSource } from './placeholders.ts';
