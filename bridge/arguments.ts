@@ -193,6 +193,7 @@ function readAction(
     if (sequence !== undefined && route === undefined)
       return { kind: 'replay', letters: { sequence }, reason: reason ?? '' };
     if (number === undefined && route && reason) return { kind: 'replay', letters: { route }, reason };
+    if (number === undefined && route) throw lacking('deadLetters replay --route', { '--reason TEXT': reason });
     throw new UsageError('Write deadLetters replay N, or deadLetters replay --route NAME --reason TEXT.');
   }
   if (route !== undefined || reason !== undefined) throw new UsageError('--route and --reason are for replay.');
@@ -208,17 +209,37 @@ function readRoutesAction(
   const isRange = from !== undefined || to !== undefined;
   const isPlain = event === undefined && !isRange && more.length === 0;
   if (action === 'list' && name === undefined && isPlain && reason === '') return { kind: 'list' };
-  if ((action === 'pause' || action === 'resume') && name && isPlain) return { kind: action, name, reason };
-  if (action === 'try' && name && event && !isRange && reason === '' && more.length === 0)
-    return { kind: 'try', name, event };
-  if (action === 'replay' && name && event === undefined && reason && more.length === 0) {
-    const [first, last] = [sequenceIn(from), sequenceIn(to)];
-    if (first !== undefined && last !== undefined && first <= last)
-      return { kind: 'replay', name, from: first, to: last, reason };
+  if ((action === 'pause' || action === 'resume') && isPlain) {
+    if (name) return { kind: action, name, reason };
+    throw lacking(`routes ${action}`, { NAME: name });
   }
-  throw new UsageError(
-    'Write routes list, routes pause NAME, routes resume NAME, routes try NAME --event FILE|STREAM:SEQ, or routes replay NAME --from SEQ --to SEQ --reason TEXT.',
-  );
+  if (action === 'try' && !isRange && reason === '' && more.length === 0) {
+    if (name && event) return { kind: 'try', name, event };
+    throw lacking('routes try', { NAME: name, '--event FILE|STREAM:SEQ': event });
+  }
+  if (action === 'replay' && event === undefined && more.length === 0) {
+    if (!name || from === undefined || to === undefined || !reason)
+      throw lacking('routes replay', { NAME: name, '--from SEQ': from, '--to SEQ': to, '--reason TEXT': reason });
+    const [first, last] = [sequenceIn('from', from), sequenceIn('to', to)];
+    if (first > last) throw new UsageError(`--from ${first} is after --to ${last}.`);
+    return { kind: 'replay', name, from: first, to: last, reason };
+  }
+  const form = ROUTES_FORMS.find((one) => one.split(' ')[1] === action);
+  throw new UsageError(`Write ${form ?? `${ROUTES_FORMS.slice(0, -1).join(', ')}, or ${ROUTES_FORMS.at(-1)}`}.`);
+}
+
+const ROUTES_FORMS = [
+  'routes list',
+  'routes pause NAME [--reason TEXT]',
+  'routes resume NAME [--reason TEXT]',
+  'routes try NAME --event FILE|STREAM:SEQ',
+  'routes replay NAME --from SEQ --to SEQ --reason TEXT',
+];
+
+/** Says which arguments are missing, by how the help writes them. */
+function lacking(command: string, given: Readonly<Record<string, string | undefined>>): UsageError {
+  const missing = Object.entries(given).flatMap(([argument, value]) => (value ? [] : [argument]));
+  return new UsageError(`${command} lacks ${missing.join(', ').replace(/, (?=[^,]*$)/, ' and ')}.`);
 }
 
 function readHooksAction(
@@ -245,8 +266,9 @@ function readCalloutAction(
   throw new UsageError('Write callout try --token-file FILE, or callout keys FOLDER.');
 }
 
-function sequenceIn(text: string | undefined): number | undefined {
-  return text !== undefined && /^[1-9]\d{0,15}$/.test(text) ? Number(text) : undefined;
+function sequenceIn(option: string, text: string): number {
+  if (/^[1-9]\d{0,15}$/.test(text)) return Number(text);
+  throw new UsageError(`--${option} ${quoted(text)} isn't a sequence of a stream: write a whole number from 1.`);
 }
 
 function parse(given: readonly string[]) {

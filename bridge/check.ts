@@ -1,22 +1,17 @@
+import { probablyMeant } from '../shared/text/nearest.ts';
+import { quoted } from '../shared/text/safeText.ts';
 import { checkAzureDevOps } from './azureDevOps/check.ts';
 import type { AzureDevOps } from './azureDevOps/client.ts';
 import { checkCallout } from './callout/check.ts';
 import { strangersIn } from './callout/publishers.ts';
 import { readContracts, warningsOf } from './config/contracts.ts';
 import { error, warning, type Finding } from './finding.ts';
-import { KNOWN_EVENTS } from './hooks/families.ts';
+import { EVENT_NAMES } from './hooks/families.ts';
 import { checkFeeds } from './hooks/feeds/check.ts';
 import { checkPipelines } from './runs/check.ts';
 import type { BridgeSettings } from './settings.ts';
 
 const SHORTEST_PASSWORD = 16;
-/** Azure DevOps' names of events, and the bridge's own. */
-const EVENT_NAMES = new Set(
-  [...KNOWN_EVENTS].flatMap(([event, { name }]) => [
-    event,
-    ...(typeof name === 'string' ? [name] : Object.values(name.names)),
-  ]),
-);
 
 /** What the files themselves say. */
 export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
@@ -33,9 +28,11 @@ export async function checkFiles(settings: BridgeSettings): Promise<Finding[]> {
   if (settings.waits?.rules.length === 0)
     findings.push(warning('waits.rules', 'it is empty, so nobody may wait', 'Say who may wait on what.'));
   for (const [index, { event }] of (settings.hooks?.events ?? []).entries())
-    if (!EVENT_NAMES.has(event)) {
+    if (!EVENT_NAMES.includes(event)) {
+      const meant = probablyMeant(event, EVENT_NAMES);
+      const remedy = meant === undefined ? 'Check its name.' : `Did you mean ${quoted(meant)}?`;
       const problem = `the bridge knows no event "${event}", so it would be stored as other.<event>`;
-      findings.push(warning(`hooks.events[${index}].event`, problem, 'Check its name.'));
+      findings.push(warning(`hooks.events[${index}].event`, problem, remedy));
     }
   return findings;
 }

@@ -3,6 +3,7 @@ import { NOT_ASKED } from './azureDevOps/client.ts';
 import { deadLetterPlaces } from './audit/audit.ts';
 import type { CalloutStatus } from './functions.ts';
 import { countLetters } from './audit/letterCounts.ts';
+import { earlierReplays } from './audit/replays.ts';
 import { statusPage, type Status } from './http/statusPage.ts';
 import type { SubscriptionStates } from './hooks/subscriptions/watch.ts';
 import type { JetStream } from './jetStream/api.ts';
@@ -134,7 +135,9 @@ async function storedOf(
   const sources = { settings, nats, jetStream, now: () => now };
   const [routes, deadLetters] = await Promise.all([
     routeStates(sources),
-    countLetters(deadLetterPlaces(settings), sources),
+    earlierReplays('deadLetters-replay', sources).then((earlier) =>
+      countLetters(deadLetterPlaces(settings), sources, earlier),
+    ),
   ]);
   const here = routes.map((route) => ({ ...route, down: routesDown.get(route.name) }));
   return { routes: here, deadLetters: deadLetters ?? (await countsBySubject(settings, jetStream)) };
@@ -149,7 +152,7 @@ async function countsBySubject({ instance }: BridgeSettings, jetStream: JetStrea
   return Object.entries(answer.value.state.subjects ?? {})
     .map(([subject, count]) => {
       const [of = '', ...name] = subject.slice(prefix).split('.');
-      return { function: of, name: name.join('.'), reason: '', count, detail: '', lastAt: undefined };
+      return { function: of, name: name.join('.'), reason: '', count, replayed: 0, detail: '', lastAt: undefined };
     })
     .sort((one, next) => next.count - one.count);
 }

@@ -1,6 +1,7 @@
 import type { ReceivedMessage } from '../../shared/bus.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import type { Nats } from '../nats.ts';
+import { replayKey, type EarlierReplays } from './replays.ts';
 import { Budget, StreamHistory } from './streamHistory.ts';
 
 /** How many letters are read, from the end of the stream. */
@@ -14,16 +15,23 @@ export interface LetterCount {
   readonly name: string;
   readonly reason: string;
   readonly count: number;
+  /** How many of them were replayed, and something came of it. */
+  readonly replayed: number;
   /** Of the newest one. */
   readonly detail: string;
   /** When the newest one came, in milliseconds since the epoch. */
   readonly lastAt: number | undefined;
 }
 
-/** Counts the last dead letters by route and reason, by their headers alone; undefined where they can't be read. */
+/**
+ * Counts the last dead letters by route and reason, by their headers alone; undefined where they can't be read.
+ *
+ * @param earlier what became of letters that were replayed
+ */
 export async function countLetters(
   { stream, subjectPrefix }: { readonly stream: string; readonly subjectPrefix: string },
   { nats, jetStream, now }: { readonly nats: Nats; readonly jetStream: JetStream; readonly now: () => number },
+  { byKey }: EarlierReplays,
 ): Promise<LetterCount[] | undefined> {
   const counts = new Map<string, LetterCount>();
   const history = new StreamHistory({
@@ -33,7 +41,9 @@ export async function countLetters(
     onMessage: (message) => {
       const letter = letterIn(message, subjectPrefix.length + 1);
       const key = [letter.function, letter.name, letter.reason].join(' ');
-      counts.set(key, { ...letter, count: (counts.get(key)?.count ?? 0) + 1 });
+      const { count = 0, replayed = 0 } = counts.get(key) ?? {};
+      const isReplayed = message.place !== undefined && byKey.get(replayKey(message.place))?.isDone === true;
+      counts.set(key, { ...letter, count: count + 1, replayed: replayed + Number(isReplayed) });
     },
   });
   await history.stepBack();
@@ -41,7 +51,10 @@ export async function countLetters(
   return [...counts.values()].sort((one, next) => (next.lastAt ?? 0) - (one.lastAt ?? 0));
 }
 
-function letterIn({ subject, headers, storedAt }: ReceivedMessage, prefix: number): Omit<LetterCount, 'count'> {
+function letterIn(
+  { subject, headers, storedAt }: ReceivedMessage,
+  prefix: number,
+): Omit<LetterCount, 'count' | 'replayed'> {
   const [of = '', ...name] = subject.slice(prefix).split('.');
   const header = (key: string) => headers.get(key)?.[0] ?? '';
   return {

@@ -3,6 +3,7 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import type { Decisions } from './decisions.ts';
 import { LIMITED } from './deadLetters.ts';
+import { describeReplay, replayKey, type EarlierReplay, type EarlierReplays } from './replays.ts';
 
 /** How many letters are requested at a time. */
 const WINDOW = 64;
@@ -45,6 +46,9 @@ export type LetterSelection = { readonly sequence: number } | { readonly route: 
 export type Replayed =
   | { readonly done: true; readonly followed: Readonly<Record<string, string | number>> }
   | { readonly done: false; readonly reason: string; readonly detail: string };
+
+/** The reason for refusing a letter that was replayed before, and something came of it. */
+export const ALREADY_REPLAYED = 'duplicate';
 
 /** Judges a letter's original again, with all checks but its age. */
 export type Replay = (letter: StoredLetter) => Promise<Replayed>;
@@ -98,6 +102,7 @@ export interface ReplayedLetter {
  * after it. The letters stay: the stream is a record.
  *
  * @param replays by function
+ * @param earlier what became of letters that were replayed before, by {@link replayKey}: nothing is done for them twice
  * @throws TaskError where there is no such letter, or the order can't be noted
  */
 export async function* replayLetters(
@@ -106,6 +111,7 @@ export async function* replayLetters(
   order: { readonly user: string; readonly reason: string },
   replays: Readonly<Record<string, Replay>>,
   decisions: Decisions,
+  earlier: EarlierReplays['byKey'],
 ): AsyncIterable<ReplayedLetter> {
   const numbers = await selected(source, selection);
   if (numbers.length === 0) {
@@ -116,16 +122,26 @@ export async function* replayLetters(
   await decisions.order({ ...noted, decision: 'ordered', followed: { ...selection, letters: numbers.length } });
   for (const number of numbers) {
     const letter = await findLetter(source, number);
-    const result = await replayed(letter, replays);
+    const place = { stream: source.stream, sequence: number };
+    const before = earlier.get(replayKey(place));
+    const result = before?.isDone === true ? alreadyReplayed(before) : await replayed(letter, replays);
     await decisions.order({
       ...noted,
       decision: result.done ? 'replayed' : 'refused',
       ...(result.done ? {} : { reason: `${result.reason}: ${result.detail}` }),
-      event: { place: { stream: source.stream, sequence: letter.sequence } },
+      event: { place },
       ...(result.done ? { followed: result.followed } : {}),
     });
     yield { letter, result };
   }
+}
+
+function alreadyReplayed(before: EarlierReplay): Replayed {
+  return {
+    done: false,
+    reason: ALREADY_REPLAYED,
+    detail: `nothing was done: it was replayed ${describeReplay(before)}`,
+  };
 }
 
 async function selected(source: LetterSource, selection: LetterSelection): Promise<readonly number[]> {

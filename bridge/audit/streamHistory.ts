@@ -54,6 +54,8 @@ export interface HistoryOptions {
   /** Gets each message, in no particular order. */
   readonly onMessage: (message: ReceivedMessage) => void;
   readonly budget: Budget;
+  /** Reads only messages on this subject, all in one step. */
+  readonly subject?: string;
   /** Messages per step back. */
   readonly step?: number;
 }
@@ -63,6 +65,8 @@ export class StreamHistory {
   /** The first sequence that was read; undefined before the first step. */
   #from: number | undefined;
   #first = 1;
+  /** How many messages on the one subject there are; undefined: all are read. */
+  #count: number | undefined;
   #reachedAt = Infinity;
   #isDone = false;
   #trouble: string | undefined;
@@ -99,7 +103,8 @@ export class StreamHistory {
         this.#isDone = true;
         return;
       }
-      const from = Math.max(this.#first, to - (this.options.step ?? STEP) + 1);
+      const { subject, step = STEP } = this.options;
+      const from = subject === undefined ? Math.max(this.#first, to - step + 1) : this.#first;
       await this.#read(from, to);
       this.#from = from;
       if (from === this.#first) this.#isDone = true;
@@ -111,22 +116,24 @@ export class StreamHistory {
 
   /** The last sequence. */
   async #open(): Promise<number> {
-    const info = await this.options.jetStream.stream(this.stream);
+    const { subject } = this.options;
+    const info = await this.options.jetStream.stream(this.stream, subject);
     if (info.kind !== 'ok') {
       if (info.kind === 'denied') throw lacksPermission(info.subject);
       const why = info.kind === 'error' ? info.description : info.kind;
       throw new TaskError('NoStream', `its state can't be had (${why})`);
     }
-    const { messages, first_seq: first, last_seq: last } = info.value.state;
+    const { messages, first_seq: first, last_seq: last, subjects } = info.value.state;
     this.#first = Math.max(1, first);
-    return messages === 0 ? 0 : last;
+    this.#count = subject === undefined ? undefined : (subjects?.[subject] ?? 0);
+    return (this.#count ?? messages) === 0 ? 0 : last;
   }
 
   async #read(from: number, to: number): Promise<void> {
     const { budget, onMessage, whole, nats, jetStream } = this.options;
     const lookUp: number[] = [];
     let oldest = Infinity;
-    await readRange(this.options, from, to, (message) => {
+    await readRange(this.options, from, to, this.#count, (message) => {
       const { place, storedAt = Infinity } = message;
       budget.spend(1);
       oldest = Math.min(oldest, storedAt);
@@ -156,17 +163,23 @@ function lacksPermission(...subjects: readonly string[]): TaskError {
   return new TaskError('Denied', `the bridge's user needs publish permission for ${list}`);
 }
 
-/** Reads the headers of a stretch of a stream. Rejects if that takes too long. */
+/**
+ * Reads the headers of a stretch of a stream. Rejects if that takes too long.
+ *
+ * @param count how many messages there are on the one subject that is read; undefined: all subjects are
+ */
 async function readRange(
-  { nats, stream, whole, budget }: HistoryOptions,
+  { nats, stream, subject, whole, budget }: HistoryOptions,
   from: number,
   to: number,
+  count: number | undefined,
   onMessage: (message: ReceivedMessage) => void,
 ): Promise<void> {
   const closing = new AbortController();
   const late = new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
   let quiet: NodeJS.Timeout | undefined;
   let last = from - 1;
+  let read = 0;
   let end: { readonly read: () => void; readonly failed: (error: Error) => void } | undefined;
   const ended = new Promise<void>((read, failed) => (end = { read, failed }));
   const limit = setTimeout(() => end?.failed(late), budget.left);
@@ -175,14 +188,15 @@ async function readRange(
     quiet = setTimeout(() => end?.read(), QUIET_MS);
   };
   const reading = nats.readStream(
-    { stream, subjects: ['>'], start: { from: 'sequence', after: from - 1 }, headersOnly: whole !== 'all' },
+    { stream, subjects: [subject ?? '>'], start: { from: 'sequence', after: from - 1 }, headersOnly: whole !== 'all' },
     {
       arrived: (arrivals: Arrivals) => {
         for (const message of arrivals.take()) {
           last = message.place?.sequence ?? last;
+          read++;
           if (last <= to) onMessage(message);
         }
-        if (last >= to) end?.read();
+        if (last >= to || (count !== undefined && read >= count)) end?.read();
         else awaitMore();
       },
       linkDown: (reason) => end?.failed(new TaskError('ConnectionLost', `the link broke: ${reason}`)),
@@ -206,6 +220,7 @@ async function readRange(
     );
     clearTimeout(quiet);
   }
-  if (last < to && (await nats.lookup.message(stream, to)) !== undefined)
-    throw new TaskError('Timeout', `it fell silent after its sequence ${last}`);
+  const isShort =
+    count === undefined ? last < to && (await nats.lookup.message(stream, to)) !== undefined : read < count;
+  if (isShort) throw new TaskError('Timeout', `it fell silent after its sequence ${last}`);
 }

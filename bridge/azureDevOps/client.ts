@@ -63,7 +63,12 @@ export type Outcome =
   /** 429. */
   | { readonly kind: 'throttled'; readonly retryAfterMs: number | undefined; readonly message: string }
   /** Nothing was sent. */
-  | { readonly kind: 'unreachable'; readonly message: string }
+  | {
+      readonly kind: 'unreachable';
+      readonly message: string;
+      /** What can't be reached is where tokens come from. */
+      readonly isTokenSource?: true;
+    }
   /** 5xx, a broken connection or no answer in time: the outcome is unknown. */
   | {
       readonly kind: 'open';
@@ -177,7 +182,9 @@ export class AzureDevOps {
     } catch (error) {
       if (!(error instanceof TaskError)) throw error;
       this.#tokenTrouble = safeText(error.problem, MOST_MESSAGE);
-      return { kind: error.code === 'Unreachable' ? 'unreachable' : 'signIn', message: this.#tokenTrouble };
+      return error.code === 'Unreachable'
+        ? { kind: 'unreachable', message: this.#tokenTrouble, isTokenSource: true }
+        : { kind: 'signIn', message: this.#tokenTrouble };
     }
   }
 

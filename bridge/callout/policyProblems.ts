@@ -1,8 +1,10 @@
 import { subjectProblem } from '../../shared/subject.ts';
-import { isObject } from '../../shared/text/json.ts';
 import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted } from '../../shared/text/safeText.ts';
+import { pathOf, valueAt } from '../config/schema.ts';
+import { nameOf } from '../config/nameOf.ts';
 import { shown } from '../config/shown.ts';
+import type { Path } from '../config/yamlFile.ts';
 import { PLACEHOLDERS, type PlaceholderSource } from './placeholders.ts';
 import SCHEMA from './policy.schema.json' with { type: 'json' };
 import type { validate } from './validate.ts';
@@ -41,18 +43,13 @@ export function schemaProblems(errors: readonly SchemaError[], policy: unknown):
 
 function problemsOf(error: SchemaError, policy: unknown): string[] {
   const { keyword, params, message = '' } = error;
-  const steps = stepsOf(error);
-  const given = steps.reduce(memberOf, policy);
-  const placeOf = (path: readonly string[]) =>
-    path
-      .map((step) => (/^\d+$/.test(step) ? `[${step}]` : `.${step}`))
-      .join('')
-      .replace(/^\./, '');
-  const at = (problem: string) => [`${placeOf(steps) || 'the policy'}: ${problem}`];
+  const path = pathOf(error.instancePath, policy);
+  const given = valueAt(policy, path);
+  const at = (problem: string) => [`${nameOf(path) || 'the policy'}: ${problem}`];
   switch (keyword) {
     case 'additionalProperties': {
       const [name, field] = [String(params['additionalProperty']), meantField(error, policy)];
-      const instead = field === undefined ? `there are ${fieldsAt(steps).join(', ')}` : `did you mean "${field}"?`;
+      const instead = field === undefined ? `there are ${fieldsAt(path).join(', ')}` : `did you mean "${field}"?`;
       return at(`${quoted(name)} is not a field that the bridge knows; ${instead}`);
     }
     case 'anyOf':
@@ -60,7 +57,7 @@ function problemsOf(error: SchemaError, policy: unknown): string[] {
     case 'required': {
       const missing = String(params['missingProperty']);
       // Problems of anyOf are reported together.
-      return CONDITIONS.includes(missing) ? [] : [`${placeOf([...steps, missing])}: is required`];
+      return CONDITIONS.includes(missing) ? [] : [`${nameOf([...path, missing])}: is required`];
     }
     case 'type':
       return at(`is not ${TYPES[String(params['type'])] ?? String(params['type'])}`);
@@ -70,7 +67,7 @@ function problemsOf(error: SchemaError, policy: unknown): string[] {
     case 'minimum':
       return at(`is ${String(given)}, not at least ${String(params['limit'])}`);
     case 'pattern':
-      return at(patternProblem(String(given), steps.at(-1)));
+      return at(patternProblem(String(given), path.at(-1)));
     default:
       return at(message);
   }
@@ -79,31 +76,21 @@ function problemsOf(error: SchemaError, policy: unknown): string[] {
 /** The field that is missing where an unknown one is, and is nearly called that. */
 function meantField(error: SchemaError, policy: unknown): string | undefined {
   if (error.keyword !== 'additionalProperties') return undefined;
-  const steps = stepsOf(error);
-  const given = steps.reduce(memberOf, policy);
-  const missing = fieldsAt(steps).filter((field) => memberOf(given, field) === undefined);
+  const path = pathOf(error.instancePath, policy);
+  const missing = fieldsAt(path).filter((field) => valueAt(policy, [...path, field]) === undefined);
   return probablyMeant(String(error.params['additionalProperty']), missing);
 }
 
 /** The fields of the schema's objects: of the policy, of an issuer or of a rule. */
-function fieldsAt(steps: readonly string[]): string[] {
-  const schema = steps.reduce<Schema>(
-    (at, step) => (/^\d+$/.test(step) ? at['items'] : (at['properties'] as Schema | undefined)?.[step]) as Schema,
+function fieldsAt(path: Path): string[] {
+  const schema = path.reduce<Schema>(
+    (at, step) => (typeof step === 'number' ? at['items'] : (at['properties'] as Schema | undefined)?.[step]) as Schema,
     SCHEMA,
   );
   return Object.keys(schema['properties'] ?? {}).filter((field) => field !== '$schema');
 }
 
-function stepsOf({ instancePath }: SchemaError): string[] {
-  return instancePath.split('/').slice(1);
-}
-
-function memberOf(value: unknown, step: string): unknown {
-  if (!isObject(value) && !Array.isArray(value)) return undefined;
-  return Object.hasOwn(value, step) ? (value as Record<string, unknown>)[step] : undefined;
-}
-
-function patternProblem(text: string, field: string | undefined): string {
+function patternProblem(text: string, field: Path[number] | undefined): string {
   switch (field) {
     case 'issuer':
       return `${shown(text)} is not an https:// URL without user, query and fragment`;

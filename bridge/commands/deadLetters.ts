@@ -1,6 +1,8 @@
 import { safeText } from '../../shared/text/safeText.ts';
 import { auditOf, deadLetterPlaces } from '../audit/audit.ts';
+import { describeReplay, earlierReplays, replayKey, type EarlierReplays } from '../audit/replays.ts';
 import {
+  ALREADY_REPLAYED,
   findLetter,
   listLetters,
   replayLetters,
@@ -13,9 +15,11 @@ import { judgeOptions } from '../hooks/hooks.ts';
 import { replayHook } from '../hooks/receive.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { Configuration } from '../config/configuration.ts';
-import { ALREADY_REPLAYED, replayRun } from '../runs/replay.ts';
+import { replayRun } from '../runs/replay.ts';
 import type { World } from '../world.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
+
+const LINE_FEED = 10;
 
 export type DeadLettersCommand =
   | { readonly kind: 'list' }
@@ -32,41 +36,48 @@ export async function deadLetters(command: DeadLettersCommand, file: string, wor
   const { settings } = configuration;
   return withSession(settings, world, async (session) => {
     const source = { ...deadLetterPlaces(settings), lookup: session.nats.lookup, jetStream: session.jetStream };
+    const earlier = await earlierReplays('deadLetters-replay', { ...session, settings, now: () => world.now() });
+    if (earlier.trouble !== undefined)
+      world.err(`Which letters were replayed before isn't known: ${safeText(earlier.trouble)}.\n`);
     switch (command.kind) {
       case 'list':
-        return list(source, world);
+        return list(source, earlier, world);
       case 'show':
-        return show(command.sequence, source, world);
+        return show(command.sequence, source, earlier, world);
       case 'replay':
-        return replay(command, configuration, session, source, world);
+        return replay(command, configuration, session, source, earlier, world);
     }
   });
 }
 
-async function list(source: LetterSource, world: World): Promise<number> {
+async function list(source: LetterSource, earlier: EarlierReplays, world: World): Promise<number> {
   let letters = 0;
   for await (const letter of listLetters(source)) {
-    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']));
-    world.out(lineOf(cellsOf(letter)));
+    if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON', 'REPLAYED']));
+    world.out(lineOf([...cellsOf(letter), replayOf(letter, source, earlier)]));
   }
   world.err(letters === 0 ? 'There are no dead letters.\n' : `${letters} dead letter${letters === 1 ? '' : 's'}.\n`);
   return 0;
 }
 
-async function show(sequence: number, source: LetterSource, world: World): Promise<number> {
+async function show(sequence: number, source: LetterSource, earlier: EarlierReplays, world: World): Promise<number> {
   const letter = await findLetter(source, sequence);
   const [, time, of, name] = cellsOf(letter);
+  const replayed = replayOf(letter, source, earlier);
   const facts = [
     ['N', String(sequence)],
     ['Time', time],
     ['Function', of],
     ['Route or reason', name],
+    ...(replayed === '-' ? [] : [['Replayed', replayed]]),
     ...[...letter.headers].flatMap(([header, values]) => values.map((value) => [header, value])),
   ];
   for (const [fact = '', value = ''] of facts) world.out(`${safeText(fact)}: ${safeText(value)}\n`);
   world.out('\n');
   // Foreign bytes could control the terminal.
   world.out(world.isTerminal ? linesOf(letter.payload) : letter.payload);
+  // A line break of ours isn't among the bytes of the original.
+  if (!world.isTerminal && letter.payload.at(-1) !== LINE_FEED) world.err('\n');
   return 0;
 }
 
@@ -75,6 +86,7 @@ async function replay(
   configuration: Configuration,
   session: Session,
   source: LetterSource,
+  { byKey }: EarlierReplays,
   world: World,
 ): Promise<number> {
   const { settings } = configuration;
@@ -87,19 +99,25 @@ async function replay(
   };
   let failures = 0;
   const order = { user: world.user, reason };
-  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions)) {
+  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions, byKey)) {
     const number = String(letter.sequence);
     if (result.done) {
       const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
       world.out(lineOf([number, 'done', ...what]));
     } else {
-      // Its run was started before, which is what this order is for.
+      // What this order is for was done before.
       if (result.reason !== ALREADY_REPLAYED) failures++;
       world.out(lineOf([number, 'refused', result.reason, result.detail]));
     }
   }
   await audit.deadLetters.close();
   return failures === 0 ? 0 : 1;
+}
+
+/** How it was replayed, if it was. */
+function replayOf({ sequence }: StoredLetter, { stream }: LetterSource, { byKey, trouble }: EarlierReplays): string {
+  const before = byKey.get(replayKey({ stream, sequence }));
+  return before === undefined ? (trouble === undefined ? '-' : '?') : describeReplay(before);
 }
 
 function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {

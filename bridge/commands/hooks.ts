@@ -48,7 +48,7 @@ export async function hooks(command: HooksCommand, file: string, world: World): 
       case 'plan':
         return await plan(command.json, work);
       case 'check': {
-        const steps = await stepsOf(work, false);
+        const steps = await stepsOf(work, false, NOTHING.check);
         return steps === undefined ? 1 : await checkHooks(steps, owner, api, command.json, world);
       }
       case 'apply':
@@ -61,9 +61,28 @@ export async function hooks(command: HooksCommand, file: string, world: World): 
   }
 }
 
+/** What hasn't happened when Azure DevOps can't be asked. */
+const NOTHING = {
+  plan: 'There is no plan, and nothing was changed',
+  check: 'Nothing was checked',
+  change: 'Nothing was changed',
+};
+
+/** Says what hasn't happened if the first questions to Azure DevOps fail. */
+async function orSay<Value>(asked: Promise<Value>, nothing: string, world: World): Promise<Value> {
+  return asked.catch((error: unknown) => {
+    world.err(`${nothing}, since a question to Azure DevOps failed.\n`);
+    throw error;
+  });
+}
+
 /** @returns undefined when the configuration asks for the impossible; the problems are then printed */
-async function stepsOf({ owner, api, world }: Work, rotate: boolean): Promise<readonly Step[] | undefined> {
-  const found = await findSubscriptions(api, owner);
+async function stepsOf(
+  { owner, api, world }: Work,
+  rotate: boolean,
+  nothing: string,
+): Promise<readonly Step[] | undefined> {
+  const found = await orSay(findSubscriptions(api, owner), nothing, world);
   if (found.problems.length === 0) return planSubscriptions({ ...found, ...owner, rotate });
   for (const problem of found.problems) world.err(`${safeText(describeFinding(problem))}\n`);
   return undefined;
@@ -71,7 +90,7 @@ async function stepsOf({ owner, api, world }: Work, rotate: boolean): Promise<re
 
 async function plan(json: boolean, work: Work): Promise<number> {
   const { world } = work;
-  const steps = await stepsOf(work, false);
+  const steps = await stepsOf(work, false, NOTHING.plan);
   if (steps === undefined) return 1;
   const rows = steps.map((step) => ({ action: step.action, ...factsOf(step), reason: step.reason }));
   if (json) printJson({ subscriptions: rows }, world);
@@ -86,7 +105,7 @@ async function apply(
   session: Session,
   work: Work,
 ): Promise<number> {
-  const steps = await stepsOf(work, rotate);
+  const steps = await stepsOf(work, rotate, NOTHING.change);
   return steps === undefined ? 1 : carryOut(steps, { name: 'hooks-apply', reason, json, rotate }, session, work);
 }
 
@@ -95,7 +114,7 @@ async function remove(
   session: Session,
   work: Work,
 ): Promise<number> {
-  const existing = await ownSubscriptions(work.api, work.owner);
+  const existing = await orSay(ownSubscriptions(work.api, work.owner), NOTHING.change, work.world);
   const steps = existing.map((old): Step => ({ action: 'remove', old, reason: 'all of this bridge are removed' }));
   return carryOut(steps, { name: 'hooks-remove', reason, json, rotate: false }, session, work);
 }

@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { subjectMatches } from '../../shared/subject.ts';
+import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { auditOf } from '../audit/audit.ts';
 import { parsePlace } from '../audit/facts.ts';
+import { describeReplay, earlierReplays, replayKey } from '../audit/replays.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { RouteStatus } from '../http/routesTable.ts';
@@ -212,7 +214,7 @@ function safeValue(_: string, value: unknown): unknown {
 
 async function messageOf(given: string, route: RouteSettings, { session, world }: Work): Promise<ReceivedMessage> {
   const place = parsePlace(given);
-  if (place !== undefined) return storedAt(place, session);
+  if (place !== undefined) return storedAt(place, route, session);
   let bytes: Buffer;
   try {
     bytes = readFileSync(given);
@@ -226,10 +228,27 @@ async function messageOf(given: string, route: RouteSettings, { session, world }
   return eventInFile(bytes, route, world.now());
 }
 
-async function storedAt(place: Place, { nats }: Session): Promise<ReceivedMessage> {
-  const message = await nats.lookup.message(place.stream, place.sequence);
+async function storedAt(place: Place, route: RouteSettings, session: Session): Promise<ReceivedMessage> {
+  const { stream, sequence } = place;
+  const message = await session.nats.lookup.message(stream, sequence).catch((error: unknown) => {
+    if (error instanceof TaskError && error.code === 'NoStream') return noStream(place, route, session);
+    throw error;
+  });
   if (message !== undefined) return message;
-  throw new TaskError('InvalidInput', `The stream ${place.stream} has no message ${place.sequence}`, '');
+  throw new TaskError('InvalidInput', `The stream ${stream} has no message ${sequence}`, '');
+}
+
+/** A stream that isn't there is more often misspelt than missing. */
+async function noStream({ stream, sequence }: Place, route: RouteSettings, { jetStream }: Session): Promise<never> {
+  const named = await jetStream.streamNames('>');
+  const meant = probablyMeant(stream, [route.stream, ...(named.kind === 'ok' ? named.value : [])]);
+  throw new TaskError(
+    'InvalidInput',
+    `--event ${stream}:${sequence}: this account has no stream ${quoted(stream)}`,
+    meant === undefined
+      ? `The events of route ${route.name} are in ${route.stream}.`
+      : `Did you mean ${meant}:${sequence}?`,
+  );
 }
 
 async function replay(
@@ -258,6 +277,9 @@ async function replay(
   await audit.decisions.order({ ...order, decision: 'ordered', followed: { route: route.name, from, to } });
   // Each order has its own intents: its events have usually been handled before.
   const id = `order-${randomBytes(9).toString('hex')}`;
+  const earlier = await earlierReplays('routes-replay', partsOf(work), route.name);
+  if (earlier.trouble !== undefined)
+    world.err(`Which events were replayed before isn't known: ${safeText(earlier.trouble)}.\n`);
   const counts = new Map<string, number>();
   let failures = 0;
   for await (const message of eventsBetween(route, from, to, work)) {
@@ -272,7 +294,9 @@ async function replay(
       const details = result.done
         ? Object.entries(result.followed).map(([name, value]) => `${name}=${value}`)
         : [result.detail];
-      world.out(lineOf([sequence, outcome, ...details]));
+      const before = place && earlier.byKey.get(replayKey(place));
+      const again = result.done && before?.isDone === true ? [`replayed before ${describeReplay(before)}`] : [];
+      world.out(lineOf([sequence, outcome, ...details, ...again]));
       if (passes) continue;
       await audit.decisions.order({
         ...order,

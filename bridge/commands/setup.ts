@@ -1,3 +1,4 @@
+import type { Problem } from '../../shared/errors.ts';
 import { covers, overlap } from '../../shared/subject.ts';
 import { describeMs } from '../../shared/text/duration.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
@@ -143,12 +144,13 @@ async function applyAll(
   ): Promise<Need[]> => {
     const missing: Need[] = [];
     for (const need of needs) {
-      const { outcome, texts } = await apply(need);
+      const { outcome, problems } = await apply(need);
       if (outcome !== 'there') missing.push(need);
       if (outcome === 'created') created.push(about(need).replace(/^\w+ /, ''));
       areThere &&= outcome !== 'failed';
-      for (const text of texts) world.err(`${about(need)}: ${safeText(text)}.\n`);
-      if (texts.length === 0) there.push(about(need));
+      for (const { problem, remedy = '' } of problems)
+        world.err(`${about(need)}: ${safeText([`${problem}.`, remedy].filter(Boolean).join(' '))}\n`);
+      if (problems.length === 0) there.push(about(need));
     }
     return missing;
   };
@@ -161,41 +163,40 @@ async function applyAll(
   return { created, missing, areThere };
 }
 
-/** What is different about a stream that `--create-stream` names, and is there: a clause. The option may be a mistake. */
+/** What is different about a stream that `--create-stream` names, and is there. The option may be a mistake. */
 function otherSubjects(
   { name, config }: StreamNeed,
   { config: { subjects: has = [] } }: StreamInfo,
-): string | undefined {
+): Problem | undefined {
   const asked = config.subjects;
   if (has.length === asked.length && asked.every((subject) => has.includes(subject))) return undefined;
   const list = (subjects: readonly string[]) => subjects.map((subject) => `"${subject}"`).join(', ') || 'no subject';
   const options = asked.map((subject) => `--subjects '${subject}'`).join(' ');
-  return `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}. Leave out its --create-stream, or change the stream with the NATS CLI: nats stream edit ${name} ${options}`;
+  return {
+    problem: `it is there, and left as it is, but takes ${list(has)}, not ${list(asked)}`,
+    remedy: `Leave out its --create-stream, or change the stream with the NATS CLI: nats stream edit ${name} ${options}.`,
+  };
 }
 
-/** What has become of something needed, and what to say about it: clauses. */
+/** What has become of something needed, and what to say about it. */
 interface Outcome {
   readonly outcome: 'there' | 'created' | 'failed';
-  readonly texts: readonly string[];
+  readonly problems: readonly Problem[];
 }
 
-const CREATED: Outcome = { outcome: 'created', texts: ['created'] };
+const CREATED: Outcome = { outcome: 'created', problems: [{ problem: 'created' }] };
 
-function failed(text: string): Outcome {
-  return { outcome: 'failed', texts: [text] };
+function failed(problem: string, remedy = ''): Outcome {
+  return { outcome: 'failed', problems: [{ problem, remedy }] };
 }
 
 /** What is there isn't changed, however it differs. */
 function there(differences: readonly Finding[]): Outcome {
-  const texts = differences.map(
-    ({ problem, remedy }) => `it is there, and left as it is, but ${problem}. ${withoutStop(remedy)}`,
-  );
-  return { outcome: 'there', texts };
-}
-
-/** The caller adds the last full stop. */
-function withoutStop(remedy: string): string {
-  return remedy.slice(0, -1);
+  const problems = differences.map(({ problem, remedy }) => ({
+    problem: `it is there, and left as it is, but ${problem}`,
+    remedy,
+  }));
+  return { outcome: 'there', problems };
 }
 
 /** @param isOrdered whether an option asks for it, which may be a mistake */
@@ -210,18 +211,17 @@ async function applyStream(
   if (found.kind === 'ok') {
     if (!isOrdered) return there(streamDifferences(need, found.value.config, settings));
     const problem = otherSubjects(need, found.value);
-    return problem === undefined ? there([]) : failed(problem);
+    return problem === undefined ? there([]) : failed(problem.problem, problem.remedy);
   }
   const grant = (refusal: Refusal) =>
     refusal.kind === 'denied' && isOrdered ? grantRemedy(config.name, jetStream) : Promise.resolve('');
-  if (!isError(found, STREAM_NOT_FOUND))
-    return failed(`it can't be looked at: ${reasonOf(found)}${await grant(found)}`);
+  if (!isError(found, STREAM_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`, await grant(found));
   const made = await jetStream.createStream(config);
   if (made.kind === 'ok') return CREATED;
   const remedy = isError(made, SUBJECTS_OVERLAP)
     ? await overlapRemedy(need, isOrdered, settings, jetStream)
     : await grant(made);
-  return failed(`it can't be created: ${reasonOf(made)}${remedy}`);
+  return failed(`it can't be created: ${reasonOf(made)}`, remedy);
 }
 
 async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetStream: JetStream): Promise<Outcome> {
@@ -233,13 +233,12 @@ async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetSt
     return there(consumerDifferences(need, found.value, taken));
   }
   if (isError(found, STREAM_NOT_FOUND))
-    return failed(`its stream doesn't exist. Create both: repeat this with ${createStreamOption(settings, stream)}`);
+    return failed("its stream doesn't exist", `Create both: repeat this with ${createStreamOption(settings, stream)}.`);
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
   const source = await jetStream.stream(stream);
   const mistakeBy = (fits: typeof covers) =>
     source.kind === 'ok' ? subjectMistake(need, source.value.config, fits) : undefined;
-  const mistaken = ({ problem, remedy }: { readonly problem: string; readonly remedy: string }) =>
-    failed(`it can't be created: ${problem}. ${withoutStop(remedy)}`);
+  const mistaken = ({ problem, remedy }: Problem) => failed(`it can't be created: ${problem}`, remedy);
   // Some servers create a consumer that never delivers anything.
   const mistake = mistakeBy(overlap);
   if (mistake !== undefined) return mistaken(mistake);
@@ -256,7 +255,7 @@ function isError(refusal: Refusal, code: number): boolean {
 /** What `--create-stream` needs beyond the permissions that `setup` prints without it. */
 async function grantRemedy(stream: string, jetStream: JetStream): Promise<string> {
   const api = `${await jetStream.apiPrefix()}.STREAM`;
-  return `. Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream`;
+  return `Creating it takes permission to publish to "${api}.INFO.${stream}" and "${api}.CREATE.${stream}": setup prints both when it is given this --create-stream.`;
 }
 
 /** Which stream has the subjects of one that can't be created, as far as the user may ask, and what to do about it. */
@@ -278,7 +277,7 @@ async function overlapRemedy(
     : name === hooks?.stream
       ? `name that stream in hooks.stream or, ${other} or hooks.subjectPrefix`
       : `take them from that stream or, ${other}`;
-  return `. ${taken}: ${fix}`;
+  return `${taken}: ${fix}.`;
 }
 
 /** A person's order goes into the audit stream once there is one. */

@@ -1,6 +1,5 @@
 import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import { subjectMatches } from '../../shared/subject.ts';
 import { ReceivedEvent } from '../../shared/event/receivedEvent.ts';
 import { exactJson } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
@@ -17,6 +16,7 @@ import type { World } from '../world.ts';
 import { chainOf, keyOf, linesOf, type DataByPlace, type Previewed } from './chain.ts';
 import { dataFields, dataLines } from './eventData.ts';
 import { configurationOf, withSession, type Session } from './session.ts';
+import { silentRoutes } from './silentRoutes.ts';
 
 /** How many messages are read in all streams, and for how long. */
 const MOST_MESSAGES = 500_000;
@@ -55,8 +55,9 @@ export async function why(
       }
     }
     for (const limit of limits) world.err(`${limit}.\n`);
-    const undecided = undecidedBy(trace, settings);
-    if (undecided !== undefined) world.err(`${undecidedText(undecided)}\n`);
+    // What wasn't read may have been a decision.
+    const silent = limits.length === 0 ? silentRoutes(id, trace, settings.runs) : [];
+    for (const text of silent) world.err(`${text}\n`);
     if (trace.roots.length > 0) return 0;
     const about = safeText(id, 200);
     world.err(
@@ -66,33 +67,6 @@ export async function why(
     );
     return 1;
   });
-}
-
-interface Undecided {
-  readonly place: Place;
-  /** Names of the routes that take it, at least one. */
-  readonly routes: readonly [string, ...string[]];
-}
-
-/** Where an event is and which routes take it, if it's all there is to show. */
-function undecidedBy({ roots }: Trace, { runs }: BridgeSettings): Undecided | undefined {
-  const [root, ...others] = roots;
-  if (root === undefined || others.length > 0 || root.children.length > 0 || root.fact.kind !== 'event')
-    return undefined;
-  const { place, subject } = root.fact;
-  const [first, ...more] = runs
-    .filter(
-      ({ mode, stream, subjects }) =>
-        mode !== 'off' && stream === place?.stream && subjects.some((pattern) => subjectMatches(pattern, subject)),
-    )
-    .map(({ name }) => name);
-  return place === undefined || first === undefined ? undefined : { place, routes: [first, ...more] };
-}
-
-function undecidedText({ place, routes: [route, ...others] }: Undecided): string {
-  const tryIt = `nats-event-bridge routes try ${route} --event ${keyOf(place)} says why`;
-  const likewise = others.length === 0 ? '' : `, and likewise for ${others.join(', ')}`;
-  return `No route has decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}. nats-event-bridge routes list says what a route waits for.`;
 }
 
 interface Answer {

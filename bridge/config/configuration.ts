@@ -16,7 +16,8 @@ import { readNats } from './nats.ts';
 import { readRuns } from './runs.ts';
 import { schemaProblems } from './schema.ts';
 import { signatureOf, withoutPath, type FileSurroundings, type WatchedFile } from './secrets.ts';
-import { nameOf, Section, type Surroundings } from './section.ts';
+import { nameOf } from './nameOf.ts';
+import { Section, type Surroundings } from './section.ts';
 import { shown } from './shown.ts';
 import { readWaits } from './waits.ts';
 import { readYaml, type Path, type Place, type YamlFile } from './yamlFile.ts';
@@ -160,6 +161,7 @@ class ConfigurationReader {
       lookEveryMs: timing.secretFile,
       onTrouble: this.outside.onFileTrouble,
       watch: (file) => this.#watched.push(file),
+      lineOf: (at) => this.yaml.placeOf(at).line,
       note: (at, problem) => {
         if (!this.#refused.has(nameOf(at))) this.#note(this.#problems, at, problem);
       },

@@ -27,8 +27,14 @@ export function readRuns(root: Section, names: Names, contracts: readonly string
   return sections.map((section, index) => {
     const name = section.text('name') ?? '';
     const earlier = first.get(name);
-    if (earlier !== undefined) section.note('name', `is the name of runs[${earlier}], too`, 'Give each its own name.');
-    else if (name !== '') first.set(name, index);
+    if (earlier !== undefined) {
+      const line = section.surroundings.lineOf(['runs', earlier, 'name']);
+      section.note(
+        'name',
+        `is the name of runs[${earlier}] (line ${line}), too`,
+        "Rename the newer of the two: a route's consumer, pauses and history go by its name.",
+      );
+    } else if (name !== '') first.set(name, index);
     return readRoute(section, name, names, contracts, root.has('publisherPolicyFile'));
   });
 }

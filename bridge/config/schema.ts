@@ -130,7 +130,8 @@ function memberOf(schema: Schema, step: string | number): Schema {
   return { ...(SCHEMA.$defs as Record<string, Schema>)[reference.replace('#/$defs/', '')], ...member };
 }
 
-function pathOf(pointer: string, value: unknown): Path {
+/** The path of a JSON Pointer into a value. */
+export function pathOf(pointer: string, value: unknown): Path {
   let at = value;
   return stepsOf(pointer).map((step) => {
     const isItem = Array.isArray(at);
@@ -146,7 +147,8 @@ function stepsOf(pointer: string): string[] {
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
 }
 
-function valueAt(value: unknown, path: Path): unknown {
+/** What a path leads to; undefined where there is nothing. */
+export function valueAt(value: unknown, path: Path): unknown {
   return path.reduce<unknown>((at, step) => (at as Record<string | number, unknown> | undefined)?.[step], value);
 }
 

@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Problem } from '../../shared/errors.ts';
 import { parseDuration } from '../../shared/text/duration.ts';
 import { isObject } from '../../shared/text/json.ts';
+import { nameOf } from './nameOf.ts';
 import { shown } from './shown.ts';
 import type { Secret } from '../settings.ts';
 import { environmentSecret, RereadFile, type Reading, type FileSurroundings } from './secrets.ts';
@@ -19,6 +20,8 @@ export interface Surroundings extends FileSurroundings {
   uses(file: string): void;
   /** Warns if others can read a secret's file. */
   secretFile(path: Path, given: string, file: string): void;
+  /** The line of a value, from 1. */
+  lineOf(path: Path): number;
   /** Notes a problem: a clause about the value at the path. */
   note(path: Path, problem: Problem): void;
   /** Notes something that works but that people should know. */
@@ -244,16 +247,4 @@ export class Section {
     }
     return { label, value: reading.value };
   }
-}
-
-/** How people write a path: `hooks.events[0].project`. */
-export function nameOf(place: Path): string {
-  return place
-    .map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${shownKey(step)}`))
-    .join('');
-}
-
-/** An unknown key may be an address. */
-function shownKey(key: string): string {
-  return key.includes('@') ? shown(key) : key;
 }

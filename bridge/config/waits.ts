@@ -75,8 +75,15 @@ function readTokens(section: Section): WaitToken[] {
   return section.parsedSecrets('token', parseToken).map(({ given, secret, place: [key, index] }) => {
     const name = path.basename(given);
     const earlier = first.get(name);
-    if (earlier === undefined) first.set(name, `${key}[${index}]`);
-    else section.noteItem(key, index, `has the name of ${earlier}, ${quoted(name)}`, 'Give each its own name.');
+    if (earlier === undefined)
+      first.set(name, `${key}[${index}] (line ${section.surroundings.lineOf([...section.path, key, index])})`);
+    else
+      section.noteItem(
+        key,
+        index,
+        `has the name of ${earlier}, ${quoted(name)}`,
+        'Rename the newer of the two: the rules name tokens by it.',
+      );
     return {
       name,
       label: secret.label,

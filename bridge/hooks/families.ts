@@ -216,6 +216,12 @@ export const KNOWN_EVENTS: ReadonlyMap<string, KnownEvent> = new Map<string, Kno
   }).map(([event, name]) => [`ms.vss-release.${event}-event`, { family: RELEASE, name: `release.${name}` }] as const),
 ]);
 
+/** Azure DevOps' names of known events, and the bridge's own. */
+export const EVENT_NAMES: readonly string[] = [...KNOWN_EVENTS].flatMap(([event, { name }]) => [
+  event,
+  ...(typeof name === 'string' ? [name] : Object.values(name.names)),
+]);
+
 function byState(family: string, states: Readonly<Record<string, string>>): KnownEvent['name'] {
   const names = Object.entries(states).map(([state, name]) => [state, `${family}.${name}`]);
   return { path: [family, 'state'], names: Object.fromEntries(names) as Record<string, string> };

@@ -1,9 +1,11 @@
 import type { PubAck, StreamPublisher } from '../../shared/bus.ts';
 import { TaskError } from '../../shared/errors.ts';
 import type { SigningKey } from '../../shared/nkey.ts';
+import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { HooksSettings } from '../settings.ts';
 import { entriesFor, isForProject, isNamed } from './configuredEvents.ts';
+import { EVENT_NAMES } from './families.ts';
 import { readHook, type Hook, type Unusable } from './hook.ts';
 import { hookEvent, type EventProject } from './hookEvent.ts';
 import type { Clash, Projects } from './projects.ts';
@@ -73,7 +75,7 @@ export async function judgeHook(
   const entries = entriesFor(hook, hooks.events);
   const notConfigured = `hooks.events has no entry for ${quoted(hook.eventType)}`;
   if (entries.length === 0) {
-    const inputs = hooks.events.some((entry) => isNamed(hook, entry)) ? ' with such inputs' : '';
+    const inputs = hooks.events.some((entry) => isNamed(hook, entry)) ? ' with such inputs' : misspelt(hook, hooks);
     return refused('notConfigured', `${notConfigured}${inputs}`, hook);
   }
 
@@ -103,6 +105,13 @@ export const NO_PROJECT: EventProject = { id: '', name: '', token: '-' };
 
 function refused(reason: Refusal, detail: string, hook?: Hook): Judged {
   return { kind: 'refused', reason, detail, hook };
+}
+
+/** An entry that the configuration probably has for the hook's event, but misspells: a clause to append, or nothing. */
+function misspelt({ eventType }: Hook, { events }: HooksSettings): string {
+  const unknown = events.map(({ event }) => event).filter((event) => !EVENT_NAMES.includes(event));
+  const given = probablyMeant(eventType, unknown);
+  return given === undefined ? '' : `; is its entry ${quoted(given)} misspelt?`;
 }
 
 /** An event that names no project, such as an approval, belongs to the project that signed in. */

@@ -131,7 +131,7 @@ export class Projects {
       const owner = Buffer.from((await bucket.get(claim))?.value ?? []).toString();
       if (owner !== key) {
         log.warning(
-          `The project ${quoted(name)} (${key}) would have the same subject part "${token}" as the project ${quoted(owner)}, which was there first, so its hooks become dead letters. Rename it.`,
+          `The project ${quoted(name)} (${key}) would have the same subject part "${token}" as the project ${quoted(owner)}, which was there first, so its hooks become dead letters. Rename the project ${quoted(name)} in Azure DevOps, and replay them.`,
         );
         return { kind: 'clash', name, token, owner };
       }

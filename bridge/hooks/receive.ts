@@ -5,7 +5,7 @@ import { safeText } from '../../shared/text/safeText.ts';
 import type { DeadLetters } from '../audit/deadLetters.ts';
 import type { Decisions } from '../audit/decisions.ts';
 import { FloodLimit } from '../audit/floodLimit.ts';
-import type { Replay } from '../audit/storedLetters.ts';
+import { ALREADY_REPLAYED, type Replay } from '../audit/storedLetters.ts';
 import { basicCredentials, unauthorized } from '../http/authenticate.ts';
 import { fromPeer, type HttpAnswer, type HttpRequest, type Route } from '../http/route.ts';
 import { readHook } from './hook.ts';
@@ -69,7 +69,12 @@ export function replayHook(options: JudgeOptions): Replay {
     const signedInProject = headers.get('bridge-project')?.[0];
     const judged = await judgeHook(options, { body: payload, signedInProject }, options.now() + ANSWER_MS);
     if (judged.kind === 'refused') return { done: false, reason: judged.reason, detail: judged.detail };
-    const { stream, sequence } = judged.ack;
+    const { stream, sequence, duplicate } = judged.ack;
+    if (duplicate)
+      return {
+        ...{ done: false, reason: ALREADY_REPLAYED },
+        detail: `nothing was done: its event is in the stream already, as ${stream}:${sequence}`,
+      };
     return { done: true, followed: { stream, sequence } };
   };
 }

@@ -253,10 +253,10 @@ function calloutOf({ callout, now }: Status): string {
 function deadLettersOf({ deadLetters, now }: Status): string {
   if (deadLetters === undefined) return none('Unknown: the stream cannot be asked.');
   if (deadLetters.length === 0) return none('None.');
-  const rows = deadLetters.map(({ function: of, name, reason, count, detail, lastAt }) => [
+  const rows = deadLetters.map(({ function: of, name, reason, count, replayed, detail, lastAt }) => [
     text(name),
     text(of),
-    String(count),
+    `${count}${replayed === 0 ? '' : ` <span class="dim">(${replayed} replayed)</span>`}`,
     text(reason),
     [lastAt === undefined ? '' : `${age(now - lastAt)} ago`, `<span class="dim">${text(detail, 200)}</span>`].join(' '),
   ]);

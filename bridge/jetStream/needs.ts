@@ -276,7 +276,7 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
           ...api(`CONSUMER.MSG.NEXT.${name}.*`),
           ...api(`CONSUMER.DELETE.${name}.*`),
         ])
-        .map((subject) => ({ subject, reason: 'the commands why and routes, and the status page' })),
+        .map((subject) => ({ subject, reason: 'the commands why, routes and deadLetters, and the status page' })),
       ...explained
         .filter((name) => !sources.includes(name))
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))

@@ -4,7 +4,7 @@ import type { Contracts } from '../config/contracts.ts';
 import type { Parts } from '../functions.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
-import type { Replay, Replayed, StoredLetter } from '../audit/storedLetters.ts';
+import { ALREADY_REPLAYED, type Replay, type Replayed, type StoredLetter } from '../audit/storedLetters.ts';
 import type { RouteSettings } from '../settings.ts';
 import { eventIdSupport, type EventIdSupport } from './eventId.ts';
 import { Intents } from './intents.ts';
@@ -17,8 +17,6 @@ import { hookTest, StreamTimes } from './runs.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const ORIGINAL = 'bridge-original-';
-/** The reason for refusing a letter whose run was started by an earlier order. */
-export const ALREADY_REPLAYED = 'duplicate';
 
 /**
  * Judges the events in dead letters of runs again, with all checks but the age, each with an intent of its own: a letter that
@@ -131,7 +129,10 @@ export function routeByHand(
         case 'failed':
           return refused(result.reason, result.detail);
         case 'duplicate':
-          return refused(ALREADY_REPLAYED, `this has been replayed already: ${JSON.stringify(result.done)}`);
+          return refused(
+            ALREADY_REPLAYED,
+            `nothing was done: it was replayed before${'run' in result.done ? `, which started run ${result.done.run.id}` : ''}`,
+          );
         case 'elsewhere':
           return refused('elsewhere', 'somebody else is replaying it');
       }

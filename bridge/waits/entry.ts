@@ -84,8 +84,13 @@ export function callerText(call: ClaimedCall | ProvenCall): string {
   return `Called by ${of}the pipeline ${quoted(pipeline.name)} (${pipeline.id}) of the project ${project}.`;
 }
 
-/** What is noted about a call besides the decision. */
-export function tracesOf({ key }: ClaimedCall): Readonly<Record<string, string>> {
-  const { organization, project, plan, job, instance } = key;
-  return { wait: bucketKey(key), organization, project, plan, job, instance };
+/** What is noted about a call besides the decision. Its pipeline and run are noted only as Azure DevOps has named them. */
+export function tracesOf(call: ClaimedCall | ProvenCall): Readonly<Record<string, string | number>> {
+  const { organization, project, plan, job, instance } = call.key;
+  const traces = { wait: bucketKey(call.key), organization, project, plan, job, instance };
+  if (!('plan' in call)) return traces;
+  const { pipeline, run } = call.plan;
+  // A decision's `run` is one that it started.
+  const caller = run === undefined ? {} : { callerRun: run };
+  return { ...traces, pipeline: pipeline.name, pipelineId: pipeline.id, ...caller };
 }

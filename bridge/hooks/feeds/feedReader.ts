@@ -253,7 +253,12 @@ export class FeedReader {
     const found = await projects.resolve(id, name);
     if (!('kind' in found)) return found;
     const problem = `the project ${quoted(name)} would have the same subject part "${found.token}" as the project ${found.owner}, which was there first`;
-    throw new FeedTrouble('projectClash', problem, 'Rename the project.', timing.feedRefused);
+    throw new FeedTrouble(
+      'projectClash',
+      problem,
+      `Rename the project ${quoted(name)} in Azure DevOps.`,
+      timing.feedRefused,
+    );
   }
 
   #ask(path: string, held: AbortSignal): Promise<Outcome> {

@@ -15,6 +15,11 @@ const RIGHTS =
 const IDENTITY =
   'Check hooks.identity or, without one, azureDevOps.identity, and that it is a user of the organization.';
 
+const NETWORK =
+  'Check azureDevOps.organization, and whether this machine reaches it: its network, azureDevOps.proxy and azureDevOps.caFile.';
+const AUTHORITY =
+  'Check whether this machine reaches the place that issues its tokens: its network, azureDevOps.proxy and azureDevOps.identity.';
+
 type Failure = Exclude<Outcome, { kind: 'ok' }>;
 
 /** A call that Azure DevOps didn't carry out, or where nobody knows whether it did. */
@@ -27,7 +32,7 @@ export class CallError extends TaskError {
     const hasStatus = failure.kind !== 'signIn' && 'status' in failure && failure.status !== undefined;
     const status = hasStatus ? ` (status ${failure.status})` : '';
     const [code, remedy] = judged(failure);
-    super(code, `${what} failed${status}: ${failure.message.replace(/\.$/, '')}`, remedy);
+    super(code, `${what} failed${status}: ${wordsOf(failure).replace(/\.$/, '')}`, remedy);
   }
 
   /** Whether further calls would fail in the same way. */
@@ -52,10 +57,16 @@ function judged(failure: Failure): readonly [code: ErrorCode, remedy: string] {
     case 'throttled':
       return ['Timeout', 'Run the command again later: it goes on where it stopped.'];
     case 'unreachable':
-      return ['Unreachable', 'Check azureDevOps.organization, proxy and caFile.'];
+      return ['Unreachable', failure.isTokenSource === true ? AUTHORITY : NETWORK];
     case 'open':
       return ['ConnectionLost', 'Run the command again: it finds out what was done.'];
   }
+}
+
+/** What the network says doesn't name whom it was about. */
+function wordsOf(failure: Failure): string {
+  const isBare = failure.kind === 'unreachable' && failure.isTokenSource !== true;
+  return isBare ? `Azure DevOps can't be reached: ${failure.message}` : failure.message;
 }
 
 export interface CallsOptions {
@@ -120,7 +131,7 @@ export class Calls {
       }
       const pause = this.#pauseAfter(outcome, call, tries);
       if (pause === undefined || tries === MOST_TRIES) throw new CallError(outcome, what);
-      await this.#pause(pause, outcome.message);
+      await this.#pause(pause, wordsOf(outcome));
     }
   }
 

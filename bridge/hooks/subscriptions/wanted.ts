@@ -2,7 +2,7 @@ import { quoted } from '../../../shared/text/safeText.ts';
 import { error, type Finding } from '../../finding.ts';
 import { nearestOf } from '../../../shared/text/nearest.ts';
 import type { HooksSettings } from '../../settings.ts';
-import { KNOWN_EVENTS } from '../families.ts';
+import { EVENT_NAMES, KNOWN_EVENTS } from '../families.ts';
 import type { Project, PublisherEvent } from './api.ts';
 
 /** A subscription the configuration asks for. */
@@ -107,7 +107,8 @@ function resourceVersionOf({ eventType, resourceVersions }: PublisherEvent): str
 }
 
 function noEvent(about: string, name: string, known: readonly PublisherEvent[]): Finding {
-  const [nearest] = nearestOf(name, [...new Set(known.map(({ eventType }) => eventType))]) ?? [];
+  const own = EVENT_NAMES.filter((one) => eventNamed(one, known) !== undefined);
+  const [nearest] = nearestOf(name, [...new Set([...known.map(({ eventType }) => eventType), ...own])]) ?? [];
   const problem = `no publisher of the organization knows an event ${quoted(name)}`;
   return error(about, problem, nearest === undefined ? '' : `The nearest one is ${quoted(nearest)}.`);
 }

@@ -15,6 +15,8 @@ const FIRST_CONNECTION_MS = 30_000;
 /** A broken link: how long a rejected sign-in counts as a passing fault. */
 const SIGN_IN_AGAIN_MS = 30_000;
 const RETRY_PAUSE_MS = 250;
+/** The longest pause between two dials of a broken link. */
+const MOST_RETRY_PAUSE_MS = 2_000;
 /** A link that is kept: the pause after a dial that was given up. */
 const KEEP_PAUSE_MS = 1_000;
 /** Servers of a cluster that are tried besides those of the service connection, with which they share the time. */
@@ -22,6 +24,20 @@ const MAX_ANNOUNCED = 32;
 
 /** Called with the reason why there's no link, and what to do about it. */
 export type OnLinkDown = (trouble: Pick<DialFailure, 'reason' | 'remedy'>) => void;
+
+/** The link broke, and a server refuses another one. */
+class RefusedLink extends TaskError {
+  constructor(readonly refusal: DialFailure) {
+    super('ConnectionLost', `The link broke and cannot be restored: ${refusal.reason}`, refusal.remedy);
+  }
+
+  /** The same where dialling goes on. */
+  whileTrying(): string {
+    const { reason, remedy } = this.refusal;
+    const trying = `Trying again every ${MOST_RETRY_PAUSE_MS / 1_000} s.`;
+    return [`The link is still down: ${reason}. ${trying}`, remedy].filter(Boolean).join(' ');
+  }
+}
 
 /** Keeps one link to the servers of a service connection: dials it, and dials again whenever it breaks. */
 export class Links {
@@ -185,7 +201,8 @@ export class Links {
         this.onDown({ reason: `the link to ${link.server} broke: ${reason}`, remedy: '' });
         this.log.warning(`The link to ${link.server} broke: ${reason}. Connecting again.`);
       } catch (error) {
-        if (!this.#isOver()) this.log.warning(reasonOf(error));
+        if (error instanceof RefusedLink) this.onDown(error.refusal);
+        if (!this.#isOver()) this.log.warning(error instanceof RefusedLink ? error.whileTrying() : reasonOf(error));
         await pause(KEEP_PAUSE_MS, this.#signal).catch(() => undefined);
       }
     }
@@ -201,15 +218,11 @@ export class Links {
       if (link !== undefined) return link;
       const refused = failures.find((failure) => !failure.transient);
       if (refused !== undefined && Date.now() - lostAt > SIGN_IN_AGAIN_MS) {
-        throw new TaskError(
-          'ConnectionLost',
-          `The link broke and cannot be restored: ${refused.reason}`,
-          refused.remedy,
-        );
+        throw new RefusedLink(refused);
       }
       this.onDown(summary(failures));
       for (const { reason } of failures) this.log.debug(`Connecting again: ${reason}`);
-      await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), 2_000), this.#signal);
+      await pause(Math.min(RETRY_PAUSE_MS * 2 ** Math.min(attempt, 3), MOST_RETRY_PAUSE_MS), this.#signal);
     }
   }
 

@@ -10,7 +10,7 @@ describe('check', () => {
   test('--offline checks only files', async () => {
     const yaml = `nats: { servers: [nats://127.0.0.1:1], user: bridge, passwordEnv: PASSWORD }
 azureDevOps: { organization: "http://127.0.0.1:1/contoso", identity: { kind: pat, patEnv: PAT } }
-hooks: { passwordEnvs: [HOOK], events: [{ event: run.completed }, { event: git.pushd }] }
+hooks: { passwordEnvs: [HOOK], events: [{ event: run.completed }, { event: git.pushd }, { event: custom }] }
 contracts: { good: good.json, bad: bad.json, gone: gone.json }
 `;
     const files = { 'good.json': '{"type":"object"}', 'bad.json': '{"type":"oject"}' };
@@ -24,9 +24,10 @@ contracts: { good: good.json, bad: bad.json, gone: gone.json }
     assert.match(gone, /^error: contracts\.gone: /);
     assert.deepEqual(rest, [
       'warning: hooks.passwordEnvs[0] (HOOK): it has fewer than 16 characters. Use a long random text.',
-      'warning: hooks.events[1].event: the bridge knows no event "git.pushd", so it would be stored as other.<event>. Check its name.',
+      'warning: hooks.events[1].event: the bridge knows no event "git.pushd", so it would be stored as other.<event>. Did you mean "git.push"?',
+      'warning: hooks.events[2].event: the bridge knows no event "custom", so it would be stored as other.<event>. Check its name.',
     ]);
-    assert.equal(stderr, '2 problems, 2 warnings.\n');
+    assert.equal(stderr, '2 problems, 3 warnings.\n');
   });
 
   test('--offline needs none of the secrets, and checks all else', async () => {

@@ -49,15 +49,16 @@ test('dead letters are listed and shown, with their original bytes', async () =>
   const listed = await runBridge(['deadLetters', 'list'], yaml, OPTIONS);
   const [heading, first, second, ...others] = rowsOf(listed);
   assert.deepEqual([listed.status, listed.stderr, others.length], [0, '70 dead letters.\n', 68]);
-  assert.deepEqual(heading, ['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON']);
-  assert.deepEqual(first?.toSpliced(1, 1), ['1', 'hooks', 'unusable', '5', 'unusable: no id \\u{1b}[31m']);
-  assert.deepEqual(second?.toSpliced(1, 1), ['3', 'runs', 'deploy-web', '1', '']);
+  assert.deepEqual(heading, ['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON', 'REPLAYED']);
+  assert.deepEqual(first?.toSpliced(1, 1), ['1', 'hooks', 'unusable', '5', 'unusable: no id \\u{1b}[31m', '-']);
+  assert.deepEqual(second?.toSpliced(1, 1), ['3', 'runs', 'deploy-web', '1', '', '-']);
 
   const shown = await runBridge(['deadLetters', 'show', '1'], yaml, OPTIONS);
   assert.equal(shown.status, 0);
   assert.match(shown.stdout, /^N: 1\nTime: \S+Z\nFunction: hooks\nRoute or reason: unusable\n/);
   assert.match(shown.stdout, /\nbridge-detail: no id \\u\{1b\}\[31m\ncontent-type: application\/json\n\n\{/);
   assert.ok(shown.stdout.endsWith(`\n\n${body.toString()}`));
+  assert.equal(shown.stderr, '\n');
   const none = await runBridge(['deadLetters', 'show', '2'], yaml, OPTIONS);
   assert.deepEqual([none.status, none.stdout], [1, '']);
   assert.match(none.stderr, /There is no dead letter 2\./);
@@ -99,16 +100,38 @@ test('a hook that was not configured becomes an event when it is configured and 
     repaired,
     OPTIONS,
   );
+  const [again = '', second, ...rest] = all.stdout.split('\n');
+  assert.match(
+    again,
+    /^1\trefused\tduplicate\tnothing was done: it was replayed at \d{4}-\S+Z by .+: AZDO:1$/,
+    all.stderr,
+  );
+  assert.deepEqual([all.status, second, rest], [0, '2\tdone\tstream=AZDO\tsequence=2', ['']]);
+  // Azure DevOps may have posted it once more meanwhile.
+  assert.deepEqual((await post('three')).body, { deadLetter: 3 });
+  await using admin = await Admin.connect([server.url]);
+  const subject = 'azdo.contoso.Shop.build.completed.v1';
+  assert.equal((await admin.connection.jetstream().publish(subject, '{}', { msgID: 'three' })).seq, 3);
+  const late = await runBridge(['deadLetters', 'replay', '3'], repaired, OPTIONS);
   assert.deepEqual(
-    [all.status, all.stdout],
-    [0, '1\tdone\tstream=AZDO\tsequence=1\n2\tdone\tstream=AZDO\tsequence=2\n'],
+    [late.status, late.stdout],
+    [0, '3\trefused\tduplicate\tnothing was done: its event is in the stream already, as AZDO:3\n'],
+  );
+  const marks = rowsOf(await runBridge(['deadLetters', 'list'], repaired, OPTIONS)).map((row) => row.at(-1));
+  assert.match(marks[1] ?? '', /^at \d{4}-\S+Z by .+: AZDO:1$/);
+  assert.match(marks[2] ?? '', /^at .+: AZDO:2$/);
+  assert.match(marks[3] ?? '', /^refused at .+: duplicate: nothing was done/);
+  const shown = await runBridge(['deadLetters', 'show', '1'], repaired, OPTIONS);
+  assert.match(shown.stdout, /^Route or reason: notConfigured\nReplayed: at \d{4}-\S+Z by .+: AZDO:1\n/m);
+  assert.match(
+    (await bridge.admin('/')).text,
+    />notConfigured<\/td>.*?>3 <span class="dim">\(2 replayed\)<\/span><\/td>/,
   );
   const nothing = await runBridge(['deadLetters', 'replay', '--route', 'none', '--reason', 'all'], repaired, OPTIONS);
   assert.equal(nothing.status, 1);
 
-  await using admin = await Admin.connect([server.url]);
   const stored = await admin.manager.streams.getMessage('AZDO', { seq: 2 });
-  assert.deepEqual([stored.subject, stored.header.get('ce-id')], ['azdo.contoso.Shop.build.completed.v1', 'two']);
+  assert.deepEqual([stored.subject, stored.header.get('ce-id')], [subject, 'two']);
   const ordered: string[][] = [];
   const { state } = await admin.manager.streams.info('BRIDGE_AUDIT');
   for (let seq = state.first_seq; seq <= state.last_seq; seq++) {

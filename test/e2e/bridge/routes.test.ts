@@ -124,6 +124,11 @@ describe('A route', () => {
       /^The oldest event of deploy waits, and nothing stored says why\. If Azure DevOps is paused, /,
     );
     assert.match(String((await tried('ci:99'))[1]), /The stream ci has no message 99/);
+    assert.match(
+      String((await tried('cx:1'))[1]),
+      /^InvalidInput: --event cx:1: this account has no stream "cx"\. Did you mean ci:1\?$/m,
+    );
+    assert.match(String((await tried('other:1'))[1]), /no stream "other"\. The events of route deploy are in ci\.$/m);
     assert.match(String((await tried('/nowhere'))[1]), /--event "\/nowhere" can't be read/);
     assert.deepEqual(scene.azure.requests, []);
     assert.deepEqual(await scene.decisions(), []);
@@ -161,6 +166,10 @@ describe('A route', () => {
     );
     const why = await scene.command(['why', 'e-1']);
     assert.match(why.stdout, /route deploy: started\n.*run \d+ http[^]*ordered routes-replay on deploy: replayed/);
+    const again = await scene.command(['routes', 'replay', 'deploy', '--from', '1', '--to', '1', '--reason', 'again']);
+    assert.equal(again.status, 0, again.stderr);
+    const before = `replayed before at \\d{4}-\\S+Z by .+: run ${id}\n$`;
+    assert.match(again.stdout, new RegExp(`^1\\tstarted\\trun=${scene.azure.runs[2]?.id}\\turl=\\S+\\t${before}`));
   });
 
   test('that fails is on the status page with the reason, and so are its dead letters', async () => {

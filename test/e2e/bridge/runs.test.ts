@@ -97,7 +97,10 @@ describe('An event', () => {
     const replayed = await replay(tolerant);
     assert.match(replayed.stdout, new RegExp(`^${number}\tdone\trun=\\d+\turl=`), replayed.stderr);
     const again = await replay(tolerant);
-    assert.match(again.stdout, new RegExp(`^${number}\trefused\tduplicate\t`));
+    assert.match(
+      again.stdout,
+      new RegExp(`^${number}\trefused\tduplicate\tnothing was done: it was replayed at .+: run \\d+\n$`),
+    );
     assert.equal(again.status, 0);
     assert.deepEqual(
       runsOf('unsafe').map(({ parameters }) => parameters),

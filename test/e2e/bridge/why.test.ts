@@ -158,6 +158,22 @@ test('why shows what led to an event and what came of it, for any id in the chai
     [undefined, undefined, undefined, 1],
   );
 
+  const silent = async (...routes: readonly (readonly [name: string, subject: string])[]) => {
+    const more = routes.map(
+      ([name, subject]) =>
+        `  - { name: ${name}, subject: ${subject}, stream: CI, pipeline: { project: Shop, id: 42 } }\n`,
+    );
+    return (await runBridge(['why', `CI:${image}`], yaml + more.join(''), OPTIONS)).stderr.trimEnd().split('\n');
+  };
+  const stranger = ['api', 'ci.api'] as const;
+  assert.deepEqual(await silent(['slow', 'ci.image'], stranger), [
+    `The route slow hasn't decided on it yet. If it didn't match, that is summed up within a minute; nats-event-bridge routes try slow --event CI:${image} says why. nats-event-bridge routes list says what a route waits for.`,
+    "The route api doesn't take ci.image in CI.",
+  ]);
+  const six = Array.from({ length: 6 }, (_, index) => [`api-${index}`, 'ci.api'] as const);
+  assert.deepEqual(await silent(stranger, ['web', 'ci.web']), ["The routes api, web don't take ci.image in CI."]);
+  assert.deepEqual(await silent(...six), ["6 other routes don't take ci.image in CI."]);
+
   const { state } = await admin.manager.streams.info('CI');
   // Only setup's own consumer: the command leaves none behind.
   assert.equal(state.consumer_count, 1);

@@ -186,15 +186,29 @@ describe('Trouble with Azure DevOps', { concurrency: 2 }, () => {
       [redirected('https://evil.example/'), /^Denied: .+\(status 302\)/m],
       [throttled({ retryAfter: 3_600 }), /^Timeout: .+TF400733: .+ Run the command again later/m],
       [unavailable(502), /^ConnectionLost: .+\(status 502\)/m],
-      [async () => json(200, { value: 'nothing' }), /^Internal: .+ failed: the answer isn't a list\./],
+      [async () => json(200, { value: 'nothing' }), /^Internal: .+ failed: the answer isn't a list\./m],
     ] as const) {
       const stop = azure.feel(mood);
       const { status, stdout, stderr } = await scene.here('plan');
       stop();
+      assert.match(stderr, /^There is no plan, and nothing was changed, since a question to Azure DevOps failed\.$/m);
       assert.deepEqual([status, stdout], [1, '']);
       assert.match(stderr, message);
     }
     assert.deepEqual(scene.changes(), []);
+    scene.replace(azure.url, 'http://127.0.0.1:1/contoso');
+    for (const [action, nothing] of [
+      ['check', 'Nothing was checked'],
+      ['remove', 'Nothing was changed'],
+    ] as const) {
+      const { stderr } = await scene.here(action);
+      assert.match(stderr, /^Waiting 20ms: Azure DevOps can't be reached: connect ECONNREFUSED 127\.0\.0\.1:1\.$/m);
+      assert.match(stderr, new RegExp(`^${nothing}, since a question to Azure DevOps failed\\.$`, 'm'));
+      assert.match(
+        stderr,
+        /^Unreachable: .+ failed: Azure DevOps can't be reached: .+\. Check azureDevOps\.organization, /m,
+      );
+    }
   });
 
   test('about permissions names the missing one', async () => {

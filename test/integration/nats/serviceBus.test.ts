@@ -307,3 +307,33 @@ describe('The links of a service', { concurrency: true }, () => {
     assert.equal(isClosed, true);
   });
 });
+
+// Other tests would notice that it moves the clock.
+test('a service says that it keeps trying while the server refuses its sign-in', async (t) => {
+  const user = (password: string) => usersConfig({ user: 'service', password });
+  await using server = await startNatsServer({ config: user('old') });
+  const settings = () =>
+    settingsFor([server.url], {
+      authentication: { kind: 'userPassword', username: 'service', password: 'old' },
+    });
+  const STILL_DOWN = /^The link is still down: .+\. Trying again every 2 s\. /;
+  const lines: string[] = [];
+  const troubles: string[] = [];
+  const log = { ...silent, warning: (text: string) => void lines.push(text) };
+  const onDown = ({ reason }: { readonly reason: string }) => void troubles.push(reason);
+  const bus = await openServiceBus(settings, new AbortController().signal, log, onDown);
+  try {
+    await server.reload(user('new'));
+    await until(() => troubles.length > 1, 'the server refused the sign-in');
+    // A refusal counts as a passing fault for half a minute.
+    const now = Date.now.bind(Date);
+    const later = t.mock.method(Date, 'now', () => now() + 31_000);
+    await until(() => lines.some((line) => STILL_DOWN.test(line)), 'the refusal is reported');
+    later.mock.restore();
+    assert.match(troubles.at(-1)!, /rejected|refused|Authorization/i);
+    await server.reload(user('old'));
+    await until(() => bus.isLinkUp, 'the link is back');
+  } finally {
+    await bus.close();
+  }
+});

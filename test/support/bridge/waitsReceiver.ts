@@ -172,7 +172,7 @@ export class WaitsReceiver {
     readonly name: string;
     readonly decision: string;
     readonly reason?: string;
-    readonly followed?: Record<string, string>;
+    readonly followed?: Record<string, string | number>;
   }[] {
     return this.publisher.on('bridge.decisions.waits.').map((message) => JSON.parse(textOf(message)));
   }

@@ -138,7 +138,7 @@ describe('Problems of a route are reported with their place and fix', () => {
   test('two routes with the same name', () => {
     const route = '{ name: deploy, subject: a.v1, stream: A, pipeline: { project: Shop, id: 1 } }';
     assert.deepEqual(problemsOf(`${LEAST}runs:\n  - ${route}\n  - ${route}\n`), [
-      '8:13: runs[1].name: is the name of runs[0], too. Give each its own name.',
+      "8:13: runs[1].name: is the name of runs[0] (line 7), too. Rename the newer of the two: a route's consumer, pauses and history go by its name.",
     ]);
   });
 });

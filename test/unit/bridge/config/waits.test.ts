@@ -98,7 +98,7 @@ describe('Problems of waits are reported with their place and fix', () => {
     ],
     'two tokens with the same name': [
       { tokenFiles: '[waits-token, ./waits-token]' },
-      '8:29: waits.tokenFiles[1]: has the name of tokenFiles[0], "waits-token". Give each its own name.',
+      '8:29: waits.tokenFiles[1]: has the name of tokenFiles[0] (line 8), "waits-token". Rename the newer of the two: the rules name tokens by it.',
     ],
     'a missing file': [
       { tokenFiles: '[nothing]' },

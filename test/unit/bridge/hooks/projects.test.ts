@@ -94,7 +94,10 @@ describe("A project's token in the subject", () => {
     const clash = { kind: 'clash', name: 'My Shop', token: 'My-Shop', owner: SHOP.id };
     for (let hook = 0; hook < 5; hook++) assert.deepEqual(await projects.resolve(OTHER_ID, 'My Shop'), clash);
     assert.equal(log.lines.length, 1);
-    assert.match(log.lines[0]!, /^warning The project "My Shop" .* "My-Shop" as the project "6ce9.*Rename it\.$/);
+    assert.match(
+      log.lines[0]!,
+      /^warning The project "My Shop" .* "My-Shop" as the project "6ce9.*Rename the project "My Shop" in Azure DevOps, and replay them\.$/,
+    );
     assert.deepEqual(await replica(bucket).projects.resolve(OTHER_ID, 'My Shop'), clash);
     assert.deepEqual(await projects.resolve(OTHER_ID, 'Our Shop'), {
       id: OTHER_ID,

@@ -124,6 +124,12 @@ describe('A post that does not become an event is a dead letter', () => {
       buildBody(),
     );
     await new Receiver({ events: [] }).refuses('notConfigured', buildBody());
+    const misspelt = new Receiver({ events: [{ event: 'build.complet', project: '*', inputs: {} }] });
+    const { headers } = await misspelt.refuses('notConfigured', buildBody());
+    assert.equal(
+      headers['Bridge-Detail'],
+      'hooks.events has no entry for "build.complete"; is its entry "build.complet" misspelt?',
+    );
   });
 
   test('when its project would share the subjects of another', async () => {
@@ -132,7 +138,7 @@ describe('A post that does not become an event is a dead letter', () => {
     const other = { resourceContainers: { project: { id: OTHER_ID } } };
     const body = hookBody('build.complete', { project: { id: OTHER_ID, name: 'Shop' } }, { id: '2', ...other });
     await receiver.refuses('projectClash', body, signedIn(OTHER_ID));
-    assert.match(receiver.log.lines.join(), /Rename it/);
+    assert.match(receiver.log.lines.join(), /Rename the project /);
   });
 
   test('when the message is too large for NATS; without its bytes if those are too large, too', async () => {

@@ -62,7 +62,7 @@ test('shows what the bridge does', () => {
       { feed: 'x', state: 'there is no feed', isGood: false, lastReadAt: undefined },
     ],
     deadLetters: [
-      { function: 'hooks', name: 'noId', reason: 'noId', count: 3, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
+      { function: 'hooks', name: 'noId', reason: 'noId', count: 3, replayed: 2, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
     ],
     check: {
       at: STATUS.now - 3_600_000,
@@ -82,7 +82,7 @@ test('shows what the bridge does', () => {
     'x there is no feed',
     'Feed x: there is no feed',
     'Self-check 1 h ago: stream X: it is gone.',
-    'noId hooks 3 noId 9 s ago it has no id',
+    'noId hooks 3 (2 replayed) noId 9 s ago it has no id',
     '1 h ago',
     'error stream X: it is gone.',
   ])
@@ -243,7 +243,7 @@ test('escapes text from elsewhere', () => {
     hooks: [{ event: HOSTILE, received: [{ outcome: HOSTILE, count: 1 }], lastAt: undefined }],
     throttle: { reason: HOSTILE, until: 0 },
     routes: [hostileRoute('on'), { ...hostileRoute('on'), pause: { by: HOSTILE, reason: HOSTILE, at: 0 } }],
-    deadLetters: [{ function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, detail: HOSTILE, lastAt: 0 }],
+    deadLetters: [{ function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, replayed: 0, detail: HOSTILE, lastAt: 0 }],
     check: { at: 0, findings: [{ level: HOSTILE, about: HOSTILE, text: HOSTILE }] },
   });
   assert.doesNotMatch(page, /<script|onload='|" onload|\u202e|\u0007/);

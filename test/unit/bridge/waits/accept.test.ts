@@ -79,7 +79,10 @@ describe('POST /v1/waits', () => {
     assert.deepEqual(receiver.asked, [call2]);
     assert.deepEqual(receiver.counted, ['accepted']);
     const { instance, organization } = WAIT_KEY;
-    const followed = { wait: STORED_KEY, organization, project: PROJECT, plan: PLAN, job, instance };
+    const followed = {
+      ...{ wait: STORED_KEY, organization, project: PROJECT, plan: PLAN, job, instance },
+      ...{ pipeline: 'web', pipelineId: 42, callerRun: 4242 },
+    };
     const [decision] = receiver.decisions;
     assert.deepEqual([decision!.name, decision!.decision, decision!.followed], ['rule-0', 'accepted', followed]);
   });
@@ -335,6 +338,16 @@ describe('A wait is refused', () => {
     assert.deepEqual(
       receiver.decisions.map(({ name, decision }) => [name, decision]),
       [['none', 'refused']],
+    );
+    const { pipeline, pipelineId, callerRun } = receiver.decisions[0]?.followed ?? {};
+    assert.deepEqual([pipeline, pipelineId, callerRun], ['web', 42, 4242]);
+    // What only the headers claim isn't a pipeline that was refused.
+    const unproven = new WaitsReceiver();
+    unproven.plan = () => ({ kind: 'refused', reason: 'status 401' });
+    await refused(unproven, 403, /^X-Job-Token: /);
+    assert.deepEqual(
+      [unproven.decisions[0]?.followed?.['plan'], unproven.decisions[0]?.followed?.['pipeline']],
+      [PLAN, undefined],
     );
   });
 

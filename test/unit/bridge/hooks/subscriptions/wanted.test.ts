@@ -107,6 +107,8 @@ test('reports what does not exist, with the nearest name that does', () => {
     'hooks.events[0].event: no publisher of the organization knows an event "git.puhs". The nearest one is "git.push".',
     'hooks.events[1].project: there is no project "Shpo", or the identity may not see it. The nearest one is "Shop". Correct the name, or make the identity a member of the project.',
   ]);
+  assert.match(wantedOf({ event: 'build.completd' }).problems[0] ?? '', /The nearest one is "build\.complete"\.$/);
+  assert.match(wantedOf({ event: 'build.compleeted' }).problems[0] ?? '', /The nearest one is "build\.completed"\.$/);
   const events = [{ event: 'git.push', project: '*', inputs: {} }];
   const nothing = wantedSubscriptions({ events }, KNOWN, []);
   assert.match(nothing.problems[0]?.problem ?? '', /^the identity sees no project$/);

@@ -1,0 +1,80 @@
+import type { Place } from '../../shared/bus.ts';
+import { subjectMatches } from '../../shared/subject.ts';
+import { safeText } from '../../shared/text/safeText.ts';
+import type { EventFact } from '../audit/facts.ts';
+import type { Trace, TraceNode } from '../audit/trace.ts';
+import type { RouteSettings } from '../settings.ts';
+import { keyOf } from './chain.ts';
+
+/** How many routes are named; more are counted. */
+const MOST_NAMED = 5;
+
+/**
+ * What the chain of an event can't show: the routes that haven't decided on it, and those that don't take it. Sentences; none
+ * where it isn't one event that is asked about.
+ *
+ * @param id what is asked about
+ */
+export function silentRoutes(id: string, { roots }: Trace, runs: readonly RouteSettings[]): readonly string[] {
+  const [asked, ...others] = eventsAsked(id, roots);
+  if (asked === undefined || others.length > 0) return [];
+  const { event, place, node } = asked;
+  const decided = new Set(
+    node.children.flatMap(({ fact }) => (fact.kind === 'decision' && fact.function === 'runs' ? [fact.name] : [])),
+  );
+  const silent = runs.filter(({ name, mode }) => mode !== 'off' && !decided.has(name));
+  const takes = ({ stream, subjects }: RouteSettings) =>
+    stream === place.stream && subjects.some((pattern) => subjectMatches(pattern, event.subject));
+  const undecided = silent.filter(takes).map(({ name }) => name);
+  const strangers = silent.filter((route) => !takes(route)).map(({ name }) => name);
+  return [
+    ...undecidedText(undecided, place, decided.size === 0),
+    ...strangersText(strangers, `${safeText(event.subject, 200)} in ${place.stream}`),
+  ];
+}
+
+interface AskedEvent {
+  readonly event: EventFact;
+  readonly place: Place;
+  readonly node: TraceNode;
+}
+
+function eventsAsked(id: string, nodes: readonly TraceNode[]): readonly AskedEvent[] {
+  return nodes.flatMap((node) => {
+    const { fact, children } = node;
+    const place = fact.kind === 'event' ? fact.place : undefined;
+    const isAsked = fact.kind === 'event' && place !== undefined && (fact.id === id || keyOf(place) === id);
+    return [...(isAsked ? [{ event: fact, place, node }] : []), ...eventsAsked(id, children)];
+  });
+}
+
+/** @param isAlone whether no other route has decided either */
+function undecidedText(routes: readonly string[], place: Place, isAlone: boolean): readonly string[] {
+  const [first, ...others] = routes;
+  if (first === undefined) return [];
+  const tryIt = `nats-event-bridge routes try ${first} --event ${keyOf(place)} says why`;
+  const likewise = others.length === 0 ? '' : `, and likewise for ${listed(others)}`;
+  const who = isAlone
+    ? 'No route has'
+    : routes.length === 1
+      ? `The route ${first} hasn't`
+      : `${counted(routes)} haven't`;
+  return [
+    `${who} decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}. nats-event-bridge routes list says what a route waits for.`,
+  ];
+}
+
+function strangersText(routes: readonly string[], what: string): readonly string[] {
+  if (routes.length === 0) return [];
+  if (routes.length === 1) return [`The route ${listed(routes)} doesn't take ${what}.`];
+  return [`${counted(routes)} don't take ${what}.`];
+}
+
+function counted(routes: readonly string[]): string {
+  return routes.length > MOST_NAMED ? `${routes.length} other routes` : `The routes ${listed(routes)}`;
+}
+
+function listed(names: readonly string[]): string {
+  const more = names.length - MOST_NAMED;
+  return more > 0 ? `${names.slice(0, MOST_NAMED).join(', ')} and ${more} more` : names.join(', ');
+}
