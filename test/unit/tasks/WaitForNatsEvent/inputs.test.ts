@@ -104,16 +104,30 @@ test('an invalid output name is reported with the nearest valid one', () => {
     ['image-tag=data.tag', 'image_tag=data.tag'],
     ['1st = data.a', '_1st=data.a'],
     ['größe=data.a', 'gr__e=data.a'],
+    ['who is it=data.x', 'who_is_it=data.x'],
   ])
     assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
       message: `InvalidInput: outputs: ${JSON.stringify(line?.split(/ ?=/)[0])} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit. Write ${nearest}.`,
     });
-  for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
+  for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'", "data.a == 'x'", "data.a != 'x'", 'data.a.b'])
     assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);
-  for (const line of ['order=data.orderId, by=data.approvedBy', "a='x'; b = data.b"])
-    assert.throws(() => readWait(agentWith({ outputs: line })), {
-      message: `InvalidInput: outputs: ${JSON.stringify(line)} holds several outputs in one line. Write one name=expression per line.`,
+  for (const [line, written] of [
+    ['order=data.orderId, by=data.approvedBy', '"order=data.orderId" and "by=data.approvedBy"'],
+    ["a='x'; b = data.b", '"a=\'x\'" and "b = data.b"'],
+    ["a=data.x b=data.y == 'c d=e'  c=data.z", '"a=data.x" and "b=data.y == \'c d=e\'" and "c=data.z"'],
+    ['a=b, c=d, e=f, g=h, i=j, k=l', '"a=b" and "c=d" and "e=f" and "g=h" and "i=j" and so on'],
+  ])
+    assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
+      message: `InvalidInput: outputs: ${JSON.stringify(line)} holds several outputs in one line. Write one name=expression per line: ${written}.`,
     });
+  assert.throws(
+    () => readWait(agentWith({ outputs: "bad=data.a && data.status = 'failed'" })),
+    /outputs: bad: .* position \d+: a comparison is written ==, not =/,
+  );
+  assert.throws(
+    () => readWait(agentWith({ outputs: 'data.image.tag' })),
+    /name=JMESPath\. Write tag=data\.image\.tag\.$/,
+  );
   for (const line of [
     "a=contains(data.text, ', b=c')",
     'a=[data.a, data.b == `1`]',
