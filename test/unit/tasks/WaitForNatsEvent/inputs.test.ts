@@ -157,4 +157,26 @@ test('startTime is a time in ISO 8601 with its offset', () => {
     assert.equal(startOf(text), '2026-03-01T08:00:00.000Z', text);
   for (const text of ['2026-03-01', '2026-03-01T08:00:00', '2026-03-01T08Z', '2026-02-30T08:00Z', '1772352000'])
     assert.throws(() => startOf(text), /startTime: ".*" is not a time in ISO 8601 with its offset from UTC/, text);
+  assert.throws(() => startOf('2026-03-01T08:00'), /Z\. Write 2026-03-01T08:00Z if it's in UTC\.$/);
+  assert.throws(() => startOf('2026-03-01'), /Z\. Write 2026-03-01T00:00:00Z if it's in UTC\.$/);
+  assert.throws(() => startOf('1772352000'), /Z\. Write 2026-03-01T08:00:00\.000Z\.$/);
+  assert.throws(() => startOf('2026-02-30'), /such as 2026-05-31T08:00:00Z\.?$/);
+});
+
+test('a position that is nearly right, or that others call so, is answered with what to write', () => {
+  for (const [startFrom, hint] of [
+    ['runstart', 'Write runStart.'],
+    ['last-per-subject', 'Write lastPerSubject.'],
+    ['Earliest', 'Write all.'],
+    ['latest', 'Write now.'],
+    ['42', 'Write startFrom: sequence and startSequence: 42.'],
+    ['2026-03-01T08:00:00Z', 'Write startFrom: time and startTime: 2026-03-01T08:00:00Z.'],
+    ['constructor', ''],
+  ] as const)
+    assert.throws(() => readWait(agentWith({ startFrom }, { 'System.PipelineStartTime': '2026-03-01T08:00:00Z' })), {
+      message: [
+        `InvalidInput: startFrom: "${startFrom}" is not one of runStart, now, sequence, time, lastPerSubject, all.`,
+        ...[hint].filter(Boolean),
+      ].join(' '),
+    });
 });
