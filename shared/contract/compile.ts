@@ -80,6 +80,7 @@ function dialectOf(draft: Draft, ajv: AnyAjv): Dialect {
   return {
     draft,
     isKeyword: (name) => Object.hasOwn(ajv.RULES.keywords, name),
+    keywords: Object.keys(ajv.RULES.keywords),
     formats: new Set(Object.keys(ajv.formats)),
     isDeclaredBy: ($schema) => declares(draft, $schema),
     reasonAgainst(schema, pointer) {

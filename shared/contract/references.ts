@@ -1,6 +1,7 @@
 import { reasonOf } from '../errors.ts';
 import { isObject } from '../text/json.ts';
 import { nearestOf } from '../text/nearest.ts';
+import { keywordMeant } from './misspeltKeywords.ts';
 import { shorten, type Contract } from './contract.ts';
 import {
   invalidSchema as invalid,
@@ -16,6 +17,8 @@ export interface Dialect {
   readonly draft: string;
   /** Whether the draft gives this keyword a meaning. */
   isKeyword(name: string): boolean;
+  /** All that {@link isKeyword} is true of. */
+  readonly keywords: readonly string[];
   /** The formats that are checked. */
   readonly formats: ReadonlySet<string>;
   /** Whether a `$schema` names this draft. */
@@ -132,6 +135,8 @@ interface FileParts {
 
 /** Longest format name that someone could have misspelt, in characters. */
 const LONGEST_FORMAT = 50;
+/** Names that are compared with the keywords: a schema may have any number. */
+const MOST_NAMES = 200;
 
 /** Limit for copies that dynamic references need besides the first of each file: characters of their texts, plus some for each. */
 const MAX_COPIED = 10_000_000;
@@ -164,6 +169,8 @@ class Linker {
   #copied = 0;
   /** One warning each, about the first place. */
   readonly #unknownFormats = new Map<string, Contract['warnings'][number]>();
+  /** Names that are no keywords, each with its first place, and the keyword that was probably meant. */
+  readonly #misspelt = new Map<string, Place & { readonly schema: JsonObject; readonly meant: string | undefined }>();
 
   constructor(
     private readonly files: SchemaFolder,
@@ -184,7 +191,7 @@ class Linker {
       copies: [...this.#copies.values()],
       asking: this.#asking,
       files: [...this.#files.keys()],
-      warnings: [...this.#unknownFormats.values()],
+      warnings: [...this.#unknownFormats.values(), ...this.#misspeltKeywords()],
     };
   }
 
@@ -248,7 +255,10 @@ class Linker {
       requireRegExp(pattern, file, `${pointer}/pattern`);
     }
     for (const [keyword, value] of Object.entries(schema)) {
-      if (!this.#isKeyword(schema, keyword)) continue;
+      if (!this.#isKeyword(schema, keyword)) {
+        this.#noteName(keyword, schema, resource, pointer);
+        continue;
+      }
       const at = `${pointer}/${keyword}`;
       if (BY_NAME.has(keyword) && isObject(value)) {
         if (Object.hasOwn(value, '__proto__') && keyword === 'properties') matchProto(schema, value);
@@ -275,6 +285,23 @@ class Linker {
     if (this.dialect.draft === 'draft-07') throw invalid(problem, `Draft-07 allows only known formats. ${remedy}`);
     if (this.#unknownFormats.has(format)) return;
     this.#unknownFormats.set(format, { problem: `${problem}, so it isn't checked`, remedy });
+  }
+
+  #noteName(name: string, schema: JsonObject, resource: Resource, pointer: string): void {
+    if (this.dialect.isKeyword(name) || resource.file.isBuiltIn === true) return;
+    if (this.#misspelt.size === MOST_NAMES || this.#misspelt.has(name)) return;
+    const meant = keywordMeant(name, schema[name], this.dialect.keywords);
+    this.#misspelt.set(name, { schema, resource, pointer: `${pointer}/${escapeToken(name)}`, meant });
+  }
+
+  /** JSON Schema allows any name beside its keywords, so a misspelt one checks nothing. */
+  #misspeltKeywords(): Contract['warnings'] {
+    return [...this.#misspelt].flatMap(([name, { schema, resource, pointer, meant }]) => {
+      // What a reference leads through is meant.
+      if (meant === undefined || this.#steps.get(schema)?.has(name) === true) return [];
+      const problem = `The schema file "${resource.file.path}" has at ${pointer} "${name}", which is no keyword, so it checks nothing`;
+      return [{ problem, remedy: `Did you mean "${meant}"?` }];
+    });
   }
 
   /** Notes the schema's `$id` and anchors. Returns the resource it belongs to. */

@@ -5,7 +5,7 @@ import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './int
 import { isNumeric } from './functions.ts';
 import { childrenOf, parse, pathOf, splitAtAnd, type Node } from './jmespath.ts';
 import { mistakesIn, ORDER, pathsFromEvent, type Mistakes } from './mistakes.ts';
-import { nearestOf } from '../text/nearest.ts';
+import { probablyMeant } from '../text/nearest.ts';
 import { quoted, shortened } from '../text/safeText.ts';
 
 /** A JMESPath expression over an event. */
@@ -108,9 +108,7 @@ function check(node: Node, variables: ReadonlySet<string>): void {
 function checkCall(name: string, given: readonly Node[]): void {
   const signature = signatureOf(name);
   if (signature === undefined) {
-    const [nearest = '', letters = Infinity] = nearestOf(name.replaceAll('_', ''), FUNCTIONS) ?? [];
-    const meant = letters <= MOST_LETTERS ? `: write ${nearest}()` : '';
-    throw new Error(`there is no function ${name}()${meant}`);
+    throw new Error(`there is no function ${name}()${meantBy(name.replaceAll('_', ''))}`);
   }
   const { least, most } = signature;
   if (given.length < least || given.length > most) {
@@ -127,8 +125,24 @@ function checkCall(name: string, given: readonly Node[]): void {
   }
 }
 
-/** `startsWith` and `starts_with` are two letters apart. */
-const MOST_LETTERS = 2;
+/** What other languages have functions for, by the names that they give them, in lower case. */
+const OPERATORS: Readonly<Record<string, string>> = {
+  ...{ and: 'a && b', or: 'a || b', not: '!a', eq: 'a == b', equal: 'a == b', equals: 'a == b' },
+  ...{ ne: 'a != b', neq: 'a != b', notequals: 'a != b', gt: 'a > b', ge: 'a >= b', gte: 'a >= b' },
+  ...{ lt: 'a < b', le: 'a <= b', lte: 'a <= b', in: 'contains(list, value)', isnull: 'a == `null`' },
+};
+const SYNONYMS: Readonly<Record<string, string>> = {
+  ...{ len: 'length', size: 'length', count: 'length', includes: 'contains', has: 'contains' },
+  ...{ tolower: 'lower', lowercase: 'lower', toupper: 'upper', uppercase: 'upper', coalesce: 'not_null' },
+};
+
+/** What was probably meant by a function that doesn't exist, as the end of a clause. */
+function meantBy(name: string): string {
+  const lower = name.toLowerCase();
+  if (Object.hasOwn(OPERATORS, lower)) return `: write ${OPERATORS[lower]}`;
+  const meant = Object.hasOwn(SYNONYMS, lower) ? SYNONYMS[lower] : probablyMeant(name, FUNCTIONS);
+  return meant === undefined ? '' : `: write ${meant}()`;
+}
 
 const PLAIN = /^(And|Or|Not|Index)Expression$|^(Comparator|Field|Identity|Index|Literal|Subexpression)$/;
 

@@ -1,7 +1,7 @@
 import { compile, tokenize } from '@jmespath-community/jmespath';
 import { reasonOf } from '../errors.ts';
 import { IS_INEXACT, largeIntegerIn, parseJson, parseLargeIntegers } from '../text/json.ts';
-import { quoted } from '../text/safeText.ts';
+import { quoted, shortened } from '../text/safeText.ts';
 
 /** A node of the syntax tree of a JMESPath expression. */
 export type Node = ReturnType<typeof compile>;
@@ -22,14 +22,20 @@ const PIECE =
 
 /** A path with a name whose hyphens are read as minus signs, such as `data.image-tag`. */
 const HYPHENATED = /(?<![\w"'`.])((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*(?:-\w+)+)/g;
+const PLAIN_NAME = /^[A-Za-z_]\w*$/;
 /** What stands between quotes of any kind. */
 const QUOTED = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/gs;
 
 const HINTS: Readonly<Record<string, string>> = {
   Number: ': a number is written between backticks, as in `5`',
+  Expref: ': write &&',
   and: ': write &&',
   or: ': write ||',
+  is: ': write ==',
+  in: ': write contains(list, value)',
 };
+/** Characters of an expression that are looked at for the path before brackets. */
+const MOST_BEFORE = 200;
 
 /** Parses a JMESPath expression. Throws an `Error` with a clause that begins with the position, counted from 1. */
 export function parse(text: string): Node {
@@ -101,14 +107,33 @@ function wrongToken(text: string, problem: string): string {
   }
   const { start = 0, type = '' } = tokens[low] ?? {};
   const token = text.slice(start, endOf(low)).trim();
-  return `position ${start + 1}: ${quoted(token)} is unexpected${hintOf(text, token, type)}`;
+  const hint = bracketsHint(tokens, low, text) ?? operatorHint(tokens, low) ?? hintOf(text, token, type);
+  return `position ${start + 1}: ${quoted(token)} is unexpected${hint}`;
+}
+
+/** For a name between brackets, as in `data['by']`, which JavaScript and JSONPath allow. */
+function bracketsHint(tokens: readonly Token[], index: number, text: string): string | undefined {
+  const { type = '', start = 0, value } = tokens[index] ?? {};
+  const isName = typeof value === 'string' && /^(?:Literal|QuotedIdentifier|UnquotedIdentifier)$/.test(type);
+  if (!isName || tokens[index - 1]?.type !== 'Lbracket' || tokens[index + 1]?.type !== 'Rbracket') return undefined;
+  const before = text.slice(Math.max(0, start - MOST_BEFORE), start);
+  const [, path = ''] = /((?<![\w.])[A-Za-z_][\w.]*(?:\[\d+\])*)\s*\[\s*$/.exec(before) ?? [];
+  const name = PLAIN_NAME.test(value) ? value : JSON.stringify(value);
+  return `: a field is written after a dot, as in ${path === '' ? 'data' : path}.${shortened(name, MOST_BEFORE)}`;
+}
+
+/** For operators of other languages whose last part, or what follows it, is the wrong token. */
+function operatorHint(tokens: readonly Token[], index: number): string | undefined {
+  const [before, token] = [tokens[index - 1], tokens[index]];
+  if (before?.type === 'LT' && token?.type === 'GT') return ': write !=';
+  return before?.type === 'UnquotedIdentifier' && /^not$/i.test(String(before.value)) ? ': write ! for not' : undefined;
 }
 
 function hintOf(text: string, token: string, type: string): string {
   const hyphenated = type === 'Number' ? hyphenatedName(text, token.replace(/^-/, '')) : undefined;
   if (hyphenated !== undefined) return `: a name with hyphens is quoted, as in ${hyphenated}`;
   if (type === 'QuotedIdentifier') return `: a field is written after a dot, as in data.${token}`;
-  const hint = HINTS[token] ?? HINTS[type];
+  const hint = HINTS[token.toLowerCase()] ?? HINTS[type];
   return (
     hint ?? (/^\s*\$[.[]/.test(text) ? ': this is JMESPath and not JSONPath, where a path is written data.region' : '')
   );
@@ -178,7 +203,7 @@ export function childrenOf(node: Node): { readonly same: readonly Node[]; readon
 export function pathOf(node: Node): string | undefined {
   switch (node.type) {
     case 'Field':
-      return /^[A-Za-z_]\w*$/.test(node.name) ? node.name : JSON.stringify(node.name);
+      return PLAIN_NAME.test(node.name) ? node.name : JSON.stringify(node.name);
     case 'Index':
       return `[${node.value}]`;
     case 'Current':

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../errors.ts';
 import { subjectProblem } from '../subject.ts';
 import { durationHint, parseDuration } from '../text/duration.ts';
+import { probablyMeant } from '../text/nearest.ts';
 import { quoted } from '../text/safeText.ts';
 import type { Problems } from './problems.ts';
 
@@ -85,11 +86,23 @@ export class Fields {
     return text ?? '';
   }
 
-  /** One of these words; the first if none is given. */
-  oneOf<Option extends string>(name: string, options: readonly [Option, ...Option[]]): Option {
+  /**
+   * One of these words; the first if none is given.
+   *
+   * @param hintFor what to do about another word, in sentences; undefined when that's unclear
+   */
+  oneOf<Option extends string>(
+    name: string,
+    options: readonly [Option, ...Option[]],
+    hintFor: (text: string) => string | undefined = () => undefined,
+  ): Option {
     const text = this.text(name) ?? options[0];
     const option = options.find((candidate) => candidate === text);
-    if (option === undefined) this.problem(`${name}: ${quoted(text)} is not one of ${options.join(', ')}`);
+    if (option === undefined) {
+      const meant = probablyMeant(text.replace(/[\s_-]/g, ''), options);
+      const hint = meant === undefined ? hintFor(text) : `Write ${meant}.`;
+      this.problem(`${name}: ${quoted(text)} is not one of ${options.join(', ')}`, hint);
+    }
     return option ?? options[0];
   }
 

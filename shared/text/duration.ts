@@ -19,20 +19,55 @@ export function parseDuration(text: string, mostMs = MAX_DURATION_MS): number | 
 
 const WORDS = [/^d(ays?)?$/i, /^h((ou)?rs?)?$/i, /^m(in(ute)?s?)?$/i, /^s(ec(ond)?s?)?$/i, /^m(illi)?s(ec(ond)?s?)?$/i];
 const UNITS = ['d', 'h', 'm', 's', 'ms'];
+/** Longest text that a hint is given for. */
+const LONGEST_HINTED = 50;
 
 /** How to write what a text that isn't a duration most likely means, as a sentence; undefined when that's unclear. */
 export function durationHint(text: string): string | undefined {
-  const [, number = '', word = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s*([a-z]*)$/i.exec(text.trim()) ?? [];
-  if (number === '' || Number(number) === 0) return undefined;
-  if (word === '') {
-    return number.includes('.')
-      ? undefined
-      : `A unit is missing: write ${number}s for seconds, or ${number}m for minutes.`;
+  const trimmed = text.trim();
+  if (trimmed.length > LONGEST_HINTED) return undefined;
+  if (/^\d{1,9}$/.test(trimmed) && Number(trimmed) > 0)
+    return `A unit is missing: write ${trimmed}s for seconds, or ${trimmed}m for minutes.`;
+  const [, first = '', second = ''] = /^(\d{1,3}):([0-5]\d)$/.exec(trimmed) ?? [];
+  if (Number(first) > 0) {
+    const [short, long] = [clockMs('0', first, second), clockMs(first, second, '0')].map(describeMs);
+    if (parseDuration(long ?? '') === undefined) return undefined;
+    return `Write ${short} for minutes and seconds, or ${long} for hours and minutes.`;
   }
-  const index = WORDS.findIndex((pattern) => pattern.test(word));
-  const ms = Number(number) * (UNIT_MS[index] ?? NaN);
-  const meant = number.includes('.') ? describeMs(ms) : `${number}${UNITS[index]}`;
-  return parseDuration(meant) === undefined ? undefined : `Write ${meant}.`;
+  const meant = clockMeant(trimmed) ?? isoMeant(trimmed) ?? wordsMeant(trimmed);
+  return meant === undefined || parseDuration(meant) === undefined ? undefined : `Write ${meant}.`;
+}
+
+function clockMs(...parts: string[]): number {
+  return parts.reduce((sum, part, index) => sum + Number(part) * (UNIT_MS[index + 1] ?? 0), 0);
+}
+
+/** Of a time span such as `00:05:00`. */
+function clockMeant(text: string): string | undefined {
+  const parts = /^(\d{1,3}):([0-5]\d):([0-5]\d)$/.exec(text)?.slice(1);
+  return parts && describeMs(clockMs(...parts));
+}
+
+/** Of one in ISO 8601, such as `PT5M`. */
+function isoMeant(text: string): string | undefined {
+  const [, date = '', time = ''] = /^P((?:\d+D)?)(?:T([\dHMS]+))?$/i.exec(text) ?? [];
+  const meant = `${date}${time}`.toLowerCase();
+  return meant === '' ? undefined : meant;
+}
+
+/** Of numbers with words, such as `1 hour 30 minutes` or `1.5h`. */
+function wordsMeant(text: string): string | undefined {
+  const parts = text.match(/\d+(?:\.\d{1,3})?\s*[a-z]+/gi) ?? [];
+  // Nothing else may stand between them.
+  if (/[^\s,]/.test(parts.reduce((rest, part) => rest.replace(part, ''), text).replace(/\band\b/gi, '')))
+    return undefined;
+  return parts
+    .map((part) => {
+      const [, number = '', word = ''] = /^([\d.]+)\s*(\w+)$/.exec(part) ?? [];
+      const index = WORDS.findIndex((pattern) => pattern.test(word));
+      return number.includes('.') ? describeMs(Number(number) * (UNIT_MS[index] ?? NaN)) : `${number}${UNITS[index]}`;
+    })
+    .join('');
 }
 
 /** Milliseconds as inputs write durations: `1h30m`, `1s500ms`. */

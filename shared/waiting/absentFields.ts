@@ -43,7 +43,7 @@ export function describeAbsent(absent: readonly FieldPath[], event: ReceivedEven
 export function misspeltField(
   fields: readonly FieldPath[],
   event: ReceivedEvent,
-  named: readonly FieldPath[] = [],
+  named: readonly FieldPath[],
 ): { readonly absent: string; readonly meant: string } | undefined {
   for (const path of fields) {
     const { meant } = meantBy(path, event.data);
@@ -54,10 +54,14 @@ export function misspeltField(
 }
 
 /** Asks for the field that {@link misspeltField} finds, as a clause; empty when there is none, or finding it takes too long. */
-export function askForField(fields: readonly FieldPath[], event: ReceivedEvent): string {
+export function askForField(
+  fields: readonly FieldPath[],
+  event: ReceivedEvent,
+  named: readonly FieldPath[] = fields,
+): string {
   if (fields.length === 0) return '';
   try {
-    const misspelt = interruptible(() => misspeltField(fields, event), LIMIT_MS);
+    const misspelt = interruptible(() => misspeltField(fields, event, named), LIMIT_MS);
     return misspelt === undefined ? '' : `did you mean ${misspelt.meant}?`;
   } catch (error) {
     if (!isInterruption(error)) throw error;

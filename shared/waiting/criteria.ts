@@ -107,31 +107,43 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
 }
 
 /** The beginning of another output in the same line. Only variables of `let`, which have a `$`, are set with `=`. */
-const ANOTHER_OUTPUT = /[,;]\s*[A-Za-z_][\w.-]*\s*=(?!=)/;
+const ANOTHER_OUTPUT = /(?<=[\s,;])[A-Za-z_][\w.-]*\s*=(?!=)/g;
+/** A name, which may hold spaces by mistake, and what follows its `=`. */
+const OUTPUT = /^([^=\s'"`]+|\w[\w .-]*?)\s*=(?!=)(.*)$/;
+/** Outputs of one line that are written out. */
+const MOST_WRITTEN = 5;
 
 /** Reads what is taken from the event that decides: `name=JMESPath` lines of the input `outputs`. */
 export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   const names = new Set<string>();
   return fields.lines('outputs').flatMap((line) => {
-    const [, name = '', text = ''] = /^([^=\s'"`]+)\s*=(.*)$/.exec(line) ?? [];
+    const [, name = '', text = ''] = OUTPUT.exec(line) ?? [];
+    // Parts of a line that holds a secret would show part of the secret.
+    const write = (...parts: string[]) =>
+      knownSecrets.mask(line) === line ? parts.map((it) => shortened(it, 80)).join(' and ') : '';
     if (name === '' || text.trim() === '') {
-      const [, key, value = ''] = /^([A-Za-z_]\w*)\s*:\s*(\S.*)$/.exec(line) ?? [];
-      const remedy = key === undefined ? undefined : `Write ${key}=${shortened(value, 80)}.`;
-      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`, remedy);
+      const [, key, value = ''] =
+        /^([A-Za-z_]\w*)\s*:\s*(\S.*)$/.exec(line) ?? /^(?=data\.(?:\w+\.)*([A-Za-z_]\w*)$)(.*)$/.exec(line) ?? [];
+      const remedy = key === undefined ? '' : write(`${key}=${value}`);
+      fields.problem(`outputs: ${quoted(line)} is not of the form name=JMESPath`, remedy && `Write ${remedy}.`);
       return [];
     }
-    if (ANOTHER_OUTPUT.test(withoutQuoted(text))) {
+    const several = outputsIn(name, text);
+    if (several.length > 1) {
+      const written = write(...several.slice(0, MOST_WRITTEN).map((it) => quoted(it)));
+      const more = several.length > MOST_WRITTEN ? ' and so on' : '';
       fields.problem(
         `outputs: ${quoted(line)} holds several outputs in one line`,
-        'Write one name=expression per line.',
+        `Write one name=expression per line${written && `: ${written}${more}`}.`,
       );
       return [];
     }
     if (!/^[A-Za-z_]\w*$/.test(name)) {
       const nearest = name.replace(/\W/g, '_').replace(/^\d/, '_$&');
+      const remedy = write(`${nearest}=${text.trim()}`);
       fields.problem(
         `outputs: ${quoted(name)} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit`,
-        `Write ${nearest}=${shortened(text.trim(), 80)}.`,
+        remedy && `Write ${remedy}.`,
       );
       return [];
     }
@@ -140,4 +152,26 @@ export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
     const expression = readExpression(fields, `outputs: ${name}`, text.trim());
     return expression === undefined ? [] : [{ name, expression }];
   });
+}
+
+/** The outputs in one line, each as `name=expression`. */
+function outputsIn(name: string, text: string): string[] {
+  const trimmed = text.trim();
+  const starts = [...withoutQuoted(trimmed).matchAll(ANOTHER_OUTPUT)].map(({ index }) => index);
+  const parts = [0, ...starts].map((start, index) => trimmed.slice(start, starts[index]).trim());
+  const outputs = parts.map((part, index) => `${index === 0 ? `${name}=` : ''}${part.replace(/\s*[,;]$/, '')}`);
+  // Between spaces alone, it may as well be a comparison with one = too few.
+  const areSeparated = parts
+    .slice(0, -1)
+    .every((part, index) => /[,;]$/.test(part) || isExpression(index === 0 ? part : part.replace(/^[^=]*=/, '')));
+  return areSeparated ? outputs : [];
+}
+
+function isExpression(text: string): boolean {
+  try {
+    compileExpression(text);
+    return true;
+  } catch {
+    return false;
+  }
 }

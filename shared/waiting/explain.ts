@@ -29,7 +29,7 @@ export interface Seen {
   readonly distinctValues: readonly string[];
   /** The last near miss. */
   readonly lastMiss: JudgedEvent | undefined;
-  /** Fields below `data` that the condition reads and no event has had. */
+  /** Fields below `data` that `match` or `distinctBy` reads and no event has had. */
   readonly absentFields: readonly FieldPath[];
   readonly linkBreaks: LinkBreaks;
   /** Absent for core NATS, and when the caller doesn't search. */
@@ -117,7 +117,8 @@ function askFor(near: readonly string[], stream: string): string {
  */
 export function describeSearch({ counts, searched, absentFields, lastMiss }: Seen): string {
   if (counts.seen > 0) {
-    const isTold = lastMiss?.decision === 'notMatching';
+    // The reason may ask for the field already.
+    const isTold = lastMiss?.decision === 'notMatching' && !lastMiss.reason.includes('; did you mean data.');
     return isTold ? further(describeAbsent(absentFields, lastMiss.event)) : '';
   }
   if (searched === undefined) return '';

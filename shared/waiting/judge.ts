@@ -108,6 +108,8 @@ export class Judge {
   readonly #warnings: string[] = [];
   /** Fields of `match` that no event has had. */
   #absent: readonly FieldPath[];
+  /** Fields of `distinctBy` that no event that it was tried on has had; none before it was. */
+  #absentInKey: readonly FieldPath[] | undefined;
   /** Fields of `failWhen` that no event has had; none once one was asked for. */
   #absentInFailWhen: readonly FieldPath[];
   #misspeltMs = MISSPELT_MS;
@@ -151,7 +153,7 @@ export class Judge {
   resume({ counts, keys }: Progress): void {
     Object.assign(this.#counts, counts);
     // The other one may have seen events that had them.
-    if (counts.seen > 0) this.#absent = this.#absentInFailWhen = [];
+    if (counts.seen > 0) this.#absent = this.#absentInFailWhen = this.#absentInKey = [];
     for (const key of keys) this.#keys.add(key);
   }
 
@@ -166,8 +168,13 @@ export class Judge {
     return expect?.filter((value) => !this.#keys.has(value)) ?? Math.max(0, count - this.#counts.matched);
   }
 
-  /** The fields below `data` that `match` reads and none of the events it was tried on has had. */
+  /** The fields below `data` that `match` or `distinctBy` reads and none of the events it was tried on has had. */
   get absentFields(): readonly FieldPath[] {
+    return [...this.#absent, ...(this.#absentInKey ?? [])];
+  }
+
+  /** Those of `match`. */
+  get absentInMatch(): readonly FieldPath[] {
     return this.#absent;
   }
 
@@ -284,7 +291,7 @@ export class Judge {
     if (fields.length === 0) return;
     const began = this.clock.now();
     try {
-      const named = this.criteria.failWhen?.dataFields;
+      const named = this.criteria.failWhen?.dataFields ?? [];
       const misspelt = interruptible(() => misspeltField(fields, event, named), this.#misspeltMs);
       if (misspelt !== undefined) {
         this.#misspelling = `failWhen: the event has no ${misspelt.absent}. Did you mean ${misspelt.meant}?`;
@@ -352,6 +359,9 @@ export class Judge {
     }
     if (distinctBy === undefined) return is('matched', '', identityOf(event));
     const key = textOf(this.#evaluate('distinctBy', distinctBy, event.view));
+    this.#absentInKey ??= distinctBy.dataFields;
+    if (this.#absentInKey.length > 0)
+      this.#absentInKey = this.#absentInKey.filter((path) => !hasField(event.data, path));
     if (key === undefined) return is('notMatching', () => noValue(distinctBy, event));
     if (key.length > MOST_KEY) return is('notMatching', `distinctBy is longer than ${MOST_KEY} characters`);
     if (expect !== undefined && !expect.includes(key))

@@ -114,7 +114,8 @@ export function emptyOutputs(
   const found: ReturnType<typeof misspeltField>[] = [];
   try {
     interruptible(() => {
-      for (const { expression } of empty) found.push(misspeltField(expression.dataFields, event));
+      for (const { dataFields } of empty.map(({ expression }) => expression))
+        found.push(misspeltField(dataFields, event, dataFields));
     }, MISSPELT_MS);
   } catch (error) {
     if (!isInterruption(error)) throw error;

@@ -1,11 +1,11 @@
 import type { StartPosition } from '../bus.ts';
 import { parseTime } from '../event/cloudEvent.ts';
 import type { Fields } from '../inputs/fields.ts';
-import { quoted } from '../text/safeText.ts';
+import { quoted, shortened } from '../text/safeText.ts';
 
 /** Reads `startFrom`, one of these positions. An input that belongs to another position is a problem. */
 export function readStartFrom<From extends string>(fields: Fields, positions: readonly [From, ...From[]]): From {
-  const from = fields.oneOf('startFrom', positions);
+  const from = fields.oneOf('startFrom', positions, (text) => positionHint(text, positions));
   for (const [name, value] of [
     ['startSequence', 'sequence'],
     ['startTime', 'time'],
@@ -14,6 +14,21 @@ export function readStartFrom<From extends string>(fields: Fields, positions: re
       fields.problem(`${name}: goes with startFrom: ${value} only, and startFrom is ${from}`);
   }
   return from;
+}
+
+/** What others call these positions, in lower case and without separators. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  ...{ beginning: 'all', earliest: 'all', first: 'all', start: 'all', oldest: 'all' },
+  ...{ latest: 'now', new: 'now', newest: 'now', end: 'now' },
+  ...{ last: 'lastPerSubject', run: 'runStart', pipelinestart: 'runStart', buildstart: 'runStart' },
+};
+
+function positionHint(text: string, positions: readonly string[]): string | undefined {
+  if (/^\d+$/.test(text)) return `Write startFrom: sequence and startSequence: ${shortened(text, 80)}.`;
+  if (parseStartTime(text) !== undefined) return `Write startFrom: time and startTime: ${shortened(text, 80)}.`;
+  const word = text.replace(/[\s_-]/g, '').toLowerCase();
+  const meant = Object.hasOwn(SYNONYMS, word) ? SYNONYMS[word] : undefined;
+  return meant !== undefined && positions.includes(meant) ? `Write ${meant}.` : undefined;
 }
 
 /** The sequence after which a wait begins, of `startFrom: sequence`. */
@@ -30,8 +45,17 @@ export function readStartTime(fields: Fields): number {
   if (text !== undefined && time === undefined)
     fields.problem(
       `startTime: ${quoted(text)} is not a time in ISO 8601 with its offset from UTC, such as 2026-05-31T08:00:00Z`,
+      timeHint(text),
     );
   return time ?? 0;
+}
+
+/** For a time without its offset, a day, and seconds or milliseconds since 1970. */
+function timeHint(text: string): string | undefined {
+  const [utc] = [`${text}Z`, `${text}T00:00:00Z`].filter((it) => parseStartTime(it) !== undefined);
+  if (utc !== undefined) return `Write ${utc} if it's in UTC.`;
+  if (!/^(?:\d{10}|\d{13})$/.test(text)) return undefined;
+  return `Write ${new Date(Number(text) * (text.length === 10 ? 1_000 : 1)).toISOString()}.`;
 }
 
 /**

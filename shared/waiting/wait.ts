@@ -255,7 +255,7 @@ class Wait implements SubscriptionEvents {
   /** Asks once, long before the end, for the field that `match` probably means. */
   #questionOn({ decision, event }: JudgedEvent): string {
     if (decision !== 'notMatching' || this.#hasAsked) return '';
-    const question = askForField(this.#judge.absentFields, event);
+    const question = askForField(this.#judge.absentInMatch, event, this.criteria.match?.dataFields);
     this.#hasAsked = question !== '';
     return question;
   }

@@ -392,15 +392,16 @@ test('the signature changes with the file and the files it names, but not with s
   assert.notEqual(signature(), readAs);
 });
 
-test('a contract with an unknown format can be used, with a warning', async () => {
-  const files = { 'a.json': '{ "properties": { "at": { "format": "datetime" } } }', token: 'x' };
+test('a contract with an unknown format or a misspelt keyword can be used, with a warning', async () => {
+  const files = { 'a.json': '{ "requird": ["at"], "properties": { "at": { "format": "datetime" } } }', token: 'x' };
   const { settings } = readFile(configurationFile(`${withNats('tokenFile: token')}contracts: { a: a.json }\n`, files));
   const { contracts, findings } = await readContracts(settings);
   assert.deepEqual([Object.keys(contracts), findings], [['a'], []]);
   const [warning, ...others] = warningsOf(contracts).map(describeFinding);
   assert.match(warning ?? '', /^contracts\.a: .*a\.json" has at \/properties\/at\/format the format "datetime"/);
   assert.match(warning ?? '', /so it isn't checked\. The nearest known one is "date-time"; /);
-  assert.deepEqual(others, []);
+  assert.equal(others.length, 1);
+  assert.match(others[0] ?? '', /at \/requird "requird", which is no keyword.*Did you mean "required"\?/);
 });
 
 test('an alias that would expand to gigabytes is refused', () => {

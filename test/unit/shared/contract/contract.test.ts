@@ -211,6 +211,72 @@ describe('a schema file', () => {
       assertViolated(contract, null, 1);
     }
   });
+
+  test('whose names are nearly keywords is used, with one warning each that names file, place and keyword', async () => {
+    const contract = await contractOf({
+      'root.json': {
+        tpye: 'object',
+        requird: ['x'],
+        propertys: { y: { requird: ['z'] } },
+        properties: { 'a/b': { $ref: 'part.json' }, tpye: { Type: 'string' } },
+      },
+      'part.json': { items: { mimimum: 5, maxlength: 3 } },
+    });
+    assertValid(contract, { x: 1 }, 5, { 'a/b': [1, 'long'] });
+    const warnings = describeWarnings(contract);
+    const said = warnings.map((it) =>
+      /(root|part)\.json" has at (\S+) .*Did you mean "(.*)"\?$/.exec(it)?.slice(1).join(' '),
+    );
+    const expected = ['root /tpye type', 'root /requird required', 'root /propertys properties'];
+    expected.push('root /properties/tpye/Type type', 'part /items/mimimum minimum', 'part /items/maxlength maxLength');
+    assert.deepEqual(said, expected);
+    assert.match(warnings[1] ?? '', literal('at /requird "requird", which is no keyword, so it checks nothing. Did'));
+  });
+
+  for (const $schema of [DRAFT_07, DRAFT_2019, DRAFT_2020]) {
+    test(`may have other names without a warning (${$schema})`, async () => {
+      const contract = await contractOf({
+        'root.json': {
+          $schema,
+          ...{
+            id: 'a',
+            note: 'b',
+            when: 'c',
+            form: 'd',
+            count: 5,
+            example: {},
+            title: 'e',
+            titel: 'f',
+            nullable: true,
+          },
+          ...{
+            minContains: 1,
+            maxContains: 2,
+            prefixItem: 5,
+            'x-type': 'string',
+            $internal: {},
+            xml: {},
+            errorMessage: '',
+          },
+          ...{ additionalItems: {}, dependencies: {}, unevaluatedItems: true, $anchor: 'a', tags: [], typeName: '' },
+          properties: {
+            requird: { $ref: '#/item' },
+            b: { enum: [{ requird: [] }], const: { tpye: '' }, default: { tpye: '' } },
+          },
+          examples: [{ tpye: '' }],
+          item: { type: 'string' },
+          [`requird${'x'.repeat(1_000)}`]: [],
+        },
+      });
+      assert.deepEqual(describeWarnings(contract), []);
+    });
+  }
+
+  test('may have any number of names, of which the first 200 are compared with keywords', async () => {
+    const names = Array.from({ length: 500 }, (_, index) => [`requir${index}`, []] as const);
+    const contract = await contractOf({ 'root.json': Object.fromEntries(names) });
+    assert.equal(contract.warnings.length, 200);
+  });
 });
 
 describe('formats', () => {

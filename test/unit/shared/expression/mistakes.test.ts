@@ -62,8 +62,11 @@ describe('An expression that is never true is refused, with what was probably me
       "data.eu-central-1 == 'x'",
       'position 16: "-1" is unexpected: a name with hyphens is quoted, as in data."eu-central-1"',
     ],
-    ["data['region'] == 'eu'", 'position 6: "\'region\'" is unexpected'],
-    ['data["region"]', 'a field is written after a dot, as in data."region"'],
+    [
+      "data['region'] == 'eu'",
+      'position 6: "\'region\'" is unexpected: a field is written after a dot, as in data.region',
+    ],
+    ['data["region"]', 'a field is written after a dot, as in data.region'],
     ['$..region', 'this is JMESPath and not JSONPath'],
     ["startsWith(data.tag, 'v')", 'there is no function startsWith(): write starts_with()'],
     ["ends-with(data.tag, 'v')", 'there is no function with()'],

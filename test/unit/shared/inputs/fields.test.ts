@@ -34,7 +34,10 @@ test("an option has to be spelled exactly; otherwise it's refused with the list 
   assert.equal(fields.oneOf('onTimeout', ['fail', 'warn']), 'fail');
   assert.equal(complaint(fields.problems), undefined);
   fields.oneOf('envelope', ['binary', 'structured', 'none']);
-  assert.match(complaint(fields.problems)!.message, /envelope: "Binary" is not one of binary, structured, none\./);
+  assert.match(
+    complaint(fields.problems)!.message,
+    /envelope: "Binary" is not one of binary, structured, none\. Write binary\./,
+  );
 });
 
 test('a whole number has digits only and lies in its range', () => {

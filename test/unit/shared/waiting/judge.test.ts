@@ -365,6 +365,9 @@ test('distinctBy compares values as text; an event without a value does not matc
     judge.judge(event({ Keys: 1 })).reason,
     'it has no value for distinctBy (data.key; did you mean data.Keys?)',
   );
+  const either = judgeOf({ distinctBy: expression('data.key.a || data.keys.a') }).judge;
+  const text = 'data.key.a || data.keys.a';
+  assert.equal(either.judge(event({ keys: {} })).reason, `it has no value for distinctBy (${text})`);
 });
 
 test("all expected values must arrive; others don't count", () => {

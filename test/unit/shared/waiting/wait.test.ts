@@ -308,6 +308,36 @@ test('a wait that matched nothing says which field no event had, and which ones 
   }
 });
 
+test('a wait whose events have no value for distinctBy says which fields there are', async () => {
+  for (const [distinctBy, data, told] of [
+    [
+      'data.by',
+      { region: 'secret-value', id: 1 },
+      'No event had data.by. In the last one, data has region, id. Compare',
+    ],
+    ['data.by', { bye: 1 }, 'no value for distinctBy (data.by; did you mean data.bye?). Compare'],
+    ['data.by || data.id', { by: null }, 'No event had data.id. In the last one, data has by. Compare'],
+  ] as const) {
+    const script = new Script((it) => {
+      it.send(message(1, data));
+      setImmediate(() => setImmediate(() => it.end('Timeout')));
+    });
+    const criteria = criteriaOf({ match: undefined, failWhen: undefined, distinctBy: named(distinctBy) });
+    const said = (await script.wait(criteria)).error?.message ?? '';
+    assert.ok(said.includes(told), said);
+    assert.doesNotMatch(said, /secret-value/);
+  }
+});
+
+test("a field that the condition names as well isn't asked for", async () => {
+  const script = new Script((it) => {
+    it.send(message(1, { state: 'no' }));
+    setImmediate(() => setImmediate(() => it.end('Timeout')));
+  });
+  await script.wait(criteriaOf({ match: named('data.stat || data.state == `1`'), failWhen: undefined }));
+  assert.doesNotMatch(script.lines.join('\n'), /did you mean/);
+});
+
 test('the first line on an event that lacks a field but has a similar one asks for that, and no other line does', async () => {
   const script = new Script((it) => {
     it.send(...[{}, { currency: 'USD' }, { currency: 'GBP' }].map((data, index) => message(index + 1, data)));

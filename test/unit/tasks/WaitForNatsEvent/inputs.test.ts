@@ -108,16 +108,30 @@ test('an invalid output name is reported with the nearest valid one', () => {
     ['image-tag=data.tag', 'image_tag=data.tag'],
     ['1st = data.a', '_1st=data.a'],
     ['größe=data.a', 'gr__e=data.a'],
+    ['who is it=data.x', 'who_is_it=data.x'],
   ])
     assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
       message: `InvalidInput: outputs: ${JSON.stringify(line?.split(/ ?=/)[0])} is not a valid name: it needs letters, digits and underscores, and cannot begin with a digit. Write ${nearest}.`,
     });
-  for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'"])
+  for (const line of ['no-equals', '=x', 'a=', "match: data.a == 'x'", "data.a == 'x'", "data.a != 'x'", 'data.a.b'])
     assert.throws(() => readWait(agentWith({ outputs: line })), /is not of the form name=JMESPath/);
-  for (const line of ['order=data.orderId, by=data.approvedBy', "a='x'; b = data.b"])
-    assert.throws(() => readWait(agentWith({ outputs: line })), {
-      message: `InvalidInput: outputs: ${JSON.stringify(line)} holds several outputs in one line. Write one name=expression per line.`,
+  for (const [line, written] of [
+    ['order=data.orderId, by=data.approvedBy', '"order=data.orderId" and "by=data.approvedBy"'],
+    ["a='x'; b = data.b", '"a=\'x\'" and "b = data.b"'],
+    ["a=data.x b=data.y == 'c d=e'  c=data.z", '"a=data.x" and "b=data.y == \'c d=e\'" and "c=data.z"'],
+    ['a=b, c=d, e=f, g=h, i=j, k=l', '"a=b" and "c=d" and "e=f" and "g=h" and "i=j" and so on'],
+  ])
+    assert.throws(() => readWait(agentWith({ outputs: line ?? '' })), {
+      message: `InvalidInput: outputs: ${JSON.stringify(line)} holds several outputs in one line. Write one name=expression per line: ${written}.`,
     });
+  assert.throws(
+    () => readWait(agentWith({ outputs: "bad=data.a && data.status = 'failed'" })),
+    /outputs: bad: .* position \d+: a comparison is written ==, not =/,
+  );
+  assert.throws(
+    () => readWait(agentWith({ outputs: 'data.image.tag' })),
+    /name=JMESPath\. Write tag=data\.image\.tag\.$/,
+  );
   for (const line of [
     "a=contains(data.text, ', b=c')",
     'a=[data.a, data.b == `1`]',
@@ -147,4 +161,26 @@ test('startTime is a time in ISO 8601 with its offset', () => {
     assert.equal(startOf(text), '2026-03-01T08:00:00.000Z', text);
   for (const text of ['2026-03-01', '2026-03-01T08:00:00', '2026-03-01T08Z', '2026-02-30T08:00Z', '1772352000'])
     assert.throws(() => startOf(text), /startTime: ".*" is not a time in ISO 8601 with its offset from UTC/, text);
+  assert.throws(() => startOf('2026-03-01T08:00'), /Z\. Write 2026-03-01T08:00Z if it's in UTC\.$/);
+  assert.throws(() => startOf('2026-03-01'), /Z\. Write 2026-03-01T00:00:00Z if it's in UTC\.$/);
+  assert.throws(() => startOf('1772352000'), /Z\. Write 2026-03-01T08:00:00\.000Z\.$/);
+  assert.throws(() => startOf('2026-02-30'), /such as 2026-05-31T08:00:00Z\.?$/);
+});
+
+test('a position that is nearly right, or that others call so, is answered with what to write', () => {
+  for (const [startFrom, hint] of [
+    ['runstart', 'Write runStart.'],
+    ['last-per-subject', 'Write lastPerSubject.'],
+    ['Earliest', 'Write all.'],
+    ['latest', 'Write now.'],
+    ['42', 'Write startFrom: sequence and startSequence: 42.'],
+    ['2026-03-01T08:00:00Z', 'Write startFrom: time and startTime: 2026-03-01T08:00:00Z.'],
+    ['constructor', ''],
+  ] as const)
+    assert.throws(() => readWait(agentWith({ startFrom }, { 'System.PipelineStartTime': '2026-03-01T08:00:00Z' })), {
+      message: [
+        `InvalidInput: startFrom: "${startFrom}" is not one of runStart, now, sequence, time, lastPerSubject, all.`,
+        ...[hint].filter(Boolean),
+      ].join(' '),
+    });
 });

@@ -43,6 +43,26 @@ test('a file is looked up in the default working directory, and a missing one is
   );
 });
 
+test('a missing file is answered with the near one', () => {
+  const folder = temporaryFolder('fields-');
+  mkdirSync(path.join(folder, 'schemas', 'orders.json'), { recursive: true });
+  for (const name of ['Order.json', 'v1.json']) writeFileSync(path.join(folder, 'schemas', name), '{}');
+  for (const [given, remedy] of [
+    ['schemas/order.json', 'Did you mean "Order.json"?'],
+    ['schemas/odrer.json', 'Did you mean "Order.json"?'],
+    ['schemas/order', 'Did you mean "Order.json"?'],
+    ['schemas/order.yaml', 'Did you mean "Order.json"?'],
+    ['schema/v1.json', 'There is no folder "schema": did you mean "schemas"?'],
+    ['schemas/v2.json', ''],
+    ['schemas/deployed.json', ''],
+    ['other/of/order.json', ''],
+  ] as const) {
+    const { fields } = fieldsOf({ file: given }, { variables: { 'System.DefaultWorkingDirectory': folder } });
+    fields.file('file');
+    assert.equal(complaint(fields.problems)!.remedy, remedy, given);
+  }
+});
+
 test('the sources folder means "no file", as the classic editors send it for an empty path', () => {
   const folder = temporaryFolder('fields-');
   for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory']) {
