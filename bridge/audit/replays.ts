@@ -16,7 +16,7 @@ export interface EarlierReplay {
   readonly at: number;
   readonly user: string;
   readonly isDone: boolean;
-  /** What came of it: `run=7`; or why it was refused. */
+  /** What came of it: `run 7` or the event's place; or why it was refused. */
   readonly outcome: string;
 }
 
@@ -82,5 +82,6 @@ function followedIn(payload: Uint8Array): string {
   const followed = parseObject(Buffer.from(payload).toString())?.['followed'];
   if (!isObject(followed)) return '';
   const { run, stream, sequence } = followed;
-  return run === undefined ? `${String(stream)}:${String(sequence)}` : `run ${String(run)}`;
+  if (typeof run === 'number' || typeof run === 'string') return `run ${run}`;
+  return typeof stream === 'string' && typeof sequence === 'number' ? `${stream}:${sequence}` : '';
 }

@@ -41,5 +41,5 @@ export function keywordMeant(name: string, value: unknown, keywords: readonly st
 
 /** Two letters that changed places are the most frequent mistake, and two changes. */
 function lettersOf(name: string): string {
-  return [...name.toLowerCase()].sort().join('');
+  return Array.from(name.toLowerCase()).sort().join('');
 }

@@ -382,13 +382,13 @@ export const MUTATIONS: readonly Mutation[] = [
     what: 'a task waits in the name of an organization that is not on the list',
     line: "  if ('problem' in allowed)\n    throw new Refusal(",
     becomes: "  if ('problem' in allowed && allowed.problem === '')\n    throw new Refusal(",
-    tests: { files: ['test/integration/bridge/waits.test.ts'] },
+    tests: { files: ['test/unit/bridge/waits/accept.test.ts'] },
   },
   {
     what: 'a plan of one project lets wait in the name of another',
     line: 'if (project.toLowerCase() !== claim.key.project)',
     becomes: "if (project === '')",
-    tests: { files: ['test/integration/bridge/waits.test.ts'] },
+    tests: { files: ['test/unit/bridge/waits/accept.test.ts'] },
   },
   {
     what: 'a header of a task holds a path where an ID is',

@@ -62,7 +62,15 @@ test('shows what the bridge does', () => {
       { feed: 'x', state: 'there is no feed', isGood: false, lastReadAt: undefined },
     ],
     deadLetters: [
-      { function: 'hooks', name: 'noId', reason: 'noId', count: 3, replayed: 2, detail: 'it has no id', lastAt: STATUS.now - 9_000 },
+      {
+        function: 'hooks',
+        name: 'noId',
+        reason: 'noId',
+        count: 3,
+        replayed: 2,
+        detail: 'it has no id',
+        lastAt: STATUS.now - 9_000,
+      },
     ],
     check: {
       at: STATUS.now - 3_600_000,
@@ -243,7 +251,9 @@ test('escapes text from elsewhere', () => {
     hooks: [{ event: HOSTILE, received: [{ outcome: HOSTILE, count: 1 }], lastAt: undefined }],
     throttle: { reason: HOSTILE, until: 0 },
     routes: [hostileRoute('on'), { ...hostileRoute('on'), pause: { by: HOSTILE, reason: HOSTILE, at: 0 } }],
-    deadLetters: [{ function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, replayed: 0, detail: HOSTILE, lastAt: 0 }],
+    deadLetters: [
+      { function: HOSTILE, name: HOSTILE, reason: HOSTILE, count: 1, replayed: 0, detail: HOSTILE, lastAt: 0 },
+    ],
     check: { at: 0, findings: [{ level: HOSTILE, about: HOSTILE, text: HOSTILE }] },
   });
   assert.doesNotMatch(page, /<script|onload='|" onload|\u202e|\u0007/);
