@@ -10,7 +10,7 @@ import { setUp } from './commandsHere.ts';
 
 /** Fast, but with leases that a busy machine can keep. */
 const TIMING =
-  'scale: 0.02, azureDevOps: 2s, takeover: 3s, drain: 5s, jetStream: 5s, connect: 10s, leaseRenewal: 200ms, leaseStale: 2s, feedRefused: 300ms';
+  'scale: 0.02, azureDevOps: 10s, takeover: 11s, drain: 5s, jetStream: 5s, connect: 10s, leaseRenewal: 200ms, leaseStale: 2s, feedRefused: 300ms';
 const PATIENCE_MS = 60_000;
 
 /** An event as stored in the stream. */
