@@ -1,4 +1,4 @@
-import type { Place } from '../../shared/bus.ts';
+import type { Place, ReceivedMessage } from '../../shared/bus.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_AUDIT, namesOf } from '../names.ts';
@@ -21,8 +21,8 @@ export interface EarlierReplay {
 }
 
 export interface EarlierReplays {
-  /** By {@link replayKey}. */
-  readonly byKey: ReadonlyMap<string, EarlierReplay>;
+  /** By the place of the letter or event. */
+  readonly byPlace: ReadonlyMap<string, EarlierReplay>;
   /** Why not all of them are known: a sentence without a full stop. */
   readonly trouble: string | undefined;
 }
@@ -46,7 +46,7 @@ export async function earlierReplays(
   route?: string,
 ): Promise<EarlierReplays> {
   const names = namesOf(settings.instance);
-  const byKey = new Map<string, EarlierReplay>();
+  const byPlace = new Map<string, EarlierReplay>();
   const history = new StreamHistory({
     ...{ nats, jetStream, stream: names.of(BRIDGE_AUDIT), whole: 'all' },
     subject: names.subject(`bridge.decisions.orders.${order}`),
@@ -58,18 +58,31 @@ export async function earlierReplays(
       if (decision === undefined || place === undefined || !['replayed', 'refused'].includes(decision.decision)) return;
       if (route !== undefined && decision.route !== route) return;
       const isDone = decision.decision === 'replayed';
-      const key = replayKey(place);
-      if (!isDone && byKey.get(key)?.isDone === true) return;
+      const key = keyOf(place);
+      if (!isDone && byPlace.get(key)?.isDone === true) return;
       const { at, user, reason } = decision;
-      byKey.set(key, { at, user, isDone, outcome: isDone ? followedIn(message.payload) : reason });
+      byPlace.set(key, { at, user, isDone, outcome: isDone ? followedIn(message.payload) : reason });
     },
   });
   await history.stepBack();
-  return { byKey, trouble: history.trouble };
+  return { byPlace, trouble: history.trouble };
 }
 
-/** Of a dead letter or event. */
-export function replayKey({ stream, sequence }: Place): string {
+/**
+ * How a dead letter or event was replayed; undefined if it wasn't. What is older than the message itself was about another one:
+ * a stream that is created anew counts from 1 again.
+ *
+ * @param storedAt when the message was stored, in milliseconds since the epoch
+ */
+export function replayOf(
+  { byPlace }: EarlierReplays,
+  { place, storedAt }: Pick<ReceivedMessage, 'place' | 'storedAt'>,
+): EarlierReplay | undefined {
+  const replay = place && byPlace.get(keyOf(place));
+  return replay !== undefined && replay.at >= (storedAt ?? 0) ? replay : undefined;
+}
+
+function keyOf({ stream, sequence }: Place): string {
   return `${stream}:${sequence}`;
 }
 

@@ -149,4 +149,14 @@ test('a hook that was not configured becomes an event when it is configured and 
     ['deadLetters-replay', 'replayed', 'it is configured now'],
   ]);
   assert.match(ordered[2]?.[2] ?? '', /^notConfigured: /);
+
+  // A stream that is created anew counts from 1 again, and the audit stream has the replay of another letter 1.
+  const { config } = await admin.manager.streams.info('BRIDGE_DEAD');
+  await admin.manager.streams.delete('BRIDGE_DEAD');
+  await admin.manager.streams.add(config);
+  assert.deepEqual((await post('four')).body, { deadLetter: 1 });
+  const [, anew] = rowsOf(await runBridge(['deadLetters', 'list'], repaired, OPTIONS));
+  assert.equal(anew?.at(-1), '-');
+  const four = await runBridge(['deadLetters', 'replay', '1', '--reason', 'it is new'], repaired, OPTIONS);
+  assert.deepEqual([four.status, four.stdout], [0, '1\tdone\tstream=AZDO\tsequence=4\n']);
 });
