@@ -1,7 +1,7 @@
 import type { ReceivedMessage } from '../../shared/bus.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import type { Nats } from '../nats.ts';
-import { replayKey, type EarlierReplays } from './replays.ts';
+import { replayOf, type EarlierReplays } from './replays.ts';
 import { Budget, StreamHistory } from './streamHistory.ts';
 
 /** How many letters are read, from the end of the stream. */
@@ -31,7 +31,7 @@ export interface LetterCount {
 export async function countLetters(
   { stream, subjectPrefix }: { readonly stream: string; readonly subjectPrefix: string },
   { nats, jetStream, now }: { readonly nats: Nats; readonly jetStream: JetStream; readonly now: () => number },
-  { byKey }: EarlierReplays,
+  earlier: EarlierReplays,
 ): Promise<LetterCount[] | undefined> {
   const counts = new Map<string, LetterCount>();
   const history = new StreamHistory({
@@ -42,7 +42,8 @@ export async function countLetters(
       const letter = letterIn(message, subjectPrefix.length + 1);
       const key = [letter.function, letter.name, letter.reason].join(' ');
       const { count = 0, replayed = 0 } = counts.get(key) ?? {};
-      const isReplayed = message.place !== undefined && byKey.get(replayKey(message.place))?.isDone === true;
+      const { place, storedAt } = message;
+      const isReplayed = place !== undefined && replayOf(earlier, place, storedAt)?.isDone === true;
       counts.set(key, { ...letter, count: count + 1, replayed: replayed + Number(isReplayed) });
     },
   });

@@ -21,7 +21,7 @@ export interface EarlierReplay {
 }
 
 export interface EarlierReplays {
-  /** By {@link replayKey}. */
+  /** By the place of what was replayed: see {@link replayOf}. */
   readonly byKey: ReadonlyMap<string, EarlierReplay>;
   /** Why not all of them are known: a sentence without a full stop. */
   readonly trouble: string | undefined;
@@ -58,7 +58,7 @@ export async function earlierReplays(
       if (decision === undefined || place === undefined || !['replayed', 'refused'].includes(decision.decision)) return;
       if (route !== undefined && decision.route !== route) return;
       const isDone = decision.decision === 'replayed';
-      const key = replayKey(place);
+      const key = keyOf(place);
       if (!isDone && byKey.get(key)?.isDone === true) return;
       const { at, user, reason } = decision;
       byKey.set(key, { at, user, isDone, outcome: isDone ? followedIn(message.payload) : reason });
@@ -68,8 +68,18 @@ export async function earlierReplays(
   return { byKey, trouble: history.trouble };
 }
 
-/** Of a dead letter or event. */
-export function replayKey({ stream, sequence }: Place): string {
+/** How a dead letter or event was replayed; undefined when it wasn't, as far as is known. */
+export function replayOf(
+  { byKey }: Pick<EarlierReplays, 'byKey'>,
+  place: Place,
+  storedAt = -Infinity,
+): EarlierReplay | undefined {
+  const replay = byKey.get(keyOf(place));
+  // A stream that is deleted and created anew counts from 1 again.
+  return replay !== undefined && replay.at >= storedAt ? replay : undefined;
+}
+
+function keyOf({ stream, sequence }: Place): string {
   return `${stream}:${sequence}`;
 }
 

@@ -3,7 +3,7 @@ import { reasonOf, TaskError } from '../../shared/errors.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import type { Decisions } from './decisions.ts';
 import { LIMITED } from './deadLetters.ts';
-import { describeReplay, replayKey, type EarlierReplay, type EarlierReplays } from './replays.ts';
+import { describeReplay, replayOf, type EarlierReplay, type EarlierReplays } from './replays.ts';
 
 /** How many letters are requested at a time. */
 const WINDOW = 64;
@@ -102,7 +102,7 @@ export interface ReplayedLetter {
  * after it. The letters stay: the stream is a record.
  *
  * @param replays by function
- * @param earlier what became of letters that were replayed before, by {@link replayKey}: nothing is done for them twice
+ * @param earlier what became of letters that were replayed before: nothing is done for them twice
  * @throws TaskError where there is no such letter, or the order can't be noted
  */
 export async function* replayLetters(
@@ -111,7 +111,7 @@ export async function* replayLetters(
   order: { readonly user: string; readonly reason: string },
   replays: Readonly<Record<string, Replay>>,
   decisions: Decisions,
-  earlier: EarlierReplays['byKey'],
+  earlier: EarlierReplays,
 ): AsyncIterable<ReplayedLetter> {
   const numbers = await selected(source, selection);
   if (numbers.length === 0) {
@@ -123,7 +123,7 @@ export async function* replayLetters(
   for (const number of numbers) {
     const letter = await findLetter(source, number);
     const place = { stream: source.stream, sequence: number };
-    const before = earlier.get(replayKey(place));
+    const before = replayOf(earlier, place, letter.storedAt);
     const result = before?.isDone === true ? alreadyReplayed(before) : await replayed(letter, replays);
     await decisions.order({
       ...noted,

@@ -1,6 +1,6 @@
 import { safeText } from '../../shared/text/safeText.ts';
 import { auditOf, deadLetterPlaces } from '../audit/audit.ts';
-import { describeReplay, earlierReplays, replayKey, type EarlierReplays } from '../audit/replays.ts';
+import { describeReplay, earlierReplays, replayOf, type EarlierReplays } from '../audit/replays.ts';
 import {
   ALREADY_REPLAYED,
   findLetter,
@@ -54,7 +54,7 @@ async function list(source: LetterSource, earlier: EarlierReplays, world: World)
   let letters = 0;
   for await (const letter of listLetters(source)) {
     if (letters++ === 0) world.out(lineOf(['N', 'TIME', 'FUNCTION', 'ROUTE OR REASON', 'BYTES', 'REASON', 'REPLAYED']));
-    world.out(lineOf([...cellsOf(letter), replayOf(letter, source, earlier)]));
+    world.out(lineOf([...cellsOf(letter), replayCell(letter, source, earlier)]));
   }
   world.err(letters === 0 ? 'There are no dead letters.\n' : `${letters} dead letter${letters === 1 ? '' : 's'}.\n`);
   return 0;
@@ -63,7 +63,7 @@ async function list(source: LetterSource, earlier: EarlierReplays, world: World)
 async function show(sequence: number, source: LetterSource, earlier: EarlierReplays, world: World): Promise<number> {
   const letter = await findLetter(source, sequence);
   const [, time, of, name] = cellsOf(letter);
-  const replayed = replayOf(letter, source, earlier);
+  const replayed = replayCell(letter, source, earlier);
   const facts = [
     ['N', String(sequence)],
     ['Time', time],
@@ -86,7 +86,7 @@ async function replay(
   configuration: Configuration,
   session: Session,
   source: LetterSource,
-  { byKey }: EarlierReplays,
+  earlier: EarlierReplays,
   world: World,
 ): Promise<number> {
   const { settings } = configuration;
@@ -99,7 +99,7 @@ async function replay(
   };
   let failures = 0;
   const order = { user: world.user, reason };
-  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions, byKey)) {
+  for await (const { letter, result } of replayLetters(source, letters, order, replays, audit.decisions, earlier)) {
     const number = String(letter.sequence);
     if (result.done) {
       const what = Object.entries(result.followed).map(([name, value]) => `${name}=${value}`);
@@ -115,9 +115,9 @@ async function replay(
 }
 
 /** How it was replayed, if it was. */
-function replayOf({ sequence }: StoredLetter, { stream }: LetterSource, { byKey, trouble }: EarlierReplays): string {
-  const before = byKey.get(replayKey({ stream, sequence }));
-  return before === undefined ? (trouble === undefined ? '-' : '?') : describeReplay(before);
+function replayCell({ sequence, storedAt }: StoredLetter, { stream }: LetterSource, earlier: EarlierReplays): string {
+  const before = replayOf(earlier, { stream, sequence }, storedAt);
+  return before === undefined ? (earlier.trouble === undefined ? '-' : '?') : describeReplay(before);
 }
 
 function cellsOf({ sequence, storedAt, function: of, name, payload, missing, reason, detail }: StoredLetter): string[] {

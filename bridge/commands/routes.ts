@@ -7,7 +7,7 @@ import { probablyMeant } from '../../shared/text/nearest.ts';
 import { quoted, safeText } from '../../shared/text/safeText.ts';
 import { auditOf } from '../audit/audit.ts';
 import { parsePlace } from '../audit/facts.ts';
-import { describeReplay, earlierReplays, replayKey } from '../audit/replays.ts';
+import { describeReplay, earlierReplays, replayOf } from '../audit/replays.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { RouteStatus } from '../http/routesTable.ts';
@@ -294,7 +294,7 @@ async function replay(
       const details = result.done
         ? Object.entries(result.followed).map(([name, value]) => `${name}=${value}`)
         : [result.detail];
-      const before = place && earlier.byKey.get(replayKey(place));
+      const before = place && replayOf(earlier, place, message.storedAt);
       const again = result.done && before?.isDone === true ? [`replayed before ${describeReplay(before)}`] : [];
       world.out(lineOf([sequence, outcome, ...details, ...again]));
       if (passes) continue;

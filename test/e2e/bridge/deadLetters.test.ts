@@ -149,4 +149,11 @@ test('a hook that was not configured becomes an event when it is configured and 
     ['deadLetters-replay', 'replayed', 'it is configured now'],
   ]);
   assert.match(ordered[2]?.[2] ?? '', /^notConfigured: /);
+
+  // The audit stream still has the replay of another letter 1.
+  await admin.manager.streams.delete('BRIDGE_DEAD');
+  await setUp(yaml, OPTIONS);
+  assert.deepEqual((await post('four')).body, { deadLetter: 1 });
+  const afresh = await runBridge(['deadLetters', 'replay', '1'], repaired, OPTIONS);
+  assert.deepEqual([afresh.status, afresh.stdout], [0, '1\tdone\tstream=AZDO\tsequence=4\n']);
 });
