@@ -116,7 +116,7 @@ function ageKeyOf({ name }: StreamNeed, { instance }: BridgeSettings): string {
 export function consumerDifferences(need: ConsumerNeed, { config: is }: ConsumerInfo, taken?: StreamConfig): Finding[] {
   const { config, route, stream } = need;
   const about = aboutConsumer(need);
-  const anew = `Remove it with the NATS CLI (nats consumer rm ${stream} ${config.durable_name}), or rename the route; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.`;
+  const anew = `Remove it with the NATS CLI (nats consumer rm ${stream} ${config.durable_name}), or rename the route, which then starts a second run for an event that it reads again; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.`;
   const found: Finding[] = [];
   if (is.deliver_subject !== undefined) found.push(error(about, 'it is a push consumer', anew));
   if (is.ack_policy !== 'explicit')

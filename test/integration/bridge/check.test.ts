@@ -324,7 +324,7 @@ waits:
     assert.deepEqual(
       moved.stderr.split('\n').filter((line) => line.startsWith('consumer ')),
       [
-        "consumer bridge-one of CI: it is there, and left as it is, but it delivers ci.done, not ci.new. Remove it with the NATS CLI (nats consumer rm CI bridge-one), or rename the route; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.",
+        "consumer bridge-one of CI: it is there, and left as it is, but it delivers ci.done, not ci.new. Remove it with the NATS CLI (nats consumer rm CI bridge-one), or rename the route, which then starts a second run for an event that it reads again; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.",
       ],
     );
 
