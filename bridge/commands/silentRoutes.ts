@@ -28,7 +28,7 @@ export function silentRoutes(id: string, { roots }: Trace, runs: readonly RouteS
   const silent = runs.filter(({ name, mode }) => mode !== 'off' && !decided.has(name));
   const takes = ({ stream, subjects }: RouteSettings) =>
     stream === place.stream && subjects.some((pattern) => subjectMatches(pattern, event.subject));
-  const undecided = silent.filter(takes).map(({ name }) => name);
+  const undecided = silent.filter(takes);
   const strangers = silent.filter((route) => !takes(route)).map(({ name }) => name);
   return [
     ...undecidedText(undecided, place, decided.size === 0),
@@ -55,7 +55,8 @@ function isAbout({ event: { place: first }, through }: DecisionFact, { stream, s
 }
 
 /** @param isAlone whether no other route has decided either */
-function undecidedText(routes: readonly string[], place: Place, isAlone: boolean): readonly string[] {
+function undecidedText(undecided: readonly RouteSettings[], place: Place, isAlone: boolean): readonly string[] {
+  const routes = undecided.map(({ name }) => name);
   const [first, ...others] = routes;
   if (first === undefined) return [];
   const tryIt = `nats-event-bridge routes try ${first} --event ${keyOf(place)} says why`;
@@ -65,8 +66,11 @@ function undecidedText(routes: readonly string[], place: Place, isAlone: boolean
     : routes.length === 1
       ? `The route ${first} hasn't`
       : `${counted(routes)} haven't`;
+  const isPassedOver = undecided.some(({ startFrom }) => startFrom !== 'all')
+    ? ' What was stored before a route began, as its startFrom says, is never decided on.'
+    : '';
   return [
-    `${who} decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}. nats-event-bridge routes list says what a route waits for.`,
+    `${who} decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}.${isPassedOver} nats-event-bridge routes list says what a route waits for.`,
   ];
 }
 
