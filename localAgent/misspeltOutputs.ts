@@ -29,6 +29,9 @@ export interface ReadVariables {
   readonly whyInFile?: WhyUnset | undefined;
 }
 
+/** Variables that Azure Pipelines itself sets, but only for some runs, such as those for a pull request. */
+const SOMETIMES = /^(?:System\.PullRequest|Build\.TriggeredBy|Build\.CronSchedule)\./i;
+
 /** Another job's output that has no value. */
 export interface JobOutput {
   /** The job it is looked for in. */
@@ -91,9 +94,10 @@ export function unsetInCondition({ unset, known, outputs = [], ...read }: ReadVa
     const problem = `The condition reads ${written(name)}, which is empty:`;
     const why = name.includes('.') ? (read.whyInFile?.(name, written) ?? whyUnset(name, set, written)) : undefined;
     if (why !== undefined) return [safeText(`${problem} ${why}`)];
+    if (SOMETIMES.test(name) || read.maySet?.(name) === true) return [];
     const meant = probablyMeant(name, known);
     if (meant !== undefined) return [safeText(`${problem} nothing has set it. Did you mean ${written(meant)}?`)];
-    if (!read.isDecisive || read.maySet?.(name) === true) return [];
+    if (!read.isDecisive) return [];
     return [safeText(`${problem} nothing has set it. If it comes with the run, give --variable ${name}=VALUE.`)];
   });
 }

@@ -313,7 +313,8 @@ async function replay(
   }
   await audit.deadLetters.close();
   const summary = [...counts].map(([outcome, count]) => `${count} ${outcome}`).join(', ');
-  world.err(`${summary || `There are no events of the route between ${from} and ${to}`}.\n`);
+  const nothing = failures > 0 ? 'Nothing was started' : `There are no events of the route between ${from} and ${to}`;
+  world.err(`${summary || nothing}.\n`);
   return failures === 0 && counts.size > 0 ? 0 : 1;
 }
 

@@ -1,8 +1,8 @@
 import type { Place } from '../../shared/bus.ts';
 import { subjectMatches } from '../../shared/subject.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import type { EventFact } from '../audit/facts.ts';
-import type { Trace, TraceNode } from '../audit/trace.ts';
+import type { DecisionFact, EventFact } from '../audit/facts.ts';
+import { flattened, type Trace, type TraceNode } from '../audit/trace.ts';
 import type { RouteSettings } from '../settings.ts';
 import { keyOf } from './chain.ts';
 
@@ -18,14 +18,17 @@ const MOST_NAMED = 5;
 export function silentRoutes(id: string, { roots }: Trace, runs: readonly RouteSettings[]): readonly string[] {
   const [asked, ...others] = eventsAsked(id, roots);
   if (asked === undefined || others.length > 0) return [];
-  const { event, place, node } = asked;
+  const { event, place } = asked;
+  // A summary of several events stands below only one of them.
   const decided = new Set(
-    node.children.flatMap(({ fact }) => (fact.kind === 'decision' && fact.function === 'runs' ? [fact.name] : [])),
+    flattened(roots).flatMap((fact) =>
+      fact.kind === 'decision' && fact.function === 'runs' && isAbout(fact, place) ? [fact.name] : [],
+    ),
   );
   const silent = runs.filter(({ name, mode }) => mode !== 'off' && !decided.has(name));
   const takes = ({ stream, subjects }: RouteSettings) =>
     stream === place.stream && subjects.some((pattern) => subjectMatches(pattern, event.subject));
-  const undecided = silent.filter(takes).map(({ name }) => name);
+  const undecided = silent.filter(takes);
   const strangers = silent.filter((route) => !takes(route)).map(({ name }) => name);
   return [
     ...undecidedText(undecided, place, decided.size === 0),
@@ -36,20 +39,24 @@ export function silentRoutes(id: string, { roots }: Trace, runs: readonly RouteS
 interface AskedEvent {
   readonly event: EventFact;
   readonly place: Place;
-  readonly node: TraceNode;
 }
 
 function eventsAsked(id: string, nodes: readonly TraceNode[]): readonly AskedEvent[] {
-  return nodes.flatMap((node) => {
-    const { fact, children } = node;
+  return nodes.flatMap(({ fact, children }) => {
     const place = fact.kind === 'event' ? fact.place : undefined;
     const isAsked = fact.kind === 'event' && place !== undefined && (fact.id === id || keyOf(place) === id);
-    return [...(isAsked ? [{ event: fact, place, node }] : []), ...eventsAsked(id, children)];
+    return [...(isAsked ? [{ event: fact, place }] : []), ...eventsAsked(id, children)];
   });
 }
 
+function isAbout({ event: { place: first }, through }: DecisionFact, { stream, sequence }: Place): boolean {
+  if (first?.stream !== stream) return false;
+  return first.sequence <= sequence && sequence <= (through ?? first.sequence);
+}
+
 /** @param isAlone whether no other route has decided either */
-function undecidedText(routes: readonly string[], place: Place, isAlone: boolean): readonly string[] {
+function undecidedText(undecided: readonly RouteSettings[], place: Place, isAlone: boolean): readonly string[] {
+  const routes = undecided.map(({ name }) => name);
   const [first, ...others] = routes;
   if (first === undefined) return [];
   const tryIt = `nats-event-bridge routes try ${first} --event ${keyOf(place)} says why`;
@@ -59,8 +66,11 @@ function undecidedText(routes: readonly string[], place: Place, isAlone: boolean
     : routes.length === 1
       ? `The route ${first} hasn't`
       : `${counted(routes)} haven't`;
+  const isPassedOver = undecided.some(({ startFrom }) => startFrom !== 'all')
+    ? ' What was stored before a route began, as its startFrom says, is never decided on.'
+    : '';
   return [
-    `${who} decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}. nats-event-bridge routes list says what a route waits for.`,
+    `${who} decided on it yet. If it didn't match, that is summed up within a minute; ${tryIt}${likewise}.${isPassedOver} nats-event-bridge routes list says what a route waits for.`,
   ];
 }
 

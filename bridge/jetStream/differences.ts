@@ -20,7 +20,7 @@ export function streamDifferences(need: StreamNeed, is: StreamConfig, settings: 
   for (const subject of config.subjects) {
     if (is.subjects?.some((taken) => covers(taken, subject)) === true) continue;
     const takes = is.subjects?.map((taken) => `"${taken}"`).join(', ') ?? 'no subject';
-    found.push(error(about, `it takes ${takes}, not "${subject}"`, edit(need, `--subjects '${subject}'`)));
+    found.push(error(about, `it takes ${takes}, not "${subject}"`, edit(need, subjectOptions(subject, is))));
   }
   const window = config.duplicate_window ?? 0;
   if ((is.duplicate_window ?? 0) < window) {
@@ -42,7 +42,7 @@ export function streamDifferences(need: StreamNeed, is: StreamConfig, settings: 
   }
   const largest = is.max_msg_size ?? -1;
   if (need.kind === 'stream' && settings.hooks !== undefined && largest > 0 && largest < LARGEST_MESSAGE)
-    found.push(error(about, 'it takes no messages of 2.5 MiB', edit(need, '--max-msg-size -1')));
+    found.push(error(about, 'it takes no messages of 2.5 MiB', edit(need, '--max-msg-size=-1')));
   return [...found, ...(need.kind === 'stream' ? limitDifferences(need, is, settings) : bucketDifferences(need, is))];
 }
 
@@ -68,7 +68,7 @@ function bucketDifferences(need: StreamNeed, is: StreamConfig): Finding[] {
   const most = is.max_msgs ?? -1;
   if (most > 0)
     found.push(
-      warning(about, `it is full with ${most} keys, and then takes nothing more`, edit(need, '--max-msgs -1')),
+      warning(about, `it is full with ${most} keys, and then takes nothing more`, edit(need, '--max-msgs=-1')),
     );
   if (is.discard === 'old')
     found.push(
@@ -96,6 +96,12 @@ function limitDifferences(need: StreamNeed, is: StreamConfig, settings: BridgeSe
   return found;
 }
 
+/** For one more subject: these options replace all that the stream takes, of which none may be within another. */
+function subjectOptions(subject: string, { subjects = [] }: StreamConfig): string {
+  const all = [...subjects.filter((taken) => !covers(subject, taken)), subject];
+  return all.map((one) => `--subjects '${one}'`).join(' ');
+}
+
 /** The key of the configuration that says how long one of the bridge's own streams keeps messages. */
 function ageKeyOf({ name }: StreamNeed, { instance }: BridgeSettings): string {
   const own = [BRIDGE_AUDIT, BRIDGE_DEAD].find((stream) => namesOf(instance).of(stream) === name);
@@ -110,7 +116,7 @@ function ageKeyOf({ name }: StreamNeed, { instance }: BridgeSettings): string {
 export function consumerDifferences(need: ConsumerNeed, { config: is }: ConsumerInfo, taken?: StreamConfig): Finding[] {
   const { config, route, stream } = need;
   const about = aboutConsumer(need);
-  const anew = `Remove it with the NATS CLI (nats consumer rm ${stream} ${config.durable_name}), or rename the route; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.`;
+  const anew = `Remove it with the NATS CLI (nats consumer rm ${stream} ${config.durable_name}), or rename the route, which then starts a second run for an event that it reads again; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.`;
   const found: Finding[] = [];
   if (is.deliver_subject !== undefined) found.push(error(about, 'it is a push consumer', anew));
   if (is.ack_policy !== 'explicit')
@@ -140,6 +146,7 @@ export function aboutConsumer({ stream, config }: ConsumerNeed): string {
   return `consumer ${config.durable_name} of ${stream}`;
 }
 
+/** @param options with `=` before a negative number, which the CLI takes for an option otherwise */
 function edit({ config }: StreamNeed, options: string): string {
   return `Change it with the NATS CLI: nats stream edit ${config.name} ${options}.`;
 }

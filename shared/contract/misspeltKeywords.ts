@@ -33,7 +33,7 @@ const TAKES = new Map(CHECKING.flatMap(([keywords, takes]) => keywords.split(' '
 export function keywordMeant(name: string, value: unknown, keywords: readonly string[]): string | undefined {
   if (name.length > LONGEST || /^x-/i.test(name)) return undefined;
   const letters = lettersOf(name);
-  const mostLetters = name.length < 6 ? 1 : name.length < 8 ? 2 : 3;
+  const mostLetters = name.length < 6 ? 1 : name.length < 12 ? 2 : 3;
   const meant =
     keywords.find((keyword) => lettersOf(keyword) === letters) ?? probablyMeant(name, keywords, mostLetters);
   return meant !== undefined && TAKES.get(meant)?.(value) === true ? meant : undefined;

@@ -26,14 +26,16 @@ const PLAIN_NAME = /^[A-Za-z_]\w*$/;
 /** What stands between quotes of any kind. */
 const QUOTED = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/gs;
 
-const HINTS: Readonly<Record<string, string>> = {
-  Number: ': a number is written between backticks, as in `5`',
-  Expref: ': write &&',
-  and: ': write &&',
-  or: ': write ||',
-  is: ': write ==',
-  in: ': write contains(list, value)',
-};
+const HINTS = new Map(
+  Object.entries({
+    Number: ': a number is written between backticks, as in `5`',
+    Expref: ': write &&',
+    and: ': write &&',
+    or: ': write ||',
+    is: ': write ==',
+    in: ': write contains(list, value)',
+  }),
+);
 /** Characters of an expression that are looked at for the path before brackets. */
 const MOST_BEFORE = 200;
 
@@ -133,7 +135,7 @@ function hintOf(text: string, token: string, type: string): string {
   const hyphenated = type === 'Number' ? hyphenatedName(text, token.replace(/^-/, '')) : undefined;
   if (hyphenated !== undefined) return `: a name with hyphens is quoted, as in ${hyphenated}`;
   if (type === 'QuotedIdentifier') return `: a field is written after a dot, as in data.${token}`;
-  const hint = HINTS[token.toLowerCase()] ?? HINTS[type];
+  const hint = HINTS.get(token.toLowerCase()) ?? HINTS.get(type);
   return (
     hint ?? (/^\s*\$[.[]/.test(text) ? ': this is JMESPath and not JSONPath, where a path is written data.region' : '')
   );

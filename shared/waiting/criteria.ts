@@ -108,16 +108,19 @@ function readTrustedKeys(fields: Fields): readonly TrustedKey[] | undefined {
 
 /** The beginning of another output in the same line. Only variables of `let`, which have a `$`, are set with `=`. */
 const ANOTHER_OUTPUT = /(?<=[\s,;])[A-Za-z_][\w.-]*\s*=(?!=)/g;
-/** A name, which may hold spaces by mistake, and what follows its `=`. */
-const OUTPUT = /^([^=\s'"`]+|\w[\w .-]*?)\s*=(?!=)(.*)$/;
-/** Outputs of one line that are written out. */
+/** What stands before and after the first `=`. */
+const OUTPUT = /^([^=]*)=(?!=)(.*)$/;
+/** A name, which may hold spaces by mistake. */
+const OUTPUT_NAME = /^(?:[^\s'"`]+|\w[\w .-]*)$/;
+/** Outputs of one line that are looked at and written out. */
 const MOST_WRITTEN = 5;
 
 /** Reads what is taken from the event that decides: `name=JMESPath` lines of the input `outputs`. */
 export function readOutputs(fields: Fields): WaitCriteria['outputs'] {
   const names = new Set<string>();
   return fields.lines('outputs').flatMap((line) => {
-    const [, name = '', text = ''] = OUTPUT.exec(line) ?? [];
+    const [, before = '', text = ''] = OUTPUT.exec(line) ?? [];
+    const name = OUTPUT_NAME.test(before.trim()) ? before.trim() : '';
     // Parts of a line that holds a secret would show part of the secret.
     const write = (...parts: string[]) =>
       knownSecrets.mask(line) === line ? parts.map((it) => shortened(it, 80)).join(' and ') : '';
@@ -159,10 +162,11 @@ function outputsIn(name: string, text: string): string[] {
   const trimmed = text.trim();
   const starts = [...withoutQuoted(trimmed).matchAll(ANOTHER_OUTPUT)].map(({ index }) => index);
   const parts = [0, ...starts].map((start, index) => trimmed.slice(start, starts[index]).trim());
-  const outputs = parts.map((part, index) => `${index === 0 ? `${name}=` : ''}${part.replace(/\s*[,;]$/, '')}`);
+  const outputs = parts.map((part, index) => `${index === 0 ? `${name}=` : ''}${part.replace(/[,;]$/, '').trimEnd()}`);
   // Between spaces alone, it may as well be a comparison with one = too few.
   const areSeparated = parts
     .slice(0, -1)
+    .slice(0, MOST_WRITTEN)
     .every((part, index) => /[,;]$/.test(part) || isExpression(index === 0 ? part : part.replace(/^[^=]*=/, '')));
   return areSeparated ? outputs : [];
 }

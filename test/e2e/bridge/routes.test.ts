@@ -170,6 +170,9 @@ describe('A route', () => {
     assert.equal(again.status, 0, again.stderr);
     const before = `replayed before at \\d{4}-\\S+Z by .+: run ${id}\n$`;
     assert.match(again.stdout, new RegExp(`^1\\tstarted\\trun=${scene.azure.runs[2]?.id}\\turl=\\S+\\t${before}`));
+    scene.azure.feel(throttled());
+    const late = await scene.command(['routes', 'replay', 'deploy', '--from', '1', '--to', '1', '--reason', 'late']);
+    assert.match(late.stderr, /Stopped at 1: .* Go on with --from 1\.\nNothing was started\.\n$/);
   });
 
   test('that fails is on the status page with the reason, and so are its dead letters', async () => {

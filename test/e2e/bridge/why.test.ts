@@ -167,7 +167,7 @@ test('why shows what led to an event and what came of it, for any id in the chai
   };
   const stranger = ['api', 'ci.api'] as const;
   assert.deepEqual(await silent(['slow', 'ci.image'], stranger), [
-    `The route slow hasn't decided on it yet. If it didn't match, that is summed up within a minute; nats-event-bridge routes try slow --event CI:${image} says why. nats-event-bridge routes list says what a route waits for.`,
+    `The route slow hasn't decided on it yet. If it didn't match, that is summed up within a minute; nats-event-bridge routes try slow --event CI:${image} says why. What was stored before a route began, as its startFrom says, is never decided on. nats-event-bridge routes list says what a route waits for.`,
     "The route api doesn't take ci.image in CI.",
   ]);
   const six = Array.from({ length: 6 }, (_, index) => [`api-${index}`, 'ci.api'] as const);

@@ -176,7 +176,7 @@ describe('setup', () => {
     assert.equal(status, 0);
     assert.match(
       stderr,
-      /^stream AZDO: it is there, and left as it is, but it takes "mine\.>", not "azdo\.>"\. Change it with the NATS CLI: nats stream edit AZDO --subjects 'azdo\.>'\.$/m,
+      /^stream AZDO: it is there, and left as it is, but it takes "mine\.>", not "azdo\.>"\. Change it with the NATS CLI: nats stream edit AZDO --subjects 'mine\.>' --subjects 'azdo\.>'\.$/m,
     );
     assert.match(stderr, /^bucket BRIDGE_PROJECTS: created\.$/m);
     // It prints what was missing, and a second time nothing.
@@ -289,7 +289,7 @@ waits:
     ]);
     assert.deepEqual(await mistaken({ max_age: 3_600_000_000_000, max_msgs: 7, discard: DiscardPolicy.Old }), [
       'error: bucket BRIDGE_INTENTS: it forgets what is older than 1h, which the bridge needs for 168h. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-age 168h.',
-      'warning: bucket BRIDGE_INTENTS: it is full with 7 keys, and then takes nothing more. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-msgs -1.',
+      'warning: bucket BRIDGE_INTENTS: it is full with 7 keys, and then takes nothing more. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --max-msgs=-1.',
       'error: bucket BRIDGE_INTENTS: it drops the oldest once it is full, which the bridge still needs. Change it with the NATS CLI: nats stream edit KV_BRIDGE_INTENTS --discard new.',
     ]);
     assert.deepEqual(await mistaken({}), []);
@@ -324,7 +324,7 @@ waits:
     assert.deepEqual(
       moved.stderr.split('\n').filter((line) => line.startsWith('consumer ')),
       [
-        "consumer bridge-one of CI: it is there, and left as it is, but it delivers ci.done, not ci.new. Remove it with the NATS CLI (nats consumer rm CI bridge-one), or rename the route; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.",
+        "consumer bridge-one of CI: it is there, and left as it is, but it delivers ci.done, not ci.new. Remove it with the NATS CLI (nats consumer rm CI bridge-one), or rename the route, which then starts a second run for an event that it reads again; then run nats-event-bridge setup --apply. The new one begins at the route's startFrom.",
       ],
     );
 
@@ -487,7 +487,7 @@ const STREAM_MISTAKES: readonly (readonly [
     'AZDO',
     { subjects: ['azdo.contoso.>', 'hooks.>'], duplicate_window: 120_000_000_000 },
     [
-      `error: stream AZDO: it takes "azdo.contoso.>", "hooks.>", not "azdo.>". Change it with the NATS CLI: nats stream edit AZDO --subjects 'azdo.>'.`,
+      `error: stream AZDO: it takes "azdo.contoso.>", "hooks.>", not "azdo.>". Change it with the NATS CLI: nats stream edit AZDO --subjects 'hooks.>' --subjects 'azdo.>'.`,
       'error: stream AZDO: its duplicate window is 2m, so an event that comes again after it is stored twice. Change it with the NATS CLI: nats stream edit AZDO --dupe-window 1h.',
     ],
   ],
@@ -505,7 +505,7 @@ const STREAM_MISTAKES: readonly (readonly [
     'BRIDGE_DEAD',
     { max_msg_size: 1_000_000, max_age: 3_600_000_000_000 },
     [
-      'error: stream BRIDGE_DEAD: it takes no messages of 2.5 MiB. Change it with the NATS CLI: nats stream edit BRIDGE_DEAD --max-msg-size -1.',
+      'error: stream BRIDGE_DEAD: it takes no messages of 2.5 MiB. Change it with the NATS CLI: nats stream edit BRIDGE_DEAD --max-msg-size=-1.',
       'warning: stream BRIDGE_DEAD: it keeps messages for 1h, not 720h as the configuration says. Change it with the NATS CLI: nats stream edit BRIDGE_DEAD --max-age 720h. Or set streams.BRIDGE_DEAD.maxAge: 1h.',
     ],
   ],

@@ -143,6 +143,8 @@ describe('a pipeline file', () => {
             - { script: ':', condition: "eq(variables.unset, 'eu')" }
             - { script: ':', condition: "or(true, eq(variables.other, 'eu'))" }
             - { script: ': changed', condition: "eq(variables.changed, 'eu')" }
+            - { script: ': regions', condition: "eq(variables.regions, 'eu')" }
+            - { script: ':', condition: "eq(variables['System.PullRequest.TargetBranch'], 'main')" }
             - { script: exit 1 }
             - { script: ':', condition: "and(succeeded(), eq(variables.late, 'eu'))" }
         - { job: B, condition: "eq(variables.regoin, 'eu')", steps: [] }

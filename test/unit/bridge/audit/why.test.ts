@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import { Facts, type DecisionFact, type EventFact } from '../../../../bridge/audit/facts.ts';
 import { flattened, traceOf, type Trace } from '../../../../bridge/audit/trace.ts';
 import { why, type History } from '../../../../bridge/audit/why.ts';
+import { silentRoutes } from '../../../../bridge/commands/silentRoutes.ts';
+import type { RouteSettings } from '../../../../bridge/settings.ts';
 
 const NOW = Date.UTC(2026, 10, 29);
 const HOUR_MS = 3_600_000;
@@ -103,6 +105,16 @@ for (const [what, id] of [
   test(`the whole chain is found from ${what}, oldest first`, async () => {
     assert.deepEqual((await ask(id, EVENTS, DECISIONS)).chain, ALL);
   });
+
+test('a route whose summary covers the event and one that came of it has decided on both', async () => {
+  const summary = decision(4, NOW - HOUR_MS + 2, FIRST, undefined, { name: 'web', through: 3 });
+  const routes = ['deploy', 'web'].map((name) => ({ name, mode: 'on', stream: 'CI', subjects: ['ci.>'] }));
+  for (const id of ['CI:1', 'CI:2', 'CI:3']) {
+    const { trace, chain } = await ask(id, EVENTS, [...DECISIONS, summary]);
+    assert.equal(chain.filter((one) => one === 'decision 4').length, 1);
+    assert.deepEqual(silentRoutes(id, trace, routes as unknown as RouteSettings[]), [], id);
+  }
+});
 
 test('several events with the same id are shown oldest first, whatever was found first', () => {
   const asked = [THIRD, FIRST].map((one) => ({ kind: 'event', event: one }) as const);

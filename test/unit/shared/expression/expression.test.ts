@@ -64,6 +64,8 @@ for (const [expression, problem] of [
   ['{a', /^position 3: it ends too early$/],
   ['data..a', /^position 6: "\." is unexpected$/],
   ['data.a data.b', /^position 8: "data" is unexpected$/],
+  ['data.a constructor', /^position 8: "constructor" is unexpected$/],
+  ['data.a __proto__', /^position 8: "__proto__" is unexpected$/],
   ['data.a and data.b', /^position 8: "and" is unexpected: write &&$/],
   ['data.n > 5', /^position 10: "5" is unexpected: a number is written between backticks, as in `5`$/],
   ['data.a)', /^position 7: "\)" is unexpected$/],

@@ -144,6 +144,14 @@ test('an invalid output name is reported with the nearest valid one', () => {
   );
 });
 
+test('a long line of outputs takes no long time, whatever is in it', () => {
+  const spaces = ' '.repeat(60_000);
+  const began = performance.now();
+  for (const line of [`a${spaces}b`, `a=x${spaces}y`, `a=x${spaces}y b=z`, `a=x${' b=data.x'.repeat(7_000)}`])
+    assert.throws(() => readWait(agentWith({ outputs: line })), /InvalidInput: outputs: /);
+  assert.ok(performance.now() - began < 3_000, `${performance.now() - began} ms`);
+});
+
 test('startTime is a time in ISO 8601 with its offset', () => {
   const startOf = (startTime: string) => {
     const { start } = readWait(agentWith({ startFrom: 'time', startTime })).request;
