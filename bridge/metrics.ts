@@ -42,9 +42,10 @@ export class Metrics {
   readonly runRequest = this.#histogram('run_request_seconds', 'How long Azure DevOps took to start a run.');
   readonly eventToRun = this.#histogram('event_to_run_seconds', 'From the storing of an event to its run.');
   readonly routePaused = this.#gauge('route_paused', '1 while a route starts nothing.', 'route');
+  readonly routeUp = this.#gauge('route_up', '1 while a route gets its events, 0 while it is down.', 'route');
   readonly routeOldestPending = this.#gauge(
     'route_oldest_pending_seconds',
-    'Age of the oldest event that a route has yet to deal with; 0 where there is none.',
+    'Age of the oldest event that a route has yet to deal with; 0: there is none; missing: unknown.',
     'route',
   );
   readonly waitCalls = this.#counter('wait_calls_total', 'Calls of agentless tasks by outcome.', 'outcome');
@@ -84,6 +85,11 @@ export class Metrics {
     '1 while a changed configuration or secret is not used because it is bad.',
   );
   readonly natsUp = this.#gauge('nats_up', '1 while the link to NATS is there.');
+
+  /** Forgets the states of routes, of which a changed configuration may not have all. */
+  forgetRoutes(): void {
+    for (const gauge of [this.routePaused, this.routeUp, this.routeOldestPending]) gauge.reset();
+  }
 
   /** The text that Prometheus reads. */
   text(): Promise<string> {

@@ -74,11 +74,36 @@ async function waitingOf(
   const events = pending + unacknowledged;
   if (events === 0) return { events, oldest: undefined };
   const next = await Promise.all(subjects.map((subject) => jetStream.next(stream, floor.stream_seq + 1, subject)));
-  const [first] = next.flatMap((one) => one ?? []).sort((one, other) => one.sequence - other.sequence);
-  if (first === undefined) return { events, oldest: undefined };
+  const [first] = next
+    .flatMap((one) => (one.kind === 'ok' ? [one.value] : []))
+    .sort((one, other) => one.sequence - other.sequence);
+  if (first === undefined) {
+    const denied = next.find((one) => one.kind === 'denied');
+    return { events, oldest: undefined, ...(denied && { oldestTrouble: deniedTo(denied.subject) }) };
+  }
   const message = await nats.lookup.message(stream, first.sequence);
   const failure = message && (await failureOf(route, new ReceivedEvent(message), intents, jetStream));
   return { events, oldest: { place: `${stream}:${first.sequence}`, at: first.storedAt, failure } };
+}
+
+function deniedTo(subject: string): string {
+  return `The NATS server does not let this user publish to "${subject}"`;
+}
+
+/**
+ * Why replicas with this user can't get a route's events: a sentence without a full stop. Undefined where nothing keeps them
+ * from it that anybody but a replica can see.
+ *
+ * @param jetStream of a consumer that's there: some servers don't answer about another one
+ */
+export async function unreadable(
+  { stream, name }: Pick<RouteSettings, 'stream' | 'name'>,
+  { settings, jetStream }: Pick<StateSources, 'settings' | 'jetStream'>,
+): Promise<string | undefined> {
+  const consumer = consumerOf(settings.instance, name);
+  const fetching = `${await jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+  if (!(await jetStream.mayAsk(fetching))) return deniedTo(fetching);
+  return (await jetStream.mayAcknowledge(stream, consumer)) ? undefined : deniedTo(`$JS.ACK.${stream}.${consumer}.>`);
 }
 
 /** Why the last attempt for an event failed. */

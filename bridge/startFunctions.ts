@@ -14,10 +14,11 @@ import { plansOf, startWaits } from './waits/waits.ts';
  * @param knownKeys keys of issuers, kept for the life of the process
  */
 export function startFunctions(parts: Parts, version: string, knownKeys: KnownKeys): Functions {
-  const { settings, nats, azureDevOps } = parts;
+  const { settings, nats, azureDevOps, metrics } = parts;
   const { hooks, waits, callout } = settings;
   const audit = auditOf(parts, version);
   const jetStream = new JetStream(nats, settings.nats().jetStreamDomain, settings.timing.jetStream);
+  metrics.forgetRoutes();
   const started = [
     ...(hooks === undefined ? [] : [startHooks(hooks, parts, audit, jetStream)]),
     ...(settings.runs.length === 0 ? [] : [startRuns(parts, audit, jetStream)]),

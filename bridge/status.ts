@@ -39,6 +39,7 @@ export interface StatusSources {
   readonly metrics: Metrics;
   readonly check: CheckResult | undefined;
   readonly unused: Status['unused'];
+  readonly restartKeys: Status['restartKeys'];
   /** Undefined before the first check, and when it's unclear which subscriptions belong to this bridge. */
   readonly subscriptions: SubscriptionStates | undefined;
   /** Milliseconds since the epoch; undefined without a token that expires. */
@@ -66,6 +67,7 @@ export async function currentStatus({ readiness, settings, ...sources }: StatusS
     ...(await storedOf(settings, sources)),
     check: sources.check,
     unused: sources.unused,
+    restartKeys: sources.restartKeys,
   });
 }
 

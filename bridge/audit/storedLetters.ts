@@ -162,7 +162,9 @@ async function replayed(letter: StoredLetter, replays: Readonly<Record<string, R
   try {
     return await replay(letter);
   } catch (error) {
-    return { done: false, reason: error instanceof TaskError ? error.code : 'Internal', detail: reasonOf(error) };
+    if (!(error instanceof TaskError)) return { done: false, reason: 'Internal', detail: reasonOf(error) };
+    const { code, problem, remedy } = error;
+    return { done: false, reason: code, detail: remedy === '' ? problem : `${problem}. ${remedy}` };
   }
 }
 

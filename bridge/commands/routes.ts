@@ -12,7 +12,7 @@ import type { Configuration } from '../config/configuration.ts';
 import { loadContracts } from '../config/contracts.ts';
 import type { RouteStatus } from '../http/routesTable.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
-import { routeStates } from '../routeStates.ts';
+import { routeStates, unreadable } from '../routeStates.ts';
 import { eventIdSupport } from '../runs/eventId.ts';
 import { describePause, RoutePauses } from '../runs/pauses.ts';
 import { routeByHand } from '../runs/replay.ts';
@@ -87,7 +87,7 @@ function partsOf({ configuration, session, world }: Work) {
 
 async function list(work: Work): Promise<number> {
   const { world } = work;
-  const states = await routeStates(partsOf(work));
+  const states = await statesOf(work);
   if (states.length === 0) {
     world.err('The configuration has no routes.\n');
     return 0;
@@ -95,7 +95,18 @@ async function list(work: Work): Promise<number> {
   world.out(lineOf(['ROUTE', 'MODE', 'PAUSED', 'PENDING', 'OLDEST PENDING', 'LAST DECISION', 'REASON']));
   for (const state of states) world.out(lineOf(cellsOf(state)));
   const troubles = [
-    ...new Set(states.flatMap(({ trouble, decisionsTrouble }) => [trouble ?? [], decisionsTrouble ?? []].flat())),
+    ...new Set(
+      states.flatMap(({ name, trouble, down, waiting, decisionsTrouble }) =>
+        [
+          trouble ?? [],
+          down === undefined ? [] : `The route ${name} gets no events: ${down}`,
+          waiting?.oldestTrouble === undefined
+            ? []
+            : `The oldest event of ${name} isn't known: ${waiting.oldestTrouble}`,
+          decisionsTrouble ?? [],
+        ].flat(),
+      ),
+    ),
   ];
   for (const trouble of troubles) world.err(`${safeText(trouble)}.\n`);
   const unexplained = states.filter((state) =>
@@ -106,17 +117,35 @@ async function list(work: Work): Promise<number> {
   return troubles.length === 0 ? 0 : 1;
 }
 
+/** The states of all routes, with what a replica would report of them if this command can see it. */
+async function statesOf(work: Work): Promise<RouteStatus[]> {
+  const { settings } = work.configuration;
+  const { jetStream } = work.session;
+  const states = await routeStates(partsOf(work));
+  return Promise.all(
+    states.map(async (state) => ({
+      ...state,
+      down: state.waiting && (await unreadable(state, { settings, jetStream })),
+    })),
+  );
+}
+
 const ASK_REPLICAS =
   "If Azure DevOps is paused, or a route can't begin, only the replicas know: look at their status pages, or for azureDevOpsPaused and routeDown in their logs.";
 
-/** Whether a route that isn't paused has an event of before a time, in milliseconds since the epoch, that nobody has tried. */
-function waitsUnexplained({ mode, pause, waiting }: RouteStatus, before: number): boolean {
-  const oldest = waiting?.oldest;
-  return mode !== 'off' && pause === undefined && oldest !== undefined && !oldest.failure && oldest.at < before;
+/**
+ * Whether nothing explains why an event waits: nobody has tried it, and it's of before a time in milliseconds since the epoch,
+ * or its age is unknown.
+ */
+function waitsUnexplained({ mode, pause, down, waiting }: RouteStatus, before: number): boolean {
+  if (mode === 'off' || pause !== undefined || down !== undefined || waiting === undefined) return false;
+  const { oldest, oldestTrouble } = waiting;
+  return oldestTrouble !== undefined || (oldest !== undefined && !oldest.failure && oldest.at < before);
 }
 
-function cellsOf({ name, mode, pause, waiting, decisions }: RouteStatus): string[] {
+function cellsOf({ name, mode, pause, down, trouble, waiting, decisions }: RouteStatus): string[] {
   const oldest = waiting?.oldest;
+  const isOldestUnknown = waiting?.oldestTrouble !== undefined;
   const [last] = decisions;
   const run = last?.run === undefined ? '' : ` run ${last.run}`;
   return [
@@ -124,9 +153,9 @@ function cellsOf({ name, mode, pause, waiting, decisions }: RouteStatus): string
     mode,
     pause === undefined ? '-' : `by ${pause.by} since ${timeOf(pause.at)}${pause.reason && `: ${pause.reason}`}`,
     waiting === undefined ? (mode === 'off' ? '-' : '?') : String(waiting.events),
-    oldest === undefined ? '-' : `${oldest.place} since ${timeOf(oldest.at)}`,
+    oldest === undefined ? (isOldestUnknown ? '?' : '-') : `${oldest.place} since ${timeOf(oldest.at)}`,
     last === undefined ? '-' : `${last.decision}${run} at ${timeOf(last.at)}`,
-    oldest?.failure?.reason ?? last?.reason ?? '',
+    (down && `down: ${down}`) ?? trouble ?? oldest?.failure?.reason ?? last?.reason ?? '',
   ];
 }
 

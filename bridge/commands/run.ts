@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as delay } from 'node:timers/promises';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
 import { prepareContracts } from '../../shared/contract/load.ts';
+import { isObject } from '../../shared/text/json.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import { AzureDevOps, NOT_ASKED } from '../azureDevOps/client.ts';
 import { credentialsModule } from '../azureDevOps/identity.ts';
@@ -86,6 +87,8 @@ class Running {
   #configuration: Configuration | undefined;
   /** What the file said at the start. */
   #startedWith: Configuration['given'] = {};
+  /** By section, the keys whose values only a restart takes. */
+  #restartKeys: ReadonlyMap<string, readonly string[]> = new Map();
   #functions: Functions | undefined;
   #azureDevOps: AzureDevOps | undefined;
   #check: CheckResult | undefined;
@@ -188,6 +191,7 @@ class Running {
           metrics: this.#metrics,
           check: this.#check,
           unused: [...this.#troubles.values()],
+          restartKeys: [...this.#restartKeys.values()].flat(),
           subscriptions: this.#subscriptions,
           tokenValidUntil: this.#azureDevOps?.tokenValidUntil,
         }),
@@ -296,11 +300,15 @@ class Running {
       if (this.#lifecycle.isStopping() || found === seen) continue;
       seen = found;
       try {
+        const last = this.#configuration?.given ?? {};
         const configuration = this.#withoutRestart(this.readConfiguration());
         ({ readAs: seen, signature } = configuration);
         await this.#startFunctions(configuration, await loadContracts(configuration), nats, publicServer);
+        const wasBad = this.#troubles.has(CONFIGURATION);
         this.#settleTroubles();
-        this.log.info('configurationReloaded', { configuration: this.file });
+        this.#noteRestart(last, configuration.given);
+        if (wasBad || !onlyRestartDiffers(last, configuration.given))
+          this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
         const before = this.#reloaded;
@@ -403,16 +411,23 @@ class Running {
       this.#metrics.hookSubscriptions.set({ event, state }, count);
   }
 
+  /** Says what only a restart would take, and when that's over. */
+  #noteRestart(last: Configuration['given'], next: Configuration['given']): void {
+    const before = this.#restartKeys;
+    this.#restartKeys = new Map(
+      RESTART_SECTIONS.map((section) => [section, changedKeys(section, this.#startedWith[section], next[section])]),
+    );
+    for (const [section, keys] of this.#restartKeys) {
+      if (isDeepStrictEqual(last[section], next[section])) continue;
+      if (keys.length > 0) this.log.warning('restartNeeded', { section, keys: keys.join(', ') });
+      else if (before.get(section)?.length) this.log.info('restartNotNeeded', { section });
+    }
+  }
+
   /** A changed configuration, except that settings which can't change at run time keep their first values. */
   #withoutRestart(next: Configuration): Configuration {
     const last = this.#configuration;
     if (last === undefined) return next;
-    for (const section of RESTART_SECTIONS)
-      if (
-        !isDeepStrictEqual(last.given[section], next.given[section]) &&
-        !isDeepStrictEqual(this.#startedWith[section], next.given[section])
-      )
-        this.log.warning('restartNeeded', { section });
     const { instance, http } = last.settings;
     const settings = { ...next.settings, instance, nats: () => last.settings.nats(), http };
     const watched = [
@@ -473,6 +488,20 @@ class Running {
     this.#troubles.delete(what);
     this.#metrics.configReloadFailed.set(this.#troubles.size > 0 ? 1 : 0);
   }
+}
+
+/** The keys of a section, or the section, that have changed. */
+function changedKeys(section: string, was: unknown, is: unknown): string[] {
+  if (isDeepStrictEqual(was, is)) return [];
+  if (!isObject(was) || !isObject(is)) return [section];
+  const keys = [...new Set([...Object.keys(was), ...Object.keys(is)])];
+  return keys.filter((key) => !isDeepStrictEqual(was[key], is[key])).map((key) => `${section}.${key}`);
+}
+
+/** Whether a configuration differs from the last one, but only in what a restart takes. */
+function onlyRestartDiffers(last: Configuration['given'], next: Configuration['given']): boolean {
+  const differing = Object.keys({ ...last, ...next }).filter((key) => !isDeepStrictEqual(last[key], next[key]));
+  return differing.length > 0 && differing.every((key) => RESTART_SECTIONS.includes(key));
 }
 
 /** Whether a secret stays as the first configuration had it: its label begins with its place, as in `nats.tokenFile`. */

@@ -7,12 +7,19 @@ export interface RouteStatus {
   readonly stream: string;
   readonly subjects: readonly string[];
   readonly pause: { readonly by: string; readonly reason: string; readonly at: number } | undefined;
-  /** Why this replica gets no events of it. */
+  /** Why this replica gets no events of it, or why none would with this user. */
   readonly down?: string | undefined;
   /** Why its state isn't known: a sentence without a full stop. */
   readonly trouble: string | undefined;
   /** Its backlog; undefined when unknown. */
-  readonly waiting: { readonly events: number; readonly oldest: OldestEvent | undefined } | undefined;
+  readonly waiting:
+    | {
+        readonly events: number;
+        readonly oldest: OldestEvent | undefined;
+        /** Why the oldest one isn't known: a sentence without a full stop. */
+        readonly oldestTrouble?: string;
+      }
+    | undefined;
   /** The last ones, newest first. */
   readonly decisions: readonly RouteDecision[];
   /** Why they aren't known: a sentence without a full stop. */
@@ -137,9 +144,10 @@ function sorted(routes: readonly RouteStatus[], now: number): { route: RouteStat
 function waitingOf({ waiting, mode }: RouteStatus, now: number): string {
   if (mode === 'off') return '';
   if (waiting === undefined) return '<span class="dim">unknown</span>';
-  const { events, oldest } = waiting;
+  const { events, oldest, oldestTrouble } = waiting;
   if (events === 0) return '<span class="dim">nothing</span>';
   const count = `${events.toLocaleString('en')} event${events === 1 ? '' : 's'}`;
+  if (oldestTrouble !== undefined) return `${count}<br><span class="dim">age unknown: ${text(oldestTrouble)}</span>`;
   if (oldest === undefined) return count;
   return `${count}<br>oldest ${age(now - oldest.at)} <span class="dim">${text(oldest.place, 100)}</span>`;
 }

@@ -52,6 +52,8 @@ export interface Status {
   readonly callout:
     (CalloutStatus & { readonly signIns: readonly { readonly outcome: string; readonly count: number }[] }) | undefined;
   readonly unused: readonly Unused[];
+  /** Keys of the configuration whose values only a restart takes. */
+  readonly restartKeys: readonly string[];
   /** At the last self-check; a text: why they can't be seen. Undefined where nothing is known of them. */
   readonly subscriptions:
     | readonly {
@@ -148,13 +150,16 @@ ${checkOf(status)}
 
 /** What needs somebody to look, first of all. */
 function alarmsOf(status: Status): string {
-  const { routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, unused, now } = status;
+  const { routes, feeds, callout, throttle, readiness, nats, azureDevOps, check, unused, restartKeys, now } = status;
   const errors = check?.findings.filter(({ level }) => level === 'error') ?? [];
   // What it found may have been fixed since.
   const checked = `${mark('Self-check', 'bad')} <span class="dim">${age(now - (check?.at ?? now))} ago</span>`;
   const isExplained = errors.some(({ about }) => about === AZURE_DEVOPS);
   const lines = [
     ...unused.map((one) => unusedOf(one, now)),
+    ...(restartKeys.length === 0
+      ? []
+      : [`${mark('Restart needed', 'warn')}: the bridge still has the earlier ${text(restartKeys.join(', '))}`]),
     ...(nats === 'up' ? [] : [`NATS is ${mark(nats, 'bad')}`]),
     ...(azureDevOps.isGood || isExplained ? [] : [`Azure DevOps: ${mark(azureDevOps.state, 'bad')}`]),
     ...(throttle === undefined

@@ -152,27 +152,20 @@ export class JetStream {
     );
   }
 
-  /** When the first message of a subject at or after a sequence was stored, in milliseconds since the epoch; undefined when there is none. */
-  async storedAt(stream: string, sequence: number, subject: string): Promise<number | undefined> {
-    return (await this.next(stream, sequence, subject))?.storedAt;
-  }
-
   /** The first message of a subject at or after a sequence, and when it came in milliseconds since the epoch. */
   async next(
     stream: string,
     sequence: number,
     subject: string,
-  ): Promise<{ readonly sequence: number; readonly storedAt: number } | undefined> {
-    const request = { seq: sequence, next_by_subj: subject };
+  ): Promise<Answer<{ readonly sequence: number; readonly storedAt: number }>> {
     const answer = await this.#call<{ message: { seq: number; time: string } }>(
       `STREAM.MSG.GET.${stream}`,
-      request,
-      (found) => isObject(found['message']),
+      { seq: sequence, next_by_subj: subject },
+      ({ message }) => isObject(message) && !Number.isNaN(Date.parse(String(message['time']))),
     );
-    if (answer.kind !== 'ok') return undefined;
+    if (answer.kind !== 'ok') return answer;
     const { seq, time } = answer.value.message;
-    const storedAt = Date.parse(time);
-    return Number.isNaN(storedAt) ? undefined : { sequence: seq, storedAt };
+    return { kind: 'ok', value: { sequence: seq, storedAt: Date.parse(time) } };
   }
 
   /**

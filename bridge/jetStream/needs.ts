@@ -269,7 +269,10 @@ export function grantNeeds(settings: BridgeSettings, others: readonly StreamNeed
         .map((subject) => ({ subject, reason: APPLY_REASON })),
       ...sources
         .flatMap((name) => api(`STREAM.MSG.GET.${name}`))
-        .map((subject) => ({ subject, reason: 'the age of the oldest pending event' })),
+        .map((subject) => ({
+          subject,
+          reason: 'the age of the oldest pending event, as in nats_bridge_route_oldest_pending_seconds',
+        })),
       ...[...explained, deadLetters]
         .flatMap((name) => [
           ...api(`CONSUMER.CREATE.${name}.>`),

@@ -35,7 +35,11 @@ export function replayRun(
     const name = letter.route ?? letter.name;
     const route = settings.runs.find((one) => one.name === name);
     if (route === undefined) return refused('noRoute', `the configuration has no route "${name}"`);
-    if (route.mode !== 'on') return refused(route.mode, `the route is ${route.mode}, not on`);
+    if (route.mode !== 'on')
+      return refused(
+        route.mode,
+        `nothing was done: the route is ${route.mode}; set its mode to on, then replay this again`,
+      );
     const support = (pipelines: Pipelines) => eventIdSupport(route, pipelines);
     const byHand = routeByHand(route, parts, contracts, jetStream, replica, support);
     return byHand.replay(originalOf(letter, parts.now()), String(letter.sequence));

@@ -30,6 +30,7 @@ export interface RunnerMetrics {
   event(outcome: string): void;
   started(eventToRunSeconds: number | undefined): void;
   paused(isPaused: boolean): void;
+  up(isUp: boolean): void;
 }
 
 export interface RunnerOptions {
@@ -109,7 +110,8 @@ export class RouteRunner {
 
   /** Something that held the route up has changed. */
   refresh(): void {
-    this.options.metrics.paused(this.#isBlocked);
+    // A changed configuration may not have this route any more.
+    if (!this.#isStopping()) this.options.metrics.paused(this.#isBlocked);
     this.#want();
   }
 
@@ -158,7 +160,10 @@ export class RouteRunner {
     while (!this.#isStopping()) {
       const reason = await consumerProblem();
       if (reason !== this.#downReason) this.#noteDown(reason);
-      if (reason === undefined) break;
+      if (reason === undefined) {
+        this.#showUp();
+        break;
+      }
       await this.#sleep(timing.routePause).catch(() => undefined);
     }
   }
@@ -166,8 +171,13 @@ export class RouteRunner {
   #noteDown(reason: string | undefined): void {
     const { route, log } = this.options;
     this.#downReason = reason;
+    this.#showUp();
     if (reason !== undefined) log.error('routeDown', { route: route.name, reason });
     else if (!this.#isStopping()) log.info('routeUp', { route: route.name });
+  }
+
+  #showUp(): void {
+    if (!this.#isStopping()) this.options.metrics.up(this.#downReason === undefined);
   }
 
   /** Whether a run can be found again has to be known before the first one is asked for. */

@@ -72,6 +72,7 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
             if (seconds !== undefined) metrics.eventToRun.observe(seconds);
           },
           paused: (isPaused) => metrics.routePaused.set({ route: name }, isPaused ? 1 : 0),
+          up: (isUp) => metrics.routeUp.set({ route: name }, isUp ? 1 : 0),
         },
         learn: async () => {
           const support = await eventIdSupport(route, pipelines);
@@ -84,7 +85,10 @@ export function startRuns(parts: Parts, audit: Audit, jetStream: JetStream): Fun
         onQueueLost: () => streams.forget(),
       }),
     );
-    const set = (seconds: number) => metrics.routeOldestPending.set({ route: name }, seconds);
+    const set = (seconds: number | undefined) => {
+      if (seconds === undefined) metrics.routeOldestPending.remove({ route: name });
+      else metrics.routeOldestPending.set({ route: name }, seconds);
+    };
     ages.push(new PendingAge(route, consumerOf(instance, name), jetStream, now, set));
   }
   for (const runner of runners) runner.start();

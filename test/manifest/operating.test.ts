@@ -12,8 +12,8 @@ const page = readMarkdown(ROOT, 'docs/bridge/operating.md');
 const logEvents = new Set(
   filesEndingWith(path.join(ROOT, 'bridge'), '.ts').flatMap((file) => {
     const code = readFileSync(path.join(ROOT, 'bridge', file), 'utf8');
-    const calls = code.matchAll(/\blog(?:\.(?:debug|info|warning|error|texts)|\[level\])\(\s*'(\w+)'/g);
-    return [...calls].map(([, event = '']) => event);
+    const call = /\blog(?:\.(?:debug|info|warning|error|texts)|\[level\])\(\s*(?:\w+ \? )?'(\w+)'(?: : '(\w+)')?/g;
+    return [...code.matchAll(call)].flatMap(([, event, other]) => [event ?? [], other ?? []].flat());
   }),
 );
 
@@ -59,6 +59,13 @@ test('every log event that is a warning or an error is on that page', () => {
   });
   assert.deepEqual(
     [...new Set(loud)].filter((event) => !named.has(event)),
+    [],
+  );
+});
+
+test('every other log event is at least mentioned there', () => {
+  assert.deepEqual(
+    [...logEvents].filter((event) => !page.text.includes(`\`${event}\``) && !page.text.includes(`"event":"${event}"`)),
     [],
   );
 });

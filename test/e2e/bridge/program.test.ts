@@ -286,8 +286,8 @@ describe('A bridge with a changed configuration', () => {
       ['error check', 'info checkFixed'],
     );
     assert.deepEqual(
-      bridge.lines.filter(({ event }) => event === 'restartNeeded').map(({ section }) => section),
-      ['http'],
+      bridge.lines.filter(({ event }) => event === 'restartNeeded').map(({ section, keys }) => [section, keys]),
+      [['http', 'http.listen']],
     );
     assert.equal((await fetch(`${bridge.publicUrl}/nothing`)).status, 404);
 
@@ -297,6 +297,7 @@ describe('A bridge with a changed configuration', () => {
     bridge.write('a secret of some length', 'hook-secret');
     await bridge.logged('configurationReloaded', before);
     assert.ok(bridge.lines.slice(before).every(({ event }) => event !== 'restartNeeded'));
+    assert.equal((await bridge.logged('restartNotNeeded', before))['section'], 'http');
     // No hook comes that would use the secret.
     bridge.write('', 'hook-secret');
     const failed = await bridge.logged('secretReloadFailed', before);
@@ -307,6 +308,19 @@ describe('A bridge with a changed configuration', () => {
     bridge.write(yaml);
     await bridge.logged('configurationReloaded', gone);
     assert.equal(await bridge.metric('config_reload_failed'), 0);
+
+    // A change of which nothing can be taken isn't called taken.
+    const waiting = bridge.lines.length;
+    bridge.write(yaml.replace('http: {', 'http: { publicUrl: "https://bridge.example.com/",'));
+    assert.equal((await bridge.logged('restartNeeded', waiting))['keys'], 'http.publicUrl');
+    assert.match(
+      (await bridge.admin('/')).text,
+      /Restart needed<\/span>: the bridge still has the earlier http\.publicUrl</,
+    );
+    bridge.write(yaml);
+    await bridge.logged('restartNotNeeded', waiting);
+    assert.ok(bridge.lines.slice(waiting).every(({ event }) => event !== 'configurationReloaded'));
+    assert.doesNotMatch((await bridge.admin('/')).text, /Restart needed/);
   });
 
   test('keeps working after an update removed its files, even at what it does for the first time', async () => {

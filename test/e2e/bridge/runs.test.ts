@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { listsBuilds, startsRun } from '../../support/azureDevOps/kinds.ts';
 import { reset, signInAsked, throttled, unavailable } from '../../support/azureDevOps/moods.ts';
-import type { BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
+import { runBridge, type BridgeProcess } from '../../support/bridge/bridgeProcess.ts';
 import { EVENT_ID, RunsScene } from '../../support/bridge/runsBridge.ts';
 
 describe('An event', () => {
@@ -94,6 +94,19 @@ describe('An event', () => {
       ...['name: unsafe', 'subject: ci.unsafe.done'],
       'parameters: { natsEventId: event.id, image: { value: data.image, pattern: "^[a-z0-9 :]+$" } }',
     ];
+    assert.equal(
+      (await replay([...tolerant, 'mode: preview'])).stdout,
+      `${number}\trefused\tpreview\tnothing was done: the route is preview; set its mode to on, then replay this again\n`,
+    );
+    const away = scene.configuration(tolerant).replace(scene.azure.url, 'http://127.0.0.1:9/contoso');
+    const refused = await runBridge(['deadLetters', 'replay', number], away, scene.options);
+    assert.match(
+      refused.stdout,
+      new RegExp(`^${number}\trefused\tUnreachable\tAzure DevOps can't be asked now: [^\n]+\n$`),
+    );
+    assert.doesNotMatch(refused.stdout, /Unreachable:/);
+    const marked = (await runBridge(['deadLetters', 'list'], away, scene.options)).stdout;
+    assert.match(marked, /\trefused at \S+ by [^\t]+: Unreachable: Azure DevOps can't be asked now: /);
     const replayed = await replay(tolerant);
     assert.match(replayed.stdout, new RegExp(`^${number}\tdone\trun=\\d+\turl=`), replayed.stderr);
     const again = await replay(tolerant);
@@ -278,6 +291,12 @@ describe('Replicas', () => {
   });
 });
 
+/** A metric of the route; undefined where there is none. */
+async function routeMetric(bridge: BridgeProcess, name: string): Promise<string | undefined> {
+  const line = new RegExp(`^nats_bridge_route_${name}{route="deploy"} (.+)$`, 'm');
+  return line.exec((await bridge.admin('/metrics')).text)?.[1];
+}
+
 describe('A route', () => {
   test('takes events of hooks only if it allows them', async () => {
     const more = 'hooks: { stream: ci, subjectPrefix: ci, passwordEnvs: [PAT] }';
@@ -326,6 +345,11 @@ describe('A route', () => {
       checked.stdout,
     );
     await using bridge = await scene.start();
+    await scene.until(
+      'route without pending events',
+      async () => (await routeMetric(bridge, 'oldest_pending_seconds')) === '0',
+    );
+    await scene.until('route that is up', async () => (await routeMetric(bridge, 'up')) === '1');
     await scene.publish('e-1');
     await bridge.logged('runStarted');
     await scene.settled();
@@ -333,6 +357,40 @@ describe('A route', () => {
     await bridge.logged('deadLetter');
     await scene.settled();
     assert.ok(!/may not publish|does not let/.test(bridge.text), bridge.text);
+
+    // Without the permission to get events, and the optional one to look at the oldest.
+    const next = '$JS.API.CONSUMER.MSG.NEXT.ci.bridge-deploy';
+    const [, get = ''] = /"([^"]+)" {2}# optional: .*nats_bridge_route_oldest_pending_seconds/.exec(block) ?? [];
+    assert.equal(get, '$JS.API.STREAM.MSG.GET.ci');
+    await scene.server.reload(
+      users([next, '$JS.API.CONSUMER.MSG.NEXT.ci.*', get].reduce((all, one) => all.replace(`"${one}"`, ''), block)),
+    );
+    bridge.signal('SIGTERM');
+    await bridge.ended;
+    await using lacking = await scene.start();
+    await scene.until(
+      'route without pending events',
+      async () => (await routeMetric(lacking, 'oldest_pending_seconds')) === '0',
+    );
+    await lacking.logged('routeDown');
+    await scene.publish('e-3');
+    await scene.until(
+      'event of unknown age',
+      async () => (await routeMetric(lacking, 'oldest_pending_seconds')) === undefined,
+    );
+    assert.equal(await routeMetric(lacking, 'up'), '0');
+    const listed = await scene.command(['routes', 'list']);
+    assert.equal(listed.status, 1);
+    const denied = (subject: string) => `The NATS server does not let this user publish to "${subject}"`;
+    const cells = listed.stdout.trimEnd().split('\n')[1]?.split('\t') ?? [];
+    assert.deepEqual([cells[3], cells[4], cells.at(-1)], ['1', '?', `down: ${denied(next)}`]);
+    assert.deepEqual(listed.stderr.trimEnd().split('\n').slice(-2), [
+      `The route deploy gets no events: ${denied(next)}.`,
+      `The oldest event of deploy isn't known: ${denied(get)}.`,
+    ]);
+    const page = (await lacking.admin('/')).text.replaceAll('&quot;', '"');
+    assert.match(page, /Route <span class="bad">deploy<\/span> is down: Denied: /);
+    assert.ok(page.includes(`age unknown: ${denied(get)}`), page);
   });
 
   test('without its consumer says so, and how to create it', async () => {

@@ -26,6 +26,7 @@ const STATUS: Status = {
   deadLetters: [],
   check: undefined,
   unused: [],
+  restartKeys: [],
   subscriptions: undefined,
 };
 
