@@ -1,5 +1,5 @@
 import type { Arrivals, Bus, ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { reasonOf, TaskError, type DeniedError } from '../../shared/errors.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { JetStream } from '../jetStream/api.ts';
 
@@ -119,7 +119,7 @@ export class StreamHistory {
     const { subject } = this.options;
     const info = await this.options.jetStream.stream(this.stream, subject);
     if (info.kind !== 'ok') {
-      if (info.kind === 'denied') throw lacksPermission(info.subject);
+      if (info.kind === 'denied') throw lacksPermission(info.verb, info.subject);
       const why = info.kind === 'error' ? info.description : info.kind;
       throw new TaskError('NoStream', `its state can't be had (${why})`);
     }
@@ -146,7 +146,12 @@ export class StreamHistory {
       // What was refused names a consumer of this reading alone.
       const api = `${await jetStream.apiPrefix()}.CONSUMER`;
       const { stream } = this;
-      throw lacksPermission(`${api}.CREATE.${stream}.>`, `${api}.MSG.NEXT.${stream}.*`, `${api}.DELETE.${stream}.*`);
+      throw lacksPermission(
+        'publish',
+        `${api}.CREATE.${stream}.>`,
+        `${api}.MSG.NEXT.${stream}.*`,
+        `${api}.DELETE.${stream}.*`,
+      );
     });
     for (let index = 0; index < lookUp.length; index += WINDOW) {
       if (budget.left === 0) throw new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
@@ -158,9 +163,9 @@ export class StreamHistory {
   }
 }
 
-function lacksPermission(...subjects: readonly string[]): TaskError {
+function lacksPermission(verb: DeniedError['verb'], ...subjects: readonly string[]): TaskError {
   const list = subjects.map((subject) => `"${subject}"`).join(', ');
-  return new TaskError('Denied', `the bridge's user needs publish permission for ${list}`);
+  return new TaskError('Denied', `the bridge's user needs ${verb} permission for ${list}`);
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   CONSUMER_NOT_FOUND,
   STREAM_NOT_FOUND,
   type Answer,
+  type Denied,
   type JetStream,
   type Refusal,
   type StreamInfo,
@@ -60,6 +61,15 @@ export class NatsCheck {
     const answers = await Promise.all(
       needs.map(async (need) => [need, await this.jetStream.stream(need.config.name)] as const),
     );
+    const deaf = answers.map(([, answer]) => answer).find(isDeaf);
+    if (deaf !== undefined) {
+      // Without answers, everything would seem to be refused.
+      const otherwise = 'Or set nats.inboxPrefix to the prefix that it may subscribe to.';
+      this.#note(
+        error(`permission to subscribe to ${deaf.subject}`, 'it is missing', `${grantRemedy(1)} ${otherwise}`),
+      );
+      return this.#findings;
+    }
     const asked: StreamNeed[] = [];
     for (const [need, answer] of answers) {
       // One that may not be looked at, or isn't there yet, may lack other permissions as well.
@@ -305,6 +315,11 @@ export class NatsCheck {
           this.#note(warning(`${about} to ${pattern}`, 'the bridge does not need it', 'Take it away from the user.'));
     }
   }
+}
+
+/** Whether the user may not subscribe where answers arrive. */
+function isDeaf(answer: Answer<unknown>): answer is Denied {
+  return answer.kind === 'denied' && answer.verb === 'subscribe';
 }
 
 function grantRemedy(count: number, verb = 'Grant'): string {

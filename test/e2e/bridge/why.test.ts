@@ -210,6 +210,12 @@ test('why and deadLetters name the permissions that they lack, and do not say th
     letters.stderr,
     /Denied: The NATS server does not let this user publish to "(\$JS\.API\.STREAM\.INFO\.BRIDGE_DEAD)"\. Grant it publish permission for "\1"; nats-event-bridge setup prints all that it needs\.$/m,
   );
+  const elsewhere = yaml.replace('user: bridge', 'inboxPrefix: elsewhere, user: bridge');
+  const deaf = await runBridge(['deadLetters', 'list'], elsewhere, { env: { ...OPTIONS.env, PASSWORD: 'secret' } });
+  assert.match(
+    deaf.stderr,
+    /Denied: The NATS server does not let this user subscribe to "(elsewhere\.\*\.\*)"\. Grant it subscribe permission for "\1"; .* Or set nats\.inboxPrefix to/,
+  );
 });
 
 test('why says what it could not read, and asks for a missing id', async () => {

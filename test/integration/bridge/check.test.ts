@@ -612,6 +612,18 @@ describe('check', () => {
         `warning: optional permissions to publish: ${missing.length} missing: ${reasons.join('; ')}. ${GRANT_THEM} Or do without.`,
         ...untold(server),
       ]);
+      // Without answers, nothing else is known, and everything would seem to be missing.
+      await server.reload(serverConfig(all.replace('_INBOX.*.*', '_INBOX_other.*.*')));
+      const otherwise = 'Or set nats.inboxPrefix to the prefix that it may subscribe to.';
+      assert.deepEqual(linesOf(await bridge(['check'], yaml)), [
+        `error: permission to subscribe to _INBOX.*.*: it is missing. ${GRANT_IT} ${otherwise}`,
+      ]);
+      const refused = await bridge(['setup', '--apply'], yaml);
+      assert.equal(refused.status, 1);
+      assert.match(
+        refused.stderr,
+        /^The password .*\nDenied: The NATS server does not let this user subscribe to "_INBOX\.\*\.\*"\. .* setup prints all .* nats\.inboxPrefix .*\n$/,
+      );
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
       const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(
