@@ -175,8 +175,8 @@ export class NatsCheck {
       const fetching = `${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`;
       if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
         denied.add(`$JS.ACK.${stream}.${config.durable_name}.>`);
-      if ((answer.kind !== 'error' || this.#answersAll) && !(await this.jetStream.mayAsk(fetching)))
-        denied.add(fetching);
+      const isThere = answer.kind !== 'error';
+      if (!(isThere ? await this.jetStream.mayAsk(fetching) : await this.#mayAsk(fetching))) denied.add(fetching);
     }
   }
 
@@ -240,9 +240,14 @@ export class NatsCheck {
 
   /** @returns the grants that the user doesn't have, going by a subject that each one covers */
   async #deniedOf(grants: readonly (readonly [grant: string, probe: string])[]): Promise<string[]> {
-    const asked = grants.filter(([, probe]) => this.#answersAll || !probe.includes('.CONSUMER.MSG.NEXT.'));
-    const may = await Promise.all(asked.map(([, probe]) => this.jetStream.mayAsk(probe)));
-    return asked.filter((_, index) => may[index] === false).map(([grant]) => grant);
+    const may = await Promise.all(grants.map(([, probe]) => this.#mayAsk(probe)));
+    return grants.filter((_, index) => may[index] === false).map(([grant]) => grant);
+  }
+
+  /** Whether the user may ask JetStream for something of a stream or consumer that needn't be there. */
+  async #mayAsk(subject: string): Promise<boolean> {
+    if (this.#answersAll || !subject.includes('.CONSUMER.MSG.NEXT.')) return this.jetStream.mayAsk(subject);
+    return (await this.nats.refused([subject])).length === 0;
   }
 
   /** One finding for all, so that one edit of the server's configuration is enough; and one for each stream that may be a mistake. */
