@@ -28,6 +28,7 @@ import {
   type StreamNeed,
   type StreamOrder,
 } from '../jetStream/needs.ts';
+import { meantStream } from '../jetStream/meantStream.ts';
 import { checkServerVersion } from '../jetStream/serverVersion.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
@@ -241,7 +242,11 @@ async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetSt
     return there(consumerDifferences(need, found.value, taken));
   }
   if (isError(found, STREAM_NOT_FOUND))
-    return failed("its stream doesn't exist", `Create both: repeat this with ${createStreamOption(settings, stream)}.`);
+    return failed(
+      "its stream doesn't exist",
+      (await meantStream(stream, settings, jetStream)) ??
+        `Create both: repeat this with ${createStreamOption(settings, stream)}.`,
+    );
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
   const source = await jetStream.stream(stream);
   const mistakeBy = (fits: typeof covers) =>

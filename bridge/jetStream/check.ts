@@ -20,11 +20,11 @@ import {
   grantNeeds,
   streamNeeds,
   subjectMistake,
-  subjectsOf,
   waitProbes,
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
+import { meantStream, streamOfRoutes } from './meantStream.ts';
 import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
@@ -182,39 +182,20 @@ export class NatsCheck {
 
   /** @param refusal when the stream that a route reads was looked at */
   async #noteSource(need: ConsumerNeed, refusal: Refusal): Promise<void> {
-    const { stream, route } = need;
+    const { stream } = need;
     this.#doubted.add(stream);
     if (refusal.kind === 'error' && refusal.errorCode === STREAM_NOT_FOUND)
-      this.#noteOnce(
-        error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
-      );
+      this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream)));
     else if (refusal.kind === 'denied' && !this.#deniedSources.has(stream))
       this.#deniedSources.set(stream, new Set([refusal.subject]));
     else if (refusal.kind !== 'denied') this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
-  async #missingStreamRemedy(name: string, route: string): Promise<string> {
-    const meant = await this.#meantStream(name, `the stream of route ${route}`);
+  async #missingStreamRemedy(name: string): Promise<string> {
+    const meant = await meantStream(name, this.settings, this.jetStream);
     if (meant !== undefined) return meant;
     const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
-    return `Correct the stream of route ${route}, or create it: ${create}.`;
-  }
-
-  /** A stream that has the subjects already is the one that was meant; another one couldn't take them. */
-  async #meantStream(name: string, mistake: string): Promise<string | undefined> {
-    const taken = new Map<string, string[]>();
-    for (const subject of subjectsOf(this.settings, name)) {
-      const answer = await this.jetStream.streamNames(subject);
-      for (const stream of answer.kind === 'ok' ? answer.value : [])
-        taken.set(stream, [...(taken.get(stream) ?? []), `"${subject}"`]);
-    }
-    // It's the right one, and the user may not look at it.
-    if (taken.has(name)) return undefined;
-    const [[stream, subjects = []] = [], ...others] = taken;
-    if (stream === undefined) return undefined;
-    if (others.length === 0)
-      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct ${mistake}.`;
-    return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct ${mistake}.`;
+    return `Correct ${streamOfRoutes(this.settings, name)}, or create it: ${create}.`;
   }
 
   /** Checks each needed permission that nothing else has tested. */
@@ -253,13 +234,10 @@ export class NatsCheck {
   /** One finding for all, so that one edit of the server's configuration is enough; and one for each stream that may be a mistake. */
   async #noteMissing(): Promise<void> {
     for (const [stream, denied] of this.#deniedSources) {
-      const routes = consumerNeeds(this.settings).filter((need) => need.stream === stream);
-      const names = listed(routes.map(({ route }) => route.name));
-      const mistake = `the stream of ${routes.length === 1 ? 'route' : 'routes'} ${names}`;
-      const meant = await this.#meantStream(stream, mistake);
+      const meant = await meantStream(stream, this.settings, this.jetStream);
       const remedy =
         meant === undefined
-          ? `${grantRemedy(denied.size)} Or correct ${mistake}.`
+          ? `${grantRemedy(denied.size)} Or correct ${streamOfRoutes(this.settings, stream)}.`
           : `${meant} Otherwise, ${grantRemedy(denied.size, 'grant')}`;
       this.#note(error(`stream ${stream}`, `the user may not publish to ${listed([...denied])}`, remedy));
     }

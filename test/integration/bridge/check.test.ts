@@ -333,8 +333,16 @@ waits:
     assert.deepEqual(
       linesOf(elsewhere).filter((line) => line.includes(' stream CJ')),
       [
-        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of route one.`,
+        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of routes one, all, since.`,
       ],
+    );
+
+    const setUp = await bridge(['setup', '--apply'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
+    assert.ok(
+      setUp.stderr.includes(
+        `\nconsumer bridge-one of CJ: its stream doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of routes`,
+      ),
+      setUp.stderr,
     );
 
     // The same for a user who may do nothing with it.
