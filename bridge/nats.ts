@@ -17,6 +17,11 @@ export interface Nats extends Bus {
   readonly isLinkUp: boolean;
   /** The version of the server that is connected to: `2.10.27`. Fails when there's no link within 5 s. */
   serverVersion(): Promise<string>;
+  /**
+   * Those of these subjects that the user may not publish to. Sends each a message that asks for nothing whole, and waits for
+   * no answer to it. Fails when there's no link within 5 s.
+   */
+  refused(subjects: readonly string[]): Promise<readonly string[]>;
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue;
   /** @param consumer may come into being later */

@@ -79,7 +79,7 @@ export class ReadinessProbe {
           case 'error':
             return [name, answer.description];
           case 'denied':
-            return [name, `no permission to publish to ${answer.subject}`];
+            return [name, `no permission to ${answer.verb} to ${answer.subject}`];
           case 'off':
             return [name, 'JetStream is not there'];
           case 'silent':

@@ -47,6 +47,23 @@ export class TaskError extends Error {
   }
 }
 
+/** An operation that the NATS server refused. */
+export class DeniedError extends TaskError {
+  /**
+   * @param verb what the user may not do
+   * @param grant the subject or pattern that the user needs permission for
+   */
+  constructor(
+    readonly verb: 'publish' | 'subscribe',
+    readonly grant: string,
+    problem: string,
+    remedy: string,
+    details: readonly string[] = [],
+  ) {
+    super('Denied', problem, remedy, { details });
+  }
+}
+
 /** What is wrong with something that was read, as a value: the caller adds what it is about and reports it. */
 export interface Problem {
   /** A clause without the last full stop. */

@@ -1,6 +1,6 @@
 import type { Place, ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
 import { reasonOf, TaskError } from '../../shared/errors.ts';
-import type { JetStream } from '../jetStream/api.ts';
+import { deniedError, type JetStream } from '../jetStream/api.ts';
 import type { Decisions } from './decisions.ts';
 import { LIMITED } from './deadLetters.ts';
 import { describeReplay, replayOf, type EarlierReplay, type EarlierReplays } from './replays.ts';
@@ -61,12 +61,7 @@ export type Replay = (letter: StoredLetter) => Promise<Replayed>;
 export async function* listLetters(source: LetterSource): AsyncIterable<StoredLetter> {
   const { stream, lookup, jetStream, subjectPrefix } = source;
   const info = await jetStream.stream(stream);
-  if (info.kind === 'denied')
-    throw new TaskError(
-      'Denied',
-      `The NATS server does not let this user publish to "${info.subject}"`,
-      `Grant it publish permission for "${info.subject}"; nats-event-bridge setup prints all that it needs.`,
-    );
+  if (info.kind === 'denied') throw deniedError(info);
   if (info.kind !== 'ok') {
     const problem = info.kind === 'error' ? `refused: ${info.description}` : 'did not answer';
     throw new TaskError('NoStream', `The stream ${stream} ${problem}`, 'See nats-event-bridge check.');

@@ -1,5 +1,6 @@
 import type { Arrivals, Bus, ReceivedMessage, StreamLookup } from '../../shared/bus.ts';
-import { reasonOf, TaskError } from '../../shared/errors.ts';
+import { DeniedError, reasonOf, TaskError } from '../../shared/errors.ts';
+import { covers } from '../../shared/subject.ts';
 import { safeText } from '../../shared/text/safeText.ts';
 import type { JetStream } from '../jetStream/api.ts';
 
@@ -119,7 +120,7 @@ export class StreamHistory {
     const { subject } = this.options;
     const info = await this.options.jetStream.stream(this.stream, subject);
     if (info.kind !== 'ok') {
-      if (info.kind === 'denied') throw lacksPermission(info.subject);
+      if (info.kind === 'denied') throw lacksPermission(info.verb, info.subject);
       const why = info.kind === 'error' ? info.description : info.kind;
       throw new TaskError('NoStream', `its state can't be had (${why})`);
     }
@@ -142,11 +143,13 @@ export class StreamHistory {
       if (isCut && whole(message)) lookUp.push(place.sequence);
       else onMessage(message);
     }).catch(async (error: unknown) => {
-      if (!(error instanceof TaskError) || error.code !== 'Denied') throw error;
-      // What was refused names a consumer of this reading alone.
+      if (!(error instanceof DeniedError)) throw error;
+      // What was refused names a consumer of this reading alone; setup prints patterns that also cover it.
       const api = `${await jetStream.apiPrefix()}.CONSUMER`;
       const { stream } = this;
-      throw lacksPermission(`${api}.CREATE.${stream}.>`, `${api}.MSG.NEXT.${stream}.*`, `${api}.DELETE.${stream}.*`);
+      const printed = [`${api}.CREATE.${stream}.>`, `${api}.MSG.NEXT.${stream}.*`];
+      const grant = printed.find((pattern) => covers(pattern, error.grant)) ?? error.grant;
+      throw lacksPermission(error.verb, grant);
     });
     for (let index = 0; index < lookUp.length; index += WINDOW) {
       if (budget.left === 0) throw new TaskError('Timeout', `there was no time to read its messages ${from} to ${to}`);
@@ -158,9 +161,9 @@ export class StreamHistory {
   }
 }
 
-function lacksPermission(...subjects: readonly string[]): TaskError {
-  const list = subjects.map((subject) => `"${subject}"`).join(', ');
-  return new TaskError('Denied', `the bridge's user needs publish permission for ${list}`);
+function lacksPermission(verb: DeniedError['verb'], subject: string): TaskError {
+  const all = 'nats-event-bridge check names all that it lacks';
+  return new TaskError('Denied', `the bridge's user needs ${verb} permission for "${subject}"; ${all}`);
 }
 
 /**

@@ -7,7 +7,13 @@ import { auditOf } from '../audit/audit.ts';
 import { describeFinding, listed, type Finding } from '../finding.ts';
 import type { Parts } from '../functions.ts';
 import type { JetStream, Refusal, StreamInfo } from '../jetStream/api.ts';
-import { CONSUMER_NOT_FOUND, FILTER_NOT_SUBSET, STREAM_NOT_FOUND, SUBJECTS_OVERLAP } from '../jetStream/api.ts';
+import {
+  CONSUMER_NOT_FOUND,
+  deniedError,
+  FILTER_NOT_SUBSET,
+  STREAM_NOT_FOUND,
+  SUBJECTS_OVERLAP,
+} from '../jetStream/api.ts';
 import { aboutConsumer, aboutOf, consumerDifferences, streamDifferences } from '../jetStream/differences.ts';
 import {
   consumerNeeds,
@@ -22,6 +28,7 @@ import {
   type StreamNeed,
   type StreamOrder,
 } from '../jetStream/needs.ts';
+import { meantStream } from '../jetStream/meantStream.ts';
 import { checkServerVersion } from '../jetStream/serverVersion.ts';
 import type { BridgeSettings } from '../settings.ts';
 import type { World } from '../world.ts';
@@ -208,6 +215,8 @@ async function applyStream(
 ): Promise<Outcome> {
   const { config } = need;
   const found = await jetStream.stream(config.name);
+  // Without answers, the same would be said of everything.
+  if (found.kind === 'denied' && found.verb === 'subscribe') throw deniedError(found);
   if (found.kind === 'ok') {
     if (!isOrdered) return there(streamDifferences(need, found.value.config, settings));
     const problem = otherSubjects(need, found.value);
@@ -233,7 +242,11 @@ async function applyConsumer(need: ConsumerNeed, settings: BridgeSettings, jetSt
     return there(consumerDifferences(need, found.value, taken));
   }
   if (isError(found, STREAM_NOT_FOUND))
-    return failed("its stream doesn't exist", `Create both: repeat this with ${createStreamOption(settings, stream)}.`);
+    return failed(
+      "its stream doesn't exist",
+      (await meantStream(stream, settings, jetStream)) ??
+        `Create both: repeat this with ${createStreamOption(settings, stream)}.`,
+    );
   if (!isError(found, CONSUMER_NOT_FOUND)) return failed(`it can't be looked at: ${reasonOf(found)}`);
   const source = await jetStream.stream(stream);
   const mistakeBy = (fits: typeof covers) =>
@@ -298,7 +311,7 @@ function reasonOf(refusal: Refusal): string {
     case 'error':
       return `${refusal.description} (JetStream error ${refusal.errorCode})`;
     case 'denied':
-      return `the user may not publish to ${refusal.subject}`;
+      return `the user may not ${refusal.verb} to ${refusal.subject}`;
     case 'off':
       return 'JetStream is not there: enable it for the server and the account';
     case 'silent':

@@ -1,5 +1,5 @@
 import type { OutgoingMessage, PubAck, StreamPublisher } from '../../shared/bus.ts';
-import { TaskError } from '../../shared/errors.ts';
+import { DeniedError, TaskError } from '../../shared/errors.ts';
 import type { JetStream } from '../jetStream/api.ts';
 
 export interface StoringOptions {
@@ -54,7 +54,7 @@ export class Storing implements StreamPublisher {
   #note(subject: string, error: unknown): void {
     if (!(error instanceof TaskError) || !LASTING.includes(error.code)) return;
     const isDenied = error.code === 'Denied';
-    const problem = isDenied ? `no permission to publish to ${subject}` : error.problem;
+    const problem = isDenied ? lacking(error, subject) : error.problem;
     const since = this.options.now();
     this.#trouble = { isDenied, subject, problem, since, askedAt: since };
   }
@@ -66,4 +66,9 @@ export class Storing implements StreamPublisher {
     trouble.askedAt = now();
     return (await jetStream.mayPublish(trouble.subject)) === undefined;
   }
+}
+
+function lacking(error: TaskError, subject: string): string {
+  const isDeaf = error instanceof DeniedError && error.verb === 'subscribe';
+  return isDeaf ? `no permission to subscribe to ${error.grant}` : `no permission to publish to ${subject}`;
 }

@@ -1,15 +1,22 @@
 import type { Bus, OutgoingMessage } from '../../shared/bus.ts';
-import { TaskError } from '../../shared/errors.ts';
+import { DeniedError, TaskError } from '../../shared/errors.ts';
 import { TimeLimit } from '../timeLimit.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import { shortened } from '../../shared/text/safeText.ts';
+
+/** The user may not make this request, or may not subscribe to the inboxes where answers arrive. */
+export interface Denied {
+  readonly kind: 'denied';
+  readonly verb: DeniedError['verb'];
+  /** Of the request, or the pattern of the inboxes. */
+  readonly subject: string;
+}
 
 /** The error from JetStream, or on the way to it, in place of an answer. */
 export type Refusal =
   /** The API's own error, by the numbers of nats-server's `errors.json`. */
   | { readonly kind: 'error'; readonly code: number; readonly errorCode: number; readonly description: string }
-  /** The user may not make this request. */
-  | { readonly kind: 'denied'; readonly subject: string }
+  | Denied
   /** JetStream is off for the account, or there is none. */
   | { readonly kind: 'off' }
   | { readonly kind: 'silent'; readonly reason: string };
@@ -227,13 +234,25 @@ export class JetStream {
       return { kind: 'silent', reason: `what answers on ${subject} is not JetStream` };
     } catch (error) {
       if (!(error instanceof TaskError)) throw error;
-      if (error.code === 'Denied') return { kind: 'denied', subject };
+      if (error instanceof DeniedError)
+        return { kind: 'denied', verb: error.verb, subject: error.verb === 'publish' ? subject : error.grant };
       if (error.code === 'NoResponders') return { kind: 'off' };
       return { kind: 'silent', reason: error.problem };
     } finally {
       limit.end();
     }
   }
+}
+
+/** What is refused, as an error. */
+export function deniedError({ verb, subject }: Denied): DeniedError {
+  const otherwise = verb === 'publish' ? '' : ' Or set nats.inboxPrefix to the prefix that it may subscribe to.';
+  return new DeniedError(
+    verb,
+    subject,
+    `The NATS server does not let this user ${verb} to "${subject}"`,
+    `Grant it ${verb} permission for "${subject}"; nats-event-bridge setup prints all that it needs.${otherwise}`,
+  );
 }
 
 function messageTo(subject: string, request: unknown): OutgoingMessage {

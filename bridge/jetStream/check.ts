@@ -7,6 +7,7 @@ import {
   CONSUMER_NOT_FOUND,
   STREAM_NOT_FOUND,
   type Answer,
+  type Denied,
   type JetStream,
   type Refusal,
   type StreamInfo,
@@ -19,11 +20,11 @@ import {
   grantNeeds,
   streamNeeds,
   subjectMistake,
-  subjectsOf,
   waitProbes,
   type ConsumerNeed,
   type StreamNeed,
 } from './needs.ts';
+import { meantStream, streamOfRoutes } from './meantStream.ts';
 import { checkHasCallout, checkServerVersion, checkTellsPermissions } from './serverVersion.ts';
 
 const APPLY = 'Create it: nats-event-bridge setup --apply.';
@@ -60,6 +61,15 @@ export class NatsCheck {
     const answers = await Promise.all(
       needs.map(async (need) => [need, await this.jetStream.stream(need.config.name)] as const),
     );
+    const deaf = answers.map(([, answer]) => answer).find(isDeaf);
+    if (deaf !== undefined) {
+      // Without answers, everything would seem to be refused.
+      const otherwise = 'Or set nats.inboxPrefix to the prefix that it may subscribe to.';
+      this.#note(
+        error(`permission to subscribe to ${deaf.subject}`, 'it is missing', `${grantRemedy(1)} ${otherwise}`),
+      );
+      return this.#findings;
+    }
     const asked: StreamNeed[] = [];
     for (const [need, answer] of answers) {
       // One that may not be looked at, or isn't there yet, may lack other permissions as well.
@@ -165,46 +175,27 @@ export class NatsCheck {
       const fetching = `${await this.jetStream.apiPrefix()}.CONSUMER.MSG.NEXT.${stream}.${config.durable_name}`;
       if (!(await this.jetStream.mayAcknowledge(stream, config.durable_name)))
         denied.add(`$JS.ACK.${stream}.${config.durable_name}.>`);
-      if ((answer.kind !== 'error' || this.#answersAll) && !(await this.jetStream.mayAsk(fetching)))
-        denied.add(fetching);
+      const isThere = answer.kind !== 'error';
+      if (!(isThere ? await this.jetStream.mayAsk(fetching) : await this.#mayAsk(fetching))) denied.add(fetching);
     }
   }
 
   /** @param refusal when the stream that a route reads was looked at */
   async #noteSource(need: ConsumerNeed, refusal: Refusal): Promise<void> {
-    const { stream, route } = need;
+    const { stream } = need;
     this.#doubted.add(stream);
     if (refusal.kind === 'error' && refusal.errorCode === STREAM_NOT_FOUND)
-      this.#noteOnce(
-        error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream, route.name)),
-      );
+      this.#noteOnce(error(`stream ${stream}`, "it doesn't exist", await this.#missingStreamRemedy(stream)));
     else if (refusal.kind === 'denied' && !this.#deniedSources.has(stream))
       this.#deniedSources.set(stream, new Set([refusal.subject]));
     else if (refusal.kind !== 'denied') this.#noteRefusal(`stream ${stream}`, refusal, STREAM_NOT_FOUND);
   }
 
-  async #missingStreamRemedy(name: string, route: string): Promise<string> {
-    const meant = await this.#meantStream(name, `the stream of route ${route}`);
+  async #missingStreamRemedy(name: string): Promise<string> {
+    const meant = await meantStream(name, this.settings, this.jetStream);
     if (meant !== undefined) return meant;
     const create = `nats-event-bridge setup --apply ${createStreamOption(this.settings, name)}`;
-    return `Correct the stream of route ${route}, or create it: ${create}.`;
-  }
-
-  /** A stream that has the subjects already is the one that was meant; another one couldn't take them. */
-  async #meantStream(name: string, mistake: string): Promise<string | undefined> {
-    const taken = new Map<string, string[]>();
-    for (const subject of subjectsOf(this.settings, name)) {
-      const answer = await this.jetStream.streamNames(subject);
-      for (const stream of answer.kind === 'ok' ? answer.value : [])
-        taken.set(stream, [...(taken.get(stream) ?? []), `"${subject}"`]);
-    }
-    // It's the right one, and the user may not look at it.
-    if (taken.has(name)) return undefined;
-    const [[stream, subjects = []] = [], ...others] = taken;
-    if (stream === undefined) return undefined;
-    if (others.length === 0)
-      return `The stream ${stream} captures ${subjects.join(', ')}. Did you mean it? Correct ${mistake}.`;
-    return `The streams ${[...taken.keys()].join(', ')} capture its subjects. Correct ${mistake}.`;
+    return `Correct ${streamOfRoutes(this.settings, name)}, or create it: ${create}.`;
   }
 
   /** Checks each needed permission that nothing else has tested. */
@@ -230,21 +221,23 @@ export class NatsCheck {
 
   /** @returns the grants that the user doesn't have, going by a subject that each one covers */
   async #deniedOf(grants: readonly (readonly [grant: string, probe: string])[]): Promise<string[]> {
-    const asked = grants.filter(([, probe]) => this.#answersAll || !probe.includes('.CONSUMER.MSG.NEXT.'));
-    const may = await Promise.all(asked.map(([, probe]) => this.jetStream.mayAsk(probe)));
-    return asked.filter((_, index) => may[index] === false).map(([grant]) => grant);
+    const may = await Promise.all(grants.map(([, probe]) => this.#mayAsk(probe)));
+    return grants.filter((_, index) => may[index] === false).map(([grant]) => grant);
+  }
+
+  /** Whether the user may ask JetStream for something of a stream or consumer that needn't be there. */
+  async #mayAsk(subject: string): Promise<boolean> {
+    if (this.#answersAll || !subject.includes('.CONSUMER.MSG.NEXT.')) return this.jetStream.mayAsk(subject);
+    return (await this.nats.refused([subject])).length === 0;
   }
 
   /** One finding for all, so that one edit of the server's configuration is enough; and one for each stream that may be a mistake. */
   async #noteMissing(): Promise<void> {
     for (const [stream, denied] of this.#deniedSources) {
-      const routes = consumerNeeds(this.settings).filter((need) => need.stream === stream);
-      const names = listed(routes.map(({ route }) => route.name));
-      const mistake = `the stream of ${routes.length === 1 ? 'route' : 'routes'} ${names}`;
-      const meant = await this.#meantStream(stream, mistake);
+      const meant = await meantStream(stream, this.settings, this.jetStream);
       const remedy =
         meant === undefined
-          ? `${grantRemedy(denied.size)} Or correct ${mistake}.`
+          ? `${grantRemedy(denied.size)} Or correct ${streamOfRoutes(this.settings, stream)}.`
           : `${meant} Otherwise, ${grantRemedy(denied.size, 'grant')}`;
       this.#note(error(`stream ${stream}`, `the user may not publish to ${listed([...denied])}`, remedy));
     }
@@ -305,6 +298,11 @@ export class NatsCheck {
           this.#note(warning(`${about} to ${pattern}`, 'the bridge does not need it', 'Take it away from the user.'));
     }
   }
+}
+
+/** Whether the user may not subscribe where answers arrive. */
+function isDeaf(answer: Answer<unknown>): answer is Denied {
+  return answer.kind === 'denied' && answer.verb === 'subscribe';
 }
 
 function grantRemedy(count: number, verb = 'Grant'): string {

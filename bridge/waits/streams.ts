@@ -78,7 +78,7 @@ function valueOf<Value>(answer: Answer<Value>, what: string, onMissing?: () => n
       if (answer.errorCode === STREAM_NOT_FOUND) onMissing?.();
       throw new Unavailable(`JetStream refuses ${what}: ${answer.description}`);
     case 'denied':
-      throw new Unavailable(`the bridge's NATS user may not publish to ${answer.subject}`);
+      throw new Unavailable(`the bridge's NATS user may not ${answer.verb} to ${answer.subject}`);
     case 'off':
       throw new Unavailable('JetStream is off');
     case 'silent':

@@ -1,4 +1,4 @@
-import { TaskError } from '../errors.ts';
+import { DeniedError } from '../errors.ts';
 
 /** What one step needs to be allowed in its NATS account, and no more. */
 export interface Grants {
@@ -68,7 +68,7 @@ export function streamWaitGrants(
 }
 
 /** The error for an operation the server refused, with the block of permissions that this step needs. */
-export function deniedError(operation: 'publish' | 'subscription', subject: string, grants: Grants): TaskError {
+export function deniedError(operation: 'publish' | 'subscription', subject: string, grants: Grants): DeniedError {
   const all = operation === 'publish' ? grants.publish : grants.subscribe;
   const placeholder = grants.publish.some((pattern) => pattern.includes('<stream>'))
     ? ', with the name of the stream in the place of <stream>'
@@ -81,23 +81,25 @@ export function deniedError(operation: 'publish' | 'subscription', subject: stri
   const otherwise = isInbox
     ? ` Answers arrive there: if this user may subscribe to another prefix, set the field inboxPrefix of the connection to it (now "${inboxPrefix}").`
     : '';
-  return new TaskError(
-    'Denied',
+  return new DeniedError(
+    verb,
+    grant,
     problem,
     `Grant it ${verb} permission for "${grant}"; the log above shows all the permissions this step needs.${otherwise}`,
-    { details: [heading, ...permissionsBlock(grants)] },
+    [heading, ...permissionsBlock(grants)],
   );
 }
 
 /** The same for a service, which lists all the permissions it needs elsewhere. */
-export function deniedToService(operation: 'publish' | 'subscription', subject: string): TaskError {
+export function deniedToService(operation: 'publish' | 'subscription', subject: string): DeniedError {
   const { problem, verb } = refusal(operation, subject);
   // A service subscribes to inboxes only, each with a name of its own.
-  const remedy =
+  const grant = operation === 'publish' ? acknowledgements(subject) : subject.replace(/\.[^.]+\.[^.]+$/, '.*.*');
+  const otherwise =
     operation === 'publish'
-      ? `Grant it ${verb} permission for "${acknowledgements(subject)}".`
-      : `Grant it ${verb} permission for "${subject.replace(/\.[^.]+\.[^.]+$/, '.*.*')}". Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.`;
-  return new TaskError('Denied', problem, remedy);
+      ? ''
+      : ' Answers arrive there: if this user may subscribe to another prefix, set nats.inboxPrefix to it.';
+  return new DeniedError(verb, grant, problem, `Grant it ${verb} permission for "${grant}".${otherwise}`);
 }
 
 /** All acknowledgements of a consumer, where a subject is one of them (NATS ADR-15); otherwise the subject itself. */
@@ -110,7 +112,7 @@ function acknowledgements(subject: string): string {
 function refusal(
   operation: 'publish' | 'subscription',
   subject: string,
-): { readonly problem: string; readonly verb: string } {
+): { readonly problem: string; readonly verb: DeniedError['verb'] } {
   const verb = operation === 'publish' ? 'publish' : 'subscribe';
   return { problem: `The NATS server does not let this user ${verb} to "${subject}"`, verb };
 }

@@ -60,6 +60,19 @@ export class ServiceBus extends NatsBus {
     return (await this.links.linkWithin(LINK_MS)).connection.info?.version ?? '';
   }
 
+  /**
+   * Those of these subjects that the user may not publish to. A server says so before it answers a ping, also where nobody
+   * would answer a request.
+   */
+  async refused(subjects: readonly string[]): Promise<readonly string[]> {
+    const link = await this.links.linkWithin(LINK_MS);
+    for (const subject of subjects) link.connection.publish(subject, Buffer.from('{'));
+    const violations = (await link.flush(LINK_MS)) ?? [];
+    return subjects.filter((one) =>
+      violations.some(({ operation, subject }) => operation === 'publish' && subject === one),
+    );
+  }
+
   /** @param bucket must exist */
   keyValue(bucket: string): KeyValue {
     return new Bucket(this.links, bucket);

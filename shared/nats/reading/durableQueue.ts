@@ -4,6 +4,7 @@ import { reasonOf, TaskError } from '../../errors.ts';
 import { createInbox } from '../link/libraryLimits.ts';
 import type { Link, Violation } from '../link/link.ts';
 import type { Links } from '../link/links.ts';
+import { API_ERROR } from '../jetStreamApi.ts';
 import { deniedToService } from '../permissions.ts';
 import { pause } from '../../clock.ts';
 import { replyPrefix, streamMessage } from './receivedMessage.ts';
@@ -180,15 +181,29 @@ export class DurableQueue implements WorkQueue {
       this.#pull();
       return;
     }
-    const problem =
-      code === 503
-        ? new TaskError(
-            'NoStream',
-            `The stream "${this.stream}" has no consumer "${this.consumer}"`,
-            'Create it: nats-event-bridge setup --apply.',
-          )
-        : lost(description);
-    this.#lose(attachment, problem, RETRY_PAUSE_MS);
+    if (code === 503) void this.#loseConsumer(attachment);
+    else this.#lose(attachment, lost(description), RETRY_PAUSE_MS);
+  }
+
+  /** Nobody takes the pull request: the consumer isn't there, or there's no JetStream. Never rejects. */
+  async #loseConsumer(attachment: Attachment): Promise<void> {
+    const problem = new TaskError(
+      'NoStream',
+      `The stream "${this.stream}" has no consumer "${this.consumer}"`,
+      'Create it: nats-event-bridge setup --apply.',
+    );
+    // Once it's down, nobody is told the reason again.
+    const isOff = !this.#isDown && (await this.#isJetStreamOff(attachment.link));
+    this.#lose(attachment, isOff ? jetStreamOff() : problem, RETRY_PAUSE_MS);
+  }
+
+  async #isJetStreamOff(link: Link): Promise<boolean> {
+    const answer = await this.links
+      .api(link)
+      .streamInfo(this.stream, QUIET_MS)
+      .catch(() => undefined);
+    if (answer?.kind !== 'apiError') return answer?.kind === 'noResponders';
+    return [API_ERROR.notEnabled, API_ERROR.notEnabledForAccount].some((code) => code === answer.error.err_code);
   }
 
   #onViolation(attachment: Attachment, { operation, subject }: Violation): void {
@@ -228,6 +243,10 @@ export class DurableQueue implements WorkQueue {
     this.#isDown = false;
     this.events.up();
   }
+}
+
+function jetStreamOff(): TaskError {
+  return new TaskError('NoStream', "JetStream isn't there", 'Enable it for the server and the account of this user.');
 }
 
 function lost(reason: string): TaskError {

@@ -198,7 +198,7 @@ test('why and deadLetters name the permissions that they lack, and do not say th
   });
   assert.deepEqual([status, stdout], [1, '']);
   const needs = (stream: string) =>
-    `${stream} could not be read to its end: the bridge's user needs publish permission for "$JS.API.CONSUMER.CREATE.${stream}.>", "$JS.API.CONSUMER.MSG.NEXT.${stream}.*", "$JS.API.CONSUMER.DELETE.${stream}.*".`;
+    `${stream} could not be read to its end: the bridge's user needs publish permission for "$JS.API.CONSUMER.CREATE.${stream}.>"; nats-event-bridge check names all that it lacks.`;
   assert.deepEqual(stderr.trimEnd().split('\n').slice(1), [
     'CI:1 could not be read: The NATS server does not let this user publish to "$JS.API.STREAM.MSG.GET.CI".',
     ...['BRIDGE_AUDIT', 'AZDO', 'CI'].map(needs),
@@ -209,6 +209,12 @@ test('why and deadLetters name the permissions that they lack, and do not say th
   assert.match(
     letters.stderr,
     /Denied: The NATS server does not let this user publish to "(\$JS\.API\.STREAM\.INFO\.BRIDGE_DEAD)"\. Grant it publish permission for "\1"; nats-event-bridge setup prints all that it needs\.$/m,
+  );
+  const elsewhere = yaml.replace('user: bridge', 'inboxPrefix: elsewhere, user: bridge');
+  const deaf = await runBridge(['deadLetters', 'list'], elsewhere, { env: { ...OPTIONS.env, PASSWORD: 'secret' } });
+  assert.match(
+    deaf.stderr,
+    /Denied: The NATS server does not let this user subscribe to "(elsewhere\.\*\.\*)"\. Grant it subscribe permission for "\1"; .* Or set nats\.inboxPrefix to/,
   );
 });
 

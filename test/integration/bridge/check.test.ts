@@ -333,8 +333,16 @@ waits:
     assert.deepEqual(
       linesOf(elsewhere).filter((line) => line.includes(' stream CJ')),
       [
-        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of route one.`,
+        `error: stream CJ: it doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of routes one, all, since.`,
       ],
+    );
+
+    const setUp = await bridge(['setup', '--apply'], yaml.replaceAll('stream: CI', 'stream: CJ'), WAITS_ENV);
+    assert.ok(
+      setUp.stderr.includes(
+        `\nconsumer bridge-one of CJ: its stream doesn't exist. The stream CI captures "ci.>". Did you mean it? Correct the stream of routes`,
+      ),
+      setUp.stderr,
     );
 
     // The same for a user who may do nothing with it.
@@ -596,7 +604,7 @@ describe('check', () => {
       const looking = '$JS.API.STREAM.INFO.KV_BRIDGE_PROJECTS';
       const optional = all.split('\n').filter((one) => one.includes('# optional'));
       const missing = optional
-        .filter((one) => !one.includes('setup --apply') && !(line === '2.9' && one.includes('.MSG.NEXT.')))
+        .filter((one) => !one.includes('setup --apply'))
         .map((one) => /^ *"(.*)" {2}# optional: (.*)$/.exec(one) ?? []);
       const grouped = new Map<string, string[]>();
       for (const [, subject = '', reason = ''] of missing)
@@ -612,6 +620,18 @@ describe('check', () => {
         `warning: optional permissions to publish: ${missing.length} missing: ${reasons.join('; ')}. ${GRANT_THEM} Or do without.`,
         ...untold(server),
       ]);
+      // Without answers, nothing else is known, and everything would seem to be missing.
+      await server.reload(serverConfig(all.replace('_INBOX.*.*', '_INBOX_other.*.*')));
+      const otherwise = 'Or set nats.inboxPrefix to the prefix that it may subscribe to.';
+      assert.deepEqual(linesOf(await bridge(['check'], yaml)), [
+        `error: permission to subscribe to _INBOX.*.*: it is missing. ${GRANT_IT} ${otherwise}`,
+      ]);
+      const refused = await bridge(['setup', '--apply'], yaml);
+      assert.equal(refused.status, 1);
+      assert.match(
+        refused.stderr,
+        /^The password .*\nDenied: The NATS server does not let this user subscribe to "_INBOX\.\*\.\*"\. .* setup prints all .* nats\.inboxPrefix .*\n$/,
+      );
       await server.reload(serverConfig(all.replace('"azdo.>"', '"azdo.>"\n"payroll.*"')));
       const unneeded = await bridge(['check'], yaml);
       assert.deepEqual(

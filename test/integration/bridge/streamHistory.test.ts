@@ -89,18 +89,31 @@ for (const line of ['2.9', '2.15'] as const) {
 test("an error in reading a stream is reported, and isn't taken for its end", async () => {
   const permissions = { publish: { allow: ['$JS.API.STREAM.INFO.ci'] }, subscribe: { allow: ['_INBOX.>'] } };
   const reading = { user: 'reader', password: 'secret', permissions };
-  await using server = await startNatsServer({ config: usersConfig(reading, { user: 'admin', password: 'secret' }) });
+  const halfway = {
+    user: 'halfway',
+    password: 'secret',
+    permissions: { ...permissions, publish: { allow: ['$JS.API.STREAM.INFO.ci', '$JS.API.CONSUMER.CREATE.ci.>'] } },
+  };
+  await using server = await startNatsServer({
+    config: usersConfig(reading, halfway, { user: 'admin', password: 'secret' }),
+  });
   await using admin = await Admin.connect([server.url], { user: 'admin', pass: 'secret' });
   await admin.stream('ci');
   await admin.connection.jetstream().publish('ci.1', '1');
-  const [reader, all] = await Promise.all([
+  const [reader, half, all] = await Promise.all([
     openBus(server.url, '\n  user: reader\n  passwordEnv: PASSWORD'),
+    openBus(server.url, '\n  user: halfway\n  passwordEnv: PASSWORD'),
     openBus(server.url, '\n  user: admin\n  passwordEnv: PASSWORD'),
   ]);
   try {
     const { history } = historyOf(reader);
     await history.stepBack();
-    assert.match(history.trouble ?? '', /^ci could not be read to its end: .*CONSUMER\.CREATE\.ci/);
+    const lacks = (subject: string) =>
+      `ci could not be read to its end: the bridge's user needs publish permission for "${subject}"; nats-event-bridge check names all that it lacks`;
+    assert.equal(history.trouble, lacks('$JS.API.CONSUMER.CREATE.ci.>'));
+    const unable = historyOf(half).history;
+    await unable.stepBack();
+    assert.equal(unable.trouble, lacks('$JS.API.CONSUMER.MSG.NEXT.ci.*'));
     assert.equal(history.reachedAt, -Infinity);
     const missing = historyOf(all, { stream: 'nowhere' }).history;
     await missing.stepBack();
@@ -112,7 +125,7 @@ test("an error in reading a stream is reported, and isn't taken for its end", as
     await toItsEnd(fine.history);
     assert.equal(fine.seen.length, 1);
   } finally {
-    await Promise.all([reader.close(), all.close()]);
+    await Promise.all([reader.close(), half.close(), all.close()]);
   }
 });
 

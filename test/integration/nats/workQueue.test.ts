@@ -124,6 +124,19 @@ for (const line of LINES) {
         worker.queue.stop();
       });
 
+    test('says that there is no JetStream', async () => {
+      await using server = await startNatsServer({ binary: natsServerBinary(line), jetStream: false });
+      await using service = await openService(server.url);
+      const worker = new Worker(service.bus);
+      worker.queue.want(1);
+      await until(() => worker.story.length > 0, 'it says so');
+      assert.equal(
+        worker.story[0],
+        "down: NoStream: JetStream isn't there. Enable it for the server and the account of this user.",
+      );
+      worker.queue.stop();
+    });
+
     test('continues when the server comes back, and an ack from before still counts', async () => {
       await using server = await startNatsServer({ binary: natsServerBinary(line) });
       await using admin = await Admin.connect([server.url]);

@@ -51,7 +51,7 @@ test('a bridge is not ready after a hook was refused, until one is stored, or mi
         refusal ? Promise.reject(refusal) : Promise.resolve({ stream: 'AZDO', sequence: 1, duplicate: false }),
     },
     jetStream: {
-      mayPublish: (subject) => Promise.resolve(isAllowed ? undefined : { kind: 'denied', subject }),
+      mayPublish: (subject) => Promise.resolve(isAllowed ? undefined : { kind: 'denied', verb: 'publish', subject }),
     },
     ...{ askEveryMs: 5, refusedMs: 60, now: () => now },
   });
