@@ -46,7 +46,7 @@ export interface Configuration {
 export interface Outside {
   readonly env: Readonly<Record<string, string | undefined>>;
   now(): number;
-  /** Called when a file that is read again becomes unusable, and when it is good again (undefined). */
+  /** Called when a changed file can't be used, and when one is taken (undefined). */
   readonly onFileTrouble: FileSurroundings['onTrouble'];
   /** Whether a secret that isn't here is only a warning. */
   readonly isOffline?: boolean;

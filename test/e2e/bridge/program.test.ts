@@ -298,6 +298,13 @@ describe('A bridge with a changed configuration', () => {
     await bridge.logged('configurationReloaded', before);
     assert.ok(bridge.lines.slice(before).every(({ event }) => event !== 'restartNeeded'));
     // No hook comes that would use the secret.
+    bridge.write('too short', 'hook-secret');
+    const reloaded = await bridge.logged('secretReloaded', before);
+    assert.match(String(reloaded['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);
+    const short = await bridge.until('a warning', () =>
+      bridge.lines.slice(before).find(({ problem }) => problem === 'it has fewer than 16 characters'),
+    );
+    assert.deepEqual([short.level, short.event, short['about']], ['warning', 'check', reloaded['secret']]);
     bridge.write('', 'hook-secret');
     const failed = await bridge.logged('secretReloadFailed', before);
     assert.match(String(failed['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);
