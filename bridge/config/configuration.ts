@@ -63,7 +63,6 @@ export function readConfiguration(file: string, outside: Outside): Configuration
   const [first, ...others] = inOrder(
     yaml.problems.map((one) => ({ ...one, text: `${file}:${one.line}:${one.column}: ${one.problem}` })),
   );
-  // The others mostly follow from the first.
   if (first !== undefined) {
     const more = others.length === 0 ? '' : `, and ${others.length} more`;
     throw new ConfigurationError([`${first}${more}.`], () => signaturesOf([file]));
