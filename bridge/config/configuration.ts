@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { TaskError, type Problem } from '../../shared/errors.ts';
 import { parseUserSeed } from '../../shared/nkey.ts';
@@ -9,6 +10,7 @@ import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
 import { readCallout, readPolicy } from './callout.ts';
 import { ConfigurationError } from './configurationError.ts';
+import { CONTRACT_PATH_REMEDY } from './contracts.ts';
 import { exposureOf } from './fileModes.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
@@ -185,7 +187,12 @@ class ConfigurationReader {
 
   #readContracts(section: Section): Record<string, string> {
     const contracts = section.keys.map((name) => [name, section.file(name)] as const);
-    for (const [, file] of contracts) if (file !== undefined) this.#files.push(file);
+    for (const [name, file] of contracts) {
+      if (file === undefined) continue;
+      this.#files.push(file);
+      if (!existsSync(file))
+        section.note(name, `there is no file ${shown(section.text(name) ?? '')}`, CONTRACT_PATH_REMEDY);
+    }
     return Object.fromEntries(contracts.filter((contract): contract is [string, string] => contract[1] !== undefined));
   }
 

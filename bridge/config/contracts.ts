@@ -8,7 +8,9 @@ import { ConfigurationError } from './configurationError.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
 
-const PATH_REMEDY = 'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
+/** What to do if a contract's file can't be read. */
+export const CONTRACT_PATH_REMEDY =
+  'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** Reads and compiles the contracts, with what is wrong with them. */
 export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
@@ -22,7 +24,7 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
       read[name] = await loadContract(file);
     } catch (thrown) {
       if (!(thrown instanceof TaskError)) throw thrown;
-      const remedy = thrown.code === 'InvalidInput' ? PATH_REMEDY : thrown.remedy;
+      const remedy = thrown.code === 'InvalidInput' ? CONTRACT_PATH_REMEDY : thrown.remedy;
       findings.push(error(`contracts.${name}`, thrown.problem, remedy));
     }
   }
