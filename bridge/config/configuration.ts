@@ -10,7 +10,6 @@ import { TIMING, type Timing } from '../timing.ts';
 import { readAzureDevOps } from './azureDevOps.ts';
 import { readCallout, readPolicy } from './callout.ts';
 import { ConfigurationError } from './configurationError.ts';
-import { CONTRACT_PATH_REMEDY } from './contracts.ts';
 import { exposureOf } from './fileModes.ts';
 import { readHooks } from './hooks.ts';
 import { readHttp } from './http.ts';
@@ -43,6 +42,10 @@ export interface Configuration {
   /** The files that are read again when they change. */
   readonly watched: readonly WatchedFile[];
 }
+
+/** What to do if a contract's file can't be read. */
+export const CONTRACT_PATH_REMEDY =
+  'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** What a configuration is read with. */
 export interface Outside {

@@ -3,14 +3,10 @@ import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { describeFinding, error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
-import type { Configuration } from './configuration.ts';
+import { CONTRACT_PATH_REMEDY, type Configuration } from './configuration.ts';
 import { ConfigurationError } from './configurationError.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
-
-/** What to do if a contract's file can't be read. */
-export const CONTRACT_PATH_REMEDY =
-  'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** Reads and compiles the contracts, with what is wrong with them. */
 export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
