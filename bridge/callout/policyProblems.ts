@@ -49,8 +49,8 @@ function problemsOf(error: SchemaError, policy: unknown): string[] {
   switch (keyword) {
     case 'additionalProperties': {
       const [name, field] = [String(params['additionalProperty']), meantField(error, policy)];
-      const instead = field === undefined ? `there are ${fieldsAt(path).join(', ')}` : `did you mean "${field}"?`;
-      return at(`${quoted(name)} is not a field that the bridge knows; ${instead}`);
+      const instead = field === undefined ? `; there are ${fieldsAt(path).join(', ')}` : ` (did you mean "${field}"?)`;
+      return at(`${quoted(name)} is not a field that the bridge knows${instead}`);
     }
     case 'anyOf':
       return at('has none of sub, roles and groups, so it would match everybody');

@@ -104,7 +104,7 @@ class Running {
   #natsTrouble: string | undefined;
   #natsTroubles = 0;
   #jetStream: JetStream | undefined;
-  /** Aborted when a configuration is taken: what is repeated is then due. */
+  /** Aborted when a configuration or a secret is taken: what is repeated is then due. */
   #reloaded = new AbortController();
 
   constructor(
@@ -311,9 +311,7 @@ class Running {
           this.log.info('configurationReloaded', { configuration: this.file });
         for (const text of configuration.warnings) this.log.warning('configuration', { text });
         [this.#checksWithErrors, this.#checkLoggedAt] = [0, 0];
-        const before = this.#reloaded;
-        this.#reloaded = new AbortController();
-        before.abort();
+        this.#makeDue();
       } catch (error) {
         const isBad = error instanceof ConfigurationError;
         // A different file may be the one to change now.
@@ -325,7 +323,7 @@ class Running {
     }
   }
 
-  /** Does something now, again after each pause, and whenever the configuration has changed, until the bridge stops. */
+  /** Does something now, after each pause, and when the configuration or a secret has changed, until the bridge stops. */
   #repeat(pause: (due: AbortSignal) => Promise<void>, work: () => Promise<void> | undefined): void {
     const { stopping } = this.#lifecycle;
     const repeat = async () => {
@@ -336,6 +334,12 @@ class Running {
       }
     };
     void repeat();
+  }
+
+  #makeDue(): void {
+    const before = this.#reloaded;
+    this.#reloaded = new AbortController();
+    before.abort();
   }
 
   /** Until the next self-check: after one without NATS, soon after NATS is back. */
@@ -464,7 +468,11 @@ class Running {
     if (problem === undefined) {
       this.#settleTrouble(label);
       if (kind === 'policy') this.log.info('policyReloaded', { policy: label });
-      else this.log.info('secretReloaded', { secret: label });
+      else {
+        this.log.info('secretReloaded', { secret: label });
+        // Whether it's any good, such as long enough.
+        this.#makeDue();
+      }
     } else {
       this.#noteTrouble(label, [problem.problem]);
       const why = { reason: problem.problem, remedy: problem.remedy };

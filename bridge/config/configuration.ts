@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { TaskError, type Problem } from '../../shared/errors.ts';
 import { parseUserSeed } from '../../shared/nkey.ts';
@@ -42,11 +43,15 @@ export interface Configuration {
   readonly watched: readonly WatchedFile[];
 }
 
+/** What to do if a contract's file can't be read. */
+export const CONTRACT_PATH_REMEDY =
+  'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
+
 /** What a configuration is read with. */
 export interface Outside {
   readonly env: Readonly<Record<string, string | undefined>>;
   now(): number;
-  /** Called when a file that is read again becomes unusable, and when it is good again (undefined). */
+  /** Called when a changed file can't be used, and when one is taken (undefined). */
   readonly onFileTrouble: FileSurroundings['onTrouble'];
   /** Whether a secret that isn't here is only a warning. */
   readonly isOffline?: boolean;
@@ -63,7 +68,6 @@ export function readConfiguration(file: string, outside: Outside): Configuration
   const [first, ...others] = inOrder(
     yaml.problems.map((one) => ({ ...one, text: `${file}:${one.line}:${one.column}: ${one.problem}` })),
   );
-  // The others mostly follow from the first.
   if (first !== undefined) {
     const more = others.length === 0 ? '' : `, and ${others.length} more`;
     throw new ConfigurationError([`${first}${more}.`], () => signaturesOf([file]));
@@ -186,7 +190,12 @@ class ConfigurationReader {
 
   #readContracts(section: Section): Record<string, string> {
     const contracts = section.keys.map((name) => [name, section.file(name)] as const);
-    for (const [, file] of contracts) if (file !== undefined) this.#files.push(file);
+    for (const [name, file] of contracts) {
+      if (file === undefined) continue;
+      this.#files.push(file);
+      if (!existsSync(file))
+        section.note(name, `there is no file ${shown(section.text(name) ?? '')}`, CONTRACT_PATH_REMEDY);
+    }
     return Object.fromEntries(contracts.filter((contract): contract is [string, string] => contract[1] !== undefined));
   }
 

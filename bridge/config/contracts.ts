@@ -3,12 +3,10 @@ import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
 import { describeFinding, error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
-import type { Configuration } from './configuration.ts';
+import { CONTRACT_PATH_REMEDY, type Configuration } from './configuration.ts';
 import { ConfigurationError } from './configurationError.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
-
-const PATH_REMEDY = 'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** Reads and compiles the contracts, with what is wrong with them. */
 export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
@@ -22,7 +20,7 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
       read[name] = await loadContract(file);
     } catch (thrown) {
       if (!(thrown instanceof TaskError)) throw thrown;
-      const remedy = thrown.code === 'InvalidInput' ? PATH_REMEDY : thrown.remedy;
+      const remedy = thrown.code === 'InvalidInput' ? CONTRACT_PATH_REMEDY : thrown.remedy;
       findings.push(error(`contracts.${name}`, thrown.problem, remedy));
     }
   }

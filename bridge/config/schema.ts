@@ -62,13 +62,17 @@ function allProblems(value: unknown): SchemaProblem[] {
         const key = String(params['additionalProperty']);
         const known = Object.keys(schema['properties'] ?? {});
         const [nearest, letters = Infinity] = nearestOf(key, known) ?? [];
+        const isOne = key === `${nearest}s` && schemaAt([...path, nearest ?? ''])['type'] === 'string';
         const isMisspelt = letters <= MISSPELT_LETTERS && valueAt(given, [nearest ?? '']) === undefined;
         return [
           {
             path: [...path, key],
             ofKey: true,
             problem: 'is not a key that the bridge knows',
-            remedy: nearest === undefined ? '' : `The nearest one is "${nearest}".`,
+            remedy:
+              nearest === undefined
+                ? ''
+                : `The nearest one is "${nearest}".${isOne ? ' It takes one, not several.' : ''}`,
             ...(isMisspelt && nearest !== undefined && { meant: [...path, nearest] }),
           },
         ];

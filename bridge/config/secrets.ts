@@ -18,7 +18,10 @@ export interface FileSurroundings {
   now(): number;
   /** Between two looks at a file, in milliseconds. */
   readonly lookEveryMs: number;
-  /** Called when a file that was good isn't any more, and when it is again (undefined). */
+  /**
+   * Called when a changed file can't be used, and when one is taken (undefined). A policy that follows a good one is taken
+   * silently.
+   */
   onTrouble(label: string, problem: Problem | undefined, kind: FileKind): void;
   /** Registers a file to look at from time to time, since a secret may go unused for long. */
   watch(file: WatchedFile): void;
@@ -49,6 +52,7 @@ export class FileWatch {
 /** A file that is read again when it changes. What it held before stays in use while it can't be used. */
 export class RereadFile<Value> implements WatchedFile {
   #value: Value;
+  #text: string;
   #lookedAt: number;
   #signature: string | undefined;
   #isTroubled = false;
@@ -58,10 +62,11 @@ export class RereadFile<Value> implements WatchedFile {
     readonly label: string,
     private readonly parse: (text: string) => Reading<Value>,
     private readonly surroundings: FileSurroundings,
-    value: Value,
+    { text, value }: Read<Value>,
     signature: string | undefined,
   ) {
     this.#value = value;
+    this.#text = text;
     this.#signature = signature;
     this.#lookedAt = surroundings.now();
   }
@@ -81,7 +86,7 @@ export class RereadFile<Value> implements WatchedFile {
     const signature = signatureOf(file);
     const reading = read(file, label, parse);
     if ('problem' in reading) return reading;
-    const opened = new RereadFile(file, label, parse, surroundings, reading.value, signature);
+    const opened = new RereadFile(file, label, parse, surroundings, reading, signature);
     surroundings.watch(opened);
     return opened;
   }
@@ -109,17 +114,25 @@ export class RereadFile<Value> implements WatchedFile {
       this.surroundings.onTrouble(this.label, reading, 'secret');
       return;
     }
+    const isNews = this.#isTroubled || reading.text !== this.#text;
     this.#value = reading.value;
-    if (this.#isTroubled) this.surroundings.onTrouble(this.label, undefined, 'secret');
+    this.#text = reading.text;
     this.#isTroubled = false;
+    if (isNews) this.surroundings.onTrouble(this.label, undefined, 'secret');
   }
 }
 
-function read<Value>(file: string, label: string, parse: (text: string) => Reading<Value>): Reading<Value> {
+interface Read<Value> {
+  readonly text: string;
+  readonly value: Value;
+}
+
+function read<Value>(file: string, label: string, parse: (text: string) => Reading<Value>): Read<Value> | Problem {
   const text = readSecretFile(file);
   if (typeof text !== 'string') return text;
   knownSecrets.add(text, label);
-  return parse(text);
+  const reading = parse(text);
+  return 'problem' in reading ? reading : { text, value: reading.value };
 }
 
 /** The text of a file without one trailing line break. What is wrong continues the file, as a clause. */

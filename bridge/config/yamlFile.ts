@@ -15,7 +15,7 @@ export interface Place {
 export interface YamlFile {
   /** Its value as JSON; null when nothing can be read. */
   readonly value: unknown;
-  /** Why it can't be read. */
+  /** Why it can't be read: what breaks it first, without what follows from that. */
   readonly problems: readonly (Place & { /** A clause without the last full stop. */ readonly problem: string })[];
   /** Where a value stands, or if it's missing, what it is missing from. */
   placeOf(path: Path): Place;
@@ -28,10 +28,16 @@ const MAX_ALIASES = 100;
 /** Deeper nesting would exhaust the stack and end the process. */
 const MAX_DEPTH = 100;
 
-/** What to do about errors of the library that don't say it. */
-const YAML_HINTS: Readonly<Record<string, string>> = {
-  MULTILINE_IMPLICIT_KEY: '; a colon may be missing after a key',
-};
+/** What to do about errors of the library that don't say it, by their messages. */
+const YAML_HINTS: readonly (readonly [RegExp, string])[] = [
+  [/^Implicit keys need/, '; a colon may be missing after a key'],
+  [
+    /^(Sequence item without|All mapping items must start|A block sequence may not)/,
+    '; check that this line is indented like its neighbours',
+  ],
+];
+/** Errors after which the library reads on as if nothing were wrong: further ones don't follow from them. */
+const APART = ['DUPLICATE_KEY', 'TAG_RESOLVE_FAILED'];
 
 export function readYaml(text: string): YamlFile {
   if (depthOf(text) > MAX_DEPTH) return unreadable(`is nested deeper than ${MAX_DEPTH} levels`);
@@ -47,10 +53,12 @@ export function readYaml(text: string): YamlFile {
   const tab = tabIndentAt(text, document.errors);
   if (tab !== undefined) return unreadable(`isn't YAML: ${TAB_INDENT}`, placeAt(tab));
   // A warning is about a tag that nobody resolves, such as `!vault`.
-  const problems = [...document.errors, ...document.warnings].map(({ message, code, pos }) => ({
+  const found = [...document.errors, ...document.warnings];
+  const [breaking] = found.filter(({ code }) => !APART.includes(code)).sort((one, next) => one.pos[0] - next.pos[0]);
+  const problems = (breaking === undefined ? found : [breaking]).map(({ message, pos }) => ({
     ...placeAt(pos[0]),
     // The library shows what it can't read, which may be an address with a password.
-    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}${YAML_HINTS[code] ?? ''}`,
+    problem: `isn't YAML: ${message.replace(message.includes('@') ? /: [^]*$/ : /\.$/, '')}${hintFor(message)}`,
   }));
   let value: unknown = null;
   try {
@@ -84,6 +92,10 @@ export function readYaml(text: string): YamlFile {
     placeOf: (path) => placeAt(find(path).value ?? 0),
     placeOfKey: (path) => placeAt(find(path).key ?? 0),
   };
+}
+
+function hintFor(message: string): string {
+  return YAML_HINTS.find(([pattern]) => pattern.test(message))?.[1] ?? '';
 }
 
 /** A file about which all we know is that it can't be used. */

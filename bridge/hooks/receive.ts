@@ -8,7 +8,8 @@ import { FloodLimit } from '../audit/floodLimit.ts';
 import { ALREADY_REPLAYED, type Replay } from '../audit/storedLetters.ts';
 import { basicCredentials, unauthorized } from '../http/authenticate.ts';
 import { fromPeer, type HttpAnswer, type HttpRequest, type Route } from '../http/route.ts';
-import { readHook } from './hook.ts';
+import { KNOWN_EVENTS } from './families.ts';
+import { readHook, type Hook } from './hook.ts';
 import { eventName } from './hookEvent.ts';
 import { judgeHook, type HookPost, type Judged, type JudgeOptions } from './judgeHook.ts';
 import type { HookMetrics } from './metrics.ts';
@@ -40,6 +41,7 @@ const MOST_REFUSALS = 10;
 /** `POST /hooks`: answers 200 only after the stream has what was posted. */
 export function hookRoute(options: HookRouteOptions): Route {
   const refusals = new RefusedSignIns(options);
+  const stateless = new Set<string>();
   // Called before the body is read, and again with it.
   const signedIn = new WeakMap<HttpRequest['headers'], SignedIn>();
   return {
@@ -58,7 +60,8 @@ export function hookRoute(options: HookRouteOptions): Route {
     async handle({ headers, body }) {
       const sender = signedIn.get(headers) ?? signIn(options.hooks, headers);
       if (sender === undefined) return unauthorized('Basic');
-      return receive(options, { body, signedInProject: sender.projectId }, headers);
+      const post = { body, signedInProject: sender.projectId };
+      return receive(options, post, headers, (hook) => warnOfState(hook, stateless, options.log));
     },
   };
 }
@@ -83,6 +86,7 @@ async function receive(
   options: HookRouteOptions,
   post: HookPost,
   headers: HttpRequest['headers'],
+  onStored: (hook: Hook) => void,
 ): Promise<HttpAnswer> {
   const { metrics, log, isLinkUp, now } = options;
   const receivedAt = now();
@@ -94,6 +98,7 @@ async function receive(
     if (judged.kind === 'stored') {
       const { stream, sequence, duplicate } = judged.ack;
       metrics.received(event, duplicate ? 'duplicate' : 'stored');
+      onStored(judged.hook);
       return { status: 200, body: { stream, sequence, duplicate } };
     }
     const deadLetter = await keep(options, post, headers, judged, receivedAt, until);
@@ -111,6 +116,18 @@ async function receive(
   } finally {
     metrics.lastReceived(event, Math.floor(receivedAt / 1_000));
   }
+}
+
+/** Warns, once per type, of an event whose name depends on a state that its body lacks. The types are those of a table. */
+function warnOfState(hook: Hook, warned: Set<string>, log: Log): void {
+  const { eventType, name } = hook;
+  const known = KNOWN_EVENTS.get(eventType);
+  if (name !== undefined || known === undefined || typeof known.name === 'string' || warned.has(eventType)) return;
+  warned.add(eventType);
+  const states = Object.keys(known.name.names).join(', ');
+  log.warning(
+    `A hook of ${eventType} was stored as ${eventName(hook)}: its resource.${known.name.path.join('.')} is none of ${states}. Set its subscription to send all resource details; if it does, the state is newer than this bridge. Further ones of this event aren't logged.`,
+  );
 }
 
 async function keep(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { LIMITED } from '../../bridge/audit/deadLetters.ts';
 import { Metrics } from '../../bridge/metrics.ts';
 import { ROOT } from '../../scripts/build/manifest.ts';
 import { filesEndingWith, quotedIn, readMarkdown } from '../support/documents/documents.ts';
@@ -68,6 +69,16 @@ test('every other log event is at least mentioned there', () => {
     [...logEvents].filter((event) => !page.text.includes(`\`${event}\``) && !page.text.includes(`"event":"${event}"`)),
     [],
   );
+});
+
+test('hooks.md names each reason of a dead letter of a hook, and no other', () => {
+  const reasons = ['judgeHook.ts', 'feeds/feedReader.ts'].flatMap((file) => {
+    const code = readFileSync(path.join(ROOT, 'bridge/hooks', file), 'utf8');
+    return [...code.matchAll(/\b(?:refused|#keep)\('(\w+)'/g)].map(([, reason = '']) => reason);
+  });
+  assert.ok(reasons.length >= 6);
+  const named = quotedIn(readMarkdown(ROOT, 'docs/bridge/hooks.md'), 'Reason');
+  assert.deepEqual(named.sort(), [...new Set([...reasons, LIMITED])].sort());
 });
 
 test('every figure in scaling.md was measured', () => {

@@ -260,7 +260,7 @@ describe('A bridge with a changed configuration', () => {
     bridge.write(`${yaml}contracts: { one: one.json }\nsigningKeyFile: signing-key\n`);
     await bridge.until('reason', () => (bridge.text.includes('signing-key\\" can\'t be read') ? true : undefined));
     bridge.write('SUAGIEYODKBBTUMOB666Z5KA4FCWAZV7HWSGRHOD7MK6UM5IYLWLACH7DQ\n', 'signing-key');
-    await bridge.until('reason', () => (bridge.text.includes('one.json\\" cannot be read') ? true : undefined));
+    await bridge.until('reason', () => (bridge.text.includes('there is no file \\"one.json\\"') ? true : undefined));
     const from = bridge.lines.length;
     bridge.write('{ "type": "object" }', 'one.json');
     await bridge.logged('configurationReloaded', from);
@@ -299,6 +299,13 @@ describe('A bridge with a changed configuration', () => {
     assert.ok(bridge.lines.slice(before).every(({ event }) => event !== 'restartNeeded'));
     assert.equal((await bridge.logged('restartNotNeeded', before))['section'], 'http');
     // No hook comes that would use the secret.
+    bridge.write('too short', 'hook-secret');
+    const reloaded = await bridge.logged('secretReloaded', before);
+    assert.match(String(reloaded['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);
+    const short = await bridge.until('a warning', () =>
+      bridge.lines.slice(before).find(({ problem }) => problem === 'it has fewer than 16 characters'),
+    );
+    assert.deepEqual([short.level, short.event, short['about']], ['warning', 'check', reloaded['secret']]);
     bridge.write('', 'hook-secret');
     const failed = await bridge.logged('secretReloadFailed', before);
     assert.match(String(failed['secret']), /^hooks\.passwordFiles\[0\] \(.*hook-secret\)$/);

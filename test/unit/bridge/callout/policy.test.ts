@@ -31,12 +31,12 @@ describe('a policy is refused if it has', () => {
     [
       'a misspelt field',
       withRule({ publsih: [], publish: undefined }),
-      /^issuers\[0\]\.rules\[1\]: "publsih" is not a field that the bridge knows; did you mean "publish"\?$/,
+      /^issuers\[0\]\.rules\[1\]: "publsih" is not a field that the bridge knows \(did you mean "publish"\?\)$/,
     ],
     [
       'a misspelt condition',
       withRule({ sub: undefined, role: ['a'] }),
-      /^issuers\[0\]\.rules\[1\]: "role" is not a field that the bridge knows; did you mean "roles"\?$/,
+      /^issuers\[0\]\.rules\[1\]: "role" is not a field that the bridge knows \(did you mean "roles"\?\)$/,
     ],
     [
       'an unknown field',

@@ -91,7 +91,26 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   [
     'invalid YAML',
     'nats: [a\nazureDevOps: {\n',
-    ["2:1: isn't YAML: Flow sequence in block collection must be sufficiently indented and end with a ], and 1 more."],
+    ["2:1: isn't YAML: Flow sequence in block collection must be sufficiently indented and end with a ]."],
+  ],
+  [
+    'a line that is indented too little',
+    'hooks:\n  events:\n    - event: build.complete\n     project: Shop\n    - event: git.push\n     project: Shop\n',
+    ["4:1: isn't YAML: Sequence item without - indicator; check that this line is indented like its neighbours."],
+  ],
+  [
+    'a contract whose file is missing',
+    withSection('contracts: { a: none.json }\n'),
+    [
+      '6:17: contracts.a: there is no file "none.json". Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.',
+    ],
+  ],
+  [
+    'several organizations',
+    LEAST.replace('organization:', 'organizations:'),
+    [
+      '4:3: azureDevOps.organizations: is not a key that the bridge knows. The nearest one is "organization". It takes one, not several.',
+    ],
   ],
   [
     'tabs',
@@ -99,6 +118,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ["2:1: isn't YAML: this line is indented with a tab. Indent all lines with spaces."],
   ],
   ['a key twice', `${LEAST}nats: {}\n`, ["6:1: isn't YAML: Map keys must be unique."]],
+  ['keys twice', `${LEAST}nats: {}\nazureDevOps: {}\n`, ["6:1: isn't YAML: Map keys must be unique, and 1 more."]],
   [
     'unknown keys, at any depth',
     withSection('sreams: {}\nstreams:\n  AZDP: { maxAge: 1d }\n  AZDO: { maxage: 1d }\nhttp:\n  lisen: x\n'),
@@ -279,7 +299,7 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
   [
     'a map that never ends',
     '{a: '.repeat(90),
-    ["1:361: isn't YAML: Flow map in block collection must be sufficiently indented and end with a }, and 1 more."],
+    ["1:361: isn't YAML: Flow map in block collection must be sufficiently indented and end with a }."],
   ],
   ['lists that would exhaust the stack', '['.repeat(200_000), ['1:1: is nested deeper than 100 levels.']],
   ['an empty organization', withOrganization("''"), ['4:17: azureDevOps.organization: is required.']],

@@ -57,6 +57,28 @@ describe('POST /hooks', () => {
     await receiver.post(hookBody('ms.vss-x.some-event', { project: SHOP }));
     assert.equal(receiver.publisher.stored[0]?.subject, 'azdo.contoso.Shop.other.ms-vss-x-some-event.v1');
     assert.deepEqual(receiver.counted, ['other stored']);
+    assert.deepEqual(receiver.log.lines, []);
+  });
+
+  test('an event without the state that its name depends on is stored as other, with one warning', async () => {
+    const event = 'ms.vss-pipelines.run-state-changed-event';
+    const receiver = new Receiver({ events: [{ event, project: '*', inputs: {} }] });
+    for (const [id, run] of [
+      ['1', { state: 'completed' }],
+      ['2', {}],
+      ['3', { state: 'paused' }],
+    ] as const)
+      await receiver.post(hookBody(event, { project: SHOP, run }, { id }));
+    const other = 'other.ms-vss-pipelines-run-state-changed-event';
+    assert.deepEqual(
+      receiver.publisher.stored.map(({ subject }) => subject),
+      ['run.completed', other, other].map((name) => `azdo.contoso.Shop.${name}.v1`),
+    );
+    assert.equal(receiver.log.lines.length, 1);
+    assert.match(
+      receiver.log.lines[0]!,
+      /run-state-changed-event was stored as other\..*: its resource\.run\.state is none of inProgress, canceling, completed\./,
+    );
   });
 });
 
