@@ -248,12 +248,45 @@ describe('a pipeline file', () => {
       `variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }\njobs: [{ job: A, steps: [] }]`,
       /put it into the variables of the job that uses it\.$/,
     ],
-    ['an unknown dependency', 'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]', /A depends on/],
-    ['a circle', 'jobs: [{ job: A, dependsOn: B, steps: [] }, { job: B, dependsOn: A, steps: [] }]', /A depends on/],
+    [
+      'an unknown dependency',
+      'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]',
+      /yml:1:18: job A depends on "Nobody", which doesn't exist\.$/,
+    ],
+    [
+      'a misspelt dependency, told before what reads its outputs',
+      `jobs: [{ job: Await, steps: [] }, { job: B, dependsOn: Awat, variables: { a: "$[ dependencies.Await.outputs['s.v'] ]" } }]`,
+      /yml:1:45: job B depends on "Awat", which doesn't exist\. Did you mean Await\?$/,
+    ],
+    [
+      'a misspelt dependency of a stage',
+      'stages: [{ stage: Make, jobs: [] }, { stage: B, dependsOn: Mke, jobs: [] }]',
+      /yml:1:49: stage B depends on "Mke", which doesn't exist\. Did you mean Make\?$/,
+    ],
+    [
+      'a dependency on a job of another stage',
+      'stages: [{ stage: S, jobs: [{ job: A, steps: [] }] }, { stage: T, jobs: [{ job: B, dependsOn: A }] }]',
+      /yml:1:84: job B depends on "A", which doesn't exist in stage T\.$/,
+    ],
+    [
+      'a circle',
+      `jobs:\n- { job: A, dependsOn: B }\n- { job: B, dependsOn: C }\n- { job: C, dependsOn: [D, B] }\n- { job: D }`,
+      /yml:3:13: The jobs B → C → B wait for each other\. Take one out of a dependsOn\.$/,
+    ],
+    [
+      'a stage that depends on itself',
+      'stages: [{ stage: A, dependsOn: A, jobs: [] }]',
+      /yml:1:22: stage A depends on itself\. Take one out of a dependsOn\.$/,
+    ],
+    [
+      'two jobs with the same name',
+      'jobs: [{ job: A }, { job: A }]',
+      /yml:1:20: Two jobs are named A\. Give this one another name\.$/,
+    ],
     [
       'two steps with the same name',
       'steps: [{ script: a, name: x }, { script: b, name: x }]',
-      /two steps are named x/,
+      /yml:1:46: In job Job two steps are named x\. Give this one another name\.$/,
     ],
     ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
     ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],
