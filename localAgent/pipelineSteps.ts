@@ -1,8 +1,18 @@
 import { quoted } from '../shared/text/safeText.ts';
 import { parseCondition } from './conditions.ts';
-import { didYouMean } from './misspelt.ts';
+import { didYouMean, stepNameProblem } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
-import { asMap, asText, asTexts, checkKeys, readAt, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
+import {
+  asMap,
+  asText,
+  asTexts,
+  checkKeys,
+  problemAt,
+  readAt,
+  readFlag,
+  readNumber,
+  unsupported,
+} from './pipelineYaml.ts';
 import type { Yaml, YamlMap } from './pipelineYaml.ts';
 
 /** A step that only Azure Pipelines itself can run. */
@@ -51,6 +61,8 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
   const where = `a step of ${job}`;
   const text = (key: string): string | undefined => (key in entry ? asText(entry[key], where) : undefined);
   const [name, displayName, workingDirectory] = [text('name'), text('displayName'), text('workingDirectory')];
+  const nameProblem = name === undefined ? undefined : stepNameProblem(name);
+  if (nameProblem !== undefined) throw problemAt(entry, `${job}: ${nameProblem}`, 'name');
   const other = OTHERS.find((key) => key in entry);
   if (other !== undefined) {
     if (entry[other] === 'none' || !readFlag(entry, 'enabled', true, where)) return undefined;

@@ -288,6 +288,11 @@ describe('a pipeline file', () => {
       'steps: [{ script: a, name: x }, { script: b, name: x }]',
       /yml:1:46: In job Job two steps are named x\. Give this one another name\.$/,
     ],
+    [
+      'a step whose name has a hyphen',
+      'steps: [{ script: a, name: announce-it }]',
+      /yml:1:22: job Job: A step can't have the name "announce-it"\. Use letters, .* underscores\. Write announce_it\.$/,
+    ],
     ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
     ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],
     [
