@@ -1,8 +1,8 @@
-import { quoted } from '../shared/text/safeText.ts';
+import { quoted, safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';
 import { inOtherStage, type JobsOfStages, type OwnStage } from './otherStage.ts';
 import { withParameters } from './pipelineParameters.ts';
-import { checkoutOf, readCondition, readStep } from './pipelineSteps.ts';
+import { checkoutOf, correctedExpression, readCondition, readStep } from './pipelineSteps.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
 import {
   asList,
@@ -304,12 +304,30 @@ function readVariables(
   return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible, elsewhere)]));
 }
 
-function readValue(value: string, where: string, visible: Visible, elsewhere: Elsewhere): string | OutputReference {
-  if (!value.includes('$[')) return value;
+function referenceIn(value: string): Readonly<Partial<Record<string, string>>> | undefined {
   const sameStage = /^\$\[\s*dependencies\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
   const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
-  const found = (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
-  if (!found) throw unsupported(value, `the variables of ${where}`);
+  return (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
+}
+
+/** Says how to write a reference that has a mistake, if that can be told. */
+function wrongReference(value: string, where: string, visible: Visible, elsewhere: Elsewhere): Error {
+  const wrong = (remedy: string): Error =>
+    new Error(safeText(`The variables of ${where} have a mistake: ${value}. ${remedy}`));
+  const meant = correctedExpression(value);
+  if (referenceIn(meant)) return wrong(`Write ${meant}`);
+  const withoutStage = /^\$\[\s*stageDependencies\.(\w+)\.(outputs\['([^']+)'\])\s*\]$/.exec(meant);
+  if (!withoutStage) return unsupported(value, `the variables of ${where}`);
+  const [, job = '', outputs = '', variable = ''] = withoutStage;
+  const reference = { stage: undefined, job, variable };
+  const root = visible(reference)?.includes(job) ? 'dependencies' : 'stageDependencies.STAGE';
+  return wrong(elsewhere(reference) ?? `Write $[ ${root}.${job}.${outputs} ]`);
+}
+
+function readValue(value: string, where: string, visible: Visible, elsewhere: Elsewhere): string | OutputReference {
+  if (!value.includes('$[')) return value;
+  const found = referenceIn(value);
+  if (!found) throw wrongReference(value, where, visible, elsewhere);
   const reference = { stage: found.stage, job: found.job ?? '', variable: found.variable ?? '' };
   const names = visible(reference);
   const needed = reference.stage ?? reference.job;

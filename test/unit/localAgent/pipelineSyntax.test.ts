@@ -185,6 +185,58 @@ describe('a pipeline file', () => {
       'steps: [{ script: a, condition: constructor() }]',
       /condition: constructor/,
     ],
+    ...(
+      [
+        ["eq(order.verdict, 'a.b')", "eq(variables['order.verdict'], 'a.b')"],
+        ['eq(variables["order.verdict"], "matched")', "eq(variables['order.verdict'], 'matched')"],
+      ] as const
+    ).map(
+      ([written, meant]) =>
+        [
+          `the condition ${written} of a step`,
+          `steps:\n- script: a\n  condition: ${written}`,
+          ({ message }: Error) =>
+            message ===
+              `azure-pipelines.yml:3:3: The condition of a step of job Job has a mistake: ${written}. Write condition: ${meant}` ||
+            assert.fail(message),
+        ] as const,
+    ),
+    [
+      'an output of a step in the condition of a job',
+      `jobs: [{ job: A, condition: "eq(order.verdict, 'a')" }]`,
+      /Not supported in job A: condition: eq\(order\.verdict, 'a'\)$/,
+    ],
+    ...(
+      [
+        ["dependencies.P.output['s.v']", "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ['dependencies.P.outputs["s.v"]', "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ["stageDependencies.P.outputs['s.v']", "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ["stageDependencies.Q.outputs['s.v']", "Q is in stage A. Write $[ stageDependencies.A.Q.outputs['s.v'] ]."],
+        ["stageDependencies.R.outputs['s.v']", "Write $[ stageDependencies.STAGE.R.outputs['s.v'] ]"],
+      ] as const
+    ).map(
+      ([written, remedy]) =>
+        [
+          `the variable $[ ${written} ]`,
+          `stages:
+  - { stage: A, jobs: [{ job: Q }] }
+  - stage: B
+    jobs:
+      - job: P
+      - job: S
+        dependsOn: P
+        variables:
+          a: $[ ${written} ]`,
+          ({ message }: Error) =>
+            message.endsWith(`The variables of job S have a mistake: $[ ${written} ]. ${remedy}`) ||
+            assert.fail(message),
+        ] as const,
+    ),
+    [
+      'a template expression that names an output',
+      'steps: [{ script: a, name: order }, { script: "${{ order.event.by }}" }]',
+      /\}\}\. An output is known only when the run reaches it: write \$\(order\.event\.by\)\.$/,
+    ],
     ['half a condition', 'steps: [{ script: a, condition: "and(succeeded(), eq(1" }]', /condition: and/],
     ['a text after a condition', 'steps: [{ script: a, condition: "succeeded() x" }]', /condition: succeeded/],
     [
