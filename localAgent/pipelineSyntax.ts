@@ -12,6 +12,7 @@ import {
   checkKeys,
   parseYaml,
   problemAt,
+  readAt,
   readEach,
   readNames,
   readNumber,
@@ -290,18 +291,19 @@ function readVariables(
   visible: Visible,
   elsewhere: Elsewhere = () => undefined,
 ): VariableValues {
-  const pairs = Array.isArray(entry)
-    ? (entry as readonly Yaml[]).flatMap((item) => {
-        const variable = asTexts(item, where);
-        checkKeys(
-          variable,
-          'group' in variable ? ['group'] : ['name', 'value', 'readonly'],
-          `the variables of ${where}`,
-        );
-        return 'group' in variable ? [] : [[variable.name ?? '', variable.value ?? ''] as const];
-      })
-    : Object.entries(asTexts(entry ?? {}, where));
-  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible, elsewhere)]));
+  const read = (map: object, value: string, key: string): string | OutputReference =>
+    readAt(map, () => readValue(value, where, visible, elsewhere), key);
+  if (!Array.isArray(entry)) {
+    const pairs = Object.entries(asTexts(entry ?? {}, where));
+    return Object.fromEntries(pairs.map(([name, value]) => [name, read(Object(entry) as object, value, name)]));
+  }
+  const items = (entry as readonly Yaml[]).flatMap((item) => {
+    const variable = asTexts(item, where);
+    checkKeys(variable, 'group' in variable ? ['group'] : ['name', 'value', 'readonly'], `the variables of ${where}`);
+    const { name = '', value = '' } = variable;
+    return 'group' in variable ? [] : [[name, read(Object(item) as object, value, 'value')] as const];
+  });
+  return Object.fromEntries(items);
 }
 
 function referenceIn(value: string): Readonly<Partial<Record<string, string>>> | undefined {

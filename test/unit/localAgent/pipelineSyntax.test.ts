@@ -228,7 +228,7 @@ describe('a pipeline file', () => {
         variables:
           a: $[ ${written} ]`,
           ({ message }: Error) =>
-            message.endsWith(`The variables of job S have a mistake: $[ ${written} ]. ${remedy}`) ||
+            message.endsWith(`yml:9:11: The variables of job S have a mistake: $[ ${written} ]. ${remedy}`) ||
             assert.fail(message),
         ] as const,
     ),
@@ -251,6 +251,11 @@ describe('a pipeline file', () => {
       'an output of a job it does not depend on',
       `jobs: [{ job: A, steps: [] }, { job: B, variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }, steps: [] }]`,
       /job B doesn't depend on a job A\. Add A to the job's dependsOn\.$/,
+    ],
+    [
+      'an output of a job it does not depend on, in a list of variables',
+      `jobs: [{ job: B, variables: [{ name: a, value: "$[ dependencies.A.outputs['s.v'] ]" }] }]`,
+      /yml:1:41: .*job B doesn't depend on a job A\./,
     ],
     [
       'an output of a misspelt job',
