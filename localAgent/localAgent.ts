@@ -12,6 +12,7 @@ import { authenticationHeaders, packedManifest } from './connectionTypes.ts';
 import { LineReader } from './loggingCommands.ts';
 import { THIS_MACHINE } from './machine.ts';
 import type { Machine } from './machine.ts';
+import { stepNameProblem } from './misspelt.ts';
 import { misspeltOutputs, unsetInCondition, type WhyUnset } from './misspeltOutputs.ts';
 import type { PlanService } from './planService.ts';
 import { defuse, predefinedVariables } from './predefinedVariables.ts';
@@ -588,8 +589,8 @@ export class LocalAgent {
 
   /** The given name, or as the service names steps: after the task, then with a number. */
   #stepName(given: string | undefined, task: string): string {
-    if (given !== undefined && !/^[A-Za-z0-9_]+$/.test(given))
-      throw new Error(`A step can't have the name "${given}". Use letters, digits and underscores.`);
+    const problem = given === undefined ? undefined : stepNameProblem(given);
+    if (problem !== undefined) throw new Error(problem);
     let name = given ?? task;
     for (let count = 1; given === undefined && this.#usedNames.has(name.toLowerCase()); count++)
       name = `${task}${count}`;

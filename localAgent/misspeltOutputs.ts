@@ -8,6 +8,9 @@ const MOST_LISTED = 20;
 /** An output of another job that stands in a text, where only variables and conditions may have one. */
 const IN_TEXT = /\$(?:\(|\[)\s*((?:dependencies|stageDependencies)(?:\.\w+)+\.outputs\['[^']*'\])\s*[)\]]/g;
 
+/** An output that stands in a text as in a shell or a runtime expression. */
+const IN_OTHER_BRACKETS = /\$(?:\{(\w+\.[\w.-]+)\}|\[\s*(\w+\.[\w.-]+)\s*\])/g;
+
 /**
  * Says what the file tells of a variable that isn't set.
  * @param written how a reference to a variable is written
@@ -50,8 +53,9 @@ export interface JobOutput {
 }
 
 /**
- * Warns of each `$(step.name)` that names no output although the step, or one of nearly the same name, has set others, and of
- * each output of another job written into a text: a real agent leaves it in the text, too, and says nothing.
+ * Warns of each `$(step.name)` that names no output although the step, or one of nearly the same name, has set others, of each
+ * output of another job written into a text, and of each output in other brackets: a real agent leaves it in the text, too, and
+ * says nothing.
  * @param texts as the author of the pipeline wrote them
  * @param outputs as `step.name`
  * @param isSet of any variable
@@ -78,7 +82,19 @@ export function misspeltOutputs(
     const why = whyInFile(macro, written) ?? whyUnset(macro, set, written);
     return why === undefined ? [] : [`The text keeps $(${macro}) as it is: ${why}`];
   });
-  return [...new Set(misplaced), ...unset];
+  return [...new Set(misplaced), ...unset, ...otherBrackets(texts, set)];
+}
+
+/** Warns of each `${step.name}` and `$[ step.name ]` of a step that has set outputs: only `$(step.name)` is replaced in a text. */
+function otherBrackets(texts: readonly string[], outputs: readonly string[]): string[] {
+  const steps = new Set(outputs.map((output) => output.slice(0, output.indexOf('.')).toLowerCase()));
+  const found = texts.flatMap((text) => [...text.matchAll(IN_OTHER_BRACKETS)]);
+  const warnings = found.flatMap(([written, braced, bracketed]) => {
+    const name = braced ?? bracketed ?? '';
+    if (!steps.has(name.slice(0, name.indexOf('.')).toLowerCase())) return [];
+    return [safeText(`The text keeps ${written} as it is. Write $(${name}).`)];
+  });
+  return [...new Set(warnings)];
 }
 
 /**
@@ -137,7 +153,9 @@ function whyUnset(variable: string, set: readonly string[], written: (name: stri
     const other = probablyMeant(step, [...steps]);
     return other && `no step ${step} has set it. ${didYouMean(written(`${other}.${name}`))}`;
   }
-  const meant = probablyMeant(name, others);
+  // Such as `wait.by` for `wait.event.by`.
+  const field = others.find((other) => other.toLowerCase() === `event.${name.toLowerCase()}`);
+  const meant = field ?? probablyMeant(name, others);
   const listed = others.slice(0, MOST_LISTED).join(', ') + (others.length > MOST_LISTED ? ', …' : '');
   const remedy = meant === undefined ? safeText(`It set ${listed}.`) : didYouMean(written(`${step}.${meant}`));
   return `the step ${step} set no output ${name}. ${remedy}`;

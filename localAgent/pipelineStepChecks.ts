@@ -133,7 +133,12 @@ function connectionProblems(
   return Object.entries(inputs).flatMap(([key, value]) => {
     const input = inputNamed(definition, key);
     if (!input) return [];
-    return connectionNames(input, known.expand(value)).flatMap((name) => {
+    const names = connectionNames(input, known.expand(value));
+    if (names.length > 1) {
+      const problem = `${input.name} takes one service connection, and ${quoted(value)} names ${names.length}. Write one of them.`;
+      return [{ entry: inputsIn(source), key, problem }];
+    }
+    return names.flatMap((name) => {
       const problem = connectionProblem(name, input.type, connections);
       return problem === undefined ? [] : [{ entry: inputsIn(source), key, problem, isOfRun: true }];
     });

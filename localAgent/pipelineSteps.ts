@@ -1,8 +1,18 @@
-import { quoted } from '../shared/text/safeText.ts';
+import { quoted, safeText } from '../shared/text/safeText.ts';
 import { parseCondition } from './conditions.ts';
-import { didYouMean } from './misspelt.ts';
+import { didYouMean, stepNameProblem } from './misspelt.ts';
 import type { ScriptRequest, TaskRequest } from './localAgent.ts';
-import { asMap, asText, asTexts, checkKeys, readAt, readFlag, readNumber, unsupported } from './pipelineYaml.ts';
+import {
+  asMap,
+  asText,
+  asTexts,
+  checkKeys,
+  problemAt,
+  readAt,
+  readFlag,
+  readNumber,
+  unsupported,
+} from './pipelineYaml.ts';
 import type { Yaml, YamlMap } from './pipelineYaml.ts';
 
 /** A step that only Azure Pipelines itself can run. */
@@ -51,6 +61,8 @@ export function readStep(entry: YamlMap, job: string): PipelineStep | undefined 
   const where = `a step of ${job}`;
   const text = (key: string): string | undefined => (key in entry ? asText(entry[key], where) : undefined);
   const [name, displayName, workingDirectory] = [text('name'), text('displayName'), text('workingDirectory')];
+  const nameProblem = name === undefined ? undefined : stepNameProblem(name);
+  if (nameProblem !== undefined) throw problemAt(entry, `${job}: ${nameProblem}`, 'name');
   const other = OTHERS.find((key) => key in entry);
   if (other !== undefined) {
     if (entry[other] === 'none' || !readFlag(entry, 'enabled', true, where)) return undefined;
@@ -123,7 +135,33 @@ export function readCondition(entry: YamlMap, where: string, roots: readonly str
   try {
     parseCondition(text, roots);
   } catch {
-    throw unsupported(`condition: ${text}`, where);
+    const meant = correctedExpression(text, !roots.includes('dependencies'));
+    if (!isCondition(meant, roots)) throw unsupported(`condition: ${text}`, where);
+    const problem = safeText(`The condition of ${where} has a mistake: ${text}. Write condition: ${meant}`);
+    throw problemAt(entry, problem, 'condition');
   }
   return text;
+}
+
+function isCondition(text: string, roots: readonly string[]): boolean {
+  try {
+    parseCondition(text, roots);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * An expression without the mistakes that are often made: double quotes, `output` for `outputs`, and in the condition of a step
+ * `step.output`, which is a variable there.
+ */
+export function correctedExpression(text: string, isOfStep = false): string {
+  const mistakes =
+    /'(?:[^']|'')*'|"([^"']*)"|\.output(?=\[)|(?<![\w.])(?!(?:variables|dependencies|stageDependencies)\b)[A-Za-z_]\w*(?:\.\w+)+/g;
+  return text.replace(mistakes, (part, inner: string | undefined) => {
+    if (inner !== undefined) return `'${inner}'`;
+    if (part === '.output') return '.outputs';
+    return part.startsWith("'") || !isOfStep ? part : `variables['${part}']`;
+  });
 }

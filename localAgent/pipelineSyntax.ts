@@ -1,7 +1,8 @@
+import { quoted, safeText } from '../shared/text/safeText.ts';
 import { didYouMean } from './misspelt.ts';
 import { inOtherStage, type JobsOfStages, type OwnStage } from './otherStage.ts';
 import { withParameters } from './pipelineParameters.ts';
-import { checkoutOf, readCondition, readStep } from './pipelineSteps.ts';
+import { checkoutOf, correctedExpression, readCondition, readStep } from './pipelineSteps.ts';
 import type { PipelineStep } from './pipelineSteps.ts';
 import {
   asList,
@@ -10,6 +11,8 @@ import {
   asTexts,
   checkKeys,
   parseYaml,
+  problemAt,
+  readAt,
   readEach,
   readNames,
   readNumber,
@@ -114,16 +117,21 @@ function isServerPool(pool: Yaml | undefined): boolean {
 
 /** Read before the stages are: what is wrong in them is reported then. */
 function jobsOfStages({ stages }: YamlMap): Map<string, readonly string[]> {
-  const maps = (list: Yaml | undefined): YamlMap[] =>
-    Array.isArray(list) ? (list as readonly Yaml[]).filter(isMapping) : [];
-  const names = (entry: YamlMap, ...keys: string[]): string[] =>
-    keys.map((key) => entry[key]).filter((name) => typeof name === 'string');
   return new Map(
-    maps(stages).flatMap((stage) => {
-      const jobs = maps(stage.jobs).flatMap((job) => names(job, 'job', 'deployment'));
-      return names(stage, 'stage').map((name) => [name, jobs] as const);
+    mappingsIn(stages).flatMap((stage) => {
+      const jobs = namesIn(stage.jobs, 'job', 'deployment');
+      return typeof stage.stage === 'string' ? [[stage.stage, jobs] as const] : [];
     }),
   );
+}
+
+/** What a list's entries have for one of the keys: their names. */
+function namesIn(list: Yaml | undefined, ...keys: string[]): string[] {
+  return mappingsIn(list).flatMap((entry) => keys.map((key) => entry[key]).filter((name) => typeof name === 'string'));
+}
+
+function mappingsIn(list: Yaml | undefined): YamlMap[] {
+  return Array.isArray(list) ? (list as readonly Yaml[]).filter(isMapping) : [];
 }
 
 function isMapping(value: Yaml): value is YamlMap {
@@ -136,9 +144,9 @@ function readStages(root: YamlMap, inherited: Inherited): Stage[] {
     let index = 0;
     const stages = readEach(root.stages, 'stages', (entry) => {
       const previous = names.slice(0, index++).slice(-1);
-      return readStage(entry, previous, inherited);
+      return readStage(entry, previous, names, inherited);
     });
-    checkDependencies(stages);
+    checkOrder('stage', stages, mappingsIn(root.stages));
     return stages;
   }
   const jobs = root.jobs ?? [{ job: 'Job', steps: root.steps ?? [] }];
@@ -158,11 +166,12 @@ function readRepositories(resources: Yaml): Map<string, string> {
   );
 }
 
-function readStage(entry: YamlMap, previous: readonly string[], inherited: Inherited): Stage {
+/** @param names of all stages */
+function readStage(entry: YamlMap, previous: readonly string[], names: readonly string[], inherited: Inherited): Stage {
   const name = nameOf(entry, 'stage');
   const where = `stage ${name}`;
   checkKeys(entry, ['stage', 'jobs', ...NODE_KEYS], where);
-  const dependsOn = 'dependsOn' in entry ? readNames(entry.dependsOn, where) : previous;
+  const dependsOn = 'dependsOn' in entry ? readDependsOn(entry, where, names) : previous;
   const visible: Visible = ({ stage }) => (stage === undefined ? undefined : dependsOn);
   const variables = { ...inherited.variables, ...readVariables(entry.variables, where, visible) };
   const isAgentless = 'pool' in entry ? isServerPool(entry.pool) : inherited.isAgentless;
@@ -175,8 +184,13 @@ function readStage(entry: YamlMap, previous: readonly string[], inherited: Inher
 }
 
 function readJobs(list: Yaml, stage: OwnStage, inherited: Inherited): Job[] {
-  const phases = readEach(list, 'jobs', (entry) => readJob(entry, stage, inherited));
-  checkDependencies(phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])));
+  const names = namesIn(list, 'job', 'deployment');
+  const phases = readEach(list, 'jobs', (entry) => readJob(entry, stage, names, inherited));
+  checkOrder(
+    'job',
+    phases.flatMap(([job]) => (job ? { ...job, name: job.phase } : [])),
+    mappingsIn(list),
+  );
   const jobs = phases.flat();
   return jobs.map((job) => ({
     ...job,
@@ -184,14 +198,17 @@ function readJobs(list: Yaml, stage: OwnStage, inherited: Inherited): Job[] {
   }));
 }
 
-/** @returns the job, or those of its matrix; they depend on phases */
-function readJob(entry: YamlMap, own: OwnStage, inherited: Inherited): Job[] {
+/**
+ * @param names of all jobs of the stage
+ * @returns the job, or those of its matrix; they depend on phases
+ */
+function readJob(entry: YamlMap, own: OwnStage, names: readonly string[], inherited: Inherited): Job[] {
   const isDeployment = 'deployment' in entry;
   const kind = isDeployment ? 'deployment' : 'job';
   const phase = nameOf(entry, kind);
   const where = `job ${phase}`;
   checkKeys(entry, [kind, 'timeoutInMinutes', 'strategy', isDeployment ? 'environment' : 'steps', ...NODE_KEYS], where);
-  const dependsOn = readNames(entry.dependsOn ?? [], where);
+  const dependsOn = readDependsOn(entry, where, names, own.name);
   const visible: Visible = ({ stage }) => (stage === undefined ? dependsOn : own.dependsOn);
   const elsewhere: Elsewhere = (reference) =>
     reference.stage === undefined
@@ -211,9 +228,11 @@ function readJob(entry: YamlMap, own: OwnStage, inherited: Inherited): Job[] {
     throw new Error(`In ${where}, nothing can be checked out: with pool: server it has no agent.`);
   const minutes = readNumber(entry, 'timeoutInMinutes', where);
   const read = steps.filter((step) => typeof step === 'object');
-  const names = read.flatMap((step) => ('name' in step ? step.name : []));
-  for (const step of names) {
-    if (names.indexOf(step) !== names.lastIndexOf(step)) throw new Error(`In ${where} two steps are named ${step}.`);
+  const stepNames = read.map((step) => ('name' in step ? step.name : undefined));
+  for (const [index, { source }] of read.entries()) {
+    const name = stepNames[index];
+    if (name !== undefined && stepNames.indexOf(name) < index)
+      throw problemAt(source, `In ${where} two steps are named ${name}. Give this one another name.`, 'name');
   }
   const job: Job = {
     ...readNode(entry, phase, where, ['variables', 'dependencies', 'stageDependencies']),
@@ -272,26 +291,45 @@ function readVariables(
   visible: Visible,
   elsewhere: Elsewhere = () => undefined,
 ): VariableValues {
-  const pairs = Array.isArray(entry)
-    ? (entry as readonly Yaml[]).flatMap((item) => {
-        const variable = asTexts(item, where);
-        checkKeys(
-          variable,
-          'group' in variable ? ['group'] : ['name', 'value', 'readonly'],
-          `the variables of ${where}`,
-        );
-        return 'group' in variable ? [] : [[variable.name ?? '', variable.value ?? ''] as const];
-      })
-    : Object.entries(asTexts(entry ?? {}, where));
-  return Object.fromEntries(pairs.map(([name, value]) => [name, readValue(value, where, visible, elsewhere)]));
+  const read = (map: object, value: string, key: string): string | OutputReference =>
+    readAt(map, () => readValue(value, where, visible, elsewhere), key);
+  if (!Array.isArray(entry)) {
+    const pairs = Object.entries(asTexts(entry ?? {}, where));
+    return Object.fromEntries(pairs.map(([name, value]) => [name, read(Object(entry) as object, value, name)]));
+  }
+  const items = (entry as readonly Yaml[]).flatMap((item) => {
+    const variable = asTexts(item, where);
+    checkKeys(variable, 'group' in variable ? ['group'] : ['name', 'value', 'readonly'], `the variables of ${where}`);
+    const { name = '', value = '' } = variable;
+    return 'group' in variable ? [] : [[name, read(Object(item) as object, value, 'value')] as const];
+  });
+  return Object.fromEntries(items);
+}
+
+function referenceIn(value: string): Readonly<Partial<Record<string, string>>> | undefined {
+  const sameStage = /^\$\[\s*dependencies\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
+  const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
+  return (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
+}
+
+/** Says how to write a reference that has a mistake, if that can be told. */
+function wrongReference(value: string, where: string, visible: Visible, elsewhere: Elsewhere): Error {
+  const wrong = (remedy: string): Error =>
+    new Error(safeText(`The variables of ${where} have a mistake: ${value}. ${remedy}`));
+  const meant = correctedExpression(value);
+  if (referenceIn(meant)) return wrong(`Write ${meant}`);
+  const withoutStage = /^\$\[\s*stageDependencies\.(\w+)\.(outputs\['([^']+)'\])\s*\]$/.exec(meant);
+  if (!withoutStage) return unsupported(value, `the variables of ${where}`);
+  const [, job = '', outputs = '', variable = ''] = withoutStage;
+  const reference = { stage: undefined, job, variable };
+  const root = visible(reference)?.includes(job) ? 'dependencies' : 'stageDependencies.STAGE';
+  return wrong(elsewhere(reference) ?? `Write $[ ${root}.${job}.${outputs} ]`);
 }
 
 function readValue(value: string, where: string, visible: Visible, elsewhere: Elsewhere): string | OutputReference {
   if (!value.includes('$[')) return value;
-  const sameStage = /^\$\[\s*dependencies\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
-  const otherStage = /^\$\[\s*stageDependencies\.(?<stage>\w+)\.(?<job>\w+)\.outputs\['(?<variable>[^']+)'\]\s*\]$/;
-  const found = (sameStage.exec(value) ?? otherStage.exec(value))?.groups;
-  if (!found) throw unsupported(value, `the variables of ${where}`);
+  const found = referenceIn(value);
+  if (!found) throw wrongReference(value, where, visible, elsewhere);
   const reference = { stage: found.stage, job: found.job ?? '', variable: found.variable ?? '' };
   const names = visible(reference);
   const needed = reference.stage ?? reference.job;
@@ -305,17 +343,60 @@ function readValue(value: string, where: string, visible: Visible, elsewhere: El
   throw new Error(`${problem}${where} doesn't depend on a ${kind} ${needed}.${remedy}`);
 }
 
-function checkDependencies(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): void {
+/**
+ * Reads what a job or stage depends on.
+ * @param names of all jobs or stages that it could depend on
+ * @param stage of a job; the only one of a file without stages is no name that its author knows
+ */
+function readDependsOn(entry: YamlMap, where: string, names: readonly string[], stage = '__default'): string[] {
+  const dependsOn = readNames(entry.dependsOn ?? [], where);
+  const missing = dependsOn.find((name) => !names.includes(name));
+  if (missing === undefined) return dependsOn;
+  const others = names.filter((name) => !where.endsWith(` ${name}`));
+  const place = stage === '__default' ? '' : ` in stage ${stage}`;
+  const problem = `${where} depends on ${quoted(missing)}, which doesn't exist${place}.${didYouMean(missing, others)}`;
+  throw problemAt(entry, problem, 'dependsOn');
+}
+
+/**
+ * Checks that the jobs of a stage, or all stages, have different names and can run one after the other.
+ * @param entries theirs, in the same order
+ */
+function checkOrder(
+  kind: 'job' | 'stage',
+  nodes: readonly Pick<Node, 'name' | 'dependsOn'>[],
+  entries: readonly YamlMap[],
+): void {
+  const names = nodes.map(({ name }) => name);
+  const fail = (index: number, problem: string, key?: string): never => {
+    throw problemAt(entries[index] ?? {}, problem, key);
+  };
+  const again = names.findIndex((name, index) => names.indexOf(name) < index);
+  if (again >= 0) fail(again, `Two ${kind}s are named ${names[again]}. Give this one another name.`);
   const ready = new Set<string>();
-  for (let pending = nodes; pending.length > 0;) {
+  for (let pending = nodes; pending.length > 0; pending = pending.filter(({ name }) => !ready.has(name))) {
     const next = pending.filter(({ dependsOn }) => dependsOn.every((name) => ready.has(name)));
-    if (next.length === 0) throw new Error(`${pending[0]?.name} depends on what is not there, or on itself.`);
-    for (const { name } of next) {
-      if (ready.has(name)) throw new Error(`Two of the same kind are named ${name}.`);
-      ready.add(name);
-    }
-    pending = pending.filter(({ name }) => !ready.has(name));
+    next.forEach(({ name }) => ready.add(name));
+    if (next.length > 0) continue;
+    const [first = '', ...others] = circleIn(pending);
+    const problem =
+      others.length === 1
+        ? `${kind} ${first} depends on itself.`
+        : `The ${kind}s ${[first, ...others].join(' → ')} wait for each other.`;
+    fail(names.indexOf(first), `${problem} Take one out of a dependsOn.`, 'dependsOn');
   }
+}
+
+/** The names along a circle, the first one again at the end; each of the nodes depends on another of them, or on itself. */
+function circleIn(nodes: readonly Pick<Node, 'name' | 'dependsOn'>[]): string[] {
+  const path: string[] = [];
+  for (let node = nodes[0]; node !== undefined;) {
+    const { name, dependsOn } = node;
+    path.push(name);
+    if (path.indexOf(name) < path.length - 1) return path.slice(path.indexOf(name));
+    node = nodes.find((other) => dependsOn.includes(other.name));
+  }
+  return path;
 }
 
 function nameOf(entry: YamlMap, kind: 'stage' | 'job' | 'deployment'): string {

@@ -85,7 +85,9 @@ export function parseYaml(text: string, file: string): YamlMap {
   const marks = [...lines.values()].reverse();
   if (error && marks.length === 0) {
     const [offset] = error.pos;
-    marks.push({ offset, problem: `This isn't YAML: ${error.message}.`, remedy: quotesRemedy(text, offset) ?? '' });
+    const [key] = (error.code === 'DUPLICATE_KEY' && /^[\w.-]+/.exec(text.slice(offset))) || [];
+    const problem = key === undefined ? `${error.message}.` : `the key ${quoted(key)} is there twice.`;
+    marks.push({ offset, problem: `This isn't YAML: ${problem}`, remedy: quotesRemedy(text, offset) ?? '' });
   }
   if (marks.length > 0)
     throw new PipelineFileError(

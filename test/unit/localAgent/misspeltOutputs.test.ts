@@ -24,6 +24,23 @@ describe('a reference to an output', () => {
     );
   });
 
+  it('that lacks "event." gets it', () => {
+    assert.deepEqual(misspeltOutputs(['$(wait.Image)'], OUTPUTS, isSet), [
+      'The text keeps $(wait.Image) as it is: the step wait set no output Image. Did you mean $(wait.event.image)?',
+    ]);
+  });
+
+  it('in other brackets gets the right ones, if the step has set outputs', () => {
+    const texts = [
+      'echo ${wait.event.image} ${wait.event.image} ${HOME} ${late.event.image}',
+      '$[ Wait.verdict ] $[a.b]',
+    ];
+    assert.deepEqual(misspeltOutputs(texts, OUTPUTS, isSet), [
+      'The text keeps ${wait.event.image} as it is. Write $(wait.event.image).',
+      'The text keeps $[ Wait.verdict ] as it is. Write $(Wait.verdict).',
+    ]);
+  });
+
   it('is not reported if it is set, if its step set nothing, or if it is no reference', () => {
     const texts = ['$(wait.Verdict) $(wait.ofTheJob) $(late.event.image) $(seq 5) $(wait) $(date +%s.%N) $(ls wait.x)'];
     assert.deepEqual(misspeltOutputs(texts, OUTPUTS, isSet), []);

@@ -185,6 +185,58 @@ describe('a pipeline file', () => {
       'steps: [{ script: a, condition: constructor() }]',
       /condition: constructor/,
     ],
+    ...(
+      [
+        ["eq(order.verdict, 'a.b')", "eq(variables['order.verdict'], 'a.b')"],
+        ['eq(variables["order.verdict"], "matched")', "eq(variables['order.verdict'], 'matched')"],
+      ] as const
+    ).map(
+      ([written, meant]) =>
+        [
+          `the condition ${written} of a step`,
+          `steps:\n- script: a\n  condition: ${written}`,
+          ({ message }: Error) =>
+            message ===
+              `azure-pipelines.yml:3:3: The condition of a step of job Job has a mistake: ${written}. Write condition: ${meant}` ||
+            assert.fail(message),
+        ] as const,
+    ),
+    [
+      'an output of a step in the condition of a job',
+      `jobs: [{ job: A, condition: "eq(order.verdict, 'a')" }]`,
+      /Not supported in job A: condition: eq\(order\.verdict, 'a'\)$/,
+    ],
+    ...(
+      [
+        ["dependencies.P.output['s.v']", "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ['dependencies.P.outputs["s.v"]', "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ["stageDependencies.P.outputs['s.v']", "Write $[ dependencies.P.outputs['s.v'] ]"],
+        ["stageDependencies.Q.outputs['s.v']", "Q is in stage A. Write $[ stageDependencies.A.Q.outputs['s.v'] ]."],
+        ["stageDependencies.R.outputs['s.v']", "Write $[ stageDependencies.STAGE.R.outputs['s.v'] ]"],
+      ] as const
+    ).map(
+      ([written, remedy]) =>
+        [
+          `the variable $[ ${written} ]`,
+          `stages:
+  - { stage: A, jobs: [{ job: Q }] }
+  - stage: B
+    jobs:
+      - job: P
+      - job: S
+        dependsOn: P
+        variables:
+          a: $[ ${written} ]`,
+          ({ message }: Error) =>
+            message.endsWith(`yml:9:11: The variables of job S have a mistake: $[ ${written} ]. ${remedy}`) ||
+            assert.fail(message),
+        ] as const,
+    ),
+    [
+      'a template expression that names an output',
+      'steps: [{ script: a, name: order }, { script: "${{ order.event.by }}" }]',
+      /\}\}\. An output is known only when the run reaches it: write \$\(order\.event\.by\)\.$/,
+    ],
     ['half a condition', 'steps: [{ script: a, condition: "and(succeeded(), eq(1" }]', /condition: and/],
     ['a text after a condition', 'steps: [{ script: a, condition: "succeeded() x" }]', /condition: succeeded/],
     [
@@ -199,6 +251,11 @@ describe('a pipeline file', () => {
       'an output of a job it does not depend on',
       `jobs: [{ job: A, steps: [] }, { job: B, variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }, steps: [] }]`,
       /job B doesn't depend on a job A\. Add A to the job's dependsOn\.$/,
+    ],
+    [
+      'an output of a job it does not depend on, in a list of variables',
+      `jobs: [{ job: B, variables: [{ name: a, value: "$[ dependencies.A.outputs['s.v'] ]" }] }]`,
+      /yml:1:41: .*job B doesn't depend on a job A\./,
     ],
     [
       'an output of a misspelt job',
@@ -248,12 +305,50 @@ describe('a pipeline file', () => {
       `variables: { a: "$[ dependencies.A.outputs['s.v'] ]" }\njobs: [{ job: A, steps: [] }]`,
       /put it into the variables of the job that uses it\.$/,
     ],
-    ['an unknown dependency', 'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]', /A depends on/],
-    ['a circle', 'jobs: [{ job: A, dependsOn: B, steps: [] }, { job: B, dependsOn: A, steps: [] }]', /A depends on/],
+    [
+      'an unknown dependency',
+      'jobs: [{ job: A, dependsOn: Nobody, steps: [] }]',
+      /yml:1:18: job A depends on "Nobody", which doesn't exist\.$/,
+    ],
+    [
+      'a misspelt dependency, told before what reads its outputs',
+      `jobs: [{ job: Await, steps: [] }, { job: B, dependsOn: Awat, variables: { a: "$[ dependencies.Await.outputs['s.v'] ]" } }]`,
+      /yml:1:45: job B depends on "Awat", which doesn't exist\. Did you mean Await\?$/,
+    ],
+    [
+      'a misspelt dependency of a stage',
+      'stages: [{ stage: Make, jobs: [] }, { stage: B, dependsOn: Mke, jobs: [] }]',
+      /yml:1:49: stage B depends on "Mke", which doesn't exist\. Did you mean Make\?$/,
+    ],
+    [
+      'a dependency on a job of another stage',
+      'stages: [{ stage: S, jobs: [{ job: A, steps: [] }] }, { stage: T, jobs: [{ job: B, dependsOn: A }] }]',
+      /yml:1:84: job B depends on "A", which doesn't exist in stage T\.$/,
+    ],
+    [
+      'a circle',
+      `jobs:\n- { job: A, dependsOn: B }\n- { job: B, dependsOn: C }\n- { job: C, dependsOn: [D, B] }\n- { job: D }`,
+      /yml:3:13: The jobs B → C → B wait for each other\. Take one out of a dependsOn\.$/,
+    ],
+    [
+      'a stage that depends on itself',
+      'stages: [{ stage: A, dependsOn: A, jobs: [] }]',
+      /yml:1:22: stage A depends on itself\. Take one out of a dependsOn\.$/,
+    ],
+    [
+      'two jobs with the same name',
+      'jobs: [{ job: A }, { job: A }]',
+      /yml:1:20: Two jobs are named A\. Give this one another name\.$/,
+    ],
     [
       'two steps with the same name',
       'steps: [{ script: a, name: x }, { script: b, name: x }]',
-      /two steps are named x/,
+      /yml:1:46: In job Job two steps are named x\. Give this one another name\.$/,
+    ],
+    [
+      'a step whose name has a hyphen',
+      'steps: [{ script: a, name: announce-it }]',
+      /yml:1:22: job Job: A step can't have the name "announce-it"\. Use letters, .* underscores\. Write announce_it\.$/,
     ],
     ['a list as a parameter', 'parameters: [{ name: a, type: object, default: b }]\nsteps: []', /type: object/],
     ['an unknown key of a step', 'steps: [{ script: a, failOnStderr: true }]', /"failOnStderr"/],

@@ -30,7 +30,7 @@ describe('the text of a pipeline file', () => {
     ["match: 'data.by == 'Grace''", `:4:29: .* Write match: 'data\\.by == ''Grace'''$`],
     ["match: 'a' && b == 'c'", `:4:20: .* Write match: '''a'' && b == ''c'''$`],
     ['payload: a: b', `:4:18: This isn't YAML: .* Write payload: 'a: b'$`],
-    ['text: x', ":5:9: This isn't YAML: Map keys must be unique\\.$"],
+    ['text: x', ':5:9: This isn\'t YAML: the key "text" is there twice\\.$'],
   ] as const) {
     it(`says what to write instead of: ${line}`, () => {
       assert.throws(
