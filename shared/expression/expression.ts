@@ -3,7 +3,7 @@ import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
 import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './interpreter.ts';
 import { isNumeric } from './functions.ts';
-import { childrenOf, parse, pathOf, splitAtAnd, type Node } from './jmespath.ts';
+import { childrenOf, ONE_OF, parse, PART_OF, pathOf, splitAtAnd, type Node } from './jmespath.ts';
 import { mistakesIn, ORDER, pathsFromEvent, type Mistakes } from './mistakes.ts';
 import { probablyMeant } from '../text/nearest.ts';
 import { quoted, shortened } from '../text/safeText.ts';
@@ -129,7 +129,8 @@ function checkCall(name: string, given: readonly Node[]): void {
 const OPERATORS: Readonly<Record<string, string>> = {
   ...{ and: 'a && b', or: 'a || b', not: '!a', eq: 'a == b', equal: 'a == b', equals: 'a == b' },
   ...{ ne: 'a != b', neq: 'a != b', notequals: 'a != b', gt: 'a > b', ge: 'a >= b', gte: 'a >= b' },
-  ...{ lt: 'a < b', le: 'a <= b', lte: 'a <= b', in: 'contains(list, value)', isnull: 'a == `null`' },
+  ...{ lt: 'a < b', le: 'a <= b', lte: 'a <= b', in: ONE_OF, isnull: 'a == `null`' },
+  ...{ match: PART_OF, matches: PART_OF, regex: PART_OF, regexmatch: PART_OF, like: PART_OF },
 };
 const SYNONYMS: Readonly<Record<string, string>> = {
   ...{ len: 'length', size: 'length', count: 'length', includes: 'contains', has: 'contains' },
