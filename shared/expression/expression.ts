@@ -237,9 +237,9 @@ function kindsHint(node: Node, view: EventView): string {
   const [wanted, found] = [kindOf(value), kindOf(search(other, view))];
   if (typeof value === 'string' && found === 'number' && isNumeric(value))
     return `: ${quoted(value)} is text, and a number is written in backticks`;
-  return wanted === 'number' && found === 'text'
-    ? ': the event has text there, and text is written in single quotes'
-    : '';
+  if (wanted === 'number' && found === 'text')
+    return ': the event has text there, and text is written in single quotes';
+  return typeof value === 'string' && differOnlyInCase(value, search(other, view)) ? ': it differs only in case' : '';
 }
 
 /** Says so if a field that has to be a number is text, and how to read it as a number where it is one. */
@@ -258,6 +258,12 @@ function orderHint(operator: string, sides: readonly Node[], view: EventView): s
 function kindOf(value: unknown): 'number' | 'text' | undefined {
   if (typeof value === 'number' || typeof value === 'bigint') return 'number';
   return typeof value === 'string' ? 'text' : undefined;
+}
+
+/** Whether two values are texts that would be equal if case didn't matter. */
+export function differOnlyInCase(one: unknown, other: unknown): boolean {
+  if (typeof one !== 'string' || typeof other !== 'string' || one.length !== other.length) return false;
+  return one !== other && one.toLowerCase() === other.toLowerCase();
 }
 
 /** JSON of at most 80 characters. */

@@ -280,6 +280,7 @@ test("a near miss names the false part and its fields' values", () => {
     ['data.a == data.n && data.a', 'data.a == data.n was false (data.a = null, data.n = 3)'],
     ['`false`', '`false` was false'],
     ["data.n == '2'", `data.n == '2' was false (data.n = 3): "2" is text, and a number is written in backticks`],
+    ["'US' == data.region", `'US' == data.region was false (data.region = "us"): it differs only in case`],
     ["data.n == 'web'", `data.n == 'web' was false (data.n = 3)`],
     [
       'data.region == `1`',
