@@ -47,7 +47,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         await stream.publish('b', 'b1');
         await stream.publish('a', 'a2');
         const before = new RegExp(
-          `No event came at all\\. The stream "EARLY" was read since ${TIME} \\(startFrom: now\\)\\. The last event there is EARLY 3 of ${TIME} on "EARLY\\.a", before this wait's start: see startFrom$`,
+          `No event came at all\\. The stream "EARLY" was read since ${TIME} \\(startFrom: now\\)\\. The last event there is EARLY 3 of ${TIME} on "EARLY\\.a", before this wait's start: without startFrom, it reads from the run's start$`,
         );
         const [now, sequence, time] = await Promise.all([
           timedOut({ subject: 'EARLY.a', startFrom: 'now' }),
