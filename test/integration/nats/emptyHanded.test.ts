@@ -129,7 +129,10 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');
         const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '4s' });
-        assert.match(told, /^The wait was idle: .*The last event there is IDLE 1 of .*: without startFrom, it reads from the run's start$/);
+        assert.match(
+          told,
+          /^The wait was idle: .*The last event there is IDLE 1 of .*: without startFrom, it reads from the run's start$/,
+        );
       });
 
       test('needs no permissions for that beyond those for waiting', async () => {
