@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { reasonOf } from '../shared/errors.ts';
+import { quoted } from '../shared/text/safeText.ts';
 import type { Connection } from './connections.ts';
 import { connectionType, type Field, OWN_MANIFEST, schemeName } from './connectionTypes.ts';
 
@@ -53,10 +55,16 @@ export function readConnectionFile(file: string): Record<string, Connection> {
       return found ?? '';
     }
     if (typeof other === 'string') {
+      const source = path.resolve(path.dirname(file), other);
       try {
-        return readFileSync(path.resolve(path.dirname(file), other), 'utf8');
-      } catch {
-        problems.push(`${where}: the file cannot be read`);
+        return readFileSync(source, 'utf8');
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        problems.push(
+          code === 'ENOENT'
+            ? `${where}: there is no file ${quoted(source)}`
+            : `${where}: the file ${quoted(source)} cannot be read (${code ?? reasonOf(error)})`,
+        );
         return '';
       }
     }
@@ -76,7 +84,8 @@ export function readConnectionFile(file: string): Record<string, Connection> {
     checkNames(entry, ['type', 'url', 'scheme', 'parameters', 'data', ...(isBridge ? ['organization'] : [])], name);
     if (typeof url !== 'string') problems.push(`${name}.url must be a text`);
     const fields = typeof scheme === 'string' ? form.schemes.get(scheme) : undefined;
-    if (!fields) problems.push(`${name}.scheme must be one of ${[...form.schemes.keys()].join(', ')}`);
+    const more = isBridge ? '' : ' (None also for a credentials file or an NKey)';
+    if (!fields) problems.push(`${name}.scheme must be one of ${[...form.schemes.keys()].join(', ')}${more}`);
     if (isBridge && !isLocal(organization))
       problems.push(`${name}.organization must be an address of this machine such as http://127.0.0.1:8085/local/`);
     /** The values of a part; an unknown name is reported once, as a problem. */

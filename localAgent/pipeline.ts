@@ -43,8 +43,8 @@ try {
     signal: cancelOnInterrupt(),
     onSkip: ({ job, task, title }) =>
       console.log(`${job} │ left out: ${task}${title === undefined ? '' : ` "${title}"`}`),
-    onLine: ({ text }, job) => {
-      const line = withRelativePaths(text, options.sources);
+    onLine: ({ text }, job, sources) => {
+      const line = withRelativePaths(text, sources);
       console.log(`${job} │ ${line}`);
       warnings.note(line, job);
     },

@@ -33,8 +33,8 @@ export interface PipelineFileOptions extends Omit<LocalAgentOptions, 'sources'>,
   readonly skipOtherTasks?: boolean;
   /** Called for each step that is left out, before any other begins. */
   readonly onSkip?: (step: OtherTask) => void;
-  /** Called for each line the moment a step logs it. */
-  readonly onLine?: (line: LogLine, job: string) => void;
+  /** Called for each line the moment a step logs it, with the job's sources folder. */
+  readonly onLine?: (line: LogLine, job: string, sources: string) => void;
 }
 
 export interface PipelineRun {
@@ -59,7 +59,7 @@ export async function runPipelineFile(file: string, options: PipelineFileOptions
   );
   others.forEach((step) => options.onSkip?.(step));
   const warn = (job: string, text: string): void =>
-    options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job);
+    options.onLine?.({ at: Date.now(), text: `##[warning]${text}` }, job, options.sources);
   const uses = usesOf(stages, extension, options.variables);
   for (const { job, text } of pipelineWarnings(pipeline, uses)) warn(job, text);
   const senders = new LostSenders(stages, uses, warn);
@@ -231,7 +231,7 @@ async function runSteps(
   onLine: PipelineFileOptions['onLine'],
 ): Promise<StepRun[]> {
   const runs: StepRun[] = [];
-  const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name) } : {};
+  const watched = onLine ? { onLine: (line: LogLine) => onLine(line, job.name, agent.folders.sources) } : {};
   for (const step of job.steps) {
     if ('other' in step || ('task' in step && !hasTask(extension, step.task))) continue;
     const request = { ...step, ...watched, onStart: () => senders.begin(job, step) };

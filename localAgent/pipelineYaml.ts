@@ -85,7 +85,7 @@ export function parseYaml(text: string, file: string): YamlMap {
   const marks = [...lines.values()].reverse();
   if (error && marks.length === 0) {
     const [offset] = error.pos;
-    const [key] = (error.code === 'DUPLICATE_KEY' && /^[\w.-]+/.exec(text.slice(offset))) || [];
+    const [key] = (error.code === 'DUPLICATE_KEY' ? /^[\w.-]+/.exec(text.slice(offset)) : null) ?? [];
     const problem = key === undefined ? `${error.message}.` : `the key ${quoted(key)} is there twice.`;
     marks.push({ offset, problem: `This isn't YAML: ${problem}`, remedy: quotesRemedy(text, offset) ?? '' });
   }

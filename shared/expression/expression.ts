@@ -3,7 +3,7 @@ import { VIEW_FIELDS, type EventView } from '../event/receivedEvent.ts';
 import { exactJson } from '../text/json.ts';
 import { comparedIn, FUNCTIONS, search, searchRounded, signatureOf } from './interpreter.ts';
 import { isNumeric } from './functions.ts';
-import { childrenOf, parse, pathOf, splitAtAnd, type Node } from './jmespath.ts';
+import { childrenOf, ONE_OF, parse, PART_OF, pathOf, splitAtAnd, type Node } from './jmespath.ts';
 import { mistakesIn, ORDER, pathsFromEvent, type Mistakes } from './mistakes.ts';
 import { probablyMeant } from '../text/nearest.ts';
 import { quoted, shortened } from '../text/safeText.ts';
@@ -129,7 +129,8 @@ function checkCall(name: string, given: readonly Node[]): void {
 const OPERATORS: Readonly<Record<string, string>> = {
   ...{ and: 'a && b', or: 'a || b', not: '!a', eq: 'a == b', equal: 'a == b', equals: 'a == b' },
   ...{ ne: 'a != b', neq: 'a != b', notequals: 'a != b', gt: 'a > b', ge: 'a >= b', gte: 'a >= b' },
-  ...{ lt: 'a < b', le: 'a <= b', lte: 'a <= b', in: 'contains(list, value)', isnull: 'a == `null`' },
+  ...{ lt: 'a < b', le: 'a <= b', lte: 'a <= b', in: ONE_OF, isnull: 'a == `null`' },
+  ...{ match: PART_OF, matches: PART_OF, regex: PART_OF, regexmatch: PART_OF, like: PART_OF },
 };
 const SYNONYMS: Readonly<Record<string, string>> = {
   ...{ len: 'length', size: 'length', count: 'length', includes: 'contains', has: 'contains' },
@@ -236,9 +237,9 @@ function kindsHint(node: Node, view: EventView): string {
   const [wanted, found] = [kindOf(value), kindOf(search(other, view))];
   if (typeof value === 'string' && found === 'number' && isNumeric(value))
     return `: ${quoted(value)} is text, and a number is written in backticks`;
-  return wanted === 'number' && found === 'text'
-    ? ': the event has text there, and text is written in single quotes'
-    : '';
+  if (wanted === 'number' && found === 'text')
+    return ': the event has text there, and text is written in single quotes';
+  return typeof value === 'string' && differOnlyInCase(value, search(other, view)) ? ': it differs only in case' : '';
 }
 
 /** Says so if a field that has to be a number is text, and how to read it as a number where it is one. */
@@ -257,6 +258,12 @@ function orderHint(operator: string, sides: readonly Node[], view: EventView): s
 function kindOf(value: unknown): 'number' | 'text' | undefined {
   if (typeof value === 'number' || typeof value === 'bigint') return 'number';
   return typeof value === 'string' ? 'text' : undefined;
+}
+
+/** Whether two values are texts that would be equal if case didn't matter. */
+export function differOnlyInCase(one: unknown, other: unknown): boolean {
+  if (typeof one !== 'string' || typeof other !== 'string' || one.length !== other.length) return false;
+  return one !== other && one.toLowerCase() === other.toLowerCase();
 }
 
 /** JSON of at most 80 characters. */

@@ -26,6 +26,11 @@ const PLAIN_NAME = /^[A-Za-z_]\w*$/;
 /** What stands between quotes of any kind. */
 const QUOTED = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/gs;
 
+/** One of several values, in place of an `in` of other languages. */
+export const ONE_OF = "contains(['a', 'b'], data.status)";
+/** A part of a text, in place of the regular expressions of other languages. */
+export const PART_OF = "starts_with(data.ref, 'v1') or contains(data.ref, 'v1')";
+
 const HINTS = new Map(
   Object.entries({
     Number: ': a number is written between backticks, as in `5`',
@@ -33,9 +38,13 @@ const HINTS = new Map(
     and: ': write &&',
     or: ': write ||',
     is: ': write ==',
-    in: ': write contains(list, value)',
+    in: `: write ${ONE_OF}`,
+    like: `: write ${PART_OF}`,
+    matches: `: write ${PART_OF}`,
   }),
 );
+/** What closes the tokens that open brackets. */
+const CLOSING: Readonly<Record<string, string>> = { Lparen: ')', Lbracket: ']', Filter: ']', Lbrace: '}' };
 /** Characters of an expression that are looked at for the path before brackets. */
 const MOST_BEFORE = 200;
 
@@ -84,21 +93,41 @@ export function readTokens(text: string): readonly Token[] {
     const piece = PIECE.exec(text)?.[0];
     if (piece === undefined) {
       const [character = ''] = text.slice(start, start + 2);
-      const problem = /['"`]/.test(character) ? 'is never closed' : 'cannot be read';
+      const hint = character === '~' ? `: write ${PART_OF}` : '';
+      const problem = /['"`]/.test(character) ? 'is never closed' : `cannot be read${hint}`;
       throw new Error(`position ${start + 1}: ${quoted(character)} ${problem}`);
     }
     if (/^["`]/.test(piece) && problemOf(() => tokenize(piece)) !== undefined) {
-      throw new Error(`position ${start + 1}: ${quoted(piece)} is not JSON between its quotes`);
+      throw new Error(`position ${start + 1}: ${quoted(piece)} is not JSON between its ${jsonHint(piece)}`);
     }
     start += piece.length;
   }
   return tokenize(text);
 }
 
+/** Which quotes a piece has that isn't JSON between them, and what is probably meant. */
+function jsonHint(piece: string): string {
+  if (!piece.startsWith('`')) return 'quotes';
+  const content = piece.slice(1, -1);
+  return `backticks: text goes in single quotes${/^[\w .-]{1,80}$/.test(content) ? `, as in '${content}'` : ''}`;
+}
+
+/** The brackets that a text opens and never closes, as the clause's end. */
+function missingHint(text: string): string {
+  const open: string[] = [];
+  for (const { type } of tokenize(text)) {
+    const closing = CLOSING[type];
+    if (closing !== undefined) open.push(closing);
+    else if (/^(?:Rparen|Rbracket|Rbrace)$/.test(type)) open.pop();
+  }
+  return open.length === 0 ? '' : `: ${quoted(open.reverse().join(''))} is missing`;
+}
+
 /** The token the parser stumbles over: the shortest beginning of the text that fails in the same way ends with it. */
 function wrongToken(text: string, problem: string): string {
   // A text that fails at its end fails differently when something follows.
-  if (problemOf(() => compile(`${text} :`)) !== problem) return `position ${text.length + 1}: it ends too early`;
+  if (problemOf(() => compile(`${text} :`)) !== problem)
+    return `position ${text.length + 1}: it ends too early${missingHint(text)}`;
   const tokens: readonly Token[] = tokenize(text);
   const endOf = (index: number): number => tokens[index + 1]?.start ?? text.length;
   let [low, high] = [0, tokens.length - 1];

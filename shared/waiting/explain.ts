@@ -126,7 +126,7 @@ export function describeSearch({ counts, searched, absentFields, lastMiss }: See
   const near = lookBack?.near ?? [];
   const sentences = near.length === 0 ? [] : [askFor(near, stream)];
   sentences.push(`The stream "${stream}" was read ${describeStart(start, begunAt)}`);
-  if (lookBack !== undefined) sentences.push(...describeHeld(lookBack));
+  if (lookBack !== undefined) sentences.push(...describeHeld(lookBack, start));
   return further(sentences);
 }
 
@@ -134,12 +134,13 @@ function further(sentences: readonly string[]): string {
   return sentences.map((sentence) => `. ${sentence}`).join('');
 }
 
-function describeHeld({ last, stored, removed, near, elsewhere }: LookBack): string[] {
+function describeHeld({ last, stored, removed, near, elsewhere }: LookBack, start: StartPosition): string[] {
   const sentences = elsewhere === undefined ? [] : [elsewhere];
   if (last === 'unknown') return sentences;
   if (last !== undefined) {
     const time = last.storedAt === undefined ? '' : ` of ${isoTime(last.storedAt)}`;
-    const why = last.isBeforeStart ? "before this wait's start: see startFrom" : 'which came too late to be judged';
+    const advice = start.from === 'now' ? "without startFrom, it reads from the run's start" : 'see startFrom';
+    const why = last.isBeforeStart ? `before this wait's start: ${advice}` : 'which came too late to be judged';
     return [
       ...sentences,
       `The last event there is ${describePlace(last.place)}${time} on ${quoted(last.subject)}, ${why}`,
@@ -178,6 +179,7 @@ export function adviceFor({ delivery, correlationId }: WaitCriteria, { counts }:
   }
   if (counts.matched === counts.seen) return 'Everything that arrived counted: check that every sender ran.';
   return correlationId !== undefined && counts.foreign === counts.seen
-    ? `This wait is for the correlation id ${quoted(correlationId)}: compare it with the one in the sender's events.`
+    ? `This wait is for the correlation id ${quoted(correlationId)}: compare it with the one in the sender's events. ` +
+        'Set the same correlationId in the publishing step, or leave it out here.'
     : 'Compare what the sender published with the conditions of this step.';
 }

@@ -4,7 +4,7 @@ import { describeProblems, type Contract } from '../contract/contract.ts';
 import { reasonOf, TaskError } from '../errors.ts';
 import { ReceivedEvent, type EventView } from '../event/receivedEvent.ts';
 import { equalityKey, UndecidableError } from '../text/json.ts';
-import { isTruthy } from '../expression/expression.ts';
+import { differOnlyInCase, isTruthy } from '../expression/expression.ts';
 import { interruptible, isInterruption } from '../text/interruptible.ts';
 import type { Clock } from '../clock.ts';
 import { quoted } from '../text/safeText.ts';
@@ -364,8 +364,7 @@ export class Judge {
       this.#absentInKey = this.#absentInKey.filter((path) => !hasField(event.data, path));
     if (key === undefined) return is('notMatching', () => noValue(distinctBy, event));
     if (key.length > MOST_KEY) return is('notMatching', `distinctBy is longer than ${MOST_KEY} characters`);
-    if (expect !== undefined && !expect.includes(key))
-      return is('notMatching', `distinctBy is ${quoted(key)}, which is not expected`);
+    if (expect !== undefined && !expect.includes(key)) return is('notMatching', () => unexpected(key, expect));
     return is('matched', '', key);
   }
 
@@ -441,6 +440,12 @@ function ageProblem(message: ReceivedMessage, publishedAtMs: number | undefined,
 function noValue({ text, dataFields }: NamedExpression, event: ReceivedEvent): string {
   const question = askForField(dataFields, event);
   return `it has no value for distinctBy (${text}${question === '' ? '' : `; ${question}`})`;
+}
+
+function unexpected(key: string, expect: readonly string[]): string {
+  const meant = expect.find((value) => differOnlyInCase(value, key));
+  const hint = meant === undefined ? '' : `: ${quoted(meant)} differs only in case`;
+  return `distinctBy is ${quoted(key)}, which is not expected${hint}`;
 }
 
 function nearMiss(match: NamedExpression, view: EventView): string {

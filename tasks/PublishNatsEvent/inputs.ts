@@ -239,7 +239,7 @@ function readHeaders(fields: StepFields, envelope: Envelope): Headers {
     if (knownSecrets.secretIn(line) !== undefined) return [];
     const [, name = '', value = ''] = /^([^:]*):(.*)$/s.exec(line) ?? [];
     const problem = headerProblem(name, value, line, envelope);
-    if (problem !== undefined) fields.problem(`headers: ${problem}`);
+    if (problem !== undefined) fields.problem(`headers: ${problem}`, equalsRemedy(line));
     return problem === undefined ? [[name, value.trim()] as const] : [];
   });
 }
@@ -249,6 +249,12 @@ function jsonHeadersRemedy(text: string): string {
   const [first] = isObject(value) ? Object.entries(value) : [];
   const [name, content] = first !== undefined && typeof first[1] !== 'object' ? first : ['Name', 'value'];
   return `Write each without quotes and braces: ${shortened(`${name}: ${String(content)}`, 80)}`.replace(/\.?$/, '.');
+}
+
+/** For a header with `=` in the place of its colon. */
+function equalsRemedy(line: string): string | undefined {
+  const [, name, value = ''] = /^([\w-]+)\s*=\s*([^:]*)$/.exec(line) ?? [];
+  return name === undefined ? undefined : `Write ${shortened(`${name}: ${value}`, 80)}.`;
 }
 
 function headerProblem(name: string, value: string, line: string, envelope: Envelope): string | undefined {

@@ -25,6 +25,26 @@ export function askForFile(file: string): string | undefined {
     : `There is no folder ${quoted(name)}: did you mean ${quoted(meant)}?`;
 }
 
+/** What to do if nothing is in the folder that a file's relative path starts at, as in a job without checkout; else undefined. */
+export function askForCheckout(file: string, folder: string): string | undefined {
+  const relative = path.relative(folder, file);
+  if (relative.startsWith('..') || path.isAbsolute(relative) || !isEmptyFolder(folder)) return undefined;
+  return "The job's working directory is empty: add the step checkout: self, or create the file before this step.";
+}
+
+function isEmptyFolder(folder: string): boolean {
+  try {
+    const entries = opendirSync(folder);
+    try {
+      return entries.readSync() === null;
+    } finally {
+      entries.closeSync();
+    }
+  } catch {
+    return false;
+  }
+}
+
 /** A name without its extension, for comparing. */
 function stemOf(name: string): string {
   return path.parse(name).name.toLowerCase();

@@ -7,7 +7,7 @@ import { irregularity } from '../../shared/regularFile.ts';
 import { knownSecrets } from '../../shared/text/masker.ts';
 import { quoted } from '../../shared/text/safeText.ts';
 import type { Agent } from './agent.ts';
-import { askForFile } from './nearFile.ts';
+import { askForCheckout, askForFile } from './nearFile.ts';
 
 const VARIABLE_NAME = /^[A-Za-z_][\w.-]*$/;
 /** An NKey seed or a JWT would pass as a name. */
@@ -36,7 +36,8 @@ export class StepFields extends Fields {
       const stats = statSync(file, { throwIfNoEntry: false });
       if (stats === undefined && this.expanded(name) !== undefined) {
         // A name beside one with a secret may be nearly the secret.
-        this.problem(`${name}: there is no file ${quoted(file)}`, secret === undefined ? askForFile(file) : undefined);
+        const remedy = secret === undefined ? askForFile(file) : undefined;
+        this.problem(`${name}: there is no file ${quoted(file)}`, remedy ?? askForCheckout(file, this.#absolute('.')));
       }
       const irregular = stats && irregularity(stats);
       if (stats?.isDirectory() === true)

@@ -341,7 +341,7 @@ describe('The judge of a stream', { concurrency: 2 }, () => {
     assert.doesNotMatch(secret.reason, /Did you mean|CI\.secret/);
     assert.match(
       passed.reason,
-      /The last event there is CI 3 of .* on "CI\.done", before this wait's start: see startFrom/,
+      /The last event there is CI 3 of .* on "CI\.done", before this wait's start: without startFrom, it reads from the run's start/,
     );
   });
 

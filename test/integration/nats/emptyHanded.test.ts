@@ -47,7 +47,7 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         await stream.publish('b', 'b1');
         await stream.publish('a', 'a2');
         const before = new RegExp(
-          `No event came at all\\. The stream "EARLY" was read since ${TIME} \\(startFrom: now\\)\\. The last event there is EARLY 3 of ${TIME} on "EARLY\\.a", before this wait's start: see startFrom$`,
+          `No event came at all\\. The stream "EARLY" was read since ${TIME} \\(startFrom: now\\)\\. The last event there is EARLY 3 of ${TIME} on "EARLY\\.a", before this wait's start: without startFrom, it reads from the run's start$`,
         );
         const [now, sequence, time] = await Promise.all([
           timedOut({ subject: 'EARLY.a', startFrom: 'now' }),
@@ -129,7 +129,10 @@ describe('Coming away empty-handed', { concurrency: true }, () => {
         const stream = await admin.stream('IDLE');
         await stream.publish('a', 'a1');
         const told = await timedOut({ subject: 'IDLE.a', startFrom: 'now', timeout: '60s', idleTimeout: '4s' });
-        assert.match(told, /^The wait was idle: .*The last event there is IDLE 1 of .*: see startFrom$/);
+        assert.match(
+          told,
+          /^The wait was idle: .*The last event there is IDLE 1 of .*: without startFrom, it reads from the run's start$/,
+        );
       });
 
       test('needs no permissions for that beyond those for waiting', async () => {

@@ -62,10 +62,11 @@ describe('a file of service connections', () => {
       ({ message }: Error) => {
         for (const part of [
           'a.url must be a text',
-          'a.scheme must be one of None, Token, UsernamePassword, Certificate',
+          'a.scheme must be one of None, Token, UsernamePassword, Certificate (None also for a credentials file or an NKey);',
           'b.parameters of the scheme Token has no "token", only apitoken',
           'b.parameters.apitoken: the environment has no variable of this name',
-          'c.parameters.credentials: the file cannot be read',
+          'c.parameters.credentials: there is no file "/',
+          '/missing"; c.data',
           'c.data has no "tls", only servers, ',
           'c.data.inboxPrefix must be',
           'c has no "more", only type, url, scheme, parameters, data',

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { withRelativePaths } from '../../../localAgent/runReport.ts';
 import { resultsOf, runPipeline } from '../../support/agent/throwawayPipeline.ts';
 
 describe('a pipeline file', () => {
@@ -240,6 +241,14 @@ describe('a pipeline file', () => {
     );
     assert.equal(pipeline.jobs[0]!.steps[0]!.rawStdout, 'the token is hunter22\n');
     assert.ok(lines.includes('Job: the token is ***'));
+  });
+
+  it('tells the sources folder of a job that checks out nothing, so that its paths can be shown relative', async () => {
+    const lines: string[] = [];
+    await runPipeline(`steps: [{ checkout: none }, { bash: 'echo "##[error]no file $PWD/b.json"' }]`, {
+      onLine: ({ text }, _, sources) => lines.push(withRelativePaths(text, sources)),
+    });
+    assert.ok(lines.includes('##[error]no file b.json'), lines.join('\n'));
   });
 
   it('passes a secret output on as a secret', async () => {

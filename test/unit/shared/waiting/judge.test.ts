@@ -376,6 +376,10 @@ test("all expected values must arrive; others don't count", () => {
   assert.equal(judge.judge(event({ region: 'us' })).decision, 'matched');
   const other = judge.judge(event({ region: 'asia' }));
   assert.deepEqual([other.decision, other.reason], ['notMatching', 'distinctBy is "asia", which is not expected']);
+  assert.equal(
+    judge.judge(event({ region: 'EU' })).reason,
+    'distinctBy is "EU", which is not expected: "eu" differs only in case',
+  );
   assert.equal(judge.judge(event({ region: 'us' })).decision, 'repeated');
   assert.equal(judge.judge(event({ region: 7 })).decision, 'matched');
   assert.deepEqual(judge.missing, ['eu']);

@@ -199,19 +199,20 @@ test('problems with headers and a version part are sentences with one full stop 
       {
         subject: 'ci.built',
         payload: '{}',
-        headers: 'no colon\nBad Name: x\nce-id: x\nContent-Type: a/b',
+        headers: 'no colon\nTenant=shop\nBad Name: x\nce-id: x\nContent-Type: a/b',
         envelope: 'structured',
         subjectVersion: 'require',
       },
       {},
     ).split(/ (?=\(\d\) )/),
     [
-      'InvalidInput: 5 problems with the inputs of this step.',
+      'InvalidInput: 6 problems with the inputs of this step.',
       '(1) subject: "ci.built" has no version part such as v1. With one, a contract can change without breaking its readers: "ci.built.v1".',
       '(2) headers: "no colon" is not of the form "Name: value".',
-      '(3) headers: "Bad Name" is not a header name (printable ASCII without spaces).',
-      '(4) headers: "ce-id" is reserved: this task sets it.',
-      '(5) headers: "Content-Type" is set by envelope: structured. Use the input contentType for the type of the payload.',
+      '(3) headers: "Tenant=shop" is not of the form "Name: value". Write Tenant: shop.',
+      '(4) headers: "Bad Name" is not a header name (printable ASCII without spaces).',
+      '(5) headers: "ce-id" is reserved: this task sets it.',
+      '(6) headers: "Content-Type" is set by envelope: structured. Use the input contentType for the type of the payload.',
     ],
   );
 });

@@ -63,6 +63,19 @@ test('a missing file is answered with the near one', () => {
   }
 });
 
+test('a missing file in an empty folder asks for a checkout', () => {
+  const folder = temporaryFolder('fields-');
+  for (const [given, remedy] of [
+    ['schemas/order.json', /^The job's working directory is empty: add the step checkout: self, or create the file/],
+    [path.join(folder, 'order.json'), /^The job's working directory is empty/],
+    [path.join(temporaryFolder('other-'), 'order.json'), /^$/],
+  ] as const) {
+    const { fields } = fieldsOf({ file: given }, { variables: { 'System.DefaultWorkingDirectory': folder } });
+    fields.file('file');
+    assert.match(complaint(fields.problems)!.remedy, remedy, given);
+  }
+});
+
 test('the sources folder means "no file", as the classic editors send it for an empty path', () => {
   const folder = temporaryFolder('fields-');
   for (const name of ['System.DefaultWorkingDirectory', 'Build.SourcesDirectory']) {
