@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { TaskError, type Problem } from '../../shared/errors.ts';
 import { parseUserSeed } from '../../shared/nkey.ts';
@@ -42,10 +41,6 @@ export interface Configuration {
   /** The files that are read again when they change. */
   readonly watched: readonly WatchedFile[];
 }
-
-/** What to do if a contract's file can't be read. */
-export const CONTRACT_PATH_REMEDY =
-  'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** What a configuration is read with. */
 export interface Outside {
@@ -190,12 +185,7 @@ class ConfigurationReader {
 
   #readContracts(section: Section): Record<string, string> {
     const contracts = section.keys.map((name) => [name, section.file(name)] as const);
-    for (const [name, file] of contracts) {
-      if (file === undefined) continue;
-      this.#files.push(file);
-      if (!existsSync(file))
-        section.note(name, `there is no file ${shown(section.text(name) ?? '')}`, CONTRACT_PATH_REMEDY);
-    }
+    for (const [, file] of contracts) if (file !== undefined) this.#files.push(file);
     return Object.fromEntries(contracts.filter((contract): contract is [string, string] => contract[1] !== undefined));
   }
 

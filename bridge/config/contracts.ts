@@ -1,12 +1,16 @@
+import { existsSync } from 'node:fs';
 import type { Contract } from '../../shared/contract/contract.ts';
 import { loadContract } from '../../shared/contract/load.ts';
 import { TaskError } from '../../shared/errors.ts';
+import { quoted } from '../../shared/text/safeText.ts';
 import { describeFinding, error, warning, type Finding } from '../finding.ts';
 import type { BridgeSettings } from '../settings.ts';
-import { CONTRACT_PATH_REMEDY, type Configuration } from './configuration.ts';
+import type { Configuration } from './configuration.ts';
 import { ConfigurationError } from './configurationError.ts';
 
 export type Contracts = Readonly<Record<string, Contract>>;
+
+const PATH_REMEDY = 'Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.';
 
 /** Reads and compiles the contracts, with what is wrong with them. */
 export async function readContracts({ contracts }: Pick<BridgeSettings, 'contracts'>): Promise<{
@@ -20,8 +24,9 @@ export async function readContracts({ contracts }: Pick<BridgeSettings, 'contrac
       read[name] = await loadContract(file);
     } catch (thrown) {
       if (!(thrown instanceof TaskError)) throw thrown;
-      const remedy = thrown.code === 'InvalidInput' ? CONTRACT_PATH_REMEDY : thrown.remedy;
-      findings.push(error(`contracts.${name}`, thrown.problem, remedy));
+      const remedy = thrown.code === 'InvalidInput' ? PATH_REMEDY : thrown.remedy;
+      const problem = existsSync(file) ? thrown.problem : `there is no file ${quoted(file)}`;
+      findings.push(error(`contracts.${name}`, problem, remedy));
     }
   }
   return { contracts: read, findings };

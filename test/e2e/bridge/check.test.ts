@@ -21,7 +21,7 @@ contracts: { good: good.json, bad: bad.json, gone: gone.json }
     assert.equal(status, 1);
     const [bad = '', gone = '', ...rest] = stdout.split('\n').filter(Boolean);
     assert.match(bad, /^error: contracts\.bad: The schema file ".*bad\.json" /);
-    assert.match(gone, /^error: contracts\.gone: /);
+    assert.match(gone, /^error: contracts\.gone: there is no file ".*gone\.json"\. Give the path /);
     assert.deepEqual(rest, [
       'warning: hooks.passwordEnvs[0] (HOOK): it has fewer than 16 characters. Use a long random text.',
       'warning: hooks.events[1].event: the bridge knows no event "git.pushd", so it would be stored as other.<event>. Did you mean "git.push"?',

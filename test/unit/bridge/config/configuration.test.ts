@@ -99,13 +99,6 @@ const PROBLEMS: readonly (readonly [name: string, yaml: string, problems: readon
     ["4:1: isn't YAML: Sequence item without - indicator; check that this line is indented like its neighbours."],
   ],
   [
-    'a contract whose file is missing',
-    withSection('contracts: { a: none.json }\n'),
-    [
-      '6:17: contracts.a: there is no file "none.json". Give the path of a JSON Schema file; a relative path starts at the folder of the configuration.',
-    ],
-  ],
-  [
     'several organizations',
     LEAST.replace('organization:', 'organizations:'),
     [
