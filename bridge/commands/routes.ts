@@ -14,6 +14,7 @@ import type { RouteStatus } from '../http/routesTable.ts';
 import { BRIDGE_INTENTS, namesOf } from '../names.ts';
 import { routeStates, unreadable } from '../routeStates.ts';
 import { eventIdSupport } from '../runs/eventId.ts';
+import { NO_EVENT_ID } from '../runs/parameters.ts';
 import { describePause, RoutePauses } from '../runs/pauses.ts';
 import { routeByHand } from '../runs/replay.ts';
 import type { Verdict } from '../runs/route.ts';
@@ -213,6 +214,10 @@ async function tryOn(route: RouteSettings, given: string, work: Work): Promise<n
   world.out(`${JSON.stringify(answer, safeValue, 2)}\n`);
   if (verdict?.kind === 'passes' && verdict.decision === 'expired')
     world.err('It is too old for the route; a replay would leave its age out.\n');
+  if (verdict?.kind === 'starts' && verdict.work.intent.eventId === NO_EVENT_ID)
+    world.err(
+      `The event in the file has no id. In the stream, such an event is known by its place: ${route.stream}:7.\n`,
+    );
   return verdict?.kind === 'starts' ? 0 : 1;
 }
 

@@ -13,9 +13,12 @@ export const CALLS = 2;
 /** A pipeline's parameters for one event, or why there are none: a clause that doesn't show the values. */
 export type ReadParameters = { readonly values: Readonly<Record<string, string>> } | { readonly problem: string };
 
+/** For an event without an id that is in no stream. */
+export const NO_EVENT_ID = ':0';
+
 /** What identifies an event: its id, otherwise the message's, otherwise its place. */
 export function eventIdOf({ messageId, place }: ReceivedEvent): string {
-  return messageId || `${place?.stream ?? ''}:${place?.sequence ?? 0}`;
+  return messageId || (place === undefined ? NO_EVENT_ID : `${place.stream}:${place.sequence}`);
 }
 
 /** The values of a route's parameters, each of which fits its pattern. */

@@ -100,6 +100,9 @@ describe('A route', () => {
       0,
       { route: 'deploy', decision: 'starts', parameters },
     ]);
+    const bare = await scene.command(['routes', 'try', 'deploy', '--event', file('bare.json', '{"image":"web:1"}')]);
+    assert.equal(bare.status, 0);
+    assert.match(bare.stderr, /^The event in the file has no id\. .* its place: ci:7\.$/m);
     const [status, other] = await tried(file('other.json', '{"image":"api:1"}'));
     assert.deepEqual([status, (other as Record<string, unknown>)['decision']], [1, 'notMatching']);
     const [unsafe, letter] = await tried(file('unsafe.json', '{"image":"web 1"}'));
