@@ -15,6 +15,7 @@ interface Summary {
 /** Notes non-matching events as one decision per route and minute: individually, there'd be as many as events. */
 export class Summaries {
   #summary: Summary | undefined;
+  #writing: Promise<void> = Promise.resolve();
   readonly #timer: NodeJS.Timeout;
 
   constructor(
@@ -22,7 +23,7 @@ export class Summaries {
     private readonly decisions: Pick<Decisions, 'note'>,
     everyMs: number,
   ) {
-    this.#timer = setInterval(() => void this.#write(), everyMs).unref();
+    this.#timer = setInterval(() => void this.#flush(), everyMs).unref();
   }
 
   add(decision: string, place: Place | undefined): void {
@@ -36,7 +37,13 @@ export class Summaries {
   /** Writes what is left. Never rejects. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#write();
+    await this.#flush();
+  }
+
+  /** Resolves once all is written, including what a timer has just begun with. */
+  #flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
   }
 
   async #write(): Promise<void> {
