@@ -26,7 +26,7 @@ export function describeFinding({ about, problem, remedy }: Finding): string {
 }
 
 /** Names in a row, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  const more = names.length - MOST_NAMED;
-  return `${names.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+export function listed(names: readonly string[], most = MOST_NAMED): string {
+  const more = names.length - most;
+  return `${names.slice(0, most).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

@@ -183,7 +183,8 @@ function byTime(one: { readonly at: number }, next: { readonly at: number }): nu
   return one.at - next.at;
 }
 
-function keyOf({ stream, sequence }: Place): string {
+/** A place as people write it: {@link parsePlace} reads it. */
+export function keyOf({ stream, sequence }: Place): string {
   return `${stream}:${sequence}`;
 }
 

@@ -1,10 +1,10 @@
-import type { Place, ReceivedMessage } from '../../shared/bus.ts';
+import type { ReceivedMessage } from '../../shared/bus.ts';
 import { isObject, parseObject } from '../../shared/text/json.ts';
 import type { JetStream } from '../jetStream/api.ts';
 import { BRIDGE_AUDIT, namesOf } from '../names.ts';
 import type { Nats } from '../nats.ts';
 import type { BridgeSettings } from '../settings.ts';
-import { decisionIn } from './facts.ts';
+import { decisionIn, keyOf } from './facts.ts';
 import { Budget, StreamHistory } from './streamHistory.ts';
 
 /** How long reading may take. The audit stream finds orders by their subject, however much else it has. */
@@ -80,10 +80,6 @@ export function replayOf(
 ): EarlierReplay | undefined {
   const replay = place && byPlace.get(keyOf(place));
   return replay !== undefined && replay.at >= (storedAt ?? 0) ? replay : undefined;
-}
-
-function keyOf({ stream, sequence }: Place): string {
-  return `${stream}:${sequence}`;
 }
 
 /** What came of it, in words: foreign text. */

@@ -1,10 +1,10 @@
 import type { Place } from '../../shared/bus.ts';
 import { subjectMatches } from '../../shared/subject.ts';
 import { safeText } from '../../shared/text/safeText.ts';
-import type { DecisionFact, EventFact } from '../audit/facts.ts';
+import { keyOf, type DecisionFact, type EventFact } from '../audit/facts.ts';
 import { flattened, type Trace, type TraceNode } from '../audit/trace.ts';
+import { listed } from '../finding.ts';
 import type { RouteSettings } from '../settings.ts';
-import { keyOf } from './chain.ts';
 
 /** How many routes are named; more are counted. */
 const MOST_NAMED = 5;
@@ -60,7 +60,7 @@ function undecidedText(undecided: readonly RouteSettings[], place: Place, isAlon
   const [first, ...others] = routes;
   if (first === undefined) return [];
   const tryIt = `nats-event-bridge routes try ${first} --event ${keyOf(place)} says why`;
-  const likewise = others.length === 0 ? '' : `, and likewise for ${listed(others)}`;
+  const likewise = others.length === 0 ? '' : `, and likewise for ${listed(others, MOST_NAMED)}`;
   const who = isAlone
     ? 'No route has'
     : routes.length === 1
@@ -76,15 +76,10 @@ function undecidedText(undecided: readonly RouteSettings[], place: Place, isAlon
 
 function strangersText(routes: readonly string[], what: string): readonly string[] {
   if (routes.length === 0) return [];
-  if (routes.length === 1) return [`The route ${listed(routes)} doesn't take ${what}.`];
+  if (routes.length === 1) return [`The route ${listed(routes, MOST_NAMED)} doesn't take ${what}.`];
   return [`${counted(routes)} don't take ${what}.`];
 }
 
 function counted(routes: readonly string[]): string {
-  return routes.length > MOST_NAMED ? `${routes.length} other routes` : `The routes ${listed(routes)}`;
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length - MOST_NAMED;
-  return more > 0 ? `${names.slice(0, MOST_NAMED).join(', ')} and ${more} more` : names.join(', ');
+  return routes.length > MOST_NAMED ? `${routes.length} other routes` : `The routes ${listed(routes, MOST_NAMED)}`;
 }

@@ -192,7 +192,7 @@ export class DurableQueue implements WorkQueue {
       `The stream "${this.stream}" has no consumer "${this.consumer}"`,
       'Create it: nats-event-bridge setup --apply.',
     );
-    // Once it's down, nobody is told the reason again.
+    // Only the first reason is reported while it's down.
     const isOff = !this.#isDown && (await this.#isJetStreamOff(attachment.link));
     this.#lose(attachment, isOff ? jetStreamOff() : problem, RETRY_PAUSE_MS);
   }

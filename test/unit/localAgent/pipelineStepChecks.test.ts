@@ -122,14 +122,14 @@ describe('a step with a mistake', () => {
     });
   });
 
-  it('is told that an input takes one connection', async () => {
+  it('may name only one connection in an input', async () => {
     assert.equal(
       await problemsOf('steps: [{ task: Sample@1, inputs: { connection: "nats-orders, nats-ci" } }]'),
       '1:37: job Job: connection takes one service connection, and "nats-orders, nats-ci" names 2. Write one of them.',
     );
   });
 
-  it('is told that its connection must be known before the run', async () => {
+  it('must name its connection before the run', async () => {
     const step = (connection: string): string => `- { task: Sample@1, inputs: { connection: ${connection} } }\n`;
     const yaml = `jobs:
 - { job: A, steps: [{ script: 'true', name: s }] }

@@ -27,7 +27,7 @@ function openSecret(text: string) {
   return { file, told, secret, pass: (ms: number) => (now += ms) };
 }
 
-test('a changed secret is read again at the next look, which is told once', () => {
+test('a changed secret is read at the next look, and reported once', () => {
   const { file, secret, pass, told } = openSecret('first\n');
   assert.equal(secret.value, 'first');
   writeFileSync(file, 'second, longer\n');
